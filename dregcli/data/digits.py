@@ -1,0 +1,52 @@
+"""The embedded data set: 1,797 real 8x8 images of handwritten digits that scikit-learn carries."""
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.dataset import SPLIT_CONVENTION, Dataset
+from dregcli.data.entries import Embedded
+from dregcli.names import Split
+
+_VALID = 250
+_TEST = 250
+_PERMUTATION_SEED = 1797
+
+
+def load_digits() -> Dataset:
+    """Split the images 1,297 / 250 / 250 by one fixed permutation, never by a run's seed.
+
+    The images come in the order of their writers, so a split without a permutation would test on other hands
+    than it trained on.
+
+    Returns:
+        The data set: 8x8, values 0 to 16.
+    """
+    # Imported here: scikit-learn takes most of a second, and whoever loads MNIST does not need it.
+    from sklearn import datasets  # noqa: PLC0415
+
+    bunch: Any = datasets.load_digits()
+    values: NDArray[np.float64] = bunch.data
+    # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
+    order = np.random.RandomState(_PERMUTATION_SEED).permutation(len(values))
+    pixels = values[order].astype(np.uint8)
+    train = len(pixels) - _VALID - _TEST
+    return Dataset.build(
+        name="digits",
+        height=8,
+        width=8,
+        levels=16,
+        splits={
+            Split.TRAIN: pixels[:train],
+            Split.VALID: pixels[train : train + _VALID],
+            Split.TEST: pixels[train + _VALID :],
+        },
+        split_convention=SPLIT_CONVENTION,
+        source="scikit-learn, sklearn.datasets.load_digits",
+    )
+
+
+DIGITS: Final = Embedded(
+    name="digits", summary="handwritten digits, 8x8, 1,797 real images, embedded", load=load_digits
+)

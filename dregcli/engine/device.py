@@ -1,0 +1,46 @@
+"""Choosing a device, and setting the process up for it."""
+
+import contextlib
+import ctypes
+
+import torch
+
+from dregcli.errors import DeviceUnavailable
+
+_M_TRIM_THRESHOLD = -1
+_M_MMAP_THRESHOLD = -3
+_KEEP = 1 << 30
+
+
+def resolve_device(wanted: str) -> str:
+    """``auto`` becomes ``cuda`` where there is one, else ``cpu``.
+
+    Raises:
+        DeviceUnavailable: ``cuda`` was asked for and there is none.
+    """
+    if wanted == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        what = "No CUDA device is available to this installation of torch."
+        raise DeviceUnavailable(what, where="--device cuda", hint="use --device cpu or --device auto")
+    return wanted
+
+
+def prepare_process() -> None:
+    """Set this process up for long numerical work. For programs, not for libraries: the effect is global.
+
+    Denormals are flushed: tiny normalised weights would otherwise make the weighted matrix products many times
+    slower. And glibc is told to keep freed memory: it returns every array of some megabytes to the system and
+    gets it back page by page, which was a fifth of a training step on two cores. Elsewhere than on glibc that
+    second part does nothing.
+    """
+    torch.set_flush_denormal(True)
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, _KEEP)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def threads() -> int:
+    """Threads torch uses for one operation; part of what makes a CPU run repeatable bit for bit."""
+    return torch.get_num_threads()

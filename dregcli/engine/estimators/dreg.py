@@ -1,0 +1,35 @@
+"""Doubly reparameterised gradients, for any objective."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients
+from dregcli.engine.objectives.base import Objective, Terms
+from dregcli.names import EstimatorName, Promise
+
+
+@dataclass(frozen=True)
+class Dreg:
+    """The score weight s_k is turned into the path weight d s_k / d log w_k, with the same expectation.
+
+    For IWAE that is path v_k + (v_k^2 - v_k) = v_k^2.
+
+    Reference: Tucker, Lawson, Gu, Maddison, arXiv 1810.04152, equations 5 and 8.
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.DREG
+    summary: ClassVar[str] = "doubly reparameterised gradient"
+    formula: ClassVar[str] = "path + d score/d log w, 0"
+    reference: ClassVar[str] = "arXiv 1810.04152"
+    smallest_k: ClassVar[int] = 1
+    uses_score: ClassVar[bool] = False
+
+    def coefficients(self, terms: Terms) -> Coefficients:
+        """(model, path + dscore, 0)."""
+        return Coefficients(terms.model, terms.path + terms.dscore, torch.zeros_like(terms.score))
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased for every objective: the rule keeps the expectation."""
+        return Promise.UNBIASED

@@ -1,0 +1,90 @@
+"""Random numbers by address: every one is a function of (seed, stream, step, block), never of what ran before.
+
+So resuming needs no generator state, a chunked pass draws the same numbers as an unchunked one, and two
+estimators see the same noise.
+
+The address is hashed by BLAKE2b to 64 bits, which seed a torch generator. Torch's CPU generator keeps the low
+32 of them: two given addresses share their numbers with probability 2^-32, which over the million addresses of
+a long run makes about a hundred repeated draws, at unrelated steps. Its CUDA generator keeps all 64, and gives
+other numbers than the CPU's; the device is part of a run's spec for that reason.
+"""
+
+import hashlib
+import struct
+from enum import IntEnum
+
+import torch
+from torch import Tensor
+
+NOISE_BLOCK = 16
+"""Samples per noise block. Torch's normals depend on the size of the tensor they fill, so a block is always
+drawn whole and then sliced; with that, the noise of K = 64 is the prefix of that of K = 1024."""
+
+
+class Stream(IntEnum):
+    """What the numbers are for. The values are part of every run's definition: never renumber."""
+
+    INITIALISATION = 1
+    ORDER = 2
+    PIXELS = 3
+    NOISE = 4
+    EVALUATION_PIXELS = 5
+    EVALUATION_NOISE = 6
+
+
+def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
+    """The 64-bit seed of one block: BLAKE2b of the four numbers as little-endian 64-bit integers."""
+    packed = struct.pack("<4Q", seed, int(stream), step, block)
+    return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little")
+
+
+class Randomness:
+    """Draws by address on one device.
+
+    Args:
+        seed: the run's seed, or the evaluation's; at least 0.
+        device: where the numbers are drawn.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
+        self.seed = seed
+        self.device = torch.device(device)
+        self._generator = torch.Generator(device=self.device)
+
+    def generator(self, stream: Stream, step: int = 0, block: int = 0) -> torch.Generator:
+        """A generator at an address. It is one object, re-seeded: draw before asking for the next."""
+        return self._generator.manual_seed(address(self.seed, stream, step, block))
+
+    def uniform(self, stream: Stream, step: int, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), float32."""
+        return torch.rand(shape, generator=self.generator(stream, step), device=self.device)
+
+    def permutation(self, stream: Stream, step: int, n: int) -> Tensor:
+        """A permutation of 0..n-1, int64."""
+        return torch.randperm(n, generator=self.generator(stream, step), device=self.device)
+
+    def normal(self, stream: Stream, step: int, *, k: int, batch: int, width: int, first: int = 0) -> Tensor:
+        """Standard normal noise for samples ``first`` to ``first + k`` of each example, float32.
+
+        Args:
+            stream: what it is for.
+            step: the training step, or the evaluation's batch.
+            k: samples drawn.
+            batch: examples, B.
+            width: latent dimensions of all layers together, Z.
+            first: the first sample, a multiple of ``NOISE_BLOCK``.
+
+        Returns:
+            Noise of shape (k, B, Z).
+
+        Raises:
+            ValueError: ``first`` is not at a block's start.
+        """
+        if first % NOISE_BLOCK:
+            message = f"noise starts at a block of {NOISE_BLOCK} samples, not at sample {first}"
+            raise ValueError(message)
+        blocks = -(-k // NOISE_BLOCK)
+        noise = torch.empty(blocks * NOISE_BLOCK, batch, width, device=self.device)
+        for i, block in enumerate(noise.split(NOISE_BLOCK)):
+            block.normal_(generator=self.generator(stream, step, first // NOISE_BLOCK + i))
+        return noise[:k]

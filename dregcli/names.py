@@ -1,0 +1,65 @@
+"""The names a user types and the store keeps, each defined once. Standard library only."""
+
+import difflib
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class ObjectiveName(StrEnum):
+    """What is maximised. ``engine.OBJECTIVES`` holds one entry for each."""
+
+    ELBO = "elbo"
+    IWAE = "iwae"
+
+
+class EstimatorName(StrEnum):
+    """How its gradient is estimated. ``engine.ESTIMATORS`` holds one entry for each."""
+
+    REPARAM = "reparam"
+    STL = "stl"
+    DREG = "dreg"
+
+
+class Promise(StrEnum):
+    """What a pair's expected gradient is, relative to the gradient of its own target."""
+
+    UNBIASED = "unbiased"
+    BIASED = "biased"
+
+
+class Split(StrEnum):
+    """A part of a data set."""
+
+    TRAIN = "train"
+    VALID = "valid"
+    TEST = "test"
+
+
+class Binarisation(StrEnum):
+    """How intensities become pixels: ``dynamic`` draws x ~ Bernoulli(intensity) afresh every step."""
+
+    DYNAMIC = "dynamic"
+
+
+class RunStatus(StrEnum):
+    """The state of a run. ``crashed`` is never written: it is what a dead writer's ``running`` reads as."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    INTERRUPTED = "interrupted"
+    CRASHED = "crashed"
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``word``, or None when nothing is close enough to be what was meant."""
+    found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def unknown(kind: str, word: str, known: Iterable[str]) -> str:
+    """The message for a name that does not exist: the nearest suggestion first, then all that do."""
+    names = list(known)
+    near = nearest(word, names)
+    meant = f" Did you mean '{near}'?" if near else ""
+    return f"no {kind} is called '{word}'.{meant} Known: {', '.join(names)}."

@@ -1,0 +1,144 @@
+"""HDF5 files that know when they were altered: built in memory, digest in front, checked before they are parsed.
+
+The first 512 bytes are an HDF5 user block, which every HDF5 program skips; it holds the length and the SHA-256 of
+all that follows. A truncation or a flipped byte anywhere in the file is therefore found without trusting the file.
+"""
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.store import documents, layout
+
+Array: TypeAlias = NDArray[Any]
+
+ENCODING_VERSION: Final = "1"
+SIZE_LIMIT: Final = 4 * 1024**3
+_USER_BLOCK: Final = 512
+_KINDS: Final = "biuf"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds.
+
+    Args:
+        attrs: a JSON-able mapping about the whole.
+        arrays: arrays by path, e.g. ``bound`` or ``train/bound``.
+    """
+
+    attrs: dict[str, Any]
+    arrays: dict[str, Array]
+
+
+def encode(
+    kind: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any], units: Mapping[str, str] | None = None
+) -> bytes:
+    """The bytes of a file.
+
+    Args:
+        kind: its ``encoding-type``.
+        arrays: numbers or booleans by path; at most one '/' a path, between a group and a name.
+        attrs: a JSON-able mapping, kept as JSON in the attribute ``attrs``.
+        units: what goes into the attribute ``units`` of the arrays so named.
+
+    Raises:
+        ValueError: an array of text or objects, or a path that is no path.
+    """
+    name = "store.h5"  # the core driver wants a name; with no backing store it never touches the disk
+    # libver: attributes above 64 kB need the newer header. Times are not tracked, so equal content is equal bytes.
+    with h5py.File(
+        name, "w", driver="core", backing_store=False, userblock_size=_USER_BLOCK, libver=("v110", "v110")
+    ) as opened:
+        file: Any = opened
+        file.attrs["encoding-type"] = kind
+        file.attrs["encoding-version"] = ENCODING_VERSION
+        file.attrs["attrs"] = documents.encode(attrs).decode("ascii")
+        for path, array in arrays.items():
+            _check_path(path)
+            values = np.asarray(array)
+            if values.dtype.kind not in _KINDS:
+                what = f"array '{path}' holds {values.dtype}, not numbers"
+                raise ValueError(what)
+            dataset: Any = file.create_dataset(path, data=values)
+            if units and (unit := units.get(path.rpartition("/")[2])):
+                dataset.attrs["units"] = unit
+        file.flush()
+        body: bytes = file.id.get_file_image()  # without the user block
+    return _header(body) + body
+
+
+def decode(content: bytes, kind: str, path: Path) -> Content:
+    """What ``content``, which came from ``path``, holds.
+
+    Raises:
+        StoreCorrupt: truncated, altered or of another type, naming the file.
+        StoreFormatError: of a newer encoding version.
+    """
+    header, body = content[:_USER_BLOCK], content[_USER_BLOCK:]
+    if header != _header(body):
+        raise documents.corrupt(path, "The file's digest does not match its content")
+    try:
+        with h5py.File(io.BytesIO(content), "r") as opened:
+            file: Any = opened
+            found = {key: str(file.attrs.get(key)) for key in ("encoding-type", "encoding-version")}
+            layout.check_encoding(found, kind, path)
+            arrays: dict[str, Array] = {}
+            _collect(file, "", arrays, limit=len(content))
+            attrs: str = file.attrs["attrs"]
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise documents.corrupt(path, f"The file is not what its digest promises: {error}") from error
+    return Content(attrs=documents.decode(str(attrs).encode("utf-8"), path), arrays=arrays)
+
+
+def read(path: Path, kind: str) -> Content:
+    """What a file holds.
+
+    Raises:
+        StoreCorrupt: missing, truncated, altered or of another type, naming the file.
+        StoreFormatError: of a newer encoding version.
+    """
+    return decode(documents.read_bytes(path, limit=SIZE_LIMIT), kind, path)
+
+
+def _header(body: bytes) -> bytes:
+    text = json.dumps({"sha256": documents.sha256(body), "size": len(body)})
+    return text.encode("ascii").ljust(_USER_BLOCK, b"\0")
+
+
+def _check_path(path: str) -> None:
+    parts = path.split("/")
+    if len(parts) > 2 or any(part in ("", ".", "..") or "\0" in part for part in parts):
+        what = f"'{path}' cannot be the name of an array"
+        raise ValueError(what)
+
+
+def _collect(group: Any, prefix: str, into: dict[str, Array], *, limit: int) -> None:  # noqa: ANN401 - h5py is untyped
+    """Reads the arrays below ``group``; only what this module writes: plain arrays, held in the file itself."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            what = f"'{prefix}{name}' is a link"
+            raise ValueError(what)
+        item: Any = group[name]
+        if isinstance(item, h5py.Group):
+            if prefix:
+                what = f"'{prefix}{name}' is nested too deep"
+                raise ValueError(what)
+            _collect(item, f"{name}/", into, limit=limit)
+            continue
+        dataset: Any = item
+        # Chunked means filters, which may be plugins from outside; a size beyond the file means storage elsewhere.
+        if dataset.chunks is not None or dataset.external or dataset.is_virtual or dataset.nbytes > limit:
+            what = f"'{prefix}{name}' is not a plain array"
+            raise ValueError(what)
+        if dataset.dtype.kind not in _KINDS:
+            what = f"'{prefix}{name}' does not hold numbers"
+            raise ValueError(what)
+        into[prefix + name] = np.asarray(dataset[()])

@@ -1,0 +1,195 @@
+"""Metrics: immutable parts while a run lives, one HDF5 file once it is done; a row is read exactly once.
+
+Parts are named by the writer's generation and a counter (``parts/0001-000017.h5``), so names only grow. A merge
+writes ``metrics.h5`` with the name of the last part it took in; parts up to that one are skipped by readers and
+removed afterwards. A kill at any point between therefore leaves every row readable once.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from dregcli.errors import StoreCorrupt
+from dregcli.store import hdf5, layout
+from dregcli.store.filesystem import FileSystem, discard, make_folders, write_aside
+from dregcli.store.hdf5 import Array
+
+KIND: Final = "metrics"
+STEP: Final = "step"
+UNITS: Final[Mapping[str, str]] = {"bound": "nats per example"}
+
+Row = Mapping[str, float]
+Columns = dict[str, Array]
+Splits = dict[str, Columns]
+
+_PART: Final = re.compile(r"[0-9]{4,}-[0-9]{6,}\.h5", re.ASCII)
+_MERGED: Final = "merged_through"
+_ATTEMPTS: Final = 20
+
+
+def read(folder: Path) -> Splits:
+    """All metrics of the run in ``folder``: for each split its columns, rows sorted by step.
+
+    Columns are float64 of shape (rows,), ``step`` int64; a value that a row did not have is NaN.
+
+    Raises:
+        StoreCorrupt: a file is truncated or altered, naming it.
+    """
+    for _ in range(_ATTEMPTS):
+        names = part_names(folder)
+        try:
+            # Parts first: one merged after the listing is then skipped, not lost.
+            parts = {name: _load(_part_path(folder, name)) for name in names}
+            merged, through = read_merged(folder)
+        except StoreCorrupt:
+            if part_names(folder) == names:
+                raise
+            continue  # a live writer merged and removed parts while they were read
+        return _join([merged, *(part for name, part in parts.items() if _order(name) > _order(through))])
+    raise StoreCorrupt(
+        "The metrics kept changing while they were read", where=str(folder), hint="run the command again"
+    )
+
+
+def write_part(
+    fs: FileSystem, folder: Path, generation: int, number: int, rows: Mapping[str, Sequence[Row]]
+) -> None:
+    """Writes one part; the same generation and number replace it.
+
+    Raises:
+        StoreWriteError: the disk refuses; no part has appeared.
+    """
+    splits: Splits = {split: _columns(split_rows) for split, split_rows in rows.items()}
+    make_folders(fs, folder / layout.PARTS_FOLDER)
+    path = _part_path(folder, f"{generation:04d}-{number:06d}.h5")
+    write_aside(fs, path, _encode(splits, through=""))
+
+
+def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> None:
+    """Takes all parts into ``metrics.h5``, then removes them.
+
+    Args:
+        fs: the seam.
+        folder: the run.
+        until: leave out the rows after this step.
+
+    Raises:
+        StoreCorrupt: a part is altered, naming it; nothing is removed.
+        StoreWriteError: the disk refuses; every row is still readable once.
+    """
+    path = folder / layout.METRICS_FILE
+    names = part_names(folder)
+    _, through = read_merged(folder)
+    if names or until is not None:
+        splits = read(folder)
+        if until is not None:
+            splits = {split: _cut(columns, until) for split, columns in splits.items()}
+        last = max([through, *names], key=_order)
+        content = _encode(splits, through=last)
+        # Read back before it gets its name, since the parts go next.
+        write_aside(fs, path, content, check=lambda written: hdf5.read(written, KIND))
+    for name in names:
+        discard(fs, _part_path(folder, name))
+
+
+def part_names(folder: Path) -> list[str]:
+    """The parts of a run in the order they were written."""
+    names = layout.entries(folder / layout.PARTS_FOLDER)
+    return sorted((name for name in names if _PART.fullmatch(name)), key=_order)
+
+
+def unmerged(folder: Path, through: str) -> list[str]:
+    """The parts after ``through``, the last one that ``metrics.h5`` took in."""
+    return [name for name in part_names(folder) if _order(name) > _order(through)]
+
+
+def read_merged(folder: Path) -> tuple[Splits, str]:
+    """What ``metrics.h5`` holds and the last part it took in; nothing where there is no such file."""
+    path = folder / layout.METRICS_FILE
+    if not path.exists():
+        return {}, ""
+    content = hdf5.read(path, KIND)
+    return _group(content, path), str(content.attrs.get(_MERGED, ""))
+
+
+def part_steps(folder: Path, name: str) -> tuple[int, int]:
+    """The lowest and the highest step of a part.
+
+    Raises:
+        StoreCorrupt: the part is altered.
+    """
+    return step_range(_load(_part_path(folder, name)))
+
+
+def step_range(splits: Splits) -> tuple[int, int]:
+    """The lowest and the highest step of some metrics; (0, -1) where there are no rows."""
+    steps = [columns[STEP] for columns in splits.values() if len(columns[STEP])]
+    if not steps:
+        return 0, -1
+    return int(min(column.min() for column in steps)), int(max(column.max() for column in steps))
+
+
+def _part_path(folder: Path, name: str) -> Path:
+    return folder / layout.PARTS_FOLDER / name
+
+
+def _order(name: str) -> tuple[int, int]:
+    if not _PART.fullmatch(name):
+        return (0, 0)
+    generation, number = name.removesuffix(".h5").split("-")
+    return int(generation), int(number)
+
+
+def _load(path: Path) -> Splits:
+    return _group(hdf5.read(path, KIND), path)
+
+
+def _group(content: hdf5.Content, path: Path) -> Splits:
+    splits: Splits = {}
+    for name, array in content.arrays.items():
+        split, _, column = name.partition("/")
+        splits.setdefault(split, {})[column] = array
+    for split, columns in splits.items():
+        shapes = {column.shape for column in columns.values()}
+        if STEP not in columns or columns[STEP].dtype != np.int64 or len(shapes) != 1 or columns[STEP].ndim != 1:
+            what = f"The columns of split '{split}' do not fit together"
+            raise StoreCorrupt(what, where=str(path), hint="restore this file from a backup")
+    return splits
+
+
+def _encode(splits: Splits, *, through: str) -> bytes:
+    arrays = {f"{split}/{name}": array for split, columns in splits.items() for name, array in columns.items()}
+    return hdf5.encode(KIND, arrays=arrays, attrs={_MERGED: through}, units=UNITS)
+
+
+def _columns(rows: Sequence[Row]) -> Columns:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    columns: Columns = {STEP: np.array([int(row[STEP]) for row in rows], dtype=np.int64)}
+    for name in names:
+        if name != STEP:
+            columns[name] = np.array([float(row.get(name, np.nan)) for row in rows], dtype=np.float64)
+    return columns
+
+
+def _join(pieces: Iterable[Splits]) -> Splits:
+    found = [piece for piece in pieces if piece]
+    joined: Splits = {}
+    for split in dict.fromkeys(split for piece in found for split in piece):
+        tables = [piece[split] for piece in found if split in piece]
+        steps: Any = np.concatenate([table[STEP] for table in tables])
+        order = np.argsort(steps, kind="stable")
+        columns: Columns = {STEP: steps[order]}
+        for name in dict.fromkeys(name for table in tables for name in table):
+            if name != STEP:
+                filled = [table.get(name, np.full(len(table[STEP]), np.nan)) for table in tables]
+                columns[name] = np.concatenate(filled)[order]
+        joined[split] = columns
+    return joined
+
+
+def _cut(columns: Columns, until: int) -> Columns:
+    keep = columns[STEP] <= until
+    return {name: column[keep] for name, column in columns.items()}
