@@ -1,0 +1,1 @@
+"""Run specs: what a run is, in words and numbers. No torch."""

@@ -1,0 +1,100 @@
+"""From options to a resolved spec: layers of options merged, every fault of the result found at once."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from dregcli.errors import Fault
+from dregcli.names import nearest, unknown
+from dregcli.specs.presets import DEFAULTS, PRESETS
+from dregcli.specs.run import RunSpec
+
+_EXTRA_OPTIONS = ("epochs",)
+"""Options that are resolved into other fields."""
+
+_OF_THE_DATA = ("data_checksum", "split_convention")
+
+
+def flag(field: str) -> str:
+    """A field's name as the command line spells it."""
+    return field.replace("_", "-")
+
+
+def merge_options(
+    flags: Mapping[str, Any], config: Mapping[str, Any], preset: str | None
+) -> tuple[dict[str, Any], list[Fault]]:
+    """Options by precedence: flag > config > preset > default. A flag of None was not given.
+
+    ``steps`` and ``epochs`` say the same thing: whichever comes from the stronger layer stands. What a layer says
+    of its data goes when a stronger one names another data set.
+
+    Returns:
+        The options, and a fault for an unknown preset or for both --steps and --epochs in one layer.
+    """
+    faults: list[Fault] = []
+    if preset is not None and preset not in PRESETS:
+        faults.append(Fault("preset", unknown("preset", preset, PRESETS)))
+    given = {key: value for key, value in flags.items() if value is not None}
+    options: dict[str, Any] = {}
+    for layer in (DEFAULTS, PRESETS.get(preset or "", {}), config, given):
+        if "steps" in layer and "epochs" in layer:
+            faults.append(Fault("epochs", "give --steps or --epochs, not both."))
+        if "dataset" in layer and layer["dataset"] != options.get("dataset"):
+            for key in _OF_THE_DATA:
+                options.pop(key, None)
+        if "steps" in layer:
+            options.pop("epochs", None)
+        if "epochs" in layer:
+            options.pop("steps", None)
+        options |= layer
+    return options, faults
+
+
+def unknown_option_faults(options: Mapping[str, Any]) -> list[Fault]:
+    """A fault for every option that is none, with the nearest one that is."""
+    known = [*RunSpec.model_fields, *_EXTRA_OPTIONS]
+    faults: list[Fault] = []
+    for key in options:
+        if key not in known:
+            near = nearest(key, known)
+            meant = f" Did you mean '{flag(near)}'?" if near else ""
+            faults.append(Fault(flag(key), f"there is no such option.{meant}"))
+    return faults
+
+
+def _message(error: Mapping[str, Any]) -> str:
+    """Pydantic's message in this program's words, with what was given."""
+    context: Mapping[str, Any] = error.get("ctx", {})
+    given = f", got {error['input']!r}"
+    match error["type"]:
+        case "greater_than_equal":
+            return f"must be at least {context['ge']}{given}."
+        case "greater_than":
+            return f"must be greater than {context['gt']}{given}."
+        case "less_than":
+            return f"must be less than {context['lt']}{given}."
+        case "literal_error" | "enum":
+            return f"must be one of {context['expected']}{given}."
+        case "missing":
+            return "is missing."
+        case _:
+            return f"{error['msg'][:1].lower()}{error['msg'][1:]}{given}."
+
+
+def spec_faults(options: Mapping[str, Any]) -> list[Fault]:
+    """Everything wrong with options as the fields of a ``RunSpec``; empty when they make one."""
+    try:
+        RunSpec.model_validate(options)
+    except ValidationError as error:
+        faults: list[Fault] = []
+        for item in error.errors():
+            field, *rest = item["loc"]
+            if field == "hidden":
+                fault = Fault("hidden", f"must be layer sizes such as 200,200, got {options['hidden']!r}.")
+            else:
+                fault = Fault(flag(str(field)) + "".join(f"[{part}]" for part in rest), _message(item))
+            if fault not in faults:
+                faults.append(fault)
+        return faults
+    return []

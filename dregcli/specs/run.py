@@ -1,0 +1,63 @@
+"""The resolved spec of a training run: all that decides its numbers. Its fields are the flags of ``dreg train``."""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from dregcli.names import Binarisation
+
+SPEC_VERSION = 1
+
+_LayerSize = Annotated[int, Field(ge=1, strict=True)]
+
+
+class RunSpec(BaseModel):
+    """A training run, resolved: no ``auto``, no epochs, no preset left.
+
+    Lengths are in optimisation steps; ``eval_every`` and ``checkpoint_every`` 0 mean only at the end.
+    """
+
+    # Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+    spec_version: Literal[1] = SPEC_VERSION
+    task: Literal["generative"] = "generative"
+    dataset: str
+    data_checksum: str = Field(description="identifies the pixels of all splits")
+    split_convention: str
+    binarisation: Binarisation = Field(default=Binarisation.DYNAMIC, strict=False)
+    hidden: tuple[_LayerSize, ...] = Field(default=(200, 200), min_length=1, strict=False)
+    latent_dim: int = Field(default=50, ge=1)
+    objective: str = "iwae"
+    estimator: str = "dreg"
+    k: int = Field(default=64, ge=1, description="samples per example, all of them")
+    batch_size: int = Field(default=32, ge=1)
+    steps: int = Field(ge=1)
+    lr: float = Field(default=1e-3, gt=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    eval_seed: int = Field(default=0, ge=0, lt=2**63)
+    eval_every: int = Field(default=500, ge=0)
+    checkpoint_every: int = Field(default=500, ge=0)
+    log_every: int = Field(default=50, ge=1)
+    backward: Literal["dense"] = "dense"
+    device: Literal["cpu", "cuda"] = "cpu"
+
+
+def as_json(spec: RunSpec) -> dict[str, Any]:
+    """The spec as plain JSON values."""
+    return spec.model_dump(mode="json")
+
+
+def group_hash(spec: dict[str, Any]) -> str:
+    """What repeats of one experiment share: the hash of the resolved spec without the seed."""
+    content = {key: value for key, value in spec.items() if key != "seed"}
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def default_run_name(spec: RunSpec) -> str:
+    """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``."""
+    text = f"{spec.dataset}-{spec.objective}-{spec.estimator}-k{spec.k}"
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
