@@ -124,3 +124,15 @@ class StoreCorrupt(DregError):
     """A file of a run is truncated or altered."""
 
     exit_code: ClassVar[int] = 20
+
+
+class Interrupted(DregError):
+    """A signal ended the work, after what was done had been kept."""
+
+    exit_code: ClassVar[int] = 130
+
+
+class Terminated(Interrupted):
+    """As ``Interrupted``, by SIGTERM."""
+
+    exit_code: ClassVar[int] = 143

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
@@ -20,43 +20,29 @@ class BatchBounds:
     Attributes:
         bound: the IWAE bound at K, shape (B,), float64, nats per example.
         ess: effective sample size, shape (B,), float64.
+        means: the posterior's means, shape (B, Z), float64; their variance over examples tells active units.
     """
 
     bound: Tensor
     ess: Tensor
+    means: Tensor
 
 
-def log_weights(
-    model: LatentModel,
-    pixels: Tensor,
-    randomness: Randomness,
-    *,
-    stream: Stream,
-    step: int,
-    k: int,
-    batch: int,
+def _log_weights(
+    model: LatentModel, posterior: DiagonalGaussian, pixels: Tensor, randomness: Randomness, *, step: int, k: int
 ) -> Tensor:
-    """Log-weights of all K samples, in blocks of samples so that memory does not grow with K times D.
-
-    Args:
-        model: the model and its posterior.
-        pixels: shape (B, D).
-        randomness: the source of noise.
-        stream: what the noise is for.
-        step: the noise's step.
-        k: samples per example.
-        batch: the batch size the noise is drawn for, at least B.
-
-    Returns:
-        Shape (K, B), nats.
-    """
-    size = pixels.shape[0]
-    posterior = model.posterior(pixels)
+    """Log-weights of all K samples, shape (K, B), nats; in blocks of samples, so that memory does not grow as K D."""
     blocks: list[Tensor] = []
     for first in range(0, k, NOISE_BLOCK):
-        count = min(NOISE_BLOCK, k - first)
-        noise = randomness.normal(stream, step, k=count, batch=batch, width=model.latent_width, first=first)
-        latents = posterior.rsample(noise[:, :size])
+        noise = randomness.normal(
+            Stream.EVALUATION_NOISE,
+            step,
+            k=min(NOISE_BLOCK, k - first),
+            batch=EVALUATION_BATCH,
+            width=model.latent_width,
+            first=first,
+        )
+        latents = posterior.rsample(noise[:, : pixels.shape[0]])
         blocks.append(model.log_joint(pixels, latents) - posterior.log_prob(latents))
     return torch.cat(blocks)
 
@@ -74,17 +60,13 @@ def evaluate(
         k: samples per example.
         seed: the evaluation's seed, never the training's.
     """
-    randomness = Randomness(seed, stored.device)
-    for batch, rows in enumerate(stored.split(EVALUATION_BATCH)):
+    # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
+    pixel_randomness, randomness = Randomness(seed), Randomness(seed, stored.device)
+    for batch, first in enumerate(range(0, stored.shape[0], EVALUATION_BATCH)):
+        rows = stored[first : first + EVALUATION_BATCH]
         with torch.inference_mode():
-            pixels = evaluation_pixels(rows, levels, randomness, split, batch)
-            log_w = log_weights(
-                model,
-                pixels,
-                randomness,
-                stream=Stream.EVALUATION_NOISE,
-                step=evaluation_step(split, batch),
-                k=k,
-                batch=EVALUATION_BATCH,
-            ).double()
-            yield BatchBounds(log_mean_exp(log_w), effective_sample_size(log_w))
+            pixels = evaluation_pixels(rows, levels, pixel_randomness, split, batch)
+            posterior = model.posterior(pixels)
+            step = evaluation_step(split, batch)
+            log_w = _log_weights(model, posterior, pixels, randomness, step=step, k=k).double()
+            yield BatchBounds(log_mean_exp(log_w), effective_sample_size(log_w), posterior.loc.double())

@@ -50,8 +50,7 @@ def dense_gradients(model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pai
     terms, coefficients = pair.at(log_w)
     to_descent = -1.0 / pixels.shape[0]
     model_weights, path, score = (
-        (array * to_descent).to(log_w.dtype)
-        for array in (coefficients.model, coefficients.path, coefficients.score)
+        (array * to_descent).to(log_w.dtype) for array in (coefficients.model, coefficients.path, coefficients.score)
     )
     theta = model.model_parameters()
     with torch.no_grad():

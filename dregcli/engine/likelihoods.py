@@ -35,9 +35,9 @@ class _Bernoulli(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
         (delta,) = ctx.saved_tensors
-        return delta * grad_output.unsqueeze(-1), None
+        return delta * grad_outputs[0].unsqueeze(-1), None
 
 
 def bernoulli_log_likelihood(logits: Tensor, pixels: Tensor) -> Tensor:

@@ -63,9 +63,7 @@ def pair_faults(objective: Objective, estimator: Estimator, k: int) -> list[Faul
     faults: list[Fault] = []
     for part in (objective, estimator):
         if k < part.smallest_k:
-            message = (
-                f"'{part.name}' needs at least {part.smallest_k} samples, got {k}; use --k {part.smallest_k}."
-            )
+            message = f"'{part.name}' needs at least {part.smallest_k} samples, got {k}; use --k {part.smallest_k}."
             faults.append(Fault("k", message))
     return faults
 

@@ -33,9 +33,7 @@ def training_pixels(stored: Tensor, levels: int, randomness: Randomness, step: i
     return binarise(stored, levels, randomness.uniform(Stream.PIXELS, step, *stored.shape))
 
 
-def evaluation_pixels(
-    stored: Tensor, levels: int, randomness: Randomness, split: Split, batch: int
-) -> Tensor:
+def evaluation_pixels(stored: Tensor, levels: int, randomness: Randomness, split: Split, batch: int) -> Tensor:
     """An evaluation batch's pixels: fixed by the evaluation's seed, the same for every run.
 
     The uniform numbers are drawn for a whole batch and then cut, so that the last batch of a part of a split
@@ -43,4 +41,4 @@ def evaluation_pixels(
     """
     step = evaluation_step(split, batch)
     uniform = randomness.uniform(Stream.EVALUATION_PIXELS, step, EVALUATION_BATCH, stored.shape[1])
-    return binarise(stored, levels, uniform[: stored.shape[0]])
+    return binarise(stored, levels, uniform[: stored.shape[0]].to(stored.device))

@@ -85,6 +85,7 @@ class Randomness:
             raise ValueError(message)
         blocks = -(-k // NOISE_BLOCK)
         noise = torch.empty(blocks * NOISE_BLOCK, batch, width, device=self.device)
-        for i, block in enumerate(noise.split(NOISE_BLOCK)):
+        for i in range(blocks):
+            block = noise[i * NOISE_BLOCK : (i + 1) * NOISE_BLOCK]
             block.normal_(generator=self.generator(stream, step, first // NOISE_BLOCK + i))
         return noise[:k]

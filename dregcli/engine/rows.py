@@ -70,7 +70,7 @@ class RowTape:
                 reached by the backward pass. Its rows could not be weighted, and a silently missing gradient
                 is the worst kind of bias.
         """
-        found: dict[nn.Parameter, Tensor] = {}
+        found: dict[Tensor, Tensor] = {}
         weights = row_weights.reshape(-1, 1)
         for record in self._records:
             layer = record.layer
@@ -79,15 +79,13 @@ class RowTape:
                 raise RuntimeError(message)
             delta = record.delta.flatten(0, -2)
             inputs = record.inputs.flatten(0, -2)
-            gradients = [(layer.weight, delta.mT @ (inputs * weights))]
+            gradients: list[tuple[Tensor, Tensor]] = [(layer.weight, delta.mT @ (inputs * weights))]
             if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] - None with bias=False
                 gradients.append((layer.bias, delta.mT @ weights[:, 0]))
             for parameter, gradient in gradients:
                 found[parameter] = found[parameter] + gradient if parameter in found else gradient
         wanted = list(parameters)
         if any(parameter not in found for parameter in wanted):
-            message = (
-                "a model parameter is applied to rows outside RowTape.linear: its rows cannot be weighted"
-            )
+            message = "a model parameter is applied to rows outside RowTape.linear: its rows cannot be weighted"
             raise RuntimeError(message)
         return [found[parameter] for parameter in wanted]

@@ -1,7 +1,7 @@
 """The training loop's engine: one step at a time, all of its state in tensors and plain numbers."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,15 +29,24 @@ class Window:
     model_gradient_norm: float = 0.0
     posterior_gradient_norm: float = 0.0
 
-    def add(self, **values: float) -> None:
+    def add(self, bound: float, value: float, ess: float, model_norm: float, posterior_norm: float) -> None:
         """Add one step's numbers."""
         self.count += 1
-        for key, value in values.items():
-            setattr(self, key, getattr(self, key) + value)
+        self.bound += bound
+        self.value += value
+        self.ess += ess
+        self.model_gradient_norm += model_norm
+        self.posterior_gradient_norm += posterior_norm
 
     def means(self) -> dict[str, float]:
         """The mean of each number over the window."""
         return {key: value / self.count for key, value in vars(self).items() if key != "count"}
+
+
+def _norm(gradients: Iterable[Tensor]) -> Tensor:
+    """The Euclidean norm of several tensors together, float64."""
+    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
+    return norms.double().square().sum().sqrt()
 
 
 @dataclass(frozen=True)
@@ -126,25 +135,13 @@ class Trainer:
         """Add the step to the window, or refuse it when anything is not finite."""
         log_w = gradients.log_w.double()
         bound = log_mean_exp(log_w)
-        norms = [
-            torch.linalg.vector_norm(torch.stack(torch._foreach_norm(list(group.values()))))  # pyright: ignore[reportPrivateUsage]
-            for group in (gradients.model, gradients.posterior)
-        ]
+        norms = [_norm(group.values()) for group in (gradients.model, gradients.posterior)]
         # One transfer for all the numbers of a step.
-        numbers = torch.stack(
-            [bound.mean(), gradients.value.mean(), effective_sample_size(log_w).mean(), *norms]
-        ).tolist()
+        means = [bound.mean(), gradients.value.mean(), effective_sample_size(log_w).mean()]
+        numbers: list[float] = torch.stack([*means, *norms]).tolist()  # pyright: ignore[reportUnknownVariableType]
         if not all(map(math.isfinite, numbers)):
             raise self._diverged(bound, gradients, indices)
-        self.window.add(
-            **dict(
-                zip(
-                    ("bound", "value", "ess", "model_gradient_norm", "posterior_gradient_norm"),
-                    numbers,
-                    strict=True,
-                )
-            )
-        )
+        self.window.add(*numbers)
 
     def _diverged(self, bound: Tensor, gradients: Gradients, indices: Tensor) -> Diverged:
         candidates: dict[str, Tensor] = {"the bound": bound, "the objective": gradients.value}
@@ -153,7 +150,8 @@ class Trainer:
             for name, gradient in (*gradients.model.items(), *gradients.posterior.items())
         }
         broken = [name for name, tensor in candidates.items() if not torch.isfinite(tensor).all()]
-        examples = indices[~torch.isfinite(bound)].tolist() or indices.tolist()
+        broken_examples = indices[~torch.isfinite(bound)]
+        examples: list[int] = (broken_examples if len(broken_examples) else indices).tolist()  # pyright: ignore[reportUnknownVariableType]
         rest = f" (and {len(broken) - 1} more tensors)" if len(broken) > 1 else ""
         return Diverged(
             f"Training diverged: {broken[0] if broken else 'a gradient norm'} is not finite{rest}.",

@@ -21,7 +21,7 @@ def _network(sizes: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
     layers = nn.ModuleList()
     for inputs, outputs in pairwise(sizes):
         # Initialised here from the run's address; torch's own initialisation would draw from global state.
-        layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+        layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
         nn.init.xavier_uniform_(layer.weight, generator=generator)
         nn.init.zeros_(layer.bias)
         layers.append(layer)
@@ -50,9 +50,7 @@ class Vae(nn.Module):
 
     mean: Tensor
 
-    def __init__(
-        self, mean: Tensor, *, hidden: Sequence[int], latent_dim: int, generator: torch.Generator
-    ) -> None:
+    def __init__(self, mean: Tensor, *, hidden: Sequence[int], latent_dim: int, generator: torch.Generator) -> None:
         super().__init__()
         pixels = mean.shape[0]
         self.latent_width = latent_dim
