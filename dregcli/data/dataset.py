@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, Self
 
@@ -15,7 +15,7 @@ from dregcli.names import Split
 SPLIT_CONVENTION: Final = "dreg"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dataset:
     """Images as bytes, in splits. Made by ``Dataset.build``, which checks them.
 
@@ -35,7 +35,7 @@ class Dataset:
     height: int
     width: int
     levels: int
-    splits: Mapping[Split, NDArray[np.uint8]]
+    splits: Mapping[Split, NDArray[np.uint8]] = field(repr=False)
     split_convention: str
     source: str
     checksum: str
@@ -69,8 +69,10 @@ class Dataset:
         Raises:
             DataCorrupt: a split is missing, empty or of another shape or type, or a pixel exceeds ``levels``.
         """
+        if height < 1 or width < 1:
+            raise DataCorrupt(what=f"images cannot be {height} x {width}", where=name)
         if not 1 <= levels <= 255:
-            raise DataCorrupt(f"the intensity levels must be 1 to 255, not {levels}", where=name)
+            raise DataCorrupt(what=f"the intensity levels must be 1 to 255, not {levels}", where=name)
         frozen = {split: _checked(name, split, splits, height * width, levels) for split in Split}
         return cls(
             name=name,
@@ -102,15 +104,15 @@ def _checked(
     """A read-only, contiguous array of the split, or DataCorrupt."""
     array = splits.get(split)
     if array is None:
-        raise DataCorrupt(f"the {split} split is missing", where=name)
+        raise DataCorrupt(what=f"the {split} split is missing", where=name)
     if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != pixels or len(array) == 0:
         raise DataCorrupt(
-            f"the {split} split is {array.dtype} of shape {array.shape}, not uint8 of shape (N, {pixels})",
+            what=f"the {split} split is {array.dtype} of shape {array.shape}, not uint8 of shape (N, {pixels})",
             where=name,
         )
     largest = int(array.max())
     if largest > levels:
-        raise DataCorrupt(f"the {split} split has a pixel of {largest}, above its {levels} levels", where=name)
+        raise DataCorrupt(what=f"the {split} split has a pixel of {largest}, above its {levels} levels", where=name)
     view = np.ascontiguousarray(array).view()
     view.setflags(write=False)
     return view

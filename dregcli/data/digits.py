@@ -1,6 +1,6 @@
 """The embedded data set: 1,797 real 8x8 images of handwritten digits that scikit-learn carries."""
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,16 +17,16 @@ _PERMUTATION_SEED = 1797
 def load_digits() -> Dataset:
     """Split the images 1,297 / 250 / 250 by one fixed permutation, never by a run's seed.
 
-    The images come in the order of their writers, so a split without a permutation would test on other hands
-    than it trained on.
+    The source's order is that of its collection (0 to 9, over and over, hand after hand), so a split without a
+    permutation would test on other hands than it trained on.
 
     Returns:
         The data set: 8x8, values 0 to 16.
     """
     # Imported here: scikit-learn takes most of a second, and whoever loads MNIST does not need it.
-    from sklearn import datasets  # noqa: PLC0415
+    from sklearn import datasets
 
-    bunch: Any = datasets.load_digits()
+    bunch = cast("Any", datasets.load_digits())
     values: NDArray[np.float64] = bunch.data
     # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
     order = np.random.RandomState(_PERMUTATION_SEED).permutation(len(values))

@@ -24,7 +24,7 @@ def writing(path: Path) -> Generator[None]:
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             advice = f"free some space, or {advice}"
         raise StoreWriteError(
-            f"cannot write to the data folder: {error.strerror or error}", where=str(path), hint=advice
+            what=f"cannot write to the data folder: {error.strerror or error}", where=str(path), hint=advice
         ) from error
 
 

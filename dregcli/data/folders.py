@@ -36,7 +36,7 @@ def default_data_dir(env: Mapping[str, str] = os.environ, platform: str = sys.pl
         return (Path(cache) if cache.startswith("/") else Path.home() / ".cache") / "dreg"
     except RuntimeError as error:
         raise UsageError(
-            f"there is no default data folder: {error}",
+            what=f"there is no default data folder: {error}",
             hint="name one with --data-dir FOLDER or DREG_DATA_DIR",
         ) from error
 

@@ -31,23 +31,23 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
             promises fewer or more bytes than there are.
     """
     if len(content) < 4 or content[:2] != b"\x00\x00" or content[2] not in _TYPES:
-        raise DataCorrupt(f"not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}", where=where)
+        raise DataCorrupt(what=f"not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}", where=where)
     if _TYPES[content[2]] != "uint8":
-        raise DataCorrupt(f"the IDX file holds {_TYPES[content[2]]}, not uint8", where=where)
+        raise DataCorrupt(what=f"the IDX file holds {_TYPES[content[2]]}, not uint8", where=where)
     if content[3] != ndim:
-        raise DataCorrupt(f"the IDX file has {content[3]} dimensions, not {ndim}", where=where)
+        raise DataCorrupt(what=f"the IDX file has {content[3]} dimensions, not {ndim}", where=where)
     start = 4 + 4 * ndim
     if len(content) < start:
-        raise DataCorrupt("the IDX file ends inside its header: truncated", where=where)
+        raise DataCorrupt(what="the IDX file ends inside its header: truncated", where=where)
     shape: tuple[int, ...] = struct.unpack(f">{ndim}I", content[4:start])
     promised = math.prod(shape)
     said = " x ".join(str(size) for size in shape)
     if promised == 0:
-        raise DataCorrupt(f"the IDX file is empty: its header says {said}", where=where)
+        raise DataCorrupt(what=f"the IDX file is empty: its header says {said}", where=where)
     # Compared before anything is made of the promise, so that a header cannot ask for memory.
     if promised != len(content) - start:
         raise DataCorrupt(
-            f"the IDX header promises {said} = {promised:,} bytes, and {len(content) - start:,} follow",
+            what=f"the IDX header promises {said} = {promised:,} bytes, and {len(content) - start:,} follow",
             where=where,
         )
     return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)

@@ -42,7 +42,9 @@ def hold_out(arrays: Mapping[str, NDArray[np.uint8]], *, valid: int) -> dict[Spl
     """
     train, test = (arrays[name].reshape(len(arrays[name]), -1) for name in (TRAIN_IMAGES, TEST_IMAGES))
     if len(train) <= valid:
-        raise DataCorrupt(f"{len(train)} training images leave nothing beside {valid} held out", where=TRAIN_IMAGES)
+        raise DataCorrupt(
+            what=f"{len(train)} training images leave nothing beside {valid} held out", where=TRAIN_IMAGES
+        )
     return {Split.TRAIN: train[:-valid], Split.VALID: train[-valid:], Split.TEST: test}
 
 

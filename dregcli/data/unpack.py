@@ -30,9 +30,9 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
                 # One byte past the limit tells "too large" apart, and reaches the end where the CRC is checked.
                 content = stream.read(limit + 1)
         except EOFError as error:
-            raise DataCorrupt("the gzip stream ends before its end marker: truncated", where=where) from error
+            raise DataCorrupt(what="the gzip stream ends before its end marker: truncated", where=where) from error
         except (gzip.BadGzipFile, zlib.error) as error:
-            raise DataCorrupt(f"the gzip stream is damaged: {error}", where=where) from error
+            raise DataCorrupt(what=f"the gzip stream is damaged: {error}", where=where) from error
     if len(content) > limit:
-        raise DataCorrupt(f"the unpacked content exceeds the {limit:,} bytes it may have", where=where)
+        raise DataCorrupt(what=f"the unpacked content exceeds the {limit:,} bytes it may have", where=where)
     return content

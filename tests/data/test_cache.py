@@ -1,0 +1,245 @@
+import errno
+import os
+import resource
+
+import h5py
+import numpy as np
+import pytest
+
+from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.catalogue import load_dataset
+from dregcli.data.dataset import Dataset
+from dregcli.data.folders import cache_path
+from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, StoreWriteError
+from dregcli.names import Split
+
+
+@pytest.fixture
+def dataset():
+    random = np.random.RandomState(3)
+    splits = {
+        split: random.randint(0, 256, (n, 6)).astype(np.uint8) for split, n in zip(Split, (8, 3, 2), strict=True)
+    }
+    return Dataset.build(
+        name="toy", height=2, width=3, levels=255, splits=splits, split_convention="dreg", source="café/über"
+    )
+
+
+@pytest.fixture
+def cached(dataset, tmp_path):
+    """The path of a good cache file of ``dataset``, in ``tmp_path``."""
+    return write_cache(dataset, tmp_path)
+
+
+def test_comes_back_as_it_was(dataset, cached, tmp_path):
+    back = read_cache("toy", tmp_path)
+    for field in ("name", "height", "width", "levels", "split_convention", "source", "checksum"):
+        assert getattr(back, field) == getattr(dataset, field)
+    for split in Split:
+        np.testing.assert_array_equal(back.splits[split], dataset.splits[split])
+        assert not back.splits[split].flags.writeable
+
+
+def test_the_file_says_what_it_is(dataset, cached):
+    with h5py.File(cached) as file:
+        assert file.attrs["encoding-type"] == b"dreg-dataset"
+        assert file.attrs["encoding-version"] == b"1"
+        assert file.attrs["checksum"] == dataset.checksum.encode()
+        assert file.attrs["split-convention"] == b"dreg"
+        assert {name: file[name].shape for name in file} == {"train": (8, 6), "valid": (3, 6), "test": (2, 6)}
+
+
+def test_missing_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("DREG_DATA_DIR", str(tmp_path))
+    with pytest.raises(DatasetMissing) as caught:
+        load_dataset("mnist", tmp_path)
+    assert caught.value.where == str(tmp_path / "mnist.h5")
+    assert caught.value.hint is not None
+    assert caught.value.hint.startswith("dreg download mnist  (")
+    assert "dreg download mnist --source FOLDER" in caught.value.hint
+
+
+def test_unreadable_is_not_called_damaged(tmp_path):
+    cache_path("toy", tmp_path).mkdir()
+    with pytest.raises(DatasetMissing, match="cannot be read: Is a directory"):
+        read_cache("toy", tmp_path)
+
+
+class TestDamage:
+    def test_no_flipped_byte_passes_unseen(self, dataset, cached, tmp_path):
+        """Each fifth byte. HDF5 without checksums of its own crashed the interpreter here."""
+        good = cached.read_bytes()
+        refused = 0
+        for at in range(0, len(good), 5):
+            bad = bytearray(good)
+            bad[at] ^= 0xFF
+            cached.write_bytes(bad)
+            try:
+                back = read_cache("toy", tmp_path)
+            except DataCorrupt:
+                refused += 1
+            else:
+                assert back.checksum == dataset.checksum
+                assert (back.source, back.split_convention) == (dataset.source, dataset.split_convention)
+        assert refused > 0.5 * len(good) / 5
+
+    def test_every_truncation_is_refused(self, cached, tmp_path):
+        good = cached.read_bytes()
+        for length in range(0, len(good), 11):
+            cached.write_bytes(good[:length])
+            with pytest.raises(DataCorrupt):
+                read_cache("toy", tmp_path)
+
+    def test_names_the_file_and_the_way_out(self, cached, tmp_path):
+        cached.write_bytes(b"<html>")
+        with pytest.raises(DataCorrupt) as caught:
+            read_cache("toy", tmp_path)
+        assert caught.value.where == str(cached)
+        assert "delete this file" in str(caught.value.hint)
+        assert "dreg download toy" in str(caught.value.hint)
+
+    def test_an_altered_pixel_is_refused(self, cached, tmp_path):
+        with h5py.File(cached, "a") as file:
+            file["test"][0, 0] ^= 1
+        with pytest.raises(DataCorrupt, match="checksum"):
+            read_cache("toy", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("key", "value", "reason"),
+        [
+            ("encoding-type", "metrics", "it is 'metrics'"),
+            ("name", "mnist", "it holds 'mnist'"),
+            ("levels", 0, "1 to 255"),
+            ("levels", 254, "checksum|above"),
+            ("levels", 255.0, "no integer"),
+            ("height", 3, "shape"),
+            ("height", [2, 2], "no integer"),
+            ("source", h5py.Empty("f"), "no text"),
+            ("source", 3, "no text"),
+            ("checksum", np.bytes_(b"\xff"), "cannot read"),
+        ],
+    )
+    def test_a_wrong_attribute_is_refused(self, cached, tmp_path, key, value, reason):
+        with h5py.File(cached, "a") as file:
+            file.attrs[key] = value
+        with pytest.raises(DataCorrupt, match=reason):
+            read_cache("toy", tmp_path)
+
+    def test_a_missing_attribute_is_refused(self, cached, tmp_path):
+        with h5py.File(cached, "a") as file:
+            del file.attrs["checksum"]
+        with pytest.raises(DataCorrupt, match="'checksum' is missing"):
+            read_cache("toy", tmp_path)
+
+    def test_an_unknown_version_says_what_to_do(self, cached, tmp_path):
+        with h5py.File(cached, "a") as file:
+            file.attrs["encoding-version"] = "2"
+        with pytest.raises(StoreFormatError, match="format 2") as caught:
+            read_cache("toy", tmp_path)
+        assert caught.value.where == str(cached)
+        assert "upgrade dreg" in str(caught.value.hint)
+        assert "dreg download toy" in str(caught.value.hint)
+
+
+def _external_link(file, data, elsewhere):
+    file["train"] = h5py.ExternalLink(str(elsewhere), "train")
+
+
+def _soft_link(file, data, elsewhere):
+    file["hidden"] = data
+    file["train"] = h5py.SoftLink("/hidden")
+
+
+def _group(file, data, elsewhere):
+    file.create_group("train")
+
+
+def _external_storage(file, data, elsewhere):
+    file.create_dataset("train", data.shape, np.uint8, external=[(str(elsewhere), 0, h5py.h5f.UNLIMITED)])
+
+
+def _virtual(file, data, elsewhere):
+    layout = h5py.VirtualLayout(data.shape, np.uint8)
+    layout[:] = h5py.VirtualSource(str(elsewhere), "train", data.shape)
+    file.create_virtual_dataset("train", layout)
+
+
+def _compressed(file, data, elsewhere):
+    file.create_dataset("train", data=data, compression="gzip")
+
+
+def _unallocated_terabytes(file, data, elsewhere):
+    file.create_dataset("train", (1 << 40, data.shape[1]), np.uint8)
+
+
+def _wide(file, data, elsewhere):
+    file.create_dataset("train", data=data.astype(np.int64))
+
+
+def _absent(file, data, elsewhere):
+    pass
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        _external_link,
+        _soft_link,
+        _group,
+        _external_storage,
+        _virtual,
+        _compressed,
+        _unallocated_terabytes,
+        _wide,
+        _absent,
+    ],
+)
+def test_pixels_come_from_inside_the_file_or_not_at_all(dataset, cached, tmp_path, hostile):
+    """The pixels that each reaches for are the right ones; it is the way to them that is refused."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_bytes(cached.read_bytes())
+    with h5py.File(cached, "a") as file:
+        del file["train"]
+        hostile(file, dataset.splits[Split.TRAIN], elsewhere)
+    with pytest.raises(DataCorrupt, match="'train'"):
+        read_cache("toy", tmp_path)
+
+
+class TestWriting:
+    """The old file survives, nothing is left aside, and the user is told what to do."""
+
+    def left(self, folder):
+        return sorted(path.name for path in folder.iterdir())
+
+    def test_a_disk_that_fills_up(self, dataset, cached, tmp_path, monkeypatch):
+        def full(_):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        before = cached.read_bytes()
+        monkeypatch.setattr("dregcli.data.files.os.fsync", full)
+        with pytest.raises(StoreWriteError, match="No space left on device") as caught:
+            write_cache(dataset, tmp_path)
+        assert caught.value.where == str(cached)
+        assert "free some space" in str(caught.value.hint)
+        assert cached.read_bytes() == before
+        assert self.left(tmp_path) == ["toy.h5"]
+
+    def test_a_file_size_limit(self, dataset, cached, tmp_path):
+        """A real refusal by the operating system, in the middle of the write."""
+        before = cached.read_bytes()
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+        try:
+            with pytest.raises(StoreWriteError, match="File too large"):
+                write_cache(dataset, tmp_path)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert cached.read_bytes() == before
+        assert self.left(tmp_path) == ["toy.h5"]
+
+    def test_a_data_folder_that_cannot_be_one(self, dataset, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(DregError, match="cannot write") as caught:
+            write_cache(dataset, tmp_path / "file" / "data")
+        assert isinstance(caught.value, StoreWriteError)
+        assert "--data-dir" in str(caught.value.hint)
