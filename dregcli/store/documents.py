@@ -108,7 +108,7 @@ def unseal(path: Path) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON values are what they are
     if isinstance(value, np.generic):
-        value = value.item()
+        return _plain(cast("Any", value.item()))
     if isinstance(value, float) and not math.isfinite(value):
         return {_FLOAT: str(value)}
     if isinstance(value, Mapping):

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -118,7 +118,7 @@ def is_temporary(name: str) -> bool:
 
 
 @contextlib.contextmanager
-def write_errors(path: Path) -> Iterator[None]:
+def write_errors(path: Path) -> Generator[None, None, None]:
     """Turns an OSError of the block into a StoreWriteError about ``path``.
 
     FileExistsError passes: to the callers that race for a name it is an answer, not a failure.
@@ -133,9 +133,7 @@ def write_errors(path: Path) -> Iterator[None]:
         raise StoreWriteError(what, where=str(path), hint=_NEXT.get(code, _NEXT_DEFAULT)) from error
 
 
-def write_aside(
-    fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None
-) -> None:
+def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None) -> None:
     """Writes a file that readers see whole or not at all, replacing what has its name.
 
     Args:
@@ -171,7 +169,7 @@ def write_new(fs: FileSystem, folder: Path, stem: str, suffix: str, content: byt
         path = folder / (f"{stem}{suffix}" if number == 1 else f"{stem}-{number}{suffix}")
         number += 1
         temporary = path.with_name(f".{path.name}.tmp")
-        if path.exists() or temporary.exists():
+        if path.exists():
             continue
         with write_errors(path):
             try:
@@ -275,7 +273,7 @@ def _temporary(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def _removed_on_failure(fs: FileSystem, temporary: Path) -> Iterator[None]:
+def _removed_on_failure(fs: FileSystem, temporary: Path) -> Generator[None, None, None]:
     try:
         yield
     except BaseException:  # an interrupt too must not leave a temporary behind

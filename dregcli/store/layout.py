@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
 from dregcli.store import documents
-from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_aside
+from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 
 FORMAT_VERSION: Final = 1
 
@@ -47,6 +47,11 @@ def check_name(name: str) -> str:
     else:
         return name
     raise UsageError(what, where="name", hint=hint)
+
+
+def is_name(name: str) -> bool:
+    """Whether a folder's name can be that of a run."""
+    return bool(_NAME.fullmatch(name)) and len(name) <= NAME_LENGTH and not _VERSION.fullmatch(name)
 
 
 def check_file_name(stem: str, suffix: str) -> None:
@@ -96,8 +101,9 @@ def entries(folder: Path) -> list[str]:
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
+        what = f"The folder cannot be read: {error.strerror or error}"
         raise StoreCorrupt(
-            f"The folder cannot be read: {error.strerror or error}",
+            what,
             where=str(folder),
             hint="make it readable for this user, or choose another with --runs-dir FOLDER",
         ) from error
@@ -141,13 +147,15 @@ def check_version(found: object, known: int, path: Path, word: str) -> None:
         if found == known:
             return
         if found > known:
+            what = f"This store has {word} {found}; this dreg knows {word} {known}."
             raise StoreFormatError(
-                f"This store has {word} {found}; this dreg knows {word} {known}.",
+                what,
                 where=str(path),
                 hint="install a newer dreg: pip install --upgrade dreg, or choose another folder with --runs-dir",
             )
+    what = f"The {word} of this store is not one that dreg knows ({found!r})."
     raise StoreFormatError(
-        f"The {word} of this store is not one that dreg knows ({found!r}).",
+        what,
         where=str(path),
         hint="is it a folder of dreg's runs? Choose another with --runs-dir FOLDER",
     )
@@ -178,3 +186,19 @@ def prepare_store(root: Path, fs: FileSystem) -> None:
     if not (root / STORE_FILE).exists():
         make_folders(fs, root)
         write_aside(fs, root / STORE_FILE, documents.encode({"format": FORMAT_VERSION}))
+
+
+def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:
+    """Creates a new folder ``rolled-back/0001-reason``, the number never used before.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    home = folder / ROLLED_BACK_FOLDER
+    make_folders(fs, home)
+    taken = [int(number) for name in entries(home) if (number := name.partition("-")[0]).isdecimal()]
+    path = home / f"{max(taken, default=0) + 1:04d}-{reason}"
+    with write_errors(path):
+        fs.mkdir(path)
+        fs.sync(home)
+    return path

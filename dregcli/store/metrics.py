@@ -42,21 +42,18 @@ def read(folder: Path) -> Splits:
         names = part_names(folder)
         try:
             # Parts first: one merged after the listing is then skipped, not lost.
-            parts = {name: _load(_part_path(folder, name)) for name in names}
+            parts = {name: load(_part_path(folder, name)) for name in names}
             merged, through = read_merged(folder)
         except StoreCorrupt:
             if part_names(folder) == names:
                 raise
             continue  # a live writer merged and removed parts while they were read
         return _join([merged, *(part for name, part in parts.items() if _order(name) > _order(through))])
-    raise StoreCorrupt(
-        "The metrics kept changing while they were read", where=str(folder), hint="run the command again"
-    )
+    what = "The metrics kept changing while they were read"
+    raise StoreCorrupt(what, where=str(folder), hint="run the command again")
 
 
-def write_part(
-    fs: FileSystem, folder: Path, generation: int, number: int, rows: Mapping[str, Sequence[Row]]
-) -> None:
+def write_part(fs: FileSystem, folder: Path, generation: int, number: int, rows: Mapping[str, Sequence[Row]]) -> None:
     """Writes one part; the same generation and number replace it.
 
     Raises:
@@ -121,7 +118,7 @@ def part_steps(folder: Path, name: str) -> tuple[int, int]:
     Raises:
         StoreCorrupt: the part is altered.
     """
-    return step_range(_load(_part_path(folder, name)))
+    return step_range(load(_part_path(folder, name)))
 
 
 def step_range(splits: Splits) -> tuple[int, int]:
@@ -143,7 +140,12 @@ def _order(name: str) -> tuple[int, int]:
     return int(generation), int(number)
 
 
-def _load(path: Path) -> Splits:
+def load(path: Path) -> Splits:
+    """What one metrics file holds.
+
+    Raises:
+        StoreCorrupt: it is missing, truncated or altered.
+    """
     return _group(hdf5.read(path, KIND), path)
 
 

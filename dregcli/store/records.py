@@ -1,5 +1,6 @@
 """What ``run.json`` holds: a run's status, lease, summary and failures, and the digests of its plain files."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -10,15 +11,27 @@ from dregcli.names import RunStatus
 from dregcli.store import documents, layout
 from dregcli.store.lease import Lease
 
-Now = Callable[[], datetime]
-
 _KIND: Final = "run"
-_NO_TEXTS: Final[dict[str, Any]] = {}
 
 
-def utc_now() -> datetime:
-    """The present moment, UTC."""
+def _utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The time, so that a test can set it.
+
+    Args:
+        now: the present moment, UTC; may jump, so it only dates things.
+        monotonic: seconds that never jump back, for what is due.
+    """
+
+    now: Callable[[], datetime] = _utc_now
+    monotonic: Callable[[], float] = time.monotonic
+
+
+SYSTEM_CLOCK: Final = Clock()
 
 
 @dataclass(frozen=True)
@@ -39,9 +52,9 @@ class RunInfo:
     created: datetime
     updated: datetime
     lease: Lease | None
-    summary: Mapping[str, Any] = field(default_factory=lambda: _NO_TEXTS)
+    summary: Mapping[str, Any] = field(default_factory=dict[str, Any])
     failures: tuple[Mapping[str, Any], ...] = ()
-    digests: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NO_TEXTS)
+    digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     @property
     def started(self) -> bool:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from dregcli.store import checkpoints, documents, hdf5, layout, metrics
-from dregcli.store.filesystem import FileSystem, make_folders, move, write_aside, write_errors
+from dregcli.store.filesystem import FileSystem, move, write_aside
 
 
 def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:
@@ -34,7 +34,7 @@ def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:
     if not (later_checkpoints or later_parts or straddling or cut_merged):
         return None
 
-    aside = put_aside(fs, folder, f"to-{layout.step_name(step)}")
+    aside = layout.put_aside(fs, folder, f"to-{layout.step_name(step)}")
     for found in later_checkpoints:
         name = layout.step_name(found)
         move(fs, folder / layout.CHECKPOINTS_FOLDER / name, aside / name)
@@ -49,19 +49,3 @@ def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:
             write_aside(fs, aside / original.name, content)
         metrics.merge(fs, folder, until=step)
     return aside
-
-
-def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:
-    """Creates a new folder ``rolled-back/0001-reason``, the number never used before.
-
-    Raises:
-        StoreWriteError: the disk refuses.
-    """
-    home = folder / layout.ROLLED_BACK_FOLDER
-    make_folders(fs, home)
-    taken = [int(number) for name in layout.entries(home) if (number := name.partition("-")[0]).isdecimal()]
-    path = home / f"{max(taken, default=0) + 1:04d}-{reason}"
-    with write_errors(path):
-        fs.mkdir(path)
-        fs.sync(home)
-    return path

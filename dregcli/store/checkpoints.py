@@ -1,0 +1,255 @@
+"""Checkpoints: folders that appear whole, prove themselves before they are parsed, and replace each other safely.
+
+``checkpoints/step-00001000/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
+``manifest.json`` with the size and SHA-256 of each. No pickle is ever written or read.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from dregcli.errors import CheckpointCorrupt, DregError, RunNotFound, StoreCorrupt
+from dregcli.store import documents, layout
+from dregcli.store.filesystem import (
+    FileSystem,
+    discard,
+    make_folders,
+    move,
+    write_aside,
+    write_folder_aside,
+)
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+KEEP_LAST: Final = 2
+
+_KIND: Final = "checkpoint"
+_MANIFEST: Final = "manifest.json"
+_MODEL: Final = "model.safetensors"
+_OPTIMIZER: Final = "optimizer.safetensors"
+_STATE: Final = "state.json"
+_FILES: Final = (_MODEL, _OPTIMIZER, _STATE)
+
+Which = int | Literal["last", "best"]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a checkpoint holds.
+
+    Args:
+        step: the optimisation step it was taken at.
+        model: the model's tensors by name, on the CPU.
+        optimizer: the optimizer's tensors by name, on the CPU.
+        state: everything else that resuming needs.
+        skipped: newer checkpoints that were asked for first and are corrupt, each with its fault, for the user.
+    """
+
+    step: int
+    model: "dict[str, Tensor]"
+    optimizer: "dict[str, Tensor]"
+    state: dict[str, Any]
+    skipped: tuple[str, ...] = ()
+
+
+def steps(folder: Path) -> list[int]:
+    """The steps a run has a checkpoint of, ascending; whole or not."""
+    found = [(layout.parse_step(name), name) for name in layout.entries(folder / layout.CHECKPOINTS_FOLDER)]
+    return sorted(step for step, name in found if step is not None and name == layout.step_name(step))
+
+
+def best(folder: Path) -> int | None:
+    """The step of the best checkpoint, or None where none was marked (or its manifest is corrupt)."""
+    marked = [step for step in steps(folder) if _is_best(folder, step)]
+    return marked[-1] if marked else None
+
+
+def load(folder: Path, which: Which) -> Checkpoint:
+    """Reads a checkpoint, verified before it is parsed.
+
+    Args:
+        folder: the run.
+        which: a step, or ``last`` or ``best``, which fall back to another when that one is corrupt: ``last`` to the
+            newest whole one before, ``best`` to the best before and then to the newest whole one.
+
+    Raises:
+        RunNotFound: there is no such checkpoint.
+        CheckpointCorrupt: the one asked for, or every one, is corrupt.
+    """
+    known = steps(folder)
+    hint = f"it has checkpoints of step {', '.join(map(str, known))}" if known else "train it: dreg train --help"
+    if isinstance(which, int):
+        if which not in known:
+            what = f"This run has no checkpoint of step {which}."
+            raise RunNotFound(what, where=str(folder), hint=hint)
+        return _load_step(folder, which, ())
+    candidates = known[::-1]
+    if which == "best":
+        # One whose manifest cannot be read may have been the best: it is tried, and so named among the skipped.
+        candidates.sort(key=lambda step: _is_best(folder, step) is False)
+        if candidates and _is_best(folder, candidates[0]) is False:
+            what = "This run has no best checkpoint: it was never evaluated while it trained."
+            raise RunNotFound(what, where=str(folder), hint="use the newest one: --checkpoint last")
+    if not candidates:
+        what = "This run has no checkpoint."
+        raise RunNotFound(what, where=str(folder), hint=hint)
+    skipped: list[str] = []
+    for step in candidates:
+        try:
+            return _load_step(folder, step, tuple(skipped))
+        except CheckpointCorrupt as error:
+            skipped.append(f"{layout.step_name(step)}: {error.what}")
+    raise CheckpointCorrupt(
+        "No checkpoint of this run is whole: " + "; ".join(skipped),
+        where=str(folder / layout.CHECKPOINTS_FOLDER),
+        hint="restore one from a backup, or train anew: dreg train --config SPEC",
+    )
+
+
+def save(
+    fs: FileSystem,
+    folder: Path,
+    step: int,
+    *,
+    model: "Mapping[str, Tensor]",
+    optimizer: "Mapping[str, Tensor]",
+    state: Mapping[str, Any],
+    is_best: bool,
+) -> None:
+    """Writes a checkpoint and then removes those no longer kept: all but the newest two and the best.
+
+    A whole checkpoint of the same step stays as it is (but is marked best when this one is); a corrupt one is put
+    aside in ``rolled-back/`` and replaced.
+
+    Raises:
+        StoreWriteError: the disk refuses; the earlier checkpoints are untouched.
+    """
+    home = folder / layout.CHECKPOINTS_FOLDER
+    target = home / layout.step_name(step)
+    if not (target.exists() and _kept_as_is(fs, folder, step, is_best=is_best)):
+        files = {_MODEL: _tensor_bytes(model), _OPTIMIZER: _tensor_bytes(optimizer), _STATE: documents.encode(state)}
+        make_folders(fs, home)
+        if target.exists():
+            aside = layout.put_aside(fs, folder, "corrupt")
+            move(fs, target, aside / target.name)
+        write_folder_aside(fs, target, {**files, _MANIFEST: _manifest(files, step, is_best=is_best)})
+    known = steps(folder)
+    kept = {*known[-KEEP_LAST:], best(folder), step}
+    for old in known:
+        # One whose manifest cannot be read may be the best: not ours to remove.
+        if old not in kept and _is_best(folder, old) is not None:
+            discard(fs, home / layout.step_name(old))
+
+
+def _kept_as_is(fs: FileSystem, folder: Path, step: int, *, is_best: bool) -> bool:
+    """Whether the existing checkpoint of the step is whole; marks it best when asked to."""
+    try:
+        files = _read_files(folder, step)
+    except CheckpointCorrupt:
+        return False
+    if is_best and not _is_best(folder, step):
+        path = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step) / _MANIFEST
+        write_aside(fs, path, _manifest(files, step, is_best=True))
+    return True
+
+
+def _manifest(files: Mapping[str, bytes], step: int, *, is_best: bool) -> bytes:
+    return documents.seal(
+        {
+            "encoding-type": _KIND,
+            "encoding-version": "1",
+            "step": step,
+            "best": is_best,
+            "files": {
+                name: {"size": len(content), "sha256": documents.sha256(content)} for name, content in files.items()
+            },
+        }
+    )
+
+
+def _read_manifest(folder: Path, step: int) -> dict[str, Any]:
+    path = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step) / _MANIFEST
+    manifest = documents.unseal(path)
+    layout.check_encoding(manifest, _KIND, path)
+    if manifest.get("step") != step:
+        raise documents.corrupt(path, f"The manifest is of step {manifest.get('step')}")
+    return manifest
+
+
+def _is_best(folder: Path, step: int) -> bool | None:
+    """Whether a checkpoint is marked best; None where its manifest cannot be read."""
+    try:
+        return _read_manifest(folder, step).get("best") is True
+    except DregError:
+        return None
+
+
+def _read_files(folder: Path, step: int) -> dict[str, bytes]:
+    """The verified content of a checkpoint's files.
+
+    Raises:
+        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
+        StoreFormatError: of a newer version.
+    """
+    home = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
+    try:
+        manifest = _read_manifest(folder, step)
+        files: dict[str, bytes] = {}
+        for name in _FILES:
+            entry = manifest["files"][name]
+            content = documents.read_bytes(home / name, limit=int(entry["size"]))
+            if len(content) != entry["size"] or documents.sha256(content) != entry["sha256"]:
+                raise documents.corrupt(home / name, f"{name} does not match its digest")
+            files[name] = content
+    except StoreCorrupt as error:
+        raise _corrupt(error.what, Path(error.where or home)) from error
+    except (KeyError, TypeError, ValueError) as error:
+        what = f"The manifest is incomplete: {error!r}"
+        raise _corrupt(what, home / _MANIFEST) from error
+    return files
+
+
+def _load_step(folder: Path, step: int, skipped: tuple[str, ...]) -> Checkpoint:
+    files = _read_files(folder, step)
+    home = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
+    try:
+        state = documents.decode(files[_STATE], home / _STATE)
+    except StoreCorrupt as error:
+        raise _corrupt(error.what, home / _STATE) from error
+    return Checkpoint(
+        step=step,
+        model=_tensors(files[_MODEL], home / _MODEL),
+        optimizer=_tensors(files[_OPTIMIZER], home / _OPTIMIZER),
+        state=state,
+        skipped=skipped,
+    )
+
+
+def _tensor_bytes(tensors: "Mapping[str, Tensor]") -> bytes:
+    # Imported here, so that listing runs loads no torch.
+    import torch
+    from safetensors.torch import save as encode_tensors
+
+    # A copy each: safetensors refuses tensors that share memory, and tied weights do.
+    copies = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
+    return encode_tensors(copies)
+
+
+def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
+    from safetensors import SafetensorError
+    from safetensors.torch import load as decode_tensors
+
+    try:
+        return decode_tensors(content)
+    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
+        what = f"{path.name} does not hold tensors: {error}"
+        raise _corrupt(what, path) from error
+
+
+def _corrupt(what: str, path: Path) -> CheckpointCorrupt:
+    hint = "use another one: --checkpoint last, which falls back to the newest whole checkpoint"
+    return CheckpointCorrupt(what, where=str(path), hint=hint)

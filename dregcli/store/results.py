@@ -1,0 +1,70 @@
+"""Results of later commands: one file each, with a digest, never overwritten."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from dregcli.store import hdf5, layout
+from dregcli.store.filesystem import FileSystem, make_folders, write_new
+from dregcli.store.hdf5 import Array
+
+ResultKind = Literal["evals", "bias"]
+
+_SUFFIX: Final = ".h5"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One stored result.
+
+    Args:
+        path: its file.
+        attrs: what it says about itself and its summary values.
+    """
+
+    path: Path
+    attrs: dict[str, Any]
+
+    def arrays(self) -> dict[str, Array]:
+        """The arrays by name, read and verified anew.
+
+        Raises:
+            StoreCorrupt: the file is truncated or altered.
+        """
+        return hdf5.read(self.path, self.path.parent.name).arrays
+
+
+def add_result(
+    fs: FileSystem, folder: Path, kind: ResultKind, stem: str, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
+) -> Path:
+    """Writes ``evals/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    return add_file(fs, folder, kind, stem, _SUFFIX, hdf5.encode(kind, arrays=arrays, attrs=attrs))
+
+
+def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: str, content: bytes) -> Path:
+    """Writes ``SUBFOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
+
+    Raises:
+        ValueError: a name that could leave the folder, or a folder of the store's own.
+        StoreWriteError: the disk refuses.
+    """
+    layout.check_folder(subfolder)
+    layout.check_file_name(stem, suffix)
+    make_folders(fs, folder / subfolder)
+    return write_new(fs, folder / subfolder, stem, suffix, content)
+
+
+def read_results(folder: Path, kind: ResultKind) -> list[Result]:
+    """All results of a kind, oldest first.
+
+    Raises:
+        StoreCorrupt: a file is truncated or altered, naming it.
+    """
+    paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
+    paths.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
+    return [Result(path, hdf5.read(path, kind).attrs) for path in paths]

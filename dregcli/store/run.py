@@ -1,0 +1,171 @@
+"""One run, read: nothing is cached, so that a reader beside a live writer sees what is there now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from dregcli.errors import RunStateError
+from dregcli.names import RunStatus
+from dregcli.store import checkpoints, documents, layout, metrics, results
+from dregcli.store.checkpoints import Checkpoint, Which
+from dregcli.store.filesystem import LOCAL, FileSystem
+from dregcli.store.hdf5 import Array
+from dregcli.store.lease import is_alive
+from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info
+from dregcli.store.results import Result, ResultKind
+
+
+@dataclass(frozen=True)
+class Run:
+    """One version of a name.
+
+    Args:
+        path: its folder, ``<root>/<name>/v001``.
+        fs: the seam its results are written through.
+        clock: what dates them and judges heartbeats.
+    """
+
+    path: Path
+    fs: FileSystem = LOCAL
+    clock: Clock = SYSTEM_CLOCK
+
+    @property
+    def name(self) -> str:
+        """The name it is a version of."""
+        return self.path.parent.name
+
+    @property
+    def version(self) -> int:
+        """Its version, from 1."""
+        return layout.parse_version(self.path.name) or 0
+
+    @property
+    def label(self) -> str:
+        """``NAME/v001``, which every command accepts."""
+        return f"{self.name}/{self.path.name}"
+
+    def info(self) -> RunInfo:
+        """Its state; a writer that died reads as crashed, one killed while it claimed the run too.
+
+        Raises:
+            StoreCorrupt: ``run.json`` is altered.
+            StoreFormatError: of a newer version.
+        """
+        path = self.path / layout.RUN_FILE
+        if not path.exists():
+            changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+            return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
+        info = read_info(path)
+        if info.status is RunStatus.RUNNING and not (info.lease and is_alive(info.lease, self.clock.now())):
+            return replace(info, status=RunStatus.CRASHED)
+        return info
+
+    def status(self) -> RunStatus:
+        """The status of :meth:`info`."""
+        return self.info().status
+
+    def spec(self) -> dict[str, Any]:
+        """The spec it was claimed with, or prolonged with.
+
+        Raises:
+            RunStateError: it was killed while it was claimed and has none.
+            StoreCorrupt: the file is missing or altered.
+        """
+        return self._document(layout.SPEC_FILE)
+
+    def environment(self) -> dict[str, Any]:
+        """What was captured when it was claimed.
+
+        Raises:
+            RunStateError: it was killed while it was claimed and has none.
+            StoreCorrupt: the file is missing or altered.
+        """
+        return self._document(layout.ENVIRONMENT_FILE)
+
+    def splits(self) -> list[str]:
+        """The splits it has metrics of.
+
+        Raises:
+            StoreCorrupt: a metrics file is truncated or altered.
+        """
+        return list(metrics.read(self.path))
+
+    def metrics(self, split: str) -> dict[str, Array]:
+        """The metrics of a split, from ``metrics.h5`` and the live parts.
+
+        Args:
+            split: e.g. ``train``.
+
+        Returns:
+            Columns by name, each of shape (rows,), rows sorted by step: ``step`` int64, the rest float64, NaN where
+            a row had no such value. Empty when the run has no such split.
+
+        Raises:
+            StoreCorrupt: a metrics file is truncated or altered, naming it.
+        """
+        return metrics.read(self.path).get(split, {})
+
+    def checkpoints(self) -> list[int]:
+        """The steps it has a checkpoint of, ascending; whole or not."""
+        return checkpoints.steps(self.path)
+
+    def best(self) -> int | None:
+        """The step of its best checkpoint, or None."""
+        return checkpoints.best(self.path)
+
+    def load_checkpoint(self, which: Which) -> Checkpoint:
+        """A checkpoint, verified before it is parsed; see :func:`dregcli.store.checkpoints.load`.
+
+        Raises:
+            RunNotFound: there is none such.
+            CheckpointCorrupt: the step asked for, or every checkpoint, is corrupt.
+        """
+        return checkpoints.load(self.path, which)
+
+    def add_result(
+        self, kind: ResultKind, stem: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
+    ) -> Path:
+        """Keeps a result as ``KIND/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
+
+        Args:
+            kind: the folder and the ``encoding-type``.
+            stem: letters, digits, '.', '_' and '-'.
+            arrays: numbers or booleans by name, any shape.
+            attrs: a JSON-able mapping; NaN and infinity survive.
+
+        Returns:
+            The file.
+
+        Raises:
+            StoreWriteError: the disk refuses.
+        """
+        return results.add_result(self.fs, self.path, kind, stem, arrays, attrs)
+
+    def results(self, kind: ResultKind) -> list[Result]:
+        """All results of a kind, oldest first.
+
+        Raises:
+            StoreCorrupt: a file is truncated or altered, naming it.
+        """
+        return results.read_results(self.path, kind)
+
+    def add_file(self, folder: str, stem: str, suffix: str, content: bytes) -> Path:
+        """Keeps a file such as a figure as ``FOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
+
+        Raises:
+            StoreWriteError: the disk refuses.
+        """
+        return results.add_file(self.fs, self.path, folder, stem, suffix, content)
+
+    def _document(self, name: str) -> dict[str, Any]:
+        info = self.info()
+        if not info.started:
+            what = f"The run {self.label} was killed while it was claimed: it has no {name}."
+            raise RunStateError(what, where=str(self.path), hint="start it anew: dreg train --help")
+        path = self.path / name
+        content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
+        if documents.sha256(content) not in info.digests.get(name, ()):
+            raise documents.corrupt(path, "The file does not match the digest in run.json")
+        return documents.decode(content, path)

@@ -1,0 +1,219 @@
+"""The store of runs: claim a new version, find the old ones, take over a dead one."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from dregcli.errors import RunStateError, StoreWriteError
+from dregcli.names import RunStatus
+from dregcli.store import documents, layout, references
+from dregcli.store.filesystem import (
+    LOCAL,
+    FileSystem,
+    discard,
+    make_folders,
+    sweep,
+    write_aside,
+    write_errors,
+)
+from dregcli.store.lease import (
+    Lease,
+    is_alive,
+    lease_folder,
+    newest_holder,
+    newest_lease,
+    own_lease,
+    take_lease,
+)
+from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, write_info
+from dregcli.store.run import Run
+from dregcli.store.writer import RunWriter
+
+__all__ = ["Run", "RunInfo", "RunStore", "RunWriter"]
+
+# Not the leases: another process may be building one, and only there.
+_SWEPT: Final = ("", layout.PARTS_FOLDER, layout.CHECKPOINTS_FOLDER)
+
+
+class RunStore:
+    """A folder of runs.
+
+    Args:
+        root: the folder; created by the first claim.
+        fs: the seam that everything is written through.
+        clock: what dates things.
+    """
+
+    def __init__(self, root: Path, fs: FileSystem = LOCAL, clock: Clock = SYSTEM_CLOCK) -> None:
+        self.root = root
+        self.fs = fs
+        self.clock = clock
+
+    def claim(self, name: str, *, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
+        """Starts a new version of a name, for this process alone, however many race for it.
+
+        Args:
+            name: letters, digits, '.', '_' and '-', starting with a letter or a digit.
+            spec: the resolved spec, a JSON-able mapping.
+            environment: what :func:`dregcli.store.capture.capture_environment` gave.
+
+        Returns:
+            Its writer.
+
+        Raises:
+            UsageError: a name that cannot be.
+            StoreFormatError: the store is of another format.
+            StoreWriteError: the disk refuses.
+        """
+        layout.check_name(name)
+        files = {layout.SPEC_FILE: documents.encode(spec), layout.ENVIRONMENT_FILE: documents.encode(environment)}
+        layout.prepare_store(self.root, self.fs)
+        run = self._run(self._claim_folder(name))
+        now = self.clock.now()
+        info = RunInfo(
+            RunStatus.RUNNING,
+            created=now,
+            updated=now,
+            lease=own_lease(1, now),
+            digests={file: (documents.sha256(content),) for file, content in files.items()},
+        )
+        try:
+            with write_errors(run.path):
+                self.fs.sync(run.path.parent)
+            # run.json last: a folder without it was killed in between and reads as crashed.
+            for file, content in {**files, layout.RUN_FILE: write_info(info)}.items():
+                write_aside(self.fs, run.path / file, content)
+        except StoreWriteError:
+            with contextlib.suppress(StoreWriteError):
+                discard(self.fs, run.path)
+            raise
+        return RunWriter(run, info)
+
+    def reopen(self, run: Run, *, spec: Mapping[str, Any] | None = None) -> RunWriter:
+        """Takes over an unfinished run whose writer is gone, for this process alone.
+
+        Args:
+            run: a crashed, failed or interrupted run; with ``spec`` a completed one too.
+            spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
+
+        Returns:
+            Its writer; the run is running again. Roll it back to the checkpoint it continues from.
+
+        Raises:
+            RunStateError: completed, alive (saying who writes it), or killed before it had a spec.
+            StoreCorrupt: ``run.json`` or a lease is altered.
+            StoreWriteError: the disk refuses.
+        """
+        layout.check_store(self.root)
+        # The lease before the state: one taken after this line takes our number, and ours is then refused.
+        taken = newest_lease(run.path)
+        info = run.info()
+        _check_free(run, info, taken, prolong=spec is not None, clock=self.clock)
+        now = self.clock.now()
+        previous = max(lease.generation for lease in (taken, info.lease) if lease)
+        lease = own_lease(previous + 1, now)
+        try:
+            take_lease(self.fs, run.path, lease)
+        except FileExistsError as error:
+            raise _held(run, newest_holder(run.path)) from error
+        info = replace(info, status=RunStatus.RUNNING, updated=now, lease=lease)
+        try:
+            info = self._write_reopened(run, info, spec)
+            for folder in _SWEPT:
+                sweep(self.fs, run.path / folder)
+        except StoreWriteError:
+            with contextlib.suppress(StoreWriteError):
+                discard(self.fs, lease_folder(run.path, lease))
+            raise
+        return RunWriter(self._run(run.path), info)
+
+    def resolve(self, reference: str) -> list[Run]:
+        """The runs a user's reference stands for: all versions of a name, ascending, or one.
+
+        Args:
+            reference: ``xyz``, ``runs/xyz``, ``xyz/v001``, ``./runs/xyz/v001/`` or an absolute path.
+
+        Raises:
+            RunNotFound: nothing, with the nearest name and how to list.
+            StoreFormatError: a folder that is no run, or a store of another format.
+        """
+        layout.check_store(self.root)
+        found = references.match(self.root, reference)
+        return [self._version(found.name, version) for version in found.versions]
+
+    def runs(self) -> list[Run]:
+        """All runs, by name and version.
+
+        Raises:
+            StoreFormatError: the store is of another format.
+        """
+        layout.check_store(self.root)
+        return [
+            self._version(name, version)
+            for name in references.names(self.root)
+            for version in layout.versions(self.root / name)
+        ]
+
+    def _run(self, path: Path) -> Run:
+        return Run(path, self.fs, self.clock)
+
+    def _version(self, name: str, version: int) -> Run:
+        return self._run(self.root / name / layout.version_name(version))
+
+    def _claim_folder(self, name: str) -> Path:
+        home = self.root / name
+        make_folders(self.fs, home)
+        version = max((layout.parse_version(entry) or 0 for entry in layout.entries(home)), default=0) + 1
+        while True:
+            path = home / layout.version_name(version)
+            with write_errors(path):
+                try:
+                    self.fs.mkdir(path)
+                except FileExistsError:
+                    version += 1
+                    continue
+            return path
+
+    def _write_reopened(self, run: Run, info: RunInfo, spec: Mapping[str, Any] | None) -> RunInfo:
+        path = run.path / layout.SPEC_FILE
+        content = documents.encode(run.spec() if spec is None else spec)
+        digest = documents.sha256(content)
+        known = info.digests.get(layout.SPEC_FILE, ())
+        if digest in known:
+            write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
+            return info
+        aside = layout.put_aside(self.fs, run.path, "spec")
+        write_aside(self.fs, aside / path.name, documents.read_bytes(path, limit=documents.SIZE_LIMIT))
+        # Both digests hold from here on: a kill between the two writes leaves either spec valid.
+        info = replace(info, digests={**info.digests, layout.SPEC_FILE: (*known, digest)})
+        write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
+        write_aside(self.fs, path, content)
+        return info
+
+
+def _check_free(run: Run, info: RunInfo, taken: Lease | None, *, prolong: bool, clock: Clock) -> None:
+    """Refuses a run that cannot be taken over."""
+    if info.lease is None:
+        what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
+        raise RunStateError(what, where=str(run.path), hint="start it anew: dreg train --help")
+    if info.status is RunStatus.RUNNING:
+        raise _held(run, info.lease.holder)
+    if taken and taken.generation > info.lease.generation and is_alive(taken, clock.now()):
+        raise _held(run, taken.holder)
+    if info.status is RunStatus.COMPLETED and not prolong:
+        what = f"The run {run.label} is completed."
+        raise RunStateError(
+            what,
+            where=str(run.path),
+            hint=f"prolong it: dreg train --resume {run.label} --steps N, with more steps than it has",
+        )
+
+
+def _held(run: Run, holder: str) -> RunStateError:
+    return RunStateError(
+        f"The run {run.label} is being written by {holder}.",
+        where=str(run.path),
+        hint="wait for that process, or stop it; then resume again",
+    )

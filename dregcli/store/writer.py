@@ -1,0 +1,178 @@
+"""One run, written: by the one process that holds its lease."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from dregcli.errors import DregError, RunStateError
+from dregcli.names import RunStatus
+from dregcli.store import checkpoints, layout, metrics, rollback
+from dregcli.store.filesystem import write_aside, write_errors
+from dregcli.store.records import RunInfo, read_info, write_info
+from dregcli.store.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FLUSH_SECONDS: Final = 30.0
+
+_ENDS: Final = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.INTERRUPTED)
+
+
+class RunWriter:
+    """Writes a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
+
+    Every method that touches the disk raises StoreWriteError when the disk refuses, with the earlier state whole;
+    it may be called again. After another process took the run over, the methods raise RunStateError.
+
+    Args:
+        run: the run.
+        info: its state as just written, with this process's lease.
+    """
+
+    def __init__(self, run: Run, info: RunInfo) -> None:
+        self.run = run
+        self._info = info
+        self._rows: dict[str, list[dict[str, float]]] = {}
+        self._part = 1
+        self._flushed = run.clock.monotonic()
+        self._finished = False
+
+    def append(self, split: str, row: Mapping[str, float]) -> None:
+        """Adds a row to the metrics of a split, in memory until the next flush.
+
+        Args:
+            split: e.g. ``train``.
+            row: values by column; ``step``, a whole number, must be among them. Other columns are kept as float64.
+
+        Raises:
+            ValueError: no whole step, or a name that cannot be a column or a split.
+        """
+        self._check_unfinished()
+        for name in (split, *row):
+            if not name or "/" in name or name in (".", ".."):
+                what = f"'{name}' cannot be the name of a column or a split"
+                raise ValueError(what)
+        step = row.get(metrics.STEP)
+        if step is None or int(step) != step:
+            what = f"a row of metrics needs a whole number as 'step', not {step}"
+            raise ValueError(what)
+        self._rows.setdefault(split, []).append({name: float(value) for name, value in row.items()})
+
+    def flush(self) -> None:
+        """Writes the buffered rows as one part and refreshes the heartbeat, with or without rows."""
+        self._check_held()
+        if self._rows:
+            # On failure the rows stay, and the next try uses the same name: no row can be there twice.
+            metrics.write_part(self.run.fs, self.run.path, self._generation, self._part, self._rows)
+            self._rows = {}
+            self._part += 1
+        self._write_info(self._info)
+        self._flushed = self.run.clock.monotonic()
+
+    def flush_due(self) -> bool:
+        """Whether the last flush was 30 seconds ago."""
+        return self.run.clock.monotonic() - self._flushed >= FLUSH_SECONDS
+
+    def save_checkpoint(
+        self,
+        step: int,
+        *,
+        model: "Mapping[str, Tensor]",
+        optimizer: "Mapping[str, Tensor]",
+        state: Mapping[str, Any],
+        best: bool,
+    ) -> None:
+        """Writes a checkpoint; see :func:`dregcli.store.checkpoints.save`.
+
+        Args:
+            step: the optimisation step.
+            model: the model's tensors by name.
+            optimizer: the optimizer's tensors by name.
+            state: a JSON-able mapping; floats come back exactly.
+            best: whether it is the best so far.
+        """
+        self.flush()  # first, so that no part straddles a checkpoint and resuming can put whole parts aside
+        checkpoints.save(
+            self.run.fs, self.run.path, step, model=model, optimizer=optimizer, state=state, is_best=best
+        )
+
+    def roll_back(self, step: int) -> Path | None:
+        """Puts metrics and checkpoints after ``step`` aside; see :func:`dregcli.store.rollback.roll_back`.
+
+        Returns:
+            The folder with what was put aside, or None when there was nothing.
+
+        Raises:
+            StoreCorrupt: a metrics file is altered, naming it.
+        """
+        self.flush()
+        return rollback.roll_back(self.run.fs, self.run.path, step)
+
+    def log(self, line: str) -> None:
+        """Adds a line to ``log.txt``, with the time in UTC."""
+        time = self.run.clock.now().isoformat(timespec="seconds")
+        text = line.rstrip("\n").replace("\n", "\n    ")
+        path = self.run.path / layout.LOG_FILE
+        # Appended in place, unlike all else: it is for people to read, nothing is computed from it, and rewriting
+        # the whole aside for each line would cost more with every one. A torn last line is the worst a kill can do.
+        with write_errors(path):
+            self.run.fs.append(path, f"{time} {text}\n".encode("utf-8", "backslashreplace"))
+            self.run.fs.sync(path)
+
+    def add_failure(self, failure: Mapping[str, Any]) -> None:
+        """Adds to the failures in ``run.json``; the time is added to it."""
+        self._check_held()
+        entry = {"time": self.run.clock.now().isoformat(), **failure}
+        self._write_info(replace(self._info, failures=(*self._info.failures, entry)))
+
+    def finish(self, status: RunStatus, summary: Mapping[str, Any]) -> None:
+        """Flushes and ends the run; of a completed one the parts are merged into ``metrics.h5``.
+
+        Args:
+            status: completed, failed or interrupted. The last two keep their parts, to end quickly.
+            summary: a JSON-able mapping, e.g. the last step and the bounds.
+
+        Raises:
+            ValueError: a status that is not an end.
+            StoreCorrupt: a part is altered, naming it; the run is not finished and nothing is removed.
+        """
+        if status not in _ENDS:
+            what = f"a run cannot finish as '{status}'"
+            raise ValueError(what)
+        self.flush()
+        if status is RunStatus.COMPLETED:
+            metrics.merge(self.run.fs, self.run.path)
+        self._write_info(replace(self._info, status=status, summary=dict(summary)))
+        self._finished = True
+
+    @property
+    def _generation(self) -> int:
+        return self._info.lease.generation if self._info.lease else 0
+
+    def _write_info(self, info: RunInfo) -> None:
+        now = self.run.clock.now()
+        info = replace(info, updated=now, lease=info.lease.beaten(now) if info.lease else None)
+        write_aside(self.run.fs, self.run.path / layout.RUN_FILE, write_info(info))
+        self._info = info
+
+    def _check_unfinished(self) -> None:
+        if self._finished:
+            what = f"The run {self.run.label} is finished."
+            raise RunStateError(what, where=str(self.run.path), hint="reopen it to write more")
+
+    def _check_held(self) -> None:
+        """Refuses to write once another process holds the lease, e.g. after this one slept on another host."""
+        self._check_unfinished()
+        try:
+            current = read_info(self.run.path / layout.RUN_FILE).lease
+        except DregError:
+            return  # gone or altered under our hands: the next write restores it from memory
+        if current and self._info.lease and not current.same_holder(self._info.lease):
+            what = f"The run {self.run.label} was taken over by {current.holder}."
+            raise RunStateError(
+                what,
+                where=str(self.run.path),
+                hint="let that process finish; this one must stop",
+            )

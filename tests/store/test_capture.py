@@ -1,0 +1,110 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dregcli
+from dregcli.store import capture, documents
+
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=x", "-c", "user.email=x@example.org", "-c", "commit.gpgsign=false"]
+    command = ["git", *identity, "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+@pytest.fixture
+def package(tmp_path: Path) -> Path:
+    """A package ``thing`` in a checkout with one commit."""
+    package = tmp_path / "checkout" / "thing"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("x = 1\n")
+    (package.parent / ".gitignore").write_text("ignored\n")
+    git(package.parent, "init", "-q")
+    git(package.parent, "add", ".")
+    git(package.parent, "commit", "-q", "-m", "one")
+    return package
+
+
+def test_the_environment_is_json_and_says_what_a_rerun_needs() -> None:
+    found = capture.capture_environment(argv=["dreg", "train"], extra={"threads": 2, "data_sha256": "ab"})
+    back = documents.decode(documents.encode(found), Path("environment.json"))
+    assert back == found
+    assert json.loads(json.dumps(found))["argv"] == ["dreg", "train"]
+    assert found["packages"]["dreg"] == dregcli.__version__
+    assert found["packages"]["torch"]
+    assert found["packages"]["h5py"]
+    assert found["python"]["version"] == sys.version
+    assert found["cpu"]["cores"] == os.cpu_count()
+    assert (found["threads"], found["data_sha256"]) == (2, "ab")
+    assert found["time"].endswith("+00:00")
+    assert found["hostname"]
+    assert found["platform"]
+
+
+@needs_git
+def test_a_clean_checkout(package: Path) -> None:
+    (package.parent / "ignored").write_text("x")
+    found = capture.source_state(package)
+    assert found is not None
+    assert found["commit"] == git(package, "rev-parse", "HEAD")
+    assert (found["clean"], found["diff"], found["untracked"]) == (True, "", [])
+
+
+@needs_git
+def test_a_dirty_checkout_keeps_the_diff_and_names_untracked_files(package: Path) -> None:
+    (package / "__init__.py").write_text("x = 2\n")
+    (package / "staged.py").write_text("y = 1\n")
+    git(package, "add", "staged.py")
+    (package / "é new.py").write_text("z = 1\n")
+    found = capture.source_state(package)
+    assert found is not None
+    assert not found["clean"]
+    assert "+x = 2" in found["diff"]
+    assert "+y = 1" in found["diff"]
+    assert found["untracked"] == ["thing/é new.py"]
+    assert not found["diff_cut"]
+
+
+@needs_git
+def test_large_changes_are_cut(package: Path) -> None:
+    (package / "__init__.py").write_text("x = 3\n" * capture.DIFF_LIMIT)
+    for number in range(capture.UNTRACKED_LIMIT + 1):
+        (package / f"{number}.py").write_text("")
+    found = capture.source_state(package)
+    assert found is not None
+    assert found["diff_cut"]
+    assert len(found["diff"]) == capture.DIFF_LIMIT
+    assert len(found["untracked"]) == capture.UNTRACKED_LIMIT
+    assert found["untracked_count"] == capture.UNTRACKED_LIMIT + 1
+
+
+@needs_git
+def test_an_installed_copy_inside_another_repository_is_no_checkout(package: Path) -> None:
+    installed = package.parent / ".venv" / "site-packages" / "other"
+    installed.mkdir(parents=True)
+    (package.parent / "untracked").mkdir()
+    assert capture.source_state(installed) is None
+    assert capture.source_state(package.parent / "untracked") is None
+
+
+def test_no_git_and_no_repository_are_no_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "thing").mkdir()
+    assert capture.source_state(tmp_path / "thing") is None
+    assert capture.source_state(tmp_path / "gone") is None
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert capture.source_state(Path(dregcli.__file__).parent) is None
+    assert capture.capture_environment(argv=[], extra={})["git"] is None
+
+
+@needs_git
+def test_a_repository_without_a_commit_is_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "thing").mkdir()
+    git(tmp_path, "init", "-q")
+    assert capture.source_state(tmp_path / "thing") is None
