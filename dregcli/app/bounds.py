@@ -1,0 +1,95 @@
+"""Bounds of a model over a split, averaged by count, with their standard error over examples."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dregcli.app.build import stored_pixels
+from dregcli.app.listener import Listener
+from dregcli.data.dataset import Dataset
+from dregcli.engine.evaluation import BatchBounds, evaluate
+from dregcli.engine.models.base import LatentModel
+from dregcli.names import Split
+from dregcli.specs.run import RunSpec
+
+ACTIVE_VARIANCE = 0.01
+"""A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
+
+
+@dataclass(frozen=True)
+class SplitBounds:
+    """The IWAE bound at ``k`` of each of the ``n`` first examples of a split.
+
+    Attributes:
+        bound: shape (n,), float64, nats per example.
+        ess: effective sample sizes, shape (n,), float64.
+        active_units: latent units whose mean varies over the examples.
+    """
+
+    split: Split
+    k: int
+    seed: int
+    bound: NDArray[np.float64]
+    ess: NDArray[np.float64]
+    active_units: int
+
+    @property
+    def n(self) -> int:
+        """Examples evaluated."""
+        return len(self.bound)
+
+    @property
+    def value(self) -> float:
+        """The mean over examples, nats per example."""
+        return float(self.bound.mean())
+
+    @property
+    def stderr(self) -> float | None:
+        """The standard error of the mean over examples; None for a single one."""
+        return float(self.bound.std(ddof=1)) / math.sqrt(self.n) if self.n > 1 else None
+
+    def summary(self) -> dict[str, Any]:
+        """Plain numbers for results."""
+        return {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k}
+
+
+def split_bounds(
+    model: LatentModel,
+    spec: RunSpec,
+    dataset: Dataset,
+    split: Split,
+    *,
+    k: int,
+    seed: int,
+    listener: Listener,
+    limit: int | None = None,
+) -> SplitBounds:
+    """Evaluate a model on a split.
+
+    Args:
+        model: the model, on the run's device.
+        spec: its run's spec.
+        dataset: the run's data.
+        split: which part.
+        k: samples per example.
+        seed: the evaluation's seed.
+        listener: told of progress.
+        limit: only the first so many examples.
+    """
+    stored = stored_pixels(spec, dataset, split, limit)
+    listener.begin(f"evaluate {split}", len(stored), "examples")
+    batches: list[BatchBounds] = []
+    done = 0
+    for batch in evaluate(model, stored, dataset.levels, split=split, k=k, seed=seed):
+        batches.append(batch)
+        done += len(batch.bound)
+        listener.update(done)
+    listener.end()
+    means = torch.cat([batch.means for batch in batches])
+    active = int((means.var(dim=0, correction=0) > ACTIVE_VARIANCE).sum())
+    bound, ess = (torch.cat(parts).cpu().numpy() for parts in ([b.bound for b in batches], [b.ess for b in batches]))
+    return SplitBounds(split, k, seed, bound, ess, active)

@@ -1,0 +1,128 @@
+"""From what was asked for to a resolved run: spec and data, or every fault of it at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dregcli.data.catalogue import DATASETS, load_dataset
+from dregcli.data.dataset import Dataset
+from dregcli.engine.device import resolve_device
+from dregcli.engine.pairs import parse_estimator, parse_objective, promise, word_faults
+from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
+from dregcli.names import Promise, Split, unknown
+from dregcli.specs.resolve import spec_faults, unknown_option_faults
+from dregcli.specs.run import RunSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run that can work."""
+
+    spec: RunSpec
+    dataset: Dataset
+
+
+def _positive(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fault] = ()) -> Plan:
+    """Resolve merged options: data loaded, ``auto`` decided, epochs counted.
+
+    Args:
+        options: by field of the spec, and ``epochs``.
+        data_dir: the data folder.
+        found: faults found before, to be told with the rest.
+
+    Raises:
+        SpecError: everything that is wrong, at once.
+        DatasetMissing: only the data are missing.
+    """
+    faults = [*found, *unknown_option_faults(options)]
+    known = {key: value for key, value in options.items() if key in RunSpec.model_fields}
+
+    dataset: Dataset | None = None
+    missing: DregError | None = None
+    name = known.get("dataset")
+    if not isinstance(name, str) or name not in DATASETS:
+        faults.append(Fault("dataset", unknown("data set", str(name), DATASETS)))
+    else:
+        try:
+            dataset = load_dataset(name, data_dir)
+        except DregError as error:
+            missing = error
+
+    size = len(dataset.splits[Split.TRAIN]) if dataset else None
+    batch_size = known.get("batch_size", RunSpec.model_fields["batch_size"].default)
+    if size is not None and _positive(batch_size) and batch_size > size:
+        faults.append(
+            Fault("batch-size", f"must be at most the {size} training examples of {name}, got {batch_size}.")
+        )
+
+    epochs = options.get("epochs")
+    if epochs is not None:
+        known["steps"] = 1  # stands in until the data are known
+        if not _positive(epochs):
+            faults.append(Fault("epochs", f"must be at least 1, got {epochs!r}."))
+        elif size is not None and _positive(batch_size):
+            known["steps"] = epochs * max(1, size // batch_size)
+
+    if dataset is not None:
+        for field, actual in (("data_checksum", dataset.checksum), ("split_convention", dataset.split_convention)):
+            if known.setdefault(field, actual) != actual:
+                message = f"the {name} data here differ from the spec's: {actual}, not {known[field]}."
+                faults.append(Fault(field.replace("_", "-"), message))
+    known.setdefault("data_checksum", "unknown")
+    known.setdefault("split_convention", "unknown")
+
+    device_error: DregError | None = None
+    if known.get("device") in ("auto", "cuda"):
+        try:
+            known["device"] = resolve_device(known["device"])
+        except DregError as error:
+            device_error = error
+            known["device"] = "cpu"
+    elif known.get("device") != "cpu":
+        faults.append(Fault("device", f"must be auto, cpu or cuda, got {known.get('device')!r}."))
+        known["device"] = "cpu"
+
+    known["dataset"] = str(name)  # its faults are told above
+    faults += spec_faults(known)
+    words = [known.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")]
+    k = known.get("k", RunSpec.model_fields["k"].default)
+    if all(isinstance(word, str) for word in words):
+        faults += word_faults(words[0], words[1], k if _positive(k) else 1 << 62)
+    if faults:
+        raise SpecError(faults, hint="correct the above; `dreg train --help` shows every option")
+    for error in (missing, device_error):
+        if error:
+            raise error
+    assert dataset is not None
+    return Plan(RunSpec.model_validate(known), dataset)
+
+
+def data_of(spec: RunSpec, data_dir: Path) -> Dataset:
+    """The data of an earlier run.
+
+    Raises:
+        DatasetMissing: not on this machine.
+        DataCorrupt: other pixels than the run was trained on.
+    """
+    dataset = load_dataset(spec.dataset, data_dir)
+    if dataset.checksum != spec.data_checksum:
+        what = f"The {spec.dataset} data here are not those of the run: their checksums differ."
+        where = f"here {dataset.checksum[:16]}, in the run {spec.data_checksum[:16]}"
+        raise DataCorrupt(what, where=where, hint="point --data-dir at the data the run was trained on")
+    return dataset
+
+
+def bias_warning(spec: RunSpec) -> str | None:
+    """The one warning for a pair whose expected gradient is not that of its objective."""
+    if promise(spec.objective, spec.estimator, spec.k) is Promise.UNBIASED:
+        return None
+    estimator, objective = parse_estimator(spec.estimator), parse_objective(spec.objective)
+    return (
+        f"estimator '{estimator.name}' is biased for objective '{objective.name}' with k={spec.k} "
+        f"({estimator.reference}); --estimator dreg is unbiased."
+    )

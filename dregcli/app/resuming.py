@@ -1,0 +1,78 @@
+"""Which run ``--resume`` means, and that nothing but its length was asked to change."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dregcli.app.plan import Plan, data_of
+from dregcli.engine.device import resolve_device
+from dregcli.errors import Fault, RunStateError, SpecError, StoreFormatError
+from dregcli.names import RunStatus
+from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.run import RunSpec
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+
+def find_run_to_resume(store: RunStore, reference: str) -> Run:
+    """A version as named; of a name, the newest unfinished version, else its newest."""
+    runs = store.resolve(reference)
+    unfinished = [run for run in runs if run.status() is not RunStatus.COMPLETED]
+    return (unfinished or runs)[-1]
+
+
+def spec_of(run: Run) -> RunSpec:
+    """The spec of a run.
+
+    Raises:
+        StoreFormatError: this program does not know such a spec.
+    """
+    content = run.spec()
+    if faults := spec_faults(content):
+        what = "The run's spec is not one this version of dreg knows: " + "; ".join(map(str, faults))
+        raise StoreFormatError(what, where=str(run.path / "spec.json"), hint="use the dreg version that wrote it")
+    return RunSpec.model_validate(content)
+
+
+def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
+    """The plan that continues a run.
+
+    Args:
+        run: the run.
+        flags: options given beside ``--resume``; only more steps may differ from the run's spec.
+        data_dir: the data folder.
+
+    Raises:
+        SpecError: an option differs from the run's spec.
+        RunStateError: the run is completed and no more steps were asked for.
+        DeviceUnavailable: the run's device is not here.
+    """
+    spec = spec_of(run)
+    resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
+    dataset = data_of(spec, data_dir)
+    stored = spec.model_dump()
+    faults: list[Fault] = []
+    steps = spec.steps
+    for key, value in flags.items():
+        if value is None or (key == "device" and value == "auto"):
+            continue
+        if key == "steps":
+            steps = value
+            if value < spec.steps:
+                faults.append(
+                    Fault("steps", f"the run has {spec.steps} steps; it can be prolonged, not cut to {value}.")
+                )
+        elif key not in stored:
+            faults.append(Fault(flag(key), "cannot be given with --resume."))
+        elif value != stored[key]:
+            was = ",".join(map(str, stored[key])) if isinstance(stored[key], tuple) else stored[key]
+            faults.append(Fault(flag(key), f"the run was made with {was}; a resumed run keeps its spec."))
+    if faults:
+        raise SpecError(
+            faults, where=str(run.path), hint="leave these options out, or start a new run without --resume"
+        )
+    if run.status() is RunStatus.COMPLETED and steps == spec.steps:
+        what = f"The run is completed: all {spec.steps} steps are done."
+        hint = f"dreg train --resume {run.path} --steps {2 * spec.steps}   prolongs it"
+        raise RunStateError(what, where=str(run.path), hint=hint)
+    return Plan(spec.model_copy(update={"steps": steps}), dataset)

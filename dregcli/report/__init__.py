@@ -1,0 +1,1 @@
+"""Tables and figures from what the store holds. It sees plain numbers and arrays."""

@@ -1,0 +1,97 @@
+"""Runs grouped by what they repeat, with mean and standard error over seeds."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from dregcli.names import RunStatus, Split
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """One run as a report sees it.
+
+    Attributes:
+        path: where the run lies.
+        name: the run's name.
+        version: ``v001``.
+        group: hash of the resolved spec without the seed.
+        spec: the spec as plain values.
+        status: as it stands.
+        summary: what the finishing process left: ``step``, ``bound`` by split, ``steps_per_second``.
+        evals: attributes of its evaluations.
+    """
+
+    path: str
+    name: str
+    version: str
+    group: str
+    spec: Mapping[str, Any]
+    status: RunStatus
+    summary: Mapping[str, Any]
+    evals: Sequence[Mapping[str, Any]]
+
+    def bound(self, split: Split) -> float | None:
+        """The final bound, nats per example; None while there is none."""
+        return self.summary.get("bound", {}).get(split.value)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """Mean over seeds with its standard error, None for a single one."""
+
+    mean: float
+    stderr: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs of one spec, seeds apart."""
+
+    key: str
+    rows: tuple[RunRow, ...]
+
+    @property
+    def spec(self) -> Mapping[str, Any]:
+        """The spec they share; its seed is the first run's."""
+        return self.rows[0].spec
+
+    def seeds(self) -> list[RunRow]:
+        """The completed runs, one a seed: repeats of a (spec, seed) count once, the newest."""
+        return list({row.spec["seed"]: row for row in self.rows if row.status is RunStatus.COMPLETED}.values())
+
+    def bound(self, split: Split) -> Aggregate | None:
+        """The final bound over seeds, nats per example."""
+        return aggregate([value for row in self.seeds() if (value := row.bound(split)) is not None])
+
+    def evaluations(self) -> dict[tuple[str, int, int, int], Aggregate]:
+        """Evaluated bounds over seeds by (split, k, evaluation seed, step of the checkpoint).
+
+        Of one run's repeats the newest counts; other checkpoints are never averaged with each other.
+        """
+        values: dict[tuple[str, int, int, int], dict[int, float]] = {}
+        for row in self.seeds():
+            for attrs in row.evals:
+                key = (attrs["split"], attrs["k"], attrs["seed"], attrs["checkpoint"])
+                values.setdefault(key, {})[row.spec["seed"]] = attrs["value"]
+        found = {key: aggregate(list(of_seed.values())) for key, of_seed in sorted(values.items())}
+        return {key: value for key, value in found.items() if value is not None}
+
+
+def aggregate(values: Sequence[float]) -> Aggregate | None:
+    """Mean and standard error; None of nothing."""
+    if not values:
+        return None
+    stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
+    return Aggregate(fmean(values), stderr, len(values))
+
+
+def group_rows(rows: Sequence[RunRow]) -> list[Group]:
+    """Rows by group, in the order the groups first appear."""
+    found: dict[str, list[RunRow]] = {}
+    for row in rows:
+        found.setdefault(row.group, []).append(row)
+    return [Group(key, tuple(members)) for key, members in found.items()]

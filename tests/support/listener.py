@@ -1,0 +1,29 @@
+"""A listener that remembers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Recorder:
+    notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    begun: list[tuple[str, int | None, str, int]] = field(default_factory=list)
+    updates: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    open_tasks: int = 0
+
+    def note(self, message: str) -> None:
+        self.notes.append(message)
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
+        self.begun.append((task, total, unit, done))
+        self.open_tasks += 1
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        self.updates.append((done, values or {}))
+
+    def end(self) -> None:
+        self.open_tasks -= 1
