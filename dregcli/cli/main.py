@@ -1,1 +1,97 @@
-"""Placeholder replaced within this session."""
+"""The program: its commands, and the boundary where errors become messages and exit codes."""
+
+import contextlib
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from typing import Annotated
+
+import typer
+
+from dregcli import __version__
+from dregcli.cli import download, evaluate, report, train
+from dregcli.cli.render import Terminal
+from dregcli.errors import DregError, UsageError
+
+UNEXPECTED = 3
+
+app = typer.Typer(
+    name="dreg",
+    help="Train deep latent-variable models with multi-sample bounds and gradient estimators you can trust.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
+)
+app.command("download", epilog=download.EXAMPLES)(download.download)
+app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
+app.command("report", epilog=report.EXAMPLES)(report.report)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        Terminal().line(f"dreg {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Commands of dreg."""
+
+
+def _unexpected(arguments: list[str]) -> DregError:
+    """Keep the traceback in a file; the user gets its path."""
+    handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
+        file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+        file.write(f"arguments: {arguments}\n\n{traceback.format_exc()}")
+    what = f"Unexpected error: {type(sys.exc_info()[1]).__name__}: {sys.exc_info()[1]}"
+    return DregError(what, where=path, hint="this is a fault of dreg: report it with that file")
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command.
+
+    Args:
+        arguments: the command line without the program's name.
+
+    Returns:
+        The exit code.
+    """
+    terminal = Terminal(as_json="--json" in arguments)
+    try:
+        code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
+    except DregError as error:
+        terminal.error(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        if message := error.format_message():
+            known = {command.name for command in app.registered_commands}
+            hint = f"dreg {arguments[0]} --help" if arguments and arguments[0] in known else "dreg --help"
+            terminal.error(UsageError(message, hint=hint))
+        return UsageError.exit_code
+    except (typer.Abort, KeyboardInterrupt):
+        terminal.error(DregError("Interrupted."))
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left, as `head` does; what is left to flush must not complain either.
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except Exception:
+        terminal.error(_unexpected(arguments))
+        return UNEXPECTED
+    return code if isinstance(code, int) else 0
+
+
+def entry() -> None:
+    """The console script."""
+    raise SystemExit(main(sys.argv[1:]))

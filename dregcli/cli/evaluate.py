@@ -1,0 +1,63 @@
+"""``dreg eval``."""
+
+from typing import Annotated
+
+import typer
+
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, data_dir_or_default, runs_dir_or_default
+from dregcli.cli.render import Terminal, with_error
+
+EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 500[/bold]
+
+One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]"""
+
+
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
+    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    k: Annotated[int, typer.Option("--k", help="Samples per example.")] = 500,
+    checkpoint: Annotated[str, typer.Option(help="last, best or a step.")] = "last",
+    eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate runs at any K; per-example values are kept in the run."""
+    from dregcli.app.evaluate import evaluate_runs
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        results = evaluate_runs(
+            runs,
+            split=split,
+            k=k,
+            seed=eval_seed,
+            checkpoint=checkpoint,
+            device=device,
+            runs_dir=runs_dir_or_default(runs_dir),
+            data_dir=data_dir_or_default(data_dir),
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    if as_json:
+        terminal.result({"results": [result.as_json() for result in results]})
+        return
+    rows = [
+        [
+            result.run.label,
+            str(result.checkpoint),
+            with_error(result.bounds.value, result.bounds.stderr),
+            f"{result.bounds.n:,}",
+            f"{result.bounds.ess.mean():.1f}",
+            str(result.bounds.active_units),
+        ]
+        for result in results
+    ]
+    title = f"IWAE bound at K={k} on {split}, nats per example (pixels binarised with seed {eval_seed})"
+    terminal.table(["run", "step", "bound ± s.e.", "examples", "mean ESS", "active units"], rows, title=title)
+    for result in results:
+        terminal.line(f"kept: {result.path}")
+    terminal.line(f"next: dreg report {' '.join(runs)}")

@@ -1,0 +1,95 @@
+"""Progress of long work: bars on a terminal, a line now and then elsewhere."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+_LINE_SECONDS = 10.0
+
+
+def number(value: float) -> str:
+    """A number as progress and tables show it."""
+    return f"{value:.2f}" if abs(value) < 1e4 else f"{value:.4g}"
+
+
+@dataclass
+class _Task:
+    name: str
+    total: int | None
+    unit: str
+    id: TaskID | None = None
+    started: float = field(default_factory=time.monotonic)
+    shown: float = field(default_factory=time.monotonic)
+    first: int = 0
+
+    def count(self, done: int) -> str:
+        """How far it is; a server may not tell how long a file is."""
+        total = f"/{self.total:,}" if self.total is not None else ""
+        return f"{done:,}{total} {self.unit}"
+
+
+class ProgressDisplay:
+    """Shows nested tasks on a console.
+
+    Args:
+        console: where; bars when it is a terminal.
+        enabled: False shows nothing.
+    """
+
+    def __init__(self, console: Console, *, enabled: bool) -> None:
+        self._console = console
+        self._enabled = enabled
+        self._tasks: list[_Task] = []
+        self._bars: Progress | None = None
+
+    def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
+        """Open a task inside the current one."""
+        task = _Task(name, total, unit, first=done)
+        self._tasks.append(task)
+        if not self._enabled or not self._console.is_terminal:
+            return
+        if self._bars is None:
+            self._bars = Progress(
+                TextColumn("{task.description:<16}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.fields[count]}"),
+                TextColumn("{task.fields[values]}", style="cyan"),
+                TextColumn("ETA"),
+                TimeRemainingColumn(compact=True),
+                console=self._console,
+                transient=True,
+            )
+            self._bars.start()
+        task.id = self._bars.add_task(name, total=total, completed=done, count=task.count(done), values="")
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """The innermost task has ``done`` units."""
+        task = self._tasks[-1]
+        text = "  ".join(f"{key} {number(value)}" for key, value in (values or {}).items())
+        if self._bars is not None and task.id is not None:
+            self._bars.update(task.id, completed=done, count=task.count(done), values=text)
+        elif self._enabled and time.monotonic() - task.shown > _LINE_SECONDS:
+            task.shown = time.monotonic()
+            eta = ""
+            if task.total is not None and done > task.first:
+                seconds = (task.shown - task.started) * (task.total - done) / (done - task.first)
+                eta = f"  ETA {seconds:.0f} s"
+            self._console.print(f"{task.name}: {task.count(done)}  {text}{eta}", highlight=False)
+
+    def end(self) -> None:
+        """Close the innermost task."""
+        task = self._tasks.pop()
+        if self._bars is not None:
+            if task.id is not None:
+                self._bars.remove_task(task.id)
+            if not self._tasks:
+                self._bars.stop()
+                self._bars = None
+
+    def close(self) -> None:
+        """Close everything, as when an error ends the work."""
+        while self._tasks:
+            self.end()

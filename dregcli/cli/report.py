@@ -1,0 +1,84 @@
+"""``dreg report``."""
+
+from typing import Annotated, Any
+
+import typer
+
+from dregcli.cli.options import Json, Quiet, RunsDir, runs_dir_or_default
+from dregcli.cli.render import Terminal, with_error
+from dregcli.names import Split
+
+EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
+
+Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]"""
+
+
+def _describe(spec: Any) -> str:  # noqa: ANN401 - plain values of a spec
+    return (
+        f"{spec['dataset']}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
+        f"lr {spec['lr']:g}, {spec['steps']} steps"
+    )
+
+
+def report(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare runs: versions, mean and standard error over seeds, a learning-curve figure."""
+    from dregcli.app.report import make_report
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    found = make_report(runs, runs_dir=runs_dir_or_default(runs_dir))
+    for left_out in found.left_out:
+        terminal.warn(f"left out: {left_out}")
+    figure = str(found.figure) if found.figure else None
+    if as_json:
+        groups = [
+            {
+                "group": group.key,
+                "spec": {key: value for key, value in group.spec.items() if key != "seed"},
+                "seeds": len(group.seeds()),
+                "bound": {s.value: vars(a) if (a := group.bound(s)) else None for s in Split},
+                "evals": [
+                    {"split": split, "k": k, "seed": seed, "checkpoint": step, **vars(value)}
+                    for (split, k, seed, step), value in group.evaluations().items()
+                ],
+                "runs": [
+                    {"run": row.path, "seed": row.spec["seed"], "status": row.status.value, **row.summary}
+                    for row in group.rows
+                ],
+            }
+            for group in found.groups
+        ]
+        terminal.result({"groups": groups, "figure": figure})
+        return
+    for group in found.groups:
+        names = {row.name for row in group.rows}
+        columns = ["run", "seed", "status", "step", *Split, "steps/s"]
+        rows = [
+            [
+                row.version if len(names) == 1 else f"{row.name}/{row.version}",
+                str(row.spec["seed"]),
+                row.status.value,
+                str(row.summary.get("step", "-")),
+                *(with_error(row.bound(split), None) for split in Split),
+                with_error(row.summary.get("steps_per_second"), None),
+            ]
+            for row in group.rows
+        ]
+        terminal.table(columns, rows, title=f"{', '.join(sorted(names))}: {_describe(group.spec)}")
+        seeds = len(group.seeds())
+        means = [f"{split} {with_error(a.mean, a.stderr)}" for split in Split if (a := group.bound(split))]
+        if means:
+            count = f"{seeds} seed{'s' if seeds != 1 else ''}"
+            terminal.line(f"bound, mean ± s.e. over {count}, nats per example: {', '.join(means)}")
+        for (split, k, seed, step), value in group.evaluations().items():
+            count = f"{value.n} seed{'s' if value.n != 1 else ''}"
+            number = with_error(value.mean, value.stderr)
+            terminal.line(f"eval: {split} bound at K={k}, step {step}, eval seed {seed}: {number} nats, {count}")
+        if seeds == 1:
+            terminal.warn("one seed only: no standard error over seeds; train with another --seed.")
+    if figure:
+        terminal.line(f"figure: {figure}")
