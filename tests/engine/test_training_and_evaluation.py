@@ -1,0 +1,156 @@
+"""Batches, pixels and bounds: what is drawn, and what is averaged."""
+
+import math
+
+import pytest
+import torch
+
+from dregcli.engine.evaluation import evaluate
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.optimisation import make_adam
+from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.pixels import EVALUATION_BATCH, evaluation_pixels, evaluation_step, training_pixels
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.training import Trainer
+from dregcli.errors import Diverged
+from dregcli.names import Split
+
+LEVELS = 16
+
+
+def _stored(n: int, width: int = 9) -> torch.Tensor:
+    return torch.randint(0, LEVELS + 1, (n, width), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+
+
+def _model(width: int = 9) -> Vae:
+    generator = Randomness(0).generator(Stream.INITIALISATION)
+    return Vae(torch.full((width,), 0.5), hidden=(8, 6), latent_dim=3, generator=generator)
+
+
+def _trainer(**changes) -> Trainer:
+    settings = {"k": 3, "batch_size": 10, "lr": 1e-2, "seed": 1, **changes}
+    return Trainer(_model(), resolve_pair("iwae", "dreg", 3), _stored(37), LEVELS, **settings)
+
+
+def test_an_epoch_sees_each_example_once_and_drops_the_rest() -> None:
+    trainer = _trainer()
+    assert trainer.steps_per_epoch == 3
+    first = torch.cat([trainer._batch(step) for step in range(3)])
+    second = torch.cat([trainer._batch(step) for step in range(3, 6)])
+    assert len(first.unique()) == len(second.unique()) == 30
+    assert not torch.equal(first, second)
+    assert torch.equal(trainer._batch(1), first[10:20]), "the order is a function of the step, not of what ran before"
+
+
+def test_training_pixels_are_bernoulli_in_the_intensity_and_fresh_every_step() -> None:
+    """Frequencies over 4,000 draws within 6 standard errors: fails by chance once in 10^7 seeds."""
+    stored = torch.arange(LEVELS + 1, dtype=torch.uint8).repeat(40, 1)
+    randomness = Randomness(5)
+    draws = torch.cat([training_pixels(stored, LEVELS, randomness, step) for step in range(100)])
+    intensity = torch.arange(LEVELS + 1) / LEVELS
+    error = (draws.mean(0) - intensity).abs()
+    assert (error <= 6 * (intensity * (1 - intensity) / len(draws)).sqrt()).all()
+    assert error[0] == error[-1] == 0
+    assert not torch.equal(draws[:40], draws[40:80])
+
+
+def test_evaluation_pixels_are_fixed_by_the_seed_and_differ_between_splits() -> None:
+    stored = _stored(50)
+    pixels = evaluation_pixels(stored, LEVELS, Randomness(0), Split.TEST, 0)
+    assert torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(0), Split.TEST, 0))
+    assert torch.equal(pixels[:20], evaluation_pixels(stored[:20], LEVELS, Randomness(0), Split.TEST, 0))
+    assert not torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(1), Split.TEST, 0))
+    assert not torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(0), Split.VALID, 0))
+
+
+@pytest.mark.parametrize("k", [1, 16, 37])
+def test_bounds_equal_the_direct_computation(k: int) -> None:
+    model, stored, randomness = _model(), _stored(EVALUATION_BATCH + 5), Randomness(3)
+    batches = list(evaluate(model, stored, LEVELS, split=Split.VALID, k=k, seed=3))
+    assert [len(batch.bound) for batch in batches] == [EVALUATION_BATCH, 5]
+    for i, batch in enumerate(batches):
+        rows = stored[i * EVALUATION_BATCH :][:EVALUATION_BATCH]
+        pixels = evaluation_pixels(rows, LEVELS, randomness, Split.VALID, i)
+        step = evaluation_step(Split.VALID, i)
+        noise = randomness.normal(Stream.EVALUATION_NOISE, step, k=k, batch=EVALUATION_BATCH, width=3)[:, : len(rows)]
+        q = model.posterior(pixels)
+        z = q.loc + q.scale * noise
+        h = z
+        for j, layer in enumerate(model.decoder):
+            h = layer(torch.tanh(h) if j else h)
+        log_w = (
+            torch.distributions.Bernoulli(logits=h).log_prob(pixels.expand_as(h)).sum(-1)
+            + torch.distributions.Normal(0, 1).log_prob(z).sum(-1)
+            - torch.distributions.Normal(q.loc, q.scale).log_prob(z).sum(-1)
+        ).double()
+        expected = torch.logsumexp(log_w, 0) - math.log(k)
+        torch.testing.assert_close(batch.bound, expected, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(batch.ess, 1 / torch.softmax(log_w, 0).square().sum(0), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(batch.means, q.loc.double())
+
+
+def test_a_part_of_a_split_has_the_values_it_has_in_the_whole() -> None:
+    model, stored = _model(), _stored(EVALUATION_BATCH * 2)
+    whole = torch.cat([b.bound for b in evaluate(model, stored, LEVELS, split=Split.TEST, k=5, seed=0)])
+    n = EVALUATION_BATCH + 17
+    part = torch.cat([b.bound for b in evaluate(model, stored[:n], LEVELS, split=Split.TEST, k=5, seed=0)])
+    torch.testing.assert_close(part, whole[:n], rtol=1e-5, atol=1e-5)
+
+
+def test_a_state_continues_bit_for_bit() -> None:
+    straight, first, second = _trainer(), _trainer(), _trainer()
+    for _ in range(11):
+        straight.advance()
+    for _ in range(4):
+        first.advance()
+    state = first.state()
+    for _ in range(2):  # what happens after the state was taken must not reach it
+        first.advance()
+    second.load(state.step, state.model, state.optimizer, state.window)
+    for _ in range(7):
+        second.advance()
+    a, b = straight.state(), second.state()
+    assert a.step == b.step == 11
+    assert a.window == b.window
+    assert all(torch.equal(a.model[name], b.model[name]) for name in a.model)
+    assert all(torch.equal(a.optimizer[name], b.optimizer[name]) for name in a.optimizer)
+
+
+def test_divergence_leaves_the_parameters_as_they_were() -> None:
+    trainer = _trainer()
+    trainer.advance()
+    with torch.no_grad():
+        trainer.model.decoder[0].weight[0, 0] = math.nan
+    before = trainer.state()
+    with pytest.raises(Diverged, match="not finite") as caught:
+        trainer.advance()
+    assert "step 2" in str(caught.value.where)
+    after = trainer.state()
+    assert after.step == before.step
+    assert all(torch.equal(after.optimizer[name], before.optimizer[name]) for name in before.optimizer)
+
+
+def test_adam_is_the_references() -> None:
+    """One step by hand: m = .1 g, v = .001 g^2, both corrected, so the step is lr * g / (|g| + 1e-8)."""
+    parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    parameter.grad = torch.tensor([0.5, -3.0])
+    make_adam({"p": parameter}, lr=0.1).step()
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, 2.1]), rtol=1e-6, atol=1e-6)
+
+
+def test_the_model_is_the_references() -> None:
+    mean = torch.linspace(0, 1, 784)
+    model = Vae(mean, hidden=(200, 200), latent_dim=50, generator=Randomness(0).generator(Stream.INITIALISATION))
+    shapes = [tuple(layer.weight.shape) for layer in (*model.encoder, *model.decoder)]
+    assert shapes == [(200, 784), (200, 200), (100, 200), (200, 50), (200, 200), (784, 200)]
+    limit = math.sqrt(6 / (784 + 200))
+    assert 0.99 * limit < model.encoder[0].weight.detach().abs().max().item() <= limit
+    assert all(torch.count_nonzero(layer.bias) == 0 for layer in (*model.encoder, *model.decoder[:-1]))
+    expected = torch.logit(mean.clamp(1e-3, 1 - 1e-3))
+    torch.testing.assert_close(model.decoder[-1].bias.detach(), expected)
+    q = model.posterior(mean[None])
+    h = torch.zeros(1, 784)  # the centred input of the mean image
+    for i, layer in enumerate(model.encoder):
+        h = layer(torch.tanh(h) if i else h)
+    torch.testing.assert_close(q.loc, h[:, :50])
+    torch.testing.assert_close(q.scale, torch.nn.functional.softplus(h[:, 50:] + 0.25))

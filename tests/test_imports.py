@@ -1,0 +1,100 @@
+"""Imports run one way, and the light commands stay light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "dregcli"
+
+LAYERS = {
+    "names": set(),
+    "errors": set(),
+    "engine": {"names", "errors"},
+    "specs": {"names", "errors"},
+    "data": {"names", "errors"},
+    "store": {"names", "errors"},
+    "report": {"names", "errors"},
+    "app": {"names", "errors", "engine", "specs", "data", "store", "report"},
+    # data.folders for the default folder: a path, no reading.
+    "cli": {"names", "errors", "app", "specs", "data"},
+}
+FORBIDDEN = {
+    "names": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "errors": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "engine": {"typer", "pydantic", "h5py", "pathlib", "rich", "os", "safetensors"},
+    "specs": {"torch", "typer", "h5py", "rich"},
+    "data": {"torch", "typer", "pydantic", "rich"},
+    "store": {"typer", "pydantic", "rich"},
+    "report": {"torch", "typer", "pydantic", "rich"},
+    "app": {"typer", "rich", "h5py"},
+    "cli": {"torch", "h5py", "click"},
+}
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found.add(node.module or "")
+    return found
+
+
+def violations(layer: str, imports: set[str]) -> list[str]:
+    """What a file of a layer may not import."""
+    wrong = []
+    for name in imports:
+        root, *rest = name.split(".")
+        if root == "dregcli" and rest and rest[0] not in LAYERS[layer] | {layer}:
+            wrong.append(name)
+        if root in FORBIDDEN[layer]:
+            wrong.append(name)
+    return wrong
+
+
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LAYERS)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows(path: Path) -> None:
+    layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert violations(layer, _imports(path)) == []
+
+
+def test_a_wrong_arrow_would_be_caught() -> None:
+    assert sorted(violations("engine", {"dregcli.store.runs", "pathlib", "torch"})) == [
+        "dregcli.store.runs",
+        "pathlib",
+    ]
+
+
+def test_every_layer_has_files() -> None:
+    assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == set(LAYERS)
+
+
+def test_help_imports_no_torch() -> None:
+    code = (
+        "import sys; from dregcli.cli.main import main\n"
+        "assert main(['--help']) == 0 and main(['train', '--help']) == 0\n"
+        "assert not {'torch', 'h5py', 'matplotlib', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_nothing_unpickles() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text()
+        assert not {"pickle", "dill", "shelve"} & {name.split(".")[0] for name in _imports(path)}, path
+        assert "torch.load(" not in text, path
+
+
+def test_only_render_prints() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        tree = ast.parse(path.read_text())
+        calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name)]
+        assert not any(call.func.id == "print" for call in calls), path
