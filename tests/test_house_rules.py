@@ -1,16 +1,18 @@
 """Ruff and pyright, error codes, and that documents say what the program does."""
 
+import doctest
 import re
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dregcli import errors
 from dregcli.cli.main import main
-from dregcli.engine import ESTIMATORS, OBJECTIVES, promise
+from dregcli.engine import ESTIMATORS, OBJECTIVES, pairs, promise
 
 ROOT = Path(__file__).parents[1]
 
@@ -76,3 +78,13 @@ def test_ci_runs_the_readmes_test_command() -> None:
     command = re.search(r"^(\.venv/bin/pip install .*pytest)$", README, flags=re.MULTILINE)
     assert command
     assert command.group(1) in (ROOT / ".ci/run").read_text()
+
+
+def test_the_examples_in_python_run() -> None:
+    """The README's block and the docstring of the public function, as written."""
+    (block,) = re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+    scope: dict[str, Any] = {}
+    exec(compile(block, "README.md", "exec"), scope)
+    assert scope["c"].path.shape == (64, 32)
+    assert doctest.testmod(pairs).attempted > 0
+    assert doctest.testmod(pairs).failed == 0
