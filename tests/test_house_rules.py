@@ -48,6 +48,11 @@ def test_every_error_class_has_its_own_exit_code() -> None:
         assert cls.exit_code in (2, 3, 130, 143) or cls.exit_code >= 10
 
 
+def test_readme_lists_every_exit_code() -> None:
+    for cls in _classes(errors.DregError):
+        assert re.search(rf"\| (\d+, )?{cls.exit_code}[ ,]", README), cls
+
+
 README = (ROOT / "README.md").read_text() if (ROOT / "README.md").exists() else ""
 
 

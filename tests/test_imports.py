@@ -18,8 +18,7 @@ LAYERS = {
     "store": {"names", "errors"},
     "report": {"names", "errors"},
     "app": {"names", "errors", "engine", "specs", "data", "store", "report"},
-    # data.folders for the default folder: a path, no reading.
-    "cli": {"names", "errors", "app", "specs", "data"},
+    "cli": {"names", "errors", "app"},
 }
 FORBIDDEN = {
     "names": {"torch", "typer", "pydantic", "h5py", "numpy"},

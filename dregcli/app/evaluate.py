@@ -25,6 +25,7 @@ class EvalResult:
     run: Run
     path: Path
     checkpoint: int
+    binarisation: str
     bounds: SplitBounds
 
     def as_json(self) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class EvalResult:
             "ess": float(bounds.ess.mean()),
             "khat": None,
             "active_units": bounds.active_units,
+            "binarisation": self.binarisation,
             "file": str(self.path),
         }
 
@@ -156,4 +158,4 @@ def _evaluate_run(
         # The number may have cost hours: it is told even where it cannot be kept.
         what = f"{error.what} The bound, computed but not kept, is {bounds.value} (s.e. {bounds.stderr})."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
-    return EvalResult(run, path, checkpoint.step, bounds)
+    return EvalResult(run, path, checkpoint.step, spec.binarisation.value, bounds)

@@ -8,7 +8,8 @@ from typing import Any
 from dregcli.data.catalogue import DATASETS, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
-from dregcli.engine.pairs import parse_estimator, parse_objective, promise, word_faults
+from dregcli.engine.estimators import ESTIMATORS
+from dregcli.engine.pairs import parse_estimator, promise, word_faults
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
 from dregcli.names import Promise, Split, unknown
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
@@ -121,8 +122,9 @@ def bias_warning(spec: RunSpec) -> str | None:
     """The one warning for a pair whose expected gradient is not that of its objective."""
     if promise(spec.objective, spec.estimator, spec.k) is Promise.UNBIASED:
         return None
-    estimator, objective = parse_estimator(spec.estimator), parse_objective(spec.objective)
+    reference = parse_estimator(spec.estimator).reference
+    unbiased = [name for name in ESTIMATORS if promise(spec.objective, name, spec.k) is Promise.UNBIASED]
     return (
-        f"estimator '{estimator.name}' is biased for objective '{objective.name}' with k={spec.k} "
-        f"({estimator.reference}); --estimator dreg is unbiased."
+        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k} ({reference}); "
+        f"unbiased: {', '.join(unbiased)}."
     )

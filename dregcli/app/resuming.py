@@ -13,12 +13,17 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
+_RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
+
 
 def find_run_to_resume(store: RunStore, reference: str) -> Run:
-    """A version as named; of a name, the newest unfinished version, else its newest."""
+    """A version as named; of a name, the newest that can go on: unfinished, begun, and with no living writer.
+
+    Where there is none such, the newest of all, so that the error says what keeps it from going on.
+    """
     runs = store.resolve(reference)
-    unfinished = [run for run in runs if run.status() is not RunStatus.COMPLETED]
-    return (unfinished or runs)[-1]
+    waiting = [run for run in runs if (info := run.info()).started and info.status in _RESUMABLE]
+    return (waiting or runs)[-1]
 
 
 def spec_of(run: Run) -> RunSpec:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from dregcli.app.bounds import SplitBounds, split_bounds
@@ -39,11 +38,6 @@ class TrainResult:
     summary: dict[str, Any]
 
 
-def open_store(runs_dir: Path) -> RunStore:
-    """The store in a folder, which need not exist yet."""
-    return RunStore(runs_dir)
-
-
 def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
     """Claim a new run and train it.
 
@@ -61,7 +55,7 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
     """
     prepare_process()
     trainer = _built(plan)
-    environment = capture_environment(argv=argv, extra=_extra(plan.spec))
+    environment = capture_environment(argv=argv, extra=_setting(plan.spec))
     writer = store.claim(name or default_run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
     writer.log(f"started: {' '.join(argv)}")
     return _Session(plan, trainer, writer, listener).train()
@@ -84,7 +78,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     """
     prepare_process()
     prolonged = as_json(plan.spec) != run.spec()
-    before = run.environment().get("extra", {}).get("threads")
+    before = run.environment().get("threads")
     if before is not None and before != threads():
         listener.warn(f"the run used {before} threads, this process {threads()}: it will not continue bit for bit.")
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
@@ -124,7 +118,8 @@ def _built(plan: Plan) -> Trainer:
         raise
 
 
-def _extra(spec: RunSpec) -> dict[str, Any]:
+def _setting(spec: RunSpec) -> dict[str, Any]:
+    """What only the use case knows of the environment."""
     return {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
 
 
@@ -237,6 +232,7 @@ class _Session:
     def _checkpoint(self, *, is_best: bool) -> None:
         state = self._trainer.state()
         if state.step != self._saved_step:
+            self._trainer.check(state)
             extra = {"window": state.window, "best": self._best, "seconds": self._seconds_before + self._seconds}
             self._writer.save_checkpoint(
                 state.step, model=state.model, optimizer=state.optimizer, state=extra, best=is_best
@@ -257,6 +253,7 @@ class _Session:
             "status": status.value,
             "step": self._trainer.step,
             "k": self._spec.k,
+            "binarisation": self._spec.binarisation.value,
             "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
             "seconds": self._seconds_before + self._seconds,
             "steps_per_second": self._steps / self._seconds if self._seconds else None,

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from dregcli.cli.options import DataDir, Json, Quiet, data_dir_or_default
+from dregcli.app.places import data_folder
+from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 
 EXAMPLES = """From its mirrors:  [bold]dreg download mnist[/bold]
@@ -30,7 +31,7 @@ def download(
     results: list[DownloadResult] = []
     try:
         for name in datasets:
-            folder = data_dir_or_default(data_dir)
+            folder = data_folder(data_dir)
             results.append(download_dataset(name, folder, source=source, listener=terminal))
     finally:
         terminal.close()

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, data_dir_or_default, runs_dir_or_default
+from dregcli.app.places import data_folder, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, with_error
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 500[/bold]
@@ -36,8 +37,8 @@ def evaluate(
             seed=eval_seed,
             checkpoint=checkpoint,
             device=device,
-            runs_dir=runs_dir_or_default(runs_dir),
-            data_dir=data_dir_or_default(data_dir),
+            runs_dir=runs_folder(runs_dir),
+            data_dir=data_folder(data_dir),
             listener=terminal,
         )
     finally:

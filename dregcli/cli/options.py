@@ -1,12 +1,9 @@
 """Options that several commands share."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from dregcli.data.folders import default_data_dir
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
@@ -23,13 +20,3 @@ DataDir = Annotated[
         show_default="the platform's cache folder",
     ),
 ]
-
-
-def runs_dir_or_default(given: Path | None) -> Path:
-    """The store's folder."""
-    return given or Path("runs")
-
-
-def data_dir_or_default(given: Path | None) -> Path:
-    """The data folder."""
-    return given or default_data_dir(os.environ)

@@ -4,7 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.cli.options import Json, Quiet, RunsDir, runs_dir_or_default
+from dregcli.app.places import runs_folder
+from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, with_error
 from dregcli.names import Split
 
@@ -30,7 +31,7 @@ def report(
     from dregcli.app.report import make_report
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    found = make_report(runs, runs_dir=runs_dir_or_default(runs_dir))
+    found = make_report(runs, runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
     figure = str(found.figure) if found.figure else None

@@ -1,20 +1,28 @@
 """``dreg train``."""
 
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, data_dir_or_default, runs_dir_or_default
+from dregcli.app.places import data_folder, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, with_error
-from dregcli.errors import UsageError
+from dregcli.names import EstimatorName, ObjectiveName
 
 EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
 MNIST as in arXiv 1810.04152, shortened:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
 
 Prolong a run, or go on after a stop:  [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
+
+
+def _one_of(names: type[StrEnum]) -> str:
+    """``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | str | None:
@@ -29,8 +37,8 @@ def _sizes(text: str | None) -> tuple[int, ...] | str | None:
 
 def train(
     dataset: Annotated[str | None, typer.Option(help="digits or mnist.", show_default="digits")] = None,
-    objective: Annotated[str | None, typer.Option(help="elbo or iwae.", show_default="iwae")] = None,
-    estimator: Annotated[str | None, typer.Option(help="reparam, stl or dreg.", show_default="dreg")] = None,
+    objective: Annotated[str | None, typer.Option(help=f"{_one_of(ObjectiveName)}.", show_default="iwae")] = None,
+    estimator: Annotated[str | None, typer.Option(help=f"{_one_of(EstimatorName)}.", show_default="dreg")] = None,
     k: Annotated[int | None, typer.Option("--k", help="Samples per example.", show_default="64")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples per step.", show_default="32")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimisation steps.", show_default="2000")] = None,
@@ -44,7 +52,10 @@ def train(
     ] = None,
     checkpoint_every: Annotated[
         int | None,
-        typer.Option(help="Steps between checkpoints, beside one every 5 minutes; 0 is none.", show_default="500"),
+        typer.Option(
+            help="Steps between checkpoints, beside the best, the last and one every 5 minutes; 0 is only those.",
+            show_default="500",
+        ),
     ] = None,
     log_every: Annotated[int | None, typer.Option(help="Steps per row of metrics.", show_default="50")] = None,
     eval_seed: Annotated[int | None, typer.Option(help="Of evaluation pixels and noise.", show_default="0")] = None,
@@ -63,7 +74,7 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train a model and keep everything about the run."""
-    flags: dict[str, Any] = {
+    options: dict[str, Any] = {
         "dataset": dataset,
         "objective": objective,
         "estimator": estimator,
@@ -81,37 +92,23 @@ def train(
         "eval_seed": eval_seed,
         "device": device,
     }
-    if resume is not None:
-        beside = [f"--{word}" for word, given in (("name", name), ("preset", preset), ("config", config)) if given]
-        if beside:
-            what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
-            raise UsageError(what, hint=f"dreg train --resume {resume}")
-
-    from dregcli.app import resuming
-    from dregcli.app import train as use_case
-    from dregcli.app.plan import resolve_plan
-    from dregcli.specs.config import read_config
-    from dregcli.specs.resolve import merge_options
+    from dregcli.app.launch import TrainRequest, launch
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    store = use_case.open_store(runs_dir_or_default(runs_dir))
-    folder = data_dir_or_default(data_dir)
-    argv = ["dreg", *sys.argv[1:]]
     try:
-        if resume is not None:
-            run = resuming.find_run_to_resume(store, resume)
-            plan = resuming.resume_plan(run, flags, folder)
-            result = use_case.resume(run, plan, store=store, argv=argv, listener=terminal)
-        else:
-            options, faults = merge_options(flags, read_config(config) if config else {}, preset)
-            plan = resolve_plan(options, folder, faults)
-            result = use_case.start(plan, name=name, store=store, argv=argv, listener=terminal)
+        result = launch(
+            TrainRequest(options, name=name, preset=preset, config=config, resume=resume),
+            runs_dir=runs_folder(runs_dir),
+            data_dir=data_folder(data_dir),
+            argv=["dreg", *sys.argv[1:]],
+            listener=terminal,
+        )
     finally:
         terminal.close()
 
     summary = result.summary
     if as_json:
-        keys = ("run", "status", "step", "k", "bound", "seconds", "steps_per_second")
+        keys = ("run", "status", "step", "k", "bound", "binarisation", "seconds", "steps_per_second")
         terminal.result({key: summary[key] for key in keys})
         return
     spec = result.spec
@@ -119,7 +116,10 @@ def train(
         [split, with_error(bound["value"], bound["stderr"]), f"{bound['n']:,}"]
         for split, bound in summary["bounds"].items()
     ]
-    title = f"{spec.dataset}, {spec.objective}/{spec.estimator}: bound at K={spec.k}, nats per example"
+    title = (
+        f"{spec.dataset} ({spec.binarisation} binarisation), {spec.objective}/{spec.estimator}: "
+        f"bound at K={spec.k}, nats per example"
+    )
     terminal.table(["split", "bound ± s.e.", "examples"], rows, title=title)
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")

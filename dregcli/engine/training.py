@@ -49,6 +49,19 @@ def _norm(gradients: Iterable[Tensor]) -> Tensor:
     return norms.double().square().sum().sqrt()
 
 
+def _diverged(step: int, named: Mapping[str, Tensor], indices: Tensor, bound: Tensor) -> Diverged:
+    """The error that names the step, what is not finite, and the training examples it happened on."""
+    broken = [name for name, tensor in named.items() if not torch.isfinite(tensor).all()]
+    broken_examples = indices[~torch.isfinite(bound)]
+    examples: list[int] = (broken_examples if len(broken_examples) else indices).tolist()  # pyright: ignore[reportUnknownVariableType]
+    rest = f" (and {len(broken) - 1} more tensors)" if len(broken) > 1 else ""
+    return Diverged(
+        f"Training diverged: {broken[0] if broken else 'a gradient norm'} is not finite{rest}.",
+        where=f"step {step}, training examples {', '.join(map(str, examples))}",
+        hint="use a smaller --lr",
+    )
+
+
 @dataclass(frozen=True)
 class TrainerState:
     """Everything a resumed run needs, as named tensors and plain numbers."""
@@ -113,17 +126,22 @@ class Trainer:
             self._epoch = (epoch, order)
         return self._epoch[1][position * self._batch_size :][: self._batch_size]
 
+    def _drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
+        """What step ``step`` (from 0) trains on: indices (B,), pixels (B, D), noise (K, B, Z)."""
+        indices = self._batch(step)
+        pixels = training_pixels(self._stored[indices], self._levels, self._randomness, step)
+        noise = self._randomness.normal(
+            Stream.NOISE, step, k=self._k, batch=self._batch_size, width=self.model.latent_width
+        )
+        return indices, pixels, noise
+
     def advance(self) -> None:
         """Take one optimisation step.
 
         Raises:
             Diverged: the bound or a gradient is not finite. The parameters are as before the step.
         """
-        indices = self._batch(self.step)
-        pixels = training_pixels(self._stored[indices], self._levels, self._randomness, self.step)
-        noise = self._randomness.normal(
-            Stream.NOISE, self.step, k=self._k, batch=self._batch_size, width=self.model.latent_width
-        )
+        indices, pixels, noise = self._drawn(self.step)
         gradients = dense_gradients(self.model, pixels, noise, self._pair)
         self._record(gradients, indices)
         assign(self._theta, gradients.model)
@@ -140,24 +158,39 @@ class Trainer:
         means = [bound.mean(), gradients.value.mean(), effective_sample_size(log_w).mean()]
         numbers: list[float] = torch.stack([*means, *norms]).tolist()  # pyright: ignore[reportUnknownVariableType]
         if not all(map(math.isfinite, numbers)):
-            raise self._diverged(bound, gradients, indices)
+            named = {
+                "the bound": bound,
+                "the objective": gradients.value,
+                **{f"the gradient of {name}": each for name, each in gradients.model.items()},
+                **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
+            }
+            raise _diverged(self.step + 1, named, indices, bound)
         self.window.add(*numbers)
 
-    def _diverged(self, bound: Tensor, gradients: Gradients, indices: Tensor) -> Diverged:
-        candidates: dict[str, Tensor] = {"the bound": bound, "the objective": gradients.value}
-        candidates |= {
-            f"the gradient of {name}": gradient
-            for name, gradient in (*gradients.model.items(), *gradients.posterior.items())
+    def check(self, state: TrainerState) -> None:
+        """Prove that a state is good to continue from, at the cost of one forward pass.
+
+        A step is refused when its own numbers are not finite, but whether the parameters it made are any good
+        shows only in the next one: an update can be finite and ruin everything.
+
+        Args:
+            state: the trainer's state now.
+
+        Raises:
+            Diverged: a tensor of it, or the bound it gives on the next batch, is not finite.
+        """
+        indices, pixels, noise = self._drawn(self.step)
+        with torch.no_grad():
+            posterior = self.model.posterior(pixels)
+            latents = posterior.rsample(noise)
+            bound = log_mean_exp(self.model.log_joint(pixels, latents) - posterior.log_prob(latents))
+        named = {
+            **state.model,
+            **{f"Adam's {name}": each for name, each in state.optimizer.items()},
+            "the bound": bound,
         }
-        broken = [name for name, tensor in candidates.items() if not torch.isfinite(tensor).all()]
-        broken_examples = indices[~torch.isfinite(bound)]
-        examples: list[int] = (broken_examples if len(broken_examples) else indices).tolist()  # pyright: ignore[reportUnknownVariableType]
-        rest = f" (and {len(broken) - 1} more tensors)" if len(broken) > 1 else ""
-        return Diverged(
-            f"Training diverged: {broken[0] if broken else 'a gradient norm'} is not finite{rest}.",
-            where=f"step {self.step + 1}, training examples {', '.join(map(str, examples))}",
-            hint="use a smaller --lr, and start again or resume from the last good checkpoint",
-        )
+        if not all(torch.isfinite(tensor).all() for tensor in named.values()):
+            raise _diverged(self.step, named, indices, bound)
 
     def state(self) -> TrainerState:
         """The state after the last step, copied."""

@@ -34,7 +34,9 @@ class RunRow:
     evals: Sequence[Mapping[str, Any]]
 
     def bound(self, split: Split) -> float | None:
-        """The final bound, nats per example; None while there is none."""
+        """The final bound, nats per example; None of a run that is not completed, or no longer (prolonged)."""
+        if self.status is not RunStatus.COMPLETED:
+            return None
         return self.summary.get("bound", {}).get(split.value)
 
 

@@ -19,7 +19,12 @@ from dregcli.store.hdf5 import Array
 
 KIND: Final = "metrics"
 STEP: Final = "step"
-UNITS: Final[Mapping[str, str]] = {"bound": "nats per example"}
+UNITS: Final[Mapping[str, str]] = {
+    "bound": "nats per example",
+    "value": "nats per example",
+    "stderr": "nats per example",
+    "seconds": "s",
+}
 
 Row = Mapping[str, float]
 Columns = dict[str, Array]

@@ -1,6 +1,7 @@
 """Training as a use case: nothing already written is lost, whatever the disk does."""
 
 import errno
+import math
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from dregcli.app import train
 from dregcli.app.plan import resolve_plan
 from dregcli.app.resuming import find_run_to_resume, resume_plan
-from dregcli.errors import DregError, StoreWriteError
+from dregcli.engine.training import Trainer
+from dregcli.errors import Diverged, DregError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.store.runs import RunStore
@@ -113,3 +115,55 @@ def test_progress_has_a_bound_and_ends(tmp_path) -> None:
     assert recorder.begun[0] == ("train", 6, "steps", 0)
     assert recorder.open_tasks == 0
     assert {"bound", "steps/s"} <= set(recorder.updates[0][1])
+
+
+def test_another_thread_count_is_warned_of(tmp_path) -> None:
+    store = RunStore(tmp_path)
+    run = _train(store).run
+    recorder = Recorder()
+    before = torch.get_num_threads()
+    torch.set_num_threads(before + 1)
+    try:
+        train.resume(
+            run, resume_plan(run, {"steps": 8}, Path("unused")), store=store, argv=["dreg"], listener=recorder
+        )
+    finally:
+        torch.set_num_threads(before)
+    assert any("will not continue bit for bit" in warning for warning in recorder.warnings)
+
+
+@pytest.mark.parametrize("poison", [math.nan, math.inf])
+def test_what_a_run_that_diverges_leaves_is_good(tmp_path, monkeypatch, poison) -> None:
+    """The parameters break in step 4, whose checkpoint must not be written: step 2's is the last, and it is good."""
+    advance = Trainer.advance
+
+    def breaks(trainer: Trainer) -> None:
+        advance(trainer)
+        if trainer.step == 4:
+            with torch.no_grad():
+                trainer.model.decoder[0].weight[0, 0] = poison
+
+    monkeypatch.setattr(Trainer, "advance", breaks)
+    with pytest.raises(Diverged, match="not finite") as caught:
+        _train(RunStore(tmp_path), eval_every=0)
+    assert "the last checkpoint before it is step 2" in str(caught.value.where)
+    (run,) = RunStore(tmp_path).runs()
+    assert run.status() is RunStatus.FAILED
+    assert run.checkpoints() == [2]
+    kept = run.load_checkpoint("last")
+    assert all(torch.isfinite(tensor).all() for tensor in (*kept.model.values(), *kept.optimizer.values()))
+
+
+def test_a_name_skips_versions_that_nobody_can_resume(tmp_path) -> None:
+    store = RunStore(tmp_path)
+    with pytest.raises(StoreWriteError):
+        _train(RunStore(tmp_path, FailingFileSystem(40, errno.EIO)))
+    (tmp_path / "run" / "v002").mkdir()  # killed while it was claimed
+    store.claim("run", spec=store.runs()[0].spec(), environment={})  # alive: this process holds it
+    assert find_run_to_resume(store, "run").label == "run/v001"
+
+
+def test_every_result_states_the_binarisation(tmp_path) -> None:
+    result = _train(RunStore(tmp_path))
+    assert result.summary["binarisation"] == "dynamic"
+    assert result.run.info().summary["binarisation"] == "dynamic"

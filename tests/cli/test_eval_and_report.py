@@ -22,6 +22,7 @@ def test_eval_gives_the_count_weighted_bound_and_keeps_every_example(capsys, tmp
     assert outcome.code == 0, outcome.err
     (result,) = outcome.json["results"]
     assert (result["n"], result["k"], result["split"], result["checkpoint"]) == (250, 30, "test", 20)
+    assert result["binarisation"] == "dynamic"
     (kept,) = RunStore(tmp_path / "runs").resolve("t/v001")[0].results("evals")
     values = kept.arrays()["bound"]
     assert values.shape == (250,)

@@ -26,8 +26,6 @@ class Estimator(Protocol):
     """
 
     name: ClassVar[EstimatorName]
-    summary: ClassVar[str]
-    formula: ClassVar[str]
     reference: ClassVar[str]
     smallest_k: ClassVar[int]
     uses_score: ClassVar[bool]

@@ -20,8 +20,6 @@ class Dreg:
     """
 
     name: ClassVar[EstimatorName] = EstimatorName.DREG
-    summary: ClassVar[str] = "doubly reparameterised gradient"
-    formula: ClassVar[str] = "path + d score/d log w, 0"
     reference: ClassVar[str] = "arXiv 1810.04152"
     smallest_k: ClassVar[int] = 1
     uses_score: ClassVar[bool] = False

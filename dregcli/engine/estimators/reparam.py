@@ -16,8 +16,6 @@ class Reparam:
     """
 
     name: ClassVar[EstimatorName] = EstimatorName.REPARAM
-    summary: ClassVar[str] = "total derivative by the reparameterisation trick"
-    formula: ClassVar[str] = "path, score"
     reference: ClassVar[str] = "arXiv 1312.6114, 1509.00519"
     smallest_k: ClassVar[int] = 1
     uses_score: ClassVar[bool] = True

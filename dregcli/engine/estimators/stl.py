@@ -18,8 +18,6 @@ class Stl:
     """
 
     name: ClassVar[EstimatorName] = EstimatorName.STL
-    summary: ClassVar[str] = "sticking the landing: the score is dropped"
-    formula: ClassVar[str] = "path, 0"
     reference: ClassVar[str] = "arXiv 1703.09194"
     smallest_k: ClassVar[int] = 1
     uses_score: ClassVar[bool] = False

@@ -49,9 +49,6 @@ class Objective(Protocol):
     """An objective: a frozen dataclass whose fields are its parameters."""
 
     name: ClassVar[ObjectiveName]
-    summary: ClassVar[str]
-    formula: ClassVar[str]
-    reference: ClassVar[str]
     smallest_k: ClassVar[int]
 
     def terms(self, log_w: Tensor) -> Terms:

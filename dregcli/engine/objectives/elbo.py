@@ -18,9 +18,6 @@ class Elbo:
     """
 
     name: ClassVar[ObjectiveName] = ObjectiveName.ELBO
-    summary: ClassVar[str] = "evidence lower bound"
-    formula: ClassVar[str] = "(1/K) sum_k log w_k"
-    reference: ClassVar[str] = "arXiv 1312.6114"
     smallest_k: ClassVar[int] = 1
 
     def terms(self, log_w: Tensor) -> Terms:

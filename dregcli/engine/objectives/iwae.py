@@ -18,9 +18,6 @@ class Iwae:
     """
 
     name: ClassVar[ObjectiveName] = ObjectiveName.IWAE
-    summary: ClassVar[str] = "importance-weighted bound"
-    formula: ClassVar[str] = "log (1/K) sum_k w_k"
-    reference: ClassVar[str] = "arXiv 1509.00519"
     smallest_k: ClassVar[int] = 1
 
     def terms(self, log_w: Tensor) -> Terms:

@@ -1,0 +1,35 @@
+"""``--help`` says what the program knows."""
+
+import pytest
+
+from dregcli.data.catalogue import DATASETS
+from dregcli.names import EstimatorName, ObjectiveName, Split
+from dregcli.specs.presets import DEFAULTS, PRESETS
+from dregcli.specs.run import RunSpec
+from tests.support.cli import run
+
+
+def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    shown = run(capsys, "train", "--help").out
+    for name in (*DATASETS, *ObjectiveName, *EstimatorName, *PRESETS):
+        assert name in shown
+    lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
+    fields = {name: field.default for name, field in RunSpec.model_fields.items()} | DEFAULTS
+    checked = 0
+    for name, value in fields.items():
+        if (line := lines.get("--" + name.replace("_", "-"))) and "[default:" in line:
+            text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            assert f"[default: ({text})]" in line, name
+            checked += 1
+    assert checked >= 14
+
+
+@pytest.mark.parametrize("command", ["download", "train", "eval", "report"])
+def test_every_help_has_an_example(capsys, command) -> None:
+    assert f"dreg {command} " in run(capsys, command, "--help").out
+
+
+def test_eval_help_names_the_splits(capsys) -> None:
+    shown = run(capsys, "eval", "--help").out
+    assert all(split in shown for split in Split)
