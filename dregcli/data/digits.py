@@ -47,6 +47,4 @@ def load_digits() -> Dataset:
     )
 
 
-DIGITS: Final = Embedded(
-    name="digits", summary="handwritten digits, 8x8, 1,797 real images, embedded", load=load_digits
-)
+DIGITS: Final = Embedded(name="digits", load=load_digits)

@@ -55,12 +55,10 @@ class Embedded:
 
     Attributes:
         name: as the user types it.
-        summary: one line that says what it is.
         load: makes it.
     """
 
     name: str
-    summary: str
     load: Callable[[], Dataset]
 
 
@@ -70,7 +68,6 @@ class Downloadable:
 
     Attributes:
         name: as the user types it.
-        summary: one line that says what it is.
         height: rows of an image.
         width: columns of an image.
         levels: the value of a pixel of full intensity.
@@ -80,7 +77,6 @@ class Downloadable:
     """
 
     name: str
-    summary: str
     height: int
     width: int
     levels: int

@@ -50,7 +50,6 @@ def hold_out(arrays: Mapping[str, NDArray[np.uint8]], *, valid: int) -> dict[Spl
 
 MNIST: Final = Downloadable(
     name="mnist",
-    summary="handwritten digits, 28x28, 70,000 images",
     height=28,
     width=28,
     levels=255,

@@ -39,7 +39,6 @@ def tiny_entry(*mirrors: str) -> Downloadable:
     files = tiny_files()
     return Downloadable(
         name="tiny",
-        summary="noise in MNIST's format",
         height=HEIGHT,
         width=WIDTH,
         levels=255,
