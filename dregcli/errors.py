@@ -126,6 +126,12 @@ class StoreCorrupt(DregError):
     exit_code: ClassVar[int] = 20
 
 
+class NotFinite(DregError):
+    """Log-weights or gradients at which an estimator has no finite value."""
+
+    exit_code: ClassVar[int] = 21
+
+
 class Interrupted(DregError):
     """A signal ended the work, after what was done had been kept."""
 

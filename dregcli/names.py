@@ -10,6 +10,12 @@ class ObjectiveName(StrEnum):
 
     ELBO = "elbo"
     IWAE = "iwae"
+    RWS = "rws"
+    JVI = "jvi"
+    VR_IWAE = "vr-iwae"
+    MIWAE = "miwae"
+    PIWAE = "piwae"
+    CIWAE = "ciwae"
 
 
 class EstimatorName(StrEnum):
@@ -18,6 +24,20 @@ class EstimatorName(StrEnum):
     REPARAM = "reparam"
     STL = "stl"
     DREG = "dreg"
+    DREG_NORM = "dreg-norm"
+    DREG_ALPHA = "dreg-alpha"
+    DREG_CV = "dreg-cv"
+    REINFORCE = "reinforce"
+    VIMCO = "vimco"
+    VIMCO_STAR = "vimco-star"
+    OVIS = "ovis"
+
+
+class VimcoBaseline(StrEnum):
+    """Which mean of the other samples' weights stands in for a sample in VIMCO's baseline."""
+
+    ARITHMETIC = "arithmetic"
+    GEOMETRIC = "geometric"
 
 
 class Promise(StrEnum):

@@ -8,8 +8,7 @@ from typing import Any
 from dregcli.data.catalogue import DATASETS, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
-from dregcli.engine.estimators import ESTIMATORS
-from dregcli.engine.pairs import parse_estimator, promise, word_faults
+from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
 from dregcli.names import Promise, Split, unknown
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
@@ -120,11 +119,12 @@ def data_of(spec: RunSpec, data_dir: Path) -> Dataset:
 
 def bias_warning(spec: RunSpec) -> str | None:
     """The one warning for a pair whose expected gradient is not that of its objective."""
-    if promise(spec.objective, spec.estimator, spec.k) is Promise.UNBIASED:
+    pair = resolve_pair(spec.objective, spec.estimator, spec.k)
+    if pair.promise(spec.k) is Promise.UNBIASED:
         return None
-    reference = parse_estimator(spec.estimator).reference
-    unbiased = [name for name in ESTIMATORS if promise(spec.objective, name, spec.k) is Promise.UNBIASED]
+    others = [Pair(pair.objective, estimator) for estimator in estimators_of(pair.objective)]
+    unbiased = [p.estimator.name for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
     return (
-        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k} ({reference}); "
-        f"unbiased: {', '.join(unbiased)}."
+        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k} "
+        f"({pair.estimator.reference}); unbiased: {', '.join(unbiased)}."
     )

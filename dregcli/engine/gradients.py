@@ -1,13 +1,17 @@
 """The gradient executor: coefficients in, parameter gradients out. It knows no objective and no estimator."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.estimators import Coefficients
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import RowTape
+
+Named = dict[str, Tensor]
+"""Gradients by parameter name."""
 
 
 @dataclass(frozen=True)
@@ -17,17 +21,68 @@ class Gradients:
     Attributes:
         log_w: log-weights, shape (K, B), nats, detached.
         value: the objective's value, shape (B,), nats per example.
-        model: minus d mean(objective) / d theta, by parameter name.
+        model: minus d mean(objective) / d theta, by parameter name; empty where theta is frozen.
         posterior: minus d mean(objective) / d phi, by parameter name.
+        learned: d (mean over phi of the squared posterior gradient) / d parameter, for each parameter that the
+            estimator learns; scalars.
     """
 
     log_w: Tensor
     value: Tensor
-    model: dict[str, Tensor]
-    posterior: dict[str, Tensor]
+    model: Named
+    posterior: Named
+    learned: Named = field(default_factory=dict[str, Tensor])
 
 
-def dense_gradients(model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair) -> Gradients:
+class RowPass:
+    """One forward and one backward pass with unit weights over all K x B rows, for any number of estimators.
+
+    Args:
+        model: the model and its posterior.
+        pixels: shape (B, D).
+        noise: standard normal, shape (K, B, Z).
+    """
+
+    def __init__(self, model: LatentModel, pixels: Tensor, noise: Tensor) -> None:
+        self._theta, self._phi = model.model_parameters(), model.posterior_parameters()
+        self._to_descent = -1.0 / pixels.shape[0]
+        self._posterior = model.posterior(pixels)
+        self._samples = self._posterior.rsample(noise)
+        self._latents = tuple(z.detach().requires_grad_() for z in self._samples)
+        self._tape = RowTape()
+        log_w = model.log_joint(pixels, self._latents, self._tape.linear)
+        log_w = log_w - self._posterior.stopped().log_prob(self._latents)
+        # Unit row weights: the tape's deltas and dz are d log w, unweighted.
+        self._dz = torch.autograd.grad(log_w, self._latents, torch.ones_like(log_w))
+        self.log_w = log_w.detach()
+
+    def _descent(self, weights: Tensor) -> Tensor:
+        return (weights * self._to_descent).to(self.log_w.dtype)
+
+    def model_gradients(self, weights: Tensor) -> Named:
+        """Theta's gradients with these row weights, shape (K, B)."""
+        with torch.no_grad():
+            found = self._tape.contract(self._descent(weights), self._theta.values())
+        return dict(zip(self._theta, found, strict=True))
+
+    def posterior_gradients(self, pair: Pair, weights: Coefficients) -> Named:
+        """Phi's gradients with these path and score weights, through the posterior on B rows alone."""
+        outputs: list[Tensor] = []
+        seeds: list[Tensor] = []
+        if pair.uses_path:
+            path = self._descent(weights.path).unsqueeze(-1)
+            outputs += self._samples
+            seeds += [path * gradient for gradient in self._dz]
+        if pair.uses_score:
+            outputs.append(self._posterior.log_prob(tuple(z.detach() for z in self._latents)))
+            seeds.append(self._descent(weights.score))
+        found = torch.autograd.grad(outputs, list(self._phi.values()), seeds, retain_graph=True)
+        return dict(zip(self._phi, found, strict=True))
+
+
+def dense_gradients(
+    model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool = True
+) -> Gradients:
     """Gradients from one forward and one backward pass over all K x B rows.
 
     Args:
@@ -35,43 +90,33 @@ def dense_gradients(model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pai
         pixels: shape (B, D).
         noise: standard normal, shape (K, B, Z).
         pair: the objective and its estimator.
+        train_model: False leaves theta's gradients out, and the work for them.
 
     Returns:
         The gradients, with the log-weights and the objective's value they came from.
     """
-    posterior = model.posterior(pixels)
-    samples = posterior.rsample(noise)
-    latents = tuple(z.detach().requires_grad_() for z in samples)
-    tape = RowTape()
-    log_w = model.log_joint(pixels, latents, tape.linear) - posterior.stopped().log_prob(latents)
-    # Unit row weights: the tape's deltas and dz are d log w, unweighted.
-    dz = torch.autograd.grad(log_w, latents, torch.ones_like(log_w))
-
-    terms, coefficients = pair.at(log_w)
-    to_descent = -1.0 / pixels.shape[0]
-    model_weights, path, score = (
-        (array * to_descent).to(log_w.dtype) for array in (coefficients.model, coefficients.path, coefficients.score)
-    )
-    theta = model.model_parameters()
-    with torch.no_grad():
-        theta_gradients = tape.contract(model_weights, theta.values())
-
-    outputs: list[Tensor] = list(samples)
-    seeds: list[Tensor] = [path.unsqueeze(-1) * gradient for gradient in dz]
-    if pair.estimator.uses_score:
-        outputs.append(posterior.log_prob(tuple(z.detach() for z in latents)))
-        seeds.append(score)
-    phi = model.posterior_parameters()
-    phi_gradients = torch.autograd.grad(outputs, list(phi.values()), seeds)
+    rows = RowPass(model, pixels, noise)
+    terms, weights = pair.at(rows.log_w)
+    posterior = rows.posterior_gradients(pair, weights)
     return Gradients(
-        log_w=log_w.detach(),
+        log_w=rows.log_w,
         value=terms.value,
-        model=dict(zip(theta, theta_gradients, strict=True)),
-        posterior=dict(zip(phi, phi_gradients, strict=True)),
+        model=rows.model_gradients(weights.model) if train_model else {},
+        posterior=posterior,
+        learned={
+            name: _slope(posterior, rows.posterior_gradients(pair, each))
+            for name, each in pair.estimator.derivatives(pair.objective, terms).items()
+        },
     )
 
 
-def assign(parameters: dict[str, nn.Parameter], gradients: dict[str, Tensor]) -> None:
+def _slope(gradient: Named, derivative: Named) -> Tensor:
+    """d mean(gradient^2) / d parameter, when d gradient / d parameter is ``derivative``; float64 scalar."""
+    products = [(gradient[name].double() * derivative[name].double()).sum() for name in gradient]
+    return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())
+
+
+def assign(parameters: dict[str, nn.Parameter], gradients: Named) -> None:
     """Hand gradients to the parameters of the same names, for an optimiser's step."""
     for name, parameter in parameters.items():
         parameter.grad = gradients[name]

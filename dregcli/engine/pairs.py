@@ -1,71 +1,103 @@
-"""Pairs of objective and estimator: their words, what they promise, what cannot work, their coefficients.
+"""Pairs of objective and estimator: what they promise, what cannot work, their coefficients."""
 
-A word is a name with its parameters, as typed on the command line: ``iwae``, ``vr-iwae:alpha=0.3``.
-"""
-
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dregcli.engine.estimators import ESTIMATORS, Coefficients, Estimator
+from dregcli.engine.estimators import ESTIMATORS, Coefficients, Estimator, Formula
 from dregcli.engine.objectives import OBJECTIVES, Objective, Terms
-from dregcli.errors import Fault, SpecError
-from dregcli.names import Promise, unknown
+from dregcli.engine.words import parse_estimator, parse_objective, word_of
+from dregcli.errors import Fault, NotFinite, SpecError
+from dregcli.names import Promise
 
 
-def _parse(kind: str, word: str, entries: Mapping[Any, type[Any]]) -> Any:  # noqa: ANN401 - Objective or Estimator
-    name, _, text = word.partition(":")
-    if name not in entries:
-        raise SpecError([Fault(kind, unknown(kind, name, entries))])
-    entry = entries[name]
-    known = {field.name for field in fields(entry)}
-    values: dict[str, float] = {}
-    faults: list[Fault] = []
-    for item in filter(None, text.split(",")):
-        key, equals, value = item.partition("=")
-        if key not in known:
-            takes = f"takes {', '.join(sorted(known))}" if known else "takes no parameters"
-            faults.append(Fault(kind, f"'{name}' has no parameter '{key}': it {takes}."))
-            continue
-        try:
-            values[key] = float(value)
-        except ValueError:
-            given = f"'{value}'" if equals else "nothing"
-            faults.append(Fault(kind, f"parameter '{key}' of '{name}' needs a number, got {given}."))
-    if faults:
-        raise SpecError(faults)
-    return entry(**values)
+@dataclass(frozen=True)
+class Pair:
+    """An objective and an estimator that go together."""
+
+    objective: Objective
+    estimator: Estimator
+
+    @property
+    def word(self) -> str:
+        """``objective/estimator``, with their parameters."""
+        return f"{word_of(self.objective)}/{word_of(self.estimator)}"
+
+    @property
+    def smallest_k(self) -> int:
+        """The fewest samples that both are defined with."""
+        return max(self.objective.smallest_k, self.estimator.smallest_k(self.objective))
+
+    @property
+    def uses_path(self) -> bool:
+        """False where the path weights are 0 by construction."""
+        return self.estimator.uses_path(self.objective)
+
+    @property
+    def uses_score(self) -> bool:
+        """False where the score weights are 0 by construction."""
+        return self.estimator.uses_score(self.objective)
+
+    @property
+    def formula(self) -> Formula:
+        """The weights, to show."""
+        return self.estimator.formula(self.objective)
+
+    def faults(self, k: int) -> list[Fault]:
+        """Why the pair cannot work with ``k`` samples; empty when it can."""
+        faults = [Fault("objective", message) for message in self.objective.faults(k)]
+        faults += [Fault("estimator", message) for message in self.estimator.faults()]
+        if refusal := self.estimator.refusal(self.objective):
+            faults.append(Fault("estimator", f"{refusal} {_taken_by(self.objective)}"))
+        elif k < self.smallest_k:
+            needing = self.objective if self.objective.smallest_k == self.smallest_k else self.estimator
+            message = f"'{word_of(needing)}' needs at least {self.smallest_k} samples, got {k}."
+            faults.append(Fault("k", f"{message} Use --k {self.smallest_k} or more."))
+        return faults
+
+    def promise(self, k: int) -> Promise:
+        """Whether the expected gradient is that of the objective, with ``k`` samples. See ``promise``."""
+        return self.estimator.promise(self.objective, k)
+
+    def at(self, log_w: Tensor) -> tuple[Terms, Coefficients]:
+        """The objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
+
+        Both are computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with
+        an error of eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the
+        decoder's rows, so this costs nothing that can be measured.
+        """
+        terms = self.objective.terms(log_w.detach().double())
+        return terms, self.estimator.coefficients(self.objective, terms)
 
 
-def parse_objective(word: str) -> Objective:
-    """The objective that a word names.
-
-    Raises:
-        SpecError: unknown name (with the nearest one) or parameters it does not take.
-    """
-    return _parse("objective", word, OBJECTIVES)
+def _taken_by(objective: Objective) -> str:
+    return f"For '{objective.name}' there are: {', '.join(e.name for e in estimators_of(objective))}."
 
 
-def parse_estimator(word: str) -> Estimator:
-    """The estimator that a word names.
-
-    Raises:
-        SpecError: unknown name (with the nearest one) or parameters it does not take.
-    """
-    return _parse("estimator", word, ESTIMATORS)
+def estimators_of(objective: Objective) -> list[Estimator]:
+    """The estimators, with their default parameters, that an objective can be paired with."""
+    found = [entry() for entry in ESTIMATORS.values()]
+    return [estimator for estimator in found if estimator.refusal(objective) is None]
 
 
-def pair_faults(objective: Objective, estimator: Estimator, k: int) -> list[Fault]:
-    """Why this pair cannot work with ``k`` samples; empty when it can."""
-    faults: list[Fault] = []
-    for part in (objective, estimator):
-        if k < part.smallest_k:
-            message = f"'{part.name}' needs at least {part.smallest_k} samples, got {k}; use --k {part.smallest_k}."
-            faults.append(Fault("k", message))
-    return faults
+def all_pairs() -> Iterator[Pair]:
+    """Every pair that there is, with default parameters, in the order of the dicts."""
+    for entry in OBJECTIVES.values():
+        objective = entry()
+        for estimator in estimators_of(objective):
+            yield Pair(objective, estimator)
+
+
+def checked_pairs(k: int) -> Iterator[Pair]:
+    """Every pair at every setting that is worth checking with ``k`` samples. The contract tests run them all."""
+    for objective in (setting for entry in OBJECTIVES.values() for setting in entry.settings(k)):
+        for estimator in (setting for entry in ESTIMATORS.values() for setting in entry.settings()):
+            pair = Pair(objective, estimator)
+            if not pair.faults(k):
+                yield pair
 
 
 def word_faults(objective: str, estimator: str, k: int) -> list[Fault]:
@@ -77,34 +109,7 @@ def word_faults(objective: str, estimator: str, k: int) -> list[Fault]:
             parsed.append(parse(word))
         except SpecError as error:
             faults.extend(error.faults)
-    return faults or pair_faults(parsed[0], parsed[1], k)
-
-
-def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> Promise:
-    """Whether the pair's expected gradient is that of its own target, with ``k`` samples.
-
-    The one source of promises: the trainer's warning, the README's table and the tests read it.
-    """
-    pair = resolve_pair(objective, estimator, k)
-    return pair.estimator.promise(pair.objective, k)
-
-
-@dataclass(frozen=True)
-class Pair:
-    """An objective and an estimator that go together."""
-
-    objective: Objective
-    estimator: Estimator
-
-    def at(self, log_w: Tensor) -> tuple[Terms, Coefficients]:
-        """The objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
-
-        Both are computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with
-        an error of eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the
-        decoder's rows, so this costs nothing that can be measured.
-        """
-        terms = self.objective.terms(log_w.detach().double())
-        return terms, self.estimator.coefficients(terms)
+    return faults or Pair(parsed[0], parsed[1]).faults(k)
 
 
 def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int) -> Pair:
@@ -113,28 +118,43 @@ def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int)
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
     """
-    if isinstance(objective, str):
-        objective = parse_objective(objective)
-    if isinstance(estimator, str):
-        estimator = parse_estimator(estimator)
-    if faults := pair_faults(objective, estimator, k):
+    if isinstance(objective, str) and isinstance(estimator, str) and (faults := word_faults(objective, estimator, k)):
         raise SpecError(faults)
-    return Pair(objective, estimator)
+    pair = Pair(
+        parse_objective(objective) if isinstance(objective, str) else objective,
+        parse_estimator(estimator) if isinstance(estimator, str) else estimator,
+    )
+    if faults := pair.faults(k):
+        raise SpecError(faults)
+    return pair
+
+
+def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> Promise:
+    """Whether the pair's expected gradient is that of its own target, with ``k`` samples.
+
+    The one source of promises: the trainer's warning, ``dreg estimators``, the README's table and the tests read it.
+
+    Raises:
+        SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
+    """
+    return resolve_pair(objective, estimator, k).promise(k)
 
 
 def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: Tensor) -> Coefficients:
     """The weights of a gradient estimate.
 
     Args:
-        objective: an objective or its word, e.g. ``"iwae"``.
+        objective: an objective or its word, e.g. ``"iwae"`` or ``"vr-iwae:alpha=0.3"``.
         estimator: an estimator or its word, e.g. ``"dreg"``.
         log_w: log-weights, shape (K, B), nats.
 
     Returns:
-        ``model``, ``path`` and ``score``, each (K, B), detached, of ``log_w``'s dtype. See ``Terms``.
+        ``model``, ``path`` and ``score``, each (K, B), detached, finite, of ``log_w``'s dtype or float32 where that
+        is less. See ``Terms``.
 
     Raises:
         SpecError: unknown names, or a pair or a K that cannot work.
+        NotFinite: the pair has no finite weights at these log-weights, naming the examples.
 
     Example:
         >>> import torch
@@ -143,9 +163,27 @@ def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: 
         >>> c.model[0].item(), c.path[0].item(), c.score[0].item()
         (0.25, 0.0625, 0.0)
     """
-    if log_w.ndim != 2:
+    if log_w.ndim != 2 or 0 in log_w.shape:
         what = f"log_w must have shape (K, B), got {tuple(log_w.shape)}."
         raise SpecError([Fault("log_w", what)])
-    _, exact = resolve_pair(objective, estimator, log_w.shape[0]).at(log_w)
+    pair = resolve_pair(objective, estimator, log_w.shape[0])
+    _, exact = pair.at(log_w)
     dtype = torch.promote_types(log_w.dtype, torch.float32)
-    return Coefficients(exact.model.to(dtype), exact.path.to(dtype), exact.score.to(dtype))
+    arrays = [array.to(dtype) for array in (exact.model, exact.path, exact.score)]
+    require_finite(pair, arrays)
+    return Coefficients(*arrays)
+
+
+def require_finite(pair: Pair, arrays: Iterable[Tensor]) -> None:
+    """Refuse weights, each of shape (K, B), that are not finite: a gradient made of them would be.
+
+    Raises:
+        NotFinite: naming the examples.
+    """
+    broken = torch.stack([~torch.isfinite(array).all(dim=0) for array in arrays]).any(dim=0)
+    if broken.any():
+        examples: list[int] = broken.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
+        what = f"'{pair.word}' has no finite gradient weights at these log-weights."
+        shown = ", ".join(map(str, examples[:10])) + (", ..." if len(examples) > 10 else "")
+        hint = "log-weights must not be NaN or +inf, nor -inf for more samples than the pair can spare"
+        raise NotFinite(what, where=f"examples {shown} of the batch", hint=hint)

@@ -31,3 +31,37 @@ def normalised(log_w: Tensor) -> Tensor:
 def effective_sample_size(log_w: Tensor) -> Tensor:
     """The effective sample size 1 / sum_k v_k^2, shape (B,), between 1 and K."""
     return 1.0 / normalised(log_w).square().sum(dim=0)
+
+
+def leave_one_out_logsumexp(x: Tensor) -> Tensor:
+    """log sum_{j != k} exp(x_j) for every k, in O(K) and without a subtraction.
+
+    The sum of all less the own term would be 0 in floats as soon as one term dominates. Here each is the sum of
+    what comes before it and what comes after it, so the leave-one-out sum of the largest term is as exact as any.
+
+    Args:
+        x: shape (K, ...).
+
+    Returns:
+        Shape (K, ...); -inf where nothing is left.
+    """
+    nothing = torch.full_like(x[:1], -math.inf)
+    before = torch.cat([nothing, torch.logcumsumexp(x[:-1], dim=0)])
+    after = torch.cat([torch.logcumsumexp(x[1:].flip(0), dim=0).flip(0), nothing])
+    return torch.logaddexp(before, after)
+
+
+def leave_one_out_sum(x: Tensor) -> Tensor:
+    """sum_{j != k} x_j for every k, in O(K) and without a subtraction; shape (K, ...)."""
+    nothing = torch.zeros_like(x[:1])
+    before = torch.cat([nothing, x[:-1].cumsum(dim=0)])
+    after = torch.cat([x[1:].flip(0).cumsum(dim=0).flip(0), nothing])
+    return before + after
+
+
+def log_one_minus_normalised(log_w: Tensor) -> Tensor:
+    """log(1 - v_k) with v the normalised weights, shape (K, B).
+
+    Never log of 1 - v, which is 0 in floats as soon as one weight dominates.
+    """
+    return leave_one_out_logsumexp(log_w) - torch.logsumexp(log_w, dim=0)

@@ -1,42 +1,57 @@
 """Expected gradients without sampling: tensor Gauss-Hermite quadrature on a model with one latent dimension.
 
-The model: z ~ N(theta, 1), x | z ~ N(slope z, noise), x = 0.7, q(z | x) = N(mu, exp(2 log_sd)).
+The model: z ~ N(theta, 1), x | z ~ N(slope z, noise^2), x = 0.7, q(z | x) = N(mu, exp(2 log_sd)).
+Parameters are always in the order (theta, mu, log_sd); gradients are ascent.
 """
 
+import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dregcli.engine.estimators.reparam import Reparam
+from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair
+from tests.support.naive_values import naive_values
 
 X = 0.7
-SLOPE = 1.3
-NOISE = 0.5**0.5  # a standard deviation; the variance is 0.5
 
 
 @dataclass(frozen=True)
 class Gaussian1d:
-    """The parameters, scalars."""
+    """The default is mild enough for squared weights to converge with few nodes."""
 
-    theta: Tensor
-    mu: Tensor
-    log_sd: Tensor
+    theta: float = 0.2
+    mu: float = 0.6
+    log_sd: float = -0.7
+    slope: float = 1.3
+    noise: float = 0.5**0.5  # a standard deviation
 
-    @classmethod
-    def make(cls, *, theta: float = 0.2, mu: float = 0.6, log_sd: float = -0.7) -> "Gaussian1d":
-        """Float64 leaves. The defaults are mild enough for squared weights to converge with few nodes."""
-        return cls(*(torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (theta, mu, log_sd)))
+    def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
+        theta, mu, log_sd = (
+            torch.tensor(value, dtype=torch.float64, requires_grad=True)
+            for value in (self.theta, self.mu, self.log_sd)
+        )
+        return theta, mu, log_sd
 
-    def log_w(self, z: Tensor, *, stop_posterior: bool) -> Tensor:
-        """log p(x, z) - log q(z), with q's parameters held fixed or not."""
-        mu, log_sd = (self.mu.detach(), self.log_sd.detach()) if stop_posterior else (self.mu, self.log_sd)
-        prior = torch.distributions.Normal(self.theta, 1.0).log_prob(z)
-        likelihood = torch.distributions.Normal(SLOPE * z, NOISE).log_prob(torch.tensor(X, dtype=torch.float64))
+    def log_w(self, z: Tensor, theta: Tensor, mu: Tensor, log_sd: Tensor) -> Tensor:
+        x = torch.tensor(X, dtype=torch.float64)
+        prior = torch.distributions.Normal(theta, 1.0).log_prob(z)
+        likelihood = torch.distributions.Normal(self.slope * z, self.noise).log_prob(x)
         return prior + likelihood - torch.distributions.Normal(mu, log_sd.exp()).log_prob(z)
 
+    @classmethod
+    def at_the_posterior(cls) -> "Gaussian1d":
+        """q is exactly p(z | x)."""
+        precision = 1.0 + cls.slope**2 / cls.noise**2
+        mean = (cls.theta + cls.slope * X / cls.noise**2) / precision
+        return cls(mu=mean, log_sd=-0.5 * math.log(precision))
 
+
+@cache
 def grid(k: int, nodes: int) -> tuple[Tensor, Tensor]:
     """Noise (K, nodes^K) and the probability of each column, for K independent standard normals."""
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
@@ -46,25 +61,58 @@ def grid(k: int, nodes: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(noise), torch.from_numpy(probability)
 
 
-def expected_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
-    """The estimator's expected gradient in (theta, mu, log_sd), ascent."""
-    noise, probability = grid(k, nodes)
-    z = model.mu + model.log_sd.exp() * noise
-    log_w = model.log_w(z, stop_posterior=True)
+def column_gradients(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+    """The estimate at every column of the grid, shape (3, nodes^K); derivatives of the model by hand."""
+    noise, _ = grid(k, nodes)
+    sd = math.exp(model.log_sd)
+    z = model.mu + sd * noise
+    log_w = model.log_w(z, *(p.detach() for p in model.parameters()))
+    # d log w / dz with q's parameters held fixed.
+    dz = -(z - model.theta) + model.slope * (X - model.slope * z) / model.noise**2 + noise / sd
     _, c = pair.at(log_w)
-    (theta,) = torch.autograd.grad((probability * c.model * log_w).sum(), [model.theta], retain_graph=True)
-    density = torch.distributions.Normal(model.mu, model.log_sd.exp()).log_prob(z.detach())
-    target = (probability * (c.path * log_w + c.score * density)).sum()
-    return torch.stack([theta, *torch.autograd.grad(target, [model.mu, model.log_sd])])
+    theta = (c.model * (z - model.theta)).sum(dim=0)
+    mu = (c.path * dz + c.score * noise / sd).sum(dim=0)
+    log_sd = (c.path * dz * sd * noise + c.score * (noise**2 - 1.0)).sum(dim=0)
+    return torch.stack([theta, mu, log_sd])
 
 
-def value_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
-    """The derivative of the expected value of the objective itself in (theta, mu, log_sd)."""
+def expected_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+    """The estimator's expected gradient in (theta, mu, log_sd)."""
+    return column_gradients(pair, model, k=k, nodes=nodes) @ grid(k, nodes)[1]
+
+
+def standard_deviation(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+    """The estimate's standard deviation in (theta, mu, log_sd)."""
+    columns, probability = column_gradients(pair, model, k=k, nodes=nodes), grid(k, nodes)[1]
+    return (columns.square() @ probability - (columns @ probability).square()).sqrt()
+
+
+@cache
+def target_gradient(objective: Objective, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+    """The gradient of an objective's own target: derivatives of expected naive values, and rws's update itself."""
+    theta, mu, log_sd = parameters = model.parameters()
     noise, probability = grid(k, nodes)
-    log_w = model.log_w(model.mu + model.log_sd.exp() * noise, stop_posterior=False)
-    value = (probability * _differentiable_value(pair, log_w)).sum()
-    return torch.stack(torch.autograd.grad(value, [model.theta, model.mu, model.log_sd]))
+    log_w = model.log_w(mu + log_sd.exp() * noise, *parameters)
+    of_model, of_posterior = naive_values(objective)
+    (by_theta,) = torch.autograd.grad((probability * of_model(log_w)).sum(), [theta], retain_graph=True)
+    if of_posterior is not None:
+        by_phi = torch.autograd.grad((probability * of_posterior(log_w)).sum(), [mu, log_sd])
+    else:
+        z = (mu + log_sd.exp() * noise).detach()
+        v = torch.softmax(log_w.detach(), dim=0)
+        density = torch.distributions.Normal(mu, log_sd.exp()).log_prob(z)
+        by_phi = torch.autograd.grad((probability * v * density).sum(), [mu, log_sd])
+    return torch.stack([by_theta, *by_phi])
 
 
-def _differentiable_value(pair: Pair, log_w: Tensor) -> Tensor:
-    return pair.objective.terms(log_w).value
+def formula_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor | None:
+    """What the estimator itself says its expected gradient in phi is, from the targets it names; None of none."""
+    parts = pair.estimator.expectation(pair.objective)
+    if parts is None:
+        return None
+    targets = {name: OBJECTIVES[name]() for name in parts}
+    return sum(share * target_gradient(targets[name], model, k=k, nodes=nodes)[1:] for name, share in parts.items())
+
+
+def reparam(objective: Objective) -> Pair:
+    return Pair(objective, Reparam())

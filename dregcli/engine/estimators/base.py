@@ -1,12 +1,15 @@
 """What an estimator is: a rule that turns an objective's terms into the weights of its gradient."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Self
 
 from torch import Tensor
 
-from dregcli.engine.objectives.base import Objective, Terms
-from dregcli.names import EstimatorName, Promise
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.objectives.iwae import Iwae
+from dregcli.names import EstimatorName, ObjectiveName, Promise
 
 
 @dataclass(frozen=True)
@@ -18,22 +21,89 @@ class Coefficients:
     score: Tensor
 
 
-class Estimator(Protocol):
+@dataclass(frozen=True)
+class Formula:
+    """A pair's weights in the field's notation; the symbols are those of ``dregcli.engine.formulas.SYMBOLS``."""
+
+    model: str
+    path: str
+    score: str
+
+
+Expectation = Mapping[ObjectiveName, float]
+"""Expected gradient in phi as a combination of the expected gradients of objectives, without parameters."""
+
+
+class Estimator(ABC):
     """An estimator: a frozen dataclass whose fields are its parameters.
 
-    ``uses_score`` False says that the score weights are 0 by construction, so that the executor spends no
-    work on them.
+    Attributes:
+        name: as the user types it.
+        reference: where it comes from.
+        learned: fields that change during training, by what ``derivatives`` says; empty for most.
     """
 
     name: ClassVar[EstimatorName]
     reference: ClassVar[str]
-    smallest_k: ClassVar[int]
-    uses_score: ClassVar[bool]
+    learned: ClassVar[tuple[str, ...]] = ()
 
-    def coefficients(self, terms: Terms) -> Coefficients:
+    def refusal(self, objective: Objective) -> str | None:
+        """Why it cannot take an objective, or None when it can."""
+        return None
+
+    def smallest_k(self, objective: Objective) -> int:
+        """The fewest samples it is defined with; the objective may need more."""
+        return 1
+
+    def faults(self) -> list[str]:
+        """What is wrong with its parameters."""
+        return []
+
+    def uses_path(self, objective: Objective) -> bool:
+        """False where the path weights are 0 by construction: then no sample needs to be reparameterised."""
+        return objective.has_path
+
+    def uses_score(self, objective: Objective) -> bool:
+        """False where the score weights are 0 by construction: then no work is spent on them."""
+        return True
+
+    @abstractmethod
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """The weights of the gradient, from the objective's terms."""
-        ...
 
+    def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
+        """d coefficients / d parameter for every learned one."""
+        return {}
+
+    @abstractmethod
     def promise(self, objective: Objective, k: int) -> Promise:
         """Whether the expected gradient is that of the objective, with ``k`` samples."""
-        ...
+
+    def expectation(self, objective: Objective) -> Expectation | None:
+        """For a biased pair, its expected gradient in phi where a formula is known; None where there is none."""
+        return None
+
+    @abstractmethod
+    def formula(self, objective: Objective) -> Formula:
+        """The pair's weights, to show."""
+
+    @classmethod
+    def settings(cls) -> tuple[Self, ...]:
+        """Parameter settings worth checking; the contract tests run them all."""
+        return (cls(),)
+
+
+class IwaeEstimator(Estimator):
+    """An estimator whose formula is written for the IWAE bound, and for no other objective."""
+
+    def refusal(self, objective: Objective) -> str | None:
+        """Anything but iwae."""
+        return None if isinstance(objective, Iwae) else f"'{self.name}' is defined for objective 'iwae' only."
+
+
+class ScoreEstimator(Estimator):
+    """An estimator without a path: only the score function, so that samples need not be reparameterisable."""
+
+    def uses_path(self, objective: Objective) -> bool:
+        """Never."""
+        return False

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 import torch
 
-from dregcli.engine.estimators.base import Coefficients
-from dregcli.engine.objectives.base import Objective, Terms
+from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
+from dregcli.engine.objectives import Objective, Terms
 from dregcli.names import EstimatorName, Promise
 
 
 @dataclass(frozen=True)
-class Dreg:
+class Dreg(Estimator):
     """The score weight s_k is turned into the path weight d s_k / d log w_k, with the same expectation.
 
     For IWAE that is path v_k + (v_k^2 - v_k) = v_k^2.
@@ -20,14 +20,24 @@ class Dreg:
     """
 
     name: ClassVar[EstimatorName] = EstimatorName.DREG
-    reference: ClassVar[str] = "arXiv 1810.04152"
-    smallest_k: ClassVar[int] = 1
-    uses_score: ClassVar[bool] = False
+    reference: ClassVar[str] = "arXiv 1810.04152, eqs. 5 and 8"
 
-    def coefficients(self, terms: Terms) -> Coefficients:
+    def uses_path(self, objective: Objective) -> bool:
+        """Always: what has no path gets one from its score."""
+        return True
+
+    def uses_score(self, objective: Objective) -> bool:
+        """Never."""
+        return False
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """(model, path + dscore, 0)."""
         return Coefficients(terms.model, terms.path + terms.dscore, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Unbiased for every objective: the rule keeps the expectation."""
         return Promise.UNBIASED
+
+    def formula(self, objective: Objective) -> Formula:
+        """The objective's, after the rule."""
+        return Formula(objective.formula.model, objective.formula.dreg, "0")

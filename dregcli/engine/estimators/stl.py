@@ -5,13 +5,14 @@ from typing import ClassVar
 
 import torch
 
-from dregcli.engine.estimators.base import Coefficients
-from dregcli.engine.objectives.base import Objective, Terms
-from dregcli.names import EstimatorName, Promise
+from dregcli.engine.estimators.base import Coefficients, Estimator, Expectation, Formula
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.objectives.iwae import Iwae
+from dregcli.names import EstimatorName, ObjectiveName, Promise
 
 
 @dataclass(frozen=True)
-class Stl:
+class Stl(Estimator):
     """The score is dropped. Its expectation is 0 for the ELBO, and not for K-sample bounds.
 
     Reference: Roeder, Wu, Duvenaud, arXiv 1703.09194; its bias for K > 1: arXiv 1810.04152, section 4.
@@ -19,13 +20,31 @@ class Stl:
 
     name: ClassVar[EstimatorName] = EstimatorName.STL
     reference: ClassVar[str] = "arXiv 1703.09194"
-    smallest_k: ClassVar[int] = 1
-    uses_score: ClassVar[bool] = False
 
-    def coefficients(self, terms: Terms) -> Coefficients:
+    def refusal(self, objective: Objective) -> str | None:
+        """Objectives without a path: nothing would be left."""
+        return (
+            None
+            if objective.has_path
+            else f"'{objective.name}' has no path: '{self.name}' would leave nothing of it."
+        )
+
+    def uses_score(self, objective: Objective) -> bool:
+        """Never."""
+        return False
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """(model, path, 0)."""
         return Coefficients(terms.model, terms.path, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Unbiased where the dropped score has expectation 0: objectives linear in the log-weights."""
         return Promise.UNBIASED if objective.is_linear(k) else Promise.BIASED
+
+    def expectation(self, objective: Objective) -> Expectation | None:
+        """Of IWAE: IWAE's own plus the update of rws."""
+        return {ObjectiveName.IWAE: 1.0, ObjectiveName.RWS: 1.0} if isinstance(objective, Iwae) else None
+
+    def formula(self, objective: Objective) -> Formula:
+        """The objective's, without the score."""
+        return Formula(objective.formula.model, objective.formula.path, "0")

@@ -2,14 +2,26 @@
 
 from typing import Final
 
-from dregcli.engine.objectives.base import Objective, Terms
+from dregcli.engine.objectives.base import FunctionObjective, Objective, ObjectiveFormula, Terms
+from dregcli.engine.objectives.ciwae import Ciwae
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.iwae import Iwae
+from dregcli.engine.objectives.jvi import Jvi
+from dregcli.engine.objectives.miwae import Miwae
+from dregcli.engine.objectives.piwae import Piwae
+from dregcli.engine.objectives.rws import Rws
+from dregcli.engine.objectives.vr_iwae import VrIwae
 from dregcli.names import ObjectiveName
 
-__all__ = ["OBJECTIVES", "Objective", "Terms"]
+__all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "Terms"]
 
 OBJECTIVES: Final[dict[ObjectiveName, type[Objective]]] = {
     ObjectiveName.ELBO: Elbo,
     ObjectiveName.IWAE: Iwae,
+    ObjectiveName.RWS: Rws,
+    ObjectiveName.JVI: Jvi,
+    ObjectiveName.VR_IWAE: VrIwae,
+    ObjectiveName.MIWAE: Miwae,
+    ObjectiveName.PIWAE: Piwae,
+    ObjectiveName.CIWAE: Ciwae,
 }

@@ -1,7 +1,8 @@
 """What an objective is: a value of the log-weights and the weight arrays of its gradient."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Self
 
 from torch import Tensor
 
@@ -19,7 +20,8 @@ class Terms:
               + sum_k score_k * d log q(z_k | x) / d phi      (z_k held fixed)
 
     Attributes:
-        value: what is maximised, shape (B,), nats per example.
+        log_w: the log-weights, shape (K, B), nats.
+        value: what is maximised, shape (B,), nats per example. Not always a bound: see ``Objective.is_bound``.
         model: weight of each sample in theta's gradient.
         path: weight of each sample's reparameterised path in phi's gradient.
         score: weight of each sample's score in phi's gradient.
@@ -27,6 +29,7 @@ class Terms:
             path weight with the same expectation (arXiv 1810.04152, section 3.1; arXiv 2101.11046).
     """
 
+    log_w: Tensor
     value: Tensor
     model: Tensor
     path: Tensor
@@ -34,27 +37,93 @@ class Terms:
     dscore: Tensor
 
 
-def terms_of_function(value: Tensor, first: Tensor, second: Tensor) -> Terms:
+@dataclass(frozen=True)
+class ObjectiveFormula:
+    """The weights of an objective in the field's notation, as ``dreg estimators`` shows them.
+
+    The symbols are those of ``dregcli.engine.formulas.SYMBOLS``; the tests evaluate the strings and compare them
+    with the arrays.
+
+    Attributes:
+        model: of theta's gradient.
+        path: of the reparameterised path.
+        score: of the score.
+        dreg: path + dscore, what the double-reparameterisation rule makes of the last two.
+    """
+
+    model: str
+    path: str
+    score: str
+    dreg: str
+
+
+class Objective(ABC):
+    """An objective: a frozen dataclass whose fields are its parameters.
+
+    Attributes:
+        name: as the user types it.
+        reference: where it comes from.
+        formula: its weights, to show.
+        is_function: whether it is one scalar function F of an example's log-weights, for theta and phi alike.
+        has_path: whether phi's gradient has a path at all. Of rws it has not: there is only the score.
+        is_bound: whether its value is a lower bound of log p(x) in expectation.
+    """
+
+    name: ClassVar[ObjectiveName]
+    reference: ClassVar[str]
+    formula: ClassVar[ObjectiveFormula]
+    is_function: ClassVar[bool] = False
+    has_path: ClassVar[bool] = True
+    is_bound: ClassVar[bool] = True
+
+    @property
+    def smallest_k(self) -> int:
+        """The fewest samples it is defined with."""
+        return 1
+
+    def faults(self, k: int) -> list[str]:
+        """What is wrong with its parameters, alone or with ``k`` samples, beside too few of them."""
+        return []
+
+    @abstractmethod
+    def terms(self, log_w: Tensor) -> Terms:
+        """The objective's value and weight arrays at float64 log-weights of shape (K, B)."""
+
+    @abstractmethod
+    def is_linear(self, k: int) -> bool:
+        """Whether dscore is 0 everywhere with ``k`` samples, so that dropping the score costs no bias."""
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Parameter settings worth checking with ``k`` samples; the contract tests run them all."""
+        return (cls(),)
+
+
+class FunctionObjective(Objective):
+    """An objective that is one scalar function F of an example's K log-weights."""
+
+    is_function: ClassVar[bool] = True
+
+    @abstractmethod
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """F with the k-th log-weight replaced by ``replacement[k]`` and the others as they are, for every k.
+
+        Args:
+            log_w: float64, shape (K, B), nats.
+            replacement: float64, shape (K, B), nats.
+
+        Returns:
+            Shape (K, B), nats.
+        """
+
+
+def terms_of_function(log_w: Tensor, value: Tensor, first: Tensor, second: Tensor) -> Terms:
     """The terms of an objective that is one scalar function F of an example's K log-weights.
 
     Args:
+        log_w: the log-weights, shape (K, B).
         value: F, shape (B,), nats per example.
         first: dF / d log w_k, shape (K, B).
         second: d2F / d log w_k^2, the diagonal only, shape (K, B).
     """
-    return Terms(value=value, model=first, path=first, score=-first, dscore=-second)
-
-
-class Objective(Protocol):
-    """An objective: a frozen dataclass whose fields are its parameters."""
-
-    name: ClassVar[ObjectiveName]
-    smallest_k: ClassVar[int]
-
-    def terms(self, log_w: Tensor) -> Terms:
-        """The objective's value and weight arrays at float64 log-weights of shape (K, B)."""
-        ...
-
-    def is_linear(self, k: int) -> bool:
-        """Whether dscore is 0 everywhere with ``k`` samples, so that dropping the score costs no bias."""
-        ...
+    return Terms(log_w, value, model=first, path=first, score=-first, dscore=-second)

@@ -6,24 +6,30 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from dregcli.engine.objectives.base import Terms, terms_of_function
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.weights import leave_one_out_sum
 from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
-class Elbo:
+class Elbo(FunctionObjective):
     """(1/K) sum_k log w_k.
 
     Reference: Kingma, Welling, arXiv 1312.6114, equation 7 with K samples.
     """
 
     name: ClassVar[ObjectiveName] = ObjectiveName.ELBO
-    smallest_k: ClassVar[int] = 1
+    reference: ClassVar[str] = "arXiv 1312.6114, eq. 7"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("1/K", "1/K", "-1/K", "1/K")
 
     def terms(self, log_w: Tensor) -> Terms:
         """F_k = 1/K and F_kk = 0, shape (K, B)."""
         first = torch.full_like(log_w, 1.0 / log_w.shape[0])
-        return terms_of_function(log_w.mean(dim=0), first, torch.zeros_like(log_w))
+        return terms_of_function(log_w, log_w.mean(dim=0), first, torch.zeros_like(log_w))
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """The mean of the others and the replacement."""
+        return (leave_one_out_sum(log_w) + replacement) / log_w.shape[0]
 
     def is_linear(self, k: int) -> bool:
         """Linear in the log-weights at every K."""

@@ -1,29 +1,36 @@
 """The importance-weighted bound."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
-from dregcli.engine.objectives.base import Terms, terms_of_function
-from dregcli.engine.weights import log_mean_exp, normalised
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normalised
 from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
-class Iwae:
+class Iwae(FunctionObjective):
     """log (1/K) sum_k w_k.
 
     Reference: Burda, Grosse, Salakhutdinov, arXiv 1509.00519, equation 8.
     """
 
     name: ClassVar[ObjectiveName] = ObjectiveName.IWAE
-    smallest_k: ClassVar[int] = 1
+    reference: ClassVar[str] = "arXiv 1509.00519, eq. 8"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v", "-v", "v^2")
 
     def terms(self, log_w: Tensor) -> Terms:
         """F_k = v_k and F_kk = v_k - v_k^2 with v the normalised weights, shape (K, B)."""
         v = normalised(log_w)
-        return terms_of_function(log_mean_exp(log_w), v, v - v.square())
+        return terms_of_function(log_w, log_mean_exp(log_w), v, v - v.square())
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """The log of the mean of the others' weights and the replacement's."""
+        return torch.logaddexp(leave_one_out_logsumexp(log_w), replacement) - math.log(log_w.shape[0])
 
     def is_linear(self, k: int) -> bool:
         """Linear only with one sample, where it is the ELBO."""

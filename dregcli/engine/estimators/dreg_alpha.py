@@ -1,0 +1,56 @@
+"""A convex combination of the doubly reparameterised IWAE and RWS gradients."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.weights import log_one_minus_normalised, normalised
+from dregcli.names import EstimatorName, ObjectiveName, Promise
+
+
+@dataclass(frozen=True)
+class DregAlpha(IwaeEstimator):
+    """(1 - alpha) iwae/dreg + alpha rws/dreg: at alpha 0 the first, at 1 the second, at 0.5 half of stl.
+
+    Reference: arXiv 1810.04152 and its code (the code's default is alpha = 0.9).
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.DREG_ALPHA
+    reference: ClassVar[str] = "code of arXiv 1810.04152"
+
+    alpha: float = 0.9
+
+    def faults(self) -> list[str]:
+        """alpha must be in [0, 1]."""
+        return [] if 0.0 <= self.alpha <= 1.0 else [f"alpha must be from 0 to 1, got {self.alpha:g}."]
+
+    def uses_score(self, objective: Objective) -> bool:
+        """Never."""
+        return False
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(v, (1 - alpha) v^2 + alpha v (1 - v), 0)."""
+        v = normalised(terms.log_w)
+        rws = v * log_one_minus_normalised(terms.log_w).exp()
+        path = (1.0 - self.alpha) * v.square() + self.alpha * rws
+        return Coefficients(terms.model, path, torch.zeros_like(terms.score))
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased where it is dreg."""
+        return Promise.UNBIASED if self.alpha == 0.0 else Promise.BIASED
+
+    def expectation(self, objective: Objective) -> Expectation | None:
+        """The same combination of the two updates."""
+        return {ObjectiveName.IWAE: 1.0 - self.alpha, ObjectiveName.RWS: self.alpha}
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in the class's first line."""
+        return Formula(objective.formula.model, "(1-alpha)*v^2 + alpha*(v - v^2)", "0")
+
+    @classmethod
+    def settings(cls) -> tuple[Self, ...]:
+        """The default, both ends and half of stl."""
+        return tuple(cls(alpha) for alpha in (0.9, 0.0, 0.5, 1.0))

@@ -1,0 +1,73 @@
+"""A learned mixture of reparameterised, doubly reparameterised and score-function gradients with baselines."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.weights import leave_one_out_logsumexp, normalised
+from dregcli.names import EstimatorName, Promise
+
+
+@dataclass(frozen=True)
+class DregCv(IwaeEstimator):
+    """Four scalars, learned during training so as to make the squared gradient of the posterior small.
+
+    ``alpha`` moves from the path to the score function with a leave-one-out baseline (as VIMCO), ``beta`` from the
+    score to dreg's path, ``gamma`` and ``delta`` weaken the two baselines. The expectation does not depend on them.
+    All 0 is IWAE with a baseline of 1/K; beta = 1 is dreg; delta = 1 is reparam.
+
+    Reference: the reference implementation of arXiv 1810.04152 (dreg-cv).
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.DREG_CV
+    reference: ClassVar[str] = "code of arXiv 1810.04152"
+    learned: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma", "delta")
+
+    alpha: float = 0.0
+    beta: float = 0.0
+    gamma: float = 0.0
+    delta: float = 0.0
+
+    def smallest_k(self, objective: Objective) -> int:
+        """The leave-one-out baseline needs another sample."""
+        return 2
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(v, (1-alpha) v + beta (v^2 - v), alpha (L - (1-gamma) B_k) + (1-beta) ((1-delta)/K - v))."""
+        v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
+        path = (1.0 - self.alpha) * v + self.beta * (v.square() - v)
+        share = (1.0 - self.delta) / v.shape[0]
+        score = self.alpha * (terms.value - (1.0 - self.gamma) * baseline) + (1.0 - self.beta) * (share - v)
+        return Coefficients(terms.model, path, score)
+
+    def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
+        """The coefficients are linear in each scalar."""
+        v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
+        zero = torch.zeros_like(v)
+        share = (1.0 - self.delta) / v.shape[0]
+        return {
+            "alpha": Coefficients(zero, -v, terms.value - (1.0 - self.gamma) * baseline),
+            "beta": Coefficients(zero, v.square() - v, v - share),
+            "gamma": Coefficients(zero, zero, self.alpha * baseline),
+            "delta": Coefficients(zero, zero, torch.full_like(v, -(1.0 - self.beta) / v.shape[0])),
+        }
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased for any scalars that do not depend on the samples they weigh."""
+        return Promise.UNBIASED
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in ``coefficients``."""
+        return Formula(
+            objective.formula.model,
+            "(1-alpha)*v + beta*(v^2 - v)",
+            "alpha*(L - (1-gamma)*B) + (1-beta)*((1-delta)/K - v)",
+        )
+
+    @classmethod
+    def settings(cls) -> tuple[Self, ...]:
+        """Where learning starts, and somewhere none of the scalars is 0."""
+        return cls(), cls(alpha=0.1, beta=0.8, gamma=0.2, delta=0.3)

@@ -1,0 +1,57 @@
+"""The score function with the asymptotically optimal baseline, gamma apart from unbiased."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator, ScoreEstimator
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.weights import log_one_minus_normalised, normalised
+from dregcli.names import EstimatorName, ObjectiveName, Promise
+
+
+@dataclass(frozen=True)
+class Ovis(ScoreEstimator, IwaeEstimator):
+    """Score weight gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v: IWAE's expectation plus gamma times that of rws.
+
+    Reference: Lievin, Dittadi, Christensen, Winther, arXiv 2008.01998.
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.OVIS
+    reference: ClassVar[str] = "arXiv 2008.01998"
+
+    gamma: float = 0.0
+
+    def faults(self) -> list[str]:
+        """gamma must be in [0, 1]."""
+        return [] if 0.0 <= self.gamma <= 1.0 else [f"gamma must be from 0 to 1, got {self.gamma:g}."]
+
+    def smallest_k(self, objective: Objective) -> int:
+        """With one sample 1 - v is 0."""
+        return 2
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(v, 0, gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v)."""
+        v = normalised(terms.log_w)
+        constant = self.gamma * math.log1p(-1.0 / v.shape[0])
+        score = constant - log_one_minus_normalised(terms.log_w) - (1.0 - self.gamma) * v
+        return Coefficients(terms.model, torch.zeros_like(terms.path), score)
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased where it is vimco-star."""
+        return Promise.UNBIASED if self.gamma == 0.0 else Promise.BIASED
+
+    def expectation(self, objective: Objective) -> Expectation | None:
+        """At gamma 1 that of stl."""
+        return {ObjectiveName.IWAE: 1.0, ObjectiveName.RWS: self.gamma}
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in ``coefficients``."""
+        return Formula(objective.formula.model, "0", "gamma*log(1-1/K) - log(1-v) - (1-gamma)*v")
+
+    @classmethod
+    def settings(cls) -> tuple[Self, ...]:
+        """Both ends and between."""
+        return tuple(cls(gamma) for gamma in (0.0, 0.25, 1.0))

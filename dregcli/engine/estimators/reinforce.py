@@ -1,0 +1,44 @@
+"""The score function alone, without a baseline."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.names import EstimatorName, Promise
+
+
+@dataclass(frozen=True)
+class Reinforce(ScoreEstimator):
+    """Score weight F - F_k: the value times the score, and the value's own dependence on log q.
+
+    Reference: Williams, Machine Learning 8, 1992; for K samples Mnih, Rezende, arXiv 1602.06725.
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.REINFORCE
+    reference: ClassVar[str] = "Williams 1992; arXiv 1602.06725"
+
+    def refusal(self, objective: Objective) -> str | None:
+        """Objectives that are no function of the log-weights."""
+        return not_a_function(self.name, objective)
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(model, 0, F - F_k)."""
+        return Coefficients(terms.model, torch.zeros_like(terms.path), terms.value - terms.path)
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased: the log-derivative rule."""
+        return Promise.UNBIASED
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in ``coefficients``."""
+        return Formula(objective.formula.model, "0", f"F - ({objective.formula.path})")
+
+
+def not_a_function(estimator: EstimatorName, objective: Objective) -> str | None:
+    """Why a score-function estimator cannot take an objective, or None when it can."""
+    if objective.is_function:
+        return None
+    return f"'{estimator}' needs one function of the log-weights; '{objective.name}' has no such function."

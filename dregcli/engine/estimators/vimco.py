@@ -1,0 +1,62 @@
+"""The score function with a leave-one-out baseline for each sample."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator
+from dregcli.engine.estimators.reinforce import not_a_function
+from dregcli.engine.objectives import FunctionObjective, Objective, Terms
+from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum
+from dregcli.names import EstimatorName, Promise, VimcoBaseline
+
+
+@dataclass(frozen=True)
+class Vimco(ScoreEstimator):
+    """Score weight F - F_r - F_k, where F_r is F with w_k replaced by the mean of the other samples' weights.
+
+    The mean is arithmetic, or geometric as in the paper.
+
+    Reference: Mnih, Rezende, arXiv 1602.06725.
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.VIMCO
+    reference: ClassVar[str] = "arXiv 1602.06725"
+
+    baseline: VimcoBaseline = VimcoBaseline.ARITHMETIC
+
+    def refusal(self, objective: Objective) -> str | None:
+        """Objectives that are no function of the log-weights."""
+        return not_a_function(self.name, objective)
+
+    def smallest_k(self, objective: Objective) -> int:
+        """There must be other samples."""
+        return 2
+
+    def _replacement(self, log_w: Tensor) -> Tensor:
+        others = log_w.shape[0] - 1
+        if self.baseline is VimcoBaseline.GEOMETRIC:
+            return leave_one_out_sum(log_w) / others
+        return leave_one_out_logsumexp(log_w) - math.log(others)
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(model, 0, F - F_r - F_k)."""
+        assert isinstance(objective, FunctionObjective)
+        signal = terms.value - objective.replaced(terms.log_w, self._replacement(terms.log_w))
+        return Coefficients(terms.model, torch.zeros_like(terms.path), signal - terms.path)
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased: a sample's baseline does not depend on it."""
+        return Promise.UNBIASED
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in ``coefficients``."""
+        return Formula(objective.formula.model, "0", f"F - F_r - ({objective.formula.path})")
+
+    @classmethod
+    def settings(cls) -> tuple[Self, ...]:
+        """Both means."""
+        return tuple(cls(baseline) for baseline in VimcoBaseline)

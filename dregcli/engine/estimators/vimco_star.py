@@ -1,0 +1,39 @@
+"""The score function with VIMCO's baseline less its constant: variance O(K^-3) without reparameterisation."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+
+from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator, ScoreEstimator
+from dregcli.engine.objectives import Objective, Terms
+from dregcli.engine.weights import log_one_minus_normalised, normalised
+from dregcli.names import EstimatorName, Promise
+
+
+@dataclass(frozen=True)
+class VimcoStar(ScoreEstimator, IwaeEstimator):
+    """Score weight -log(1 - v) - v: arithmetic VIMCO without its constant log(1 - 1/K); ovis at gamma 0.
+
+    Reference: Lievin, Dittadi, Christensen, Winther, arXiv 2008.01998.
+    """
+
+    name: ClassVar[EstimatorName] = EstimatorName.VIMCO_STAR
+    reference: ClassVar[str] = "arXiv 2008.01998"
+
+    def smallest_k(self, objective: Objective) -> int:
+        """With one sample 1 - v is 0."""
+        return 2
+
+    def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
+        """(v, 0, -log(1 - v) - v)."""
+        score = -log_one_minus_normalised(terms.log_w) - normalised(terms.log_w)
+        return Coefficients(terms.model, torch.zeros_like(terms.path), score)
+
+    def promise(self, objective: Objective, k: int) -> Promise:
+        """Unbiased: it differs from VIMCO by a constant times the score."""
+        return Promise.UNBIASED
+
+    def formula(self, objective: Objective) -> Formula:
+        """As in ``coefficients``."""
+        return Formula(objective.formula.model, "0", "-log(1-v) - v")

@@ -1,0 +1,56 @@
+"""A convex combination of the ELBO and the importance-weighted bound."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from torch import Tensor
+
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.objectives.elbo import Elbo
+from dregcli.engine.objectives.iwae import Iwae
+from dregcli.names import ObjectiveName
+
+
+@dataclass(frozen=True)
+class Ciwae(FunctionObjective):
+    """beta * ELBO + (1 - beta) * IWAE.
+
+    Reference: Rainforth et al., arXiv 1802.04537, section 5.
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.CIWAE
+    reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula(
+        "beta/K + (1-beta)*v", "beta/K + (1-beta)*v", "-beta/K - (1-beta)*v", "beta/K + (1-beta)*v^2"
+    )
+
+    beta: float = 0.5
+
+    def faults(self, k: int) -> list[str]:
+        """beta must be in [0, 1]."""
+        return [] if 0.0 <= self.beta <= 1.0 else [f"beta must be from 0 to 1, got {self.beta:g}."]
+
+    def terms(self, log_w: Tensor) -> Terms:
+        """F_k = beta/K + (1 - beta) v_k and F_kk = (1 - beta)(v_k - v_k^2), shape (K, B)."""
+        elbo, iwae = Elbo().terms(log_w), Iwae().terms(log_w)
+        first = self.beta * elbo.path + (1.0 - self.beta) * iwae.path
+        return terms_of_function(log_w, self._mixed(elbo.value, iwae.value), first, -(1.0 - self.beta) * iwae.dscore)
+
+    def _mixed(self, elbo: Tensor, iwae: Tensor) -> Tensor:
+        # At the ends the other part is left out, not multiplied by 0: the ELBO is -inf with one weight of 0.
+        if self.beta == 0.0:
+            return iwae
+        return self.beta * elbo + (1.0 - self.beta) * iwae
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """The same combination of the two."""
+        return self._mixed(Elbo().replaced(log_w, replacement), Iwae().replaced(log_w, replacement))
+
+    def is_linear(self, k: int) -> bool:
+        """Linear where it is the ELBO."""
+        return k == 1 or self.beta == 1.0
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Both ends and between."""
+        return tuple(cls(beta) for beta in (0.0, 0.4, 1.0))

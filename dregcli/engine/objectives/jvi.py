@@ -1,0 +1,146 @@
+"""Jackknife variational inference: the importance-weighted bound with its leading bias terms removed."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normalised
+from dregcli.names import ObjectiveName
+
+MOST_SUBSETS = 10**7
+"""Subsets of removed samples per example beyond which one step would take minutes."""
+
+_CHUNK = 1 << 20
+"""Elements of the arrays that hold leave-one-out sets side by side; their number is cut to fit."""
+
+
+@dataclass(frozen=True)
+class _Means:
+    """Means over all subsets S of K - j of the K samples.
+
+    Attributes:
+        value: of the bound of S, log mean_{k in S} w_k, shape (B,).
+        first: of v_k^S, the weights normalised inside S (0 where k is not in S), shape (K, B).
+        square: of (v_k^S)^2, shape (K, B).
+    """
+
+    value: Tensor
+    first: Tensor
+    square: Tensor
+
+
+def _without_one(k: int, elements: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Chunks of (removed, rest): removed samples, shape (I,), and the indices of the others, shape (K-1, I)."""
+    rows = torch.arange(k - 1)[:, None]
+    size = max(1, _CHUNK // elements)
+    for first in range(0, k, size):
+        removed = torch.arange(first, min(k, first + size))
+        yield removed, rows + (rows >= removed)
+
+
+def _subset_means(log_w: Tensor, j: int) -> _Means:
+    """Means over all subsets with ``j`` samples removed. O(K) for j up to 1, O(K^j) beyond."""
+    k = log_w.shape[0]
+    if j == 0:
+        v = normalised(log_w)
+        return _Means(log_mean_exp(log_w), v, v.square())
+    if j == 1:
+        # v_k^(-i) = w_k / sum_{j != i} w_j, so its sum over i != k is w_k times a leave-one-out sum once more.
+        without = leave_one_out_logsumexp(log_w)
+        first = (log_w + leave_one_out_logsumexp(-without)).exp() / k
+        square = (2.0 * log_w + leave_one_out_logsumexp(-2.0 * without)).exp() / k
+        return _Means(without.mean(dim=0) - math.log(k - 1), first, square)
+    # A subset of j is one removed sample and j - 1 removed from the rest, each subset counted j times alike.
+    batch = log_w.shape[1]
+    value = torch.zeros_like(log_w[0])
+    first, square = torch.zeros_like(log_w), torch.zeros_like(log_w)
+    for removed, rest in _without_one(k, log_w.numel()):
+        inner = _subset_means(log_w[rest].flatten(1), j - 1)
+        value += inner.value.reshape(len(removed), batch).sum(dim=0)
+        first.index_add_(0, rest.flatten(), inner.first.reshape(-1, batch))
+        square.index_add_(0, rest.flatten(), inner.square.reshape(-1, batch))
+    return _Means(value / k, first / k, square / k)
+
+
+def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
+    """Means of the bounds of all subsets with ``j`` removed, with each sample replaced in turn; shape (K, B)."""
+    k, batch = log_w.shape
+    if j == 0:
+        return torch.logaddexp(leave_one_out_logsumexp(log_w), replacement) - math.log(k)
+    total = torch.zeros_like(log_w)
+    for removed, rest in _without_one(k, log_w.numel()):
+        others, replacing = log_w[rest].flatten(1), replacement[rest].flatten(1)
+        # Where the replaced sample itself is the removed one, its replacement does not matter.
+        total[removed] += _subset_means(others, j - 1).value.reshape(len(removed), batch)
+        total.index_add_(0, rest.flatten(), _replaced_means(others, replacing, j - 1).reshape(-1, batch))
+    return total / k
+
+
+@dataclass(frozen=True)
+class Jvi(FunctionObjective):
+    """sum_{j=0..m} c_j * mean over subsets of K - j samples of their bound; c_j = (-1)^j (K-j)^m / ((m-j)! j!).
+
+    Order 1 is K times the bound minus K - 1 times the mean of its leave-one-out versions; order 0 is IWAE. The value
+    estimates log p(x) with bias O(K^-(m+1)) and is not a bound.
+
+    Reference: Nowozin, Debiasing evidence approximations, ICLR 2018.
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.JVI
+    reference: ClassVar[str] = "Nowozin, ICLR 2018"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
+    is_bound: ClassVar[bool] = False
+
+    order: int = 1
+
+    @property
+    def smallest_k(self) -> int:
+        """More samples than are removed."""
+        return self.order + 1
+
+    def faults(self, k: int) -> list[str]:
+        """The order must be at least 0, and its subsets not too many to be summed."""
+        if self.order < 0:
+            return [f"order must be at least 0, got {self.order}."]
+        if self.order >= 2 and math.comb(k, self.order) > MOST_SUBSETS:
+            subsets = math.comb(k, self.order)
+            return [
+                f"order {self.order} with k={k} sums over {subsets:.3g} subsets; use a lower order or fewer samples."
+            ]
+        return []
+
+    def _coefficients(self, k: int) -> list[float]:
+        m = self.order
+        return [(-1) ** j * (k - j) ** m / (math.factorial(m - j) * math.factorial(j)) for j in range(m + 1)]
+
+    def terms(self, log_w: Tensor) -> Terms:
+        """F_k = sum_j c_j mean v_k^S and F_kk = sum_j c_j mean (v_k^S - (v_k^S)^2), shape (K, B)."""
+        value, first = torch.zeros_like(log_w[0]), torch.zeros_like(log_w)
+        square = torch.zeros_like(log_w)
+        for j, c in enumerate(self._coefficients(log_w.shape[0])):
+            means = _subset_means(log_w, j)
+            value += c * means.value
+            first += c * means.first
+            square += c * means.square
+        return terms_of_function(log_w, value, first, first - square)
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """The value with each sample's weight replaced in turn. O(K^(order + 1)) time, memory in proportion to K."""
+        total = torch.zeros_like(log_w)
+        for j, c in enumerate(self._coefficients(log_w.shape[0])):
+            total += c * _replaced_means(log_w, replacement, j)
+        return total
+
+    def is_linear(self, k: int) -> bool:
+        """Only order 0 with one sample is the ELBO."""
+        return k == 1
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Every order there can be, as long as it is cheap."""
+        return tuple(cls(order) for order in range(min(k, 4)))

@@ -1,0 +1,84 @@
+"""The mean of importance-weighted bounds over groups of the samples."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+from torch import Tensor
+
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.objectives.iwae import Iwae
+from dregcli.engine.weights import leave_one_out_sum, log_mean_exp
+from dregcli.names import ObjectiveName
+
+
+def group_faults(groups: int, k: int) -> list[str]:
+    """Why ``k`` samples cannot be cut into ``groups`` groups; too few of them apart."""
+    if groups < 1:
+        return [f"groups must be at least 1, got {groups}."]
+    if k >= groups and k % groups:
+        fitting = [str(m) for m in range(1, k + 1) if k % m == 0]
+        return [f"groups must divide k={k}, got {groups}; these do: {', '.join(fitting)}."]
+    return []
+
+
+def divisors(k: int) -> list[int]:
+    """The numbers of groups that ``k`` samples can be cut into."""
+    return [m for m in range(1, k + 1) if k % m == 0]
+
+
+@dataclass(frozen=True)
+class Miwae(FunctionObjective):
+    """(1/M) sum_m IWAE of group m, for M groups of K/M samples: consecutive samples make a group.
+
+    Reference: Rainforth et al., arXiv 1802.04537, section 5.
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.MIWAE
+    reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
+
+    groups: int = 8
+
+    @property
+    def smallest_k(self) -> int:
+        """One sample a group."""
+        return self.groups
+
+    def faults(self, k: int) -> list[str]:
+        """The groups must divide the samples."""
+        return group_faults(self.groups, k)
+
+    def _grouped(self, x: Tensor) -> Tensor:
+        """(K, B) as (K/M, M * B): each group is a column of its own, with its own softmax over the first axis."""
+        k, batch = x.shape
+        size = k // self.groups
+        return x.reshape(self.groups, size, batch).transpose(0, 1).reshape(size, self.groups * batch)
+
+    def _ungrouped(self, x: Tensor, batch: int) -> Tensor:
+        size = x.shape[0]
+        return x.reshape(size, self.groups, batch).transpose(0, 1).reshape(self.groups * size, batch)
+
+    def terms(self, log_w: Tensor) -> Terms:
+        """F_k = v_k / M and F_kk = (v_k - v_k^2) / M with v normalised inside the group, shape (K, B)."""
+        batch = log_w.shape[1]
+        inner = Iwae().terms(self._grouped(log_w))
+        first = self._ungrouped(inner.path, batch) / self.groups
+        second = -self._ungrouped(inner.dscore, batch) / self.groups
+        return terms_of_function(log_w, inner.value.reshape(self.groups, batch).mean(dim=0), first, second)
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """Only the sample's own group changes."""
+        batch = log_w.shape[1]
+        own = self._ungrouped(Iwae().replaced(self._grouped(log_w), self._grouped(replacement)), batch)
+        bounds = log_mean_exp(self._grouped(log_w)).reshape(self.groups, batch)
+        others = leave_one_out_sum(bounds).repeat_interleave(log_w.shape[0] // self.groups, dim=0)
+        return (own + others) / self.groups
+
+    def is_linear(self, k: int) -> bool:
+        """With one sample a group it is the ELBO."""
+        return k == self.groups
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Every number of groups there can be, as long as they are few."""
+        return tuple(cls(groups) for groups in divisors(k)[:4])

@@ -1,0 +1,34 @@
+"""Reweighted wake-sleep with the wake-phase update of the posterior."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.objectives.base import Objective, ObjectiveFormula, Terms
+from dregcli.engine.weights import log_mean_exp, log_one_minus_normalised, normalised
+from dregcli.names import ObjectiveName
+
+
+@dataclass(frozen=True)
+class Rws(Objective):
+    """theta ascends the IWAE bound; phi follows sum_k v_k d log q(z_k | x) / d phi, the derivative of no function.
+
+    Reference: Bornschein, Bengio, arXiv 1406.2751 (wake-phase update of q).
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.RWS
+    reference: ClassVar[str] = "arXiv 1406.2751"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "0", "v", "v - v^2")
+    has_path: ClassVar[bool] = False
+
+    def terms(self, log_w: Tensor) -> Terms:
+        """Score v_k, its derivative v_k (1 - v_k), and no path; the value is the IWAE bound, theta's objective."""
+        v = normalised(log_w)
+        dscore = v * log_one_minus_normalised(log_w).exp()
+        return Terms(log_w, log_mean_exp(log_w), model=v, path=torch.zeros_like(v), score=v, dscore=dscore)
+
+    def is_linear(self, k: int) -> bool:
+        """With one sample the weight is 1 whatever the sample."""
+        return k == 1

@@ -1,0 +1,65 @@
+"""The variational Renyi importance-weighted bound."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.objectives.elbo import Elbo
+from dregcli.engine.objectives.iwae import Iwae
+from dregcli.engine.weights import log_mean_exp, normalised
+from dregcli.names import ObjectiveName
+
+
+@dataclass(frozen=True)
+class VrIwae(FunctionObjective):
+    """1 / (1 - alpha) * log (1/K) sum_k w_k^(1 - alpha): IWAE at alpha 0, in the limit the ELBO at alpha 1.
+
+    Reference: Daudel, Benton, Shi, Doucet, arXiv 2210.06226; Li, Turner, arXiv 1602.02311.
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.VR_IWAE
+    reference: ClassVar[str] = "arXiv 2210.06226"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("u", "u", "-u", "alpha*u + (1-alpha)*u^2")
+
+    alpha: float = 0.5
+
+    def faults(self, k: int) -> list[str]:
+        """alpha must be in [0, 1]: elsewhere the value is no lower bound."""
+        return [] if 0.0 <= self.alpha <= 1.0 else [f"alpha must be from 0 to 1, got {self.alpha:g}."]
+
+    def terms(self, log_w: Tensor) -> Terms:
+        """F_k = u_k and F_kk = (1 - alpha)(u_k - u_k^2) with u = softmax((1 - alpha) log w), shape (K, B)."""
+        power = 1.0 - self.alpha
+        if power == 0.0:
+            return Elbo().terms(log_w)
+        u = normalised(power * log_w)
+        return terms_of_function(log_w, self._value(log_w), u, power * (u - u.square()))
+
+    def _value(self, log_w: Tensor) -> Tensor:
+        power = 1.0 - self.alpha
+        far = log_mean_exp(power * log_w) / power
+        # Close to alpha = 1 the quotient would lose its digits: there, the mean plus a small correction keeps them.
+        centre = log_w.mean(dim=0)
+        scaled = power * (log_w - centre)
+        near = centre + torch.log1p(torch.expm1(scaled).mean(dim=0)) / power
+        return torch.where(scaled.abs().amax(dim=0) < 1e-3, near, far)
+
+    def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
+        """The value with each sample's weight replaced in turn: IWAE's, of powers."""
+        power = 1.0 - self.alpha
+        if power == 0.0:
+            return Elbo().replaced(log_w, replacement)
+        return Iwae().replaced(power * log_w, power * replacement) / power
+
+    def is_linear(self, k: int) -> bool:
+        """Linear where it is the ELBO."""
+        return k == 1 or math.isclose(self.alpha, 1.0, abs_tol=0.0, rel_tol=0.0)
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Both ends and between."""
+        return tuple(cls(alpha) for alpha in (0.0, 0.3, 1.0))

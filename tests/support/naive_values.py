@@ -1,0 +1,63 @@
+"""Objectives as one would write them on paper: explicit subsets, explicit groups, autograd for the rest.
+
+Nothing of the engine's log-space or leave-one-out machinery is used. Log-weights are (K, B), float64.
+"""
+
+import itertools
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.objectives import Objective
+
+Value = Callable[[Tensor], Tensor]
+
+
+def _bound(log_w: Tensor) -> Tensor:
+    return log_w.exp().mean(dim=0).log()
+
+
+def _groups(log_w: Tensor, groups: int) -> list[Tensor]:
+    size = log_w.shape[0] // groups
+    return [log_w[m * size : (m + 1) * size] for m in range(groups)]
+
+
+def _jackknife(log_w: Tensor, order: int) -> Tensor:
+    k = log_w.shape[0]
+    total = torch.zeros_like(log_w[0])
+    for j in range(order + 1):
+        c = (-1) ** j * (k - j) ** order / (math.factorial(order - j) * math.factorial(j))
+        kept = list(itertools.combinations(range(k), k - j))
+        total = total + c * torch.stack([_bound(log_w[list(subset)]) for subset in kept]).mean(dim=0)
+    return total
+
+
+def _vr(log_w: Tensor, alpha: float) -> Tensor:
+    if alpha == 1.0:
+        return log_w.mean(dim=0)
+    return (log_w.exp() ** (1.0 - alpha)).mean(dim=0).log() / (1.0 - alpha)
+
+
+def naive_values(objective: Objective) -> tuple[Value, Value | None]:
+    """The value that theta ascends and the one that phi ascends; None where phi follows no function."""
+
+    def ciwae(log_w: Tensor) -> Tensor:
+        return objective.beta * log_w.mean(dim=0) + (1.0 - objective.beta) * _bound(log_w)
+
+    def miwae(log_w: Tensor) -> Tensor:
+        return torch.stack([_bound(group) for group in _groups(log_w, objective.groups)]).mean(dim=0)
+
+    values: dict[str, tuple[Value, Value | None]] = {
+        "elbo": (lambda x: x.mean(dim=0),) * 2,
+        "iwae": (_bound, _bound),
+        "rws": (_bound, None),
+        "jvi": (lambda x: _jackknife(x, objective.order),) * 2,
+        "vr-iwae": (lambda x: _vr(x, objective.alpha),) * 2,
+        "ciwae": (ciwae, ciwae),
+        "miwae": (miwae, miwae),
+        "piwae": (_bound, miwae),
+    }
+    fallback = (lambda x: objective.terms(x).value,) * 2
+    return values.get(objective.name, fallback)
