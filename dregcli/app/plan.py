@@ -1,14 +1,17 @@
 """From what was asked for to a resolved run: spec and data, or every fault of it at once."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dregcli.app.estimators import in_words
 from dregcli.data.catalogue import DATASETS, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
+from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
 from dregcli.names import Promise, Split, unknown
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
@@ -25,6 +28,19 @@ class Plan:
 
 def _positive(value: object) -> bool:
     return type(value) is int and value >= 1
+
+
+def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options with objective and estimator as a spec keeps them, so that one setting has one spelling.
+
+    Parameters are spelt out, defaults too: ``dreg-alpha`` becomes ``dreg-alpha:alpha=0.9``. What is no word stays.
+    """
+    canonical = dict(options)
+    for key, parse in (("objective", parse_objective), ("estimator", parse_estimator)):
+        if isinstance(word := options.get(key), str):
+            with suppress(SpecError):
+                canonical[key] = word_of(parse(word))
+    return canonical
 
 
 def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fault] = ()) -> Plan:
@@ -99,7 +115,7 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         if error:
             raise error
     assert dataset is not None
-    return Plan(RunSpec.model_validate(known), dataset)
+    return Plan(RunSpec.model_validate(canonical_words(known)), dataset)
 
 
 def data_of(spec: RunSpec, data_dir: Path) -> Dataset:
@@ -110,11 +126,20 @@ def data_of(spec: RunSpec, data_dir: Path) -> Dataset:
         DataCorrupt: other pixels than the run was trained on.
     """
     dataset = load_dataset(spec.dataset, data_dir)
+    check_data(spec, dataset)
+    return dataset
+
+
+def check_data(spec: RunSpec, dataset: Dataset) -> None:
+    """Refuse data that are not those of an earlier run.
+
+    Raises:
+        DataCorrupt: other pixels than the run was trained on.
+    """
     if dataset.checksum != spec.data_checksum:
         what = f"The {spec.dataset} data here are not those of the run: their checksums differ."
         where = f"here {dataset.checksum[:16]}, in the run {spec.data_checksum[:16]}"
         raise DataCorrupt(what, where=where, hint="point --data-dir at the data the run was trained on")
-    return dataset
 
 
 def bias_warning(spec: RunSpec) -> str | None:
@@ -123,8 +148,12 @@ def bias_warning(spec: RunSpec) -> str | None:
     if pair.promise(spec.k) is Promise.UNBIASED:
         return None
     others = [Pair(pair.objective, estimator) for estimator in estimators_of(pair.objective)]
-    unbiased = [p.estimator.name for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
+    unbiased = [p.estimator for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
+    # The estimator's own name stands with the parameters that make it unbiased.
+    names = [word_of(e) if e.name is pair.estimator.name else e.name for e in unbiased]
+    expectation = pair.estimator.expectation(pair.objective)
+    instead = f": its expected gradient in phi is that of {in_words(expectation)}" if expectation else ""
     return (
-        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k} "
-        f"({pair.estimator.reference}); unbiased: {', '.join(unbiased)}."
+        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k}{instead} "
+        f"({pair.estimator.reference}); unbiased: {', '.join(names)}."
     )

@@ -82,5 +82,11 @@ def word_of(part: Objective | Estimator) -> str:
     return f"{part.name}:{','.join(values)}" if values else str(part.name)
 
 
+def short_word(part: Objective | Estimator) -> str:
+    """The name alone where all parameters have their defaults, else the whole word."""
+    return str(part.name) if part == type(part)() else word_of(part)
+
+
 def _text(value: float | StrEnum) -> str:
-    return repr(value) if isinstance(value, float) else str(value)
+    # -0.0 is 0.0, and must not name another group of runs.
+    return repr(value + 0.0) if isinstance(value, float) else str(value)
