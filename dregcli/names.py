@@ -47,6 +47,15 @@ class Promise(StrEnum):
     BIASED = "biased"
 
 
+class Verdict(StrEnum):
+    """What a bias check found."""
+
+    UNBIASED = "unbiased"
+    BIASED = "biased"
+    INCONCLUSIVE = "inconclusive"
+    IDENTICAL = "identical"
+
+
 class Split(StrEnum):
     """A part of a data set."""
 

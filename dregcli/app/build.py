@@ -27,7 +27,7 @@ def stored_pixels(spec: RunSpec, dataset: Dataset, split: Split, limit: int | No
 
 
 def build_trainer(spec: RunSpec, dataset: Dataset) -> Trainer:
-    """The run's trainer before its first step."""
+    """The run's trainer before its first step; of a run with a parent theta is frozen."""
     return Trainer(
         build_model(spec, dataset),
         resolve_pair(spec.objective, spec.estimator, spec.k),
@@ -37,4 +37,5 @@ def build_trainer(spec: RunSpec, dataset: Dataset) -> Trainer:
         batch_size=spec.batch_size,
         lr=spec.lr,
         seed=spec.seed,
+        train_model=spec.parent is None,
     )

@@ -6,11 +6,12 @@ from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
 from typing import Any, cast, get_type_hints
 
+from dregcli.app.asked_pairs import parse_asked
 from dregcli.engine.estimators import ESTIMATORS, Estimator, Expectation
 from dregcli.engine.formulas import SYMBOLS
 from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair, all_pairs, estimators_of
-from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
+from dregcli.engine.words import parse_objective, short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Promise
 
@@ -161,16 +162,12 @@ def _asked(objective: str | None, estimators: Sequence[str], faults: list[Fault]
         return [] if target is None else [Pair(target, estimator) for estimator in estimators_of(target)]
     pairs: list[Pair] = []
     for word in estimators:
-        left, slash, right = word.rpartition("/")
         try:
-            own = parse_objective(left) if slash else target
-            estimator = parse_estimator(right)
+            own, estimator = parse_asked(word, target)
         except SpecError as error:
             faults += error.faults
             continue
-        if slash and target is not None and own != target:
-            faults.append(Fault("estimator", f"'{word}' is of another objective than '{objective}'."))
-        elif own is not None:
+        if own is not None:
             pairs.append(Pair(own, estimator))
         elif objective is None:
             every = [entry() for entry in OBJECTIVES.values()]

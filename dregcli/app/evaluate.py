@@ -8,6 +8,7 @@ from dregcli.app.bounds import ACTIVE_VARIANCE, SplitBounds, split_bounds
 from dregcli.app.build import build_model
 from dregcli.app.listener import Listener
 from dregcli.app.plan import data_of
+from dregcli.app.restore import load_model
 from dregcli.app.resuming import spec_of
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -134,7 +135,7 @@ def _evaluate_run(
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")
     model = build_model(spec, dataset)
-    model.load_state_dict(checkpoint.model)
+    load_model(model, checkpoint, run)
     bounds = split_bounds(model, spec, dataset, split, k=k, seed=seed, listener=listener)
     attrs = {
         "split": split.value,

@@ -15,11 +15,11 @@ class StopRequest:
 
     received: signal.Signals | None = None
 
-    def error(self, *, where: str, hint: str) -> Interrupted:
-        """The error that ends the command with the signal's exit code, once everything is kept."""
+    def error(self, kept: str, *, where: str, hint: str) -> Interrupted:
+        """The error that ends the command with the signal's exit code; ``kept`` says what was kept before."""
         kind = Terminated if self.received is signal.SIGTERM else Interrupted
         name = self.received.name if self.received else "a signal"
-        return kind(f"Stopped by {name}; a checkpoint was written first.", where=where, hint=hint)
+        return kind(f"Stopped by {name}; {kept}.", where=where, hint=hint)
 
 
 @contextmanager

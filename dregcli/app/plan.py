@@ -11,11 +11,11 @@ from dregcli.data.catalogue import DATASETS, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
-from dregcli.engine.words import parse_estimator, parse_objective, word_of
+from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
 from dregcli.names import Promise, Split, unknown
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import RunSpec, default_run_name
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,15 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
             with suppress(SpecError):
                 canonical[key] = word_of(parse(word))
     return canonical
+
+
+def run_name(spec: RunSpec) -> str:
+    """The name of a run that was given none, parameters in it only where they are not the defaults."""
+    words = {
+        "objective": short_word(parse_objective(spec.objective)),
+        "estimator": short_word(parse_estimator(spec.estimator)),
+    }
+    return default_run_name(spec.model_copy(update=words))
 
 
 def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fault] = ()) -> Plan:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dregcli.app.plan import Plan, data_of
+from dregcli.app.plan import Plan, canonical_words, data_of
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError, StoreFormatError
 from dregcli.names import RunStatus
@@ -13,7 +13,8 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
+RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
+"""What a run can be that is neither done nor at work."""
 
 
 def find_run_to_resume(store: RunStore, reference: str) -> Run:
@@ -22,7 +23,7 @@ def find_run_to_resume(store: RunStore, reference: str) -> Run:
     Where there is none such, the newest of all, so that the error says what keeps it from going on.
     """
     runs = store.resolve(reference)
-    waiting = [run for run in runs if (info := run.info()).started and info.status in _RESUMABLE]
+    waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
     return (waiting or runs)[-1]
 
 
@@ -55,10 +56,10 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     spec = spec_of(run)
     resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
     dataset = data_of(spec, data_dir)
-    stored = spec.model_dump()
+    stored = canonical_words(spec.model_dump())
     faults: list[Fault] = []
     steps = spec.steps
-    for key, value in flags.items():
+    for key, value in canonical_words(flags).items():
         if value is None or (key == "device" and value == "auto"):
             continue
         if key == "steps":

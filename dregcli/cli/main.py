@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
-from dregcli.cli import download, evaluate, report, train
+from dregcli.cli import bias_check, download, estimators, evaluate, finetune, report, train
 from dregcli.cli.render import Terminal
 from dregcli.errors import DregError, UsageError
 
@@ -27,7 +27,10 @@ app = typer.Typer(
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 app.command("download", epilog=download.EXAMPLES)(download.download)
+app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
 app.command("train", epilog=train.EXAMPLES)(train.train)
+app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)
+app.command("bias-check", epilog=bias_check.EXAMPLES)(bias_check.bias_check)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("report", epilog=report.EXAMPLES)(report.report)
 

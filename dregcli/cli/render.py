@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -33,6 +33,11 @@ def with_error(value: float | None, stderr: float | None) -> str:
     if value is None:
         return "-"
     return number(value) if stderr is None else f"{number(value)} ± {number(stderr)}"
+
+
+def difference(value: float, stderr: float | None) -> str:
+    """A difference of bounds with its standard error: signed, and finer than the bounds, as paired errors are."""
+    return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
 
 
 class Terminal:
@@ -81,8 +86,15 @@ class Terminal:
         """The result as JSON."""
         self._out.print(Text(json.dumps(finite(content), allow_nan=False)), soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[str]], *, title: str | None = None) -> None:
-        """The result as a table; the first column left, numbers right."""
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        *,
+        title: str | None = None,
+        styles: Sequence[Mapping[int, str]] | None = None,
+    ) -> None:
+        """The result as a table; the first column left, numbers right; ``styles`` of cells by row and column."""
         frame = box.SIMPLE_HEAD if self._out.is_terminal else None
         if title:  # a table's own title is wrapped to the width of its columns
             self._out.print(Text(title, style="bold"), soft_wrap=True)
@@ -91,9 +103,14 @@ class Terminal:
             table.add_column(
                 column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0, min_width=8
             )
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+        for i, row in enumerate(rows):
+            style: Mapping[int, str] = styles[i] if styles else {}
+            table.add_row(*(Text(cell, style=style.get(j, "")) for j, cell in enumerate(row)))
         self._out.print(table)
+
+    def show(self, content: RenderableType) -> None:
+        """A part of the result that a command has laid out itself; colours only on a terminal."""
+        self._out.print(content)
 
     def line(self, text: str = "") -> None:
         """A line of the result."""

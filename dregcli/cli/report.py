@@ -1,13 +1,16 @@
 """``dreg report``."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal, with_error
+from dregcli.cli.render import Terminal, difference, with_error
 from dregcli.names import Split
+
+if TYPE_CHECKING:
+    from dregcli.app.report import Group
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
 
@@ -15,10 +18,21 @@ Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae
 
 
 def _describe(spec: Any) -> str:  # noqa: ANN401 - plain values of a spec
+    parent = spec.get("parent")
+    anew = " started anew" if parent and parent["reset_encoder"] else ""
+    origin = f", encoder{anew} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
     return (
         f"{spec['dataset']}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
-        f"lr {spec['lr']:g}, {spec['steps']} steps"
+        f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
     )
+
+
+def _over_parent(group: "Group") -> dict[str, Any]:
+    """Of runs that trained the encoder alone: the bounds before, and what it gained, by split."""
+    if not group.spec.get("parent"):
+        return {}
+    found = {"before": group.before, "gain": group.gain}
+    return {key: {s.value: vars(a) if (a := of(s)) else None for s in Split} for key, of in found.items()}
 
 
 def report(
@@ -42,6 +56,7 @@ def report(
                 "spec": {key: value for key, value in group.spec.items() if key != "seed"},
                 "seeds": len(group.seeds()),
                 "bound": {s.value: vars(a) if (a := group.bound(s)) else None for s in Split},
+                **_over_parent(group),
                 "evals": [
                     {"split": split, "k": k, "seed": seed, "checkpoint": step, **vars(value)}
                     for (split, k, seed, step), value in group.evaluations().items()
@@ -75,6 +90,13 @@ def report(
         if means:
             count = f"{seeds} seed{'s' if seeds != 1 else ''}"
             terminal.line(f"bound, mean ± s.e. over {count}, nats per example: {', '.join(means)}")
+        gains = [
+            f"{split} {with_error(before.mean, None)} {difference(gain.mean, gain.stderr)}"
+            for split in Split
+            if (before := group.before(split)) and (gain := group.gain(split))
+        ]
+        if gains:
+            terminal.line(f"the parent's bound and what the encoder alone gained: {', '.join(gains)}")
         for (split, k, seed, step), value in group.evaluations().items():
             count = f"{value.n} seed{'s' if value.n != 1 else ''}"
             number = with_error(value.mean, value.stderr)

@@ -1,28 +1,21 @@
 """``dreg train``."""
 
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal, with_error
-from dregcli.names import EstimatorName, ObjectiveName
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
+from dregcli.cli.render import Terminal
+from dregcli.cli.trained import show_trained
 
 EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
 MNIST as in arXiv 1810.04152, shortened:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
 
 Prolong a run, or go on after a stop:  [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
-
-
-def _one_of(names: type[StrEnum]) -> str:
-    """``a, b or c``."""
-    *most, last = names
-    return f"{', '.join(most)} or {last}"
 
 
 def _sizes(text: str | None) -> tuple[int, ...] | str | None:
@@ -37,29 +30,21 @@ def _sizes(text: str | None) -> tuple[int, ...] | str | None:
 
 def train(
     dataset: Annotated[str | None, typer.Option(help="digits or mnist.", show_default="digits")] = None,
-    objective: Annotated[str | None, typer.Option(help=f"{_one_of(ObjectiveName)}.", show_default="iwae")] = None,
-    estimator: Annotated[str | None, typer.Option(help=f"{_one_of(EstimatorName)}.", show_default="dreg")] = None,
-    k: Annotated[int | None, typer.Option("--k", help="Samples per example.", show_default="64")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Examples per step.", show_default="32")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimisation steps.", show_default="2000")] = None,
+    objective: Annotated[str | None, setting("objective", "iwae")] = None,
+    estimator: Annotated[str | None, setting("estimator", "dreg")] = None,
+    k: Annotated[int | None, setting("k", "64")] = None,
+    batch_size: Annotated[int | None, setting("batch_size", "32")] = None,
+    steps: Annotated[int | None, setting("steps", "2000")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, instead of --steps.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Adam's learning rate.", show_default="0.001")] = None,
-    seed: Annotated[int | None, typer.Option(help="Addresses every random number.", show_default="0")] = None,
+    lr: Annotated[float | None, setting("lr", "0.001")] = None,
+    seed: Annotated[int | None, setting("seed", "0")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden layer sizes.", show_default="200,200")] = None,
     latent_dim: Annotated[int | None, typer.Option(help="Latent dimensions.", show_default="50")] = None,
-    eval_every: Annotated[
-        int | None, typer.Option(help="Steps between validations; 0 is only at the end.", show_default="500")
-    ] = None,
-    checkpoint_every: Annotated[
-        int | None,
-        typer.Option(
-            help="Steps between checkpoints, beside the best, the last and one every 5 minutes; 0 is only those.",
-            show_default="500",
-        ),
-    ] = None,
-    log_every: Annotated[int | None, typer.Option(help="Steps per row of metrics.", show_default="50")] = None,
-    eval_seed: Annotated[int | None, typer.Option(help="Of evaluation pixels and noise.", show_default="0")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")] = None,
+    eval_every: Annotated[int | None, setting("eval_every", "500")] = None,
+    checkpoint_every: Annotated[int | None, setting("checkpoint_every", "500")] = None,
+    log_every: Annotated[int | None, setting("log_every", "50")] = None,
+    eval_seed: Annotated[int | None, setting("eval_seed", "0")] = None,
+    device: Annotated[str | None, setting("device", "auto")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name.", show_default="<dataset>-<objective>-<estimator>-k<K>")
     ] = None,
@@ -105,22 +90,4 @@ def train(
         )
     finally:
         terminal.close()
-
-    summary = result.summary
-    if as_json:
-        keys = ("run", "status", "step", "k", "bound", "binarisation", "seconds", "steps_per_second")
-        terminal.result({key: summary[key] for key in keys})
-        return
-    spec = result.spec
-    rows = [
-        [split, with_error(bound["value"], bound["stderr"]), f"{bound['n']:,}"]
-        for split, bound in summary["bounds"].items()
-    ]
-    title = (
-        f"{spec.dataset} ({spec.binarisation} binarisation), {spec.objective}/{spec.estimator}: "
-        f"bound at K={spec.k}, nats per example"
-    )
-    terminal.table(["split", "bound ± s.e.", "examples"], rows, title=title)
-    rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
-    terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
-    terminal.line(f"next: dreg eval {summary['run']} --split test --k 500")
+    show_trained(terminal, result)

@@ -1,12 +1,13 @@
 """The gradient executor: coefficients in, parameter gradients out. It knows no objective and no estimator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
 from dregcli.engine.estimators import Coefficients
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import RowTape
 
@@ -41,12 +42,16 @@ class RowPass:
         model: the model and its posterior.
         pixels: shape (B, D).
         noise: standard normal, shape (K, B, Z).
+        posterior: q(z | x), where it is at hand; phi's gradients are then those by its own parameters.
     """
 
-    def __init__(self, model: LatentModel, pixels: Tensor, noise: Tensor) -> None:
-        self._theta, self._phi = model.model_parameters(), model.posterior_parameters()
+    def __init__(
+        self, model: LatentModel, pixels: Tensor, noise: Tensor, *, posterior: DiagonalGaussian | None = None
+    ) -> None:
+        self._theta = model.model_parameters()
+        self._phi: Mapping[str, Tensor] = posterior.parameters() if posterior else model.posterior_parameters()
         self._to_descent = -1.0 / pixels.shape[0]
-        self._posterior = model.posterior(pixels)
+        self._posterior = posterior or model.posterior(pixels)
         self._samples = self._posterior.rsample(noise)
         self._latents = tuple(z.detach().requires_grad_() for z in self._samples)
         self._tape = RowTape()
@@ -54,6 +59,7 @@ class RowPass:
         log_w = log_w - self._posterior.stopped().log_prob(self._latents)
         # Unit row weights: the tape's deltas and dz are d log w, unweighted.
         self._dz = torch.autograd.grad(log_w, self._latents, torch.ones_like(log_w))
+        self._density: Tensor | None = None
         self.log_w = log_w.detach()
 
     def _descent(self, weights: Tensor) -> Tensor:
@@ -65,19 +71,31 @@ class RowPass:
             found = self._tape.contract(self._descent(weights), self._theta.values())
         return dict(zip(self._theta, found, strict=True))
 
-    def posterior_gradients(self, pair: Pair, weights: Coefficients) -> Named:
-        """Phi's gradients with these path and score weights, through the posterior on B rows alone."""
+    def posterior_gradients(self, weights: Coefficients, *, path: bool = True, score: bool = True) -> Named:
+        """Phi's gradients with these path and score weights, through the posterior on B rows alone.
+
+        Args:
+            weights: of the path and the score.
+            path: False says that the path weights are 0, and saves the work for them.
+            score: False says that the score weights are 0, and saves the work for them.
+        """
         outputs: list[Tensor] = []
         seeds: list[Tensor] = []
-        if pair.uses_path:
-            path = self._descent(weights.path).unsqueeze(-1)
+        if path:
+            row_weights = self._descent(weights.path).unsqueeze(-1)
             outputs += self._samples
-            seeds += [path * gradient for gradient in self._dz]
-        if pair.uses_score:
-            outputs.append(self._posterior.log_prob(tuple(z.detach() for z in self._latents)))
+            seeds += [row_weights * gradient for gradient in self._dz]
+        if score:
+            outputs.append(self._score_density())
             seeds.append(self._descent(weights.score))
         found = torch.autograd.grad(outputs, list(self._phi.values()), seeds, retain_graph=True)
         return dict(zip(self._phi, found, strict=True))
+
+    def _score_density(self) -> Tensor:
+        """log q(z | x) with z held fixed, shape (K, B); one graph for all estimators."""
+        if self._density is None:
+            self._density = self._posterior.log_prob(tuple(z.detach() for z in self._latents))
+        return self._density
 
 
 def dense_gradients(
@@ -97,14 +115,14 @@ def dense_gradients(
     """
     rows = RowPass(model, pixels, noise)
     terms, weights = pair.at(rows.log_w)
-    posterior = rows.posterior_gradients(pair, weights)
+    posterior = rows.posterior_gradients(weights, path=pair.uses_path, score=pair.uses_score)
     return Gradients(
         log_w=rows.log_w,
         value=terms.value,
         model=rows.model_gradients(weights.model) if train_model else {},
         posterior=posterior,
         learned={
-            name: _slope(posterior, rows.posterior_gradients(pair, each))
+            name: _slope(posterior, rows.posterior_gradients(each))
             for name, each in pair.estimator.derivatives(pair.objective, terms).items()
         },
     )

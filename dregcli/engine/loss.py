@@ -1,21 +1,17 @@
 """A drop-in loss for one's own torch model: any posterior, any network, right gradients from one ``backward()``."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import Distribution
 
-from dregcli.engine.estimators import Coefficients, Estimator
+from dregcli.engine.estimators import Estimator
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, estimators_of, require_finite, resolve_pair
+from dregcli.engine.pairs import require_finite, resolve_pair
+from dregcli.engine.samples import LogJoint, draw_samples, gradient_seeds, require_posterior
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Fault, NotFinite, SpecError, UsageError
-
-LogJoint = Callable[[Tensor], Tensor]
-"""Maps samples (K, B, ...) to log p(x, z), shape (K, B), nats."""
+from dregcli.errors import UsageError
 
 
 def multi_sample_loss(
@@ -67,109 +63,16 @@ def multi_sample_loss(
         (torch.Size([5]), True)
     """
     pair = resolve_pair(objective, estimator, k)
-    _require_posterior(posterior, pair)
-    draw = _draw(log_joint, posterior, k, has_path=pair.uses_path)
+    require_posterior(posterior, pair)
+    draw = draw_samples(log_joint, posterior, k, has_path=pair.uses_path)
     terms, weights = pair.at(draw.log_w)
     require_finite(pair, (weights.model, weights.path, weights.score, terms.value.unsqueeze(0)))
     dtype = draw.log_w.dtype
     loss, bound = -terms.value.mean().to(dtype), log_mean_exp(terms.log_w).to(dtype)
     if torch.is_grad_enabled():
-        loss = _attach(loss, _gradients(draw, posterior, pair, weights))
+        seeds = gradient_seeds(draw, posterior, weights, path=pair.uses_path, score=pair.uses_score, word=pair.word)
+        loss = _attach(loss, seeds)
     return loss, bound
-
-
-@dataclass(frozen=True)
-class _Draw:
-    """K samples of every example and their log-densities.
-
-    Attributes:
-        z: the samples, shape (K, B, ...), on the posterior's graph.
-        leaf: the same numbers, cut off from it. The log-densities are those of the leaf, so that what is
-            differentiated through z and what with z held fixed never mix.
-        log_p: shape (K, B), nats.
-        log_q: shape (K, B), nats.
-        log_w: their difference.
-    """
-
-    z: Tensor
-    leaf: Tensor
-    log_p: Tensor
-    log_q: Tensor
-    log_w: Tensor
-
-
-def _draw(log_joint: LogJoint, posterior: Distribution, k: int, *, has_path: bool) -> _Draw:
-    shape = (k, *posterior.batch_shape)
-    z = posterior.rsample(torch.Size((k,))) if has_path else posterior.sample(torch.Size((k,)))
-    if tuple(z.shape[:2]) != shape:
-        message = f"samples must have shape (K, B, ...) = ({k}, {shape[1]}, ...), got {tuple(z.shape)}."
-        raise SpecError([Fault("posterior", message)])
-    leaf = z.detach()
-    if has_path and z.requires_grad:
-        # The loss's backward pass reaches the leaf again; what it would add up there is of no use and K x B rows big.
-        leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
-    log_q = posterior.log_prob(leaf)
-    log_p = log_joint(leaf)
-    faults = _density_faults("posterior", "log_prob(z)", log_q, z, shape)
-    faults += _density_faults("log_joint", "log_joint(z)", log_p, z, shape)
-    if faults:
-        raise SpecError(faults)
-    return _Draw(z, leaf, log_p, log_q, log_p - log_q)
-
-
-def _forget(leaf: Tensor) -> None:
-    leaf.grad = None
-
-
-def _gradients(
-    draw: _Draw, posterior: Distribution, pair: Pair, weights: Coefficients
-) -> list[tuple[Tensor, Tensor]]:
-    """What the loss's backward pass starts from: tensors, each with the loss's gradient by it."""
-    reached = _Reached.by(draw)
-    _require_trainable(reached)
-    if pair.uses_path:
-        _require_live(draw, posterior, pair, reached)
-    to_descent = -1.0 / draw.log_p.shape[1]
-    found: list[tuple[Tensor, Tensor]] = []
-    if reached.theta:
-        if torch.isneginf(draw.log_p).any():
-            _require_spared(draw.log_p, reached.theta)
-        # Not for a frozen model: the pass would run through it for the leaf alone.
-        found.append((draw.log_p, (weights.model * to_descent).to(draw.log_p.dtype)))
-    if pair.uses_score and reached.phi:
-        found.append((draw.log_q, (weights.score * to_descent).to(draw.log_q.dtype)))
-    if draw.leaf.requires_grad:
-        # Only the leaf is asked for, which holds q's parameters fixed; the graph is kept for the loss's own pass.
-        (dz,) = torch.autograd.grad(draw.log_w, draw.leaf, torch.ones_like(draw.log_w), retain_graph=True)
-        found.append((draw.z, _path(dz, weights.path * to_descent, pair)))
-    return found
-
-
-def _path(dz: Tensor, weights: Tensor, pair: Pair) -> Tensor:
-    """Weights (K, B) times d log w / d z (K, B, ...), where 0 times anything is 0."""
-    weights = weights.to(dz.dtype).reshape(*weights.shape, *(1,) * (dz.ndim - 2))
-    product = torch.where(weights == 0, 0.0, weights * dz)
-    broken = ~torch.isfinite(product).reshape(*weights.shape[:2], -1).all(dim=-1).all(dim=0)
-    if broken.any():
-        examples: list[int] = broken.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
-        what = f"d log w / d z is not finite for samples that have weight in '{pair.word}'."
-        where = f"examples {', '.join(map(str, examples[:10]))}{', ...' if len(examples) > 10 else ''} of the batch"
-        raise NotFinite(what, where=where, hint="look for log(0), sqrt(0) or 0/0 in log_joint and log_prob")
-    return product
-
-
-def _require_spared(log_p: Tensor, theta: set[Tensor]) -> None:
-    """Refuse a log_joint that turns a row weight of exactly 0 into NaN: torch has 0 * inf inside it.
-
-    Costs a backward pass, so only asked of batches with samples outside the support.
-    """
-    found = torch.autograd.grad(
-        log_p, list(theta), torch.zeros_like(log_p), retain_graph=True, materialize_grads=True
-    )
-    if not all(torch.isfinite(each).all() for each in found):
-        what = "log_joint's gradient is NaN for samples whose weight is 0, and would be for all parameters."
-        hint = "outside the support, put safe inputs in with torch.where before log, sqrt or a division, not after"
-        raise NotFinite(what, where="log_joint, at samples with log p = -inf", hint=hint)
 
 
 class _WithGradients(torch.autograd.Function):
@@ -198,139 +101,3 @@ def _attach(value: Tensor, gradients: list[tuple[Tensor, Tensor]]) -> Tensor:
     """The value, with these gradients by these tensors."""
     by, given = zip(*gradients, strict=True)
     return cast("Tensor", _WithGradients.apply(value, *by, *given))
-
-
-def _leaves(output: Tensor) -> set[Tensor]:
-    """The tensors to whose ``grad`` a backward pass from ``output`` would add."""
-    if output.grad_fn is None:
-        return {output} if output.requires_grad else set()
-    found: set[Tensor] = set()
-    todo, seen = [output.grad_fn], {output.grad_fn}
-    while todo:
-        node = todo.pop()
-        if node.name() == "torch::autograd::AccumulateGrad":
-            found.add(cast("Any", node).variable)
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                todo.append(following)
-    return found
-
-
-@dataclass(frozen=True)
-class _Reached:
-    """The autograd leaves that the parts of a draw reach, parameters for the most part.
-
-    Attributes:
-        theta: by log p, with z held fixed.
-        phi: by log q, with z held fixed.
-        z: by the samples.
-        from_log_p: whether log p reaches z.
-        from_log_q: whether log q does.
-    """
-
-    theta: set[Tensor]
-    phi: set[Tensor]
-    z: set[Tensor]
-    from_log_p: bool
-    from_log_q: bool
-
-    @classmethod
-    def by(cls, draw: _Draw) -> "_Reached":
-        """What a draw reaches."""
-        log_p, log_q = _leaves(draw.log_p), _leaves(draw.log_q)
-        samples = _leaves(draw.z) if draw.leaf.requires_grad else set[Tensor]()
-        itself = {draw.leaf}
-        return cls(log_p - itself, log_q - itself, samples, draw.leaf in log_p, draw.leaf in log_q)
-
-
-def _require_trainable(reached: _Reached) -> None:
-    if not (reached.theta or reached.phi or reached.z):
-        message = "nothing to train: neither log_joint nor the posterior reaches a tensor that requires grad."
-        hint = "to evaluate, call it under torch.no_grad(); to train, build the posterior outside of it"
-        raise SpecError([Fault("posterior", message)], hint=hint)
-
-
-def _require_live(draw: _Draw, posterior: Distribution, pair: Pair, reached: _Reached) -> None:
-    """Refuse what would train, silently, on a part of the gradient."""
-    faults: list[Fault] = []
-    if dead := reached.phi - reached.z:
-        message = f"a dead path: log_prob depends on {_shapes(dead)}, and the samples do not."
-        faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its rsample."))
-    if pair.uses_score and (dead := reached.z - reached.phi):
-        message = f"a dead score: the samples depend on {_shapes(dead)}, and log_prob does not."
-        faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its log_prob."))
-    if draw.leaf.requires_grad:
-        if not (reached.from_log_q or _is_flat(posterior)):
-            message = "log_prob(z) does not depend on z for autograd, so that d log q / d z would be missing."
-            advice = "Compute it from its argument, not from a sample it remembers; if it is flat, add 0 * z to it."
-            faults.append(Fault("posterior", f"{message} {advice}"))
-        if not reached.from_log_p:
-            message = "log_joint(z) does not depend on z for autograd, so that d log p / d z would be missing."
-            advice = "Compute it from its argument, without detach() and no_grad()."
-            faults.append(Fault("log_joint", f"{message} {advice}"))
-    if faults:
-        raise SpecError(faults)
-
-
-def _shapes(parameters: set[Tensor]) -> str:
-    shown = sorted(str(tuple(parameter.shape)) for parameter in parameters)
-    return f"parameters of shape {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
-
-
-def _is_flat(posterior: Distribution) -> bool:
-    """Whether its density is known not to depend on z where it is not 0."""
-    inner: Any = posterior
-    while isinstance(inner, Independent):
-        inner = cast("Any", inner).base_dist
-    return isinstance(inner, Uniform)
-
-
-def _require_posterior(posterior: Distribution, pair: Pair) -> None:
-    """Refuse what cannot be sampled and weighed for each example.
-
-    Raises:
-        SpecError: with all of its faults.
-    """
-    if not isinstance(posterior, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance]
-        message = f"must be a torch.distributions.Distribution, got {type(posterior).__name__}."
-        raise SpecError([Fault("posterior", message)])
-    faults: list[Fault] = []
-    batch = tuple(posterior.batch_shape)
-    if len(batch) != 1 or 0 in batch:
-        message = f"must have batch_shape (B,), one entry an example, got {batch}."
-        if len(batch) > 1:
-            message += f" Wrap it: torch.distributions.Independent(posterior, {len(batch) - 1})."
-        elif not batch:
-            message += " Give its parameters a first axis for the examples."
-        faults.append(Fault("posterior", message))
-    if pair.uses_path and not posterior.has_rsample:
-        message = f"has no rsample (has_rsample is False), and '{pair.word}' differentiates through the samples."
-        faults.append(Fault("posterior", f"{message} {_score_only(pair.objective)}"))
-    if faults:
-        raise SpecError(faults)
-
-
-def _score_only(objective: Objective) -> str:
-    names = [str(each.name) for each in estimators_of(objective) if not each.uses_path(objective)]
-    if names:
-        return f"Estimators that need the score alone: {', '.join(names)}."
-    return f"All estimators of '{objective.name}' do; objective 'iwae' has some that do not, such as 'vimco'."
-
-
-def _density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tuple[int, ...]) -> list[Fault]:
-    """Why what ``call`` returned cannot be log-densities of samples z, for each of (K, B)."""
-    if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return [Fault(field, f"{call} must return a tensor, got {type(found).__name__}.")]
-    faults: list[Fault] = []
-    if tuple(found.shape) != shape:
-        message = (
-            f"{call} must have shape (K, B) = {shape} for z of shape {tuple(z.shape)}, got {tuple(found.shape)}."
-        )
-        if tuple(found.shape[:2]) == shape:
-            message += " Sum it over the axes behind the first two."
-        faults.append(Fault(field, message))
-    if found.dtype not in (torch.float32, torch.float64):
-        message = f"{call} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
-        faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
-    return faults

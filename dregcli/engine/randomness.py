@@ -30,6 +30,10 @@ class Stream(IntEnum):
     NOISE = 4
     EVALUATION_PIXELS = 5
     EVALUATION_NOISE = 6
+    DIAGNOSTIC_EXAMPLES = 7
+    DIAGNOSTIC_PIXELS = 8
+    DIAGNOSTIC_NOISE = 9
+    LEARNING_NOISE = 10
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.gradients import Gradients, assign, dense_gradients
+from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.optimisation import adam_tensors, load_adam, make_adam
 from dregcli.engine.pairs import Pair
@@ -73,7 +74,7 @@ class TrainerState:
 
 
 class Trainer:
-    """Trains a model, step by step.
+    """Trains a model, step by step, and what its estimator learns.
 
     Args:
         model: the model, on its device.
@@ -84,6 +85,7 @@ class Trainer:
         batch_size: examples per step, at most N.
         lr: Adam's learning rate.
         seed: addresses order, pixels and noise.
+        train_model: False freezes theta; only the posterior is trained.
     """
 
     def __init__(
@@ -97,17 +99,18 @@ class Trainer:
         batch_size: int,
         lr: float,
         seed: int,
+        train_model: bool = True,
     ) -> None:
         self.model = model
         self.step = 0
         self.window = Window()
-        self._pair = pair
+        self.learned = LearnedParameters(pair, lr=lr)
         self._stored = stored
         self._levels = levels
         self._k = k
         self._batch_size = batch_size
         self._randomness = Randomness(seed, stored.device)
-        self._theta = model.model_parameters()
+        self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
         self._parameters: dict[str, nn.Parameter] = {**self._theta, **self._phi}
         self._optimizer = make_adam(self._parameters, lr=lr)
@@ -142,30 +145,47 @@ class Trainer:
             Diverged: the bound or a gradient is not finite. The parameters are as before the step.
         """
         indices, pixels, noise = self._drawn(self.step)
-        gradients = dense_gradients(self.model, pixels, noise, self._pair)
-        self._record(gradients, indices)
+        pair = self.learned.pair
+        gradients = dense_gradients(self.model, pixels, noise, pair, train_model=bool(self._theta))
+        slopes = self._record(gradients, indices)
         assign(self._theta, gradients.model)
         assign(self._phi, gradients.posterior)
         self._optimizer.step()
+        # Last: parameters chosen by looking at these samples would bias the gradient made of them.
+        self.learned.update(slopes)
         self.step += 1
 
-    def _record(self, gradients: Gradients, indices: Tensor) -> None:
-        """Add the step to the window, or refuse it when anything is not finite."""
+    def _record(self, gradients: Gradients, indices: Tensor) -> dict[str, float]:
+        """Add the step to the window, or refuse it when anything is not finite; the learned parameters' slopes."""
         log_w = gradients.log_w.double()
         bound = log_mean_exp(log_w)
-        norms = [_norm(group.values()) for group in (gradients.model, gradients.posterior)]
-        # One transfer for all the numbers of a step.
+        groups = (gradients.model, gradients.posterior)
+        # Of a frozen theta there is no gradient, and its norm is 0.
+        norms = [_norm(group.values()) if group else bound.new_zeros(()) for group in groups]
         means = [bound.mean(), gradients.value.mean(), effective_sample_size(log_w).mean()]
-        numbers: list[float] = torch.stack([*means, *norms]).tolist()  # pyright: ignore[reportUnknownVariableType]
+        # One transfer for all the numbers of a step.
+        logged = [*means, *norms]
+        numbers: list[float] = torch.stack([*logged, *gradients.learned.values()]).tolist()  # pyright: ignore[reportUnknownVariableType]
         if not all(map(math.isfinite, numbers)):
             named = {
                 "the bound": bound,
                 "the objective": gradients.value,
                 **{f"the gradient of {name}": each for name, each in gradients.model.items()},
                 **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
+                **{f"the slope of the estimator's {name}": each for name, each in gradients.learned.items()},
             }
             raise _diverged(self.step + 1, named, indices, bound)
-        self.window.add(*numbers)
+        self.window.add(*numbers[: len(logged)])
+        return dict(zip(gradients.learned, numbers[len(logged) :], strict=True))
+
+    def row(self) -> dict[str, float]:
+        """The window's means, and the learned parameters' values as ``<estimator>.<name>``; a new window begins."""
+        means = self.window.means()
+        self.window = Window()
+        if not self._theta:
+            del means["model_gradient_norm"]
+        name = self.learned.pair.estimator.name
+        return means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
 
     def check(self, state: TrainerState) -> None:
         """Prove that a state is good to continue from, at the cost of one forward pass.
@@ -195,7 +215,7 @@ class Trainer:
     def state(self) -> TrainerState:
         """The state after the last step, copied."""
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        optimizer = adam_tensors(self._optimizer, self._parameters)
+        optimizer = adam_tensors(self._optimizer, self._parameters) | self.learned.tensors()
         return TrainerState(self.step, model, optimizer, dict(vars(self.window)))
 
     def load(
@@ -207,6 +227,8 @@ class Trainer:
     ) -> None:
         """Continue from a state."""
         self.model.load_state_dict(dict(model))
-        load_adam(self._optimizer, self._parameters, optimizer)
+        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith(PREFIX)}
+        load_adam(self._optimizer, self._parameters, own)
+        self.learned.load(optimizer)
         self.step = step
         self.window = Window(**window)

@@ -39,6 +39,12 @@ class RunRow:
             return None
         return self.summary.get("bound", {}).get(split.value)
 
+    def before(self, split: Split) -> float | None:
+        """Of a completed run that trained q alone: the bound before its first step, of its parent's parameters."""
+        if self.status is not RunStatus.COMPLETED:
+            return None
+        return self.summary.get("bound_before", {}).get(split.value)
+
 
 @dataclass(frozen=True)
 class Aggregate:
@@ -68,6 +74,15 @@ class Group:
     def bound(self, split: Split) -> Aggregate | None:
         """The final bound over seeds, nats per example."""
         return aggregate([value for row in self.seeds() if (value := row.bound(split)) is not None])
+
+    def before(self, split: Split) -> Aggregate | None:
+        """The parent's bound, nats per example; None where there is no parent."""
+        return aggregate([value for row in self.seeds() if (value := row.before(split)) is not None])
+
+    def gain(self, split: Split) -> Aggregate | None:
+        """What training q alone gained over the parent, over seeds, nats per example."""
+        pairs = [(row.bound(split), row.before(split)) for row in self.seeds()]
+        return aggregate([bound - before for bound, before in pairs if bound is not None and before is not None])
 
     def evaluations(self) -> dict[tuple[str, int, int, int], Aggregate]:
         """Evaluated bounds over seeds by (split, k, evaluation seed, step of the checkpoint).

@@ -13,14 +13,28 @@ SPEC_VERSION = 1
 _LayerSize = Annotated[int, Field(ge=1, strict=True)]
 
 
+# Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
+_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class ParentSpec(BaseModel):
+    """Where a run that trains q alone starts: at a checkpoint of another run, whose theta it keeps."""
+
+    model_config = _STRICT
+
+    run: str = Field(pattern=r"^[^/]+/v[0-9]+$", description="NAME/v001")
+    checkpoint: int = Field(ge=0, description="its step")
+    model_sha256: str = Field(description="of the checkpoint's named model tensors")
+    reset_encoder: bool = Field(default=False, description="q starts anew, at the seed's address")
+
+
 class RunSpec(BaseModel):
     """A training run, resolved: no ``auto``, no epochs, no preset left.
 
     Lengths are in optimisation steps; ``eval_every`` and ``checkpoint_every`` 0 mean only at the end.
     """
 
-    # Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+    model_config = _STRICT
 
     spec_version: Literal[1] = SPEC_VERSION
     task: Literal["generative"] = "generative"
@@ -43,11 +57,12 @@ class RunSpec(BaseModel):
     log_every: int = Field(default=50, ge=1)
     backward: Literal["dense"] = "dense"
     device: Literal["cpu", "cuda"] = "cpu"
+    parent: ParentSpec | None = None
 
 
 def as_json(spec: RunSpec) -> dict[str, Any]:
-    """The spec as plain JSON values."""
-    return spec.model_dump(mode="json")
+    """The spec as plain JSON values. A run without a parent has no such key, as before there were any."""
+    return spec.model_dump(mode="json", exclude=None if spec.parent else {"parent"})
 
 
 def group_hash(spec: dict[str, Any]) -> str:
@@ -58,6 +73,10 @@ def group_hash(spec: dict[str, Any]) -> str:
 
 
 def default_run_name(spec: RunSpec) -> str:
-    """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``."""
-    text = f"{spec.dataset}-{spec.objective}-{spec.estimator}-k{spec.k}"
+    """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``.
+
+    Of a run with a parent: ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
+    """
+    origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else spec.dataset
+    text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)

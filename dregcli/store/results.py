@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from dregcli.store import hdf5, layout
-from dregcli.store.filesystem import FileSystem, make_folders, write_new
+from dregcli.store.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
 from dregcli.store.hdf5 import Array
 
 ResultKind = Literal["evals", "bias"]
 
 _SUFFIX: Final = ".h5"
+_PARTIAL: Final = ".partial"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,42 @@ def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: st
     layout.check_file_name(stem, suffix)
     make_folders(fs, folder / subfolder)
     return write_new(fs, folder / subfolder, stem, suffix, content)
+
+
+def put_partial(
+    fs: FileSystem, folder: Path, kind: ResultKind, key: str, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
+) -> None:
+    """Keeps what is known so far of a result that is still being worked on, in place of what was known before.
+
+    Raises:
+        StoreWriteError: the disk refuses; what was known before is whole.
+    """
+    path = _partial_path(folder, kind, key)
+    make_folders(fs, path.parent)
+    write_aside(fs, path, hdf5.encode(kind, arrays=arrays, attrs=attrs))
+
+
+def read_partial(folder: Path, kind: ResultKind, key: str) -> hdf5.Content | None:
+    """What was known of an unfinished result, or None.
+
+    Raises:
+        StoreCorrupt: the file is truncated or altered.
+    """
+    path = _partial_path(folder, kind, key)
+    return hdf5.read(path, kind) if path.exists() else None
+
+
+def drop_partial(fs: FileSystem, folder: Path, kind: ResultKind, key: str) -> None:
+    """Forgets an unfinished result, once the result itself is kept."""
+    path = _partial_path(folder, kind, key)
+    if path.exists():
+        with write_errors(path):
+            fs.remove(path)
+
+
+def _partial_path(folder: Path, kind: ResultKind, key: str) -> Path:
+    layout.check_file_name(key, _PARTIAL)
+    return folder / kind / f"{key}{_PARTIAL}"
 
 
 def read_results(folder: Path, kind: ResultKind) -> list[Result]:

@@ -11,7 +11,7 @@ from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.filesystem import LOCAL, FileSystem
-from dregcli.store.hdf5 import Array
+from dregcli.store.hdf5 import Array, Content
 from dregcli.store.lease import is_alive
 from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info
 from dregcli.store.results import Result, ResultKind
@@ -142,6 +142,24 @@ class Run:
             StoreWriteError: the disk refuses.
         """
         return results.add_result(self.fs, self.path, kind, stem, arrays, attrs)
+
+    def put_partial(
+        self, kind: ResultKind, key: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
+    ) -> None:
+        """Keeps an unfinished result, to be continued by ``key``; see :func:`dregcli.store.results.put_partial`."""
+        results.put_partial(self.fs, self.path, kind, key, arrays, attrs)
+
+    def partial(self, kind: ResultKind, key: str) -> Content | None:
+        """An unfinished result: its arrays and attrs, or None.
+
+        Raises:
+            StoreCorrupt: the file is truncated or altered.
+        """
+        return results.read_partial(self.path, kind, key)
+
+    def drop_partial(self, kind: ResultKind, key: str) -> None:
+        """Forgets an unfinished result."""
+        results.drop_partial(self.fs, self.path, kind, key)
 
     def results(self, kind: ResultKind) -> list[Result]:
         """All results of a kind, oldest first.

@@ -117,7 +117,7 @@ def test_words_choose_pairs_with_their_parameters(capsys, arguments, expected) -
         (("--objective", "jvi:order=-1"), ["order must be at least 0"]),
         (("--objective", "miwae:groups=0"), ["groups must be at least 1"]),
         (("--objective", "rws", "--estimator", "stl"), ["'rws' has no path", "there are: reparam, dreg, dreg-norm."]),
-        (("--objective", "iwae", "--estimator", "rws/dreg"), ["'rws/dreg' is of another objective than 'iwae'"]),
+        (("--objective", "iwae", "--estimator", "rws/dreg"), ["'rws/dreg' contradicts --objective iwae"]),
         (("--estimator", "/dreg"), ["no objective is called ''"]),
         (("--estimator", "iwae/"), ["no estimator is called ''"]),
     ],

@@ -100,8 +100,8 @@ def test_the_value_of_jvi_is_nowhere_called_a_bound(capsys, tmp_path) -> None:
     [
         ("iwae", "dreg", ("iwae", "dreg"), "digits-iwae-dreg-k8"),
         ("vr-iwae:alpha=.3", "dreg", ("vr-iwae:alpha=0.3", "dreg"), "digits-vr-iwae-alpha-0.3-dreg-k8"),
-        ("iwae", "dreg-alpha", ("iwae", "dreg-alpha:alpha=0.9"), "digits-iwae-dreg-alpha-alpha-0.9-k8"),
-        ("jvi:", "reparam", ("jvi:order=1", "reparam"), "digits-jvi-order-1-reparam-k8"),
+        ("iwae", "dreg-alpha", ("iwae", "dreg-alpha:alpha=0.9"), "digits-iwae-dreg-alpha-k8"),
+        ("jvi:", "reparam", ("jvi:order=1", "reparam"), "digits-jvi-reparam-k8"),
         (
             "iwae",
             "vimco:baseline=geometric",

@@ -38,6 +38,14 @@ class DiagonalGaussian:
         constant = self.scale.log().sum(dim=-1) + 0.5 * LOG_2PI * self.loc.shape[-1]
         return -0.5 * deviation.square().sum(dim=-1) - constant
 
+    def parameters(self) -> dict[str, Tensor]:
+        """What it is made of, by name."""
+        return {"loc": self.loc, "scale": self.scale}
+
+    def as_leaves(self) -> "DiagonalGaussian":
+        """The same distribution with parameters that collect gradients of their own."""
+        return DiagonalGaussian(*(p.detach().clone().requires_grad_() for p in self.parameters().values()))
+
     def stopped(self) -> "DiagonalGaussian":
         """The same distribution with its parameters held fixed."""
         return DiagonalGaussian(self.loc.detach(), self.scale.detach())

@@ -1,0 +1,230 @@
+"""Check estimators of a frozen model for bias, and keep what was found in its run."""
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dregcli.app.asked_pairs import AskedPair
+from dregcli.app.bias_report import BiasReport, keep_report
+from dregcli.app.bias_subject import Subject, find_subject
+from dregcli.app.interrupts import StopRequest, stop_requests
+from dregcli.app.listener import Listener
+from dregcli.engine.device import prepare_process
+from dregcli.engine.diagnostics.bias_check import BiasCheck
+from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
+from dregcli.engine.diagnostics.learn import learn_on_frozen
+from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Randomness
+from dregcli.errors import Fault
+from dregcli.store.run import Run
+
+SAVE_SECONDS = 30.0
+"""What a kill may cost of a running check."""
+
+
+@dataclass(frozen=True)
+class BiasRequest:
+    """A request to check estimators.
+
+    Attributes:
+        run: whose model, a name or a version; None trains one on the embedded data first.
+        objective: of estimators named alone; None is the run's, or iwae.
+        estimators: names, pairs or ``all``; none is the run's, or dreg.
+        k: samples per example; None is the run's, or 64.
+        checkpoint: last, best or a step.
+        examples: training examples, drawn by the seed and then fixed.
+        seed: addresses examples, pixels and noise.
+        false_alarm: the probability of calling any unbiased pair biased, over the whole call.
+        detect: the relative bias that a verdict of unbiased must have been able to find.
+        max_batches: batches at most.
+        max_seconds: seconds of this process at most.
+        device: auto, cpu or cuda.
+    """
+
+    run: str | None = None
+    objective: str | None = None
+    estimators: tuple[str, ...] = ()
+    k: int | None = None
+    checkpoint: str = "last"
+    examples: int = 32
+    seed: int = 0
+    false_alarm: float = 1e-3
+    detect: float = 0.02
+    max_batches: int = 12_288
+    max_seconds: float | None = None
+    device: str = "auto"
+
+    def faults(self) -> list[Fault]:
+        """What cannot be, whatever the run."""
+        seconds = self.max_seconds
+        wrong = {
+            "k": (self.k is not None and self.k < 1, "must be at least 1"),
+            "examples": (self.examples < 1, "must be at least 1"),
+            "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
+            "false_alarm": (not 0.0 < self.false_alarm <= 0.5, "must be greater than 0 and at most 0.5"),
+            "detect": (not 0.0 < self.detect <= 1.0, "must be greater than 0 and at most 1"),
+            "max_batches": (self.max_batches < FEWEST_MEANS, f"must be at least {FEWEST_MEANS}"),
+            "max_seconds": (seconds is not None and not seconds > 0.0, "must be greater than 0"),
+            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
+        }
+        return [
+            Fault(field.replace("_", "-"), f"{why}, got {getattr(self, field)}.")
+            for field, (is_wrong, why) in wrong.items()
+            if is_wrong
+        ]
+
+
+def check_run_for_bias(
+    request: BiasRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> BiasReport:
+    """Check estimators on a run's frozen model, or on one trained for it.
+
+    An interrupted check goes on where it was when the same is asked again.
+
+    Args:
+        request: what.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or none with a checkpoint.
+        NotFinite: an estimator has no finite weights on this model.
+        Interrupted: a signal came; what was measured is kept.
+    """
+    prepare_process()
+    subject = find_subject(
+        request, request.faults(), runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener
+    )
+    randomness = Randomness(request.seed, subject.pixels.device)
+    source = ModelSource(subject.model, subject.pixels, k=subject.k, randomness=randomness)
+    pairs = _with_settings(subject, randomness)
+    check = BiasCheck(
+        source,
+        [comparison_of(pair) for pair in pairs],
+        false_alarm=request.false_alarm,
+        detect=request.detect,
+        max_batches=request.max_batches,
+    )
+    settings = _settings(request, subject, pairs)
+    started = time.monotonic()
+    _Session(check, subject.run, settings, request.max_seconds, listener).finish()
+    report = keep_report(
+        subject.run,
+        subject.checkpoint,
+        source.blocks,
+        check.results(),
+        settings,
+        time.monotonic() - started,
+        listener,
+    )
+    subject.run.drop_partial("bias", partial_key(settings))
+    return report
+
+
+def _with_settings(subject: Subject, randomness: Randomness) -> list[Pair]:
+    """The pairs, and of an estimator that learns, named without parameters, the learned setting and a fixed one."""
+    found: dict[Pair, None] = {}
+    for asked in subject.pairs:
+        if asked.bare and asked.pair.estimator.learned:
+            found[_learned(asked, subject, randomness)] = None
+            found[Pair(asked.pair.objective, asked.pair.estimator.settings()[-1])] = None
+        else:
+            found[asked.pair] = None
+    return list(found)
+
+
+def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair:
+    trained = subject.trained
+    if trained.objective == asked.pair.objective and trained.estimator.name == asked.pair.estimator.name:
+        return trained
+    return learn_on_frozen(subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness)
+
+
+def _settings(request: BiasRequest, subject: Subject, pairs: list[Pair]) -> dict[str, Any]:
+    """What the numbers depend on; the key of an unfinished check is their hash."""
+    return {
+        "pairs": [pair.word for pair in pairs],
+        "k": subject.k,
+        "examples": len(subject.pixels),
+        "seed": request.seed,
+        "false_alarm": request.false_alarm,
+        "detect": request.detect,
+        "max_batches": request.max_batches,
+        "checkpoint": subject.checkpoint,
+        "data_checksum": subject.data_checksum,
+        "device": str(subject.pixels.device),
+    }
+
+
+class _Session:
+    """One process's work on one check."""
+
+    def __init__(
+        self,
+        check: BiasCheck,
+        run: Run,
+        settings: Mapping[str, Any],
+        max_seconds: float | None,
+        listener: Listener,
+    ) -> None:
+        self._check = check
+        self._run = run
+        self._settings = dict(settings)
+        self._key = partial_key(settings)
+        self._max_seconds = max_seconds
+        self._listener = listener
+        self._saved = time.monotonic()
+
+    def finish(self) -> None:
+        """Work until every pair has a verdict."""
+        check = self._check
+        self._continue()
+        started = time.monotonic()
+        self._listener.begin("bias-check", check.looks[-1], "batches", done=check.step)
+        with stop_requests() as stop:
+            while not check.done:
+                due = check.advance()
+                late = self._max_seconds is not None and time.monotonic() - started > self._max_seconds
+                if due or late:
+                    check.look(last=late)
+                self._listener.update(check.step, {"undecided": check.undecided})
+                if stop.received is not None and not check.done:
+                    self._stop(stop)
+                if time.monotonic() - self._saved > SAVE_SECONDS:
+                    self._save()
+        self._listener.end()
+
+    def _continue(self) -> None:
+        content = self._run.partial("bias", self._key)
+        if content is None:
+            return
+        tensors = {name: torch.from_numpy(array) for name, array in content.arrays.items()}
+        self._check.load(content.attrs["state"], tensors)
+        self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
+
+    def _save(self) -> None:
+        numbers, tensors = self._check.state()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        self._run.put_partial("bias", self._key, arrays=arrays, attrs={"state": numbers, "settings": self._settings})
+        self._saved = time.monotonic()
+
+    def _stop(self, stop: StopRequest) -> None:
+        self._save()
+        kept, where = "what was measured is kept", f"{self._run.path}, batch {self._check.step}"
+        raise stop.error(kept, where=where, hint="the same command goes on from there")
+
+
+def partial_key(settings: Mapping[str, Any]) -> str:
+    """The name of an unfinished check: the hash of all that its numbers depend on."""
+    text = json.dumps(settings, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,0 +1,213 @@
+"""What a bias check is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dregcli.app.asked_pairs import ALL, AskedPair, asked_pairs
+from dregcli.app.build import build_model, stored_pixels
+from dregcli.app.choosing import find_completed_run
+from dregcli.app.evaluate import parse_checkpoint
+from dregcli.app.listener import Listener
+from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
+from dregcli.app.restore import load_model, trained_pair
+from dregcli.app.resuming import RESUMABLE, spec_of
+from dregcli.app.train import resume, start
+from dregcli.engine.device import resolve_device
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.pairs import Pair
+from dregcli.engine.pixels import binarise
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.errors import DregError, Fault, RunNotFound, SpecError
+from dregcli.names import RunStatus, Split
+from dregcli.specs.presets import DEFAULTS
+from dregcli.specs.run import RunSpec, as_json
+from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+TRAINING_STEPS = 1000
+"""Steps before a check that names no run, as the reference's ``--bias_check``."""
+
+_HINT = "`dreg bias-check --help` shows every option"
+
+
+class _Asked(Protocol):
+    """What a request says of its subject; see ``BiasRequest``."""
+
+    @property
+    def run(self) -> str | None: ...
+    @property
+    def objective(self) -> str | None: ...
+    @property
+    def estimators(self) -> tuple[str, ...]: ...
+    @property
+    def k(self) -> int | None: ...
+    @property
+    def checkpoint(self) -> str: ...
+    @property
+    def examples(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def device(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A frozen model, what it is checked on, and which pairs.
+
+    Attributes:
+        run: whose model.
+        checkpoint: the step of its parameters.
+        model: the model, on its device.
+        pixels: fixed, shape (B, D).
+        k: samples per example.
+        pairs: to check.
+        trained: the pair that the run was trained with, learned parameters at their values.
+        data_checksum: of the data set.
+    """
+
+    run: Run
+    checkpoint: int
+    model: Vae
+    pixels: Tensor
+    k: int
+    pairs: list[AskedPair]
+    trained: Pair
+    data_checksum: str
+
+
+def find_subject(
+    asked: _Asked, faults: Sequence[Fault], *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> Subject:
+    """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
+
+    Args:
+        asked: the request.
+        faults: of the request, to be told with the rest.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line, kept in a run that is trained.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or none with a checkpoint.
+        DataCorrupt: other pixels than the run was trained on.
+    """
+    found = list(faults)
+    store = RunStore(runs_dir)
+    run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
+    spec = spec_of(run) if run else None
+    defaults = RunSpec.model_fields
+    objective, estimator = (
+        getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
+    )
+    k = asked.k if asked.k is not None else (spec.k if spec else int(defaults["k"].default))
+    # A run's own estimator need not go with another objective; dreg goes with all.
+    fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
+    which = "last"
+    pairs: list[AskedPair] = []
+    for attempt in (
+        lambda: parse_checkpoint(asked.checkpoint),
+        lambda: pairs.extend(
+            asked_pairs(asked.objective, asked.estimators or (fallback,), default_objective=objective, k=max(k, 1))
+        ),
+    ):
+        try:
+            attempt()
+        except SpecError as error:
+            found += error.faults
+    if found:
+        raise SpecError(found, hint=_HINT)
+    which = parse_checkpoint(asked.checkpoint)
+    device = resolve_device(asked.device)
+    if run is None:
+        run = _trained_for_the_check(pairs, asked, k, store, data_dir, argv, listener)
+        spec = spec_of(run)
+    assert spec is not None
+    if not run.checkpoints():
+        what = f"The run {run.label} has no checkpoint to check."
+        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
+    checkpoint = run.load_checkpoint(which)
+    for fault in checkpoint.skipped:
+        listener.warn(f"checkpoint skipped: {fault}")
+    return _subject(asked, run, checkpoint, spec.model_copy(update={"device": device}), data_dir, pairs, k)
+
+
+def _subject(
+    asked: _Asked,
+    run: Run,
+    checkpoint: Checkpoint,
+    spec: RunSpec,
+    data_dir: Path,
+    pairs: list[AskedPair],
+    k: int,
+) -> Subject:
+    dataset = data_of(spec, data_dir)
+    model = build_model(spec, dataset)
+    load_model(model, checkpoint, run)
+    stored = stored_pixels(spec, dataset, Split.TRAIN)
+    if asked.examples > len(stored):
+        message = f"must be at most the {len(stored)} training examples of {spec.dataset}, got {asked.examples}."
+        raise SpecError([Fault("examples", message)], hint=_HINT)
+    # Drawn on the CPU whatever the device, so that every device checks the same examples.
+    randomness = Randomness(asked.seed)
+    chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(stored))[: asked.examples]
+    rows = stored[chosen.to(stored.device)]
+    uniform = randomness.uniform(Stream.DIAGNOSTIC_PIXELS, 0, *rows.shape)
+    pixels = binarise(rows, dataset.levels, uniform.to(rows.device))
+    return Subject(run, checkpoint.step, model, pixels, k, pairs, trained_pair(run, checkpoint), dataset.checksum)
+
+
+def _trained_for_the_check(
+    pairs: list[AskedPair],
+    asked: _Asked,
+    k: int,
+    store: RunStore,
+    data_dir: Path,
+    argv: list[str],
+    listener: Listener,
+) -> Run:
+    """A run of the embedded data, trained for as long as the reference's; one that is there already is used again."""
+    first = pairs[0].pair
+    estimator = "dreg" if ALL in asked.estimators else first.word.partition("/")[2]
+    options: dict[str, Any] = DEFAULTS | {
+        "objective": first.word.partition("/")[0],
+        "estimator": estimator,
+        "k": k,
+        "steps": TRAINING_STEPS,
+        "eval_every": 0,
+        "device": asked.device,
+    }
+    plan = resolve_plan(options, data_dir)
+    name = f"bias-check-{run_name(plan.spec)}"
+    for run in _versions(store, name):
+        if _is_of(run, plan):
+            status = run.status()
+            if status is RunStatus.COMPLETED:
+                listener.note(f"using {run.path}, trained before for {TRAINING_STEPS} steps")
+                return run
+            if status in RESUMABLE:
+                return resume(run, plan, store=store, argv=argv, listener=listener).run
+    listener.note(f"training {TRAINING_STEPS} steps first, kept as a run")
+    return start(plan, name=name, store=store, argv=argv, listener=listener).run
+
+
+def _versions(store: RunStore, name: str) -> list[Run]:
+    """The versions of a name, the newest first; none where there is no such name."""
+    try:
+        return list(reversed(store.resolve(name)))
+    except RunNotFound:
+        return []
+
+
+def _is_of(run: Run, plan: Plan) -> bool:
+    try:
+        return run.spec() == as_json(plan.spec)
+    except DregError:  # one that cannot be read cannot be used; a new one will be trained
+        return False

@@ -1,0 +1,106 @@
+"""Train q alone, on a frozen model: a new run that starts from a checkpoint of another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dregcli.app.choosing import find_completed_run
+from dregcli.app.evaluate import Which, parse_checkpoint
+from dregcli.app.listener import Listener
+from dregcli.app.plan import Plan, check_data, resolve_plan
+from dregcli.app.resuming import spec_of
+from dregcli.app.session import TrainResult
+from dregcli.app.train import start
+from dregcli.engine.checksum import tensors_sha256
+from dregcli.errors import Fault, RunNotFound, SpecError
+from dregcli.specs.run import ParentSpec, RunSpec
+from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+
+@dataclass(frozen=True)
+class FinetuneRequest:
+    """A request to train the posterior of a run.
+
+    Attributes:
+        run: the parent, a name or a version.
+        options: given on the command line, by field of the spec; None where not given, which is as in the parent.
+        checkpoint: last, best or a step of the parent.
+        reset_encoder: q starts anew.
+        name: the new run's name.
+    """
+
+    run: str
+    options: Mapping[str, Any]
+    checkpoint: str = "last"
+    reset_encoder: bool = False
+    name: str | None = None
+
+
+def finetune(
+    request: FinetuneRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> TrainResult:
+    """Train q of a run's checkpoint with any objective, estimator and K, as a new run.
+
+    Args:
+        request: what.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line, kept in the run.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or no such checkpoint of it.
+        StoreFormatError: the parent's spec is unknown, or its checkpoint of another architecture.
+        DataCorrupt: other pixels than the parent was trained on.
+        Others as ``dregcli.app.train.start``.
+    """
+    store = RunStore(runs_dir)
+    run = find_completed_run(store, request.run, listener)
+    parent = spec_of(run)
+    which, faults = _which(request.checkpoint)
+    plan = _resolved(parent, request.options, data_dir, faults)
+    check_data(parent, plan.dataset)
+    checkpoint = _checkpoint(run, which, listener)
+    origin = ParentSpec(
+        run=run.label,
+        checkpoint=checkpoint.step,
+        model_sha256=tensors_sha256(checkpoint.model),
+        reset_encoder=request.reset_encoder,
+    )
+    encoder = "starts anew" if request.reset_encoder else "goes on"
+    listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
+    plan = Plan(plan.spec.model_copy(update={"parent": origin}), plan.dataset)
+    return start(plan, name=request.name, store=store, argv=argv, listener=listener)
+
+
+def _which(text: str) -> tuple[Which, list[Fault]]:
+    """The checkpoint asked for, and what is wrong with how."""
+    try:
+        return parse_checkpoint(text), []
+    except SpecError as error:
+        return "last", list(error.faults)
+
+
+def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
+    """The parent's spec with the options given, resolved; for the data as they are here."""
+    inherited = parent.model_dump(exclude={"parent", "data_checksum", "split_convention"})
+    options = inherited | {key: value for key, value in given.items() if value is not None}
+    try:
+        return resolve_plan(options, data_dir, faults)
+    except SpecError as error:
+        hint = "correct the above; `dreg finetune-encoder --help` shows every option"
+        raise SpecError(error.faults, hint=hint) from error
+
+
+def _checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
+    if not run.checkpoints():
+        what = f"The run {run.label} has no checkpoint to start from."
+        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
+    checkpoint = run.load_checkpoint(which)
+    for fault in checkpoint.skipped:
+        listener.warn(f"checkpoint skipped: {fault}")
+    return checkpoint

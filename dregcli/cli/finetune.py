@@ -1,0 +1,80 @@
+"""``dreg finetune-encoder``."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dregcli.app.places import data_folder, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
+from dregcli.cli.render import Terminal
+from dregcli.cli.trained import show_trained
+
+EXAMPLES = """More samples:  [bold]dreg finetune-encoder runs/digits-iwae-dreg-k64 --k 256 --steps 5000[/bold]
+
+The best encoder of this model:  [bold]dreg finetune-encoder digits-iwae-dreg-k64 --reset-encoder[/bold]
+
+Go on after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-iwae-dreg-k256[/bold]"""
+
+_PARENTS = "the run's"
+
+
+def finetune_encoder(
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Where to start: a name (its newest completed version) or one version."),
+    ],
+    checkpoint: Annotated[str, typer.Option(help="last, best or a step of RUN.")] = "last",
+    objective: Annotated[str | None, setting("objective", _PARENTS)] = None,
+    estimator: Annotated[str | None, setting("estimator", _PARENTS)] = None,
+    k: Annotated[int | None, setting("k", _PARENTS)] = None,
+    batch_size: Annotated[int | None, setting("batch_size", _PARENTS)] = None,
+    steps: Annotated[int | None, setting("steps", _PARENTS)] = None,
+    lr: Annotated[float | None, setting("lr", _PARENTS)] = None,
+    seed: Annotated[int | None, setting("seed", _PARENTS)] = None,
+    reset_encoder: Annotated[
+        bool, typer.Option("--reset-encoder", help="Start the encoder anew instead of from RUN's.")
+    ] = False,
+    eval_every: Annotated[int | None, setting("eval_every", _PARENTS)] = None,
+    checkpoint_every: Annotated[int | None, setting("checkpoint_every", _PARENTS)] = None,
+    log_every: Annotated[int | None, setting("log_every", _PARENTS)] = None,
+    eval_seed: Annotated[int | None, setting("eval_seed", _PARENTS)] = None,
+    device: Annotated[str | None, setting("device", _PARENTS)] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="The new run's name.", show_default="<RUN>-finetune-<objective>-<estimator>-k<K>"),
+    ] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train the encoder alone, from a run's checkpoint: how much of the gap was the encoder's."""
+    options: dict[str, Any] = {
+        "objective": objective,
+        "estimator": estimator,
+        "k": k,
+        "batch_size": batch_size,
+        "steps": steps,
+        "lr": lr,
+        "seed": seed,
+        "eval_every": eval_every,
+        "checkpoint_every": checkpoint_every,
+        "log_every": log_every,
+        "eval_seed": eval_seed,
+        "device": device,
+    }
+    from dregcli.app.finetune import FinetuneRequest, finetune
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        result = finetune(
+            FinetuneRequest(run, options, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name),
+            runs_dir=runs_folder(runs_dir),
+            data_dir=data_folder(data_dir),
+            argv=["dreg", *sys.argv[1:]],
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    show_trained(terminal, result)

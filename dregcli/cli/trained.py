@@ -1,0 +1,51 @@
+"""What a command shows of a run that it has trained."""
+
+from typing import TYPE_CHECKING
+
+from dregcli.cli.render import Terminal, difference, with_error
+
+if TYPE_CHECKING:
+    from dregcli.app.train import TrainResult
+
+_ALWAYS = ("run", "status", "step", "k", "bound", "binarisation", "seconds", "steps_per_second")
+_WHERE_THERE_IS = ("learned", "parent", "bound_before", "gain", "theta_sha256")
+
+
+def show_trained(terminal: Terminal, result: "TrainResult") -> None:
+    """The bounds of all splits, what the estimator learnt, and what to type next; the gain over a parent beside."""
+    summary, spec = result.summary, result.spec
+    if terminal.as_json:
+        keys = (*_ALWAYS, *(key for key in _WHERE_THERE_IS if key in summary))
+        terminal.result({key: summary[key] for key in keys})
+        return
+    before = summary.get("bounds_before")
+    columns = [
+        "split",
+        *(["before ± s.e."] if before else []),
+        "bound ± s.e.",
+        "examples",
+        *(["gain ± s.e."] if before else []),
+    ]
+    rows: list[list[str]] = []
+    for split, bound in summary["bounds"].items():
+        row = [split, with_error(bound["value"], bound["stderr"]), f"{bound['n']:,}"]
+        if before:
+            row.insert(1, with_error(before[split]["value"], before[split]["stderr"]))
+            row.append(difference(**summary["gain"][split]))
+        rows.append(row)
+    title = (
+        f"{spec.dataset} ({spec.binarisation} binarisation), {spec.objective}/{spec.estimator}: "
+        f"bound at K={spec.k}, nats per example"
+    )
+    terminal.table(columns, rows, title=title)
+    if spec.parent:
+        anew = ", encoder started anew" if spec.parent.reset_encoder else ""
+        theta = summary["theta_sha256"]["after"][:16]
+        terminal.line(f"from: {spec.parent.run}, step {spec.parent.checkpoint}{anew}; before: the bound there")
+        terminal.line(f"      the gain is the encoder's: the model did not move (SHA-256 {theta})")
+    if "learned" in summary:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
+        terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
+    rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
+    terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
+    terminal.line(f"next: dreg eval {summary['run']} --split test --k 500")

@@ -1,0 +1,1 @@
+"""Diagnostics of gradient estimators: whether they are biased, and how much they vary."""

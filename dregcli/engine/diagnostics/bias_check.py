@@ -1,0 +1,264 @@
+"""The bias check: sequential, with a verdict that always comes and error probabilities that are stated."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor
+
+from dregcli.engine.diagnostics.batch_means import BatchMeans
+from dregcli.engine.diagnostics.bias_statistics import (
+    FEWEST_MEANS,
+    Estimate,
+    Evidence,
+    evidence,
+    gram,
+    squared_norm_of_mean,
+)
+from dregcli.engine.diagnostics.source import Comparison, GradientSource
+from dregcli.names import Promise, Verdict
+
+FIRST_LOOK = 384
+"""Batches before the first look: four in each mean, so that no mean is of a single heavy-tailed draw."""
+
+REFERENCE_BATCHES = 128
+"""Batches whose whole reference gradients are computed; the first third of the first look's, so that the direction
+they give is no data of the tests."""
+
+_LOWER = 1.645
+"""Standard errors below an estimate that its one-sided 95 % bound lies."""
+
+_INTERVAL = 1.96
+
+
+def look_schedule(max_batches: int) -> tuple[int, ...]:
+    """When the data are looked at: after 384 batches, doubling, and at the end."""
+    looks: list[int] = []
+    look = FIRST_LOOK
+    while look < max_batches:
+        looks.append(look)
+        look *= 2
+    return (*looks, max_batches)
+
+
+@dataclass(frozen=True)
+class BiasResult:
+    """What was found of one pair.
+
+    Attributes:
+        comparison: the pair and its reference.
+        k: samples per example.
+        n: batches seen.
+        promise: what the pair declares.
+        verdict: biased where a test says so; unbiased where none does and a relative bias of ``detect`` would have
+            been found; identical where the two estimates are the same numbers; else inconclusive.
+        p_value: corrected for all comparisons, tests and looks of the call: biased is p_value <= false_alarm.
+        evidence: the last look's tests; None where there was nothing to test.
+        relative_bias: norm of the bias over the norm of the reference gradient, all parameters together; None where
+            the gradient is lost in its noise.
+        interval: of ``relative_bias``, 95 %.
+        detectable: the relative bias that would have been found with probability 0.9.
+        looks: looks taken.
+    """
+
+    comparison: Comparison
+    k: int
+    n: int
+    promise: Promise
+    verdict: Verdict
+    p_value: float
+    evidence: Evidence | None
+    relative_bias: float | None
+    interval: tuple[float, float] | None
+    detectable: float | None
+    looks: int
+
+    def as_plain(self) -> dict[str, Any]:
+        """All but the comparison, as plain values."""
+        return {key: value for key, value in asdict(self).items() if key != "comparison"}
+
+    @classmethod
+    def from_plain(cls, comparison: Comparison, plain: Mapping[str, Any]) -> "BiasResult":
+        """What ``as_plain`` gave, with its comparison."""
+        values: dict[str, Any] = dict(plain)
+        values["promise"], values["verdict"] = Promise(plain["promise"]), Verdict(plain["verdict"])
+        if (found := plain["evidence"]) is not None:
+            evidence: dict[str, Any] = {**found, "square": Estimate(**found["square"])}
+            values["evidence"] = Evidence(**evidence)
+        if plain["interval"] is not None:
+            values["interval"] = tuple(plain["interval"])
+        return cls(comparison=comparison, **values)
+
+
+@dataclass
+class _Running:
+    """What is kept of one comparison while the check runs."""
+
+    comparison: Comparison
+    means: BatchMeans
+    p_value: float = 1.0
+    looks: int = 0
+    result: BiasResult | None = None
+
+
+class BiasCheck:
+    """A check of several estimators on the same noise.
+
+    The probability of any false alarm in the whole call is at most ``false_alarm``: it is shared equally between
+    comparisons, between looks in proportion to the batches since the look before, and between the tests of a look.
+
+    Args:
+        source: a frozen model at fixed examples.
+        comparisons: what to compare.
+        false_alarm: the probability of calling any unbiased pair biased, up to the tests being asymptotic.
+        detect: the relative bias that 'unbiased' must have been able to find.
+        max_batches: where it ends at the latest.
+    """
+
+    def __init__(
+        self,
+        source: GradientSource,
+        comparisons: Sequence[Comparison],
+        *,
+        false_alarm: float,
+        detect: float,
+        max_batches: int,
+    ) -> None:
+        self.looks = look_schedule(max_batches)
+        self.step = 0
+        self._source = source
+        self._false_alarm = false_alarm
+        self._detect = detect
+        self._max_batches = max_batches
+        self._running = [_Running(comparison, BatchMeans()) for comparison in comparisons]
+        self._references = {comparison.reference: BatchMeans(most=32) for comparison in comparisons}
+        self._reference_batches = min(REFERENCE_BATCHES, self.looks[0] // 3)
+        self._last_look = 0
+
+    @property
+    def undecided(self) -> int:
+        """Comparisons without a verdict."""
+        return sum(each.result is None for each in self._running)
+
+    @property
+    def done(self) -> bool:
+        """Whether every comparison has its verdict."""
+        return self.undecided == 0
+
+    def advance(self) -> bool:
+        """Draw one batch; whether a look is due."""
+        waiting = [each for each in self._running if each.result is None]
+        references = self.step < self._reference_batches
+        draw = self._source.draw(self.step, [each.comparison for each in waiting], references=references)
+        for each, parts in zip(waiting, draw.differences, strict=True):
+            each.means.add(parts)
+        for pair, parts in draw.references.items():
+            self._references[pair].add(parts)
+        self.step += 1
+        return self.step in self.looks
+
+    def look(self, *, last: bool = False) -> None:
+        """Test what there is, and decide what can be decided.
+
+        Args:
+            last: no more batches will come; what is open is inconclusive.
+        """
+        last = last or self.step >= self._max_batches
+        share = (self.step - self._last_look) / self._max_batches / len(self._running)
+        for each in self._running:
+            if each.result is None:
+                self._look_at(each, share, last=last)
+        self._last_look = self.step
+
+    def _look_at(self, each: _Running, share: float, *, last: bool) -> None:
+        means = each.means.means()
+        if not means:
+            each.result = self._result(each, Verdict.IDENTICAL)
+        elif each.means.whole < FEWEST_MEANS or share == 0.0:
+            each.result = self._result(each, Verdict.INCONCLUSIVE) if last else None
+        else:
+            norm, direction = self._reference(each.comparison)
+            blocks = self._source.expand(means)
+            found = evidence(blocks, direction, alpha=self._false_alarm * share)
+            each.looks += 1
+            each.p_value = min(each.p_value, found.p / share)
+            result = self._result(each, Verdict.INCONCLUSIVE, found, norm)
+            if result.p_value <= self._false_alarm:
+                each.result = self._result(each, Verdict.BIASED, found, norm)
+            elif result.detectable is not None and result.detectable <= self._detect:
+                each.result = self._result(each, Verdict.UNBIASED, found, norm)
+            elif last:
+                each.result = result
+
+    def _reference(self, comparison: Comparison) -> tuple[Estimate, Mapping[str, Tensor]]:
+        means = self._references[comparison.reference].means()
+        return squared_norm_of_mean(gram(means)), {name: rows.mean(dim=0) for name, rows in means.items()}
+
+    def _result(
+        self, each: _Running, verdict: Verdict, found: Evidence | None = None, norm: Estimate | None = None
+    ) -> BiasResult:
+        relative, interval, detectable = None, None, None
+        if found and norm and (surely := norm.value - _LOWER * norm.stderr) > 0.0:
+            ratio = found.square.value / norm.value
+            stderr = math.hypot(found.square.stderr, ratio * norm.stderr) / norm.value
+            low, middle, high = (math.sqrt(max(0.0, ratio + s * _INTERVAL * stderr)) for s in (-1, 0, 1))
+            relative, interval = middle, (low, high)
+            detectable = math.sqrt(found.detectable_square / surely)
+        pair = each.comparison.pair
+        return BiasResult(
+            comparison=each.comparison,
+            k=self._source.k,
+            n=each.means.count,
+            promise=pair.promise(self._source.k),
+            verdict=verdict,
+            p_value=min(1.0, each.p_value),
+            evidence=found,
+            relative_bias=relative,
+            interval=interval,
+            detectable=detectable,
+            looks=each.looks,
+        )
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Everything a later process needs to continue, as plain values and tensors by name."""
+        kept = [*(each.means for each in self._running), *self._references.values()]
+        states = [means.state() for means in kept]
+        numbers = {
+            "step": self.step,
+            "last_look": self._last_look,
+            "means": [of_one for of_one, _ in states],
+            "comparisons": [
+                {
+                    "p_value": each.p_value,
+                    "looks": each.looks,
+                    "result": each.result.as_plain() if each.result else None,
+                }
+                for each in self._running
+            ],
+        }
+        return numbers, {f"{i}/{name}": part for i, (_, parts) in enumerate(states) for name, part in parts.items()}
+
+    def load(self, numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from the state of a check of the same comparisons and settings."""
+        self.step, self._last_look = numbers["step"], numbers["last_look"]
+        kept = [*(each.means for each in self._running), *self._references.values()]
+        for i, (means, of_one) in enumerate(zip(kept, numbers["means"], strict=True)):
+            prefix = f"{i}/"
+            own = {name.removeprefix(prefix): part for name, part in tensors.items() if name.startswith(prefix)}
+            means.load(of_one, own)
+        for each, plain in zip(self._running, numbers["comparisons"], strict=True):
+            each.p_value, each.looks = plain["p_value"], plain["looks"]
+            each.result = BiasResult.from_plain(each.comparison, plain["result"]) if plain["result"] else None
+
+    def results(self) -> list[BiasResult]:
+        """The verdicts, in the order of the comparisons.
+
+        Raises:
+            RuntimeError: some are still open.
+        """
+        found = [each.result for each in self._running if each.result is not None]
+        if len(found) < len(self._running):
+            message = "the check is not finished"
+            raise RuntimeError(message)
+        return found

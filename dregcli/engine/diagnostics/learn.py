@@ -1,0 +1,33 @@
+"""What an estimator would learn on a frozen model."""
+
+from torch import Tensor
+
+from dregcli.engine.gradients import dense_gradients
+from dregcli.engine.learning import LearnedParameters
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Randomness, Stream
+
+STEPS = 200
+LR = 1e-2
+
+
+def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness) -> Pair:
+    """The pair at what its estimator learns from the posterior's gradients, with the model left as it is.
+
+    Args:
+        model: frozen.
+        pixels: shape (B, D).
+        pair: learning starts at its estimator's values.
+        k: samples per example.
+        randomness: addresses the noise, in a stream of its own: a check on the same noise would not be of fixed
+            parameters.
+    """
+    learned = LearnedParameters(pair, lr=LR)
+    for step in range(STEPS):
+        noise = randomness.normal(
+            Stream.LEARNING_NOISE, step, k=k, batch=pixels.shape[0], width=model.latent_width
+        ).to(pixels.dtype)
+        slopes = dense_gradients(model, pixels, noise, learned.pair, train_model=False).learned
+        learned.update({name: float(slope) for name, slope in slopes.items()})
+    return learned.pair

@@ -1,0 +1,290 @@
+"""The bias check and the gradient report for one's own torch model."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult
+from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
+from dregcli.engine.diagnostics.source import Comparison, Draw, Parts, comparison_of, weights_that_differ
+from dregcli.engine.estimators import Coefficients, Estimator
+from dregcli.engine.objectives import Objective
+from dregcli.engine.pairs import Pair, require_finite, resolve_pair
+from dregcli.engine.samples import LogJoint, Samples, draw_samples, gradient_seeds, require_posterior
+from dregcli.engine.weights import effective_sample_size
+from dregcli.errors import Fault, SpecError
+
+Make = Callable[[], tuple[LogJoint, Distribution]]
+"""Builds what ``multi_sample_loss`` takes, anew for every batch: ``log_joint`` and the posterior."""
+
+
+class OwnModelSource:
+    """Gradients of any torch model, by the parameters that are named. Samples come from torch's global generator.
+
+    Args:
+        make: builds log_joint and posterior for one batch.
+        parameters: leaves that require grad, by name.
+        k: samples per example.
+    """
+
+    def __init__(self, make: Make, parameters: Mapping[str, Tensor], *, k: int) -> None:
+        self.k = k
+        self.blocks = tuple(parameters)
+        self._make = make
+        self._parameters = dict(parameters)
+        faults = [
+            Fault("parameters", f"'{name}' does not require grad: leave what is frozen out.")
+            for name, parameter in parameters.items()
+            if not parameter.requires_grad
+        ]
+        if not parameters:
+            faults.append(Fault("parameters", "there are none: pass dict(model.named_parameters())."))
+        if faults:
+            raise SpecError(faults)
+
+    def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
+        """One batch's samples, the same for all pairs."""
+        log_joint, posterior = self._make()
+        for pair in pairs:
+            require_posterior(posterior, pair)
+        has_path = any(pair.uses_path for pair in pairs)
+        return draw_samples(log_joint, posterior, self.k, has_path=has_path), posterior
+
+    def gradients(
+        self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
+    ) -> Parts:
+        """Descent directions by parameter; parameters that the weights do not reach are left out."""
+        seeds = gradient_seeds(samples, posterior, weights, path=path, score=score, word=pair.word)
+        if not seeds:
+            return {}
+        outputs, given = zip(*seeds, strict=True)
+        wanted = list(self._parameters.values())
+        # Typed as tensors, and None where a parameter is not reached.
+        found: list[Any] = list(torch.autograd.grad(outputs, wanted, given, retain_graph=True, allow_unused=True))
+        named = zip(self._parameters, found, strict=True)
+        return {name: part.flatten() for name, part in named if part is not None}
+
+    def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
+        """The gradients of one batch; every batch is of new samples."""
+        pairs = list(dict.fromkeys(pair for each in comparisons for pair in (each.pair, each.reference)))
+        samples, posterior = self.samples(pairs)
+        weights = {pair: finite_weights(pair, samples.log_w) for pair in pairs}
+        differences: list[Parts] = []
+        for each in comparisons:
+            difference, model, path, score = weights_that_differ(weights[each.pair], weights[each.reference])
+            parts: Parts = {}
+            if model or path or score:
+                parts = self.gradients(samples, posterior, difference, each.pair, path=path, score=score)
+            differences.append(parts)
+        whole = dict.fromkeys(each.reference for each in comparisons) if references else {}
+        return Draw(
+            differences,
+            {
+                pair: self.gradients(
+                    samples, posterior, weights[pair], pair, path=pair.uses_path, score=pair.uses_score
+                )
+                for pair in whole
+            },
+        )
+
+    def expand(self, means: Parts) -> dict[str, Tensor]:
+        """They are by parameter already."""
+        return dict(means)
+
+
+def finite_weights(pair: Pair, log_w: Tensor) -> Coefficients:
+    """A pair's weights.
+
+    Raises:
+        NotFinite: it has none that are finite at these log-weights.
+    """
+    _, weights = pair.at(log_w)
+    require_finite(pair, (weights.model, weights.path, weights.score))
+    return weights
+
+
+def check_bias(
+    make: Make,
+    parameters: Mapping[str, Tensor],
+    k: int,
+    objective: Objective | str = "iwae",
+    estimators: Sequence[Estimator | str] = ("dreg",),
+    *,
+    false_alarm: float = 1e-3,
+    detect: float = 0.02,
+    max_batches: int = 12_288,
+    max_seconds: float | None = None,
+) -> list[BiasResult]:
+    """Check estimators for bias on one's own model, as ``dreg bias-check`` does.
+
+    Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg), so the
+    posterior must have ``rsample``. The model must not change meanwhile.
+
+    Args:
+        make: builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, anew for every batch. Let
+            it use the same examples every time: then nothing but the samples varies, and the relative bias is that
+            of one training step's gradient. With a fresh minibatch each time it is that of the mean gradient over
+            the data, which is small once a model is trained, and takes far more batches to resolve.
+        parameters: whose gradients are checked, by name, e.g. ``dict(model.named_parameters())``.
+        k: K, the number of samples an example.
+        objective: an objective or its word.
+        estimators: estimators or their words.
+        false_alarm: probability of calling any unbiased pair biased, over the whole call. The tests are asymptotic.
+        detect: the relative bias that a verdict of unbiased must have been able to find.
+        max_batches: where it ends at the latest, without a verdict better than inconclusive.
+        max_seconds: the same, in seconds.
+
+    Returns:
+        One result an estimator, in their order: its ``verdict``, ``p_value``, ``relative_bias``, ``detectable``.
+
+    Raises:
+        SpecError: pairs, numbers or parameters that cannot work.
+        NotFinite: an estimator has no finite weights here.
+    """
+    _require_numbers(false_alarm=false_alarm, detect=detect, max_batches=max_batches)
+    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    check = BiasCheck(
+        OwnModelSource(make, parameters, k=k),
+        [comparison_of(pair) for pair in pairs],
+        false_alarm=false_alarm,
+        detect=detect,
+        max_batches=max_batches,
+    )
+    started = time.monotonic()
+    while not check.done:
+        due = check.advance()
+        late = max_seconds is not None and time.monotonic() - started > max_seconds
+        if due or late:
+            check.look(last=late)
+    return check.results()
+
+
+def _require_numbers(*, false_alarm: float, detect: float, max_batches: int) -> None:
+    faults: list[Fault] = []
+    if not 0.0 < false_alarm <= 0.5:
+        faults.append(Fault("false_alarm", f"must be greater than 0 and at most 0.5, got {false_alarm}."))
+    if not 0.0 < detect <= 1.0:
+        faults.append(Fault("detect", f"must be greater than 0 and at most 1, got {detect}."))
+    if max_batches < FEWEST_MEANS:
+        faults.append(Fault("max_batches", f"must be at least {FEWEST_MEANS}, got {max_batches}."))
+    if faults:
+        raise SpecError(faults)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """How much a gradient varies, over the coordinates of some parameters.
+
+    Attributes:
+        variance: mean over coordinates of the variance, squared nats per example and unit of parameter.
+        snr: mean over coordinates of |mean| / standard deviation. Of pure noise it is about ``snr_floor``.
+    """
+
+    variance: float
+    snr: float
+
+
+@dataclass(frozen=True)
+class GradientReport:
+    """The gradients of one estimator over independent batches.
+
+    Attributes:
+        pair: objective and estimator.
+        n: batches.
+        total: over all parameters that it reaches.
+        blocks: by parameter.
+        ess: mean effective sample size of the batches, the same for all estimators.
+        snr_floor: what ``snr`` measures where the true one is 0: sqrt(2 / pi / n).
+    """
+
+    pair: Pair
+    n: int
+    total: Moments
+    blocks: dict[str, Moments]
+    ess: float
+    snr_floor: float
+
+
+def gradient_report(
+    make: Make,
+    parameters: Mapping[str, Tensor],
+    k: int,
+    objective: Objective | str = "iwae",
+    estimators: Sequence[Estimator | str] = ("reparam", "stl", "dreg"),
+    *,
+    batches: int = 200,
+) -> list[GradientReport]:
+    """Variance and signal-to-noise ratio of estimators' gradients on one's own model, on the same samples.
+
+    Args:
+        make: builds ``log_joint`` and ``posterior`` anew for every batch; see ``check_bias``.
+        parameters: whose gradients, by name.
+        k: K, the number of samples an example.
+        objective: an objective or its word.
+        estimators: estimators or their words.
+        batches: independent batches, at least 2.
+
+    Returns:
+        One report an estimator, in their order.
+
+    Raises:
+        SpecError: pairs, numbers or parameters that cannot work.
+        NotFinite: an estimator has no finite weights here.
+    """
+    if batches < 2:
+        raise SpecError([Fault("batches", f"must be at least 2, got {batches}.")])
+    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    source = OwnModelSource(make, parameters, k=k)
+    running = [_RunningMoments() for _ in pairs]
+    ess = 0.0
+    for _ in range(batches):
+        samples, posterior = source.samples(pairs)
+        ess += float(effective_sample_size(samples.log_w.detach().double()).mean()) / batches
+        for pair, moments in zip(pairs, running, strict=True):
+            weights = finite_weights(pair, samples.log_w)
+            moments.add(
+                source.gradients(samples, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score)
+            )
+    floor = math.sqrt(2.0 / math.pi / batches)
+    return [
+        GradientReport(pair, batches, moments.total(), moments.blocks(), ess, floor)
+        for pair, moments in zip(pairs, running, strict=True)
+    ]
+
+
+class _RunningMoments:
+    """Means and sums of squared deviations, updated vector by vector (Welford's recurrence), float64."""
+
+    def __init__(self) -> None:
+        self._n = 0
+        self._means: dict[str, Tensor] = {}
+        self._squares: dict[str, Tensor] = {}
+
+    def add(self, parts: Parts) -> None:
+        self._n += 1
+        for name, part in parts.items():
+            values = part.double()
+            mean = self._means.get(name, torch.zeros_like(values))
+            deviation = values - mean
+            mean = mean + deviation / self._n
+            self._means[name] = mean
+            self._squares[name] = self._squares.get(name, torch.zeros_like(values)) + deviation * (values - mean)
+
+    def _moments(self, names: Sequence[str]) -> Moments:
+        means = torch.cat([self._means[name] for name in names])
+        variances = torch.cat([self._squares[name] for name in names]) / (self._n - 1)
+        # A coordinate that never varies and is never anything but 0 has no ratio, and no part in the mean.
+        ratios = (means.abs() / variances.sqrt())[variances > 0]
+        return Moments(float(variances.mean()), float(ratios.mean()) if ratios.numel() else math.inf)
+
+    def total(self) -> Moments:
+        return self._moments(list(self._means))
+
+    def blocks(self) -> dict[str, Moments]:
+        return {name: self._moments([name]) for name in self._means}
