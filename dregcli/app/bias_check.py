@@ -22,6 +22,7 @@ from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
+from dregcli.engine.words import word_of
 from dregcli.errors import Fault
 from dregcli.store.run import Run
 
@@ -107,7 +108,7 @@ def check_run_for_bias(
     )
     randomness = Randomness(request.seed, subject.pixels.device)
     source = ModelSource(subject.model, subject.pixels, k=subject.k, randomness=randomness)
-    pairs = _with_settings(subject, randomness)
+    pairs, learned = _with_settings(subject, randomness)
     check = BiasCheck(
         source,
         [comparison_of(pair) for pair in pairs],
@@ -115,7 +116,7 @@ def check_run_for_bias(
         detect=request.detect,
         max_batches=request.max_batches,
     )
-    settings = _settings(request, subject, pairs)
+    settings = _settings(request, subject, pairs, learned)
     started = time.monotonic()
     _Session(check, subject.run, settings, request.max_seconds, listener).finish()
     report = keep_report(
@@ -131,16 +132,20 @@ def check_run_for_bias(
     return report
 
 
-def _with_settings(subject: Subject, randomness: Randomness) -> list[Pair]:
-    """The pairs, and of an estimator that learns, named without parameters, the learned setting and a fixed one."""
+def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair], list[Pair]]:
+    """The pairs to check, and those of them that were learned.
+
+    An estimator that learns, named without parameters, is checked where it has learned to be and at a fixed setting.
+    """
     found: dict[Pair, None] = {}
+    learned: list[Pair] = []
     for asked in subject.pairs:
         if asked.bare and asked.pair.estimator.learned:
-            found[_learned(asked, subject, randomness)] = None
-            found[Pair(asked.pair.objective, asked.pair.estimator.settings()[-1])] = None
+            learned.append(_learned(asked, subject, randomness))
+            found |= dict.fromkeys([learned[-1], Pair(asked.pair.objective, asked.pair.estimator.settings()[-1])])
         else:
             found[asked.pair] = None
-    return list(found)
+    return list(found), learned
 
 
 def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair:
@@ -150,10 +155,11 @@ def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair
     return learn_on_frozen(subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness)
 
 
-def _settings(request: BiasRequest, subject: Subject, pairs: list[Pair]) -> dict[str, Any]:
+def _settings(request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair]) -> dict[str, Any]:
     """What the numbers depend on; the key of an unfinished check is their hash."""
     return {
         "pairs": [pair.word for pair in pairs],
+        "learned": [word_of(pair.estimator) for pair in learned],
         "k": subject.k,
         "examples": len(subject.pixels),
         "seed": request.seed,

@@ -42,9 +42,11 @@ class BiasReport:
     seconds: float
 
     def label(self, result: BiasResult) -> str:
-        """A pair as short as it can be."""
+        """A pair as short as it can be: what was learned by that name, not by all its digits."""
         pair = result.comparison.pair
-        return f"{short_word(pair.objective)}/{short_word(pair.estimator)}"
+        is_learned = word_of(pair.estimator) in self.settings["learned"]
+        estimator = f"{pair.estimator.name} (learned)" if is_learned else short_word(pair.estimator)
+        return f"{short_word(pair.objective)}/{estimator}"
 
     @property
     def exit_code(self) -> int:

@@ -12,6 +12,8 @@ _LINE_SECONDS = 10.0
 
 def number(value: float) -> str:
     """A number as progress and tables show it."""
+    if isinstance(value, int):
+        return f"{value:,}"
     return f"{value:.2f}" if abs(value) < 1e4 else f"{value:.4g}"
 
 

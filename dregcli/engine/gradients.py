@@ -1,6 +1,5 @@
 """The gradient executor: coefficients in, parameter gradients out. It knows no objective and no estimator."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -42,14 +41,14 @@ class RowPass:
         model: the model and its posterior.
         pixels: shape (B, D).
         noise: standard normal, shape (K, B, Z).
-        posterior: q(z | x), where it is at hand; phi's gradients are then those by its own parameters.
+        posterior: q(z | x) with parameters of its own for each row, for ``row_derivatives``; phi's gradients are
+            then not to be had.
     """
 
     def __init__(
         self, model: LatentModel, pixels: Tensor, noise: Tensor, *, posterior: DiagonalGaussian | None = None
     ) -> None:
-        self._theta = model.model_parameters()
-        self._phi: Mapping[str, Tensor] = posterior.parameters() if posterior else model.posterior_parameters()
+        self._theta, self._phi = model.model_parameters(), model.posterior_parameters()
         self._to_descent = -1.0 / pixels.shape[0]
         self._posterior = posterior or model.posterior(pixels)
         self._samples = self._posterior.rsample(noise)
@@ -62,13 +61,14 @@ class RowPass:
         self._density: Tensor | None = None
         self.log_w = log_w.detach()
 
-    def _descent(self, weights: Tensor) -> Tensor:
+    def descent(self, weights: Tensor) -> Tensor:
+        """Weights of ascent directions, as those of descent for the mean over the batch, in the model's dtype."""
         return (weights * self._to_descent).to(self.log_w.dtype)
 
     def model_gradients(self, weights: Tensor) -> Named:
         """Theta's gradients with these row weights, shape (K, B)."""
         with torch.no_grad():
-            found = self._tape.contract(self._descent(weights), self._theta.values())
+            found = self._tape.contract(self.descent(weights), self._theta.values())
         return dict(zip(self._theta, found, strict=True))
 
     def posterior_gradients(self, weights: Coefficients, *, path: bool = True, score: bool = True) -> Named:
@@ -82,12 +82,12 @@ class RowPass:
         outputs: list[Tensor] = []
         seeds: list[Tensor] = []
         if path:
-            row_weights = self._descent(weights.path).unsqueeze(-1)
+            row_weights = self.descent(weights.path).unsqueeze(-1)
             outputs += self._samples
             seeds += [row_weights * gradient for gradient in self._dz]
         if score:
             outputs.append(self._score_density())
-            seeds.append(self._descent(weights.score))
+            seeds.append(self.descent(weights.score))
         found = torch.autograd.grad(outputs, list(self._phi.values()), seeds, retain_graph=True)
         return dict(zip(self._phi, found, strict=True))
 
@@ -96,6 +96,17 @@ class RowPass:
         if self._density is None:
             self._density = self._posterior.log_prob(tuple(z.detach() for z in self._latents))
         return self._density
+
+    def row_derivatives(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """By each of the posterior's own parameters, row by row: of the path and of the score, (K, B, Z) each.
+
+        Sums of these with path and score weights are all gradients of phi, up to the way through the encoder.
+        """
+        parameters = self._posterior.parameters()
+        density = self._score_density()
+        path = torch.autograd.grad(self._samples, list(parameters.values()), self._dz)
+        score = torch.autograd.grad(density, list(parameters.values()), torch.ones_like(density))
+        return dict(zip(parameters, zip(path, score, strict=True), strict=True))
 
 
 def dense_gradients(

@@ -70,7 +70,11 @@ class Pair:
         decoder's rows, so this costs nothing that can be measured.
         """
         terms = self.objective.terms(log_w.detach().double())
-        return terms, self.estimator.coefficients(self.objective, terms)
+        return terms, self.weights(terms)
+
+    def weights(self, terms: Terms) -> Coefficients:
+        """The gradient's weights from the objective's terms, which pairs of one objective may share."""
+        return self.estimator.coefficients(self.objective, terms)
 
 
 def _taken_by(objective: Objective) -> str:

@@ -12,10 +12,18 @@ from torch.distributions import Distribution
 
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult
 from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
-from dregcli.engine.diagnostics.source import Comparison, Draw, Parts, comparison_of, weights_that_differ
+from dregcli.engine.diagnostics.source import (
+    Comparison,
+    Draw,
+    Parts,
+    StackedWeights,
+    comparison_of,
+    differences,
+    pairs_of,
+)
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, require_finite, resolve_pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.samples import LogJoint, Samples, draw_samples, gradient_seeds, require_posterior
 from dregcli.engine.weights import effective_sample_size
 from dregcli.errors import Fault, SpecError
@@ -72,41 +80,26 @@ class OwnModelSource:
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """The gradients of one batch; every batch is of new samples."""
-        pairs = list(dict.fromkeys(pair for each in comparisons for pair in (each.pair, each.reference)))
+        pairs = pairs_of(comparisons)
         samples, posterior = self.samples(pairs)
-        weights = {pair: finite_weights(pair, samples.log_w) for pair in pairs}
-        differences: list[Parts] = []
-        for each in comparisons:
-            difference, model, path, score = weights_that_differ(weights[each.pair], weights[each.reference])
+        weights = StackedWeights.at(pairs, samples.log_w)
+        difference = differences(weights, pairs, comparisons)
+        found: list[Parts] = []
+        for i, (each, (model, path, score)) in enumerate(zip(comparisons, difference.differ(), strict=True)):
             parts: Parts = {}
             if model or path or score:
-                parts = self.gradients(samples, posterior, difference, each.pair, path=path, score=score)
-            differences.append(parts)
-        whole = dict.fromkeys(each.reference for each in comparisons) if references else {}
-        return Draw(
-            differences,
-            {
-                pair: self.gradients(
-                    samples, posterior, weights[pair], pair, path=pair.uses_path, score=pair.uses_score
-                )
-                for pair in whole
-            },
-        )
+                one = difference.one(i)
+                parts = self.gradients(samples, posterior, one, each.pair, path=path, score=score)
+            found.append(parts)
+        whole: dict[Pair, Parts] = {}
+        for pair in dict.fromkeys(each.reference for each in comparisons) if references else ():
+            one = weights.one(pairs.index(pair))
+            whole[pair] = self.gradients(samples, posterior, one, pair, path=pair.uses_path, score=pair.uses_score)
+        return Draw(found, whole)
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
         """They are by parameter already."""
         return dict(means)
-
-
-def finite_weights(pair: Pair, log_w: Tensor) -> Coefficients:
-    """A pair's weights.
-
-    Raises:
-        NotFinite: it has none that are finite at these log-weights.
-    """
-    _, weights = pair.at(log_w)
-    require_finite(pair, (weights.model, weights.path, weights.score))
-    return weights
 
 
 def check_bias(
@@ -246,10 +239,10 @@ def gradient_report(
     for _ in range(batches):
         samples, posterior = source.samples(pairs)
         ess += float(effective_sample_size(samples.log_w.detach().double()).mean()) / batches
-        for pair, moments in zip(pairs, running, strict=True):
-            weights = finite_weights(pair, samples.log_w)
+        weights = StackedWeights.at(pairs, samples.log_w)
+        for i, (pair, moments) in enumerate(zip(pairs, running, strict=True)):
             moments.add(
-                source.gradients(samples, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score)
+                source.gradients(samples, posterior, weights.one(i), pair, path=pair.uses_path, score=pair.uses_score)
             )
     floor = math.sqrt(2.0 / math.pi / batches)
     return [

@@ -62,11 +62,64 @@ class GradientSource(Protocol):
         ...
 
 
-def weights_that_differ(one: Coefficients, other: Coefficients) -> tuple[Coefficients, bool, bool, bool]:
-    """The difference of two sets of weights, and which of model, path and score differ at all."""
-    difference = Coefficients(one.model - other.model, one.path - other.path, one.score - other.score)
-    model, path, score = (bool(each.any()) for each in (difference.model, difference.path, difference.score))
-    return difference, model, path, score
+@dataclass(frozen=True)
+class StackedWeights:
+    """The weights of several pairs at the same log-weights, or differences of such.
+
+    Attributes:
+        model: shape (P, K, B), float64.
+        path: shape (P, K, B), float64.
+        score: shape (P, K, B), float64.
+    """
+
+    model: Tensor
+    path: Tensor
+    score: Tensor
+
+    @classmethod
+    def at(cls, pairs: Sequence[Pair], log_w: Tensor) -> "StackedWeights":
+        """The weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
+
+        Raises:
+            NotFinite: a pair has none that are finite at these log-weights.
+        """
+        exact = log_w.detach().double()
+        terms = {objective: objective.terms(exact) for objective in dict.fromkeys(pair.objective for pair in pairs)}
+        found = [pair.weights(terms[pair.objective]) for pair in pairs]
+        stacked = cls(*(torch.stack([getattr(each, name) for each in found]) for name in ("model", "path", "score")))
+        if not all(torch.isfinite(each).all() for each in (stacked.model, stacked.path, stacked.score)):
+            for pair, each in zip(pairs, found, strict=True):
+                require_finite(pair, (each.model, each.path, each.score))
+        return stacked
+
+    def __getitem__(self, rows: list[int]) -> "StackedWeights":
+        """Those of some of the pairs."""
+        return StackedWeights(self.model[rows], self.path[rows], self.score[rows])
+
+    def __sub__(self, other: "StackedWeights") -> "StackedWeights":
+        """The differences, pair by pair."""
+        return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score)
+
+    def differ(self) -> list[tuple[bool, bool, bool]]:
+        """For each pair, whether there is any weight of model, path and score that is not 0."""
+        flags = torch.stack([each.any(dim=2).any(dim=1) for each in (self.model, self.path, self.score)], dim=1)
+        return [(bool(model), bool(path), bool(score)) for model, path, score in flags.tolist()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+
+    def one(self, i: int) -> Coefficients:
+        """Those of one pair."""
+        return Coefficients(self.model[i], self.path[i], self.score[i])
+
+
+def pairs_of(comparisons: Sequence[Comparison]) -> list[Pair]:
+    """All pairs in comparisons, each once."""
+    return list(dict.fromkeys(pair for each in comparisons for pair in (each.pair, each.reference)))
+
+
+def differences(weights: StackedWeights, pairs: list[Pair], comparisons: Sequence[Comparison]) -> StackedWeights:
+    """The weights of each comparison's pair less those of its reference, from those of all pairs."""
+    ours = [pairs.index(each.pair) for each in comparisons]
+    theirs = [pairs.index(each.reference) for each in comparisons]
+    return weights[ours] - weights[theirs]
 
 
 class ModelSource:
@@ -89,48 +142,39 @@ class ModelSource:
         self._pixels = pixels
         self._randomness = randomness
         self._live = model.posterior(pixels)
-        self._leaves = self._live.as_leaves()
+        self._rows = self._live.by_row(k)
         self._phi = model.posterior_parameters()
         self.blocks = (*self._phi, *model.model_parameters())
 
-    def rows(self, step: int, stream: Stream = Stream.DIAGNOSTIC_NOISE) -> RowPass:
-        """The pass over all rows of one batch."""
-        batch, width = self._pixels.shape[0], self._model.latent_width
-        noise = self._randomness.normal(stream, step, k=self.k, batch=batch, width=width)
-        return RowPass(self._model, self._pixels, noise.to(self._pixels.dtype), posterior=self._leaves)
-
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """The gradients of one batch, from one forward and one backward pass for all comparisons."""
-        rows = self.rows(step)
-        weights: dict[Pair, Coefficients] = {}
-        for comparison in comparisons:
-            for pair in (comparison.pair, comparison.reference):
-                if pair not in weights:
-                    _, found = pair.at(rows.log_w)
-                    require_finite(pair, (found.model, found.path, found.score))
-                    weights[pair] = found
-        differences: list[Parts] = []
-        for comparison in comparisons:
-            difference, model, path, score = weights_that_differ(
-                weights[comparison.pair], weights[comparison.reference]
-            )
-            parts: dict[str, Tensor] = {}
-            if path or score:
-                parts |= rows.posterior_gradients(difference, path=path, score=score)
+        batch, width = self._pixels.shape[0], self._model.latent_width
+        noise = self._randomness.normal(Stream.DIAGNOSTIC_NOISE, step, k=self.k, batch=batch, width=width)
+        rows = RowPass(self._model, self._pixels, noise.to(self._pixels.dtype), posterior=self._rows)
+        derivatives = rows.row_derivatives()
+        pairs = pairs_of(comparisons)
+        weights = StackedWeights.at(pairs, rows.log_w)
+        difference = differences(weights, pairs, comparisons)
+        sums = _sums(rows, derivatives, difference)
+        found: list[Parts] = []
+        for i, (model, path, score) in enumerate(difference.differ()):
+            parts = {name: each[i].flatten() for name, each in sums.items()} if path or score else {}
             if model:
-                parts |= rows.model_gradients(difference.model)
-            differences.append({name: part.flatten() for name, part in parts.items()})
+                of_model = rows.model_gradients(difference.model[i])
+                parts |= {name: part.flatten() for name, part in of_model.items()}
+            found.append(parts)
         if not references:
-            return Draw(differences, {})
-        found = dict.fromkeys(comparison.reference for comparison in comparisons)
-        return Draw(differences, {pair: self._whole(rows, weights[pair]) for pair in found})
-
-    def _whole(self, rows: RowPass, weights: Coefficients) -> Parts:
-        by_posterior: dict[str, Tensor] = {
-            name: part[None] for name, part in rows.posterior_gradients(weights).items()
-        }
-        phi = {name: part[0] for name, part in self._through_encoder(by_posterior).items()}
-        return phi | {name: part.flatten() for name, part in rows.model_gradients(weights.model).items()}
+            return Draw(found, {})
+        wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
+        by_posterior = _sums(rows, derivatives, weights[[pairs.index(pair) for pair in wanted]])
+        phi = self._through_encoder(by_posterior)
+        whole: dict[Pair, Parts] = {}
+        for i, pair in enumerate(wanted):
+            theta = rows.model_gradients(weights.model[pairs.index(pair)])
+            whole[pair] = {name: each[i] for name, each in phi.items()} | {
+                name: part.flatten() for name, part in theta.items()
+            }
+        return Draw(found, whole)
 
     def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients by the posterior's parameters, (M, B, Z) each, as gradients by phi, (M, P) each."""
@@ -156,3 +200,14 @@ class ModelSource:
         }
         found = self._through_encoder(by_posterior) if by_posterior else {}
         return found | {name: rows for name, rows in means.items() if name not in shapes}
+
+
+def _sums(
+    rows: RowPass, derivatives: Mapping[str, tuple[Tensor, Tensor]], weights: StackedWeights
+) -> dict[str, Tensor]:
+    """Descent directions by the posterior's parameters for several weights at once, (P, B, Z) each."""
+    path, score = rows.descent(weights.path), rows.descent(weights.score)
+    return {
+        name: torch.einsum("pkb,kbz->pbz", path, by_path) + torch.einsum("pkb,kbz->pbz", score, by_score)
+        for name, (by_path, by_score) in derivatives.items()
+    }

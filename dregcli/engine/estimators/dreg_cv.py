@@ -70,4 +70,4 @@ class DregCv(IwaeEstimator):
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
         """Where learning starts, and somewhere none of the scalars is 0."""
-        return cls(), cls(alpha=0.1, beta=0.8, gamma=0.2, delta=0.3)
+        return cls(), cls(alpha=0.01, beta=0.5, gamma=0.02, delta=0.5)

@@ -42,9 +42,10 @@ class DiagonalGaussian:
         """What it is made of, by name."""
         return {"loc": self.loc, "scale": self.scale}
 
-    def as_leaves(self) -> "DiagonalGaussian":
-        """The same distribution with parameters that collect gradients of their own."""
-        return DiagonalGaussian(*(p.detach().clone().requires_grad_() for p in self.parameters().values()))
+    def by_row(self, k: int) -> "DiagonalGaussian":
+        """The same distribution with parameters of its own for each of K x B rows, to take gradients by."""
+        rows = (p.detach().expand(k, *p.shape).clone().requires_grad_() for p in self.parameters().values())
+        return DiagonalGaussian(*rows)
 
     def stopped(self) -> "DiagonalGaussian":
         """The same distribution with its parameters held fixed."""
