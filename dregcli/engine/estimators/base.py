@@ -30,6 +30,11 @@ class Formula:
     score: str
 
 
+def bracketed(formula: str) -> str:
+    """A formula as an operand of another: in brackets where it is a sum."""
+    return f"({formula})" if " " in formula else formula
+
+
 Expectation = Mapping[ObjectiveName, float]
 """Expected gradient in phi as a combination of the expected gradients of objectives, without parameters."""
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
+from dregcli.engine.estimators.base import Coefficients, Estimator, Formula, bracketed
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.rws import Rws
@@ -56,4 +56,4 @@ class DregNorm(Estimator):
     def formula(self, objective: Objective) -> Formula:
         """dreg's, over its sum."""
         dreg = objective.formula.dreg
-        return Formula(objective.formula.model, f"({dreg}) / sum({dreg})", "0")
+        return Formula(objective.formula.model, f"{bracketed(dreg)} / sum({dreg})", "0")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator
+from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator, bracketed
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.names import EstimatorName, Promise
 
@@ -34,7 +34,7 @@ class Reinforce(ScoreEstimator):
 
     def formula(self, objective: Objective) -> Formula:
         """As in ``coefficients``."""
-        return Formula(objective.formula.model, "0", f"F - ({objective.formula.path})")
+        return Formula(objective.formula.model, "0", f"F - {bracketed(objective.formula.path)}")
 
 
 def not_a_function(estimator: EstimatorName, objective: Objective) -> str | None:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator
+from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator, bracketed
 from dregcli.engine.estimators.reinforce import not_a_function
 from dregcli.engine.objectives import FunctionObjective, Objective, Terms
 from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum
@@ -54,7 +54,7 @@ class Vimco(ScoreEstimator):
 
     def formula(self, objective: Objective) -> Formula:
         """As in ``coefficients``."""
-        return Formula(objective.formula.model, "0", f"F - F_r - ({objective.formula.path})")
+        return Formula(objective.formula.model, "0", f"F - F_r - {bracketed(objective.formula.path)}")
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
