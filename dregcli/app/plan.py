@@ -43,13 +43,17 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
     return canonical
 
 
-def run_name(spec: RunSpec) -> str:
-    """The name of a run that was given none, parameters in it only where they are not the defaults."""
-    words = {
+def short_words(spec: RunSpec) -> dict[str, str]:
+    """A spec's objective and estimator with parameters only where they are not the defaults."""
+    return {
         "objective": short_word(parse_objective(spec.objective)),
         "estimator": short_word(parse_estimator(spec.estimator)),
     }
-    return default_run_name(spec.model_copy(update=words))
+
+
+def run_name(spec: RunSpec) -> str:
+    """The name of a run that was given none."""
+    return default_run_name(spec.model_copy(update=short_words(spec)))
 
 
 def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fault] = ()) -> Plan:

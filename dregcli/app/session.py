@@ -11,7 +11,7 @@ from dregcli.app.bounds import SplitBounds, split_bounds
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
-from dregcli.app.plan import Plan, bias_warning
+from dregcli.app.plan import Plan, bias_warning, short_words
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, Diverged, DregError, Interrupted
@@ -34,6 +34,11 @@ class TrainResult:
     run: Run
     spec: RunSpec
     summary: dict[str, Any]
+
+    @property
+    def pair(self) -> str:
+        """Objective and estimator, as short as they can be."""
+        return "/".join(short_words(self.spec).values())
 
 
 def out_of_memory(error: Exception, spec: RunSpec, where: str | None = None) -> DeviceUnavailable | None:

@@ -33,10 +33,7 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
             row.insert(1, with_error(before[split]["value"], before[split]["stderr"]))
             row.append(difference(**summary["gain"][split]))
         rows.append(row)
-    title = (
-        f"{spec.dataset} ({spec.binarisation} binarisation), {spec.objective}/{spec.estimator}: "
-        f"bound at K={spec.k}, nats per example"
-    )
+    title = f"{spec.dataset} ({spec.binarisation} binarisation), {result.pair}: bound at K={spec.k}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
         anew = ", encoder started anew" if spec.parent.reset_encoder else ""
