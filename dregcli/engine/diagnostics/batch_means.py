@@ -57,7 +57,7 @@ class BatchMeans:
         return {name: sums[: self.whole] / self.size for name, sums in self._sums.items()}
 
     def state(self) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """Everything, as plain numbers and tensors."""
+        """Everything, as plain numbers and tensors; these are no copies, and change with the next vector."""
         return {"size": self.size, "count": self.count}, dict(self._sums)
 
     def load(self, numbers: Mapping[str, int], sums: Mapping[str, Tensor]) -> None:

@@ -5,26 +5,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dregcli.engine.diagnostics.batch_means import BatchMeans
 from dregcli.engine.diagnostics.bias_statistics import (
     FEWEST_MEANS,
+    Blocks,
     Estimate,
     Evidence,
     evidence,
     gram,
+    learning_means,
     squared_norm_of_mean,
 )
 from dregcli.engine.diagnostics.source import Comparison, GradientSource
+from dregcli.errors import NotFinite
 from dregcli.names import Promise, Verdict
 
 FIRST_LOOK = 384
 """Batches before the first look: four in each mean, so that no mean is of a single heavy-tailed draw."""
 
 REFERENCE_BATCHES = 128
-"""Batches whose whole reference gradients are computed; the first third of the first look's, so that the direction
-they give is no data of the tests."""
+"""Batches whose whole reference gradients are computed, before they are of one batch in ``REFERENCE_EVERY``. Its norm
+is known well before the difference is tested, as a rule; where it is not, the later ones help."""
+
+REFERENCE_EVERY = 16
 
 _LOWER = 1.645
 """Standard errors below an estimate that its one-sided 95 % bound lies."""
@@ -102,11 +108,20 @@ class _Running:
     result: BiasResult | None = None
 
 
+def _require_finite(comparison: Comparison, blocks: Blocks) -> None:
+    """Refuse NaN, which is no evidence and would pass for a lack of it."""
+    if broken := [name for name, rows in blocks.items() if not torch.isfinite(rows).all()]:
+        what = f"the gradients of '{comparison.pair.word}' or '{comparison.reference.word}' are not finite."
+        shown = ", ".join(broken[:10]) + (", ..." if len(broken) > 10 else "")
+        raise NotFinite(what, where=shown, hint="look for overflow in the model at these parameters")
+
+
 class BiasCheck:
     """A check of several estimators on the same noise.
 
     The probability of any false alarm in the whole call is at most ``false_alarm``: it is shared equally between
-    comparisons, between looks in proportion to the batches since the look before, and between the tests of a look.
+    comparisons, between looks in proportion to the batches since the look before (the last one has all that is left),
+    and between the tests of a look.
 
     Args:
         source: a frozen model at fixed examples.
@@ -149,7 +164,8 @@ class BiasCheck:
     def advance(self) -> bool:
         """Draw one batch; whether a look is due."""
         waiting = [each for each in self._running if each.result is None]
-        references = self.step < self._reference_batches
+        beyond = self.step - self._reference_batches
+        references = beyond < 0 or beyond % REFERENCE_EVERY == 0
         draw = self._source.draw(self.step, [each.comparison for each in waiting], references=references)
         for each, parts in zip(waiting, draw.differences, strict=True):
             each.means.add(parts)
@@ -163,9 +179,14 @@ class BiasCheck:
 
         Args:
             last: no more batches will come; what is open is inconclusive.
+
+        Raises:
+            NotFinite: an estimator's gradients are not, though its weights are.
         """
         last = last or self.step >= self._max_batches
-        share = (self.step - self._last_look) / self._max_batches / len(self._running)
+        # Whoever ends the check early has not looked, so that what later looks were to spend is there for this one.
+        until = self._max_batches if last else self.step
+        share = (until - self._last_look) / self._max_batches / len(self._running)
         for each in self._running:
             if each.result is None:
                 self._look_at(each, share, last=last)
@@ -173,13 +194,14 @@ class BiasCheck:
 
     def _look_at(self, each: _Running, share: float, *, last: bool) -> None:
         means = each.means.means()
-        if not means:
+        if not means and each.means.count:
             each.result = self._result(each, Verdict.IDENTICAL)
         elif each.means.whole < FEWEST_MEANS or share == 0.0:
             each.result = self._result(each, Verdict.INCONCLUSIVE) if last else None
         else:
-            norm, direction = self._reference(each.comparison)
+            norm, direction = self._reference(each)
             blocks = self._source.expand(means)
+            _require_finite(each.comparison, blocks)
             found = evidence(blocks, direction, alpha=self._false_alarm * share)
             each.looks += 1
             each.p_value = min(each.p_value, found.p / share)
@@ -191,9 +213,20 @@ class BiasCheck:
             elif last:
                 each.result = result
 
-    def _reference(self, comparison: Comparison) -> tuple[Estimate, Mapping[str, Tensor]]:
-        means = self._references[comparison.reference].means()
-        return squared_norm_of_mean(gram(means)), {name: rows.mean(dim=0) for name, rows in means.items()}
+    def _reference(self, each: _Running) -> tuple[Estimate, Mapping[str, Tensor]]:
+        """The reference's squared norm, and its direction from the batches that learn and none of those that test.
+
+        Reference and difference have noise in common, so that a direction from batches of the test finds it.
+        """
+        kept = self._references[each.comparison.reference]
+        means = kept.means()
+        early = self._references_before(learning_means(each.means.whole) * each.means.size) // kept.size
+        return squared_norm_of_mean(gram(means)), {name: rows[:early].mean(dim=0) for name, rows in means.items()}
+
+    def _references_before(self, step: int) -> int:
+        """Reference gradients computed in the first ``step`` batches."""
+        dense = min(step, self._reference_batches)
+        return dense + -(-(step - dense) // REFERENCE_EVERY)
 
     def _result(
         self, each: _Running, verdict: Verdict, found: Evidence | None = None, norm: Estimate | None = None
@@ -221,7 +254,10 @@ class BiasCheck:
         )
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Everything a later process needs to continue, as plain values and tensors by name."""
+        """Everything a later process needs to continue, as plain values and tensors by name.
+
+        The tensors are no copies: write them before another batch is drawn.
+        """
         kept = [*(each.means for each in self._running), *self._references.values()]
         states = [means.state() for means in kept]
         numbers = {

@@ -66,6 +66,11 @@ class Evidence:
         return max(abs(t) for t in self.t_blocks.values())
 
 
+def learning_means(means: int) -> int:
+    """How many of these means, the first ones, learn the direction; the others test it."""
+    return means // 3
+
+
 def gram(blocks: Blocks) -> Tensor:
     """Inner products of the batch means, all blocks together, shape (M, M), float64."""
     return torch.stack([rows.double() @ rows.double().mT for rows in blocks.values()]).sum(dim=0)
@@ -114,7 +119,7 @@ def evidence(blocks: Blocks, gradient: Mapping[str, Tensor], *, alpha: float) ->
     if m < FEWEST_MEANS:
         message = f"{FEWEST_MEANS} batch means are needed, not {m}"
         raise ValueError(message)
-    third = m // 3
+    third = learning_means(m)
     freedom = m - third - 1
     learned = {name: rows[:third].double().mean(dim=0) for name, rows in blocks.items()}
     along = {name: rows[third:].double() @ learned[name] for name, rows in blocks.items()}

@@ -1,0 +1,249 @@
+"""Differences of gradients from one pass, against whole gradients of each pair at the same noise."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from dregcli.engine import multi_sample_loss
+from dregcli.engine.diagnostics import source as source_module
+from dregcli.engine.diagnostics.own_model import OwnModelSource
+from dregcli.engine.diagnostics.source import Comparison, ModelSource, comparison_of
+from dregcli.engine.estimators.dreg import Dreg
+from dregcli.engine.estimators.reparam import Reparam
+from dregcli.engine.estimators.stl import Stl
+from dregcli.engine.gradients import Gradients, dense_gradients
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.randomness import Randomness
+from dregcli.errors import NotFinite
+from tests.engine.diagnostics.given_noise import Own, diagnostic_noise
+from tests.support.exact import small_batch, small_vae
+
+K, SEED, STEP = 4, 3, 5
+COMPARISONS = [comparison_of(pair) for pair in checked_pairs(K)]
+TOLERANCE = 1e-10
+"""Norm of the error over the norm of the reference's gradient; float64."""
+
+
+def _setup() -> tuple[Vae, Tensor]:
+    model = small_vae()
+    pixels, _ = small_batch(model, k=K)
+    return model, pixels
+
+
+def _source() -> ModelSource:
+    return ModelSource(*_setup(), k=K, randomness=Randomness(SEED))
+
+
+def _dense(pair: Pair, step: int = STEP) -> dict[str, Tensor]:
+    model, pixels = _setup()
+    noise = diagnostic_noise(model, pixels, k=K, seed=SEED, step=step)
+    found: Gradients = dense_gradients(model, pixels, noise, pair)
+    return {name: part.flatten() for name, part in {**found.posterior, **found.model}.items()}
+
+
+def _norm(parts: dict[str, Tensor]) -> float:
+    return float(torch.cat(list(parts.values())).norm())
+
+
+def faults(source: ModelSource | OwnModelSource, comparisons: list[Comparison]) -> list[str]:
+    """Every comparison whose differences, expanded, are not those of dense gradients."""
+    draw = source.draw(STEP, comparisons, references=True)
+    wrong = []
+    for comparison, parts in zip(comparisons, draw.differences, strict=True):
+        reference, pair = _dense(comparison.reference), _dense(comparison.pair)
+        found = source.expand({name: part.unsqueeze(0) for name, part in parts.items()}) if parts else {}
+        off = {
+            name: (found[name][0] if name in found else 0.0) - (pair[name] - reference[name]) for name in reference
+        }
+        if not set(found) <= set(reference) or _norm(off) > TOLERANCE * _norm(reference):
+            wrong.append(comparison.pair.word)
+        elif not all(torch.equal(pair[name], reference[name]) for name in set(reference) - set(found)):
+            wrong.append(f"{comparison.pair.word}: left out and not identical")
+    for pair, parts in draw.references.items():
+        expected = _dense(pair)
+        if set(parts) != set(expected):
+            wrong.append(f"reference {pair.word}: parameters")
+        elif _norm({name: parts[name] - expected[name] for name in parts}) > TOLERANCE * _norm(expected):
+            wrong.append(f"reference {pair.word}")
+    return wrong
+
+
+def test_differences_and_references_are_those_of_dense_gradients() -> None:
+    assert faults(_source(), COMPARISONS) == []
+    source = _source()
+    assert source.blocks == tuple(_dense(COMPARISONS[0].pair))
+    wanted = list(dict.fromkeys(each.reference for each in COMPARISONS))
+    assert list(source.draw(0, COMPARISONS, references=True).references) == wanted
+    assert source.draw(0, COMPARISONS, references=False).references == {}
+
+
+class _TwinModel(Stl):
+    """theta too gets dreg's weights."""
+
+    def coefficients(self, objective, terms):
+        found = super().coefficients(objective, terms)
+        return replace(found, model=found.model.square())
+
+
+def test_parts_are_left_out_where_the_weights_are_the_same() -> None:
+    iwae, elbo = resolve_pair("iwae", "dreg", K), resolve_pair("elbo", "stl", K)
+    comparisons = [
+        comparison_of(iwae),
+        Comparison(iwae, iwae),
+        Comparison(elbo, Pair(elbo.objective, Dreg())),
+        comparison_of(Pair(iwae.objective, _TwinModel())),
+        Comparison(Pair(iwae.objective, _TwinModel()), Pair(iwae.objective, Stl())),
+    ]
+    parts = [set(each) for each in _source().draw(0, comparisons, references=False).differences]
+    posterior, model = {"loc", "scale"}, set(_setup()[0].model_parameters())
+    assert parts == [posterior, set(), set(), posterior | model, model]
+    assert faults(_source(), comparisons) == []
+
+
+def test_each_is_compared_with_reparam_and_reparam_with_dreg() -> None:
+    for comparison in COMPARISONS:
+        expected = Dreg if isinstance(comparison.pair.estimator, Reparam) else Reparam
+        assert comparison.reference == Pair(comparison.pair.objective, expected())
+
+
+def _without_score(rows, derivatives, weights):
+    return {
+        name: torch.einsum("pkb,kbz->pbz", rows.descent(weights.path), by_path)
+        for name, (by_path, _) in derivatives.items()
+    }
+
+
+def _the_other_way_round(weights, pairs, comparisons):
+    turned = [Comparison(each.reference, each.pair) for each in comparisons]
+    return source_module.StackedWeights.__sub__(
+        weights[[pairs.index(each.pair) for each in turned]],
+        weights[[pairs.index(each.reference) for each in turned]],
+    )
+
+
+class _LocAlone(ModelSource):
+    def expand(self, means):
+        return super().expand(
+            {name: torch.zeros_like(rows) if name == "scale" else rows for name, rows in means.items()}
+        )
+
+
+class _OtherNoise(ModelSource):
+    def draw(self, step, comparisons, *, references):
+        return super().draw(step + 1, comparisons, references=references)
+
+
+@pytest.mark.parametrize(
+    ("name", "twin"), [("_sums", _without_score), ("differences", _the_other_way_round)], ids=["score", "sign"]
+)
+def test_a_wrong_sum_is_caught(name: str, twin, monkeypatch) -> None:
+    monkeypatch.setattr(source_module, name, twin)
+    assert faults(_source(), COMPARISONS)
+
+
+@pytest.mark.parametrize("twin", [_LocAlone, _OtherNoise])
+def test_a_wrong_source_is_caught(twin: type[ModelSource]) -> None:
+    assert faults(twin(*_setup(), k=K, randomness=Randomness(SEED)), COMPARISONS)
+
+
+def test_expanding_is_linear() -> None:
+    """So the expanded mean of differences is the mean of their expansions."""
+    source = _source()
+    drawn = [source.draw(step, COMPARISONS[:1], references=False).differences[0] for step in range(6)]
+    stacked = {name: torch.stack([parts[name] for parts in drawn]) for name in drawn[0]}
+    each = source.expand(stacked)
+    of_mean = source.expand({name: rows.mean(dim=0, keepdim=True) for name, rows in stacked.items()})
+    of_twice = source.expand({name: 2.0 * rows for name, rows in stacked.items()})
+    assert set(each) == set(_setup()[0].posterior_parameters())
+    for name, rows in each.items():
+        torch.testing.assert_close(of_mean[name][0], rows.mean(dim=0), rtol=1e-12, atol=1e-14)
+        torch.testing.assert_close(of_twice[name], 2.0 * rows, rtol=1e-12, atol=1e-14)
+
+
+def test_a_step_has_its_own_noise_always() -> None:
+    source = _source()
+    (first,), (other,), (again,) = (
+        source.draw(step, COMPARISONS[:1], references=False).differences for step in (0, 1, 0)
+    )
+    assert torch.equal(first["loc"], again["loc"])
+    assert not torch.equal(first["loc"], other["loc"])
+
+
+def test_all_comparisons_share_one_pass(monkeypatch) -> None:
+    calls = []
+    right = Vae.log_joint
+    monkeypatch.setattr(Vae, "log_joint", lambda *args: calls.append(1) or right(*args))
+    _source().draw(0, COMPARISONS, references=True)
+    assert len(calls) == 1
+
+
+class _Infinite(Stl):
+    def coefficients(self, objective, terms):
+        found = super().coefficients(objective, terms)
+        path = found.path.clone()
+        path[0, 2] = float("inf")
+        return replace(found, path=path)
+
+
+@pytest.mark.parametrize("kind", ["program", "own"])
+def test_weights_that_are_not_finite_are_refused_by_name(kind: str) -> None:
+    model, pixels = _setup()
+    own = Own(model, pixels, k=K, seed=SEED)
+    source = _source() if kind == "program" else OwnModelSource(own, own.parameters(), k=K)
+    iwae = resolve_pair("iwae", "dreg", K)
+    comparisons = [comparison_of(iwae), comparison_of(Pair(iwae.objective, _Infinite()))]
+    with pytest.raises(NotFinite, match="'iwae/stl' has no finite gradient weights") as raised:
+        source.draw(0, comparisons, references=False)
+    assert raised.value.where == "examples 2 of the batch"
+
+
+# One's own model.
+
+
+def _own() -> OwnModelSource:
+    own = Own(*_setup(), k=K, seed=SEED)
+    own.step = STEP
+    return OwnModelSource(own, own.parameters(), k=K)
+
+
+def test_ones_own_model_gives_the_same_numbers() -> None:
+    own = Own(*_setup(), k=K, seed=SEED)
+    assert OwnModelSource(own, own.parameters(), k=K).blocks == _source().blocks
+    assert faults(_own(), COMPARISONS) == []
+
+
+def _mlp_and_parameters() -> tuple[nn.Module, nn.Module, dict[str, Tensor]]:
+    torch.manual_seed(0)
+    encoder, decoder = nn.Linear(3, 4).double(), nn.Linear(2, 3).double()
+    named = {f"{side}.{n}": p for side, net in (("q", encoder), ("p", decoder)) for n, p in net.named_parameters()}
+    return encoder, decoder, named
+
+
+@pytest.mark.parametrize("word", ["iwae/reparam", "iwae/dreg", "rws/reparam", "rws/dreg", "iwae/vimco", "jvi/dreg"])
+def test_its_gradients_are_those_of_the_loss(word: str) -> None:
+    encoder, decoder, named = _mlp_and_parameters()
+    pixels = torch.rand(5, 3, dtype=torch.float64)
+    pair = resolve_pair(*word.split("/"), K)
+
+    def make():
+        loc, raw = encoder(pixels).chunk(2, dim=-1)
+
+        def log_joint(z: Tensor) -> Tensor:
+            likelihood = Independent(Normal(decoder(z), 0.5), 1).log_prob(pixels)
+            return likelihood + Independent(Normal(torch.zeros(2).double(), 1.0), 1).log_prob(z)
+
+        return log_joint, Independent(Normal(loc, raw.exp()), 1)
+
+    source = OwnModelSource(make, named, k=K)
+    with torch.random.fork_rng():
+        torch.manual_seed(7)
+        found = source.draw(0, [Comparison(pair, pair)], references=True).references[pair]
+        torch.manual_seed(7)
+        multi_sample_loss(*make(), K, pair.objective, pair.estimator)[0].backward()
+    assert list(found) == list(named)
+    for name, part in found.items():
+        torch.testing.assert_close(part, named[name].grad.flatten(), rtol=1e-10, atol=1e-12)
