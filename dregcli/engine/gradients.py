@@ -1,6 +1,8 @@
 """The gradient executor: coefficients in, parameter gradients out. It knows no objective and no estimator."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -41,8 +43,7 @@ class RowPass:
         model: the model and its posterior.
         pixels: shape (B, D).
         noise: standard normal, shape (K, B, Z).
-        posterior: q(z | x) with parameters of its own for each row, for ``row_derivatives``; phi's gradients are
-            then not to be had.
+        posterior: q(z | x) with parameters of its own for each row, for ``posterior_sums``.
     """
 
     def __init__(
@@ -58,7 +59,6 @@ class RowPass:
         log_w = log_w - self._posterior.stopped().log_prob(self._latents)
         # Unit row weights: the tape's deltas and dz are d log w, unweighted.
         self._dz = torch.autograd.grad(log_w, self._latents, torch.ones_like(log_w))
-        self._density: Tensor | None = None
         self.log_w = log_w.detach()
 
     def descent(self, weights: Tensor) -> Tensor:
@@ -86,27 +86,65 @@ class RowPass:
             outputs += self._samples
             seeds += [row_weights * gradient for gradient in self._dz]
         if score:
-            outputs.append(self._score_density())
+            outputs.append(self._score_density)
             seeds.append(self.descent(weights.score))
         found = torch.autograd.grad(outputs, list(self._phi.values()), seeds, retain_graph=True)
         return dict(zip(self._phi, found, strict=True))
 
+    @cached_property
     def _score_density(self) -> Tensor:
         """log q(z | x) with z held fixed, shape (K, B); one graph for all estimators."""
-        if self._density is None:
-            self._density = self._posterior.log_prob(tuple(z.detach() for z in self._latents))
-        return self._density
+        return self._posterior.log_prob(tuple(z.detach() for z in self._latents))
 
-    def row_derivatives(self) -> dict[str, tuple[Tensor, Tensor]]:
-        """By each of the posterior's own parameters, row by row: of the path and of the score, (K, B, Z) each.
+    def posterior_sums(self, path: Tensor, score: Tensor) -> Named:
+        """Descent directions by the posterior's own parameters, for several estimators at once.
 
-        Sums of these with path and score weights are all gradients of phi, up to the way through the encoder.
+        Derivatives are taken once, row by row; every estimator is a weighted sum of them. What is left of phi's
+        gradients is the way through the encoder: ``through_posterior``.
+
+        Args:
+            path: weights, shape (P, K, B).
+            score: weights, shape (P, K, B).
+
+        Returns:
+            Gradients by parameter of the posterior, (P, B, Z) each.
         """
+        path, score = self.descent(path), self.descent(score)
+        return {
+            name: torch.einsum("pkb,kbz->pbz", path, by_path) + torch.einsum("pkb,kbz->pbz", score, by_score)
+            for name, (by_path, by_score) in self._row_derivatives.items()
+        }
+
+    @cached_property
+    def _row_derivatives(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """By each of the posterior's own parameters, row by row: of the path and of the score, (K, B, Z) each."""
         parameters = self._posterior.parameters()
-        density = self._score_density()
-        path = torch.autograd.grad(self._samples, list(parameters.values()), self._dz)
-        score = torch.autograd.grad(density, list(parameters.values()), torch.ones_like(density))
-        return dict(zip(parameters, zip(path, score, strict=True), strict=True))
+        density = self._score_density
+        by_path = torch.autograd.grad(self._samples, list(parameters.values()), self._dz)
+        by_score = torch.autograd.grad(density, list(parameters.values()), torch.ones_like(density))
+        return dict(zip(parameters, zip(by_path, by_score, strict=True), strict=True))
+
+
+def through_posterior(
+    posterior: DiagonalGaussian, phi: Mapping[str, nn.Parameter], by_posterior: Mapping[str, Tensor]
+) -> list[Named]:
+    """Gradients by a posterior's own parameters, as gradients by phi.
+
+    Args:
+        posterior: of B examples, on phi's graph, which is kept.
+        phi: by name.
+        by_posterior: some of the posterior's parameters, (P, B, Z) each.
+
+    Returns:
+        P sets of gradients.
+    """
+    outputs = posterior.parameters()
+    wanted = [outputs[name] for name in by_posterior]
+    found = (
+        torch.autograd.grad(wanted, list(phi.values()), list(seeds), retain_graph=True)
+        for seeds in zip(*by_posterior.values(), strict=True)
+    )
+    return [dict(zip(phi, each, strict=True)) for each in found]
 
 
 def dense_gradients(
@@ -124,18 +162,35 @@ def dense_gradients(
     Returns:
         The gradients, with the log-weights and the objective's value they came from.
     """
+    if pair.estimator.learned:
+        return _learning_gradients(model, pixels, noise, pair, train_model=train_model)
     rows = RowPass(model, pixels, noise)
     terms, weights = pair.at(rows.log_w)
-    posterior = rows.posterior_gradients(weights, path=pair.uses_path, score=pair.uses_score)
     return Gradients(
         log_w=rows.log_w,
         value=terms.value,
         model=rows.model_gradients(weights.model) if train_model else {},
-        posterior=posterior,
-        learned={
-            name: _slope(posterior, rows.posterior_gradients(each))
-            for name, each in pair.estimator.derivatives(pair.objective, terms).items()
-        },
+        posterior=rows.posterior_gradients(weights, path=pair.uses_path, score=pair.uses_score),
+    )
+
+
+def _learning_gradients(
+    model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool
+) -> Gradients:
+    """As ``dense_gradients``, for an estimator that learns: its gradient's derivatives come from the same rows."""
+    posterior, phi = model.posterior(pixels), model.posterior_parameters()
+    rows = RowPass(model, pixels, noise, posterior=posterior.by_row(noise.shape[0]))
+    terms, weights = pair.at(rows.log_w)
+    derivatives = pair.estimator.derivatives(pair.objective, terms)
+    every = [weights, *derivatives.values()]
+    sums = rows.posterior_sums(torch.stack([c.path for c in every]), torch.stack([c.score for c in every]))
+    gradient, *slopes = through_posterior(posterior, phi, sums)
+    return Gradients(
+        log_w=rows.log_w,
+        value=terms.value,
+        model=rows.model_gradients(weights.model) if train_model else {},
+        posterior=gradient,
+        learned={name: _slope(gradient, each) for name, each in zip(derivatives, slopes, strict=True)},
     )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
-from dregcli.engine.gradients import RowPass
+from dregcli.engine.gradients import RowPass, through_posterior
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
@@ -151,11 +151,10 @@ class ModelSource:
         batch, width = self._pixels.shape[0], self._model.latent_width
         noise = self._randomness.normal(Stream.DIAGNOSTIC_NOISE, step, k=self.k, batch=batch, width=width)
         rows = RowPass(self._model, self._pixels, noise.to(self._pixels.dtype), posterior=self._rows)
-        derivatives = rows.row_derivatives()
         pairs = pairs_of(comparisons)
         weights = StackedWeights.at(pairs, rows.log_w)
         difference = differences(weights, pairs, comparisons)
-        sums = _sums(rows, derivatives, difference)
+        sums = rows.posterior_sums(difference.path, difference.score)
         found: list[Parts] = []
         for i, (model, path, score) in enumerate(difference.differ()):
             parts = {name: each[i].flatten() for name, each in sums.items()} if path or score else {}
@@ -166,7 +165,8 @@ class ModelSource:
         if not references:
             return Draw(found, {})
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
-        by_posterior = _sums(rows, derivatives, weights[[pairs.index(pair) for pair in wanted]])
+        of_references = weights[[pairs.index(pair) for pair in wanted]]
+        by_posterior = rows.posterior_sums(of_references.path, of_references.score)
         phi = self._through_encoder(by_posterior)
         whole: dict[Pair, Parts] = {}
         for i, pair in enumerate(wanted):
@@ -178,19 +178,8 @@ class ModelSource:
 
     def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients by the posterior's parameters, (M, B, Z) each, as gradients by phi, (M, P) each."""
-        outputs = self._live.parameters()
-        phi = list(self._phi.values())
-        rows = [
-            torch.autograd.grad(
-                [outputs[name] for name in by_posterior],
-                phi,
-                [each[i] for each in by_posterior.values()],
-                retain_graph=True,
-            )
-            for i in range(len(next(iter(by_posterior.values()))))
-        ]
-        stacked = (torch.stack([part.flatten() for part in column]) for column in zip(*rows, strict=True))
-        return dict(zip(self._phi, stacked, strict=True))
+        rows = through_posterior(self._live, self._phi, by_posterior)
+        return {name: torch.stack([row[name].flatten() for row in rows]) for name in self._phi}
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
         """The batch means of differences by parameter of encoder and decoder."""
@@ -200,14 +189,3 @@ class ModelSource:
         }
         found = self._through_encoder(by_posterior) if by_posterior else {}
         return found | {name: rows for name, rows in means.items() if name not in shapes}
-
-
-def _sums(
-    rows: RowPass, derivatives: Mapping[str, tuple[Tensor, Tensor]], weights: StackedWeights
-) -> dict[str, Tensor]:
-    """Descent directions by the posterior's parameters for several weights at once, (P, B, Z) each."""
-    path, score = rows.descent(weights.path), rows.descent(weights.score)
-    return {
-        name: torch.einsum("pkb,kbz->pbz", path, by_path) + torch.einsum("pkb,kbz->pbz", score, by_score)
-        for name, (by_path, by_score) in derivatives.items()
-    }
