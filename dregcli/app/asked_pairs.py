@@ -18,7 +18,7 @@ class AskedPair:
 
     Attributes:
         pair: the pair.
-        bare: whether its estimator was named without parameters.
+        bare: whether its estimator was named without parameters, or not named at all.
     """
 
     pair: Pair
@@ -32,8 +32,8 @@ def asked_pairs(
 
     Args:
         objective: as given, or None.
-        estimators: each a name, a pair (``rws/dreg``) or ``all``, which means every estimator that the objective
-            takes with ``k`` samples.
+        estimators: each a name, a pair (``rws/dreg``) or ``all`` (``rws/all``), which means every estimator that the
+            objective takes with ``k`` samples.
         default_objective: of estimators named alone, where no objective is given.
         k: samples per example.
 
@@ -43,10 +43,11 @@ def asked_pairs(
     """
     faults: list[Fault] = []
     found: dict[Pair, AskedPair] = {}
+    common: Objective | None = None
     try:
         common = parse_objective(objective or default_objective)
     except SpecError as error:
-        raise SpecError(error.faults, hint="`dreg estimators` lists what there is") from error
+        faults += error.faults
     for word in estimators:
         try:
             pairs = _meant(word, common, given=objective is not None, k=k)
@@ -73,18 +74,43 @@ def parse_asked(word: str, target: Objective | None) -> tuple[Objective | None, 
     Raises:
         SpecError: unknown names, or a pair of another objective than the target.
     """
-    left, slash, right = word.rpartition("/")
-    own = parse_objective(left) if slash else target
-    estimator = parse_estimator(right)
-    if slash and target is not None and own != target:
-        message = f"'{word}' contradicts --objective {short_word(target)}: leave one of the two out."
-        raise SpecError([Fault("estimator", message)])
+    faults: list[Fault] = []
+    own, estimator = target, None
+    try:
+        own = _objective_of(word, target)
+    except SpecError as error:
+        faults += error.faults
+    try:
+        estimator = parse_estimator(word.rpartition("/")[2])
+    except SpecError as error:
+        faults += error.faults
+    if faults or estimator is None:
+        raise SpecError(faults)
     return own, estimator
 
 
-def _meant(word: str, common: Objective, *, given: bool, k: int) -> list[Pair]:
-    if word == ALL:
-        pairs = [Pair(common, estimator) for estimator in estimators_of(common)]
+def means_all(word: str) -> bool:
+    """Whether a word is ``all``, or ``all`` of an objective (``rws/all``)."""
+    return word.rpartition("/")[2] == ALL
+
+
+def _objective_of(word: str, target: Objective | None) -> Objective | None:
+    left, slash, _ = word.rpartition("/")
+    if not slash:
+        return target
+    own = parse_objective(left)
+    if target is not None and own != target:
+        message = f"'{word}' contradicts --objective {short_word(target)}: leave one of the two out."
+        raise SpecError([Fault("estimator", message)])
+    return own
+
+
+def _meant(word: str, common: Objective | None, *, given: bool, k: int) -> list[Pair]:
+    """The pairs of a word; none where the objective that they would need is not known."""
+    target = common if given else None
+    if means_all(word):
+        objective = _objective_of(word, target) or common
+        pairs = [Pair(objective, estimator) for estimator in estimators_of(objective)] if objective else []
         return [pair for pair in pairs if not pair.faults(k)] or pairs
-    own, estimator = parse_asked(word, common if given else None)
-    return [Pair(own or common, estimator)]
+    own, estimator = parse_asked(word, target)
+    return [Pair(objective, estimator)] if (objective := own or common) else []

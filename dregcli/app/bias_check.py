@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dregcli import __version__
 from dregcli.app.asked_pairs import AskedPair
 from dregcli.app.bias_report import BiasReport, keep_report
 from dregcli.app.bias_subject import Subject, find_subject
@@ -23,7 +24,7 @@ from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
-from dregcli.errors import Fault
+from dregcli.errors import Fault, StoreCorrupt, StoreWriteError
 from dregcli.store.run import Run
 
 SAVE_SECONDS = 30.0
@@ -108,7 +109,7 @@ def check_run_for_bias(
     )
     randomness = Randomness(request.seed, subject.pixels.device)
     source = ModelSource(subject.model, subject.pixels, k=subject.k, randomness=randomness)
-    pairs, learned = _with_settings(subject, randomness)
+    pairs, learned, fixed = _with_settings(subject, randomness)
     check = BiasCheck(
         source,
         [comparison_of(pair) for pair in pairs],
@@ -116,7 +117,7 @@ def check_run_for_bias(
         detect=request.detect,
         max_batches=request.max_batches,
     )
-    settings = _settings(request, subject, pairs, learned)
+    settings = _settings(request, subject, pairs, learned, fixed)
     started = time.monotonic()
     _Session(check, subject.run, settings, request.max_seconds, listener).finish()
     report = keep_report(
@@ -132,20 +133,22 @@ def check_run_for_bias(
     return report
 
 
-def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair], list[Pair]]:
-    """The pairs to check, and those of them that were learned.
+def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """The pairs to check, those of them that were learned, and the fixed settings checked beside these.
 
     An estimator that learns, named without parameters, is checked where it has learned to be and at a fixed setting.
     """
     found: dict[Pair, None] = {}
     learned: list[Pair] = []
+    fixed: list[Pair] = []
     for asked in subject.pairs:
         if asked.bare and asked.pair.estimator.learned:
             learned.append(_learned(asked, subject, randomness))
-            found |= dict.fromkeys([learned[-1], Pair(asked.pair.objective, asked.pair.estimator.settings()[-1])])
+            fixed.append(Pair(asked.pair.objective, asked.pair.estimator.settings()[-1]))
+            found |= dict.fromkeys([learned[-1], fixed[-1]])
         else:
             found[asked.pair] = None
-    return list(found), learned
+    return list(found), learned, fixed
 
 
 def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair:
@@ -155,11 +158,14 @@ def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair
     return learn_on_frozen(subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness)
 
 
-def _settings(request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair]) -> dict[str, Any]:
+def _settings(
+    request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair], fixed: list[Pair]
+) -> dict[str, Any]:
     """What the numbers depend on; the key of an unfinished check is their hash."""
     return {
         "pairs": [pair.word for pair in pairs],
         "learned": [word_of(pair.estimator) for pair in learned],
+        "fixed": [word_of(pair.estimator) for pair in fixed],
         "k": subject.k,
         "examples": len(subject.pixels),
         "seed": request.seed,
@@ -169,6 +175,7 @@ def _settings(request: BiasRequest, subject: Subject, pairs: list[Pair], learned
         "checkpoint": subject.checkpoint,
         "data_checksum": subject.data_checksum,
         "device": str(subject.pixels.device),
+        "dreg": __version__,
     }
 
 
@@ -207,27 +214,45 @@ class _Session:
                 if stop.received is not None and not check.done:
                     self._stop(stop)
                 if time.monotonic() - self._saved > SAVE_SECONDS:
-                    self._save()
+                    self._save_if_possible()
         self._listener.end()
 
     def _continue(self) -> None:
-        content = self._run.partial("bias", self._key)
+        try:
+            content = self._run.partial("bias", self._key)
+        except StoreCorrupt as error:  # it can be measured again, and is replaced by what is
+            self._listener.warn(f"the check starts over: {error.where} cannot be continued ({error.what})")
+            return
         if content is None:
             return
-        tensors = {name: torch.from_numpy(array) for name, array in content.arrays.items()}
+        # In the order they had: sums over them must be the same to the last bit.
+        tensors = {name: torch.from_numpy(content.arrays[name]) for name in content.attrs["order"]}
         self._check.load(content.attrs["state"], tensors)
         self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
 
     def _save(self) -> None:
         numbers, tensors = self._check.state()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        self._run.put_partial("bias", self._key, arrays=arrays, attrs={"state": numbers, "settings": self._settings})
+        attrs = {"state": numbers, "order": list(arrays), "settings": self._settings}
+        self._run.put_partial("bias", self._key, arrays=arrays, attrs=attrs)
         self._saved = time.monotonic()
 
+    def _save_if_possible(self) -> None:
+        """Save; where that fails the check goes on, since its verdicts need no disk."""
+        try:
+            self._save()
+        except StoreWriteError as error:
+            self._saved = time.monotonic()
+            self._listener.warn(f"the unfinished check cannot be kept, a stop would lose it: {error.what}")
+
     def _stop(self, stop: StopRequest) -> None:
-        self._save()
-        kept, where = "what was measured is kept", f"{self._run.path}, batch {self._check.step}"
-        raise stop.error(kept, where=where, hint="the same command goes on from there")
+        kept, hint = "what was measured is kept", "the same command goes on from there"
+        try:
+            self._save()
+        except StoreWriteError as error:
+            kept = f"what was measured cannot be kept: {error.what}"
+            hint = "the same command goes on from where it could be kept last, or starts over"
+        raise stop.error(kept, where=f"{self._run.path}, batch {self._check.step}", hint=hint)
 
 
 def partial_key(settings: Mapping[str, Any]) -> str:

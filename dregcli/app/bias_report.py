@@ -1,5 +1,6 @@
 """What a bias check found, as plain values and as files of its run."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 from dregcli.app.listener import Listener
 from dregcli.engine.diagnostics.bias_check import BiasResult
+from dregcli.engine.pairs import Pair
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import StoreWriteError
 from dregcli.names import Verdict
@@ -43,10 +45,7 @@ class BiasReport:
 
     def label(self, result: BiasResult) -> str:
         """A pair as short as it can be: what was learned by that name, not by all its digits."""
-        pair = result.comparison.pair
-        is_learned = word_of(pair.estimator) in self.settings["learned"]
-        estimator = f"{pair.estimator.name} (learned)" if is_learned else short_word(pair.estimator)
-        return f"{short_word(pair.objective)}/{estimator}"
+        return pair_label(result.comparison.pair, self.settings)
 
     @property
     def exit_code(self) -> int:
@@ -67,6 +66,15 @@ class BiasReport:
             "file": str(self.file),
             "figure": str(self.figure) if self.figure else None,
         }
+
+
+def pair_label(pair: Pair, settings: Mapping[str, Any]) -> str:
+    """A pair as short as it can be; see ``BiasReport.label``."""
+    estimator = short_word(pair.estimator)
+    for kind in ("learned", "fixed"):
+        if word_of(pair.estimator) in settings[kind]:
+            estimator = f"{pair.estimator.name} ({kind})"
+    return f"{short_word(pair.objective)}/{estimator}"
 
 
 def plain_result(result: BiasResult) -> dict[str, Any]:
@@ -97,6 +105,11 @@ def plain_result(result: BiasResult) -> dict[str, Any]:
     }
 
 
+def _told(result: BiasResult, settings: Mapping[str, Any]) -> str:
+    size = "" if result.relative_bias is None else f" (relative bias {result.relative_bias:.4f})"
+    return f"{pair_label(result.comparison.pair, settings)} {result.verdict}{size}"
+
+
 def keep_report(
     run: Run,
     checkpoint: int,
@@ -109,7 +122,12 @@ def keep_report(
     """Keep the results and the figure in the run."""
     tested = [result for result in results if result.evidence]
     rows = [
-        BiasRow(result.comparison.pair.word, result.verdict, result.evidence.t_blocks, result.evidence.critical_t)
+        BiasRow(
+            pair_label(result.comparison.pair, settings),
+            result.verdict,
+            result.evidence.t_blocks,
+            result.evidence.critical_t,
+        )
         for result in tested
         if result.evidence
     ]
@@ -117,7 +135,7 @@ def keep_report(
     attrs = {
         "settings": settings,
         "blocks": list(blocks),
-        "tested": [row.pair for row in rows],
+        "tested": [result.comparison.pair.word for result in tested],
         "results": [plain_result(result) for result in results],
         "statistics": [asdict(result.evidence) for result in tested if result.evidence],
     }
@@ -125,8 +143,8 @@ def keep_report(
     try:
         file = run.add_result("bias", stem, arrays={"t": t}, attrs=attrs)
     except StoreWriteError as error:
-        verdicts = ", ".join(f"{result.comparison.pair.word} {result.verdict}" for result in results)
-        what = f"{error.what} The verdicts, found but not kept: {verdicts}."
+        verdicts = ", ".join(_told(result, settings) for result in results)
+        what = f"{error.what}. The verdicts, found but not kept: {verdicts}."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figure = None
     if rows:

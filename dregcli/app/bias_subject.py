@@ -1,21 +1,23 @@
 """What a bias check is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from torch import Tensor
 
-from dregcli.app.asked_pairs import ALL, AskedPair, asked_pairs
+from dregcli.app.asked_pairs import AskedPair, asked_pairs, means_all
 from dregcli.app.build import build_model, stored_pixels
 from dregcli.app.choosing import find_completed_run
-from dregcli.app.evaluate import parse_checkpoint
+from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
 from dregcli.app.restore import load_model, trained_pair
 from dregcli.app.resuming import RESUMABLE, spec_of
 from dregcli.app.train import resume, start
+from dregcli.data.catalogue import load_dataset
+from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair
@@ -99,7 +101,6 @@ def find_subject(
         RunNotFound: no such run, or none with a checkpoint.
         DataCorrupt: other pixels than the run was trained on.
     """
-    found = list(faults)
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
     spec = spec_of(run) if run else None
@@ -110,21 +111,23 @@ def find_subject(
     k = asked.k if asked.k is not None else (spec.k if spec else int(defaults["k"].default))
     # A run's own estimator need not go with another objective; dreg goes with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
-    which = "last"
+    found = list(faults)
     pairs: list[AskedPair] = []
-    for attempt in (
-        lambda: parse_checkpoint(asked.checkpoint),
-        lambda: pairs.extend(
-            asked_pairs(asked.objective, asked.estimators or (fallback,), default_objective=objective, k=max(k, 1))
-        ),
-    ):
-        try:
-            attempt()
-        except SpecError as error:
-            found += error.faults
-    if found:
-        raise SpecError(found, hint=_HINT)
-    which = parse_checkpoint(asked.checkpoint)
+    try:
+        words = asked.estimators or (fallback,)
+        pairs = asked_pairs(asked.objective, words, default_objective=objective, k=max(k, 1))
+    except SpecError as error:
+        found += error.faults
+    if not asked.estimators:  # a spec spells out where learning started; nobody named that
+        pairs = [replace(pair, bare=True) for pair in pairs]
+    which: Which = "last"
+    try:
+        which = parse_checkpoint(asked.checkpoint)
+    except SpecError as error:
+        found += error.faults
+    if run is None and which != "last":
+        found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
+    dataset = _data(asked, spec, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
         run = _trained_for_the_check(pairs, asked, k, store, data_dir, argv, listener)
@@ -136,7 +139,29 @@ def find_subject(
     checkpoint = run.load_checkpoint(which)
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")
-    return _subject(asked, run, checkpoint, spec.model_copy(update={"device": device}), data_dir, pairs, k)
+    return _subject(asked, run, checkpoint, spec.model_copy(update={"device": device}), dataset, pairs, k)
+
+
+def _data(asked: _Asked, spec: RunSpec | None, data_dir: Path, found: list[Fault]) -> Dataset:
+    """The run's data, or the embedded ones.
+
+    Raises:
+        SpecError: whatever was found before, and more examples than there are.
+        Others as ``data_of``, where nothing else is wrong.
+    """
+    name = spec.dataset if spec else str(DEFAULTS["dataset"])
+    try:
+        dataset = data_of(spec, data_dir) if spec else load_dataset(name, data_dir)
+    except DregError:
+        if found:
+            raise SpecError(found, hint=_HINT) from None
+        raise
+    if asked.examples > (size := len(dataset.splits[Split.TRAIN])):
+        message = f"must be at most the {size} training examples of {name}, got {asked.examples}."
+        found = [*found, Fault("examples", message)]
+    if found:
+        raise SpecError(found, hint=_HINT)
+    return dataset
 
 
 def _subject(
@@ -144,17 +169,13 @@ def _subject(
     run: Run,
     checkpoint: Checkpoint,
     spec: RunSpec,
-    data_dir: Path,
+    dataset: Dataset,
     pairs: list[AskedPair],
     k: int,
 ) -> Subject:
-    dataset = data_of(spec, data_dir)
     model = build_model(spec, dataset)
     load_model(model, checkpoint, run)
     stored = stored_pixels(spec, dataset, Split.TRAIN)
-    if asked.examples > len(stored):
-        message = f"must be at most the {len(stored)} training examples of {spec.dataset}, got {asked.examples}."
-        raise SpecError([Fault("examples", message)], hint=_HINT)
     # Drawn on the CPU whatever the device, so that every device checks the same examples.
     randomness = Randomness(asked.seed)
     chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(stored))[: asked.examples]
@@ -175,7 +196,7 @@ def _trained_for_the_check(
 ) -> Run:
     """A run of the embedded data, trained for as long as the reference's; one that is there already is used again."""
     first = pairs[0].pair
-    estimator = "dreg" if ALL in asked.estimators else first.word.partition("/")[2]
+    estimator = "dreg" if any(map(means_all, asked.estimators)) else first.word.partition("/")[2]
     options: dict[str, Any] = DEFAULTS | {
         "objective": first.word.partition("/")[0],
         "estimator": estimator,

@@ -1,17 +1,21 @@
 """The figure of a bias check: t of every parameter block, as PNG."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter
+from matplotlib.patches import Rectangle
 
 from dregcli.names import Verdict
 from dregcli.report.figures import COLOURS
 
-_MARKERS = {Verdict.BIASED: "X", Verdict.UNBIASED: "o", Verdict.INCONCLUSIVE: "D", Verdict.IDENTICAL: "o"}
+_FOUND, _NOTHING = COLOURS[1], "#8A8A8A"
+_PALEST, _FULL_AT = 0.35, 10.0
+"""How strong the colour is of a |t| that has just been found, and how many times the critical one has all of it."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +23,7 @@ class BiasRow:
     """One tested pair.
 
     Attributes:
-        pair: its word.
+        pair: its label.
         verdict: what was found.
         t_blocks: t by parameter; blocks that are identical by construction are left out.
         critical_t: what |t| of a block must exceed to be called a bias, at the look that decided.
@@ -31,46 +35,77 @@ class BiasRow:
     critical_t: float
 
 
-def _plain(value: float, _place: int) -> str:
-    return f"{value:g}"
+def _colour(t: float, critical: float) -> tuple[float, float, float]:
+    """Grey up to the critical |t|, orange beyond it; the stronger, the larger."""
+    ratio = abs(t) / critical
+    if ratio <= 1.0:
+        base, strength = to_rgb(_NOTHING), 0.45 * ratio
+    else:
+        share = min(1.0, math.log(ratio) / math.log(_FULL_AT))
+        base, strength = to_rgb(_FOUND), _PALEST + (1.0 - _PALEST) * share
+    red, green, blue = (1.0 - strength * (1.0 - part) for part in base)
+    return red, green, blue
+
+
+def _number(t: float) -> str:
+    """Short enough for its cell."""
+    return f"{t:.1f}" if abs(t) < 100.0 else f"{t:.0f}" if abs(t) < 1e5 else f"{t:.0e}"
 
 
 def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -> bytes:
-    """t by parameter block for each pair, with the critical values; blocks with nothing to test are not drawn."""
+    """t of each pair (down) and parameter block (across), what was found in colour.
+
+    Blocks in which no pair has anything to test are left out.
+    """
     shown = [block for block in blocks if any(block in row.t_blocks for row in rows)]
-    height = 1.6 + 0.16 * len(shown) * (len(rows) + 1) + 0.2 * len(rows)
-    figure = Figure(figsize=(8.0, max(3.5, height)), dpi=120, layout="constrained")
+    size = (max(7.5, 3.6 + 0.62 * len(shown)), 2.4 + 0.34 * len(rows))
+    figure = Figure(figsize=size, dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    critical = max(row.critical_t for row in rows)
-    # Linear where chance lives, logarithmic beyond: a bias may be at t = 5 or at t = 500.
-    axes.set_xscale("symlog", linthresh=critical, linscale=2.0)
-    axes.axvspan(-critical, critical, color="#999999", alpha=0.15, linewidth=0)
-    axes.axvline(0.0, color="#999999", linewidth=0.8)
-    step = 0.8 / len(rows)
     for i, row in enumerate(rows):
-        places = [j - 0.4 + step * (i + 0.5) for j, block in enumerate(shown) if block in row.t_blocks]
-        values = [row.t_blocks[block] for block in shown if block in row.t_blocks]
-        axes.plot(
-            values,
-            places,
-            linestyle="none",
-            marker=_MARKERS[row.verdict],
-            markersize=6.5,
-            color=COLOURS[i % len(COLOURS)],
-            markerfacecolor=COLOURS[i % len(COLOURS)] if i < len(COLOURS) else "white",
-            label=f"{row.pair}: {row.verdict}",
-        )
-    for j in range(1, len(shown)):
-        axes.axhline(j - 0.5, color="#cccccc", linewidth=0.6)
-    axes.set_yticks(range(len(shown)), shown)
-    axes.set_ylim(len(shown) - 0.5, -0.5)
-    limit = max(critical * 1.5, 1.3 * max(abs(t) for row in rows for t in row.t_blocks.values()))
-    axes.set_xlim(-limit, limit)
-    axes.set_xlabel(f"Student's t along each block's learned direction (grey: |t| < {critical:.1f}, no bias found)")
-    axes.xaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.set_title(title, fontsize="medium")
-    figure.legend(fontsize="small", loc="outside lower center", ncols=2)
+        for j, block in enumerate(shown):
+            t = row.t_blocks.get(block)
+            colour = "white" if t is None else _colour(t, row.critical_t)
+            axes.add_patch(Rectangle((j, i), 1.0, 1.0, facecolor=colour, edgecolor="#DDDDDD", linewidth=0.8))
+            axes.text(
+                j + 0.5,
+                i + 0.5,
+                "=" if t is None else _number(t),
+                ha="center",
+                va="center",
+                fontsize="small",
+                fontweight=_weight(t is not None and abs(t) > row.critical_t),
+            )
+    axes.set_xlim(0.0, len(shown))
+    axes.set_ylim(len(rows), 0.0)
+    axes.set_xticks([j + 0.5 for j in range(len(shown))], shown, rotation=40.0, ha="right", rotation_mode="anchor")
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], [f"{row.pair}: {row.verdict}" for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight(_weight(row.verdict is Verdict.BIASED))
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    figure.suptitle(title, fontsize="medium")
+    figure.supxlabel(_caption(rows, shown), fontsize="small")
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": "dreg"})
     return buffer.getvalue()
+
+
+def _weight(strong: bool) -> str:  # noqa: FBT001
+    return "bold" if strong else "normal"
+
+
+def _caption(rows: Sequence[BiasRow], shown: Sequence[str]) -> str:
+    low, high = (pick(row.critical_t for row in rows) for pick in (min, max))
+    critical = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}, by the look that decided"
+    lines = [
+        "Student's t along each block's learned direction.",
+        f"Orange: alone enough to call the pair biased, |t| > {critical}.",
+    ]
+    biased = [row for row in rows if row.verdict is Verdict.BIASED]
+    if any(all(abs(t) <= row.critical_t for t in row.t_blocks.values()) for row in biased):
+        lines.append("Biased without orange: found along all blocks together.")
+    if any(block not in row.t_blocks for row in rows for block in shown):
+        lines.append("=: identical by construction.")
+    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """Results of later commands: one file each, with a digest, never overwritten."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -87,7 +88,7 @@ def drop_partial(fs: FileSystem, folder: Path, kind: ResultKind, key: str) -> No
     """Forgets an unfinished result, once the result itself is kept."""
     path = _partial_path(folder, kind, key)
     if path.exists():
-        with write_errors(path):
+        with write_errors(path), suppress(FileNotFoundError):  # another process at the same work may be quicker
             fs.remove(path)
 
 

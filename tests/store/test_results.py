@@ -91,3 +91,86 @@ def test_a_full_disk_at_any_operation_leaves_no_torn_result(tmp_path: Path) -> N
         return False
 
     assert every(20, attempt) == 5
+
+
+def test_a_partial_is_replaced_read_back_and_forgotten(tmp_path: Path) -> None:
+    run = claim(tmp_path).run
+    assert run.partial("bias", "abc") is None
+    for n in (1, 2):
+        run.put_partial("bias", "abc", arrays={"0/loc": VALUES["curve"] * n}, attrs={"n": n, "x": float("nan")})
+    run.put_partial("bias", "other", arrays={}, attrs={})
+    found = run.partial("bias", "abc")
+    assert found is not None
+    assert found.attrs["n"] == 2
+    assert np.isnan(found.attrs["x"])
+    np.testing.assert_array_equal(found.arrays["0/loc"], VALUES["curve"] * 2, strict=True)
+    run.drop_partial("bias", "abc")
+    assert run.partial("bias", "abc") is None
+    assert run.partial("bias", "other") is not None
+    run.drop_partial("bias", "abc")  # what is gone is gone
+    assert temporaries(run.path) == []
+
+
+def test_a_partial_is_no_result(tmp_path: Path) -> None:
+    run = claim(tmp_path).run
+    run.put_partial("bias", "k64", arrays=VALUES, attrs={})
+    assert run.results("bias") == []
+    path = run.add_result("bias", "k64", arrays=VALUES, attrs={})
+    assert path.name == "k64.h5"
+    assert [result.path for result in run.results("bias")] == [path]
+    assert run.partial("evals", "k64") is None
+
+
+def test_an_altered_partial_is_found_and_named(tmp_path: Path) -> None:
+    run = claim(tmp_path).run
+    run.put_partial("bias", "k64", arrays=VALUES, attrs={})
+    path = run.path / "bias" / "k64.partial"
+    flip(path, 700)
+    with pytest.raises(StoreCorrupt) as caught:
+        run.partial("bias", "k64")
+    assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize("key", ["../a", "", ".a", "a/b", "a" * 121])
+def test_partials_cannot_leave_their_folder(tmp_path: Path, key: str) -> None:
+    run = claim(tmp_path).run
+    before = sorted(tmp_path.rglob("*"))
+    for attempt in (
+        lambda: run.put_partial("bias", key, arrays={}, attrs={}),
+        lambda: run.partial("bias", key),
+        lambda: run.drop_partial("bias", key),
+    ):
+        with pytest.raises(ValueError, match="cannot be"):
+            attempt()
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_another_process_may_forget_a_partial_first(tmp_path: Path) -> None:
+    class Raced(FailingFileSystem):
+        def remove(self, path: Path) -> None:
+            path.unlink()
+            super().remove(path)
+
+    run = claim(tmp_path, fs=Raced(0)).run
+    run.put_partial("bias", "k64", arrays=VALUES, attrs={})
+    run.drop_partial("bias", "k64")
+    assert run.partial("bias", "k64") is None
+
+
+def test_a_full_disk_at_any_operation_keeps_the_partial_before(tmp_path: Path) -> None:
+    def attempt(number: int) -> bool:
+        fs = FailingFileSystem(0)
+        run = claim(tmp_path, fs=fs).run
+        run.put_partial("bias", "k64", arrays=VALUES, attrs={"n": 1})
+        fs.at, fs.lasting = fs.count + number, True
+        try:
+            run.put_partial("bias", "k64", arrays=VALUES, attrs={"n": 2})
+        except StoreWriteError:
+            found = run.partial("bias", "k64")
+            assert found is not None
+            assert found.attrs["n"] in (1, 2)
+            assert temporaries(run.path) == []
+            return True
+        return False
+
+    assert every(20, attempt) == 4
