@@ -143,7 +143,7 @@ def _show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     )
     terminal.show(_Table([_row(report, result) for result in report.results]))
     terminal.line()
-    for line in [*_settings(report), *_identical(report), *_needed(report)]:
+    for line in [*_settings(report), *_identical(report), *_needed(report), *_signed_means(report)]:
         terminal.show(Text(line))
     if not quiet:
         terminal.line()
@@ -228,6 +228,14 @@ def _needed(report: "BiasReport") -> list[str]:
         return []
     advice = f" Batches that it would take, about: {', '.join(wanted)}." if wanted else ""
     return [f"inconclusive: no bias found, but one below 'detectable' may have been missed.{advice}"]
+
+
+def _signed_means(report: "BiasReport") -> list[str]:
+    """The reference implementation's own statistic, as it is known from there."""
+    shown = [f"{report.label(r)} {r.evidence.t_signed_mean:.1f}" for r in report.results if r.evidence]
+    if not shown:
+        return []
+    return [f"t of the signed mean over all parameters, in which biases cancel (the reference's): {', '.join(shown)}"]
 
 
 def _two_digits(value: float) -> str:

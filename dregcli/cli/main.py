@@ -12,7 +12,7 @@ import typer
 
 from dregcli import __version__
 from dregcli.cli import bias_check, download, estimators, evaluate, finetune, report, train
-from dregcli.cli.render import Terminal
+from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, UsageError
 
 UNEXPECTED = 3
@@ -84,7 +84,7 @@ def main(arguments: list[str]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         terminal.error(DregError("Interrupted."))
         return 130
-    except BrokenPipeError:
+    except (BrokenPipeError, ReaderLeft):
         # The reader of our output left, as `head` does; what is left to flush must not complain either.
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

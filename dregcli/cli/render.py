@@ -40,6 +40,19 @@ def difference(value: float, stderr: float | None) -> str:
     return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
 
 
+class ReaderLeft(Exception):
+    """Who read our output is gone, as ``head`` is after its lines.
+
+    Not a BrokenPipeError, which click would turn into exit code 1: that means that a check found something.
+    """
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Leave it to the program's boundary."""
+        raise ReaderLeft
+
+
 class Terminal:
     """What a command shows, and what it tells while it works (an ``app.listener.Listener``).
 
@@ -51,10 +64,10 @@ class Terminal:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self._out = Console(highlight=False)
-        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
+        self._out = _Console(highlight=False)
+        self._err = _Console(stderr=True, soft_wrap=True, highlight=False)
         if not self._out.is_terminal:
-            self._out = Console(highlight=False, width=_PIPED_WIDTH)
+            self._out = _Console(highlight=False, width=_PIPED_WIDTH)
         self._progress = ProgressDisplay(self._err, enabled=not quiet)
 
     def note(self, message: str) -> None:

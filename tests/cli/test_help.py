@@ -1,5 +1,8 @@
 """``--help`` says what the program knows."""
 
+import subprocess
+import sys
+
 import pytest
 
 from dregcli.data.catalogue import DATASETS
@@ -33,3 +36,12 @@ def test_every_help_has_an_example(capsys, command) -> None:
 def test_eval_help_names_the_splits(capsys) -> None:
     shown = run(capsys, "eval", "--help").out
     assert all(split in shown for split in Split)
+
+
+def test_a_reader_that_leaves_is_no_verdict() -> None:
+    """`dreg estimators | head -1`: 1 would mean that a check found something."""
+    command = f"{sys.executable} -m dregcli estimators | head -1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert done.returncode == 141
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stderr == ""

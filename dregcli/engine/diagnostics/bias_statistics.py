@@ -79,14 +79,24 @@ def gram(blocks: Blocks) -> Tensor:
 def squared_norm_of_mean(products: Tensor) -> Estimate:
     """The squared norm of the vectors' mean from their inner products (M, M): the mean of those of different ones.
 
-    Unbiased, as different batch means are independent; its standard error is by the jackknife.
+    Unbiased, as different batch means are independent. Its standard error is by the jackknife, and at least what it
+    is where the mean is 0: there the jackknife comes out too small when the estimate happens to be low.
     """
     m = products.shape[0]
     total, diagonal, rows = products.sum(), products.diagonal(), products.sum(dim=1)
     off = total - diagonal.sum()
     without = (off - 2.0 * (rows - diagonal)) / ((m - 1) * (m - 2))
-    stderr = math.sqrt((m - 1) / m * float((without - without.mean()).square().sum()))
-    return Estimate(float(off / (m * (m - 1))), stderr)
+    jackknife = math.sqrt((m - 1) / m * float((without - without.mean()).square().sum()))
+    least = math.sqrt(2.0 * _traces(products)[1] / (m * (m - 1)))
+    return Estimate(float(off / (m * (m - 1))), max(jackknife, least))
+
+
+def _traces(products: Tensor) -> tuple[float, float]:
+    """tr S and tr S^2 of the vectors' covariance S, from their inner products (M, M)."""
+    m = products.shape[0]
+    centred = products - products.mean(dim=0) - products.mean(dim=1)[:, None] + products.mean()
+    off = centred - torch.diag(centred.diagonal())
+    return float(centred.diagonal().sum()) / (m - 1), float(off.square().sum()) / (m * (m - 1))
 
 
 def t_statistic(values: Tensor) -> float:
@@ -158,10 +168,7 @@ def _detectable_square(products: Tensor, third: int, alpha: float) -> float:
     """
     m = products.shape[0]
     rest = m - third
-    centred = products - products.mean(dim=0) - products.mean(dim=1)[:, None] + products.mean()
-    trace = float(centred.diagonal().sum()) / (m - 1)
-    off = centred - torch.diag(centred.diagonal())
-    trace_square = float(off.square().sum()) / (m * (m - 1))
+    trace, trace_square = _traces(products)
     if trace <= 0.0:
         return 0.0
     usual = trace_square / trace
