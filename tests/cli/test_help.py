@@ -1,5 +1,6 @@
 """``--help`` says what the program knows."""
 
+import os
 import subprocess
 import sys
 
@@ -39,9 +40,11 @@ def test_eval_help_names_the_splits(capsys) -> None:
 
 
 def test_a_reader_that_leaves_is_no_verdict() -> None:
-    """`dreg estimators | head -1`: 1 would mean that a check found something."""
-    command = f"{sys.executable} -m dregcli estimators | head -1; exit ${{PIPESTATUS[0]}}"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    """As in `dreg estimators | head -1`: exit 1 would mean that a check found something."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "dregcli", "estimators"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
     assert done.returncode == 141
-    assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
