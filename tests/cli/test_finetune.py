@@ -270,6 +270,9 @@ def test_its_spec_repeats_it_and_keeps_to_its_parent(capsys, store, parent: Run)
     other = run(capsys, "train", "--config", spec, "--hidden", "9", "--name", "no")
     assert other.code == 2
     assert "hidden: the parent was made with (16, 8), got (9,)" in other.err
+    wider = run(capsys, "train", "--config", spec, "--latent-dim", "9", "--name", "no")
+    assert wider.code == 2
+    assert "latent-dim: the parent was made with 4, got 9" in wider.err
     broken = spec.parent / "broken.json"
     broken.write_text(json.dumps(json.loads(spec.read_text()) | {"parent": {"run": "p", "checkpoint": -1}}))
     faulty = run(capsys, "train", "--config", broken)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from dregcli.engine import OBJECTIVES
-from dregcli.engine.objectives import FunctionObjective, Objective
+from dregcli.engine.objectives import FunctionObjective, Objective, jvi
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.jvi import Jvi
 from dregcli.engine.objectives.miwae import Miwae
@@ -84,6 +84,16 @@ def test_jvi_in_chunks_is_jvi(monkeypatch: pytest.MonkeyPatch) -> None:
     close(chunked.model, whole.model)
     close(chunked.dscore, whole.dscore)
     close(objective.replaced(log_w, replacement), replaced)
+
+
+@pytest.mark.parametrize(("k", "elements"), [(5, 10), (1000, 32_000), (3000, 96_000), (2, 1 << 22)])
+def test_jvi_keeps_few_leave_one_out_sets_at_a_time(k: int, elements: int) -> None:
+    chunks = list(jvi._without_one(k, elements))
+    assert torch.cat([removed for removed, _ in chunks]).tolist() == list(range(k))
+    assert all(len(removed) * elements <= max(jvi._CHUNK, elements) for removed, _ in chunks)
+    for removed, rest in chunks:
+        assert rest.shape == (k - 1, len(removed))
+        assert not (rest == removed).any()
 
 
 @pytest.mark.parametrize("k", [2, 5, 64])

@@ -271,6 +271,10 @@ def test_a_word_names_what_it_was_made_of(pair: Pair) -> None:
     assert parse_estimator(word_of(pair.estimator)) == pair.estimator
 
 
+def test_minus_zero_is_zero() -> None:
+    assert word_of(parse_estimator("ovis:gamma=-0")) == "ovis:gamma=0.0"
+
+
 def test_unknown_names_come_with_the_nearest_one_and_all_at_once() -> None:
     faults = word_faults("iwea", "drge", 4)
     assert [fault.field for fault in faults] == ["objective", "estimator"]

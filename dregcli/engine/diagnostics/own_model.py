@@ -272,9 +272,10 @@ class _RunningMoments:
     def _moments(self, names: Sequence[str]) -> Moments:
         means = torch.cat([self._means[name] for name in names])
         variances = torch.cat([self._squares[name] for name in names]) / (self._n - 1)
-        # A coordinate that never varies and is never anything but 0 has no ratio, and no part in the mean.
+        # A coordinate that never varies has no ratio, and no part in the mean; where none does, there is no noise.
+        noiseless = math.inf if means.any() else 0.0
         ratios = (means.abs() / variances.sqrt())[variances > 0]
-        return Moments(float(variances.mean()), float(ratios.mean()) if ratios.numel() else math.inf)
+        return Moments(float(variances.mean()), float(ratios.mean()) if ratios.numel() else noiseless)
 
     def total(self) -> Moments:
         return self._moments(list(self._means))

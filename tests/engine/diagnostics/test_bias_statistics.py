@@ -288,6 +288,23 @@ def test_a_size_that_is_too_small_is_caught(spectrum: str) -> None:
     assert _found(SPECTRA[spectrum], "as the noise", 0.25) < LOWEST / 2
 
 
+def test_the_detectable_size_by_hand() -> None:
+    """At it, t's mean exceeds the critical value of half the level by the power's quantile of t's own spread."""
+    blocks, m, third = _blocks(m=60), 60, 20
+    rows = torch.cat(list(blocks.values()), dim=1).numpy()
+    centred = rows - rows.mean(axis=0)
+    products = centred @ centred.T
+    trace = np.trace(products) / (m - 1)
+    trace_square = (np.square(products).sum() - np.square(np.diag(products)).sum()) / (m * (m - 1))
+    square = evidence(blocks, _gradient(), alpha=ALPHA).detectable_square
+    usual = trace_square / trace
+    variance = usual * square + trace_square / third
+    mean_t = math.sqrt((m - third) / variance) * square
+    spread = math.sqrt(1.0 + (m - third) / third * usual * square / variance)
+    critical = stats.t.ppf(1.0 - ALPHA / 2.0 / 2.0, m - third - 1)
+    assert mean_t == pytest.approx(critical + stats.norm.ppf(0.9) * spread, rel=1e-9)
+
+
 def test_less_is_detectable_with_fewer_false_alarms() -> None:
     sizes = [evidence(_blocks(), _gradient(), alpha=alpha).detectable_square for alpha in (0.1, 1e-2, 1e-4, 1e-8)]
     assert sizes == sorted(sizes)

@@ -186,6 +186,22 @@ def test_moments_are_those_of_stored_gradients() -> None:
     assert report_faults(_reports()) == []
 
 
+@pytest.mark.usefixtures("_seeded")
+def test_a_coordinate_that_never_moves_has_no_ratio() -> None:
+    """A dead unit's 0 / 0 must not make the mean over the others NaN."""
+    gaussian, idle = _Gaussian(), torch.zeros(3, dtype=torch.float64, requires_grad=True)
+
+    def make():
+        log_joint, q = gaussian()
+        return lambda z: log_joint(z) + 0.0 * idle.sum(), q
+
+    (report,) = gradient_report(make, {**gaussian.named, "idle": idle}, K, estimators=["dreg"], batches=20)
+    moving = [report.blocks[name] for name in gaussian.named]
+    assert report.total.snr == pytest.approx(sum(each.snr for each in moving) / 3)
+    assert report.total.variance == pytest.approx(sum(each.variance for each in moving) / 6)
+    assert report.blocks["idle"] == Moments(0.0, 0.0)
+
+
 def test_moments_about_zero_are_caught(monkeypatch) -> None:
     """The wrong twin: a second moment for a variance, as the reference's moving averages have it."""
     right = Moments.__init__
