@@ -93,6 +93,7 @@ def plain_result(result: BiasResult) -> dict[str, Any]:
         "relative_bias": result.relative_bias,
         "interval": result.interval,
         "detectable": result.detectable,
+        "tested_share": result.tested_share,
         "looks": result.looks,
         "t": {
             "learned": found.t_learned,

@@ -8,7 +8,7 @@ from typing import Any
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
-from dregcli.app.plan import Plan, check_data, resolve_plan
+from dregcli.app.plan import Plan, check_data, resolve_plan, spread_pair
 from dregcli.app.resuming import spec_of
 from dregcli.app.session import TrainResult
 from dregcli.app.train import start
@@ -62,7 +62,8 @@ def finetune(
     run = find_completed_run(store, request.run, listener)
     parent = spec_of(run)
     which, faults = _which(request.checkpoint)
-    plan = _resolved(parent, request.options, data_dir, faults)
+    given, contradiction = spread_pair(request.options)
+    plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
     check_data(parent, plan.dataset)
     checkpoint = _checkpoint(run, which, listener)
     origin = ParentSpec(

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.app.listener import Listener
-from dregcli.app.plan import resolve_plan
+from dregcli.app.plan import resolve_plan, spread_pair
 from dregcli.app.resuming import find_run_to_resume, resume_plan
 from dregcli.app.train import TrainResult, resume, start
-from dregcli.errors import UsageError
+from dregcli.errors import SpecError, UsageError
 from dregcli.specs.config import read_config
 from dregcli.specs.resolve import merge_options
 from dregcli.store.runs import RunStore
@@ -51,14 +51,17 @@ def launch(
         Others as ``dregcli.app.train.start`` and ``resume``.
     """
     store = RunStore(runs_dir)
+    flags, contradiction = spread_pair(request.options)
     if request.resume is None:
-        config = read_config(request.config) if request.config else {}
-        options, faults = merge_options(request.options, config, request.preset)
-        plan = resolve_plan(options, data_dir, faults)
+        config, other = spread_pair(read_config(request.config) if request.config else {})
+        options, faults = merge_options(flags, config, request.preset)
+        plan = resolve_plan(options, data_dir, [*contradiction, *other, *faults])
         return start(plan, name=request.name, store=store, argv=argv, listener=listener)
     beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=f"dreg train --resume {request.resume}")
+    if contradiction:
+        raise SpecError(contradiction, hint="leave these options out")
     run = find_run_to_resume(store, request.resume)
-    return resume(run, resume_plan(run, request.options, data_dir), store=store, argv=argv, listener=listener)
+    return resume(run, resume_plan(run, flags, data_dir), store=store, argv=argv, listener=listener)

@@ -43,6 +43,25 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
     return canonical
 
 
+def spread_pair(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """Options with an estimator given as a pair (``rws/dreg``) as objective and estimator.
+
+    Returns:
+        The options, and a fault where they name another objective beside.
+    """
+    spread = dict(options)
+    word, objective = options.get("estimator"), options.get("objective")
+    if not isinstance(word, str) or "/" not in word:
+        return spread, []
+    spread["objective"], _, spread["estimator"] = word.rpartition("/")
+    if objective is not None and canonical_words({"objective": objective}) != canonical_words(
+        {"objective": spread["objective"]}
+    ):
+        message = f"'{word}' contradicts --objective {objective}: leave one of the two out."
+        return spread, [Fault("estimator", message)]
+    return spread, []
+
+
 def short_words(spec: RunSpec) -> dict[str, str]:
     """A spec's objective and estimator with parameters only where they are not the defaults."""
     return {
@@ -121,7 +140,7 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
     words = [known.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")]
     k = known.get("k", RunSpec.model_fields["k"].default)
     if all(isinstance(word, str) for word in words):
-        faults += word_faults(words[0], words[1], k if _positive(k) else 1 << 62)
+        faults += word_faults(words[0], words[1], k if _positive(k) else None)
     if faults:
         raise SpecError(faults, hint="correct the above; `dreg train --help` shows every option")
     for error in (missing, device_error):

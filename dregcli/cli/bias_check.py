@@ -35,6 +35,9 @@ _STYLES = {
     Verdict.INCONCLUSIVE: "yellow",
 }
 
+_MOST = 0.9
+"""Share of the gradient from which on the tested blocks are the whole of it for all purposes."""
+
 _HOW_TO_READ = """\
 Each pair is compared with its objective's reparam, reparam itself with dreg, on the same noise. relative bias: norm \
 of the bias over the norm of the reference gradient, all parameters at these examples together. detectable: the \
@@ -143,7 +146,13 @@ def _show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     )
     terminal.show(_Table([_row(report, result) for result in report.results]))
     terminal.line()
-    for line in [*_settings(report), *_identical(report), *_needed(report), *_signed_means(report)]:
+    for line in [
+        *_settings(report),
+        *_identical(report),
+        *_shares(report),
+        *_needed(report),
+        *_signed_means(report),
+    ]:
         terminal.show(Text(line))
     if not quiet:
         terminal.line()
@@ -228,6 +237,20 @@ def _needed(report: "BiasReport") -> list[str]:
         return []
     advice = f" Batches that it would take, about: {', '.join(wanted)}." if wanted else ""
     return [f"inconclusive: no bias found, but one below 'detectable' may have been missed.{advice}"]
+
+
+def _shares(report: "BiasReport") -> list[str]:
+    """What relative sizes are of the tested blocks alone, where the others carry much of the gradient."""
+    shares = [r.tested_share for r in report.results if r.tested_share is not None and r.tested_share < _MOST]
+    if not shares:
+        return []
+    low, high = (f"{100.0 * share:.2g}" for share in (min(shares), max(shares)))
+    size = f"{low} %" if low == high else f"{low} to {high} %"
+    times = f"{1.0 / max(shares):.2g}" if low == high else f"{1.0 / max(shares):.2g} to {1.0 / min(shares):.2g}"
+    return [
+        f"the tested blocks have {size} of the whole gradient's norm: relative to their own, the sizes above are "
+        f"{times} times as large"
+    ]
 
 
 def _signed_means(report: "BiasReport") -> list[str]:

@@ -33,7 +33,7 @@ def _one_of(names: type[StrEnum]) -> str:
 
 _SETTINGS: Final = {
     "objective": f"{_one_of(ObjectiveName)}; parameters as vr-iwae:alpha=0.3.",
-    "estimator": f"{_one_of(EstimatorName)}; see `dreg estimators` for pairs and parameters.",
+    "estimator": f"{_one_of(EstimatorName)}; or a pair such as rws/dreg; see `dreg estimators`.",
     "k": "Samples per example.",
     "batch_size": "Examples per step.",
     "steps": "Optimisation steps.",

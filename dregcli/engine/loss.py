@@ -46,8 +46,9 @@ def multi_sample_loss(
 
     Raises:
         SpecError: a pair or a K that cannot work; wrong shapes; log-densities of half precision; a posterior that
-            cannot be reparameterised, or whose sample or density is detached from its parameters; a log_joint that
-            is detached from z; nothing to train.
+            cannot be reparameterised, or whose sample or density is detached from a parameter (seen parameter by
+            parameter: half of one that feeds loc and scale cannot be told); a log_joint that is detached from z;
+            nothing to train.
         NotFinite: log-weights, or gradients of a sample that has weight, that are not finite, naming the examples.
 
     Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``.

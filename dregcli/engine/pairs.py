@@ -104,8 +104,8 @@ def checked_pairs(k: int) -> Iterator[Pair]:
                 yield pair
 
 
-def word_faults(objective: str, estimator: str, k: int) -> list[Fault]:
-    """Everything wrong with a pair given as words, all at once."""
+def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
+    """Everything wrong with a pair given as words, all at once; without ``k`` what is wrong whatever it is."""
     faults: list[Fault] = []
     parsed: list[Any] = []
     for parse, word in ((parse_objective, objective), (parse_estimator, estimator)):
@@ -113,7 +113,10 @@ def word_faults(objective: str, estimator: str, k: int) -> list[Fault]:
             parsed.append(parse(word))
         except SpecError as error:
             faults.extend(error.faults)
-    return faults or Pair(parsed[0], parsed[1]).faults(k)
+    if faults:
+        return faults
+    pair = Pair(parsed[0], parsed[1])
+    return pair.faults(k if k is not None else max(1, pair.smallest_k))
 
 
 def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int) -> Pair:
@@ -122,6 +125,8 @@ def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int)
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
     """
+    if type(k) is not int:
+        raise SpecError([Fault("k", f"must be a whole number, got {k!r}.")])
     if isinstance(objective, str) and isinstance(estimator, str) and (faults := word_faults(objective, estimator, k)):
         raise SpecError(faults)
     pair = Pair(

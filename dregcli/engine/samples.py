@@ -105,6 +105,9 @@ def gradient_seeds(
     _require_trainable(reached)
     if path:
         _require_live(draw, posterior, reached, score=score)
+    elif score and not reached.phi and _has_live_parameters(posterior):
+        message = "a dead score: its parameters require grad, and log_prob does not depend on them."
+        raise SpecError([Fault("posterior", f"{message} Look for detach() or no_grad() in its log_prob.")])
     to_descent = -1.0 / draw.log_p.shape[1]
     found: list[tuple[Tensor, Tensor]] = []
     if reached.theta and weights.model.any():
@@ -161,6 +164,12 @@ def _leaves(output: Tensor) -> set[Tensor]:
                 seen.add(following)
                 todo.append(following)
     return found
+
+
+def reached_leaves(draw: Samples) -> set[Tensor]:
+    """All leaves that a gradient made of a draw can reach."""
+    reached = _Reached.by(draw)
+    return reached.theta | reached.phi | reached.z
 
 
 @dataclass(frozen=True)
@@ -222,6 +231,17 @@ def _require_live(draw: Samples, posterior: Distribution, reached: _Reached, *, 
 def _shapes(parameters: set[Tensor]) -> str:
     shown = sorted(str(tuple(parameter.shape)) for parameter in parameters)
     return f"parameters of shape {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
+
+
+def _has_live_parameters(posterior: Distribution) -> bool:
+    """Whether a parameter of it, or of what it is made of, requires grad. Without a path no sample tells."""
+    # arg_constraints is a class attribute of torch's distributions, and not implemented by every user's.
+    names = vars(type(posterior)).get("arg_constraints", {})
+    values = [getattr(posterior, name, None) for name in (*names, *vars(posterior))]
+    if any(isinstance(value, Tensor) and value.requires_grad for value in values):
+        return True
+    inner = getattr(posterior, "base_dist", None)
+    return isinstance(inner, Distribution) and _has_live_parameters(inner)
 
 
 def _is_flat(posterior: Distribution) -> bool:

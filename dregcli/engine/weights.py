@@ -64,4 +64,15 @@ def log_one_minus_normalised(log_w: Tensor) -> Tensor:
 
     Never log of 1 - v, which is 0 in floats as soon as one weight dominates.
     """
+    log_w = log_w - largest(log_w)
     return leave_one_out_logsumexp(log_w) - torch.logsumexp(log_w, dim=0)
+
+
+def largest(log_w: Tensor) -> Tensor:
+    """The largest log-weight of each example, 0 where none is finite, shape (B,).
+
+    Weights do not depend on it. Subtracted first, it costs them no digits: at log-weights of -1e4 a leave-one-out
+    sum would be known to 1e-12 only, which is much beside weights of 1 / K.
+    """
+    most = log_w.amax(dim=0)
+    return torch.where(torch.isfinite(most), most, 0.0)

@@ -353,3 +353,30 @@ def test_a_folder_that_is_no_run(capsys, tmp_path) -> None:
     other = run(capsys, "train", "--resume", "runs/y")
     assert other.code in (13, 17), other.err
     assert "y" in other.err
+
+
+def test_a_pair_may_be_given_as_the_estimator(capsys, tmp_path) -> None:
+    store = ("--runs-dir", tmp_path)
+    assert run(capsys, "train", *SMALL, *store, "--estimator", "rws/dreg", "--name", "a").code == 0
+    spec = json.loads((tmp_path / "a/v001/spec.json").read_text())
+    assert (spec["objective"], spec["estimator"]) == ("rws", "dreg")
+    config = tmp_path / "c.toml"
+    config.write_text('estimator = "jvi/dreg"')
+    assert run(capsys, "train", *SMALL, *store, "--config", config, "--name", "b").code == 0
+    assert json.loads((tmp_path / "b/v001/spec.json").read_text())["objective"] == "jvi:order=1"
+    assert run(capsys, "train", *SMALL, *store, "--estimator", "rws/dreg", "--objective", "rws").code == 0
+    for arguments in (
+        ("--estimator", "rws/dreg", "--objective", "iwae"),
+        ("--resume", "a", "--estimator", "iwae/dreg"),
+    ):
+        refused = run(capsys, "train", *store, *arguments)
+        assert refused.code == 2
+        assert "objective" in refused.err
+
+
+@pytest.mark.parametrize("objective", ["miwae:groups=3", "piwae:groups=7", "jvi:order=2"])
+def test_a_k_of_0_is_one_fault_at_once(capsys, objective) -> None:
+    refused = run(capsys, "train", "--k", 0, "--objective", objective)
+    assert refused.code == 2
+    assert refused.err.splitlines()[0] == "error: k: must be at least 1, got 0."
+    assert len(refused.err.splitlines()) == 2

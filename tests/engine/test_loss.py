@@ -755,3 +755,20 @@ def test_pairs_and_k_that_cannot_work() -> None:
     refuse("k", "at least 2", k=1, estimator="vimco")
     refuse("estimator", "rws", objective="rws", estimator="stl")
     refuse("objective", "ivae", objective="ivae")
+
+
+class _UnderNoGrad(Normal):
+    def log_prob(self, value: Tensor) -> Tensor:
+        with torch.no_grad():
+            return super().log_prob(value)
+
+
+@pytest.mark.parametrize("estimator", ["vimco", "vimco-star", "reinforce"])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_a_dead_score_is_refused_without_a_path_too(estimator: str, wrapped: bool) -> None:
+    """There no sample tells which parameters the posterior has: it is asked for them."""
+    theta, loc = (torch.zeros(3, requires_grad=True) for _ in range(2))
+    posterior = _UnderNoGrad(loc, 1.0)
+    posterior = Independent(posterior, 0) if wrapped else posterior
+    with pytest.raises(SpecError, match="a dead score"):
+        multi_sample_loss(lambda z: Normal(theta, 1.0).log_prob(z), posterior, 4, estimator=estimator)

@@ -296,7 +296,7 @@ def test_unknown_names_come_with_the_nearest_one_and_all_at_once() -> None:
         ("jvi:order=-1", "dreg", 4, "order must be at least 0"),
         ("jvi", "reparam", 1, "'jvi:order=1' needs at least 2 samples, got 1. Use --k 2 or more."),
         ("jvi:order=3", "dreg", 3, "'jvi:order=3' needs at least 4 samples, got 3."),
-        ("jvi:order=9", "dreg", 64, "sums over 2.75e+10 subsets"),
+        ("jvi:order=9", "dreg", 64, "order 9 with k=64 sums 10^16 terms"),
         ("miwae:groups=3", "dreg", 8, "groups must divide k=8, got 3; these do: 1, 2, 4, 8."),
         ("miwae:groups=0", "dreg", 8, "groups must be at least 1"),
         ("piwae:groups=16", "dreg", 8, "needs at least 16 samples"),
@@ -316,6 +316,46 @@ def test_what_cannot_work_is_refused_with_the_reason(objective: str, estimator: 
     assert said in str(fault)
     with pytest.raises(SpecError):
         resolve_pair(objective, estimator, k)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_scalars_that_are_not_finite_are_refused(value: str) -> None:
+    (fault,) = word_faults("iwae", f"dreg-cv:beta={value}", 4)
+    assert "beta must be finite" in str(fault)
+
+
+def test_without_a_k_only_what_is_wrong_whatever_it_is_is_told() -> None:
+    assert word_faults("miwae:groups=3", "dreg", None) == []
+    assert len(word_faults("vr-iwae:alpha=2", "ovis", None)) == 2
+
+
+def test_an_order_of_many_digits_is_refused_in_few() -> None:
+    (fault,) = word_faults("jvi:order=500", "dreg", 2000)
+    assert len(str(fault)) < 120
+
+
+@pytest.mark.parametrize("k", [2.5, "4", True])
+def test_a_k_that_is_no_number_of_samples_is_refused(k) -> None:
+    with pytest.raises(SpecError, match="k: must be a whole number"):
+        resolve_pair("iwae", "dreg", k)
+
+
+@pytest.mark.parametrize("k", [64, 2048])
+def test_weights_do_not_depend_on_a_shift_of_the_log_weights(k: int) -> None:
+    """Of 2^14 nats, which loses no digit of these log-weights; reinforce and dreg-cv weigh by the value itself."""
+    log_w = (4.0 * log_weights(k, batch=2)).mul(1024).round().div(1024)
+    for pair in all_pairs():
+        if pair.estimator.name in ("reinforce", "dreg-cv", "vimco") or pair.faults(k):
+            continue
+        for near, far in zip(arrays(pair, log_w), arrays(pair, log_w - 2.0**14), strict=True):
+            assert float((near - far).norm()) <= 1e-10 * float(near.norm()), pair.word
+
+
+def test_vimco_of_vr_iwae_close_to_alpha_1_keeps_its_digits() -> None:
+    """Next to the ELBO its weights are next to the ELBO's; the plain quotient is wrong by a third here."""
+    log_w = torch.tensor([[0.0], [1.0], [2.0]], dtype=torch.float64)
+    (_, _, near), (_, _, elbo) = (arrays(f"{o}/vimco", log_w) for o in ("vr-iwae:alpha=0.9999999999999999", "elbo"))
+    torch.testing.assert_close(near, elbo, rtol=1e-9, atol=1e-9)
 
 
 def test_several_faults_come_together() -> None:

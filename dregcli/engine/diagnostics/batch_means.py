@@ -42,6 +42,8 @@ class BatchMeans:
         for name, values in parts.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros(self._most, values.numel(), dtype=values.dtype, device=values.device)
+            elif self._sums[name].device != values.device:  # loaded from a file, for a check on another device
+                self._sums[name] = self._sums[name].to(values.device)
             self._sums[name][row] += values
         self.count += 1
 

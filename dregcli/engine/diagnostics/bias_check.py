@@ -65,6 +65,8 @@ class BiasResult:
             the gradient is lost in its noise.
         interval: of ``relative_bias``, 95 %.
         detectable: the relative bias that would have been found with probability 0.9.
+        tested_share: norm of the reference gradient of the tested blocks alone over that of all. Relative to their
+            own, ``relative_bias`` and ``detectable`` are larger by one over it; None where it is lost in noise.
         looks: looks taken.
     """
 
@@ -78,6 +80,7 @@ class BiasResult:
     relative_bias: float | None
     interval: tuple[float, float] | None
     detectable: float | None
+    tested_share: float | None
     looks: int
 
     def as_plain(self) -> dict[str, Any]:
@@ -106,6 +109,15 @@ class _Running:
     p_value: float = 1.0
     looks: int = 0
     result: BiasResult | None = None
+
+
+@dataclass(frozen=True)
+class _Reference:
+    """The reference gradient: squared norms of all parameters and of the tested ones, and a direction."""
+
+    norm: Estimate
+    of_tested: Estimate
+    direction: Mapping[str, Tensor]
 
 
 def _require_finite(comparison: Comparison, blocks: Blocks) -> None:
@@ -199,29 +211,34 @@ class BiasCheck:
         elif each.means.whole < FEWEST_MEANS or share == 0.0:
             each.result = self._result(each, Verdict.INCONCLUSIVE) if last else None
         else:
-            norm, direction = self._reference(each)
             blocks = self._source.expand(means)
+            reference = self._reference(each, blocks)
+            direction = reference.direction
             _require_finite(each.comparison, blocks)
             found = evidence(blocks, direction, alpha=self._false_alarm * share)
             each.looks += 1
             each.p_value = min(each.p_value, found.p / share)
-            result = self._result(each, Verdict.INCONCLUSIVE, found, norm)
+            result = self._result(each, Verdict.INCONCLUSIVE, found, reference)
             if result.p_value <= self._false_alarm:
-                each.result = self._result(each, Verdict.BIASED, found, norm)
+                each.result = self._result(each, Verdict.BIASED, found, reference)
             elif result.detectable is not None and result.detectable <= self._detect:
-                each.result = self._result(each, Verdict.UNBIASED, found, norm)
+                each.result = self._result(each, Verdict.UNBIASED, found, reference)
             elif last:
                 each.result = result
 
-    def _reference(self, each: _Running) -> tuple[Estimate, Mapping[str, Tensor]]:
-        """The reference's squared norm, and its direction from the batches that learn and none of those that test.
+    def _reference(self, each: _Running, tested: Blocks) -> _Reference:
+        """The reference's squared norms, and its direction from the batches that learn and none of those that test.
 
         Reference and difference have noise in common, so that a direction from batches of the test finds it.
         """
         kept = self._references[each.comparison.reference]
         means = kept.means()
         early = self._references_before(learning_means(each.means.whole) * each.means.size) // kept.size
-        return squared_norm_of_mean(gram(means)), {name: rows[:early].mean(dim=0) for name, rows in means.items()}
+        return _Reference(
+            norm=squared_norm_of_mean(gram(means)),
+            of_tested=squared_norm_of_mean(gram({name: means[name] for name in tested})),
+            direction={name: rows[:early].mean(dim=0) for name, rows in means.items()},
+        )
 
     def _references_before(self, step: int) -> int:
         """Reference gradients computed in the first ``step`` batches."""
@@ -229,9 +246,12 @@ class BiasCheck:
         return dense + -(-(step - dense) // REFERENCE_EVERY)
 
     def _result(
-        self, each: _Running, verdict: Verdict, found: Evidence | None = None, norm: Estimate | None = None
+        self, each: _Running, verdict: Verdict, found: Evidence | None = None, reference: _Reference | None = None
     ) -> BiasResult:
-        relative, interval, detectable = None, None, None
+        relative, interval, detectable, share = None, None, None, None
+        norm = reference.norm if reference else None
+        if reference and reference.norm.value > 0.0 and reference.of_tested.value > 0.0:
+            share = math.sqrt(reference.of_tested.value / reference.norm.value)
         if found and norm and (surely := norm.value - _LOWER * norm.stderr) > 0.0:
             ratio = found.square.value / norm.value
             stderr = math.hypot(found.square.stderr, ratio * norm.stderr) / norm.value
@@ -250,6 +270,7 @@ class BiasCheck:
             relative_bias=relative,
             interval=interval,
             detectable=detectable,
+            tested_share=share,
             looks=each.looks,
         )
 

@@ -24,7 +24,7 @@ from dregcli.engine.diagnostics.source import (
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
-from dregcli.engine.samples import LogJoint, Samples, draw_samples, gradient_seeds, require_posterior
+from dregcli.engine.samples import LogJoint, Samples, draw_samples, gradient_seeds, reached_leaves, require_posterior
 from dregcli.engine.weights import effective_sample_size
 from dregcli.errors import Fault, SpecError
 
@@ -46,6 +46,7 @@ class OwnModelSource:
         self.blocks = tuple(parameters)
         self._make = make
         self._parameters = dict(parameters)
+        self._is_reached = False
         faults = [
             Fault("parameters", f"'{name}' does not require grad: leave what is frozen out.")
             for name, parameter in parameters.items()
@@ -62,7 +63,23 @@ class OwnModelSource:
         for pair in pairs:
             require_posterior(posterior, pair)
         has_path = any(pair.uses_path for pair in pairs)
-        return draw_samples(log_joint, posterior, self.k, has_path=has_path), posterior
+        samples = draw_samples(log_joint, posterior, self.k, has_path=has_path)
+        self._require_reached(samples)
+        return samples, posterior
+
+    def _require_reached(self, samples: Samples) -> None:
+        """Refuse parameters of another model than the one that was built: nothing would be found of them."""
+        if self._is_reached:
+            return
+        reached = reached_leaves(samples)
+        faults = [
+            Fault("parameters", f"neither log_joint nor the posterior depends on '{name}'.")
+            for name, parameter in self._parameters.items()
+            if parameter not in reached
+        ]
+        if faults:
+            raise SpecError(faults, hint="name the parameters that make() uses, and build the modules outside of it")
+        self._is_reached = True
 
     def gradients(
         self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
@@ -140,8 +157,8 @@ def check_bias(
         SpecError: pairs, numbers or parameters that cannot work.
         NotFinite: an estimator has no finite weights here.
     """
-    _require_numbers(false_alarm=false_alarm, detect=detect, max_batches=max_batches)
-    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    _require_numbers(false_alarm=false_alarm, detect=detect, max_batches=max_batches, max_seconds=max_seconds)
+    pairs = _pairs(objective, estimators, k)
     check = BiasCheck(
         OwnModelSource(make, parameters, k=k),
         [comparison_of(pair) for pair in pairs],
@@ -158,14 +175,24 @@ def check_bias(
     return check.results()
 
 
-def _require_numbers(*, false_alarm: float, detect: float, max_batches: int) -> None:
+def _pairs(objective: Objective | str, estimators: Sequence[Estimator | str], k: int) -> list[Pair]:
+    if isinstance(estimators, str):
+        estimators = [estimators]
+    if not estimators:
+        raise SpecError([Fault("estimators", "there are none: name at least one.")])
+    return [resolve_pair(objective, estimator, k) for estimator in estimators]
+
+
+def _require_numbers(*, false_alarm: float, detect: float, max_batches: int, max_seconds: float | None) -> None:
     faults: list[Fault] = []
     if not 0.0 < false_alarm <= 0.5:
         faults.append(Fault("false_alarm", f"must be greater than 0 and at most 0.5, got {false_alarm}."))
     if not 0.0 < detect <= 1.0:
         faults.append(Fault("detect", f"must be greater than 0 and at most 1, got {detect}."))
-    if max_batches < FEWEST_MEANS:
-        faults.append(Fault("max_batches", f"must be at least {FEWEST_MEANS}, got {max_batches}."))
+    if type(max_batches) is not int or max_batches < FEWEST_MEANS:
+        faults.append(Fault("max_batches", f"must be a whole number, at least {FEWEST_MEANS}, got {max_batches}."))
+    if max_seconds is not None and not max_seconds > 0.0:
+        faults.append(Fault("max_seconds", f"must be greater than 0, got {max_seconds}."))
     if faults:
         raise SpecError(faults)
 
@@ -232,7 +259,7 @@ def gradient_report(
     """
     if batches < 2:
         raise SpecError([Fault("batches", f"must be at least 2, got {batches}.")])
-    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    pairs = _pairs(objective, estimators, k)
     source = OwnModelSource(make, parameters, k=k)
     running = [_RunningMoments() for _ in pairs]
     ess = 0.0

@@ -1,5 +1,6 @@
 """A learned mixture of reparameterised, doubly reparameterised and score-function gradients with baselines."""
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -30,6 +31,11 @@ class DregCv(IwaeEstimator):
     beta: float = 0.0
     gamma: float = 0.0
     delta: float = 0.0
+
+    def faults(self) -> list[str]:
+        """The scalars must be finite."""
+        values = {name: getattr(self, name) for name in self.learned}
+        return [f"{name} must be finite, got {value}." for name, value in values.items() if not math.isfinite(value)]
 
     def smallest_k(self, objective: Objective) -> int:
         """The leave-one-out baseline needs another sample."""

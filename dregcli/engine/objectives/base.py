@@ -21,7 +21,7 @@ class Terms:
 
     Attributes:
         log_w: the log-weights, shape (K, B), nats.
-        value: what is maximised, shape (B,), nats per example. Not always a bound: see ``Objective.is_bound``.
+        value: what is maximised, shape (B,), nats per example. Not always a bound.
         model: weight of each sample in theta's gradient.
         path: weight of each sample's reparameterised path in phi's gradient.
         score: weight of each sample's score in phi's gradient.
@@ -66,7 +66,6 @@ class Objective(ABC):
         formula: its weights, to show.
         is_function: whether it is one scalar function F of an example's log-weights, for theta and phi alike.
         has_path: whether phi's gradient has a path at all. Of rws it has not: there is only the score.
-        is_bound: whether its value is a lower bound of log p(x) in expectation.
     """
 
     name: ClassVar[ObjectiveName]
@@ -74,7 +73,6 @@ class Objective(ABC):
     formula: ClassVar[ObjectiveFormula]
     is_function: ClassVar[bool] = False
     has_path: ClassVar[bool] = True
-    is_bound: ClassVar[bool] = True
 
     @property
     def smallest_k(self) -> int:

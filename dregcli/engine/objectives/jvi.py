@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
-from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normalised
+from dregcli.engine.weights import largest, leave_one_out_logsumexp, log_mean_exp, normalised
 from dregcli.names import ObjectiveName
 
-MOST_SUBSETS = 10**7
-"""Subsets of removed samples per example beyond which one step would take minutes."""
+MOST_TERMS = 10**7
+"""Terms per example, K for each ordered choice of all but one of the removed samples, beyond which one step would
+take minutes."""
 
 _CHUNK = 1 << 20
 """Elements of the arrays that hold leave-one-out sets side by side; their number is cut to fit."""
@@ -34,12 +35,13 @@ class _Means:
     square: Tensor
 
 
-def _without_one(k: int, elements: int) -> Iterator[tuple[Tensor, Tensor]]:
+def _without_one(log_w: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Chunks of (removed, rest): removed samples, shape (I,), and the indices of the others, shape (K-1, I)."""
-    rows = torch.arange(k - 1)[:, None]
+    k, elements = log_w.shape[0], log_w.numel()
+    rows = torch.arange(k - 1, device=log_w.device)[:, None]
     size = max(1, _CHUNK // elements)
     for first in range(0, k, size):
-        removed = torch.arange(first, min(k, first + size))
+        removed = torch.arange(first, min(k, first + size), device=log_w.device)
         yield removed, rows + (rows >= removed)
 
 
@@ -59,7 +61,7 @@ def _subset_means(log_w: Tensor, j: int) -> _Means:
     batch = log_w.shape[1]
     value = torch.zeros_like(log_w[0])
     first, square = torch.zeros_like(log_w), torch.zeros_like(log_w)
-    for removed, rest in _without_one(k, log_w.numel()):
+    for removed, rest in _without_one(log_w):
         inner = _subset_means(log_w[rest].flatten(1), j - 1)
         value += inner.value.reshape(len(removed), batch).sum(dim=0)
         first.index_add_(0, rest.flatten(), inner.first.reshape(-1, batch))
@@ -73,7 +75,7 @@ def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
     if j == 0:
         return torch.logaddexp(leave_one_out_logsumexp(log_w), replacement) - math.log(k)
     total = torch.zeros_like(log_w)
-    for removed, rest in _without_one(k, log_w.numel()):
+    for removed, rest in _without_one(log_w):
         others, replacing = log_w[rest].flatten(1), replacement[rest].flatten(1)
         # Where the replaced sample itself is the removed one, its replacement does not matter.
         total[removed] += _subset_means(others, j - 1).value.reshape(len(removed), batch)
@@ -94,7 +96,6 @@ class Jvi(FunctionObjective):
     name: ClassVar[ObjectiveName] = ObjectiveName.JVI
     reference: ClassVar[str] = "Nowozin, ICLR 2018"
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
-    is_bound: ClassVar[bool] = False
 
     order: int = 1
 
@@ -107,11 +108,9 @@ class Jvi(FunctionObjective):
         """The order must be at least 0, and its subsets not too many to be summed."""
         if self.order < 0:
             return [f"order must be at least 0, got {self.order}."]
-        if self.order >= 2 and math.comb(k, self.order) > MOST_SUBSETS:
-            subsets = math.comb(k, self.order)
-            return [
-                f"order {self.order} with k={k} sums over {subsets:.3g} subsets; use a lower order or fewer samples."
-            ]
+        if self.order >= 2 and (terms := k * math.perm(k, self.order - 1)) > MOST_TERMS:
+            size = len(str(terms)) - 1
+            return [f"order {self.order} with k={k} sums 10^{size} terms for each example; lower the order or k."]
         return []
 
     def _coefficients(self, k: int) -> list[float]:
@@ -120,14 +119,15 @@ class Jvi(FunctionObjective):
 
     def terms(self, log_w: Tensor) -> Terms:
         """F_k = sum_j c_j mean v_k^S and F_kk = sum_j c_j mean (v_k^S - (v_k^S)^2), shape (K, B)."""
+        centre = largest(log_w)
         value, first = torch.zeros_like(log_w[0]), torch.zeros_like(log_w)
         square = torch.zeros_like(log_w)
         for j, c in enumerate(self._coefficients(log_w.shape[0])):
-            means = _subset_means(log_w, j)
+            means = _subset_means(log_w - centre, j)
             value += c * means.value
             first += c * means.first
             square += c * means.square
-        return terms_of_function(log_w, value, first, first - square)
+        return terms_of_function(log_w, value + centre, first, first - square)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """The value with each sample's weight replaced in turn. O(K^(order + 1)) time, memory in proportion to K."""

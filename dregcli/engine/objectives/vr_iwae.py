@@ -10,8 +10,11 @@ from torch import Tensor
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.weights import log_mean_exp, normalised
+from dregcli.engine.weights import leave_one_out_sum, log_mean_exp, normalised
 from dregcli.names import ObjectiveName
+
+_NEAR = 1e-3
+"""Powers of weights this close to 1 are computed as 1 plus a small number."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +49,19 @@ class VrIwae(FunctionObjective):
         centre = log_w.mean(dim=0)
         scaled = power * (log_w - centre)
         near = centre + torch.log1p(torch.expm1(scaled).mean(dim=0)) / power
-        return torch.where(scaled.abs().amax(dim=0) < 1e-3, near, far)
+        return torch.where(scaled.abs().amax(dim=0) < _NEAR, near, far)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """The value with each sample's weight replaced in turn: IWAE's, of powers."""
         power = 1.0 - self.alpha
         if power == 0.0:
             return Elbo().replaced(log_w, replacement)
-        return Iwae().replaced(power * log_w, power * replacement) / power
+        far = Iwae().replaced(power * log_w, power * replacement) / power
+        centre = log_w.mean(dim=0)
+        scaled, replacing = power * (log_w - centre), power * (replacement - centre)
+        mean = (leave_one_out_sum(torch.expm1(scaled)) + torch.expm1(replacing)) / log_w.shape[0]
+        is_near = (scaled.abs().amax(dim=0) < _NEAR) & (replacing.abs().amax(dim=0) < _NEAR)
+        return torch.where(is_near, centre + torch.log1p(mean) / power, far)
 
     def is_linear(self, k: int) -> bool:
         """Linear where it is the ELBO."""

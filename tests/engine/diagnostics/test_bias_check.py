@@ -363,6 +363,11 @@ def test_sizes_are_relative_to_the_reference_gradient() -> None:
     whole = torch.cat(list(source.gradients(comparison.reference).values()), dim=1)
     reference = whole[drawn].unflatten(0, (18, 8)).mean(1)
     norm = squared_norm_of_mean(gram({"all": reference}))
+    of_phi = squared_norm_of_mean(
+        gram({"phi": reference[:, [list(source.blocks).index(b) for b in ("mu", "log_sd")]]})
+    )
+    assert result.tested_share == pytest.approx(math.sqrt(of_phi.value / norm.value), rel=1e-10)
+    assert result.tested_share < 0.99
     square = squared_norm_of_mean(gram(_means(source, comparison, FIRST_LOOK)))
     assert result.relative_bias == pytest.approx(math.sqrt(square.value / norm.value), rel=1e-10)
     stderr = math.hypot(square.stderr, square.value / norm.value * norm.stderr) / norm.value
@@ -430,10 +435,10 @@ def test_the_gradients_direction_is_from_no_batch_that_tests(monkeypatch) -> Non
 class _DirectionFromAll(BiasCheck):
     """The wrong twin: all references so far, which at an early end share their noise with the batches that test."""
 
-    def _reference(self, each):
-        norm, _ = super()._reference(each)
+    def _reference(self, each, tested):
         means = self._references[each.comparison.reference].means()
-        return norm, {name: rows.mean(dim=0) for name, rows in means.items()}
+        direction = {name: rows.mean(dim=0) for name, rows in means.items()}
+        return replace(super()._reference(each, tested), direction=direction)
 
 
 def test_a_direction_from_the_tested_batches_is_caught(monkeypatch) -> None:

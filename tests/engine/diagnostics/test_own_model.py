@@ -140,6 +140,31 @@ def test_every_wrong_number_is_told_at_once() -> None:
     assert "needs at least 2 samples" in fault
 
 
+@pytest.mark.parametrize("function", [check_bias, gradient_report])
+def test_parameters_of_another_model_are_refused_by_name(function) -> None:
+    """Else every estimator would pass: nothing differs in what nothing reaches."""
+    gaussian = _Gaussian()
+    stray = {name: torch.zeros(2, requires_grad=True) for name in ("old.weight", "old.bias")}
+    with pytest.raises(SpecError) as error:
+        function(gaussian, {**gaussian.named, **stray}, K, estimators=["stl"])
+    assert [str(fault).split("'")[1] for fault in error.value.faults] == list(stray)
+
+
+@pytest.mark.parametrize("wrong", [{"max_batches": 60.5}, {"max_seconds": math.nan}, {"max_seconds": -1.0}])
+def test_a_check_that_would_not_end_is_refused(wrong) -> None:
+    gaussian = _Gaussian()
+    with pytest.raises(SpecError):
+        check_bias(gaussian, gaussian.named, K, **wrong)
+
+
+def test_no_estimators_are_refused_and_one_needs_no_list() -> None:
+    gaussian = _Gaussian()
+    with pytest.raises(SpecError, match="name at least one"):
+        gradient_report(gaussian, gaussian.named, K, estimators=())
+    (report,) = gradient_report(gaussian, gaussian.named, K, estimators="stl", batches=2)
+    assert report.pair.estimator.name == "stl"
+
+
 # gradient_report.
 
 WORDS = ("reparam", "stl", "dreg", "vimco")
