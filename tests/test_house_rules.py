@@ -222,16 +222,18 @@ def test_the_examples_in_python_run() -> None:
         scopes.append(scope)
     (weights,) = [scope["c"] for scope in scopes if "coefficients" in scope]
     assert weights.path.shape == (64, 32)
-    (bounds,) = [scope["bounds"] for scope in scopes if "multi_sample_loss" in scope]
+    (bounds,) = [scope["bounds"] for scope in scopes if "bounds" in scope]
     # 8 patterns of 64 random pixels: a model that ignores its latents gets no further than the pixels' own entropies,
     # 39.5 nats, and one that tells the patterns apart to log 8.
     assert bounds[0] < -40.0
     assert bounds[-1] > -15.0
+    (stl,) = [scope["found"] for scope in scopes if "check_bias" in scope]
+    assert (stl.pair.estimator.name, stl.verdict) == ("stl", "biased")
     for module in (pairs, loss):
         assert doctest.testmod(module).attempted > 0
         assert doctest.testmod(module).failed == 0
 
 
 def test_the_example_of_ones_own_model_is_short() -> None:
-    (block,) = [each for each in _python_blocks() if "multi_sample_loss" in each]
+    (block,) = [each for each in _python_blocks() if "bounds" in each]
     assert len(block.splitlines()) <= 30

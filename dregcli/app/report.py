@@ -16,6 +16,9 @@ from dregcli.store.runs import RunStore
 MOST_CURVES = 7
 """Runs in one figure: as many as there are colours that everybody can tell apart."""
 
+_MOST_NAMES = 2
+"""Names in a figure's title; more would run off it, and the legend has them."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -80,7 +83,8 @@ def _figure(runs: list[Run], left_out: list[str]) -> Path | None:
     if not any(curve.train or curve.valid for curve in curves):
         return None
     names = sorted({run.name for run in runs})
-    content = learning_curves(curves, title=f"Learning curves: {', '.join(names)}")
+    title = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(runs)} runs of {len(names)} names"
+    content = learning_curves(curves, title=f"Learning curves: {title}")
     try:
         return runs[-1].add_file("figures", "learning-curves", ".png", content)
     except StoreWriteError as error:  # the tables are what was asked for first

@@ -38,7 +38,8 @@ def multi_sample_loss(
             Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``: there z may be discrete.
         k: K, the number of samples an example.
         objective: an objective or its word, e.g. ``"iwae"`` or ``"vr-iwae:alpha=0.3"``.
-        estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased.
+        estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased; there is no
+            warning here. ``dreg-cv`` has the scalars in its word and learns none: that is ``dreg train``'s.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.

@@ -103,7 +103,8 @@ def test_json_has_the_keys_of_the_design(capsys, trained: Run) -> None:
     assert set(outcome.json) == {"run", "checkpoint", "settings", "seconds", "results", "file", "figure"}
     dreg, stl = outcome.json["results"]
     for result in (dreg, stl):
-        assert set(result) == DESIGN | {"t"}
+        assert set(result) == DESIGN | {"t", "tested_share"}
+        assert 0.0 < result["tested_share"] < 1.0
         assert set(result["t"]) == {"learned", "gradient", "signed_mean", "blocks"}
         assert tuple(result["t"]["blocks"]) == ENCODER, "the decoder's gradients are the same numbers"
         assert (result["k"], result["n"], result["looks"], result["reference"]) == (4, 48, 1, "reparam")

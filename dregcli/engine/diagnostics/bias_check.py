@@ -20,6 +20,7 @@ from dregcli.engine.diagnostics.bias_statistics import (
     squared_norm_of_mean,
 )
 from dregcli.engine.diagnostics.source import Comparison, GradientSource
+from dregcli.engine.pairs import Pair
 from dregcli.errors import NotFinite
 from dregcli.names import Promise, Verdict
 
@@ -82,6 +83,11 @@ class BiasResult:
     detectable: float | None
     tested_share: float | None
     looks: int
+
+    @property
+    def pair(self) -> Pair:
+        """What was checked."""
+        return self.comparison.pair
 
     def as_plain(self) -> dict[str, Any]:
         """All but the comparison, as plain values."""

@@ -134,7 +134,8 @@ def check_bias(
     """Check estimators for bias on one's own model, as ``dreg bias-check`` does.
 
     Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg), so the
-    posterior must have ``rsample``. The model must not change meanwhile.
+    posterior must have ``rsample`` whatever the estimator: of discrete latents there is no check. The model must not
+    change meanwhile.
 
     Args:
         make: builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, anew for every batch. Let
