@@ -4,7 +4,6 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,74 +12,24 @@ import torch
 from dregcli import __version__
 from dregcli.app.asked_pairs import AskedPair
 from dregcli.app.bias_report import BiasReport, keep_report
+from dregcli.app.bias_request import BiasRequest
 from dregcli.app.bias_subject import Subject, find_subject
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
-from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
-from dregcli.errors import Fault, StoreCorrupt, StoreWriteError
+from dregcli.errors import StoreCorrupt, StoreWriteError
 from dregcli.store.run import Run
+
+__all__ = ["BiasRequest", "check_run_for_bias", "partial_key"]
 
 SAVE_SECONDS = 30.0
 """What a kill may cost of a running check."""
-
-
-@dataclass(frozen=True)
-class BiasRequest:
-    """A request to check estimators.
-
-    Attributes:
-        run: whose model, a name or a version; None trains one on the embedded data first.
-        objective: of estimators named alone; None is the run's, or iwae.
-        estimators: names, pairs or ``all``; none is the run's, or dreg.
-        k: samples per example; None is the run's, or 64.
-        checkpoint: last, best or a step.
-        examples: training examples, drawn by the seed and then fixed.
-        seed: addresses examples, pixels and noise.
-        false_alarm: the probability of calling any unbiased pair biased, over the whole call.
-        detect: the relative bias that a verdict of unbiased must have been able to find.
-        max_batches: batches at most.
-        max_seconds: seconds of this process at most.
-        device: auto, cpu or cuda.
-    """
-
-    run: str | None = None
-    objective: str | None = None
-    estimators: tuple[str, ...] = ()
-    k: int | None = None
-    checkpoint: str = "last"
-    examples: int = 32
-    seed: int = 0
-    false_alarm: float = 1e-3
-    detect: float = 0.02
-    max_batches: int = 12_288
-    max_seconds: float | None = None
-    device: str = "auto"
-
-    def faults(self) -> list[Fault]:
-        """What cannot be, whatever the run."""
-        seconds = self.max_seconds
-        wrong = {
-            "k": (self.k is not None and self.k < 1, "must be at least 1"),
-            "examples": (self.examples < 1, "must be at least 1"),
-            "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
-            "false_alarm": (not 0.0 < self.false_alarm <= 0.5, "must be greater than 0 and at most 0.5"),
-            "detect": (not 0.0 < self.detect <= 1.0, "must be greater than 0 and at most 1"),
-            "max_batches": (self.max_batches < FEWEST_MEANS, f"must be at least {FEWEST_MEANS}"),
-            "max_seconds": (seconds is not None and not seconds > 0.0, "must be greater than 0"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
-        }
-        return [
-            Fault(field.replace("_", "-"), f"{why}, got {getattr(self, field)}.")
-            for field, (is_wrong, why) in wrong.items()
-            if is_wrong
-        ]
 
 
 def check_run_for_bias(
@@ -104,9 +53,7 @@ def check_run_for_bias(
         Interrupted: a signal came; what was measured is kept.
     """
     prepare_process()
-    subject = find_subject(
-        request, request.faults(), runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener
-    )
+    subject = find_subject(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     randomness = Randomness(request.seed, subject.pixels.device)
     source = ModelSource(subject.model, subject.pixels, k=subject.k, randomness=randomness)
     pairs, learned, fixed = _with_settings(subject, randomness)

@@ -1,19 +1,19 @@
 """What a bias check is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from torch import Tensor
 
 from dregcli.app.asked_pairs import AskedPair, asked_pairs, means_all
+from dregcli.app.bias_request import BiasRequest
 from dregcli.app.build import build_model, stored_pixels
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
-from dregcli.app.restore import load_model, trained_pair
+from dregcli.app.restore import load_checkpoint, load_model, trained_pair
 from dregcli.app.resuming import RESUMABLE, spec_of
 from dregcli.app.train import resume, start
 from dregcli.data.catalogue import load_dataset
@@ -35,27 +35,6 @@ TRAINING_STEPS = 1000
 """Steps before a check that names no run, as the reference's ``--bias_check``."""
 
 _HINT = "`dreg bias-check --help` shows every option"
-
-
-class _Asked(Protocol):
-    """What a request says of its subject; see ``BiasRequest``."""
-
-    @property
-    def run(self) -> str | None: ...
-    @property
-    def objective(self) -> str | None: ...
-    @property
-    def estimators(self) -> tuple[str, ...]: ...
-    @property
-    def k(self) -> int | None: ...
-    @property
-    def checkpoint(self) -> str: ...
-    @property
-    def examples(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def device(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -84,13 +63,12 @@ class Subject:
 
 
 def find_subject(
-    asked: _Asked, faults: Sequence[Fault], *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    asked: BiasRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> Subject:
     """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
 
     Args:
         asked: the request.
-        faults: of the request, to be told with the rest.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in a run that is trained.
@@ -111,7 +89,7 @@ def find_subject(
     k = asked.k if asked.k is not None else (spec.k if spec else int(defaults["k"].default))
     # A run's own estimator need not go with another objective; dreg goes with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
-    found = list(faults)
+    found = asked.faults()
     pairs: list[AskedPair] = []
     try:
         words = asked.estimators or (fallback,)
@@ -133,16 +111,11 @@ def find_subject(
         run = _trained_for_the_check(pairs, asked, k, store, data_dir, argv, listener)
         spec = spec_of(run)
     assert spec is not None
-    if not run.checkpoints():
-        what = f"The run {run.label} has no checkpoint to check."
-        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
-    checkpoint = run.load_checkpoint(which)
-    for fault in checkpoint.skipped:
-        listener.warn(f"checkpoint skipped: {fault}")
+    checkpoint = load_checkpoint(run, which, listener)
     return _subject(asked, run, checkpoint, spec.model_copy(update={"device": device}), dataset, pairs, k)
 
 
-def _data(asked: _Asked, spec: RunSpec | None, data_dir: Path, found: list[Fault]) -> Dataset:
+def _data(asked: BiasRequest, spec: RunSpec | None, data_dir: Path, found: list[Fault]) -> Dataset:
     """The run's data, or the embedded ones.
 
     Raises:
@@ -165,7 +138,7 @@ def _data(asked: _Asked, spec: RunSpec | None, data_dir: Path, found: list[Fault
 
 
 def _subject(
-    asked: _Asked,
+    asked: BiasRequest,
     run: Run,
     checkpoint: Checkpoint,
     spec: RunSpec,
@@ -187,7 +160,7 @@ def _subject(
 
 def _trained_for_the_check(
     pairs: list[AskedPair],
-    asked: _Asked,
+    asked: BiasRequest,
     k: int,
     store: RunStore,
     data_dir: Path,

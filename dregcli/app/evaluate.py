@@ -8,7 +8,7 @@ from dregcli.app.bounds import ACTIVE_VARIANCE, SplitBounds, split_bounds
 from dregcli.app.build import build_model
 from dregcli.app.listener import Listener
 from dregcli.app.plan import data_of
-from dregcli.app.restore import load_model
+from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.resuming import spec_of
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -131,9 +131,7 @@ def _evaluate_run(
 ) -> EvalResult:
     spec = spec_of(run).model_copy(update={"device": device})
     dataset = data_of(spec, data_dir)
-    checkpoint = run.load_checkpoint(which)
-    for fault in checkpoint.skipped:
-        listener.warn(f"checkpoint skipped: {fault}")
+    checkpoint = load_checkpoint(run, which, listener)
     model = build_model(spec, dataset)
     load_model(model, checkpoint, run)
     bounds = split_bounds(model, spec, dataset, split, k=k, seed=seed, listener=listener)

@@ -9,14 +9,13 @@ from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, check_data, resolve_plan, spread_pair
+from dregcli.app.restore import load_checkpoint
 from dregcli.app.resuming import spec_of
 from dregcli.app.session import TrainResult
 from dregcli.app.train import start
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.errors import Fault, RunNotFound, SpecError
+from dregcli.errors import Fault, SpecError
 from dregcli.specs.run import ParentSpec, RunSpec
-from dregcli.store.checkpoints import Checkpoint
-from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 
@@ -65,7 +64,7 @@ def finetune(
     given, contradiction = spread_pair(request.options)
     plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
     check_data(parent, plan.dataset)
-    checkpoint = _checkpoint(run, which, listener)
+    checkpoint = load_checkpoint(run, which, listener)
     origin = ParentSpec(
         run=run.label,
         checkpoint=checkpoint.step,
@@ -95,13 +94,3 @@ def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults:
     except SpecError as error:
         hint = "correct the above; `dreg finetune-encoder --help` shows every option"
         raise SpecError(error.faults, hint=hint) from error
-
-
-def _checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
-    if not run.checkpoints():
-        what = f"The run {run.label} has no checkpoint to start from."
-        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
-    checkpoint = run.load_checkpoint(which)
-    for fault in checkpoint.skipped:
-        listener.warn(f"checkpoint skipped: {fault}")
-    return checkpoint

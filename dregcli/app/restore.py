@@ -4,14 +4,15 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from dregcli.app.listener import Listener
 from dregcli.app.resuming import spec_of
 from dregcli.engine.learning import learned_pair
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.training import Trainer
-from dregcli.errors import StoreFormatError
+from dregcli.errors import RunNotFound, StoreFormatError
 from dregcli.store import layout
-from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.run import Run
 
 _HINT = "use another run, or the dreg version that wrote this one"
@@ -67,6 +68,22 @@ def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:
         trainer.load(checkpoint.step, checkpoint.model, checkpoint.optimizer, checkpoint.state["window"])
     except KeyError as error:
         raise _lacking(error, run, checkpoint) from error
+
+
+def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
+    """A run's checkpoint; those that are not whole are passed over, and told.
+
+    Raises:
+        RunNotFound: the run has none, or none such.
+        CheckpointCorrupt: the step asked for, or every checkpoint, is corrupt.
+    """
+    if not run.checkpoints():
+        what = f"The run {run.label} has no checkpoint."
+        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
+    checkpoint = run.load_checkpoint(which)
+    for fault in checkpoint.skipped:
+        listener.warn(f"checkpoint skipped: {fault}")
+    return checkpoint
 
 
 def trained_pair(run: Run, checkpoint: Checkpoint) -> Pair:

@@ -473,7 +473,7 @@ def test_an_interrupted_training_goes_on(capsys, monkeypatch, store: RunStore) -
                 "seed: must be at least 0 and less than 2^63, got -1.",
                 "false-alarm: must be greater than 0 and at most 0.5, got 2.0.",
                 "detect: must be greater than 0 and at most 1, got 0.0.",
-                "max-batches: must be at least 48, got 3.",
+                "max-batches: must be a whole number, at least 48, got 3.",
                 "max-seconds: must be greater than 0, got 0.0.",
                 "device: must be auto, cpu or cuda, got tpu.",
                 "checkpoint: must be last, best or a step, got 'newest'.",
@@ -533,7 +533,7 @@ def test_runs_that_cannot_be_checked(capsys, monkeypatch, trained: Run) -> None:
     (trained.path / "checkpoints").rename(trained.path / "gone")
     without = _check(capsys, "t")
     assert without.code == 13
-    assert "The run t/v001 has no checkpoint to check." in without.err
+    assert "The run t/v001 has no checkpoint." in without.err
     assert "Traceback" not in missing.err + no_step.err + altered.err + without.err
 
 

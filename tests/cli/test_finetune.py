@@ -329,7 +329,7 @@ def _forged(store: RunStore, name: str, spec: dict[str, object], checkpoints: Pa
 @pytest.mark.parametrize(
     ("changes", "copied", "code", "texts"),
     [
-        ({}, False, 13, ["The run bad/v001 has no checkpoint to start from", "--resume"]),
+        ({}, False, 13, ["The run bad/v001 has no checkpoint", "--resume"]),
         ({"data_checksum": "0" * 64}, True, 11, ["are not those of the run"]),
         ({"hidden": [9, 8]}, True, 17, ["of another architecture", "instead of (9, 64)", "model.safetensors"]),
         ({"hidden": [16]}, True, 17, ["of another architecture", "more such faults"]),

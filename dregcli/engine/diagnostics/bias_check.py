@@ -21,7 +21,7 @@ from dregcli.engine.diagnostics.bias_statistics import (
 )
 from dregcli.engine.diagnostics.source import Comparison, GradientSource
 from dregcli.engine.pairs import Pair
-from dregcli.errors import NotFinite
+from dregcli.errors import Fault, NotFinite
 from dregcli.names import Promise, Verdict
 
 FIRST_LOOK = 384
@@ -47,6 +47,20 @@ def look_schedule(max_batches: int) -> tuple[int, ...]:
         looks.append(look)
         look *= 2
     return (*looks, max_batches)
+
+
+def number_faults(*, false_alarm: float, detect: float, max_batches: int, max_seconds: float | None) -> list[Fault]:
+    """What is wrong with the numbers of a check."""
+    faults: list[Fault] = []
+    if not 0.0 < false_alarm <= 0.5:
+        faults.append(Fault("false_alarm", f"must be greater than 0 and at most 0.5, got {false_alarm}."))
+    if not 0.0 < detect <= 1.0:
+        faults.append(Fault("detect", f"must be greater than 0 and at most 1, got {detect}."))
+    if type(max_batches) is not int or max_batches < FEWEST_MEANS:
+        faults.append(Fault("max_batches", f"must be a whole number, at least {FEWEST_MEANS}, got {max_batches}."))
+    if max_seconds is not None and not max_seconds > 0.0:
+        faults.append(Fault("max_seconds", f"must be greater than 0, got {max_seconds}."))
+    return faults
 
 
 @dataclass(frozen=True)

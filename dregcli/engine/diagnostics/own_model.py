@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult
-from dregcli.engine.diagnostics.bias_statistics import FEWEST_MEANS
+from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
 from dregcli.engine.diagnostics.source import (
     Comparison,
     Draw,
@@ -158,7 +157,10 @@ def check_bias(
         SpecError: pairs, numbers or parameters that cannot work.
         NotFinite: an estimator has no finite weights here.
     """
-    _require_numbers(false_alarm=false_alarm, detect=detect, max_batches=max_batches, max_seconds=max_seconds)
+    if faults := number_faults(
+        false_alarm=false_alarm, detect=detect, max_batches=max_batches, max_seconds=max_seconds
+    ):
+        raise SpecError(faults)
     pairs = _pairs(objective, estimators, k)
     check = BiasCheck(
         OwnModelSource(make, parameters, k=k),
@@ -182,20 +184,6 @@ def _pairs(objective: Objective | str, estimators: Sequence[Estimator | str], k:
     if not estimators:
         raise SpecError([Fault("estimators", "there are none: name at least one.")])
     return [resolve_pair(objective, estimator, k) for estimator in estimators]
-
-
-def _require_numbers(*, false_alarm: float, detect: float, max_batches: int, max_seconds: float | None) -> None:
-    faults: list[Fault] = []
-    if not 0.0 < false_alarm <= 0.5:
-        faults.append(Fault("false_alarm", f"must be greater than 0 and at most 0.5, got {false_alarm}."))
-    if not 0.0 < detect <= 1.0:
-        faults.append(Fault("detect", f"must be greater than 0 and at most 1, got {detect}."))
-    if type(max_batches) is not int or max_batches < FEWEST_MEANS:
-        faults.append(Fault("max_batches", f"must be a whole number, at least {FEWEST_MEANS}, got {max_batches}."))
-    if max_seconds is not None and not max_seconds > 0.0:
-        faults.append(Fault("max_seconds", f"must be greater than 0, got {max_seconds}."))
-    if faults:
-        raise SpecError(faults)
 
 
 @dataclass(frozen=True)

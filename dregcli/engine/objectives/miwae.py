@@ -5,20 +5,10 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
+from dregcli.engine.objectives.base import FunctionObjective, Objective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.weights import leave_one_out_sum, log_mean_exp
 from dregcli.names import ObjectiveName
-
-
-def group_faults(groups: int, k: int) -> list[str]:
-    """Why ``k`` samples cannot be cut into ``groups`` groups; too few of them apart."""
-    if groups < 1:
-        return [f"groups must be at least 1, got {groups}."]
-    if k >= groups and k % groups:
-        fitting = [str(m) for m in range(1, k + 1) if k % m == 0]
-        return [f"groups must divide k={k}, got {groups}; these do: {', '.join(fitting)}."]
-    return []
 
 
 def divisors(k: int) -> list[int]:
@@ -27,15 +17,8 @@ def divisors(k: int) -> list[int]:
 
 
 @dataclass(frozen=True)
-class Miwae(FunctionObjective):
-    """(1/M) sum_m IWAE of group m, for M groups of K/M samples: consecutive samples make a group.
-
-    Reference: Rainforth et al., arXiv 1802.04537, section 5.
-    """
-
-    name: ClassVar[ObjectiveName] = ObjectiveName.MIWAE
-    reference: ClassVar[str] = "arXiv 1802.04537, section 5"
-    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
+class Grouped(Objective):
+    """An objective whose samples are cut into M groups of K/M: consecutive samples make a group."""
 
     groups: int = 8
 
@@ -46,7 +29,32 @@ class Miwae(FunctionObjective):
 
     def faults(self, k: int) -> list[str]:
         """The groups must divide the samples."""
-        return group_faults(self.groups, k)
+        if self.groups < 1:
+            return [f"groups must be at least 1, got {self.groups}."]
+        if k >= self.groups and k % self.groups:
+            return [f"groups must divide k={k}, got {self.groups}; these do: {', '.join(map(str, divisors(k)))}."]
+        return []
+
+    def is_linear(self, k: int) -> bool:
+        """With one sample a group phi's objective is the ELBO."""
+        return k == self.groups
+
+    @classmethod
+    def settings(cls, k: int) -> tuple[Self, ...]:
+        """Every number of groups there can be, as long as they are few."""
+        return tuple(cls(groups) for groups in divisors(k)[:4])
+
+
+@dataclass(frozen=True)
+class Miwae(Grouped, FunctionObjective):
+    """(1/M) sum_m IWAE of group m, for M groups of K/M samples.
+
+    Reference: Rainforth et al., arXiv 1802.04537, section 5.
+    """
+
+    name: ClassVar[ObjectiveName] = ObjectiveName.MIWAE
+    reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
 
     def _grouped(self, x: Tensor) -> Tensor:
         """(K, B) as (K/M, M * B): each group is a column of its own, with its own softmax over the first axis."""
@@ -73,12 +81,3 @@ class Miwae(FunctionObjective):
         bounds = log_mean_exp(self._grouped(log_w)).reshape(self.groups, batch)
         others = leave_one_out_sum(bounds).repeat_interleave(log_w.shape[0] // self.groups, dim=0)
         return (own + others) / self.groups
-
-    def is_linear(self, k: int) -> bool:
-        """With one sample a group it is the ELBO."""
-        return k == self.groups
-
-    @classmethod
-    def settings(cls, k: int) -> tuple[Self, ...]:
-        """Every number of groups there can be, as long as they are few."""
-        return tuple(cls(groups) for groups in divisors(k)[:4])

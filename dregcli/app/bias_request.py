@@ -1,0 +1,59 @@
+"""What ``dreg bias-check`` was asked for."""
+
+from dataclasses import dataclass
+
+from dregcli.engine.diagnostics.bias_check import number_faults
+from dregcli.errors import Fault
+from dregcli.specs.resolve import flag
+
+
+@dataclass(frozen=True)
+class BiasRequest:
+    """A request to check estimators.
+
+    Attributes:
+        run: whose model, a name or a version; None trains one on the embedded data first.
+        objective: of estimators named alone; None is the run's, or iwae.
+        estimators: names, pairs or ``all``; none is the run's, or dreg.
+        k: samples per example; None is the run's, or 64.
+        checkpoint: last, best or a step.
+        examples: training examples, drawn by the seed and then fixed.
+        seed: addresses examples, pixels and noise.
+        false_alarm: the probability of calling any unbiased pair biased, over the whole call.
+        detect: the relative bias that a verdict of unbiased must have been able to find.
+        max_batches: batches at most.
+        max_seconds: seconds of this process at most.
+        device: auto, cpu or cuda.
+    """
+
+    run: str | None = None
+    objective: str | None = None
+    estimators: tuple[str, ...] = ()
+    k: int | None = None
+    checkpoint: str = "last"
+    examples: int = 32
+    seed: int = 0
+    false_alarm: float = 1e-3
+    detect: float = 0.02
+    max_batches: int = 12_288
+    max_seconds: float | None = None
+    device: str = "auto"
+
+    def faults(self) -> list[Fault]:
+        """What cannot be, whatever the run."""
+        wrong = {
+            "k": (self.k is not None and self.k < 1, "must be at least 1"),
+            "examples": (self.examples < 1, "must be at least 1"),
+            "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
+            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
+        }
+        faults = [
+            Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so
+        ]
+        numbers = number_faults(
+            false_alarm=self.false_alarm,
+            detect=self.detect,
+            max_batches=self.max_batches,
+            max_seconds=self.max_seconds,
+        )
+        return faults + [Fault(flag(fault.field), fault.message) for fault in numbers]
