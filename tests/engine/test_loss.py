@@ -35,26 +35,10 @@ from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import NotFinite, SpecError, UsageError
 from dregcli.names import Promise
 from tests.support.exact import relative_distance, small_batch, small_vae
+from tests.support.given_noise import GivenNoise
 from tests.support.naive_values import naive_values
 
 Gradients = dict[str, Tensor]
-
-
-class GivenNoise(Distribution):
-    """A diagonal Gaussian of loc and scale (B, Z) whose samples use given noise (K, B, Z)."""
-
-    has_rsample = True
-
-    def __init__(self, loc: Tensor, scale: Tensor, noise: Tensor) -> None:
-        super().__init__(loc.shape[:1], loc.shape[1:], validate_args=False)
-        self.loc, self.scale, self.noise = loc, scale, noise
-
-    def rsample(self, sample_shape=()):
-        assert tuple(sample_shape) == self.noise.shape[:1]
-        return self.loc + self.scale * self.noise
-
-    def log_prob(self, value):
-        return Independent(Normal(self.loc, self.scale), 1).log_prob(value)
 
 
 @dataclass

@@ -19,8 +19,8 @@ from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import NotFinite
-from tests.engine.diagnostics.given_noise import Own, diagnostic_noise
 from tests.support.exact import small_batch, small_vae
+from tests.support.given_noise import Own, diagnostic_noise
 
 K, SEED, STEP = 4, 3, 5
 COMPARISONS = [comparison_of(pair) for pair in checked_pairs(K)]
