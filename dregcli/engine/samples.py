@@ -235,10 +235,7 @@ def _shapes(parameters: set[Tensor]) -> str:
 
 def _has_live_parameters(posterior: Distribution) -> bool:
     """Whether a parameter of it, or of what it is made of, requires grad. Without a path no sample tells."""
-    # arg_constraints is a class attribute of torch's distributions, and not implemented by every user's.
-    names = vars(type(posterior)).get("arg_constraints", {})
-    values = [getattr(posterior, name, None) for name in (*names, *vars(posterior))]
-    if any(isinstance(value, Tensor) and value.requires_grad for value in values):
+    if any(isinstance(value, Tensor) and value.requires_grad for value in vars(posterior).values()):
         return True
     inner = getattr(posterior, "base_dist", None)
     return isinstance(inner, Distribution) and _has_live_parameters(inner)
