@@ -134,3 +134,11 @@ def test_it_continues_bit_for_bit(n: int, stop: int, late: int) -> None:
         assert {name: rows.tolist() for name, rows in means.means().items()} == {
             name: rows.tolist() for name, rows in expected.items()
         }
+
+
+def test_what_was_loaded_goes_where_the_next_vector_is() -> None:
+    """A file holds no device: a check on a GPU that goes on loads its sums on the CPU. meta stands in for one."""
+    means = BatchMeans()
+    means.load({"size": 1, "count": 2}, {"x": torch.zeros(96, 3)})
+    means.add({"x": torch.zeros(3, device="meta")})
+    assert means.means()["x"].device.type == "meta"

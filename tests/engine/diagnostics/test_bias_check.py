@@ -242,6 +242,17 @@ def test_a_large_bias_is_found_in_an_early_end() -> None:
     assert check.results()[0].verdict is Verdict.BIASED
 
 
+def test_an_early_end_spends_what_later_looks_were_to_have() -> None:
+    """Of 12,288 batches 60 were seen: the whole level is there for them, shared by the two comparisons alone."""
+    check = _check(_source(60), [_comparison("iwae/stl"), _comparison("iwae/dreg")], 12_288)
+    for _ in range(60):
+        check.advance()
+    check.look(last=True)
+    for result in check.results():
+        assert result.p_value == pytest.approx(min(1.0, 2.0 * result.evidence.p), rel=1e-12)
+    assert check.results()[0].p_value < 1e-3
+
+
 def test_a_second_look_at_the_same_data_tells_nothing_new() -> None:
     check = _check(_source(800), [_comparison("iwae/dreg")], 800)
     for _ in range(FIRST_LOOK):

@@ -58,6 +58,14 @@ def test_the_square_is_the_mean_over_pairs_of_different_means() -> None:
     assert found.stderr == pytest.approx(max(jackknife, least), rel=1e-12)
 
 
+def test_the_square_is_never_surer_than_where_the_mean_is_0() -> None:
+    """Leaving one of these out changes nothing, so the jackknife would know the square of 0 without an error."""
+    rows = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]], dtype=torch.float64)
+    found = squared_norm_of_mean(gram({"x": rows}))
+    assert found.value == pytest.approx(-1.0 / 3.0)
+    assert found.stderr == pytest.approx(math.sqrt(2.0 * (4.0 / 12.0) / 12.0))
+
+
 def _expected_square(square: Callable[[Tensor], Estimate]) -> tuple[float, float]:
     """The expectation over all samples of 4 from a distribution on three points, and the truth."""
     points = torch.tensor([[1.0, 0.0], [-0.5, 2.0], [0.3, -1.0]], dtype=torch.float64)
