@@ -64,6 +64,35 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class DataKind(StrEnum):
+    """What the values of a data set are."""
+
+    BINARY = "binary"
+    """0 or 1."""
+    INTENSITY = "intensity"
+    """Grey levels, of which pixels may be drawn."""
+    REAL = "real"
+    """Any finite numbers."""
+
+
+class LikelihoodName(StrEnum):
+    """The distribution of pixels given the decoder's output. ``engine.likelihoods`` holds one entry for each."""
+
+    BERNOULLI = "bernoulli"
+    GAUSSIAN = "gaussian"
+    DISCRETISED_LOGISTIC = "discretised-logistic"
+
+
+class Task(StrEnum):
+    """What is modelled: images, or one half of an image given the other."""
+
+    GENERATIVE = "generative"
+    STRUCTURED = "structured"
+    """The bottom half given the top half (arXiv 1810.04152)."""
+    STRUCTURED_REFERENCE = "structured-reference"
+    """As the paper's published code has it: the top half given the bottom half, biases and centring crossed."""
+
+
 class Binarisation(StrEnum):
     """How intensities become pixels: ``dynamic`` draws x ~ Bernoulli(intensity) afresh every step."""
 

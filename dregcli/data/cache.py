@@ -1,85 +1,151 @@
-"""One HDF5 file for each downloaded data set: uint8 splits, and attributes that say what they are.
+"""One HDF5 file for each data set of the data folder: its splits, and attributes that say what they are.
 
-Format 1. The root has the attributes ``encoding-type`` ("dreg-dataset"), ``encoding-version`` ("1"), ``name``,
-``source``, ``checksum``, ``split-convention`` (UTF-8 text of fixed length) and ``height``, ``width``, ``levels``
-(64-bit integers), and the contiguous uint8 data sets ``train``, ``valid`` and ``test`` of shape
-(N, height * width).
+Format 2. The root has the attributes ``encoding-type`` ("dreg-dataset"), ``encoding-version`` ("2"), ``name``,
+``kind``, ``source``, ``provenance`` (JSON), ``checksum``, ``split-convention``, ``train-hash``, ``valid-hash``,
+``test-hash`` (UTF-8 text of fixed length) and ``height``, ``width``, ``levels`` (64-bit integers); the contiguous
+data sets ``train``, ``valid`` and ``test`` of shape (N, height * width), uint8 or little-endian float32; and the
+training split's ``train-mean`` and ``train-deviation``, float64 of shape (height * width,).
+
+Format 1, which is read too, has uint8 values only, and no kind, provenance, split hashes or moments.
+
+Data that fit are loaded whole and held against their checksum. Larger ones are mapped: their file's structure is
+checked, their values when ``verify_cache`` is asked to.
 """
 
-import io
+import json
 import operator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import IO, Any, Final, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.dataset import Dataset
+from dregcli.data.dataset import Dataset, Draft, byte_kind
 from dregcli.data.files import written_aside
 from dregcli.data.folders import cache_path, download_command
+from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
-from dregcli.names import Split
+from dregcli.names import DataKind, Split
+
+RESIDENT_BYTES: Final = 1 << 30
+"""Data sets up to this size are loaded whole; larger ones are mapped."""
 
 _ENCODING_TYPE: Final = "dreg-dataset"
-_ENCODING_VERSION: Final = "1"
+_ENCODING_VERSION: Final = "2"
+_READABLE: Final = ("1", "2")
+_TEXT_LIMIT: Final = 60_000
+"""Bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, whose checksum it keeps too."""
 
 
-def write_cache(dataset: Dataset, data_dir: Path) -> Path:
-    """Keep a data set in the cache, in place of an older file of its name.
+def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
+    """Keep a data set in the data folder, in place of an older file of its name.
 
-    The file is made in memory and written in one go: HDF5 copes badly with a disk that fills up under it.
+    Its values pass through memory chunk by chunk, and are checked as they pass.
 
     Args:
-        dataset: what to keep.
+        draft: what to keep.
         data_dir: the data folder, made if need be.
 
     Returns:
         The file.
 
     Raises:
+        DataCorrupt: a value, a shape or a type is none that such a data set has; an older file stays as it was.
         StoreWriteError: the file system refuses; an older file stays as it was.
     """
-    image = io.BytesIO()
-    # From 1.10 on the format keeps checksums of its own structures, except of variable-length text; so text has
-    # a fixed length here. Without them one flipped bit can crash or hang the HDF5 library itself (measured).
-    with h5py.File(image, "w", libver=("v110", "v110")) as file:
-        attributes: Any = file.attrs
-        attributes["encoding-type"] = np.bytes_(_ENCODING_TYPE.encode())
-        attributes["encoding-version"] = np.bytes_(_ENCODING_VERSION.encode())
-        attributes["name"] = np.bytes_(dataset.name.encode())
-        attributes["height"] = np.int64(dataset.height)
-        attributes["width"] = np.int64(dataset.width)
-        attributes["levels"] = np.int64(dataset.levels)
-        attributes["source"] = np.bytes_(dataset.source.encode())
-        attributes["checksum"] = np.bytes_(dataset.checksum.encode())
-        attributes["split-convention"] = np.bytes_(dataset.split_convention.encode())
-        for split, array in dataset.splits.items():
-            # Contiguous and unpacked: a load is one read, and a later version may map the file.
-            file.create_dataset(split.value, data=array)
-    path = cache_path(dataset.name, data_dir)
-    with written_aside(path) as (out, _):
-        out.write(image.getbuffer())
+    if isinstance(draft, Dataset):
+        draft = _as_draft(draft)
+    path = cache_path(draft.name, data_dir)
+    scanner = draft.scanner()
+    with written_aside(path) as (out, part):
+        offsets = _lay_out(draft, part)
+        for split in Split:
+            rows = draft.splits[split]
+            scanner.begin(split, rows)
+            out.seek(offsets[split])
+            for chunk in chunks(rows):
+                scanner.add(chunk)
+                _put(out, chunk)
+        out.flush()
+        _describe(draft, scanner.result(), part)
     return path
 
 
-def read_cache(name: str, data_dir: Path) -> Dataset:
-    """Read a data set from the cache and hold its pixels against their checksum.
+def _as_draft(dataset: Dataset) -> Draft:
+    return Draft(**{name: getattr(dataset, name) for name in Draft.__dataclass_fields__})
+
+
+def _put(out: IO[bytes], chunk: Values) -> None:
+    """Write values by plain file calls: HDF5 itself copes badly with a disk that fills up under it."""
+    out.write(chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data)
+
+
+def _lay_out(draft: Draft, path: Path) -> dict[Split, int]:
+    """Make the file with room for every split; where each begins, in bytes."""
+    # From 1.10 on the format keeps checksums of its own structures, except of variable-length text; so text has
+    # a fixed length here. Without them one flipped bit can crash or hang the HDF5 library itself (measured).
+    offsets: dict[Split, int] = {}
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        for split in Split:
+            rows = draft.splits[split]
+            dtype = np.dtype("<f4") if rows.dtype == np.float32 else np.dtype(np.uint8)
+            # Contiguous and unpacked: a load is one read, and a large file can be mapped.
+            layout = cast("Any", h5py.h5p.create(h5py.h5p.DATASET_CREATE))
+            layout.set_layout(h5py.h5d.CONTIGUOUS)
+            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+            space = h5py.h5s.create_simple(rows.shape)
+            made = h5py.h5d.create(file.id, split.value.encode(), h5py.h5t.py_create(dtype), space, layout)
+            offsets[split] = cast("Any", made).get_offset()
+    return offsets
+
+
+def _describe(draft: Draft, scanned: Scanned, path: Path) -> None:
+    """Add what the values are."""
+    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        attributes: Any = file.attrs
+        texts = {
+            "encoding-type": _ENCODING_TYPE,
+            "encoding-version": _ENCODING_VERSION,
+            "name": draft.name,
+            "kind": draft.kind.value,
+            "source": draft.source,
+            "provenance": json.dumps(dict(draft.provenance), sort_keys=True),
+            "checksum": scanned.checksum,
+            "split-convention": draft.split_convention,
+            **{f"{split}-hash": scanned.split_hashes[split] for split in Split},
+        }
+        for key, text in texts.items():
+            encoded = text.encode()
+            if len(encoded) > _TEXT_LIMIT:
+                raise DataCorrupt(what=f"its {key} is longer than {_TEXT_LIMIT:,} bytes", where=draft.name)
+            attributes[key] = np.bytes_(encoded)
+        for key in ("height", "width", "levels"):
+            attributes[key] = np.int64(getattr(draft, key))
+        file.create_dataset("train-mean", data=scanned.moments.mean.astype("<f8"))
+        file.create_dataset("train-deviation", data=scanned.moments.deviation.astype("<f8"))
+
+
+def read_cache(name: str, data_dir: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Dataset:
+    """Read a data set of the data folder.
 
     Args:
         name: the data set.
         data_dir: the data folder.
+        resident_bytes: up to this size the values are loaded and held against their checksum; larger ones are
+            mapped, and their checksum is believed.
 
     Returns:
-        The data set, resident in memory.
+        The data set, split as it was kept.
 
     Raises:
-        DatasetMissing: it is not in the cache, or the file may not be read.
+        DatasetMissing: it is not in the folder, or the file may not be read.
         DataCorrupt: the file is truncated or altered, or holds what no cache holds.
         StoreFormatError: the file is of another version of the format.
     """
     path = cache_path(name, data_dir)
-    command = download_command(name, data_dir)
     try:
         # HDF5 reports every failure to open in the same way, so the plain ones are sorted out first.
         path.open("rb").close()
@@ -88,7 +154,7 @@ def read_cache(name: str, data_dir: Path) -> Dataset:
         raise DatasetMissing(
             what=f"the data set '{name}' is not on this machine",
             where=str(path),
-            hint=f"{command}  (without a network: {without}, where FOLDER holds its files)",
+            hint=f"{download_command(name, data_dir)}  (without a network: {without}, where FOLDER holds its files)",
         ) from error
     except OSError as error:
         raise DatasetMissing(
@@ -99,63 +165,157 @@ def read_cache(name: str, data_dir: Path) -> Dataset:
     try:
         # Nothing writes to a cache file once it has its name, so no lock is needed; some network disks have none.
         with h5py.File(path, "r", locking=False) as file:
-            return _read(file, name)
+            return _read(file, name, path, resident_bytes)
     except StoreFormatError as error:
         raise StoreFormatError(
-            error.what, where=str(path), hint=f"upgrade dreg, or delete this file and type: {command}"
+            error.what, where=str(path), hint=f"upgrade dreg, or delete this file and fetch or import '{name}' again"
         ) from error
     except (DataCorrupt, OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
         what = error.what if isinstance(error, DataCorrupt) else f"HDF5 cannot read it ({error})"
         raise DataCorrupt(
             what=f"the cached data set '{name}' is damaged: {what}",
             where=str(path),
-            hint=f"delete this file and fetch it again: {command}",
+            hint=f"remove it (dreg data rm {name}) and fetch or import it again",
         ) from error
 
 
-def _read(file: h5py.File, name: str) -> Dataset:
-    """The data set in an open file. What HDF5 itself raises on damage passes through."""
-    encoding = (_text(file, "encoding-type"), _text(file, "encoding-version"))
-    if encoding[0] != _ENCODING_TYPE:
-        raise DataCorrupt(what=f"it is '{encoding[0]}', not '{_ENCODING_TYPE}'")
-    if encoding[1] != _ENCODING_VERSION:
-        raise StoreFormatError(
-            what=f"the cached data set '{name}' is of format {encoding[1]}; "
-            f"this dreg reads format {_ENCODING_VERSION}"
-        )
-    if _text(file, "name") != name:
-        raise DataCorrupt(what=f"it holds '{_text(file, 'name')}', not '{name}'")
-    dataset = Dataset.build(
-        name=name,
-        height=_integer(file, "height"),
-        width=_integer(file, "width"),
-        levels=_integer(file, "levels"),
-        splits={split: _pixels(file, split) for split in Split},
-        split_convention=_text(file, "split-convention"),
-        source=_text(file, "source"),
-    )
-    if dataset.checksum != _text(file, "checksum"):
-        raise DataCorrupt(what="its pixels do not have the checksum that it states")
+def verify_cache(name: str, data_dir: Path) -> Dataset:
+    """Read every value of a data set, however large, and hold it against all that the file states.
+
+    Args:
+        name: the data set.
+        data_dir: the data folder.
+
+    Raises:
+        As ``read_cache``.
+    """
+    dataset = read_cache(name, data_dir)
+    if dataset.is_mapped:
+        scanner = _as_draft(dataset).scanner()
+        try:
+            for split in Split:
+                scanner.begin(split, dataset.splits[split])
+                for chunk in chunks(dataset.splits[split]):
+                    scanner.add(chunk)
+            _compare(scanner.result(), dataset.scanned)
+        except DataCorrupt as error:
+            raise DataCorrupt(
+                what=f"the cached data set '{name}' is damaged: {error.what}",
+                where=str(cache_path(name, data_dir)),
+                hint=f"remove it (dreg data rm {name}) and fetch or import it again",
+            ) from error
     return dataset
 
 
-def _pixels(file: h5py.File, split: Split) -> NDArray[np.uint8]:
-    """One split, only if it is plain bytes inside this very file."""
-    if not isinstance(file.get(split.value, getlink=True), h5py.HardLink):
-        raise DataCorrupt(what=f"'{split}' is missing or is a link to elsewhere")
-    item: Any = file[split.value]
-    if not isinstance(item, h5py.Dataset):
-        raise DataCorrupt(what=f"'{split}' is not an array")
-    stored: Any = item
+def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Dataset:
+    """The data set in an open file. What HDF5 itself raises on damage passes through."""
+    version = _version(file, name)
+    if _text(file, "name") != name:
+        raise DataCorrupt(what=f"it holds '{_text(file, 'name')}', not '{name}'")
+    stored = {split: _stored(file, split.value, path) for split in Split}
+    mapped = version != "1" and sum(each.nbytes for each in stored.values()) > resident_bytes
+    levels = _integer(file, "levels")
+    draft = Draft(
+        name=name,
+        kind=byte_kind(levels) if version == "1" else DataKind(_text(file, "kind")),
+        height=_integer(file, "height"),
+        width=_integer(file, "width"),
+        levels=levels,
+        splits={split: _mapped(each, path) if mapped else each[()] for split, each in stored.items()},
+        split_convention=_text(file, "split-convention"),
+        source=_text(file, "source"),
+        provenance={} if version == "1" else _provenance(file),
+    )
+    if mapped:
+        scanner = draft.scanner()
+        for split in Split:
+            scanner.begin(split, draft.splits[split])
+        return Dataset.of(draft, cast("Any", draft.splits), _stated(file, path, draft.height * draft.width))
+    dataset = _scanned(draft, draft.scanner())
+    if version == "1":
+        if dataset.checksum != _text(file, "checksum"):
+            raise DataCorrupt(what="its pixels do not have the checksum that it states")
+    else:
+        _compare(dataset.scanned, _stated(file, path, dataset.pixels))
+    return dataset
+
+
+def _scanned(draft: Draft, scanner: Scanner) -> Dataset:
+    """The data set of arrays that nobody else holds."""
+    arrays = cast("Mapping[Split, Values]", draft.splits)
+    for split in Split:
+        scanner.begin(split, arrays[split])
+        for chunk in chunks(arrays[split]):
+            scanner.add(chunk)
+        arrays[split].setflags(write=False)
+    return Dataset.of(draft, arrays, scanner.result())
+
+
+def _version(file: h5py.File, name: str) -> str:
+    encoding = (_text(file, "encoding-type"), _text(file, "encoding-version"))
+    if encoding[0] != _ENCODING_TYPE:
+        raise DataCorrupt(what=f"it is '{encoding[0]}', not '{_ENCODING_TYPE}'")
+    if encoding[1] not in _READABLE:
+        raise StoreFormatError(
+            what=f"the cached data set '{name}' is of format {encoding[1]}; "
+            f"this dreg reads formats {' and '.join(_READABLE)}"
+        )
+    return encoding[1]
+
+
+def _compare(found: Scanned, stated: Scanned) -> None:
+    if (found.checksum, found.split_hashes) != (stated.checksum, stated.split_hashes):
+        raise DataCorrupt(what="its pixels do not have the checksum that it states")
+    if not (
+        np.array_equal(found.moments.mean, stated.moments.mean)
+        and np.allclose(found.moments.deviation, stated.moments.deviation, rtol=1e-9)
+    ):
+        raise DataCorrupt(what="its pixels do not have the mean and deviation that it states")
+
+
+def _stated(file: h5py.File, path: Path, pixels: int) -> Scanned:
+    """Checksums and moments as the file has them."""
+    found: list[NDArray[np.float64]] = []
+    for key in ("train-mean", "train-deviation"):
+        item = _stored(file, key, path)
+        if item.dtype != np.float64 or item.shape != (pixels,):
+            raise DataCorrupt(what=f"'{key}' is {item.dtype} of shape {item.shape}")
+        found.append(item[()])
+        if not np.isfinite(found[-1]).all():
+            raise DataCorrupt(what=f"'{key}' is not finite")
+    hashes = {split: _text(file, f"{split}-hash") for split in Split}
+    return Scanned(_text(file, "checksum"), hashes, Moments(*found))
+
+
+def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py has no types
+    """One array, only if it is plain values inside this very file."""
+    if not isinstance(file.get(key, getlink=True), h5py.HardLink):
+        raise DataCorrupt(what=f"'{key}' is missing or is a link to elsewhere")
+    stored: Any = file[key]
+    if not isinstance(stored, h5py.Dataset):
+        raise DataCorrupt(what=f"'{key}' is not an array")
+    stored = cast("Any", stored)
     if stored.external or stored.is_virtual or stored.chunks is not None:
-        raise DataCorrupt(what=f"'{split}' is not stored as one piece inside the file")
-    if stored.dtype != np.uint8 or stored.ndim != 2:
-        raise DataCorrupt(what=f"'{split}' is {stored.dtype} of shape {stored.shape}, not uint8 images")
+        raise DataCorrupt(what=f"'{key}' is not stored as one piece inside the file")
+    if stored.dtype not in (np.uint8, np.dtype("<f4"), np.dtype("<f8")):
+        raise DataCorrupt(what=f"'{key}' is {stored.dtype}, neither bytes nor floats")
     # A few bytes of header can promise terabytes: believe only what the file has room for.
-    if stored.nbytes > cast("Any", file.id).get_filesize():
-        raise DataCorrupt(what=f"'{split}' promises {stored.nbytes:,} bytes, more than the file has")
-    pixels: NDArray[np.uint8] = stored[()]
-    return pixels
+    offset: int | None = stored.id.get_offset()
+    if offset is None or offset + stored.nbytes > path.stat().st_size:
+        raise DataCorrupt(what=f"'{key}' promises {stored.nbytes:,} bytes, more than the file has")
+    return stored
+
+
+def _mapped(stored: Any, path: Path) -> Values:  # noqa: ANN401 - h5py has no types
+    """The values where they lie. A private map, so that nothing can write to the file through it."""
+    return np.memmap(path, dtype=stored.dtype, mode="c", offset=stored.id.get_offset(), shape=stored.shape)
+
+
+def _provenance(file: h5py.File) -> dict[str, Any]:
+    found = json.loads(_text(file, "provenance"))
+    if not isinstance(found, dict):
+        raise DataCorrupt(what="its attribute 'provenance' is no JSON object")
+    return cast("dict[str, Any]", found)
 
 
 def _text(file: h5py.File, key: str) -> str:

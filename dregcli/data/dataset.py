@@ -1,44 +1,86 @@
-"""A data set in memory: its splits as bytes, and what identifies them."""
+"""A data set: its splits, what its values are, and what identifies them."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.scan import Rows, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt
-from dregcli.names import Split
+from dregcli.names import DataKind, Split
 
 SPLIT_CONVENTION: Final = "dreg"
 
 
-@dataclass(frozen=True, eq=False)
-class Dataset:
-    """Images as bytes, in splits. Made by ``Dataset.build``, which checks them.
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A data set that has not been looked at yet.
 
     Attributes:
-        name: as in the catalogue.
+        name: as the user types it.
+        kind: what the values are.
         height: rows of an image.
         width: columns of an image.
-        levels: the intensity of a pixel is its value divided by this.
-        splits: one read-only array of shape (N, height * width) for every ``Split``, images row by row.
-        split_convention: which of a data set's published splits this is.
-        source: where the content came from.
-        checksum: SHA-256 over the levels, the shapes and the pixels of all splits. The name and the source are
-            left out: the same pixels have the same checksum wherever they came from.
+        levels: the intensity of a pixel is its value divided by this; 1 for binary and real values and for floats.
+        splits: rows of shape (N, height * width) for every ``Split``, N at least 1.
+        split_convention: which of a data set's published splits this is, or how it was made.
+        source: where the content came from, for people.
+        provenance: the same and how it was converted, plain JSON values.
     """
 
     name: str
+    kind: DataKind
     height: int
     width: int
     levels: int
-    splits: Mapping[Split, NDArray[np.uint8]] = field(repr=False)
+    splits: Mapping[Split, Rows] = field(repr=False)
     split_convention: str
     source: str
-    checksum: str
+    provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+    def scanner(self) -> Scanner:
+        """What checks and digests its values.
+
+        Raises:
+            DataCorrupt: a split is missing, or shape, kind and levels cannot stand together.
+        """
+        for split in Split:
+            if split not in self.splits:
+                raise DataCorrupt(what=f"the {split} split is missing", where=self.name)
+        return Scanner(self.name, self.kind, height=self.height, width=self.width, levels=self.levels)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Dataset:
+    """Images in splits. Made by ``Dataset.build``, which checks them, or from a cache file.
+
+    Attributes:
+        name: as the user types it.
+        kind: what the values are.
+        height: rows of an image.
+        width: columns of an image.
+        levels: the intensity of a pixel is its value divided by this.
+        splits: one array of shape (N, height * width) for every ``Split``, images row by row; uint8 grey levels, or
+            float32. In memory and read-only, or a private map of the cache file.
+        split_convention: which of a data set's published splits this is.
+        source: where the content came from.
+        provenance: the same and how it was converted, plain JSON values.
+        scanned: checksums and moments.
+    """
+
+    name: str
+    kind: DataKind
+    height: int
+    width: int
+    levels: int
+    splits: Mapping[Split, Values] = field(repr=False)
+    split_convention: str
+    source: str
+    provenance: Mapping[str, Any]
+    scanned: Scanned = field(repr=False)
 
     @classmethod
     def build(
@@ -48,41 +90,68 @@ class Dataset:
         height: int,
         width: int,
         levels: int,
-        splits: Mapping[Split, NDArray[np.uint8]],
+        splits: Mapping[Split, Values],
         split_convention: str,
         source: str,
+        kind: DataKind | None = None,
+        provenance: Mapping[str, Any] | None = None,
     ) -> Self:
-        """Check the arrays, make them read-only and compute the checksum.
+        """Check arrays, make them read-only and compute checksums and moments.
 
         Args:
-            name: as in the catalogue.
+            name: as the user types it.
             height: rows of an image.
             width: columns of an image.
-            levels: the value of a pixel of full intensity, 1 to 255.
+            levels: the value of a pixel of full intensity, 1 to 255; 1 for binary and real values and for floats.
             splits: arrays of shape (N, height * width), one for every ``Split``, N at least 1.
             split_convention: which of a data set's published splits this is.
             source: where the content came from.
+            kind: what the values are; where not given, bytes of 1 level are binary and others intensities.
+            provenance: how it was converted, plain JSON values.
 
         Returns:
             The data set.
 
         Raises:
-            DataCorrupt: a split is missing, empty or of another shape or type, or a pixel exceeds ``levels``.
+            DataCorrupt: a split is missing, empty or of another shape or type, or a value is none that such a data
+                set has.
         """
-        if height < 1 or width < 1:
-            raise DataCorrupt(what=f"images cannot be {height} x {width}", where=name)
-        if not 1 <= levels <= 255:
-            raise DataCorrupt(what=f"the intensity levels must be 1 to 255, not {levels}", where=name)
-        frozen = {split: _checked(name, split, splits, height * width, levels) for split in Split}
-        return cls(
+        draft = Draft(
             name=name,
+            kind=kind or byte_kind(levels),
             height=height,
             width=width,
             levels=levels,
-            splits=MappingProxyType(frozen),
+            splits=splits,
             split_convention=split_convention,
             source=source,
-            checksum=_checksum(levels, height, width, frozen),
+            provenance=provenance or {},
+        )
+        scanner = draft.scanner()
+        frozen: dict[Split, Values] = {}
+        for split in Split:
+            scanner.begin(split, splits[split])
+            for chunk in chunks(splits[split]):
+                scanner.add(chunk)
+            view = np.ascontiguousarray(splits[split]).view()
+            view.setflags(write=False)
+            frozen[split] = view
+        return cls.of(draft, frozen, scanner.result())
+
+    @classmethod
+    def of(cls, draft: Draft, splits: Mapping[Split, Values], scanned: Scanned) -> Self:
+        """The data set of a draft whose values have been looked at."""
+        return cls(
+            name=draft.name,
+            kind=draft.kind,
+            height=draft.height,
+            width=draft.width,
+            levels=draft.levels,
+            splits=MappingProxyType(dict(splits)),
+            split_convention=draft.split_convention,
+            source=draft.source,
+            provenance=MappingProxyType(dict(draft.provenance)),
+            scanned=scanned,
         )
 
     @property
@@ -90,38 +159,35 @@ class Dataset:
         """Pixels of an image."""
         return self.height * self.width
 
+    @property
+    def checksum(self) -> str:
+        """SHA-256 over the levels, the shapes and the values of all splits, in order.
+
+        The name and the source are left out: the same values in the same splits have the same checksum wherever
+        they came from.
+        """
+        return self.scanned.checksum
+
+    @property
+    def split_hashes(self) -> Mapping[Split, str]:
+        """SHA-256 of each split alone: two conventions that share a test split share its hash."""
+        return self.scanned.split_hashes
+
+    @property
+    def is_mapped(self) -> bool:
+        """Whether the values are read from the cache file as they are needed."""
+        return isinstance(self.splits[Split.TRAIN], np.memmap)
+
     def mean_intensity(self) -> NDArray[np.float32]:
-        """The mean image of the training split, in [0, 1], of shape (pixels,)."""
-        train = self.splits[Split.TRAIN]
-        # An integer sum is exact, so the result depends on no order of summation; one rounding follows.
-        total = train.sum(axis=0, dtype=np.uint64).astype(np.float64)
-        return (total / (len(train) * self.levels)).astype(np.float32)
+        """The mean image of the training split, of shape (pixels,): in [0, 1], or in the data's unit."""
+        return self.scanned.moments.mean.astype(np.float32)
+
+    def spread(self) -> NDArray[np.float32]:
+        """The standard deviation of each pixel of the training split, (pixels,); 1 where it never varies."""
+        deviation = self.scanned.moments.deviation.astype(np.float32)
+        return np.where(deviation > 0.0, deviation, np.float32(1.0))
 
 
-def _checked(
-    name: str, split: Split, splits: Mapping[Split, NDArray[np.uint8]], pixels: int, levels: int
-) -> NDArray[np.uint8]:
-    """A read-only, contiguous array of the split, or DataCorrupt."""
-    array = splits.get(split)
-    if array is None:
-        raise DataCorrupt(what=f"the {split} split is missing", where=name)
-    if array.dtype != np.uint8 or array.ndim != 2 or array.shape[1] != pixels or len(array) == 0:
-        raise DataCorrupt(
-            what=f"the {split} split is {array.dtype} of shape {array.shape}, not uint8 of shape (N, {pixels})",
-            where=name,
-        )
-    largest = int(array.max())
-    if largest > levels:
-        raise DataCorrupt(what=f"the {split} split has a pixel of {largest}, above its {levels} levels", where=name)
-    view = np.ascontiguousarray(array).view()
-    view.setflags(write=False)
-    return view
-
-
-def _checksum(levels: int, height: int, width: int, splits: Mapping[Split, NDArray[np.uint8]]) -> str:
-    """SHA-256 over what the pixels are; ``Split`` gives the order. Changing this breaks every stored run."""
-    digest = hashlib.sha256(f"dreg pixels 1: levels {levels}, {height} x {width}".encode())
-    for split in Split:
-        digest.update(f"\n{split} {len(splits[split])}\n".encode())
-        digest.update(splits[split].data)
-    return digest.hexdigest()
+def byte_kind(levels: int) -> DataKind:
+    """What bytes with so many levels are."""
+    return DataKind.BINARY if levels == 1 else DataKind.INTENSITY

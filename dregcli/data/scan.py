@@ -1,0 +1,188 @@
+"""One pass over the values of a data set: checks, checksums and moments, chunk by chunk."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.errors import DataCorrupt
+from dregcli.names import DataKind, Split
+
+Values = NDArray[np.uint8 | np.float32]
+"""Rows of stored values, (N, height * width): grey levels as bytes, or 32-bit floats."""
+
+CHUNK_VALUES: Final = 1 << 20
+"""Values per chunk. Part of what float moments are: their sums are made chunk by chunk, wherever the rows lie."""
+
+
+class Rows(Protocol):
+    """Rows that can be cut: an array, a mapped file, or a reader that converts what it reads."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(N, height * width)."""
+        ...
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """uint8 or float32."""
+        ...
+
+    def __getitem__(self, rows: slice, /) -> Any:  # noqa: ANN401 - NumPy's own signature is wider
+        """Some consecutive rows, as an array."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Of the training split, pixel by pixel, each of shape (pixels,), float64, in the unit of the model's input.
+
+    Attributes:
+        mean: in [0, 1] for grey levels.
+        deviation: standard deviation, with N in the denominator.
+    """
+
+    mean: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """What a pass over all splits found.
+
+    Attributes:
+        checksum: SHA-256 over what the values are and which split they are in.
+        split_hashes: SHA-256 of each split alone: equal for equal examples, whatever the other splits are.
+        moments: of the training split.
+    """
+
+    checksum: str
+    split_hashes: dict[Split, str]
+    moments: Moments
+
+
+def chunks(rows: Rows) -> Iterator[Values]:
+    """The rows in contiguous, native pieces of about ``CHUNK_VALUES`` values."""
+    count, width = rows.shape
+    step = max(1, CHUNK_VALUES // width)
+    for first in range(0, count, step):
+        yield np.ascontiguousarray(rows[first : first + step])
+
+
+class Scanner:
+    """Checks and digests values as they come, split after split in the order of ``Split``.
+
+    Args:
+        name: the data set's, for messages.
+        kind: what the values are.
+        height: rows of an image.
+        width: columns of an image.
+        levels: the value of full intensity.
+
+    Raises:
+        DataCorrupt: the shape, kind and levels cannot stand together.
+    """
+
+    def __init__(self, name: str, kind: DataKind, *, height: int, width: int, levels: int) -> None:
+        if height < 1 or width < 1:
+            raise DataCorrupt(what=f"images cannot be {height} x {width}", where=name)
+        if not 1 <= levels <= 255:
+            raise DataCorrupt(what=f"the intensity levels must be 1 to 255, not {levels}", where=name)
+        if (kind is DataKind.BINARY or kind is DataKind.REAL) and levels != 1:
+            raise DataCorrupt(what=f"{kind} values have 1 level, not {levels}", where=name)
+        self._name, self._kind, self._levels, self._pixels = name, kind, levels, height * width
+        self._told = f"levels {levels}, {height} x {width}"
+        self._whole: Any = None
+        self._split: Split | None = None
+        self._hashes: dict[Split, Any] = {}
+        self._at = 0
+        self._sums: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._shift: NDArray[np.float64] = np.zeros(self._pixels)
+        self._count = 0
+
+    def begin(self, split: Split, rows: Rows) -> None:
+        """Announce a split.
+
+        Raises:
+            DataCorrupt: it is empty, or of another shape or type than such a data set has.
+        """
+        types = {
+            DataKind.BINARY: (np.uint8,),
+            DataKind.INTENSITY: (np.uint8, np.float32),
+            DataKind.REAL: (np.float32,),
+        }[self._kind]
+        shape, dtype = rows.shape, rows.dtype
+        if dtype not in types or len(shape) != 2 or shape[1] != self._pixels or shape[0] == 0:
+            wanted = " or ".join(np.dtype(each).name for each in types)
+            raise DataCorrupt(
+                what=f"the {split} split is {dtype} of shape {shape}, not {wanted} of shape (N, {self._pixels})",
+                where=self._name,
+            )
+        if self._whole is None:
+            # Bytes have had this beginning since format 1: changing it breaks every stored run.
+            kind = "pixels 1" if dtype == np.uint8 else f"values 1: {self._kind}, float32"
+            self._whole = hashlib.sha256(f"dreg {kind}: {self._told}".encode())
+        self._whole.update(f"\n{split} {shape[0]}\n".encode())
+        self._hashes[split] = hashlib.sha256(f"dreg split 1: {dtype}, {self._told}, {shape[0]}\n".encode())
+        self._split, self._at, self._count = split, 0, shape[0] if split is Split.TRAIN else self._count
+
+    def add(self, chunk: Values) -> None:
+        """The next rows of the split.
+
+        Raises:
+            DataCorrupt: a value is none that such a data set has.
+        """
+        assert self._split is not None
+        self._check(chunk)
+        # Floats are digested as little-endian, so that a checksum is the same on every machine.
+        content = chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data
+        self._whole.update(content)
+        self._hashes[self._split].update(content)
+        if self._split is Split.TRAIN:
+            self._accumulate(chunk)
+        self._at += len(chunk)
+
+    def result(self) -> Scanned:
+        """What was found, after the last split."""
+        assert self._sums is not None
+        variance = self._sums[1] / self._count - (self._sums[0] / self._count) ** 2
+        moments = Moments(
+            # Of bytes the shift is 0, and one rounding follows an exact sum: on every machine the same mean.
+            self._shift + self._sums[0] / (self._count * self._levels),
+            np.sqrt(np.maximum(variance, 0.0)) / self._levels,
+        )
+        hashes = {split: digest.hexdigest() for split, digest in self._hashes.items()}
+        return Scanned(self._whole.hexdigest(), hashes, moments)
+
+    def _check(self, chunk: Values) -> None:
+        if chunk.dtype == np.uint8:
+            if int(chunk.max()) > self._levels:
+                message = f"has a pixel of {int(chunk.max())}, above its {self._levels} levels"
+                raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
+            return
+        lowest, highest = float(chunk.min()), float(chunk.max())
+        if not (np.isfinite(lowest) and np.isfinite(highest)):
+            row = self._at + int(np.argmin(np.isfinite(chunk).all(axis=1)))
+            message = f"has a value that is not finite (NaN or infinite) in example {row}"
+            raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
+        if self._kind is DataKind.INTENSITY and not 0.0 <= lowest <= highest <= 1.0:
+            message = f"has intensities from {lowest:g} to {highest:g}, not within 0 to 1"
+            raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
+
+    def _accumulate(self, chunk: Values) -> None:
+        """Add rows to the sums of values and squares: of bytes exactly, of floats about the first row."""
+        if chunk.dtype == np.uint8:
+            wide = chunk.astype(np.uint16)
+            sums = chunk.sum(axis=0, dtype=np.uint64), (wide * wide).sum(axis=0, dtype=np.uint64)
+        else:
+            if self._sums is None:
+                # Far from the origin the squares would cancel.
+                self._shift = chunk[0].astype(np.float64)
+            about = chunk.astype(np.float64) - self._shift
+            sums = about.sum(axis=0), (about * about).sum(axis=0)
+        first, second = (each.astype(np.float64) for each in sums)
+        # Sums of bytes stay below 2^53 for 10^11 rows, so these too are exact.
+        self._sums = (first, second) if self._sums is None else (self._sums[0] + first, self._sums[1] + second)
