@@ -64,6 +64,19 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class DatasetName(StrEnum):
+    """The data sets of the catalogue. ``data.catalogue.DATASETS`` holds one entry for each; others are one's own."""
+
+    DIGITS = "digits"
+    MNIST = "mnist"
+    BINARIZED_MNIST = "binarized-mnist"
+    FASHION_MNIST = "fashion-mnist"
+    OMNIGLOT = "omniglot"
+    OMNIGLOT_LAKE = "omniglot-lake"
+    CALTECH101_SILHOUETTES = "caltech101-silhouettes"
+    LINEAR_GAUSSIAN = "linear-gaussian"
+
+
 class DataKind(StrEnum):
     """What the values of a data set are."""
 
@@ -94,9 +107,16 @@ class Task(StrEnum):
 
 
 class Binarisation(StrEnum):
-    """How intensities become pixels: ``dynamic`` draws x ~ Bernoulli(intensity) afresh every step."""
+    """How intensities become pixels. ``specs.binarisation`` has the words with their parameters."""
 
     DYNAMIC = "dynamic"
+    """x ~ Bernoulli(intensity), afresh every step."""
+    STATIC_SEED = "static-seed"
+    """x ~ Bernoulli(intensity), drawn once for every example by a seed."""
+    THRESHOLD = "threshold"
+    """x = 1 where the intensity exceeds a threshold."""
+    NONE = "none"
+    """The values as they are."""
 
 
 class RunStatus(StrEnum):

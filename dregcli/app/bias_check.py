@@ -24,6 +24,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
 from dregcli.errors import StoreCorrupt, StoreWriteError
+from dregcli.names import Split
 from dregcli.store.run import Run
 
 __all__ = ["BiasRequest", "check_run_for_bias", "partial_key"]
@@ -120,7 +121,8 @@ def _settings(
         "detect": request.detect,
         "max_batches": request.max_batches,
         "checkpoint": subject.checkpoint,
-        "data_checksum": subject.data_checksum,
+        "data_checksum": subject.spec.data_checksum,
+        "split_hash": subject.split_hashes[Split.TRAIN],
         "device": str(subject.pixels.device),
         "dreg": __version__,
     }

@@ -12,7 +12,9 @@ class BiasRequest:
     """A request to check estimators.
 
     Attributes:
-        run: whose model, a name or a version; None trains one on the embedded data first.
+        run: whose model, a name or a version; None trains one first.
+        dataset: of a model that is trained first; None is the embedded one.
+        task: of a model that is trained first; None is generative.
         objective: of estimators named alone; None is the run's, or iwae.
         estimators: names, pairs or ``all``; none is the run's, or dreg.
         k: samples per example; None is the run's, or 64.
@@ -27,6 +29,8 @@ class BiasRequest:
     """
 
     run: str | None = None
+    dataset: str | None = None
+    task: str | None = None
     objective: str | None = None
     estimators: tuple[str, ...] = ()
     k: int | None = None

@@ -8,20 +8,18 @@ from torch import Tensor
 
 from dregcli.app.asked_pairs import AskedPair, asked_pairs, means_all
 from dregcli.app.bias_request import BiasRequest
-from dregcli.app.build import build_model, stored_pixels
+from dregcli.app.build import build_model
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
 from dregcli.app.restore import load_checkpoint, load_model, trained_pair
 from dregcli.app.resuming import RESUMABLE, spec_of
+from dregcli.app.run_data import RunData
 from dregcli.app.train import resume, start
-from dregcli.data.catalogue import load_dataset
-from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
-from dregcli.engine.models.vae import Vae
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
-from dregcli.engine.pixels import binarise
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError
 from dregcli.names import RunStatus, Split
@@ -49,17 +47,19 @@ class Subject:
         k: samples per example.
         pairs: to check.
         trained: the pair that the run was trained with, learned parameters at their values.
-        data_checksum: of the data set.
+        spec: of the run, on the check's device.
+        split_hashes: SHA-256 of each split's stored values.
     """
 
     run: Run
     checkpoint: int
-    model: Vae
+    model: LatentModel
     pixels: Tensor
     k: int
     pairs: list[AskedPair]
     trained: Pair
-    data_checksum: str
+    spec: RunSpec
+    split_hashes: dict[str, str]
 
 
 def find_subject(
@@ -105,36 +105,58 @@ def find_subject(
         found += error.faults
     if run is None and which != "last":
         found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
-    dataset = _data(asked, spec, data_dir, found)
+    if run is not None:
+        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task"))
+        found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
+    plan = _plan(spec, pairs, asked, k, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
-        run = _trained_for_the_check(pairs, asked, k, store, data_dir, argv, listener)
-        spec = spec_of(run)
-    assert spec is not None
+        run = _trained_for_the_check(plan, store, argv, listener)
     checkpoint = load_checkpoint(run, which, listener)
-    return _subject(asked, run, checkpoint, spec.model_copy(update={"device": device}), dataset, pairs, k)
+    spec = plan.spec.model_copy(update={"device": device})
+    return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
 
 
-def _data(asked: BiasRequest, spec: RunSpec | None, data_dir: Path, found: list[Fault]) -> Dataset:
-    """The run's data, or the embedded ones.
+def _plan(
+    spec: RunSpec | None, pairs: list[AskedPair], asked: BiasRequest, k: int, data_dir: Path, found: list[Fault]
+) -> Plan:
+    """What the model was trained with, or will be, and its data.
 
     Raises:
-        SpecError: whatever was found before, and more examples than there are.
-        Others as ``data_of``, where nothing else is wrong.
+        SpecError: whatever was found before, what cannot be trained, and more examples than there are.
+        Others as ``data_of`` and ``resolve_plan``, where nothing else is wrong.
     """
-    name = spec.dataset if spec else str(DEFAULTS["dataset"])
+    faults = list(found)
     try:
-        dataset = data_of(spec, data_dir) if spec else load_dataset(name, data_dir)
+        plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked, k), data_dir)
+    except SpecError as error:
+        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
     except DregError:
-        if found:
-            raise SpecError(found, hint=_HINT) from None
+        if faults:
+            raise SpecError(faults, hint=_HINT) from None
         raise
-    if asked.examples > (size := len(dataset.splits[Split.TRAIN])):
-        message = f"must be at most the {size} training examples of {name}, got {asked.examples}."
-        found = [*found, Fault("examples", message)]
-    if found:
-        raise SpecError(found, hint=_HINT)
-    return dataset
+    if asked.examples > (size := plan.data.size(Split.TRAIN)):
+        message = f"must be at most the {size} training examples of {plan.spec.dataset}, got {asked.examples}."
+        faults.append(Fault("examples", message))
+    if faults:
+        raise SpecError(faults, hint=_HINT)
+    return plan
+
+
+def _options(pairs: list[AskedPair], asked: BiasRequest, k: int) -> dict[str, Any]:
+    """Of a model that is trained for the check, for as long as the reference's."""
+    first = pairs[0].pair.word if pairs else "iwae/dreg"
+    estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
+    of_data = {"dataset": asked.dataset, "task": asked.task}
+    return DEFAULTS | {
+        "objective": first.partition("/")[0],
+        "estimator": estimator,
+        "k": k,
+        "steps": TRAINING_STEPS,
+        "eval_every": 0,
+        "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
+        **{key: value for key, value in of_data.items() if value is not None},
+    }
 
 
 def _subject(
@@ -142,43 +164,25 @@ def _subject(
     run: Run,
     checkpoint: Checkpoint,
     spec: RunSpec,
-    dataset: Dataset,
+    data: RunData,
     pairs: list[AskedPair],
     k: int,
 ) -> Subject:
-    model = build_model(spec, dataset)
+    model = build_model(spec, data)
     load_model(model, checkpoint, run)
-    stored = stored_pixels(spec, dataset, Split.TRAIN)
+    examples = data.examples(Split.TRAIN)
     # Drawn on the CPU whatever the device, so that every device checks the same examples.
     randomness = Randomness(asked.seed)
-    chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(stored))[: asked.examples]
-    rows = stored[chosen.to(stored.device)]
-    uniform = randomness.uniform(Stream.DIAGNOSTIC_PIXELS, 0, *rows.shape)
-    pixels = binarise(rows, dataset.levels, uniform.to(rows.device))
-    return Subject(run, checkpoint.step, model, pixels, k, pairs, trained_pair(run, checkpoint), dataset.checksum)
+    chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(examples))[: asked.examples]
+    stored = examples.rows(chosen)
+    pixels = data.pixels(stored, lambda: randomness.uniform(Stream.DIAGNOSTIC_PIXELS, 0, *stored.shape))
+    return Subject(
+        run, checkpoint.step, model, pixels, k, pairs, trained_pair(run, checkpoint), spec, data.split_hashes
+    )
 
 
-def _trained_for_the_check(
-    pairs: list[AskedPair],
-    asked: BiasRequest,
-    k: int,
-    store: RunStore,
-    data_dir: Path,
-    argv: list[str],
-    listener: Listener,
-) -> Run:
-    """A run of the embedded data, trained for as long as the reference's; one that is there already is used again."""
-    first = pairs[0].pair
-    estimator = "dreg" if any(map(means_all, asked.estimators)) else first.word.partition("/")[2]
-    options: dict[str, Any] = DEFAULTS | {
-        "objective": first.word.partition("/")[0],
-        "estimator": estimator,
-        "k": k,
-        "steps": TRAINING_STEPS,
-        "eval_every": 0,
-        "device": asked.device,
-    }
-    plan = resolve_plan(options, data_dir)
+def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
+    """A run that is trained for the check; one that is there already is used again."""
     name = f"bias-check-{run_name(plan.spec)}"
     for run in _versions(store, name):
         if _is_of(run, plan):

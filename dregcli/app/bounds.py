@@ -8,13 +8,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dregcli.app.build import stored_pixels
 from dregcli.app.listener import Listener
-from dregcli.data.dataset import Dataset
+from dregcli.app.run_data import RunData
 from dregcli.engine.evaluation import BatchBounds, evaluate
 from dregcli.engine.models.base import LatentModel
 from dregcli.names import Split
-from dregcli.specs.run import RunSpec
 
 ACTIVE_VARIANCE = 0.01
 """A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
@@ -59,8 +57,7 @@ class SplitBounds:
 
 def split_bounds(
     model: LatentModel,
-    spec: RunSpec,
-    dataset: Dataset,
+    data: RunData,
     split: Split,
     *,
     k: int,
@@ -72,19 +69,18 @@ def split_bounds(
 
     Args:
         model: the model, on the run's device.
-        spec: its run's spec.
-        dataset: the run's data.
+        data: the run's.
         split: which part.
         k: samples per example.
         seed: the evaluation's seed.
         listener: told of progress.
         limit: only the first so many examples.
     """
-    stored = stored_pixels(spec, dataset, split, limit)
-    listener.begin(f"evaluate {split}", len(stored), "examples")
+    examples = data.examples(split)
+    listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
     batches: list[BatchBounds] = []
     done = 0
-    for batch in evaluate(model, stored, dataset.levels, split=split, k=k, seed=seed):
+    for batch in evaluate(model, examples, data.pixels, split=split, k=k, seed=seed, limit=limit):
         batches.append(batch)
         done += len(batch.bound)
         listener.update(done)

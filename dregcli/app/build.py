@@ -1,38 +1,51 @@
 """Engine objects from a spec and its data."""
 
-import torch
-from torch import Tensor
+from typing import Any
 
-from dregcli.data.dataset import Dataset
+import torch
+
+from dregcli.app.run_data import RunData
+from dregcli.engine.likelihoods import make_likelihood
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
-from dregcli.names import Split
+from dregcli.names import LikelihoodName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, dataset: Dataset) -> Vae:
+def build_model(spec: RunSpec, data: RunData) -> LatentModel:
     """The run's model before its first step. Weights are drawn on the CPU, so that every device has the same."""
-    generator = Randomness(spec.seed).generator(Stream.INITIALISATION)
-    mean = torch.from_numpy(dataset.mean_intensity())
-    model = Vae(mean, hidden=spec.hidden, latent_dim=spec.latent_dim, generator=generator)
+    mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
+    networks: Any = {
+        "hidden": spec.hidden,
+        "latent_dim": spec.latent_dim,
+        "generator": Randomness(spec.seed).generator(Stream.INITIALISATION),
+        # Intensities have a scale of their own; real values are brought to one.
+        "spread": spread if spec.likelihood is LikelihoodName.GAUSSIAN else None,
+    }
+    levels = data.dataset.levels
+    if spec.task is Task.GENERATIVE:
+        model = Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
+        return model.to(spec.device)
+    # The top rows; the smaller part where their number is odd.
+    top = data.dataset.height // 2 * data.dataset.width
+    crossed = spec.task is Task.STRUCTURED_REFERENCE
+    target = spread[image_parts(len(mean), context=top, crossed=crossed).target]
+    likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
+    model = StructuredVae(mean, context=top, likelihood=likelihood, crossed=crossed, **networks)
     return model.to(spec.device)
 
 
-def stored_pixels(spec: RunSpec, dataset: Dataset, split: Split, limit: int | None = None) -> Tensor:
-    """A split's uint8 pixels on the run's device, shape (N, D); its first ``limit`` examples when given."""
-    pixels = dataset.splits[split][:limit]
-    return torch.tensor(pixels, device=spec.device)
-
-
-def build_trainer(spec: RunSpec, dataset: Dataset) -> Trainer:
+def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
     """The run's trainer before its first step; of a run with a parent theta is frozen."""
     return Trainer(
-        build_model(spec, dataset),
+        build_model(spec, data),
         resolve_pair(spec.objective, spec.estimator, spec.k),
-        stored_pixels(spec, dataset, Split.TRAIN),
-        dataset.levels,
+        data.examples(Split.TRAIN),
+        data.pixels,
         k=spec.k,
         batch_size=spec.batch_size,
         lr=spec.lr,

@@ -13,6 +13,7 @@ from dregcli.app.resuming import spec_of
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import Split
+from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -26,7 +27,8 @@ class EvalResult:
     run: Run
     path: Path
     checkpoint: int
-    binarisation: str
+    spec: RunSpec
+    split_hash: str
     bounds: SplitBounds
 
     def as_json(self) -> dict[str, Any]:
@@ -45,9 +47,20 @@ class EvalResult:
             "ess": float(bounds.ess.mean()),
             "khat": None,
             "active_units": bounds.active_units,
-            "binarisation": self.binarisation,
+            **_what_was_modelled(self.spec),
+            "split_hash": self.split_hash,
             "file": str(self.path),
         }
+
+
+def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
+    """What two bounds must share to be compared, beside the split's hash, K and the seed."""
+    return {
+        "task": spec.task.value,
+        "binarisation": spec.binarisation,
+        "likelihood": spec.likelihood.value,
+        "split_convention": spec.split_convention,
+    }
 
 
 def parse_checkpoint(text: str) -> Which:
@@ -130,11 +143,11 @@ def _evaluate_run(
     run: Run, split: Split, k: int, seed: int, which: Which, device: str, data_dir: Path, listener: Listener
 ) -> EvalResult:
     spec = spec_of(run).model_copy(update={"device": device})
-    dataset = data_of(spec, data_dir)
+    data = data_of(spec, data_dir)
     checkpoint = load_checkpoint(run, which, listener)
-    model = build_model(spec, dataset)
+    model = build_model(spec, data)
     load_model(model, checkpoint, run)
-    bounds = split_bounds(model, spec, dataset, split, k=k, seed=seed, listener=listener)
+    bounds = split_bounds(model, data, split, k=k, seed=seed, listener=listener)
     attrs = {
         "split": split.value,
         "k": k,
@@ -146,8 +159,9 @@ def _evaluate_run(
         "active_units": bounds.active_units,
         "active_variance": ACTIVE_VARIANCE,
         "units": "nats per example",
-        "binarisation": spec.binarisation.value,
-        "data_checksum": dataset.checksum,
+        **_what_was_modelled(spec),
+        "split_hash": data.split_hashes[split],
+        "data_checksum": spec.data_checksum,
         "device": device,
     }
     stem = f"{split}-k{k}-seed{seed}-step{checkpoint.step}"
@@ -157,4 +171,4 @@ def _evaluate_run(
         # The number may have cost hours: it is told even where it cannot be kept.
         what = f"{error.what} The bound, computed but not kept, is {bounds.value} (s.e. {bounds.stderr})."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
-    return EvalResult(run, path, checkpoint.step, spec.binarisation.value, bounds)
+    return EvalResult(run, path, checkpoint.step, spec, data.split_hashes[split], bounds)

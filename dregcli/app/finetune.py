@@ -63,7 +63,7 @@ def finetune(
     which, faults = _which(request.checkpoint)
     given, contradiction = spread_pair(request.options)
     plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
-    check_data(parent, plan.dataset)
+    check_data(parent, plan.data.dataset)
     checkpoint = load_checkpoint(run, which, listener)
     origin = ParentSpec(
         run=run.label,
@@ -73,7 +73,7 @@ def finetune(
     )
     encoder = "starts anew" if request.reset_encoder else "goes on"
     listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
-    plan = Plan(plan.spec.model_copy(update={"parent": origin}), plan.dataset)
+    plan = Plan(plan.spec.model_copy(update={"parent": origin}), plan.data)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
 
@@ -87,7 +87,7 @@ def _which(text: str) -> tuple[Which, list[Fault]]:
 
 def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
     """The parent's spec with the options given, resolved; for the data as they are here."""
-    inherited = parent.model_dump(exclude={"parent", "data_checksum", "split_convention"})
+    inherited = parent.model_dump(exclude={"parent", "data_checksum"})
     options = inherited | {key: value for key, value in given.items() if value is not None}
     try:
         return resolve_plan(options, data_dir, faults)

@@ -12,7 +12,7 @@ from dregcli.app.plan import Plan
 from dregcli.app.restore import load_model
 from dregcli.app.resuming import spec_of
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.engine.models.vae import Vae
+from dregcli.engine.models.base import LatentModel
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import ParentSpec, RunSpec
@@ -20,7 +20,16 @@ from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-KEPT_FIELDS = ("dataset", "data_checksum", "split_convention", "binarisation", "hidden", "latent_dim")
+KEPT_FIELDS = (
+    "task",
+    "dataset",
+    "data_checksum",
+    "split_convention",
+    "binarisation",
+    "likelihood",
+    "hidden",
+    "latent_dim",
+)
 """What a run must share with its parent: theta is the parent's, and says nothing about other pixels."""
 
 
@@ -44,7 +53,7 @@ class Baseline:
         return {"value": gain.value, "stderr": gain.stderr}
 
 
-def baseline(parent: Vae, bounds: Sequence[SplitBounds]) -> Baseline:
+def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
     """What is kept of a parent's model and its bounds."""
     return Baseline(
         theta_sha256(parent),
@@ -53,12 +62,12 @@ def baseline(parent: Vae, bounds: Sequence[SplitBounds]) -> Baseline:
     )
 
 
-def theta_sha256(model: Vae) -> str:
+def theta_sha256(model: LatentModel) -> str:
     """The checksum of what must not move while q alone is trained."""
     return tensors_sha256(model.model_parameters())
 
 
-def parent_model(plan: Plan, store: RunStore) -> Vae | None:
+def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
     """The parent's model as it was at the checkpoint that the spec names; None for a run without a parent.
 
     Raises:
@@ -73,7 +82,7 @@ def parent_model(plan: Plan, store: RunStore) -> Vae | None:
     run, checkpoint = _find(parent, store)
     if faults := _differences(plan.spec, spec_of(run)):
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
-    model = build_model(plan.spec, plan.dataset)
+    model = build_model(plan.spec, plan.data)
     load_model(model, checkpoint, run)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
@@ -99,7 +108,7 @@ def _differences(spec: RunSpec, parent: RunSpec) -> list[Fault]:
     ]
 
 
-def hand_over(parent: Vae, model: Vae, *, reset_encoder: bool) -> None:
+def hand_over(parent: LatentModel, model: LatentModel, *, reset_encoder: bool) -> None:
     """Give a model its parent's parameters; with ``reset_encoder`` theta's alone, q staying as it was drawn."""
     inherited = dict(parent.state_dict())
     if reset_encoder:

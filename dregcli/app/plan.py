@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.app.estimators import in_words
-from dregcli.data.catalogue import DATASETS, load_dataset
+from dregcli.app.observation import observation, observation_warning
+from dregcli.app.run_data import RunData
+from dregcli.data.catalogue import conventions_of, known_datasets, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
 from dregcli.names import Promise, Split, unknown
+from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
 from dregcli.specs.run import RunSpec, default_run_name
 
@@ -23,7 +26,7 @@ class Plan:
     """A run that can work."""
 
     spec: RunSpec
-    dataset: Dataset
+    data: RunData
 
 
 def _positive(value: object) -> bool:
@@ -31,7 +34,7 @@ def _positive(value: object) -> bool:
 
 
 def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with objective and estimator as a spec keeps them, so that one setting has one spelling.
+    """Options with objective, estimator and binarisation as a spec keeps them: one setting has one spelling.
 
     Parameters are spelt out, defaults too: ``dreg-alpha`` becomes ``dreg-alpha:alpha=0.9``. What is no word stays.
     """
@@ -40,6 +43,9 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(word := options.get(key), str):
             with suppress(SpecError):
                 canonical[key] = word_of(parse(word))
+    if isinstance(word := options.get("binarisation"), str):
+        with suppress(ValueError):
+            canonical["binarisation"] = parse_binarisation(word).word
     return canonical
 
 
@@ -90,16 +96,9 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
     faults = [*found, *unknown_option_faults(options)]
     known = {key: value for key, value in options.items() if key in RunSpec.model_fields}
 
-    dataset: Dataset | None = None
-    missing: DregError | None = None
-    name = known.get("dataset")
-    if not isinstance(name, str) or name not in DATASETS:
-        faults.append(Fault("dataset", unknown("data set", str(name), DATASETS)))
-    else:
-        try:
-            dataset = load_dataset(name, data_dir)
-        except DregError as error:
-            missing = error
+    name = str(known.get("dataset"))
+    dataset, missing, of_data = _loaded(known, data_dir)
+    faults += of_data
 
     size = len(dataset.splits[Split.TRAIN]) if dataset else None
     batch_size = known.get("batch_size", RunSpec.model_fields["batch_size"].default)
@@ -117,6 +116,9 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
             known["steps"] = epochs * max(1, size // batch_size)
 
     if dataset is not None:
+        chosen, of_observation = observation(dataset, known)
+        known |= chosen
+        faults += [fault for fault in of_observation if fault not in faults]
         for field, actual in (("data_checksum", dataset.checksum), ("split_convention", dataset.split_convention)):
             if known.setdefault(field, actual) != actual:
                 message = f"the {name} data here differ from the spec's: {actual}, not {known[field]}."
@@ -135,8 +137,9 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         faults.append(Fault("device", f"must be auto, cpu or cuda, got {known.get('device')!r}."))
         known["device"] = "cpu"
 
-    known["dataset"] = str(name)  # its faults are told above
-    faults += spec_faults(known)
+    known["dataset"] = name  # its faults are told above
+    told = {fault.field for fault in faults}
+    faults += [fault for fault in spec_faults(known) if fault.field not in told]
     words = [known.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")]
     k = known.get("k", RunSpec.model_fields["k"].default)
     if all(isinstance(word, str) for word in words):
@@ -147,19 +150,39 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         if error:
             raise error
     assert dataset is not None
-    return Plan(RunSpec.model_validate(canonical_words(known)), dataset)
+    spec = RunSpec.model_validate(canonical_words(known))
+    return Plan(spec, RunData(dataset, spec))
 
 
-def data_of(spec: RunSpec, data_dir: Path) -> Dataset:
+def _loaded(known: Mapping[str, Any], data_dir: Path) -> tuple[Dataset | None, DregError | None, list[Fault]]:
+    """The data set asked for; or why it cannot be had, or what is wrong with how it was asked for."""
+    name, convention = known.get("dataset"), known.get("split_convention")
+    names = known_datasets(data_dir)
+    if not isinstance(name, str) or name not in names:
+        return None, None, [Fault("dataset", unknown("data set", str(name), names))]
+    try:
+        conventions = conventions_of(name, data_dir)
+        if convention is not None and convention not in conventions:
+            message = f"{name} has {', '.join(conventions)}, got '{convention}'."
+            return None, None, [Fault("split-convention", message)]
+        return load_dataset(name, data_dir, convention), None, []
+    except DregError as error:
+        return None, error, []
+
+
+def data_of(spec: RunSpec, data_dir: Path) -> RunData:
     """The data of an earlier run.
 
     Raises:
         DatasetMissing: not on this machine.
-        DataCorrupt: other pixels than the run was trained on.
+        DataCorrupt: other values than the run was trained on, or other splits of them.
     """
-    dataset = load_dataset(spec.dataset, data_dir)
+    if spec.split_convention in conventions_of(spec.dataset, data_dir):
+        dataset = load_dataset(spec.dataset, data_dir, spec.split_convention)
+    else:
+        dataset = load_dataset(spec.dataset, data_dir)
     check_data(spec, dataset)
-    return dataset
+    return RunData(dataset, spec)
 
 
 def check_data(spec: RunSpec, dataset: Dataset) -> None:
@@ -174,7 +197,13 @@ def check_data(spec: RunSpec, dataset: Dataset) -> None:
         raise DataCorrupt(what, where=where, hint="point --data-dir at the data the run was trained on")
 
 
-def bias_warning(spec: RunSpec) -> str | None:
+def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
+    """What a user should know of a run before it starts."""
+    found = (_bias_warning(spec), observation_warning(dataset.kind, spec.likelihood))
+    return [warning for warning in found if warning]
+
+
+def _bias_warning(spec: RunSpec) -> str | None:
     """The one warning for a pair whose expected gradient is not that of its objective."""
     pair = resolve_pair(spec.objective, spec.estimator, spec.k)
     if pair.promise(spec.k) is Promise.UNBIASED:

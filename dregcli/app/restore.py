@@ -7,7 +7,7 @@ from torch import Tensor
 from dregcli.app.listener import Listener
 from dregcli.app.resuming import spec_of
 from dregcli.engine.learning import learned_pair
-from dregcli.engine.models.vae import Vae
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.training import Trainer
 from dregcli.errors import RunNotFound, StoreFormatError
@@ -18,7 +18,7 @@ from dregcli.store.run import Run
 _HINT = "use another run, or the dreg version that wrote this one"
 
 
-def _misfits(model: Vae, tensors: Mapping[str, Tensor]) -> list[str]:
+def _misfits(model: LatentModel, tensors: Mapping[str, Tensor]) -> list[str]:
     """What keeps tensors from being a model's, one line each."""
     wanted = model.state_dict()
     faults: list[str] = []
@@ -35,7 +35,7 @@ def _file(run: Run, checkpoint: Checkpoint, name: str) -> str:
     return str(run.path / layout.CHECKPOINTS_FOLDER / layout.step_name(checkpoint.step) / name)
 
 
-def check_fits(model: Vae, checkpoint: Checkpoint, run: Run) -> None:
+def check_fits(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
     """Refuse a checkpoint of another architecture than the model's.
 
     Raises:
@@ -47,7 +47,7 @@ def check_fits(model: Vae, checkpoint: Checkpoint, run: Run) -> None:
         raise StoreFormatError(what, where=_file(run, checkpoint, "model.safetensors"), hint=_HINT)
 
 
-def load_model(model: Vae, checkpoint: Checkpoint, run: Run) -> None:
+def load_model(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
     """Give a model a checkpoint's parameters.
 
     Raises:

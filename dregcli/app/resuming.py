@@ -55,7 +55,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     """
     spec = spec_of(run)
     resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
-    dataset = data_of(spec, data_dir)
+    data = data_of(spec, data_dir)
     stored = canonical_words(spec.model_dump())
     faults: list[Fault] = []
     steps = spec.steps
@@ -81,4 +81,4 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         what = f"The run is completed: all {spec.steps} steps are done."
         hint = f"dreg train --resume {run.path} --steps {2 * spec.steps}   prolongs it"
         raise RunStateError(what, where=str(run.path), hint=hint)
-    return Plan(spec.model_copy(update={"steps": steps}), dataset)
+    return Plan(spec.model_copy(update={"steps": steps}), data)

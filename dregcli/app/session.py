@@ -11,8 +11,8 @@ from dregcli.app.bounds import SplitBounds, split_bounds
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
-from dregcli.app.plan import Plan, bias_warning, short_words
-from dregcli.engine.models.vae import Vae
+from dregcli.app.plan import Plan, short_words, warnings_of
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, Diverged, DregError, Interrupted
 from dregcli.names import RunStatus, Split
@@ -69,10 +69,10 @@ class Session:
     """
 
     def __init__(
-        self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: Vae | None = None
+        self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: LatentModel | None = None
     ) -> None:
         self._spec = plan.spec
-        self._dataset = plan.dataset
+        self._data = plan.data
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -94,7 +94,7 @@ class Session:
 
     def train(self) -> TrainResult:
         """Run all steps, evaluate, finish the run."""
-        if warning := bias_warning(self._spec):
+        for warning in warnings_of(self._spec, self._data.dataset):
             self._listener.warn(warning)
         with self._failures_kept(), stop_requests() as stop:
             self._measure_parent(stop)
@@ -158,12 +158,11 @@ class Session:
             self._best = (step, bounds.value)
         return is_best
 
-    def _bounds(self, model: Vae, split: Split, limit: int | None = None) -> SplitBounds:
+    def _bounds(self, model: LatentModel, split: Split, limit: int | None = None) -> SplitBounds:
         spec = self._spec
         return split_bounds(
             model,
-            spec,
-            self._dataset,
+            self._data,
             split,
             k=spec.k,
             seed=spec.eval_seed,
@@ -171,7 +170,7 @@ class Session:
             limit=limit,
         )
 
-    def _all_bounds(self, model: Vae, stop: StopRequest) -> list[SplitBounds]:
+    def _all_bounds(self, model: LatentModel, stop: StopRequest) -> list[SplitBounds]:
         """A model's bounds on all splits."""
         bounds: list[SplitBounds] = []
         for split, limit in ((Split.TRAIN, TRAIN_EXAMPLES), (Split.VALID, None), (Split.TEST, None)):
@@ -234,7 +233,11 @@ class Session:
             "status": status.value,
             "step": self._trainer.step,
             "k": self._spec.k,
-            "binarisation": self._spec.binarisation.value,
+            "task": self._spec.task.value,
+            "binarisation": self._spec.binarisation,
+            "likelihood": self._spec.likelihood.value,
+            "split_convention": self._spec.split_convention,
+            "split_hashes": self._data.split_hashes,
             "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
             "seconds": self._seconds_before + self._seconds,
             "steps_per_second": self._steps / self._seconds if self._seconds else None,

@@ -9,7 +9,7 @@ from dregcli.app.plan import Plan, run_name
 from dregcli.app.restore import load_trainer
 from dregcli.app.session import Session, TrainResult, out_of_memory
 from dregcli.engine.device import prepare_process, threads
-from dregcli.engine.models.vae import Vae
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
@@ -83,7 +83,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     return session.train()
 
 
-def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Vae | None]:
+def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
     """The trainer, and the parent's model that it starts from where the spec names one.
 
     Built before a run is claimed, so that what does not fit leaves no run behind.
@@ -94,7 +94,7 @@ def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Vae | None]:
     """
     try:
         parent = parent_model(plan, store) if store else None
-        trainer = build_trainer(plan.spec, plan.dataset)
+        trainer = build_trainer(plan.spec, plan.data)
     except (RuntimeError, MemoryError) as error:
         if told := out_of_memory(error, plan.spec):
             raise told from error

@@ -94,6 +94,12 @@ def bias_check(
     examples: Annotated[int, typer.Option(help="Training examples to check at, drawn by the seed.")] = 32,
     seed: Annotated[int, typer.Option(help="Of examples, pixels and noise.")] = 0,
     checkpoint: Annotated[str, typer.Option(help="last, best or a step of RUN.")] = "last",
+    dataset: Annotated[
+        str | None, typer.Option(help="Without RUN: what the model is trained on.", show_default="digits")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Without RUN: what the model is of.", show_default="generative")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -106,6 +112,8 @@ def bias_check(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     request = BiasRequest(
         run=run,
+        dataset=dataset,
+        task=task,
         objective=objective,
         estimators=tuple(estimator or ()),
         k=k,

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from dregcli.names import EstimatorName, ObjectiveName
+from dregcli.names import DatasetName, EstimatorName, LikelihoodName, ObjectiveName, Task
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
@@ -32,6 +32,7 @@ def _one_of(names: type[StrEnum]) -> str:
 
 
 _SETTINGS: Final = {
+    "dataset": f"{_one_of(DatasetName)}, or your own: `dreg data list`.",
     "objective": f"{_one_of(ObjectiveName)}; parameters as vr-iwae:alpha=0.3.",
     "estimator": f"{_one_of(EstimatorName)}; or a pair such as rws/dreg; see `dreg estimators`.",
     "k": "Samples per example.",
@@ -45,9 +46,19 @@ _SETTINGS: Final = {
     ),
     "log_every": "Steps per row of metrics.",
     "eval_seed": "Of evaluation pixels and noise.",
+    "task": f"{_one_of(Task)}: images, or one half given the other.",
+    "likelihood": f"{_one_of(LikelihoodName)}.",
+    "binarisation": "dynamic, static-seed:N, threshold:T or none: how intensities become pixels.",
+    "split_convention": "dreg, burda or larochelle, where the data set has it: which published split.",
     "device": "auto, cpu or cuda.",
 }
-_METAVARS: Final = {"objective": "WORD", "estimator": "WORD"}
+_METAVARS: Final = {
+    "dataset": "NAME",
+    "objective": "WORD",
+    "estimator": "WORD",
+    "binarisation": "WORD",
+    "split_convention": "NAME",
+}
 
 
 def setting(field: str, default: str) -> Any:  # noqa: ANN401 - what typer.Option returns

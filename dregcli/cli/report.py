@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dregcli.app.places import runs_folder
+from dregcli.cli.describe import described
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, difference, with_error
 from dregcli.names import Split
@@ -22,7 +23,7 @@ def _describe(spec: Any) -> str:  # noqa: ANN401 - plain values of a spec
     anew = " started anew" if parent and parent["reset_encoder"] else ""
     origin = f", encoder{anew} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
     return (
-        f"{spec['dataset']}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
+        f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
     )
 
@@ -85,6 +86,8 @@ def report(
             for row in group.rows
         ]
         terminal.table(columns, rows, title=f"{', '.join(sorted(names))}: {_describe(group.spec)}")
+        if hashes := next((row.summary["split_hashes"] for row in group.rows if "split_hashes" in row.summary), None):
+            terminal.line(f"splits: {', '.join(f'{split} {digest[:12]}' for split, digest in hashes.items())}")
         seeds = len(group.seeds())
         means = [f"{split} {with_error(a.mean, a.stderr)}" for split in Split if (a := group.bound(split))]
         if means:
@@ -103,5 +106,7 @@ def report(
             terminal.line(f"eval: {split} bound at K={k}, step {step}, eval seed {seed}: {number} nats, {count}")
         if seeds == 1:
             terminal.warn("one seed only: no standard error over seeds; train with another --seed.")
+    if len({(described(group.spec), group.spec["data_checksum"]) for group in found.groups}) > 1:
+        terminal.warn("these groups are of different data or pixels: their bounds do not compare.")
     if figure:
         terminal.line(f"figure: {figure}")

@@ -15,6 +15,8 @@ EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objectiv
 
 MNIST as in arXiv 1810.04152, shortened:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
 
+The bottom half of a digit given its top half:  [bold]dreg train --task structured[/bold]
+
 Prolong a run, or go on after a stop:  [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
 
 
@@ -29,7 +31,11 @@ def _sizes(text: str | None) -> tuple[int, ...] | str | None:
 
 
 def train(
-    dataset: Annotated[str | None, typer.Option(help="digits or mnist.", show_default="digits")] = None,
+    dataset: Annotated[str | None, setting("dataset", "digits")] = None,
+    task: Annotated[str | None, setting("task", "generative")] = None,
+    split_convention: Annotated[str | None, setting("split_convention", "the data set's first")] = None,
+    binarisation: Annotated[str | None, setting("binarisation", "by the data's kind")] = None,
+    likelihood: Annotated[str | None, setting("likelihood", "by the data's kind")] = None,
     objective: Annotated[str | None, setting("objective", "iwae")] = None,
     estimator: Annotated[str | None, setting("estimator", "dreg")] = None,
     k: Annotated[int | None, setting("k", "64")] = None,
@@ -61,6 +67,10 @@ def train(
     """Train a model and keep everything about the run."""
     options: dict[str, Any] = {
         "dataset": dataset,
+        "task": task,
+        "split_convention": split_convention,
+        "binarisation": binarisation,
+        "likelihood": likelihood,
         "objective": objective,
         "estimator": estimator,
         "k": k,

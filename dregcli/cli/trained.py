@@ -2,12 +2,26 @@
 
 from typing import TYPE_CHECKING
 
+from dregcli.cli.describe import described
 from dregcli.cli.render import Terminal, difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.train import TrainResult
 
-_ALWAYS = ("run", "status", "step", "k", "bound", "binarisation", "seconds", "steps_per_second")
+_ALWAYS = (
+    "run",
+    "status",
+    "step",
+    "k",
+    "bound",
+    "task",
+    "binarisation",
+    "likelihood",
+    "split_convention",
+    "split_hashes",
+    "seconds",
+    "steps_per_second",
+)
 _WHERE_THERE_IS = ("learned", "parent", "bound_before", "gain", "theta_sha256")
 
 
@@ -33,7 +47,8 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
             row.insert(1, with_error(before[split]["value"], before[split]["stderr"]))
             row.append(difference(**summary["gain"][split]))
         rows.append(row)
-    title = f"{spec.dataset} ({spec.binarisation} binarisation), {result.pair}: bound at K={spec.k}, nats per example"
+    what = described(spec.model_dump(mode="json"))
+    title = f"{what}, {result.pair}: bound at K={spec.k}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
         anew = ", encoder started anew" if spec.parent.reset_encoder else ""

@@ -26,6 +26,7 @@ from dregcli.data.dataset import Dataset, Draft, byte_kind
 from dregcli.data.files import written_aside
 from dregcli.data.folders import cache_path, download_command
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
+from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
 from dregcli.names import DataKind, Split
 
@@ -59,17 +60,18 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
         draft = _as_draft(draft)
     path = cache_path(draft.name, data_dir)
     scanner = draft.scanner()
-    with written_aside(path) as (out, part):
-        offsets = _lay_out(draft, part)
+    image = SparseImage()
+    with written_aside(path) as (out, _):
+        offsets = _lay_out(draft, image)
         for split in Split:
             rows = draft.splits[split]
             scanner.begin(split, rows)
             out.seek(offsets[split])
             for chunk in chunks(rows):
                 scanner.add(chunk)
-                _put(out, chunk)
-        out.flush()
-        _describe(draft, scanner.result(), part)
+                out.write(chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data)
+        _describe(draft, scanner.result(), image)
+        _put_around(out, image, draft, offsets)
     return path
 
 
@@ -77,17 +79,12 @@ def _as_draft(dataset: Dataset) -> Draft:
     return Draft(**{name: getattr(dataset, name) for name in Draft.__dataclass_fields__})
 
 
-def _put(out: IO[bytes], chunk: Values) -> None:
-    """Write values by plain file calls: HDF5 itself copes badly with a disk that fills up under it."""
-    out.write(chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data)
-
-
-def _lay_out(draft: Draft, path: Path) -> dict[Split, int]:
+def _lay_out(draft: Draft, image: SparseImage) -> dict[Split, int]:
     """Make the file with room for every split; where each begins, in bytes."""
     # From 1.10 on the format keeps checksums of its own structures, except of variable-length text; so text has
     # a fixed length here. Without them one flipped bit can crash or hang the HDF5 library itself (measured).
     offsets: dict[Split, int] = {}
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+    with h5py.File(image, "w", libver=("v110", "v110")) as file:
         for split in Split:
             rows = draft.splits[split]
             dtype = np.dtype("<f4") if rows.dtype == np.float32 else np.dtype(np.uint8)
@@ -96,15 +93,32 @@ def _lay_out(draft: Draft, path: Path) -> dict[Split, int]:
             layout.set_layout(h5py.h5d.CONTIGUOUS)
             layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
             layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            space = h5py.h5s.create_simple(rows.shape)
-            made = h5py.h5d.create(file.id, split.value.encode(), h5py.h5t.py_create(dtype), space, layout)
-            offsets[split] = cast("Any", made).get_offset()
+            space = cast("Any", h5py.h5s).create_simple(rows.shape)
+            kind = cast("Any", h5py.h5t).py_create(dtype)
+            made = cast("Any", h5py.h5d).create(file.id, split.value.encode(), kind, space, layout)
+            offsets[split] = made.get_offset()
     return offsets
 
 
-def _describe(draft: Draft, scanned: Scanned, path: Path) -> None:
+def _put_around(out: IO[bytes], image: SparseImage, draft: Draft, offsets: Mapping[Split, int]) -> None:
+    """Write what HDF5 wrote, everywhere but where the values lie."""
+    values = sorted(
+        (offsets[split], offsets[split] + rows.shape[0] * rows.shape[1] * rows.dtype.itemsize)
+        for split, rows in draft.splits.items()
+    )
+    for start, content in image.pages():
+        at, end = start, start + len(content)
+        for first, last in [*values, (end, end)]:
+            if at < min(first, end):
+                out.seek(at)
+                out.write(content[at - start : min(first, end) - start])
+            at = max(at, min(last, end))
+    out.truncate(image.size)
+
+
+def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
     """Add what the values are."""
-    with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+    with h5py.File(image, "r+", libver=("v110", "v110")) as file:
         attributes: Any = file.attrs
         texts = {
             "encoding-type": _ENCODING_TYPE,

@@ -3,15 +3,31 @@
 from pathlib import Path
 from typing import Final
 
+from dregcli.data.binarized_mnist import BINARIZED_MNIST
 from dregcli.data.cache import read_cache
+from dregcli.data.caltech101 import CALTECH101_SILHOUETTES
 from dregcli.data.dataset import Dataset
 from dregcli.data.digits import DIGITS
-from dregcli.data.entries import Embedded, Entry
+from dregcli.data.entries import Downloadable, Embedded, Entry
+from dregcli.data.fashion_mnist import FASHION_MNIST
+from dregcli.data.linear_gaussian import LINEAR_GAUSSIAN
 from dregcli.data.mnist import MNIST
-from dregcli.errors import UsageError
+from dregcli.data.omniglot import OMNIGLOT
+from dregcli.data.omniglot_lake import OMNIGLOT_LAKE
+from dregcli.data.splitting import check_known, file_set_of, recut
+from dregcli.errors import DatasetMissing, UsageError
 from dregcli.names import unknown
 
-DATASETS: Final[dict[str, Entry]] = {"digits": DIGITS, "mnist": MNIST}
+DATASETS: Final[dict[str, Entry]] = {
+    "digits": DIGITS,
+    "mnist": MNIST,
+    "binarized-mnist": BINARIZED_MNIST,
+    "fashion-mnist": FASHION_MNIST,
+    "omniglot": OMNIGLOT,
+    "omniglot-lake": OMNIGLOT_LAKE,
+    "caltech101-silhouettes": CALTECH101_SILHOUETTES,
+    "linear-gaussian": LINEAR_GAUSSIAN,
+}
 
 
 def find_entry(name: str) -> Entry:
@@ -26,21 +42,87 @@ def find_entry(name: str) -> Entry:
     return entry
 
 
-def load_dataset(name: str, data_dir: Path) -> Dataset:
-    """Load a data set, embedded or from the cache.
+def imported_names(data_dir: Path) -> list[str]:
+    """The data sets that the user has imported into the data folder, in order."""
+    try:
+        found = sorted(path.stem for path in data_dir.glob("*.h5"))
+    except OSError:
+        return []
+    # A name whose bytes are no text cannot be typed, printed or kept.
+    return [name for name in found if name not in DATASETS and name.isprintable() and not name.startswith(".")]
+
+
+def known_datasets(data_dir: Path) -> list[str]:
+    """Every name that ``load_dataset`` takes: the catalogue's, then the imported ones."""
+    return [*DATASETS, *imported_names(data_dir)]
+
+
+def conventions_of(name: str, data_dir: Path) -> tuple[str, ...]:
+    """The ways to split a data set, of which the first is the default.
 
     Args:
-        name: as in ``DATASETS``.
+        name: one of ``known_datasets``.
+        data_dir: the data folder. What is cached there may be of fewer files than are published, and so be split
+            otherwise.
+
+    Raises:
+        UsageError: no data set has that name.
+        DataCorrupt: the cached file is truncated or altered.
+        StoreFormatError: the cached file is of another version of the format.
+    """
+    entry = _entry_of(name, data_dir)
+    if isinstance(entry, Embedded):
+        return (entry.convention,)
+    # Mapped and not loaded: only what the file says of itself is asked for.
+    if entry is None:
+        return (read_cache(name, data_dir, resident_bytes=0).split_convention,)
+    if entry.others:
+        try:
+            return tuple(file_set_of(entry, read_cache(name, data_dir, resident_bytes=0)).conventions)
+        except DatasetMissing:
+            pass
+    return tuple(entry.published.conventions)
+
+
+def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Dataset:
+    """Load a data set: embedded, from the cache, or imported by the user.
+
+    Args:
+        name: one of ``known_datasets``.
         data_dir: the data folder; not touched for an embedded data set.
+        convention: how to split it, one of ``conventions_of``; the first where not given.
 
     Returns:
         The data set, its checksum verified.
 
     Raises:
-        UsageError: no data set has that name.
+        UsageError: no data set has that name, or it has no such convention.
         DatasetMissing: it has not been downloaded yet; the hint is the command that does it.
-        DataCorrupt: the cached file is truncated or altered.
+        DataCorrupt: the cached file is truncated or altered, or comes out in other sizes than the convention has.
         StoreFormatError: the cached file is of another version of the format.
     """
-    entry = find_entry(name)
-    return entry.load() if isinstance(entry, Embedded) else read_cache(name, data_dir)
+    entry = _entry_of(name, data_dir)
+    if isinstance(entry, Downloadable):
+        if convention is None:
+            return read_cache(name, data_dir)
+        # Before anything is read: a name that none of its files can have needs no data to be refused.
+        known = {each: None for file_set in entry.file_sets for each in file_set.conventions}
+        check_known(name, convention, tuple(known))
+        return recut(entry, read_cache(name, data_dir), convention)
+    dataset = entry.load() if entry else read_cache(name, data_dir)
+    if convention is not None:
+        check_known(name, convention, (dataset.split_convention,))
+    return dataset
+
+
+def _entry_of(name: str, data_dir: Path) -> Entry | None:
+    """The catalogue's entry, or None for an imported data set.
+
+    Raises:
+        UsageError: it is neither.
+    """
+    if name in DATASETS:
+        return DATASETS[name]
+    if name in imported_names(data_dir):
+        return None
+    raise UsageError(unknown("data set", name, known_datasets(data_dir)), hint="take one of the known names")

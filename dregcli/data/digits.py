@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.dataset import SPLIT_CONVENTION, Dataset
 from dregcli.data.entries import Embedded
-from dregcli.names import Split
+from dregcli.names import DataKind, Split
 
 _VALID = 250
 _TEST = 250
@@ -44,7 +44,16 @@ def load_digits() -> Dataset:
         },
         split_convention=SPLIT_CONVENTION,
         source="scikit-learn, sklearn.datasets.load_digits",
+        provenance={"converted": "in the order of RandomState(1797)"},
     )
 
 
-DIGITS: Final = Embedded(name="digits", load=load_digits)
+DIGITS: Final = Embedded(
+    name="digits",
+    about="handwritten digits, 8x8, 17 grey levels",
+    kind=DataKind.INTENSITY,
+    height=8,
+    width=8,
+    convention=SPLIT_CONVENTION,
+    load=load_digits,
+)

@@ -4,18 +4,25 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import cast
+from urllib.parse import urlsplit
+
+import numpy as np
 
 from dregcli.data.cache import read_cache, write_cache
 from dregcli.data.catalogue import find_entry
-from dregcli.data.dataset import SPLIT_CONVENTION, Dataset
+from dregcli.data.conventions import Splits
+from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
-from dregcli.data.folders import cache_path
-from dregcli.data.mirrors import DownloadProgress, OnProgress, fetch_all, forget_downloads
-from dregcli.data.sources import Fetched, read_local
+from dregcli.data.folders import cache_path, download_command
+from dregcli.data.mirrors import fetch_all, forget_downloads, read_kept
+from dregcli.data.sources import Gathered, read_local, read_system
+from dregcli.data.splitting import check_sizes
+from dregcli.data.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.errors import DataCorrupt, DatasetMissing, UsageError
+from dregcli.names import Split
 
-_TIMEOUT_SECONDS: Final = 30.0
+__all__ = ["DownloadProgress", "DownloadResult", "OnProgress", "Outcome", "Patience", "download", "download_entry"]
 
 
 class Outcome(StrEnum):
@@ -43,36 +50,51 @@ class DownloadResult:
     dataset: Dataset
     path: Path | None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What whoever trains on it should be told: how it was converted, what could not be verified."""
+        found: object = self.dataset.provenance.get("notes")
+        return tuple(str(note) for note in cast("list[object]", found)) if isinstance(found, list) else ()
+
 
 def _unwatched(_: DownloadProgress) -> None:
     pass
 
 
 def download(
-    name: str, data_dir: Path, *, source: str | None = None, on_progress: OnProgress = _unwatched
+    name: str,
+    data_dir: Path,
+    *,
+    source: str | None = None,
+    offline: bool = False,
+    on_progress: OnProgress = _unwatched,
 ) -> DownloadResult:
     """Fetch a data set, verify it and keep it in the cache.
 
-    Without a source, a whole cached copy is left alone and a damaged one replaced. With a source, its files are
-    always read, and take the place of what is cached.
+    Without a source, a whole cached copy is left alone and a damaged one replaced: from what an operating system's
+    package has, from files that an earlier call left, and from the mirrors, in that order. With a source, its files
+    are always read, and take the place of what is cached.
 
     Args:
         name: as in the catalogue.
         data_dir: the data folder.
         source: a folder, one of the files, or an http(s) address of a folder or file, instead of the mirrors.
+        offline: never touch the network.
         on_progress: called as bytes arrive.
 
     Returns:
         What was done, and the data set.
 
     Raises:
-        UsageError: no data set has that name, or the source does not exist or is of an unknown kind.
+        UsageError: no data set has that name, or the source does not exist, is of an unknown kind, or is an address
+            although offline.
+        DatasetMissing: offline, and this machine has no files of it.
         DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
         DataCorrupt: a file of the named source is truncated or altered.
         StoreFormatError: the cached file is of another version of the format.
         StoreWriteError: the data folder cannot be written.
     """
-    return download_entry(find_entry(name), data_dir, source=source, on_progress=on_progress)
+    return download_entry(find_entry(name), data_dir, source=source, offline=offline, on_progress=on_progress)
 
 
 def download_entry(
@@ -80,8 +102,9 @@ def download_entry(
     data_dir: Path,
     *,
     source: str | None = None,
+    offline: bool = False,
     on_progress: OnProgress = _unwatched,
-    timeout: float = _TIMEOUT_SECONDS,
+    patience: Patience = Patience(),  # noqa: B008 - it is frozen
 ) -> DownloadResult:
     """As ``download``, for an entry that need not be in the catalogue.
 
@@ -89,28 +112,51 @@ def download_entry(
         entry: the data set.
         data_dir: the data folder.
         source: as for ``download``.
+        offline: as for ``download``.
         on_progress: as for ``download``.
-        timeout: seconds without an answer or a byte, after which a mirror is given up.
+        patience: how long a mirror is borne with.
     """
     if isinstance(entry, Embedded):
         return DownloadResult(Outcome.EMBEDDED, entry.load(), None)
+    path = cache_path(entry.name, data_dir)
     if source is None:
         try:
-            return DownloadResult(Outcome.CACHED, read_cache(entry.name, data_dir), cache_path(entry.name, data_dir))
-        except (DatasetMissing, DataCorrupt):
-            bases = entry.mirrors
+            return DownloadResult(Outcome.CACHED, read_cache(entry.name, data_dir), path)
+        except (DatasetMissing, DataCorrupt) as error:
+            reason = error
+        gathered = read_system(entry) or (read_kept(entry, data_dir) if offline else None)
+        if gathered is None and offline:
+            raise _nothing_here(entry, data_dir, reason) from reason
+        bases = entry.mirrors
     else:
         bases = _bases(entry, source)
-    if bases:
-        files = fetch_all(entry, bases, data_dir, reuse=source is None, on_progress=on_progress, timeout=timeout)
+        if bases and offline:
+            raise UsageError(
+                what="an address cannot be read offline",
+                where=source,
+                hint=f"leave out --offline (or DREG_OFFLINE), or dreg download {entry.name} --source FOLDER",
+            )
+        gathered = None if bases else read_local(entry, source)
+    if gathered is None:
+        gathered = fetch_all(entry, bases, data_dir, reuse=source is None, on_progress=on_progress, patience=patience)
     else:
-        files = read_local(entry, source or "")
-        for name, file in files.items():
+        for name, file in gathered.files.items():
             on_progress(DownloadProgress(name, file.packed_bytes, file.packed_bytes))
-    dataset = _built(entry, files)
-    path = write_cache(dataset, data_dir)
+    dataset = built(entry, gathered)
+    write_cache(dataset, data_dir)
     forget_downloads(entry, data_dir)
     return DownloadResult(Outcome.STORED, dataset, path)
+
+
+def _nothing_here(entry: Downloadable, data_dir: Path, reason: DatasetMissing | DataCorrupt) -> DatasetMissing:
+    wanted = "\n".join(f"  {each}" for each in entry.addresses())
+    command = download_command(entry.name, data_dir, source="FOLDER")
+    return DatasetMissing(
+        what=f"{reason.what}, and offline it cannot be fetched",
+        where=reason.where,
+        hint=f"repeat without --offline (or DREG_OFFLINE), or bring these files into a folder by other means:\n"
+        f"{wanted}\nand import them: {command}",
+    )
 
 
 def _bases(entry: Downloadable, source: str) -> tuple[str, ...]:
@@ -124,21 +170,62 @@ def _bases(entry: Downloadable, source: str) -> tuple[str, ...]:
             where=source,
             hint=f"dreg download {entry.name} --source PATH, or an http:// or https:// address",
         )
-    folder, _, last = source.rpartition("/")
-    is_file = any(last in set(file.file_names()) for file in entry.files)
-    return (folder if is_file else source,)
+    try:
+        parts = urlsplit(source)
+    except ValueError as error:
+        raise UsageError(
+            what=f"this is no address: {error}",
+            where=source,
+            hint=f"dreg download {entry.name} --source https://HOST/FOLDER/",
+        ) from error
+    folder, _, last = parts.path.rpartition("/")
+    return (parts._replace(path=folder).geturl() if entry.published.named(last) else source,)
 
 
-def _built(entry: Downloadable, files: dict[str, Fetched]) -> Dataset:
-    """The data set that the files make."""
-    origins = ", ".join(file.origin for file in files.values())
+def built(entry: Downloadable, gathered: Gathered) -> Dataset:
+    """The data set that files make, of just the sizes it must have.
+
+    Raises:
+        DataCorrupt: it comes out otherwise.
+    """
+    file_set, files = gathered.file_set, gathered.files
+    splits = file_set.split({name: file.verified.content for name, file in files.items()})
+    where = ", ".join(file.origin for file in files.values())
+    check_sizes(splits, file_set.conventions[file_set.convention], where=where)
+    unpublished = [name for name, file in files.items() if file.verified.checksum is None]
+    notes = list(file_set.notes)
+    if unpublished:
+        notes.append(f"no checksum is published of {' and '.join(unpublished)}: structure and sizes were checked")
     return Dataset.build(
         name=entry.name,
+        kind=entry.kind,
         height=entry.height,
         width=entry.width,
-        levels=entry.levels,
-        splits=entry.split({name: file.array for name, file in files.items()}),
-        split_convention=SPLIT_CONVENTION,
-        # A path may hold bytes that are no text; what is kept must be.
-        source=os.fsencode(origins).decode("utf-8", "replace"),
+        levels=entry.levels if _are_bytes(splits) else 1,
+        splits=splits,
+        split_convention=file_set.convention,
+        source=_text(f"{where} ({file_set.altered})" if file_set.altered else where),
+        provenance={
+            "files": [
+                {
+                    "name": name,
+                    "origin": _text(file.origin),
+                    "bytes": file.packed_bytes,
+                    "sha256_unpacked": file.verified.sha256,
+                    "published_checksum": file.verified.checksum,
+                }
+                for name, file in files.items()
+            ],
+            "converted": "; ".join(each for each in (file_set.altered, file_set.converted) if each),
+            "notes": notes,
+        },
     )
+
+
+def _are_bytes(splits: Splits) -> bool:
+    return all(splits[split].dtype == np.uint8 for split in Split)
+
+
+def _text(words: str) -> str:
+    """A path may hold bytes that are no text; what is kept must be."""
+    return os.fsencode(words).decode("utf-8", "replace")

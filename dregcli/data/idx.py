@@ -1,18 +1,20 @@
 """A strict reader of the IDX format, in which MNIST and its relatives are published.
 
 Two zero bytes, one for the type, one for the number of dimensions, then each dimension as a big-endian
-unsigned 32-bit integer, then the values.
+unsigned 32-bit integer, then the values, big-endian.
 """
 
 import math
 import struct
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.errors import DataCorrupt
 
-_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+_TYPES: Final = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MOST_DIMENSIONS: Final = 8
 
 
 def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
@@ -30,18 +32,37 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
         DataCorrupt: wrong magic, another type or number of dimensions, an empty dimension, or a header that
             promises fewer or more bytes than there are.
     """
-    if len(content) < 4 or content[:2] != b"\x00\x00" or content[2] not in _TYPES:
-        raise DataCorrupt(what=f"not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}", where=where)
-    if _TYPES[content[2]] != "uint8":
-        raise DataCorrupt(what=f"the IDX file holds {_TYPES[content[2]]}, not uint8", where=where)
-    if content[3] != ndim:
-        raise DataCorrupt(what=f"the IDX file has {content[3]} dimensions, not {ndim}", where=where)
+    dtype, dimensions = _kind(content, where)
+    if dtype != np.uint8:
+        raise DataCorrupt(what=f"the IDX file holds {dtype.name}, not uint8", where=where)
+    if dimensions != ndim:
+        raise DataCorrupt(what=f"the IDX file has {dimensions} dimensions, not {ndim}", where=where)
+    return parse_idx_values(content, where=where)
+
+
+def parse_idx_values(content: bytes, *, where: str) -> NDArray[Any]:
+    """Read unpacked IDX content of any type the format knows.
+
+    Args:
+        content: the whole unpacked file.
+        where: the file's name, for messages.
+
+    Returns:
+        A read-only view of ``content``, big-endian as the file has it, shaped as the header says.
+
+    Raises:
+        DataCorrupt: as for ``parse_idx``, but of any type and 1 to 8 dimensions.
+    """
+    dtype, ndim = _kind(content, where)
+    if not 1 <= ndim <= _MOST_DIMENSIONS:
+        raise DataCorrupt(what=f"the IDX file has {ndim} dimensions, not 1 to {_MOST_DIMENSIONS}", where=where)
     start = 4 + 4 * ndim
     if len(content) < start:
         raise DataCorrupt(what="the IDX file ends inside its header: truncated", where=where)
     shape: tuple[int, ...] = struct.unpack(f">{ndim}I", content[4:start])
-    promised = math.prod(shape)
-    said = " x ".join(str(size) for size in shape)
+    # Python's integers do not wrap around.
+    promised = math.prod(shape) * dtype.itemsize
+    said = " x ".join(str(size) for size in shape) + (f" x {dtype.itemsize}" if dtype.itemsize > 1 else "")
     if promised == 0:
         raise DataCorrupt(what=f"the IDX file is empty: its header says {said}", where=where)
     # Compared before anything is made of the promise, so that a header cannot ask for memory.
@@ -50,4 +71,11 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
             what=f"the IDX header promises {said} = {promised:,} bytes, and {len(content) - start:,} follow",
             where=where,
         )
-    return np.frombuffer(content, dtype=np.uint8, offset=start).reshape(shape)
+    return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
+
+
+def _kind(content: bytes, where: str) -> tuple[np.dtype[Any], int]:
+    """Type and number of dimensions."""
+    if len(content) < 4 or content[:2] != b"\x00\x00" or content[2] not in _TYPES:
+        raise DataCorrupt(what=f"not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}", where=where)
+    return np.dtype(_TYPES[content[2]]), content[3]

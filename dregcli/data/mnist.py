@@ -1,4 +1,4 @@
-"""MNIST, and the split of every data set that is published in its format."""
+"""MNIST, and what every data set that is published in its format shares."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -7,31 +7,46 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.entries import Downloadable, SourceFile
+from dregcli.data.conventions import Convention, last_as_valid, sizes
+from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
 from dregcli.data.idx import parse_idx
 from dregcli.errors import DataCorrupt
-from dregcli.names import Split
+from dregcli.names import DataKind, Split
 
 TRAIN_IMAGES: Final = "train-images-idx3-ubyte"
 TEST_IMAGES: Final = "t10k-images-idx3-ubyte"
 
 
-def images_file(name: str, *, count: int, height: int, width: int, md5: str) -> SourceFile:
-    """An IDX file of ``count`` images; some sites spell its name with a dot before ``idx3``."""
+def images_file(
+    name: str, *, count: int, height: int, width: int, md5: str, packed_md5: str | None = None
+) -> SourceFile:
+    """An IDX file of ``count`` images; some sites spell its name with a dot before ``idx3``.
+
+    Args:
+        name: its usual name.
+        count: how many images it holds.
+        height: rows of an image.
+        width: columns of an image.
+        md5: of the unpacked content.
+        packed_md5: of the .gz as published.
+    """
+    packed = (Checksum(Digest.MD5, packed_md5, packed=True),) if packed_md5 else ()
     return SourceFile(
         name=name,
         spellings=(name.replace("-idx3", ".idx3"),),
-        size=16 + count * height * width,
-        md5=md5,
+        limit=16 + count * height * width,
+        checksums=(Checksum(Digest.MD5, md5), *packed),
+        gzipped=True,
+        diagnose=True,
         parse=partial(parse_idx, ndim=3),
     )
 
 
-def hold_out(arrays: Mapping[str, NDArray[np.uint8]], *, valid: int) -> dict[Split, NDArray[np.uint8]]:
+def hold_out(contents: Contents, *, valid: int) -> dict[Split, NDArray[np.uint8]]:
     """The "dreg" split: the last ``valid`` training images are the validation split.
 
     Args:
-        arrays: the images by file name, each of shape (N, height, width).
+        contents: the images by file name, each of shape (N, height, width).
         valid: how many to hold out.
 
     Returns:
@@ -40,7 +55,8 @@ def hold_out(arrays: Mapping[str, NDArray[np.uint8]], *, valid: int) -> dict[Spl
     Raises:
         DataCorrupt: there are not more than ``valid`` training images.
     """
-    train, test = (arrays[name].reshape(len(arrays[name]), -1) for name in (TRAIN_IMAGES, TEST_IMAGES))
+    images: Mapping[str, NDArray[np.uint8]] = contents
+    train, test = (images[name].reshape(len(images[name]), -1) for name in (TRAIN_IMAGES, TEST_IMAGES))
     if len(train) <= valid:
         raise DataCorrupt(
             what=f"{len(train)} training images leave nothing beside {valid} held out", where=TRAIN_IMAGES
@@ -48,16 +64,43 @@ def hold_out(arrays: Mapping[str, NDArray[np.uint8]], *, valid: int) -> dict[Spl
     return {Split.TRAIN: train[:-valid], Split.VALID: train[-valid:], Split.TEST: test}
 
 
+DREG: Final = Convention(sizes(50_000, 10_000, 10_000))
+BURDA: Final = Convention(sizes(59_600, 400, 10_000), last_as_valid(400))
+"""github.com/yburda/iwae: the last 400 training images, unshuffled."""
+
+HELD_OUT: Final = "the last 10,000 training images are the validation split"
+
 MNIST: Final = Downloadable(
     name="mnist",
+    about="handwritten digits, 28x28 grey levels",
+    kind=DataKind.INTENSITY,
     height=28,
     width=28,
     levels=255,
     # torchvision's mirrors, in its order. Plain http is no risk: the content is held against the checksums.
     mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
-    files=(
-        images_file(TRAIN_IMAGES, count=60_000, height=28, width=28, md5="6bbc9ace898e44ae57da46a324031adb"),
-        images_file(TEST_IMAGES, count=10_000, height=28, width=28, md5="2646ac647ad5339dbf082846283269ea"),
+    published=FileSet(
+        files=(
+            images_file(
+                TRAIN_IMAGES,
+                count=60_000,
+                height=28,
+                width=28,
+                md5="6bbc9ace898e44ae57da46a324031adb",
+                packed_md5="f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            ),
+            images_file(
+                TEST_IMAGES,
+                count=10_000,
+                height=28,
+                width=28,
+                md5="2646ac647ad5339dbf082846283269ea",
+                packed_md5="9fb629c4189551a2d022fa330f9573f3",
+            ),
+        ),
+        split=partial(hold_out, valid=10_000),
+        # Larochelle's binarised MNIST is cut as we cut: the first 50,000 and the last 10,000.
+        conventions={"dreg": DREG, "burda": BURDA, "larochelle": DREG},
+        converted=HELD_OUT,
     ),
-    split=partial(hold_out, valid=10_000),
 )

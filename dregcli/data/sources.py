@@ -1,15 +1,29 @@
-"""The files of a data set from a folder of this machine, and the check that every file passes."""
+"""The check that every file passes, and the files of a data set from folders of this machine."""
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dregcli.data.entries import Downloadable, SourceFile
+from dregcli.data.entries import Downloadable, FileSet, SourceFile
 from dregcli.data.unpack import unpack
 from dregcli.errors import DataCorrupt, DownloadFailed, UsageError
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What a file holds, once it has passed its check.
+
+    Attributes:
+        content: as its parser returns it.
+        sha256: of the unpacked content.
+        checksum: the published checksum that it has, in words; None where none is published.
+    """
+
+    content: Any
+    sha256: str
+    checksum: str | None
 
 
 @dataclass(frozen=True)
@@ -17,20 +31,31 @@ class Fetched:
     """A file that passed its check.
 
     Attributes:
-        array: what it holds.
+        verified: what it holds.
         origin: the path or address it came from.
         packed_bytes: its size as it lay there.
     """
 
-    array: NDArray[np.uint8]
+    verified: Verified
     origin: str
     packed_bytes: int
 
 
-def check_file(file: SourceFile, raw: bytes, *, where: str) -> NDArray[np.uint8]:
-    """Unpack, parse and verify a file.
+@dataclass(frozen=True)
+class Gathered:
+    """All files of a set.
 
-    The parser comes before the checksum because it knows more exactly what is wrong.
+    Attributes:
+        file_set: which.
+        files: what was found, by the files' usual names.
+    """
+
+    file_set: FileSet
+    files: dict[str, Fetched]
+
+
+def check_file(file: SourceFile, raw: bytes, *, where: str) -> Verified:
+    """Unpack, verify and parse a file.
 
     Args:
         file: what it should be.
@@ -38,23 +63,31 @@ def check_file(file: SourceFile, raw: bytes, *, where: str) -> NDArray[np.uint8]
         where: its path or address, for messages.
 
     Returns:
-        The array it holds.
+        What it holds.
 
     Raises:
         DataCorrupt: it is truncated, malformed, or not the published content.
     """
-    content = unpack(raw, limit=file.size, where=where)
-    array = file.parse(content, where=where)
-    digest = _md5(content)
-    if digest != file.md5:
+    content = unpack(raw, limit=file.limit, where=where)
+    matched = next((each for each in file.checksums if each.matches(content, raw)), None)
+    if matched is None and content[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        # What a network that wants a log-in answers to everything.
+        raise DataCorrupt(what=f"it is a web page, not {file.name}", where=where)
+    if matched is None and file.checksums:
+        if file.diagnose:
+            # The parser knows more exactly what is wrong.
+            file.parse(content, where=where)
+        published = file.checksums[0]
         raise DataCorrupt(
-            what=f"the unpacked content is not the published {file.name}: its MD5 is {digest}, not {file.md5}",
+            what=f"the content is not the published {file.name}: its {published.digest} is "
+            f"{published.of(raw if published.packed else content)}, not {published.value}",
             where=where,
         )
-    return array
+    told = f"{matched.digest} {matched.value}" + (" of the .gz" if matched.packed else "") if matched else None
+    return Verified(file.parse(content, where=where), hashlib.sha256(content).hexdigest(), told)
 
 
-def read_local(entry: Downloadable, source: str) -> dict[str, Fetched]:
+def read_local(entry: Downloadable, source: str) -> Gathered:
     """Find and verify the files of ``entry`` in a folder, or beside one of them.
 
     Args:
@@ -62,7 +95,7 @@ def read_local(entry: Downloadable, source: str) -> dict[str, Fetched]:
         source: a folder, or one of the files; a file of an unusual name is recognised by its content.
 
     Returns:
-        What was found, by the files' usual names.
+        The first set of files that is all there.
 
     Raises:
         UsageError: ``source`` does not exist or is neither file nor folder.
@@ -70,30 +103,43 @@ def read_local(entry: Downloadable, source: str) -> dict[str, Fetched]:
         DataCorrupt: a file is there, but truncated, altered or another one.
     """
     try:
-        candidates = _locate(entry, source)
+        found = list(_locate(entry, source))
     # RuntimeError: the home folder of ~somebody that does not exist.
     except (OSError, RuntimeError) as error:
         raise _unreadable(source, error) from error
     except DataCorrupt as error:
         raise _advised(entry, error) from error
-    missing = [name for name, paths in candidates.items() if not paths]
-    if missing:
-        raise DownloadFailed(
-            what=f"the source lacks {' and '.join(missing)} (plain or .gz)",
-            where=source,
-            hint="put the missing file into that folder and repeat the command",
-        )
-    return {file.name: _first_good(entry, file, candidates[file.name]) for file in entry.files}
+    for file_set, candidates in found:
+        if all(candidates.values()):
+            files = {file.name: _first_good(entry, file, candidates[file.name]) for file in file_set.files}
+            return Gathered(file_set, files)
+    lacking = [" and ".join(name for name, paths in candidates.items() if not paths) for _, candidates in found]
+    raise DownloadFailed(
+        what=f"the source lacks {', or '.join(lacking)} (plain or .gz)",
+        where=source,
+        hint="put what is missing into that folder and repeat the command",
+    )
 
 
-def _locate(entry: Downloadable, source: str) -> dict[str, list[Path]]:
-    """Where each file of ``entry`` may lie, by its usual name."""
+def read_system(entry: Downloadable) -> Gathered | None:
+    """The published files from where a package of the operating system puts them; None where none has them whole."""
+    for folder in entry.system_folders:
+        if Path(folder).is_dir():
+            try:
+                return read_local(entry, folder)
+            except (DownloadFailed, DataCorrupt):
+                # A broken package is no reason to do without the mirrors.
+                continue
+    return None
+
+
+def _locate(entry: Downloadable, source: str) -> Iterator[tuple[FileSet, dict[str, list[Path]]]]:
+    """Where each file may lie, by its usual name, for each set of files."""
     path = Path(source).expanduser()
-    given: dict[str, Path] = {}
+    given: SourceFile | None = None
     # An empty name would mean the current folder, which nobody who types --source "$UNSET" wants.
     if source and path.is_file():
-        file = _named(entry, path) or _recognised(entry, path)
-        given[file.name] = path
+        given = _named(entry, path) or _recognised(entry, path)
         folder = path.parent
     elif source and path.is_dir():
         folder = path
@@ -103,9 +149,12 @@ def _locate(entry: Downloadable, source: str) -> dict[str, list[Path]]:
             where=source,
             hint=f"dreg download {entry.name} --source FOLDER, where FOLDER holds {_listed(entry)}",
         )
-    return {
-        file.name: [given[file.name]] if file.name in given else _candidates(file, folder) for file in entry.files
-    }
+    for file_set in entry.file_sets:
+        if given is None or given in file_set.files:
+            yield (
+                file_set,
+                {file.name: [path] if file is given else _candidates(file, folder) for file in file_set.files},
+            )
 
 
 def read_bounded(file: SourceFile, path: Path) -> bytes:
@@ -148,7 +197,7 @@ def _first_good(entry: Downloadable, file: SourceFile, paths: list[Path]) -> Fet
 
 def _advised(entry: Downloadable, error: DataCorrupt) -> DataCorrupt:
     """The same error with what to do next."""
-    published = " and ".join(f"{entry.mirrors[0]}{file.name}.gz" for file in entry.files)
+    published = " and ".join(entry.addresses())
     return DataCorrupt(what=error.what, where=error.where, hint=f"get the published files and repeat: {published}")
 
 
@@ -158,16 +207,17 @@ def _candidates(file: SourceFile, folder: Path) -> list[Path]:
 
 def _named(entry: Downloadable, path: Path) -> SourceFile | None:
     """The file that ``path`` is by its name."""
-    return next((file for file in entry.files if path.name in set(file.file_names())), None)
+    return next((found for each in entry.file_sets if (found := each.named(path.name))), None)
 
 
 def _recognised(entry: Downloadable, path: Path) -> SourceFile:
     """The file that ``path`` is by its content."""
-    largest = max(entry.files, key=lambda file: file.size)
-    content = unpack(read_bounded(largest, path), limit=largest.size, where=str(path))
-    digest = _md5(content)
-    for file in entry.files:
-        if file.md5 == digest:
+    files = [file for file_set in entry.file_sets for file in file_set.files]
+    largest = max(files, key=lambda file: file.limit)
+    raw = read_bounded(largest, path)
+    content = unpack(raw, limit=largest.limit, where=str(path))
+    for file in files:
+        if any(checksum.matches(content, raw) for checksum in file.checksums):
             return file
     raise DataCorrupt(
         what=f"this is none of the files of {entry.name}, neither by name nor by content",
@@ -176,9 +226,4 @@ def _recognised(entry: Downloadable, path: Path) -> SourceFile:
 
 
 def _listed(entry: Downloadable) -> str:
-    return ", ".join(file.name for file in entry.files)
-
-
-def _md5(content: bytes) -> str:
-    # MD5 is what the publishers give; the flag lets it run where policy forbids MD5 for security.
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+    return ", or ".join(", ".join(file.name for file in file_set.files) for file_set in entry.file_sets)

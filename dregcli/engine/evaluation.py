@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.engine.examples import Examples
 from dregcli.engine.models.base import DiagonalGaussian, LatentModel
-from dregcli.engine.pixels import EVALUATION_BATCH, evaluation_pixels, evaluation_step
+from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 from dregcli.names import Split
@@ -48,25 +49,36 @@ def _log_weights(
 
 
 def evaluate(
-    model: LatentModel, stored: Tensor, levels: int, *, split: Split, k: int, seed: int
+    model: LatentModel,
+    examples: Examples,
+    pixels: Pixels,
+    *,
+    split: Split,
+    k: int,
+    seed: int,
+    limit: int | None = None,
 ) -> Iterator[BatchBounds]:
     """Bounds of every example, batch by batch in order; what is averaged is for the caller to weigh by count.
 
     Args:
         model: the model and its posterior.
-        stored: uint8 pixels, shape (N, D), on the model's device.
-        levels: the stored value of intensity 1.
+        examples: the split, given on the model's device.
+        pixels: how its stored values become pixels.
         split: which split this is; pixels and noise are addressed by it.
         k: samples per example.
         seed: the evaluation's seed, never the training's.
+        limit: only the first so many examples.
     """
     # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
-    pixel_randomness, randomness = Randomness(seed), Randomness(seed, stored.device)
-    for batch, first in enumerate(range(0, stored.shape[0], EVALUATION_BATCH)):
-        rows = stored[first : first + EVALUATION_BATCH]
+    pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
+    count = len(examples) if limit is None else min(limit, len(examples))
+    for batch, first in enumerate(range(0, count, EVALUATION_BATCH)):
+        stop = min(first + EVALUATION_BATCH, count)
+        examples.expect(torch.arange(stop, min(stop + EVALUATION_BATCH, count)))
+        rows = examples.rows(torch.arange(first, stop))
         with torch.inference_mode():
-            pixels = evaluation_pixels(rows, levels, pixel_randomness, split, batch)
-            posterior = model.posterior(pixels)
+            seen = evaluation_pixels(pixels, rows, pixel_randomness, split, batch)
+            posterior = model.posterior(seen)
             step = evaluation_step(split, batch)
-            log_w = _log_weights(model, posterior, pixels, randomness, step=step, k=k).double()
+            log_w = _log_weights(model, posterior, seen, randomness, step=step, k=k).double()
             yield BatchBounds(log_mean_exp(log_w), effective_sample_size(log_w), posterior.loc.double())

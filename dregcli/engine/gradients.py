@@ -54,11 +54,11 @@ class RowPass:
         self._posterior = posterior or model.posterior(pixels)
         self._samples = self._posterior.rsample(noise)
         self._latents = tuple(z.detach().requires_grad_() for z in self._samples)
-        self._tape = RowTape()
-        log_w = model.log_joint(pixels, self._latents, self._tape.linear)
+        self._tape = RowTape(noise.shape[0])
+        log_w = model.log_joint(pixels, self._latents, self._tape)
         log_w = log_w - self._posterior.stopped().log_prob(self._latents)
         # Unit row weights: the tape's deltas and dz are d log w, unweighted.
-        self._dz = torch.autograd.grad(log_w, self._latents, torch.ones_like(log_w))
+        self._dz = self._tape.backward(log_w, self._latents)
         self.log_w = log_w.detach()
 
     def descent(self, weights: Tensor) -> Tensor:

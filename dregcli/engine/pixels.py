@@ -1,4 +1,8 @@
-"""Pixels from stored intensities, drawn by address."""
+"""What a model sees of stored values: pixels drawn by address, or the values as they are."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,32 +17,57 @@ a noise block of 16 samples it makes 2,048 rows, which keep the processor's matr
 _SPLIT_NUMBER = {Split.TRAIN: 0, Split.VALID: 1, Split.TEST: 2}
 
 
+class Pixels(Protocol):
+    """How stored values become pixels."""
+
+    def __call__(self, stored: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
+        """Pixels from stored values, both (B, D); ``uniform`` draws numbers in [0, 1) where they are needed."""
+        ...
+
+
+def intensities(stored: Tensor, levels: int) -> Tensor:
+    """Stored values as intensities in [0, 1], or in the data's own unit with 1 level; float32."""
+    return stored.to(torch.float32) / levels
+
+
+@dataclass(frozen=True)
+class Dynamic:
+    """x ~ Bernoulli(intensity), drawn afresh every time, as intensity > U with U in [0, 1)."""
+
+    levels: int
+
+    def __call__(self, stored: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
+        """Binary pixels, float32."""
+        return (intensities(stored, self.levels) > uniform().to(stored.device)).to(torch.float32)
+
+
+@dataclass(frozen=True)
+class AsStored:
+    """Binary pixels, intensities or real values, as they are."""
+
+    levels: int
+
+    def __call__(self, stored: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
+        """The values, float32."""
+        return intensities(stored, self.levels)
+
+
 def evaluation_step(split: Split, batch: int) -> int:
     """The address's step for an evaluation batch: each split has its own range."""
     return (_SPLIT_NUMBER[split] << 40) + batch
 
 
-def intensities(stored: Tensor, levels: int) -> Tensor:
-    """Stored uint8 values as intensities in [0, 1], float32."""
-    return stored.to(torch.float32) / levels
+def training_pixels(pixels: Pixels, stored: Tensor, randomness: Randomness, step: int) -> Tensor:
+    """A training batch's pixels; what is drawn is drawn afresh for every step."""
+    return pixels(stored, lambda: randomness.uniform(Stream.PIXELS, step, *stored.shape))
 
 
-def binarise(stored: Tensor, levels: int, uniform: Tensor) -> Tensor:
-    """x ~ Bernoulli(intensity) as intensity > U with U in [0, 1), float32, shape (B, D)."""
-    return (intensities(stored, levels) > uniform).to(torch.float32)
-
-
-def training_pixels(stored: Tensor, levels: int, randomness: Randomness, step: int) -> Tensor:
-    """A training batch's pixels, afresh for every step."""
-    return binarise(stored, levels, randomness.uniform(Stream.PIXELS, step, *stored.shape))
-
-
-def evaluation_pixels(stored: Tensor, levels: int, randomness: Randomness, split: Split, batch: int) -> Tensor:
+def evaluation_pixels(pixels: Pixels, stored: Tensor, randomness: Randomness, split: Split, batch: int) -> Tensor:
     """An evaluation batch's pixels: fixed by the evaluation's seed, the same for every run.
 
     The uniform numbers are drawn for a whole batch and then cut, so that the last batch of a part of a split
     equals the same examples in the whole of it.
     """
+    count, width = stored.shape
     step = evaluation_step(split, batch)
-    uniform = randomness.uniform(Stream.EVALUATION_PIXELS, step, EVALUATION_BATCH, stored.shape[1])
-    return binarise(stored, levels, uniform[: stored.shape[0]].to(stored.device))
+    return pixels(stored, lambda: randomness.uniform(Stream.EVALUATION_PIXELS, step, EVALUATION_BATCH, width)[:count])

@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.examples import Examples
 from dregcli.engine.gradients import Gradients, assign, dense_gradients
 from dregcli.engine.learning import PREFIX, LearnedParameters
-from dregcli.engine.models.vae import Vae
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.optimisation import adam_tensors, load_adam, make_adam
 from dregcli.engine.pairs import Pair
-from dregcli.engine.pixels import training_pixels
+from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 from dregcli.errors import Diverged
@@ -79,8 +80,8 @@ class Trainer:
     Args:
         model: the model, on its device.
         pair: objective and estimator.
-        stored: uint8 training pixels, shape (N, D), on the model's device.
-        levels: the stored value of intensity 1.
+        examples: the training split, given on the model's device.
+        pixels: how its stored values become pixels.
         k: samples per example.
         batch_size: examples per step, at most N.
         lr: Adam's learning rate.
@@ -90,10 +91,10 @@ class Trainer:
 
     def __init__(
         self,
-        model: Vae,
+        model: LatentModel,
         pair: Pair,
-        stored: Tensor,
-        levels: int,
+        examples: Examples,
+        pixels: Pixels,
         *,
         k: int,
         batch_size: int,
@@ -105,11 +106,11 @@ class Trainer:
         self.step = 0
         self.window = Window()
         self.learned = LearnedParameters(pair, lr=lr)
-        self._stored = stored
-        self._levels = levels
+        self._examples = examples
+        self._pixels = pixels
         self._k = k
         self._batch_size = batch_size
-        self._randomness = Randomness(seed, stored.device)
+        self._randomness = Randomness(seed, examples.device)
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
         self._parameters: dict[str, nn.Parameter] = {**self._theta, **self._phi}
@@ -119,20 +120,20 @@ class Trainer:
     @property
     def steps_per_epoch(self) -> int:
         """Whole batches in one pass; the last partial batch is dropped."""
-        return self._stored.shape[0] // self._batch_size
+        return len(self._examples) // self._batch_size
 
     def _batch(self, step: int) -> Tensor:
         """Which examples step ``step`` (from 0) trains on, int64, shape (B,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
-            order = self._randomness.permutation(Stream.ORDER, epoch, self._stored.shape[0])
+            order = self._randomness.permutation(Stream.ORDER, epoch, len(self._examples))
             self._epoch = (epoch, order)
         return self._epoch[1][position * self._batch_size :][: self._batch_size]
 
     def _drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """What step ``step`` (from 0) trains on: indices (B,), pixels (B, D), noise (K, B, Z)."""
         indices = self._batch(step)
-        pixels = training_pixels(self._stored[indices], self._levels, self._randomness, step)
+        pixels = training_pixels(self._pixels, self._examples.rows(indices), self._randomness, step)
         noise = self._randomness.normal(
             Stream.NOISE, step, k=self._k, batch=self._batch_size, width=self.model.latent_width
         )
@@ -145,6 +146,8 @@ class Trainer:
             Diverged: the bound or a gradient is not finite. The parameters are as before the step.
         """
         indices, pixels, noise = self._drawn(self.step)
+        # Told before the step's work: rows that lie on the disk are brought while it runs.
+        self._examples.expect(self._batch(self.step + 1))
         pair = self.learned.pair
         gradients = dense_gradients(self.model, pixels, noise, pair, train_model=bool(self._theta))
         slopes = self._record(gradients, indices)

@@ -78,6 +78,8 @@ def _message(error: Mapping[str, Any]) -> str:
             return f"must be one of {context['expected']}{given}."
         case "missing":
             return "is missing."
+        case "value_error":
+            return str(context["error"])
         case _:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}{given}."
 

@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from dregcli.names import Binarisation
+from dregcli.names import LikelihoodName, Task
+from dregcli.specs.binarisation import parse_binarisation
 
 SPEC_VERSION = 1
 
@@ -37,11 +38,12 @@ class RunSpec(BaseModel):
     model_config = _STRICT
 
     spec_version: Literal[1] = SPEC_VERSION
-    task: Literal["generative"] = "generative"
+    task: Task = Field(default=Task.GENERATIVE, strict=False)
     dataset: str
     data_checksum: str = Field(description="identifies the pixels of all splits")
     split_convention: str
-    binarisation: Binarisation = Field(default=Binarisation.DYNAMIC, strict=False)
+    binarisation: str = Field(default="dynamic", description="a word of specs.binarisation")
+    likelihood: LikelihoodName = Field(default=LikelihoodName.BERNOULLI, strict=False)
     hidden: tuple[_LayerSize, ...] = Field(default=(200, 200), min_length=1, strict=False)
     latent_dim: int = Field(default=50, ge=1)
     objective: str = "iwae"
@@ -59,10 +61,21 @@ class RunSpec(BaseModel):
     device: Literal["cpu", "cuda"] = "cpu"
     parent: ParentSpec | None = None
 
+    @field_validator("binarisation")
+    @classmethod
+    def _one_spelling(cls, word: str) -> str:
+        return parse_binarisation(word).word
+
+
+_CAME_LATER: Final[dict[str, Any]] = {"parent": None, "likelihood": "bernoulli"}
+"""Fields that the first specs did not have, and what every run was then: left out where they still say that, so that
+a spec and its group are the same whenever they were written."""
+
 
 def as_json(spec: RunSpec) -> dict[str, Any]:
-    """The spec as plain JSON values. A run without a parent has no such key, as before there were any."""
-    return spec.model_dump(mode="json", exclude=None if spec.parent else {"parent"})
+    """The spec as plain JSON values."""
+    content = spec.model_dump(mode="json")
+    return {key: value for key, value in content.items() if key not in _CAME_LATER or value != _CAME_LATER[key]}
 
 
 def group_hash(spec: dict[str, Any]) -> str:
@@ -75,8 +88,10 @@ def group_hash(spec: dict[str, Any]) -> str:
 def default_run_name(spec: RunSpec) -> str:
     """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``.
 
-    Of a run with a parent: ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
+    Of another task than the usual: ``<dataset>-<task>-...``. Of a run with a parent:
+    ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
     """
-    origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else spec.dataset
+    task = "" if spec.task is Task.GENERATIVE else f"-{spec.task}"
+    origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else f"{spec.dataset}{task}"
     text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)

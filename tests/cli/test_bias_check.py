@@ -4,7 +4,6 @@ import json
 import re
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from dregcli.names import Promise, RunStatus, Verdict
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, Outcome, run
+from tests.support.data_changed import other_pixels
 from tests.support.store_faults import FailingFileSystem, Killed, every, flip
 
 FEW = ("--examples", 8, "--max-batches", 48)
@@ -525,7 +525,7 @@ def test_runs_that_cannot_be_checked(capsys, monkeypatch, trained: Run) -> None:
     assert "has no checkpoint of step 7" in no_step.err
     load = plan.load_dataset
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "load_dataset", lambda *a: replace(load(*a), checksum="0" * 64))
+        patch.setattr(plan, "load_dataset", lambda *a: other_pixels(load(*a)))
         altered = _check(capsys, "t")
         assert altered.code == 11
         assert "not those of the run" in altered.err

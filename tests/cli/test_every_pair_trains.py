@@ -28,7 +28,7 @@ def _first_bound() -> float:
     settings = {"k": 8, "steps": 4, "batch_size": 16, "hidden": (8,), "latent_dim": 2}
     options, _ = merge_options({**settings, "device": "cpu", "estimator": "reparam"}, {}, None)
     plan = resolve_plan(options, Path("unused"))
-    trainer = build_trainer(plan.spec, plan.dataset)
+    trainer = build_trainer(plan.spec, plan.data)
     trainer.advance()
     return trainer.window.means()["bound"]
 

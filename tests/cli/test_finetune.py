@@ -333,7 +333,7 @@ def _forged(store: RunStore, name: str, spec: dict[str, object], checkpoints: Pa
         ({"data_checksum": "0" * 64}, True, 11, ["are not those of the run"]),
         ({"hidden": [9, 8]}, True, 17, ["of another architecture", "instead of (9, 64)", "model.safetensors"]),
         ({"hidden": [16]}, True, 17, ["of another architecture", "more such faults"]),
-        ({"task": "structured"}, True, 17, ["task", "spec.json"]),
+        ({"task": "sequential"}, True, 17, ["task", "spec.json"]),
         ({"estimator": "later"}, True, 2, ["estimator: no estimator is called 'later'"]),
     ],
 )

@@ -20,13 +20,15 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
         assert name in shown
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
     fields = {name: field.default for name, field in RunSpec.model_fields.items()} | DEFAULTS
+    by_kind = "by the data's kind"
+    fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
     checked = 0
     for name, value in fields.items():
         if (line := lines.get("--" + name.replace("_", "-"))) and "[default:" in line:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             assert f"[default: ({text})]" in line, name
             checked += 1
-    assert checked >= 14
+    assert checked >= 18
 
 
 @pytest.mark.parametrize("command", ["download", "train", "finetune-encoder", "eval", "report"])

@@ -39,7 +39,8 @@ def test_a_run_trains_and_is_kept(capsys, tmp_path) -> None:
     outcome = run(capsys, "train", *SMALL, "--json")
     assert outcome.code == 0, outcome.err
     result = outcome.json
-    assert set(result) == {"run", "status", "step", "k", "bound", "binarisation", "seconds", "steps_per_second"}
+    of_data = {"task", "binarisation", "likelihood", "split_convention", "split_hashes"}
+    assert set(result) == of_data | {"run", "status", "step", "k", "bound", "seconds", "steps_per_second"}
     assert (result["status"], result["step"], result["k"]) == ("completed", 20, 4)
     assert set(result["bound"]) == {"train", "valid", "test"}
     found = _only(tmp_path, "digits-iwae-dreg-k4/v001")

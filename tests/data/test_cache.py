@@ -43,10 +43,19 @@ def test_comes_back_as_it_was(dataset, cached, tmp_path):
 def test_the_file_says_what_it_is(dataset, cached):
     with h5py.File(cached) as file:
         assert file.attrs["encoding-type"] == b"dreg-dataset"
-        assert file.attrs["encoding-version"] == b"1"
+        assert file.attrs["encoding-version"] == b"2"
         assert file.attrs["checksum"] == dataset.checksum.encode()
         assert file.attrs["split-convention"] == b"dreg"
-        assert {name: file[name].shape for name in file} == {"train": (8, 6), "valid": (3, 6), "test": (2, 6)}
+        assert file.attrs["kind"] == b"intensity"
+        assert file.attrs["valid-hash"] == dataset.split_hashes[Split.VALID].encode()
+        assert {name: file[name].shape for name in file} == {
+            "train": (8, 6),
+            "valid": (3, 6),
+            "test": (2, 6),
+            "train-mean": (6,),
+            "train-deviation": (6,),
+        }
+        assert all(file[name].chunks is None for name in file)
 
 
 def test_missing_says_how_to_get_it(tmp_path, monkeypatch):
@@ -95,8 +104,7 @@ class TestDamage:
         with pytest.raises(DataCorrupt) as caught:
             read_cache("toy", tmp_path)
         assert caught.value.where == str(cached)
-        assert "delete this file" in str(caught.value.hint)
-        assert "dreg download toy" in str(caught.value.hint)
+        assert "dreg data rm toy" in str(caught.value.hint)
 
     def test_an_altered_pixel_is_refused(self, cached, tmp_path):
         with h5py.File(cached, "a") as file:
@@ -110,6 +118,12 @@ class TestDamage:
             ("encoding-type", "metrics", "it is 'metrics'"),
             ("name", "mnist", "it holds 'mnist'"),
             ("levels", 0, "1 to 255"),
+            ("kind", "real", "1 level"),
+            ("kind", "binary", "1 level"),
+            ("kind", "grey", "grey"),
+            ("provenance", "[]", "no JSON object"),
+            ("provenance", "{", "cannot read"),
+            ("train-hash", "0" * 64, "checksum"),
             ("levels", 254, "checksum|above"),
             ("levels", 255.0, "no integer"),
             ("height", 3, "shape"),
@@ -133,12 +147,11 @@ class TestDamage:
 
     def test_an_unknown_version_says_what_to_do(self, cached, tmp_path):
         with h5py.File(cached, "a") as file:
-            file.attrs["encoding-version"] = "2"
-        with pytest.raises(StoreFormatError, match="format 2") as caught:
+            file.attrs["encoding-version"] = "3"
+        with pytest.raises(StoreFormatError, match="format 3") as caught:
             read_cache("toy", tmp_path)
         assert caught.value.where == str(cached)
         assert "upgrade dreg" in str(caught.value.hint)
-        assert "dreg download toy" in str(caught.value.hint)
 
 
 def _external_link(file, data, elsewhere):

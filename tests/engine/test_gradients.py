@@ -1,56 +1,82 @@
-"""The executor against the naive two-loss, two-backward form: exact, at fixed noise, for every pair."""
+"""The executor against the naive two-loss, two-backward form: exact, at fixed noise, for every pair and model."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
-from dregcli.engine import OBJECTIVES
+from dregcli.engine import OBJECTIVES, gradients
 from dregcli.engine.estimators.dreg import Dreg
-from dregcli.engine.gradients import dense_gradients
+from dregcli.engine.gradients import RowPass, dense_gradients
 from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, estimators_of, resolve_pair
-from dregcli.engine.rows import RowTape
-from tests.support.exact import naive_gradients, relative_distance, small_batch, small_vae
+from tests.support.exact import (
+    MODELS,
+    naive_gradients,
+    naive_log_joint,
+    naive_parameters,
+    naive_posterior,
+    off_networks,
+    relative_distance,
+    small_batch,
+    small_structured,
+    small_vae,
+)
 from tests.support.naive_values import naive_values
 
-CASES = [pytest.param(pair, k, id=f"{pair.word}-k{k}") for k in (1, 2, 5) for pair in checked_pairs(k)]
-CASES += [pytest.param(pair, 16, id=f"{pair.word}-k16") for pair in all_pairs()]
+KS = (1, 2, 5)
+CASES = [(name, pair, k) for name in ("vae", "structured") for k in KS for pair in checked_pairs(k)]
+CASES += [(name, pair, 16) for name in ("vae", "structured") for pair in all_pairs()]
+CASES += [(name, pair, 16) for name in MODELS for pair in all_pairs() if name not in ("vae", "structured")]
 
 
-@pytest.mark.parametrize(("pair", "k"), CASES)
-def test_one_backward_equals_two_losses_and_two_backwards(pair: Pair, k: int) -> None:
-    model = small_vae()
+def faults(name: str, pair: Pair, k: int, *, crossed: bool | None = None) -> dict[str, float]:
+    """Networks whose gradient is not the oracle's, and how far it is off; ``value`` for the objective's."""
+    case = MODELS[name]
+    model = case.build()
     pixels, noise = small_batch(model, k=k)
     found = dense_gradients(model, pixels, noise, pair)
-    expected = naive_gradients(model, pixels, noise, pair)
-    assert relative_distance(found.model, expected.model) < 1e-12
-    assert relative_distance(found.posterior, expected.posterior) < 1e-12
-    torch.testing.assert_close(found.value, expected.value, rtol=1e-12, atol=1e-12)
+    expected = naive_gradients(model, pixels, noise, pair, crossed=case.crossed if crossed is None else crossed)
+    off = off_networks(found.model, expected.model) | off_networks(found.posterior, expected.posterior)
+    distance = relative_distance({"value": found.value}, {"value": expected.value})
+    return off | ({"value": distance} if distance > 1e-12 else {})
 
 
+@pytest.mark.parametrize(
+    ("name", "pair", "k"), [pytest.param(*case, id=f"{case[0]}-{case[1].word}-k{case[2]}") for case in CASES]
+)
+def test_one_backward_equals_two_losses_and_two_backwards(name: str, pair: Pair, k: int) -> None:
+    assert faults(name, pair, k) == {}
+
+
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("objective", [o for o, entry in OBJECTIVES.items() if entry.is_function])
-def test_reparam_is_the_derivative_of_the_value(objective: str) -> None:
-    """No weight array in sight: autograd through the objective's own value."""
-    model = small_vae()
+def test_reparam_is_the_derivative_of_the_value(name: str, objective: str) -> None:
+    """No weight array in sight: autograd through the objective's own value; nothing of the engine's model code."""
+    model, crossed = MODELS[name].build(), MODELS[name].crossed
     pixels, noise = small_batch(model, k=8)
     found = dense_gradients(model, pixels, noise, resolve_pair(objective, "reparam", 8))
-    posterior = model.posterior(pixels)
-    latents = posterior.rsample(noise)
-    log_w = model.log_joint(pixels, latents) - posterior.log_prob(latents)
+    loc, scale = naive_posterior(model, pixels)
+    z = loc + scale * noise
+    log_q = torch.distributions.Normal(loc, scale).log_prob(z).sum(-1)
+    log_w = naive_log_joint(model, pixels, z, crossed=crossed) - log_q
     loss = -naive_values(OBJECTIVES[objective]())[0](log_w).mean()
-    parameters = {**model.model_parameters(), **model.posterior_parameters()}
+    theta, phi = naive_parameters(model)
+    parameters = {**theta, **phi}
     expected = dict(zip(parameters, torch.autograd.grad(loss, list(parameters.values())), strict=True))
-    assert relative_distance({**found.model, **found.posterior}, expected) < 1e-12
+    assert off_networks({**found.model, **found.posterior}, expected) == {}
 
 
-def test_float32_agrees_with_float64() -> None:
-    model = small_vae()
+@pytest.mark.parametrize("name", MODELS)
+def test_float32_agrees_with_float64(name: str) -> None:
+    model = MODELS[name].build()
     pixels, noise = small_batch(model, k=64)
     pair = resolve_pair("iwae", "dreg", 64)
     exact = dense_gradients(model, pixels, noise, pair)
-    found = dense_gradients(small_vae().float(), pixels.float(), noise.float(), pair)
-    assert relative_distance(found.model, exact.model) < 1e-5
-    assert relative_distance(found.posterior, exact.posterior) < 1e-5
+    found = dense_gradients(model.float(), pixels.float(), noise.float(), pair)
+    assert off_networks(found.model, exact.model, 1e-5) == {}
+    assert off_networks(found.posterior, exact.posterior, 1e-5) == {}
 
 
 class _Wrong(Dreg):
@@ -71,11 +97,11 @@ class _Wrong(Dreg):
         raise AssertionError(self.kind)
 
 
+@pytest.mark.parametrize("model", [small_vae(), small_structured()], ids=["vae", "structured"])
 @pytest.mark.parametrize(
     "kind", ["theta weighted by v^2", "squared weights K times too large", "dead hook: stl instead of dreg"]
 )
-def test_wrong_twins_are_caught(kind: str) -> None:
-    model = small_vae()
+def test_wrong_twins_are_caught(model, kind: str) -> None:
     pixels, noise = small_batch(model, k=5)
     right = resolve_pair("iwae", "dreg", 5)
     expected = naive_gradients(model, pixels, noise, right)
@@ -87,41 +113,103 @@ def test_wrong_twins_are_caught(kind: str) -> None:
     assert max(distances) > 1e-2
 
 
-def test_theta_gradient_is_the_same_for_all_of_iwaes_estimators() -> None:
-    model = small_vae()
+def _one_network_weighted_by(network: str, reweight: Callable[[Tensor, Tensor], Tensor]) -> type[RowPass]:
+    """An executor that gives one of theta's networks other weights, made of the model's and of the log-weights."""
+
+    class Twin(RowPass):
+        def model_gradients(self, weights):
+            right, wrong = super().model_gradients(weights), super().model_gradients(reweight(weights, self.log_w))
+            return {name: (wrong if name.startswith(network) else right)[name] for name in right}
+
+    return Twin
+
+
+@pytest.mark.parametrize(
+    ("network", "reweight"),
+    [
+        ("prior", lambda _, log_w: torch.softmax(log_w, dim=0).square()),
+        ("prior", lambda weights, _: torch.ones_like(weights)),
+        ("prior", lambda weights, _: weights.mean(dim=0, keepdim=True).expand_as(weights)),
+        ("context_layer", lambda weights, _: torch.full_like(weights, 1.0 / weights.shape[0])),
+        ("decoder", lambda _, log_w: torch.softmax(log_w, dim=0).square()),
+    ],
+    ids=["prior by the path", "prior by 1", "prior by the mean", "context by 1/K", "decoder by the path"],
+)
+def test_one_network_weighted_otherwise_is_caught(network: str, reweight, monkeypatch) -> None:
+    assert faults("structured", resolve_pair("iwae", "dreg", 5), 5) == {}
+    monkeypatch.setattr(gradients, "RowPass", _one_network_weighted_by(network, reweight))
+    off = faults("structured", resolve_pair("iwae", "dreg", 5), 5)
+    assert set(off) == {network}
+    assert off[network] > 1e-2
+
+
+@pytest.mark.parametrize("crossed", [False, True])
+def test_parts_in_the_wrong_places_are_caught(crossed: bool) -> None:
+    """The oracle told otherwise; halves of equal size, so that every shape fits."""
+    pair = resolve_pair("iwae", "dreg", 5)
+    assert faults("structured-crossed", pair, 5, crossed=True) == {}
+    assert set(faults("structured-crossed", pair, 5, crossed=False)) >= {
+        "prior",
+        "decoder",
+        "context_layer",
+        "encoder",
+    }
+
+
+def test_theta_without_the_prior_is_caught(monkeypatch) -> None:
+    right = small_structured().model_parameters
+    for gone in ("prior", "context_layer"):
+        model = small_structured()
+        pixels, noise = small_batch(model, k=5)
+        kept = {n: p for n, p in right().items() if not n.startswith(gone)}
+        model.model_parameters = lambda kept=kept, model=model: {n: dict(model.named_parameters())[n] for n in kept}
+        pair = resolve_pair("iwae", "dreg", 5)
+        found = dense_gradients(model, pixels, noise, pair)
+        expected = naive_gradients(model, pixels, noise, pair)
+        assert set(expected.model) - set(found.model) == set(right()) - set(kept) != set()
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_theta_gradient_is_the_same_for_all_of_iwaes_estimators(name: str) -> None:
+    model = MODELS[name].build()
     pixels, noise = small_batch(model, k=6)
     iwae = OBJECTIVES["iwae"]()
-    gradients = [dense_gradients(model, pixels, noise, Pair(iwae, e)).model for e in estimators_of(iwae)]
-    assert len(gradients) == 10
-    for other in gradients[1:]:
-        assert all(torch.equal(gradients[0][name], other[name]) for name in other)
+    found = [dense_gradients(model, pixels, noise, Pair(iwae, e)).model for e in estimators_of(iwae)]
+    assert len(found) == 10
+    for other in found[1:]:
+        assert all(torch.equal(found[0][name], other[name]) for name in other)
 
 
-def test_a_parameter_outside_the_tape_is_refused() -> None:
-    model = small_vae()
-    pixels, noise = small_batch(model, k=2)
-    model.model_parameters = lambda: {"stray": torch.nn.Parameter(torch.zeros(1))}
-    with pytest.raises(RuntimeError, match=r"outside RowTape\.linear"):
-        dense_gradients(model, pixels, noise, resolve_pair("iwae", "dreg", 2))
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("word", ["dreg", "dreg-cv"])
+def test_a_frozen_model_has_no_gradients_and_its_posterior_the_same(name: str, word: str) -> None:
+    model, pair = MODELS[name].build(), resolve_pair("iwae", word, 5)
+    pixels, noise = small_batch(model, k=5)
+    frozen = dense_gradients(model, pixels, noise, pair, train_model=False)
+    whole = dense_gradients(model, pixels, noise, pair)
+    assert frozen.model == {}
+    assert list(whole.model) == list(naive_parameters(model)[0])
+    assert all(torch.equal(frozen.posterior[n], whole.posterior[n]) for n in naive_parameters(model)[1])
 
 
-def test_a_layer_the_backward_does_not_reach_is_refused() -> None:
-    tape = RowTape()
-    layer = torch.nn.Linear(2, 2)
-    tape.linear(layer, torch.zeros(1, 1, 2, requires_grad=True))
-    with pytest.raises(RuntimeError, match="does not reach log w"):
-        tape.contract(torch.ones(1, 1), [layer.weight])
+@pytest.mark.parametrize("name", MODELS)
+def test_what_dreg_cv_learns_follows_the_slopes_of_its_squared_gradient(name: str) -> None:
+    """The squared gradient is a quadratic in each scalar: central differences of any width are exact."""
+    model, crossed = MODELS[name].build(), MODELS[name].crossed
+    pixels, noise = small_batch(model, k=4)
+    pair = resolve_pair("iwae", "dreg-cv:alpha=0.3,beta=0.6,gamma=-0.2,delta=0.1", 4)
 
+    def mean_square(**changes: float) -> float:
+        changed = replace(pair, estimator=replace(pair.estimator, **changes))
+        found = naive_gradients(model, pixels, noise, changed, crossed=crossed).posterior
+        return float(torch.cat([each.flatten() for each in found.values()]).square().mean())
 
-def test_a_layer_used_twice_adds_up() -> None:
-    layer = torch.nn.Linear(3, 3).double()
-    inputs = torch.randn(4, 2, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    weights = torch.rand(4, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
-    tape = RowTape()
-    taped = tape.linear(layer, torch.tanh(tape.linear(layer, inputs))).square().sum(-1)
-    torch.autograd.grad(taped.sum(), inputs)
-    plain = layer(torch.tanh(layer(inputs))).square().sum(-1)
-    expected = torch.autograd.grad((weights * plain).sum(), [layer.weight, layer.bias])
-    found = tape.contract(weights, [layer.weight, layer.bias])
-    for a, b in zip(found, expected, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+    found = dense_gradients(model, pixels, noise, pair)
+    expected = naive_gradients(model, pixels, noise, pair, crossed=crossed)
+    assert off_networks(found.model, expected.model) == {}
+    assert off_networks(found.posterior, expected.posterior) == {}
+    assert list(found.learned) == ["alpha", "beta", "gamma", "delta"]
+    for scalar, slope in found.learned.items():
+        value = getattr(pair.estimator, scalar)
+        difference = mean_square(**{scalar: value + 0.5}) - mean_square(**{scalar: value - 0.5})
+        assert float(slope) == pytest.approx(difference, rel=1e-9, abs=1e-12)

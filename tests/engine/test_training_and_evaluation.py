@@ -6,16 +6,25 @@ import pytest
 import torch
 
 from dregcli.engine.evaluation import evaluate
+from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.optimisation import make_adam
 from dregcli.engine.pairs import resolve_pair
-from dregcli.engine.pixels import EVALUATION_BATCH, evaluation_pixels, evaluation_step, training_pixels
+from dregcli.engine.pixels import (
+    EVALUATION_BATCH,
+    AsStored,
+    Dynamic,
+    evaluation_pixels,
+    evaluation_step,
+    training_pixels,
+)
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged
 from dregcli.names import Split
 
 LEVELS = 16
+DYNAMIC = Dynamic(LEVELS)
 
 
 def _stored(n: int, width: int = 9) -> torch.Tensor:
@@ -29,7 +38,7 @@ def _model(width: int = 9) -> Vae:
 
 def _trainer(**changes) -> Trainer:
     settings = {"k": 3, "batch_size": 10, "lr": 1e-2, "seed": 1, **changes}
-    return Trainer(_model(), resolve_pair("iwae", "dreg", 3), _stored(37), LEVELS, **settings)
+    return Trainer(_model(), resolve_pair("iwae", "dreg", 3), ResidentExamples(_stored(37)), DYNAMIC, **settings)
 
 
 def test_an_epoch_sees_each_example_once_and_drops_the_rest() -> None:
@@ -46,7 +55,7 @@ def test_training_pixels_are_bernoulli_in_the_intensity_and_fresh_every_step() -
     """Frequencies over 4,000 draws within 6 standard errors: fails by chance once in 10^7 seeds."""
     stored = torch.arange(LEVELS + 1, dtype=torch.uint8).repeat(40, 1)
     randomness = Randomness(5)
-    draws = torch.cat([training_pixels(stored, LEVELS, randomness, step) for step in range(100)])
+    draws = torch.cat([training_pixels(DYNAMIC, stored, randomness, step) for step in range(100)])
     intensity = torch.arange(LEVELS + 1) / LEVELS
     error = (draws.mean(0) - intensity).abs()
     assert (error <= 6 * (intensity * (1 - intensity) / len(draws)).sqrt()).all()
@@ -56,21 +65,21 @@ def test_training_pixels_are_bernoulli_in_the_intensity_and_fresh_every_step() -
 
 def test_evaluation_pixels_are_fixed_by_the_seed_and_differ_between_splits() -> None:
     stored = _stored(50)
-    pixels = evaluation_pixels(stored, LEVELS, Randomness(0), Split.TEST, 0)
-    assert torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(0), Split.TEST, 0))
-    assert torch.equal(pixels[:20], evaluation_pixels(stored[:20], LEVELS, Randomness(0), Split.TEST, 0))
-    assert not torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(1), Split.TEST, 0))
-    assert not torch.equal(pixels, evaluation_pixels(stored, LEVELS, Randomness(0), Split.VALID, 0))
+    pixels = evaluation_pixels(DYNAMIC, stored, Randomness(0), Split.TEST, 0)
+    assert torch.equal(pixels, evaluation_pixels(DYNAMIC, stored, Randomness(0), Split.TEST, 0))
+    assert torch.equal(pixels[:20], evaluation_pixels(DYNAMIC, stored[:20], Randomness(0), Split.TEST, 0))
+    assert not torch.equal(pixels, evaluation_pixels(DYNAMIC, stored, Randomness(1), Split.TEST, 0))
+    assert not torch.equal(pixels, evaluation_pixels(DYNAMIC, stored, Randomness(0), Split.VALID, 0))
 
 
 @pytest.mark.parametrize("k", [1, 16, 37])
 def test_bounds_equal_the_direct_computation(k: int) -> None:
     model, stored, randomness = _model(), _stored(EVALUATION_BATCH + 5), Randomness(3)
-    batches = list(evaluate(model, stored, LEVELS, split=Split.VALID, k=k, seed=3))
+    batches = list(evaluate(model, ResidentExamples(stored), DYNAMIC, split=Split.VALID, k=k, seed=3))
     assert [len(batch.bound) for batch in batches] == [EVALUATION_BATCH, 5]
     for i, batch in enumerate(batches):
         rows = stored[i * EVALUATION_BATCH :][:EVALUATION_BATCH]
-        pixels = evaluation_pixels(rows, LEVELS, randomness, Split.VALID, i)
+        pixels = evaluation_pixels(DYNAMIC, rows, randomness, Split.VALID, i)
         step = evaluation_step(Split.VALID, i)
         noise = randomness.normal(Stream.EVALUATION_NOISE, step, k=k, batch=EVALUATION_BATCH, width=3)[:, : len(rows)]
         q = model.posterior(pixels)
@@ -91,10 +100,57 @@ def test_bounds_equal_the_direct_computation(k: int) -> None:
 
 def test_a_part_of_a_split_has_the_values_it_has_in_the_whole() -> None:
     model, stored = _model(), _stored(EVALUATION_BATCH * 2)
-    whole = torch.cat([b.bound for b in evaluate(model, stored, LEVELS, split=Split.TEST, k=5, seed=0)])
+
+    def bounds(examples: torch.Tensor, limit: int | None) -> torch.Tensor:
+        found = evaluate(model, ResidentExamples(examples), DYNAMIC, split=Split.TEST, k=5, seed=0, limit=limit)
+        return torch.cat([batch.bound for batch in found])
+
     n = EVALUATION_BATCH + 17
-    part = torch.cat([b.bound for b in evaluate(model, stored[:n], LEVELS, split=Split.TEST, k=5, seed=0)])
-    torch.testing.assert_close(part, whole[:n], rtol=1e-5, atol=1e-5)
+    whole = bounds(stored, None)
+    torch.testing.assert_close(bounds(stored[:n], None), whole[:n], rtol=1e-5, atol=1e-5)
+    assert torch.equal(bounds(stored, n), bounds(stored[:n], None))
+    assert torch.equal(bounds(stored, 10_000), whole)
+
+
+def test_values_as_stored_draw_nothing() -> None:
+    def never() -> torch.Tensor:
+        raise AssertionError
+
+    stored = _stored(4)
+    assert torch.equal(AsStored(LEVELS)(stored, never), stored.float() / LEVELS)
+    real = torch.tensor([[-3.5, 1e6]])
+    assert torch.equal(AsStored(1)(real, never), real)
+
+
+class _Watched(ResidentExamples):
+    """Examples that remember what was announced and what was then asked for."""
+
+    def __init__(self, stored: torch.Tensor) -> None:
+        super().__init__(stored)
+        object.__setattr__(self, "expected", [])
+        object.__setattr__(self, "asked", [])
+
+    def expect(self, indices):
+        self.expected.append(indices.tolist())
+
+    def rows(self, indices):
+        self.asked.append(indices.tolist())
+        return super().rows(indices)
+
+
+def test_every_batch_is_announced_one_step_before() -> None:
+    watched = _Watched(_stored(37))
+    trainer = Trainer(
+        _model(), resolve_pair("iwae", "dreg", 3), watched, DYNAMIC, k=3, batch_size=10, lr=1e-2, seed=1
+    )
+    for _ in range(7):
+        trainer.advance()
+    assert watched.asked[1:] == watched.expected[:-1]
+    assert len(watched.asked) == 7
+    again = _Watched(_stored(300))
+    list(evaluate(_model(), again, DYNAMIC, split=Split.TEST, k=1, seed=0))
+    assert again.asked[1:] == again.expected[:-1]
+    assert [i for batch in again.asked for i in batch] == list(range(300))
 
 
 def test_a_state_continues_bit_for_bit() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from dregcli.data.entries import Downloadable
+from dregcli.data.conventions import Convention, last_as_valid, sizes
+from dregcli.data.entries import Downloadable, FileSet
 from dregcli.data.mnist import TEST_IMAGES, TRAIN_IMAGES, hold_out, images_file
+from dregcli.names import DataKind
 
 HEIGHT, WIDTH, TRAIN, TEST, VALID = 3, 5, 40, 9, 7
 
@@ -34,26 +36,36 @@ def tiny_files() -> dict[str, bytes]:
     return {name: idx_bytes(images) for name, images in tiny_images().items()}
 
 
-def tiny_entry(*mirrors: str) -> Downloadable:
+def tiny_entry(*mirrors: str, system_folders: tuple[str, ...] = ()) -> Downloadable:
     """The entry that describes ``tiny_files``, to be had from ``mirrors``."""
     files = tiny_files()
     return Downloadable(
         name="tiny",
+        about="a tiny data set",
+        kind=DataKind.INTENSITY,
         height=HEIGHT,
         width=WIDTH,
         levels=255,
         mirrors=mirrors or ("http://mirror.invalid/",),
-        files=tuple(
-            images_file(
-                name,
-                count=count,
-                height=HEIGHT,
-                width=WIDTH,
-                md5=hashlib.md5(files[name], usedforsecurity=False).hexdigest(),
-            )
-            for name, count in ((TRAIN_IMAGES, TRAIN), (TEST_IMAGES, TEST))
+        system_folders=system_folders,
+        published=FileSet(
+            files=tuple(
+                images_file(
+                    name,
+                    count=count,
+                    height=HEIGHT,
+                    width=WIDTH,
+                    md5=hashlib.md5(files[name], usedforsecurity=False).hexdigest(),
+                )
+                for name, count in ((TRAIN_IMAGES, TRAIN), (TEST_IMAGES, TEST))
+            ),
+            split=partial(hold_out, valid=VALID),
+            conventions={
+                "dreg": Convention(sizes(TRAIN - VALID, VALID, TEST)),
+                "burda": Convention(sizes(TRAIN - 3, 3, TEST), last_as_valid(3)),
+            },
+            converted="the last are held out",
         ),
-        split=partial(hold_out, valid=VALID),
     )
 
 

@@ -1,10 +1,31 @@
-"""A real web server on this machine that gives good and bad answers."""
+"""A real web server on this machine that gives good and bad answers, and keeps what it was asked."""
 
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+
+class Ranges(Enum):
+    """What the server does when it is asked for a part."""
+
+    IGNORED = auto()
+    """It sends the whole, as servers do that know no ranges."""
+    HONOURED = auto()
+    WRONG_START = auto()
+    """It sends another part than it was asked for, and says so."""
+    WRONG_BYTES = auto()
+    """It says the right part and sends other bytes."""
+    WRONG_TOTAL = auto()
+    """It says that the whole is larger than before."""
+    UNSAID = auto()
+    """It sends the part without saying which it is."""
+    CARELESS = auto()
+    """It sends the part without looking at If-Range."""
+    REFUSED = auto()
+    """It says 416 whatever it is asked for."""
 
 
 @dataclass(frozen=True)
@@ -14,9 +35,15 @@ class Answer:
     Attributes:
         body: what it sends.
         status: the HTTP status.
-        promised: the Content-Length it states; None leaves the header out.
+        promised: the Content-Length it states for the whole; None leaves the header out.
         location: where it redirects to.
         silent_s: seconds of silence before the body.
+        cut: bytes after which it hangs up.
+        stall_at: bytes after which it is silent for ``silent_s`` instead of before the first.
+        drip_s: seconds between every tenth of the body.
+        ranges: what it does with a Range header.
+        etag: its name for the content.
+        last_modified: when it says that the content changed.
     """
 
     body: bytes = b""
@@ -24,37 +51,102 @@ class Answer:
     promised: int | None = None
     location: str | None = None
     silent_s: float = 0.0
+    cut: int | None = None
+    stall_at: int | None = None
+    drip_s: float = 0.0
+    ranges: Ranges = Ranges.IGNORED
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request that came."""
+
+    path: str
+    range: str | None
+    if_range: str | None
 
 
 @dataclass
 class Site:
-    """Answers by path, and the paths that were asked for."""
+    """Answers by path, and what was asked for; of several answers to a path one after the other, the last again."""
 
     url: str
-    answers: dict[str, Answer] = field(default_factory=dict[str, Answer])
-    asked: list[str] = field(default_factory=list[str])
+    answers: dict[str, Answer | list[Answer]] = field(default_factory=dict[str, "Answer | list[Answer]"])
+    requests: list[Asked] = field(default_factory=list[Asked])
+
+    @property
+    def asked(self) -> list[str]:
+        """The paths, in order."""
+        return [each.path for each in self.requests]
 
     def put(self, path: str, body: bytes) -> None:
         """Answer ``path`` with ``body``, as a good server does."""
         self.answers[path] = Answer(body, promised=len(body))
+
+    def next_answer(self, path: str) -> Answer:
+        found = self.answers.get(path, Answer(status=404))
+        if isinstance(found, list):
+            return found.pop(0) if len(found) > 1 else found[0]
+        return found
 
 
 @contextmanager
 def serving() -> Generator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            site.asked.append(self.path)
-            answer = site.answers.get(self.path, Answer(status=404))
-            self.send_response(answer.status)
-            if answer.promised is not None:
-                self.send_header("Content-Length", str(answer.promised))
-            if answer.location is not None:
-                self.send_header("Location", answer.location)
-            self.end_headers()
-            stopped.wait(answer.silent_s)
+            asked = Asked(self.path, self.headers.get("Range"), self.headers.get("If-Range"))
+            site.requests.append(asked)
+            answer = site.next_answer(self.path)
+            first = self._start(answer, asked)
             # A client that has seen enough hangs up.
             with suppress(ConnectionError):
-                self.wfile.write(answer.body)
+                if first is not None:
+                    self._send(answer, first)
+            self.close_connection = True
+
+        def _start(self, answer: Answer, asked: Asked) -> int | None:
+            """Send status and headers; from which byte on the body follows."""
+            size = len(answer.body)
+            first = 0
+            unchanged = asked.if_range in (None, answer.etag, answer.last_modified)
+            unchanged = unchanged or answer.ranges is Ranges.CARELESS
+            if asked.range and answer.status == 200 and answer.ranges is not Ranges.IGNORED and unchanged:
+                first = int(asked.range.removeprefix("bytes=").removesuffix("-"))
+                if answer.ranges is Ranges.REFUSED or first >= size:
+                    self.send_response(416)
+                    self.send_header("Content-Range", f"bytes */{size}")
+                    self.end_headers()
+                    return None
+                if answer.ranges is Ranges.WRONG_START:
+                    first -= 1
+                total = size + 7 if answer.ranges is Ranges.WRONG_TOTAL else size
+                self.send_response(206)
+                if answer.ranges is not Ranges.UNSAID:
+                    self.send_header("Content-Range", f"bytes {first}-{size - 1}/{total}")
+            else:
+                self.send_response(answer.status)
+            if answer.promised is not None:
+                self.send_header("Content-Length", str(answer.promised - first))
+            for name in ("location", "etag", "last_modified"):
+                if (value := getattr(answer, name)) is not None:
+                    self.send_header(name.replace("_", "-"), value)
+            self.end_headers()
+            return first
+
+        def _send(self, answer: Answer, first: int) -> None:
+            body = answer.body[first : answer.cut]
+            if answer.ranges is Ranges.WRONG_BYTES and first:
+                body = bytes(byte ^ 1 for byte in body)
+            if answer.stall_at is not None:
+                self.wfile.write(body[: answer.stall_at])
+                body = body[answer.stall_at :]
+            stopped.wait(answer.silent_s)
+            step = max(1, len(body) // 10) if answer.drip_s else max(1, len(body))
+            for at in range(0, len(body), step):
+                self.wfile.write(body[at : at + step])
+                stopped.wait(answer.drip_s)
 
         def log_message(self, format: str, *args: object) -> None:
             pass

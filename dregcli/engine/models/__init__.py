@@ -1,1 +1,1 @@
-"""Models: the protocol and its implementations."""
+"""Models: the base class and what is built on it."""

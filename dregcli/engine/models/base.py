@@ -1,13 +1,13 @@
 """What the gradient executor and the evaluation need of a model."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.rows import Linear
+from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -17,7 +17,7 @@ Latents = tuple[Tensor, ...]
 
 @dataclass(frozen=True)
 class DiagonalGaussian:
-    """q(z | x) with independent dimensions.
+    """A distribution of z for each example, such as q(z | x), with independent dimensions.
 
     Attributes:
         loc: means, shape (B, Z).
@@ -57,23 +57,36 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
     return -0.5 * z.square().sum(dim=-1) - 0.5 * LOG_2PI * z.shape[-1]
 
 
-class LatentModel(Protocol):
-    """A model p(x, z) with a posterior q(z | x)."""
+class LatentModel(nn.Module, ABC):
+    """A model p(x, z) with a posterior q(z | x); of what is predicted from a context c, p(x, z | c) and q(z | c, x).
+
+    Pixels are always whole images, context included.
+
+    Attributes:
+        latent_width: dimensions of all stochastic layers together, Z.
+    """
 
     latent_width: int
 
+    @abstractmethod
     def posterior(self, pixels: Tensor) -> DiagonalGaussian:
         """q(z | x) for pixels of shape (B, D)."""
-        ...
 
-    def log_joint(self, pixels: Tensor, latents: Latents, linear: Linear = ...) -> Tensor:
-        """log p(x, z), shape (K, B), nats. Every layer with parameters is applied by ``linear``."""
-        ...
+    @abstractmethod
+    def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
+        """log p(x, z), shape (K, B), nats.
 
+        Args:
+            pixels: shape (B, D).
+            latents: (K, B, Z_layer) each.
+            rows: applies every layer to rows, and takes to rows what belongs to examples, pixels included. Nothing
+                else with parameters may touch rows.
+        """
+
+    @abstractmethod
     def model_parameters(self) -> dict[str, nn.Parameter]:
         """theta, by name."""
-        ...
 
+    @abstractmethod
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """phi, by name."""
-        ...

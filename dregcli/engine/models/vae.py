@@ -1,82 +1,55 @@
-"""The reference VAE: tanh networks, one stochastic layer, Bernoulli pixels (formulas of arXiv 1810.04152)."""
+"""The reference VAE: tanh networks, one stochastic layer, standard normal prior (formulas of arXiv 1810.04152)."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from dregcli.engine.likelihoods import bernoulli_log_likelihood
-from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_normal_log_prob
-from dregcli.engine.rows import Linear, plain_linear
-
-RAW_SCALE_OFFSET = 0.25
-"""scale = softplus(raw + 0.25), as in the reference code."""
-
-MEAN_CLIP = 1e-3
+from dregcli.engine.likelihoods import Likelihood
+from dregcli.engine.likelihoods.bernoulli import Bernoulli
+from dregcli.engine.models.amortised import AmortisedModel
+from dregcli.engine.models.base import Latents, standard_normal_log_prob
+from dregcli.engine.models.networks import network, tanh_network
+from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
-def _network(sizes: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
-    """Linear layers between ``sizes``, Xavier-uniform weights and zero biases."""
-    layers = nn.ModuleList()
-    for inputs, outputs in pairwise(sizes):
-        # Initialised here from the run's address; torch's own initialisation would draw from global state.
-        layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
-        nn.init.xavier_uniform_(layer.weight, generator=generator)
-        nn.init.zeros_(layer.bias)
-        layers.append(layer)
-    return layers
-
-
-def _apply(layers: nn.ModuleList, inputs: Tensor, linear: Linear) -> Tensor:
-    """tanh between layers, none after the last."""
-    for i, layer in enumerate(layers):
-        assert isinstance(layer, nn.Linear)
-        inputs = linear(layer, torch.tanh(inputs) if i else inputs)
-    return inputs
-
-
-class Vae(nn.Module):
-    """D - hidden - (Z means + Z raw scales) encoder, Z - hidden - D decoder, standard normal prior.
+class Vae(AmortisedModel):
+    """D - hidden - (Z means + Z raw scales) encoder, Z - hidden - outputs decoder, standard normal prior.
 
     Args:
-        mean: mean intensity of the training pixels, shape (D,), in [0, 1]. The encoder's input is centred by
-            it; the decoder's last bias starts at its logit, clipped to [0.001, 0.999]. (The reference adds
-            that logit to the output; with Adam and no weight decay the two train alike.)
+        mean: mean of each training pixel, shape (D,). The encoder's input is centred by it, and the decoder's last
+            bias starts where the likelihood says for it.
         hidden: sizes of the hidden layers, of the encoder from the input on, of the decoder reversed.
         latent_dim: Z.
         generator: where the initial weights are drawn.
+        likelihood: of the pixels given the decoder's outputs; Bernoulli unless given.
+        spread: what the encoder's centred input is divided by, shape (D,); None leaves it as it is.
     """
 
-    mean: Tensor
+    def __init__(
+        self,
+        mean: Tensor,
+        *,
+        hidden: Sequence[int],
+        latent_dim: int,
+        generator: torch.Generator,
+        likelihood: Likelihood | None = None,
+        spread: Tensor | None = None,
+    ) -> None:
+        super().__init__(
+            mean,
+            hidden=hidden,
+            latent_dim=latent_dim,
+            generator=generator,
+            likelihood=Bernoulli() if likelihood is None else likelihood,
+            spread=spread,
+        )
+        outputs = self.likelihood.outputs_per_pixel * mean.shape[0]
+        self.decoder = network([latent_dim, *reversed(hidden), outputs], generator)
+        self._start_output(self.decoder, mean)
 
-    def __init__(self, mean: Tensor, *, hidden: Sequence[int], latent_dim: int, generator: torch.Generator) -> None:
-        super().__init__()
-        pixels = mean.shape[0]
-        self.latent_width = latent_dim
-        self.encoder = _network([pixels, *hidden, 2 * latent_dim], generator)
-        self.decoder = _network([latent_dim, *reversed(hidden), pixels], generator)
-        self.register_buffer("mean", mean.clone())
-        output = self.decoder[-1]
-        assert isinstance(output, nn.Linear)
-        with torch.no_grad():
-            output.bias.copy_(torch.logit(mean.clamp(MEAN_CLIP, 1.0 - MEAN_CLIP)))
-
-    def posterior(self, pixels: Tensor) -> DiagonalGaussian:
-        """q(z | x) for pixels of shape (B, D)."""
-        loc, raw = _apply(self.encoder, pixels - self.mean, plain_linear).chunk(2, dim=-1)
-        return DiagonalGaussian(loc, nn.functional.softplus(raw + RAW_SCALE_OFFSET))
-
-    def log_joint(self, pixels: Tensor, latents: Latents, linear: Linear = plain_linear) -> Tensor:
+    def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """log p(x | z) + log p(z), shape (K, B), nats."""
         (z,) = latents
-        logits = _apply(self.decoder, z, linear)
-        return bernoulli_log_likelihood(logits, pixels) + standard_normal_log_prob(z)
-
-    def model_parameters(self) -> dict[str, nn.Parameter]:
-        """theta: the decoder's parameters, by name."""
-        return {f"decoder.{name}": p for name, p in self.decoder.named_parameters()}
-
-    def posterior_parameters(self) -> dict[str, nn.Parameter]:
-        """phi: the encoder's parameters, by name."""
-        return {f"encoder.{name}": p for name, p in self.encoder.named_parameters()}
+        outputs = tanh_network(self.decoder, z, rows)
+        return self.likelihood.log_prob(outputs, rows.shared(pixels)) + standard_normal_log_prob(z)

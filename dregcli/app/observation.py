@@ -1,0 +1,119 @@
+"""What is modelled of a data set: which values of its pixels, under which likelihood, and how much of the image."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dregcli.data.dataset import Dataset
+from dregcli.errors import Fault
+from dregcli.names import Binarisation, DataKind, LikelihoodName, Task, unknown
+from dregcli.specs.binarisation import parse_binarisation
+
+_DRAWN = f"{Binarisation.DYNAMIC}, {Binarisation.STATIC_SEED}:0 or {Binarisation.THRESHOLD}:0.5"
+
+
+def observation(dataset: Dataset, options: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
+    """Binarisation and likelihood of a run: what is given must fit the data and each other, the rest follows.
+
+    Args:
+        dataset: the run's data.
+        options: by field of the spec; ``binarisation``, ``likelihood`` and ``task`` count, where given.
+
+    Returns:
+        Both fields, and every fault.
+    """
+    faults: list[Fault] = []
+    binarisation: Binarisation | None = None
+    if isinstance(word := options.get("binarisation"), str):
+        try:
+            binarisation = parse_binarisation(word).name
+        except ValueError as error:
+            faults.append(Fault("binarisation", str(error)))
+    likelihood: LikelihoodName | None = None
+    if (name := options.get("likelihood")) is not None:
+        if name in list(LikelihoodName):
+            likelihood = LikelihoodName(name)
+        else:
+            faults.append(Fault("likelihood", unknown("likelihood", str(name), LikelihoodName)))
+    faults += _task_faults(dataset, options.get("task"))
+    if faults:
+        return {}, faults
+    fits = {
+        DataKind.BINARY: _of_binary,
+        DataKind.INTENSITY: _of_intensities,
+        DataKind.REAL: _of_real,
+    }[dataset.kind]
+    found, chosen, faults = fits(dataset, binarisation, likelihood)
+    return {"binarisation": str(word) if binarisation else found.value, "likelihood": chosen.value}, faults
+
+
+Chosen = tuple[Binarisation, LikelihoodName, list[Fault]]
+
+
+def _of_binary(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
+    faults: list[Fault] = []
+    if binarisation not in (None, Binarisation.NONE):
+        message = f"the pixels of {dataset.name} are 0 and 1 already: leave it out, or give none."
+        faults.append(Fault("binarisation", message))
+    if likelihood not in (None, LikelihoodName.BERNOULLI):
+        message = f"{likelihood} does not fit the binary pixels of {dataset.name}; bernoulli does."
+        faults.append(Fault("likelihood", message))
+    return Binarisation.NONE, LikelihoodName.BERNOULLI, faults
+
+
+def _of_real(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
+    faults: list[Fault] = []
+    if binarisation not in (None, Binarisation.NONE):
+        message = f"{dataset.name} has real values, not intensities: leave it out, or give none."
+        faults.append(Fault("binarisation", message))
+    if likelihood not in (None, LikelihoodName.GAUSSIAN):
+        message = f"{likelihood} does not fit the real values of {dataset.name}; gaussian does."
+        faults.append(Fault("likelihood", message))
+    return Binarisation.NONE, LikelihoodName.GAUSSIAN, faults
+
+
+def _of_intensities(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
+    of_levels = LikelihoodName.DISCRETISED_LOGISTIC if dataset.levels > 1 else LikelihoodName.GAUSSIAN
+    if likelihood is None:
+        plain = binarisation is Binarisation.NONE
+        likelihood = of_levels if plain else LikelihoodName.BERNOULLI
+    if binarisation is None:
+        drawn = likelihood is LikelihoodName.BERNOULLI
+        binarisation = Binarisation.DYNAMIC if drawn else Binarisation.NONE
+    faults: list[Fault] = []
+    if likelihood is LikelihoodName.BERNOULLI and binarisation is Binarisation.NONE:
+        message = (
+            f"bernoulli needs binary pixels, and {dataset.name} has intensities: give --binarisation {_DRAWN}, "
+            f"or --likelihood {of_levels}."
+        )
+        faults.append(Fault("likelihood", message))
+    if likelihood is not LikelihoodName.BERNOULLI and binarisation is not Binarisation.NONE:
+        message = f"{likelihood} is of the intensities themselves: leave --binarisation out, or give none."
+        faults.append(Fault("likelihood", message))
+    if likelihood is LikelihoodName.DISCRETISED_LOGISTIC and dataset.levels == 1:
+        message = f"discretised-logistic needs whole grey levels, and {dataset.name} has fractions: gaussian fits."
+        faults.append(Fault("likelihood", message))
+    return binarisation, likelihood, faults
+
+
+def _task_faults(dataset: Dataset, task: object) -> list[Fault]:
+    """Why an image cannot be halved as a task needs."""
+    if task is None or task == Task.GENERATIVE:
+        return []
+    if task not in list(Task):
+        return [Fault("task", unknown("task", str(task), Task))]
+    size = f"{dataset.height}x{dataset.width}"
+    if dataset.height < 2:
+        return [Fault("task", f"{task} needs images of two rows or more, and {dataset.name} is {size}.")]
+    if task == Task.STRUCTURED_REFERENCE and dataset.height % 2:
+        return [Fault("task", f"{task} needs halves of one size, and {dataset.name} is {size}.")]
+    return []
+
+
+def observation_warning(kind: DataKind, likelihood: LikelihoodName) -> str | None:
+    """The one warning for a density of values that are discrete."""
+    if kind is not DataKind.INTENSITY or likelihood is not LikelihoodName.GAUSSIAN:
+        return None
+    return (
+        "a gaussian density of grey levels has no upper bound: compare its bounds with other gaussian runs on the "
+        "same data only; discretised-logistic gives the levels probabilities."
+    )

@@ -1,0 +1,25 @@
+"""A run's data and what is modelled of them, in words."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dregcli.names import Binarisation, LikelihoodName, Task
+
+
+def described(spec: Mapping[str, Any]) -> str:
+    """``mnist, bottom half given top half (burda split, dynamic binarisation)``: what two bounds must share.
+
+    Args:
+        spec: a run's, as plain values.
+    """
+    halves = {
+        Task.STRUCTURED: ", bottom half given top half",
+        Task.STRUCTURED_REFERENCE: ", top half given bottom half as in the reference code",
+    }.get(Task(spec["task"]), "")
+    likelihood = LikelihoodName(spec.get("likelihood", LikelihoodName.BERNOULLI))
+    parts = [f"{spec['split_convention']} split"]
+    if spec["binarisation"] != Binarisation.NONE:
+        parts.append(f"{spec['binarisation']} binarisation")
+    if likelihood is not LikelihoodName.BERNOULLI:
+        parts.append(f"{likelihood} likelihood")
+    return f"{spec['dataset']}{halves} ({', '.join(parts)})"

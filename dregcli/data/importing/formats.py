@@ -1,0 +1,157 @@
+"""What a source is, told by its first bytes and not by its name."""
+
+import contextlib
+import hashlib
+import zipfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from dregcli.data.importing.archive import checked_entries, entry_content, open_archive
+from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
+from dregcli.data.importing.hdf5 import hdf5_offers
+from dregcli.data.importing.npy import npy_offers, npz_offers
+from dregcli.data.importing.offers import Found, Offer
+from dregcli.data.importing.others import idx_offers, mat_offers, text_offers
+from dregcli.data.importing.pictures import (
+    LARGEST_FILE,
+    Picture,
+    Size,
+    folder_digest,
+    folder_pictures,
+    is_picture,
+    picture_offers,
+)
+from dregcli.data.importing.plain import GZIP_MAGIC, Plain, Stamp, opened, unpacked
+from dregcli.data.importing.scratch import Scratch
+from dregcli.data.importing.watch import Watch
+from dregcli.errors import DataCorrupt, UsageError
+
+FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat (text of numbers), or a folder or zip of images"
+_HEAD: Final = 1024
+_IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
+_TEXT: Final = frozenset(b"0123456789+-.eE \t\r\n" + b"naifNAIF")
+"""Bytes of numbers, NaN and infinity included so that their own message comes."""
+
+
+@contextmanager
+def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None) -> Generator[Found]:
+    """Look at a source. What it offers can be read until the block is left.
+
+    Args:
+        path: a file or a folder of images.
+        scratch: where unpacked content lies.
+        watch: told of progress.
+        resize: the size of images.
+
+    Yields:
+        What it is.
+
+    Raises:
+        UsageError: it is not there or may not be read.
+        DataCorrupt: it is none of the formats, damaged or hostile.
+    """
+    if path.is_dir():
+        yield _folder(path, watch, resize)
+        return
+    with contextlib.ExitStack() as stack:
+        plain = stack.enter_context(opened(path))
+        stamp = Stamp(plain, watch)
+        packed = plain.head(2) == GZIP_MAGIC
+        if packed:
+            plain = unpacked(plain, scratch, watch)
+        found = Found("", plain.where, [], stamp)
+        _fill(found, plain, path, stack, watch, resize)
+        if packed:
+            found.format += ", gzipped"
+        yield found
+
+
+def _fill(
+    found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, watch: Watch, resize: Size | None
+) -> None:
+    """Tell the format and ask its reader."""
+    head = plain.head(_HEAD)
+    if head.startswith(b"\x93NUMPY"):
+        found.format, found.offers = ".npy", npy_offers(plain)
+    elif head.startswith(b"PK"):
+        archive = stack.enter_context(open_archive(plain))
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        if names and all(name.endswith(".npy") for name in names):
+            found.format, found.offers = ".npz", npz_offers(plain, archive)
+        else:
+            found.format, found.is_images = "zip of images", True
+            found.offers = _zipped(plain, archive, found, watch, resize)
+    elif head.startswith(HDF5_MAGIC) or head[512:].startswith(HDF5_MAGIC):
+        is_matlab = head.startswith(b"MATLAB 7.3")
+        found.format = ".mat (version 7.3)" if is_matlab else "HDF5"
+        found.offers = stack.enter_context(hdf5_offers(plain, watch, is_matlab=is_matlab))
+    elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
+        found.format, found.offers = ".mat", mat_offers(plain)
+    elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
+        found.format, found.offers = "IDX", idx_offers(plain)
+    elif set(head) <= _TEXT and head.strip():
+        found.format, found.offers = "text", text_offers(plain, watch)
+    else:
+        raise _unknown(head, path)
+
+
+def _unknown(head: bytes, path: Path) -> DataCorrupt | UsageError:
+    if is_picture(path.name):
+        return UsageError(
+            what="this is one image, and a data set needs many",
+            where=str(path),
+            hint=f"name the folder: {path.parent}",
+        )
+    if not head.strip():
+        return DataCorrupt(what="there are no numbers in it", where=str(path), hint=f"known formats: {FORMATS}")
+    return DataCorrupt(
+        what=f"its format is not known: it starts with {head[:8].hex(' ')}",
+        where=str(path),
+        hint=f"known formats: {FORMATS}",
+    )
+
+
+def _others_note(count: int) -> list[str]:
+    return [f"{count:,} other file{'s' if count != 1 else ''} left out"] if count else []
+
+
+def _folder(folder: Path, watch: Watch, resize: Size | None) -> Found:
+    pictures, others = folder_pictures(folder)
+    digests: dict[str, bytes] = {}
+    size = 0
+
+    def seen(picture: Picture, content: bytes) -> None:
+        nonlocal size
+        digests[picture.name] = hashlib.sha256(content).digest()
+        size += len(content)
+
+    notes = _others_note(others)
+    offers = picture_offers(pictures, where=str(folder), size=resize, notes=notes, watch=watch, seen=seen)
+
+    def stamp() -> tuple[int, str]:
+        return size, folder_digest((picture for picture in pictures if picture.name in digests), digests)
+
+    return Found("folder of images", str(folder), offers, stamp, notes, is_images=True)
+
+
+def _zipped(plain: Plain, archive: zipfile.ZipFile, found: Found, watch: Watch, resize: Size | None) -> list[Offer]:
+    entries = checked_entries(archive, plain)
+
+    def picture(info: zipfile.ZipInfo) -> Picture:
+        where = f"{plain.where}, {info.filename}"
+        if info.file_size > LARGEST_FILE:
+            raise DataCorrupt(what=f"an image file is larger than {LARGEST_FILE:,} bytes", where=where)
+        return Picture(info.filename, lambda: b"".join(entry_content(archive, info, where=where)))
+
+    pictures = [picture(info) for info in entries if is_picture(info.filename)]
+    found.notes += _others_note(len(entries) - len(pictures))
+    return picture_offers(
+        sorted(pictures, key=lambda picture: picture.name),
+        where=plain.where,
+        size=resize,
+        notes=found.notes,
+        watch=watch,
+        seen=lambda _picture, _content: None,
+    )

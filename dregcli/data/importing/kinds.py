@@ -1,0 +1,148 @@
+"""What the values of a source are taken for, and how they become stored ones."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.importing.survey import Offender, Survey
+from dregcli.data.scan import Values
+from dregcli.errors import DataCorrupt, UsageError
+from dregcli.names import DataKind
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How values are stored.
+
+    Attributes:
+        kind: what they are.
+        levels: the stored value of full intensity.
+        dtype: of stored values.
+        convert: from values of the source.
+        notes: what was assumed, and what else could be.
+    """
+
+    kind: DataKind
+    levels: int
+    dtype: np.dtype[Any]
+    convert: Callable[[NDArray[Any]], Values]
+    notes: tuple[str, ...] = ()
+
+
+def conversion(found: Survey, *, kind: DataKind | None, invert: bool, where: str) -> Conversion:
+    """Decide what the values are.
+
+    Args:
+        found: what is true of them.
+        kind: what the user says they are.
+        invert: whether black and white change places.
+        where: the source, for messages.
+
+    Raises:
+        UsageError: the values are not what the user says.
+        DataCorrupt: they cannot be stored.
+    """
+    chosen = _assumed(found, where) if kind is None else _asked(found, kind, where)
+    if not invert:
+        return chosen
+    if chosen.kind is DataKind.REAL:
+        raise UsageError(
+            what="--invert is for images: real values have neither black nor white",
+            where=where,
+            hint="leave --invert out, or give --kind intensity or binary",
+        )
+    # Intensities that are stored as floats go from 0 to 1.
+    top = 1.0 if chosen.dtype == np.float32 else chosen.levels
+    return Conversion(
+        chosen.kind,
+        chosen.levels,
+        chosen.dtype,
+        lambda values: np.asarray(chosen.dtype.type(top) - chosen.convert(values)),
+        (*chosen.notes, "inverted: black and white changed places"),
+    )
+
+
+def _binary(*notes: str) -> Conversion:
+    return Conversion(DataKind.BINARY, 1, np.dtype(np.uint8), lambda values: (values != 0).astype(np.uint8), notes)
+
+
+def _levels(levels: int, *notes: str) -> Conversion:
+    dtype = np.dtype(np.uint8)
+    return Conversion(DataKind.INTENSITY, levels, dtype, lambda values: values.astype(np.uint8), notes)
+
+
+def _steps(levels: int, *notes: str) -> Conversion:
+    def convert(values: NDArray[Any]) -> Values:
+        return np.rint(values.astype(np.float64) * levels).astype(np.uint8)
+
+    return Conversion(DataKind.INTENSITY, levels, np.dtype(np.uint8), convert, notes)
+
+
+def _single(kind: DataKind, *notes: str) -> Conversion:
+    return Conversion(kind, 1, np.dtype(np.float32), lambda values: values.astype(np.float32), notes)
+
+
+def _assumed(found: Survey, where: str) -> Conversion:
+    """By the values alone, the narrowest kind first."""
+    span = f"{found.low:g} to {found.high:g}"
+    if found.all("binary"):
+        return _binary("all values are 0 or 1: taken as binary")
+    if found.all("whole") and found.all("level"):
+        notes = [f"whole numbers {span}: taken as grey levels of {found.levels} (--kind real keeps them as numbers)"]
+        if found.all("extreme"):
+            notes.append(f"only 0 and {found.levels} occur: --kind binary takes them as 0 and 1")
+        elif found.high < found.levels / 2:
+            notes.append(f"the brightest is {found.high:g}: if that is white, give --levels {found.high:g}")
+        return _levels(found.levels, *notes)
+    if found.all("unit") and found.all("stepped"):
+        return _steps(found.levels, f"multiples of 1/{found.levels} from {span}: taken as grey levels")
+    hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
+    return _real(found, where, f"values from {span}: taken as real{hint}")
+
+
+def _real(found: Survey, where: str, *notes: str) -> Conversion:
+    if not found.all("single"):
+        offender = found.offenders["single"]
+        reason = "above 2^24 is not exact" if isinstance(offender.value, int) else "is beyond its range"
+        raise DataCorrupt(
+            what=f"real values are kept as 32-bit floats, and {offender} {reason}",
+            where=where,
+            hint="scale or shift the values before the import",
+        )
+    return _single(DataKind.REAL, *notes)
+
+
+def _asked(found: Survey, kind: DataKind, where: str) -> Conversion:
+    if kind is DataKind.REAL:
+        return _real(found, where)
+    if kind is DataKind.BINARY:
+        if found.all("binary"):
+            return _binary()
+        if found.all("extreme"):
+            return _binary(f"{found.levels} was taken as 1")
+        raise _refused(kind, "0 or 1", found.offenders["binary"], where)
+    if found.all("binary"):
+        return _levels(1, "the intensities are only 0 and 1")
+    if found.all("whole") and found.all("level"):
+        return _levels(found.levels)
+    if found.all("unit"):
+        return _steps(found.levels) if found.all("stepped") else _single(kind)
+    if found.all("whole"):
+        raise _refused(kind, f"0 to {found.levels}", found.offenders["level"], where)
+    raise _refused(kind, f"whole numbers 0 to {found.levels}, or from 0 to 1", _outside(found), where)
+
+
+def _outside(found: Survey) -> Offender:
+    """The value to show: the one that is too large or negative rather than one that is just not whole."""
+    return found.offenders["unit"] if found.all("level") else found.offenders["level"]
+
+
+def _refused(kind: DataKind, wanted: str, offender: Offender, where: str) -> UsageError:
+    return UsageError(
+        what=f"--kind {kind}: such values are {wanted}, and there is {offender}",
+        where=where,
+        hint="leave --kind out to have the kind found, or give --kind real",
+    )

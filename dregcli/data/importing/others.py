@@ -1,0 +1,92 @@
+"""IDX, MATLAB's .mat up to version 7, and numbers as text: the strict readers of the catalogue, for a user's file."""
+
+import mmap
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.amat import amat_rows
+from dregcli.data.idx import parse_idx_values
+from dregcli.data.importing.limits import HARMLESS_BYTES, MOST_RATIO
+from dregcli.data.importing.offers import Offer, refused
+from dregcli.data.importing.plain import Plain
+from dregcli.data.importing.scratch import Scratch
+from dregcli.data.importing.watch import Watch, watched
+from dregcli.data.mat import mat_variables, parse_mat
+from dregcli.errors import DataCorrupt
+
+_LONGEST_LINE: Final = 1 << 26
+_LARGEST_MAT: Final = 4 << 30
+"""Such files are unpacked in memory; MATLAB itself writes larger ones as version 7.3."""
+
+
+def idx_offers(plain: Plain) -> list[Offer]:
+    """The one array of an IDX file, mapped where it lies.
+
+    Raises:
+        DataCorrupt: the header promises other than the file has.
+    """
+    content = mmap.mmap(plain.stream.fileno(), 0, access=mmap.ACCESS_READ)
+    values = parse_idx_values(cast("Any", content), where=plain.where)
+    return [Offer("", values.shape, str(values.dtype), lambda _: values)]
+
+
+def mat_offers(plain: Plain) -> list[Offer]:
+    """The variables of a .mat file of versions 4 to 7.
+
+    Raises:
+        DataCorrupt: it is damaged, truncated or a bomb.
+    """
+    if plain.size > _LARGEST_MAT:
+        raise DataCorrupt(
+            what=f"a .mat file of {plain.size:,} bytes is more than can be unpacked in memory",
+            where=plain.where,
+            hint="save it in MATLAB with -v7.3, or from Python as .npy",
+        )
+    plain.stream.seek(0)
+    content = plain.stream.read()
+    limit = min(max(HARMLESS_BYTES, MOST_RATIO * plain.size), _LARGEST_MAT)
+
+    def offer(name: str) -> Offer:
+        def read(_: Scratch) -> NDArray[Any]:
+            return parse_mat(content, names=[name], where=plain.where, limit=limit)[name]
+
+        variable = variables[name]
+        if not variable.is_numeric:
+            return refused(name, f"is MATLAB's {variable.kind}, not an array of numbers", variable.shape)
+        return Offer(name, variable.shape, variable.kind, read)
+
+    variables = mat_variables(content, where=plain.where, limit=limit)
+    return [offer(name) for name in variables]
+
+
+def text_offers(plain: Plain, watch: Watch) -> list[Offer]:
+    """Numbers as text, one example a line."""
+
+    def lines() -> Iterator[bytes]:
+        plain.stream.seek(0)
+        done = 0
+        # An endless line would fill the memory.
+        while line := plain.stream.readline(_LONGEST_LINE):
+            if len(line) == _LONGEST_LINE:
+                raise DataCorrupt(what=f"a line is longer than {_LONGEST_LINE:,} bytes", where=plain.where)
+            done += len(line)
+            watch.update(done)
+            yield line
+
+    def read(scratch: Scratch) -> NDArray[Any]:
+        with watched(watch, "read", plain.size, "bytes"):
+            rows = amat_rows(lines(), where=plain.where)
+            first = next(rows, None)
+            if first is None:
+                raise DataCorrupt(what="the text holds no numbers", where=plain.where)
+
+            def content() -> Iterator[NDArray[Any]]:
+                yield first
+                yield from rows
+
+            return scratch.array(content(), (-1, len(first)), np.dtype(np.float64), where=plain.where)
+
+    return [Offer("", (), "text", read)]

@@ -1,0 +1,235 @@
+"""A folder or zip archive of image files: found, decoded, turned to grey and brought to one size."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.images import decode_image
+from dregcli.data.importing.keys import split_named
+from dregcli.data.importing.offers import Offer
+from dregcli.data.importing.scratch import Scratch, reading
+from dregcli.data.importing.watch import Watch, watched
+from dregcli.errors import DataCorrupt
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Size = tuple[int, int]
+"""Height and width."""
+
+LARGEST_FILE: Final = 256 << 20
+_FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
+"""What torchvision's endings stand for; of other formats Pillow's decoders are never asked."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file.
+
+    Attributes:
+        name: its path inside the folder or archive, with slashes.
+        content: reads it.
+    """
+
+    name: str
+    content: Callable[[], bytes]
+
+
+def is_picture(name: str) -> bool:
+    """Whether a name ends as torchvision's ``ImageFolder`` wants."""
+    # Imported here: torchvision takes seconds.
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    parts = name.split("/")
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and name.lower().endswith(cast("tuple[str, ...]", IMG_EXTENSIONS))
+
+
+def folder_pictures(folder: Path) -> tuple[list[Picture], int]:
+    """The images under a folder, by path, and how many other files there are.
+
+    Raises:
+        DataCorrupt: the folder cannot be read, or links in it go round in a circle.
+    """
+
+    def complain(error: OSError) -> None:
+        raise error
+
+    def reader(path: Path) -> Callable[[], bytes]:
+        def read() -> bytes:
+            with reading(str(path)):
+                # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+                if not path.is_file():
+                    raise DataCorrupt(what="it is not a file", where=str(path))
+                with path.open("rb") as stream:
+                    content = stream.read(LARGEST_FILE + 1)
+            if len(content) > LARGEST_FILE:
+                raise DataCorrupt(what=f"an image file is larger than {LARGEST_FILE:,} bytes", where=str(path))
+            return content
+
+        return read
+
+    found: list[Picture] = []
+    others = 0
+    seen: set[tuple[int, int]] = set()
+    with reading(str(folder)):
+        for place, _, names in os.walk(folder, onerror=complain, followlinks=True):
+            state = Path(place).stat()
+            if (state.st_dev, state.st_ino) in seen:
+                raise DataCorrupt(what="links lead to the same folder twice", where=place, hint="remove the link")
+            seen.add((state.st_dev, state.st_ino))
+            for name in names:
+                path = Path(place) / name
+                inside = path.relative_to(folder).as_posix()
+                if is_picture(inside):
+                    found.append(Picture(inside, reader(path)))
+                else:
+                    others += 1
+    return sorted(found, key=lambda picture: picture.name), others
+
+
+def folder_digest(pictures: Iterable[Picture], digests: dict[str, bytes]) -> str:
+    """SHA-256 over the sorted names and the digests of the contents."""
+    whole = hashlib.sha256(b"dreg images 1\n")
+    for picture in pictures:
+        whole.update(os.fsencode(picture.name) + b"\0" + digests[picture.name])
+    return whole.hexdigest()
+
+
+def picture_offers(
+    pictures: list[Picture],
+    *,
+    where: str,
+    size: Size | None,
+    notes: list[str],
+    watch: Watch,
+    seen: Callable[[Picture, bytes], None],
+) -> list[Offer]:
+    """The images as arrays, (N, height, width): one for each folder named as a split, or one of all.
+
+    Args:
+        pictures: sorted by name.
+        where: the folder or archive.
+        size: to which they are resized; where not given, they must have one size.
+        notes: gets what was done to them.
+        watch: told of progress.
+        seen: called with every image and its content.
+
+    Raises:
+        DataCorrupt: there is none.
+    """
+    if not pictures:
+        raise DataCorrupt(
+            what="there are no images in it", where=where, hint="images end in .png, .jpg, .tif, .bmp, .pgm or .webp"
+        )
+    stage = _Stage(where, size, notes)
+
+    def offer(key: str, members: list[Picture]) -> Offer:
+        def pieces() -> Iterator[NDArray[np.uint8]]:
+            with watched(watch, f"decode {key}".strip(), len(members), "images"):
+                for i, picture in enumerate(members, start=1):
+                    content = picture.content()
+                    seen(picture, content)
+                    yield stage.decoded(picture.name, content)
+                    watch.update(i)
+
+        def read(scratch: Scratch) -> NDArray[Any]:
+            images = pieces()
+            first = next(images)
+
+            def all_of_them() -> Iterator[NDArray[np.uint8]]:
+                yield first
+                yield from images
+
+            return scratch.array(all_of_them(), (-1, *first.shape), np.dtype(np.uint8), where=where)
+
+        return Offer(key, (), f"{len(members):,} images", read)
+
+    return [offer(key, members) for key, members in _by_split(pictures).items()]
+
+
+def _by_split(pictures: list[Picture]) -> dict[str, list[Picture]]:
+    """The images by their top folder, where every top folder is named as a split; else all under an empty name."""
+    for depth in (0, 1):
+        groups: dict[str, list[Picture]] = {}
+        for picture in pictures:
+            parts = picture.name.split("/")
+            groups.setdefault(parts[depth] if len(parts) > depth + 1 else "", []).append(picture)
+        if all(split_named(key) for key in groups):
+            return groups
+        # An archive often holds one folder that holds everything.
+        if len({picture.name.split("/")[0] for picture in pictures}) > 1:
+            break
+    return {"": pictures}
+
+
+class _Stage:
+    """Decodes images one by one, and remembers what it did to them."""
+
+    def __init__(self, where: str, size: Size | None, notes: list[str]) -> None:
+        self._where, self._size, self._notes = where, size, notes
+        self._first: tuple[str, Size] | None = None
+
+    def decoded(self, name: str, content: bytes) -> NDArray[np.uint8]:
+        where = f"{self._where}, {name}"
+        if not content:
+            raise DataCorrupt(what="an image file is empty", where=where)
+        image = decode_image(content, where=where, formats=_FORMATS)
+        if (frames := getattr(image, "n_frames", 1)) != 1:
+            raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
+        grey = self._grey(image, where)
+        if self._size is not None and (grey.height, grey.width) != self._size:
+            from torchvision.transforms import functional
+
+            self._note(f"resized to {self._size[0]} x {self._size[1]}, with antialiasing")
+            grey = cast("Any", functional).resize(grey, list(self._size), antialias=True)
+        found = (grey.height, grey.width)
+        self._first = self._first or (name, found)
+        if found != self._first[1]:
+            (other, (height, width)) = self._first
+            raise DataCorrupt(
+                what=f"the images are not of one size: {name} is {found[0]} x {found[1]}, {other} is "
+                f"{height} x {width} (height x width)",
+                where=self._where,
+                hint=f"bring them to one with --resize {height}x{width}",
+            )
+        return np.asarray(grey, dtype=np.uint8)
+
+    def _grey(self, image: "Image", where: str) -> "Image":
+        """One 8-bit channel, whatever the image has."""
+        from PIL import Image
+
+        if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
+            # Pillow's own conversion would cut off all above 255.
+            self._note("16-bit grey levels were reduced to 8 bits")
+            levels = np.asarray(image).astype(np.uint32)
+            return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+        if image.mode in ("I", "F"):
+            raise DataCorrupt(
+                what=f"the image has 32 bits a pixel (mode {image.mode}), and no white is known for them",
+                where=where,
+                hint="convert the images to 8 bits, or import them as an array (.npy)",
+            )
+        if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
+            image = image.convert("RGBA")
+            lowest, _ = cast("tuple[int, int]", image.getchannel("A").getextrema())
+            if lowest < 255:
+                self._note("transparent pixels were laid over white")
+                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+            image = image.convert("RGB")
+        if image.mode not in ("1", "L"):
+            coloured = image.convert("RGB")
+            red, green, blue = coloured.split()
+            if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
+                self._note("colours were turned to grey (ITU-R 601 luma)")
+        return image.convert("L")
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)

@@ -1,0 +1,164 @@
+"""What a user asks of an import, all its faults found at once."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from dregcli.data.importing.splits import Amount
+from dregcli.errors import Fault, SpecError
+from dregcli.names import DataKind
+
+Size = tuple[int, int]
+
+NAME_LENGTH: Final = 64
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_SIZE: Final = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})")
+_SEEDS: Final = 1 << 32
+FULL_LEVELS: Final = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """An import.
+
+    Attributes:
+        source: a file, or a folder of images.
+        name: what the data set is to be called.
+        keys: which arrays of the file: one key, or ``SPLIT=KEY`` each; empty to go by their names.
+        kind: what the values are; None to find out.
+        levels: the value of full intensity of whole numbers.
+        shape: height and width of an example that is stored as one row.
+        resize: height and width to which images are brought.
+        transpose: whether the examples lie along the last axis.
+        invert: whether black and white change places.
+        valid: examples for validation, where the source has no such split.
+        test: the same for testing.
+        seed: draws them.
+        replace: whether an imported data set of that name gives way.
+    """
+
+    source: Path
+    name: str
+    keys: tuple[str, ...] = ()
+    kind: DataKind | None = None
+    levels: int = FULL_LEVELS
+    shape: Size | None = None
+    resize: Size | None = None
+    transpose: bool = False
+    invert: bool = False
+    valid: Amount | None = None
+    test: Amount | None = None
+    seed: int | None = None
+    replace: bool = False
+
+
+def read_request(
+    source: Path,
+    name: str,
+    *,
+    taken: dict[str, str],
+    keys: list[str],
+    kind: DataKind | None,
+    levels: int,
+    shape: str | None,
+    resize: str | None,
+    transpose: bool,
+    invert: bool,
+    valid: str | None,
+    test: str | None,
+    seed: int | None,
+    replace: bool,
+) -> ImportRequest:
+    """Make a request of words from the command line.
+
+    Args:
+        source: a file or a folder of images.
+        name: what the data set is to be called.
+        taken: names that cannot be had, in lower case, with the reason.
+        keys: as in ``ImportRequest``, and so on for the others.
+        kind: what the values are.
+        levels: the value of full intensity.
+        shape: ``HxW``.
+        resize: ``HxW``.
+        transpose: whether the examples lie along the last axis.
+        invert: whether black and white change places.
+        valid: a count, or a fraction with a point.
+        test: the same.
+        seed: draws the splits.
+        replace: whether an imported data set of that name gives way.
+
+    Raises:
+        SpecError: with every fault.
+    """
+    faults: list[Fault] = []
+    if reason := name_fault(name) or taken.get(name.lower()):
+        faults.append(Fault("--name", reason))
+    sizes = {"--shape": _size("--shape", shape, faults), "--resize": _size("--resize", resize, faults)}
+    amounts = {"--valid": _amount("--valid", valid, faults), "--test": _amount("--test", test, faults)}
+    fractions = [amount for amount in amounts.values() if isinstance(amount, float)]
+    if sum(fractions) >= 1.0:
+        faults.append(
+            Fault("--valid, --test", f"fractions of {' and '.join(map(str, fractions))} leave no training data")
+        )
+    if seed is not None and not 0 <= seed < _SEEDS:
+        faults.append(Fault("--split-seed", f"must be 0 to {_SEEDS - 1}, not {seed}"))
+    if not 1 <= levels <= FULL_LEVELS:
+        faults.append(Fault("--levels", f"must be 1 to {FULL_LEVELS}, not {levels}"))
+    elif levels != FULL_LEVELS and kind in (DataKind.BINARY, DataKind.REAL):
+        faults.append(Fault("--levels", f"only intensities have levels, and --kind is {kind}"))
+    if invert and kind is DataKind.REAL:
+        faults.append(Fault("--invert", "real values have neither black nor white"))
+    if len(set(keys)) != len(keys):
+        faults.append(Fault("--key", "one is given twice"))
+    if faults:
+        raise SpecError(faults, hint="change these and repeat; see dreg data import --help")
+    return ImportRequest(
+        source=source,
+        name=name,
+        keys=tuple(keys),
+        kind=kind,
+        levels=levels,
+        shape=sizes["--shape"],
+        resize=sizes["--resize"],
+        transpose=transpose,
+        invert=invert,
+        valid=amounts["--valid"],
+        test=amounts["--test"],
+        seed=seed,
+        replace=replace,
+    )
+
+
+def name_fault(name: str) -> str | None:
+    """Why a data set cannot have this name, or None where it can."""
+    if not _NAME.fullmatch(name):
+        return f"'{name}' must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
+    if len(name) > NAME_LENGTH:
+        return f"has at most {NAME_LENGTH} characters, not {len(name)}"
+    return None
+
+
+def _size(field: str, text: str | None, faults: list[Fault]) -> Size | None:
+    if text is None:
+        return None
+    found = _SIZE.fullmatch(text.strip())
+    if found and (height := int(found[1])) and (width := int(found[2])):
+        return height, width
+    faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
+    return None
+
+
+def _amount(field: str, text: str | None, faults: list[Fault]) -> Amount | None:
+    if text is None:
+        return None
+    try:
+        amount: Amount = int(text) if re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else float(text)
+    except ValueError:
+        amount = -1
+    if isinstance(amount, int) and amount >= 1:
+        return amount
+    if isinstance(amount, float) and 0.0 < amount < 1.0:
+        return amount
+    faults.append(Fault(field, f"must be a count of at least 1, or a fraction between 0 and 1, not '{text}'"))
+    return None

@@ -1,0 +1,240 @@
+"""An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dregcli import __version__
+from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.importing.duplicates import leaks
+from dregcli.data.importing.formats import found_in
+from dregcli.data.importing.keys import Parts, choose
+from dregcli.data.importing.kinds import Conversion, conversion
+from dregcli.data.importing.offers import Found
+from dregcli.data.importing.request import FULL_LEVELS, ImportRequest, Size
+from dregcli.data.importing.rows import ConvertedRows
+from dregcli.data.importing.scratch import Scratch
+from dregcli.data.importing.shapes import check_axes, examples_first, image_size, said
+from dregcli.data.importing.splits import Plan, plan_splits
+from dregcli.data.importing.survey import survey
+from dregcli.data.importing.watch import Watch, watched
+from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.names import DataKind, Split
+
+Arrays = Mapping[Split | None, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Imported:
+    """What an import came to.
+
+    Attributes:
+        dataset: the data set, its values mapped.
+        path: its file in the data folder.
+        format: what the source was.
+        notes: what was assumed and done.
+        warnings: what may not be what the user wants.
+    """
+
+    dataset: Dataset
+    path: Path
+    format: str
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Imported:
+    """Import a file or a folder of images. Larger ones than the memory pass through it piece by piece.
+
+    Args:
+        request: what is asked for; its name must be free, or may be replaced.
+        data_dir: the data folder.
+        watch: told of progress.
+
+    Returns:
+        The data set and what was done.
+
+    Raises:
+        UsageError: the source is not there, or is not what the options say.
+        DataCorrupt: it is damaged, hostile, of no known format, or holds values that no data set has.
+        StoreWriteError: the data folder cannot be written.
+    """
+    with Scratch(data_dir) as scratch, found_in(request.source, scratch, watch, resize=request.resize) as found:
+        _check_options(request, found)
+        parts, remarks = choose(found, request.keys)
+        stored = {split: offer.read(scratch) for split, offer in parts.items()}
+        arrays = {split: examples_first(array, transpose=request.transpose) for split, array in stored.items()}
+        for split, array in arrays.items():
+            check_axes(array, named=_named(split, parts), where=found.where)
+        plan = plan_splits(
+            {split: len(array) for split, array in arrays.items()},
+            valid=request.valid,
+            test=request.test,
+            seed=request.seed,
+            where=found.where,
+        )
+        looked = survey(
+            {parts[split].key: array for split, array in arrays.items()},
+            levels=request.levels,
+            where=found.where,
+            watch=watch,
+        )
+        chosen = conversion(looked, kind=request.kind, invert=request.invert, where=found.where)
+        size, shape_notes = _size(arrays, parts, request, chosen, found.where)
+        done = [*found.notes, *remarks, *_axes_notes(arrays, request), *shape_notes, *chosen.notes]
+        bytes_read, digest = found.stamp()
+        provenance = {
+            "file": _text(request.source),
+            "format": found.format,
+            "bytes": bytes_read,
+            "sha256": digest,
+            "arrays": [_described(split, parts, stored) for split in parts],
+            "done": done,
+            "splits": dict(plan.provenance),
+            "imported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "dreg": __version__,
+        }
+        path, warnings = _write(request, data_dir, arrays, plan, chosen, size, provenance, found, watch)
+    return Imported(
+        # Mapped: that its values are what was written was just made sure of.
+        read_cache(request.name, data_dir, resident_bytes=0),
+        path,
+        found.format,
+        (*done, plan.note),
+        tuple(warnings),
+    )
+
+
+def _check_options(request: ImportRequest, found: Found) -> None:
+    """Refuse options that mean nothing for such a source."""
+    faults: list[Fault] = []
+    if found.is_images:
+        if request.shape is not None:
+            faults.append(Fault("--shape", "images have their own; --resize HxW brings them to another"))
+        if request.transpose:
+            faults.append(Fault("--transpose", "is for arrays whose examples are not along the first axis"))
+    elif request.resize is not None:
+        faults.append(Fault("--resize", f"is for images, and this is {found.format}; --shape HxW says what they are"))
+    if faults:
+        raise SpecError(faults, where=found.where, hint="leave these out")
+
+
+def _named(split: Split | None, parts: Parts) -> str:
+    key = parts[split].key
+    return f"the array '{key}'" if key else "the array"
+
+
+def _described(split: Split | None, parts: Parts, stored: Arrays) -> dict[str, Any]:
+    return {
+        "split": split.value if split else None,
+        "key": parts[split].key,
+        "shape": list(stored[split].shape),
+        "dtype": str(stored[split].dtype),
+    }
+
+
+def _size(
+    arrays: Arrays, parts: Parts, request: ImportRequest, chosen: Conversion, where: str
+) -> tuple[Size, list[str]]:
+    """Height and width, the same of all arrays."""
+    sizes: dict[Split | None, Size] = {}
+    notes: list[str] = []
+    for split, array in arrays.items():
+        named = _named(split, parts)
+        sizes[split], told = image_size(array.shape, asked=request.shape, kind=chosen.kind, named=named, where=where)
+        notes += [note for note in told if note not in notes]
+    if len(set(sizes.values())) > 1:
+        told = ", ".join(f"{split} {said(sizes[split])}" for split in sizes)
+        raise UsageError(
+            what=f"the splits have examples of different sizes: {told}", where=where, hint="import one of them"
+        )
+    return next(iter(sizes.values())), notes
+
+
+def _axes_notes(arrays: Arrays, request: ImportRequest) -> list[str]:
+    if request.transpose:
+        return ["the examples were taken from the last axis"]
+    first = next(iter(arrays.values()))
+    if first.ndim == 2 and first.shape[0] < first.shape[1]:
+        return [f"{said(first.shape)} was taken as {first.shape[0]} examples; if they are columns, give --transpose"]
+    return []
+
+
+def _text(path: Path) -> str:
+    """A path may hold bytes that are no text; what is kept must be."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def _write(
+    request: ImportRequest,
+    data_dir: Path,
+    arrays: Arrays,
+    plan: Plan,
+    chosen: Conversion,
+    size: Size,
+    provenance: Mapping[str, Any],
+    found: Found,
+    watch: Watch,
+) -> tuple[Path, list[str]]:
+    """Write the cache file; warnings about what passed by."""
+    total = sum(
+        len(arrays[portion.part]) if portion.order is None else len(portion.order)
+        for portion in plan.portions.values()
+    )
+    done = 0
+
+    def on_rows(count: int) -> None:
+        nonlocal done
+        done += count
+        watch.update(done)
+        if done == total:
+            # Before the file gets its name: a source that somebody wrote to meanwhile is no source.
+            found.stamp()
+
+    rows = {
+        split: ConvertedRows(arrays[portion.part], portion.order, chosen, on_rows)
+        for split, portion in plan.portions.items()
+    }
+    levels = (
+        f" of {chosen.levels} levels" if chosen.kind is DataKind.INTENSITY and chosen.levels != FULL_LEVELS else ""
+    )
+    draft = Draft(
+        name=request.name,
+        kind=chosen.kind,
+        height=size[0],
+        width=size[1],
+        levels=chosen.levels,
+        splits=rows,
+        split_convention=plan.convention,
+        source=f"imported from {_text(request.source)} ({found.format}{levels})",
+        provenance=provenance,
+    )
+    with watched(watch, "write", total, "examples"):
+        path = write_cache(draft, data_dir)
+    return path, leaks({split: each.fingerprints for split, each in rows.items()})
+
+
+def source_path(text: str | Path) -> Path:
+    """The absolute path of a source.
+
+    Raises:
+        UsageError: there is no such file or folder.
+    """
+    hint = "dreg data import FILE --name NAME"
+    try:
+        # An empty name would mean the current folder, which nobody who types "$UNSET" wants.
+        if not str(text):
+            raise UsageError(what="no source is named", where="FILE", hint=hint)
+        path = Path(text).expanduser().resolve()
+        if path.exists():
+            return path
+    # RuntimeError: the home folder of ~somebody that does not exist.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(what=f"the source cannot be found: {error}", where=str(text), hint=hint) from error
+    raise UsageError(what="the source is not a file or folder of this machine", where=str(path), hint=hint)

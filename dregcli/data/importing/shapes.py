@@ -1,0 +1,96 @@
+"""Which axes of an array are examples, rows and columns."""
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.errors import UsageError
+from dregcli.names import DataKind
+
+Size = tuple[int, int]
+_WANTED = "(N, pixels), (N, H, W), (N, H, W, 1) or (N, 1, H, W)"
+
+
+def said(shape: tuple[int, ...]) -> str:
+    """A shape as messages show it."""
+    return " x ".join(str(size) for size in shape)
+
+
+def examples_first(array: NDArray[Any], *, transpose: bool) -> NDArray[Any]:
+    """The array with its examples along the first axis; from the last one where the user says so."""
+    return np.moveaxis(array, -1, 0) if transpose and array.ndim > 1 else array
+
+
+def check_axes(array: NDArray[Any], *, named: str, where: str) -> None:
+    """Refuse what cannot be examples of one grey image or vector each.
+
+    Raises:
+        UsageError: another number of axes, or channels.
+    """
+    shape = array.shape
+    if array.ndim == 1:
+        what = f"{named} has one axis, of {shape[0]} values: labels have that shape, examples have {_WANTED}"
+        raise UsageError(what, where=where, hint="name another array with --key KEY")
+    if array.ndim not in (2, 3, 4):
+        raise UsageError(
+            what=f"{named} has {array.ndim} axes ({said(shape)}), not {_WANTED}",
+            where=where,
+            hint="reshape it and save it",
+        )
+    if array.ndim == 4 and 1 not in (shape[1], shape[3]):
+        channels = " The 3 channels look like colours: average them first." if 3 in (shape[1], shape[3]) else ""
+        raise UsageError(
+            what=f"{named} is {said(shape)}: four axes must be (N, H, W, 1) or (N, 1, H, W).{channels}",
+            where=where,
+            hint="save one channel an image",
+        )
+    if 0 in shape:
+        raise UsageError(
+            what=f"{named} is empty: {said(shape)}", where=where, hint="name another array with --key KEY"
+        )
+
+
+def image_size(
+    shape: tuple[int, ...], *, asked: Size | None, kind: DataKind, named: str, where: str
+) -> tuple[Size, list[str]]:
+    """Height and width of an image, and what had to be assumed.
+
+    Args:
+        shape: of the array, examples first, its axes checked.
+        asked: what the user says.
+        kind: what the values are.
+        named: the array, for messages.
+        where: the source, for messages.
+
+    Raises:
+        UsageError: the user says other than the array has.
+    """
+    pixels = math.prod(shape[1:])
+    if asked is not None and asked[0] * asked[1] != pixels:
+        raise UsageError(
+            what=f"--shape {asked[0]}x{asked[1]} is {asked[0] * asked[1]} pixels, and {named} has {pixels} values an "
+            f"example ({said(shape)})",
+            where=where,
+            hint=f"give H and W whose product is {pixels}",
+        )
+    if len(shape) > 2:
+        height, width = (size for size in (shape[1:3] if len(shape) == 3 or shape[3] == 1 else shape[2:4]))
+        if asked not in (None, (height, width)):
+            raise UsageError(
+                what=f"--shape {asked[0]}x{asked[1]} contradicts {named}, whose images are {height} x {width}",
+                where=where,
+                hint="leave --shape out",
+            )
+        return (height, width), []
+    if asked is not None:
+        return asked, []
+    side = math.isqrt(pixels)
+    if side * side == pixels and kind is not DataKind.REAL:
+        return (side, side), [f"{pixels} values were taken as images of {side} x {side} (--shape HxW says otherwise)"]
+    notes = [f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)"]
+    root = math.isqrt(pixels - 1) if pixels > 1 else 0
+    if root > 1 and root * root == pixels - 1:
+        notes.append(f"{pixels} is {root} x {root} + 1: if the last value is a label, cut it off before the import")
+    return (1, pixels), notes

@@ -1,0 +1,148 @@
+"""One pass over the values of a source: what is true of all of them, and where it first is not."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.importing.watch import Watch, watched
+from dregcli.errors import DataCorrupt
+
+Test = Callable[[NDArray[Any]], NDArray[np.bool_]]
+
+_PIECE_VALUES: Final = 1 << 18
+_STEP_TOLERANCE: Final = 1e-6
+_EXACT_INTEGER: Final = 1 << 24
+"""Up to here a 32-bit float holds every integer."""
+
+
+@dataclass(frozen=True)
+class Offender:
+    """The first value of which something is not true.
+
+    Attributes:
+        value: itself.
+        example: its example's number in its array, from 0.
+        key: the array.
+    """
+
+    value: float | int
+    example: int
+    key: str
+
+    def __str__(self) -> str:
+        array = f" of array '{self.key}'" if self.key else ""
+        value = repr(self.value) if isinstance(self.value, int) else f"{self.value:.9g}"
+        return f"{value} in example {self.example}{array}"
+
+
+@dataclass
+class Survey:
+    """What was found.
+
+    Attributes:
+        levels: the value of full intensity.
+        low: the smallest value.
+        high: the largest.
+        offenders: by the name of a test, the first value that fails it; a test without one is passed by all.
+    """
+
+    levels: int
+    low: float | int = np.inf
+    high: float | int = -np.inf
+    offenders: dict[str, Offender] = field(default_factory=dict[str, Offender])
+
+    def all(self, test: str) -> bool:
+        """Whether all values pass a test."""
+        return test not in self.offenders
+
+
+def tests(levels: int) -> dict[str, Test]:
+    """The tests by name.
+
+    Args:
+        levels: the value of full intensity.
+    """
+
+    def stepped(values: NDArray[Any]) -> NDArray[np.bool_]:
+        wide = values.astype(np.float64)
+        return np.abs(wide - np.rint(wide * levels) / levels) <= _STEP_TOLERANCE
+
+    def single(values: NDArray[Any]) -> NDArray[np.bool_]:
+        if values.dtype.kind == "f":
+            return np.abs(values) <= np.finfo(np.float32).max
+        return (values >= -_EXACT_INTEGER) & (values <= _EXACT_INTEGER)
+
+    return {
+        "binary": lambda values: (values == 0) | (values == 1),
+        "extreme": lambda values: (values == 0) | (values == levels),
+        "whole": lambda values: np.equal(values, np.floor(values)),
+        "level": lambda values: (values >= 0) & (values <= levels),
+        "unit": lambda values: (values >= 0) & (values <= 1),
+        "stepped": stepped,
+        "single": single,
+    }
+
+
+def chunks_of(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
+    """The examples of an array in pieces of a few megabytes, (n, values), native; with the first one's number."""
+    step = max(1, _PIECE_VALUES // max(1, array[:1].size))
+    for first in range(0, len(array), step):
+        piece = np.asarray(array[first : first + step])
+        yield first, piece.reshape(len(piece), -1).astype(piece.dtype.newbyteorder("="), copy=False)
+
+
+def survey(arrays: Mapping[str, NDArray[Any]], *, levels: int, where: str, watch: Watch) -> Survey:
+    """Look at every value once.
+
+    Args:
+        arrays: by key, (N, ...).
+        levels: the value of full intensity.
+        where: the source, for messages.
+        watch: told of progress.
+
+    Raises:
+        DataCorrupt: a value is not finite, or all are the same.
+    """
+    found = Survey(levels)
+    pending = tests(levels)
+    done = 0
+    with watched(watch, "look", sum(len(array) for array in arrays.values()), "examples"):
+        for key, array in arrays.items():
+            for first, values in chunks_of(array):
+                _look(found, pending, key, first, values, where)
+                done += len(values)
+                watch.update(done)
+    if found.low == found.high:
+        raise DataCorrupt(
+            what=f"every value is {found.low:g}: there is nothing to learn",
+            where=where,
+            hint="look whether the right array was taken (--key) and written",
+        )
+    return found
+
+
+def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values: NDArray[Any], where: str) -> None:
+    low, high = values.min().item(), values.max().item()
+    if not (np.isfinite(low) and np.isfinite(high)):
+        example = first + int(np.argmin(np.isfinite(values).all(axis=1)))
+        array = f" of array '{key}'" if key else ""
+        raise DataCorrupt(
+            what=f"example {example}{array} has a value that is not finite (NaN or infinite)",
+            where=where,
+            hint="remove such examples, or fill the gaps, and import again",
+        )
+    # Integers stay integers: as floats, large ones that differ would be equal.
+    found.low, found.high = min(found.low, low), max(found.high, high)
+    if values.dtype == np.bool_:
+        values = values.view(np.uint8)
+    for name in list(pending):
+        good = pending[name](values)
+        if not good.all():
+            at = int(np.argmin(good))
+            value = values.reshape(-1)[at].item()
+            found.offenders[name] = Offender(value, first + at // values.shape[1], key)
+            # One is enough: the rest of the source need not be asked.
+            del pending[name]

@@ -1,0 +1,182 @@
+"""A strict reader of MATLAB's .mat files, versions 4 to 7: plain arrays of real numbers, and nothing else.
+
+What the file declares is looked at before anything is made of it: other variables are never read, and no array is
+made that is larger than the caller allows. Version 7.3 is HDF5, another format, and told apart.
+"""
+
+import io
+import math
+import struct
+import warnings
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.errors import DataCorrupt
+
+_BYTES: Final = {
+    "double": 8,
+    "single": 4,
+    **{f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    "logical": 1,
+}
+_HDF5_MAGIC: Final = b"\x89HDF\r\n\x1a\n"
+_HDF5_AT: Final = 512
+_COMPRESSED: Final = 15
+_HEADER: Final = 128
+
+
+@dataclass(frozen=True)
+class MatVariable:
+    """What a file says of a variable.
+
+    Attributes:
+        shape: its dimensions; MATLAB has at least two.
+        kind: MATLAB's word for it: double, uint8, logical, cell, struct, char, ...
+    """
+
+    shape: tuple[int, ...]
+    kind: str
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it is a full array of numbers."""
+        return self.kind in _BYTES
+
+    @property
+    def nbytes(self) -> int:
+        """Its bytes in memory, where it is numeric."""
+        return math.prod(self.shape) * _BYTES[self.kind]
+
+
+def mat_variables(content: bytes, *, where: str, limit: int) -> dict[str, MatVariable]:
+    """What a .mat file holds, by name. No value is read.
+
+    Args:
+        content: the whole file.
+        where: its name, for messages.
+        limit: the most bytes that all its variables may unpack to.
+
+    Raises:
+        DataCorrupt: it is no .mat file of versions 4 to 7, damaged, truncated, or a bomb.
+    """
+    if content[:8] == _HDF5_MAGIC or content[_HDF5_AT : _HDF5_AT + 8] == _HDF5_MAGIC:
+        raise DataCorrupt(
+            what="it is a .mat file of version 7.3, which is HDF5; save it in MATLAB with -v7", where=where
+        )
+    _check_unpacked_size(content, where, limit)
+    found: list[tuple[str, tuple[int, ...], str]] = _scipy(content, where, "whosmat")
+    variables: dict[str, MatVariable] = {}
+    for name, shape, kind in found:
+        if name in variables:
+            raise DataCorrupt(what=f"the .mat file has two variables '{name}'", where=where)
+        variables[name] = MatVariable(tuple(int(size) for size in shape), kind)
+    return variables
+
+
+def parse_mat(content: bytes, *, names: Sequence[str], where: str, limit: int = 1 << 30) -> dict[str, NDArray[Any]]:
+    """Read some variables of a .mat file.
+
+    Args:
+        content: the whole file.
+        names: the variables that must be there.
+        where: its name, for messages.
+        limit: the most bytes that all its variables may unpack to.
+
+    Returns:
+        The arrays by name, of MATLAB's shape (an image's pixels or the examples may come first).
+
+    Raises:
+        DataCorrupt: as for ``mat_variables``; a variable is missing, is no full array of real numbers, is empty, or
+            holds NaN or an infinity.
+    """
+    variables = mat_variables(content, where=where, limit=limit)
+    for name in names:
+        _check_declared(variables, name, where, limit)
+    loaded: Mapping[str, Any] = _scipy(content, where, "loadmat", variable_names=list(names))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in names:
+        array: NDArray[Any] = np.asarray(loaded.get(name))
+        if array.dtype.kind not in "fiub" or array.shape != variables[name].shape:
+            raise DataCorrupt(what=f"the variable '{name}' is {array.dtype} of shape {array.shape}", where=where)
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise DataCorrupt(
+                what=f"the variable '{name}' has a value that is not finite (NaN or infinite)", where=where
+            )
+        arrays[name] = array
+    return arrays
+
+
+def _check_declared(variables: Mapping[str, MatVariable], name: str, where: str, limit: int) -> None:
+    """Whether a variable is what can be read, by what the file says of it."""
+    if name not in variables:
+        has = ", ".join(variables) or "none"
+        raise DataCorrupt(what=f"the .mat file has no variable '{name}'; it has: {has}", where=where)
+    variable = variables[name]
+    if not variable.is_numeric:
+        raise DataCorrupt(what=f"the variable '{name}' is a {variable.kind}, not an array of numbers", where=where)
+    said = " x ".join(str(size) for size in variable.shape)
+    if min(variable.shape, default=0) < 1:
+        raise DataCorrupt(what=f"the variable '{name}' is empty: {said}", where=where)
+    if variable.nbytes > limit:
+        raise DataCorrupt(
+            what=f"the variable '{name}' promises {said} {variable.kind}, more than the {limit:,} bytes allowed",
+            where=where,
+        )
+
+
+def _scipy(content: bytes, where: str, function: str, **options: object) -> Any:  # noqa: ANN401 - scipy's types
+    # Imported here: it takes a good part of a second.
+    from scipy import io as scipy_io
+
+    try:
+        with warnings.catch_warnings():
+            # Such as of two variables of one name, of which it would keep the last.
+            warnings.simplefilter("error")
+            return getattr(scipy_io, function)(io.BytesIO(content), **options)
+    # What scipy raises on damage has no common class: it depends on the byte that is wrong.
+    except Exception as error:
+        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
+        raise DataCorrupt(what=f"the .mat file cannot be read: {reason[0]}", where=where) from error
+
+
+def _check_unpacked_size(content: bytes, where: str, limit: int) -> None:
+    """Refuse a version 5 file whose compressed elements unpack to more than ``limit`` bytes.
+
+    scipy unpacks as much as a compressed element claims to hold, whatever its variable's shape is.
+    """
+    order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
+    if order is None:
+        return
+    at, total = _HEADER, 0
+    while at + 8 <= len(content):
+        kind, size = struct.unpack_from(f"{order}II", content, at)
+        at += 8
+        if at + size > len(content):
+            raise DataCorrupt(what="the .mat file ends inside a variable: truncated", where=where)
+        if kind == _COMPRESSED:
+            total += _unpacked(content[at : at + size], limit - total, where)
+            if total > limit:
+                raise DataCorrupt(
+                    what=f"the unpacked variables exceed the {limit:,} bytes they may have", where=where
+                )
+        at += size
+
+
+def _unpacked(packed: bytes, limit: int, where: str) -> int:
+    """Bytes that a stream unpacks to; just above ``limit`` where there are more."""
+    stream, count, rest = zlib.decompressobj(), 0, packed
+    try:
+        while count <= limit and not stream.eof:
+            piece = stream.decompress(rest, 1 << 20)
+            rest = stream.unconsumed_tail
+            if not piece and not rest:
+                break
+            count += len(piece)
+    except zlib.error as error:
+        raise DataCorrupt(what=f"a compressed variable of the .mat file is damaged: {error}", where=where) from error
+    return count

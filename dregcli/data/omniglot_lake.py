@@ -1,0 +1,184 @@
+"""Lake's Omniglot: 105x105 drawings of characters, made 28x28. Not interchangeable with Burda's.
+
+The published archives are the background set, to train on, and the evaluation set of other alphabets. Lake also
+publishes two small background sets of five alphabets each, for studies with little data. Greek and Latin are in
+both of these, so testing on one after training on the other as they are would test on what was trained on.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.conventions import Convention, Splits, sizes
+from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
+from dregcli.data.images import ZipLimits, decode_image, grey_levels, zip_members
+from dregcli.errors import DataCorrupt
+from dregcli.names import DataKind, Split
+
+BACKGROUND: Final = "images_background.zip"
+EVALUATION: Final = "images_evaluation.zip"
+SMALL: Final = ("images_background_small1.zip", "images_background_small2.zip")
+
+_DRAWN: Final = 105
+_SIDE: Final = 28
+_SEED: Final = 123
+_DRAWING: Final = re.compile(r"[^/]+/([^/]+)/character\d+/[^/]+\.png")
+_RESIZED: Final = (
+    "ink is 1 - pixel, resized from 105x105 to 28x28 by torchvision (bilinear filter, antialiased) and rounded to "
+    "256 levels"
+)
+
+
+@dataclass(frozen=True)
+class Drawings:
+    """What an archive holds, in the order of its paths.
+
+    Attributes:
+        alphabets: of each drawing, (N,).
+        images: ink, (N, 28 * 28).
+    """
+
+    alphabets: NDArray[np.str_]
+    images: NDArray[np.uint8]
+
+
+def parse_drawings(content: bytes, *, count: int, where: str) -> Drawings:
+    """Read an archive of drawings.
+
+    Args:
+        content: the zip archive.
+        count: how many drawings there must be.
+        where: its name, for messages.
+
+    Raises:
+        DataCorrupt: it is damaged or hostile, holds another number of drawings, or one that is not 105x105 grey.
+    """
+    limits = ZipLimits(count=count, member_bytes=1 << 16, total_bytes=count << 11)
+    resize = _resizer()
+    alphabets: list[str] = []
+    images: list[NDArray[np.uint8]] = []
+    members = zip_members(content, where=where, limits=limits, wanted=lambda path: bool(_DRAWING.fullmatch(path)))
+    for path, drawing in members:
+        place = f"{where}, {path}"
+        image = decode_image(drawing, where=place, max_pixels=_DRAWN * _DRAWN)
+        if image.size != (_DRAWN, _DRAWN):
+            said = f"{image.size[0]} x {image.size[1]}"
+            raise DataCorrupt(what=f"the drawing is {said}, not {_DRAWN} x {_DRAWN}", where=place)
+        images.append(resize(255 - grey_levels(image, where=place)).reshape(-1))
+        found = _DRAWING.fullmatch(path)
+        alphabets.append(found.group(1) if found else "")
+    if len(images) != count:
+        raise DataCorrupt(what=f"the archive holds {len(images):,} drawings, not {count:,}", where=where)
+    return Drawings(np.array(alphabets), np.stack(images))
+
+
+def _resizer() -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    """What makes 28x28 of a drawing."""
+    # Imported here: it brings all of torch, which takes seconds.
+    from PIL import Image
+    from torchvision.transforms import InterpolationMode, functional
+
+    resize: Any = functional.resize
+
+    def resized(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        small = resize(Image.fromarray(ink), [_SIDE, _SIDE], interpolation=InterpolationMode.BILINEAR, antialias=True)
+        return np.asarray(small, dtype=np.uint8)
+
+    return resized
+
+
+def shuffled(drawings: Drawings, valid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Training and validation images: a fixed random order, of which the last are for validation."""
+    order = np.random.RandomState(_SEED).permutation(len(drawings.images))
+    images = drawings.images[order]
+    return images[:-valid], images[-valid:]
+
+
+def published_split(contents: Contents, *, valid: int) -> Splits:
+    """Train on the background set, test on the evaluation set, whose alphabets are others.
+
+    Raises:
+        DataCorrupt: the two share an alphabet.
+    """
+    drawings: Mapping[str, Drawings] = contents
+    background, evaluation = drawings[BACKGROUND], drawings[EVALUATION]
+    shared = np.intersect1d(background.alphabets, evaluation.alphabets)
+    if len(shared):
+        raise DataCorrupt(what=f"both archives have the alphabet {shared[0]}", where=EVALUATION)
+    train, held_out = shuffled(background, valid)
+    return {Split.TRAIN: train, Split.VALID: held_out, Split.TEST: evaluation.images}
+
+
+def small_split(contents: Contents, *, valid: int) -> Splits:
+    """Train on the first small set, test on those alphabets of the second that the first lacks.
+
+    Raises:
+        DataCorrupt: nothing is left to test on, or an image occurs in two splits.
+    """
+    drawings: Mapping[str, Drawings] = contents
+    first, second = (drawings[name] for name in SMALL)
+    test = second.images[~np.isin(second.alphabets, first.alphabets)]
+    if not len(test):
+        raise DataCorrupt(what="it has no alphabet that the other archive lacks", where=SMALL[1])
+    train, held_out = shuffled(first, valid)
+    splits = {Split.TRAIN: train, Split.VALID: held_out, Split.TEST: test}
+    seen: dict[bytes, Split] = {}
+    for split, images in splits.items():
+        for image in images:
+            other = seen.setdefault(image.tobytes(), split)
+            if other is not split:
+                raise DataCorrupt(what=f"an image occurs in the {other} split and in the {split} split")
+    return splits
+
+
+def archive(name: str, *, count: int, md5: str | None = None) -> SourceFile:
+    """A zip archive of ``count`` drawings."""
+    return SourceFile(
+        name=name,
+        limit=64 << 20,
+        checksums=(Checksum(Digest.MD5, md5),) if md5 else (),
+        parse=partial(parse_drawings, count=count),
+    )
+
+
+OMNIGLOT_LAKE: Final = Downloadable(
+    name="omniglot-lake",
+    about="Lake's handwritten characters, resized from 105x105 to 28x28",
+    kind=DataKind.INTENSITY,
+    height=_SIDE,
+    width=_SIDE,
+    levels=255,
+    mirrors=("https://raw.githubusercontent.com/brendenlake/omniglot/master/python/",),
+    published=FileSet(
+        files=(
+            archive(BACKGROUND, count=19_280, md5="68d2efa1b9178cc56df9314c21c6e718"),
+            archive(EVALUATION, count=13_180, md5="6b91aef0f799c5bb55b94e3f2daec811"),
+        ),
+        split=partial(published_split, valid=1_280),
+        conventions={"dreg": Convention(sizes(18_000, 1_280, 13_180))},
+        altered=_RESIZED,
+        converted="background images in the order of RandomState(123), of which the last 1,280 are the "
+        "validation split",
+        notes=("resized from 105x105; not interchangeable with Burda's omniglot",),
+    ),
+    others=(
+        FileSet(
+            files=(archive(SMALL[0], count=2_720), archive(SMALL[1], count=3_120)),
+            split=partial(small_split, valid=220),
+            conventions={"lake-small": Convention(sizes(2_500, 220, 2_120))},
+            altered=_RESIZED,
+            converted="the images of small1 in the order of RandomState(123), of which the last 220 are "
+            "the validation split; the test split is the alphabets of small2 that small1 lacks",
+            notes=(
+                "resized from 105x105; not interchangeable with Burda's omniglot",
+                "only Lake's two small archives: trained on small1, tested on the alphabets of small2 that small1 "
+                "lacks (Greek and Latin are in both)",
+            ),
+        ),
+    ),
+)

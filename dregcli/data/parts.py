@@ -1,0 +1,222 @@
+"""The part of a file that has come so far: kept across breaks, and in the hands of one process at a time.
+
+A part lies in the downloads folder as ``<file>.<address>.<number>.part``, with a JSON file beside it that says which
+answer its bytes are of. ``<address>`` is a digest, so that bytes of two mirrors never meet. A process that writes a
+part holds an operating system's lock on it, which ends with the process however it ends: what a dead one left is
+taken over, and two that live write parts of different numbers.
+"""
+
+import glob
+import hashlib
+import json
+import os
+import re
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Final, cast
+
+from dregcli.data.files import writing, written_aside
+from dregcli.errors import StoreWriteError
+
+_SLOTS: Final = 8
+_TRIES: Final = 100
+_PART_NAME: Final = re.compile(r".+\.[0-9a-f]{8}\.(\d+|process-\d+)\.part")
+_SYNC_EVERY: Final = 16 << 20
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which answer the bytes are of.
+
+    Attributes:
+        address: what was asked for.
+        etag: the server's name for this very content.
+        last_modified: when it says that the content last changed.
+        total: bytes of the whole.
+    """
+
+    address: str
+    etag: str | None
+    last_modified: str | None
+    total: int | None
+
+    @property
+    def validator(self) -> str | None:
+        """What to send as If-Range: a strong tag, or else the date."""
+        return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
+
+
+class Part:
+    """A part in the hands of this process. Made by ``claimed``."""
+
+    def __init__(self, path: Path, handle: IO[bytes], address: str) -> None:
+        self.path = path
+        self._handle = handle
+        self._unsynced = 0
+        self._gone = False
+        self.origin = _read_origin(_beside(path), address)
+        self.size = os.fstat(handle.fileno()).st_size
+        if self.origin is None and self.size:
+            self.clear()
+
+    def clear(self) -> None:
+        """Throw away what has come."""
+        with writing(self.path):
+            # First what vouches for the bytes, so that a crash between the two leaves no bytes that look good.
+            _beside(self.path).unlink(missing_ok=True)
+            self._handle.truncate(0)
+            self._handle.seek(0)
+        self.origin, self.size = None, 0
+
+    def begin(self, origin: Origin) -> None:
+        """Start over with the bytes of another answer."""
+        self.clear()
+        self.origin = origin
+        with written_aside(_beside(self.path)) as (out, _):
+            out.write(json.dumps(asdict(origin)).encode())
+
+    def append(self, chunk: bytes) -> None:
+        """Keep what has come."""
+        with writing(self.path):
+            self._handle.write(chunk)
+            self._handle.flush()
+            self.size += len(chunk)
+            self._unsynced += len(chunk)
+            if self._unsynced >= _SYNC_EVERY:
+                os.fsync(self._handle.fileno())
+                self._unsynced = 0
+
+    def read_back(self) -> bytes:
+        """All bytes, from the file, so that what is verified is what was written."""
+        with writing(self.path):
+            self._handle.flush()
+            self._handle.seek(0)
+            content = self._handle.read()
+            self._handle.seek(0, os.SEEK_END)
+        return content
+
+    def keep_as(self, path: Path) -> None:
+        """Give the whole file its name."""
+        with writing(path):
+            self._handle.flush()
+            os.fsync(self._handle.fileno())
+            if sys.platform == "win32":
+                # It renames no open file.
+                self._handle.close()
+            # Elsewhere before the lock goes, or another process might begin to write to what is now the whole file.
+            self.path.replace(path)
+            _beside(self.path).unlink(missing_ok=True)
+        self._gone = True
+
+    def leave(self) -> None:
+        """Let it go, for a later call to go on with; nothing is left of an empty one."""
+        with suppress(OSError):
+            if not self._gone and not self._handle.closed:
+                if self.size and self.origin:
+                    self._handle.flush()
+                    os.fsync(self._handle.fileno())
+                else:
+                    _beside(self.path).unlink(missing_ok=True)
+                    self.path.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._handle.close()
+
+
+@contextmanager
+def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
+    """A part of ``file_name`` for the bytes of ``address``: what a dead process left of it, or a new one.
+
+    Raises:
+        StoreWriteError: the folder cannot be written.
+    """
+    key = hashlib.sha256(address.encode()).hexdigest()[:8]
+    for number in range(_SLOTS + 1):
+        # Where no lock is to be had (some network disks have none) the process id keeps processes apart.
+        slot = str(number) if number < _SLOTS else f"process-{os.getpid()}"
+        path = folder / f"{file_name}.{key}.{slot}.part"
+        with writing(path):
+            handle = _opened(path, must_lock=number < _SLOTS)
+        if handle is not None:
+            break
+    else:
+        raise StoreWriteError(
+            what="the folder of downloads is taken away again and again", where=str(folder), hint="try again"
+        )
+    part = Part(path, handle, address)
+    try:
+        yield part
+    finally:
+        part.leave()
+
+
+def remove_dead(folder: Path) -> None:
+    """Remove the parts in ``folder`` that no living process writes."""
+    with suppress(OSError):
+        for path in [path for path in folder.iterdir() if _PART_NAME.fullmatch(path.name)]:
+            handle = _opened(path, must_lock=True)
+            if handle is not None:
+                with handle:
+                    # With what a process that died was just writing there.
+                    for beside in folder.glob(f"{glob.escape(_beside(path).name)}*"):
+                        beside.unlink(missing_ok=True)
+                    path.unlink(missing_ok=True)
+
+
+def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
+    """The file open and in our hands, or None where another process has it."""
+    for _ in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Another process may just have removed the empty folder.
+        with suppress(FileNotFoundError):
+            handle = path.open("a+b")
+            if not _lock(handle) and must_lock:
+                handle.close()
+                return None
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
+                    return handle
+            # Another process gave it its name, or removed it, between our opening and our lock.
+            handle.close()
+    return None
+
+
+def _lock(handle: IO[bytes]) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            # One byte far beyond the content: there such a lock keeps others from reading what it covers.
+            handle.seek(1 << 40)
+            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _read_origin(path: Path, address: str) -> Origin | None:
+    """What the bytes are of, if it is said and they are of ``address``."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(content, dict):
+        return None
+    found = cast("dict[str, Any]", content)
+    texts = (found.get("etag"), found.get("last_modified"))
+    total = found.get("total")
+    if found.get("address") != address or not all(each is None or isinstance(each, str) for each in texts):
+        return None
+    if total is not None and (type(total) is not int or total < 0):
+        return None
+    return Origin(address, texts[0], texts[1], total)

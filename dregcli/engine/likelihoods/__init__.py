@@ -1,0 +1,31 @@
+"""How pixels are distributed given a decoder's output. A new likelihood is one file and one entry here."""
+
+from typing import Final
+
+from torch import Tensor
+
+from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.engine.likelihoods.bernoulli import Bernoulli
+from dregcli.engine.likelihoods.discretised_logistic import DiscretisedLogistic
+from dregcli.engine.likelihoods.gaussian import Gaussian
+from dregcli.names import LikelihoodName
+
+__all__ = ["LIKELIHOODS", "Likelihood", "make_likelihood"]
+
+LIKELIHOODS: Final[dict[LikelihoodName, type[Likelihood]]] = {
+    LikelihoodName.BERNOULLI: Bernoulli,
+    LikelihoodName.GAUSSIAN: Gaussian,
+    LikelihoodName.DISCRETISED_LOGISTIC: DiscretisedLogistic,
+}
+
+
+def make_likelihood(name: LikelihoodName, *, spread: Tensor, levels: int) -> Likelihood:
+    """The likelihood of a name for some data.
+
+    Args:
+        name: which.
+        spread: standard deviation of each training pixel that is modelled, shape (D,), above 0: 1 for pixels that
+            never vary. In structured prediction the target's pixels alone.
+        levels: what a pixel of intensity 1 is stored as.
+    """
+    return LIKELIHOODS[name].of(spread=spread, levels=levels)

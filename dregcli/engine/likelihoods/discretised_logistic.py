@@ -1,0 +1,101 @@
+"""Pixels of a few hundred levels, each with a probability of its own."""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.engine.likelihoods.fused import fused, softplus
+
+SCALE_FLOOR = 0.05
+"""The smallest scale, in bins. At it all but 1e-4 of the mass is in loc's own bin, so nothing is gained by a smaller
+one, and gradients by loc, at most 1 / scale, stay bounded."""
+
+_INITIAL_RAW = math.log(math.expm1(math.sqrt(3.0) / math.pi))
+"""softplus of it is sqrt(3) / pi, and a logistic of scale s has the standard deviation s pi / sqrt(3)."""
+
+
+def _log_sigmoid(x: Tensor) -> Tensor:
+    """log sigmoid(x) to an absolute error of the dtype's rounding; linear, not -inf, far below 0."""
+    return x.clamp(max=0.0).add_(x.abs().sigmoid_().log_())
+
+
+def _evaluate(
+    outputs: Tensor, pixels: Tensor, spread: Tensor, levels: int, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    # Everything in bins: y in 0..levels, b and a the upper and the lower end of y's bin from loc in scales.
+    # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(-d)) with d = b - a = 1/scale: nothing cancels.
+    y = (pixels * levels).round()
+    has_upper, has_lower = (y < levels).to(outputs.dtype), (y > 0).to(outputs.dtype)
+    inside = has_upper * has_lower
+    loc, raw = outputs.chunk(2, dim=-1)
+    unit = spread * levels
+    scale = softplus(raw).mul_(unit).add_(SCALE_FLOOR)
+    d = scale.reciprocal()
+    b = (y + 0.5 - unit * loc).mul_(d)
+    a = b - d
+    mass = torch.expm1(-d).neg_()
+    total = torch.einsum("kbd,bd->kb", _log_sigmoid(b), has_upper)
+    total += torch.einsum("kbd,bd->kb", _log_sigmoid(-a), has_lower)
+    total += torch.einsum("kbd,bd->kb", mass.log(), inside)
+    if not gradient:
+        return total, None
+    # By b: sigmoid(-b); by a: -sigmoid(a); by d: exp(-d)/(1 - exp(-d)). And db/dloc = da/dloc = -unit d,
+    # db/dscale = -b d, da/dscale = -a d, dd/dscale = -d d.
+    by_b, by_a = torch.sigmoid(-b).mul_(has_upper), torch.sigmoid(a).mul_(has_lower)
+    by_outputs = torch.empty_like(outputs)
+    by_loc, by_raw = by_outputs.chunk(2, dim=-1)
+    d.mul_(unit)
+    torch.sub(by_a, by_b, out=by_loc).mul_(d)
+    by_d = mass.reciprocal_().sub_(1.0).mul_(inside).div_(scale)
+    torch.sub(by_a.mul_(a), by_b.mul_(b), out=by_raw).sub_(by_d).mul_(d).mul_(torch.sigmoid(raw))
+    return total, by_outputs
+
+
+class DiscretisedLogistic(Likelihood):
+    """The mass that a logistic distribution gives to each level's bin (arXiv 1606.04934; 1701.05517, equation 2).
+
+    Pixels are 0, 1/levels, ..., 1. A bin reaches half a level up and down; those of 0 and 1 are open-ended, so that
+    the masses of all levels sum to 1. loc = spread * out_1, scale = spread * softplus(out_2) + 0.05 / levels.
+
+    Args:
+        spread: standard deviation of each training pixel, shape (D,), above 0.
+        levels: what a pixel of intensity 1 is stored as, at least 1: 255 for 256 grey levels.
+    """
+
+    outputs_per_pixel = 2
+    spread: Tensor
+
+    def __init__(self, spread: Tensor, *, levels: int) -> None:
+        super().__init__()
+        self.levels = levels
+        self.register_buffer("spread", spread.clone())
+
+    @classmethod
+    def of(cls, *, spread: Tensor, levels: int) -> Self:
+        """It needs both."""
+        return cls(spread, levels=levels)
+
+    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
+        """log P(x) summed over pixels, shape (K, B), nats and at most 0, for outputs (K, B, 2 D)."""
+        return fused(
+            outputs,
+            lambda given, gradient: _evaluate(given, pixels, self.spread, self.levels, gradient=gradient),
+        )
+
+    def initial_bias(self, mean: Tensor) -> Tensor:
+        """Training starts from loc = mean and a standard deviation of one spread; shape (2 D,)."""
+        return torch.cat([mean / self.spread, torch.full_like(mean, _INITIAL_RAW)])
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """The mean of the discrete distribution, not loc: at the edges they differ. Shape (K, B, D)."""
+        loc, raw = outputs.chunk(2, dim=-1)
+        unit = self.spread * self.levels
+        loc, scale = unit * loc, unit * softplus(raw) + SCALE_FLOOR
+        # E[y] = sum over y of P(at least y).
+        total = torch.zeros_like(loc)
+        for y in range(1, self.levels + 1):
+            total += torch.sigmoid((loc - (y - 0.5)) / scale)
+        return total / self.levels

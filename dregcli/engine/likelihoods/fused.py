@@ -1,0 +1,61 @@
+"""Log-likelihoods that bring their gradient along, reduced over pixels in few passes over memory.
+
+The K x B x D numbers of a likelihood are read and written from main memory, and autograd would keep several such
+arrays and take several passes back. Here the gradient is computed beside the value, while the numbers are at hand.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
+"""Outputs (K, B, O), and whether the gradient is wanted -> the value (K, B), and the gradient (K, B, O) or None."""
+
+_SAFE_FACTORS = 64
+"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126)."""
+
+
+class _Fused(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, outputs: Tensor, evaluate: Evaluate) -> Tensor:  # noqa: ANN401 - torch's own convention
+        value, gradient = evaluate(outputs, ctx.needs_input_grad[0])
+        if gradient is not None:
+            ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401  # pyright: ignore[reportIncompatibleMethodOverride]
+        (gradient,) = ctx.saved_tensors
+        return gradient * grad_outputs[0].unsqueeze(-1), None
+
+
+def fused(outputs: Tensor, evaluate: Evaluate) -> Tensor:
+    """A function of a decoder's outputs with its gradient by them; it can be differentiated once.
+
+    Args:
+        outputs: what is differentiated by, shape (K, B, O).
+        evaluate: the function and its gradient.
+    """
+    return _Fused.apply(outputs, evaluate)  # pyright: ignore[reportReturnType]
+
+
+def log_of_product(factors: Tensor) -> Tensor:
+    """sum over the last axis of log(factors), for factors in [1/2, 1]: few logarithms of products."""
+    width, factor = factors.shape[-1], 1
+    while width % 2 == 0 and factor < _SAFE_FACTORS:
+        width //= 2
+        factor *= 2
+        factors = factors[..., :width] * factors[..., width:]
+    return factors.log().sum(dim=-1)
+
+
+def softplus(x: Tensor) -> Tensor:
+    """log(1 + exp(x)), to an absolute error of the dtype's rounding at 1.
+
+    Not to a relative one below about -10: it is for scales that have a floor. Torch's own takes ten times as long.
+    """
+    return x.clamp(min=0.0).sub_(x.abs().sigmoid_().log_())

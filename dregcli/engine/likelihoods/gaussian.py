@@ -1,0 +1,71 @@
+"""Real-valued pixels in the data's own units."""
+
+import math
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.engine.likelihoods.fused import fused, softplus
+
+SCALE_FLOOR = 0.01
+"""The smallest scale, in units of a pixel's spread. The density of a point has no bound: without a floor a model that
+gives some pixel exactly, one that is constant for instance, gains without end by making its scale ever smaller."""
+
+_INITIAL_RAW = math.log(math.expm1(1.0 - SCALE_FLOOR))
+"""softplus of it is 1 - SCALE_FLOOR, so that training starts from a scale of one spread."""
+
+_LOG_2PI = math.log(2.0 * math.pi)
+
+
+def _evaluate(outputs: Tensor, pixels: Tensor, spread: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+    # In units of the spread: u = (x - loc) / scale, log p = sum -u^2/2 - log scale - log spread - log(2 pi)/2.
+    loc, raw = outputs.chunk(2, dim=-1)
+    scale = softplus(raw).add_(SCALE_FLOOR)
+    u = (pixels / spread - loc).div_(scale)
+    constant = spread.log().sum() + 0.5 * _LOG_2PI * spread.shape[0]
+    total = torch.einsum("kbd,kbd->kb", u, u).mul_(-0.5).sub_(scale.log().sum(dim=-1)).sub_(constant)
+    if not gradient:
+        return total, None
+    # d/dloc = u/scale; d/draw = (u^2 - 1)/scale * sigmoid(raw).
+    by_outputs = torch.empty_like(outputs)
+    by_loc, by_raw = by_outputs.chunk(2, dim=-1)
+    torch.div(u, scale, out=by_loc)
+    torch.mul(by_loc, u, out=by_raw).sub_(scale.reciprocal_()).mul_(torch.sigmoid(raw))
+    return total, by_outputs
+
+
+class Gaussian(Likelihood):
+    """x ~ N(spread * out_1, (spread * (0.01 + softplus(out_2)))^2) for each pixel.
+
+    The decoder works in units of each pixel's spread, so a model does not depend on the data's units. Log-densities
+    are in them: in other units they differ by D log(unit), and of continuous data they may be positive.
+
+    Args:
+        spread: standard deviation of each training pixel, shape (D,), above 0.
+    """
+
+    outputs_per_pixel = 2
+    spread: Tensor
+
+    def __init__(self, spread: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("spread", spread.clone())
+
+    @classmethod
+    def of(cls, *, spread: Tensor, levels: int) -> Self:
+        """It needs the spread."""
+        return cls(spread)
+
+    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
+        """log N(x; loc, scale^2) summed over pixels, shape (K, B), nats, for outputs (K, B, 2 D)."""
+        return fused(outputs, lambda given, gradient: _evaluate(given, pixels, self.spread, gradient=gradient))
+
+    def initial_bias(self, mean: Tensor) -> Tensor:
+        """Training starts from loc = mean and scale = spread; shape (2 D,)."""
+        return torch.cat([mean / self.spread, torch.full_like(mean, _INITIAL_RAW)])
+
+    def mean(self, outputs: Tensor) -> Tensor:
+        """loc, shape (K, B, D)."""
+        return self.spread * outputs.chunk(2, dim=-1)[0]

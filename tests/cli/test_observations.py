@@ -1,0 +1,149 @@
+"""Kinds of data, likelihoods, binarisations and split conventions through ``dreg train`` and after."""
+
+import numpy as np
+import pytest
+
+from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.catalogue import load_dataset
+from dregcli.data.dataset import Dataset, Draft
+from dregcli.names import DataKind, Split
+from tests.support.cli import SMALL, run
+
+
+@pytest.fixture
+def real(tmp_path) -> Dataset:
+    """Real values of very different units, as a data set of one's own."""
+    random = np.random.RandomState(0)
+    latent = random.standard_normal((200, 2))
+    weights = np.array([[1.0, 0.5, 0.0, 1.0, -1.0, 0.3], [0.0, 1.0, 1.0, -1.0, 0.2, 0.7]])
+    values = 1e3 + (latent @ weights + 0.1 * random.standard_normal((200, 6))) * [1e-2, 1, 10, 1, 1, 100]
+    rows = values.astype(np.float32)
+    write_cache(
+        Draft(
+            name="mine",
+            kind=DataKind.REAL,
+            height=2,
+            width=3,
+            levels=1,
+            splits={Split.TRAIN: rows[:160], Split.VALID: rows[160:180], Split.TEST: rows[180:]},
+            split_convention="given",
+            source="here",
+        ),
+        tmp_path / "data",
+    )
+    return read_cache("mine", tmp_path / "data")
+
+
+def _train(capsys, *options: object) -> dict:
+    outcome = run(capsys, "train", *SMALL, "--json", *options)
+    assert outcome.code == 0, outcome.err
+    return outcome.json
+
+
+@pytest.mark.parametrize(
+    ("options", "binarisation", "likelihood"),
+    [
+        ((), "dynamic", "bernoulli"),
+        (("--binarisation", "static-seed 7"), "static-seed:7", "bernoulli"),
+        (("--binarisation", "threshold:0.5"), "threshold:0.5", "bernoulli"),
+        (("--binarisation", "none"), "none", "discretised-logistic"),
+        (("--likelihood", "discretised-logistic"), "none", "discretised-logistic"),
+        (("--likelihood", "gaussian"), "none", "gaussian"),
+    ],
+)
+def test_what_was_modelled_is_in_every_result(capsys, options, binarisation, likelihood) -> None:
+    trained = _train(capsys, "--name", "r", *options)
+    evaluated = run(capsys, "eval", "r", "--k", 8, "--json")
+    assert evaluated.code == 0, evaluated.err
+    (result,) = evaluated.json["results"]
+    for found in (trained, result):
+        assert (found["binarisation"], found["likelihood"]) == (binarisation, likelihood)
+        assert found["split_convention"] == "dreg"
+    assert result["split_hash"] == trained["split_hashes"]["test"]
+    assert len(set(trained["split_hashes"].values())) == 3
+    (group,) = run(capsys, "report", "r", "--json").json["groups"]
+    assert group["spec"].get("likelihood", "bernoulli") == likelihood
+    assert group["runs"][0]["split_hashes"] == trained["split_hashes"]
+
+
+def test_a_density_of_grey_levels_is_warned_of(capsys) -> None:
+    outcome = run(capsys, "train", *SMALL, "--likelihood", "gaussian")
+    assert outcome.code == 0
+    assert "no upper bound" in outcome.err
+
+
+def test_fixed_pixels_do_not_depend_on_the_evaluations_seed(capsys) -> None:
+    for name, options in {"fixed": ("--binarisation", "static-seed:1"), "drawn": ()}.items():
+        _train(capsys, "--name", name, *options)
+        hard = [
+            run(capsys, "eval", name, "--k", 512, "--eval-seed", seed, "--json").json["results"][0]["bound"]["value"]
+            for seed in (0, 1)
+        ]
+        # At K = 512 the noise of the samples is far below that of the pixels.
+        assert (abs(hard[0] - hard[1]) < 0.02) is (name == "fixed"), (name, hard)
+
+
+def test_real_values_train_in_their_own_units(capsys, real) -> None:
+    trained = _train(capsys, "--dataset", "mine", "--steps", 300, "--lr", "1e-2", "--name", "r")
+    assert (trained["binarisation"], trained["likelihood"]) == ("none", "gaussian")
+    # The entropy of a Gaussian fitted pixel by pixel is what a model without latents reaches.
+    deviation = real.splits[Split.TRAIN].std(0)
+    alone = -(np.log(deviation) + 0.5 * np.log(2 * np.pi * np.e)).sum()
+    assert trained["bound"]["train"] > alone + 1.0
+    structured = _train(capsys, "--dataset", "mine", "--task", "structured", "--steps", 50)
+    assert np.isfinite(structured["bound"]["test"])
+    checked = run(capsys, "bias-check", "r", "--max-batches", 96, "--json")
+    assert checked.code in (0, 5), checked.err
+
+
+def test_linear_gaussian_is_there(capsys) -> None:
+    trained = _train(capsys, "--dataset", "linear-gaussian")
+    assert trained["likelihood"] == "gaussian"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--dataset", "mine", "--likelihood", "bernoulli"), "likelihood: bernoulli does not fit the real values"),
+        (("--likelihood", "bernoulli", "--binarisation", "none"), "likelihood: bernoulli needs binary pixels"),
+        (("--binarisation", "threshold"), "binarisation: threshold needs an intensity"),
+        (("--likelihood", "gauss"), "likelihood: no likelihood is called 'gauss'. Did you mean 'gaussian'?"),
+        (("--task", "structure"), "task: no task is called 'structure'. Did you mean 'structured'?"),
+        (("--split-convention", "burda"), "split-convention: digits has dreg, got 'burda'."),
+        (("--dataset", "mine", "--split-convention", "dreg"), "split-convention: mine has given, got 'dreg'."),
+        (("--dataset", "minee"), "dataset: no data set is called 'minee'. Did you mean 'mine'?"),
+    ],
+)
+def test_what_does_not_fit_is_refused_before_any_work(capsys, tmp_path, real, options, said) -> None:
+    outcome = run(capsys, "train", *SMALL, "--k", 0, *options)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert "k: must be at least 1" in outcome.err, "all faults at once"
+    assert outcome.err.count(said.split(":")[0] + ":") == 1, "each fault once"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("binarisation", ["dynamic", "static-seed:3", "threshold:0.4"])
+def test_a_mapped_set_trains_as_a_resident_one(capsys, tmp_path, monkeypatch, binarisation) -> None:
+    digits = load_dataset("digits", tmp_path)
+    kept = {name: getattr(digits, name) for name in Draft.__dataclass_fields__}
+    write_cache(Draft(**{**kept, "name": "mine"}), tmp_path / "data")
+    found = []
+    for resident_bytes in (1 << 30, 0):
+        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": resident_bytes})
+        name = f"r{resident_bytes}"
+        trained = _train(capsys, "--dataset", "mine", "--binarisation", binarisation, "--name", name)
+        evaluated = run(capsys, "eval", name, "--k", 8, "--json").json["results"][0]
+        found.append((trained["bound"], evaluated["bound"], evaluated["split_hash"]))
+    assert found[0] == found[1]
+
+
+def test_results_of_other_data_are_not_compared_in_silence(capsys) -> None:
+    _train(capsys, "--name", "a")
+    _train(capsys, "--name", "b", "--binarisation", "threshold:0.5")
+    for command in (("eval", "a", "b", "--k", 4), ("report", "a", "b")):
+        outcome = run(capsys, *command)
+        assert outcome.code == 0
+        assert "their bounds do not compare" in outcome.err
+        alone = run(capsys, *command[:1], "a", *command[3:])
+        assert "do not compare" not in alone.err

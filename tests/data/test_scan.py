@@ -1,0 +1,253 @@
+"""Checks, checksums and moments of all kinds of values, resident and mapped."""
+
+import hashlib
+import sys
+
+import h5py
+import numpy as np
+import pytest
+
+from dregcli.data.cache import read_cache, verify_cache, write_cache
+from dregcli.data.conventions import last_as_valid
+from dregcli.data.dataset import Dataset, Draft
+from dregcli.errors import DataCorrupt
+from dregcli.names import DataKind, Split
+
+SIZES = dict(zip(Split, (40, 9, 5), strict=True))
+
+
+def values(kind: DataKind, *, levels: int = 1, seed: int = 0) -> dict[Split, np.ndarray]:
+    random = np.random.RandomState(seed)
+    if kind is DataKind.REAL:
+        # Far from the origin, where squares of plain floats would cancel.
+        return {split: (1e4 + random.standard_normal((n, 6))).astype(np.float32) for split, n in SIZES.items()}
+    if levels > 1 or kind is DataKind.BINARY:
+        return {split: random.randint(0, levels + 1, (n, 6)).astype(np.uint8) for split, n in SIZES.items()}
+    return {split: random.random_sample((n, 6)).astype(np.float32) for split, n in SIZES.items()}
+
+
+def draft(kind: DataKind, *, levels: int = 1, **changes) -> Draft:
+    fields = {
+        "name": "toy",
+        "kind": kind,
+        "height": 2,
+        "width": 3,
+        "levels": levels,
+        "splits": values(kind, levels=levels),
+        "split_convention": "given",
+        "source": "here",
+        "provenance": {"shape": [40, 2, 3], "what": "ünï"},
+    }
+    return Draft(**{**fields, **changes})
+
+
+KINDS = [(DataKind.BINARY, 1), (DataKind.INTENSITY, 255), (DataKind.INTENSITY, 1), (DataKind.REAL, 1)]
+kinds = pytest.mark.parametrize(("kind", "levels"), KINDS, ids=["binary", "bytes", "fractions", "real"])
+
+
+@kinds
+@pytest.mark.parametrize("resident", [True, False], ids=["resident", "mapped"])
+def test_every_kind_comes_back_with_its_moments(tmp_path, kind, levels, resident, monkeypatch) -> None:
+    monkeypatch.setattr("dregcli.data.scan.CHUNK_VALUES", 7 * 6)  # several chunks, the last one shorter
+    made = draft(kind, levels=levels)
+    write_cache(made, tmp_path)
+    back = read_cache("toy", tmp_path, resident_bytes=1 << 30 if resident else 10)
+    assert back.is_mapped is not resident
+    for split, array in made.splits.items():
+        assert back.splits[split].dtype == array.dtype
+        np.testing.assert_array_equal(back.splits[split], array)
+    assert (back.kind, back.levels, back.split_convention) == (kind, levels, "given")
+    assert back.provenance == made.provenance
+    train = made.splits[Split.TRAIN].astype(np.float64) / levels
+    np.testing.assert_allclose(back.scanned.moments.mean, train.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(back.scanned.moments.deviation, train.std(0), rtol=1e-9)
+    assert back.mean_intensity().dtype == back.spread().dtype == np.float32
+
+
+@kinds
+def test_mapped_and_resident_are_the_same_data_set(tmp_path, kind, levels) -> None:
+    write_cache(draft(kind, levels=levels), tmp_path)
+    resident, mapped = (read_cache("toy", tmp_path, resident_bytes=size) for size in (1 << 30, 0))
+    assert resident.checksum == mapped.checksum
+    assert resident.split_hashes == mapped.split_hashes
+    np.testing.assert_array_equal(resident.mean_intensity(), mapped.mean_intensity())
+    np.testing.assert_array_equal(resident.spread(), mapped.spread())
+
+
+def test_nothing_writes_to_the_file_through_the_map(tmp_path) -> None:
+    path = write_cache(draft(DataKind.REAL), tmp_path)
+    before = path.read_bytes()
+    mapped = read_cache("toy", tmp_path, resident_bytes=0)
+    mapped.splits[Split.TRAIN][0] = 0.0
+    assert path.read_bytes() == before
+
+
+def test_a_pixel_that_never_varies_has_spread_one() -> None:
+    splits = values(DataKind.REAL)
+    splits[Split.TRAIN][:, 2] = 5.0
+    made = Dataset.build(
+        name="toy", kind=DataKind.REAL, height=2, width=3, levels=1, splits=splits, split_convention="g", source="s"
+    )
+    assert made.spread()[2] == 1.0
+    assert (np.delete(made.spread(), 2) != 1.0).all()
+
+
+def test_the_checksum_of_bytes_is_that_of_format_1() -> None:
+    """Written out: what every stored run's data_checksum is made of."""
+    splits = values(DataKind.INTENSITY, levels=255)
+    digest = hashlib.sha256(b"dreg pixels 1: levels 255, 2 x 3")
+    for split, array in splits.items():
+        digest.update(f"\n{split} {len(array)}\n".encode())
+        digest.update(array.tobytes())
+    made = Dataset.build(
+        name="toy", height=2, width=3, levels=255, splits=splits, split_convention="dreg", source="here"
+    )
+    assert made.checksum == digest.hexdigest()
+
+
+def test_the_test_split_has_one_hash_in_all_conventions() -> None:
+    def build(splits):
+        return Dataset.build(name="t", height=2, width=3, levels=255, splits=splits, split_convention="c", source="s")
+
+    stored = build(values(DataKind.INTENSITY, levels=255))
+    recut = build(last_as_valid(4)(stored.splits))
+    assert [len(recut.splits[split]) for split in Split] == [45, 4, 5]
+    whole = np.concatenate([stored.splits[Split.TRAIN], stored.splits[Split.VALID]])
+    np.testing.assert_array_equal(np.concatenate([recut.splits[Split.TRAIN], recut.splits[Split.VALID]]), whole)
+    assert recut.split_hashes[Split.TEST] == stored.split_hashes[Split.TEST]
+    assert recut.split_hashes[Split.TRAIN] != stored.split_hashes[Split.TRAIN]
+    assert recut.checksum != stored.checksum
+
+
+def _with(kind: DataKind, value: float) -> dict[Split, np.ndarray]:
+    splits = values(kind)
+    splits[Split.VALID][7, 1] = value
+    return splits
+
+
+@pytest.mark.parametrize(
+    ("kind", "splits", "reason"),
+    [
+        (DataKind.REAL, _with(DataKind.REAL, np.nan), r"valid split has a value that is not finite .* in example 7"),
+        (DataKind.REAL, _with(DataKind.REAL, -np.inf), "not finite"),
+        (DataKind.INTENSITY, _with(DataKind.INTENSITY, 1.5), "intensities from .* to 1.5"),
+        (DataKind.INTENSITY, _with(DataKind.INTENSITY, -0.1), "intensities from -0.1"),
+        (DataKind.BINARY, _with(DataKind.BINARY, 2), "above its 1 levels"),
+        (DataKind.REAL, values(DataKind.BINARY), "uint8"),
+        (DataKind.BINARY, values(DataKind.REAL), "float32"),
+    ],
+)
+@pytest.mark.parametrize("small_chunks", [True, False])
+def test_refusals_leave_nothing(tmp_path, kind, splits, reason, small_chunks, monkeypatch) -> None:
+    if small_chunks:
+        monkeypatch.setattr("dregcli.data.scan.CHUNK_VALUES", 3 * 6)
+    with pytest.raises(DataCorrupt, match=reason):
+        write_cache(draft(kind, splits=splits), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_refused_draft_leaves_the_older_file(tmp_path) -> None:
+    path = write_cache(draft(DataKind.REAL), tmp_path)
+    before = path.read_bytes()
+    with pytest.raises(DataCorrupt, match="not finite"):
+        write_cache(draft(DataKind.REAL, splits=_with(DataKind.REAL, np.nan)), tmp_path)
+    assert path.read_bytes() == before
+    assert [each.name for each in tmp_path.iterdir()] == ["toy.h5"]
+
+
+class TestVerify:
+    def test_finds_a_flipped_bit_of_a_mapped_set(self, tmp_path, monkeypatch) -> None:
+        path = write_cache(draft(DataKind.REAL), tmp_path)
+        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": 0})
+        assert verify_cache("toy", tmp_path).is_mapped
+        with h5py.File(path, "a") as file:
+            offset = file["test"].id.get_offset()
+        content = bytearray(path.read_bytes())
+        content[offset + 9] ^= 1
+        path.write_bytes(content)
+        assert read_cache("toy", tmp_path).is_mapped, "its values are believed until someone asks"
+        with pytest.raises(DataCorrupt, match="checksum"):
+            verify_cache("toy", tmp_path)
+
+    @pytest.mark.parametrize("resident", [0, 1 << 30])
+    @pytest.mark.parametrize("key", ["train-mean", "train-deviation"])
+    def test_finds_wrong_moments(self, tmp_path, monkeypatch, resident, key) -> None:
+        path = write_cache(draft(DataKind.REAL), tmp_path)
+        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": resident})
+        with h5py.File(path, "a") as file:
+            file[key][1] += 0.5
+        with pytest.raises(DataCorrupt, match="mean and deviation"):
+            verify_cache("toy", tmp_path)
+
+    def test_a_mapped_file_that_is_cut_short_is_refused_at_once(self, tmp_path) -> None:
+        path = write_cache(draft(DataKind.REAL), tmp_path)
+        path.write_bytes(path.read_bytes()[:-200])
+        with pytest.raises(DataCorrupt):
+            read_cache("toy", tmp_path, resident_bytes=0)
+
+
+class _Promised:
+    """Rows that are made as they are read, so that a large set needs no memory."""
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, count: int) -> None:
+        self.shape = (count, 1000)
+
+    def __getitem__(self, rows: slice) -> np.ndarray:
+        return np.full((min(rows.stop, self.shape[0]) - rows.start, 1000), 7, np.uint8)
+
+
+def test_a_large_set_passes_through_little_memory(tmp_path) -> None:
+    """150 MB through a peak of some chunks."""
+    import tracemalloc
+
+    splits = {Split.TRAIN: _Promised(150_000), Split.VALID: _Promised(10), Split.TEST: _Promised(10)}
+    tracemalloc.start()
+    path = write_cache(draft(DataKind.INTENSITY, levels=255, height=10, width=100, splits=splits), tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 150e6
+    assert peak < 40e6
+    back = read_cache("toy", tmp_path, resident_bytes=0)
+    assert (back.splits[Split.TRAIN][149_999] == 7).all()
+    np.testing.assert_array_equal(back.mean_intensity(), np.float32(7 / 255))
+
+
+def _format_1(path, splits: dict[Split, np.ndarray], checksum: str) -> None:
+    """As dreg wrote it before there were kinds."""
+    with h5py.File(path, "w", libver=("v110", "v110")) as file:
+        texts = {"encoding-type": "dreg-dataset", "encoding-version": "1", "name": "toy", "source": "old"}
+        for key, text in {**texts, "checksum": checksum, "split-convention": "dreg"}.items():
+            file.attrs[key] = np.bytes_(text.encode())
+        for key, number in {"height": 2, "width": 3, "levels": 255}.items():
+            file.attrs[key] = np.int64(number)
+        for split, array in splits.items():
+            file.create_dataset(split.value, data=array)
+
+
+def test_files_of_format_1_are_read(tmp_path) -> None:
+    splits = values(DataKind.INTENSITY, levels=255)
+    new = Dataset.build(
+        name="toy", height=2, width=3, levels=255, splits=splits, split_convention="dreg", source="old"
+    )
+    _format_1(tmp_path / "toy.h5", splits, new.checksum)
+    old = read_cache("toy", tmp_path, resident_bytes=0)
+    assert (old.kind, old.checksum, old.split_hashes) == (DataKind.INTENSITY, new.checksum, new.split_hashes)
+    assert not old.is_mapped
+    _format_1(tmp_path / "toy.h5", splits, "0" * 64)
+    with pytest.raises(DataCorrupt, match="checksum"):
+        read_cache("toy", tmp_path)
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the literal is of a little-endian machine")
+def test_the_float_checksum_is_golden() -> None:
+    """A change breaks every stored run on float data."""
+    splits = {split: np.arange(n * 6, dtype=np.float32).reshape(n, 6) / 4 for split, n in SIZES.items()}
+    made = Dataset.build(
+        name="t", kind=DataKind.REAL, height=2, width=3, levels=1, splits=splits, split_convention="g", source="s"
+    )
+    digest = hashlib.sha256(b"dreg values 1: real, float32: levels 1, 2 x 3")
+    for split, array in splits.items():
+        digest.update(f"\n{split} {len(array)}\n".encode() + array.tobytes())
+    assert made.checksum == digest.hexdigest()

@@ -1,0 +1,134 @@
+"""Promises of every pair on structured prediction: the executor's expected gradients by quadrature, no statistics."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from dregcli.engine import OBJECTIVES
+from dregcli.engine.estimators import Coefficients
+from dregcli.engine.gradients import Named, RowPass
+from dregcli.engine.models.structured import StructuredVae
+from dregcli.engine.objectives import Objective
+from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.names import Promise
+from tests.support.exact import (
+    naive_log_joint,
+    naive_parameters,
+    naive_posterior,
+    off_networks,
+    relative_distance,
+    small_structured,
+)
+from tests.support.naive_values import naive_values
+from tests.support.quadrature import grid
+
+K, NODES = 2, 72
+TOLERANCE = 1e-6
+"""Norm of the error over the norm of the gradient, network by network; that the quadrature is as good is checked."""
+
+
+@cache
+def model() -> StructuredVae:
+    """One latent dimension, two pixels of context, three of target; a q near enough to the prior to converge fast."""
+    return small_structured(pixels=5, context=2, hidden=(4,), latent_dim=1, seed=5)
+
+
+def columns(nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """One image once for every point of the grid, (N, D), the noise (K, N, 1) and the points' probability (N,)."""
+    noise, probability = grid(K, nodes)
+    image = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0], dtype=torch.float64)
+    return image.expand(len(probability), -1), noise.unsqueeze(-1), probability
+
+
+@cache
+def _pass(kind: type[RowPass], nodes: int) -> tuple[RowPass, Tensor]:
+    pixels, noise, probability = columns(nodes)
+    return kind(model(), pixels, noise), probability
+
+
+def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[RowPass] = RowPass) -> Named:
+    """The executor's expected gradient, ascent: each column of its batch weighted by the column's probability."""
+    rows, probability = _pass(kind, nodes)
+    _, c = pair.at(rows.log_w)
+    # The executor descends on the mean over the batch: the columns' number is taken back, and the sign.
+    share = -probability * len(probability)
+    weighted = Coefficients(c.model * share, c.path * share, c.score * share)
+    return rows.model_gradients(weighted.model) | rows.posterior_gradients(weighted)
+
+
+@cache
+def target_gradient(objective: Objective) -> Named:
+    """Derivatives of the expected naive value, of a naive model; rws's own update for its phi."""
+    pixels, noise, probability = columns(NODES)
+    loc, scale = naive_posterior(model(), pixels)
+    z = loc + scale * noise
+    log_w = naive_log_joint(model(), pixels, z) - Normal(loc, scale).log_prob(z).sum(-1)
+    of_model, of_posterior = naive_values(objective)
+    theta, phi = naive_parameters(model())
+    by_theta = torch.autograd.grad((probability * of_model(log_w)).sum(), list(theta.values()), retain_graph=True)
+    if of_posterior is None:
+        density = Normal(loc, scale).log_prob(z.detach()).sum(-1)
+        value = probability * torch.softmax(log_w.detach(), dim=0) * density
+    else:
+        value = probability * of_posterior(log_w)
+    by_phi = torch.autograd.grad(value.sum(), list(phi.values()))
+    return dict(zip(theta, by_theta, strict=True)) | dict(zip(phi, by_phi, strict=True))
+
+
+def faults(pair: Pair, kind: type[RowPass] = RowPass) -> list[str]:
+    """Networks whose expected gradient is not as promised."""
+    off = off_networks(expected_gradient(pair, kind=kind), target_gradient(pair.objective), TOLERANCE)
+    found = [network for network in off if network != "encoder"]
+    bias = off.get("encoder", 0.0)
+    if pair.promise(K) is Promise.UNBIASED and bias > 0.0:
+        found.append(f"encoder: promised unbiased, relative bias {bias:.2g}")
+    if pair.promise(K) is Promise.BIASED and bias < 1e-3:
+        found.append(f"encoder: promised biased, relative bias {bias:.2g}")
+    return found
+
+
+@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in checked_pairs(K)])
+def test_the_promise_holds_for_prior_decoder_and_encoder(pair: Pair) -> None:
+    fine, coarse = expected_gradient(pair), expected_gradient(pair, NODES * 3 // 4)
+    assert {name.partition(".")[0] for name in fine} == {"prior", "decoder", "context_layer", "encoder"}
+    assert off_networks(coarse, fine, TOLERANCE) == {}, "the quadrature itself has not converged"
+    assert faults(pair) == []
+
+
+def test_the_bias_of_stl_is_the_rws_update_and_large() -> None:
+    stl, iwae, rws = (
+        {name: each for name, each in expected_gradient(resolve_pair(*words, K)).items() if "encoder" in name}
+        for words in (("iwae", "stl"), ("iwae", "reparam"), ("rws", "reparam"))
+    )
+    bias = {name: stl[name] - iwae[name] for name in stl}
+    assert relative_distance(bias, rws) < 1e-12
+    assert relative_distance(stl, iwae) > 0.1
+
+
+class _PriorByPath(RowPass):
+    """theta's prior with dreg's path weights, as if it were part of q."""
+
+    def model_gradients(self, weights):
+        by_path = super().model_gradients(weights * torch.softmax(self.log_w, dim=0))
+        right = super().model_gradients(weights)
+        return {name: (by_path if name.startswith("prior") else right)[name] for name in right}
+
+
+class _LivePrior(RowPass):
+    """The prior's score in phi too: what a q that shares the prior's network would get, and this one must not."""
+
+    def posterior_gradients(self, weights, **flags):
+        return super().posterior_gradients(Coefficients(weights.model, weights.path, weights.score + weights.model))
+
+
+@pytest.mark.parametrize(("twin", "network"), [(_PriorByPath, "prior"), (_LivePrior, "encoder")])
+def test_wrong_twins_break_the_promise(twin: type[RowPass], network: str) -> None:
+    (fault,) = faults(resolve_pair("iwae", "dreg", K), twin)
+    assert fault.partition(":")[0] == network
+
+
+def test_every_objective_is_among_them() -> None:
+    assert {pair.objective.name for pair in checked_pairs(K)} == set(OBJECTIVES)
