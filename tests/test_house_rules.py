@@ -14,11 +14,13 @@ import torch
 from dregcli import errors
 from dregcli.app.estimators import in_words
 from dregcli.cli.main import main
+from dregcli.data.catalogue import DATASETS
+from dregcli.data.entries import Embedded
 from dregcli.engine import ESTIMATORS, OBJECTIVES, loss, pairs, promise
 from dregcli.engine.formulas import SYMBOLS
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import SpecError
-from dregcli.names import Promise
+from dregcli.names import DatasetName, Promise, Split
 
 ROOT = Path(__file__).parents[1]
 
@@ -148,6 +150,35 @@ def readme_faults(readme: str) -> list[str]:
             others = {word for word in words if word.startswith(f"{entry.name}:")} - {default}
             faults += [] if others else [f"no example {entry.name}"]
     return faults
+
+
+def data_faults(readme: str) -> list[str]:
+    """Every way in which the README's table of data sets is not what the catalogue says."""
+    expected: dict[str, str] = {}
+    for name, entry in DATASETS.items():
+        if isinstance(entry, Embedded):
+            splits = entry.load().splits
+            cuts = {entry.convention: {split: len(splits[split]) for split in Split}}
+        else:
+            cuts = {cut: found.sizes for each in entry.file_sets for cut, found in each.conventions.items()}
+        expected[f"`{name}`"] = ", ".join(
+            f"`{cut}` {' / '.join(f'{sizes[split]:,}' for split in Split)}" for cut, sizes in cuts.items()
+        )
+    header = "| `--dataset` | images | splits by name, the first is the default: train / valid / test |"
+    stated = {name: cuts for name, _, cuts in _rows(readme, header)}
+    stated = {name: cuts.replace("of the two small archives alone ", "") for name, cuts in stated.items()}
+    return [name for name in expected | stated if expected.get(name) != stated.get(name)]
+
+
+def test_readme_states_every_data_set_and_its_splits() -> None:
+    assert set(DATASETS) == set(DatasetName)
+    assert data_faults(README) == []
+    for right, wrong, fault in [
+        ("`burda` 59,600 / 400 / 10,000, `larochelle`", "`burda` 59,600 / 4,000 / 10,000, `larochelle`", "`mnist`"),
+        ("| `linear-gaussian` |", "| `linear` |", "`linear-gaussian`"),
+    ]:
+        assert README.count(right) == 1
+        assert fault in data_faults(README.replace(right, wrong))
 
 
 def test_readme_states_every_pair_and_its_promise() -> None:

@@ -9,8 +9,10 @@ from torch import Tensor
 
 from dregcli.engine import training
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.learning import PREFIX, learned_pair
 from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.pixels import Dynamic
 from dregcli.engine.training import Trainer
 from tests.support.exact import naive_gradients, relative_distance, small_vae
 
@@ -29,7 +31,7 @@ class _Float64(Trainer):
 def _trainer(kind: type[Trainer] = _Float64, *, word: str = "dreg-cv", **changes) -> Trainer:
     stored = torch.randint(0, LEVELS + 1, (20, 12), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     settings = {"k": K, "batch_size": 5, "lr": LR, "seed": 1, **changes}
-    return kind(small_vae(), resolve_pair("iwae", word, K), stored, LEVELS, **settings)
+    return kind(small_vae(), resolve_pair("iwae", word, K), ResidentExamples(stored), Dynamic(LEVELS), **settings)
 
 
 @dataclass
