@@ -1,6 +1,6 @@
 """``dreg download``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,60 +10,97 @@ from dregcli.cli.render import Terminal
 
 EXAMPLES = """From its mirrors:  [bold]dreg download mnist[/bold]
 
-From a folder with the IDX files, packed or not:  [bold]dreg download mnist --source ~/mnist-files[/bold]
+All there are:  [bold]dreg download --all[/bold]
 
-From another mirror:  [bold]dreg download mnist --source https://example.org/mnist/[/bold]"""
+From a folder with the published files, packed or not:  [bold]dreg download mnist --source ~/mnist-files[/bold]
+
+From another mirror:  [bold]dreg download mnist --source https://example.org/mnist/[/bold]
+
+A download that broke off goes on where it was when the command is repeated."""
+
+NAMES = (
+    "digits, linear-gaussian (both embedded), mnist, binarized-mnist, fashion-mnist, omniglot, omniglot-lake, "
+    "caltech101-silhouettes."
+)
 
 
 def download(
-    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="digits (embedded), mnist.")],
+    datasets: Annotated[list[str] | None, typer.Argument(metavar="[DATASET...]", help=NAMES)] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every data set in turn; what fails is told at the end.")
+    ] = False,
     source: Annotated[
-        str | None, typer.Option(help="A folder, a .gz or plain IDX file, or an address, instead of the mirrors.")
+        str | None,
+        typer.Option(help="A folder, one of the published files, or an address, instead of the mirrors."),
     ] = None,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never touch the network.", envvar="DREG_OFFLINE")
+    ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
-) -> None:
+) -> int:
     """Fetch data sets, verify their content and keep them in the data folder."""
-    from dregcli.app.download import DownloadResult, download_dataset
+    from dregcli.app.download import download_datasets
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    results: list[DownloadResult] = []
     try:
-        for name in datasets:
-            folder = data_folder(data_dir)
-            results.append(download_dataset(name, folder, source=source, listener=terminal))
+        downloads = download_datasets(
+            datasets or [],
+            data_folder(data_dir),
+            everything=everything,
+            source=source,
+            offline=offline,
+            listener=terminal,
+        )
     finally:
         terminal.close()
+    error = downloads.error()
     if as_json:
-        terminal.result(
-            {
-                "results": [
-                    {
-                        "dataset": result.dataset.name,
-                        "outcome": result.outcome.value,
-                        "path": str(result.path) if result.path else None,
-                        "source": result.dataset.source,
-                        "checksum": result.dataset.checksum,
-                        "split_convention": result.dataset.split_convention,
-                        "splits": {split.value: len(rows) for split, rows in result.dataset.splits.items()},
-                    }
-                    for result in results
-                ]
-            }
-        )
-        return
-    terminal.table(
-        ["data set", "outcome", "train", "valid", "test", "image", "where"],
-        [
+        failures = [
+            {"dataset": name, "what": each.what, "where": each.where, "next": each.hint, "exit_code": each.exit_code}
+            for name, each in downloads.failures.items()
+        ]
+        results = [_described(result) for result in downloads.results]
+        terminal.result({"results": results, **({"failures": failures} if failures else {})})
+    elif downloads.results:
+        terminal.table(
+            ["data set", "outcome", "kind", "train", "valid", "test", "image", "where"],
             [
-                result.dataset.name,
-                result.outcome.value,
-                *(f"{len(rows):,}" for rows in result.dataset.splits.values()),
-                f"{result.dataset.height}x{result.dataset.width}",
-                str(result.path or "with the program"),
-            ]
-            for result in results
-        ],
-    )
-    terminal.line(f"next: dreg train --dataset {results[-1].dataset.name}")
+                [
+                    result.dataset.name,
+                    result.outcome.value,
+                    result.dataset.kind.value,
+                    *(f"{len(rows):,}" for rows in result.dataset.splits.values()),
+                    f"{result.dataset.height}x{result.dataset.width}",
+                    str(result.path or "with the program"),
+                ]
+                for result in downloads.results
+            ],
+        )
+        if not error:
+            terminal.line(f"next: dreg train --dataset {downloads.results[-1].dataset.name}")
+    if error:
+        # The one JSON object is out; to people the error is told apart from it.
+        Terminal(quiet=quiet).error(error)
+        return error.exit_code
+    return 0
+
+
+def _described(result: Any) -> dict[str, Any]:  # noqa: ANN401 - imported with what it belongs to, on use
+    dataset = result.dataset
+    return {
+        "dataset": dataset.name,
+        "outcome": result.outcome.value,
+        "path": str(result.path) if result.path else None,
+        "kind": dataset.kind.value,
+        "levels": dataset.levels,
+        "image": [dataset.height, dataset.width],
+        "source": dataset.source,
+        "checksum": dataset.checksum,
+        "split_convention": dataset.split_convention,
+        "splits": {split.value: len(rows) for split, rows in dataset.splits.items()},
+        "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
+        "provenance": dict(dataset.provenance),
+        "notes": list(result.notes),
+    }

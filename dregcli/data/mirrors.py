@@ -97,8 +97,11 @@ def _fetch(
     folder = downloads_dir(entry.name, data_dir)
     reasons: dict[str, str] = {}
     for base in bases:
-        for name in file.file_names():
-            url = address(base, name)
+        urls = [address(base, name) for name in file.file_names()]
+        if base not in entry.mirrors and len(entry.published.files) == 1:
+            # A user's own address of the only file may end in anything.
+            urls.append(base)
+        for url in urls:
             try:
                 return fetch_file(file, url, folder, on_progress=on_progress, patience=patience)
             except NotThere as error:

@@ -1,18 +1,27 @@
 import gzip
+import hashlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.download import Outcome, download, download_entry
-from dregcli.data.mirrors import DownloadProgress
+from dregcli.data.download import DownloadProgress, Outcome, Patience, download, download_entry
+from dregcli.data.folders import downloads_dir
 from dregcli.data.mnist import MNIST, TEST_IMAGES, TRAIN_IMAGES
-from dregcli.errors import DataCorrupt, DownloadFailed, StoreFormatError, StoreWriteError, UsageError
+from dregcli.errors import (
+    DataCorrupt,
+    DatasetMissing,
+    DownloadFailed,
+    StoreFormatError,
+    StoreWriteError,
+    UsageError,
+)
 from tests.support.data_idx import VALID, idx_bytes, tiny_entry, tiny_files, tiny_folder, tiny_images
 from tests.support.data_server import Answer, serving
 
 GOOD = {name: gzip.compress(content) for name, content in tiny_files().items()}
+FAST = Patience(timeout=0.3, pause=0.01)
 PATHS = [f"/good/{name}.gz" for name in (TRAIN_IMAGES, TEST_IMAGES)]
 
 
@@ -40,7 +49,7 @@ def assert_whole(dataset):
 
 def assert_nothing_left(data_dir):
     """No cache, and no file that could be taken for a whole one."""
-    assert not [path for path in data_dir.rglob("*") if path.is_file()]
+    assert not [path for path in data_dir.rglob("*") if path.is_file() and ".part" not in path.suffixes]
 
 
 class TestMirrors:
@@ -71,10 +80,11 @@ class TestMirrors:
 
     def test_a_cache_of_another_version_is_not_overwritten(self, site, data_dir, monkeypatch):
         entry = tiny_entry(f"{site.url}/good/")
-        monkeypatch.setattr("dregcli.data.cache._ENCODING_VERSION", "2")
+        monkeypatch.setattr("dregcli.data.cache._ENCODING_VERSION", "3")
         download_entry(entry, data_dir)
         monkeypatch.undo()
-        with pytest.raises(StoreFormatError, match="format 2"):
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with pytest.raises(StoreFormatError, match="format 3"):
             download_entry(entry, data_dir)
 
     @pytest.mark.parametrize(
@@ -85,12 +95,16 @@ class TestMirrors:
             (Answer(status=500), "HTTP 500"),
             (Answer(GOOD[TRAIN_IMAGES][:-20], promised=len(GOOD[TRAIN_IMAGES])), "ended after"),
             (Answer(GOOD[TRAIN_IMAGES][:-20]), "truncated"),
-            (Answer(b"<html>log in to this network</html>"), "not an IDX file"),
+            (Answer(b"<html>log in to this network</html>"), "web page"),
+            (Answer(b"neither one nor the other"), "not an IDX file"),
             (Answer(GOOD[TEST_IMAGES]), "promises|MD5|exceeds"),
             (Answer(bytes(1_000_000)), "larger than"),
             (Answer(gzip.compress(bytes(5_000_000))), "exceeds"),
             (Answer(GOOD[TRAIN_IMAGES], silent_s=30), "timed out"),
             (Answer(status=302, location="file:///etc/passwd"), "not allowed"),
+            (Answer(status=302, location="ftp://127.0.0.1:1/file"), "redirect to ftp:// is not allowed"),
+            (Answer(GOOD[TRAIN_IMAGES], status=206, promised=len(GOOD[TRAIN_IMAGES])), "HTTP 206"),
+            (Answer(status=204), "HTTP 204"),
         ],
         ids=lambda value: value if isinstance(value, str) else "",
     )
@@ -98,11 +112,11 @@ class TestMirrors:
         site.answers[f"/bad/{TRAIN_IMAGES}.gz"] = answer
         bad = f"{site.url}/bad/"
         with pytest.raises(DownloadFailed, match=reason) as caught:
-            download_entry(tiny_entry(bad), data_dir, timeout=0.3)
+            download_entry(tiny_entry(bad), data_dir, patience=FAST)
         assert f"{bad}{TRAIN_IMAGES}.gz: " in caught.value.what
         assert str(caught.value).endswith(f"dreg download tiny --source FOLDER --data-dir '{data_dir}'")
         assert_nothing_left(data_dir)
-        result = download_entry(tiny_entry(bad, f"{site.url}/good/"), data_dir, timeout=0.3)
+        result = download_entry(tiny_entry(bad, f"{site.url}/good/"), data_dir, patience=FAST)
         assert_whole(result.dataset)
         assert "/bad/" not in result.dataset.source
 
@@ -160,7 +174,7 @@ class TestMirrors:
         assert_whole(download_entry(tiny_entry(f"{site.url}/good/"), data_dir).dataset)
         assert PATHS[0] in site.asked
 
-    def test_an_interruption_leaves_nothing(self, site, data_dir):
+    def test_an_interruption_leaves_nothing_that_looks_whole(self, site, data_dir):
         def interrupt(progress: DownloadProgress) -> None:
             if progress.done:
                 raise KeyboardInterrupt
@@ -198,6 +212,12 @@ class TestUrlSource:
         for number, source in enumerate((f"{site.url}/good", f"{site.url}/good/", site.url + PATHS[1])):
             result = download_entry(tiny_entry(), tmp_path / str(number), source=source)
             assert_whole(result.dataset)
+
+    def test_is_asked_whatever_an_earlier_call_left(self, site, data_dir):
+        tiny_folder(downloads_dir("tiny", data_dir))
+        result = download_entry(tiny_entry(), data_dir, source=f"{site.url}/good/")
+        assert site.asked == PATHS
+        assert result.dataset.source == ", ".join(site.url + path for path in PATHS)
 
     def test_other_spellings_are_found(self, site, data_dir):
         for name, content in tiny_files().items():
@@ -312,3 +332,101 @@ class TestNames:
     def test_unknown(self, data_dir):
         with pytest.raises(UsageError, match="Did you mean 'mnist'"):
             download("minst", data_dir)
+
+
+class TestSystemFolder:
+    def test_before_any_mirror(self, site, tmp_path, data_dir):
+        folder = tiny_folder(tmp_path / "package")
+        entry = tiny_entry(f"{site.url}/good/", system_folders=(str(tmp_path / "none"), str(folder)))
+        result = download_entry(entry, data_dir)
+        assert_whole(result.dataset)
+        assert str(folder) in result.dataset.source
+        assert site.asked == []
+
+    @pytest.mark.parametrize("damage", ["altered", "missing", "unreadable"])
+    def test_a_broken_package_is_passed_over(self, site, tmp_path, data_dir, damage):
+        folder = tiny_folder(tmp_path / "package")
+        path = folder / f"{TEST_IMAGES}.gz"
+        path.unlink()
+        if damage == "altered":
+            path.write_bytes(GOOD[TRAIN_IMAGES])
+        if damage == "unreadable":
+            path.symlink_to(path)
+        result = download_entry(tiny_entry(f"{site.url}/good/", system_folders=(str(folder),)), data_dir)
+        assert_whole(result.dataset)
+        assert site.asked == PATHS
+
+    def test_not_where_a_source_is_named(self, site, tmp_path, data_dir):
+        folder = tiny_folder(tmp_path / "package")
+        entry = tiny_entry(system_folders=(str(folder),))
+        assert "/good/" in download_entry(entry, data_dir, source=f"{site.url}/good/").dataset.source
+
+
+class TestOffline:
+    def test_from_the_cache(self, site, data_dir):
+        entry = tiny_entry(f"{site.url}/good/")
+        download_entry(entry, data_dir)
+        site.requests.clear()
+        assert download_entry(entry, data_dir, offline=True).outcome == Outcome.CACHED
+        assert site.asked == []
+
+    def test_from_a_system_folder(self, site, tmp_path, data_dir):
+        entry = tiny_entry(f"{site.url}/good/", system_folders=(str(tiny_folder(tmp_path / "package")),))
+        assert_whole(download_entry(entry, data_dir, offline=True).dataset)
+        assert site.asked == []
+
+    def test_from_a_folder(self, tmp_path, data_dir):
+        folder = tiny_folder(tmp_path / "source")
+        assert_whole(download_entry(tiny_entry(), data_dir, source=str(folder), offline=True).dataset)
+
+    def test_from_what_an_earlier_call_fetched(self, site, data_dir):
+        folder = tiny_folder(downloads_dir("tiny", data_dir))
+        result = download_entry(tiny_entry(f"{site.url}/good/"), data_dir, offline=True)
+        assert_whole(result.dataset)
+        assert site.asked == []
+        assert not folder.exists()
+
+    def test_says_what_to_do_where_there_is_nothing(self, site, data_dir):
+        entry = tiny_entry(f"{site.url}/good/")
+        kept = tiny_folder(downloads_dir("tiny", data_dir)) / f"{TEST_IMAGES}.gz"
+        kept.unlink()
+        with pytest.raises(DatasetMissing, match="'tiny' is not on this machine, and offline") as caught:
+            download_entry(entry, data_dir, offline=True)
+        hint = str(caught.value.hint)
+        assert hint.startswith("repeat without --offline")
+        assert f"  {site.url}/good/{TEST_IMAGES}.gz" in hint
+        assert "dreg download tiny --source FOLDER" in hint
+        assert site.asked == []
+
+    def test_a_damaged_cache_is_not_repaired(self, site, data_dir):
+        entry = tiny_entry(f"{site.url}/good/")
+        path = download_entry(entry, data_dir).path
+        path.write_bytes(path.read_bytes()[:-10])
+        site.requests.clear()
+        with pytest.raises(DatasetMissing, match=r"damaged.*and offline"):
+            download_entry(entry, data_dir, offline=True)
+        assert site.asked == []
+
+    def test_an_address_is_a_contradiction(self, site, data_dir):
+        with pytest.raises(UsageError, match="address cannot be read offline"):
+            download_entry(tiny_entry(), data_dir, source=f"{site.url}/good/", offline=True)
+        assert site.asked == []
+
+
+def test_what_follows_a_question_mark_follows_every_file(site, data_dir):
+    for name, packed in GOOD.items():
+        site.put(f"/signed/{name}.gz?key=1", packed)
+    for source in (f"{site.url}/signed/?key=1", f"{site.url}/signed/{TRAIN_IMAGES}.gz?key=1"):
+        assert_whole(download_entry(tiny_entry(), data_dir, source=source).dataset)
+
+
+def test_provenance_names_every_file(tmp_path, data_dir):
+    folder = tiny_folder(tmp_path / "source")
+    provenance = download_entry(tiny_entry(), data_dir, source=str(folder)).dataset.provenance
+    assert [file["name"] for file in provenance["files"]] == [TRAIN_IMAGES, TEST_IMAGES]
+    for file in provenance["files"]:
+        content = tiny_files()[file["name"]]
+        assert file["sha256_unpacked"] == hashlib.sha256(content).hexdigest()
+        assert file["published_checksum"] == f"MD5 {hashlib.md5(content, usedforsecurity=False).hexdigest()}"
+        assert file["origin"] == str(folder / f"{file['name']}.gz")
+    assert read_cache("tiny", data_dir).provenance == provenance

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dregcli.data.idx import parse_idx
+from dregcli.data.idx import parse_idx, parse_idx_values
 from dregcli.data.unpack import unpack
 from dregcli.errors import DataCorrupt
 from tests.support.data_idx import idx_bytes
@@ -99,3 +99,27 @@ class TestUnpack:
             assert tracemalloc.get_traced_memory()[1] < 5_000_000
         finally:
             tracemalloc.stop()
+
+
+class TestAnyType:
+    @pytest.mark.parametrize(
+        ("kind", "dtype"),
+        [(0x08, ">u1"), (0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")],
+    )
+    def test_reads_what_the_format_says(self, kind: int, dtype: str):
+        values = IMAGES.astype(dtype)
+        found = parse_idx_values(idx_bytes(values, kind=kind), where="file")
+        np.testing.assert_array_equal(found, values)
+        assert found.dtype == np.dtype(dtype)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (idx_bytes(IMAGES.astype(">f8"), kind=0x0E)[:-1], "2 x 3 x 4 x 8 = 192 bytes, and 191 follow"),
+            (bytes([0, 0, 8, 0]), "has 0 dimensions, not 1 to 8"),
+            (bytes([0, 0, 8, 200]) + bytes(800), "has 200 dimensions, not 1 to 8"),
+        ],
+    )
+    def test_refuses_with_the_reason(self, content: bytes, reason: str):
+        with pytest.raises(DataCorrupt, match=reason):
+            parse_idx_values(content, where="file")

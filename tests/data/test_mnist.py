@@ -43,6 +43,22 @@ def test_splits(data_dir):
     assert dataset.splits["test"].tobytes() == test[16:]
 
 
+def test_conventions(data_dir):
+    dreg, burda, larochelle = (load_dataset("mnist", data_dir, name) for name in ("dreg", "burda", "larochelle"))
+    assert {split: len(rows) for split, rows in burda.splits.items()} == {
+        "train": 59_600,
+        "valid": 400,
+        "test": 10_000,
+    }
+    published = gzip.decompress((SOURCE / f"{TRAIN_IMAGES}.gz").read_bytes())[16:]
+    assert burda.splits["train"].tobytes() == published[: 59_600 * 784]
+    assert burda.splits["valid"].tobytes() == published[59_600 * 784 :]
+    assert (burda.split_convention, burda.split_hashes["test"]) == ("burda", dreg.split_hashes["test"])
+    assert burda.checksum != dreg.checksum
+    # The same pixels in the same splits, under the name that results on it go by.
+    assert (larochelle.split_convention, larochelle.checksum) == ("larochelle", dreg.checksum)
+
+
 def test_mean_intensity(data_dir):
     mean = load_dataset("mnist", data_dir).mean_intensity()
     # The training mean of all 60,000 images is .1307; these are 50,000 of them.

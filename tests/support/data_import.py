@@ -41,15 +41,17 @@ def bring(source: Path, folder: Path, watch: Recorder | None = None, name: str =
     return imported
 
 
-def refuse(source: Path, folder: Path, reason: str, kind: type[DregError] = DregError, **options: Any) -> DregError:
+def refuse(
+    source: Path | str, folder: Path, reason: str, error: type[DregError] = DregError, /, **options: Any
+) -> DregError:
     """An import that is refused with a reason, and leaves nothing behind."""
     before = contents(folder)
     watch = Recorder()
-    with pytest.raises(kind, match=reason) as caught:
+    with pytest.raises(error, match=reason) as caught:
         import_data(read_request(source_path(source), "mine", **{**OPTIONS, **options}), folder, watch)
     assert watch.open_tasks == 0
     assert contents(folder) == before
-    assert caught.value.hint or caught.value.where
+    assert caught.value.hint
     return caught.value
 
 

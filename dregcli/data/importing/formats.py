@@ -31,8 +31,8 @@ from dregcli.errors import DataCorrupt, UsageError
 FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat (text of numbers), or a folder or zip of images"
 _HEAD: Final = 1024
 _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
-_TEXT: Final = frozenset(b"0123456789+-.eE \t\r\n" + b"naifNAIF")
-"""Bytes of numbers, NaN and infinity included so that their own message comes."""
+_TEXT: Final = frozenset(b"0123456789+-.,eE \t\r\n" + b"naifNAIF")
+"""Bytes of numbers; commas, NaN and infinity included so that their own message comes."""
 
 
 @contextmanager

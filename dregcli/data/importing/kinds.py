@@ -54,13 +54,11 @@ def conversion(found: Survey, *, kind: DataKind | None, invert: bool, where: str
             where=where,
             hint="leave --invert out, or give --kind intensity or binary",
         )
-    # Intensities that are stored as floats go from 0 to 1.
-    top = 1.0 if chosen.dtype == np.float32 else chosen.levels
     return Conversion(
         chosen.kind,
         chosen.levels,
         chosen.dtype,
-        lambda values: np.asarray(chosen.dtype.type(top) - chosen.convert(values)),
+        lambda values: np.asarray(chosen.dtype.type(chosen.levels) - chosen.convert(values)),
         (*chosen.notes, "inverted: black and white changed places"),
     )
 

@@ -1,7 +1,8 @@
 """An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +25,7 @@ from dregcli.data.importing.shapes import check_axes, examples_first, image_size
 from dregcli.data.importing.splits import Plan, plan_splits
 from dregcli.data.importing.survey import survey
 from dregcli.data.importing.watch import Watch, watched
-from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.errors import DataCorrupt, Fault, SpecError, UsageError
 from dregcli.names import DataKind, Split
 
 Arrays = Mapping[Split | None, NDArray[Any]]
@@ -65,7 +66,11 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         DataCorrupt: it is damaged, hostile, of no known format, or holds values that no data set has.
         StoreWriteError: the data folder cannot be written.
     """
-    with Scratch(data_dir) as scratch, found_in(request.source, scratch, watch, resize=request.resize) as found:
+    with (
+        _advised(),
+        Scratch(data_dir) as scratch,
+        found_in(request.source, scratch, watch, resize=request.resize) as found,
+    ):
         _check_options(request, found)
         parts, remarks = choose(found, request.keys)
         stored = {split: offer.read(scratch) for split, offer in parts.items()}
@@ -109,6 +114,16 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         (*done, plan.note),
         tuple(warnings),
     )
+
+
+@contextmanager
+def _advised() -> Generator[None]:
+    """Give damage that the strict readers found the advice that holds for every user's file."""
+    try:
+        yield
+    except DataCorrupt as error:
+        error.hint = error.hint or "repair the file or fetch it again, and repeat the command"
+        raise
 
 
 def _check_options(request: ImportRequest, found: Found) -> None:

@@ -139,7 +139,9 @@ def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values:
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
     for name in list(pending):
-        good = pending[name](values)
+        # The largest floats overflow on the way to an answer, which is right all the same.
+        with np.errstate(over="ignore", invalid="ignore"):
+            good = pending[name](values)
         if not good.all():
             at = int(np.argmin(good))
             value = values.reshape(-1)[at].item()
