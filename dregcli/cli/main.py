@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
-from dregcli.cli import bias_check, download, estimators, evaluate, finetune, report, train
+from dregcli.cli import bias_check, data, download, estimators, evaluate, finetune, report, train
 from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, UsageError
 
@@ -27,6 +27,7 @@ app = typer.Typer(
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 app.command("download", epilog=download.EXAMPLES)(download.download)
+app.add_typer(data.app, name="data")
 app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)
@@ -60,6 +61,18 @@ def _unexpected(arguments: list[str]) -> DregError:
     return DregError(what, where=path, hint="this is a fault of dreg: report it with that file")
 
 
+def _help_for(arguments: list[str]) -> str:
+    """The help of the command that was typed, as far as it is one."""
+    words = ["dreg"]
+    if arguments and arguments[0] in {command.name for command in app.registered_commands}:
+        words.append(arguments[0])
+    for group in app.registered_groups:
+        if arguments and arguments[0] == group.name and group.typer_instance:
+            inside = {command.name for command in group.typer_instance.registered_commands}
+            words += [arguments[0], *(word for word in arguments[1:2] if word in inside)]
+    return " ".join([*words, "--help"])
+
+
 def main(arguments: list[str]) -> int:
     """Run one command.
 
@@ -77,9 +90,7 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except typer.TyperException as error:
         if message := error.format_message():
-            known = {command.name for command in app.registered_commands}
-            hint = f"dreg {arguments[0]} --help" if arguments and arguments[0] in known else "dreg --help"
-            terminal.error(UsageError(message, hint=hint))
+            terminal.error(UsageError(message, hint=_help_for(arguments)))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         terminal.error(DregError("Interrupted."))

@@ -7,6 +7,10 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
+from dregcli.data.importing.request import read_request
+from dregcli.data.importing.run import import_data
+from dregcli.data.importing.scratch import Scratch
+from dregcli.errors import DataCorrupt
 from dregcli.names import Split
 from tests.support.data_idx import idx_bytes
 from tests.support.data_import import OPTIONS
@@ -45,9 +49,6 @@ def make(kind, folder):
 
 @pytest.mark.parametrize("kind", ["npy", "idx", "h5", "packed.h5"])
 def test_memory_stays_far_below_the_size(kind, tmp_path):
-    from dregcli.data.importing.request import read_request
-    from dregcli.data.importing.run import import_data
-
     path = make(kind, tmp_path)
     request = read_request(path, "mine", **{**OPTIONS, "shape": "32x32"})
     tracemalloc.start()
@@ -65,3 +66,14 @@ def test_memory_stays_far_below_the_size(kind, tmp_path):
         for at in (0, 1, 2399):
             row = order[start + at]
             np.testing.assert_array_equal(dataset.splits[split][at], rows(row, row + 1)[0])
+
+
+@pytest.mark.parametrize(("pieces", "came"), [(2, 16), (4, 32)])
+def test_unpacked_content_fills_its_array_exactly(pieces, came, tmp_path):
+    with Scratch(tmp_path) as scratch:
+        with pytest.raises(DataCorrupt, match=f"{came} bytes came where 24 were promised"):
+            scratch.array([bytes(8)] * pieces, (3, 2), np.dtype(np.float32), where="here")
+        whole = scratch.array([np.arange(4, dtype=np.uint8)] * 3, (-1, 4), np.dtype(np.uint8), where="here")
+        np.testing.assert_array_equal(whole, [[0, 1, 2, 3]] * 3)
+        assert not whole.flags.writeable
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,252 @@
+"""``dreg data``: list, show, verify and rm; ``data_import`` has the rest."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dregcli.app.places import data_folder
+from dregcli.cli import data_import
+from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.render import Terminal
+from dregcli.errors import UsageError
+from dregcli.names import Split
+
+if TYPE_CHECKING:
+    from dregcli.app.data import DataRow
+
+_LIST = """[bold]dreg data list[/bold]
+
+For a program:  [bold]dreg data list --json[/bold]"""
+_SHOW = """The training split of the embedded data:  [bold]dreg data show digits[/bold]
+
+Another split, in a file of your own:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
+_VERIFY = """All that is on this machine:  [bold]dreg data verify[/bold]
+
+One:  [bold]dreg data verify mnist[/bold]"""
+_RM = """[bold]dreg data rm mine[/bold]
+
+Without a question, as in a script:  [bold]dreg data rm mine mnist --yes[/bold]"""
+
+_CHECK_SAYS_NO = 1
+
+app = typer.Typer(
+    help="The data sets on this machine: list, show, import, verify, remove.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog="Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
+)
+app.command("import", epilog=data_import.EXAMPLES)(data_import.import_)
+
+
+def _size(nbytes: int | None) -> str:
+    """Bytes as people read them."""
+    if nbytes is None:
+        return "-"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= size:
+            return f"{nbytes / size:.1f} {unit}"
+    return f"{nbytes} B"
+
+
+def _as_json(row: "DataRow") -> dict[str, Any]:
+    return {
+        "dataset": row.name,
+        "status": row.status.value,
+        "imported": row.imported,
+        "problem": row.problem,
+        "kind": row.kind.value if row.kind else None,
+        "height": row.height,
+        "width": row.width,
+        "splits": {split.value: count for split, count in row.splits.items()} or None,
+        "split_conventions": list(row.conventions),
+        "bytes": row.nbytes,
+        "checksum": row.checksum,
+        "path": str(row.path) if row.path else None,
+        "source": row.source,
+    }
+
+
+@app.command("list", epilog=_LIST)
+def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List the data sets: those of the catalogue and your own, and how they stand on this machine."""
+    from dregcli.app.data import list_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    folder = data_folder(data_dir)
+    rows = list_data(folder)
+    if as_json:
+        terminal.result({"data_dir": str(folder), "results": [_as_json(row) for row in rows]})
+        return
+    terminal.table(
+        ["data set", "status", "kind", "image", *Split, "on disk", "checksum", "splits"],
+        [
+            [
+                row.name,
+                f"{row.status.value}, imported" if row.imported else row.status.value,
+                row.kind.value if row.kind else "-",
+                f"{row.height}x{row.width}" if row.height else "-",
+                *(f"{row.splits[split]:,}" if row.splits else "-" for split in Split),
+                _size(row.nbytes),
+                row.checksum[:8] if row.checksum else "-",
+                ", ".join(row.conventions) or "-",
+            ]
+            for row in rows
+        ],
+    )
+    for row in rows:
+        if row.problem:
+            terminal.line(f"{row.name} is damaged: {row.problem}; remove it with  dreg data rm {row.name}")
+    if not quiet:
+        for row in rows:
+            if row.path and row.source:
+                terminal.line(f"{row.name}: {row.path}, {row.source}")
+
+
+@app.command("show", epilog=_SHOW)
+def show(
+    name: Annotated[str, typer.Argument(help="A data set: see `dreg data list`.")],
+    split: Annotated[Split, typer.Option(help="Which part.")] = Split.TRAIN,
+    split_convention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="How to split it, of those that `dreg data list` shows.", show_default="its first"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to, not over another file.", show_default="figures/ in the data folder"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a data set as a PNG: images, their mean, and a histogram of the values."""
+    from dregcli.app.data_show import show_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        shown = show_data(
+            name, data_folder(data_dir), split=split, convention=split_convention, out=out, listener=terminal
+        )
+    finally:
+        terminal.close()
+    dataset = shown.dataset
+    if as_json:
+        terminal.result(
+            {
+                "dataset": dataset.name,
+                "split": shown.split.value,
+                "split_convention": dataset.split_convention,
+                "kind": dataset.kind.value,
+                "height": dataset.height,
+                "width": dataset.width,
+                "splits": {each.value: len(dataset.splits[each]) for each in Split},
+                "checksum": dataset.checksum,
+                "source": dataset.source,
+                "provenance": dict(dataset.provenance),
+                "figure": str(shown.path),
+            }
+        )
+        return
+    for note in dataset.provenance.get("done", ()):
+        terminal.note(str(note))
+    terminal.line(f"figure: {shown.path}")
+
+
+@app.command("verify", epilog=_VERIFY)
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; none means all on this machine.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Read every value again, and hold it against the checksums; exit code 1 if one is damaged."""
+    from dregcli.app.data import verify_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        results = verify_data(names or [], data_folder(data_dir), terminal)
+    finally:
+        terminal.close()
+    damaged = [result for result in results if result.problem]
+    if as_json:
+        terminal.result(
+            {
+                "results": [
+                    {
+                        "dataset": result.name,
+                        "verdict": "damaged" if result.problem else "ok",
+                        "problem": result.problem,
+                        "checksum": result.checksum,
+                        "path": str(result.path) if result.path else None,
+                    }
+                    for result in results
+                ]
+            }
+        )
+        return _CHECK_SAYS_NO if damaged else 0
+    terminal.table(
+        ["data set", "verdict", "checksum", "where"],
+        [
+            [
+                result.name,
+                "damaged" if result.problem else "OK",
+                (result.checksum or "-")[:8],
+                str(result.path or "with the program"),
+            ]
+            for result in results
+        ],
+    )
+    for result in damaged:
+        terminal.line(f"{result.name}: {result.problem}; remove it with  dreg data rm {result.name}")
+    return _CHECK_SAYS_NO if damaged else 0
+
+
+@app.command("rm", epilog=_RM)
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets of the data folder.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove data sets from the data folder, after a question."""
+    from dregcli.app.data import plan_removal, remove_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    removals = plan_removal(names, data_folder(data_dir))
+    for removal in removals:
+        if removal.imported:
+            origin = f" ({removal.source})" if removal.source else ""
+            terminal.warn(f"'{removal.name}' is your own{origin}: it cannot be downloaded again, only imported.")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                what="there is nobody to ask whether to remove " + ", ".join(removal.name for removal in removals),
+                hint=f"dreg data rm {' '.join(removal.name for removal in removals)} --yes",
+            )
+        told = ", ".join(f"{removal.path} ({_size(removal.nbytes)})" for removal in removals)
+        # On stderr: stdout is for the result.
+        if not typer.confirm(f"Remove {told}?", err=True):
+            removals = []
+    remove_data(removals)
+    if as_json:
+        terminal.result(
+            {
+                "removed": [
+                    {"dataset": removal.name, "path": str(removal.path), "bytes": removal.nbytes}
+                    for removal in removals
+                ]
+            }
+        )
+        return
+    if not removals:
+        terminal.line("nothing was removed")
+    for removal in removals:
+        terminal.line(f"removed {removal.name}: {removal.path} ({_size(removal.nbytes)})")

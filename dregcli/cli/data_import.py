@@ -1,0 +1,130 @@
+"""``dreg data import``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dregcli.app.places import data_folder
+from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.render import Terminal
+from dregcli.names import DataKind, Split
+
+EXAMPLES = """An array, a tenth each for validation and testing drawn by seed:  \
+[bold]dreg data import images.npy --name mine[/bold]
+
+Splits that the file has:  [bold]dreg data import faces.mat --key train=trainX --key test=testX --shape 28x20 \
+--name faces[/bold]
+
+A folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --name photos[/bold]
+
+Black ink on white paper:  [bold]dreg data import scans.zip --invert --valid 500 --test 1000 --name scans[/bold]"""
+
+
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help=".npy, .npz, .h5, .mat, IDX (.gz too), .amat (text of numbers), or a folder or zip of images.",
+        ),
+    ],
+    name: Annotated[str, typer.Option("--name", help="What to call it; then --dataset NAME works everywhere.")],
+    key: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY",
+            help="Which array of the file; SPLIT=KEY, given several times, says which is train, valid and test.",
+            show_default="by their names",
+        ),
+    ] = None,
+    kind: Annotated[
+        DataKind | None, typer.Option(help="What the values are.", show_default="found from the values")
+    ] = None,
+    levels: Annotated[int, typer.Option(help="The whole number that is full intensity.")] = 255,
+    shape: Annotated[
+        str | None, typer.Option(metavar="HxW", help="Rows and columns of an example that is stored as one row.")
+    ] = None,
+    resize: Annotated[str | None, typer.Option(metavar="HxW", help="Bring images to this size.")] = None,
+    transpose: Annotated[bool, typer.Option("--transpose", help="The examples are the last axis.")] = False,
+    invert: Annotated[bool, typer.Option("--invert", help="Black on white: black and white change places.")] = False,
+    valid: Annotated[
+        str | None,
+        typer.Option(metavar="N|FRACTION", help="Validation examples, where the file has none.", show_default="0.1"),
+    ] = None,
+    test: Annotated[
+        str | None,
+        typer.Option(metavar="N|FRACTION", help="Test examples, where the file has none.", show_default="0.1"),
+    ] = None,
+    split_seed: Annotated[
+        int | None, typer.Option(metavar="SEED", help="Draws them; never a run's seed.", show_default="0")
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="In place of imported data of that name.")] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Import your own data: checked, split, and kept with where they came from."""
+    from dregcli.app.data_import import import_dataset
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        imported = import_dataset(
+            source,
+            name,
+            data_folder(data_dir),
+            keys=key or [],
+            kind=kind,
+            levels=levels,
+            shape=shape,
+            resize=resize,
+            transpose=transpose,
+            invert=invert,
+            valid=valid,
+            test=test,
+            split_seed=split_seed,
+            replace=replace,
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    dataset = imported.dataset
+    for warning in imported.warnings:
+        terminal.warn(warning)
+    if as_json:
+        terminal.result(
+            {
+                "dataset": dataset.name,
+                "format": imported.format,
+                "kind": dataset.kind.value,
+                "levels": dataset.levels,
+                "height": dataset.height,
+                "width": dataset.width,
+                "splits": {split.value: len(dataset.splits[split]) for split in Split},
+                "split_convention": dataset.split_convention,
+                "checksum": dataset.checksum,
+                "path": str(imported.path),
+                "source": dataset.source,
+                "provenance": dict(dataset.provenance),
+                "notes": list(imported.notes),
+                "warnings": list(imported.warnings),
+            }
+        )
+        return
+    terminal.table(
+        ["data set", "kind", "image", *Split, "splits", "checksum", "where"],
+        [
+            [
+                dataset.name,
+                dataset.kind.value,
+                f"{dataset.height}x{dataset.width}",
+                *(f"{len(dataset.splits[split]):,}" for split in Split),
+                dataset.split_convention,
+                dataset.checksum[:8],
+                str(imported.path),
+            ]
+        ],
+    )
+    for note in imported.notes:
+        terminal.note(note)
+    terminal.line(f"next: dreg train --dataset {dataset.name}")

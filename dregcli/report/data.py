@@ -1,0 +1,181 @@
+"""The figure of a data set: some of its images, their mean, and a histogram of its values, as PNG."""
+
+import io
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from dregcli.names import DataKind, Split
+from dregcli.report.figures import COLOURS
+
+SHOWN: Final = 64
+"""Images in the grid."""
+
+_FEW_BARS: Final = 20
+"""So few levels are separate bars."""
+
+_MOST_ASPECT: Final = 4.0
+"""An image longer than this many times its height is drawn as a curve: as pixels it would be a hair."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataPicture:
+    """What is shown of one split.
+
+    Attributes:
+        name: the data set.
+        kind: what its values are.
+        split: which part.
+        convention: how it is split.
+        counts: examples of every split.
+        images: the first ones, (n, height, width), n at most ``SHOWN``.
+        mean: the mean image, (height, width).
+        low: the smallest value of the split.
+        high: the largest.
+        edges: of the histogram's bars.
+        histogram: values in each.
+    """
+
+    name: str
+    kind: DataKind
+    split: Split
+    convention: str
+    counts: Mapping[Split, int]
+    images: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: float
+    high: float
+    edges: NDArray[np.float64]
+    histogram: NDArray[np.int64]
+
+
+def data_figure(picture: DataPicture) -> bytes:
+    """The figure as PNG. Intensities are white on black, real values on a scale with a bar."""
+    height, width = picture.mean.shape
+    figure = Figure(figsize=(11.0, 6.4), dpi=120, layout="constrained")
+    FigureCanvasAgg(figure)
+    layout = figure.add_gridspec(2, 2, width_ratios=[1.3, 1.0], height_ratios=[1.15, 1.0])
+    grid = figure.add_subplot(layout[:, 0])
+    above, below = figure.add_subplot(layout[0, 1]), figure.add_subplot(layout[1, 1])
+    shown = len(picture.images)
+    of_all = f"the first {shown} of {picture.counts[picture.split]:,}"
+    if max(height, width) > _MOST_ASPECT * min(height, width):
+        _curves(grid, picture)
+        grid.set_title(f"Examples: {of_all}", fontsize="medium")
+        _mean_curve(above, picture)
+    else:
+        drawn = grid.imshow(_mosaic(picture.images), **_scale(picture, picture.images))
+        grid.set_axis_off()
+        grid.set_title(f"Examples: {of_all}", fontsize="medium")
+        if picture.kind is DataKind.REAL:
+            figure.colorbar(drawn, ax=grid, shrink=0.7, label="value")
+        mean = above.imshow(picture.mean, **_scale(picture, picture.mean[None]))
+        above.set_axis_off()
+        figure.colorbar(mean, ax=above, label=_unit(picture.kind))
+    above.set_title(f"Mean of the {picture.split} split", fontsize="medium")
+    _histogram(below, picture)
+    counts = ", ".join(f"{split} {picture.counts[split]:,}" for split in Split)
+    figure.suptitle(
+        f"{picture.name}, {picture.split} split: {picture.kind}, {height} x {width}  "
+        f"({counts}; splits: {picture.convention})",
+        fontsize="medium",
+    )
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": "dreg"})
+    return buffer.getvalue()
+
+
+def _unit(kind: DataKind) -> str:
+    return {
+        DataKind.BINARY: "value, 0 (black) or 1 (white)",
+        DataKind.INTENSITY: "intensity, 0 (black) to 1 (white)",
+        DataKind.REAL: "value",
+    }[kind]
+
+
+def _scale(picture: DataPicture, values: NDArray[np.float64]) -> dict[str, Any]:
+    """Colours: black to white of intensities; of real values diverging about 0 where they have both signs."""
+    if picture.kind is not DataKind.REAL:
+        name, low, high = "gray", 0.0, 1.0
+    else:
+        low, high = float(values.min()), float(values.max())
+        name = "viridis"
+        if low < 0.0 < high:
+            name, high = "RdBu_r", max(-low, high)
+            low = -high
+    # Between the images lies a colour that is none of theirs.
+    colours = colormaps[name].with_extremes(bad=COLOURS[5] if name == "gray" else "#4D4D4D")
+    return {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}
+
+
+def _mosaic(images: NDArray[np.float64]) -> Any:  # noqa: ANN401 - a masked array, whose types NumPy does not tell
+    """The images in rows and columns, with gaps that have no colour."""
+    count, height, width = images.shape
+    columns = math.ceil(math.sqrt(count))
+    rows = -(-count // columns)
+    gap = max(1, min(height, width) // 14)
+    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    for i, image in enumerate(images):
+        top, start = (i // columns) * (height + gap), (i % columns) * (width + gap)
+        whole[top : top + height, start : start + width] = image
+    return np.ma.masked_invalid(whole)
+
+
+def _curves(axes: Axes, picture: DataPicture) -> None:
+    """Vectors: a curve each, few enough to be told apart."""
+    few = picture.images.reshape(len(picture.images), -1)
+    positions = np.arange(few.shape[1])
+    for i, values in enumerate(few):
+        strong = i < len(COLOURS)
+        axes.plot(
+            positions,
+            values,
+            color=COLOURS[i] if strong else "#8A8A8A",
+            linewidth=1.2 if strong else 0.5,
+            alpha=0.9 if strong else 0.25,
+            zorder=2 if strong else 1,
+            marker="o" if few.shape[1] <= 16 else None,
+            markersize=3.5,
+        )
+    _position_axis(axes, picture)
+
+
+def _mean_curve(axes: Axes, picture: DataPicture) -> None:
+    mean = picture.mean.ravel()
+    marker = "o" if mean.size <= 16 else None
+    axes.plot(np.arange(mean.size), mean, color=COLOURS[0], linewidth=1.4, marker=marker, markersize=3.5)
+    _position_axis(axes, picture)
+
+
+def _position_axis(axes: Axes, picture: DataPicture) -> None:
+    axes.set_xlabel("position in the vector")
+    axes.set_ylabel("value" if picture.kind is DataKind.REAL else "intensity")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(visible=True, alpha=0.3)
+
+
+def _histogram(axes: Axes, picture: DataPicture) -> None:
+    if len(picture.histogram) <= _FEW_BARS:
+        middles, width = (picture.edges[:-1] + picture.edges[1:]) / 2.0, picture.edges[1] - picture.edges[0]
+        axes.bar(middles, picture.histogram, width=0.8 * width, color=COLOURS[0])
+        if picture.kind is DataKind.BINARY:
+            axes.set_xticks(middles)
+    else:
+        axes.stairs(picture.histogram, picture.edges, fill=True, color=COLOURS[0])
+    axes.set_yscale("log")
+    axes.set_ylim(0.5, 2.0 * max(1, int(picture.histogram.max())))
+    axes.set_xlabel(_unit(picture.kind))
+    axes.set_ylabel("values (log scale)")
+    axes.set_title(
+        f"All values of the {picture.split} split: {picture.low:.4g} to {picture.high:.4g}", fontsize="medium"
+    )
+    axes.grid(visible=True, axis="y", alpha=0.3)
