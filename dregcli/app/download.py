@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, find_entry
-from dregcli.data.download import DownloadProgress, DownloadResult, download
+from dregcli.data.fetching.download import DownloadProgress, DownloadResult, download
 from dregcli.errors import DownloadFailed, DregError, UsageError
 
 __all__ = ["DownloadResult", "Downloads", "download_dataset", "download_datasets"]
@@ -106,7 +106,7 @@ def download_datasets(
 def download_dataset(
     name: str, data_dir: Path, *, source: str | None, offline: bool = False, listener: Listener
 ) -> DownloadResult:
-    """Download or import one data set; see ``dregcli.data.download.download``.
+    """Download or import one data set; see ``dregcli.data.fetching.download.download``.
 
     Args:
         name: as in the catalogue.

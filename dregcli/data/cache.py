@@ -12,134 +12,30 @@ Data that fit are loaded whole and held against their checksum. Larger ones are 
 checked, their values when ``verify_cache`` is asked to.
 """
 
+import errno
 import json
 import operator
+import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final, cast
+from typing import Any, Final, cast
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
-from dregcli.data.files import written_aside
 from dregcli.data.folders import cache_path, download_command
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
-from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
 from dregcli.names import DataKind, Split
 
 RESIDENT_BYTES: Final = 1 << 30
 """Data sets up to this size are loaded whole; larger ones are mapped."""
 
-_ENCODING_TYPE: Final = "dreg-dataset"
-_ENCODING_VERSION: Final = "2"
-_READABLE: Final = ("1", "2")
-_TEXT_LIMIT: Final = 60_000
-"""Bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, whose checksum it keeps too."""
-
-
-def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
-    """Keep a data set in the data folder, in place of an older file of its name.
-
-    Its values pass through memory chunk by chunk, and are checked as they pass.
-
-    Args:
-        draft: what to keep.
-        data_dir: the data folder, made if need be.
-
-    Returns:
-        The file.
-
-    Raises:
-        DataCorrupt: a value, a shape or a type is none that such a data set has; an older file stays as it was.
-        StoreWriteError: the file system refuses; an older file stays as it was.
-    """
-    if isinstance(draft, Dataset):
-        draft = _as_draft(draft)
-    path = cache_path(draft.name, data_dir)
-    scanner = draft.scanner()
-    image = SparseImage()
-    with written_aside(path) as (out, _):
-        offsets = _lay_out(draft, image)
-        for split in Split:
-            rows = draft.splits[split]
-            scanner.begin(split, rows)
-            out.seek(offsets[split])
-            for chunk in chunks(rows):
-                scanner.add(chunk)
-                out.write(chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data)
-        _describe(draft, scanner.result(), image)
-        _put_around(out, image, draft, offsets)
-    return path
-
-
-def _as_draft(dataset: Dataset) -> Draft:
-    return Draft(**{name: getattr(dataset, name) for name in Draft.__dataclass_fields__})
-
-
-def _lay_out(draft: Draft, image: SparseImage) -> dict[Split, int]:
-    """Make the file with room for every split; where each begins, in bytes."""
-    # From 1.10 on the format keeps checksums of its own structures, except of variable-length text; so text has
-    # a fixed length here. Without them one flipped bit can crash or hang the HDF5 library itself (measured).
-    offsets: dict[Split, int] = {}
-    with h5py.File(image, "w", libver=("v110", "v110")) as file:
-        for split in Split:
-            rows = draft.splits[split]
-            dtype = np.dtype("<f4") if rows.dtype == np.float32 else np.dtype(np.uint8)
-            # Contiguous and unpacked: a load is one read, and a large file can be mapped.
-            layout = cast("Any", h5py.h5p.create(h5py.h5p.DATASET_CREATE))
-            layout.set_layout(h5py.h5d.CONTIGUOUS)
-            layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-            layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-            space = cast("Any", h5py.h5s).create_simple(rows.shape)
-            kind = cast("Any", h5py.h5t).py_create(dtype)
-            made = cast("Any", h5py.h5d).create(file.id, split.value.encode(), kind, space, layout)
-            offsets[split] = made.get_offset()
-    return offsets
-
-
-def _put_around(out: IO[bytes], image: SparseImage, draft: Draft, offsets: Mapping[Split, int]) -> None:
-    """Write what HDF5 wrote, everywhere but where the values lie."""
-    values = sorted(
-        (offsets[split], offsets[split] + rows.shape[0] * rows.shape[1] * rows.dtype.itemsize)
-        for split, rows in draft.splits.items()
-    )
-    for start, content in image.pages():
-        at, end = start, start + len(content)
-        for first, last in [*values, (end, end)]:
-            if at < min(first, end):
-                out.seek(at)
-                out.write(content[at - start : min(first, end) - start])
-            at = max(at, min(last, end))
-    out.truncate(image.size)
-
-
-def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
-    """Add what the values are."""
-    with h5py.File(image, "r+", libver=("v110", "v110")) as file:
-        attributes: Any = file.attrs
-        texts = {
-            "encoding-type": _ENCODING_TYPE,
-            "encoding-version": _ENCODING_VERSION,
-            "name": draft.name,
-            "kind": draft.kind.value,
-            "source": draft.source,
-            "provenance": json.dumps(dict(draft.provenance), sort_keys=True),
-            "checksum": scanned.checksum,
-            "split-convention": draft.split_convention,
-            **{f"{split}-hash": scanned.split_hashes[split] for split in Split},
-        }
-        for key, text in texts.items():
-            encoded = text.encode()
-            if len(encoded) > _TEXT_LIMIT:
-                raise DataCorrupt(what=f"its {key} is longer than {_TEXT_LIMIT:,} bytes", where=draft.name)
-            attributes[key] = np.bytes_(encoded)
-        for key in ("height", "width", "levels"):
-            attributes[key] = np.int64(getattr(draft, key))
-        file.create_dataset("train-mean", data=scanned.moments.mean.astype("<f8"))
-        file.create_dataset("train-deviation", data=scanned.moments.deviation.astype("<f8"))
+_READABLE: Final = ("1", ENCODING_VERSION)
+_NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
 
 
 def read_cache(name: str, data_dir: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Dataset:
@@ -171,26 +67,35 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int = RESIDENT_BYTE
             hint=f"{download_command(name, data_dir)}  (without a network: {without}, where FOLDER holds its files)",
         ) from error
     except OSError as error:
-        raise DatasetMissing(
-            what=f"the data set '{name}' cannot be read: {error.strerror or error}",
-            where=str(path),
-            hint="make the file readable, or choose another data folder with --data-dir FOLDER",
-        ) from error
+        raise _unreadable(name, path, error.strerror or str(error)) from error
     try:
         # Nothing writes to a cache file once it has its name, so no lock is needed; some network disks have none.
         with h5py.File(path, "r", locking=False) as file:
             return _read(file, name, path, resident_bytes)
+    except MemoryError as error:
+        raise _unreadable(name, path, "there is not enough memory") from error
     except StoreFormatError as error:
         raise StoreFormatError(
             error.what, where=str(path), hint=f"upgrade dreg, or delete this file and fetch or import '{name}' again"
         ) from error
     except (DataCorrupt, OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
+            raise _unreadable(name, path, os.strerror(error.errno)) from error
         what = error.what if isinstance(error, DataCorrupt) else f"HDF5 cannot read it ({error})"
         raise DataCorrupt(
             what=f"the cached data set '{name}' is damaged: {what}",
             where=str(path),
             hint=f"remove it (dreg data rm {name}) and fetch or import it again",
         ) from error
+
+
+def _unreadable(name: str, path: Path, why: str) -> DatasetMissing:
+    """The error for a file that may be as good as ever."""
+    return DatasetMissing(
+        what=f"the data set '{name}' cannot be read: {why}",
+        where=str(path),
+        hint="see to that, or choose another data folder with --data-dir FOLDER",
+    )
 
 
 def verify_cache(name: str, data_dir: Path) -> Dataset:
@@ -205,7 +110,7 @@ def verify_cache(name: str, data_dir: Path) -> Dataset:
     """
     dataset = read_cache(name, data_dir)
     if dataset.is_mapped:
-        scanner = _as_draft(dataset).scanner()
+        scanner = dataset.as_draft().scanner()
         try:
             for split in Split:
                 scanner.begin(split, dataset.splits[split])
@@ -267,8 +172,8 @@ def _scanned(draft: Draft, scanner: Scanner) -> Dataset:
 
 def _version(file: h5py.File, name: str) -> str:
     encoding = (_text(file, "encoding-type"), _text(file, "encoding-version"))
-    if encoding[0] != _ENCODING_TYPE:
-        raise DataCorrupt(what=f"it is '{encoding[0]}', not '{_ENCODING_TYPE}'")
+    if encoding[0] != ENCODING_TYPE:
+        raise DataCorrupt(what=f"it is '{encoding[0]}', not '{ENCODING_TYPE}'")
     if encoding[1] not in _READABLE:
         raise StoreFormatError(
             what=f"the cached data set '{name}' is of format {encoding[1]}; "
@@ -321,8 +226,8 @@ def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
 
 
 def _mapped(stored: Any, path: Path) -> Values:  # noqa: ANN401 - h5py has no types
-    """The values where they lie. A private map, so that nothing can write to the file through it."""
-    return np.memmap(path, dtype=stored.dtype, mode="c", offset=stored.id.get_offset(), shape=stored.shape)
+    """The values where they lie; nothing can write to them, and they are not charged to the process's memory."""
+    return np.memmap(path, dtype=stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:

@@ -3,17 +3,17 @@
 from pathlib import Path
 from typing import Final
 
-from dregcli.data.binarized_mnist import BINARIZED_MNIST
 from dregcli.data.cache import read_cache
-from dregcli.data.caltech101 import CALTECH101_SILHOUETTES
 from dregcli.data.dataset import Dataset
-from dregcli.data.digits import DIGITS
 from dregcli.data.entries import Downloadable, Embedded, Entry
-from dregcli.data.fashion_mnist import FASHION_MNIST
-from dregcli.data.linear_gaussian import LINEAR_GAUSSIAN
-from dregcli.data.mnist import MNIST
-from dregcli.data.omniglot import OMNIGLOT
-from dregcli.data.omniglot_lake import OMNIGLOT_LAKE
+from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST
+from dregcli.data.sets.caltech101 import CALTECH101_SILHOUETTES
+from dregcli.data.sets.digits import DIGITS
+from dregcli.data.sets.fashion_mnist import FASHION_MNIST
+from dregcli.data.sets.linear_gaussian import LINEAR_GAUSSIAN
+from dregcli.data.sets.mnist import MNIST
+from dregcli.data.sets.omniglot import OMNIGLOT
+from dregcli.data.sets.omniglot_lake import OMNIGLOT_LAKE
 from dregcli.data.splitting import check_known, file_set_of, recut
 from dregcli.errors import DatasetMissing, UsageError
 from dregcli.names import unknown

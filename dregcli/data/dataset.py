@@ -64,7 +64,7 @@ class Dataset:
         width: columns of an image.
         levels: the intensity of a pixel is its value divided by this.
         splits: one array of shape (N, height * width) for every ``Split``, images row by row; uint8 grey levels, or
-            float32. In memory and read-only, or a private map of the cache file.
+            float32. Read-only: in memory, or a map of the cache file.
         split_convention: which of a data set's published splits this is.
         source: where the content came from.
         provenance: the same and how it was converted, plain JSON values.
@@ -153,6 +153,10 @@ class Dataset:
             provenance=MappingProxyType(dict(draft.provenance)),
             scanned=scanned,
         )
+
+    def as_draft(self) -> Draft:
+        """The same without what was found in its values."""
+        return Draft(**{name: getattr(self, name) for name in Draft.__dataclass_fields__})
 
     @property
     def pixels(self) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from dregcli.data.cache import write_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Draft
 from dregcli.data.folders import cache_path
 from dregcli.names import DataKind, Split

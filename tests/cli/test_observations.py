@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.cache import read_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset, Draft
 from dregcli.names import DataKind, Split

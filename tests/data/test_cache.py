@@ -6,7 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.cache import read_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.data.folders import cache_path

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dregcli.data.cache import write_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.catalogue import (
     DATASETS,
     conventions_of,

@@ -7,7 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from dregcli.data.cache import read_cache, verify_cache, write_cache
+from dregcli.data.cache import read_cache, verify_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.conventions import last_as_valid
 from dregcli.data.dataset import Dataset, Draft
 from dregcli.errors import DataCorrupt
@@ -78,7 +79,8 @@ def test_nothing_writes_to_the_file_through_the_map(tmp_path) -> None:
     path = write_cache(draft(DataKind.REAL), tmp_path)
     before = path.read_bytes()
     mapped = read_cache("toy", tmp_path, resident_bytes=0)
-    mapped.splits[Split.TRAIN][0] = 0.0
+    with pytest.raises(ValueError, match="read-only"):
+        mapped.splits[Split.TRAIN][0] = 0.0
     assert path.read_bytes() == before
 
 

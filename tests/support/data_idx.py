@@ -10,7 +10,7 @@ import numpy as np
 
 from dregcli.data.conventions import Convention, last_as_valid, sizes
 from dregcli.data.entries import Downloadable, FileSet
-from dregcli.data.mnist import TEST_IMAGES, TRAIN_IMAGES, hold_out, images_file
+from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES, hold_out, images_file
 from dregcli.names import DataKind
 
 HEIGHT, WIDTH, TRAIN, TEST, VALID = 3, 5, 40, 9, 7

@@ -5,13 +5,13 @@ from functools import partial
 
 import numpy as np
 
-from dregcli.data.binarized_mnist import BINARIZED_MNIST, amat_file
-from dregcli.data.caltech101 import CALTECH101_SILHOUETTES, published_split
 from dregcli.data.conventions import Convention, sizes
 from dregcli.data.entries import Checksum, Digest, Downloadable
-from dregcli.data.omniglot import OMNIGLOT, burda_split
-from dregcli.data.omniglot_lake import BACKGROUND, EVALUATION, OMNIGLOT_LAKE, SMALL, archive, small_split
-from dregcli.data.omniglot_lake import published_split as lake_split
+from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST, amat_file
+from dregcli.data.sets.caltech101 import CALTECH101_SILHOUETTES, published_split
+from dregcli.data.sets.omniglot import OMNIGLOT, burda_split
+from dregcli.data.sets.omniglot_lake import BACKGROUND, EVALUATION, OMNIGLOT_LAKE, SMALL, archive, small_split
+from dregcli.data.sets.omniglot_lake import published_split as lake_split
 from dregcli.names import Split
 from tests.support.data_images import png_bytes, zip_bytes
 from tests.support.data_mat import compressed, mat_bytes, matrix

@@ -7,14 +7,14 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.amat import amat_rows
-from dregcli.data.idx import parse_idx_values
+from dregcli.data.formats.amat import amat_rows
+from dregcli.data.formats.idx import parse_idx_values
+from dregcli.data.formats.mat import mat_variables, parse_mat
 from dregcli.data.importing.limits import HARMLESS_BYTES, MOST_RATIO
 from dregcli.data.importing.offers import Offer, refused
 from dregcli.data.importing.plain import Plain
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.watch import Watch, watched
-from dregcli.data.mat import mat_variables, parse_mat
 from dregcli.errors import DataCorrupt
 
 _LONGEST_LINE: Final = 1 << 26

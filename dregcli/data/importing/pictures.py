@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.images import decode_image
+from dregcli.data.formats.images import decode_image
 from dregcli.data.importing.keys import split_named
 from dregcli.data.importing.offers import Offer
 from dregcli.data.importing.scratch import Scratch, reading

@@ -11,7 +11,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from dregcli import __version__
-from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.cache import read_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Dataset, Draft
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in

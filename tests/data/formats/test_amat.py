@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dregcli.data.amat import amat_rows, parse_amat, parse_binary_amat
+from dregcli.data.formats.amat import amat_rows, parse_amat, parse_binary_amat
 from dregcli.errors import DataCorrupt
 
 BITS = np.random.RandomState(3).randint(0, 2, (5, 7))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.conventions import Convention, Splits, sizes
 from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
-from dregcli.data.mat import parse_mat
+from dregcli.data.formats.mat import parse_mat
 from dregcli.data.scan import Values
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.data.entries import Downloadable, FileSet, SourceFile
-from dregcli.data.unpack import unpack
+from dregcli.data.formats.unpack import unpack
 from dregcli.errors import DataCorrupt, DownloadFailed, UsageError
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.download import DownloadProgress, Outcome, Patience, download, download_entry
+from dregcli.data.fetching.download import DownloadProgress, Outcome, Patience, download, download_entry
 from dregcli.data.folders import downloads_dir
-from dregcli.data.mnist import MNIST, TEST_IMAGES, TRAIN_IMAGES
+from dregcli.data.sets.mnist import MNIST, TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import (
     DataCorrupt,
     DatasetMissing,
@@ -80,7 +80,7 @@ class TestMirrors:
 
     def test_a_cache_of_another_version_is_not_overwritten(self, site, data_dir, monkeypatch):
         entry = tiny_entry(f"{site.url}/good/")
-        monkeypatch.setattr("dregcli.data.cache._ENCODING_VERSION", "3")
+        monkeypatch.setattr("dregcli.data.cache_writer.ENCODING_VERSION", "3")
         download_entry(entry, data_dir)
         monkeypatch.undo()
         monkeypatch.setenv("no_proxy", "127.0.0.1")

@@ -5,7 +5,7 @@ import zlib
 import numpy as np
 import pytest
 
-from dregcli.data.mat import mat_variables, parse_mat
+from dregcli.data.formats.mat import mat_variables, parse_mat
 from dregcli.errors import DataCorrupt
 from tests.support import data_mat
 from tests.support.data_mat import compressed, element, mat_bytes, matrix

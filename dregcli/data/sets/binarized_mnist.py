@@ -3,9 +3,9 @@
 from functools import partial
 from typing import Final
 
-from dregcli.data.amat import parse_binary_amat
 from dregcli.data.conventions import Convention, Splits, sizes
 from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
+from dregcli.data.formats.amat import parse_binary_amat
 from dregcli.names import DataKind, Split
 
 _PIXELS: Final = 28 * 28

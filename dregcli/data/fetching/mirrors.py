@@ -4,11 +4,11 @@ from contextlib import suppress
 from pathlib import Path
 
 from dregcli.data.entries import Downloadable, SourceFile
+from dregcli.data.fetching.parts import remove_dead
+from dregcli.data.fetching.sources import Fetched, Gathered, check_file, read_bounded
+from dregcli.data.fetching.transfer import OnProgress, Patience, fetch_file
+from dregcli.data.fetching.web import MirrorFailed, NotThere, address
 from dregcli.data.folders import download_command, downloads_dir
-from dregcli.data.parts import remove_dead
-from dregcli.data.sources import Fetched, Gathered, check_file, read_bounded
-from dregcli.data.transfer import OnProgress, Patience, fetch_file
-from dregcli.data.web import MirrorFailed, NotThere, address
 from dregcli.errors import DataCorrupt, DownloadFailed
 
 

@@ -9,16 +9,17 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from dregcli.data.cache import read_cache, write_cache
+from dregcli.data.cache import read_cache
+from dregcli.data.cache_writer import write_cache
 from dregcli.data.catalogue import find_entry
 from dregcli.data.conventions import Splits
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
+from dregcli.data.fetching.mirrors import fetch_all, forget_downloads, read_kept
+from dregcli.data.fetching.sources import Gathered, read_local, read_system
+from dregcli.data.fetching.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.data.folders import cache_path, download_command
-from dregcli.data.mirrors import fetch_all, forget_downloads, read_kept
-from dregcli.data.sources import Gathered, read_local, read_system
 from dregcli.data.splitting import check_sizes
-from dregcli.data.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.errors import DataCorrupt, DatasetMissing, UsageError
 from dregcli.names import Split
 

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Final
 
 from dregcli.data.entries import Downloadable, FileSet
-from dregcli.data.mnist import BURDA, DREG, HELD_OUT, TEST_IMAGES, TRAIN_IMAGES, hold_out, images_file
+from dregcli.data.sets.mnist import BURDA, DREG, HELD_OUT, TEST_IMAGES, TRAIN_IMAGES, hold_out, images_file
 from dregcli.names import DataKind
 
 FASHION_MNIST: Final = Downloadable(

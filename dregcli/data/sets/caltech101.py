@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from dregcli.data.conventions import Convention, Splits, sizes
 from dregcli.data.entries import Contents, Downloadable, FileSet, SourceFile
-from dregcli.data.mat import parse_mat
-from dregcli.data.omniglot import rows_first
+from dregcli.data.formats.mat import parse_mat
+from dregcli.data.sets.omniglot import rows_first
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 

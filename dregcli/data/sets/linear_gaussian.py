@@ -115,7 +115,7 @@ def load_linear_gaussian() -> Dataset:
         levels=1,
         splits=splits,
         split_convention=SPLIT_CONVENTION,
-        source="dreg, dregcli.data.linear_gaussian: drawn from a known linear Gaussian model",
+        source="dreg, dregcli.data.sets.linear_gaussian: drawn from a known linear Gaussian model",
         provenance={
             "model": "z ~ N(0, I_5), x given z ~ N(W z + b, 0.5^2 I_20), W with orthogonal columns",
             "seed": _SEED,

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.caltech101 import SILHOUETTES
 from dregcli.data.catalogue import conventions_of, load_dataset
-from dregcli.data.download import Outcome, download, download_entry
-from dregcli.data.omniglot import CHARDATA, rows_first, stored
-from dregcli.data.omniglot_lake import BACKGROUND, EVALUATION, SMALL
+from dregcli.data.fetching.download import Outcome, download, download_entry
+from dregcli.data.sets.caltech101 import SILHOUETTES
+from dregcli.data.sets.omniglot import CHARDATA, rows_first, stored
+from dregcli.data.sets.omniglot_lake import BACKGROUND, EVALUATION, SMALL
 from dregcli.errors import DataCorrupt, DownloadFailed, UsageError
 from dregcli.names import DataKind, Split
 from tests.support import data_mat
@@ -33,7 +33,7 @@ from tests.support.data_sets import (
     silhouettes,
 )
 
-SHARED = Path(__file__).parents[2] / "../shared/data"
+SHARED = Path(__file__).parents[3] / "../shared/data"
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -323,7 +323,7 @@ def test_the_real_small_archives(tmp_path):
 @pytest.mark.skipif(not FASHION.is_dir(), reason="Debian's package dataset-fashion-mnist is not installed")
 class TestRealFashionMnist:
     def test_comes_from_the_systems_package_before_any_mirror(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("dregcli.data.download.fetch_all", None)
+        monkeypatch.setattr("dregcli.data.fetching.download.fetch_all", None)
         result = download("fashion-mnist", tmp_path)
         assert result.outcome == Outcome.STORED
         assert str(FASHION) in result.dataset.source

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.download import DownloadProgress, Patience, download_entry
+from dregcli.data.fetching.download import DownloadProgress, Patience, download_entry
+from dregcli.data.fetching.parts import Origin, claimed, remove_dead
 from dregcli.data.folders import downloads_dir
-from dregcli.data.mnist import TEST_IMAGES, TRAIN_IMAGES
-from dregcli.data.parts import Origin, claimed, remove_dead
+from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import DownloadFailed
 from tests.support.data_idx import tiny_entry, tiny_files, tiny_images
 from tests.support.data_server import Answer, Asked, Ranges, serving
@@ -103,7 +103,7 @@ class TestGoesOn:
 
     def test_with_pauses_that_grow(self, site, data_dir, monkeypatch):
         slept: list[float] = []
-        monkeypatch.setattr("dregcli.data.transfer.time.sleep", slept.append)
+        monkeypatch.setattr("dregcli.data.fetching.transfer.time.sleep", slept.append)
         site.answers[PATH] = [*(replace(GOOD, cut=10 * n) for n in range(1, 9)), GOOD]
         fetch(site, data_dir, Patience(pause=0.5))
         assert slept == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0, 8.0]
@@ -160,7 +160,7 @@ class TestGoesOn:
             synced.append(os.fstat(handle).st_size)
             fsync(handle)
 
-        monkeypatch.setattr("dregcli.data.parts.os.fsync", watched)
+        monkeypatch.setattr("dregcli.data.fetching.parts.os.fsync", watched)
         broken_off(site, data_dir)
         assert synced[-1] == 200
 
@@ -381,7 +381,7 @@ class TestSlow:
 SCRIPT = """
 import sys
 from pathlib import Path
-from dregcli.data.download import Patience, download_entry
+from dregcli.data.fetching.download import Patience, download_entry
 from tests.support.data_idx import tiny_entry
 print("ready", flush=True)
 sys.stdin.readline()

@@ -5,8 +5,8 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from dregcli.data.idx import parse_idx, parse_idx_values
-from dregcli.data.unpack import unpack
+from dregcli.data.formats.idx import parse_idx, parse_idx_values
+from dregcli.data.formats.unpack import unpack
 from dregcli.errors import DataCorrupt
 from tests.support.data_idx import idx_bytes
 

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 
-from dregcli.data.images import ZipLimits, decode_image, grey_levels, zip_members
+from dregcli.data.formats.images import ZipLimits, decode_image, grey_levels, zip_members
 from dregcli.errors import DataCorrupt
 from tests.support.data_images import chunk, png_bytes, zip_bytes
 

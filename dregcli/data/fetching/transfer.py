@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.data.entries import SourceFile
-from dregcli.data.parts import Origin, Part, claimed
-from dregcli.data.sources import Fetched, Verified, check_file
-from dregcli.data.web import CutShort, MirrorFailed, NoSuchRange, answer_of, content_range, receive
+from dregcli.data.fetching.parts import Origin, Part, claimed
+from dregcli.data.fetching.sources import Fetched, Verified, check_file
+from dregcli.data.fetching.web import CutShort, MirrorFailed, NoSuchRange, answer_of, content_range, receive
 from dregcli.errors import DataCorrupt
 
 _OK: Final = 200

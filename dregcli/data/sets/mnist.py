@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.conventions import Convention, last_as_valid, sizes
 from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
-from dregcli.data.idx import parse_idx
+from dregcli.data.formats.idx import parse_idx
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from dregcli.data.catalogue import load_dataset
-from dregcli.data.download import Outcome, download
-from dregcli.data.mnist import TEST_IMAGES, TRAIN_IMAGES
+from dregcli.data.fetching.download import Outcome, download
+from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import DataCorrupt
 
-SOURCE = Path(__file__).parents[2] / "../shared/data/mnist"
+SOURCE = Path(__file__).parents[3] / "../shared/data/mnist"
 
 pytestmark = pytest.mark.skipif(
     not (SOURCE / f"{TRAIN_IMAGES}.gz").is_file(), reason="the real MNIST is not beside the repository"

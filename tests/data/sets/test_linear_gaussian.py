@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
 
-from dregcli.data.linear_gaussian import load_linear_gaussian, truth
+from dregcli.data.sets.linear_gaussian import load_linear_gaussian, truth
 from dregcli.names import DataKind, Split
 
 

@@ -1,0 +1,1 @@
+"""From mirrors, packages and folders to files that passed their checks, and into the data folder."""

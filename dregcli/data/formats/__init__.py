@@ -1,0 +1,1 @@
+"""Strict, bounded readers of the files in which data are published."""
