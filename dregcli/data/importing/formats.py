@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dregcli.data.importing.archive import checked_entries, entry_content, open_archive
+from dregcli.data.formats.archives import member_content, open_archive
+from dregcli.data.importing.archive import checked_entries
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
 from dregcli.data.importing.npy import npy_offers, npz_offers
@@ -76,7 +77,7 @@ def _fill(
     if head.startswith(b"\x93NUMPY"):
         found.format, found.offers = ".npy", npy_offers(plain)
     elif head.startswith(b"PK"):
-        archive = stack.enter_context(open_archive(plain))
+        archive = stack.enter_context(open_archive(plain.stream, where=plain.where))
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if names and all(name.endswith(".npy") for name in names):
             found.format, found.offers = ".npz", npz_offers(plain, archive)
@@ -143,7 +144,7 @@ def _zipped(plain: Plain, archive: zipfile.ZipFile, found: Found, watch: Watch, 
         where = f"{plain.where}, {info.filename}"
         if info.file_size > LARGEST_FILE:
             raise DataCorrupt(what=f"an image file is larger than {LARGEST_FILE:,} bytes", where=where)
-        return Picture(info.filename, lambda: b"".join(entry_content(archive, info, where=where)))
+        return Picture(info.filename, lambda: b"".join(member_content(archive, info, where=where)))
 
     pictures = [picture(info) for info in entries if is_picture(info.filename)]
     found.notes += _others_note(len(entries) - len(pictures))

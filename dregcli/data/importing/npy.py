@@ -10,7 +10,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from dregcli.data.importing.archive import checked_entries, entry_content
+from dregcli.data.formats.archives import member_content
+from dregcli.data.importing.archive import checked_entries
 from dregcli.data.importing.limits import why_no_numbers
 from dregcli.data.importing.offers import Offer, refused
 from dregcli.data.importing.plain import Plain
@@ -72,14 +73,14 @@ def npz_offers(plain: Plain, archive: zipfile.ZipFile) -> list[Offer]:
 def _member(plain: Plain, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Offer:
     key = info.filename.removesuffix(".npy")
     where = f"{plain.where}, array {key}"
-    content = entry_content(archive, info, where=where)
+    content = member_content(archive, info, where=where)
     header = _header(_Bytes(next(content, b"")[:_LONGEST_HEADER]), where=where)
     if refusal := why_no_numbers(header.dtype):
         return refused(key, refusal, header.shape, header.dtype)
     _check(header, info.file_size, where)
 
     def values() -> Iterator[bytes]:
-        pieces = entry_content(archive, info, where=where)
+        pieces = member_content(archive, info, where=where)
         yield next(pieces, b"")[header.start :]
         yield from pieces
 

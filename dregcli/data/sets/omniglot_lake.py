@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from dregcli.data.conventions import Convention, Splits, sizes
 from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
-from dregcli.data.formats.images import ZipLimits, decode_image, grey_levels, zip_members
+from dregcli.data.formats.archives import ZipLimits, zip_members
+from dregcli.data.formats.images import decode_image, grey_levels
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 

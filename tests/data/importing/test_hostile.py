@@ -128,7 +128,7 @@ def test_types_that_are_no_numbers(values, reason, tmp_path):
         (gzip.compress(npy_bytes(VALUES))[:-20], "truncated"),
         (gzip.compress(b""), "nothing is packed"),
         (gzip.compress(gzip.compress(npy_bytes(VALUES))), "format is not known"),
-        (b"PK\x03\x04rubbish", "zip archive is damaged"),
+        (b"PK\x03\x04rubbish", "zip archive cannot be read"),
         (b"\x89HDF\r\n\x1a\n" + bytes(500), "HDF5 cannot read it"),
         (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM\x0f\x00\x00\x00\xff\xff\xff\x7f", "truncated"),
     ],
@@ -222,11 +222,10 @@ class TestZip:
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"name": "../../escaped"}, "path that leaves it"),
-            ({"name": "/etc/escaped"}, "path that leaves it"),
-            ({"name": "C:escaped"}, "path that leaves it"),
-            ({"name": "a/../../b"}, "path that leaves it"),
-            ({"name": "back\\slash"}, "path that leaves it"),
+            ({"name": "../../escaped"}, "member outside itself"),
+            ({"name": "/etc/escaped"}, "member outside itself"),
+            ({"name": "C:escaped"}, "member outside itself"),
+            ({"name": "a/../../b"}, "member outside itself"),
             ({"mode": stat.S_IFLNK | 0o777, "content": b"/etc/passwd"}, "a link or another special file"),
             ({"mode": stat.S_IFIFO | 0o644}, "a link or another special file"),
             ({"flags": 1}, "encrypted"),
@@ -240,7 +239,7 @@ class TestZip:
 
     @pytest.mark.filterwarnings("ignore:Duplicate name")
     def test_one_name_twice(self, tmp_path):
-        refuse(hostile_zip(tmp_path / "a.zip", twice=True), tmp_path / "data", "two files of one name", DataCorrupt)
+        refuse(hostile_zip(tmp_path / "a.zip", twice=True), tmp_path / "data", "has a member twice", DataCorrupt)
 
     def test_a_wrong_crc(self, tmp_path):
         path = tmp_path / "a.npz"
@@ -248,7 +247,7 @@ class TestZip:
         raw = bytearray(path.read_bytes())
         raw[500] ^= 1
         path.write_bytes(raw)
-        refuse(path, tmp_path / "data", "damaged.*CRC", DataCorrupt)
+        refuse(path, tmp_path / "data", "cannot be read.*CRC", DataCorrupt)
 
     def test_a_size_that_lies(self, tmp_path):
         path = hostile_zip(tmp_path / "a.zip", content=npy_bytes(VALUES))
@@ -256,7 +255,7 @@ class TestZip:
         at = raw.index(b"PK\x01\x02") + 24
         raw[at : at + 4] = struct.pack("<I", struct.unpack("<I", raw[at : at + 4])[0] - 8)
         path.write_bytes(raw)
-        refuse(path, tmp_path / "data", "damaged|promise", DataCorrupt)
+        refuse(path, tmp_path / "data", "cannot be read|promise", DataCorrupt)
 
     def test_content_that_is_shorter_than_promised(self, tmp_path):
         """Its CRC is right: only counting tells."""
@@ -268,7 +267,7 @@ class TestZip:
         raw[at : at + 4] = struct.pack("<I", len(buffer.getvalue()) + 8)
         path.write_bytes(raw)
         size = len(buffer.getvalue())
-        refuse(path, tmp_path / "data", f"{size} bytes come out, and {size + 8} were promised", DataCorrupt)
+        refuse(path, tmp_path / "data", f"another size than the {size + 8} bytes promised", DataCorrupt)
 
     @pytest.mark.parametrize("packed", ["npz", "zip", "gz", "h5", "mat"])
     def test_a_bomb_gets_no_memory(self, packed, tmp_path, frugal):
