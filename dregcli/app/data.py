@@ -9,7 +9,7 @@ from dregcli.app.listener import Listener
 from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, known_datasets
 from dregcli.data.dataset import Dataset
-from dregcli.data.entries import Embedded
+from dregcli.data.entries import Downloadable, Embedded
 from dregcli.data.files import writing
 from dregcli.data.folders import cache_path, download_command
 from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, UsageError
@@ -38,7 +38,8 @@ class DataRow:
         status: how it stands.
         imported: whether it is the user's own.
         problem: why it is damaged.
-        kind: what its values are; this and the following are None or empty where it is not here or damaged.
+        kind: what its values are; this and the following are None or empty of a damaged one, and of one that is not
+            here they are what is published.
         height: rows of an image.
         width: columns of an image.
         splits: examples by split.
@@ -81,9 +82,25 @@ def _row(name: str, data_dir: Path) -> DataRow:
     except DatasetMissing as error:
         if path.exists():
             return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path)
-        return DataRow(name, DataStatus.MISSING, imported, conventions=_conventions(name, data_dir))
+        # An imported set is known by its file, which may have gone since.
+        return _published(entry) if entry else DataRow(name, DataStatus.MISSING, imported)
     except (DataCorrupt, StoreFormatError) as error:
         return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, nbytes=_bytes(path), path=path)
+
+
+def _published(entry: Downloadable) -> DataRow:
+    """What the catalogue knows of a data set that is not here."""
+    conventions = entry.published.conventions
+    return DataRow(
+        entry.name,
+        DataStatus.MISSING,
+        imported=False,
+        kind=entry.kind,
+        height=entry.height,
+        width=entry.width,
+        splits=dict(conventions[entry.published.convention].sizes),
+        conventions=tuple(conventions),
+    )
 
 
 def _told(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Path) -> DataRow:

@@ -84,7 +84,8 @@ class TestList:
         assert digits.splits == {Split.TRAIN: 1297, Split.VALID: 250, Split.TEST: 250}
         assert (digits.path, digits.nbytes) == (None, None)
         mnist = row(folder, "mnist")
-        assert (mnist.status, mnist.kind, mnist.splits, mnist.checksum) == ("not downloaded", None, {}, None)
+        assert (mnist.status, mnist.kind, mnist.height, mnist.checksum) == ("not downloaded", "intensity", 28, None)
+        assert mnist.splits == {Split.TRAIN: 50_000, Split.VALID: 10_000, Split.TEST: 10_000}
         assert "dreg" in mnist.conventions
         mine = row(folder, "mine")
         assert (mine.status, mine.kind, mine.height, mine.width) == ("cached", DataKind.REAL, 4, 5)
