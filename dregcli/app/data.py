@@ -83,7 +83,7 @@ def _row(name: str, data_dir: Path) -> DataRow:
         if path.exists():
             return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path)
         # An imported set is known by its file, which may have gone since.
-        return _published(entry) if entry else DataRow(name, DataStatus.MISSING, imported)
+        return _published(entry) if isinstance(entry, Downloadable) else DataRow(name, DataStatus.MISSING, imported)
     except (DataCorrupt, StoreFormatError) as error:
         return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, nbytes=_bytes(path), path=path)
 

@@ -1,16 +1,14 @@
 """A data set as one run sees it: its examples on the run's device, and how their values become pixels."""
 
-import os
 import warnings
-import weakref
 from functools import cached_property
-from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from dregcli.app.mapped_examples import MappedExamples
 from dregcli.data.binarisation import FixedPixels, StaticPixels, ThresholdPixels, fixed_blocks
 from dregcli.data.dataset import Dataset
 from dregcli.data.scan import Values
@@ -19,48 +17,6 @@ from dregcli.engine.pixels import AsStored, Dynamic, Pixels
 from dregcli.names import Binarisation, Split
 from dregcli.specs.binarisation import BinarisationRule, parse_binarisation
 from dregcli.specs.run import RunSpec
-
-
-class MappedExamples:
-    """Examples that are read from the cache file as they are asked for.
-
-    Args:
-        values: a map of the file.
-        device: where rows are wanted.
-        fixed: how the values become pixels, where that is for good.
-    """
-
-    def __init__(
-        self,
-        values: "np.memmap[tuple[int, int], np.dtype[np.uint8 | np.float32]]",
-        device: torch.device,
-        fixed: FixedPixels | None,
-    ) -> None:
-        self._values = values
-        self._fixed = fixed
-        self.device = device
-        self._file = os.open(cast("str", values.filename), os.O_RDONLY)
-        weakref.finalize(self, os.close, self._file)
-        self._row_bytes = values.shape[1] * values.dtype.itemsize
-
-    def __len__(self) -> int:
-        return self._values.shape[0]
-
-    def rows(self, indices: Tensor) -> Tensor:
-        """As ``Examples.rows``."""
-        wanted = indices.cpu().numpy()
-        rows: Values = np.asarray(self._values[wanted])
-        if self._fixed is not None:
-            rows = self._fixed.rows(wanted, rows)
-        return torch.from_numpy(rows).to(self.device)
-
-    def expect(self, indices: Tensor) -> None:
-        """Ask the system to read these rows ahead, while the processor is at work."""
-        if not hasattr(os, "posix_fadvise"):
-            return
-        starts: list[int] = (self._values.offset + self._row_bytes * indices.cpu().numpy()).tolist()
-        for start in starts:
-            os.posix_fadvise(self._file, start, self._row_bytes, os.POSIX_FADV_WILLNEED)
 
 
 class RunData:
