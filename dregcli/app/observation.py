@@ -11,21 +11,22 @@ from dregcli.specs.binarisation import parse_binarisation
 _DRAWN = f"{Binarisation.DYNAMIC}, {Binarisation.STATIC_SEED}:0 or {Binarisation.THRESHOLD}:0.5"
 
 
-def observation(dataset: Dataset, options: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
+def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
     """Binarisation and likelihood of a run: what is given must fit the data and each other, the rest follows.
 
     Args:
-        dataset: the run's data.
+        dataset: the run's data; None where they cannot be had, and only the words can be looked at.
         options: by field of the spec; ``binarisation``, ``likelihood`` and ``task`` count, where given.
 
     Returns:
-        Both fields, and every fault.
+        Both fields where they could be decided, and every fault.
     """
     faults: list[Fault] = []
     binarisation: Binarisation | None = None
-    if isinstance(word := options.get("binarisation"), str):
+    if (word := options.get("binarisation")) is not None:
         try:
-            binarisation = parse_binarisation(word).name
+            # A config may hold anything; what is no word must not pass for one that was left out.
+            binarisation = parse_binarisation(word if isinstance(word, str) else repr(word)).name
         except ValueError as error:
             faults.append(Fault("binarisation", str(error)))
     likelihood: LikelihoodName | None = None
@@ -35,7 +36,7 @@ def observation(dataset: Dataset, options: Mapping[str, Any]) -> tuple[dict[str,
         else:
             faults.append(Fault("likelihood", unknown("likelihood", str(name), LikelihoodName)))
     faults += _task_faults(dataset, options.get("task"))
-    if faults:
+    if faults or dataset is None:
         return {}, faults
     fits = {
         DataKind.BINARY: _of_binary,
@@ -87,7 +88,7 @@ def _of_intensities(dataset: Dataset, binarisation: Binarisation | None, likelih
         )
         faults.append(Fault("likelihood", message))
     if likelihood is not LikelihoodName.BERNOULLI and binarisation is not Binarisation.NONE:
-        message = f"{likelihood} is of the intensities themselves: leave --binarisation out, or give none."
+        message = f"{likelihood} is of the intensities themselves: it needs --binarisation none."
         faults.append(Fault("likelihood", message))
     if likelihood is LikelihoodName.DISCRETISED_LOGISTIC and dataset.levels == 1:
         message = f"discretised-logistic needs whole grey levels, and {dataset.name} has fractions: gaussian fits."
@@ -95,12 +96,12 @@ def _of_intensities(dataset: Dataset, binarisation: Binarisation | None, likelih
     return binarisation, likelihood, faults
 
 
-def _task_faults(dataset: Dataset, task: object) -> list[Fault]:
+def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
     """Why an image cannot be halved as a task needs."""
-    if task is None or task == Task.GENERATIVE:
-        return []
-    if task not in list(Task):
+    if task is not None and task not in list(Task):
         return [Fault("task", unknown("task", str(task), Task))]
+    if dataset is None or task is None or task == Task.GENERATIVE:
+        return []
     size = f"{dataset.height}x{dataset.width}"
     if dataset.height < 2:
         return [Fault("task", f"{task} needs images of two rows or more, and {dataset.name} is {size}.")]

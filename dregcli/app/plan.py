@@ -14,8 +14,8 @@ from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
-from dregcli.errors import DataCorrupt, DregError, Fault, SpecError
-from dregcli.names import Promise, Split, unknown
+from dregcli.errors import DataCorrupt, DatasetMissing, DregError, Fault, SpecError
+from dregcli.names import Promise, Split, nearest, unknown
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.resolve import spec_faults, unknown_option_faults
 from dregcli.specs.run import RunSpec, default_run_name
@@ -115,10 +115,10 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         elif size is not None and _positive(batch_size):
             known["steps"] = epochs * max(1, size // batch_size)
 
+    chosen, of_observation = observation(dataset, known)
+    known |= chosen
+    faults += of_observation
     if dataset is not None:
-        chosen, of_observation = observation(dataset, known)
-        known |= chosen
-        faults += [fault for fault in of_observation if fault not in faults]
         for field, actual in (("data_checksum", dataset.checksum), ("split_convention", dataset.split_convention)):
             if known.setdefault(field, actual) != actual:
                 message = f"the {name} data here differ from the spec's: {actual}, not {known[field]}."
@@ -163,7 +163,9 @@ def _loaded(known: Mapping[str, Any], data_dir: Path) -> tuple[Dataset | None, D
     try:
         conventions = conventions_of(name, data_dir)
         if convention is not None and convention not in conventions:
-            message = f"{name} has {', '.join(conventions)}, got '{convention}'."
+            near = nearest(str(convention), conventions)
+            meant = f" Did you mean '{near}'?" if near else ""
+            message = f"{name} has {', '.join(conventions)}, got '{convention}'.{meant}"
             return None, None, [Fault("split-convention", message)]
         return load_dataset(name, data_dir, convention), None, []
     except DregError as error:
@@ -174,9 +176,14 @@ def data_of(spec: RunSpec, data_dir: Path) -> RunData:
     """The data of an earlier run.
 
     Raises:
-        DatasetMissing: not on this machine.
+        DatasetMissing: not on this machine, or no longer.
         DataCorrupt: other values than the run was trained on, or other splits of them.
     """
+    if spec.dataset not in known_datasets(data_dir):
+        what = f"The run's data set '{spec.dataset}' was imported, and is no longer there."
+        where = f"{data_dir}; the run's data have the checksum {spec.data_checksum[:16]}"
+        hint = f"import it again: dreg data import FILE --name {spec.dataset}; or point --data-dir at it"
+        raise DatasetMissing(what, where=where, hint=hint)
     if spec.split_convention in conventions_of(spec.dataset, data_dir):
         dataset = load_dataset(spec.dataset, data_dir, spec.split_convention)
     else:
@@ -189,7 +196,7 @@ def check_data(spec: RunSpec, dataset: Dataset) -> None:
     """Refuse data that are not those of an earlier run.
 
     Raises:
-        DataCorrupt: other pixels than the run was trained on.
+        DataCorrupt: other values than the run was trained on, or other splits of them.
     """
     if dataset.checksum != spec.data_checksum:
         what = f"The {spec.dataset} data here are not those of the run: their checksums differ."

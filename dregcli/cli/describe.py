@@ -15,11 +15,16 @@ def described(spec: Mapping[str, Any]) -> str:
     halves = {
         Task.STRUCTURED: ", bottom half given top half",
         Task.STRUCTURED_REFERENCE: ", top half given bottom half as in the reference code",
-    }.get(Task(spec["task"]), "")
-    likelihood = LikelihoodName(spec.get("likelihood", LikelihoodName.BERNOULLI))
+    }.get(spec["task"], "")
+    likelihood = spec.get("likelihood", LikelihoodName.BERNOULLI)
     parts = [f"{spec['split_convention']} split"]
     if spec["binarisation"] != Binarisation.NONE:
         parts.append(f"{spec['binarisation']} binarisation")
-    if likelihood is not LikelihoodName.BERNOULLI:
+    if likelihood != LikelihoodName.BERNOULLI:
         parts.append(f"{likelihood} likelihood")
     return f"{spec['dataset']}{halves} ({', '.join(parts)})"
+
+
+def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
+    """Task, binarisation and likelihood: what else two bounds on the same examples must share to be compared."""
+    return str(spec["task"]), str(spec["binarisation"]), str(spec.get("likelihood", LikelihoodName.BERNOULLI))

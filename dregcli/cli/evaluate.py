@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.describe import described
+from dregcli.cli.describe import described, seen_as
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, with_error
 
@@ -60,10 +60,11 @@ def evaluate(
     ]
     title = f"IWAE bound at K={k} on {split}, nats per example"
     terminal.table(["run", "step", "bound ± s.e.", "examples", "mean ESS", "active units"], rows, title=title)
-    evaluated = list(dict.fromkeys((described(result.spec.model_dump()), result.split_hash) for result in results))
-    for what, split_hash in evaluated:
+    for what, split_hash in dict.fromkeys(
+        (described(result.spec.model_dump()), result.split_hash) for result in results
+    ):
         terminal.line(f"of {what}, {split} split {split_hash[:12]}, eval seed {eval_seed}")
-    if len(evaluated) > 1:
+    if len({(result.split_hash, *seen_as(result.spec.model_dump())) for result in results}) > 1:
         terminal.warn("these runs are of different data or pixels: their bounds do not compare.")
     for result in results:
         terminal.line(f"kept: {result.path}")

@@ -1,11 +1,12 @@
 """``dreg report``."""
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dregcli.app.places import runs_folder
-from dregcli.cli.describe import described
+from dregcli.cli.describe import described, seen_as
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, difference, with_error
 from dregcli.names import Split
@@ -26,6 +27,23 @@ def _describe(spec: Any) -> str:  # noqa: ANN401 - plain values of a spec
         f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
     )
+
+
+def _apart(groups: "Sequence[Group]") -> list[Split]:
+    """The splits on which the groups' bounds do not compare: of different examples, pixels or tasks."""
+    hashes = [_split_hashes(group) for group in groups]
+    # Runs of before there were hashes are known by all their data together.
+    of_data = hashes if all(hashes) else [dict.fromkeys(Split, group.spec["data_checksum"]) for group in groups]
+    seen = [seen_as(group.spec) for group in groups]
+    return [split for split in Split if len(set(zip(seen, (each[split] for each in of_data), strict=True))) > 1]
+
+
+def _split_hashes(group: "Group") -> Mapping[str, str]:
+    """SHA-256 of the values of each split, of runs that tell it; they share their data."""
+    for row in group.rows:
+        if "split_hashes" in row.summary:
+            return row.summary["split_hashes"]
+    return {}
 
 
 def _over_parent(group: "Group") -> dict[str, Any]:
@@ -86,7 +104,7 @@ def report(
             for row in group.rows
         ]
         terminal.table(columns, rows, title=f"{', '.join(sorted(names))}: {_describe(group.spec)}")
-        if hashes := next((row.summary["split_hashes"] for row in group.rows if "split_hashes" in row.summary), None):
+        if hashes := _split_hashes(group):
             terminal.line(f"splits: {', '.join(f'{split} {digest[:12]}' for split, digest in hashes.items())}")
         seeds = len(group.seeds())
         means = [f"{split} {with_error(a.mean, a.stderr)}" for split in Split if (a := group.bound(split))]
@@ -106,7 +124,8 @@ def report(
             terminal.line(f"eval: {split} bound at K={k}, step {step}, eval seed {seed}: {number} nats, {count}")
         if seeds == 1:
             terminal.warn("one seed only: no standard error over seeds; train with another --seed.")
-    if len({(described(group.spec), group.spec["data_checksum"]) for group in found.groups}) > 1:
-        terminal.warn("these groups are of different data or pixels: their bounds do not compare.")
+    if apart := _apart(found.groups):
+        told = "" if len(apart) == len(Split) else f" {' and '.join(apart)}"
+        terminal.warn(f"these groups are of different data or pixels: their{told} bounds do not compare.")
     if figure:
         terminal.line(f"figure: {figure}")

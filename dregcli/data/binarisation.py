@@ -41,7 +41,12 @@ class ThresholdPixels:
 
     def block(self, first: int, stored: Values) -> NDArray[np.uint8]:
         """As ``FixedPixels.block``."""
-        return (stored > np.float64(self.threshold * self.levels)).astype(np.uint8)
+        if stored.dtype == np.float32:
+            # As float32 too, so that a value and a threshold of one spelling are equal.
+            return (stored > np.float32(self.threshold)).astype(np.uint8)
+        # A division is rounded once; the product of the threshold and the levels could fall below their integer.
+        intensities = np.arange(self.levels + 1) / self.levels
+        return (intensities > self.threshold).astype(np.uint8)[stored.astype(np.intp)]
 
     def rows(self, indices: NDArray[np.int64], stored: Values) -> NDArray[np.uint8]:
         """As ``FixedPixels.rows``."""

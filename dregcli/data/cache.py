@@ -38,14 +38,14 @@ _READABLE: Final = ("1", ENCODING_VERSION)
 _NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
 
 
-def read_cache(name: str, data_dir: Path, *, resident_bytes: int = RESIDENT_BYTES) -> Dataset:
+def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) -> Dataset:
     """Read a data set of the data folder.
 
     Args:
         name: the data set.
         data_dir: the data folder.
-        resident_bytes: up to this size the values are loaded and held against their checksum; larger ones are
-            mapped, and their checksum is believed.
+        resident_bytes: up to this size, ``RESIDENT_BYTES`` unless given, the values are loaded and held against
+            their checksum; larger ones are mapped, and their checksum is believed.
 
     Returns:
         The data set, split as it was kept.
@@ -71,7 +71,7 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int = RESIDENT_BYTE
     try:
         # Nothing writes to a cache file once it has its name, so no lock is needed; some network disks have none.
         with h5py.File(path, "r", locking=False) as file:
-            return _read(file, name, path, resident_bytes)
+            return _read(file, name, path, RESIDENT_BYTES if resident_bytes is None else resident_bytes)
     except MemoryError as error:
         raise _unreadable(name, path, "there is not enough memory") from error
     except StoreFormatError as error:
@@ -187,7 +187,7 @@ def _compare(found: Scanned, stated: Scanned) -> None:
         raise DataCorrupt(what="its pixels do not have the checksum that it states")
     if not (
         np.array_equal(found.moments.mean, stated.moments.mean)
-        and np.allclose(found.moments.deviation, stated.moments.deviation, rtol=1e-9)
+        and np.allclose(found.moments.deviation, stated.moments.deviation, rtol=1e-9, atol=0.0)
     ):
         raise DataCorrupt(what="its pixels do not have the mean and deviation that it states")
 

@@ -8,11 +8,15 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.scan import Rows, Scanned, Scanner, Values, chunks
+from dregcli.data.scan import Scanned, Scanner, StoredRows, Values, chunks
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
 SPLIT_CONVENTION: Final = "dreg"
+
+LEAST_SPREAD: Final = 0.02
+"""The least scale of an intensity, about 5 of 255 grey levels. A pixel that is lit in one of 50,000 images has a
+standard deviation of a hundredth of a level: in such a unit the next image that lights it is thousands away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +40,7 @@ class Draft:
     height: int
     width: int
     levels: int
-    splits: Mapping[Split, Rows] = field(repr=False)
+    splits: Mapping[Split, StoredRows] = field(repr=False)
     split_convention: str
     source: str
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
@@ -187,8 +191,13 @@ class Dataset:
         return self.scanned.moments.mean.astype(np.float32)
 
     def spread(self) -> NDArray[np.float32]:
-        """The standard deviation of each pixel of the training split, (pixels,); 1 where it never varies."""
+        """The scale of each pixel, (pixels,): its standard deviation in the training split.
+
+        Of intensities at least ``LEAST_SPREAD``; of real values, whose unit nobody knows, 1 where they never vary.
+        """
         deviation = self.scanned.moments.deviation.astype(np.float32)
+        if self.kind is not DataKind.REAL:
+            return np.maximum(deviation, np.float32(LEAST_SPREAD))
         return np.where(deviation > 0.0, deviation, np.float32(1.0))
 
 

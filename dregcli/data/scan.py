@@ -12,14 +12,14 @@ from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
 Values = NDArray[np.uint8 | np.float32]
-"""Rows of stored values, (N, height * width): grey levels as bytes, or 32-bit floats."""
+"""StoredRows of stored values, (N, height * width): grey levels as bytes, or 32-bit floats."""
 
 CHUNK_VALUES: Final = 1 << 20
 """Values per chunk. Part of what float moments are: their sums are made chunk by chunk, wherever the rows lie."""
 
 
-class Rows(Protocol):
-    """Rows that can be cut: an array, a mapped file, or a reader that converts what it reads."""
+class StoredRows(Protocol):
+    """StoredRows that can be cut: an array, a mapped file, or a reader that converts what it reads."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -64,7 +64,7 @@ class Scanned:
     moments: Moments
 
 
-def chunks(rows: Rows) -> Iterator[Values]:
+def chunks(rows: StoredRows) -> Iterator[Values]:
     """The rows in contiguous, native pieces of about ``CHUNK_VALUES`` values."""
     count, width = rows.shape
     step = max(1, CHUNK_VALUES // width)
@@ -103,7 +103,7 @@ class Scanner:
         self._shift: NDArray[np.float64] = np.zeros(self._pixels)
         self._count = 0
 
-    def begin(self, split: Split, rows: Rows) -> None:
+    def begin(self, split: Split, rows: StoredRows) -> None:
         """Announce a split.
 
         Raises:
@@ -115,6 +115,9 @@ class Scanner:
             DataKind.REAL: (np.float32,),
         }[self._kind]
         shape, dtype = rows.shape, rows.dtype
+        if dtype == np.float32 and self._levels != 1:
+            message = f"the {split} split has fractions, which have 1 level, not {self._levels}"
+            raise DataCorrupt(what=message, where=self._name)
         if dtype not in types or len(shape) != 2 or shape[1] != self._pixels or shape[0] == 0:
             wanted = " or ".join(np.dtype(each).name for each in types)
             raise DataCorrupt(

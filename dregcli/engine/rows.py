@@ -177,7 +177,7 @@ class RowTape(Rows):
 
     def _by_shared(self, row_weights: Tensor, wanted: list[nn.Parameter]) -> Iterator[tuple[Tensor, Tensor]]:
         """Parameters that shared tensors are made of, with the gradient through all of those; the graph is kept."""
-        if not self._shared or not wanted:
+        if not self._shared:
             return
         seeds: list[Tensor] = []
         for record in self._shared:

@@ -80,4 +80,4 @@ def _threshold(word: str, value: str | None) -> float:
     if not 0.0 <= threshold < 1.0:
         message = f"threshold needs an intensity from 0 to below 1, as in threshold:0.5, got '{word}'."
         raise ValueError(message)
-    return threshold
+    return threshold + 0.0  # of -0 a plain 0: one setting has one spelling

@@ -27,7 +27,7 @@ def merge_options(
     """Options by precedence: flag > config > preset > default. A flag of None was not given.
 
     ``steps`` and ``epochs`` say the same thing: whichever comes from the stronger layer stands. What a layer says
-    of its data goes when a stronger one names another data set.
+    of its data goes when a stronger one names another data set, or another split of it.
 
     Returns:
         The options, and a fault for an unknown preset or for both --steps and --epochs in one layer.
@@ -43,6 +43,8 @@ def merge_options(
         if "dataset" in layer and layer["dataset"] != options.get("dataset"):
             for key in _OF_THE_DATA:
                 options.pop(key, None)
+        if layer.get("split_convention", options.get("split_convention")) != options.get("split_convention"):
+            options.pop("data_checksum", None)
         if "steps" in layer:
             options.pop("epochs", None)
         if "epochs" in layer:

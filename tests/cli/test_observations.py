@@ -131,7 +131,7 @@ def test_a_mapped_set_trains_as_a_resident_one(capsys, tmp_path, monkeypatch, bi
     write_cache(Draft(**{**kept, "name": "mine"}), tmp_path / "data")
     found = []
     for resident_bytes in (1 << 30, 0):
-        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": resident_bytes})
+        monkeypatch.setattr("dregcli.data.cache.RESIDENT_BYTES", resident_bytes)
         name = f"r{resident_bytes}"
         trained = _train(capsys, "--dataset", "mine", "--binarisation", binarisation, "--name", name)
         evaluated = run(capsys, "eval", name, "--k", 8, "--json").json["results"][0]

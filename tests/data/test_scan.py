@@ -160,7 +160,7 @@ def test_a_refused_draft_leaves_the_older_file(tmp_path) -> None:
 class TestVerify:
     def test_finds_a_flipped_bit_of_a_mapped_set(self, tmp_path, monkeypatch) -> None:
         path = write_cache(draft(DataKind.REAL), tmp_path)
-        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": 0})
+        monkeypatch.setattr("dregcli.data.cache.RESIDENT_BYTES", 0)
         assert verify_cache("toy", tmp_path).is_mapped
         with h5py.File(path, "a") as file:
             offset = file["test"].id.get_offset()
@@ -175,7 +175,7 @@ class TestVerify:
     @pytest.mark.parametrize("key", ["train-mean", "train-deviation"])
     def test_finds_wrong_moments(self, tmp_path, monkeypatch, resident, key) -> None:
         path = write_cache(draft(DataKind.REAL), tmp_path)
-        monkeypatch.setattr("dregcli.data.cache.read_cache.__kwdefaults__", {"resident_bytes": resident})
+        monkeypatch.setattr("dregcli.data.cache.RESIDENT_BYTES", resident)
         with h5py.File(path, "a") as file:
             file[key][1] += 0.5
         with pytest.raises(DataCorrupt, match="mean and deviation"):

@@ -12,7 +12,7 @@ from dregcli.data.scan import Values
 
 
 class ConvertedRows:
-    """Some examples of a source as stored values (a ``dregcli.data.scan.Rows``).
+    """Some examples of a source as stored values (a ``dregcli.data.scan.StoredRows``).
 
     Args:
         array: the source's, (N, ...), in memory or mapped.

@@ -24,8 +24,8 @@ def make_likelihood(name: LikelihoodName, *, spread: Tensor, levels: int) -> Lik
 
     Args:
         name: which.
-        spread: standard deviation of each training pixel that is modelled, shape (D,), above 0: 1 for pixels that
-            never vary. In structured prediction the target's pixels alone.
+        spread: standard deviation of each training pixel that is modelled, shape (D,), above 0. In
+            structured prediction the target's pixels alone.
         levels: what a pixel of intensity 1 is stored as.
     """
     return LIKELIHOODS[name].of(spread=spread, levels=levels)

@@ -25,7 +25,7 @@ class Likelihood(nn.Module, ABC):
         """The likelihood for some data; each takes what it needs of it.
 
         Args:
-            spread: standard deviation of each training pixel, shape (D,), above 0: 1 for pixels that never vary.
+            spread: standard deviation of each training pixel, shape (D,), above 0.
             levels: pixels are whole multiples of 1 / levels in [0, 1]; only where a likelihood is of such.
         """
 

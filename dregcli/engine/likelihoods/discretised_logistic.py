@@ -5,16 +5,17 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import fused, softplus
+from dregcli.engine.likelihoods.fused import fused
 
 SCALE_FLOOR = 0.05
 """The smallest scale, in bins. At it all but 1e-4 of the mass is in loc's own bin, so nothing is gained by a smaller
 one, and gradients by loc, at most 1 / scale, stay bounded."""
 
-_INITIAL_RAW = math.log(math.expm1(math.sqrt(3.0) / math.pi))
-"""softplus of it is sqrt(3) / pi, and a logistic of scale s has the standard deviation s pi / sqrt(3)."""
+_INITIAL_SCALE = math.sqrt(3.0) / math.pi
+"""In spreads: a logistic of scale s has the standard deviation s pi / sqrt(3)."""
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
@@ -87,7 +88,9 @@ class DiscretisedLogistic(Likelihood):
 
     def initial_bias(self, mean: Tensor) -> Tensor:
         """Training starts from loc = mean and a standard deviation of one spread; shape (2 D,)."""
-        return torch.cat([mean / self.spread, torch.full_like(mean, _INITIAL_RAW)])
+        # What softplus must give beside the floor; of a spread below the floor nearly nothing.
+        rest = (_INITIAL_SCALE - SCALE_FLOOR / (self.spread * self.levels)).clamp(min=0.01)
+        return torch.cat([mean / self.spread, torch.log(torch.expm1(rest))])
 
     def mean(self, outputs: Tensor) -> Tensor:
         """The mean of the discrete distribution, not loc: at the edges they differ. Shape (K, B, D)."""

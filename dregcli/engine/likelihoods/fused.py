@@ -51,11 +51,3 @@ def log_of_product(factors: Tensor) -> Tensor:
         factor *= 2
         factors = factors[..., :width] * factors[..., width:]
     return factors.log().sum(dim=-1)
-
-
-def softplus(x: Tensor) -> Tensor:
-    """log(1 + exp(x)), to an absolute error of the dtype's rounding at 1.
-
-    Not to a relative one below about -10: it is for scales that have a floor. Torch's own takes ten times as long.
-    """
-    return x.clamp(min=0.0).sub_(x.abs().sigmoid_().log_())

@@ -5,9 +5,10 @@ from typing import Self
 
 import torch
 from torch import Tensor
+from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import fused, softplus
+from dregcli.engine.likelihoods.fused import fused
 
 SCALE_FLOOR = 0.01
 """The smallest scale, in units of a pixel's spread. The density of a point has no bound: without a floor a model that
