@@ -327,6 +327,18 @@ def _forged(store: RunStore, name: str, spec: dict[str, object], checkpoints: Pa
 
 
 @pytest.mark.parametrize(
+    ("option", "value", "was"), [("--task", "structured", "generative"), ("--likelihood", "gaussian", "bernoulli")]
+)
+def test_a_spec_with_a_parent_keeps_what_its_parent_is_of(capsys, store, parent: Run, option, value, was) -> None:
+    assert _finetune(capsys, "--steps", 5).code == 0
+    spec = _only(store, "f").path / "spec.json"
+    pixels = "none" if value == "gaussian" else "dynamic"
+    outcome = run(capsys, "train", "--config", spec, option, value, "--binarisation", pixels)
+    assert outcome.code == 2
+    assert f"{option[2:]}: the parent was made with {was}, got {value}." in outcome.err
+
+
+@pytest.mark.parametrize(
     ("changes", "copied", "code", "texts"),
     [
         ({}, False, 13, ["The run bad/v001 has no checkpoint", "--resume"]),

@@ -139,6 +139,44 @@ def test_a_mapped_set_trains_as_a_resident_one(capsys, tmp_path, monkeypatch, bi
     assert found[0] == found[1]
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("binarisation = 0.5", "binarisation: must be dynamic, static-seed:N, threshold:T or none, got '0.5'"),
+        ("binarisation = true", "got 'True'"),
+        ('binarisation = ["threshold", 0.5]', "binarisation: must be dynamic"),
+        ("likelihood = 3", "likelihood: no likelihood is called '3'"),
+        ("task = 1", "task: no task is called '1'"),
+        ('dataset = "nonesuch"\ntask = "foo"\nlikelihood = "bar"', "task: no task is called 'foo'"),
+    ],
+)
+def test_a_config_that_means_something_else_trains_nothing(capsys, tmp_path, text, said) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text(text)
+    outcome = run(capsys, "train", *SMALL, "--config", config)
+    assert outcome.code == 2
+    assert said in outcome.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_setting_resumes_in_any_spelling(capsys) -> None:
+    _train(capsys, "--binarisation", "static-seed:7", "--name", "r")
+    again = run(capsys, "train", "--resume", "r", "--steps", 25, "--binarisation", "static-seed 07", "--json")
+    assert again.code == 0, again.err
+    other = run(capsys, "train", "--resume", "r", "--steps", 30, "--binarisation", "static-seed:8")
+    assert other.code == 2
+    assert "binarisation: the run was made with static-seed:7" in other.err
+
+
+def test_a_run_whose_imported_data_are_gone(capsys, tmp_path, real) -> None:
+    _train(capsys, "--dataset", "mine", "--name", "r")
+    (tmp_path / "data/mine.h5").unlink()
+    outcome = run(capsys, "eval", "r")
+    assert outcome.code == 10
+    assert "data set 'mine' was imported, and is no longer there" in outcome.err
+    assert "dreg data import FILE --name mine" in outcome.err
+
+
 def test_results_of_other_data_are_not_compared_in_silence(capsys) -> None:
     _train(capsys, "--name", "a")
     _train(capsys, "--name", "b", "--binarisation", "threshold:0.5")

@@ -62,6 +62,30 @@ def test_float_intensities_draw_as_bytes_do(dtype) -> None:
     np.testing.assert_array_equal(found, _static().block(0, stored))
 
 
+def test_a_threshold_never_lights_its_own_level() -> None:
+    for levels in (10, 16, 100, 255):
+        stored = np.arange(levels + 1, dtype=np.uint8)[None]
+        for level in range(levels):
+            for values, of in ((stored, levels), ((stored / levels).astype(np.float32), 1)):
+                lit = ThresholdPixels(level / levels, of).block(0, values)[0]
+                assert lit.tolist() == [0] * (level + 1) + [1] * (levels - level)
+
+
+def test_no_draw_lights_a_black_pixel(monkeypatch) -> None:
+    class _Zeros:
+        def __init__(self, key):
+            pass
+
+        def advance(self, delta):
+            pass
+
+        def random_raw(self, size):
+            return np.zeros(size, np.uint64)
+
+    monkeypatch.setattr(np.random, "Philox", _Zeros)
+    assert _static().block(0, np.array([[0] * 12 + [1]], np.uint8)).tolist() == [[0] * 12 + [1]]
+
+
 def test_threshold_is_strict() -> None:
     stored = np.array([[0, 7, 8, 9, 16]], np.uint8)
     assert ThresholdPixels(0.5, 16).block(0, stored).tolist() == [[0, 0, 0, 1, 1]]

@@ -11,6 +11,7 @@ from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.cache_writer import write_cache
 from dregcli.data.conventions import last_as_valid
 from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
@@ -155,6 +156,104 @@ def test_a_refused_draft_leaves_the_older_file(tmp_path) -> None:
         write_cache(draft(DataKind.REAL, splits=_with(DataKind.REAL, np.nan)), tmp_path)
     assert path.read_bytes() == before
     assert [each.name for each in tmp_path.iterdir()] == ["toy.h5"]
+
+
+def test_fractions_have_one_level() -> None:
+    splits = values(DataKind.INTENSITY)
+    with pytest.raises(DataCorrupt, match="1 level, not 255"):
+        Dataset.build(
+            name="t",
+            kind=DataKind.INTENSITY,
+            height=2,
+            width=3,
+            levels=255,
+            splits=splits,
+            split_convention="g",
+            source="s",
+        )
+
+
+def _build_real(splits: dict[Split, np.ndarray]) -> Dataset:
+    return Dataset.build(
+        name="t", kind=DataKind.REAL, height=2, width=3, levels=1, splits=splits, split_convention="g", source="s"
+    )
+
+
+def test_moments_of_floats_are_golden() -> None:
+    """Bit for bit across chunks: a model is centred by them. Sums by hand, in chunks of 2^20 values about row 0."""
+    n = 2 * ((1 << 20) // 6) + 10
+    train = np.random.RandomState(2).standard_normal((n, 6)).astype(np.float32)
+    found = _build_real({**values(DataKind.REAL), Split.TRAIN: train}).scanned.moments
+    about = train.astype(np.float64) - train[0].astype(np.float64)
+    step = (1 << 20) // 6
+    pieces = [about[first : first + step] for first in range(0, n, step)]
+    total = pieces[0].sum(0) + pieces[1].sum(0) + pieces[2].sum(0)
+    np.testing.assert_array_equal(found.mean, train[0].astype(np.float64) + total / n)
+
+
+def test_a_variance_is_never_negative() -> None:
+    splits = {split: np.full((n, 6), 1e7 + 1, np.float32) for split, n in SIZES.items()}
+    splits[Split.TRAIN][0] -= 1
+    deviation = _build_real(splits).scanned.moments.deviation
+    assert np.isfinite(deviation).all()
+    about = (splits[Split.TRAIN].astype(np.float64)).std(0)
+    np.testing.assert_allclose(deviation, about, rtol=1e-6)
+
+
+def test_exactly_at_the_limit_is_resident(tmp_path) -> None:
+    write_cache(draft(DataKind.REAL), tmp_path)
+    size = sum(SIZES.values()) * 6 * 4
+    assert not read_cache("toy", tmp_path, resident_bytes=size).is_mapped
+    assert read_cache("toy", tmp_path, resident_bytes=size - 1).is_mapped
+
+
+def test_a_provenance_that_is_too_long_is_refused(tmp_path) -> None:
+    with pytest.raises(DataCorrupt, match="provenance is longer"):
+        write_cache(draft(DataKind.REAL, provenance={"note": "x" * 60_001}), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_moments_that_are_not_finite_are_refused(tmp_path) -> None:
+    path = write_cache(draft(DataKind.REAL), tmp_path)
+    with h5py.File(path, "a") as file:
+        file["train-deviation"][2] = np.nan
+    with pytest.raises(DataCorrupt, match="'train-deviation' is not finite"):
+        read_cache("toy", tmp_path, resident_bytes=0)
+
+
+def test_chunked_values_are_refused(tmp_path) -> None:
+    path = write_cache(draft(DataKind.REAL), tmp_path)
+    with h5py.File(path, "a") as file:
+        content = file["train"][()]
+        del file["train"]
+        file.create_dataset("train", data=content, chunks=(5, 6))
+    with pytest.raises(DataCorrupt, match="'train' is not stored as one piece"):
+        read_cache("toy", tmp_path)
+
+
+def test_small_deviations_are_verified_too(tmp_path) -> None:
+    splits = {split: array * np.float32(1e-12) for split, array in values(DataKind.REAL).items()}
+    path = write_cache(draft(DataKind.REAL, splits=splits), tmp_path)
+    with h5py.File(path, "a") as file:
+        file["train-deviation"][:] *= 2
+    with pytest.raises(DataCorrupt, match="mean and deviation"):
+        read_cache("toy", tmp_path)
+
+
+def test_an_image_in_memory_keeps_what_is_written_and_no_more() -> None:
+    image = SparseImage()
+    image.seek((1 << 30) + 3)
+    assert image.write(b"0123456789") == 10
+    assert [(start, content.lstrip(b"\0")) for start, content in image.pages()] == [(1 << 30, b"0123456789")]
+    assert image.size == (1 << 30) + 13
+    assert sum(len(content) for _, content in image.pages()) == 13
+    image.seek(-4, 2)
+    assert image.read(100) == b"6789"
+    assert image.read(100) == b""
+    image.seek((1 << 30) - 2)
+    assert image.read(6) == b"\0\0\0\0\x000"
+    image.truncate(5)
+    assert image.size == 5
 
 
 class TestVerify:

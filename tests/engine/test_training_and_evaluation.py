@@ -112,6 +112,12 @@ def test_a_part_of_a_split_has_the_values_it_has_in_the_whole() -> None:
     assert torch.equal(bounds(stored, 10_000), whole)
 
 
+def test_no_draw_lights_a_black_pixel_nor_puts_out_a_white_one() -> None:
+    stored = torch.tensor([[0, LEVELS]], dtype=torch.uint8)
+    for uniform in (0.0, 1.0 - 2**-24):
+        assert DYNAMIC(stored, lambda uniform=uniform: torch.full((1, 2), uniform)).tolist() == [[0.0, 1.0]]
+
+
 def test_values_as_stored_draw_nothing() -> None:
     def never() -> torch.Tensor:
         raise AssertionError

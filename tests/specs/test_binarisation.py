@@ -16,6 +16,7 @@ from dregcli.specs.run import RunSpec, as_json, group_hash
         ("static-seed 3", BinarisationRule(Binarisation.STATIC_SEED, seed=3), "static-seed:3"),
         ("static-seed=03", BinarisationRule(Binarisation.STATIC_SEED, seed=3), "static-seed:3"),
         ("threshold 0.50", BinarisationRule(Binarisation.THRESHOLD, threshold=0.5), "threshold:0.5"),
+        ("threshold:-0", BinarisationRule(Binarisation.THRESHOLD, threshold=0.0), "threshold:0"),
         ("threshold:0", BinarisationRule(Binarisation.THRESHOLD, threshold=0.0), "threshold:0"),
     ],
 )

@@ -105,6 +105,15 @@ MODELS = {
             likelihood=_likelihood(LikelihoodName.GAUSSIAN, slice(5, None)), spread=small_spread()
         )
     ),
+    "structured-gaussian-crossed": Case(
+        lambda: small_structured(
+            context=6,
+            crossed=True,
+            likelihood=_likelihood(LikelihoodName.GAUSSIAN, slice(0, 6)),
+            spread=small_spread(),
+        ),
+        crossed=True,
+    ),
     "structured-discretised-logistic": Case(
         lambda: small_structured(likelihood=_likelihood(LikelihoodName.DISCRETISED_LOGISTIC, slice(5, None)))
     ),
