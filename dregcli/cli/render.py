@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -15,6 +16,12 @@ from dregcli.errors import DregError
 
 _PIPED_WIDTH = 200
 """Where nobody has a screen to wrap to, no cell is ever cut."""
+
+_GAP, _EDGES = 3, 2
+"""Characters between columns, and outside of them, in the frame that terminals get."""
+
+_LEAST_WIDTH = 8
+"""Of a column, so that tables of few columns are not cramped."""
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -38,6 +45,38 @@ def with_error(value: float | None, stderr: float | None) -> str:
 def difference(value: float, stderr: float | None) -> str:
     """A difference of bounds with its standard error: signed, and finer than the bounds, as paired errors are."""
     return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
+
+
+def printable(text: str) -> str:
+    """Text from anywhere, made harmless: what would move a terminal's cursor or colour it is spelt out."""
+    return "".join(char if _is_plain(ord(char)) else char.encode("unicode_escape").decode() for char in text)
+
+
+def _is_plain(code: int) -> bool:
+    # C0 and C1 controls, and the surrogates that stand for bytes of file names which are no text.
+    return code == ord("\n") or not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code <= 0xDFFF)
+
+
+def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:
+    """Columns cut into tables that are narrow enough, each with the first column, which says what a row is of.
+
+    Args:
+        widths: of the columns.
+        available: of the terminal.
+
+    Returns:
+        Indices of columns, table by table; a column that is too wide for any has a table to itself.
+    """
+    tables = [[0]]
+    for i in range(1, len(widths)):
+        if len(tables[-1]) > 1 and not _fits(widths, [*tables[-1], i], available):
+            tables.append([0])
+        tables[-1].append(i)
+    return tables
+
+
+def _fits(widths: Sequence[int], columns: Sequence[int], available: int) -> bool:
+    return sum(widths[j] + _GAP for j in columns) - _GAP + _EDGES <= available
 
 
 class ReaderLeft(Exception):
@@ -73,15 +112,15 @@ class Terminal:
     def note(self, message: str) -> None:
         """Something worth knowing."""
         if not self.quiet:
-            self._err.print(Text(message))
+            self._err.print(Text(printable(message)))
 
     def warn(self, message: str) -> None:
         """Something that may not be what the user wants."""
-        self._err.print(Text.assemble(("warning: ", "yellow"), message))
+        self._err.print(Text.assemble(("warning: ", "yellow"), printable(message)))
 
     def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
         """A task begins."""
-        self._progress.begin(task, total, unit, done=done)
+        self._progress.begin(printable(task), total, unit, done=done)
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
         """The innermost task advances."""
@@ -107,19 +146,30 @@ class Terminal:
         title: str | None = None,
         styles: Sequence[Mapping[int, str]] | None = None,
     ) -> None:
-        """The result as a table; the first column left, numbers right; ``styles`` of cells by row and column."""
+        """The result as a table; the first column left, numbers right; ``styles`` of cells by row and column.
+
+        On a terminal that is too narrow the columns that do not fit follow in further tables.
+        """
         frame = box.SIMPLE_HEAD if self._out.is_terminal else None
         if title:  # a table's own title is wrapped to the width of its columns
-            self._out.print(Text(title, style="bold"), soft_wrap=True)
-        table = Table(box=frame, pad_edge=False)
-        for i, column in enumerate(columns):
-            table.add_column(
-                column, justify="left" if i == 0 else "right", overflow="fold", no_wrap=i > 0, min_width=8
-            )
-        for i, row in enumerate(rows):
-            style: Mapping[int, str] = styles[i] if styles else {}
-            table.add_row(*(Text(cell, style=style.get(j, "")) for j, cell in enumerate(row)))
-        self._out.print(table)
+            self._out.print(Text(printable(title), style="bold"), soft_wrap=True)
+        cells = [[printable(cell) for cell in row] for row in rows]
+        widths = [
+            max(_LEAST_WIDTH, cell_len(column), *(cell_len(row[i]) for row in cells))
+            for i, column in enumerate(columns)
+        ]
+        tables = columns_that_fit(widths, self._out.width) if self._out.is_terminal else [list(range(len(columns)))]
+        for shown in tables:
+            table = Table(box=frame, pad_edge=False)
+            # What fits is not wrapped; of what cannot fit no character is lost.
+            fits = not self._out.is_terminal or _fits(widths, shown, self._out.width)
+            for j in shown:
+                justify = "left" if j == 0 else "right"
+                table.add_column(columns[j], justify=justify, overflow="fold", no_wrap=fits, min_width=_LEAST_WIDTH)
+            for i, row in enumerate(cells):
+                style: Mapping[int, str] = styles[i] if styles else {}
+                table.add_row(*(Text(row[j], style=style.get(j, "")) for j in shown))
+            self._out.print(table)
 
     def show(self, content: RenderableType) -> None:
         """A part of the result that a command has laid out itself; colours only on a terminal."""
@@ -127,18 +177,18 @@ class Terminal:
 
     def line(self, text: str = "") -> None:
         """A line of the result."""
-        self._out.print(Text(text), soft_wrap=True)
+        self._out.print(Text(printable(text)), soft_wrap=True)
 
     def error(self, error: DregError) -> None:
         """What happened, where, and what to type next."""
-        first, *rest = error.what.splitlines()
+        first, *rest = printable(error.what).splitlines()
         self._err.print(Text.assemble(("error: ", "bold red"), first))
         for line in rest:
             self._err.print(Text(f"       {line}"))
         if error.where:
-            self._err.print(Text(f"where: {error.where}"))
+            self._err.print(Text(f"where: {printable(error.where)}"))
         if error.hint:
-            self._err.print(Text.assemble(("next:  ", "green"), error.hint))
+            self._err.print(Text.assemble(("next:  ", "green"), printable(error.hint)))
         if self.as_json:
             content = {"what": error.what, "where": error.where, "next": error.hint, "exit_code": error.exit_code}
             self.result({"error": content})
