@@ -8,7 +8,7 @@ from typing import Any
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
-from dregcli.app.plan import Plan, check_data, resolve_plan, spread_pair
+from dregcli.app.plan import Plan, data_of, resolve_plan, spread_pair
 from dregcli.app.restore import load_checkpoint
 from dregcli.app.resuming import spec_of
 from dregcli.app.session import TrainResult
@@ -60,10 +60,10 @@ def finetune(
     store = RunStore(runs_dir)
     run = find_completed_run(store, request.run, listener)
     parent = spec_of(run)
+    data_of(parent, data_dir)  # its data as they were, before anything is asked of them as they are
     which, faults = _which(request.checkpoint)
     given, contradiction = spread_pair(request.options)
     plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
-    check_data(parent, plan.data.dataset)
     checkpoint = load_checkpoint(run, which, listener)
     origin = ParentSpec(
         run=run.label,

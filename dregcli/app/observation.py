@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from dregcli.data.dataset import Dataset
 from dregcli.errors import Fault
 from dregcli.names import Binarisation, DataKind, LikelihoodName, Task, unknown
@@ -110,11 +112,20 @@ def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
     return []
 
 
-def observation_warning(kind: DataKind, likelihood: LikelihoodName) -> str | None:
-    """The one warning for a density of values that are discrete."""
-    if kind is not DataKind.INTENSITY or likelihood is not LikelihoodName.GAUSSIAN:
+def observation_warning(dataset: Dataset, likelihood: LikelihoodName) -> str | None:
+    """The one warning for a density of values that are discrete, or of some that never vary."""
+    if likelihood is not LikelihoodName.GAUSSIAN:
         return None
+    if dataset.kind is DataKind.INTENSITY:
+        return (
+            "a gaussian density of grey levels is bounded by the scale's floor only: compare its bounds with other "
+            "gaussian runs on the same data; discretised-logistic gives the levels probabilities."
+        )
+    constant = np.flatnonzero(dataset.scanned.moments.deviation == 0.0).tolist()
+    if not constant:
+        return None
+    shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
     return (
-        "a gaussian density of grey levels has no upper bound: compare its bounds with other gaussian runs on the "
-        "same data only; discretised-logistic gives the levels probabilities."
+        f"{len(constant)} of {dataset.pixels} values never vary in training (numbers {shown}): each adds up to "
+        "3.7 nats to the bound whatever the model; leave them out of the data."
     )

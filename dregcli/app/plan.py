@@ -206,7 +206,7 @@ def check_data(spec: RunSpec, dataset: Dataset) -> None:
 
 def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
     """What a user should know of a run before it starts."""
-    found = (_bias_warning(spec), observation_warning(dataset.kind, spec.likelihood))
+    found = (_bias_warning(spec), observation_warning(dataset, spec.likelihood))
     return [warning for warning in found if warning]
 
 

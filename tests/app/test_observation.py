@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from dregcli.app.observation import observation, observation_warning
-from dregcli.data.dataset import Dataset
+from dregcli.data.dataset import Dataset, Draft
+from dregcli.engine.likelihoods.gaussian import SCALE_FLOOR
 from dregcli.names import DataKind, LikelihoodName, Split
 
 
@@ -99,6 +100,35 @@ def test_images_that_cannot_be_halved(task, height, said) -> None:
 
 
 def test_a_density_of_levels_is_warned_of() -> None:
-    assert "no upper bound" in str(observation_warning(DataKind.INTENSITY, LikelihoodName.GAUSSIAN))
-    assert observation_warning(DataKind.REAL, LikelihoodName.GAUSSIAN) is None
-    assert observation_warning(DataKind.INTENSITY, LikelihoodName.DISCRETISED_LOGISTIC) is None
+    assert "scale's floor only" in str(observation_warning(_dataset("levels"), LikelihoodName.GAUSSIAN))
+    assert observation_warning(_dataset("levels"), LikelihoodName.DISCRETISED_LOGISTIC) is None
+
+
+def test_values_that_never_vary_are_warned_of() -> None:
+    """What one of them can add is the density of a Gaussian at its centre, at the floor of 0.01 units."""
+    real = _dataset("real")
+    assert "12 of 12 values never vary" in str(observation_warning(real, LikelihoodName.GAUSSIAN))
+    train = real.splits[Split.TRAIN].copy()
+    train[0] = 1.0
+    train[0, 7] = 0.0
+    splits = {**real.splits, Split.TRAIN: train}
+    one = Dataset.build(
+        name="toy",
+        kind=DataKind.REAL,
+        height=4,
+        width=3,
+        levels=1,
+        splits=splits,
+        split_convention="g",
+        source="s",
+    )
+    said = str(observation_warning(one, LikelihoodName.GAUSSIAN))
+    assert "1 of 12 values never vary in training (numbers 7)" in said
+    assert "3.7 nats" in said
+    assert -np.log(SCALE_FLOOR * np.sqrt(2 * np.pi)) == pytest.approx(3.7, abs=0.05)
+    train[0, 7] = 1.0
+    assert observation_warning(Dataset.build(**{**_fields(one), "splits": splits}), LikelihoodName.GAUSSIAN) is None
+
+
+def _fields(dataset: Dataset) -> dict:
+    return {name: getattr(dataset, name) for name in Draft.__dataclass_fields__}

@@ -70,7 +70,7 @@ def test_what_was_modelled_is_in_every_result(capsys, options, binarisation, lik
 def test_a_density_of_grey_levels_is_warned_of(capsys) -> None:
     outcome = run(capsys, "train", *SMALL, "--likelihood", "gaussian")
     assert outcome.code == 0
-    assert "no upper bound" in outcome.err
+    assert "scale's floor only" in outcome.err
 
 
 def test_fixed_pixels_do_not_depend_on_the_evaluations_seed(capsys) -> None:
