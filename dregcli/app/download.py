@@ -1,5 +1,6 @@
 """Bring data sets into the data folder."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, find_entry
 from dregcli.data.fetching.download import DownloadProgress, DownloadResult, download
+from dregcli.data.folders import data_dir_option, download_command
 from dregcli.errors import DownloadFailed, DregError, UsageError
 
 __all__ = ["DownloadResult", "Downloads", "download_dataset", "download_datasets"]
@@ -19,10 +21,12 @@ class Downloads:
     Attributes:
         results: of those that are here, in the order asked for.
         failures: why the others are not, by name.
+        data_dir: the data folder, for hints.
     """
 
     results: tuple[DownloadResult, ...]
     failures: dict[str, DregError]
+    data_dir: Path
 
     def error(self) -> DregError | None:
         """All failures as one error; None where there are none."""
@@ -33,12 +37,12 @@ class Downloads:
             first, *rest = failure.what.splitlines()
             where = f" ({failure.where})" if failure.where and not rest else ""
             lines += [f"{name}: {first}{where}", *(f"  {line}" for line in rest)]
-        retry = f"dreg download {' '.join(self.failures)}"
+        retry = f"dreg download {' '.join(self.failures)}{data_dir_option(self.data_dir)}"
         advice = f"{retry}  (each of them alone says what else can be done)" if len(self.failures) > 1 else None
         return DownloadFailed("\n".join(lines), hint=advice or next(iter(self.failures.values())).hint or retry)
 
 
-def names_to_download(names: Sequence[str], *, everything: bool, source: str | None) -> list[str]:
+def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool, source: str | None) -> list[str]:
     """The data sets that a command line means, each once.
 
     Raises:
@@ -50,7 +54,8 @@ def names_to_download(names: Sequence[str], *, everything: bool, source: str | N
         )
     if not everything and not names:
         raise UsageError(
-            what=f"name a data set: {', '.join(DATASETS)}", hint="dreg download mnist, or dreg download --all"
+            what=f"name a data set: {', '.join(DATASETS)}",
+            hint=f"{download_command('mnist', data_dir)}, or dreg download --all{data_dir_option(data_dir)}",
         )
     chosen = list(DATASETS) if everything else list(dict.fromkeys(names))
     for name in chosen:
@@ -59,7 +64,7 @@ def names_to_download(names: Sequence[str], *, everything: bool, source: str | N
         raise UsageError(
             what=f"--source holds one data set, and {len(chosen)} are asked for",
             where=source,
-            hint=f"dreg download {chosen[0]} --source {source}",
+            hint=download_command(chosen[0], data_dir, source=shlex.quote(source)),
         )
     return chosen
 
@@ -90,7 +95,7 @@ def download_datasets(
         UsageError: as ``names_to_download``.
         DregError: the only data set that was asked for failed.
     """
-    chosen = names_to_download(names, everything=everything, source=source)
+    chosen = names_to_download(names, data_dir, everything=everything, source=source)
     results: list[DownloadResult] = []
     failures: dict[str, DregError] = {}
     for name in chosen:
@@ -100,7 +105,7 @@ def download_datasets(
             if len(chosen) == 1:
                 raise
             failures[name] = error
-    return Downloads(tuple(results), failures)
+    return Downloads(tuple(results), failures, data_dir)
 
 
 def download_dataset(

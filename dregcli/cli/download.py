@@ -25,7 +25,7 @@ NAMES = (
 
 
 def download(
-    datasets: Annotated[list[str] | None, typer.Argument(metavar="[DATASET...]", help=NAMES)] = None,
+    datasets: Annotated[list[str] | None, typer.Argument(metavar="DATASET", help=NAMES)] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every data set in turn; what fails is told at the end.")
     ] = False,
@@ -42,12 +42,14 @@ def download(
 ) -> int:
     """Fetch data sets, verify their content and keep them in the data folder."""
     from dregcli.app.download import download_datasets
+    from dregcli.data.folders import data_dir_option
 
+    folder = data_folder(data_dir)
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
         downloads = download_datasets(
             datasets or [],
-            data_folder(data_dir),
+            folder,
             everything=everything,
             source=source,
             offline=offline,
@@ -79,7 +81,8 @@ def download(
             ],
         )
         if not error:
-            terminal.line(f"next: dreg train --dataset {downloads.results[-1].dataset.name}")
+            name = downloads.results[-1].dataset.name
+            terminal.line(f"next: dreg train --dataset {name}{data_dir_option(folder)}")
     if error:
         # The one JSON object is out; to people the error is told apart from it.
         Terminal(quiet=quiet).error(error)

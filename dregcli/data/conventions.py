@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 
@@ -10,9 +9,6 @@ from dregcli.data.scan import Values
 from dregcli.names import Split
 
 Splits = Mapping[Split, Values]
-
-CONVENTIONS: Final = ("dreg", "burda", "larochelle")
-"""Names a user can ask for; a data set has those that its entry lists."""
 
 
 def as_stored(splits: Splits) -> Splits:

@@ -104,7 +104,6 @@ class Embedded:
 
     Attributes:
         name: as the user types it.
-        about: what it is, in a few words.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
@@ -113,7 +112,6 @@ class Embedded:
     """
 
     name: str
-    about: str
     kind: DataKind
     height: int
     width: int
@@ -157,7 +155,6 @@ class Downloadable:
 
     Attributes:
         name: as the user types it.
-        about: what it is, in a few words.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
@@ -169,7 +166,6 @@ class Downloadable:
     """
 
     name: str
-    about: str
     kind: DataKind
     height: int
     width: int

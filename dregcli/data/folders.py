@@ -51,6 +51,23 @@ def downloads_dir(name: str, data_dir: Path) -> Path:
     return data_dir / "downloads" / name
 
 
+def data_dir_option(data_dir: Path) -> str:
+    """What a hint's command needs so that it finds the same data folder when it is typed as shown.
+
+    Args:
+        data_dir: the data folder in use.
+
+    Returns:
+        Nothing where it is the default folder, else `` --data-dir FOLDER``, quoted for a shell.
+    """
+    try:
+        is_default = data_dir == default_data_dir()
+    except UsageError:
+        # There is no default folder, so it must be named.
+        is_default = False
+    return "" if is_default else f" --data-dir {shlex.quote(str(data_dir))}"
+
+
 def download_command(name: str, data_dir: Path, *, source: str | None = None) -> str:
     """The command that puts ``name`` into ``data_dir``, ready to be pasted into a shell.
 
@@ -65,6 +82,4 @@ def download_command(name: str, data_dir: Path, *, source: str | None = None) ->
     words = [f"dreg download {name}"]
     if source is not None:
         words.append(f"--source {source}")
-    if data_dir != default_data_dir():
-        words.append(f"--data-dir {shlex.quote(str(data_dir))}")
-    return " ".join(words)
+    return " ".join(words) + data_dir_option(data_dir)

@@ -1,8 +1,11 @@
 """A cached data set cut by another convention of the field."""
 
+from pathlib import Path
+
 from dregcli.data.conventions import Convention, Splits
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, FileSet
+from dregcli.data.folders import data_dir_option
 from dregcli.errors import DataCorrupt, UsageError
 from dregcli.names import Split, nearest
 
@@ -19,8 +22,13 @@ def check_sizes(splits: Splits, convention: Convention, *, where: str) -> None:
             raise DataCorrupt(what=f"the {split} split has {count:,} examples, not {wanted:,}", where=where)
 
 
-def file_set_of(entry: Downloadable, dataset: Dataset) -> FileSet:
+def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path | None = None) -> FileSet:
     """The files that a cached data set was made of, by how it is split.
+
+    Args:
+        entry: its entry.
+        dataset: as it is cached.
+        data_dir: the data folder it is cached in, for the hint; the default folder where not given.
 
     Raises:
         DataCorrupt: it is split as none of them is.
@@ -28,11 +36,12 @@ def file_set_of(entry: Downloadable, dataset: Dataset) -> FileSet:
     for file_set in entry.file_sets:
         if dataset.split_convention == file_set.convention:
             return file_set
+    option = data_dir_option(data_dir) if data_dir is not None else ""
     raise DataCorrupt(
         what=f"the cached data set '{entry.name}' is split as '{dataset.split_convention}', "
         "which is none of its conventions",
         where=entry.name,
-        hint=f"remove it (dreg data rm {entry.name}) and fetch it again: dreg download {entry.name}",
+        hint=f"remove it (dreg data rm {entry.name}{option}) and fetch it again: dreg download {entry.name}{option}",
     )
 
 
@@ -51,19 +60,20 @@ def check_known(name: str, convention: str, known: tuple[str, ...]) -> None:
         )
 
 
-def recut(entry: Downloadable, dataset: Dataset, convention: str) -> Dataset:
+def recut(entry: Downloadable, dataset: Dataset, convention: str, data_dir: Path | None = None) -> Dataset:
     """The data set split as ``convention`` has it.
 
     Args:
         entry: its entry.
         dataset: as it is cached.
         convention: one of its own.
+        data_dir: as for ``file_set_of``.
 
     Raises:
         UsageError: it has no such convention.
         DataCorrupt: the splits come out in other sizes than the convention has.
     """
-    file_set = file_set_of(entry, dataset)
+    file_set = file_set_of(entry, dataset, data_dir)
     check_known(dataset.name, convention, tuple(file_set.conventions))
     if convention == dataset.split_convention:
         return dataset

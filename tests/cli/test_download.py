@@ -26,6 +26,35 @@ def test_digits_need_no_download(capsys) -> None:
     assert result["splits"] == {"train": 1297, "valid": 250, "test": 250}
 
 
+def test_the_next_command_is_of_the_same_data_folder(capsys, tmp_path) -> None:
+    folder = tmp_path / "my data"
+    shown = run(capsys, "download", "digits", "--data-dir", folder).out.splitlines()[-1]
+    assert shown == f"next: dreg train --dataset digits --data-dir '{folder}'"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        ([], "dreg download mnist OPTION, or dreg download --all OPTION"),
+        (["mnist", "digits", "--source", "my files"], "dreg download mnist --source 'my files' OPTION"),
+        (["mnist", "--offline", "--source", "http://a/"], "or dreg download mnist --source FOLDER OPTION"),
+        (["mnist", "--source", "ftp://a/"], "dreg download mnist --source PATH OPTION, or"),
+        (["mnist", "--source", "http://[a/"], "dreg download mnist --source https://HOST/FOLDER/ OPTION"),
+        (["mnist", "--source", "nowhere"], "dreg download mnist --source FOLDER OPTION, where FOLDER holds"),
+        (["omniglot", "omniglot-lake", "--offline"], "dreg download omniglot omniglot-lake OPTION"),
+    ],
+)
+def test_hints_are_of_the_same_data_folder(capsys, tmp_path, arguments, hint) -> None:
+    folder = tmp_path / "my data"
+    told = run(capsys, "download", *arguments, "--data-dir", folder).err
+    assert hint.replace("OPTION", f"--data-dir '{folder}'") in told
+
+
+def test_the_usage_has_its_names_once(capsys) -> None:
+    usage = next(line for line in run(capsys, "download", "--help").out.splitlines() if "Usage:" in line)
+    assert usage.split("dreg download ")[1].split() == ["[OPTIONS]", "[DATASET]..."]
+
+
 def test_unknown_name(capsys) -> None:
     outcome = run(capsys, "download", "mnits")
     assert outcome.code == 2

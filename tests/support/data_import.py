@@ -8,8 +8,8 @@ import pytest
 
 from dregcli.data.cache import verify_cache
 from dregcli.data.dataset import Dataset
-from dregcli.data.importing.request import read_request
-from dregcli.data.importing.run import Imported, import_data, source_path
+from dregcli.data.importing.request import read_request, source_path
+from dregcli.data.importing.run import Imported, import_data
 from dregcli.errors import DregError
 from dregcli.names import Split
 from tests.support.listener import Recorder
@@ -26,7 +26,8 @@ OPTIONS: dict[str, Any] = {
     "valid": None,
     "test": None,
     "seed": None,
-    "replace": False,
+    # So that a test can import twice; whether a name is free has its own tests.
+    "replace": True,
 }
 
 

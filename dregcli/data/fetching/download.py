@@ -15,7 +15,8 @@ from dregcli.data.catalogue import find_entry
 from dregcli.data.conventions import Splits
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
-from dregcli.data.fetching.mirrors import fetch_all, forget_downloads, read_kept
+from dregcli.data.fetching.kept import forget_downloads, read_kept
+from dregcli.data.fetching.mirrors import fetch_all
 from dregcli.data.fetching.sources import Gathered, read_local, read_system
 from dregcli.data.fetching.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.data.folders import cache_path, download_command
@@ -120,31 +121,46 @@ def download_entry(
     if isinstance(entry, Embedded):
         return DownloadResult(Outcome.EMBEDDED, entry.load(), None)
     path = cache_path(entry.name, data_dir)
+    downloaded = False
     if source is None:
         try:
             return DownloadResult(Outcome.CACHED, read_cache(entry.name, data_dir), path)
         except (DatasetMissing, DataCorrupt) as error:
             reason = error
-        gathered = read_system(entry) or (read_kept(entry, data_dir) if offline else None)
+        gathered = read_system(entry, data_dir)
+        if gathered is None and offline:
+            gathered, downloaded = read_kept(entry, data_dir), True
         if gathered is None and offline:
             raise _nothing_here(entry, data_dir, reason) from reason
         bases = entry.mirrors
     else:
-        bases = _bases(entry, source)
+        bases = _bases(entry, source, data_dir)
         if bases and offline:
             raise UsageError(
                 what="an address cannot be read offline",
                 where=source,
-                hint=f"leave out --offline (or DREG_OFFLINE), or dreg download {entry.name} --source FOLDER",
+                hint="leave out --offline (or DREG_OFFLINE), or "
+                + download_command(entry.name, data_dir, source="FOLDER"),
             )
-        gathered = None if bases else read_local(entry, source)
+        gathered = None if bases else read_local(entry, source, data_dir)
     if gathered is None:
         gathered = fetch_all(entry, bases, data_dir, reuse=source is None, on_progress=on_progress, patience=patience)
+        downloaded = True
     else:
         for name, file in gathered.files.items():
             on_progress(DownloadProgress(name, file.packed_bytes, file.packed_bytes))
-    dataset = built(entry, gathered)
-    write_cache(dataset, data_dir)
+    try:
+        dataset = built(entry, gathered)
+        write_cache(dataset, data_dir)
+    except DataCorrupt as error:
+        if not downloaded:
+            raise
+        # Each file passed what check there is of it alone, and together they are wrong: asked again, a mirror may
+        # have better ones.
+        forget_downloads(entry, data_dir)
+        other = download_command(entry.name, data_dir, source="FOLDER")
+        advice = f"what had come is thrown away: {download_command(entry.name, data_dir)}, or {other}"
+        raise DataCorrupt(what=error.what, where=error.where, hint=error.hint or advice) from error
     forget_downloads(entry, data_dir)
     return DownloadResult(Outcome.STORED, dataset, path)
 
@@ -160,7 +176,7 @@ def _nothing_here(entry: Downloadable, data_dir: Path, reason: DatasetMissing | 
     )
 
 
-def _bases(entry: Downloadable, source: str) -> tuple[str, ...]:
+def _bases(entry: Downloadable, source: str, data_dir: Path) -> tuple[str, ...]:
     """The web folder that ``source`` names, or nothing where it is a path of this machine."""
     scheme, is_url, _ = source.partition("://")
     if not is_url:
@@ -169,7 +185,7 @@ def _bases(entry: Downloadable, source: str) -> tuple[str, ...]:
         raise UsageError(
             what=f"a source cannot be '{scheme}://'",
             where=source,
-            hint=f"dreg download {entry.name} --source PATH, or an http:// or https:// address",
+            hint=f"{download_command(entry.name, data_dir, source='PATH')}, or an http:// or https:// address",
         )
     try:
         parts = urlsplit(source)
@@ -177,7 +193,7 @@ def _bases(entry: Downloadable, source: str) -> tuple[str, ...]:
         raise UsageError(
             what=f"this is no address: {error}",
             where=source,
-            hint=f"dreg download {entry.name} --source https://HOST/FOLDER/",
+            hint=download_command(entry.name, data_dir, source="https://HOST/FOLDER/"),
         ) from error
     folder, _, last = parts.path.rpartition("/")
     return (parts._replace(path=folder).geturl() if entry.published.named(last) else source,)

@@ -1,11 +1,10 @@
 """The files of a data set over the network: one mirror after the other."""
 
-from contextlib import suppress
 from pathlib import Path
 
 from dregcli.data.entries import Downloadable, SourceFile
-from dregcli.data.fetching.parts import remove_dead
-from dregcli.data.fetching.sources import Fetched, Gathered, check_file, read_bounded
+from dregcli.data.fetching.kept import read_kept_file
+from dregcli.data.fetching.sources import Fetched, Gathered
 from dregcli.data.fetching.transfer import OnProgress, Patience, fetch_file
 from dregcli.data.fetching.web import MirrorFailed, NotThere, address
 from dregcli.data.folders import download_command, downloads_dir
@@ -44,45 +43,9 @@ def fetch_all(
     folder = downloads_dir(entry.name, data_dir)
     fetched: dict[str, Fetched] = {}
     for file in entry.published.files:
-        kept = _kept(file, folder) if reuse else None
+        kept = read_kept_file(file, folder) if reuse else None
         fetched[file.name] = kept or _fetch(entry, file, bases, data_dir, on_progress, patience)
     return Gathered(entry.published, fetched)
-
-
-def read_kept(entry: Downloadable, data_dir: Path) -> Gathered | None:
-    """The published files as earlier calls left them, if they are all there."""
-    folder = downloads_dir(entry.name, data_dir)
-    fetched: dict[str, Fetched] = {}
-    for file in entry.published.files:
-        kept = _kept(file, folder)
-        if kept is None:
-            return None
-        fetched[file.name] = kept
-    return Gathered(entry.published, fetched)
-
-
-def forget_downloads(entry: Downloadable, data_dir: Path) -> None:
-    """Remove the archives of ``entry``: the cache holds what is needed of them.
-
-    A part that a living process writes stays: it belongs to another download that is still under way.
-    """
-    folder = downloads_dir(entry.name, data_dir)
-    remove_dead(folder)
-    with suppress(OSError):
-        for file in entry.published.files:
-            (folder / file.published_name).unlink(missing_ok=True)
-        folder.rmdir()
-        folder.parent.rmdir()
-
-
-def _kept(file: SourceFile, folder: Path) -> Fetched | None:
-    """A file that an earlier download left, if it is whole."""
-    path = folder / file.published_name
-    try:
-        raw = read_bounded(file, path)
-        return Fetched(check_file(file, raw, where=str(path)), str(path), len(raw))
-    except (DataCorrupt, DownloadFailed):
-        return None
 
 
 def _fetch(

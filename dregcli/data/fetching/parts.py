@@ -6,11 +6,11 @@ part holds an operating system's lock on it, which ends with the process however
 taken over, and two that live write parts of different numbers.
 """
 
-import glob
 import hashlib
 import json
 import os
 import re
+import secrets
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -18,12 +18,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from dregcli.data.files import writing, written_aside
+from dregcli.data.files import is_at, remove_dead_asides, try_lock, writing, written_aside
 from dregcli.errors import StoreWriteError
 
 _SLOTS: Final = 8
 _TRIES: Final = 100
-_PART_NAME: Final = re.compile(r".+\.[0-9a-f]{8}\.(\d+|process-\d+)\.part")
+_PART_NAME: Final = re.compile(r".+\.[0-9a-f]{8}\.(\d+|own-[0-9a-f]{16})\.part")
 _SYNC_EVERY: Final = 16 << 20
 
 
@@ -134,8 +134,8 @@ def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
     """
     key = hashlib.sha256(address.encode()).hexdigest()[:8]
     for number in range(_SLOTS + 1):
-        # Where no lock is to be had (some network disks have none) the process id keeps processes apart.
-        slot = str(number) if number < _SLOTS else f"process-{os.getpid()}"
+        # Where no lock is to be had (some network disks have none) a name of its own keeps it apart from others.
+        slot = str(number) if number < _SLOTS else f"own-{secrets.token_hex(8)}"
         path = folder / f"{file_name}.{key}.{slot}.part"
         with writing(path):
             handle = _opened(path, must_lock=number < _SLOTS)
@@ -160,8 +160,8 @@ def remove_dead(folder: Path) -> None:
             if handle is not None:
                 with handle:
                     # With what a process that died was just writing there.
-                    for beside in folder.glob(f"{glob.escape(_beside(path).name)}*"):
-                        beside.unlink(missing_ok=True)
+                    remove_dead_asides(_beside(path))
+                    _beside(path).unlink(missing_ok=True)
                     path.unlink(missing_ok=True)
 
 
@@ -172,32 +172,14 @@ def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
         # Another process may just have removed the empty folder.
         with suppress(FileNotFoundError):
             handle = path.open("a+b")
-            if not _lock(handle) and must_lock:
+            if not try_lock(handle) and must_lock:
                 handle.close()
                 return None
-            with suppress(FileNotFoundError):
-                if os.path.samestat(os.fstat(handle.fileno()), path.stat()):
-                    return handle
+            if is_at(handle, path):
+                return handle
             # Another process gave it its name, or removed it, between our opening and our lock.
             handle.close()
     return None
-
-
-def _lock(handle: IO[bytes]) -> bool:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            # One byte far beyond the content: there such a lock keeps others from reading what it covers.
-            handle.seek(1 << 40)
-            msvcrt.locking(handle.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
 
 
 def _beside(path: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.data.entries import Downloadable, FileSet, SourceFile
+from dregcli.data.folders import download_command
 from dregcli.data.formats.unpack import unpack
 from dregcli.errors import DataCorrupt, DownloadFailed, UsageError
 
@@ -87,12 +88,13 @@ def check_file(file: SourceFile, raw: bytes, *, where: str) -> Verified:
     return Verified(file.parse(content, where=where), hashlib.sha256(content).hexdigest(), told)
 
 
-def read_local(entry: Downloadable, source: str) -> Gathered:
+def read_local(entry: Downloadable, source: str, data_dir: Path) -> Gathered:
     """Find and verify the files of ``entry`` in a folder, or beside one of them.
 
     Args:
         entry: the data set.
         source: a folder, or one of the files; a file of an unusual name is recognised by its content.
+        data_dir: the data folder, for hints.
 
     Returns:
         The first set of files that is all there.
@@ -103,7 +105,7 @@ def read_local(entry: Downloadable, source: str) -> Gathered:
         DataCorrupt: a file is there, but truncated, altered or another one.
     """
     try:
-        found = list(_locate(entry, source))
+        found = list(_locate(entry, source, data_dir))
     # RuntimeError: the home folder of ~somebody that does not exist.
     except (OSError, RuntimeError) as error:
         raise _unreadable(source, error) from error
@@ -121,19 +123,19 @@ def read_local(entry: Downloadable, source: str) -> Gathered:
     )
 
 
-def read_system(entry: Downloadable) -> Gathered | None:
+def read_system(entry: Downloadable, data_dir: Path) -> Gathered | None:
     """The published files from where a package of the operating system puts them; None where none has them whole."""
     for folder in entry.system_folders:
         if Path(folder).is_dir():
             try:
-                return read_local(entry, folder)
+                return read_local(entry, folder, data_dir)
             except (DownloadFailed, DataCorrupt):
                 # A broken package is no reason to do without the mirrors.
                 continue
     return None
 
 
-def _locate(entry: Downloadable, source: str) -> Iterator[tuple[FileSet, dict[str, list[Path]]]]:
+def _locate(entry: Downloadable, source: str, data_dir: Path) -> Iterator[tuple[FileSet, dict[str, list[Path]]]]:
     """Where each file may lie, by its usual name, for each set of files."""
     path = Path(source).expanduser()
     given: SourceFile | None = None
@@ -144,10 +146,11 @@ def _locate(entry: Downloadable, source: str) -> Iterator[tuple[FileSet, dict[st
     elif source and path.is_dir():
         folder = path
     else:
+        command = download_command(entry.name, data_dir, source="FOLDER")
         raise UsageError(
             what="the source is not a file or folder of this machine",
             where=source,
-            hint=f"dreg download {entry.name} --source FOLDER, where FOLDER holds {_listed(entry)}",
+            hint=f"{command}, where FOLDER holds {_listed(entry)}",
         )
     for file_set in entry.file_sets:
         if given is None or given in file_set.files:

@@ -1,19 +1,34 @@
 """One file from one address, in as many requests as it takes, each going on where the last one broke off."""
 
+import hashlib
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from dregcli.data.entries import SourceFile
+from dregcli.data.fetching.kept import vouch
+from dregcli.data.fetching.pace import Pace
 from dregcli.data.fetching.parts import Origin, Part, claimed
 from dregcli.data.fetching.sources import Fetched, Verified, check_file
-from dregcli.data.fetching.web import CutShort, MirrorFailed, NoSuchRange, answer_of, content_range, receive
+from dregcli.data.fetching.web import (
+    CutShort,
+    MirrorFailed,
+    NoSuchRange,
+    Unanswered,
+    answer_of,
+    content_range,
+    number,
+    receive,
+)
 from dregcli.errors import DataCorrupt
 
 _OK: Final = 200
 _PARTIAL: Final = 206
+_LONGEST_WAIT: Final = 5
+"""Seconds that a server may ask us to wait; of one that asks for more, the next mirror is the better choice."""
 
 
 @dataclass(frozen=True)
@@ -35,16 +50,14 @@ OnProgress = Callable[[DownloadProgress], None]
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a server is borne with.
+class Patience(Pace):
+    """How long a server is borne with: how slow it may be, and how often it is asked again.
 
     Attributes:
-        timeout: seconds without an answer or a byte, after which it is given up.
-        requests: the most requests for a file of which each brought something.
+        requests: the most requests for a file; each but one must have brought something.
         pause: seconds before the second request; doubled before each further one, up to 16 times as long.
     """
 
-    timeout: float = 30.0
     requests: int = 10
     pause: float = 0.5
 
@@ -86,7 +99,9 @@ def fetch_file(file: SourceFile, url: str, folder: Path, *, on_progress: OnProgr
                 part.clear()
                 raise
         fetched = Fetched(verified, url, part.size)
-        part.keep_as(folder / file.published_name)
+        path = folder / file.published_name
+        vouch(path, url, transfer.sha256)
+        part.keep_as(path)
     return fetched
 
 
@@ -98,24 +113,44 @@ class _Transfer:
         self._on_progress, self._patience = on_progress, patience
         self.pieced = False
         """Whether the bytes are of more than one answer."""
+        self.sha256 = ""
+        """Of the file as it came, once it is verified."""
 
     def verified(self) -> Verified:
         """Bring what is missing, and check the whole."""
-        self._complete()
-        return check_file(self._file, self._part.read_back(), where=self._url)
+        try:
+            self._complete()
+        except CutShort:
+            # The server may have promised more than there is: a checksum knows better than it does.
+            if not (self._file.checksums and self._part.size):
+                raise
+            with suppress(DataCorrupt):
+                return self._checked()
+            raise
+        return self._checked()
+
+    def _checked(self) -> Verified:
+        raw = self._part.read_back()
+        self.sha256 = hashlib.sha256(raw).hexdigest()
+        return check_file(self._file, raw, where=self._url)
 
     def _complete(self) -> None:
-        """Ask until all bytes are here, as long as every request brings some."""
-        best = self._part.size
+        """Ask until all bytes are here, as long as every request brings some; one that brings none is forgiven."""
+        best, forgiven = self._part.size, False
         for request in range(1, self._patience.requests + 1):
             try:
                 self._ask()
-            except CutShort:
-                # Measured by how far it came: a server that knows no ranges begins anew each time.
-                if self._part.size <= best or request == self._patience.requests:
+            except CutShort as error:
+                after = error.after if isinstance(error, Unanswered) else 0
+                if request == self._patience.requests or after > _LONGEST_WAIT:
                     raise
-                best = self._part.size
-                time.sleep(self._patience.pause * min(2 ** (request - 1), 16))
+                # Measured by how far it came: a server that knows no ranges begins anew each time.
+                if self._part.size <= best:
+                    if forgiven or (self._part.size and not isinstance(error, Unanswered)):
+                        raise
+                    forgiven = True
+                best = max(best, self._part.size)
+                time.sleep(max(self._patience.pause * min(2 ** (request - 1), 16), after))
             else:
                 return
 
@@ -132,9 +167,9 @@ class _Transfer:
             if origin.validator:
                 headers["If-Range"] = origin.validator
             try:
-                with answer_of(self._url, headers, self._patience.timeout) as answer:
+                with answer_of(self._url, headers, self._patience) as answer:
                     if answer.status == _PARTIAL:
-                        self._take(answer, _continued(answer, done, origin))
+                        self._take(answer, self._continued(answer, done, origin))
                     else:
                         self._begin(answer)
                 return
@@ -145,7 +180,7 @@ class _Transfer:
             except _WrongRange:
                 pass
             self._part.clear()
-        with answer_of(self._url, {}, self._patience.timeout) as answer:
+        with answer_of(self._url, {}, self._patience) as answer:
             self._begin(answer)
 
     def _usable(self) -> int:
@@ -163,8 +198,7 @@ class _Transfer:
             message = f"HTTP {answer.status} {answer.reason} to a plain request"
             raise MirrorFailed(message)
         self.pieced = False
-        said = answer.headers.get("Content-Length") or ""
-        total = int(said) if said.isdecimal() else None
+        total = number(answer.headers.get("Content-Length"))
         tags = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
         self._part.begin(Origin(self._url, *tags, total))
         self._take(answer, total)
@@ -184,23 +218,28 @@ class _Transfer:
         if total is not None and part.size > total:
             raise DataCorrupt(what=f"the answer has {part.size:,} bytes and not the {total:,} that it promised")
 
+    def _continued(self, answer: Any, done: int, origin: Origin) -> int | None:  # noqa: ANN401 - an HTTPResponse
+        """How many bytes there are in all, if the answer goes on where we are, with the same file.
+
+        Raises:
+            _WrongRange: it does not, or nothing could tell.
+        """
+        between, total = content_range(answer.headers.get("Content-Range"))
+        etag, date = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
+        # Each header may be missing from a part's answer, but none may be another.
+        if between is None or between[0] != done or _differ(total, origin.total):
+            raise _WrongRange
+        if _differ(etag, origin.etag) or _differ(date, origin.last_modified):
+            raise _WrongRange
+        # Where no checksum tells in the end, the server must say of what it sends that it is what was asked for.
+        if not self._file.checksums and Origin(self._url, etag, date, None).validator != origin.validator:
+            raise _WrongRange
+        return total if total is not None else origin.total
+
     def _told(self, total: int | None) -> None:
         self._on_progress(DownloadProgress(self._file.name, self._part.size, total))
 
 
-def _continued(answer: Any, done: int, origin: Origin) -> int | None:  # noqa: ANN401 - an HTTPResponse
-    """How many bytes there are in all, if the answer goes on where we are, with the same file.
-
-    Raises:
-        _WrongRange: it does not.
-    """
-    between, total = content_range(answer.headers.get("Content-Range"))
-    tag = answer.headers.get("ETag")
-    if (
-        between is None
-        or between[0] != done
-        or (tag and origin.etag and tag != origin.etag)
-        or (total is not None and origin.total is not None and total != origin.total)
-    ):
-        raise _WrongRange
-    return total if total is not None else origin.total
+def _differ(said: str | int | None, known: str | int | None) -> bool:
+    """Whether both are there, and not the same."""
+    return said is not None and known is not None and said != known

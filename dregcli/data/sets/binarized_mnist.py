@@ -29,7 +29,6 @@ def by_file(contents: Contents) -> Splits:
 
 BINARIZED_MNIST: Final = Downloadable(
     name="binarized-mnist",
-    about="Larochelle's binarised digits, 28x28, fixed 0 or 1",
     kind=DataKind.BINARY,
     height=28,
     width=28,

@@ -45,7 +45,6 @@ def published_split(contents: Contents, *, side: int) -> Splits:
 
 CALTECH101_SILHOUETTES: Final = Downloadable(
     name="caltech101-silhouettes",
-    about="silhouettes of objects, 28x28, 0 or 1",
     kind=DataKind.BINARY,
     height=_SIDE,
     width=_SIDE,

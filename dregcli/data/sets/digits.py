@@ -50,7 +50,6 @@ def load_digits() -> Dataset:
 
 DIGITS: Final = Embedded(
     name="digits",
-    about="handwritten digits, 8x8, 17 grey levels",
     kind=DataKind.INTENSITY,
     height=8,
     width=8,

@@ -9,7 +9,6 @@ from dregcli.names import DataKind
 
 FASHION_MNIST: Final = Downloadable(
     name="fashion-mnist",
-    about="articles of clothing, 28x28 grey levels",
     kind=DataKind.INTENSITY,
     height=28,
     width=28,

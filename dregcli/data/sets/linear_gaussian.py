@@ -138,7 +138,6 @@ def _hadamard() -> NDArray[np.float64]:
 
 LINEAR_GAUSSIAN: Final = Embedded(
     name="linear-gaussian",
-    about="20 real numbers from a known linear Gaussian model",
     kind=DataKind.REAL,
     height=_HEIGHT,
     width=_WIDTH,

@@ -72,7 +72,6 @@ HELD_OUT: Final = "the last 10,000 training images are the validation split"
 
 MNIST: Final = Downloadable(
     name="mnist",
-    about="handwritten digits, 28x28 grey levels",
     kind=DataKind.INTENSITY,
     height=28,
     width=28,

@@ -89,7 +89,6 @@ BURDA: Final = Convention(sizes(_TRAIN - _VALID, _VALID, _TEST))
 
 OMNIGLOT: Final = Downloadable(
     name="omniglot",
-    about="Burda's handwritten characters, 28x28 grey levels",
     kind=DataKind.INTENSITY,
     height=_SIDE,
     width=_SIDE,

@@ -149,7 +149,6 @@ def archive(name: str, *, count: int, md5: str | None = None) -> SourceFile:
 
 OMNIGLOT_LAKE: Final = Downloadable(
     name="omniglot-lake",
-    about="Lake's handwritten characters, resized from 105x105 to 28x28",
     kind=DataKind.INTENSITY,
     height=_SIDE,
     width=_SIDE,

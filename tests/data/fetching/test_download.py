@@ -1,12 +1,16 @@
 import gzip
 import hashlib
 from dataclasses import replace
+from email.message import Message
+from urllib.error import URLError
+from urllib.request import Request
 
 import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
 from dregcli.data.fetching.download import DownloadProgress, Outcome, Patience, download, download_entry
+from dregcli.data.fetching.web import WebRedirects
 from dregcli.data.folders import downloads_dir
 from dregcli.data.sets.mnist import MNIST, TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import (
@@ -17,7 +21,8 @@ from dregcli.errors import (
     StoreWriteError,
     UsageError,
 )
-from tests.support.data_idx import VALID, idx_bytes, tiny_entry, tiny_files, tiny_folder, tiny_images
+from dregcli.names import Split
+from tests.support.data_idx import VALID, idx_bytes, tiny_entry, tiny_files, tiny_folder, tiny_images, unpublished
 from tests.support.data_server import Answer, serving
 
 GOOD = {name: gzip.compress(content) for name, content in tiny_files().items()}
@@ -174,6 +179,80 @@ class TestMirrors:
         assert_whole(download_entry(tiny_entry(f"{site.url}/good/"), data_dir).dataset)
         assert PATHS[0] in site.asked
 
+    def test_a_file_that_an_earlier_call_kept_came_from_where_it_came_from(self, site, data_dir):
+        entry = tiny_entry(f"{site.url}/good/")
+        test_answer = site.answers.pop(PATHS[1])
+        with pytest.raises(DownloadFailed):
+            download_entry(entry, data_dir)
+        site.answers[PATHS[1]] = test_answer
+        dataset = download_entry(entry, data_dir).dataset
+        assert site.asked.count(PATHS[0]) == 1
+        assert dataset.source == ", ".join(site.url + path for path in PATHS)
+        assert [file["origin"] for file in dataset.provenance["files"]] == [site.url + path for path in PATHS]
+        assert str(data_dir) not in str(dataset.provenance)
+        assert [path.name for path in data_dir.rglob("*")] == ["tiny.h5"]
+
+    @pytest.mark.parametrize(
+        "beside", [b"{}", b"[]", b"{", b"[" * 100_000, b'{"address": "http://x", "sha256": "0"}', b"\xff"]
+    )
+    def test_words_that_are_not_of_the_kept_file_are_not_believed(self, site, data_dir, beside):
+        folder = tiny_folder(downloads_dir("tiny", data_dir))
+        (folder / f"{TRAIN_IMAGES}.gz.json").write_bytes(beside)
+        source = download_entry(tiny_entry(f"{site.url}/good/"), data_dir).dataset.source
+        assert source == ", ".join(str(folder / f"{name}.gz") for name in (TRAIN_IMAGES, TEST_IMAGES))
+
+    def test_a_kept_file_without_a_checksum_is_used_only_as_it_was_fetched(self, site, data_dir):
+        entry = unpublished(tiny_entry(f"{site.url}/good/"))
+        test_answer = site.answers.pop(PATHS[1])
+        for _ in range(2):
+            with pytest.raises(DownloadFailed):
+                download_entry(entry, data_dir)
+        assert site.asked.count(PATHS[0]) == 1
+        kept = downloads_dir("tiny", data_dir) / f"{TRAIN_IMAGES}.gz"
+        other = bytearray(tiny_files()[TRAIN_IMAGES])
+        other[-1] ^= 1
+        kept.write_bytes(gzip.compress(bytes(other)))
+        site.answers[PATHS[1]] = test_answer
+        assert_whole(download_entry(entry, data_dir).dataset)
+        assert site.asked.count(PATHS[0]) == 2
+
+    def test_what_makes_no_data_set_is_asked_for_again(self, site, data_dir):
+        """Of no file is there a checksum, and each alone looks right."""
+        entry = unpublished(tiny_entry(f"{site.url}/good/"))
+        site.put(PATHS[0], gzip.compress(idx_bytes(tiny_images()[TRAIN_IMAGES][:10])))
+        with pytest.raises(DataCorrupt, match="train split has 3 examples, not 33") as caught:
+            download_entry(entry, data_dir)
+        assert f"dreg download tiny --data-dir '{data_dir}'" in str(caught.value.hint)
+        assert not list(data_dir.rglob("*"))
+        site.put(PATHS[0], GOOD[TRAIN_IMAGES])
+        assert_whole(download_entry(entry, data_dir).dataset)
+        assert site.asked.count(PATHS[0]) == 2
+
+    def test_so_is_what_was_kept_and_makes_none_offline(self, data_dir):
+        folder = tiny_folder(downloads_dir("tiny", data_dir))
+        entry = tiny_entry()
+        wrong = {"dreg": replace(entry.published.conventions["dreg"], sizes=dict.fromkeys(Split, 1))}
+        entry = replace(entry, published=replace(entry.published, conventions=wrong))
+        with pytest.raises(DataCorrupt, match="not 1"):
+            download_entry(entry, data_dir, offline=True)
+        assert not folder.exists()
+
+    @pytest.mark.parametrize("status", [403, 404, 410])
+    def test_another_spelling_is_asked_for_where_one_is_not_there(self, site, data_dir, status):
+        site.answers |= {path: Answer(status=status) for path in PATHS}
+        for name, content in tiny_files().items():
+            site.put(f"/good/{name}", content)
+        assert_whole(download_entry(tiny_entry(f"{site.url}/good/"), data_dir).dataset)
+
+    def test_the_bare_folder_of_a_mirror_is_not_asked_for(self, site, data_dir):
+        """As it is with a user's own address of the only file of a data set."""
+        entry = tiny_entry(f"{site.url}/empty/")
+        entry = replace(entry, published=replace(entry.published, files=entry.published.files[:1]))
+        with pytest.raises(DownloadFailed):
+            download_entry(entry, data_dir)
+        assert site.asked
+        assert "/empty/" not in site.asked
+
     def test_an_interruption_leaves_nothing_that_looks_whole(self, site, data_dir):
         def interrupt(progress: DownloadProgress) -> None:
             if progress.done:
@@ -187,6 +266,30 @@ class TestMirrors:
         (tmp_path / "file").write_text("")
         with pytest.raises(StoreWriteError, match="cannot write"):
             download_entry(tiny_entry(f"{site.url}/good/"), tmp_path / "file")
+
+
+class TestRedirects:
+    """What no server of this machine can be asked for: it speaks no https."""
+
+    @pytest.mark.parametrize(
+        ("first", "then", "reason"),
+        [
+            ("https://a/", "http://b/", "a redirect from https:// to http://b/ is not allowed"),
+            ("https://a/", "ftp://b/", "a redirect to ftp:// is not allowed"),
+            ("https://a/", "https://b/", None),
+            ("http://a/", "https://b/", None),
+            ("http://a/", "http://b/", None),
+        ],
+    )
+    def test_never_from_https_to_http(self, first, then, reason):
+        given = (Request(first), None, 302, "Found", Message(), then)
+        if reason is None:
+            asked = WebRedirects().redirect_request(*given)
+            assert asked is not None
+            assert asked.full_url == then
+        else:
+            with pytest.raises(URLError, match=reason):
+                WebRedirects().redirect_request(*given)
 
 
 def test_without_a_network_says_which_files_and_how_to_import_them(tmp_path, monkeypatch):

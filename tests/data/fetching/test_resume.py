@@ -8,17 +8,19 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
+from dregcli.data.fetching import parts
 from dregcli.data.fetching.download import DownloadProgress, Patience, download_entry
 from dregcli.data.fetching.parts import Origin, claimed, remove_dead
 from dregcli.data.folders import downloads_dir
 from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import DownloadFailed
-from tests.support.data_idx import tiny_entry, tiny_files, tiny_images
+from tests.support.data_idx import tiny_entry, tiny_files, tiny_images, unpublished
 from tests.support.data_server import Answer, Asked, Ranges, serving
 
 BODY = gzip.compress(tiny_files()[TRAIN_IMAGES], mtime=0)
@@ -26,8 +28,9 @@ OTHER = bytes(reversed(BODY))
 PATH, TEST_PATH = (f"/{name}.gz" for name in (TRAIN_IMAGES, TEST_IMAGES))
 GOOD = Answer(BODY, promised=len(BODY), etag='"a"', ranges=Ranges.HONOURED)
 CUT = replace(GOOD, cut=200)
-ONCE = Patience(timeout=0.4, requests=1, pause=0.01)
-OFTEN = Patience(timeout=0.4, requests=10, pause=0.01)
+MON, TUE = "Mon, 19 Oct 2015 07:28:00 GMT", "Tue, 20 Oct 2015 07:28:00 GMT"
+ONCE = Patience(timeout=0.4, least_bytes=100, requests=1, pause=0.01)
+OFTEN = replace(ONCE, requests=10)
 
 
 @pytest.fixture
@@ -187,15 +190,52 @@ class TestValidators:
 
     def test_without_one_and_without_a_checksum_it_begins_anew(self, site, data_dir):
         """Nothing could tell whether the pieces are of one file."""
-        entry = tiny_entry(f"{site.url}/")
-        files = tuple(replace(file, checksums=()) for file in entry.published.files)
-        entry = replace(entry, published=replace(entry.published, files=files))
+        entry = unpublished(tiny_entry(f"{site.url}/"))
         site.answers[PATH] = replace(CUT, etag=None)
         with pytest.raises(DownloadFailed):
             download_entry(entry, data_dir, patience=ONCE)
         site.answers[PATH] = replace(GOOD, etag=None)
         download_entry(entry, data_dir, patience=ONCE)
         assert ranges_asked(site) == [None, None]
+        assert_whole(data_dir)
+
+    @pytest.mark.parametrize(
+        ("kept", "told"),
+        [
+            ({"last_modified": MON}, {"last_modified": TUE}),
+            ({"last_modified": MON}, {}),
+            ({"etag": '"a"', "last_modified": MON}, {"etag": '"a"', "last_modified": TUE}),
+            ({"etag": '"a"', "last_modified": MON}, {"last_modified": MON}),
+            ({"etag": 'W/"a"', "last_modified": MON}, {"etag": 'W/"b"', "last_modified": MON}),
+        ],
+    )
+    def test_without_a_checksum_the_rest_must_say_that_it_is_of_the_same_file(self, site, data_dir, kept, told):
+        """The server looks at no If-Range, and has other bytes of the same number by now."""
+        entry, old = unpublished(tiny_entry(f"{site.url}/")), {"etag": None, **kept}
+        site.answers[PATH] = replace(CUT, body=BODY[:200] + OTHER[200:], **old)
+        with pytest.raises(DownloadFailed):
+            download_entry(entry, data_dir, patience=ONCE)
+        site.answers[PATH] = replace(GOOD, ranges=Ranges.CARELESS, **{"etag": None, **told})
+        seen: list[DownloadProgress] = []
+        download_entry(entry, data_dir, patience=ONCE, on_progress=seen.append)
+        assert ranges_asked(site) == [None, "bytes=200-", None]
+        assert seen[0].done == 0
+        assert_whole(data_dir)
+
+    @pytest.mark.parametrize("named", [{"last_modified": MON}, {"etag": '"a"'}])
+    def test_without_a_checksum_it_goes_on_where_the_server_says_so(self, site, data_dir, named):
+        entry, named = unpublished(tiny_entry(f"{site.url}/")), {"etag": None, **named}
+        site.answers[PATH] = [replace(CUT, **named), replace(GOOD, **named)]
+        download_entry(entry, data_dir, patience=OFTEN)
+        assert ranges_asked(site) == [None, "bytes=200-"]
+        assert_whole(data_dir)
+
+    def test_another_date_is_another_file(self, site, data_dir):
+        broken_off(site, data_dir, replace(CUT, body=OTHER, etag=None, last_modified=MON))
+        site.answers[PATH] = replace(GOOD, etag=None, last_modified=TUE, ranges=Ranges.CARELESS)
+        seen: list[DownloadProgress] = []
+        fetch(site, data_dir, on_progress=seen.append)
+        assert (ranges_asked(site), seen[0].done) == (["bytes=200-", None], 0)
         assert_whole(data_dir)
 
     def test_changed_content_begins_anew(self, site, data_dir):
@@ -237,6 +277,44 @@ class TestLies:
         assert ranges_asked(site) == asked
         # What says that it is something else is not even begun to be taken.
         assert seen[0].done == (200 if ranges is Ranges.WRONG_BYTES else 0)
+        assert_whole(data_dir)
+
+    @pytest.mark.parametrize("digits", ["9" * 5000, "0" * 4000 + "416", "\u0663"])
+    @pytest.mark.parametrize("header", ["Content-Length", "Content-Range"])
+    def test_about_a_number_that_is_none(self, site, data_dir, header, digits):
+        if digits.isascii():
+            said = digits if header == "Content-Length" else f"bytes 200-{digits}/{digits}"
+        else:
+            said = digits.encode().decode("latin-1")
+        broken_off(site, data_dir)
+        site.answers[PATH] = [replace(GOOD, headers={header: said}), GOOD]
+        fetch(site, data_dir)
+        assert_whole(data_dir)
+
+    def test_about_the_number_of_bytes(self, site, data_dir):
+        """More come than the part's own header says that there are."""
+        broken_off(site, data_dir)
+        said = {"Content-Range": "bytes 200-299/300"}
+        site.answers[PATH] = [replace(GOOD, headers=said, promised=None), GOOD]
+        part = next(downloads_dir("tiny", data_dir).glob("*.part.json"))
+        part.write_text(part.read_text().replace(f'"total": {len(BODY)}', '"total": null'))
+        fetch(site, data_dir, ONCE)
+        # It promised 300: what it sent is thrown away, although its checksum would be right.
+        assert ranges_asked(site) == ["bytes=200-", None]
+        assert_whole(data_dir)
+
+    def test_no_more_is_kept_than_the_file_can_have(self, site, data_dir):
+        limit = tiny_entry().published.files[0].packed_limit
+        site.answers[PATH] = Answer(bytes(limit + 500), drip_s=0.001, drip_bytes=limit - 100)
+        seen: list[DownloadProgress] = []
+        with pytest.raises(DownloadFailed, match="larger than"):
+            fetch(site, data_dir, ONCE, on_progress=seen.append)
+        assert max(step.done for step in seen) <= limit
+
+    def test_a_length_larger_than_the_whole_file(self, site, data_dir):
+        """The checksum knows better than the server, which hangs up."""
+        site.answers[PATH] = Answer(BODY, promised=len(BODY) + 100)
+        fetch(site, data_dir)
         assert_whole(data_dir)
 
     def test_a_whole_answer_that_is_wrong_is_not_fetched_again(self, site, data_dir):
@@ -330,9 +408,9 @@ class TestParts:
             living.append(b"abc")
             for part in (dead, living):
                 # What a process is just writing, or was when it died.
-                part.path.with_name(f"{part.path.name}.json.123.part").write_bytes(b"{")
+                part.path.with_name(f".{part.path.name}.json.{'0' * 16}.part").write_bytes(b"{")
             remove_dead(tmp_path)
-            left = [living.path.name + end for end in ("", ".json", ".json.123.part")]
+            left = [f".{living.path.name}.json.{'0' * 16}.part", living.path.name, f"{living.path.name}.json"]
             assert sorted(path.name for path in tmp_path.iterdir()) == left
 
     def test_two_that_live_have_one_each_and_the_dead_ones_is_taken_over(self, tmp_path):
@@ -347,13 +425,42 @@ class TestParts:
         assert {path.name for path in tmp_path.iterdir()} == {one.path.name, f"{one.path.name}.json"}
 
     def test_more_than_there_are_numbers(self, tmp_path):
-        """Or a file system that knows no locks: the process id keeps processes apart."""
+        """Or a file system that knows no locks: each has a name of its own, two of one process too."""
         from contextlib import ExitStack
 
         with ExitStack() as stack:
-            paths = [stack.enter_context(claimed(tmp_path, "file", "http://here")).path for _ in range(9)]
-        assert len(set(paths)) == 9
-        assert f"process-{os.getpid()}" in paths[-1].name
+            paths = [stack.enter_context(claimed(tmp_path, "file", "http://here")).path for _ in range(10)]
+            assert len(set(paths)) == 10
+            assert ".own-" in paths[-1].name
+            paths[-1].write_bytes(b"abc")
+        remove_dead(tmp_path)
+        assert not list(tmp_path.iterdir())
+
+    def test_what_was_given_its_name_before_the_lock_is_not_written_to(self, tmp_path, monkeypatch):
+        """Another process ends between our opening and our lock."""
+        real, renamed = parts.try_lock, []
+
+        def late(handle):
+            if not renamed:
+                renamed.append(Path(handle.name).rename(tmp_path / "whole"))
+            return real(handle)
+
+        monkeypatch.setattr(parts, "try_lock", late)
+        with claimed(tmp_path, "file", "http://here") as part:
+            part.begin(Origin("http://here", None, None, 9))
+            part.append(b"abc")
+            assert (tmp_path / "whole").read_bytes() == b""
+            assert part.path.read_bytes() == b"abc"
+
+    def test_a_long_one_is_synced_on_the_way(self, tmp_path, monkeypatch):
+        synced: list[int] = []
+        monkeypatch.setattr(parts.os, "fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+        with claimed(tmp_path, "file", "http://here") as part:
+            part.begin(Origin("http://here", None, None, 40 << 20))
+            synced.clear()
+            for _ in range(40):
+                part.append(bytes(1 << 20))
+            assert synced == [16 << 20, 32 << 20]
 
 
 class TestSlow:
@@ -375,6 +482,86 @@ class TestSlow:
         start = time.monotonic()
         fetch(site, data_dir, ONCE)
         assert time.monotonic() - start > ONCE.timeout
+        assert_whole(data_dir)
+
+    @pytest.mark.parametrize("drip_bytes", [1, 3])
+    def test_a_server_that_drips_less_than_it_must_is_given_up(self, site, data_dir, drip_bytes):
+        site.answers[PATH] = replace(GOOD, drip_s=0.05, drip_bytes=drip_bytes)
+        start = time.monotonic()
+        with pytest.raises(DownloadFailed, match=r"timed out: only \d+ bytes in 0.4"):
+            fetch(site, data_dir)
+        assert time.monotonic() - start < 3
+        assert ranges_asked(site) == [None]
+        site.answers[PATH] = GOOD
+        fetch(site, data_dir)
+        assert ranges_asked(site)[1] not in (None, "bytes=0-")
+        assert_whole(data_dir)
+
+    def test_headers_without_end_are_given_up(self, site, data_dir):
+        site.answers[PATH] = replace(GOOD, endless_headers_s=0.02)
+        start = time.monotonic()
+        with pytest.raises(DownloadFailed, match=r"no whole headers in 0\.3 s"):
+            fetch(site, data_dir, replace(OFTEN, headers_s=0.3, least_bytes=1))
+        assert time.monotonic() - start < 3
+
+    def test_a_body_may_take_longer_than_headers(self, site, data_dir):
+        site.answers[PATH] = replace(GOOD, drip_s=0.03)
+        fetch(site, data_dir, replace(ONCE, headers_s=0.1))
+        assert_whole(data_dir)
+
+    def test_the_body_of_a_redirect_is_not_waited_for(self, site, data_dir):
+        moved = Answer(b"x", status=302, location=f"{site.url}/elsewhere", promised=1, silent_s=30.0)
+        site.answers |= {PATH: moved, "/elsewhere": GOOD}
+        fetch(site, data_dir)
+        assert_whole(data_dir)
+
+
+class TestAskedAgain:
+    """A request that brings nothing is forgiven once."""
+
+    @pytest.mark.parametrize(
+        "answer", [Answer(status=503), Answer(status=429), Answer(reset=True), replace(GOOD, cut=0)]
+    )
+    def test_once(self, site, data_dir, answer):
+        site.answers[PATH] = [answer, GOOD]
+        fetch(site, data_dir)
+        assert ranges_asked(site) == [None, None]
+        assert_whole(data_dir)
+        site.answers[f"/again{PATH}"] = answer
+        with pytest.raises(DownloadFailed):
+            fetch(site, data_dir, source=f"{site.url}/again/")
+        assert site.asked.count(f"/again{PATH}") == 2
+
+    def test_in_the_middle(self, site, data_dir):
+        site.answers[PATH] = [CUT, Answer(status=503), GOOD]
+        fetch(site, data_dir)
+        assert ranges_asked(site) == [None, "bytes=200-", "bytes=200-"]
+        assert_whole(data_dir)
+
+    @pytest.mark.parametrize(
+        ("after", "slept"), [("3", [3]), ("0", [0.01]), ("3600", []), ("9" * 5000, [0.01]), ("soon", [0.01])]
+    )
+    def test_after_the_pause_that_the_server_wants(self, site, data_dir, monkeypatch, after, slept):
+        paused: list[float] = []
+        monkeypatch.setattr("dregcli.data.fetching.transfer.time.sleep", paused.append)
+        site.answers[PATH] = Answer(status=503, headers={"Retry-After": after})
+        with pytest.raises(DownloadFailed, match="HTTP 503"):
+            fetch(site, data_dir)
+        assert paused == slept
+
+    def test_not_where_nobody_listens(self, data_dir, monkeypatch):
+        monkeypatch.setattr("dregcli.data.fetching.transfer.time.sleep", lambda _: pytest.fail("it waited"))
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with serving() as gone:
+            pass
+        with pytest.raises(DownloadFailed, match="refused"):
+            fetch(gone, data_dir)
+
+    @pytest.mark.parametrize("answer", [replace(CUT, promised=None, chunked=True), replace(CUT, reset=True)])
+    def test_a_body_that_breaks_in_the_middle_goes_on(self, site, data_dir, answer):
+        site.answers[PATH] = [answer, GOOD]
+        fetch(site, data_dir)
+        assert ranges_asked(site) == [None, "bytes=200-"]
         assert_whole(data_dir)
 
 

@@ -295,6 +295,8 @@ class TestOmniglotLake:
             ),
             (zip_bytes({"s/Greek/character01/1.png": b"no image"}), "not a PNG image"),
             (zip_bytes({"s/Greek/character01/1.png": bytes(100_000)}), "promises 100,000 bytes"),
+            # Each of them is small enough, and not all together.
+            (zip_bytes({f"s/Greek/character01/{n}.png": bytes(60_000) for n in range(8)}), "480,000 bytes"),
             (zip_bytes({"../evil": b""}), "outside itself"),
             (b"", "zip archive cannot be read"),
         ],
