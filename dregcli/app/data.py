@@ -1,17 +1,17 @@
-"""The data sets of this machine: which there are, whether they are whole, and their removal."""
+"""The data sets of this machine: which there are, and whether they are whole; ``data_remove`` removes them."""
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
 from dregcli.app.listener import Listener
-from dregcli.data.cache import read_cache, verify_cache
-from dregcli.data.catalogue import DATASETS, conventions_of, known_datasets
+from dregcli.data.cache import Owner, read_cache, verify_cache
+from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded
-from dregcli.data.files import writing
-from dregcli.data.folders import cache_path, download_command
+from dregcli.data.folders import cache_path, data_dir_option, download_command
 from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, UsageError
 from dregcli.names import DataKind, Split, unknown
 
@@ -48,6 +48,7 @@ class DataRow:
         checksum: as the file states it.
         path: of its file, where there is one.
         source: where its content came from.
+        removal: the command that removes the file of a damaged one, where dreg would.
     """
 
     name: str
@@ -63,14 +64,16 @@ class DataRow:
     checksum: str | None = None
     path: Path | None = None
     source: str | None = None
+    removal: str | None = None
 
 
 def list_data(data_dir: Path) -> list[DataRow]:
     """Every data set of the catalogue, and every imported one; a damaged one does not keep the others from it."""
-    return [_row(name, data_dir) for name in known_datasets(data_dir)]
+    return [data_row(name, data_dir) for name in known_datasets(data_dir)]
 
 
-def _row(name: str, data_dir: Path) -> DataRow:
+def data_row(name: str, data_dir: Path) -> DataRow:
+    """What is known of one of ``known_datasets``."""
     path = cache_path(name, data_dir)
     imported = name not in DATASETS
     entry = DATASETS.get(name)
@@ -81,11 +84,34 @@ def _row(name: str, data_dir: Path) -> DataRow:
         return _told(read_cache(name, data_dir, resident_bytes=0), DataStatus.CACHED, path, data_dir)
     except DatasetMissing as error:
         if path.exists():
-            return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path)
+            removal = _removal(name, data_dir)
+            return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path, removal=removal)
         # An imported set is known by its file, which may have gone since.
         return _published(entry) if isinstance(entry, Downloadable) else DataRow(name, DataStatus.MISSING, imported)
     except (DataCorrupt, StoreFormatError) as error:
-        return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, nbytes=_bytes(path), path=path)
+        return DataRow(
+            name,
+            DataStatus.DAMAGED,
+            imported,
+            problem=error.what,
+            nbytes=file_size(path),
+            path=path,
+            removal=_removal(name, data_dir),
+        )
+
+
+def removal_command(names: Sequence[str], data_dir: Path, *, force: bool = False, yes: bool = False) -> str:
+    """The command that removes data sets, ready to be pasted into a shell."""
+    options = f"{' --force' if force else ''}{' --yes' if yes else ''}{data_dir_option(data_dir)}"
+    return f"dreg data rm {' '.join(shlex.quote(name) for name in names)}{options}"
+
+
+def _removal(name: str, data_dir: Path) -> str | None:
+    """The command that removes the file of a data set; None where the file is not one of dreg's, or is not there."""
+    owner = file_owner(name, data_dir)
+    if owner in (None, Owner.OTHER):
+        return None
+    return removal_command([name], data_dir, force=name not in DATASETS and owner is not Owner.DREG)
 
 
 def _published(entry: Downloadable) -> DataRow:
@@ -113,7 +139,7 @@ def _told(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Pat
         width=dataset.width,
         splits={split: len(dataset.splits[split]) for split in Split},
         conventions=_conventions(dataset.name, data_dir),
-        nbytes=_bytes(path) if path else None,
+        nbytes=file_size(path) if path else None,
         checksum=dataset.checksum,
         path=path,
         source=dataset.source,
@@ -127,7 +153,8 @@ def _conventions(name: str, data_dir: Path) -> tuple[str, ...]:
         return ()
 
 
-def _bytes(path: Path) -> int | None:
+def file_size(path: Path) -> int | None:
+    """Bytes of a file, where it can be asked."""
     try:
         return path.stat().st_size
     except OSError:
@@ -143,12 +170,14 @@ class Verified:
         problem: what is wrong with it, or None.
         checksum: of what was read.
         path: its file; None of an embedded one.
+        removal: the command that removes a damaged file, where dreg would.
     """
 
     name: str
     problem: str | None
     checksum: str | None
     path: Path | None
+    removal: str | None = None
 
 
 def verify_data(names: Sequence[str], data_dir: Path, listener: Listener) -> list[Verified]:
@@ -176,7 +205,7 @@ def verify_data(names: Sequence[str], data_dir: Path, listener: Listener) -> lis
     for name in chosen:
         check_known(name, data_dir)
         if not isinstance(DATASETS.get(name), Embedded) and not cache_path(name, data_dir).exists():
-            raise _missing(name, data_dir)
+            raise missing(name, data_dir)
     results: list[Verified] = []
     listener.begin("verify", len(chosen), "data sets")
     try:
@@ -194,7 +223,7 @@ def _verified(name: str, data_dir: Path) -> Verified:
     try:
         dataset = entry.load() if isinstance(entry, Embedded) else verify_cache(name, data_dir)
     except (DataCorrupt, DatasetMissing, StoreFormatError) as error:
-        return Verified(name, error.what, None, path)
+        return Verified(name, error.what, None, path, _removal(name, data_dir))
     return Verified(name, None, dataset.checksum, path)
 
 
@@ -206,65 +235,13 @@ def check_known(name: str, data_dir: Path) -> None:
     """
     known = known_datasets(data_dir)
     if name not in known:
-        raise UsageError(unknown("data set", name, known), hint="dreg data list")
+        raise UsageError(unknown("data set", name, known), hint=f"dreg data list{data_dir_option(data_dir)}")
 
 
-def _missing(name: str, data_dir: Path) -> DatasetMissing:
+def missing(name: str, data_dir: Path) -> DatasetMissing:
+    """The error for a data set that is not on this machine."""
     return DatasetMissing(
         what=f"the data set '{name}' is not on this machine",
         where=str(cache_path(name, data_dir)),
         hint=download_command(name, data_dir),
     )
-
-
-@dataclass(frozen=True)
-class Removal:
-    """A data set that is to be removed.
-
-    Attributes:
-        name: the data set.
-        path: its file.
-        nbytes: the room it takes.
-        imported: whether it is the user's own, and cannot be downloaded again.
-        source: where it came from, as far as its file says.
-    """
-
-    name: str
-    path: Path
-    nbytes: int
-    imported: bool
-    source: str | None
-
-
-def plan_removal(names: Sequence[str], data_dir: Path) -> list[Removal]:
-    """What removing data sets would take away. Nothing is touched.
-
-    Raises:
-        UsageError: no data set has that name, or it comes with the program.
-        DatasetMissing: one is not on this machine.
-    """
-    found: list[Removal] = []
-    for name in dict.fromkeys(names):
-        check_known(name, data_dir)
-        if isinstance(DATASETS.get(name), Embedded):
-            raise UsageError(
-                what=f"the data set '{name}' comes with the program: there is nothing to remove",
-                hint="dreg data list shows what is in the data folder",
-            )
-        path = cache_path(name, data_dir)
-        if not path.is_file():
-            raise _missing(name, data_dir)
-        row = _row(name, data_dir)
-        found.append(Removal(name, path, _bytes(path) or 0, row.imported, row.source))
-    return found
-
-
-def remove_data(removals: Sequence[Removal]) -> None:
-    """Remove the files.
-
-    Raises:
-        StoreWriteError: the file system refuses.
-    """
-    for removal in removals:
-        with writing(removal.path):
-            removal.path.unlink(missing_ok=True)

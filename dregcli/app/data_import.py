@@ -4,8 +4,8 @@ from pathlib import Path
 
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, imported_names
-from dregcli.data.importing.request import read_request
-from dregcli.data.importing.run import Imported, import_data, source_path
+from dregcli.data.importing.request import read_request, source_path
+from dregcli.data.importing.run import Imported, import_data
 from dregcli.names import DataKind
 
 __all__ = ["Imported", "import_dataset"]

@@ -15,6 +15,7 @@ from dregcli.names import Split
 
 if TYPE_CHECKING:
     from dregcli.app.data import DataRow
+    from dregcli.app.data_remove import Removal
 
 _LIST = """[bold]dreg data list[/bold]
 
@@ -48,6 +49,10 @@ def _size(nbytes: int | None) -> str:
         if nbytes >= size:
             return f"{nbytes / size:.1f} {unit}"
     return f"{nbytes} B"
+
+
+def _remove_with(command: str | None) -> str:
+    return f"; remove it with  {command}" if command else ""
 
 
 def _as_json(row: "DataRow") -> dict[str, Any]:
@@ -97,7 +102,7 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
     )
     for row in rows:
         if row.problem:
-            terminal.line(f"{row.name} is damaged: {row.problem}; remove it with  dreg data rm {row.name}")
+            terminal.line(f"{row.name} is damaged: {row.problem}{_remove_with(row.removal)}")
     if not quiet:
         for row in rows:
             if row.path and row.source:
@@ -204,34 +209,46 @@ def verify(
         ],
     )
     for result in damaged:
-        terminal.line(f"{result.name}: {result.problem}; remove it with  dreg data rm {result.name}")
+        terminal.line(f"{result.name}: {result.problem}{_remove_with(result.removal)}")
     return _CHECK_SAYS_NO if damaged else 0
+
+
+def _figures(removal: "Removal") -> str:
+    count = len(removal.figures)
+    return f" and {count} figure{'s' if count > 1 else ''} of it" if count else ""
 
 
 @app.command("rm", epilog=_RM)
 def rm(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets of the data folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a file that cannot be read, and so may not be of dreg.")
+    ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Remove data sets from the data folder, after a question."""
-    from dregcli.app.data import plan_removal, remove_data
+    from dregcli.app.data import removal_command
+    from dregcli.app.data_remove import plan_removal, remove_data
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    removals = plan_removal(names, data_folder(data_dir))
+    folder = data_folder(data_dir)
+    removals = plan_removal(names, folder, force=force)
     for removal in removals:
-        if removal.imported:
+        if removal.unreadable:
+            terminal.warn(f"{removal.path} cannot be read: nobody can tell whether it is a data set of dreg.")
+        elif removal.imported:
             origin = f" ({removal.source})" if removal.source else ""
             terminal.warn(f"'{removal.name}' is your own{origin}: it cannot be downloaded again, only imported.")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
                 what="there is nobody to ask whether to remove " + ", ".join(removal.name for removal in removals),
-                hint=f"dreg data rm {' '.join(removal.name for removal in removals)} --yes",
+                hint=removal_command([removal.name for removal in removals], folder, force=force, yes=True),
             )
-        told = ", ".join(f"{removal.path} ({_size(removal.nbytes)})" for removal in removals)
+        told = ", ".join(f"{removal.path} ({_size(removal.nbytes)}){_figures(removal)}" for removal in removals)
         # On stderr: stdout is for the result.
         if not typer.confirm(f"Remove {told}?", err=True):
             removals = []
@@ -240,7 +257,12 @@ def rm(
         terminal.result(
             {
                 "removed": [
-                    {"dataset": removal.name, "path": str(removal.path), "bytes": removal.nbytes}
+                    {
+                        "dataset": removal.name,
+                        "path": str(removal.path),
+                        "bytes": removal.nbytes,
+                        "figures": [str(path) for path in removal.figures],
+                    }
                     for removal in removals
                 ]
             }
@@ -249,4 +271,4 @@ def rm(
     if not removals:
         terminal.line("nothing was removed")
     for removal in removals:
-        terminal.line(f"removed {removal.name}: {removal.path} ({_size(removal.nbytes)})")
+        terminal.line(f"removed {removal.name}: {removal.path} ({_size(removal.nbytes)}){_figures(removal)}")

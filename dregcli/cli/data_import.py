@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder
+from dregcli.app.places import data_folder, training_command
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DataKind, Split
@@ -68,11 +68,12 @@ def import_(
     from dregcli.app.data_import import import_dataset
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    folder = data_folder(data_dir)
     try:
         imported = import_dataset(
             source,
             name,
-            data_folder(data_dir),
+            folder,
             keys=key or [],
             kind=kind,
             levels=levels,
@@ -98,9 +99,9 @@ def import_(
                 "format": imported.format,
                 "kind": dataset.kind.value,
                 "levels": dataset.levels,
-                "height": dataset.height,
-                "width": dataset.width,
+                "image": [dataset.height, dataset.width],
                 "splits": {split.value: len(dataset.splits[split]) for split in Split},
+                "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
                 "split_convention": dataset.split_convention,
                 "checksum": dataset.checksum,
                 "path": str(imported.path),
@@ -127,4 +128,4 @@ def import_(
     )
     for note in imported.notes:
         terminal.note(note)
-    terminal.line(f"next: dreg train --dataset {dataset.name}")
+    terminal.line(f"next: {training_command(dataset.name, folder)}")

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder
+from dregcli.app.places import data_folder, training_command
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 
@@ -42,7 +42,6 @@ def download(
 ) -> int:
     """Fetch data sets, verify their content and keep them in the data folder."""
     from dregcli.app.download import download_datasets
-    from dregcli.data.folders import data_dir_option
 
     folder = data_folder(data_dir)
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -82,7 +81,7 @@ def download(
         )
         if not error:
             name = downloads.results[-1].dataset.name
-            terminal.line(f"next: dreg train --dataset {name}{data_dir_option(folder)}")
+            terminal.line(f"next: {training_command(name, folder)}")
     if error:
         # The one JSON object is out; to people the error is told apart from it.
         Terminal(quiet=quiet).error(error)

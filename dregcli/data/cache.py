@@ -16,7 +16,9 @@ import errno
 import json
 import operator
 import os
+import stat
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -26,7 +28,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
-from dregcli.data.folders import cache_path, download_command
+from dregcli.data.folders import cache_path, data_dir_option, download_command
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
 from dregcli.names import DataKind, Split
@@ -36,6 +38,41 @@ RESIDENT_BYTES: Final = 1 << 30
 
 _READABLE: Final = ("1", ENCODING_VERSION)
 _NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
+_RAISED: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError)
+"""What h5py raises on damage: it depends on the byte that is wrong."""
+_SEARCHED: Final = 1 << 20
+
+
+class Owner(StrEnum):
+    """Whose a file of the data folder is, by what it says of itself and not by its name."""
+
+    DREG = "dreg"
+    """It says that it is a data set of dreg; its values may be damaged all the same."""
+    WAS_DREG = "damaged"
+    """It cannot be read, and the mark of dreg's files is still in it."""
+    OTHER = "other"
+    """It says that it is something else, or is no regular file: dreg did not make it."""
+    UNKNOWN = "unknown"
+    """It cannot be read, so that nobody can tell."""
+
+
+def owner_of(path: Path) -> Owner:
+    """Whose a file that exists is. A pipe or folder is never opened."""
+    if not path.is_file():
+        return Owner.OTHER
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return Owner.DREG if file.attrs.get("encoding-type") == ENCODING_TYPE.encode() else Owner.OTHER
+    except _RAISED:
+        pass
+    try:
+        with path.open("rb") as raw:
+            found = raw.read(_SEARCHED)
+            raw.seek(max(0, path.stat().st_size - _SEARCHED))
+            found += raw.read(_SEARCHED)
+    except OSError:
+        return Owner.UNKNOWN
+    return Owner.WAS_DREG if ENCODING_TYPE.encode() in found else Owner.UNKNOWN
 
 
 def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) -> Dataset:
@@ -58,6 +95,9 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
     path = cache_path(name, data_dir)
     try:
         # HDF5 reports every failure to open in the same way, so the plain ones are sorted out first.
+        # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _unreadable(name, path, os.strerror(errno.EISDIR) if path.is_dir() else "it is not a file")
         path.open("rb").close()
     except FileNotFoundError as error:
         without = download_command(name, data_dir, source="FOLDER")
@@ -78,15 +118,25 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
         raise StoreFormatError(
             error.what, where=str(path), hint=f"upgrade dreg, or delete this file and fetch or import '{name}' again"
         ) from error
-    except (DataCorrupt, OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+    except (DataCorrupt, *_RAISED) as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
             raise _unreadable(name, path, os.strerror(error.errno)) from error
         what = error.what if isinstance(error, DataCorrupt) else f"HDF5 cannot read it ({error})"
         raise DataCorrupt(
             what=f"the cached data set '{name}' is damaged: {what}",
             where=str(path),
-            hint=f"remove it (dreg data rm {name}) and fetch or import it again",
+            hint=_advice(name, data_dir),
         ) from error
+
+
+def _advice(name: str, data_dir: Path) -> str:
+    """What to do about a damaged file."""
+    owner = owner_of(cache_path(name, data_dir))
+    if owner is Owner.OTHER:
+        return "it is not a file of dreg: move it away, and fetch or import the data set again"
+    # What cannot be read may be anybody's, so its removal has to be insisted on.
+    force = "" if owner is Owner.DREG else " --force"
+    return f"remove it (dreg data rm {name}{force}{data_dir_option(data_dir)}) and fetch or import it again"
 
 
 def _unreadable(name: str, path: Path, why: str) -> DatasetMissing:
@@ -121,7 +171,7 @@ def verify_cache(name: str, data_dir: Path) -> Dataset:
             raise DataCorrupt(
                 what=f"the cached data set '{name}' is damaged: {error.what}",
                 where=str(cache_path(name, data_dir)),
-                hint=f"remove it (dreg data rm {name}) and fetch or import it again",
+                hint=_advice(name, data_dir),
             ) from error
     return dataset
 
@@ -220,7 +270,7 @@ def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
         raise DataCorrupt(what=f"'{key}' is {stored.dtype}, neither bytes nor floats")
     # A few bytes of header can promise terabytes: believe only what the file has room for.
     offset: int | None = stored.id.get_offset()
-    if offset is None or offset + stored.nbytes > path.stat().st_size:
+    if offset is None or offset + stored.nbytes > cast("Any", file.id).get_filesize():
         raise DataCorrupt(what=f"'{key}' promises {stored.nbytes:,} bytes, more than the file has")
     return stored
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Final
 
-from dregcli.data.cache import read_cache
+from dregcli.data.cache import Owner, owner_of, read_cache
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
+from dregcli.data.folders import cache_path
 from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST
 from dregcli.data.sets.caltech101 import CALTECH101_SILHOUETTES
 from dregcli.data.sets.digits import DIGITS
@@ -43,13 +44,29 @@ def find_entry(name: str) -> Entry:
 
 
 def imported_names(data_dir: Path) -> list[str]:
-    """The data sets that the user has imported into the data folder, in order."""
+    """The data sets that the user has imported into the data folder, in order.
+
+    Only files that say, or once said, that they are dreg's: the folder may hold others.
+    """
+    ours = (Owner.DREG, Owner.WAS_DREG)
+    return [
+        name for name in _names_in(data_dir) if name not in DATASETS and owner_of(cache_path(name, data_dir)) in ours
+    ]
+
+
+def file_owner(name: str, data_dir: Path) -> Owner | None:
+    """Whose the file is that a data set of this name would have; None where there is none, or can be none."""
+    return owner_of(cache_path(name, data_dir)) if name in _names_in(data_dir) else None
+
+
+def _names_in(data_dir: Path) -> list[str]:
+    """What the files of the data folder could be called as data sets, in order."""
     try:
         found = sorted(path.stem for path in data_dir.glob("*.h5"))
     except OSError:
         return []
     # A name whose bytes are no text cannot be typed, printed or kept.
-    return [name for name in found if name not in DATASETS and name.isprintable() and not name.startswith(".")]
+    return [name for name in found if name.isprintable() and not name.startswith(".")]
 
 
 def known_datasets(data_dir: Path) -> list[str]:
@@ -78,7 +95,7 @@ def conventions_of(name: str, data_dir: Path) -> tuple[str, ...]:
         return (read_cache(name, data_dir, resident_bytes=0).split_convention,)
     if entry.others:
         try:
-            return tuple(file_set_of(entry, read_cache(name, data_dir, resident_bytes=0)).conventions)
+            return tuple(file_set_of(entry, read_cache(name, data_dir, resident_bytes=0), data_dir).conventions)
         except DatasetMissing:
             pass
     return tuple(entry.published.conventions)
@@ -108,7 +125,7 @@ def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Da
         # Before anything is read: a name that none of its files can have needs no data to be refused.
         known = {each: None for file_set in entry.file_sets for each in file_set.conventions}
         check_known(name, convention, tuple(known))
-        return recut(entry, read_cache(name, data_dir), convention)
+        return recut(entry, read_cache(name, data_dir), convention, data_dir)
     dataset = entry.load() if entry else read_cache(name, data_dir)
     if convention is not None:
         check_known(name, convention, (dataset.split_convention,))

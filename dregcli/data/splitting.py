@@ -22,13 +22,13 @@ def check_sizes(splits: Splits, convention: Convention, *, where: str) -> None:
             raise DataCorrupt(what=f"the {split} split has {count:,} examples, not {wanted:,}", where=where)
 
 
-def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path | None = None) -> FileSet:
+def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path) -> FileSet:
     """The files that a cached data set was made of, by how it is split.
 
     Args:
         entry: its entry.
         dataset: as it is cached.
-        data_dir: the data folder it is cached in, for the hint; the default folder where not given.
+        data_dir: the data folder it is cached in, for the hint.
 
     Raises:
         DataCorrupt: it is split as none of them is.
@@ -36,7 +36,7 @@ def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path | None = N
     for file_set in entry.file_sets:
         if dataset.split_convention == file_set.convention:
             return file_set
-    option = data_dir_option(data_dir) if data_dir is not None else ""
+    option = data_dir_option(data_dir)
     raise DataCorrupt(
         what=f"the cached data set '{entry.name}' is split as '{dataset.split_convention}', "
         "which is none of its conventions",
@@ -60,7 +60,7 @@ def check_known(name: str, convention: str, known: tuple[str, ...]) -> None:
         )
 
 
-def recut(entry: Downloadable, dataset: Dataset, convention: str, data_dir: Path | None = None) -> Dataset:
+def recut(entry: Downloadable, dataset: Dataset, convention: str, data_dir: Path) -> Dataset:
     """The data set split as ``convention`` has it.
 
     Args:

@@ -1,11 +1,14 @@
 """The list of data sets, their verification and removal: no damaged one keeps the others from being told."""
 
+import os
+
 import h5py
 import numpy as np
 import pytest
 
-from dregcli.app.data import DataStatus, list_data, plan_removal, remove_data, verify_data
+from dregcli.app.data import DataStatus, list_data, verify_data
 from dregcli.app.data_import import import_dataset
+from dregcli.app.data_remove import plan_removal, remove_data
 from dregcli.app.data_show import show_data
 from dregcli.data.cache import read_cache
 from dregcli.data.catalogue import DATASETS
@@ -21,7 +24,7 @@ REAL = np.random.RandomState(3).randn(60, 4, 5)
 def bring(folder, name="mine", values=REAL, **options):
     folder.mkdir(exist_ok=True)
     np.save(folder.parent / f"{name}.npy", values)
-    options = {**OPTIONS, **options, "listener": Recorder()}
+    options = {**OPTIONS, "replace": False, **options, "listener": Recorder()}
     options["split_seed"] = options.pop("seed")
     del options["taken"]
     return import_dataset(folder.parent / f"{name}.npy", name, folder, **options)
@@ -72,6 +75,63 @@ class TestNames:
         assert contents(folder) == before
 
 
+class TestTargets:
+    @pytest.mark.parametrize("replace", [False, True])
+    @pytest.mark.parametrize("content", ["foreign", "cut", "folder", "pipe", "dangling"])
+    def test_what_is_not_a_data_set_is_never_replaced(self, folder, content, replace):
+        path = cache_path("theirs", folder)
+        if content == "folder":
+            path.mkdir()
+        elif content == "pipe":
+            os.mkfifo(path)
+        elif content == "dangling":
+            path.symlink_to("nowhere")
+        elif content == "foreign":
+            with h5py.File(path, "w") as file:
+                file["train"] = REAL
+        else:
+            path.write_bytes(cache_path("mine", folder).read_bytes()[:100])
+        before = contents(folder)
+        reason = "nobody can tell" if content == "cut" else "is not a file of dreg: it stays as it is"
+        with pytest.raises(UsageError, match=reason):
+            bring(folder, "theirs", replace=replace)
+        assert contents(folder) == before
+        assert path.exists() or path.is_symlink()
+        assert "theirs" not in [each.name for each in list_data(folder)]
+
+    def test_the_source_is_never_its_own_target(self, folder):
+        before = contents(folder)
+        (folder.parent / "link.h5").symlink_to(cache_path("mine", folder))
+        for source in (cache_path("mine", folder), folder.parent / "link.h5"):
+            options = {**OPTIONS, "replace": True, "keys": ["train"], "listener": Recorder()}
+            options["split_seed"] = options.pop("seed")
+            del options["taken"]
+            with pytest.raises(UsageError, match="the very file that the import would write"):
+                import_dataset(source, "mine", folder, **options)
+        assert contents(folder) == before
+
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_of_two_imports_at_once_the_second_does_not_win_unasked(self, folder, replace):
+        class Meanwhile(Recorder):
+            def begin(self, task, total, unit):
+                super().begin(task, total, unit)
+                if task == "write":
+                    bring(folder, "new", REAL + 1)
+
+        np.save(folder.parent / "late.npy", REAL)
+        options = {**OPTIONS, "replace": replace, "listener": Meanwhile()}
+        options["split_seed"] = options.pop("seed")
+        del options["taken"]
+        if replace:
+            import_dataset(folder.parent / "late.npy", "new", folder, **options)
+            assert "late.npy" in str(row(folder, "new").source)
+            return
+        with pytest.raises(UsageError, match="there is a data set 'new' in the data folder already"):
+            import_dataset(folder.parent / "late.npy", "new", folder, **options)
+        assert "new.npy" in str(row(folder, "new").source)
+        assert sorted(path.name for path in folder.iterdir()) == ["mine.h5", "new.h5", "other.h5"]
+
+
 class TestList:
     def test_everything_there_is(self, folder):
         rows = list_data(folder)
@@ -96,7 +156,7 @@ class TestList:
         assert "mine.npy" in str(mine.source)
 
     def test_damage_is_told_and_the_rest_is_listed(self, folder):
-        cache_path("mine", folder).write_bytes(b"<html>")
+        _damage(folder, "mine")
         cache_path("mnist", folder).write_bytes(b"")
         for name in ("mine", "mnist"):
             assert row(folder, name).status is DataStatus.DAMAGED
@@ -108,6 +168,12 @@ class TestList:
         assert row(folder, "mnist").status is DataStatus.DAMAGED
         assert "Is a directory" in str(row(folder, "mnist").problem)
 
+    def test_a_pipe_is_not_waited_for(self, folder):
+        for name in ("mnist", "mine2"):
+            os.mkfifo(cache_path(name, folder))
+        assert row(folder, "mnist").problem == "the data set 'mnist' cannot be read: it is not a file"
+        assert "mine2" not in [each.name for each in list_data(folder)]
+
     def test_values_are_not_read(self, folder):
         """An altered value is `verify`'s to find: `list` stays fast."""
         _alter(folder, "mine")
@@ -116,6 +182,12 @@ class TestList:
     def test_no_folder_at_all(self, tmp_path):
         assert len(list_data(tmp_path / "nowhere")) == len(DATASETS)
         assert not (tmp_path / "nowhere").exists()
+
+
+def _damage(folder, name):
+    """Not to be opened any more, and still to be told for dreg's."""
+    path = cache_path(name, folder)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
 
 
 def _alter(folder, name):
@@ -152,10 +224,65 @@ class TestRemove:
         remove_data([removal])
         assert sorted(path.name for path in folder.iterdir()) == ["other.h5"]
 
-    def test_a_damaged_one(self, folder):
-        cache_path("mine", folder).write_bytes(b"")
+    def test_a_damaged_one(self, folder, monkeypatch):
+        monkeypatch.delenv("DREG_DATA_DIR")
+        with h5py.File(cache_path("mine", folder), "a") as file:
+            del file["train"]
+        assert row(folder, "mine").removal == f"dreg data rm mine --data-dir {folder}"
         remove_data(plan_removal(["mine"], folder))
         assert not cache_path("mine", folder).exists()
+
+    def test_one_that_cannot_be_read_only_by_force(self, folder, monkeypatch):
+        monkeypatch.delenv("DREG_DATA_DIR")
+        _damage(folder, "mine")
+        cache_path("other", folder).write_bytes(cache_path("other", folder).read_bytes()[:100])
+        cache_path("mnist", folder).write_bytes(b"<html>")
+        for name in ("mine", "other"):
+            with pytest.raises(UsageError, match="nobody can tell whether it is a data set of dreg") as caught:
+                plan_removal([name], folder)
+            assert caught.value.hint == f"dreg data rm {name} --force --data-dir {folder}"
+        # Whether it still can be told for dreg's decides whether it is listed.
+        assert row(folder, "mine").removal == caught.value.hint.replace("other", "mine")
+        assert "other" not in [each.name for each in list_data(folder)]
+        # What has a name of the catalogue can be downloaded again.
+        assert row(folder, "mnist").removal == f"dreg data rm mnist --data-dir {folder}"
+        removals = plan_removal(["mnist", "mine", "other"], folder, force=True)
+        assert [removal.unreadable for removal in removals] == [False, True, True]
+        remove_data(removals)
+        assert list(folder.iterdir()) == []
+
+    @pytest.mark.parametrize("name", ["theirs", "mnist"])
+    @pytest.mark.parametrize("force", [False, True])
+    def test_never_what_dreg_did_not_make(self, folder, name, force):
+        with h5py.File(cache_path(name, folder), "w") as file:
+            file["train"] = REAL
+        before = contents(folder)
+        with pytest.raises(UsageError, match=f"'{name}.h5' is not a file of dreg: nothing was removed"):
+            plan_removal(["mine", name], folder, force=force)
+        assert contents(folder) == before
+        if name == "mnist":
+            assert row(folder, name).status is DataStatus.DAMAGED
+            assert row(folder, name).removal is None
+            (verified,) = verify_data([name], folder, Recorder())
+            assert (verified.problem is None, verified.removal) == (False, None)
+        else:
+            assert name not in [each.name for each in list_data(folder)]
+            assert name not in [each.name for each in verify_data([], folder, Recorder())]
+
+    def test_its_figures_go_with_it_and_no_others(self, folder):
+        bring(folder, "mine-given")
+        wanted = ["mine-train.png", "mine-seed-0-test.png", "mine-seed-12-valid.png", "mine-given-test.png"]
+        kept = ["mine-given-train.png", "other-train.png", "mine-notes.png", "mine-train.png.bak", "mnist-test.png"]
+        (folder / "figures").mkdir()
+        for each in [*wanted, *kept]:
+            (folder / "figures" / each).write_bytes(b"png")
+        # It could be of either; it stays.
+        wanted.remove("mine-given-test.png")
+        kept.append("mine-given-test.png")
+        (removal,) = plan_removal(["mine"], folder)
+        remove_data([removal])
+        assert sorted(path.name for path in removal.figures) == sorted(wanted)
+        assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(kept)
 
     @pytest.mark.parametrize(
         ("name", "kind", "reason"),

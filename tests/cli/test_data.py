@@ -89,11 +89,11 @@ def test_list(capsys, data) -> None:
 
 
 def test_list_with_a_damaged_one(capsys, data) -> None:
-    (data / "mine.h5").write_bytes(b"<html>")
+    (data / "mine.h5").write_bytes(b"x" + (data / "mine.h5").read_bytes()[1:])
     outcome = run(capsys, "data", "list")
     assert outcome.code == 0
     assert "mine is damaged: " in outcome.out
-    assert "dreg data rm mine" in outcome.out
+    assert "; remove it with  dreg data rm mine --force\n" in outcome.out
 
 
 def test_verify(capsys, data) -> None:
@@ -172,9 +172,14 @@ def test_rm_asks(capsys, data, monkeypatch, answer) -> None:
 
 def test_rm_yes(capsys, data) -> None:
     size = (data / "mine.h5").stat().st_size
+    figure = data / "figures" / "mine-train.png"
+    assert run(capsys, "data", "show", "mine").code == 0
+    assert figure.exists()
     outcome = run(capsys, "data", "rm", "mine", "--yes", "--json")
     assert outcome.code == 0
-    assert outcome.json == {"removed": [{"dataset": "mine", "path": str(data / "mine.h5"), "bytes": size}]}
+    removed = {"dataset": "mine", "path": str(data / "mine.h5"), "bytes": size, "figures": [str(figure)]}
+    assert outcome.json == {"removed": [removed]}
+    assert not figure.exists()
     assert not (data / "mine.h5").exists()
     assert run(capsys, "data", "rm", "mine", "--yes").code == 2
     assert run(capsys, "data", "rm", "digits", "--yes").code == 2

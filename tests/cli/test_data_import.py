@@ -40,7 +40,12 @@ def test_json(capsys, source, tmp_path) -> None:
     assert found["path"] == str(tmp_path / "data" / "mine.h5")
     assert found["provenance"] == json.loads(json.dumps(dict(kept.provenance)))
     assert found["notes"][-1] == "valid 10 and test 16 of 80 examples were drawn with --split-seed 0"
-    assert (found["kind"], found["levels"], found["height"], found["width"]) == ("intensity", 255, 6, 6)
+    assert (found["kind"], found["levels"], found["image"]) == ("intensity", 255, [6, 6])
+    assert found["split_hashes"] == {split.value: kept.split_hashes[split] for split in Split}
+    assert found.keys() == {
+        *("dataset", "path", "kind", "levels", "image", "source", "checksum", "split_convention", "splits"),
+        *("split_hashes", "provenance", "notes", "format", "warnings"),
+    }
 
 
 def test_every_option_arrives(capsys, tmp_path) -> None:
@@ -55,6 +60,20 @@ def test_every_option_arrives(capsys, tmp_path) -> None:
     order = np.random.RandomState(4).permutation(80)
     np.testing.assert_array_equal(dataset.splits[Split.TEST], 7 - bits.T[order[70:]])
     np.testing.assert_array_equal(dataset.splits[Split.VALID], 7 - bits.T[order[50:70]])
+
+
+def test_hints_name_the_folder(capsys, source, tmp_path) -> None:
+    folder = tmp_path / "a folder"
+    outcome = run(capsys, "data", "import", source, "--name", "mine", "--data-dir", folder)
+    assert outcome.out.endswith(f"next: dreg train --dataset mine --data-dir '{folder}'\n")
+    kept = (folder / "mine.h5").read_bytes()
+    option = f"--data-dir '{folder}'"
+    assert f"dreg data rm mine --yes {option}" in run(capsys, "data", "rm", "mine", "--data-dir", folder).err
+    (folder / "mine.h5").write_bytes(b"x" + kept[1:])
+    for command in ("list", "verify"):
+        assert f"dreg data rm mine --force {option}" in run(capsys, "data", command, "--data-dir", folder).out
+    trained = run(capsys, "train", "--dataset", "mine", *SMALL, "--data-dir", folder)
+    assert f"dreg data rm mine --force {option}" in trained.err
 
 
 def test_a_leak_is_a_warning_even_when_quiet(capsys, tmp_path) -> None:

@@ -2,7 +2,8 @@
 
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -35,18 +36,33 @@ def decode_image(
     """
     from PIL import Image, UnidentifiedImageError
 
+    with decoding(where):
+        try:
+            image = Image.open(io.BytesIO(content), formats=tuple(formats))
+        except UnidentifiedImageError as error:
+            raise DataCorrupt(what=f"not a {' or '.join(formats)} image", where=where) from error
+        width, height = image.size
+        if width * height > max_pixels:
+            raise DataCorrupt(
+                what=f"the image promises {width} x {height} pixels, more than {max_pixels:,}", where=where
+            )
+        image.load()
+        return image
+
+
+@contextmanager
+def decoding(where: str) -> Generator[None]:
+    """Whatever Pillow is asked of an image from outside: much of it reads on in the file, and fails there.
+
+    Raises:
+        DataCorrupt: the image is damaged, or too large.
+    """
+    from PIL import Image
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            image = Image.open(io.BytesIO(content), formats=tuple(formats))
-            width, height = image.size
-            if width * height > max_pixels:
-                raise DataCorrupt(
-                    what=f"the image promises {width} x {height} pixels, more than {max_pixels:,}", where=where
-                )
-            image.load()
-    except UnidentifiedImageError as error:
-        raise DataCorrupt(what=f"not a {' or '.join(formats)} image", where=where) from error
+            yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise DataCorrupt(what=f"the image is too large: {error}", where=where) from error
     except DataCorrupt:
@@ -56,7 +72,6 @@ def decode_image(
         raise DataCorrupt(
             what=f"the image cannot be decoded: {error or type(error).__name__}", where=where
         ) from error
-    return image
 
 
 def grey_levels(image: "Image", *, where: str) -> NDArray[np.uint8]:

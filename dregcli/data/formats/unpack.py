@@ -3,10 +3,13 @@
 import gzip
 import io
 import zlib
+from collections.abc import Iterator
+from typing import IO, Final
 
 from dregcli.errors import DataCorrupt
 
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC: Final = b"\x1f\x8b"
+_PIECE: Final = 1 << 20
 
 
 def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
@@ -14,7 +17,7 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
 
     Args:
         raw: the file as it lies on the disk or came over the network.
-        limit: the most bytes the content may have; never more than that (and one) is unpacked.
+        limit: the most bytes the content may have; never more than that and one piece is unpacked.
         where: the file's name, for messages.
 
     Returns:
@@ -23,16 +26,30 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
     Raises:
         DataCorrupt: the gzip stream is cut short or damaged, or the content is larger than ``limit``.
     """
-    content = raw
-    if raw.startswith(_GZIP_MAGIC):
-        try:
-            with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
-                # One byte past the limit tells "too large" apart, and reaches the end where the CRC is checked.
-                content = stream.read(limit + 1)
-        except EOFError as error:
-            raise DataCorrupt(what="the gzip stream ends before its end marker: truncated", where=where) from error
-        except (gzip.BadGzipFile, zlib.error) as error:
-            raise DataCorrupt(what=f"the gzip stream is damaged: {error}", where=where) from error
-    if len(content) > limit:
-        raise DataCorrupt(what=f"the unpacked content exceeds the {limit:,} bytes it may have", where=where)
-    return content
+    content = bytearray()
+    # Up to the end, where the CRC is checked, or one piece past the limit.
+    for piece in gunzipped(io.BytesIO(raw), where=where) if raw.startswith(GZIP_MAGIC) else (raw,):
+        content += piece
+        if len(content) > limit:
+            raise DataCorrupt(what=f"the unpacked content exceeds the {limit:,} bytes it may have", where=where)
+    return bytes(content)
+
+
+def gunzipped(packed: IO[bytes], *, where: str) -> Iterator[bytes]:
+    """The content of a gzip stream, piece by piece.
+
+    Args:
+        packed: an open file, at the beginning of the stream.
+        where: its name, for messages.
+
+    Raises:
+        DataCorrupt: the stream is cut short or damaged.
+    """
+    try:
+        with gzip.GzipFile(fileobj=packed, mode="rb") as stream:
+            while piece := stream.read(_PIECE):
+                yield piece
+    except EOFError as error:
+        raise DataCorrupt(what="the gzip stream ends before its end marker: truncated", where=where) from error
+    except (OSError, zlib.error) as error:
+        raise DataCorrupt(what=f"the gzip stream is damaged: {error}", where=where) from error

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.data.formats.archives import member_content, open_archive
+from dregcli.data.formats.unpack import GZIP_MAGIC
 from dregcli.data.importing.archive import checked_entries
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
@@ -18,14 +19,14 @@ from dregcli.data.importing.others import idx_offers, mat_offers, text_offers
 from dregcli.data.importing.pictures import (
     LARGEST_FILE,
     Picture,
-    Size,
     folder_digest,
     folder_pictures,
     is_picture,
     picture_offers,
 )
-from dregcli.data.importing.plain import GZIP_MAGIC, Plain, Stamp, opened, unpacked
+from dregcli.data.importing.plain import Plain, Stamp, opened, unpacked
 from dregcli.data.importing.scratch import Scratch
+from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt, UsageError
 

@@ -10,7 +10,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.limits import check_promise, why_no_numbers
+from dregcli.data.importing.filters import Measure, piece_bytes, refused_filters
+from dregcli.data.importing.limits import promise_fault, why_no_numbers
 from dregcli.data.importing.offers import Offer, refused
 from dregcli.data.importing.plain import Plain
 from dregcli.data.importing.scratch import Scratch
@@ -91,20 +92,26 @@ def _offer(key: str, item: Any, plain: Plain, watch: Watch, *, is_matlab: bool) 
     """One array, or why not."""
     try:
         dtype: np.dtype[Any] = item.dtype
+        shape: tuple[int, ...] = tuple(item.shape or ())
+        kind = item.attrs.get("MATLAB_class", b"") if is_matlab else b""
+        refusal = why_no_numbers(dtype) or _not_inside(item, plain)
     except TypeError as error:
         return refused(key, f"holds a type that NumPy has not ({error})")
-    shape: tuple[int, ...] = tuple(item.shape or ())
+    except _RAISED as error:
+        # One damaged array does not keep the others from being read.
+        return refused(key, f"cannot be read: damaged or cut short ({error})")
     if is_matlab:
         shape = shape[::-1]
-    kind = item.attrs.get("MATLAB_class", b"") if is_matlab else b""
     if kind in (b"cell", b"char", b"struct", b"function_handle"):
         return refused(key, f"is MATLAB's {kind.decode()}, not an array of numbers", shape, dtype)
-    if refusal := why_no_numbers(dtype) or _not_inside(item, plain):
+    if refusal:
         return refused(key, refusal, shape, dtype)
 
     def read(scratch: Scratch) -> NDArray[Any]:
         offset: int | None = item.id.get_offset()
-        if not is_matlab and offset is not None and offset + item.nbytes <= plain.size:
+        # NumPy has no types of fewer bits than their bytes hold: such values are for HDF5 to read.
+        as_numpy = item.id.get_type().equal(cast("Any", h5py.h5t).py_create(dtype))
+        if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= plain.size:
             stream = cast("Any", plain.stream)
             return np.memmap(stream, dtype=dtype, mode="r", offset=offset, shape=shape)
         pieces = _pieces(item, plain.where, watch, reverse=is_matlab)
@@ -130,11 +137,11 @@ def _not_inside(item: Any, plain: Plain) -> str | None:  # noqa: ANN401 - h5py h
         if (written := item.id.get_num_chunks()) != wanted:
             return f"promises {item.nbytes:,} bytes in {wanted:,} pieces, and {written:,} were written"
         # A piece is unpacked whole, and may be larger than the array.
-        check_promise(math.prod(item.chunks) * item.dtype.itemsize, plain.size, where=plain.where)
+        if fault := promise_fault(piece_bytes(item), plain.size) or refused_filters(item):
+            return fault
     if stored > plain.size:
         return f"promises {stored:,} bytes, more than the file has"
-    check_promise(item.nbytes, plain.size, where=plain.where)
-    return None
+    return promise_fault(item.nbytes, plain.size)
 
 
 def _pieces(item: Any, where: str, watch: Watch, *, reverse: bool) -> Iterator[NDArray[Any]]:  # noqa: ANN401
@@ -142,6 +149,7 @@ def _pieces(item: Any, where: str, watch: Watch, *, reverse: bool) -> Iterator[N
     axis = len(item.shape) - 1 if reverse else 0
     count: int = item.shape[axis]
     step = max(1, CHUNK_VALUES * count // item.size)
+    measure = None if item.chunks is None else Measure(item, where)
     if item.chunks is not None:
         # Whole pieces of the file, so that none is unpacked twice.
         step = -(-step // item.chunks[axis]) * item.chunks[axis]
@@ -149,6 +157,8 @@ def _pieces(item: Any, where: str, watch: Watch, *, reverse: bool) -> Iterator[N
         for first in range(0, count, step):
             with _reading(where):
                 rows = slice(first, min(first + step, count))
+                if measure is not None:
+                    measure.check(axis, rows.start, rows.stop)
                 piece: NDArray[Any] = item[..., rows].T if reverse else item[rows]
             yield np.ascontiguousarray(piece)
             watch.update(rows.stop)

@@ -73,7 +73,11 @@ def choose(found: Found, keys: Sequence[str]) -> tuple[Parts, list[str]]:
         for split, offer in parts.items()
         if offer.key and len(found.offers) > 1 and not found.is_images
     ]
-    left = [offer.key for offer in found.offers if offer.key not in taken]
+    left = [
+        f"{offer.key} (it {offer.refusal})" if offer.refusal else offer.key
+        for offer in found.offers
+        if offer.key not in taken
+    ]
     if left:
         more = f" and {len(left) - _SHOWN} more" if len(left) > _SHOWN else ""
         remarks.append(f"left out: {', '.join(left[:_SHOWN])}{more}")

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.importing.request import FULL_LEVELS
 from dregcli.data.importing.survey import Offender, Survey
 from dregcli.data.scan import Values
 from dregcli.errors import DataCorrupt, UsageError
 from dregcli.names import DataKind
+
+_MOST_MOVED: Final = 1e-3
+"""How much of its column's spread a value may move when it is kept: a column of more than 1,000 values that could be
+told apart stays one. A 32-bit float moves a value by 6e-8 of itself at most."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,14 @@ def conversion(found: Survey, *, kind: DataKind | None, invert: bool, where: str
         DataCorrupt: they cannot be stored.
     """
     chosen = _assumed(found, where) if kind is None else _asked(found, kind, where)
+    stored = chosen.convert(np.array([found.low, found.high]))
+    if stored[0] == stored[1]:
+        raise DataCorrupt(
+            what=f"the values {found.low:.9g} to {found.high:.9g} would all be kept as {stored[0]:g}: there would be "
+            "nothing to learn",
+            where=where,
+            hint="scale them before the import",
+        )
     if not invert:
         return chosen
     if chosen.kind is DataKind.REAL:
@@ -79,7 +92,20 @@ def _steps(levels: int, *notes: str) -> Conversion:
     return Conversion(DataKind.INTENSITY, levels, np.dtype(np.uint8), convert, notes)
 
 
-def _single(kind: DataKind, *notes: str) -> Conversion:
+def _single(found: Survey, kind: DataKind, where: str, *notes: str) -> Conversion:
+    for key, columns in found.columns.items():
+        spread = columns.high - columns.low
+        # Of a column that never varies one number moves a little, and stays one.
+        if (bad := np.flatnonzero((columns.moved > _MOST_MOVED * spread) & (spread > 0))).size:
+            i = int(bad[0])
+            low, high = float(columns.low[i]), float(columns.high[i])
+            array = f" of array '{key}'" if key else ""
+            raise DataCorrupt(
+                what=f"values are kept as 32-bit floats, which would move value {i} of the examples{array} by up to "
+                f"{columns.moved[i]:.3g}: too much for values from {low:.12g} to {high:.12g}",
+                where=where,
+                hint=f"before the import, subtract {low + (high - low) / 2:.12g} from these values, or scale them",
+            )
     return Conversion(kind, 1, np.dtype(np.float32), lambda values: values.astype(np.float32), notes)
 
 
@@ -95,10 +121,24 @@ def _assumed(found: Survey, where: str) -> Conversion:
         elif found.high < found.levels / 2:
             notes.append(f"the brightest is {found.high:g}: if that is white, give --levels {found.high:g}")
         return _levels(found.levels, *notes)
-    if found.all("unit") and found.all("stepped"):
+    if _is_stepped(found):
         return _steps(found.levels, f"multiples of 1/{found.levels} from {span}: taken as grey levels")
+    if found.levels != FULL_LEVELS:
+        raise UsageError(
+            what=f"--levels {found.levels}: such values are whole numbers 0 to {found.levels} or multiples of "
+            f"1/{found.levels}, and there is {_outside(found)}",
+            where=where,
+            hint="give the value of full intensity as --levels, or leave it out",
+        )
     hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
     return _real(found, where, f"values from {span}: taken as real{hint}")
+
+
+def _is_stepped(found: Survey) -> bool:
+    """Whether the values are levels divided by the number of them, and not merely all close to one level."""
+    if not (found.all("unit") and found.all("stepped")):
+        return False
+    return round(found.low * found.levels) < round(found.high * found.levels)
 
 
 def _real(found: Survey, where: str, *notes: str) -> Conversion:
@@ -110,7 +150,7 @@ def _real(found: Survey, where: str, *notes: str) -> Conversion:
             where=where,
             hint="scale or shift the values before the import",
         )
-    return _single(DataKind.REAL, *notes)
+    return _single(found, DataKind.REAL, where, *notes)
 
 
 def _asked(found: Survey, kind: DataKind, where: str) -> Conversion:
@@ -127,7 +167,7 @@ def _asked(found: Survey, kind: DataKind, where: str) -> Conversion:
     if found.all("whole") and found.all("level"):
         return _levels(found.levels)
     if found.all("unit"):
-        return _steps(found.levels) if found.all("stepped") else _single(kind)
+        return _steps(found.levels) if _is_stepped(found) else _single(found, kind, where)
     if found.all("whole"):
         raise _refused(kind, f"0 to {found.levels}", found.offenders["level"], where)
     raise _refused(kind, f"whole numbers 0 to {found.levels}, or from 0 to 1", _outside(found), where)
@@ -135,7 +175,8 @@ def _asked(found: Survey, kind: DataKind, where: str) -> Conversion:
 
 def _outside(found: Survey) -> Offender:
     """The value to show: the one that is too large or negative rather than one that is just not whole."""
-    return found.offenders["unit"] if found.all("level") else found.offenders["level"]
+    names = ("level", "unit", "stepped") if not found.all("level") else ("unit", "stepped", "whole")
+    return next(found.offenders[name] for name in names if name in found.offenders)
 
 
 def _refused(kind: DataKind, wanted: str, offender: Offender, where: str) -> UsageError:

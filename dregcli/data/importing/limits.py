@@ -11,7 +11,12 @@ HARMLESS_BYTES: Final = 64 << 20
 
 MOST_RATIO: Final = 200
 """How many times its packed size a larger content may have. MNIST's images pack to a fifth, sparse binary ones to a
-hundredth; deflate's worst is a thousandth."""
+hundredth."""
+
+DEFLATE_RATIO: Final = 1000
+"""Up to ``BELIEVED_BYTES``, a content may have as many times its packed size as deflate can make of it."""
+
+BELIEVED_BYTES: Final = 4 << 30
 
 
 def check_promise(unpacked: int, packed: int, *, where: str) -> None:
@@ -25,12 +30,20 @@ def check_promise(unpacked: int, packed: int, *, where: str) -> None:
     Raises:
         DataCorrupt: it is an archive bomb, or cannot be told from one.
     """
-    if unpacked > max(HARMLESS_BYTES, MOST_RATIO * packed):
+    if fault := promise_fault(unpacked, packed):
         raise DataCorrupt(
-            what=f"{unpacked:,} bytes or more would come out of {packed:,}: an archive bomb, or a header that lies",
-            where=where,
-            hint="if the data are real, save them unpacked (numpy.save) and import that",
+            what=fault, where=where, hint="if the data are real, save them unpacked (numpy.save) and import that"
         )
+
+
+def promise_fault(unpacked: int, packed: int) -> str | None:
+    """Why so many bytes cannot come out of so few, or None where they can."""
+    # Deflate makes a thousand bytes of one at most, and images of a few flat areas come near that. Up to a size that
+    # a disk has room for they are believed.
+    believed = max(HARMLESS_BYTES, MOST_RATIO * packed, min(DEFLATE_RATIO * packed, BELIEVED_BYTES))
+    if unpacked <= believed:
+        return None
+    return f"{unpacked:,} bytes or more would come out of {packed:,}: an archive bomb, or a header that lies"
 
 
 def why_no_numbers(dtype: np.dtype[Any]) -> str | None:

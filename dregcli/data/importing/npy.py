@@ -22,6 +22,10 @@ _LONGEST_HEADER: Final = 1 << 16
 """NumPy itself refuses more than 10,000 characters."""
 
 
+_MOST_AXES: Final = 32
+"""NumPy's own limit is 64, or 32 before version 2."""
+
+
 @dataclass(frozen=True)
 class _Header:
     shape: tuple[int, ...]
@@ -74,10 +78,14 @@ def _member(plain: Plain, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Of
     key = info.filename.removesuffix(".npy")
     where = f"{plain.where}, array {key}"
     content = member_content(archive, info, where=where)
-    header = _header(_Bytes(next(content, b"")[:_LONGEST_HEADER]), where=where)
-    if refusal := why_no_numbers(header.dtype):
-        return refused(key, refusal, header.shape, header.dtype)
-    _check(header, info.file_size, where)
+    try:
+        header = _header(_Bytes(next(content, b"")[:_LONGEST_HEADER]), where=where)
+        if refusal := why_no_numbers(header.dtype):
+            return refused(key, refusal, header.shape, header.dtype)
+        _check(header, info.file_size, where)
+    except DataCorrupt as error:
+        # One damaged or empty array does not keep the others from being read.
+        return refused(key, f"cannot be taken: {error.what}")
 
     def values() -> Iterator[bytes]:
         pieces = member_content(archive, info, where=where)
@@ -127,6 +135,9 @@ def _header(stream: "_Bytes", *, where: str) -> _Header:
         shape, fortran, dtype = reader(stream)
     except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
         raise DataCorrupt(what=f"its .npy header is malformed or cut short ({error})", where=where) from error
+    # True is an int to Python, and NumPy lets it pass.
+    if len(shape) > _MOST_AXES or any(type(size) is not int for size in shape):
+        raise DataCorrupt(what=f"its .npy header has a shape that no array has: {str(shape)[:80]}", where=where)
     return _Header(tuple(shape), "F" if fortran else "C", dtype, stream.tell())
 
 

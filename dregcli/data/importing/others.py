@@ -56,6 +56,8 @@ def mat_offers(plain: Plain) -> list[Offer]:
         variable = variables[name]
         if not variable.is_numeric:
             return refused(name, f"is MATLAB's {variable.kind}, not an array of numbers", variable.shape)
+        if 0 in variable.shape:
+            return refused(name, "is empty", variable.shape, variable.kind)
         return Offer(name, variable.shape, variable.kind, read)
 
     variables = mat_variables(content, where=plain.where, limit=limit)

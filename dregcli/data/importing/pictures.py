@@ -10,18 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.formats.images import decode_image
+from dregcli.data.formats.images import decode_image, decoding
 from dregcli.data.importing.keys import split_named
 from dregcli.data.importing.offers import Offer
 from dregcli.data.importing.scratch import Scratch, reading
+from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-Size = tuple[int, int]
-"""Height and width."""
 
 LARGEST_FILE: Final = 256 << 20
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
@@ -181,9 +179,10 @@ class _Stage:
         if not content:
             raise DataCorrupt(what="an image file is empty", where=where)
         image = decode_image(content, where=where, formats=_FORMATS)
-        if (frames := getattr(image, "n_frames", 1)) != 1:
-            raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
-        grey = self._grey(image, where)
+        with decoding(where):
+            if (frames := getattr(image, "n_frames", 1)) != 1:
+                raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
+            grey = self._grey(self._upright(image), where)
         if self._size is not None and (grey.height, grey.width) != self._size:
             from torchvision.transforms import functional
 
@@ -200,6 +199,15 @@ class _Stage:
                 hint=f"bring them to one with --resize {height}x{width}",
             )
         return np.asarray(grey, dtype=np.uint8)
+
+    def _upright(self, image: "Image") -> "Image":
+        """Cameras keep the image as the sensor had it, and say which side is up."""
+        from PIL import ExifTags, ImageOps
+
+        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
+            return image
+        self._note("images were turned upright, as their EXIF orientation says")
+        return ImageOps.exif_transpose(image)
 
     def _grey(self, image: "Image", where: str) -> "Image":
         """One 8-bit channel, whatever the image has."""

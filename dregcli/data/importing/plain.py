@@ -1,22 +1,20 @@
 """A source that is one file: opened once, digested, unpacked from gzip if need be, and watched for changes."""
 
-import gzip
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from dregcli.data.formats.unpack import gunzipped
 from dregcli.data.importing.limits import check_promise
 from dregcli.data.importing.scratch import Scratch, reading, size_of
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt, UsageError
 
-GZIP_MAGIC: Final = b"\x1f\x8b"
 _PIECE: Final = 1 << 20
 
 
@@ -115,16 +113,9 @@ def unpacked(plain: Plain, scratch: Scratch, watch: Watch) -> Plain:
     """
 
     def pieces() -> Iterator[bytes]:
-        try:
-            with gzip.GzipFile(fileobj=plain.stream, mode="rb") as stream:
-                while piece := stream.read(_PIECE):
-                    yield piece
-                    watch.update(plain.stream.tell())
-        except EOFError as error:
-            what = "the gzip stream ends before its end marker: truncated"
-            raise DataCorrupt(what=what, where=plain.where) from error
-        except (OSError, zlib.error) as error:
-            raise DataCorrupt(what=f"the gzip stream is damaged: {error}", where=plain.where) from error
+        for piece in gunzipped(plain.stream, where=plain.where):
+            yield piece
+            watch.update(plain.stream.tell())
 
     plain.stream.seek(0)
     with watched(watch, "unpack", plain.size, "bytes"):

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dregcli.data.formats.images import MAX_PIXELS
+from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.splits import Amount
-from dregcli.errors import Fault, SpecError
+from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import DataKind
-
-Size = tuple[int, int]
 
 NAME_LENGTH: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -144,6 +144,8 @@ def _size(field: str, text: str | None, faults: list[Fault]) -> Size | None:
         return None
     found = _SIZE.fullmatch(text.strip())
     if found and (height := int(found[1])) and (width := int(found[2])):
+        if field == "--resize" and height * width > MAX_PIXELS:
+            faults.append(Fault(field, f"{height} x {width} is more than the {MAX_PIXELS:,} pixels of an image"))
         return height, width
     faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
     return None
@@ -162,3 +164,23 @@ def _amount(field: str, text: str | None, faults: list[Fault]) -> Amount | None:
         return amount
     faults.append(Fault(field, f"must be a count of at least 1, or a fraction between 0 and 1, not '{text}'"))
     return None
+
+
+def source_path(text: str | Path) -> Path:
+    """The absolute path of a source.
+
+    Raises:
+        UsageError: there is no such file or folder.
+    """
+    hint = "dreg data import FILE --name NAME"
+    try:
+        # An empty name would mean the current folder, which nobody who types "$UNSET" wants.
+        if not str(text):
+            raise UsageError(what="no source is named", where="FILE", hint=hint)
+        path = Path(text).expanduser().resolve()
+        if path.exists():
+            return path
+    # RuntimeError: the home folder of ~somebody that does not exist.
+    except (OSError, RuntimeError, ValueError) as error:
+        raise UsageError(what=f"the source cannot be found: {error}", where=str(text), hint=hint) from error
+    raise UsageError(what="the source is not a file or folder of this machine", where=str(path), hint=hint)

@@ -19,12 +19,13 @@ from dregcli.data.importing.formats import found_in
 from dregcli.data.importing.keys import Parts, choose
 from dregcli.data.importing.kinds import Conversion, conversion
 from dregcli.data.importing.offers import Found
-from dregcli.data.importing.request import FULL_LEVELS, ImportRequest, Size
+from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
 from dregcli.data.importing.rows import ConvertedRows
 from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.shapes import check_axes, examples_first, image_size, said
+from dregcli.data.importing.shapes import Size, check_axes, examples_first, image_size, said
 from dregcli.data.importing.splits import Plan, plan_splits
 from dregcli.data.importing.survey import survey
+from dregcli.data.importing.target import check_target, last_check
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt, Fault, SpecError, UsageError
 from dregcli.names import DataKind, Split
@@ -63,10 +64,11 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         The data set and what was done.
 
     Raises:
-        UsageError: the source is not there, or is not what the options say.
+        UsageError: the source is not there, or is not what the options say; or the name is taken.
         DataCorrupt: it is damaged, hostile, of no known format, or holds values that no data set has.
         StoreWriteError: the data folder cannot be written.
     """
+    check_target(request, data_dir)
     with (
         _advised(),
         Scratch(data_dir) as scratch,
@@ -212,14 +214,15 @@ def _write(
         if done == total:
             # Before the file gets its name: a source that somebody wrote to meanwhile is no source.
             found.stamp()
+            check()
 
     rows = {
         split: ConvertedRows(arrays[portion.part], portion.order, chosen, on_rows)
         for split, portion in plan.portions.items()
     }
-    levels = (
-        f" of {chosen.levels} levels" if chosen.kind is DataKind.INTENSITY and chosen.levels != FULL_LEVELS else ""
-    )
+    # Of one level, and of all that there are, "levels" would say nothing.
+    has_levels = chosen.kind is DataKind.INTENSITY and chosen.levels not in (1, FULL_LEVELS)
+    levels = f" of {chosen.levels} levels" if has_levels else ""
     draft = Draft(
         name=request.name,
         kind=chosen.kind,
@@ -231,26 +234,6 @@ def _write(
         source=f"imported from {_text(request.source)} ({found.format}{levels})",
         provenance=provenance,
     )
-    with watched(watch, "write", total, "examples"):
+    with watched(watch, "write", total, "examples"), last_check(request, data_dir) as check:
         path = write_cache(draft, data_dir)
     return path, leaks({split: each.fingerprints for split, each in rows.items()})
-
-
-def source_path(text: str | Path) -> Path:
-    """The absolute path of a source.
-
-    Raises:
-        UsageError: there is no such file or folder.
-    """
-    hint = "dreg data import FILE --name NAME"
-    try:
-        # An empty name would mean the current folder, which nobody who types "$UNSET" wants.
-        if not str(text):
-            raise UsageError(what="no source is named", where="FILE", hint=hint)
-        path = Path(text).expanduser().resolve()
-        if path.exists():
-            return path
-    # RuntimeError: the home folder of ~somebody that does not exist.
-    except (OSError, RuntimeError, ValueError) as error:
-        raise UsageError(what=f"the source cannot be found: {error}", where=str(text), hint=hint) from error
-    raise UsageError(what="the source is not a file or folder of this machine", where=str(path), hint=hint)

@@ -10,6 +10,8 @@ from dregcli.errors import UsageError
 from dregcli.names import DataKind
 
 Size = tuple[int, int]
+"""Height and width."""
+
 _WANTED = "(N, pixels), (N, H, W), (N, H, W, 1) or (N, 1, H, W)"
 
 

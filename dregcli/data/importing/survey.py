@@ -39,6 +39,27 @@ class Offender:
 
 
 @dataclass
+class Columns:
+    """What 32-bit floats would do to each column of an array, each of shape (values,).
+
+    Attributes:
+        low: the smallest value.
+        high: the largest.
+        moved: the most by which a value moves when it is kept.
+    """
+
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+    moved: NDArray[np.float64]
+
+    def with_(self, other: "Columns") -> "Columns":
+        """Of both together."""
+        return Columns(
+            np.minimum(self.low, other.low), np.maximum(self.high, other.high), np.maximum(self.moved, other.moved)
+        )
+
+
+@dataclass
 class Survey:
     """What was found.
 
@@ -47,12 +68,14 @@ class Survey:
         low: the smallest value.
         high: the largest.
         offenders: by the name of a test, the first value that fails it; a test without one is passed by all.
+        columns: what is true of each value's place in an example, by array; of 64-bit floats alone.
     """
 
     levels: int
     low: float | int = np.inf
     high: float | int = -np.inf
     offenders: dict[str, Offender] = field(default_factory=dict[str, Offender])
+    columns: dict[str, "Columns"] = field(default_factory=dict[str, "Columns"])
 
     def all(self, test: str) -> bool:
         """Whether all values pass a test."""
@@ -138,6 +161,12 @@ def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values:
     found.low, found.high = min(found.low, low), max(found.high, high)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
+    if values.dtype == np.float64:
+        # Values beyond its range become infinite, which has its own test.
+        with np.errstate(over="ignore"):
+            moved = np.abs(values - values.astype(np.float32)).max(axis=0)
+        columns = Columns(values.min(axis=0), values.max(axis=0), moved)
+        found.columns[key] = found.columns[key].with_(columns) if key in found.columns else columns
     for name in list(pending):
         # The largest floats overflow on the way to an answer, which is right all the same.
         with np.errstate(over="ignore", invalid="ignore"):

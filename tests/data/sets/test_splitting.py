@@ -18,7 +18,7 @@ def cached(tmp_path):
 
 
 def test_it_is_cut_anew_and_came_from_where_it_came_from(cached):
-    dataset = recut(tiny_entry(), cached, "burda")
+    dataset = recut(tiny_entry(), cached, "burda", Path("data"))
     assert {split: len(rows) for split, rows in dataset.splits.items()} == {"train": 37, "valid": 3, "test": 9}
     assert dataset.provenance == cached.provenance
     assert dataset.provenance["files"]
