@@ -3,6 +3,7 @@
 import contextlib
 import os
 import platform
+import signal
 import sys
 import tempfile
 import traceback
@@ -13,7 +14,7 @@ import typer
 from dregcli import __version__
 from dregcli.cli import bias_check, data, download, estimators, evaluate, finetune, report, train
 from dregcli.cli.render import ReaderLeft, Terminal
-from dregcli.errors import DregError, UsageError
+from dregcli.errors import DregError, Interrupted, Terminated, UsageError
 
 UNEXPECTED = 3
 
@@ -73,6 +74,24 @@ def _help_for(arguments: list[str]) -> str:
     return " ".join([*words, "--help"])
 
 
+class _Sigterm:
+    """SIGTERM, where no command has a better answer: what lies aside is removed on the way out, as for Ctrl-C."""
+
+    received = False
+
+    def __call__(self, *_: object) -> None:
+        self.received = True
+        # Not an Exception, which readers of damaged files would take for damage.
+        raise KeyboardInterrupt
+
+    def error(self) -> Interrupted:
+        """What ended the command, if something did: this or Ctrl-C."""
+        return Terminated("Terminated.") if self.received else Interrupted("Interrupted.")
+
+
+_sigterm = _Sigterm()
+
+
 def main(arguments: list[str]) -> int:
     """Run one command.
 
@@ -93,8 +112,7 @@ def main(arguments: list[str]) -> int:
             terminal.error(UsageError(message, hint=_help_for(arguments)))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
-        terminal.error(DregError("Interrupted."))
-        return 130
+        code = Interrupted.exit_code
     except (BrokenPipeError, ReaderLeft):
         # The reader of our output left, as `head` does; what is left to flush must not complain either.
         with contextlib.suppress(OSError):
@@ -103,9 +121,15 @@ def main(arguments: list[str]) -> int:
     except Exception:
         terminal.error(_unexpected(arguments))
         return UNEXPECTED
+    # Typer gives this code where a signal ended a command.
+    if code == Interrupted.exit_code:
+        error = _sigterm.error()
+        terminal.error(error)
+        return error.exit_code
     return code if isinstance(code, int) else 0
 
 
 def entry() -> None:
     """The console script."""
+    signal.signal(signal.SIGTERM, _sigterm)
     raise SystemExit(main(sys.argv[1:]))
