@@ -26,7 +26,8 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=".npy, .npz, .h5, .mat, IDX (.gz too), .amat (text of numbers), or a folder or zip of images.",
+            help=".npy, .npz, .h5, .mat, IDX (.gz too), .amat or .csv (text of numbers, between them spaces, tabs, "
+            "commas or semicolons), or a folder or zip of images.",
         ),
     ],
     name: Annotated[str, typer.Option("--name", help="What to call it; then --dataset NAME works everywhere.")],

@@ -121,3 +121,12 @@ def test_an_unknown_kind(capsys, source) -> None:
     outcome = run(capsys, "data", "import", source, "--name", "mine", "--kind", "grey")
     assert outcome.code == 2
     assert "intensity" in outcome.err
+
+
+def test_warnings_and_formats_are_shown(capsys, tmp_path) -> None:
+    np.savez(tmp_path / "a.npz", x_train=VALUES, x_test=VALUES[:8] / 255)
+    outcome = run(capsys, "data", "import", tmp_path / "a.npz", "--name", "mine", "--key", "train=x_train", "--quiet")
+    assert outcome.err.startswith("warning: the test split was drawn from train although 'x_test' is there")
+    outcome = run(capsys, "data", "import", tmp_path / "a.npz", "--name", "two", "--quiet")
+    assert "warning: the splits seem to be on different scales: train has 0 to 255, test has 0 to" in outcome.err
+    assert ".csv" in run(capsys, "data", "import", "--help").out

@@ -15,7 +15,7 @@ from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
 from dregcli.data.importing.npy import npy_offers, npz_offers
 from dregcli.data.importing.offers import Found, Offer
-from dregcli.data.importing.others import idx_offers, mat_offers, text_offers
+from dregcli.data.importing.others import idx_offers, is_text, mat_offers, text_offers
 from dregcli.data.importing.pictures import (
     LARGEST_FILE,
     Picture,
@@ -30,11 +30,9 @@ from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt, UsageError
 
-FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat (text of numbers), or a folder or zip of images"
+FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat or .csv (text of numbers), or a folder or zip of images"
 _HEAD: Final = 1024
 _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
-_TEXT: Final = frozenset(b"0123456789+-.,eE \t\r\n" + b"naifNAIF")
-"""Bytes of numbers; commas, NaN and infinity included so that their own message comes."""
 
 
 @contextmanager
@@ -93,8 +91,8 @@ def _fill(
         found.format, found.offers = ".mat", mat_offers(plain)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
         found.format, found.offers = "IDX", idx_offers(plain)
-    elif set(head) <= _TEXT and head.strip():
-        found.format, found.offers = "text", text_offers(plain, watch)
+    elif is_text(plain):
+        found.format, found.offers = "text", text_offers(plain, watch, found.notes)
     else:
         raise _unknown(head, path)
 

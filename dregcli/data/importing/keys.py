@@ -84,6 +84,37 @@ def choose(found: Found, keys: Sequence[str]) -> tuple[Parts, list[str]]:
     return parts, remarks
 
 
+def passed_over(found: Found, keys: Sequence[str], parts: Parts) -> list[str]:
+    """Warnings about splits that are drawn from the training data although the file seems to have them.
+
+    Args:
+        found: what the file offers.
+        keys: what the user asked for; without keys nothing was passed over.
+        parts: what was taken.
+    """
+    if not keys or Split.TRAIN not in parts:
+        return []
+    taken = {offer.key for offer in parts.values()}
+    return [
+        f"the {split} split was drawn from train although '{offer.key}' is there: --key {split}={offer.key} takes it"
+        for split in Split
+        if split not in parts
+        for offer in _examples(found)
+        if offer.key not in taken and split_named(offer.key) is split
+    ]
+
+
+def _examples(found: Found) -> list[Offer]:
+    """The arrays that can be examples, by their names and shapes."""
+    if found.is_images:
+        return found.offers
+    return [
+        offer
+        for offer in found.offers
+        if not offer.refusal and len(offer.shape) >= 2 and not _LABEL_WORDS & set(_words(offer.key))
+    ]
+
+
 def _asked(found: Found, keys: Sequence[str]) -> Parts:
     known = {offer.key: offer for offer in found.offers}
     parts: Parts = {}
@@ -91,6 +122,12 @@ def _asked(found: Found, keys: Sequence[str]) -> Parts:
         named, is_pair, key = word.partition("=")
         # A key may itself hold an equals sign.
         split = _SPLIT_WORDS.get(named.strip().lower()) if is_pair and word not in known else None
+        if is_pair and not split and word not in known:
+            raise UsageError(
+                what=f"--key {word}: {unknown('split', named, [each.value for each in Split])}",
+                where=found.where,
+                hint="give --key SPLIT=KEY, where SPLIT is train, valid or test",
+            )
         name = key if split else word
         if name not in known:
             if set(known) == {""}:
@@ -99,9 +136,16 @@ def _asked(found: Found, keys: Sequence[str]) -> Parts:
                 )
             raise UsageError(unknown("array", name, known), where=found.where, hint="name one of them with --key KEY")
         if split in parts:
-            said = f"the {split} split" if split else "the array; give SPLIT=KEY for several"
+            if split is None:
+                raise UsageError(
+                    what="several arrays are named, and not which split each of them is",
+                    where=found.where,
+                    hint="give SPLIT=KEY for each of several arrays: --key train=KEY --key test=KEY",
+                )
             raise UsageError(
-                what=f"--key names {said} twice", where=found.where, hint="--key train=KEY --key test=KEY"
+                what=f"--key names the {split} split twice",
+                where=found.where,
+                hint="--key train=KEY --key test=KEY",
             )
         parts[split] = known[name]
     if None in parts and len(parts) > 1:
@@ -116,14 +160,7 @@ def _asked(found: Found, keys: Sequence[str]) -> Parts:
 def _by_names(found: Found) -> Parts:
     if len(found.offers) == 1 and not split_named(found.offers[0].key):
         return {None: found.offers[0]}
-    if found.is_images:
-        candidates = found.offers
-    else:
-        candidates = [
-            offer
-            for offer in found.offers
-            if not offer.refusal and len(offer.shape) >= 2 and not _LABEL_WORDS & set(_words(offer.key))
-        ]
+    candidates = _examples(found)
     named = [(split, offer) for offer in candidates if (split := split_named(offer.key))]
     if named and Split.TRAIN in dict(named):
         parts = dict(named)

@@ -1,5 +1,6 @@
 """What the values of a source are taken for, and how they become stored ones."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -150,7 +151,39 @@ def _real(found: Survey, where: str, *notes: str) -> Conversion:
             where=where,
             hint="scale or shift the values before the import",
         )
-    return _single(found, DataKind.REAL, where, *notes)
+    return _single(found, DataKind.REAL, where, *notes, *_pair_notes(found))
+
+
+def _pair_notes(found: Survey) -> list[str]:
+    """A hint where the values are bits in disguise: a density has no bound on values that are always one of two."""
+    if found.all("binary"):
+        return []
+    if not found.all("pair"):
+        return _column_notes(found)
+    shift = f"(x {'-' if found.low > 0 else '+'} {abs(found.low):g})" if found.low else "x"
+    span = found.high - found.low
+    formula = shift if span == 1 else f"{shift} / {span:g}"
+    return [
+        f"only {found.low:g} and {found.high:g} occur: as real values their gaussian bound means nothing; "
+        f"{formula} would be binary"
+    ]
+
+
+def _column_notes(found: Survey) -> list[str]:
+    """The same of single columns, which are only known of 64-bit floats."""
+    arrays = list(found.columns.values())
+    if not arrays or len({len(columns.low) for columns in arrays}) > 1:
+        return []
+    columns = functools.reduce(lambda one, other: one.with_(other), arrays)
+    # A column that never varies is none of two values.
+    pairs = np.flatnonzero(columns.is_pair & (columns.low < columns.high))
+    if not pairs.size:
+        return []
+    i = int(pairs[0])
+    return [
+        f"{pairs.size:,} of {len(columns.low):,} values of the examples take only two values (the first is "
+        f"value {i}: {columns.low[i]:g} and {columns.high[i]:g}): as real values their gaussian bound means nothing"
+    ]
 
 
 def _asked(found: Survey, kind: DataKind, where: str) -> Conversion:

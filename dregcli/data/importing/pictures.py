@@ -16,12 +16,14 @@ from dregcli.data.importing.offers import Offer
 from dregcli.data.importing.scratch import Scratch, reading
 from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch, watched
-from dregcli.errors import DataCorrupt
+from dregcli.errors import DataCorrupt, UsageError
+from dregcli.names import Split
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 LARGEST_FILE: Final = 256 << 20
+_SHOWN: Final = 12
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """What torchvision's endings stand for; of other formats Pillow's decoders are never asked."""
 
@@ -111,16 +113,19 @@ def picture_offers(
 ) -> list[Offer]:
     """The images as arrays, (N, height, width): one for each folder named as a split, or one of all.
 
+    What lies beside folders for both training and testing is left out.
+
     Args:
         pictures: sorted by name.
         where: the folder or archive.
         size: to which they are resized; where not given, they must have one size.
-        notes: gets what was done to them.
+        notes: gets what was done to them, and what was left out.
         watch: told of progress.
         seen: called with every image and its content.
 
     Raises:
         DataCorrupt: there is none.
+        UsageError: some folders are named as splits, and it is not clear whether they are.
     """
     if not pictures:
         raise DataCorrupt(
@@ -149,22 +154,64 @@ def picture_offers(
 
         return Offer(key, (), f"{len(members):,} images", read)
 
-    return [offer(key, members) for key, members in _by_split(pictures).items()]
+    return [offer(key, members) for key, members in _by_split(pictures, where, notes).items()]
 
 
-def _by_split(pictures: list[Picture]) -> dict[str, list[Picture]]:
-    """The images by their top folder, where every top folder is named as a split; else all under an empty name."""
+def _by_split(pictures: list[Picture], where: str, notes: list[str]) -> dict[str, list[Picture]]:
+    """The images by their top folder, where top folders are named as splits; else all under an empty name."""
     for depth in (0, 1):
         groups: dict[str, list[Picture]] = {}
         for picture in pictures:
             parts = picture.name.split("/")
             groups.setdefault(parts[depth] if len(parts) > depth + 1 else "", []).append(picture)
-        if all(split_named(key) for key in groups):
+        named = {key: split for key in groups if (split := split_named(key))}
+        if len(named) == len(groups):
             return groups
+        if named:
+            return _kept(groups, named, where, notes)
         # An archive often holds one folder that holds everything.
         if len({picture.name.split("/")[0] for picture in pictures}) > 1:
             break
+    deeper = {part for picture in pictures for part in picture.name.split("/")[:-1] if split_named(part)}
+    if deeper:
+        notes.append(f"all images were put together: {_folders(deeper)} further down were not taken as splits")
     return {"": pictures}
+
+
+def _kept(
+    groups: dict[str, list[Picture]], named: dict[str, Split], where: str, notes: list[str]
+) -> dict[str, list[Picture]]:
+    """The folders named as splits, where other images lie beside them."""
+    others = {key: members for key, members in groups.items() if key not in named}
+    # Training and testing together are no coincidence; one of them alone may be a class of images called so.
+    if not {Split.TRAIN, Split.TEST} <= set(named.values()):
+        beside = " and ".join(
+            ([_folders(key for key in others if key)] if any(others) else []) + (["loose images"] * ("" in others))
+        )
+        raise UsageError(
+            what=f"some folders are named as a split is ({_folders(named)}), and beside them there are others "
+            f"({beside}): it is not clear whether the source is split",
+            where=where,
+            hint="put the images into train/ and test/ (and valid/), or rename the folder so that all are split by "
+            "seed",
+        )
+    told = [
+        f"{key}/ ({_images(members)})" if key else f"{_images(members)} in no folder"
+        for key, members in others.items()
+    ]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    notes.append(f"left out: {', '.join(told[:_SHOWN])}{more}")
+    return {key: members for key, members in groups.items() if key in named}
+
+
+def _folders(names: Iterable[str]) -> str:
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(f"{name}/" for name in ordered[:_SHOWN]) + more
+
+
+def _images(members: list[Picture]) -> str:
+    return f"{len(members):,} image{'s' if len(members) != 1 else ''}"
 
 
 class _Stage:

@@ -16,7 +16,7 @@ from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Dataset, Draft
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in
-from dregcli.data.importing.keys import Parts, choose
+from dregcli.data.importing.keys import Parts, choose, passed_over
 from dregcli.data.importing.kinds import Conversion, conversion
 from dregcli.data.importing.offers import Found
 from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
@@ -24,7 +24,7 @@ from dregcli.data.importing.rows import ConvertedRows
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.shapes import Size, check_axes, examples_first, image_size, said
 from dregcli.data.importing.splits import Plan, plan_splits
-from dregcli.data.importing.survey import survey
+from dregcli.data.importing.survey import scale_warnings, survey
 from dregcli.data.importing.target import check_target, last_check
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt, Fault, SpecError, UsageError
@@ -95,7 +95,9 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         )
         chosen = conversion(looked, kind=request.kind, invert=request.invert, where=found.where)
         size, shape_notes = _size(arrays, parts, request, chosen, found.where)
-        done = [*found.notes, *remarks, *_axes_notes(arrays, request), *shape_notes, *chosen.notes]
+        done = [*found.notes, *remarks, *_axes_notes(arrays, request, found), *shape_notes, *chosen.notes]
+        warnings = passed_over(found, request.keys, parts)
+        warnings += scale_warnings({split: looked.ranges[parts[split].key] for split in arrays})
         bytes_read, digest = found.stamp()
         provenance = {
             "file": _text(request.source),
@@ -108,14 +110,14 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
             "imported": datetime.now(UTC).isoformat(timespec="seconds"),
             "dreg": __version__,
         }
-        path, warnings = _write(request, data_dir, arrays, plan, chosen, size, provenance, found, watch)
+        path, shared = _write(request, data_dir, arrays, plan, chosen, size, provenance, found, watch)
     return Imported(
         # Mapped: that its values are what was written was just made sure of.
         read_cache(request.name, data_dir, resident_bytes=0),
         path,
         found.format,
         (*done, plan.note),
-        tuple(warnings),
+        (*warnings, *shared),
     )
 
 
@@ -165,7 +167,14 @@ def _size(
     notes: list[str] = []
     for split, array in arrays.items():
         named = _named(split, parts)
-        sizes[split], told = image_size(array.shape, asked=request.shape, kind=chosen.kind, named=named, where=where)
+        sizes[split], told = image_size(
+            array.shape,
+            asked=request.shape,
+            kind=chosen.kind,
+            named=named,
+            where=where,
+            transposed=request.transpose,
+        )
         notes += [note for note in told if note not in notes]
     if len(set(sizes.values())) > 1:
         told = ", ".join(f"{split} {said(sizes[split])}" for split in sizes)
@@ -175,12 +184,20 @@ def _size(
     return next(iter(sizes.values())), notes
 
 
-def _axes_notes(arrays: Arrays, request: ImportRequest) -> list[str]:
+def _axes_notes(arrays: Arrays, request: ImportRequest, found: Found) -> list[str]:
     if request.transpose:
         return ["the examples were taken from the last axis"]
     first = next(iter(arrays.values()))
     if first.ndim == 2 and first.shape[0] < first.shape[1]:
         return [f"{said(first.shape)} was taken as {first.shape[0]} examples; if they are columns, give --transpose"]
+    for array in arrays.values():
+        # MATLAB's images lie so; images themselves come one by one, and have no axis to turn.
+        if array.ndim == 3 and array.shape[0] == array.shape[1] < array.shape[2] and not found.is_images:
+            shape = array.shape
+            return [
+                f"{said(shape)} was taken as {shape[0]} examples of {said(shape[1:])}; if the examples are the last "
+                "axis, give --transpose"
+            ]
     return []
 
 

@@ -55,7 +55,13 @@ def check_axes(array: NDArray[Any], *, named: str, where: str) -> None:
 
 
 def image_size(
-    shape: tuple[int, ...], *, asked: Size | None, kind: DataKind, named: str, where: str
+    shape: tuple[int, ...],
+    *,
+    asked: Size | None,
+    kind: DataKind,
+    named: str,
+    where: str,
+    transposed: bool = False,
 ) -> tuple[Size, list[str]]:
     """Height and width of an image, and what had to be assumed.
 
@@ -65,17 +71,20 @@ def image_size(
         kind: what the values are.
         named: the array, for messages.
         where: the source, for messages.
+        transposed: whether the examples were taken from the last axis.
 
     Raises:
         UsageError: the user says other than the array has.
     """
     pixels = math.prod(shape[1:])
     if asked is not None and asked[0] * asked[1] != pixels:
+        other = math.prod(shape[2:]) * shape[0] if transposed else math.prod(shape[:-1])
+        turn = ", or leave --transpose out" if transposed else ", or --transpose"
         raise UsageError(
             what=f"--shape {asked[0]}x{asked[1]} is {asked[0] * asked[1]} pixels, and {named} has {pixels} values an "
             f"example ({said(shape)})",
             where=where,
-            hint=f"give H and W whose product is {pixels}",
+            hint=f"give H and W whose product is {pixels}{turn if asked[0] * asked[1] == other else ''}",
         )
     if len(shape) > 2:
         height, width = (size for size in (shape[1:3] if len(shape) == 3 or shape[3] == 1 else shape[2:4]))

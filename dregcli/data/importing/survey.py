@@ -9,10 +9,12 @@ from numpy.typing import NDArray
 
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt
+from dregcli.names import Split
 
 Test = Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 _PIECE_VALUES: Final = 1 << 18
+_SAME_SCALE: Final = 10
 _STEP_TOLERANCE: Final = 1e-6
 _EXACT_INTEGER: Final = 1 << 24
 """Up to here a 32-bit float holds every integer."""
@@ -40,23 +42,27 @@ class Offender:
 
 @dataclass
 class Columns:
-    """What 32-bit floats would do to each column of an array, each of shape (values,).
+    """What is true of each column of an array, and what 32-bit floats would do to it; each of shape (values,).
 
     Attributes:
         low: the smallest value.
         high: the largest.
         moved: the most by which a value moves when it is kept.
+        is_pair: whether every value is the smallest or the largest.
     """
 
     low: NDArray[np.float64]
     high: NDArray[np.float64]
     moved: NDArray[np.float64]
+    is_pair: NDArray[np.bool_]
 
     def with_(self, other: "Columns") -> "Columns":
         """Of both together."""
-        return Columns(
-            np.minimum(self.low, other.low), np.maximum(self.high, other.high), np.maximum(self.moved, other.moved)
-        )
+        low, high = np.minimum(self.low, other.low), np.maximum(self.high, other.high)
+        is_pair = self.is_pair & other.is_pair
+        for each in (self.low, self.high, other.low, other.high):
+            is_pair &= (each == low) | (each == high)
+        return Columns(low, high, np.maximum(self.moved, other.moved), is_pair)
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Survey:
         levels: the value of full intensity.
         low: the smallest value.
         high: the largest.
+        ranges: the smallest and the largest value of each array.
         offenders: by the name of a test, the first value that fails it; a test without one is passed by all.
         columns: what is true of each value's place in an example, by array; of 64-bit floats alone.
     """
@@ -74,6 +81,7 @@ class Survey:
     levels: int
     low: float | int = np.inf
     high: float | int = -np.inf
+    ranges: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
     offenders: dict[str, Offender] = field(default_factory=dict[str, Offender])
     columns: dict[str, "Columns"] = field(default_factory=dict[str, "Columns"])
 
@@ -83,7 +91,7 @@ class Survey:
 
 
 def tests(levels: int) -> dict[str, Test]:
-    """The tests by name.
+    """The tests by name, for one source: the test for a pair remembers what it saw.
 
     Args:
         levels: the value of full intensity.
@@ -98,7 +106,17 @@ def tests(levels: int) -> dict[str, Test]:
             return np.abs(values) <= np.finfo(np.float32).max
         return (values >= -_EXACT_INTEGER) & (values <= _EXACT_INTEGER)
 
+    seen: list[float | int] = []
+
+    def pair(values: NDArray[Any]) -> NDArray[np.bool_]:
+        # The first two values that occur; all others must be one of them.
+        if len(seen) < 2:
+            seen.extend(value for value in np.unique(values)[:3].tolist() if value not in seen)
+            del seen[2:]
+        return (values == seen[0]) | (values == seen[-1])
+
     return {
+        "pair": pair,
         "binary": lambda values: (values == 0) | (values == 1),
         "extreme": lambda values: (values == 0) | (values == levels),
         "whole": lambda values: np.equal(values, np.floor(values)),
@@ -147,6 +165,19 @@ def survey(arrays: Mapping[str, NDArray[Any]], *, levels: int, where: str, watch
     return found
 
 
+def scale_warnings(ranges: Mapping[Split | None, tuple[float, float]]) -> list[str]:
+    """A warning where the values of one split span less than a tenth of another's.
+
+    Args:
+        ranges: the smallest and the largest value of each split.
+    """
+    spans = [high - low for low, high in ranges.values()]
+    if min(spans) * _SAME_SCALE >= max(spans):
+        return []
+    told = ", ".join(f"{split} has {low:g} to {high:g}" for split, (low, high) in ranges.items())
+    return [f"the splits seem to be on different scales: {told}; if so, bring them to one and import again"]
+
+
 def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values: NDArray[Any], where: str) -> None:
     low, high = values.min().item(), values.max().item()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -159,13 +190,16 @@ def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values:
         )
     # Integers stay integers: as floats, large ones that differ would be equal.
     found.low, found.high = min(found.low, low), max(found.high, high)
+    lowest, highest = found.ranges.get(key, (low, high))
+    found.ranges[key] = min(lowest, low), max(highest, high)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
     if values.dtype == np.float64:
         # Values beyond its range become infinite, which has its own test.
         with np.errstate(over="ignore"):
             moved = np.abs(values - values.astype(np.float32)).max(axis=0)
-        columns = Columns(values.min(axis=0), values.max(axis=0), moved)
+        least, most = values.min(axis=0), values.max(axis=0)
+        columns = Columns(least, most, moved, ((values == least) | (values == most)).all(axis=0))
         found.columns[key] = found.columns[key].with_(columns) if key in found.columns else columns
     for name in list(pending):
         # The largest floats overflow on the way to an answer, which is right all the same.

@@ -167,7 +167,8 @@ def test_keys_can_be_named(tmp_path):
     [
         (["datas"], "Did you mean 'data'"),
         (["train=data", "train=more"], "names the train split twice"),
-        (["data", "more"], "names the array; give SPLIT=KEY for several twice"),
+        (["data", "more"], "next: give SPLIT=KEY for each of several arrays"),
+        (["trian=data"], "no split is called 'trian'. Did you mean 'train'.*train, valid, test"),
         (["data", "test=more"], "either one array, or SPLIT=KEY"),
         (["test=more"], "nothing to train on"),
     ],

@@ -110,7 +110,6 @@ def test_types_that_are_no_numbers(values, reason, tmp_path):
         (idx_bytes(np.zeros((3, 2, 2), np.uint8))[:-1], "promises 3 x 2 x 2 = 12 bytes, and 11 follow"),
         (struct.pack(">I3I", 0x803, *[2**32 - 1] * 3) + bytes(24), "and 24 follow"),
         (b"1 2 3\n4 5\n6 7 8\n", "line 2 has 2 numbers, not 3"),
-        (b"1,2,3\n4,5,6\n", "line 1 holds '1,2,3', which is no number"),
         (b"1 2 3\n4 nan 6\n", "not finite"),
         (b"1 2 3\n4 e e\n", "line 2 holds 'e', which is no number"),
         (b"1 2\n3 4\n" * 200 + b"5 <script>", "line 401 holds '<script>', which is no number"),
