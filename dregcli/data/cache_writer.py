@@ -112,6 +112,7 @@ def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
             "checksum": scanned.checksum,
             "split-convention": draft.split_convention,
             **{f"{split}-hash": scanned.split_hashes[split] for split in Split},
+            "moments-hash": scanned.moments.sha256(),
         }
         for key, text in texts.items():
             encoded = text.encode()

@@ -8,7 +8,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.scan import Scanned, Scanner, StoredRows, Values, chunks
+from dregcli.data.scan import Moments, Scanned, Scanner, StoredRows, Values, chunks
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
@@ -45,8 +45,11 @@ class Draft:
     source: str
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    def scanner(self) -> Scanner:
+    def scanner(self, moments: Moments | None = None) -> Scanner:
         """What checks and digests its values.
+
+        Args:
+            moments: those of the training split, where they are known already.
 
         Raises:
             DataCorrupt: a split is missing, or shape, kind and levels cannot stand together.
@@ -54,7 +57,9 @@ class Draft:
         for split in Split:
             if split not in self.splits:
                 raise DataCorrupt(what=f"the {split} split is missing", where=self.name)
-        return Scanner(self.name, self.kind, height=self.height, width=self.width, levels=self.levels)
+        return Scanner(
+            self.name, self.kind, height=self.height, width=self.width, levels=self.levels, moments=moments
+        )
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -48,6 +48,11 @@ class Moments:
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
+    def sha256(self) -> str:
+        """Of both, as little-endian."""
+        content = [each.astype("<f8", copy=False).tobytes() for each in (self.mean, self.deviation)]
+        return hashlib.sha256(b"dreg moments 1\n" + b"".join(content)).hexdigest()
+
 
 @dataclass(frozen=True)
 class Scanned:
@@ -81,12 +86,15 @@ class Scanner:
         height: rows of an image.
         width: columns of an image.
         levels: the value of full intensity.
+        moments: those of the training split, where they are known already.
 
     Raises:
         DataCorrupt: the shape, kind and levels cannot stand together.
     """
 
-    def __init__(self, name: str, kind: DataKind, *, height: int, width: int, levels: int) -> None:
+    def __init__(
+        self, name: str, kind: DataKind, *, height: int, width: int, levels: int, moments: Moments | None = None
+    ) -> None:
         if height < 1 or width < 1:
             raise DataCorrupt(what=f"images cannot be {height} x {width}", where=name)
         if not 1 <= levels <= 255:
@@ -94,6 +102,7 @@ class Scanner:
         if (kind is DataKind.BINARY or kind is DataKind.REAL) and levels != 1:
             raise DataCorrupt(what=f"{kind} values have 1 level, not {levels}", where=name)
         self._name, self._kind, self._levels, self._pixels = name, kind, levels, height * width
+        self._known = moments
         self._told = f"levels {levels}, {height} x {width}"
         self._whole: Any = None
         self._split: Split | None = None
@@ -144,21 +153,25 @@ class Scanner:
         content = chunk.astype("<f4", copy=False).data if chunk.dtype == np.float32 else chunk.data
         self._whole.update(content)
         self._hashes[self._split].update(content)
-        if self._split is Split.TRAIN:
+        if self._split is Split.TRAIN and self._known is None:
             self._accumulate(chunk)
         self._at += len(chunk)
 
     def result(self) -> Scanned:
         """What was found, after the last split."""
+        return Scanned(self._whole.hexdigest(), self._digests(), self._known or self._moments())
+
+    def _digests(self) -> dict[Split, str]:
+        return {split: digest.hexdigest() for split, digest in self._hashes.items()}
+
+    def _moments(self) -> Moments:
         assert self._sums is not None
         variance = self._sums[1] / self._count - (self._sums[0] / self._count) ** 2
-        moments = Moments(
+        return Moments(
             # Of bytes the shift is 0, and one rounding follows an exact sum: on every machine the same mean.
             self._shift + self._sums[0] / (self._count * self._levels),
             np.sqrt(np.maximum(variance, 0.0)) / self._levels,
         )
-        hashes = {split: digest.hexdigest() for split, digest in self._hashes.items()}
-        return Scanned(self._whole.hexdigest(), hashes, moments)
 
     def _check(self, chunk: Values) -> None:
         if chunk.dtype == np.uint8:

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from dataclasses import replace
 
 import h5py
 import numpy as np
@@ -11,6 +12,7 @@ from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.cache_writer import write_cache
 from dregcli.data.conventions import last_as_valid
 from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.scan import Scanner
 from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
@@ -278,6 +280,15 @@ class TestVerify:
         with h5py.File(path, "a") as file:
             file[key][1] += 0.5
         with pytest.raises(DataCorrupt, match="mean and deviation"):
+            verify_cache("toy", tmp_path)
+
+    def test_finds_moments_that_were_wrong_from_the_start(self, tmp_path, monkeypatch) -> None:
+        right = Scanner._moments
+        with monkeypatch.context() as patch:
+            patch.setattr(Scanner, "_moments", lambda self: replace(right(self), mean=right(self).mean + 1.0))
+            write_cache(draft(DataKind.REAL), tmp_path)
+        assert not read_cache("toy", tmp_path).is_mapped
+        with pytest.raises(DataCorrupt, match="mean and deviation that it states"):
             verify_cache("toy", tmp_path)
 
     def test_a_mapped_file_that_is_cut_short_is_refused_at_once(self, tmp_path) -> None:
