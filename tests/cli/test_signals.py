@@ -19,6 +19,8 @@ def stopped(rows):
     os.kill(os.getpid(), getattr(signal, name))
 
 cache_writer.chunks = stopped
+# What runs in the background of a shell inherits that Ctrl-C is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 main.entry()
 """
 
