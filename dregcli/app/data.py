@@ -7,11 +7,12 @@ from enum import StrEnum
 from pathlib import Path
 
 from dregcli.app.listener import Listener
-from dregcli.data.cache import Owner, read_cache, verify_cache
+from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded
 from dregcli.data.folders import cache_path, data_dir_option, download_command
+from dregcli.data.owner import Owner
 from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, UsageError
 from dregcli.names import DataKind, Split, unknown
 

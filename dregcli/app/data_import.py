@@ -4,48 +4,18 @@ from pathlib import Path
 
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, imported_names
-from dregcli.data.importing.request import read_request, source_path
+from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
-from dregcli.names import DataKind
 
-__all__ = ["Imported", "import_dataset"]
+__all__ = ["ImportWords", "Imported", "import_dataset"]
 
 
-def import_dataset(
-    source: Path,
-    name: str,
-    data_dir: Path,
-    *,
-    keys: list[str],
-    kind: DataKind | None,
-    levels: int,
-    shape: str | None,
-    resize: str | None,
-    transpose: bool,
-    invert: bool,
-    valid: str | None,
-    test: str | None,
-    split_seed: int | None,
-    replace: bool,
-    listener: Listener,
-) -> Imported:
+def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Imported:
     """Import a file or a folder of images; see ``dregcli.data.importing``.
 
     Args:
-        source: the file or folder.
-        name: what the data set is to be called.
+        words: what the user asks for.
         data_dir: the data folder.
-        keys: which arrays of the file: one key, or ``SPLIT=KEY`` each.
-        kind: what the values are; None to find out.
-        levels: the value of full intensity of whole numbers.
-        shape: ``HxW`` of an example that is stored as one row.
-        resize: ``HxW`` to which images are brought.
-        transpose: whether the examples lie along the last axis.
-        invert: whether black and white change places.
-        valid: a count or fraction of examples for validation.
-        test: the same for testing.
-        split_seed: draws them.
-        replace: whether an imported data set of that name gives way.
         listener: told of progress.
 
     Returns:
@@ -56,22 +26,7 @@ def import_dataset(
         DataCorrupt: the source is damaged, hostile or no data set.
         StoreWriteError: the data folder cannot be written.
     """
-    request = read_request(
-        source_path(source),
-        name,
-        taken=_taken(name, data_dir, replace=replace),
-        keys=keys,
-        kind=kind,
-        levels=levels,
-        shape=shape,
-        resize=resize,
-        transpose=transpose,
-        invert=invert,
-        valid=valid,
-        test=test,
-        seed=split_seed,
-        replace=replace,
-    )
+    request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
     return import_data(request, data_dir, listener)
 
 

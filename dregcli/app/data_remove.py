@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dregcli.app.data import check_known, data_row, file_size, missing, removal_command
-from dregcli.data.cache import Owner
 from dregcli.data.catalogue import DATASETS, file_owner, imported_names
 from dregcli.data.entries import Embedded
 from dregcli.data.files import writing
 from dregcli.data.folders import cache_path, data_dir_option
+from dregcli.data.owner import Owner
 from dregcli.errors import UsageError
 from dregcli.names import Split
 

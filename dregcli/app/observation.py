@@ -40,11 +40,7 @@ def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[di
     faults += _task_faults(dataset, options.get("task"))
     if faults or dataset is None:
         return {}, faults
-    fits = {
-        DataKind.BINARY: _of_binary,
-        DataKind.INTENSITY: _of_intensities,
-        DataKind.REAL: _of_real,
-    }[dataset.kind]
+    fits = _of_intensities if dataset.kind is DataKind.INTENSITY else _of_plain
     found, chosen, faults = fits(dataset, binarisation, likelihood)
     return {"binarisation": str(word) if binarisation else found.value, "likelihood": chosen.value}, faults
 
@@ -52,26 +48,19 @@ def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[di
 Chosen = tuple[Binarisation, LikelihoodName, list[Fault]]
 
 
-def _of_binary(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
+def _of_plain(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
+    """Values of which nothing is drawn have one likelihood."""
+    fits, values, reason = {
+        DataKind.BINARY: (LikelihoodName.BERNOULLI, "binary pixels", "the pixels of {} are 0 and 1 already"),
+        DataKind.REAL: (LikelihoodName.GAUSSIAN, "real values", "{} has real values, not intensities"),
+    }[dataset.kind]
     faults: list[Fault] = []
     if binarisation not in (None, Binarisation.NONE):
-        message = f"the pixels of {dataset.name} are 0 and 1 already: leave it out, or give none."
-        faults.append(Fault("binarisation", message))
-    if likelihood not in (None, LikelihoodName.BERNOULLI):
-        message = f"{likelihood} does not fit the binary pixels of {dataset.name}; bernoulli does."
+        faults.append(Fault("binarisation", f"{reason.format(dataset.name)}: leave it out, or give none."))
+    if likelihood not in (None, fits):
+        message = f"{likelihood} does not fit the {values} of {dataset.name}; {fits} does."
         faults.append(Fault("likelihood", message))
-    return Binarisation.NONE, LikelihoodName.BERNOULLI, faults
-
-
-def _of_real(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
-    faults: list[Fault] = []
-    if binarisation not in (None, Binarisation.NONE):
-        message = f"{dataset.name} has real values, not intensities: leave it out, or give none."
-        faults.append(Fault("binarisation", message))
-    if likelihood not in (None, LikelihoodName.GAUSSIAN):
-        message = f"{likelihood} does not fit the real values of {dataset.name}; gaussian does."
-        faults.append(Fault("likelihood", message))
-    return Binarisation.NONE, LikelihoodName.GAUSSIAN, faults
+    return Binarisation.NONE, fits, faults
 
 
 def _of_intensities(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:

@@ -8,6 +8,7 @@ import typer
 
 from dregcli.app.places import data_folder
 from dregcli.cli import data_import
+from dregcli.cli.describe import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.errors import UsageError
@@ -62,8 +63,7 @@ def _as_json(row: "DataRow") -> dict[str, Any]:
         "imported": row.imported,
         "problem": row.problem,
         "kind": row.kind.value if row.kind else None,
-        "height": row.height,
-        "width": row.width,
+        "image": [row.height, row.width] if row.height else None,
         "splits": {split.value: count for split, count in row.splits.items()} or None,
         "split_conventions": list(row.conventions),
         "bytes": row.nbytes,
@@ -139,25 +139,16 @@ def show(
         )
     finally:
         terminal.close()
-    dataset = shown.dataset
     if as_json:
         terminal.result(
             {
-                "dataset": dataset.name,
+                **dataset_json(shown),
                 "split": shown.split.value,
-                "split_convention": dataset.split_convention,
-                "kind": dataset.kind.value,
-                "height": dataset.height,
-                "width": dataset.width,
-                "splits": {each.value: len(dataset.splits[each]) for each in Split},
-                "checksum": dataset.checksum,
-                "source": dataset.source,
-                "provenance": dict(dataset.provenance),
                 "figure": str(shown.path),
             }
         )
         return
-    for note in dataset.provenance.get("done", ()):
+    for note in shown.dataset.provenance.get("done", ()):
         terminal.note(str(note))
     terminal.line(f"figure: {shown.path}")
 

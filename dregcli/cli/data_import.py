@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, training_command
+from dregcli.cli.describe import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DataKind, Split
@@ -66,28 +67,27 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Import your own data: checked, split, and kept with where they came from."""
-    from dregcli.app.data_import import import_dataset
+    from dregcli.app.data_import import ImportWords, import_dataset
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     folder = data_folder(data_dir)
+    words = ImportWords(
+        source=source,
+        name=name,
+        keys=tuple(key or ()),
+        kind=kind,
+        levels=levels,
+        shape=shape,
+        resize=resize,
+        transpose=transpose,
+        invert=invert,
+        valid=valid,
+        test=test,
+        seed=split_seed,
+        replace=replace,
+    )
     try:
-        imported = import_dataset(
-            source,
-            name,
-            folder,
-            keys=key or [],
-            kind=kind,
-            levels=levels,
-            shape=shape,
-            resize=resize,
-            transpose=transpose,
-            invert=invert,
-            valid=valid,
-            test=test,
-            split_seed=split_seed,
-            replace=replace,
-            listener=terminal,
-        )
+        imported = import_dataset(words, folder, terminal)
     finally:
         terminal.close()
     dataset = imported.dataset
@@ -96,18 +96,9 @@ def import_(
     if as_json:
         terminal.result(
             {
-                "dataset": dataset.name,
+                **dataset_json(imported),
                 "format": imported.format,
-                "kind": dataset.kind.value,
-                "levels": dataset.levels,
-                "image": [dataset.height, dataset.width],
-                "splits": {split.value: len(dataset.splits[split]) for split in Split},
-                "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
-                "split_convention": dataset.split_convention,
-                "checksum": dataset.checksum,
                 "path": str(imported.path),
-                "source": dataset.source,
-                "provenance": dict(dataset.provenance),
                 "notes": list(imported.notes),
                 "warnings": list(imported.warnings),
             }

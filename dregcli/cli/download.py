@@ -1,12 +1,14 @@
 """``dreg download``."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dregcli.app.places import data_folder, training_command
+from dregcli.cli.describe import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
+from dregcli.names import DatasetName
 
 EXAMPLES = """From its mirrors:  [bold]dreg download mnist[/bold]
 
@@ -18,14 +20,11 @@ From another mirror:  [bold]dreg download mnist --source https://example.org/mni
 
 A download that broke off goes on where it was when the command is repeated."""
 
-NAMES = (
-    "digits, linear-gaussian (both embedded), mnist, binarized-mnist, fashion-mnist, omniglot, omniglot-lake, "
-    "caltech101-silhouettes."
-)
-
 
 def download(
-    datasets: Annotated[list[str] | None, typer.Argument(metavar="DATASET", help=NAMES)] = None,
+    datasets: Annotated[
+        list[str] | None, typer.Argument(metavar="DATASET", help=", ".join(DatasetName) + ".")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Every data set in turn; what fails is told at the end.")
     ] = False,
@@ -62,7 +61,15 @@ def download(
             {"dataset": name, "what": each.what, "where": each.where, "next": each.hint, "exit_code": each.exit_code}
             for name, each in downloads.failures.items()
         ]
-        results = [_described(result) for result in downloads.results]
+        results = [
+            {
+                **dataset_json(result),
+                "outcome": result.outcome.value,
+                "path": str(result.path) if result.path else None,
+                "notes": list(result.notes),
+            }
+            for result in downloads.results
+        ]
         terminal.result({"results": results, **({"failures": failures} if failures else {})})
     elif downloads.results:
         terminal.table(
@@ -87,22 +94,3 @@ def download(
         Terminal(quiet=quiet).error(error)
         return error.exit_code
     return 0
-
-
-def _described(result: Any) -> dict[str, Any]:  # noqa: ANN401 - imported with what it belongs to, on use
-    dataset = result.dataset
-    return {
-        "dataset": dataset.name,
-        "outcome": result.outcome.value,
-        "path": str(result.path) if result.path else None,
-        "kind": dataset.kind.value,
-        "levels": dataset.levels,
-        "image": [dataset.height, dataset.width],
-        "source": dataset.source,
-        "checksum": dataset.checksum,
-        "split_convention": dataset.split_convention,
-        "splits": {split.value: len(rows) for split, rows in dataset.splits.items()},
-        "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
-        "provenance": dict(dataset.provenance),
-        "notes": list(result.notes),
-    }

@@ -18,7 +18,6 @@ import operator
 import os
 import stat
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -29,6 +28,7 @@ from numpy.typing import NDArray
 from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
 from dregcli.data.folders import cache_path, data_dir_option, download_command
+from dregcli.data.owner import HDF5_RAISES, Owner, owner_of
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
 from dregcli.names import DataKind, Split
@@ -38,41 +38,6 @@ RESIDENT_BYTES: Final = 1 << 30
 
 _READABLE: Final = ("1", ENCODING_VERSION)
 _NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
-_RAISED: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError)
-"""What h5py raises on damage: it depends on the byte that is wrong."""
-_SEARCHED: Final = 1 << 20
-
-
-class Owner(StrEnum):
-    """Whose a file of the data folder is, by what it says of itself and not by its name."""
-
-    DREG = "dreg"
-    """It says that it is a data set of dreg; its values may be damaged all the same."""
-    WAS_DREG = "damaged"
-    """It cannot be read, and the mark of dreg's files is still in it."""
-    OTHER = "other"
-    """It says that it is something else, or is no regular file: dreg did not make it."""
-    UNKNOWN = "unknown"
-    """It cannot be read, so that nobody can tell."""
-
-
-def owner_of(path: Path) -> Owner:
-    """Whose a file that exists is. A pipe or folder is never opened."""
-    if not path.is_file():
-        return Owner.OTHER
-    try:
-        with h5py.File(path, "r", locking=False) as file:
-            return Owner.DREG if file.attrs.get("encoding-type") == ENCODING_TYPE.encode() else Owner.OTHER
-    except _RAISED:
-        pass
-    try:
-        with path.open("rb") as raw:
-            found = raw.read(_SEARCHED)
-            raw.seek(max(0, path.stat().st_size - _SEARCHED))
-            found += raw.read(_SEARCHED)
-    except OSError:
-        return Owner.UNKNOWN
-    return Owner.WAS_DREG if ENCODING_TYPE.encode() in found else Owner.UNKNOWN
 
 
 def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) -> Dataset:
@@ -118,7 +83,7 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
         raise StoreFormatError(
             error.what, where=str(path), hint=f"upgrade dreg, or delete this file and fetch or import '{name}' again"
         ) from error
-    except (DataCorrupt, *_RAISED) as error:
+    except (DataCorrupt, *HDF5_RAISES) as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
             raise _unreadable(name, path, os.strerror(error.errno)) from error
         what = error.what if isinstance(error, DataCorrupt) else f"HDF5 cannot read it ({error})"

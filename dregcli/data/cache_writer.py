@@ -5,6 +5,7 @@ disk that fills up under it.
 """
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -59,6 +60,11 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
         _describe(draft, scanner.result(), image)
         _put_around(out, image, draft, offsets)
     return path
+
+
+def as_text(words: str | Path) -> str:
+    """A path may hold bytes that are no text; what is kept must be."""
+    return os.fsencode(words).decode("utf-8", "replace")
 
 
 def _lay_out(draft: Draft, image: SparseImage) -> dict[Split, int]:

@@ -3,10 +3,11 @@
 from pathlib import Path
 from typing import Final
 
-from dregcli.data.cache import Owner, owner_of, read_cache
+from dregcli.data.cache import read_cache
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
 from dregcli.data.folders import cache_path
+from dregcli.data.owner import Owner, owner_of
 from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST
 from dregcli.data.sets.caltech101 import CALTECH101_SILHOUETTES
 from dregcli.data.sets.digits import DIGITS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dregcli.app.data import DataStatus, list_data, verify_data
-from dregcli.app.data_import import import_dataset
+from dregcli.app.data_import import ImportWords, import_dataset
 from dregcli.app.data_remove import plan_removal, remove_data
 from dregcli.app.data_show import show_data
 from dregcli.data.cache import read_cache
@@ -15,7 +15,7 @@ from dregcli.data.catalogue import DATASETS
 from dregcli.data.folders import cache_path
 from dregcli.errors import DatasetMissing, SpecError, UsageError
 from dregcli.names import DataKind, Split
-from tests.support.data_import import OPTIONS, contents
+from tests.support.data_import import contents
 from tests.support.listener import Recorder
 
 REAL = np.random.RandomState(3).randn(60, 4, 5)
@@ -24,10 +24,8 @@ REAL = np.random.RandomState(3).randn(60, 4, 5)
 def bring(folder, name="mine", values=REAL, **options):
     folder.mkdir(exist_ok=True)
     np.save(folder.parent / f"{name}.npy", values)
-    options = {**OPTIONS, "replace": False, **options, "listener": Recorder()}
-    options["split_seed"] = options.pop("seed")
-    del options["taken"]
-    return import_dataset(folder.parent / f"{name}.npy", name, folder, **options)
+    words = ImportWords(source=folder.parent / f"{name}.npy", name=name, **options)
+    return import_dataset(words, folder, Recorder())
 
 
 @pytest.fixture
@@ -103,11 +101,9 @@ class TestTargets:
         before = contents(folder)
         (folder.parent / "link.h5").symlink_to(cache_path("mine", folder))
         for source in (cache_path("mine", folder), folder.parent / "link.h5"):
-            options = {**OPTIONS, "replace": True, "keys": ["train"], "listener": Recorder()}
-            options["split_seed"] = options.pop("seed")
-            del options["taken"]
+            words = ImportWords(source=source, name="mine", keys=("train",), replace=True)
             with pytest.raises(UsageError, match="the very file that the import would write"):
-                import_dataset(source, "mine", folder, **options)
+                import_dataset(words, folder, Recorder())
         assert contents(folder) == before
 
     @pytest.mark.parametrize("replace", [False, True])
@@ -119,15 +115,13 @@ class TestTargets:
                     bring(folder, "new", REAL + 1)
 
         np.save(folder.parent / "late.npy", REAL)
-        options = {**OPTIONS, "replace": replace, "listener": Meanwhile()}
-        options["split_seed"] = options.pop("seed")
-        del options["taken"]
+        words = ImportWords(source=folder.parent / "late.npy", name="new", replace=replace)
         if replace:
-            import_dataset(folder.parent / "late.npy", "new", folder, **options)
+            import_dataset(words, folder, Meanwhile())
             assert "late.npy" in str(row(folder, "new").source)
             return
         with pytest.raises(UsageError, match="there is a data set 'new' in the data folder already"):
-            import_dataset(folder.parent / "late.npy", "new", folder, **options)
+            import_dataset(words, folder, Meanwhile())
         assert "new.npy" in str(row(folder, "new").source)
         assert sorted(path.name for path in folder.iterdir()) == ["mine.h5", "new.h5", "other.h5"]
 

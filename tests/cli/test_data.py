@@ -71,8 +71,7 @@ def test_list(capsys, data) -> None:
         "imported": True,
         "problem": None,
         "kind": "intensity",
-        "height": 6,
-        "width": 6,
+        "image": [6, 6],
         "splits": {"train": 40, "valid": 5, "test": 5},
         "split_conventions": ["seed-0"],
         "bytes": (data / "mine.h5").stat().st_size,
@@ -81,7 +80,7 @@ def test_list(capsys, data) -> None:
         "source": mine["source"],
     }
     assert "a.npy" in mine["source"]
-    assert rows["mnist"]["status"] == "not downloaded"
+    assert (rows["mnist"]["status"], rows["mnist"]["image"]) == ("not downloaded", [28, 28])
     shown = run(capsys, "data", "list").out
     line = next(line for line in shown.splitlines() if line.startswith("mine "))
     for word in ("cached, imported", "intensity", "6x6", "40", "seed-0", mine["checksum"][:8]):
@@ -90,6 +89,7 @@ def test_list(capsys, data) -> None:
 
 def test_list_with_a_damaged_one(capsys, data) -> None:
     (data / "mine.h5").write_bytes(b"x" + (data / "mine.h5").read_bytes()[1:])
+    assert run(capsys, "data", "list", "--json").json["results"][-1]["image"] is None
     outcome = run(capsys, "data", "list")
     assert outcome.code == 0
     assert "mine is damaged: " in outcome.out
@@ -130,6 +130,7 @@ def test_show(capsys, data, tmp_path) -> None:
     assert outcome.code == 0, outcome.err
     assert outcome.json["figure"] == str(data / "figures" / "mine-test.png")
     assert outcome.json["provenance"]["file"] == str(tmp_path / "a.npy")
+    assert (outcome.json["kind"], outcome.json["levels"], outcome.json["image"]) == ("intensity", 255, [6, 6])
     assert (data / "figures" / "mine-test.png").read_bytes().startswith(b"\x89PNG")
     out = tmp_path / "own.png"
     assert run(capsys, "data", "show", "digits", "--out", out).out == f"figure: {out}\n"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
 import pytest
 
 from dregcli.data.catalogue import DATASETS
@@ -132,6 +133,21 @@ def test_offline_says_what_is_missing(capsys, monkeypatch, how) -> None:
     assert "'omniglot' is not on this machine, and offline it cannot be fetched" in outcome.err
     assert "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/chardata.mat" in outcome.err
     assert "dreg download omniglot --source FOLDER" in outcome.err
+
+
+@pytest.mark.parametrize("source", [[], ["--source", OMNIGLOT]])
+def test_a_file_of_the_users_own_is_left_alone(capsys, tmp_path, source) -> None:
+    path = tmp_path / "data" / "omniglot-lake.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file["precious"] = [1.0, 2.0]
+    before = path.read_bytes()
+    outcome = run(capsys, "download", "omniglot-lake", *source)
+    assert outcome.code == 2
+    assert "'omniglot-lake.h5' in the data folder is not a file of dreg: it stays as it is" in outcome.err
+    assert f"where: {path}" in outcome.err
+    assert "next:  move that file away and repeat the command" in outcome.err
+    assert path.read_bytes() == before
 
 
 MISSING = ["mnist", "binarized-mnist", "fashion-mnist", "omniglot", "omniglot-lake", "caltech101-silhouettes"]

@@ -8,34 +8,22 @@ import pytest
 
 from dregcli.data.cache import verify_cache
 from dregcli.data.dataset import Dataset
-from dregcli.data.importing.request import read_request, source_path
+from dregcli.data.importing.request import ImportRequest, ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
 from dregcli.errors import DregError
 from dregcli.names import Split
 from tests.support.listener import Recorder
 
-OPTIONS: dict[str, Any] = {
-    "taken": {},
-    "keys": [],
-    "kind": None,
-    "levels": 255,
-    "shape": None,
-    "resize": None,
-    "transpose": False,
-    "invert": False,
-    "valid": None,
-    "test": None,
-    "seed": None,
-    # So that a test can import twice; whether a name is free has its own tests.
-    "replace": True,
-}
+
+def _request(source: Path | str, name: str, options: dict[str, Any]) -> ImportRequest:
+    # Replacing, so that a test can import twice; whether a name is free has its own tests.
+    return read_request(ImportWords(source=source, name=name, **{"replace": True, **options}), taken={})
 
 
 def bring(source: Path, folder: Path, watch: Recorder | None = None, name: str = "mine", **options: Any) -> Imported:
     """Import ``source`` into the data folder ``folder``."""
-    request = read_request(source_path(source), name, **{**OPTIONS, **options})
     watch = watch or Recorder()
-    imported = import_data(request, folder, watch)
+    imported = import_data(_request(source, name, options), folder, watch)
     assert watch.open_tasks == 0
     # What was kept is whole by its own checksums, read again from the disk.
     verify_cache(name, folder)
@@ -49,7 +37,7 @@ def refuse(
     before = contents(folder)
     watch = Recorder()
     with pytest.raises(error, match=reason) as caught:
-        import_data(read_request(source_path(source), "mine", **{**OPTIONS, **options}), folder, watch)
+        import_data(_request(source, "mine", options), folder, watch)
     assert watch.open_tasks == 0
     assert contents(folder) == before
     assert caught.value.hint

@@ -1,6 +1,5 @@
 """Put a data set into the cache, from its mirrors or from a source the user names."""
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,7 +9,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from dregcli.data.cache import read_cache
-from dregcli.data.cache_writer import write_cache
+from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.catalogue import find_entry
 from dregcli.data.conventions import Splits
 from dregcli.data.dataset import Dataset
@@ -20,6 +19,7 @@ from dregcli.data.fetching.mirrors import fetch_all
 from dregcli.data.fetching.sources import Gathered, read_local, read_system
 from dregcli.data.fetching.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.data.folders import cache_path, download_command
+from dregcli.data.owner import Owner, owner_of
 from dregcli.data.splitting import check_sizes
 from dregcli.errors import DataCorrupt, DatasetMissing, UsageError
 from dregcli.names import Split
@@ -88,8 +88,8 @@ def download(
         What was done, and the data set.
 
     Raises:
-        UsageError: no data set has that name, or the source does not exist, is of an unknown kind, or is an address
-            although offline.
+        UsageError: no data set has that name; its place in the data folder has a file that dreg did not make; or the
+            source does not exist, is of an unknown kind, or is an address although offline.
         DatasetMissing: offline, and this machine has no files of it.
         DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
         DataCorrupt: a file of the named source is truncated or altered.
@@ -121,6 +121,12 @@ def download_entry(
     if isinstance(entry, Embedded):
         return DownloadResult(Outcome.EMBEDDED, entry.load(), None)
     path = cache_path(entry.name, data_dir)
+    if owner_of(path) is Owner.OTHER:
+        raise UsageError(
+            what=f"'{path.name}' in the data folder is not a file of dreg: it stays as it is",
+            where=str(path),
+            hint="move that file away and repeat the command, or choose another data folder with --data-dir FOLDER",
+        )
     downloaded = False
     if source is None:
         try:
@@ -221,12 +227,12 @@ def built(entry: Downloadable, gathered: Gathered) -> Dataset:
         levels=entry.levels if _are_bytes(splits) else 1,
         splits=splits,
         split_convention=file_set.convention,
-        source=_text(f"{where} ({file_set.altered})" if file_set.altered else where),
+        source=as_text(f"{where} ({file_set.altered})" if file_set.altered else where),
         provenance={
             "files": [
                 {
                     "name": name,
-                    "origin": _text(file.origin),
+                    "origin": as_text(file.origin),
                     "bytes": file.packed_bytes,
                     "sha256_unpacked": file.verified.sha256,
                     "published_checksum": file.verified.checksum,
@@ -241,8 +247,3 @@ def built(entry: Downloadable, gathered: Gathered) -> Dataset:
 
 def _are_bytes(splits: Splits) -> bool:
     return all(splits[split].dtype == np.uint8 for split in Split)
-
-
-def _text(words: str) -> str:
-    """A path may hold bytes that are no text; what is kept must be."""
-    return os.fsencode(words).decode("utf-8", "replace")

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.formats.unpack import inflated_size
 from dregcli.errors import DataCorrupt
 
 _BYTES: Final = {
@@ -159,24 +160,13 @@ def _check_unpacked_size(content: bytes, where: str, limit: int) -> None:
         if at + size > len(content):
             raise DataCorrupt(what="the .mat file ends inside a variable: truncated", where=where)
         if kind == _COMPRESSED:
-            total += _unpacked(content[at : at + size], limit - total, where)
+            try:
+                total += inflated_size(content[at : at + size], limit=limit - total)
+            except zlib.error as error:
+                what = f"a compressed variable of the .mat file is damaged: {error}"
+                raise DataCorrupt(what=what, where=where) from error
             if total > limit:
                 raise DataCorrupt(
                     what=f"the unpacked variables exceed the {limit:,} bytes they may have", where=where
                 )
         at += size
-
-
-def _unpacked(packed: bytes, limit: int, where: str) -> int:
-    """Bytes that a stream unpacks to; just above ``limit`` where there are more."""
-    stream, count, rest = zlib.decompressobj(), 0, packed
-    try:
-        while count <= limit and not stream.eof:
-            piece = stream.decompress(rest, 1 << 20)
-            rest = stream.unconsumed_tail
-            if not piece and not rest:
-                break
-            count += len(piece)
-    except zlib.error as error:
-        raise DataCorrupt(what=f"a compressed variable of the .mat file is damaged: {error}", where=where) from error
-    return count

@@ -1,4 +1,4 @@
-"""Unpack gzip with a bound, so that a small file cannot fill the memory."""
+"""Unpack gzip and zlib with a bound, so that a small file cannot fill the memory."""
 
 import gzip
 import io
@@ -33,6 +33,26 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
         if len(content) > limit:
             raise DataCorrupt(what=f"the unpacked content exceeds the {limit:,} bytes it may have", where=where)
     return bytes(content)
+
+
+def inflated_size(packed: bytes, *, limit: int) -> int:
+    """Bytes that a zlib stream unpacks to; just above ``limit`` where there are more.
+
+    Args:
+        packed: the stream, which may be cut short.
+        limit: never more than that and one byte or one piece is unpacked.
+
+    Raises:
+        zlib.error: it is damaged.
+    """
+    stream, count, rest = zlib.decompressobj(), 0, packed
+    while count <= limit and not stream.eof:
+        piece = stream.decompress(rest, min(_PIECE, limit + 1))
+        rest = stream.unconsumed_tail
+        if not piece and not rest:
+            break
+        count += len(piece)
+    return count
 
 
 def gunzipped(packed: IO[bytes], *, where: str) -> Iterator[bytes]:

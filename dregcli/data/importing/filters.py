@@ -9,6 +9,7 @@ import math
 import zlib
 from typing import Any, Final, cast
 
+from dregcli.data.formats.unpack import inflated_size
 from dregcli.data.importing.limits import HARMLESS_BYTES
 from dregcli.errors import DataCorrupt
 
@@ -23,7 +24,6 @@ _CHECKSUM_BYTES: Final = 4
 _SCALE_OFFSET_HEADER: Final = 21
 _LZF_RATIO: Final = 90
 """LZF makes 264 bytes of 3 at most."""
-_PIECE: Final = 1 << 20
 
 
 class Measure:
@@ -61,7 +61,10 @@ class Measure:
             inner = used[: used.index(_DEFLATE)]
             packed = raw[: len(raw) - _CHECKSUM_BYTES * used[len(inner) :].count(_CHECKSUM)]
             wanted = self._bytes + _CHECKSUM_BYTES * inner.count(_CHECKSUM)
-            found = _inflated(packed, wanted + _SCALE_OFFSET_HEADER)
+            try:
+                found = inflated_size(packed, limit=wanted + _SCALE_OFFSET_HEADER)
+            except zlib.error:
+                found = 0  # no such piece is empty
             # What scale-offset leaves of a piece is as long as its values need, after a header of its own.
             is_open = _SCALE_OFFSET in inner
             if found > wanted + (_SCALE_OFFSET_HEADER if is_open else 0) or (found < wanted and not is_open):
@@ -124,18 +127,3 @@ def _name(item: Any, code: int) -> str:  # noqa: ANN401 - h5py has no types
         if each[0] == code and (name := each[3].decode("ascii", "replace")[:40]) and name.isprintable():
             return f" ({name})"
     return ""
-
-
-def _inflated(packed: bytes, limit: int) -> int:
-    """Bytes that a zlib stream unpacks to; just above ``limit`` where there are more, 0 where it is damaged."""
-    stream, count, rest = zlib.decompressobj(), 0, packed
-    try:
-        while count <= limit and not stream.eof:
-            piece = stream.decompress(rest, min(_PIECE, limit + 1))
-            rest = stream.unconsumed_tail
-            if not piece and not rest:
-                break
-            count += len(piece)
-    except zlib.error:
-        return 0
-    return count

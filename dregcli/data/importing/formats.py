@@ -1,29 +1,19 @@
 """What a source is, told by its first bytes and not by its name."""
 
 import contextlib
-import hashlib
-import zipfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from dregcli.data.formats.archives import member_content, open_archive
+from dregcli.data.formats.archives import open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC
-from dregcli.data.importing.archive import checked_entries
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
 from dregcli.data.importing.npy import npy_offers, npz_offers
-from dregcli.data.importing.offers import Found, Offer
+from dregcli.data.importing.offers import Found
 from dregcli.data.importing.others import idx_offers, is_text, mat_offers, text_offers
-from dregcli.data.importing.pictures import (
-    LARGEST_FILE,
-    Picture,
-    folder_digest,
-    folder_pictures,
-    is_picture,
-    picture_offers,
-)
+from dregcli.data.importing.picture_sources import folder_found, is_picture, zip_offers
 from dregcli.data.importing.plain import Plain, Stamp, opened, unpacked
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.shapes import Size
@@ -53,7 +43,7 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
         DataCorrupt: it is none of the formats, damaged or hostile.
     """
     if path.is_dir():
-        yield _folder(path, watch, resize)
+        yield folder_found(path, watch, resize)
         return
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(opened(path))
@@ -82,7 +72,7 @@ def _fill(
             found.format, found.offers = ".npz", npz_offers(plain, archive)
         else:
             found.format, found.is_images = "zip of images", True
-            found.offers = _zipped(plain, archive, found, watch, resize)
+            found.offers = zip_offers(plain, archive, found, watch, resize)
     elif head.startswith(HDF5_MAGIC) or head[512:].startswith(HDF5_MAGIC):
         is_matlab = head.startswith(b"MATLAB 7.3")
         found.format = ".mat (version 7.3)" if is_matlab else "HDF5"
@@ -110,48 +100,4 @@ def _unknown(head: bytes, path: Path) -> DataCorrupt | UsageError:
         what=f"its format is not known: it starts with {head[:8].hex(' ')}",
         where=str(path),
         hint=f"known formats: {FORMATS}",
-    )
-
-
-def _others_note(count: int) -> list[str]:
-    return [f"{count:,} other file{'s' if count != 1 else ''} left out"] if count else []
-
-
-def _folder(folder: Path, watch: Watch, resize: Size | None) -> Found:
-    pictures, others = folder_pictures(folder)
-    digests: dict[str, bytes] = {}
-    size = 0
-
-    def seen(picture: Picture, content: bytes) -> None:
-        nonlocal size
-        digests[picture.name] = hashlib.sha256(content).digest()
-        size += len(content)
-
-    notes = _others_note(others)
-    offers = picture_offers(pictures, where=str(folder), size=resize, notes=notes, watch=watch, seen=seen)
-
-    def stamp() -> tuple[int, str]:
-        return size, folder_digest((picture for picture in pictures if picture.name in digests), digests)
-
-    return Found("folder of images", str(folder), offers, stamp, notes, is_images=True)
-
-
-def _zipped(plain: Plain, archive: zipfile.ZipFile, found: Found, watch: Watch, resize: Size | None) -> list[Offer]:
-    entries = checked_entries(archive, plain)
-
-    def picture(info: zipfile.ZipInfo) -> Picture:
-        where = f"{plain.where}, {info.filename}"
-        if info.file_size > LARGEST_FILE:
-            raise DataCorrupt(what=f"an image file is larger than {LARGEST_FILE:,} bytes", where=where)
-        return Picture(info.filename, lambda: b"".join(member_content(archive, info, where=where)))
-
-    pictures = [picture(info) for info in entries if is_picture(info.filename)]
-    found.notes += _others_note(len(entries) - len(pictures))
-    return picture_offers(
-        sorted(pictures, key=lambda picture: picture.name),
-        where=plain.where,
-        size=resize,
-        notes=found.notes,
-        watch=watch,
-        seen=lambda _picture, _content: None,
     )

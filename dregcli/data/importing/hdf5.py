@@ -16,13 +16,13 @@ from dregcli.data.importing.offers import Offer, refused
 from dregcli.data.importing.plain import Plain
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.watch import Watch, watched
+from dregcli.data.owner import HDF5_RAISES
 from dregcli.data.scan import CHUNK_VALUES
 from dregcli.errors import DataCorrupt
 
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS: Final = 10_000
-_RAISED: Final = (OSError, RuntimeError, ValueError, TypeError, KeyError, OverflowError, MemoryError)
-"""What h5py raises on damage: it depends on the byte that is wrong."""
+_RAISED: Final = (*HDF5_RAISES, MemoryError)
 
 
 @contextmanager

@@ -1,10 +1,7 @@
-"""A folder or zip archive of image files: found, decoded, turned to grey and brought to one size."""
+"""Image files of a folder or archive as arrays: split by their folders, decoded, turned to grey, of one size."""
 
-import hashlib
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -13,7 +10,7 @@ from numpy.typing import NDArray
 from dregcli.data.formats.images import decode_image, decoding
 from dregcli.data.importing.keys import split_named
 from dregcli.data.importing.offers import Offer
-from dregcli.data.importing.scratch import Scratch, reading
+from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt, UsageError
@@ -22,7 +19,6 @@ from dregcli.names import Split
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-LARGEST_FILE: Final = 256 << 20
 _SHOWN: Final = 12
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """What torchvision's endings stand for; of other formats Pillow's decoders are never asked."""
@@ -39,67 +35,6 @@ class Picture:
 
     name: str
     content: Callable[[], bytes]
-
-
-def is_picture(name: str) -> bool:
-    """Whether a name ends as torchvision's ``ImageFolder`` wants."""
-    # Imported here: torchvision takes seconds.
-    from torchvision.datasets.folder import IMG_EXTENSIONS
-
-    parts = name.split("/")
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and name.lower().endswith(cast("tuple[str, ...]", IMG_EXTENSIONS))
-
-
-def folder_pictures(folder: Path) -> tuple[list[Picture], int]:
-    """The images under a folder, by path, and how many other files there are.
-
-    Raises:
-        DataCorrupt: the folder cannot be read, or links in it go round in a circle.
-    """
-
-    def complain(error: OSError) -> None:
-        raise error
-
-    def reader(path: Path) -> Callable[[], bytes]:
-        def read() -> bytes:
-            with reading(str(path)):
-                # Asked before it is opened: opening a pipe would wait for whoever writes to it.
-                if not path.is_file():
-                    raise DataCorrupt(what="it is not a file", where=str(path))
-                with path.open("rb") as stream:
-                    content = stream.read(LARGEST_FILE + 1)
-            if len(content) > LARGEST_FILE:
-                raise DataCorrupt(what=f"an image file is larger than {LARGEST_FILE:,} bytes", where=str(path))
-            return content
-
-        return read
-
-    found: list[Picture] = []
-    others = 0
-    seen: set[tuple[int, int]] = set()
-    with reading(str(folder)):
-        for place, _, names in os.walk(folder, onerror=complain, followlinks=True):
-            state = Path(place).stat()
-            if (state.st_dev, state.st_ino) in seen:
-                raise DataCorrupt(what="links lead to the same folder twice", where=place, hint="remove the link")
-            seen.add((state.st_dev, state.st_ino))
-            for name in names:
-                path = Path(place) / name
-                inside = path.relative_to(folder).as_posix()
-                if is_picture(inside):
-                    found.append(Picture(inside, reader(path)))
-                else:
-                    others += 1
-    return sorted(found, key=lambda picture: picture.name), others
-
-
-def folder_digest(pictures: Iterable[Picture], digests: dict[str, bytes]) -> str:
-    """SHA-256 over the sorted names and the digests of the contents."""
-    whole = hashlib.sha256(b"dreg images 1\n")
-    for picture in pictures:
-        whole.update(os.fsencode(picture.name) + b"\0" + digests[picture.name])
-    return whole.hexdigest()
 
 
 def picture_offers(

@@ -1,7 +1,8 @@
 """What a user asks of an import, all its faults found at once."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
@@ -19,114 +20,109 @@ FULL_LEVELS: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportRequest:
-    """An import.
+class _Options:
+    """What is taken as it is typed.
 
     Attributes:
-        source: a file, or a folder of images.
         name: what the data set is to be called.
         keys: which arrays of the file: one key, or ``SPLIT=KEY`` each; empty to go by their names.
         kind: what the values are; None to find out.
         levels: the value of full intensity of whole numbers.
-        shape: height and width of an example that is stored as one row.
-        resize: height and width to which images are brought.
         transpose: whether the examples lie along the last axis.
         invert: whether black and white change places.
-        valid: examples for validation, where the source has no such split.
-        test: the same for testing.
-        seed: draws them.
+        seed: draws the splits.
         replace: whether an imported data set of that name gives way.
     """
 
-    source: Path
     name: str
     keys: tuple[str, ...] = ()
     kind: DataKind | None = None
     levels: int = FULL_LEVELS
-    shape: Size | None = None
-    resize: Size | None = None
     transpose: bool = False
     invert: bool = False
-    valid: Amount | None = None
-    test: Amount | None = None
     seed: int | None = None
     replace: bool = False
 
 
-def read_request(
-    source: Path,
-    name: str,
-    *,
-    taken: dict[str, str],
-    keys: list[str],
-    kind: DataKind | None,
-    levels: int,
-    shape: str | None,
-    resize: str | None,
-    transpose: bool,
-    invert: bool,
-    valid: str | None,
-    test: str | None,
-    seed: int | None,
-    replace: bool,
-) -> ImportRequest:
+@dataclass(frozen=True, kw_only=True)
+class ImportWords(_Options):
+    """An import as it is typed.
+
+    Attributes:
+        source: a file, or a folder of images.
+        shape: ``HxW`` of an example that is stored as one row.
+        resize: ``HxW`` to which images are brought.
+        valid: examples for validation, where the source has no such split: a count, or a fraction with a point.
+        test: the same for testing.
+    """
+
+    source: Path | str
+    shape: str | None = None
+    resize: str | None = None
+    valid: str | None = None
+    test: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest(_Options):
+    """An import whose words make sense.
+
+    Attributes:
+        source: the absolute path.
+        shape: height and width.
+        resize: height and width.
+        valid: a count or a fraction.
+        test: the same.
+    """
+
+    source: Path
+    shape: Size | None = None
+    resize: Size | None = None
+    valid: Amount | None = None
+    test: Amount | None = None
+
+
+def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportRequest:
     """Make a request of words from the command line.
 
     Args:
-        source: a file or a folder of images.
-        name: what the data set is to be called.
+        words: what was typed.
         taken: names that cannot be had, in lower case, with the reason.
-        keys: as in ``ImportRequest``, and so on for the others.
-        kind: what the values are.
-        levels: the value of full intensity.
-        shape: ``HxW``.
-        resize: ``HxW``.
-        transpose: whether the examples lie along the last axis.
-        invert: whether black and white change places.
-        valid: a count, or a fraction with a point.
-        test: the same.
-        seed: draws the splits.
-        replace: whether an imported data set of that name gives way.
 
     Raises:
-        SpecError: with every fault.
+        UsageError: there is no such source.
+        SpecError: with every fault of the options.
     """
+    source = source_path(words.source)
     faults: list[Fault] = []
-    if reason := name_fault(name) or taken.get(name.lower()):
+    if reason := name_fault(words.name) or taken.get(words.name.lower()):
         faults.append(Fault("--name", reason))
-    sizes = {"--shape": _size("--shape", shape, faults), "--resize": _size("--resize", resize, faults)}
-    amounts = {"--valid": _amount("--valid", valid, faults), "--test": _amount("--test", test, faults)}
+    sizes = {"--shape": _size("--shape", words.shape, faults), "--resize": _size("--resize", words.resize, faults)}
+    amounts = {"--valid": _amount("--valid", words.valid, faults), "--test": _amount("--test", words.test, faults)}
     fractions = [amount for amount in amounts.values() if isinstance(amount, float)]
     if sum(fractions) >= 1.0:
         faults.append(
             Fault("--valid, --test", f"fractions of {' and '.join(map(str, fractions))} leave no training data")
         )
-    if seed is not None and not 0 <= seed < _SEEDS:
-        faults.append(Fault("--split-seed", f"must be 0 to {_SEEDS - 1}, not {seed}"))
-    if not 1 <= levels <= FULL_LEVELS:
-        faults.append(Fault("--levels", f"must be 1 to {FULL_LEVELS}, not {levels}"))
-    elif levels != FULL_LEVELS and kind in (DataKind.BINARY, DataKind.REAL):
-        faults.append(Fault("--levels", f"only intensities have levels, and --kind is {kind}"))
-    if invert and kind is DataKind.REAL:
+    if words.seed is not None and not 0 <= words.seed < _SEEDS:
+        faults.append(Fault("--split-seed", f"must be 0 to {_SEEDS - 1}, not {words.seed}"))
+    if not 1 <= words.levels <= FULL_LEVELS:
+        faults.append(Fault("--levels", f"must be 1 to {FULL_LEVELS}, not {words.levels}"))
+    elif words.levels != FULL_LEVELS and words.kind in (DataKind.BINARY, DataKind.REAL):
+        faults.append(Fault("--levels", f"only intensities have levels, and --kind is {words.kind}"))
+    if words.invert and words.kind is DataKind.REAL:
         faults.append(Fault("--invert", "real values have neither black nor white"))
-    if len(set(keys)) != len(keys):
+    if len(set(words.keys)) != len(words.keys):
         faults.append(Fault("--key", "one is given twice"))
     if faults:
         raise SpecError(faults, hint="change these and repeat; see dreg data import --help")
     return ImportRequest(
         source=source,
-        name=name,
-        keys=tuple(keys),
-        kind=kind,
-        levels=levels,
         shape=sizes["--shape"],
         resize=sizes["--resize"],
-        transpose=transpose,
-        invert=invert,
         valid=amounts["--valid"],
         test=amounts["--test"],
-        seed=seed,
-        replace=replace,
+        **{option.name: getattr(words, option.name) for option in fields(_Options)},
     )
 
 

@@ -1,6 +1,5 @@
 """An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
 
-import os
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from dregcli import __version__
 from dregcli.data.cache import read_cache
-from dregcli.data.cache_writer import write_cache
+from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in
@@ -100,7 +99,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         warnings += scale_warnings({split: looked.ranges[parts[split].key] for split in arrays})
         bytes_read, digest = found.stamp()
         provenance = {
-            "file": _text(request.source),
+            "file": as_text(request.source),
             "format": found.format,
             "bytes": bytes_read,
             "sha256": digest,
@@ -201,11 +200,6 @@ def _axes_notes(arrays: Arrays, request: ImportRequest, found: Found) -> list[st
     return []
 
 
-def _text(path: Path) -> str:
-    """A path may hold bytes that are no text; what is kept must be."""
-    return os.fsencode(path).decode("utf-8", "replace")
-
-
 def _write(
     request: ImportRequest,
     data_dir: Path,
@@ -248,7 +242,7 @@ def _write(
         levels=chosen.levels,
         splits=rows,
         split_convention=plan.convention,
-        source=f"imported from {_text(request.source)} ({found.format}{levels})",
+        source=f"imported from {as_text(request.source)} ({found.format}{levels})",
         provenance=provenance,
     )
     with watched(watch, "write", total, "examples"), last_check(request, data_dir) as check:

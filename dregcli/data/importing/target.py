@@ -5,10 +5,10 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from dregcli.data.cache import Owner, owner_of
 from dregcli.data.files import writing
 from dregcli.data.folders import cache_path, data_dir_option
 from dregcli.data.importing.request import ImportRequest
+from dregcli.data.owner import Owner, owner_of
 from dregcli.errors import UsageError
 
 
@@ -19,8 +19,8 @@ def check_target(request: ImportRequest, data_dir: Path) -> None:
         UsageError: the target is the source itself, is there and may not be replaced, or is not dreg's.
     """
     path = cache_path(request.name, data_dir)
-    # A link that leads nowhere is something too.
-    if not path.exists() and not path.is_symlink():
+    owner = owner_of(path)
+    if owner is None:
         return
     if path.exists() and path.samefile(request.source):
         raise UsageError(
@@ -28,7 +28,6 @@ def check_target(request: ImportRequest, data_dir: Path) -> None:
             where=str(path),
             hint="take another --name, or copy the source elsewhere first",
         )
-    owner = owner_of(path)
     if owner in (Owner.WAS_DREG, Owner.UNKNOWN):
         raise UsageError(
             what=f"'{path.name}' in the data folder cannot be read, so that nobody can tell whether it is a data set "

@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.importing.request import read_request
+from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import import_data
 from dregcli.data.importing.scratch import Scratch
 from dregcli.errors import DataCorrupt
 from dregcli.names import Split
 from tests.support.data_idx import idx_bytes
-from tests.support.data_import import OPTIONS
 from tests.support.listener import Recorder
 
 N, D = 24_000, 1024
@@ -50,7 +49,7 @@ def make(kind, folder):
 @pytest.mark.parametrize("kind", ["npy", "idx", "h5", "packed.h5"])
 def test_memory_stays_far_below_the_size(kind, tmp_path):
     path = make(kind, tmp_path)
-    request = read_request(path, "mine", **{**OPTIONS, "shape": "32x32"})
+    request = read_request(ImportWords(source=path, name="mine", shape="32x32"), taken={})
     tracemalloc.start()
     try:
         import_data(request, tmp_path / "data", Recorder())

@@ -1,0 +1,25 @@
+"""Downloads of the tiny data set, and what they leave."""
+
+import gzip
+
+import numpy as np
+
+from dregcli.data.fetching.download import Patience
+from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
+from tests.support.data_idx import VALID, tiny_files, tiny_images
+
+GOOD = {name: gzip.compress(content) for name, content in tiny_files().items()}
+FAST = Patience(timeout=0.3, pause=0.01)
+PATHS = [f"/good/{name}.gz" for name in (TRAIN_IMAGES, TEST_IMAGES)]
+
+
+def assert_whole(dataset):
+    images = tiny_images()
+    np.testing.assert_array_equal(dataset.splits["train"], images[TRAIN_IMAGES][:-VALID].reshape(-1, 15))
+    np.testing.assert_array_equal(dataset.splits["valid"], images[TRAIN_IMAGES][-VALID:].reshape(-1, 15))
+    np.testing.assert_array_equal(dataset.splits["test"], images[TEST_IMAGES].reshape(-1, 15))
+
+
+def assert_nothing_left(data_dir):
+    """No cache, and no file that could be taken for a whole one."""
+    assert not [path for path in data_dir.rglob("*") if path.is_file() and ".part" not in path.suffixes]
