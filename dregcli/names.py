@@ -119,6 +119,22 @@ class Binarisation(StrEnum):
     """The values as they are."""
 
 
+class Backward(StrEnum):
+    """Over which rows, of the K samples of every example, the gradient pass runs."""
+
+    DENSE = "dense"
+    """All of them."""
+    SCREENED = "screened"
+    """A random few, each weighted by one over the probability that it was kept: unbiased for dense."""
+
+
+class Precision(StrEnum):
+    """In what the matrix products of screening's first pass read their inputs. Sums and densities stay float32."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class RunStatus(StrEnum):
     """The state of a run. ``crashed`` is never written: it is what a dead writer's ``running`` reads as."""
 

@@ -14,8 +14,11 @@ from dregcli.app.asked_pairs import AskedPair
 from dregcli.app.bias_report import BiasReport, keep_report
 from dregcli.app.bias_request import BiasRequest
 from dregcli.app.bias_subject import Subject, find_subject
+from dregcli.app.executing import execution_of
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
+from dregcli.app.machine import precision_warning
+from dregcli.app.out_of_memory import memory_explained
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.diagnostics.learn import learn_on_frozen
@@ -24,10 +27,12 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
 from dregcli.errors import StoreCorrupt, StoreWriteError
-from dregcli.names import Split
+from dregcli.names import Backward, Split
 from dregcli.store.run import Run
 
 __all__ = ["BiasRequest", "check_run_for_bias", "partial_key"]
+
+_BEFORE_SCREENING = {"backward": Backward.DENSE.value, "screen_inflation": None, "screen_precision": None}
 
 SAVE_SECONDS = 30.0
 """What a kill may cost of a running check."""
@@ -56,7 +61,12 @@ def check_run_for_bias(
     prepare_process()
     subject = find_subject(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     randomness = Randomness(request.seed, subject.pixels.device)
-    source = ModelSource(subject.model, subject.pixels, k=subject.k, randomness=randomness)
+    execution = subject.execution
+    if warning := precision_warning(execution.screen_precision, subject.spec.device):
+        listener.warn(warning)
+    source = ModelSource(
+        subject.model, subject.pixels, k=subject.k, randomness=randomness, execution=execution_of(execution)
+    )
     pairs, learned, fixed = _with_settings(subject, randomness)
     check = BiasCheck(
         source,
@@ -67,7 +77,11 @@ def check_run_for_bias(
     )
     settings = _settings(request, subject, pairs, learned, fixed)
     started = time.monotonic()
-    _Session(check, subject.run, settings, request.max_seconds, listener).finish()
+    work = subject.spec.model_copy(
+        update={"k": subject.k, "k_chunk": execution.k_chunk, "batch_size": len(subject.pixels)}
+    )
+    with memory_explained(work, smaller="--k or --examples"):
+        _Session(check, subject.run, settings, request.max_seconds, listener).finish()
     report = keep_report(
         subject.run,
         subject.checkpoint,
@@ -114,7 +128,7 @@ def _settings(
         "pairs": [pair.word for pair in pairs],
         "learned": [word_of(pair.estimator) for pair in learned],
         "fixed": [word_of(pair.estimator) for pair in fixed],
-        "k": subject.k,
+        **subject.execution.model_dump(mode="json"),
         "examples": len(subject.pixels),
         "seed": request.seed,
         "false_alarm": request.false_alarm,
@@ -206,6 +220,10 @@ class _Session:
 
 def partial_key(settings: Mapping[str, Any]) -> str:
     """The name of an unfinished check: the hash of all that its numbers depend on."""
-    # The data's checksum says which splits they are; a key that stays the same lets older checks go on.
-    text = json.dumps({name: value for name, value in settings.items() if name != "split_hash"}, sort_keys=True)
+    # The data's checksum says which splits they are, and chunks change rounding only; a key that stays the same lets
+    # checks go on that were begun before there was screening, or with other memory at hand.
+    silent = ("split_hash", "k_chunk")
+    told = {name: value for name, value in settings.items() if name not in silent}
+    told = dict(item for item in told.items() if item not in _BEFORE_SCREENING.items())
+    text = json.dumps(told, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

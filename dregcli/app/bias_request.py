@@ -1,10 +1,13 @@
 """What ``dreg bias-check`` was asked for."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
-from dregcli.specs.resolve import flag
+from dregcli.names import Backward
+from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults, with_screening
+from dregcli.specs.resolve import flag, spec_faults
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,10 @@ class BiasRequest:
         max_batches: batches at most.
         max_seconds: seconds of this process at most.
         device: auto, cpu or cuda.
+        backward: how the gradients of the pairs are computed; those they are compared with are dense.
+        screen_inflation: of screened; None is the default.
+        screen_precision: of screened; None is the default.
+        k_chunk: samples at once, or auto.
     """
 
     run: str | None = None
@@ -42,6 +49,10 @@ class BiasRequest:
     max_batches: int = 12_288
     max_seconds: float | None = None
     device: str = "auto"
+    backward: str = Backward.DENSE.value
+    screen_inflation: float | None = None
+    screen_precision: str | None = None
+    k_chunk: int | str = AUTO
 
     def faults(self) -> list[Fault]:
         """What cannot be, whatever the run."""
@@ -61,3 +72,21 @@ class BiasRequest:
             max_seconds=self.max_seconds,
         )
         return faults + [Fault(flag(fault.field), fault.message) for fault in numbers]
+
+    def execution(self, k: int) -> dict[str, Any]:
+        """How gradients are computed, as the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
+        return with_screening(
+            {
+                "k": k,
+                "backward": self.backward,
+                "screen_inflation": self.screen_inflation,
+                "screen_precision": self.screen_precision,
+                "k_chunk": self.k_chunk,
+            }
+        )
+
+    def execution_faults(self, k: int) -> list[Fault]:
+        """What cannot be of how gradients are computed, with K samples."""
+        faults = chunk_faults(self.k_chunk)
+        chunk = None if faults or self.k_chunk == AUTO or k < 1 else self.k_chunk
+        return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)

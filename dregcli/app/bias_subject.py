@@ -11,6 +11,7 @@ from dregcli.app.bias_request import BiasRequest
 from dregcli.app.build import build_model
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
+from dregcli.app.executing import Shape
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
 from dregcli.app.restore import load_checkpoint, load_model, trained_pair
@@ -22,9 +23,10 @@ from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError
-from dregcli.names import RunStatus, Split
+from dregcli.names import Backward, RunStatus, Split
+from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.presets import DEFAULTS
-from dregcli.specs.run import RunSpec, as_json
+from dregcli.specs.run import RunSpec, as_json, up_to_rounding
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -45,6 +47,7 @@ class Subject:
         model: the model, on its device.
         pixels: fixed, shape (B, D).
         k: samples per example.
+        execution: how the gradients of the pairs are computed, decided.
         pairs: to check.
         trained: the pair that the run was trained with, learned parameters at their values.
         spec: of the run, on the check's device.
@@ -56,6 +59,7 @@ class Subject:
     model: LatentModel
     pixels: Tensor
     k: int
+    execution: ExecutionSpec
     pairs: list[AskedPair]
     trained: Pair
     spec: RunSpec
@@ -89,7 +93,7 @@ def find_subject(
     k = asked.k if asked.k is not None else (spec.k if spec else int(defaults["k"].default))
     # A run's own estimator need not go with another objective; dreg goes with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
-    found = asked.faults()
+    found = asked.faults() + asked.execution_faults(k)
     pairs: list[AskedPair] = []
     try:
         words = asked.estimators or (fallback,)
@@ -113,7 +117,8 @@ def find_subject(
     if run is None:
         run = _trained_for_the_check(plan, store, argv, listener)
     checkpoint = load_checkpoint(run, which, listener)
-    spec = plan.spec.model_copy(update={"device": device})
+    # A check's own arithmetic is not compiled: its references are what everything else is compared with.
+    spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
     return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
 
 
@@ -177,8 +182,25 @@ def _subject(
     stored = examples.rows(chosen)
     pixels = data.pixels(stored, lambda: randomness.uniform(Stream.DIAGNOSTIC_PIXELS, 0, *stored.shape))
     return Subject(
-        run, checkpoint.step, model, pixels, k, pairs, trained_pair(run, checkpoint), spec, data.split_hashes
+        run,
+        checkpoint.step,
+        model,
+        pixels,
+        k,
+        _execution(asked, spec, data, k),
+        pairs,
+        trained_pair(run, checkpoint),
+        spec,
+        data.split_hashes,
     )
+
+
+def _execution(asked: BiasRequest, spec: RunSpec, data: RunData, k: int) -> ExecutionSpec:
+    options = asked.execution(k)
+    if asked.k_chunk == AUTO:
+        shape = Shape.of(dict(spec), data.dataset)
+        options["k_chunk"] = shape.chunk(Backward(asked.backward), k, asked.examples)
+    return ExecutionSpec.model_validate(options)
 
 
 def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
@@ -191,7 +213,8 @@ def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listene
                 listener.note(f"using {run.path}, trained before for {TRAINING_STEPS} steps")
                 return run
             if status in RESUMABLE:
-                return resume(run, plan, store=store, argv=argv, listener=listener).run
+                kept = replace(plan, spec=spec_of(run))
+                return resume(run, kept, store=store, argv=argv, listener=listener).run
     listener.note(f"training {TRAINING_STEPS} steps first, kept as a run")
     return start(plan, name=name, store=store, argv=argv, listener=listener).run
 
@@ -206,6 +229,6 @@ def _versions(store: RunStore, name: str) -> list[Run]:
 
 def _is_of(run: Run, plan: Plan) -> bool:
     try:
-        return run.spec() == as_json(plan.spec)
+        return up_to_rounding(run.spec()) == up_to_rounding(as_json(plan.spec))
     except DregError:  # one that cannot be read cannot be used; a new one will be trained
         return False

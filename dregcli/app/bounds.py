@@ -1,6 +1,7 @@
 """Bounds of a model over a split, averaged by count, with their standard error over examples."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,6 +64,7 @@ def split_bounds(
     k: int,
     seed: int,
     listener: Listener,
+    k_chunk: int | None,
     limit: int | None = None,
 ) -> SplitBounds:
     """Evaluate a model on a split.
@@ -74,18 +76,40 @@ def split_bounds(
         k: samples per example.
         seed: the evaluation's seed.
         listener: told of progress.
+        k_chunk: samples at once; None is all.
         limit: only the first so many examples.
     """
     examples = data.examples(split)
     listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
-    batches: list[BatchBounds] = []
-    done = 0
-    for batch in evaluate(model, examples, data.pixels, split=split, k=k, seed=seed, limit=limit):
-        batches.append(batch)
-        done += len(batch.bound)
-        listener.update(done)
+
+    options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
+    try:
+        batches = _told(evaluate(model, examples, data.pixels, **options), listener)
+    except RuntimeError as error:
+        if not model.fused:
+            raise
+        # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
+        model.unfuse()
+        listener.warn(not_compiled(str(error)))
+        batches = _told(evaluate(model, examples, data.pixels, **options), listener)
     listener.end()
     means = torch.cat([batch.means for batch in batches])
     active = int((means.var(dim=0, correction=0) > ACTIVE_VARIANCE).sum())
     bound, ess = (torch.cat(parts).cpu().numpy() for parts in ([b.bound for b in batches], [b.ess for b in batches]))
     return SplitBounds(split, k, seed, bound, ess, active)
+
+
+def _told(evaluated: Iterable[BatchBounds], listener: Listener) -> list[BatchBounds]:
+    """All batches, each told as it comes."""
+    batches: list[BatchBounds] = []
+    done = 0
+    for batch in evaluated:
+        batches.append(batch)
+        done += len(batch.bound)
+        listener.update(done)
+    return batches
+
+
+def not_compiled(why: str) -> str:
+    """The warning for compilation that failed; what it was for goes on without."""
+    return f"torch.compile failed, and the work goes on without: {why.strip().partition(chr(10))[0]}"

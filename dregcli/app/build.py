@@ -4,7 +4,9 @@ from typing import Any
 
 import torch
 
+from dregcli.app.executing import execution_of
 from dregcli.app.run_data import RunData
+from dregcli.app.tracked import tracked_pairs
 from dregcli.engine.likelihoods import make_likelihood
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.models.structured import StructuredVae, image_parts
@@ -17,7 +19,17 @@ from dregcli.specs.run import RunSpec
 
 
 def build_model(spec: RunSpec, data: RunData) -> LatentModel:
-    """The run's model before its first step. Weights are drawn on the CPU, so that every device has the same."""
+    """The run's model before its first step, its arithmetic compiled where the spec says so.
+
+    Weights are drawn on the CPU, so that every device has the same.
+    """
+    model = _architecture(spec, data).to(spec.device)
+    if spec.compile == "on":
+        model.fuse()
+    return model
+
+
+def _architecture(spec: RunSpec, data: RunData) -> LatentModel:
     mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
     networks: Any = {
         "hidden": spec.hidden,
@@ -28,15 +40,13 @@ def build_model(spec: RunSpec, data: RunData) -> LatentModel:
     }
     levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:
-        model = Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
-        return model.to(spec.device)
+        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
     # The top rows; the smaller part where their number is odd.
     top = data.dataset.height // 2 * data.dataset.width
     crossed = spec.task is Task.STRUCTURED_REFERENCE
     target = spread[image_parts(len(mean), context=top, crossed=crossed).target]
     likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
-    model = StructuredVae(mean, context=top, likelihood=likelihood, crossed=crossed, **networks)
-    return model.to(spec.device)
+    return StructuredVae(mean, context=top, likelihood=likelihood, crossed=crossed, **networks)
 
 
 def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
@@ -51,4 +61,6 @@ def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
         lr=spec.lr,
         seed=spec.seed,
         train_model=spec.parent is None,
+        execution=execution_of(spec),
+        tracked=tracked_pairs(spec),
     )

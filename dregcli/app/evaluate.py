@@ -6,13 +6,19 @@ from typing import Any, Literal
 
 from dregcli.app.bounds import ACTIVE_VARIANCE, SplitBounds, split_bounds
 from dregcli.app.build import build_model
+from dregcli.app.executing import Shape, decide_compile
 from dregcli.app.listener import Listener
+from dregcli.app.machine import compile_saves
+from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.resuming import spec_of
 from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import Split
+from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.resolve import spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -87,6 +93,8 @@ def evaluate_runs(
     runs_dir: Path,
     data_dir: Path,
     listener: Listener,
+    k_chunk: int | str = AUTO,
+    compiled: str = AUTO,
 ) -> list[EvalResult]:
     """Evaluate runs; a name means all its versions that have a checkpoint.
 
@@ -100,16 +108,22 @@ def evaluate_runs(
         runs_dir: the store.
         data_dir: the data folder.
         listener: told of progress.
+        k_chunk: samples at once, or auto.
+        compiled: auto, on or off.
 
     Raises:
         SpecError: every option that cannot be.
         RunNotFound: no such run, or none with a checkpoint.
     """
-    faults: list[Fault] = []
+    faults = chunk_faults(k_chunk)
+    # What it would save is known only run by run; whether it can be had is known now.
+    faults += decide_compile(compiled, 0.0)[1]
     if split not in list(Split):
         faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{split}'."))
     if k < 1:
         faults.append(Fault("k", f"must be at least 1, got {k}."))
+    elif not faults and k_chunk != AUTO:
+        faults += spec_faults({"k": k, "k_chunk": k_chunk}, ExecutionSpec)
     if not 0 <= seed < 2**63:
         faults.append(Fault("eval-seed", f"must be at least 0 and less than 2^63, got {seed}."))
     which: Which = "last"
@@ -136,18 +150,42 @@ def evaluate_runs(
             raise RunNotFound(what, where=str(run.path), hint=hint)
     prepare_process()
     resolved = resolve_device(device)
-    return [_evaluate_run(run, Split(split), k, seed, which, resolved, data_dir, listener) for run in ready]
+    asked = _Asked(Split(split), k, seed, which, resolved, k_chunk, compiled)
+    return [_evaluate_run(run, asked, data_dir, listener) for run in ready]
 
 
-def _evaluate_run(
-    run: Run, split: Split, k: int, seed: int, which: Which, device: str, data_dir: Path, listener: Listener
-) -> EvalResult:
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every run."""
+
+    split: Split
+    k: int
+    seed: int
+    which: Which
+    device: str
+    k_chunk: int | str
+    compiled: str
+
+
+def _evaluate_run(run: Run, asked: _Asked, data_dir: Path, listener: Listener) -> EvalResult:
+    split, k, seed, device = asked.split, asked.k, asked.seed, asked.device
     spec = spec_of(run).model_copy(update={"device": device})
     data = data_of(spec, data_dir)
-    checkpoint = load_checkpoint(run, which, listener)
-    model = build_model(spec, data)
-    load_model(model, checkpoint, run)
-    bounds = split_bounds(model, data, split, k=k, seed=seed, listener=listener)
+    shape = Shape.of(dict(spec), data.dataset)
+    k_chunk = asked.k_chunk if isinstance(asked.k_chunk, int) else shape.evaluation_chunk(k)
+    seconds = compile_saves(
+        rows=data.size(split) * k, rows_at_once=min(k, k_chunk or k) * EVALUATION_BATCH, outputs=shape.outputs
+    )
+    compiled, _, warnings = decide_compile(asked.compiled, seconds)
+    for warning in warnings:
+        listener.warn(warning)
+    spec = spec.model_copy(update={"compile": compiled})
+    checkpoint = load_checkpoint(run, asked.which, listener)
+    work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
+    with memory_explained(work, smaller="--k"):
+        model = build_model(spec, data)
+        load_model(model, checkpoint, run)
+        bounds = split_bounds(model, data, split, k=k, seed=seed, listener=listener, k_chunk=k_chunk)
     attrs = {
         "split": split.value,
         "k": k,
@@ -163,6 +201,8 @@ def _evaluate_run(
         "split_hash": data.split_hashes[split],
         "data_checksum": spec.data_checksum,
         "device": device,
+        "k_chunk": k_chunk,
+        "compile": compiled,
     }
     stem = f"{split}-k{k}-seed{seed}-step{checkpoint.step}"
     try:

@@ -1,7 +1,7 @@
 """Train q alone, on a frozen model: a new run that starts from a checkpoint of another."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from dregcli.app.session import TrainResult
 from dregcli.app.train import start
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.errors import Fault, SpecError
+from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import ParentSpec, RunSpec
 from dregcli.store.runs import RunStore
 
@@ -73,7 +75,7 @@ def finetune(
     )
     encoder = "starts anew" if request.reset_encoder else "goes on"
     listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
-    plan = Plan(plan.spec.model_copy(update={"parent": origin}), plan.data)
+    plan = replace(plan, spec=plan.spec.model_copy(update={"parent": origin}))
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
 
@@ -86,9 +88,12 @@ def _which(text: str) -> tuple[Which, list[Fault]]:
 
 
 def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
-    """The parent's spec with the options given, resolved; for the data as they are here."""
-    inherited = parent.model_dump(exclude={"parent", "data_checksum"})
-    options = inherited | {key: value for key, value in given.items() if value is not None}
+    """The parent's spec with the options given, resolved; for the data as they are here, and this machine."""
+    # What is tracked goes with the objective, which may be another.
+    inherited = parent.model_dump(
+        exclude={"spec_version", "parent", "data_checksum", "track_estimators", *ROUNDING_ONLY}
+    )
+    options, _ = merge_options(given, inherited, None)
     try:
         return resolve_plan(options, data_dir, faults)
     except SpecError as error:

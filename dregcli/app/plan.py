@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.app.estimators import in_words
+from dregcli.app.executing import decide_execution
+from dregcli.app.machine import precision_warning
 from dregcli.app.observation import observation, observation_warning
 from dregcli.app.run_data import RunData
+from dregcli.app.tracked import tracked_words
 from dregcli.data.catalogue import conventions_of, known_datasets, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
@@ -23,10 +26,17 @@ from dregcli.specs.run import RunSpec, default_run_name
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can work."""
+    """A run that can work.
+
+    Attributes:
+        spec: what it is.
+        data: its data.
+        warnings: of what was decided for it, told once; see ``warnings_of`` for those that stay.
+    """
 
     spec: RunSpec
     data: RunData
+    warnings: tuple[str, ...] = ()
 
 
 def _positive(value: object) -> bool:
@@ -138,12 +148,21 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         known["device"] = "cpu"
 
     known["dataset"] = name  # its faults are told above
-    told = {fault.field for fault in faults}
-    faults += [fault for fault in spec_faults(known) if fault.field not in told]
+    decided = decide_execution(known, dataset)
+    known = decided.options
+    faults += decided.faults
     words = [known.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")]
     k = known.get("k", RunSpec.model_fields["k"].default)
-    if all(isinstance(word, str) for word in words):
-        faults += word_faults(words[0], words[1], k if _positive(k) else None)
+    k = k if _positive(k) else None
+    of_pair = word_faults(words[0], words[1], k) if all(isinstance(word, str) for word in words) else []
+    if "track_estimators" in known:
+        # What is wrong with the objective itself is told once, with the objective.
+        sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
+        known["track_estimators"], of_tracked = tracked_words(known["track_estimators"], objective=words[0], k=sound)
+        faults += of_tracked
+    told = {fault.field for fault in faults}
+    faults += [fault for fault in spec_faults(known) if fault.field not in told]
+    faults += of_pair
     if faults:
         raise SpecError(faults, hint="correct the above; `dreg train --help` shows every option")
     for error in (missing, device_error):
@@ -151,7 +170,7 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
             raise error
     assert dataset is not None
     spec = RunSpec.model_validate(canonical_words(known))
-    return Plan(spec, RunData(dataset, spec))
+    return Plan(spec, RunData(dataset, spec), tuple(decided.warnings))
 
 
 def _loaded(known: Mapping[str, Any], data_dir: Path) -> tuple[Dataset | None, DregError | None, list[Fault]]:
@@ -206,7 +225,11 @@ def check_data(spec: RunSpec, dataset: Dataset) -> None:
 
 def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
     """What a user should know of a run before it starts."""
-    found = (_bias_warning(spec), observation_warning(dataset, spec.likelihood))
+    found = (
+        _bias_warning(spec),
+        observation_warning(dataset, spec.likelihood),
+        precision_warning(spec.screen_precision, spec.device),
+    )
     return [warning for warning in found if warning]
 
 

@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dregcli.app.executing import decide_compile
 from dregcli.app.plan import Plan, canonical_words, data_of
+from dregcli.app.tracked import tracked_words
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError, StoreFormatError
 from dregcli.names import RunStatus
+from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
@@ -45,7 +48,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 
     Args:
         run: the run.
-        flags: options given beside ``--resume``; only more steps may differ from the run's spec.
+        flags: options given beside ``--resume``; only more steps may differ from the run's spec, and what changes
+            its numbers by rounding alone, since a smaller chunk is the way on for a run that was out of memory.
         data_dir: the data folder.
 
     Raises:
@@ -57,10 +61,17 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
     data = data_of(spec, data_dir)
     stored = canonical_words(spec.model_dump())
-    faults: list[Fault] = []
+    changes, faults = _of_rounding(spec, flags)
+    given = canonical_words(flags)
+    if given.get("track_estimators") is not None:
+        given["track_estimators"], of_tracked = tracked_words(
+            given["track_estimators"], objective=spec.objective, k=spec.k
+        )
+        faults += of_tracked
+        stored["track_estimators"] = list(spec.track_estimators)
     steps = spec.steps
-    for key, value in canonical_words(flags).items():
-        if value is None or (key == "device" and value == "auto"):
+    for key, value in given.items():
+        if value is None or key in ROUNDING_ONLY or (key == "device" and value == AUTO):
             continue
         if key == "steps":
             steps = value
@@ -71,7 +82,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
         elif value != stored[key]:
-            was = ",".join(map(str, stored[key])) if isinstance(stored[key], tuple) else stored[key]
+            was = ",".join(map(str, stored[key])) if isinstance(stored[key], list | tuple) else stored[key]
+            was = "none" if was is None or was == "" else was
             faults.append(Fault(flag(key), f"the run was made with {was}; a resumed run keeps its spec."))
     if faults:
         raise SpecError(
@@ -81,4 +93,18 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         what = f"The run is completed: all {spec.steps} steps are done."
         hint = f"dreg train --resume {run.path} --steps {2 * spec.steps}   prolongs it"
         raise RunStateError(what, where=str(run.path), hint=hint)
-    return Plan(spec.model_copy(update={"steps": steps}), data)
+    return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
+
+
+def _of_rounding(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """What is to change of ``ROUNDING_ONLY``, and what is wrong with it; ``auto`` is what was decided once."""
+    changes = {key: flags[key] for key in ROUNDING_ONLY if flags.get(key) not in (None, AUTO)}
+    faults = chunk_faults(changes.get("k_chunk"))
+    if "compile" in changes:
+        changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
+        faults += of_compile
+    told = {fault.field for fault in faults}
+    faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in told]
+    if changes.get("k_chunk") == spec.k:
+        changes["k_chunk"] = None
+    return changes, faults

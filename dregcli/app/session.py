@@ -7,14 +7,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dregcli.app.bounds import SplitBounds, split_bounds
+from dregcli.app.bounds import SplitBounds, not_compiled, split_bounds
+from dregcli.app.executing import Shape, bound_computed
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
+from dregcli.app.out_of_memory import out_of_memory
 from dregcli.app.plan import Plan, short_words, warnings_of
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
-from dregcli.errors import DeviceUnavailable, Diverged, DregError, Interrupted
+from dregcli.errors import Diverged, DregError, Interrupted
 from dregcli.names import RunStatus, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
@@ -41,14 +43,6 @@ class TrainResult:
         return "/".join(short_words(self.spec).values())
 
 
-def out_of_memory(error: Exception, spec: RunSpec, where: str | None = None) -> DeviceUnavailable | None:
-    """The error in the user's words, if it is torch's for memory that is not there."""
-    if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
-        return None
-    what = f"Out of memory on {spec.device} with k={spec.k}, batch size {spec.batch_size}, hidden {spec.hidden}."
-    return DeviceUnavailable(what, where=where, hint="use a smaller --k, --batch-size or --hidden")
-
-
 def _every(period: int, step: int) -> bool:
     return period > 0 and step % period == 0
 
@@ -73,6 +67,9 @@ class Session:
     ) -> None:
         self._spec = plan.spec
         self._data = plan.data
+        self._warnings = plan.warnings
+        self._compiled = plan.spec.compile == "on"
+        self._eval_chunk = Shape.of(dict(plan.spec), plan.data.dataset).evaluation_chunk(plan.spec.k)
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -94,10 +91,11 @@ class Session:
 
     def train(self) -> TrainResult:
         """Run all steps, evaluate, finish the run."""
-        for warning in warnings_of(self._spec, self._data.dataset):
+        for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
             self._listener.warn(warning)
         with self._failures_kept(), stop_requests() as stop:
             self._measure_parent(stop)
+            self._warm_up()
             self._run_steps(stop)
             bounds = self._all_bounds(self._trainer.model, stop)
             told = {bound.split.value: bound.summary() for bound in bounds}
@@ -115,20 +113,36 @@ class Session:
             self._baseline = baseline(self._parent, self._all_bounds(self._parent, stop))
             self._parent = None
 
+    def _warm_up(self) -> None:
+        """Have compiled what can be, before the steps are timed."""
+        if self._trainer.step >= self._spec.steps:
+            return
+        if self._compiled:
+            self._listener.note("compiling first; the steps are timed from the first one on")
+        if (fell_back := self._trainer.warm_up()) is not None:
+            self._compiled = False
+            self._listener.warn(not_compiled(fell_back))
+
     def _run_steps(self, stop: StopRequest) -> None:
         spec, trainer, listener = self._spec, self._trainer, self._listener
         listener.begin("train", spec.steps, "steps", done=trainer.step)
         while trainer.step < spec.steps:
             before = time.perf_counter()
             trainer.advance()
+            step = trainer.step
+            last = step == spec.steps
+            logs = last or step % spec.log_every == 0
+            evaluates = last or _every(spec.eval_every, step)
+            saves = last or _every(spec.checkpoint_every, step) or stop.received is not None
+            if logs or evaluates or saves:
+                # On a GPU the steps end here, and their time is theirs, not that of what comes between them.
+                trainer.collect()
             self._seconds += time.perf_counter() - before
             self._steps += 1
-            step = trainer.step
-            if step % spec.log_every == 0 or step == spec.steps:
+            if logs:
                 self._log_window()
-            is_best = (_every(spec.eval_every, step) or step == spec.steps) and self._evaluate_valid()
-            due = _every(spec.checkpoint_every, step) or step == spec.steps or stop.received is not None
-            if due or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
+            is_best = evaluates and self._evaluate_valid()
+            if saves or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
                 self._checkpoint(is_best=is_best)
             if self._writer.flush_due():
                 self._writer.flush()
@@ -167,6 +181,7 @@ class Session:
             k=spec.k,
             seed=spec.eval_seed,
             listener=self._listener,
+            k_chunk=self._eval_chunk,
             limit=limit,
         )
 
@@ -227,17 +242,23 @@ class Session:
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
         learned = self._trainer.learned.values()
-        parent = self._spec.parent
+        spec, parent = self._spec, self._spec.parent
         return {
             "run": str(self._writer.run.path),
             "status": status.value,
             "step": self._trainer.step,
-            "k": self._spec.k,
-            "task": self._spec.task.value,
-            "binarisation": self._spec.binarisation,
-            "likelihood": self._spec.likelihood.value,
-            "split_convention": self._spec.split_convention,
+            "k": spec.k,
+            "task": spec.task.value,
+            "binarisation": spec.binarisation,
+            "likelihood": spec.likelihood.value,
+            "split_convention": spec.split_convention,
             "split_hashes": self._data.split_hashes,
+            "backward": spec.backward.value,
+            "screen_inflation": spec.screen_inflation,
+            "screen_precision": spec.screen_precision.value if spec.screen_precision else None,
+            "k_chunk": spec.k_chunk,
+            "compile": "on" if self._compiled else "off",
+            "bound_computed": bound_computed(spec),
             "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
             "seconds": self._seconds_before + self._seconds,
             "steps_per_second": self._steps / self._seconds if self._seconds else None,
@@ -257,7 +278,7 @@ class Session:
             raise
         except Exception as error:
             self._fail(error)
-            if told := out_of_memory(error, self._spec, f"{self._writer.run.path}: its checkpoints are kept"):
+            if told := out_of_memory(error, self._spec, self._writer.run):
                 raise told from error
             raise
 

@@ -5,12 +5,14 @@ from typing import Any
 from dregcli.app.build import build_trainer
 from dregcli.app.listener import Listener
 from dregcli.app.origin import hand_over, parent_model
+from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import Plan, run_name
 from dregcli.app.restore import load_trainer
-from dregcli.app.session import Session, TrainResult, out_of_memory
+from dregcli.app.session import Session, TrainResult
 from dregcli.engine.device import prepare_process, threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
+from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
 from dregcli.store.run import Run
@@ -49,6 +51,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     Args:
         run: the run.
         plan: its spec; with more steps than it was made with, the run is prolonged.
+            What changes rounding only may be another.
         store: where the run is kept.
         argv: the command line, kept in the log.
         listener: told of progress.
@@ -59,7 +62,9 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
         Others as ``start``.
     """
     prepare_process()
-    prolonged = as_json(plan.spec) != run.spec()
+    before_spec, spec = run.spec(), as_json(plan.spec)
+    if any(before_spec.get(key) != spec.get(key) for key in ROUNDING_ONLY):
+        listener.warn("with another --k-chunk or --compile the run goes on equal up to rounding, not bit for bit.")
     before = run.environment().get("threads")
     if before is not None and before != threads():
         listener.warn(f"the run used {before} threads, this process {threads()}: it will not continue bit for bit.")
@@ -68,7 +73,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     trainer, parent = _built(plan, None if checkpoint else store)
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
-    writer = store.reopen(run, spec=as_json(plan.spec) if prolonged else None)
+    writer = store.reopen(run, spec=spec if spec != before_spec else None)
     step = checkpoint.step if checkpoint else 0
     for fault in checkpoint.skipped if checkpoint else ():
         listener.warn(f"checkpoint skipped: {fault}")
@@ -92,13 +97,9 @@ def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | N
         plan: what to train.
         store: where the parent is; None for a run that goes on from a checkpoint of its own.
     """
-    try:
+    with memory_explained(plan.spec):
         parent = parent_model(plan, store) if store else None
         trainer = build_trainer(plan.spec, plan.data)
-    except (RuntimeError, MemoryError) as error:
-        if told := out_of_memory(error, plan.spec):
-            raise told from error
-        raise
     if parent is not None and plan.spec.parent is not None:
         hand_over(parent, trainer.model, reset_encoder=plan.spec.parent.reset_encoder)
     return trainer, parent

@@ -2,8 +2,9 @@
 
 import math
 import sys
+from collections.abc import Mapping
 from itertools import groupby
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console, ConsoleOptions, RenderResult
@@ -11,10 +12,11 @@ from rich.constrain import Constrain
 from rich.table import Table
 from rich.text import Text
 
+from dregcli.app.defaults import DEFAULT_INFLATION, DEFAULT_PRECISION
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
-from dregcli.names import Promise, Verdict
+from dregcli.names import Backward, Promise, Verdict
 
 if TYPE_CHECKING:
     from dregcli.app.bias_report import BiasReport, BiasResult
@@ -100,6 +102,10 @@ def bias_check(
     task: Annotated[
         str | None, typer.Option(help="Without RUN: what the model is of.", show_default="generative")
     ] = None,
+    backward: Annotated[str, setting("backward")] = "dense",
+    screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
+    screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
+    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
@@ -125,6 +131,10 @@ def bias_check(
         max_batches=max_batches,
         max_seconds=max_seconds,
         device=device,
+        backward=backward,
+        screen_inflation=screen_inflation,
+        screen_precision=screen_precision,
+        k_chunk=number_or_word(k_chunk),
     )
     try:
         report = check_run_for_bias(
@@ -150,7 +160,7 @@ def _show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     settings = report.settings
     terminal.line(
         f"{report.run.label}, step {report.checkpoint}, K={settings['k']}: {settings['examples']} training examples "
-        f"(seed {settings['seed']}), {report.seconds:.0f} s"
+        f"(seed {settings['seed']}){_how(settings)}, {report.seconds:.0f} s"
     )
     terminal.show(_Table([_row(report, result) for result in report.results]))
     terminal.line()
@@ -170,6 +180,13 @@ def _show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     terminal.line(f"kept: {report.file}")
     if report.figure:
         terminal.line(f"figure: {report.figure}")
+
+
+def _how(settings: Mapping[str, Any]) -> str:
+    """How the gradients were computed, where not over all rows."""
+    if settings["backward"] == Backward.DENSE:
+        return ""
+    return f", {settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
 
 
 class _Table:

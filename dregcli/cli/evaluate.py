@@ -6,7 +6,7 @@ import typer
 
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.describe import described, seen_as
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal, with_error
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 500[/bold]
@@ -21,6 +21,8 @@ def evaluate(
     checkpoint: Annotated[str, typer.Option(help="last, best or a step.")] = "last",
     eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
+    compile_: Annotated[str, setting("compile")] = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -38,6 +40,8 @@ def evaluate(
             seed=eval_seed,
             checkpoint=checkpoint,
             device=device,
+            k_chunk=number_or_word(k_chunk),
+            compiled=compile_,
             runs_dir=runs_folder(runs_dir),
             data_dir=data_folder(data_dir),
             listener=terminal,

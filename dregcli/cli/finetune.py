@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
 
@@ -39,6 +39,11 @@ def finetune_encoder(
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", _PARENTS)] = None,
     log_every: Annotated[int | None, setting("log_every", _PARENTS)] = None,
     eval_seed: Annotated[int | None, setting("eval_seed", _PARENTS)] = None,
+    backward: Annotated[str | None, setting("backward", _PARENTS)] = None,
+    screen_inflation: Annotated[float | None, setting("screen_inflation", _PARENTS)] = None,
+    screen_precision: Annotated[str | None, setting("screen_precision", _PARENTS)] = None,
+    k_chunk: Annotated[str | None, setting("k_chunk", "auto")] = None,
+    compile_: Annotated[str | None, setting("compile", "auto")] = None,
     device: Annotated[str | None, setting("device", _PARENTS)] = None,
     name: Annotated[
         str | None,
@@ -62,6 +67,11 @@ def finetune_encoder(
         "checkpoint_every": checkpoint_every,
         "log_every": log_every,
         "eval_seed": eval_seed,
+        "backward": backward,
+        "screen_inflation": screen_inflation,
+        "screen_precision": screen_precision,
+        "k_chunk": number_or_word(k_chunk),
+        "compile": compile_,
         "device": device,
     }
     from dregcli.app.finetune import FinetuneRequest, finetune

@@ -2,11 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from dregcli.names import DatasetName, EstimatorName, LikelihoodName, ObjectiveName, Task
+from dregcli.names import Backward, DatasetName, EstimatorName, LikelihoodName, ObjectiveName, Precision, Task
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
@@ -51,6 +51,12 @@ _SETTINGS: Final = {
     "binarisation": "dynamic, static-seed:N, threshold:T or none: how intensities become pixels.",
     "split_convention": "dreg, burda or larochelle, where the data set has it: which published split.",
     "device": "auto, cpu or cuda.",
+    "backward": f"{_one_of(Backward)}: the gradient over all rows, or over a random few of them, unbiased too.",
+    "screen_inflation": "Growth of the gradient's variance that screening may cost, up to 1.",
+    "screen_precision": f"{_one_of(Precision)}: of the matrix products of screening's first pass.",
+    "k_chunk": "Samples at once, a multiple of 16, or auto: less memory for more time.",
+    "compile": "auto, on or off: torch.compile for the likelihood's arithmetic; auto is where it pays.",
+    "track_estimators": "Log gradient variance and SNR of these too: words with commas, such as stl,rws/dreg.",
 }
 _METAVARS: Final = {
     "dataset": "NAME",
@@ -58,15 +64,28 @@ _METAVARS: Final = {
     "estimator": "WORD",
     "binarisation": "WORD",
     "split_convention": "NAME",
+    "k_chunk": "N|auto",
+    "track_estimators": "WORDS",
 }
 
 
-def setting(field: str, default: str) -> Any:  # noqa: ANN401 - what typer.Option returns
-    """The option of a field of the spec, for the commands that train.
+Text = TypeVar("Text", str, str | None)
+
+
+def number_or_word(text: Text) -> int | Text:
+    """A whole number as one; any other text as it is, for the use case to refuse with all other faults."""
+    try:
+        return text if text is None else int(text)
+    except ValueError:
+        return text
+
+
+def setting(field: str, default: str | None = None) -> Any:  # noqa: ANN401 - what typer.Option returns
+    """The option of a field of the spec.
 
     Args:
         field: its name in the spec.
-        default: what holds where it is not given, in words; the command's own parameter defaults to None.
+        default: what holds where it is not given, in words, where the command's own parameter defaults to None.
     """
     name = f"--{field.replace('_', '-')}"
-    return typer.Option(name, help=_SETTINGS[field], metavar=_METAVARS.get(field), show_default=default)
+    return typer.Option(name, help=_SETTINGS[field], metavar=_METAVARS.get(field), show_default=default or True)

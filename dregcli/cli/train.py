@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION, DEFAULT_PRECISION
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
 
@@ -50,6 +51,12 @@ def train(
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", "500")] = None,
     log_every: Annotated[int | None, setting("log_every", "50")] = None,
     eval_seed: Annotated[int | None, setting("eval_seed", "0")] = None,
+    backward: Annotated[str | None, setting("backward", DEFAULT_BACKWARD)] = None,
+    screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
+    screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
+    k_chunk: Annotated[str | None, setting("k_chunk", "auto")] = None,
+    compile_: Annotated[str | None, setting("compile", "auto")] = None,
+    track_estimators: Annotated[str | None, setting("track_estimators", "none")] = None,
     device: Annotated[str | None, setting("device", "auto")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name.", show_default="<dataset>-<objective>-<estimator>-k<K>")
@@ -85,6 +92,12 @@ def train(
         "checkpoint_every": checkpoint_every,
         "log_every": log_every,
         "eval_seed": eval_seed,
+        "backward": backward,
+        "screen_inflation": screen_inflation,
+        "screen_precision": screen_precision,
+        "k_chunk": number_or_word(k_chunk),
+        "compile": compile_,
+        "track_estimators": track_estimators,
         "device": device,
     }
     from dregcli.app.launch import TrainRequest, launch

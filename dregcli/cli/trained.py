@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from dregcli.cli.describe import described
 from dregcli.cli.render import Terminal, difference, with_error
+from dregcli.names import Backward, Precision
 
 if TYPE_CHECKING:
     from dregcli.app.train import TrainResult
@@ -19,6 +20,12 @@ _ALWAYS = (
     "likelihood",
     "split_convention",
     "split_hashes",
+    "backward",
+    "screen_inflation",
+    "screen_precision",
+    "k_chunk",
+    "compile",
+    "bound_computed",
     "seconds",
     "steps_per_second",
 )
@@ -58,6 +65,18 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     if "learned" in summary:
         values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
         terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
+    terminal.line(f"gradient: {_how(result)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
     terminal.line(f"next: dreg eval {summary['run']} --split test --k 500")
+
+
+def _how(result: "TrainResult") -> str:
+    """How the gradients were computed, and the bound beside them."""
+    spec = result.spec
+    if spec.backward is Backward.DENSE:
+        return "dense, over all rows"
+    words = f"screened, inflation {spec.screen_inflation:g}"
+    if spec.screen_precision is Precision.BFLOAT16:
+        words += "; first pass and training's logged bound in bfloat16, corrected at random"
+    return words

@@ -5,7 +5,10 @@ import ctypes
 
 import torch
 
+from dregcli.engine.half import has_bfloat16_products
 from dregcli.errors import DeviceUnavailable
+
+__all__ = ["has_bfloat16_products", "prepare_process", "resolve_device", "threads"]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3

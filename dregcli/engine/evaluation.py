@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.examples import Examples
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.execution.batch import Batch, log_weights
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
@@ -29,25 +31,6 @@ class BatchBounds:
     means: Tensor
 
 
-def _log_weights(
-    model: LatentModel, posterior: DiagonalGaussian, pixels: Tensor, randomness: Randomness, *, step: int, k: int
-) -> Tensor:
-    """Log-weights of all K samples, shape (K, B), nats; in blocks of samples, so that memory does not grow as K D."""
-    blocks: list[Tensor] = []
-    for first in range(0, k, NOISE_BLOCK):
-        noise = randomness.normal(
-            Stream.EVALUATION_NOISE,
-            step,
-            k=min(NOISE_BLOCK, k - first),
-            batch=EVALUATION_BATCH,
-            width=model.latent_width,
-            first=first,
-        )
-        latents = posterior.rsample(noise[:, : pixels.shape[0]])
-        blocks.append(model.log_joint(pixels, latents) - posterior.log_prob(latents))
-    return torch.cat(blocks)
-
-
 def evaluate(
     model: LatentModel,
     examples: Examples,
@@ -57,6 +40,7 @@ def evaluate(
     k: int,
     seed: int,
     limit: int | None = None,
+    k_chunk: int | None = NOISE_BLOCK,
 ) -> Iterator[BatchBounds]:
     """Bounds of every example, batch by batch in order; what is averaged is for the caller to weigh by count.
 
@@ -68,6 +52,8 @@ def evaluate(
         k: samples per example.
         seed: the evaluation's seed, never the training's.
         limit: only the first so many examples.
+        k_chunk: samples in one pass over rows, whole noise blocks; None is all of them at once. Memory grows with
+            it, and the numbers do not depend on it.
     """
     # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
     pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
@@ -76,9 +62,17 @@ def evaluate(
         stop = min(first + EVALUATION_BATCH, count)
         examples.expect(torch.arange(stop, min(stop + EVALUATION_BATCH, count)))
         rows = examples.rows(torch.arange(first, stop))
-        with torch.inference_mode():
+        with torch.no_grad():
             seen = evaluation_pixels(pixels, rows, pixel_randomness, split, batch)
             posterior = model.posterior(seen)
-            step = evaluation_step(split, batch)
-            log_w = _log_weights(model, posterior, seen, randomness, step=step, k=k).double()
+            draws = AddressedDraws(
+                randomness,
+                Stream.EVALUATION_NOISE,
+                evaluation_step(split, batch),
+                k=k,
+                batch=EVALUATION_BATCH,
+                width=model.latent_width,
+                examples=len(rows),
+            )
+            log_w = log_weights(Batch(model, seen, posterior, draws), k_chunk=k_chunk).double()
             yield BatchBounds(log_mean_exp(log_w), effective_sample_size(log_w), posterior.loc.double())

@@ -26,11 +26,12 @@ def adam_tensors(optimizer: torch.optim.Adam, parameters: Mapping[str, nn.Parame
 def load_adam(
     optimizer: torch.optim.Adam, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Put back what ``adam_tensors`` took.
+    """Put back what ``adam_tensors`` took; nothing of before the first step.
 
     Raises:
         KeyError: a tensor is missing.
     """
+    optimizer.state.clear()
     if not tensors:
         return
     with torch.no_grad():

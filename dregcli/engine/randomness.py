@@ -34,6 +34,8 @@ class Stream(IntEnum):
     DIAGNOSTIC_PIXELS = 8
     DIAGNOSTIC_NOISE = 9
     LEARNING_NOISE = 10
+    SCREENING = 11
+    DIAGNOSTIC_SCREENING = 12
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
@@ -62,6 +64,11 @@ class Randomness:
     def uniform(self, stream: Stream, step: int, *shape: int) -> Tensor:
         """Uniform numbers in [0, 1), float32."""
         return torch.rand(shape, generator=self.generator(stream, step), device=self.device)
+
+    def uniform64(self, stream: Stream, step: int, block: int, *shape: int) -> Tensor:
+        """Uniform numbers in [0, 1), float64."""
+        generator = self.generator(stream, step, block)
+        return torch.rand(shape, generator=generator, device=self.device, dtype=torch.float64)
 
     def permutation(self, stream: Stream, step: int, n: int) -> Tensor:
         """A permutation of 0..n-1, int64."""

@@ -1,23 +1,30 @@
 """The training loop's engine: one step at a time, all of its state in tensors and plain numbers."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.examples import Examples
-from dregcli.engine.gradients import Gradients, assign, dense_gradients
+from dregcli.engine.execution import Execution
+from dregcli.engine.execution.batch import Batch, log_weights
+from dregcli.engine.gradients import Gradients, Step, assign
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.optimisation import adam_tensors, load_adam, make_adam
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.weights import effective_sample_size, log_mean_exp
+from dregcli.engine.tracking import TRACKED, Tracker
+from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
+
+MOST_PENDING = 64
+"""Steps whose numbers may wait on the device to be fetched."""
 
 
 @dataclass
@@ -45,10 +52,16 @@ class Window:
         return {key: value / self.count for key, value in vars(self).items() if key != "count"}
 
 
-def _norm(gradients: Iterable[Tensor]) -> Tensor:
-    """The Euclidean norm of several tensors together, float64."""
-    norms = torch.stack([torch.linalg.vector_norm(gradient) for gradient in gradients])
-    return norms.double().square().sum().sqrt()
+_LOGGED = len(vars(Window())) - 1
+"""Numbers of a step that a window takes."""
+
+
+def _norms(gradients: Gradients) -> Tensor:
+    """Euclidean norms of theta's and of phi's gradient, shape (2,), float64; 0 of a theta that is frozen."""
+    every = [*gradients.model.values(), *gradients.posterior.values()]
+    squares = torch.stack([torch.linalg.vector_norm(each) for each in every]).double().square_()
+    count = len(gradients.model)
+    return torch.stack([squares[:count].sum(), squares[count:].sum()]).sqrt_()
 
 
 def _diverged(step: int, named: Mapping[str, Tensor], indices: Tensor, bound: Tensor) -> Diverged:
@@ -87,6 +100,8 @@ class Trainer:
         lr: Adam's learning rate.
         seed: addresses order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
+        execution: how gradients are computed; dense unless given.
+        tracked: pairs whose gradients are measured on the way, on the same samples. Training does not notice.
     """
 
     def __init__(
@@ -101,6 +116,8 @@ class Trainer:
         lr: float,
         seed: int,
         train_model: bool = True,
+        execution: Execution | None = None,
+        tracked: Sequence[Pair] = (),
     ) -> None:
         self.model = model
         self.step = 0
@@ -116,6 +133,14 @@ class Trainer:
         self._parameters: dict[str, nn.Parameter] = {**self._theta, **self._phi}
         self._optimizer = make_adam(self._parameters, lr=lr)
         self._epoch: tuple[int, Tensor] | None = None
+        self._execution = execution or Execution()
+        self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
+        # Numbers of steps stay on the device until they are asked for. A step that is not finite raises this flag
+        # there, which keeps it and all later ones from changing anything: no step has to wait to be looked at.
+        self._pending: list[Tensor] = []
+        self._diverged: Diverged | None = None
+        self._broken = torch.zeros((), device=examples.device)
+        self._optimizer.found_inf = self._broken  # pyright: ignore[reportAttributeAccessIssue] - as GradScaler does
 
     @property
     def steps_per_epoch(self) -> int:
@@ -130,65 +155,114 @@ class Trainer:
             self._epoch = (epoch, order)
         return self._epoch[1][position * self._batch_size :][: self._batch_size]
 
-    def _drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What step ``step`` (from 0) trains on: indices (B,), pixels (B, D), noise (K, B, Z)."""
+    def _drawn(self, step: int) -> tuple[Tensor, Tensor, AddressedDraws]:
+        """What step ``step`` (from 0) trains on: indices (B,), pixels (B, D), and what is drawn for it."""
         indices = self._batch(step)
         pixels = training_pixels(self._pixels, self._examples.rows(indices), self._randomness, step)
-        noise = self._randomness.normal(
-            Stream.NOISE, step, k=self._k, batch=self._batch_size, width=self.model.latent_width
+        draws = AddressedDraws(
+            self._randomness,
+            Stream.NOISE,
+            step,
+            k=self._k,
+            batch=self._batch_size,
+            width=self.model.latent_width,
+            screening=Stream.SCREENING,
         )
-        return indices, pixels, noise
+        return indices, pixels, draws
+
+    def _gradients(self, step: int) -> tuple[Step, Gradients]:
+        _, pixels, draws = self._drawn(step)
+        # Told before the step's work: rows that lie on the disk are brought while it runs.
+        self._examples.expect(self._batch(step + 1))
+        batch = Step(self.model, pixels, draws, self._execution)
+        return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
+
+    def warm_up(self) -> str | None:
+        """Compute one step's gradients and forget them, so that what happens once only is not in a step's time.
+
+        Returns:
+            Why the model's compiled code was given up, if it was: the same runs uncompiled.
+        """
+        try:
+            self._gradients(self.step)
+        except RuntimeError as error:
+            if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
+                raise
+            self.model.unfuse()
+            self._gradients(self.step)
+            return str(error).strip().partition("\n")[0]
+        return None
 
     def advance(self) -> None:
         """Take one optimisation step.
 
         Raises:
-            Diverged: the bound or a gradient is not finite. The parameters are as before the step.
+            Diverged: as ``collect``, which is called now and then; and ever after.
         """
-        indices, pixels, noise = self._drawn(self.step)
-        # Told before the step's work: rows that lie on the disk are brought while it runs.
-        self._examples.expect(self._batch(self.step + 1))
-        pair = self.learned.pair
-        gradients = dense_gradients(self.model, pixels, noise, pair, train_model=bool(self._theta))
-        slopes = self._record(gradients, indices)
+        if self._diverged:
+            raise self._diverged
+        batch, gradients = self._gradients(self.step)
+        numbers = torch.cat([gradients.values.mean(dim=1), _norms(gradients), *gradients.slopes()])
+        torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
+        self._pending.append(numbers)
+        if self.tracker:
+            self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
         assign(self._theta, gradients.model)
         assign(self._phi, gradients.posterior)
         self._optimizer.step()
-        # Last: parameters chosen by looking at these samples would bias the gradient made of them.
-        self.learned.update(slopes)
         self.step += 1
+        if gradients.learned:
+            # Last: parameters chosen by looking at these samples would bias the gradient made of them.
+            self.learned.update(dict(zip(gradients.learned, self.collect(), strict=True)))
+        elif len(self._pending) >= MOST_PENDING:
+            self.collect()
 
-    def _record(self, gradients: Gradients, indices: Tensor) -> dict[str, float]:
-        """Add the step to the window, or refuse it when anything is not finite; the learned parameters' slopes."""
-        log_w = gradients.log_w.double()
-        bound = log_mean_exp(log_w)
-        groups = (gradients.model, gradients.posterior)
-        # Of a frozen theta there is no gradient, and its norm is 0.
-        norms = [_norm(group.values()) if group else bound.new_zeros(()) for group in groups]
-        means = [bound.mean(), gradients.value.mean(), effective_sample_size(log_w).mean()]
-        # One transfer for all the numbers of a step.
-        logged = [*means, *norms]
-        numbers: list[float] = torch.stack([*logged, *gradients.learned.values()]).tolist()  # pyright: ignore[reportUnknownVariableType]
-        if not all(map(math.isfinite, numbers)):
-            named = {
-                "the bound": bound,
-                "the objective": gradients.value,
-                **{f"the gradient of {name}": each for name, each in gradients.model.items()},
-                **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
-                **{f"the slope of the estimator's {name}": each for name, each in gradients.learned.items()},
-            }
-            raise _diverged(self.step + 1, named, indices, bound)
-        self.window.add(*numbers[: len(logged)])
-        return dict(zip(gradients.learned, numbers[len(logged) :], strict=True))
+    def collect(self) -> list[float]:
+        """Fetch the numbers of all steps since the last time into the window.
+
+        Returns:
+            The last step's slopes of what the estimator learns.
+
+        Raises:
+            Diverged: the bound or a gradient of one of them is not finite. The parameters are as before that step.
+        """
+        if self._diverged:
+            raise self._diverged
+        if not self._pending:
+            return []
+        rows: list[list[float]] = torch.stack(self._pending).tolist()  # pyright: ignore[reportUnknownVariableType]
+        first = self.step - len(rows)
+        self._pending = []
+        for i, numbers in enumerate(rows):
+            if not all(map(math.isfinite, numbers)):
+                self.step = first + i
+                self._diverged = self._what_diverged()
+                raise self._diverged
+            self.window.add(*numbers[:_LOGGED])
+        return rows[-1][_LOGGED:]
+
+    def _what_diverged(self) -> Diverged:
+        """The step that is not finite, computed again: its numbers are addressed, and the parameters as they were."""
+        _, gradients = self._gradients(self.step)
+        named = {
+            "the bound": gradients.bound,
+            "the objective": gradients.value,
+            **{f"the gradient of {name}": each for name, each in gradients.model.items()},
+            **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
+            **{f"the slope of the estimator's {name}": each for name, each in gradients.learned.items()},
+        }
+        return _diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
 
     def row(self) -> dict[str, float]:
         """The window's means, and the learned parameters' values as ``<estimator>.<name>``; a new window begins."""
+        self.collect()
         means = self.window.means()
         self.window = Window()
         if not self._theta:
             del means["model_gradient_norm"]
         name = self.learned.pair.estimator.name
-        return means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
+        found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
+        return found | (self.tracker.row() if self.tracker else {})
 
     def check(self, state: TrainerState) -> None:
         """Prove that a state is good to continue from, at the cost of one forward pass.
@@ -202,23 +276,29 @@ class Trainer:
         Raises:
             Diverged: a tensor of it, or the bound it gives on the next batch, is not finite.
         """
-        indices, pixels, noise = self._drawn(self.step)
+        indices, pixels, draws = self._drawn(self.step)
         with torch.no_grad():
-            posterior = self.model.posterior(pixels)
-            latents = posterior.rsample(noise)
-            bound = log_mean_exp(self.model.log_joint(pixels, latents) - posterior.log_prob(latents))
+            batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
+            bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))
         named = {
             **state.model,
-            **{f"Adam's {name}": each for name, each in state.optimizer.items()},
+            # What is tracked does not train: it may overflow alone.
+            **{f"Adam's {name}": each for name, each in state.optimizer.items() if not name.startswith(TRACKED)},
             "the bound": bound,
         }
         if not all(torch.isfinite(tensor).all() for tensor in named.values()):
             raise _diverged(self.step, named, indices, bound)
 
     def state(self) -> TrainerState:
-        """The state after the last step, copied."""
+        """The state after the last step, copied.
+
+        Raises:
+            Diverged: as ``collect``.
+        """
+        self.collect()
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
         optimizer = adam_tensors(self._optimizer, self._parameters) | self.learned.tensors()
+        optimizer |= self.tracker.tensors() if self.tracker else {}
         return TrainerState(self.step, model, optimizer, dict(vars(self.window)))
 
     def load(
@@ -229,9 +309,13 @@ class Trainer:
         window: Mapping[str, Any],
     ) -> None:
         """Continue from a state."""
+        self._pending, self._diverged = [], None
+        self._broken.zero_()
         self.model.load_state_dict(dict(model))
-        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith(PREFIX)}
+        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED))}
         load_adam(self._optimizer, self._parameters, own)
         self.learned.load(optimizer)
+        if self.tracker:
+            self.tracker.load(optimizer)
         self.step = step
         self.window = Window(**window)

@@ -2,7 +2,16 @@
 
 from typing import Any, Final
 
-DEFAULTS: Final[dict[str, Any]] = {"dataset": "digits", "steps": 2000, "device": "auto"}
+from dregcli.specs.execution import AUTO, DEFAULT_BACKWARD
+
+DEFAULTS: Final[dict[str, Any]] = {
+    "dataset": "digits",
+    "steps": 2000,
+    "device": AUTO,
+    "backward": DEFAULT_BACKWARD.value,
+    "k_chunk": AUTO,
+    "compile": AUTO,
+}
 
 PRESETS: Final[dict[str, dict[str, Any]]] = {
     # The reference's setting, arXiv 1810.04152 and its code: evaluation every 10 passes over 50,000 images in

@@ -1,19 +1,23 @@
 """From options to a resolved spec: layers of options merged, every fault of the result found at once."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from dregcli.errors import Fault
 from dregcli.names import nearest, unknown
+from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.presets import DEFAULTS, PRESETS
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import RunSpec, spelt_out
 
 _EXTRA_OPTIONS = ("epochs",)
 """Options that are resolved into other fields."""
 
 _OF_THE_DATA = ("data_checksum", "split_convention")
+
+_OF_SCREENING = ("screen_inflation", "screen_precision")
 
 
 def flag(field: str) -> str:
@@ -27,7 +31,9 @@ def merge_options(
     """Options by precedence: flag > config > preset > default. A flag of None was not given.
 
     ``steps`` and ``epochs`` say the same thing: whichever comes from the stronger layer stands. What a layer says
-    of its data goes when a stronger one names another data set, or another split of it.
+    of its data goes when a stronger one names another data set, or another split of it; what it says of screening
+    when a stronger one names another ``backward``. Where a config is a run's spec, what was decided for that run
+    (``ROUNDING_ONLY``) goes unless the new one repeats it, seed apart: it may no longer fit.
 
     Returns:
         The options, and a fault for an unknown preset or for both --steps and --epochs in one layer.
@@ -36,6 +42,10 @@ def merge_options(
     if preset is not None and preset not in PRESETS:
         faults.append(Fault("preset", unknown("preset", preset, PRESETS)))
     given = {key: value for key, value in flags.items() if value is not None}
+    if "spec_version" in config:
+        config = spelt_out(config)
+        if any(key != "seed" and config.get(key) != value for key, value in given.items()):
+            config = {key: value for key, value in config.items() if key not in ROUNDING_ONLY}
     options: dict[str, Any] = {}
     for layer in (DEFAULTS, PRESETS.get(preset or "", {}), config, given):
         if "steps" in layer and "epochs" in layer:
@@ -45,6 +55,9 @@ def merge_options(
                 options.pop(key, None)
         if layer.get("split_convention", options.get("split_convention")) != options.get("split_convention"):
             options.pop("data_checksum", None)
+        if layer.get("backward", options.get("backward")) != options.get("backward"):
+            for key in _OF_SCREENING:
+                options.pop(key, None)
         if "steps" in layer:
             options.pop("epochs", None)
         if "epochs" in layer:
@@ -76,8 +89,13 @@ def _message(error: Mapping[str, Any]) -> str:
             return f"must be greater than {context['gt']}{given}."
         case "less_than":
             return f"must be less than {context['lt']}{given}."
+        case "less_than_equal":
+            return f"must be at most {context['le']}{given}."
         case "literal_error" | "enum":
-            return f"must be one of {context['expected']}{given}."
+            known: list[str] = re.findall(r"'([^']*)'", context["expected"])
+            near = nearest(error["input"], known) if isinstance(error["input"], str) else None
+            meant = f" Did you mean '{near}'?" if near else ""
+            return f"must be one of {context['expected']}{given}.{meant}"
         case "missing":
             return "is missing."
         case "value_error":
@@ -86,10 +104,10 @@ def _message(error: Mapping[str, Any]) -> str:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}{given}."
 
 
-def spec_faults(options: Mapping[str, Any]) -> list[Fault]:
-    """Everything wrong with options as the fields of a ``RunSpec``; empty when they make one."""
+def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
+    """Everything wrong with options as the fields of a kind of spec; empty when they make one."""
     try:
-        RunSpec.model_validate(options)
+        kind.model_validate(options)
     except ValidationError as error:
         faults: list[Fault] = []
         for item in error.errors():

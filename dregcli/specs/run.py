@@ -2,26 +2,24 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, Field, field_validator
 
 from dregcli.names import LikelihoodName, Task
 from dregcli.specs.binarisation import parse_binarisation
+from dregcli.specs.execution import ROUNDING_ONLY, STRICT, ExecutionSpec
 
 SPEC_VERSION = 1
 
 _LayerSize = Annotated[int, Field(ge=1, strict=True)]
 
 
-# Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
-_STRICT = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
-
-
 class ParentSpec(BaseModel):
     """Where a run that trains q alone starts: at a checkpoint of another run, whose theta it keeps."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     run: str = Field(pattern=r"^[^/]+/v[0-9]+$", description="NAME/v001")
     checkpoint: int = Field(ge=0, description="its step")
@@ -29,13 +27,11 @@ class ParentSpec(BaseModel):
     reset_encoder: bool = Field(default=False, description="q starts anew, at the seed's address")
 
 
-class RunSpec(BaseModel):
+class RunSpec(ExecutionSpec):
     """A training run, resolved: no ``auto``, no epochs, no preset left.
 
     Lengths are in optimisation steps; ``eval_every`` and ``checkpoint_every`` 0 mean only at the end.
     """
-
-    model_config = _STRICT
 
     spec_version: Literal[1] = SPEC_VERSION
     task: Task = Field(default=Task.GENERATIVE, strict=False)
@@ -48,7 +44,6 @@ class RunSpec(BaseModel):
     latent_dim: int = Field(default=50, ge=1)
     objective: str = "iwae"
     estimator: str = "dreg"
-    k: int = Field(default=64, ge=1, description="samples per example, all of them")
     batch_size: int = Field(default=32, ge=1)
     steps: int = Field(ge=1)
     lr: float = Field(default=1e-3, gt=0)
@@ -57,7 +52,10 @@ class RunSpec(BaseModel):
     eval_every: int = Field(default=500, ge=0)
     checkpoint_every: int = Field(default=500, ge=0)
     log_every: int = Field(default=50, ge=1)
-    backward: Literal["dense"] = "dense"
+    compile: Literal["on", "off"] = "off"
+    track_estimators: tuple[str, ...] = Field(
+        default=(), strict=False, description="words of estimators, or of pairs where the objective is another"
+    )
     device: Literal["cpu", "cuda"] = "cpu"
     parent: ParentSpec | None = None
 
@@ -67,7 +65,15 @@ class RunSpec(BaseModel):
         return parse_binarisation(word).word
 
 
-_CAME_LATER: Final[dict[str, Any]] = {"parent": None, "likelihood": "bernoulli"}
+_CAME_LATER: Final[dict[str, Any]] = {
+    "parent": None,
+    "likelihood": "bernoulli",
+    "screen_inflation": None,
+    "screen_precision": None,
+    "k_chunk": None,
+    "compile": "off",
+    "track_estimators": [],
+}
 """Fields that the first specs did not have, and what every run was then: left out where they still say that, so that
 a spec and its group are the same whenever they were written."""
 
@@ -78,9 +84,23 @@ def as_json(spec: RunSpec) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key not in _CAME_LATER or value != _CAME_LATER[key]}
 
 
-def group_hash(spec: dict[str, Any]) -> str:
-    """What repeats of one experiment share: the hash of the resolved spec without the seed."""
-    content = {key: value for key, value in spec.items() if key != "seed"}
+def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a spec as it was written, with what it leaves out."""
+    return {**_CAME_LATER, **content}
+
+
+def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of a spec's plain values that its numbers depend on, but for rounding."""
+    return {key: value for key, value in spec.items() if key not in ROUNDING_ONLY}
+
+
+def group_hash(spec: Mapping[str, Any]) -> str:
+    """What repeats of one experiment share: the hash of the resolved spec without the seed.
+
+    Without what is rounding only too: a machine with less memory free makes no other experiment. Nor does tracking,
+    of which training notices nothing.
+    """
+    content = {key: value for key, value in up_to_rounding(spec).items() if key not in ("seed", "track_estimators")}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -281,8 +281,9 @@ def test_its_spec_repeats_it_and_keeps_to_its_parent(capsys, store, parent: Run)
         assert text in faulty.err
 
 
-def test_an_ordinary_runs_spec_and_group_are_as_they_were(capsys, parent: Run) -> None:
-    spec = parent.spec()
+def test_an_ordinary_runs_spec_and_group_are_as_they_were(capsys, store) -> None:
+    assert run(capsys, "train", *SMALL, "--name", "p", "--backward", "dense").code == 0
+    spec = _only(store, "p").spec()
     assert "parent" not in spec
     assert "parent" not in as_json(RunSpec.model_validate(spec))
     # Of a run made by the commit before there were parents.

@@ -8,6 +8,7 @@ import pytest
 
 from dregcli.data.catalogue import DATASETS
 from dregcli.names import EstimatorName, ObjectiveName, Split
+from dregcli.specs.execution import DEFAULT_INFLATION, DEFAULT_PRECISION
 from dregcli.specs.presets import DEFAULTS, PRESETS
 from dregcli.specs.run import RunSpec
 from tests.support.cli import run
@@ -22,13 +23,18 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     fields = {name: field.default for name, field in RunSpec.model_fields.items()} | DEFAULTS
     by_kind = "by the data's kind"
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
+    fields |= {
+        "screen_inflation": DEFAULT_INFLATION,
+        "screen_precision": DEFAULT_PRECISION,
+        "track_estimators": "none",
+    }
     checked = 0
     for name, value in fields.items():
         if (line := lines.get("--" + name.replace("_", "-"))) and "[default:" in line:
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             assert f"[default: ({text})]" in line, name
             checked += 1
-    assert checked >= 18
+    assert checked >= 24
 
 
 @pytest.mark.parametrize("command", ["download", "train", "finetune-encoder", "eval", "report"])

@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from dregcli.engine import training
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.draws import GivenNoise
 from dregcli.engine.examples import ResidentExamples
+from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.learning import PREFIX, learned_pair
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.pixels import Dynamic
@@ -23,9 +24,9 @@ SCALARS = ("alpha", "beta", "gamma", "delta")
 class _Float64(Trainer):
     """Float64 throughout, so that finite differences have digits to lose."""
 
-    def _drawn(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        indices, pixels, noise = super()._drawn(step)
-        return indices, pixels.double(), noise.double()
+    def _drawn(self, step: int) -> tuple[Tensor, Tensor, GivenNoise]:
+        indices, pixels, draws = super()._drawn(step)
+        return indices, pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
 
 
 def _trainer(kind: type[Trainer] = _Float64, *, word: str = "dreg-cv", **changes) -> Trainer:
@@ -72,7 +73,8 @@ class _ByHand:
         return self._adams.setdefault(name, _Adam()).step(gradient)
 
     def advance(self) -> None:
-        _, pixels, noise = self.draws._drawn(self.draws.step)
+        _, pixels, draws = self.draws._drawn(self.draws.step)
+        noise = draws.noise(0, K)
         self.draws.step += 1
         h = 1e-5
         slopes = {
@@ -114,8 +116,8 @@ class _ChangedFirst(_Float64):
     """The wrong twin: learns from a step's samples, and then uses what it learnt in the same step."""
 
     def advance(self) -> None:
-        _, pixels, noise = self._drawn(self.step)
-        found = training.dense_gradients(self.model, pixels, noise, self.learned.pair)
+        _, pixels, draws = self._drawn(self.step)
+        found = dense_gradients(self.model, pixels, draws.noise(0, K), self.learned.pair)
         self.learned.update({name: slope.item() for name, slope in found.learned.items()})
         held, update = self.learned.update, self.learned
         update.update = lambda _slopes: None
@@ -144,9 +146,9 @@ def test_the_scalars_move_and_make_the_gradient_smaller() -> None:
     values = trainer.learned.values()
     assert list(values) == list(SCALARS)
     assert all(abs(value) > 1e-3 for value in values.values())
-    _, pixels, noise = trainer._drawn(trainer.step)
+    _, pixels, draws = trainer._drawn(trainer.step)
     learned, start = (
-        _mean_square(trainer.model, pixels, noise, pair)
+        _mean_square(trainer.model, pixels, draws.noise(0, K), pair)
         for pair in (trainer.learned.pair, resolve_pair("iwae", "dreg-cv", K))
     )
     assert learned < start

@@ -1,5 +1,6 @@
 """Promises of every pair on structured prediction: the executor's expected gradients by quadrature, no statistics."""
 
+from dataclasses import replace
 from functools import cache
 
 import pytest
@@ -8,8 +9,12 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dregcli.engine import OBJECTIVES
-from dregcli.engine.estimators import Coefficients
-from dregcli.engine.gradients import Named, RowPass
+from dregcli.engine.draws import GivenNoise
+from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.dense import DenseRows
+from dregcli.engine.execution.weighing import PairWeigh, RowWeights
+from dregcli.engine.gradients import through_posterior
+from dregcli.engine.models.base import DiagonalGaussian
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
@@ -43,20 +48,31 @@ def columns(nodes: int) -> tuple[Tensor, Tensor, Tensor]:
     return image.expand(len(probability), -1), noise.unsqueeze(-1), probability
 
 
+def _weigh(pair: Pair) -> PairWeigh:
+    return PairWeigh((pair,), learning=False)
+
+
 @cache
-def _pass(kind: type[RowPass], nodes: int) -> tuple[RowPass, Tensor]:
+def _rows(kind: type[DenseRows], nodes: int) -> tuple[DenseRows, DiagonalGaussian, Tensor]:
+    """An executor of all columns, the posterior on phi's graph, and the columns' probability."""
     pixels, noise, probability = columns(nodes)
-    return kind(model(), pixels, noise), probability
+    posterior = model().posterior(pixels)
+    batch = Batch(model(), pixels, posterior.stopped(), GivenNoise(noise))
+    return kind(batch, _weigh(resolve_pair("iwae", "reparam", K)), k_chunk=None), posterior, probability
 
 
-def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[RowPass] = RowPass) -> Named:
+def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[DenseRows] = DenseRows) -> Named:
     """The executor's expected gradient, ascent: each column of its batch weighted by the column's probability."""
-    rows, probability = _pass(kind, nodes)
-    _, c = pair.at(rows.log_w)
+    rows, posterior, probability = _rows(kind, nodes)
+    value, *arrays = rows.also(_weigh(pair)).weights.arrays()
+    assert value is not None
     # The executor descends on the mean over the batch: the columns' number is taken back, and the sign.
     share = -probability * len(probability)
-    weighted = Coefficients(c.model * share, c.path * share, c.score * share)
-    return rows.model_gradients(weighted.model) | rows.posterior_gradients(weighted)
+    of_model, path, score = (None if each is None else each * share for each in arrays)
+    assert of_model is not None
+    sums = rows.sums(RowWeights(value, of_model, path, score))
+    (of_posterior,) = through_posterior(posterior, model().posterior_parameters(), sums.posterior)
+    return sums.model[0] | of_posterior
 
 
 @cache
@@ -78,7 +94,7 @@ def target_gradient(objective: Objective) -> Named:
     return dict(zip(theta, by_theta, strict=True)) | dict(zip(phi, by_phi, strict=True))
 
 
-def faults(pair: Pair, kind: type[RowPass] = RowPass) -> list[str]:
+def faults(pair: Pair, kind: type[DenseRows] = DenseRows) -> list[str]:
     """Networks whose expected gradient is not as promised."""
     off = off_networks(expected_gradient(pair, kind=kind), target_gradient(pair.objective), TOLERANCE)
     found = [network for network in off if network != "encoder"]
@@ -108,24 +124,26 @@ def test_the_bias_of_stl_is_the_rws_update_and_large() -> None:
     assert relative_distance(stl, iwae) > 0.1
 
 
-class _PriorByPath(RowPass):
+class _PriorByPath(DenseRows):
     """theta's prior with dreg's path weights, as if it were part of q."""
 
-    def model_gradients(self, weights):
-        by_path = super().model_gradients(weights * torch.softmax(self.log_w, dim=0))
-        right = super().model_gradients(weights)
-        return {name: (by_path if name.startswith("prior") else right)[name] for name in right}
+    def sums(self, weights):
+        by_path = super().sums(replace(weights, model=weights.model * torch.softmax(self.log_w, dim=0))).model[0]
+        found = super().sums(weights)
+        right = found.model[0]
+        return replace(found, model=[{n: (by_path if n.startswith("prior") else right)[n] for n in right}])
 
 
-class _LivePrior(RowPass):
+class _LivePrior(DenseRows):
     """The prior's score in phi too: what a q that shares the prior's network would get, and this one must not."""
 
-    def posterior_gradients(self, weights, **flags):
-        return super().posterior_gradients(Coefficients(weights.model, weights.path, weights.score + weights.model))
+    def sums(self, weights):
+        score = weights.model if weights.score is None else weights.score + weights.model
+        return super().sums(replace(weights, score=score))
 
 
 @pytest.mark.parametrize(("twin", "network"), [(_PriorByPath, "prior"), (_LivePrior, "encoder")])
-def test_wrong_twins_break_the_promise(twin: type[RowPass], network: str) -> None:
+def test_wrong_twins_break_the_promise(twin: type[DenseRows], network: str) -> None:
     (fault,) = faults(resolve_pair("iwae", "dreg", K), twin)
     assert fault.partition(":")[0] == network
 

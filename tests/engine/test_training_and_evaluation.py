@@ -1,10 +1,12 @@
 """Batches, pixels and bounds: what is drawn, and what is averaged."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
+from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.models.vae import Vae
@@ -19,7 +21,7 @@ from dregcli.engine.pixels import (
     training_pixels,
 )
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.training import Trainer
+from dregcli.engine.training import Trainer, TrainerState
 from dregcli.errors import Diverged
 from dregcli.names import Split
 
@@ -36,9 +38,9 @@ def _model(width: int = 9) -> Vae:
     return Vae(torch.full((width,), 0.5), hidden=(8, 6), latent_dim=3, generator=generator)
 
 
-def _trainer(**changes) -> Trainer:
+def _trainer(kind: type[Trainer] = Trainer, word: str = "dreg", **changes) -> Trainer:
     settings = {"k": 3, "batch_size": 10, "lr": 1e-2, "seed": 1, **changes}
-    return Trainer(_model(), resolve_pair("iwae", "dreg", 3), ResidentExamples(_stored(37)), DYNAMIC, **settings)
+    return kind(_model(), resolve_pair("iwae", word, 3), ResidentExamples(_stored(37)), DYNAMIC, **settings)
 
 
 def test_an_epoch_sees_each_example_once_and_drops_the_rest() -> None:
@@ -72,10 +74,12 @@ def test_evaluation_pixels_are_fixed_by_the_seed_and_differ_between_splits() -> 
     assert not torch.equal(pixels, evaluation_pixels(DYNAMIC, stored, Randomness(0), Split.VALID, 0))
 
 
-@pytest.mark.parametrize("k", [1, 16, 37])
-def test_bounds_equal_the_direct_computation(k: int) -> None:
+@pytest.mark.parametrize(("k", "k_chunk"), [(1, 16), (16, 16), (37, 16), (37, 32), (37, 48), (37, None)])
+def test_bounds_equal_the_direct_computation(k: int, k_chunk: int | None) -> None:
     model, stored, randomness = _model(), _stored(EVALUATION_BATCH + 5), Randomness(3)
-    batches = list(evaluate(model, ResidentExamples(stored), DYNAMIC, split=Split.VALID, k=k, seed=3))
+    batches = list(
+        evaluate(model, ResidentExamples(stored), DYNAMIC, split=Split.VALID, k=k, seed=3, k_chunk=k_chunk)
+    )
     assert [len(batch.bound) for batch in batches] == [EVALUATION_BATCH, 5]
     for i, batch in enumerate(batches):
         rows = stored[i * EVALUATION_BATCH :][:EVALUATION_BATCH]
@@ -178,18 +182,84 @@ def test_a_state_continues_bit_for_bit() -> None:
     assert all(torch.equal(a.optimizer[name], b.optimizer[name]) for name in a.optimizer)
 
 
-def test_divergence_leaves_the_parameters_as_they_were() -> None:
-    trainer = _trainer()
+# Divergence: it is told of late, and changes nothing all the same. More of it: test_late_metrics.
+
+
+def _same(found: TrainerState, expected: TrainerState) -> bool:
+    """To the bit, NaN included."""
+    tensors = [tensors_sha256({**state.model, **state.optimizer}) for state in (found, expected)]
+    return found.step == expected.step and found.window == expected.window and tensors[0] == tensors[1]
+
+
+def _refused(trainer: Trainer, *, after: int) -> tuple[Diverged, TrainerState]:
+    """What a broken parameter is refused with in step 2, asked so many steps later; the state before that step."""
     trainer.advance()
     with torch.no_grad():
         trainer.model.decoder[0].weight[0, 0] = math.nan
     before = trainer.state()
-    with pytest.raises(Diverged, match="not finite") as caught:
+    for _ in range(1 + after):
         trainer.advance()
-    assert "step 2" in str(caught.value.where)
-    after = trainer.state()
-    assert after.step == before.step
-    assert all(torch.equal(after.optimizer[name], before.optimizer[name]) for name in before.optimizer)
+    with pytest.raises(Diverged, match="not finite") as caught:
+        trainer.collect()
+    return caught.value, before
+
+
+@pytest.mark.parametrize("after", [0, 1, 20])
+def test_divergence_leaves_the_parameters_as_they_were(after: int) -> None:
+    trainer = _trainer()
+    error, before = _refused(trainer, after=after)
+    assert error.what.startswith("Training diverged: the bound is not finite (and ")
+    assert error.where == f"step 2, training examples {', '.join(map(str, trainer._batch(1).tolist()))}"
+    assert before.step == before.window["count"] == 1
+    assert _same(trainer.state(), before)
+
+
+class _TheFlagIgnored(Trainer):
+    """The wrong twin: a broken step is told of, and changes the parameters."""
+
+    def advance(self):
+        self._optimizer.found_inf = torch.zeros(())
+        super().advance()
+
+
+class _TheFlagForgotten(Trainer):
+    """The wrong twin: the broken step itself changes nothing, and those that follow do."""
+
+    def advance(self):
+        super().advance()
+        self._broken.zero_()
+
+    def _gradients(self, step):
+        batch, found = super()._gradients(step)
+        if step == 2:
+            found = replace(found, values=torch.zeros_like(found.values))
+            for group in (found.model, found.posterior):
+                group.update({name: torch.ones_like(each) for name, each in group.items()})
+        return batch, found
+
+
+@pytest.mark.parametrize(("twin", "after"), [(_TheFlagIgnored, 0), (_TheFlagForgotten, 1)])
+def test_parameters_that_move_with_or_after_a_broken_step_are_caught(twin: type[Trainer], after: int) -> None:
+    trainer = _trainer(twin)
+    _, before = _refused(trainer, after=after)
+    assert trainer.step == before.step
+    assert not _same(trainer.state(), before)
+
+
+class _BrokenSlope(Trainer):
+    def _gradients(self, step):
+        batch, found = super()._gradients(step)
+        return batch, replace(found, learned=found.learned | {"gamma": torch.tensor(math.nan).double()})
+
+
+def test_a_slope_that_is_not_finite_is_refused() -> None:
+    trainer = _trainer(_BrokenSlope, "dreg-cv")
+    model, scalars = tensors_sha256(trainer.model.state_dict()), trainer.learned.values()
+    with pytest.raises(Diverged, match=r"the slope of the estimator's gamma is not finite\."):
+        trainer.advance()
+    assert trainer.step == 0
+    assert trainer.learned.values() == scalars
+    assert tensors_sha256(trainer.model.state_dict()) == model
 
 
 def test_adam_is_the_references() -> None:

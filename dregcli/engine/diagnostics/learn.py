@@ -2,7 +2,9 @@
 
 from torch import Tensor
 
-from dregcli.engine.gradients import dense_gradients
+from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.execution import Execution
+from dregcli.engine.gradients import Step
 from dregcli.engine.learning import LearnedParameters
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
@@ -24,10 +26,16 @@ def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, r
             parameters.
     """
     learned = LearnedParameters(pair, lr=LR)
-    for step in range(STEPS):
-        noise = randomness.normal(
-            Stream.LEARNING_NOISE, step, k=k, batch=pixels.shape[0], width=model.latent_width
-        ).to(pixels.dtype)
-        slopes = dense_gradients(model, pixels, noise, learned.pair, train_model=False).learned
+    for number in range(STEPS):
+        draws = AddressedDraws(
+            randomness,
+            Stream.LEARNING_NOISE,
+            number,
+            k=k,
+            batch=pixels.shape[0],
+            width=model.latent_width,
+            dtype=pixels.dtype,
+        )
+        slopes = Step(model, pixels, draws, Execution()).gradients(learned.pair, train_model=False).learned
         learned.update({name: float(slope) for name, slope in slopes.items()})
     return learned.pair

@@ -1,19 +1,25 @@
 """Where gradients to compare come from: differences between estimators on the same noise, batch by batch."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
-from dregcli.engine.gradients import RowPass, through_posterior
+from dregcli.engine.execution import Execution
+from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution.row_pass import Sums
+from dregcli.engine.execution.weighing import RowWeights, Weigh
+from dregcli.engine.gradients import through_posterior
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
 """A vector in named parts, each of one dimension."""
@@ -92,6 +98,17 @@ class StackedWeights:
                 require_finite(pair, (each.model, each.path, each.score))
         return stacked
 
+    @classmethod
+    def of(cls, weights: RowWeights) -> "StackedWeights":
+        """Those of pairs, as an executor has them."""
+        assert weights.path is not None
+        assert weights.score is not None
+        return cls(weights.model, weights.path, weights.score)
+
+    def as_rows(self) -> RowWeights:
+        """As an executor takes them; nothing is estimated beside the gradients."""
+        return RowWeights(self.model.new_empty(0, self.model.shape[2]), self.model, self.path, self.score)
+
     def __getitem__(self, rows: list[int]) -> "StackedWeights":
         """Those of some of the pairs."""
         return StackedWeights(self.model[rows], self.path[rows], self.score[rows])
@@ -108,6 +125,11 @@ class StackedWeights:
     def one(self, i: int) -> Coefficients:
         """Those of one pair."""
         return Coefficients(self.model[i], self.path[i], self.score[i])
+
+
+def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
+    """What makes an executor's row weights of pairs, one gradient of theta and one of phi each."""
+    return lambda log_w: StackedWeights.at(pairs, log_w).as_rows()
 
 
 def pairs_of(comparisons: Sequence[Comparison]) -> list[Pair]:
@@ -134,47 +156,86 @@ class ModelSource:
         pixels: shape (B, D).
         k: samples per example.
         randomness: addresses the noise.
+        execution: how the gradients of the pairs under test are computed. Those of the references are dense.
     """
 
-    def __init__(self, model: LatentModel, pixels: Tensor, *, k: int, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        model: LatentModel,
+        pixels: Tensor,
+        *,
+        k: int,
+        randomness: Randomness,
+        execution: Execution | None = None,
+    ) -> None:
         self.k = k
         self._model = model
         self._pixels = pixels
         self._randomness = randomness
+        self._execution = execution or Execution()
         self._live = model.posterior(pixels)
-        self._rows = self._live.by_row(k)
         self._phi = model.posterior_parameters()
         self.blocks = (*self._phi, *model.model_parameters())
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """The gradients of one batch, from one forward and one backward pass for all comparisons."""
-        batch, width = self._pixels.shape[0], self._model.latent_width
-        noise = self._randomness.normal(Stream.DIAGNOSTIC_NOISE, step, k=self.k, batch=batch, width=width)
-        rows = RowPass(self._model, self._pixels, noise.to(self._pixels.dtype), posterior=self._rows)
+        draws = AddressedDraws(
+            self._randomness,
+            Stream.DIAGNOSTIC_NOISE,
+            step,
+            k=self.k,
+            batch=self._pixels.shape[0],
+            width=self._model.latent_width,
+            screening=Stream.DIAGNOSTIC_SCREENING,
+            dtype=self._pixels.dtype,
+        )
+        batch = Batch(self._model, self._pixels, self._live.stopped(), draws)
+        wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
+        if self._execution.backward is not Backward.DENSE:
+            return self._across(batch, comparisons, wanted, references=references)
         pairs = pairs_of(comparisons)
-        weights = StackedWeights.at(pairs, rows.log_w)
+        rows = self._execution.rows(batch, stacked_weigh(pairs))
+        weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)
-        sums = rows.posterior_sums(difference.path, difference.score)
+        differ = difference.differ()
+        models = [i for i, (model, _, _) in enumerate(differ) if model]
+        sums = rows.sums(replace(difference.as_rows(), model=difference.model[models]))
         found: list[Parts] = []
-        for i, (model, path, score) in enumerate(difference.differ()):
-            parts = {name: each[i].flatten() for name, each in sums.items()} if path or score else {}
-            if model:
-                of_model = rows.model_gradients(difference.model[i])
+        for i, (_, path, score) in enumerate(differ):
+            parts = {name: each[i].flatten() for name, each in sums.posterior.items()} if path or score else {}
+            if i in models:
+                of_model = sums.model[models.index(i)]
                 parts |= {name: part.flatten() for name, part in of_model.items()}
             found.append(parts)
         if not references:
             return Draw(found, {})
-        wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
-        of_references = weights[[pairs.index(pair) for pair in wanted]]
-        by_posterior = rows.posterior_sums(of_references.path, of_references.score)
-        phi = self._through_encoder(by_posterior)
-        whole: dict[Pair, Parts] = {}
-        for i, pair in enumerate(wanted):
-            theta = rows.model_gradients(weights.model[pairs.index(pair)])
-            whole[pair] = {name: each[i] for name, each in phi.items()} | {
-                name: part.flatten() for name, part in theta.items()
-            }
-        return Draw(found, whole)
+        return Draw(found, self._whole(wanted, rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())))
+
+    def _across(
+        self, batch: Batch, comparisons: Sequence[Comparison], wanted: list[Pair], *, references: bool
+    ) -> Draw:
+        """Differences between two executors' gradients: no part of them is equal by construction."""
+        dense = replace(self._execution, backward=Backward.DENSE)
+        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons]))
+        reference = dense.rows(batch, stacked_weigh(wanted))
+        ours, theirs = tested.sums(tested.weights), reference.sums(reference.weights)
+        found: list[Parts] = []
+        for i, each in enumerate(comparisons):
+            j = wanted.index(each.reference)
+            found.append(
+                {name: (part[i] - theirs.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
+                | {name: (part - theirs.model[j][name]).flatten() for name, part in ours.model[i].items()}
+            )
+        return Draw(found, self._whole(wanted, theirs) if references else {})
+
+    def _whole(self, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
+        """Sums as whole gradients by parameter."""
+        phi = self._through_encoder(sums.posterior)
+        return {
+            pair: {name: each[i] for name, each in phi.items()}
+            | {name: part.flatten() for name, part in sums.model[i].items()}
+            for i, pair in enumerate(pairs)
+        }
 
     def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Gradients by the posterior's parameters, (M, B, Z) each, as gradients by phi, (M, P) each."""

@@ -1,9 +1,20 @@
 """What a likelihood is: the distribution of pixels given a decoder's outputs."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Self
+from collections.abc import Callable
+from typing import Any, ClassVar, Self
 
+import torch
 from torch import Tensor, nn
+
+from dregcli.engine.likelihoods.fused import fused
+
+FEWEST_COMPILED = 2**18
+"""Outputs, of all rows together, below which compiled code is not worth its call, nor a compilation for its shape."""
+
+Kernel = Callable[..., tuple[Tensor, Tensor | None]]
+"""(outputs (K, B, O), pixels (B, D), the layer's bias (O,) or None, *constants, gradient=...) -> the value (K, B),
+and its gradient by the outputs or None. A pure function."""
 
 
 class Likelihood(nn.Module, ABC):
@@ -15,9 +26,17 @@ class Likelihood(nn.Module, ABC):
     Attributes:
         outputs_per_pixel: what the decoder gives for every pixel. Of more than one, the first D outputs are the
             first number of each pixel, the next D the second.
+        kernel: computes it.
+        compiled_kernel: the same in the form that compiles to the fastest code.
     """
 
     outputs_per_pixel: ClassVar[int] = 1
+    kernel: ClassVar[Kernel]
+    compiled_kernel: ClassVar[Kernel]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._compiled: Kernel | None = None
 
     @classmethod
     @abstractmethod
@@ -29,17 +48,34 @@ class Likelihood(nn.Module, ABC):
             levels: pixels are whole multiples of 1 / levels in [0, 1]; only where a likelihood is of such.
         """
 
-    @abstractmethod
-    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
+    def constants(self) -> tuple[Any, ...]:
+        """What the kernel needs beside outputs, pixels and bias."""
+        return ()
+
+    def fuse(self) -> None:
+        """Compile the kernel: from now on large arrays go through it in one pass."""
+        self._compiled = torch.compile(type(self).compiled_kernel)
+
+    def unfuse(self) -> None:
+        """Compile no more."""
+        self._compiled = None
+
+    def log_prob(self, outputs: Tensor, pixels: Tensor, bias: Tensor | None = None) -> Tensor:
         """log p(x | outputs), summed over pixels.
 
         Args:
             outputs: shape (K, B, outputs_per_pixel * D), float32 or better.
             pixels: shape (B, D).
+            bias: what is to be added to the outputs first, shape (outputs_per_pixel * D,); no gradient reaches it.
 
         Returns:
             Shape (K, B), nats.
         """
+        compiled = self._compiled if outputs.numel() >= FEWEST_COMPILED else None
+        kernel = compiled or type(self).kernel
+        return fused(
+            outputs, lambda given, gradient: kernel(given, pixels, bias, *self.constants(), gradient=gradient)
+        )
 
     @abstractmethod
     def initial_bias(self, mean: Tensor) -> Tensor:

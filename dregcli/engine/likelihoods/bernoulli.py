@@ -6,15 +6,16 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import fused, log_of_product
+from dregcli.engine.likelihoods.fused import factors, log_of_product
 
 MEAN_CLIP = 1e-3
 """Mean intensities are clipped to [0.001, 0.999] before their logit is taken, as in the reference code."""
 
 
-def _evaluate(logits: Tensor, pixels: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+def _evaluate(logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
     # log p = sum x*l - softplus(l), and softplus(l) = (l + |l|)/2 - log sigmoid(|l|), where sigmoid(|l|) is
     # in [1/2, 1]: its products are safe and nothing cancels. One temporary the size of the logits.
+    logits = logits if bias is None else logits + bias
     magnitude = logits.abs()
     total = magnitude.sum(dim=-1).mul_(-0.5)
     total += log_of_product(magnitude.sigmoid_())
@@ -24,17 +25,32 @@ def _evaluate(logits: Tensor, pixels: Tensor, *, gradient: bool) -> tuple[Tensor
     return total, torch.sub(pixels, torch.sigmoid(logits, out=magnitude), out=magnitude)
 
 
+def _evaluate_compiled(
+    logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
+    # softplus(l) = relu(l) + log(1 + e) with e = exp(-|l|) in (0, 1]: no log1p, which has no vector code, and a
+    # logarithm of neighbours' product, 1 + e being in (1, 2].
+    logits = logits if bias is None else logits + bias
+    e = torch.exp(-logits.abs())
+    count = min(16, factors(logits.shape[-1]))
+    product = (1.0 + e).reshape(*e.shape[:-1], e.shape[-1] // count, count).prod(dim=-1)
+    total = (pixels * logits - torch.relu(logits)).sum(dim=-1) - product.log().sum(dim=-1)
+    if not gradient:
+        return total, None
+    larger = 1.0 / (1.0 + e)
+    return total, pixels - torch.where(logits >= 0.0, larger, e * larger)
+
+
 class Bernoulli(Likelihood):
-    """x ~ Bernoulli(sigmoid(output)) for each pixel. It has no buffers: it needs nothing of the data."""
+    """x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It has no buffers: it needs nothing of the data."""
+
+    kernel = staticmethod(_evaluate)
+    compiled_kernel = staticmethod(_evaluate_compiled)
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:
         """It needs neither."""
         return cls()
-
-    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
-        """sum x log p + (1 - x) log(1 - p), shape (K, B), nats, for logits (K, B, D) and pixels in [0, 1]."""
-        return fused(outputs, lambda given, gradient: _evaluate(given, pixels, gradient=gradient))
 
     def initial_bias(self, mean: Tensor) -> Tensor:
         """The logit of the mean intensity, clipped to [0.001, 0.999]; shape (D,).

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import fused
 
 SCALE_FLOOR = 0.05
 """The smallest scale, in bins. At it all but 1e-4 of the mass is in loc's own bin, so nothing is gained by a smaller
@@ -24,13 +23,14 @@ def _log_sigmoid(x: Tensor) -> Tensor:
 
 
 def _evaluate(
-    outputs: Tensor, pixels: Tensor, spread: Tensor, levels: int, *, gradient: bool
+    outputs: Tensor, pixels: Tensor, bias: Tensor | None, spread: Tensor, levels: int, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     # Everything in bins: y in 0..levels, b and a the upper and the lower end of y's bin from loc in scales.
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(-d)) with d = b - a = 1/scale: nothing cancels.
     y = (pixels * levels).round()
     has_upper, has_lower = (y < levels).to(outputs.dtype), (y > 0).to(outputs.dtype)
     inside = has_upper * has_lower
+    outputs = outputs if bias is None else outputs + bias
     loc, raw = outputs.chunk(2, dim=-1)
     unit = spread * levels
     scale = softplus(raw).mul_(unit).add_(SCALE_FLOOR)
@@ -67,6 +67,8 @@ class DiscretisedLogistic(Likelihood):
     """
 
     outputs_per_pixel = 2
+    kernel = staticmethod(_evaluate)
+    compiled_kernel = staticmethod(_evaluate)
     spread: Tensor
 
     def __init__(self, spread: Tensor, *, levels: int) -> None:
@@ -79,12 +81,9 @@ class DiscretisedLogistic(Likelihood):
         """It needs both."""
         return cls(spread, levels=levels)
 
-    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
-        """log P(x) summed over pixels, shape (K, B), nats and at most 0, for outputs (K, B, 2 D)."""
-        return fused(
-            outputs,
-            lambda given, gradient: _evaluate(given, pixels, self.spread, self.levels, gradient=gradient),
-        )
+    def constants(self) -> tuple[Tensor, int]:
+        """The spread and the levels."""
+        return self.spread, self.levels
 
     def initial_bias(self, mean: Tensor) -> Tensor:
         """Training starts from loc = mean and a standard deviation of one spread; shape (2 D,)."""

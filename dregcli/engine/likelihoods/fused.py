@@ -1,7 +1,8 @@
 """Log-likelihoods that bring their gradient along, reduced over pixels in few passes over memory.
 
 The K x B x D numbers of a likelihood are read and written from main memory, and autograd would keep several such
-arrays and take several passes back. Here the gradient is computed beside the value, while the numbers are at hand.
+arrays and take several passes back. Here the gradient is computed beside the value, while the numbers are at hand;
+and compiled, in one pass over them.
 """
 
 from collections.abc import Callable
@@ -14,14 +15,15 @@ from torch.autograd.function import once_differentiable
 Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
 """Outputs (K, B, O), and whether the gradient is wanted -> the value (K, B), and the gradient (K, B, O) or None."""
 
-_SAFE_FACTORS = 64
-"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126)."""
+MOST_FACTORS = 64
+"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126), and
+values in [1, 2] whose product is as far from its largest."""
 
 
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, outputs: Tensor, evaluate: Evaluate) -> Tensor:  # noqa: ANN401 - torch's own convention
-        value, gradient = evaluate(outputs, ctx.needs_input_grad[0])
+        value, gradient = evaluate(outputs.detach(), ctx.needs_input_grad[0])
         if gradient is not None:
             ctx.save_for_backward(gradient)
         return value
@@ -43,11 +45,17 @@ def fused(outputs: Tensor, evaluate: Evaluate) -> Tensor:
     return _Fused.apply(outputs, evaluate)  # pyright: ignore[reportReturnType]
 
 
-def log_of_product(factors: Tensor) -> Tensor:
-    """sum over the last axis of log(factors), for factors in [1/2, 1]: few logarithms of products."""
-    width, factor = factors.shape[-1], 1
-    while width % 2 == 0 and factor < _SAFE_FACTORS:
-        width //= 2
-        factor *= 2
-        factors = factors[..., :width] * factors[..., width:]
-    return factors.log().sum(dim=-1)
+def factors(width: int) -> int:
+    """How many neighbours of ``width`` numbers can be multiplied before a logarithm is taken: a power of 2."""
+    count = 1
+    while count < MOST_FACTORS and width % (2 * count) == 0:
+        count *= 2
+    return count
+
+
+def log_of_product(each: Tensor) -> Tensor:
+    """sum over the last axis of log(each), for values in [1/2, 1]: few logarithms of products."""
+    for _ in range(factors(each.shape[-1]).bit_length() - 1):
+        width = each.shape[-1] // 2
+        each = each[..., :width] * each[..., width:]
+    return each.log().sum(dim=-1)

@@ -8,7 +8,6 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import fused
 
 SCALE_FLOOR = 0.01
 """The smallest scale, in units of a pixel's spread. The density of a point has no bound: without a floor a model that
@@ -20,8 +19,11 @@ _INITIAL_RAW = math.log(math.expm1(1.0 - SCALE_FLOOR))
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
-def _evaluate(outputs: Tensor, pixels: Tensor, spread: Tensor, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
+def _evaluate(
+    outputs: Tensor, pixels: Tensor, bias: Tensor | None, spread: Tensor, *, gradient: bool
+) -> tuple[Tensor, Tensor | None]:
     # In units of the spread: u = (x - loc) / scale, log p = sum -u^2/2 - log scale - log spread - log(2 pi)/2.
+    outputs = outputs if bias is None else outputs + bias
     loc, raw = outputs.chunk(2, dim=-1)
     scale = softplus(raw).add_(SCALE_FLOOR)
     u = (pixels / spread - loc).div_(scale)
@@ -48,6 +50,8 @@ class Gaussian(Likelihood):
     """
 
     outputs_per_pixel = 2
+    kernel = staticmethod(_evaluate)
+    compiled_kernel = staticmethod(_evaluate)
     spread: Tensor
 
     def __init__(self, spread: Tensor) -> None:
@@ -59,9 +63,9 @@ class Gaussian(Likelihood):
         """It needs the spread."""
         return cls(spread)
 
-    def log_prob(self, outputs: Tensor, pixels: Tensor) -> Tensor:
-        """log N(x; loc, scale^2) summed over pixels, shape (K, B), nats, for outputs (K, B, 2 D)."""
-        return fused(outputs, lambda given, gradient: _evaluate(given, pixels, self.spread, gradient=gradient))
+    def constants(self) -> tuple[Tensor]:
+        """The spread."""
+        return (self.spread,)
 
     def initial_bias(self, mean: Tensor) -> Tensor:
         """Training starts from loc = mean and scale = spread; shape (2 D,)."""

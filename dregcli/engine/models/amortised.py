@@ -57,6 +57,16 @@ class AmortisedModel(LatentModel):
         centred = pixels - self.mean
         return gaussian_network(self.encoder, centred if self.spread is None else centred / self.spread)
 
+    def fuse(self) -> None:
+        """Compile the likelihood's."""
+        self.likelihood.fuse()
+        self.fused = True
+
+    def unfuse(self) -> None:
+        """Compile no more."""
+        self.likelihood.unfuse()
+        self.fused = False
+
     def model_parameters(self) -> dict[str, nn.Parameter]:
         """theta: all parameters but the encoder's, by name."""
         return {name: p for name, p in self.named_parameters() if not name.startswith(ENCODER)}

@@ -31,21 +31,32 @@ class DiagonalGaussian:
         """Reparameterised samples from standard normal noise of shape (K, B, Z)."""
         return (torch.addcmul(self.loc, self.scale, noise),)
 
-    def log_prob(self, latents: Latents) -> Tensor:
-        """log q(z | x), shape (K, B), nats."""
-        (z,) = latents
-        deviation = (z - self.loc) / self.scale
+    def log_prob_at(self, noise: Tensor) -> Tensor:
+        """log q(z | x) of the samples that ``rsample`` makes of noise, shape (K, B), nats."""
         constant = self.scale.log().sum(dim=-1) + 0.5 * LOG_2PI * self.loc.shape[-1]
-        return -0.5 * deviation.square().sum(dim=-1) - constant
+        return -0.5 * noise.square().sum(dim=-1) - constant
+
+    def slope_at(self, noise: Tensor) -> tuple[Tensor, ...]:
+        """d log q(z | x) / d z of the samples that ``rsample`` makes of noise, its parameters held fixed."""
+        return (-noise / self.scale,)
+
+    def path_derivatives(self, noise: Tensor, dz: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """By each of its parameters, row by row: dz times d sample / d parameter, (K, B, Z)."""
+        (slope,) = dz
+        return {"loc": slope, "scale": slope * noise}
+
+    def score_derivatives(self, noise: Tensor) -> dict[str, Tensor]:
+        """By each of its parameters, row by row: d log q(z | x) with the sample held fixed, (K, B, Z)."""
+        by_loc = noise / self.scale
+        return {"loc": by_loc, "scale": (noise * by_loc).sub_(self.scale.reciprocal())}
 
     def parameters(self) -> dict[str, Tensor]:
         """What it is made of, by name."""
         return {"loc": self.loc, "scale": self.scale}
 
-    def by_row(self, k: int) -> "DiagonalGaussian":
-        """The same distribution with parameters of its own for each of K x B rows, to take gradients by."""
-        rows = (p.detach().expand(k, *p.shape).clone().requires_grad_() for p in self.parameters().values())
-        return DiagonalGaussian(*rows)
+    def of(self, examples: Tensor) -> "DiagonalGaussian":
+        """Those of some examples, by their indices."""
+        return DiagonalGaussian(self.loc[examples], self.scale[examples])
 
     def stopped(self) -> "DiagonalGaussian":
         """The same distribution with its parameters held fixed."""
@@ -64,6 +75,7 @@ class LatentModel(nn.Module, ABC):
 
     Attributes:
         latent_width: dimensions of all stochastic layers together, Z.
+        fused: whether its passes over rows are compiled.
     """
 
     latent_width: int
@@ -82,6 +94,14 @@ class LatentModel(nn.Module, ABC):
             rows: applies every layer to rows, and takes to rows what belongs to examples, pixels included. Nothing
                 else with parameters may touch rows.
         """
+
+    fused: bool = False
+
+    def fuse(self) -> None:
+        """Compile the passes over rows that can be, from now on. What they compute stays, up to rounding."""
+
+    def unfuse(self) -> None:
+        """Compile no more."""
 
     @abstractmethod
     def model_parameters(self) -> dict[str, nn.Parameter]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.models.base import DiagonalGaussian
-from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.rows import Rows
 
 RAW_SCALE_OFFSET = 0.25
 """scale = softplus(raw + 0.25), as in the reference code."""
@@ -32,23 +32,41 @@ def network(sizes: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
     return layers
 
 
-def tanh_network(
-    layers: nn.ModuleList, inputs: Tensor, rows: Rows = PLAIN_ROWS, *, first_bias: Tensor | None = None
-) -> Tensor:
+def tanh_network(layers: nn.ModuleList, inputs: Tensor) -> Tensor:
     """tanh between layers, none after the last.
 
     Args:
         layers: linear.
         inputs: (..., I).
-        rows: applies the layers.
-        first_bias: what is added to the first layer's outputs, one more input's part of them.
     """
     for i, layer in enumerate(layers):
-        assert isinstance(layer, nn.Linear)
-        inputs = rows.linear(layer, torch.tanh(inputs) if i else inputs)
-        if first_bias is not None and i == 0:
-            inputs = inputs + first_bias
+        inputs = layer(torch.tanh(inputs) if i else inputs)
     return inputs
+
+
+def decode(
+    layers: nn.ModuleList, z: Tensor, rows: Rows, *, first_bias: Tensor | None = None
+) -> tuple[Tensor, Tensor | None]:
+    """A tanh network on rows.
+
+    Args:
+        layers: linear.
+        z: (K, B, Z).
+        rows: applies the layers.
+        first_bias: what is added to the first layer's outputs, one more input's part of them.
+
+    Returns:
+        The last layer's outputs, (K, B, O), and what a likelihood adds to them as it reads them, (O,) or None.
+    """
+    *hidden, last = layers
+    for i, layer in enumerate(hidden):
+        assert isinstance(layer, nn.Linear)
+        z = rows.linear(layer, z)
+        if first_bias is not None and i == 0:
+            z = z + first_bias
+        z = torch.tanh(z)
+    assert isinstance(last, nn.Linear)
+    return rows.product(last, z)
 
 
 def gaussian_network(layers: nn.ModuleList, inputs: Tensor) -> DiagonalGaussian:

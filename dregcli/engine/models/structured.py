@@ -10,7 +10,7 @@ from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_normal_log_prob
-from dregcli.engine.models.networks import gaussian_network, layer_of, network, tanh_network
+from dregcli.engine.models.networks import decode, gaussian_network, layer_of, network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
@@ -114,9 +114,9 @@ class StructuredVae(AmortisedModel):
         standardised = (z - rows.shared(prior.loc)) / rows.shared(prior.scale)
         log_prior = standard_normal_log_prob(standardised) - rows.shared(prior.scale.log().sum(dim=-1))
         of_context = rows.shared(self.context_layer(self._decoder_context(pixels)))
-        outputs = tanh_network(self.decoder, z, rows, first_bias=of_context)
+        outputs, bias = decode(self.decoder, z, rows, first_bias=of_context)
         target = pixels[:, self.parts.target]
-        return self.likelihood.log_prob(outputs, rows.shared(target)) + log_prior
+        return self.likelihood.log_prob(outputs, rows.shared(target), bias) + log_prior
 
     def _standardised_context(self, pixels: Tensor) -> Tensor:
         """The context, centred and divided by the spread if there is one, shape (B, C)."""

@@ -9,7 +9,7 @@ from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.base import Latents, standard_normal_log_prob
-from dregcli.engine.models.networks import network, tanh_network
+from dregcli.engine.models.networks import decode, network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
@@ -51,5 +51,5 @@ class Vae(AmortisedModel):
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """log p(x | z) + log p(z), shape (K, B), nats."""
         (z,) = latents
-        outputs = tanh_network(self.decoder, z, rows)
-        return self.likelihood.log_prob(outputs, rows.shared(pixels)) + standard_normal_log_prob(z)
+        outputs, bias = decode(self.decoder, z, rows)
+        return self.likelihood.log_prob(outputs, rows.shared(pixels), bias) + standard_normal_log_prob(z)

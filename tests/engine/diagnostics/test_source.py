@@ -1,4 +1,4 @@
-"""Differences of gradients from one pass, against whole gradients of each pair at the same noise."""
+"""Differences of gradients from one pass, against whole naive gradients of each pair at the same noise."""
 
 from dataclasses import replace
 
@@ -14,12 +14,14 @@ from dregcli.engine.diagnostics.source import Comparison, ModelSource, compariso
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
-from dregcli.engine.gradients import Gradients, RowPass, dense_gradients
+from dregcli.engine.execution import Execution, dense
+from dregcli.engine.execution.row_pass import RowPass, score_sums
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import NotFinite
-from tests.support.exact import small_batch, small_vae
+from dregcli.names import Backward, Precision
+from tests.support.exact import naive_gradients, small_batch, small_vae
 from tests.support.given_noise import Own, diagnostic_noise
 
 K, SEED, STEP = 4, 3, 5
@@ -34,14 +36,14 @@ def _setup() -> tuple[Vae, Tensor]:
     return model, pixels
 
 
-def _source() -> ModelSource:
-    return ModelSource(*_setup(), k=K, randomness=Randomness(SEED))
+def _source(k: int = K, execution: Execution | None = None) -> ModelSource:
+    return ModelSource(*_setup(), k=k, randomness=Randomness(SEED), execution=execution)
 
 
-def _dense(pair: Pair, step: int = STEP) -> dict[str, Tensor]:
+def _naive(pair: Pair, step: int = STEP, *, k: int = K) -> dict[str, Tensor]:
     model, pixels = _setup()
-    noise = diagnostic_noise(model, pixels, k=K, seed=SEED, step=step)
-    found: Gradients = dense_gradients(model, pixels, noise, pair)
+    noise = diagnostic_noise(model, pixels, k=k, seed=SEED, step=step)
+    found = naive_gradients(model, pixels, noise, pair)
     return {name: part.flatten() for name, part in {**found.posterior, **found.model}.items()}
 
 
@@ -50,11 +52,11 @@ def _norm(parts: dict[str, Tensor]) -> float:
 
 
 def faults(source: ModelSource | OwnModelSource, comparisons: list[Comparison]) -> list[str]:
-    """Every comparison whose differences, expanded, are not those of dense gradients."""
+    """Every comparison whose differences, expanded, are not those of naive gradients."""
     draw = source.draw(STEP, comparisons, references=True)
     wrong = []
     for comparison, parts in zip(comparisons, draw.differences, strict=True):
-        reference, pair = _dense(comparison.reference), _dense(comparison.pair)
+        reference, pair = _naive(comparison.reference, k=source.k), _naive(comparison.pair, k=source.k)
         found = source.expand({name: part.unsqueeze(0) for name, part in parts.items()}) if parts else {}
         off = {
             name: (found[name][0] if name in found else 0.0) - (pair[name] - reference[name]) for name in reference
@@ -64,7 +66,7 @@ def faults(source: ModelSource | OwnModelSource, comparisons: list[Comparison]) 
         elif not all(torch.equal(pair[name], reference[name]) for name in set(reference) - set(found)):
             wrong.append(f"{comparison.pair.word}: left out and not identical")
     for pair, parts in draw.references.items():
-        expected = _dense(pair)
+        expected = _naive(pair, k=source.k)
         if set(parts) != set(expected):
             wrong.append(f"reference {pair.word}: parameters")
         elif _norm({name: parts[name] - expected[name] for name in parts}) > TOLERANCE * _norm(expected):
@@ -72,13 +74,45 @@ def faults(source: ModelSource | OwnModelSource, comparisons: list[Comparison]) 
     return wrong
 
 
-def test_differences_and_references_are_those_of_dense_gradients() -> None:
+def test_differences_and_references_are_those_of_naive_gradients() -> None:
     assert faults(_source(), COMPARISONS) == []
     source = _source()
-    assert source.blocks == tuple(_dense(COMPARISONS[0].pair))
+    assert source.blocks == tuple(_naive(COMPARISONS[0].pair))
     wanted = list(dict.fromkeys(each.reference for each in COMPARISONS))
     assert list(source.draw(0, COMPARISONS, references=True).references) == wanted
     assert source.draw(0, COMPARISONS, references=False).references == {}
+
+
+EXECUTIONS = {
+    "dense in chunks": Execution(k_chunk=16),
+    "every row screened": Execution(Backward.SCREENED, 1e-12),
+    "every row screened, in chunks": Execution(Backward.SCREENED, 1e-12, k_chunk=32),
+    "every row screened, in bfloat16": Execution(Backward.SCREENED, 1e-12, Precision.BFLOAT16),
+}
+"""With next to no inflation allowed, every row that has a weight is kept, with probability 1."""
+
+
+@pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
+def test_other_executors_give_the_same_differences_and_references(execution: Execution) -> None:
+    comparisons = [comparison_of(pair) for pair in all_pairs()]
+    source = _source(40, execution)
+    assert faults(source, comparisons) == []
+    wanted = list(dict.fromkeys(each.reference for each in comparisons))
+    assert list(source.draw(0, comparisons, references=True).references) == wanted
+    assert source.draw(0, comparisons, references=False).references == {}
+
+
+def test_what_screening_drops_is_in_the_differences_and_not_in_the_references() -> None:
+    """A pair may be compared with itself: then the executors are."""
+    pair = resolve_pair("iwae", "dreg", 40)
+    source = _source(40, Execution(Backward.SCREENED, 0.5))
+    draw = source.draw(STEP, [Comparison(pair, pair)], references=True)
+    assert set(draw.differences[0]) == {"loc", "scale", *_setup()[0].model_parameters()}
+    assert all(part.abs().max() > 1e-6 for part in draw.differences[0].values())
+    expected = _naive(pair, k=40)
+    assert _norm({n: part - expected[n] for n, part in draw.references[pair].items()}) < TOLERANCE * _norm(expected)
+    again = source.draw(STEP, [Comparison(pair, pair)], references=False)
+    assert all(torch.equal(part, again.differences[0][n]) for n, part in draw.differences[0].items())
 
 
 class _TwinModel(Stl):
@@ -110,9 +144,13 @@ def test_each_is_compared_with_reparam_and_reparam_with_dreg() -> None:
         assert comparison.reference == Pair(comparison.pair.objective, expected())
 
 
-class _WithoutScore(RowPass):
-    def posterior_sums(self, path, score):
-        return super().posterior_sums(path, torch.zeros_like(score))
+def _without_score(batch, noise, weights):
+    return score_sums(batch, noise, torch.zeros_like(weights))
+
+
+class _WithoutPath(RowPass):
+    def path_sums(self, weights):
+        return super().path_sums(torch.zeros_like(weights))
 
 
 def _the_other_way_round(weights, pairs, comparisons):
@@ -136,10 +174,16 @@ class _OtherNoise(ModelSource):
 
 
 @pytest.mark.parametrize(
-    ("name", "twin"), [("RowPass", _WithoutScore), ("differences", _the_other_way_round)], ids=["score", "sign"]
+    ("module", "name", "twin"),
+    [
+        (dense, "score_sums", _without_score),
+        (dense, "RowPass", _WithoutPath),
+        (source_module, "differences", _the_other_way_round),
+    ],
+    ids=["score", "path", "sign"],
 )
-def test_a_wrong_sum_is_caught(name: str, twin, monkeypatch) -> None:
-    monkeypatch.setattr(source_module, name, twin)
+def test_a_wrong_sum_is_caught(module, name: str, twin, monkeypatch) -> None:
+    monkeypatch.setattr(module, name, twin)
     assert faults(_source(), COMPARISONS)
 
 

@@ -1,0 +1,122 @@
+"""One forward and one backward pass with unit weights over some rows, for any number of estimators."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.models.base import DiagonalGaussian
+from dregcli.engine.rows import EveryRow, Selection
+from dregcli.engine.tape import RowTape
+
+
+@dataclass
+class Sums:
+    """Weighted sums over rows, as descent directions for the mean over the batch.
+
+    Attributes:
+        model: theta's gradients, M of them by parameter name.
+        posterior: gradients by the posterior's own parameters, (P, B, Z) each, from which ``through_posterior`` makes
+            phi's.
+    """
+
+    model: list[Named]
+    posterior: Named
+
+    @classmethod
+    def zero(cls, weights: RowWeights, batch: Batch) -> Self:
+        """Of no rows, to add to: there may be none."""
+        theta = batch.model.model_parameters()
+        model = [{name: torch.zeros_like(each) for name, each in theta.items()} for _ in weights.model]
+        arrays = weights.score if weights.path is None else weights.path
+        pairs = 0 if arrays is None else len(arrays)
+        parameters = batch.posterior.parameters()
+        return cls(model, {name: each.new_zeros(pairs, *each.shape) for name, each in parameters.items()})
+
+    def add(self, other: Self) -> None:
+        """Add those of other rows."""
+        for mine, theirs in zip(self.model, other.model, strict=True):
+            _add(mine, theirs)
+        self.add_posterior(other.posterior)
+
+    def add_posterior(self, gradients: Named) -> None:
+        """Add gradients by the posterior's parameters."""
+        _add(self.posterior, gradients)
+
+
+def _add(total: Named, gradients: Named) -> None:
+    for name, gradient in gradients.items():
+        total[name] += gradient
+
+
+class RowPass:
+    """Rows with their derivatives, unweighted.
+
+    Args:
+        batch: the examples.
+        noise: of the rows, shape (K', B', Z).
+        selection: which rows these are; all samples of all examples unless given.
+    """
+
+    def __init__(self, batch: Batch, noise: Tensor, selection: Selection | None = None) -> None:
+        self._selection = selection or EveryRow(noise.shape[0])
+        self._noise = noise
+        self._theta = batch.model.model_parameters()
+        self._batch = batch
+        taken = {name: self._selection.take(each) for name, each in batch.posterior.parameters().items()}
+        self._posterior = DiagonalGaussian(**taken)
+        self._latents = tuple(z.requires_grad_() for z in self._posterior.rsample(noise))
+        self._tape = RowTape(self._selection)
+        with torch.enable_grad():
+            self._log_p = batch.model.log_joint(batch.pixels, self._latents, self._tape)
+        self.log_w = self._log_p.detach() - self._posterior.log_prob_at(noise)
+
+    @cached_property
+    def dz(self) -> tuple[Tensor, ...]:
+        """d log w / d z, unweighted, (K', B', Z_layer) each; the one backward pass."""
+        by_log_p = self._tape.backward(self._log_p, self._latents)
+        slopes = self._posterior.slope_at(self._noise)
+        return tuple(mine - theirs for mine, theirs in zip(by_log_p, slopes, strict=True))
+
+    def model_gradients(self, weights: Tensor) -> Named:
+        """Theta's gradient with these row weights, shape (K', B')."""
+        _ = self.dz
+        with torch.no_grad():
+            found = self._tape.contract(descent_weights(weights, self._batch), self._theta.values())
+        return dict(zip(self._theta, found, strict=True))
+
+    def path_sums(self, weights: Tensor) -> Named:
+        """The path's gradients by the posterior's parameters with row weights (P, K', B'), (P, B, Z) each."""
+        descent = descent_weights(weights, self._batch)
+        derivatives = self._posterior.path_derivatives(self._noise, self.dz)
+        return {name: self._selection.sum(descent, each) for name, each in derivatives.items()}
+
+    def sums(self, weights: RowWeights) -> Sums:
+        """What the weights ask for of model and path, from one backward pass; nothing asked for costs nothing."""
+        path = {} if weights.path is None else self.path_sums(weights.path)
+        return Sums([self.model_gradients(each) for each in weights.model], path)
+
+
+def score_sums(batch: Batch, noise: Tensor, weights: Tensor) -> Named:
+    """The score's gradients by the posterior's parameters; no decoder is needed for them.
+
+    Args:
+        batch: the examples.
+        noise: of some samples, shape (K', B, Z).
+        weights: of rows, shape (P, K', B).
+
+    Returns:
+        (P, B, Z) each.
+    """
+    descent = descent_weights(weights, batch)
+    every = EveryRow(noise.shape[0])
+    return {name: every.sum(descent, each) for name, each in batch.posterior.score_derivatives(noise).items()}
+
+
+def descent_weights(weights: Tensor, batch: Batch) -> Tensor:
+    """Weights of ascent directions, as those of descent for the mean over the batch, in the model's dtype."""
+    return (weights * (-1.0 / batch.examples)).to(batch.posterior.loc.dtype)

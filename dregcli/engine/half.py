@@ -1,0 +1,61 @@
+"""Matrix products of inputs rounded to bfloat16, accumulated in float32."""
+
+from functools import cache
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from dregcli.engine.rows import PlainRows
+
+
+def has_bfloat16_products(device: torch.device | str) -> bool:
+    """Whether a device's processor multiplies bfloat16 matrices itself."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return _cpu_has_bfloat16_products()
+
+
+@cache
+def _cpu_has_bfloat16_products() -> bool:
+    """Found out by trying: a product of rounded inputs differs from the exact one."""
+    inputs = torch.full((64, 64), 1.0 + 2.0**-12)
+    return bool((_onednn_product(inputs, inputs) != nn.functional.linear(inputs, inputs)).any())
+
+
+def _onednn_product(inputs: Tensor, weight: Tensor) -> Tensor:
+    """float32 in and out. oneDNN rounds the inputs on the way, where the processor multiplies such."""
+    # torch adds the settings at run time.
+    settings = cast("Any", torch.backends.mkldnn).matmul
+    before = settings.fp32_precision
+    settings.fp32_precision = "bf16"
+    try:
+        return nn.functional.linear(inputs, weight)
+    finally:
+        settings.fp32_precision = before
+
+
+class HalfRows(PlainRows):
+    """Products of inputs rounded to bfloat16, for values without a graph. Sums are not rounded.
+
+    Where the processor has no such products they are those of the rounded inputs, which is slower than float32.
+    """
+
+    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
+        """The product, and the bias."""
+        product, bias = self.product(layer, inputs)
+        return product if bias is None else product.add_(bias)
+
+    def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The product alone, and the bias."""
+        weight, half = layer.weight, torch.bfloat16
+        if inputs.dtype == torch.float32 and has_bfloat16_products(inputs.device):
+            if inputs.device.type == "cpu":
+                return _onednn_product(inputs, weight), layer.bias
+            flat = torch.mm(inputs.flatten(0, -2).to(half), weight.to(half).mT, out_dtype=torch.float32)
+            return flat.view(*inputs.shape[:-1], -1), layer.bias
+        rounded = nn.functional.linear(inputs.to(half).to(inputs.dtype), weight.to(half).to(weight.dtype))
+        return rounded, layer.bias
+
+
+HALF_ROWS = HalfRows()

@@ -1,0 +1,158 @@
+"""How much the gradients of several pairs vary along a training trajectory, on the samples it trains on."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.execution.batch import Named
+from dregcli.engine.gradients import Step
+from dregcli.engine.pairs import Pair
+from dregcli.engine.words import short_word
+
+TRACKED = "tracked/"
+"""What the names of these tensors begin with, beside the optimiser's in its state."""
+
+DECAY = 0.99
+"""Of the moving averages, a step; as the reference code's."""
+
+_WEIGHTS = "weights"
+
+
+class MovingMoments:
+    """Exponentially weighted means and variances of P sequences of vectors, coordinate by coordinate.
+
+    The last vector counts 1, the one before it ``DECAY``, and so on. Deviations are from the running mean (West's
+    recurrence): a difference of two averages would lose the variance of a coordinate that hardly varies. The variance
+    is unbiased for independent vectors: of weights w the sum of squares is divided by sum w - sum w^2 / sum w.
+    """
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._squared_weight = 0.0
+        self._means: Named = {}
+        self._squares: Named = {}
+
+    @property
+    def started(self) -> bool:
+        """Whether there is any vector."""
+        return self._weight > 0.0
+
+    def add(self, vectors: Mapping[str, Tensor]) -> None:
+        """Add one vector of each sequence, given by its parts, (P, ...) each; the parts are used up."""
+        self._weight = DECAY * self._weight + 1.0
+        self._squared_weight = DECAY**2 * self._squared_weight + 1.0
+        share = 1.0 / self._weight
+        for name, part in vectors.items():
+            if name not in self._means:
+                self._means[name], self._squares[name] = torch.zeros_like(part), torch.zeros_like(part)
+            deviation = part.sub_(self._means[name])
+            self._means[name].add_(deviation, alpha=share)
+            self._squares[name].mul_(DECAY).addcmul_(deviation, deviation, value=1.0 - share)
+
+    def variance_and_snr(self) -> Tensor:
+        """Means over coordinates of the variance and of |mean| / standard deviation, (2, P), float64.
+
+        Coordinates that never varied have no ratio and count 0 in it; before the second vector all is NaN.
+        """
+        rest = self._weight - self._squared_weight / self._weight
+        count = sum(each[0].numel() for each in self._means.values())
+        total = torch.zeros(2, len(next(iter(self._means.values()))), dtype=torch.float64)
+        for name, squares in self._squares.items():
+            variance = squares.flatten(1) / rest if rest else torch.full_like(squares.flatten(1), torch.nan)
+            ratio = self._means[name].flatten(1).abs().mul_(variance.rsqrt())
+            ratio = torch.where(variance == 0.0, 0.0, ratio)
+            total += torch.stack([each.sum(dim=1, dtype=torch.float64) for each in (variance, ratio)]).cpu()
+        return total / count
+
+    def tensors(self) -> Named:
+        """Everything, copied."""
+        weights = torch.tensor([self._weight, self._squared_weight], dtype=torch.float64)
+        means = {f"{name}/mean": each.clone() for name, each in self._means.items()}
+        return {_WEIGHTS: weights} | means | {f"{name}/squares": each.clone() for name, each in self._squares.items()}
+
+    def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
+        """Put back what ``tensors`` gave.
+
+        Raises:
+            KeyError: the weights are missing.
+        """
+        self._weight, self._squared_weight = (float(each) for each in tensors[_WEIGHTS])
+        self._means, self._squares = {}, {}
+        for kind, into in (("/mean", self._means), ("/squares", self._squares)):
+            into.update(
+                (name.removesuffix(kind), each.to(device).clone())
+                for name, each in tensors.items()
+                if name.endswith(kind)
+            )
+
+
+class Tracker:
+    """Measures pairs along a trajectory. Training is the same to the last bit with and without it.
+
+    Args:
+        pairs: what is measured, at least one.
+        trained: the pair that trains, as its learning starts; where it is among them, it is measured as it learns.
+        device: the model's.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], trained: Pair, device: torch.device) -> None:
+        self._pairs = tuple(pairs)
+        self._trained = trained
+        self._device = device
+        self._moments = {"model": MovingMoments(), "posterior": MovingMoments()}
+        objectives = list(dict.fromkeys(pair.objective for pair in pairs))
+        self._objectives = [objectives.index(pair.objective) for pair in pairs]
+
+    def add(self, step: Step, current: Pair, *, train_model: bool) -> None:
+        """Measure one step.
+
+        Args:
+            step: evaluated for the pair that trains.
+            current: that pair with what it has learned so far.
+            train_model: whether theta's gradients are measured, too.
+        """
+        pairs = tuple(current if pair == self._trained else pair for pair in self._pairs)
+        model, posterior = step.each(pairs, train_model=train_model)
+        self._moments["posterior"].add(posterior)
+        if train_model:
+            self._moments["model"].add(model)
+
+    def row(self) -> dict[str, float]:
+        """``<estimator>.<network>_variance`` and ``_snr`` of every pair; another objective's are ``<pair>``'s."""
+        found: dict[str, float] = {}
+        for network, moments in self._moments.items():
+            if not moments.started:
+                continue
+            both: list[list[float]] = moments.variance_and_snr().tolist()  # pyright: ignore[reportUnknownVariableType]
+            variances, ratios = both
+            for i, pair in enumerate(self._pairs):
+                column = self._objectives[i] if network == "model" else i
+                name = self._name(pair)
+                found[f"{name}.{network}_variance"] = variances[column]
+                found[f"{name}.{network}_snr"] = ratios[column]
+        return found
+
+    def _name(self, pair: Pair) -> str:
+        """As short as it can be; no slash, which has a meaning in files."""
+        estimator = short_word(pair.estimator)
+        return estimator if pair.objective == self._trained.objective else f"{short_word(pair.objective)}-{estimator}"
+
+    def tensors(self) -> Named:
+        """Everything, copied, as ``tracked/...``."""
+        return {
+            f"{TRACKED}{network}/{name}": each
+            for network, moments in self._moments.items()
+            for name, each in moments.tensors().items()
+        }
+
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave; others of the mapping are left alone.
+
+        Raises:
+            KeyError: there is nothing.
+        """
+        for network, moments in self._moments.items():
+            prefix = f"{TRACKED}{network}/"
+            own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+            moments.load(own, self._device)

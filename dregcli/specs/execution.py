@@ -1,0 +1,93 @@
+"""How gradients are computed, not of what: the options of the executor and the rules for them, each once."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from dregcli.errors import Fault
+from dregcli.names import Backward, Precision, nearest
+
+AUTO: Final = "auto"
+
+CHUNK_UNIT: Final = 16
+"""Noise is drawn 16 samples at a time (``engine.randomness.NOISE_BLOCK``): chunks of other sizes would draw twice."""
+
+DEFAULT_BACKWARD: Final = Backward.SCREENED
+DEFAULT_INFLATION: Final = 0.2
+DEFAULT_PRECISION: Final = Precision.FLOAT32
+
+ROUNDING_ONLY: Final = ("k_chunk", "compile")
+"""Fields that change results by rounding alone. Their ``auto`` goes by the memory and the compiler at hand at one
+moment, so that runs which differ in nothing else repeat each other, and a resumed run may be given others."""
+
+# Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
+STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
+
+
+class ExecutionSpec(BaseModel):
+    """How the gradients of K samples are computed, resolved: no ``auto`` left."""
+
+    model_config = STRICT
+
+    k: int = Field(default=64, ge=1, description="samples per example, all of them")
+    backward: Backward = Field(default=Backward.DENSE, strict=False)
+    screen_inflation: Annotated[float, Field(gt=0, le=1)] | None = Field(
+        default=None,
+        validate_default=True,
+        description="growth of the variance that screening may cost; None of dense",
+    )
+    screen_precision: Precision | None = Field(
+        default=None, validate_default=True, strict=False, description="of screening's first pass; None of dense"
+    )
+    k_chunk: int | None = Field(default=None, ge=1, description="samples at once; None is all")
+
+    @field_validator("screen_inflation", "screen_precision")
+    @classmethod
+    def _of_screening(cls, value: object, info: ValidationInfo) -> object:
+        backward = info.data.get("backward")
+        if backward is Backward.DENSE and value is not None:
+            message = "is of --backward screened, and dense screens nothing: leave one of the two out."
+            raise ValueError(message)
+        if backward is Backward.SCREENED and value is None:
+            message = "is missing: a screened run has one."
+            raise ValueError(message)
+        return value
+
+    @field_validator("k_chunk")
+    @classmethod
+    def _of_whole_blocks(cls, chunk: int | None, info: ValidationInfo) -> int | None:
+        k = info.data.get("k")
+        if chunk is None or k is None or chunk == k:
+            return chunk
+        if chunk > k:
+            message = f"must be at most k, which is {k}, got {chunk}."
+            raise ValueError(message)
+        if chunk % CHUNK_UNIT:
+            message = f"must be a multiple of {CHUNK_UNIT}, or k itself, which is {k}, got {chunk}."
+            raise ValueError(message)
+        return chunk
+
+
+def chunk_faults(chunk: object) -> list[Fault]:
+    """Why what was given as ``k_chunk`` is neither a number of samples nor ``auto``; None is all of them."""
+    if chunk is None or chunk == AUTO or (type(chunk) is int and chunk >= 1):
+        return []
+    return [Fault("k-chunk", f"must be a positive whole number or {AUTO}, got {chunk!r}.")]
+
+
+def compile_faults(word: object) -> list[Fault]:
+    """Why what was given as ``compile`` is no word for it."""
+    words = (AUTO, "on", "off")
+    if word in words:
+        return []
+    near = nearest(word, words) if isinstance(word, str) else None
+    meant = f" Did you mean '{near}'?" if near else ""
+    return [Fault("compile", f"must be {words[0]}, {words[1]} or {words[2]}, got {word!r}.{meant}")]
+
+
+def with_screening(options: dict[str, Any]) -> dict[str, Any]:
+    """Options of a screened run with the defaults of what was left out; all others as they are."""
+    if options.get("backward") != Backward.SCREENED:
+        return options
+    defaults = {"screen_inflation": DEFAULT_INFLATION, "screen_precision": DEFAULT_PRECISION.value}
+    return options | {key: value for key, value in defaults.items() if options.get(key) is None}

@@ -1,0 +1,83 @@
+"""Seconds of an evaluation pass, and the share of the machine's float32 rate that it reaches. By hand:
+
+    python -m tests.benchmarks.evaluation --k 5000 --n 10000        (--n 256 for a quick look)
+
+The share is of the rate in the decoder's own products, 2048x200x784, measured before and after in the same process;
+what is counted as work is the networks' matrix products alone. Nothing here asserts anything about time.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from dregcli.app.build import build_model
+from dregcli.data.folders import default_data_dir
+from dregcli.engine.device import prepare_process
+from dregcli.names import Split
+from tests.benchmarks.support import flops
+from tests.benchmarks.support.bounds import automatic_chunk, split_bounds
+from tests.benchmarks.support.modes import make_plan, make_trainer
+from tests.benchmarks.support.others import OtherWork
+from tests.benchmarks.support.rates import NETWORK_RATE, SQUARE_RATE, Rates
+from tests.benchmarks.support.serve import peak_megabytes
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--k", type=int, default=5000)
+    parser.add_argument("--n", type=int, default=10_000, help="images")
+    parser.add_argument("--split", type=Split, default=Split.TEST)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--k-chunk", default="auto", help="samples at once, auto, or all")
+    parser.add_argument("--compile", default="auto", choices=["auto", "on", "off"])
+    parser.add_argument("--train-steps", type=int, default=500, help="before; 0 evaluates a fresh model")
+    parser.add_argument("--data-dir", type=Path, default=None)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Train a little, evaluate, print."""
+    asked = _arguments()
+    prepare_process()
+    options = {
+        "dataset": asked.dataset,
+        "device": "cpu",
+        "compile": asked.compile,
+        "steps": max(1, asked.train_steps),
+    }
+    plan = make_plan(options, asked.data_dir or default_data_dir())
+    if asked.train_steps:
+        trainer = make_trainer(plan)
+        for _ in range(asked.train_steps):
+            trainer.advance()
+        model = trainer.model
+    else:
+        model = build_model(plan.spec, plan.data)
+    n = min(asked.n, len(plan.data.examples(asked.split)))
+    chunk = automatic_chunk(plan, asked.k) if asked.k_chunk == "auto" else None
+    chunk = int(asked.k_chunk) if asked.k_chunk.isdecimal() else chunk
+    # What happens once only, compilation too, is not in the time.
+    split_bounds(model, plan, asked.split, k=min(asked.k, 2 * (chunk or 64)), limit=128, k_chunk=chunk)
+
+    rates = Rates(seconds=1.0)
+    before, others, started = rates.measure(), OtherWork(), time.perf_counter()
+    bound = split_bounds(model, plan, asked.split, k=asked.k, limit=n, k_chunk=chunk)
+    seconds = time.perf_counter() - started
+    load, after = others.told(), rates.measure()
+
+    hidden, latent_dim = plan.spec.hidden, plan.spec.latent_dim
+    pixels = plan.data.dataset.pixels
+    work = n * asked.k * flops.decoder(hidden, latent_dim, pixels) + n * flops.encoder(hidden, latent_dim, pixels)
+    reached = work / seconds / 1e9
+    print(f"{n:,} {asked.dataset} {asked.split} images, K={asked.k:,}, k-chunk {chunk or 'all'},", end=" ")
+    print(f"compile {plan.spec.compile}, after {asked.train_steps} steps: bound {float(bound.mean()):.2f} nats")
+    print(f"{seconds:.1f} s, {work / 1e9:,.0f} GFLOP, {reached:.0f} GFLOP/s, peak {peak_megabytes():,.0f} MB")
+    print("the machine's GFLOP/s before and after, and the evaluation's share of their mean:")
+    for name in (NETWORK_RATE, SQUARE_RATE):
+        mean = (before[name] + after[name]) / 2.0
+        print(f"  {name:24} {before[name]:8.0f} {after[name]:8.0f} {reached / mean:8.0%}")
+    print(load)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,24 @@
+"""The bound of a model over a split, as ``dreg eval`` computes it."""
+
+import torch
+
+from dregcli.app.executing import Shape
+from dregcli.app.plan import Plan
+from dregcli.engine.evaluation import evaluate
+from dregcli.engine.models.base import LatentModel
+from dregcli.names import Split
+
+
+def automatic_chunk(plan: Plan, k: int) -> int | None:
+    """What ``dreg eval`` takes for its chunks of samples here."""
+    return Shape.of(plan.spec.model_dump(), plan.data.dataset).evaluation_chunk(k)
+
+
+def split_bounds(
+    model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
+) -> torch.Tensor:
+    """The bound of each example, nats, float64."""
+    examples, pixels = plan.data.examples(split), plan.data.pixels
+    seed = plan.spec.eval_seed
+    batches = evaluate(model, examples, pixels, split=split, k=k, seed=seed, limit=limit, k_chunk=k_chunk)
+    return torch.cat([batch.bound for batch in batches])

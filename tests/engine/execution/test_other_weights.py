@@ -1,0 +1,119 @@
+"""Other weights of the same rows: what was made of them before stays, and all pairs are each as it were alone."""
+
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+
+from dregcli.engine.execution import Execution
+from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution.weighing import PairWeigh
+from dregcli.engine.gradients import Step, dense_gradients
+from dregcli.engine.models.structured import StructuredVae
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
+from dregcli.names import Backward, Precision
+from tests.support.exact import MODELS, off_networks, small_batch
+from tests.support.screening import Prescribed, off_gradients, off_sums, off_values
+
+K, B = 40, 4
+UNIFORM = torch.rand(K, B, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+CHOSEN = torch.tensor([False, True, False, True])
+
+
+@cache
+def subject(name: str) -> tuple[Vae | StructuredVae, Tensor, Tensor]:
+    model = MODELS[name].build()
+    return model, *small_batch(model, k=K, batch=B)
+
+
+def drawn(noise: Tensor) -> Prescribed:
+    """The rows that are kept, by the same uniform numbers in every executor; two examples are chosen."""
+    return Prescribed(noise, lambda probability: probability > UNIFORM, CHOSEN)
+
+
+def of(name: str) -> Batch:
+    model, pixels, noise = subject(name)
+    return Batch(model, pixels, model.posterior(pixels).stopped(), drawn(noise))
+
+
+EXECUTIONS = {
+    "dense": Execution(),
+    "dense in chunks": Execution(k_chunk=16),
+    "screened": Execution(Backward.SCREENED),
+    "screened in chunks": Execution(Backward.SCREENED, k_chunk=16),
+    "screened in bfloat16": Execution(Backward.SCREENED, precision=Precision.BFLOAT16),
+    "screened in bfloat16, in chunks": Execution(Backward.SCREENED, precision=Precision.BFLOAT16, k_chunk=16),
+}
+executions = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
+
+
+@executions
+@pytest.mark.parametrize("name", ["vae", "structured"])
+def test_other_weights_of_the_same_rows(name: str, execution: Execution) -> None:
+    weigh = [PairWeigh((resolve_pair(*word.split("/"), K),)) for word in ("iwae/dreg", "elbo/reparam", "rws/dreg")]
+    rows = execution.rows(of(name), weigh[0])
+    before, weights = rows.sums(rows.weights), rows.weights
+    for other in weigh[1:]:
+        also, fresh = rows.also(other), execution.rows(of(name), other)
+        assert off_sums(also.sums(also.weights), fresh.sums(fresh.weights), 0.0) == {}
+        assert off_values(also, fresh, 0.0) == {}
+        assert torch.equal(also.log_w, fresh.log_w)
+        again = also.also(weigh[0])
+        assert off_sums(again.sums(again.weights), before, 0.0) == {}
+    assert rows.weights is weights
+    assert off_sums(rows.sums(rows.weights), before, 0.0) == {}
+
+
+@executions
+def test_a_steps_gradients_stay_what_they_are(execution: Execution) -> None:
+    model, pixels, noise = subject("structured")
+    pair, tracked = resolve_pair("iwae", "dreg", K), tuple(all_pairs())[::4]
+    alone = Step(model, pixels, drawn(noise), execution).gradients(pair)
+    step = Step(model, pixels, drawn(noise), execution)
+    found = step.gradients(pair)
+    step.each(tracked, train_model=True)
+    assert off_gradients(found, alone, 0.0) == {}
+    assert off_gradients(step.gradients(pair), alone, 0.0) == {}
+
+
+@executions
+@pytest.mark.parametrize(
+    "tracked",
+    [
+        tuple(all_pairs()),
+        (resolve_pair("rws", "reparam", K), resolve_pair("iwae", "dreg", K)),
+        (resolve_pair("iwae", "dreg", K), resolve_pair("rws", "reparam", K)),
+        (resolve_pair("iwae", "dreg-cv", K), resolve_pair("iwae", "dreg", K)),
+    ],
+    ids=["all", "a score, then a path", "a path, then a score", "one that learns first"],
+)
+def test_many_pairs_in_one_pass_are_each_one_alone(tracked: tuple[Pair, ...], execution: Execution) -> None:
+    """Screened with so small an inflation that every row with weight is kept for certain."""
+    model, pixels, noise = subject("structured")
+    every = Execution(execution.backward, 1e-250, execution.precision, execution.k_chunk)
+    theta, phi = Step(model, pixels, drawn(noise), every).each(tracked, train_model=True)
+    objectives = list(dict.fromkeys(pair.objective for pair in tracked))
+    tolerance = 1e-12 if execution.precision is Precision.FLOAT32 else 1e-10
+    assert {len(each) for each in phi.values()} == {len(tracked)}
+    for p, pair in enumerate(tracked):
+        one = dense_gradients(model, pixels, noise, pair)
+        assert off_networks({n: t[p] for n, t in phi.items()}, one.posterior, tolerance) == {}
+        assert (
+            off_networks({n: t[objectives.index(pair.objective)] for n, t in theta.items()}, one.model, tolerance)
+            == {}
+        )
+
+
+@executions
+def test_weights_made_linearly_of_the_rows_own(execution: Execution) -> None:
+    pair = resolve_pair("iwae", "reparam", K)
+    rows = execution.rows(of("structured"), PairWeigh((pair,)))
+    once, own = rows.sums(rows.weights), rows.weights
+    assert own.path is not None
+    assert own.score is not None
+    twice = rows.sums(type(own)(own.value, torch.cat([own.model, -2.0 * own.model]), 3.0 * own.path, 3.0 * own.score))
+    assert off_networks(twice.model[0], once.model[0]) == {}
+    assert off_networks(twice.model[1], {n: -2.0 * t for n, t in once.model[0].items()}) == {}
+    assert off_networks(twice.posterior, {n: 3.0 * t for n, t in once.posterior.items()}) == {}

@@ -1,0 +1,161 @@
+"""How gradients are computed, in a spec: what cannot be, what old specs are, and what makes no other experiment."""
+
+import pytest
+
+from dregcli.engine.randomness import NOISE_BLOCK
+from dregcli.errors import Fault
+from dregcli.names import Backward, Precision
+from dregcli.specs.execution import CHUNK_UNIT, DEFAULT_BACKWARD, ExecutionSpec, chunk_faults, compile_faults
+from dregcli.specs.resolve import merge_options, spec_faults
+from dregcli.specs.run import RunSpec, as_json, group_hash, up_to_rounding
+
+OLD = {
+    "spec_version": 1,
+    "task": "generative",
+    "dataset": "digits",
+    "data_checksum": "4ab5",
+    "split_convention": "dreg",
+    "binarisation": "dynamic",
+    "hidden": [200, 200],
+    "latent_dim": 50,
+    "objective": "iwae",
+    "estimator": "dreg",
+    "k": 64,
+    "batch_size": 32,
+    "steps": 2000,
+    "lr": 0.001,
+    "seed": 0,
+    "eval_seed": 0,
+    "eval_every": 500,
+    "checkpoint_every": 500,
+    "log_every": 50,
+    "backward": "dense",
+    "device": "cpu",
+}
+"""As the version before there was screening wrote it."""
+
+SCREENED = OLD | {"backward": "screened", "screen_inflation": 0.2, "screen_precision": "float32"}
+
+
+def test_an_old_spec_stays_what_it_was() -> None:
+    spec = RunSpec.model_validate(OLD)
+    assert as_json(spec) == OLD
+    assert group_hash(as_json(spec)) == "14482f7a4bdf53f6", "the hash that the old version gave it"
+    assert (spec.backward, spec.screen_inflation, spec.screen_precision) == (Backward.DENSE, None, None)
+    assert (spec.k_chunk, spec.compile, spec.track_estimators) == (None, "off", ())
+
+
+def test_a_new_spec_survives_its_json() -> None:
+    content = SCREENED | {"k_chunk": 16, "compile": "on", "track_estimators": ["stl", "rws/dreg"]}
+    spec = RunSpec.model_validate(content)
+    assert as_json(spec) == content
+    assert spec.screen_precision is Precision.FLOAT32
+
+
+@pytest.mark.parametrize("change", [{"k_chunk": 16}, {"compile": "on"}, {"seed": 5}])
+def test_what_makes_no_other_experiment(change) -> None:
+    assert group_hash(SCREENED | change) == group_hash(SCREENED)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"backward": "dense"}, {"screen_inflation": 0.3}, {"screen_precision": "bfloat16"}, {"k": 65}],
+)
+def test_what_makes_another_experiment(change) -> None:
+    assert group_hash(SCREENED | change) != group_hash(SCREENED)
+
+
+def test_the_seed_is_more_than_rounding() -> None:
+    assert up_to_rounding(SCREENED | {"k_chunk": 16, "compile": "on"}) == SCREENED
+    assert up_to_rounding(SCREENED | {"seed": 1}) != SCREENED
+
+
+def test_a_chunk_is_made_of_whole_blocks_of_noise() -> None:
+    assert CHUNK_UNIT == NOISE_BLOCK
+
+
+@pytest.mark.parametrize(
+    ("change", "faults"),
+    [
+        ({"k_chunk": 80}, ["k-chunk: must be at most k, which is 64, got 80."]),
+        ({"k_chunk": 24}, ["k-chunk: must be a multiple of 16, or k itself, which is 64, got 24."]),
+        ({"k": 40, "k_chunk": 40}, []),
+        ({"k": 40, "k_chunk": 32}, []),
+        ({"k_chunk": 64}, []),
+        ({"screen_inflation": 0}, ["screen-inflation: must be greater than 0.0, got 0."]),
+        ({"screen_inflation": 1.0}, []),
+        ({"screen_inflation": 1.01}, ["screen-inflation: must be at most 1.0, got 1.01."]),
+        ({"screen_inflation": float("nan")}, ["screen-inflation: input should be a finite number, got nan."]),
+        ({"screen_inflation": None}, ["screen-inflation: is missing: a screened run has one."]),
+        (
+            {"screen_precision": "bfloat"},
+            ["screen-precision: must be one of 'float32' or 'bfloat16', got 'bfloat'. Did you mean 'bfloat16'?"],
+        ),
+        ({"backward": "sparse"}, ["backward: must be one of 'dense' or 'screened', got 'sparse'."]),
+        (
+            {"backward": "dense"},
+            [
+                f"screen-{each}: is of --backward screened, and dense screens nothing: leave one of the two out."
+                for each in ("inflation", "precision")
+            ],
+        ),
+        (
+            {"backward": "screend", "screen_inflation": -1, "k_chunk": 100, "k": 80},
+            [
+                "k-chunk: must be at most k, which is 80, got 100.",
+                "backward: must be one of 'dense' or 'screened', got 'screend'. Did you mean 'screened'?",
+                "screen-inflation: must be greater than 0.0, got -1.",
+            ],
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_all_at_once(change, faults) -> None:
+    assert sorted(map(str, spec_faults(SCREENED | change))) == sorted(faults)
+    own = {key: value for key, value in (SCREENED | change).items() if key in ExecutionSpec.model_fields}
+    assert sorted(map(str, spec_faults(own, ExecutionSpec))) == sorted(faults), (
+        "the same rules wherever they are asked"
+    )
+
+
+@pytest.mark.parametrize("chunk", [0, -16, 16.0, "16", "aut", True, [16]])
+def test_what_is_no_chunk(chunk) -> None:
+    assert chunk_faults(chunk) == [Fault("k-chunk", f"must be a positive whole number or auto, got {chunk!r}.")]
+
+
+def test_words_for_compile() -> None:
+    assert [compile_faults(word) for word in ("auto", "on", "off")] == [[], [], []]
+    (fault,) = compile_faults("autp")
+    assert str(fault) == "compile: must be auto, on or off, got 'autp'. Did you mean 'auto'?"
+    assert compile_faults(True), "a config's true is not the word on"
+
+
+def test_defaults_leave_the_rest_to_be_decided() -> None:
+    options, _ = merge_options({}, {}, None)
+    assert (options["backward"], options["k_chunk"], options["compile"]) == (DEFAULT_BACKWARD, "auto", "auto")
+    assert "screen_inflation" not in options
+
+
+def test_another_backward_takes_the_screening_of_a_weaker_layer_along() -> None:
+    config = {"backward": "screened", "screen_inflation": 0.4, "screen_precision": "bfloat16"}
+    dense, _ = merge_options({"backward": "dense"}, config, None)
+    assert not {"screen_inflation", "screen_precision"} & set(dense)
+    same, _ = merge_options({"backward": "screened"}, config, None)
+    assert same["screen_inflation"] == 0.4
+    both, _ = merge_options({"backward": "dense", "screen_inflation": 0.1}, config, None)
+    assert both["screen_inflation"] == 0.1, "a contradiction within one layer stays to be told"
+
+
+def test_a_spec_as_config_repeats_what_was_decided_and_another_run_decides_anew() -> None:
+    decided = SCREENED | {"k_chunk": 32, "compile": "on"}
+    for flags in ({}, {"seed": 3}, {"k": 64}):
+        options, _ = merge_options(flags, decided, None)
+        assert (options["k_chunk"], options["compile"]) == (32, "on"), flags
+    for flags in ({"k": 16}, {"steps": 10**6}, {"batch_size": 4096}):
+        options, _ = merge_options(flags, decided, None)
+        assert (options["k_chunk"], options["compile"]) == ("auto", "auto"), flags
+    asked, _ = merge_options({"k": 1024, "k_chunk": 64}, decided, None)
+    assert asked["k_chunk"] == 64
+    whole, _ = merge_options({}, SCREENED, None)
+    assert (whole["k_chunk"], whole["compile"]) == (None, "off"), "what a spec leaves out is not left open"
+    own, _ = merge_options({"k": 128}, {"k_chunk": 32}, None)
+    assert own["k_chunk"] == 32, "a file of options is obeyed"

@@ -1,0 +1,49 @@
+"""A trainer of a small model in float32, on 20 binary examples, 4 steps an epoch."""
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.examples import ResidentExamples
+from dregcli.engine.execution import Execution
+from dregcli.engine.optimisation import adam_tensors
+from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.pixels import AsStored
+from dregcli.engine.training import Trainer
+from dregcli.names import Backward, Precision
+from tests.support.exact import small_vae
+
+K, BATCH = 4, 5
+DENSE, SCREENED = Execution(), Execution(Backward.SCREENED)
+HALF = Execution(Backward.SCREENED, precision=Precision.BFLOAT16)
+STL, RWS = resolve_pair("iwae", "stl", K), resolve_pair("rws", "dreg", K)
+
+
+def binary_examples() -> Tensor:
+    """Shape (20, 12), float32."""
+    return (torch.rand(20, 12, generator=torch.Generator().manual_seed(0)) < 0.4).float()
+
+
+def small_trainer(
+    kind: type[Trainer] = Trainer, *, word: str = "dreg", stored: Tensor | None = None, **changes
+) -> Trainer:
+    """Of iwae with an estimator, on these or other stored values as they are."""
+    settings = {"k": K, "batch_size": BATCH, "lr": 0.01, "seed": 1, **changes}
+    examples = ResidentExamples(binary_examples() if stored is None else stored)
+    return kind(small_vae().float(), resolve_pair("iwae", word, K), examples, AsStored(1), **settings)
+
+
+def trained_sha256(trainer: Trainer) -> str:
+    """Of parameters and Adam's state as they lie there, without asking the trainer for its state."""
+    adam = adam_tensors(trainer._optimizer, trainer._parameters)
+    # Before the first step there is no state, and one of zeros is the same.
+    adam = {name: each for name, each in adam.items() if each.any()}
+    return tensors_sha256({**trainer.model.state_dict(), **adam, **trainer.learned.tensors()})
+
+
+def take(trainer: Trainer, steps: int) -> Trainer:
+    """So many steps, and then their numbers."""
+    for _ in range(steps):
+        trainer.advance()
+    trainer.collect()
+    return trainer
