@@ -30,6 +30,7 @@ def _first_bound() -> float:
     plan = resolve_plan(options, Path("unused"))
     trainer = build_trainer(plan.spec, plan.data)
     trainer.advance()
+    trainer.collect()
     return trainer.window.means()["bound"]
 
 

@@ -129,7 +129,11 @@ class StackedWeights:
 
 def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
     """What makes an executor's row weights of pairs, one gradient of theta and one of phi each."""
-    return lambda log_w: StackedWeights.at(pairs, log_w).as_rows()
+
+    def weigh(log_w: Tensor, *, values: bool = True) -> RowWeights:
+        return StackedWeights.at(pairs, log_w).as_rows()
+
+    return weigh
 
 
 def pairs_of(comparisons: Sequence[Comparison]) -> list[Pair]:

@@ -50,7 +50,7 @@ class Sums:
 
 def _add(total: Named, gradients: Named) -> None:
     for name, gradient in gradients.items():
-        total[name] += gradient
+        total[name] = total[name].add_(gradient) if name in total else gradient
 
 
 class RowPass:

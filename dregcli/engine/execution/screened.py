@@ -98,7 +98,9 @@ class ScreenedRows:
     def _keep(self, weigh: Weigh) -> None:
         screening, draws = self._screening, self._batch.draws
         self._only: RowPass | None = None
-        self.log_w, self.weights = self._first, weigh(self._first)
+        half = screening.precision is Precision.BFLOAT16
+        # What is estimated beside the gradients is not wanted of approximate log-weights.
+        self.log_w, self.weights = self._first, weigh(self._first, values=not half)
         wanted = [self.weights.model] if self.weights.path is None else [self.weights.model, self.weights.path]
         probability = keep_probabilities(wanted, screening.inflation)
         # In the order of samples, so that the noise of a part of them is in few chunks.
@@ -106,7 +108,7 @@ class ScreenedRows:
         self._kept = _Kept(k, b, probability[k, b].reciprocal_())
         if screening.pad and screening.capacity and len(k):
             self._kept = self._kept.padded(screening.capacity)
-        if screening.precision is Precision.BFLOAT16:
+        if half:
             self.log_w = mixed_log_weights(self._first, self._kept.k, self._kept.b, self._exact(), self._kept.inverse)
             self.weights = self._corrected(weigh)
 
@@ -150,9 +152,11 @@ class ScreenedRows:
 
     def sums(self, weights: RowWeights) -> Sums:
         """Weighted sums over rows: over those kept, and of the score, which needs no decoder, over all."""
-        total = Sums.zero(weights, self._batch)
-        for part, rows in self._passes():
-            total.add(rows.sums(weights.rows(part.k, part.b, part.inverse)))
+        parts = (rows.sums(weights.rows(part.k, part.b, part.inverse)) for part, rows in self._passes())
+        # Of a batch that is not finite there may be none.
+        total = next(parts, None) or Sums.zero(weights, self._batch)
+        for part in parts:
+            total.add(part)
         if weights.score is not None:
             for first, noise in self._batch.chunks(self._screening.k_chunk):
                 total.add_posterior(score_sums(self._batch, noise, weights.score[:, first : first + len(noise)]))

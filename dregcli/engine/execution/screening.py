@@ -52,11 +52,11 @@ def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, 
     Returns:
         Shape (K, B), float64. Of an example without a kept row the approximate ones.
     """
-    mixed = approximate.double()
+    mixed, exact = approximate.double(), exact.double()
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
-    error = exact.double() - mixed[k, b]
+    error = exact - mixed[k, b]
     total = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share)
     shift = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share * error)
-    mixed = mixed + torch.where(total > 0.0, shift / total, 0.0)
-    mixed[k, b] = exact.double()
-    return mixed
+    # Without a kept row 0 / tiny.
+    mixed = mixed + shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny))
+    return mixed.index_put_((k, b), exact)

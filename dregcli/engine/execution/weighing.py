@@ -1,8 +1,8 @@
 """What estimators make of log-weights, in the form executors apply: weight arrays of rows, many at once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -60,8 +60,12 @@ class RowWeights:
         return type(self)(*moved)  # pyright: ignore[reportArgumentType]
 
 
-Weigh = Callable[[Tensor], RowWeights]
-"""Log-weights (K, B) -> row weights; examples do not mix. It is called with some of the examples, too."""
+class Weigh(Protocol):
+    """Makes row weights of log-weights. Examples do not mix: it is called with some of them, too."""
+
+    def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
+        """Row weights at log-weights of shape (K, B); without ``values`` V is 0."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ class PairWeigh:
     train_model: bool = True
     learning: bool = True
 
-    def __call__(self, log_w: Tensor) -> RowWeights:
+    def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
         """Values are the bound, the first objective's value and the effective sample size.
 
         All is computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with an error of
@@ -93,8 +97,9 @@ class PairWeigh:
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
         wanted = [models[objective] for objective in terms] if self.train_model else []
+        numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
-            torch.stack([log_mean_exp(log_w), first.value, effective_sample_size(log_w)]),
+            torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),
             torch.stack(wanted) if wanted else log_w.new_empty(0, *log_w.shape),
             _stacked(found, "path") if any(pair.uses_path for pair in self.pairs) else None,
             _stacked(found, "score") if any(pair.uses_score for pair in self.pairs) else None,
