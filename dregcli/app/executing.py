@@ -1,15 +1,25 @@
 """How a run's gradients are computed: every ``auto`` decided, and what the engine needs to know of it."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from dregcli.app.machine import auto_chunk, cache_size, compile_pays, compile_saves, has_compiler, memory_at_hand
+from dregcli.app.machine import (
+    auto_chunk,
+    auto_precision,
+    cache_size,
+    compile_pays,
+    compile_saves,
+    has_compiler,
+    memory_at_hand,
+)
 from dregcli.data.dataset import Dataset
 from dregcli.engine.execution import Execution
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.pixels import EVALUATION_BATCH
-from dregcli.errors import Fault
+from dregcli.engine.words import parse_objective
+from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
 from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults, compile_faults, with_screening
 from dregcli.specs.run import RunSpec
@@ -81,10 +91,16 @@ def decide_execution(options: Mapping[str, Any], dataset: Dataset | None) -> Dec
         options: by field of the spec, the device resolved. What else is wrong with them is told elsewhere.
         dataset: the run's; None where it cannot be had.
     """
-    known = with_screening(dict(options))
+    known = dict(options)
+    if known.get("backward") == AUTO:
+        known["backward"] = _auto_backward(known)
     faults = chunk_faults(chunk := known.get("k_chunk", AUTO))
     word = known.get("compile", AUTO)
     shape = _shape(known, dataset)
+    if shape and known["backward"] == Backward.SCREENED and known.get("screen_precision") is None:
+        _, k, batch_size, _ = _numbers(known)
+        known["screen_precision"] = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device).value
+    known = with_screening(known)
     if faults:
         chunk = None
     if chunk == AUTO:
@@ -98,6 +114,17 @@ def decide_execution(options: Mapping[str, Any], dataset: Dataset | None) -> Dec
         seconds = compile_saves(rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs)
     known["compile"], of_compile, warnings = decide_compile(word, seconds)
     return Decided(known, faults + of_compile, warnings)
+
+
+def _auto_backward(options: Mapping[str, Any]) -> str:
+    """Screened, but where weights are equal: then it would keep every row, and have looked at all of them before."""
+    if any(options.get(key) is not None for key in ("screen_inflation", "screen_precision")):
+        return Backward.SCREENED.value
+    objective, k = options.get("objective", _default("objective")), options.get("k", _default("k"))
+    with suppress(SpecError):  # told with the objective
+        if type(k) is int and k >= 1 and isinstance(objective, str) and parse_objective(objective).is_linear(k):
+            return Backward.DENSE.value
+    return Backward.SCREENED.value
 
 
 def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], list[str]]:

@@ -28,6 +28,10 @@ _MEMORY_SHARE: Final = 4
 _MOST_MEMORY: Final = 2 << 30
 """A dense pass is chunked, and pays a second forward pass, from a quarter of the memory at hand on, or from this."""
 
+_FEWEST_HALF: Final = 2**20
+"""Decoder outputs of a step from which bfloat16 products save more than their correction costs: with 131,000 a step
+took 4 % longer, with 1,600,000 15 % less."""
+
 _SAVED_SECONDS: Final = 0.5e-9
 """By compiled code, for one decoder output: measured on two cores, screened and dense alike."""
 
@@ -57,6 +61,17 @@ def auto_chunk(*, backward: Backward, k: int, batch_size: int, outputs: int, mem
         return None
     chunk = max(CHUNK_UNIT, _CACHES * cache // a_sample // CHUNK_UNIT * CHUNK_UNIT)
     return chunk if chunk < k else None
+
+
+def auto_precision(*, outputs: int, device: str) -> Precision:
+    """Of the products with which screening looks at all rows: the faster one.
+
+    Args:
+        outputs: of the decoder, for all rows of a step together.
+        device: where.
+    """
+    fast = outputs >= _FEWEST_HALF and has_bfloat16_products(torch.device(device))
+    return Precision.BFLOAT16 if fast else Precision.FLOAT32
 
 
 def compile_saves(*, rows: int, rows_at_once: int, outputs: int) -> float:

@@ -51,7 +51,7 @@ _SETTINGS: Final = {
     "binarisation": "dynamic, static-seed:N, threshold:T or none: how intensities become pixels.",
     "split_convention": "dreg, burda or larochelle, where the data set has it: which published split.",
     "device": "auto, cpu or cuda.",
-    "backward": f"{_one_of(Backward)}: the gradient over all rows, or over a random few of them, unbiased too.",
+    "backward": f"auto, {_one_of(Backward)}: the gradient over all rows, or over a random few of them, unbiased too.",
     "screen_inflation": "Growth of the gradient's variance that screening may cost, up to 1.",
     "screen_precision": f"{_one_of(Precision)}: of the matrix products of screening's first pass.",
     "k_chunk": "Samples at once, a multiple of 16, or auto: less memory for more time.",

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION, DEFAULT_PRECISION
+from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
@@ -53,7 +53,7 @@ def train(
     eval_seed: Annotated[int | None, setting("eval_seed", "0")] = None,
     backward: Annotated[str | None, setting("backward", DEFAULT_BACKWARD)] = None,
     screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
-    screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
+    screen_precision: Annotated[str | None, setting("screen_precision", "bfloat16 where it is faster")] = None,
     k_chunk: Annotated[str | None, setting("k_chunk", "auto")] = None,
     compile_: Annotated[str | None, setting("compile", "auto")] = None,
     track_estimators: Annotated[str | None, setting("track_estimators", "none")] = None,

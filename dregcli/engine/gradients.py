@@ -11,6 +11,7 @@ from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 
 
@@ -65,6 +66,7 @@ class Step:
         self._batch = Batch(model, pixels, self._posterior.stopped(), draws)
         self._execution = execution
         self._rows: WeighedRows | None = None
+        self._theta: dict[Objective, Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
         if self._rows is None:
@@ -81,6 +83,8 @@ class Step:
         """
         rows = self._evaluated(PairWeigh((pair,), train_model))
         sums = rows.sums(rows.weights)
+        if train_model:
+            self._theta[pair.objective] = sums.model[0]
         gradient, *slopes = through_posterior(self._posterior, self._phi, sums.posterior)
         learned = zip(pair.estimator.learned, slopes, strict=True)
         return Gradients(
@@ -101,10 +105,12 @@ class Step:
         Returns:
             Theta's, stacked, one for each distinct objective in the order of the pairs, and phi's, one for each pair.
         """
-        rows = self._evaluated(PairWeigh(pairs, train_model, learning=False))
+        rows = self._evaluated(PairWeigh(pairs, train_model, learning=False, known=frozenset(self._theta)))
         sums = rows.sums(rows.weights)
-        names = sums.model[0] if train_model else ()
-        model = {name: torch.stack([each[name] for each in sums.model]) for name in names}
+        objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
+        self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
+        found = [self._theta[each] for each in objectives]
+        model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         return model, stacked_through_posterior(self._posterior, self._phi, sums.posterior)
 
 
@@ -161,9 +167,3 @@ def _slope(gradient: Named, derivative: Named) -> Tensor:
     """d mean(gradient^2) / d parameter, when d gradient / d parameter is ``derivative``; float64 scalar."""
     products = [(gradient[name].double() * derivative[name].double()).sum() for name in gradient]
     return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())
-
-
-def assign(parameters: dict[str, nn.Parameter], gradients: Named) -> None:
-    """Hand gradients to the parameters of the same names, for an optimiser's step."""
-    for name, parameter in parameters.items():
-        parameter.grad = gradients[name]

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.optimisation import adam_tensors, load_adam, make_adam
+from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 
 PREFIX = "estimator/"
@@ -33,7 +33,7 @@ class LearnedParameters:
         self._parameters = {
             name: nn.Parameter(torch.tensor(value, dtype=torch.float64)) for name, value in values.items()
         }
-        self._optimizer = make_adam(self._parameters, lr=lr) if values else None
+        self._optimizer = Adam(self._parameters, lr=lr) if values else None
 
     def values(self) -> dict[str, float]:
         """The values by name; empty where the estimator learns nothing."""
@@ -43,9 +43,7 @@ class LearnedParameters:
         """Take one step down the slopes: d (mean squared gradient of phi) / d parameter, by name."""
         if self._optimizer is None:
             return
-        for name, parameter in self._parameters.items():
-            parameter.grad = torch.tensor(slopes[name], dtype=torch.float64)
-        self._optimizer.step()
+        self._optimizer.step({name: torch.tensor(slope, dtype=torch.float64) for name, slope in slopes.items()})
         self.pair = _at(self.pair, self.values())
 
     def tensors(self) -> dict[str, Tensor]:
@@ -53,7 +51,7 @@ class LearnedParameters:
         if self._optimizer is None:
             return {}
         found = {f"{name}/{_VALUE}": parameter.detach().clone() for name, parameter in self._parameters.items()}
-        found |= adam_tensors(self._optimizer, self._parameters)
+        found |= self._optimizer.tensors()
         return {PREFIX + name: tensor for name, tensor in found.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
@@ -68,7 +66,7 @@ class LearnedParameters:
         with torch.no_grad():
             for name, parameter in self._parameters.items():
                 parameter.copy_(own.pop(f"{name}/{_VALUE}"))
-        load_adam(self._optimizer, self._parameters, own)
+        self._optimizer.load(own)
         self.pair = _at(self.pair, self.values())
 
 

@@ -12,10 +12,10 @@ from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.gradients import Gradients, Step, assign
+from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import LatentModel
-from dregcli.engine.optimisation import adam_tensors, load_adam, make_adam
+from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
@@ -131,7 +131,6 @@ class Trainer:
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
         self._parameters: dict[str, nn.Parameter] = {**self._theta, **self._phi}
-        self._optimizer = make_adam(self._parameters, lr=lr)
         self._epoch: tuple[int, Tensor] | None = None
         self._execution = execution or Execution()
         self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
@@ -140,7 +139,7 @@ class Trainer:
         self._pending: list[Tensor] = []
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
-        self._optimizer.found_inf = self._broken  # pyright: ignore[reportAttributeAccessIssue] - as GradScaler does
+        self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -207,9 +206,7 @@ class Trainer:
         self._pending.append(numbers)
         if self.tracker:
             self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
-        assign(self._theta, gradients.model)
-        assign(self._phi, gradients.posterior)
-        self._optimizer.step()
+        self._optimizer.step({**gradients.model, **gradients.posterior})
         self.step += 1
         if gradients.learned:
             # Last: parameters chosen by looking at these samples would bias the gradient made of them.
@@ -297,7 +294,7 @@ class Trainer:
         """
         self.collect()
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-        optimizer = adam_tensors(self._optimizer, self._parameters) | self.learned.tensors()
+        optimizer = self._optimizer.tensors() | self.learned.tensors()
         optimizer |= self.tracker.tensors() if self.tracker else {}
         return TrainerState(self.step, model, optimizer, dict(vars(self.window)))
 
@@ -313,7 +310,7 @@ class Trainer:
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED))}
-        load_adam(self._optimizer, self._parameters, own)
+        self._optimizer.load(own)
         self.learned.load(optimizer)
         if self.tracker:
             self.tracker.load(optimizer)

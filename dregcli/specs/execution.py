@@ -12,8 +12,8 @@ AUTO: Final = "auto"
 CHUNK_UNIT: Final = 16
 """Noise is drawn 16 samples at a time (``engine.randomness.NOISE_BLOCK``): chunks of other sizes would draw twice."""
 
-DEFAULT_BACKWARD: Final = Backward.SCREENED
-DEFAULT_INFLATION: Final = 0.2
+DEFAULT_BACKWARD: Final = AUTO
+DEFAULT_INFLATION: Final = 0.15
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
 ROUNDING_ONLY: Final = ("k_chunk", "compile")

@@ -8,7 +8,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "dataset": "digits",
     "steps": 2000,
     "device": AUTO,
-    "backward": DEFAULT_BACKWARD.value,
+    "backward": DEFAULT_BACKWARD,
     "k_chunk": AUTO,
     "compile": AUTO,
 }

@@ -10,6 +10,7 @@ from dregcli.app.executing import Shape
 from dregcli.app.out_of_memory import out_of_memory
 from dregcli.app.plan import Plan, resolve_plan, warnings_of
 from dregcli.app.resuming import find_run_to_resume, resume_plan
+from dregcli.data.sets.digits import load_digits
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, RunStatus
@@ -52,12 +53,12 @@ def _faults(**flags: object) -> list[str]:
 @pytest.mark.parametrize(
     ("flags", "backward", "inflation", "precision", "chunk"),
     [
-        ({}, "screened", 0.2, "float32", 16),
+        ({}, "screened", 0.15, "float32", 16),
         ({"screen_inflation": 0.05}, "screened", 0.05, "float32", 16),
-        ({"screen_precision": "bfloat16"}, "screened", 0.2, "bfloat16", 16),
-        ({"k_chunk": 32}, "screened", 0.2, "float32", 32),
-        ({"k_chunk": 48}, "screened", 0.2, "float32", None),
-        ({"k_chunk": "auto", "k": 16}, "screened", 0.2, "float32", None),
+        ({"screen_precision": "bfloat16"}, "screened", 0.15, "bfloat16", 16),
+        ({"k_chunk": 32}, "screened", 0.15, "float32", 32),
+        ({"k_chunk": 48}, "screened", 0.15, "float32", None),
+        ({"k_chunk": "auto", "k": 16}, "screened", 0.15, "float32", None),
         ({"backward": "dense"}, "dense", None, None, 16),
         ({"backward": "dense", "k_chunk": 48}, "dense", None, None, None),
     ],
@@ -317,3 +318,31 @@ def test_the_warm_up_is_in_no_steps_time(tmp_path, monkeypatch) -> None:
 
     monkeypatch.setattr(Trainer, "warm_up", slow)
     assert _train(RunStore(tmp_path), k=2, k_chunk=2).summary["seconds"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "backward"),
+    [
+        ({}, "screened"),
+        ({"objective": "elbo"}, "dense"),
+        ({"k": 1}, "dense"),
+        ({"objective": "vr-iwae:alpha=1"}, "dense"),
+        ({"objective": "ciwae"}, "screened"),
+        ({"objective": "elbo", "screen_inflation": 0.5}, "screened"),
+        ({"backward": "auto"}, "screened"),
+    ],
+)
+def test_equal_weights_are_not_screened_by_themselves(flags: dict[str, object], backward: str) -> None:
+    known = {"device": "cpu", "likelihood": "bernoulli", "steps": 5, "backward": "auto", **flags}
+    assert executing.decide_execution(known, load_digits()).options["backward"] == backward
+
+
+@pytest.mark.parametrize(
+    ("outputs", "products", "precision"),
+    [(2**20, True, "bfloat16"), (2**20 - 1, True, "float32"), (2**21, False, "float32")],
+)
+def test_bfloat16_by_itself_where_it_is_faster(
+    outputs: int, products: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: products)
+    assert machine.auto_precision(outputs=outputs, device="cpu") == precision

@@ -35,7 +35,7 @@ def test_train_keeps_and_tells_how_its_gradients_were_computed(capsys, tmp_path)
     spec = _only(tmp_path, "x").spec()
     assert {key: spec[key] for key in list(expected)[:4]} == {key: expected[key] for key in list(expected)[:4]}
     shown = run(capsys, "train", *MORE, *HALF)
-    assert "gradient: screened, inflation 0.2; first pass and training's logged bound in bfloat16" in shown.out
+    assert "gradient: screened, inflation 0.15; first pass and training's logged bound in bfloat16" in shown.out
     dense = run(capsys, "train", *MORE, "--backward", "dense")
     assert "gradient: dense, over all rows" in dense.out
 
@@ -86,7 +86,7 @@ def test_finetuning_takes_the_parents_way_and_decides_what_depends_on_its_size(c
     outcome = run(capsys, "finetune-encoder", "p", "--k", 8, "--objective", "rws", "--name", "f")
     assert outcome.code == 0, "a chunk of 16 is none of 8, and rws has no stl: " + outcome.err
     spec = _only(tmp_path, "f").spec()
-    assert (spec["backward"], spec["screen_precision"], spec["screen_inflation"]) == ("screened", "bfloat16", 0.2)
+    assert (spec["backward"], spec["screen_precision"], spec["screen_inflation"]) == ("screened", "bfloat16", 0.15)
     assert not {"k_chunk", "track_estimators"} & set(spec)
     dense = run(capsys, "finetune-encoder", "p", "--backward", "dense", "--k-chunk", 16, "--name", "g")
     assert dense.code == 0, dense.err
@@ -165,7 +165,7 @@ def test_bias_check_says_how_the_gradients_were_computed(capsys) -> None:
     dense = run(capsys, "bias-check", "x", *FEW)
     assert "screened" not in dense.out.splitlines()[0]
     screened = run(capsys, "bias-check", "x", *FEW, *HALF)
-    assert "screened bfloat16 (inflation 0.2)" in screened.out.splitlines()[0], screened.err
+    assert "screened bfloat16 (inflation 0.15)" in screened.out.splitlines()[0], screened.err
     settings = run(capsys, "bias-check", "x", *FEW, *HALF, "--k-chunk", 16, "--json").json["settings"]
     assert (settings["backward"], settings["screen_precision"], settings["k_chunk"]) == ("screened", "bfloat16", 16)
     refused = run(capsys, "bias-check", "x", "--screen-inflation", 0.5, "--k-chunk", 48, "--detect", -1)

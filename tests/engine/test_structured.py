@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 from dregcli.engine.diagnostics.own_model import OwnModelSource
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
-from dregcli.engine.gradients import assign, dense_gradients
+from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.likelihoods.gaussian import Gaussian
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.optimisation import make_adam
+from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import checked_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import log_mean_exp
@@ -253,13 +253,12 @@ def _trained(pixels: Tensor, *, crossed: bool) -> float:
         pixels.mean(0), context=6, hidden=(24,), latent_dim=2, generator=_generator(), crossed=crossed
     )
     parameters = {**model.model_parameters(), **model.posterior_parameters()}
-    adam, randomness, pair = make_adam(parameters, lr=2e-2), Randomness(0), resolve_pair("iwae", "dreg", 4)
+    adam, randomness, pair = Adam(parameters, lr=2e-2), Randomness(0), resolve_pair("iwae", "dreg", 4)
     bounds: list[float] = []
     for step in range(250):
         noise = randomness.normal(Stream.NOISE, step, k=4, batch=len(pixels), width=2)
         found = dense_gradients(model, pixels, noise, pair)
-        assign(parameters, {**found.model, **found.posterior})
-        adam.step()
+        adam.step({**found.model, **found.posterior})
         bounds.append(float(log_mean_exp(found.log_w).mean()))
     return sum(bounds[-20:]) / 20
 

@@ -10,7 +10,7 @@ from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.optimisation import make_adam
+from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import (
     EVALUATION_BATCH,
@@ -273,8 +273,7 @@ def test_a_slope_that_is_not_finite_is_refused() -> None:
 def test_adam_is_the_references() -> None:
     """One step by hand: m = .1 g, v = .001 g^2, both corrected, so the step is lr * g / (|g| + 1e-8)."""
     parameter = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
-    parameter.grad = torch.tensor([0.5, -3.0])
-    make_adam({"p": parameter}, lr=0.1).step()
+    Adam({"p": parameter}, lr=0.1).step({"p": torch.tensor([0.5, -3.0])})
     torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, 2.1]), rtol=1e-6, atol=1e-6)
 
 

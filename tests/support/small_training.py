@@ -6,7 +6,6 @@ from torch import Tensor
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
-from dregcli.engine.optimisation import adam_tensors
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.training import Trainer
@@ -35,7 +34,7 @@ def small_trainer(
 
 def trained_sha256(trainer: Trainer) -> str:
     """Of parameters and Adam's state as they lie there, without asking the trainer for its state."""
-    adam = adam_tensors(trainer._optimizer, trainer._parameters)
+    adam = trainer._optimizer.tensors()
     # Before the first step there is no state, and one of zeros is the same.
     adam = {name: each for name, each in adam.items() if each.any()}
     return tensors_sha256({**trainer.model.state_dict(), **adam, **trainer.learned.tensors()})

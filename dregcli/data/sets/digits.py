@@ -1,5 +1,7 @@
 """The embedded data set: 1,797 real 8x8 images of handwritten digits that scikit-learn carries."""
 
+import importlib.util
+from pathlib import Path
 from typing import Any, Final, cast
 
 import numpy as np
@@ -23,11 +25,7 @@ def load_digits() -> Dataset:
     Returns:
         The data set: 8x8, values 0 to 16.
     """
-    # Imported here: scikit-learn takes most of a second, and whoever loads MNIST does not need it.
-    from sklearn import datasets
-
-    bunch = cast("Any", datasets.load_digits())
-    values: NDArray[np.float64] = bunch.data
+    values = _values()
     # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
     order = np.random.RandomState(_PERMUTATION_SEED).permutation(len(values))
     pixels = values[order].astype(np.uint8)
@@ -46,6 +44,18 @@ def load_digits() -> Dataset:
         source="scikit-learn, sklearn.datasets.load_digits",
         provenance={"converted": "in the order of RandomState(1797)"},
     )
+
+
+def _values() -> NDArray[np.float64]:
+    """The images, shape (1797, 64), 0 to 16."""
+    found = importlib.util.find_spec("sklearn")
+    for folder in (found.submodule_search_locations or ()) if found else ():
+        # Read where load_digits reads it: scikit-learn itself takes most of a second to import.
+        if (path := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():
+            return np.loadtxt(path, delimiter=",")[:, :-1]
+    from sklearn import datasets
+
+    return cast("Any", datasets.load_digits()).data
 
 
 DIGITS: Final = Embedded(

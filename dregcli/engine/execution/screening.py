@@ -8,8 +8,9 @@ from torch import Tensor
 LEAST_PROBABILITY = 1e-3
 """No row is kept with less, so that no row that turns up has an enormous weight."""
 
-CORRECTION_RATE = 1.0 / 32.0
-"""The share of examples whose log-weights are computed exactly, to correct those of the others in expectation."""
+CORRECTION_RATE = 1.0 / 64.0
+"""The share of examples whose log-weights are computed exactly, to correct those of the others in expectation. On
+MNIST 1/32 and 1/64 added the same to the encoder gradient's variance, 0.1 %, and the rarer costs half."""
 
 
 def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:

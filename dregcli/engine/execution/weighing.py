@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.estimators import Coefficients
+from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 
@@ -76,11 +77,13 @@ class PairWeigh:
         pairs: at least one.
         train_model: whether theta's gradients are wanted, one for each distinct objective.
         learning: whether the derivatives are wanted.
+        known: objectives whose gradient of theta is there already.
     """
 
     pairs: tuple[Pair, ...]
     train_model: bool = True
     learning: bool = True
+    known: frozenset[Objective] = frozenset()
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
         """Values are the bound, the first objective's value and the effective sample size.
@@ -96,7 +99,7 @@ class PairWeigh:
         models = {pair.objective: each.model for pair, each in reversed(list(zip(self.pairs, found, strict=True)))}
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
-        wanted = [models[objective] for objective in terms] if self.train_model else []
+        wanted = [models[each] for each in terms if each not in self.known] if self.train_model else []
         numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
             torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),
