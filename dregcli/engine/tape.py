@@ -59,10 +59,12 @@ class RowTape(Rows):
 
     Args:
         selection: which rows.
+        check: whether to walk the graph for what else requires grad; once is enough for a model.
     """
 
-    def __init__(self, selection: Selection) -> None:
+    def __init__(self, selection: Selection, *, check: bool = True) -> None:
         self._selection = selection
+        self._check = check
         self._layers: list[_Layer] = []
         self._shared: list[_Shared] = []
 
@@ -103,7 +105,7 @@ class RowTape(Rows):
                 not on a latent.
         """
         leaves = [*latents, *(record.leaf for record in self._shared)]
-        if strays := _reached(log_p) - set(leaves):
+        if self._check and (strays := _reached(log_p) - set(leaves)):
             shapes = ", ".join(str(tuple(stray.shape)) for stray in strays)
             message = f"log p depends on parameters outside Rows.linear and Rows.shared, of shape {shapes}"
             raise RuntimeError(message)

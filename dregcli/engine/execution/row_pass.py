@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.models.base import DiagonalGaussian
+from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.rows import EveryRow, Selection
 from dregcli.engine.tape import RowTape
 
@@ -53,6 +54,10 @@ def _add(total: Named, gradients: Named) -> None:
         total[name] = total[name].add_(gradient) if name in total else gradient
 
 
+_CHECKED: WeakSet[LatentModel] = WeakSet()
+"""Models whose rows were found to depend on nothing that cannot be weighted: the graph is the same at every step."""
+
+
 class RowPass:
     """Rows with their derivatives, unweighted.
 
@@ -70,7 +75,7 @@ class RowPass:
         taken = {name: self._selection.take(each) for name, each in batch.posterior.parameters().items()}
         self._posterior = DiagonalGaussian(**taken)
         self._latents = tuple(z.requires_grad_() for z in self._posterior.rsample(noise))
-        self._tape = RowTape(self._selection)
+        self._tape = RowTape(self._selection, check=batch.model not in _CHECKED)
         with torch.enable_grad():
             self._log_p = batch.model.log_joint(batch.pixels, self._latents, self._tape)
         self.log_w = self._log_p.detach() - self._posterior.log_prob_at(noise)
@@ -79,6 +84,7 @@ class RowPass:
     def dz(self) -> tuple[Tensor, ...]:
         """d log w / d z, unweighted, (K', B', Z_layer) each; the one backward pass."""
         by_log_p = self._tape.backward(self._log_p, self._latents)
+        _CHECKED.add(self._batch.model)
         slopes = self._posterior.slope_at(self._noise)
         return tuple(mine - theirs for mine, theirs in zip(by_log_p, slopes, strict=True))
 

@@ -39,6 +39,7 @@ class AmortisedModel(LatentModel):
     ) -> None:
         super().__init__()
         self.latent_width = latent_dim
+        self._found: tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]] | None = None
         self.likelihood = likelihood
         self.encoder = network([mean.shape[0], *hidden, 2 * latent_dim], generator)
         self.register_buffer("mean", mean.clone())
@@ -69,8 +70,16 @@ class AmortisedModel(LatentModel):
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
         """theta: all parameters but the encoder's, by name."""
-        return {name: p for name, p in self.named_parameters() if not name.startswith(ENCODER)}
+        return self._parts()[0]
 
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """phi: the encoder's parameters, by name."""
-        return {name: p for name, p in self.named_parameters() if name.startswith(ENCODER)}
+        return self._parts()[1]
+
+    def _parts(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
+        """theta and phi. Asked for several times a step, and looked up once: torch walks all modules for it."""
+        if self._found is None:
+            every = dict(self.named_parameters())
+            phi = {name: each for name, each in every.items() if name.startswith(ENCODER)}
+            self._found = ({name: each for name, each in every.items() if name not in phi}, phi)
+        return self._found

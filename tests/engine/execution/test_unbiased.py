@@ -20,6 +20,7 @@ from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.gradients import Gradients, Step, dense_gradients
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
+from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
 from dregcli.names import Backward, Precision
 from tests.support.exact import MODELS, off_networks, small_batch
@@ -124,9 +125,14 @@ def test_two_examples_that_err_differently(word: str, precision: Precision) -> N
 @both
 @pytest.mark.parametrize("word", [None, "iwae/dreg"], ids=["first", "after another"])
 def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> None:
-    """Rows that are kept for many pairs together, by the largest of their probabilities."""
+    """Rows that are kept for many pairs together, by the largest of their probabilities.
+
+    After another pair theta's gradient of its objective is taken over, with the rows that were kept for it.
+    """
     model, pixels, noise = subject("vae")
     wanted = tuple(checked_pairs(K))[::3]
+    objectives = list(dict.fromkeys(pair.objective for pair in wanted))
+    assert Iwae() in objectives
     theta, phi = Step(model, pixels, Prescribed(noise, _nothing, _none), Execution()).each(wanted, train_model=True)
     probability, total = None, [{n: torch.zeros_like(t) for n, t in each.items()} for each in (theta, phi)]
     choices = list(every(1)) if precision is Precision.BFLOAT16 else [_none]
@@ -140,9 +146,12 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
             probability = draws.probability[-1]
             rate = torch.tensor([screened.CORRECTION_RATE if len(choices) > 1 else 0.0])
             weight = chance(mask, probability) * chance(chosen, rate)
-            for sums, one in zip(total, found, strict=True):
-                for name in one:
-                    sums[name] += weight * one[name]
+            before = chance(mask, draws.probability[0]) * chance(chosen, rate)
+            by_objective = torch.stack([before if word and each == Iwae() else weight for each in objectives])
+            for name, each in found[0].items():
+                total[0][name] += torch.einsum("m,m...->m...", by_objective, each)
+            for name, each in found[1].items():
+                total[1][name] += weight * each
     assert probability is not None
     assert int((probability < 1.0).sum()) >= 2
     for p, pair in enumerate(wanted):
