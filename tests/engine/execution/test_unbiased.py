@@ -147,9 +147,9 @@ def test_many_pairs_on_the_same_rows(word: str | None, precision: Precision) -> 
             rate = torch.tensor([screened.CORRECTION_RATE if len(choices) > 1 else 0.0])
             weight = chance(mask, probability) * chance(chosen, rate)
             before = chance(mask, draws.probability[0]) * chance(chosen, rate)
-            by_objective = torch.stack([before if word and each == Iwae() else weight for each in objectives])
             for name, each in found[0].items():
-                total[0][name] += torch.einsum("m,m...->m...", by_objective, each)
+                for m, objective in enumerate(objectives):
+                    total[0][name][m] += (before if word and objective == Iwae() else weight) * each[m]
             for name, each in found[1].items():
                 total[1][name] += weight * each
     assert probability is not None
