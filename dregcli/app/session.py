@@ -14,7 +14,7 @@ from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.app.out_of_memory import out_of_memory
 from dregcli.app.plan import Plan, short_words, warnings_of
-from dregcli.engine.device import settle_process
+from dregcli.engine.device import settled_process
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, Interrupted
@@ -97,8 +97,8 @@ class Session:
         with self._failures_kept(), stop_requests() as stop:
             self._measure_parent(stop)
             self._warm_up()
-            settle_process()
-            self._run_steps(stop)
+            with settled_process():
+                self._run_steps(stop)
             bounds = self._all_bounds(self._trainer.model, stop)
             told = {bound.split.value: bound.summary() for bound in bounds}
             summary = self._summary(RunStatus.COMPLETED) | {

@@ -3,13 +3,14 @@
 import contextlib
 import ctypes
 import gc
+from collections.abc import Generator
 
 import torch
 
 from dregcli.engine.half import has_bfloat16_products
 from dregcli.errors import DeviceUnavailable
 
-__all__ = ["has_bfloat16_products", "prepare_process", "resolve_device", "settle_process", "threads"]
+__all__ = ["has_bfloat16_products", "prepare_process", "resolve_device", "settled_process", "threads"]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -45,13 +46,19 @@ def prepare_process() -> None:
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def settle_process() -> None:
-    """Leave what there is by now, torch's modules above all, out of every later collection of cyclic garbage.
+@contextlib.contextmanager
+def settled_process() -> Generator[None]:
+    """Leave what there is by now, torch's modules above all, out of collections of cyclic garbage meanwhile.
 
-    A step makes some hundred small objects, whose collections took 3 % of its time. For programs, as above.
+    A step makes some hundred small objects, whose collections took 3 % of its time. For programs, as above; and not
+    for ever, since what is left out at the process's end is reported as leaked by torch's compiler.
     """
     gc.collect()
     gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def threads() -> int:

@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 
 from dregcli.data.folders import default_data_dir
-from dregcli.engine.device import prepare_process, settle_process
+from dregcli.engine.device import prepare_process, settled_process
 from tests.benchmarks.support.modes import NO_END, make_plan, make_trainer
 from tests.benchmarks.support.serve import serve
 from tests.benchmarks.support.start import load_model
@@ -28,7 +28,6 @@ def main() -> None:
     plan = make_plan({**asked.options, "steps": NO_END}, asked.data_dir or default_data_dir())
     trainer = make_trainer(plan)
     load_model(trainer, asked.start)
-    settle_process()
 
     def burst(steps: int) -> dict[str, float]:
         row: dict[str, float] = {}
@@ -40,7 +39,8 @@ def main() -> None:
             row = trainer.row()
         return {"bound": row["bound"], "ess": row["ess"]}
 
-    serve(burst, {"spec": plan.spec.model_dump(mode="json")})
+    with settled_process():
+        serve(burst, {"spec": plan.spec.model_dump(mode="json")})
 
 
 if __name__ == "__main__":
