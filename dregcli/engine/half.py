@@ -41,11 +41,6 @@ class HalfRows(PlainRows):
     Where the processor has no such products they are those of the rounded inputs, which is slower than float32.
     """
 
-    def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
-        """The product, and the bias."""
-        product, bias = self.product(layer, inputs)
-        return product if bias is None else product.add_(bias)
-
     def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The product alone, and the bias."""
         weight, half = layer.weight, torch.bfloat16

@@ -111,8 +111,14 @@ class PlainRows(Rows):
         self._selection = selection
 
     def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
-        """The layer as torch applies it."""
-        return nn.functional.linear(inputs, layer.weight, layer.bias)
+        """The layer as torch applies it; for values the bias is added in place.
+
+        Torch would first fill the output with it, and have the product added to that.
+        """
+        if torch.is_grad_enabled():
+            return nn.functional.linear(inputs, layer.weight, layer.bias)
+        product, bias = self.product(layer, inputs)
+        return product if bias is None else product.add_(bias)
 
     def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """The product alone for values; for gradients all of it, so that autograd sees the bias."""

@@ -17,6 +17,7 @@ from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.likelihoods import Likelihood, base, make_likelihood
+from dregcli.engine.likelihoods.fused import part_count
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.tape import RowTape
@@ -97,6 +98,11 @@ def _assert_extremes(likelihood: Likelihood, name: LikelihoodName, width: int) -
     torch.testing.assert_close(found[0], expected[0], rtol=1e-5, atol=1e-4)
     size = expected[1].abs().amax(dim=-1, keepdim=True).clamp(min=1e-3)
     torch.testing.assert_close(found[1] / size, expected[1] / size, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("width", "parts"), [(784, 7), (1024, 16), (64, 4), (392, 14), (21, 7), (1, 1), (37, 1)])
+def test_compiled_code_works_on_parts_of_whole_vectors(width: int, parts: int) -> None:
+    assert part_count(width) == parts
 
 
 @pytest.mark.parametrize("width", [1, 21, 64, 784])

@@ -1,12 +1,13 @@
 """Binary pixels, or intensities in [0, 1] taken as such."""
 
+import math
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from dregcli.engine.likelihoods.base import Likelihood
-from dregcli.engine.likelihoods.fused import factors, log_of_product
+from dregcli.engine.likelihoods.fused import log_of_product, part_count
 
 MEAN_CLIP = 1e-3
 """Mean intensities are clipped to [0.001, 0.999] before their logit is taken, as in the reference code."""
@@ -28,17 +29,24 @@ def _evaluate(logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: 
 def _evaluate_compiled(
     logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    # softplus(l) = relu(l) + log(1 + e) with e = exp(-|l|) in (0, 1]: no log1p, which has no vector code, and a
-    # logarithm of neighbours' product, 1 + e being in (1, 2].
-    logits = logits if bias is None else logits + bias
-    e = torch.exp(-logits.abs())
-    count = min(16, factors(logits.shape[-1]))
-    product = (1.0 + e).reshape(*e.shape[:-1], e.shape[-1] // count, count).prod(dim=-1)
-    total = (pixels * logits - torch.relu(logits)).sum(dim=-1) - product.log().sum(dim=-1)
-    if not gradient:
-        return total, None
-    larger = 1.0 / (1.0 + e)
-    return total, pixels - torch.where(logits >= 0.0, larger, e * larger)
+    # softplus(l) = (l + |l|)/2 + log(1 + e) with e = exp(-|l|) in (0, 1]: no log1p, which has no vector code. 1 + e
+    # is in (1, 2], so one logarithm serves the product of a pixel of each part; and the parts are added up side by
+    # side, in one loop over their pixels.
+    parts = part_count(logits.shape[-1])
+    width = logits.shape[-1] // parts
+    sums, products, slopes = [], [], []
+    for i in range(parts):
+        part = slice(i * width, (i + 1) * width)
+        each = logits[..., part] if bias is None else logits[..., part] + bias[part]
+        x = pixels[..., part]
+        e = torch.exp(-each.abs())
+        sums.append((x - 0.5) * each - 0.5 * each.abs())
+        products.append(1.0 + e)
+        if gradient:
+            larger = 1.0 / (1.0 + e)
+            slopes.append(x - torch.where(each >= 0.0, larger, e * larger))
+    value = (sum(sums) - torch.log(math.prod(products))).sum(dim=-1)
+    return value, torch.cat(slopes, dim=-1) if gradient else None
 
 
 class Bernoulli(Likelihood):

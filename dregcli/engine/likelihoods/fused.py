@@ -16,8 +16,13 @@ Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
 """Outputs (K, B, O), and whether the gradient is wanted -> the value (K, B), and the gradient (K, B, O) or None."""
 
 MOST_FACTORS = 64
-"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126), and
-values in [1, 2] whose product is as far from its largest."""
+"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126)."""
+
+MOST_PARTS = 16
+"""Values in [1, 2] whose product is far from float32's largest number; and code that an instruction cache holds."""
+
+_LANES = 16
+"""float32 numbers of the widest vector registers."""
 
 
 class _Fused(torch.autograd.Function):
@@ -45,7 +50,16 @@ def fused(outputs: Tensor, evaluate: Evaluate) -> Tensor:
     return _Fused.apply(outputs, evaluate)  # pyright: ignore[reportReturnType]
 
 
-def factors(width: int) -> int:
+def part_count(width: int) -> int:
+    """Into how many equal parts compiled code best takes ``width`` numbers: as many as it may, of whole vectors.
+
+    A part is what one loop runs over, with the same place of every part at hand.
+    """
+    possible = [count for count in range(1, MOST_PARTS + 1) if width % count == 0]
+    return max(possible, key=lambda count: (width // count % _LANES == 0, count))
+
+
+def _factors(width: int) -> int:
     """How many neighbours of ``width`` numbers can be multiplied before a logarithm is taken: a power of 2."""
     count = 1
     while count < MOST_FACTORS and width % (2 * count) == 0:
@@ -55,7 +69,7 @@ def factors(width: int) -> int:
 
 def log_of_product(each: Tensor) -> Tensor:
     """sum over the last axis of log(each), for values in [1/2, 1]: few logarithms of products."""
-    for _ in range(factors(each.shape[-1]).bit_length() - 1):
+    for _ in range(_factors(each.shape[-1]).bit_length() - 1):
         width = each.shape[-1] // 2
         each = each[..., :width] * each[..., width:]
     return each.log().sum(dim=-1)

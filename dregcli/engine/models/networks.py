@@ -64,7 +64,8 @@ def decode(
         z = rows.linear(layer, z)
         if first_bias is not None and i == 0:
             z = z + first_bias
-        z = torch.tanh(z)
+        # Each pass over an array costs as much as its arithmetic, and a new array more.
+        z = torch.tanh(z) if torch.is_grad_enabled() else torch.tanh_(z)
     assert isinstance(last, nn.Linear)
     return rows.product(last, z)
 
