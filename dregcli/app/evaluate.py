@@ -8,7 +8,6 @@ from dregcli.app.bounds import ACTIVE_VARIANCE, SplitBounds, split_bounds
 from dregcli.app.build import build_model
 from dregcli.app.executing import Shape, decide_compile
 from dregcli.app.listener import Listener
-from dregcli.app.machine import compile_saves
 from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
@@ -173,9 +172,7 @@ def _evaluate_run(run: Run, asked: _Asked, data_dir: Path, listener: Listener) -
     data = data_of(spec, data_dir)
     shape = Shape.of(dict(spec), data.dataset)
     k_chunk = asked.k_chunk if isinstance(asked.k_chunk, int) else shape.evaluation_chunk(k)
-    seconds = compile_saves(
-        rows=data.size(split) * k, rows_at_once=min(k, k_chunk or k) * EVALUATION_BATCH, outputs=shape.outputs
-    )
+    seconds = shape.evaluation_saves(examples=data.size(split), k=k, k_chunk=k_chunk)
     compiled, _, warnings = decide_compile(asked.compiled, seconds)
     for warning in warnings:
         listener.warn(warning)

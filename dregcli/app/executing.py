@@ -68,6 +68,11 @@ class Shape:
         hidden = options.get("hidden", RunSpec.model_fields["hidden"].default)
         return cls(outputs, max([outputs, *hidden]), options["device"])
 
+    def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
+        """Seconds that compilation saves of an evaluation, as ``decide_compile`` weighs them."""
+        at_once = min(k, k_chunk or k) * EVALUATION_BATCH
+        return compile_saves(rows=examples * k, rows_at_once=at_once, outputs=self.outputs, evaluating=True)
+
     def chunk(self, backward: Backward, k: int, batch_size: int) -> int | None:
         """What ``auto`` is for ``k_chunk``, here and now."""
         return auto_chunk(

@@ -83,8 +83,10 @@ def log_weights(batch: Batch, *, k_chunk: int | None, rows: Rows = PLAIN_ROWS) -
         rows: applies layers.
     """
     model, posterior = batch.model, batch.posterior
-    found = [
-        model.log_joint(batch.pixels, posterior.rsample(noise), rows).sub_(posterior.log_prob_at(noise))
-        for _, noise in batch.chunks(k_chunk)
-    ]
-    return found[0] if len(found) == 1 else torch.cat(found)
+    # One array for all chunks. Kept one by one, their small results come to lie where a chunk's large arrays were
+    # before, so that the next chunk's find no room there: the process grows by as much with each chunk.
+    found = posterior.loc.new_empty(batch.draws.k, batch.examples)
+    for first, noise in batch.chunks(k_chunk):
+        log_p = model.log_joint(batch.pixels, posterior.rsample(noise), rows)
+        found[first : first + len(noise)] = log_p.sub_(posterior.log_prob_at(noise))
+    return found

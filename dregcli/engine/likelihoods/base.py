@@ -73,9 +73,10 @@ class Likelihood(nn.Module, ABC):
         """
         compiled = self._compiled if outputs.numel() >= FEWEST_COMPILED else None
         kernel = compiled or type(self).kernel
-        return fused(
-            outputs, lambda given, gradient: kernel(given, pixels, bias, *self.constants(), gradient=gradient)
-        )
+        constants = self.constants()
+        if not torch.is_grad_enabled():
+            return kernel(outputs, pixels, bias, *constants, gradient=False)[0]
+        return fused(outputs, lambda given, gradient: kernel(given, pixels, bias, *constants, gradient=gradient))
 
     @abstractmethod
     def initial_bias(self, mean: Tensor) -> Tensor:

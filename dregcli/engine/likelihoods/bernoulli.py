@@ -1,6 +1,5 @@
 """Binary pixels, or intensities in [0, 1] taken as such."""
 
-import math
 from typing import Self
 
 import torch
@@ -34,18 +33,19 @@ def _evaluate_compiled(
     # side, in one loop over their pixels.
     parts = part_count(logits.shape[-1])
     width = logits.shape[-1] // parts
-    sums, products, slopes = [], [], []
+    linear, product = pixels.new_zeros(()), pixels.new_ones(())
+    slopes: list[Tensor] = []
     for i in range(parts):
         part = slice(i * width, (i + 1) * width)
         each = logits[..., part] if bias is None else logits[..., part] + bias[part]
         x = pixels[..., part]
         e = torch.exp(-each.abs())
-        sums.append((x - 0.5) * each - 0.5 * each.abs())
-        products.append(1.0 + e)
+        linear = linear + (x - 0.5) * each - 0.5 * each.abs()
+        product = product * (1.0 + e)
         if gradient:
             larger = 1.0 / (1.0 + e)
             slopes.append(x - torch.where(each >= 0.0, larger, e * larger))
-    value = (sum(sums) - torch.log(math.prod(products))).sum(dim=-1)
+    value = (linear - product.log()).sum(dim=-1)
     return value, torch.cat(slopes, dim=-1) if gradient else None
 
 

@@ -3,6 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +34,17 @@ class DiagonalGaussian:
 
     def log_prob_at(self, noise: Tensor) -> Tensor:
         """log q(z | x) of the samples that ``rsample`` makes of noise, shape (K, B), nats."""
-        constant = self.scale.log().sum(dim=-1) + 0.5 * LOG_2PI * self.loc.shape[-1]
-        return -0.5 * noise.square().sum(dim=-1) - constant
+        # Chunks of samples share the constant; but one that carries a gradient belongs to whoever asks for it.
+        constant = self._normaliser() if self.scale.requires_grad else self._fixed_normaliser
+        return noise.square().sum(dim=-1).mul_(-0.5).sub_(constant)
+
+    def _normaliser(self) -> Tensor:
+        """sum log scale + Z/2 log 2 pi, shape (B,)."""
+        return self.scale.log().sum(dim=-1) + 0.5 * LOG_2PI * self.loc.shape[-1]
+
+    @cached_property
+    def _fixed_normaliser(self) -> Tensor:
+        return self._normaliser()
 
     def slope_at(self, noise: Tensor) -> tuple[Tensor, ...]:
         """d log q(z | x) / d z of the samples that ``rsample`` makes of noise, its parameters held fixed."""
@@ -65,7 +75,7 @@ class DiagonalGaussian:
 
 def standard_normal_log_prob(z: Tensor) -> Tensor:
     """log N(z; 0, I) over the last axis, nats."""
-    return -0.5 * z.square().sum(dim=-1) - 0.5 * LOG_2PI * z.shape[-1]
+    return z.square().sum(dim=-1).mul_(-0.5).sub_(0.5 * LOG_2PI * z.shape[-1])
 
 
 class LatentModel(nn.Module, ABC):

@@ -1,8 +1,10 @@
 """The bound of a model over a split, as ``dreg eval`` computes it."""
 
+from collections.abc import Iterator
+
 import torch
 
-from dregcli.app.executing import Shape
+from dregcli.app.executing import OnOff, Shape, decide_compile
 from dregcli.app.plan import Plan
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.models.base import LatentModel
@@ -14,11 +16,24 @@ def automatic_chunk(plan: Plan, k: int) -> int | None:
     return Shape.of(plan.spec.model_dump(), plan.data.dataset).evaluation_chunk(k)
 
 
+def compiles(plan: Plan, word: str, *, examples: int, k: int, k_chunk: int | None) -> OnOff:
+    """Whether ``dreg eval --compile`` compiles here."""
+    shape = Shape.of(plan.spec.model_dump(), plan.data.dataset)
+    return decide_compile(word, shape.evaluation_saves(examples=examples, k=k, k_chunk=k_chunk))[0]
+
+
+def batch_bounds(
+    model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
+) -> Iterator[torch.Tensor]:
+    """The bound of each example, nats, float64, batch by batch."""
+    examples, pixels = plan.data.examples(split), plan.data.pixels
+    seed = plan.spec.eval_seed
+    for batch in evaluate(model, examples, pixels, split=split, k=k, seed=seed, limit=limit, k_chunk=k_chunk):
+        yield batch.bound
+
+
 def split_bounds(
     model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
 ) -> torch.Tensor:
-    """The bound of each example, nats, float64."""
-    examples, pixels = plan.data.examples(split), plan.data.pixels
-    seed = plan.spec.eval_seed
-    batches = evaluate(model, examples, pixels, split=split, k=k, seed=seed, limit=limit, k_chunk=k_chunk)
-    return torch.cat([batch.bound for batch in batches])
+    """All of them."""
+    return torch.cat(list(batch_bounds(model, plan, split, k=k, limit=limit, k_chunk=k_chunk)))
