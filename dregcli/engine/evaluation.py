@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.models.base import LatentModel
@@ -65,7 +65,7 @@ def evaluate(
         with torch.no_grad():
             seen = evaluation_pixels(pixels, rows, pixel_randomness, split, batch)
             posterior = model.posterior(seen)
-            draws = AddressedDraws(
+            draws = AddressedNoise(
                 randomness,
                 Stream.EVALUATION_NOISE,
                 evaluation_step(split, batch),

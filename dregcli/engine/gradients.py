@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.draws import Draws, GivenNoise
+from dregcli.engine.draws import GivenNoise, Noise
 from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import PairWeigh
@@ -56,11 +56,11 @@ class Step:
     Args:
         model: the model and its posterior.
         pixels: shape (B, D).
-        draws: the samples' noise, and what an executor chooses by.
+        draws: the samples' noise; ``Draws`` where the execution chooses rows.
         execution: how.
     """
 
-    def __init__(self, model: LatentModel, pixels: Tensor, draws: Draws, execution: Execution) -> None:
+    def __init__(self, model: LatentModel, pixels: Tensor, draws: Noise, execution: Execution) -> None:
         self._phi = model.posterior_parameters()
         self._posterior = model.posterior(pixels)
         self._batch = Batch(model, pixels, self._posterior.stopped(), draws)

@@ -18,17 +18,10 @@ from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.tracking import TRACKED, MovingMoments, Tracker
 from dregcli.engine.training import Trainer
-from dregcli.names import Backward, Precision
 from tests.support.exact import small_vae
+from tests.support.screened_batch import EXECUTIONS
 
 K, LEVELS = 32, 16
-EXECUTIONS = {
-    "dense": Execution(),
-    "chunked": Execution(k_chunk=16),
-    "screened": Execution(Backward.SCREENED),
-    "screened-chunked": Execution(Backward.SCREENED, k_chunk=16),
-    "bfloat16": Execution(Backward.SCREENED, precision=Precision.BFLOAT16),
-}
 STL, CV, RWS = (resolve_pair(*words, K) for words in (("iwae", "stl"), ("iwae", "dreg-cv"), ("rws", "dreg")))
 Vectors = list[dict[str, Tensor]]
 
@@ -230,7 +223,7 @@ def test_a_tracker_that_measures_something_else_is_caught(twin: type[Tracker]) -
     assert _off(wrong, _Replay(pairs), 4) > 1e-3
 
 
-@pytest.mark.parametrize("name", ["chunked", "screened", "screened-chunked"])
+@pytest.mark.parametrize("name", ["dense in chunks", "screened", "screened in chunks"])
 def test_every_execution_measures_the_dense_gradients(name: str) -> None:
     """At a learning rate of 0, so that all see the same parameters; and with screening that keeps all that counts."""
     execution = Execution(EXECUTIONS[name].backward, inflation=1e-9, k_chunk=EXECUTIONS[name].k_chunk)
@@ -267,7 +260,7 @@ def test_training_does_not_notice(word: str, execution: str) -> None:
 
 
 @pytest.mark.parametrize("done", [0, 3])
-@pytest.mark.parametrize("execution", ["dense", "bfloat16"])
+@pytest.mark.parametrize("execution", ["dense", "screened in bfloat16"])
 def test_a_state_on_the_way_continues_bit_for_bit(execution: str, done: int) -> None:
     straight, first, second = (
         _trainer([CV, STL, RWS], word="dreg-cv", execution=EXECUTIONS[execution]) for _ in range(3)

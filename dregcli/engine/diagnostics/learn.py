@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.learning import LearnedParameters
@@ -27,7 +27,7 @@ def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, r
     """
     learned = LearnedParameters(pair, lr=LR)
     for number in range(STEPS):
-        draws = AddressedDraws(
+        draws = AddressedNoise(
             randomness,
             Stream.LEARNING_NOISE,
             number,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from dregcli.engine.draws import Draws
+from dregcli.engine.draws import Noise, NoiseOfExamples
 from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
@@ -22,13 +22,13 @@ class Batch:
         model: the model; its posterior is not used.
         pixels: shape (B, D).
         posterior: q(z | x), its parameters held fixed.
-        draws: the samples' noise, and what an executor chooses by.
+        draws: the samples' noise; ``Draws`` to be screened by.
     """
 
     model: LatentModel
     pixels: Tensor
     posterior: DiagonalGaussian
-    draws: Draws
+    draws: Noise
 
     @property
     def examples(self) -> int:
@@ -48,29 +48,8 @@ class Batch:
             self,
             pixels=self.pixels[examples],
             posterior=self.posterior.of(examples),
-            draws=_SomeExamples(self.draws, examples),
+            draws=NoiseOfExamples(self.draws, examples),
         )
-
-
-@dataclass(frozen=True)
-class _SomeExamples:
-    """The noise of some examples of a batch, in which nothing else is drawn."""
-
-    draws: Draws
-    examples: Tensor
-
-    @property
-    def k(self) -> int:
-        return self.draws.k
-
-    def noise(self, first: int, count: int) -> Tensor:
-        return self.draws.noise(first, count)[:, self.examples]
-
-    def keep(self, probability: Tensor) -> Tensor:
-        raise NotImplementedError
-
-    def choose(self, rate: float, batch: int) -> Tensor:
-        raise NotImplementedError
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from dregcli.engine.draws import Draws
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.execution.row_pass import RowPass, Sums, score_sums
 from dregcli.engine.execution.screening import CORRECTION_RATE, keep_probabilities, mixed_log_weights
@@ -77,26 +78,33 @@ class ScreenedRows:
         weigh: makes row weights of log-weights.
         screening: how.
 
+    Raises:
+        TypeError: the batch has noise alone, and nothing to choose rows by.
+
     Attributes:
         log_w: log-weights, shape (K, B), nats: the first pass's, mixed where it was in bfloat16.
         weights: what was made of them, and corrected.
     """
 
     def __init__(self, batch: Batch, weigh: Weigh, screening: Screening) -> None:
+        if not isinstance(batch.draws, Draws):
+            message = f"screening chooses rows at random, and {type(batch.draws).__name__} has noise alone"
+            raise TypeError(message)
         half = screening.precision is Precision.BFLOAT16
         self._first = log_weights(batch, k_chunk=screening.k_chunk, rows=HALF_ROWS if half else PLAIN_ROWS)
-        self._batch, self._screening = batch, screening
+        self._batch, self._screening, self._draws = batch, screening, batch.draws
         self._keep(weigh)
 
     def also(self, weigh: Weigh) -> Self:
         """Rows kept for other weights, with the same first pass and the same random numbers."""
         other = object.__new__(type(self))
-        other._batch, other._screening, other._first = self._batch, self._screening, self._first
+        other._batch, other._screening, other._draws = self._batch, self._screening, self._draws
+        other._first = self._first
         other._keep(weigh)
         return other
 
     def _keep(self, weigh: Weigh) -> None:
-        screening, draws = self._screening, self._batch.draws
+        screening = self._screening
         self._only: RowPass | None = None
         half = screening.precision is Precision.BFLOAT16
         # What is estimated beside the gradients is not wanted of approximate log-weights.
@@ -104,7 +112,7 @@ class ScreenedRows:
         wanted = [self.weights.model] if self.weights.path is None else [self.weights.model, self.weights.path]
         probability = keep_probabilities(wanted, screening.inflation)
         # In the order of samples, so that the noise of a part of them is in few chunks.
-        k, b = draws.keep(probability).nonzero(as_tuple=True)
+        k, b = self._draws.keep(probability).nonzero(as_tuple=True)
         self._kept = _Kept(k, b, probability[k, b].reciprocal_())
         if screening.pad and screening.capacity and len(k):
             self._kept = self._kept.padded(screening.capacity)
@@ -115,7 +123,7 @@ class ScreenedRows:
     def _corrected(self, weigh: Weigh) -> RowWeights:
         """The weights at mixed log-weights, with the expectation of those at exact ones."""
         weights = weigh(self.log_w)
-        chosen = self._batch.draws.choose(CORRECTION_RATE, self._batch.examples).nonzero()[:, 0]
+        chosen = self._draws.choose(CORRECTION_RATE, self._batch.examples).nonzero()[:, 0]
         if not len(chosen):
             return weights
         exact = log_weights(self._batch.of(chosen), k_chunk=self._screening.k_chunk)

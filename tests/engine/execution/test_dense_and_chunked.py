@@ -1,12 +1,9 @@
 """The same gradients however the rows are divided into passes; all at fixed noise, masks and choices."""
 
-from functools import cache
-
 import pytest
 import torch
-from torch import Tensor
 
-from dregcli.engine.draws import AddressedDraws, Draws
+from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.execution import Execution, dense
 from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.row_pass import RowPass
@@ -14,18 +11,13 @@ from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step, dense_gradients
 from dregcli.engine.half import HALF_ROWS
-from dregcli.engine.models.structured import StructuredVae
-from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.rows import PLAIN_ROWS
 from dregcli.names import Backward, Precision
 from tests.support.exact import MODELS, naive_gradients, off_networks, small_batch
+from tests.support.screened_batch import CHOSEN, B, K, batch_of, drawn, subject
 from tests.support.screening import Prescribed, off_gradients, off_sums, off_values
-
-K, B = 40, 4
-UNIFORM = torch.rand(K, B, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-CHOSEN = torch.tensor([False, True, False, True])
 
 names = pytest.mark.parametrize("name", MODELS)
 pairs = pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs()])
@@ -35,24 +27,8 @@ words = pytest.mark.parametrize(
 )
 
 
-@cache
-def subject(name: str) -> tuple[Vae | StructuredVae, Tensor, Tensor]:
-    model = MODELS[name].build()
-    return model, *small_batch(model, k=K, batch=B)
-
-
-def drawn(noise: Tensor) -> Prescribed:
-    """The rows that are kept, by the same uniform numbers in every executor; two examples are chosen."""
-    return Prescribed(noise, lambda probability: probability > UNIFORM, CHOSEN)
-
-
-def of(name: str, draws: Draws | None = None) -> Batch:
-    model, pixels, noise = subject(name)
-    return Batch(model, pixels, model.posterior(pixels).stopped(), draws or drawn(noise))
-
-
 def screened(name: str, pair: Pair, screening: Screening, *, train_model: bool = True) -> ScreenedRows:
-    return ScreenedRows(of(name), PairWeigh((pair,), train_model), screening)
+    return ScreenedRows(batch_of(name), PairWeigh((pair,), train_model), screening)
 
 
 # Dense.
@@ -201,7 +177,7 @@ def test_a_first_pass_is_in_the_precision_that_is_asked_for(name: str) -> None:
     """Where no row is kept the log-weights are the first pass's."""
     model, pixels, noise = subject(name)
     nothing, weigh = torch.zeros(K, B, dtype=torch.bool), PairWeigh((resolve_pair("iwae", "dreg", K),))
-    batch = of(name, Prescribed(noise, nothing, CHOSEN))
+    batch = batch_of(name, Prescribed(noise, nothing, CHOSEN))
     q = model.posterior(pixels)
     latents, log_q = q.rsample(noise), q.log_prob_at(noise)
     with torch.no_grad():

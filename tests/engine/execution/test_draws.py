@@ -6,8 +6,13 @@ from scipy.stats import binom
 from torch import Tensor
 
 from dregcli.engine import draws
-from dregcli.engine.draws import AddressedDraws, GivenNoise
+from dregcli.engine.draws import AddressedDraws, AddressedNoise, GivenNoise
+from dregcli.engine.execution import Execution
+from dregcli.engine.gradients import Step
+from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.names import Backward
+from tests.support.screened_batch import subject
 
 K, B, Z = 80, 5, 3
 
@@ -17,8 +22,7 @@ def drawn(
     seed: int = 0,
     step: int = 7,
     k: int = K,
-    examples: int | None = None,
-    screening: Stream | None = Stream.SCREENING,
+    screening: Stream = Stream.SCREENING,
     dtype: torch.dtype = torch.float32,
 ) -> AddressedDraws:
     return AddressedDraws(
@@ -29,7 +33,6 @@ def drawn(
         batch=B,
         width=Z,
         screening=screening,
-        examples=examples,
         dtype=dtype,
     )
 
@@ -69,7 +72,7 @@ def test_noise_is_kept_only_where_it_is_small(monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("examples", [1, 3, B])
 def test_fewer_examples_have_the_noise_that_they_have_among_all(examples: int) -> None:
-    found = drawn(examples=examples)
+    found = AddressedNoise(Randomness(0), Stream.NOISE, 7, k=K, batch=B, width=Z, examples=examples)
     assert torch.equal(found.noise(0, K), whole()[:, :examples])
     assert torch.equal(found.noise(16, 32), whole()[16:48, :examples])
 
@@ -166,13 +169,13 @@ def test_what_is_kept_says_nothing_of_what_is_chosen() -> None:
     assert binom.ppf(FALSE_FAILURE / 2.0, n, 0.5) <= agree <= binom.isf(FALSE_FAILURE / 2.0, n, 0.5)
 
 
-def test_without_a_stream_or_with_given_noise_nothing_can_be_chosen() -> None:
-    p = torch.ones(2, 3, dtype=torch.float64)
-    for found in (drawn(screening=None), GivenNoise(torch.zeros(4, 3, Z))):
-        with pytest.raises(NotImplementedError):
-            found.keep(p)
-        with pytest.raises(NotImplementedError):
-            found.choose(0.5, 3)
+def test_noise_alone_is_not_screened() -> None:
+    model, pixels, _ = subject("structured")
+    step = Step(
+        model, pixels, GivenNoise(torch.zeros(4, len(pixels), model.latent_width)), Execution(Backward.SCREENED)
+    )
+    with pytest.raises(TypeError, match="GivenNoise has noise alone"):
+        step.gradients(resolve_pair("iwae", "dreg", 4))
 
 
 def test_given_noise_is_cut() -> None:

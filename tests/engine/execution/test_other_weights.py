@@ -1,51 +1,17 @@
 """Other weights of the same rows: what was made of them before stays, and all pairs are each as it were alone."""
 
-from functools import cache
-
 import pytest
 import torch
-from torch import Tensor
 
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step, dense_gradients
-from dregcli.engine.models.structured import StructuredVae
-from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
-from dregcli.names import Backward, Precision
-from tests.support.exact import MODELS, off_networks, small_batch
-from tests.support.screening import Prescribed, off_gradients, off_sums, off_values
+from dregcli.names import Precision
+from tests.support.exact import off_networks
+from tests.support.screened_batch import EXECUTIONS, K, batch_of, drawn, subject
+from tests.support.screening import off_gradients, off_sums, off_values
 
-K, B = 40, 4
-UNIFORM = torch.rand(K, B, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
-CHOSEN = torch.tensor([False, True, False, True])
-
-
-@cache
-def subject(name: str) -> tuple[Vae | StructuredVae, Tensor, Tensor]:
-    model = MODELS[name].build()
-    return model, *small_batch(model, k=K, batch=B)
-
-
-def drawn(noise: Tensor) -> Prescribed:
-    """The rows that are kept, by the same uniform numbers in every executor; two examples are chosen."""
-    return Prescribed(noise, lambda probability: probability > UNIFORM, CHOSEN)
-
-
-def of(name: str) -> Batch:
-    model, pixels, noise = subject(name)
-    return Batch(model, pixels, model.posterior(pixels).stopped(), drawn(noise))
-
-
-EXECUTIONS = {
-    "dense": Execution(),
-    "dense in chunks": Execution(k_chunk=16),
-    "screened": Execution(Backward.SCREENED),
-    "screened in chunks": Execution(Backward.SCREENED, k_chunk=16),
-    "screened in bfloat16": Execution(Backward.SCREENED, precision=Precision.BFLOAT16),
-    "screened in bfloat16, in chunks": Execution(Backward.SCREENED, precision=Precision.BFLOAT16, k_chunk=16),
-}
 executions = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
 
 
@@ -53,10 +19,10 @@ executions = pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECU
 @pytest.mark.parametrize("name", ["vae", "structured"])
 def test_other_weights_of_the_same_rows(name: str, execution: Execution) -> None:
     weigh = [PairWeigh((resolve_pair(*word.split("/"), K),)) for word in ("iwae/dreg", "elbo/reparam", "rws/dreg")]
-    rows = execution.rows(of(name), weigh[0])
+    rows = execution.rows(batch_of(name), weigh[0])
     before, weights = rows.sums(rows.weights), rows.weights
     for other in weigh[1:]:
-        also, fresh = rows.also(other), execution.rows(of(name), other)
+        also, fresh = rows.also(other), execution.rows(batch_of(name), other)
         assert off_sums(also.sums(also.weights), fresh.sums(fresh.weights), 0.0) == {}
         assert off_values(also, fresh, 0.0) == {}
         assert torch.equal(also.log_w, fresh.log_w)
@@ -109,7 +75,7 @@ def test_many_pairs_in_one_pass_are_each_one_alone(tracked: tuple[Pair, ...], ex
 @executions
 def test_weights_made_linearly_of_the_rows_own(execution: Execution) -> None:
     pair = resolve_pair("iwae", "reparam", K)
-    rows = execution.rows(of("structured"), PairWeigh((pair,)))
+    rows = execution.rows(batch_of("structured"), PairWeigh((pair,)))
     once, own = rows.sums(rows.weights), rows.weights
     assert own.path is not None
     assert own.score is not None

@@ -235,7 +235,3 @@ def test_some_examples_of_a_batch_have_their_own_noise_and_pixels() -> None:
     for examples in ([2], [2, 0], [1, 1]):
         found = dense.log_weights(batch.of(torch.tensor(examples)), k_chunk=3)
         torch.testing.assert_close(found, whole[:, examples], rtol=1e-13, atol=1e-12)
-    with pytest.raises(NotImplementedError):
-        batch.of(torch.tensor([0])).draws.keep(torch.ones(1))
-    with pytest.raises(NotImplementedError):
-        batch.of(torch.tensor([0])).draws.choose(0.5, 1)
