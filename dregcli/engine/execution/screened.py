@@ -104,21 +104,27 @@ class ScreenedRows:
         return other
 
     def _keep(self, weigh: Weigh) -> None:
-        screening = self._screening
         self._only: RowPass | None = None
-        half = screening.precision is Precision.BFLOAT16
+        half = self._screening.precision is Precision.BFLOAT16
         # What is estimated beside the gradients is not wanted of approximate log-weights.
-        self.log_w, self.weights = self._first, weigh(self._first, values=not half)
-        wanted = [self.weights.model] if self.weights.path is None else [self.weights.model, self.weights.path]
+        weights = weigh(self._first, values=not half)
+        self._kept = self._chosen(weights)
+        if not half:
+            self.log_w, self.weights = self._first, weights
+            return
+        del weights  # before as many are made again
+        self.log_w = mixed_log_weights(self._first, self._kept.k, self._kept.b, self._exact(), self._kept.inverse)
+        self.weights = self._corrected(weigh)
+
+    def _chosen(self, weights: RowWeights) -> _Kept:
+        """Rows drawn by their weights."""
+        screening = self._screening
+        wanted = [weights.model] if weights.path is None else [weights.model, weights.path]
         probability = keep_probabilities(wanted, screening.inflation)
         # In the order of samples, so that the noise of a part of them is in few chunks.
         k, b = self._draws.keep(probability).nonzero(as_tuple=True)
-        self._kept = _Kept(k, b, probability[k, b].reciprocal_())
-        if screening.pad and screening.capacity and len(k):
-            self._kept = self._kept.padded(screening.capacity)
-        if half:
-            self.log_w = mixed_log_weights(self._first, self._kept.k, self._kept.b, self._exact(), self._kept.inverse)
-            self.weights = self._corrected(weigh)
+        kept = _Kept(k, b, probability[k, b].reciprocal_())
+        return kept.padded(screening.capacity) if screening.pad and screening.capacity and len(k) else kept
 
     def _corrected(self, weigh: Weigh) -> RowWeights:
         """The weights at mixed log-weights, with the expectation of those at exact ones."""

@@ -21,19 +21,29 @@ def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:
     ``inflation`` to the second moment of a weighted sum. An array that is 0 throughout is left out.
 
     Args:
-        arrays: row weights, shape (A, K, B) each, float64.
+        arrays: row weights, shape (A, K, B) each, float64; at least one, of which A may be 0.
         inflation: above 0.
 
     Returns:
         Shape (K, B), between ``LEAST_PROBABILITY`` and 1; 0 without any array, since nothing needs a row then.
     """
-    size = torch.cat(list(arrays)).abs_()
-    if not len(size):
-        return size.new_zeros(size.shape[1:])
-    threshold = size.square().sum(dim=1, keepdim=True).mul_(inflation).div_(size.sum(dim=1, keepdim=True))
+    given = list(arrays)
+    single = [each for array in given for each in array]
+    if not single:
+        return given[0].new_zeros(given[0].shape[1:])
+    # One after the other: at the largest K these arrays are most of the memory that there is.
+    wanted = _wanted(single[0], inflation)
+    for each in single[1:]:
+        torch.maximum(wanted, _wanted(each, inflation), out=wanted)
+    return wanted.clamp_(LEAST_PROBABILITY, 1.0)
+
+
+def _wanted(array: Tensor, inflation: float) -> Tensor:
+    """|a_k| / tau of one array, (K, B)."""
+    size = array.abs()
+    threshold = size.square().sum(dim=0).mul_(inflation).div_(size.sum(dim=0))
     # 0 / 0 where all weights of an array are 0: such an array keeps no row.
-    wanted = size.div_(threshold).nan_to_num_(nan=0.0)
-    return wanted.amax(dim=0).clamp_(LEAST_PROBABILITY, 1.0)
+    return size.div_(threshold).nan_to_num_(nan=0.0)
 
 
 def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, inverse: Tensor) -> Tensor:
@@ -53,11 +63,11 @@ def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, 
     Returns:
         Shape (K, B), float64. Of an example without a kept row the approximate ones.
     """
-    mixed, exact = approximate.double(), exact.double()
+    mixed, exact = approximate.to(torch.float64, copy=True), exact.double()
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
     error = exact - mixed[k, b]
     total = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share)
     shift = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share * error)
     # Without a kept row 0 / tiny.
-    mixed = mixed + shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny))
+    mixed.add_(shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny)))
     return mixed.index_put_((k, b), exact)

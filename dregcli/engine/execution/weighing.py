@@ -43,6 +43,13 @@ class RowWeights:
         path = None if self.path is None else (self.path[:, k, b] * inverse).unsqueeze(1)
         return type(self)(self.value, (self.model[:, k, b] * inverse).unsqueeze(1), path, None)
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Those of consecutive examples together."""
+        arrays = zip(*(part.arrays() for part in parts), strict=True)
+        whole = (None if each[0] is None else torch.cat(list(each), dim=-1) for each in arrays)
+        return cls(*whole)  # pyright: ignore[reportArgumentType]
+
     def corrected(self, examples: Tensor, rate: float, exact: Self) -> Self:
         """Those of some examples moved to what has their expectation: w + (exact - w) / rate.
 
@@ -78,20 +85,28 @@ class PairWeigh:
         train_model: whether theta's gradients are wanted, one for each distinct objective.
         learning: whether the derivatives are wanted.
         known: objectives whose gradient of theta is there already.
+        at_once: rows that are weighed together, about: 2 MiB an array.
     """
 
     pairs: tuple[Pair, ...]
     train_model: bool = True
     learning: bool = True
     known: frozenset[Objective] = frozenset()
+    at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
         """Values are the bound, the first objective's value and the effective sample size.
 
         All is computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with an error of
-        eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the decoder's rows.
+        eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the decoder's rows; a dozen
+        of them at K = 65,536 are not, so that they are made for some examples at a time.
         """
-        log_w = log_w.detach().double()
+        examples = max(1, self.at_once // len(log_w))
+        parts = [self._weights(part, values=values) for part in torch.split(log_w.detach(), examples, dim=1)]
+        return parts[0] if len(parts) == 1 else RowWeights.joined(parts)
+
+    def _weights(self, log_w: Tensor, *, values: bool) -> RowWeights:
+        log_w = log_w.double()
         terms = {objective: objective.terms(log_w) for objective in dict.fromkeys(p.objective for p in self.pairs)}
         first = terms[self.pairs[0].objective]
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]

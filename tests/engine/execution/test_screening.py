@@ -13,7 +13,7 @@ from dregcli.engine.execution.screening import (
     mixed_log_weights,
 )
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
-from dregcli.engine.pairs import all_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from tests.support.exact import off_networks
 
 inflations = st.floats(0.01, 1.0)
@@ -255,3 +255,23 @@ def test_weights_of_rows_and_of_samples() -> None:
     nothing = RowWeights(whole.value, whole.model, None, None)
     assert nothing.samples(0, 1).path is None
     assert nothing.rows(k, b, inverse).path is None
+
+
+@pytest.mark.parametrize("at_once", [1, 2 * 16, 2 * 16 + 1, 10**6])
+@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs()])
+def test_weights_made_for_some_examples_at_a_time_are_those_made_at_once(pair: Pair, at_once: int) -> None:
+    log_w = normal(16, 5)
+    whole, parts = PairWeigh((pair,))(log_w), PairWeigh((pair,), at_once=at_once)(log_w)
+    assert whole.value.shape == (3, 5)
+    for mine, all_ in zip(parts.arrays(), whole.arrays(), strict=True):
+        assert (mine is None) == (all_ is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, all_, rtol=1e-12, atol=1e-14)
+
+
+def test_weights_joined_in_another_order_are_caught() -> None:
+    """The wrong twin of the test before: the arrays then differ by much more than it allows."""
+    pair, log_w = resolve_pair("iwae", "dreg", 16), normal(16, 5)
+    weigh = PairWeigh((pair,))
+    found = RowWeights.joined([weigh(log_w[:, 3:]), weigh(log_w[:, :3])])
+    assert float((found.model - weigh(log_w).model).abs().max()) > 1e-2
