@@ -1,9 +1,8 @@
 """How the report of a bias check reads in the terminal."""
 
 import math
-from collections.abc import Mapping
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.constrain import Constrain
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dregcli.cli.render import Terminal
-from dregcli.names import Backward, Verdict
+from dregcli.names import Verdict
 
 if TYPE_CHECKING:
     from dregcli.app.bias_report import BiasReport, BiasResult
@@ -47,9 +46,10 @@ _GAP, _NARROWEST_PAIR = 2, 24
 def show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     """Shows what was found, and unless quiet how to read it."""
     settings = report.settings
+    how = [f"(seed {settings['seed']})", *filter(None, [report.computed]), f"{report.seconds:.0f} s"]
     terminal.line(
         f"{report.run.label}, step {report.checkpoint}, K={settings['k']}: {settings['examples']} training examples "
-        f"(seed {settings['seed']}){_how(settings)}, {report.seconds:.0f} s"
+        + ", ".join(how)
     )
     terminal.show(_Table([_row(report, result) for result in report.results]))
     terminal.line()
@@ -69,13 +69,6 @@ def show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     terminal.line(f"kept: {report.file}")
     if report.figure:
         terminal.line(f"figure: {report.figure}")
-
-
-def _how(settings: Mapping[str, Any]) -> str:
-    """How the gradients were computed, where not over all rows."""
-    if settings["backward"] == Backward.DENSE:
-        return ""
-    return f", {settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
 
 
 class _Table:

@@ -26,6 +26,7 @@ from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult
 from dregcli.engine.diagnostics.source import Comparison, comparison_of
 from dregcli.engine.pairs import resolve_pair
 from dregcli.names import Verdict
+from tests.benchmarks.support.command import run
 from tests.engine.diagnostics.gaussian_source import GaussianSource
 from tests.support.quadrature import Gaussian1d
 
@@ -186,4 +187,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

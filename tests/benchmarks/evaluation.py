@@ -19,6 +19,7 @@ from dregcli.engine.device import prepare_process
 from dregcli.names import Split
 from tests.benchmarks.support import flops
 from tests.benchmarks.support.bounds import automatic_chunk, batch_bounds, compiles, split_bounds
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.modes import make_plan, make_trainer
 from tests.benchmarks.support.others import OtherWork
 from tests.benchmarks.support.rates import NETWORK_RATE, SQUARE_RATE, Rates
@@ -94,4 +95,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -23,6 +23,7 @@ from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Draft
 from dregcli.data.folders import cache_path
 from dregcli.names import DataKind, Split
+from tests.benchmarks.support.command import run
 
 SIDE = 28
 HELD_OUT = 1_000
@@ -119,4 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.modes import MODES, names
 from tests.benchmarks.support.tables import figure, table
 
@@ -117,4 +118,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

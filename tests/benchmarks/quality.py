@@ -27,6 +27,7 @@ from dregcli.engine.device import prepare_process
 from dregcli.engine.training import Trainer
 from dregcli.names import Split
 from tests.benchmarks.support.bounds import automatic_chunk, split_bounds
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.frozen import frozen_gradient
 from tests.benchmarks.support.inflation import Inflation, inflation
 from tests.benchmarks.support.modes import (
@@ -196,4 +197,4 @@ def _plain(course: Course) -> dict[str, object]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

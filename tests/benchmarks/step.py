@@ -28,6 +28,7 @@ from statistics import median
 from typing import Any
 
 from tests.benchmarks.support import flops
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.modes import MODES, add_settings, mode_options, names, numbers
 from tests.benchmarks.support.others import OtherWork, wait_for_quiet
 from tests.benchmarks.support.tables import figure, table
@@ -252,4 +253,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -6,10 +6,8 @@ Runs in an interpreter of its own and imports nothing of dreg. TFP's estimator i
 the squared weights too, which is not the bound's gradient; its time is what counts here.
 """
 
-import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -18,6 +16,7 @@ import numpy as np
 import optax
 from tensorflow_probability.substrates import jax as tfp
 
+from tests.benchmarks.peers.asked import asked_of
 from tests.benchmarks.support.serve import serve
 
 tfd = tfp.distributions
@@ -102,14 +101,8 @@ GRADIENTS = {"tfp": tfp_gradient, "hand": hand_gradient}
 
 def main() -> None:
     """Build, serve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=list(GRADIENTS))
-    parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--k", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=32)
-    asked = parser.parse_args()
-    with np.load(asked.start) as file:
-        arrays = dict(file)
+    asked = asked_of(__doc__, GRADIENTS)
+    arrays = asked.arrays
     images = jnp.asarray(arrays["images"])
     params = {name: network_parameters(arrays, f"{name}.") for name in ("encoder", "decoder")}
     optimizer = optax.adam(1e-3, b1=0.9, b2=0.999, eps=1e-8)

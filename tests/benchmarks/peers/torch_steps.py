@@ -6,10 +6,8 @@ Nothing of our engine computes here. The process is set up as ours is (denormals
 does these steps good.
 """
 
-import argparse
 import math
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dregcli.engine.device import prepare_process
+from tests.benchmarks.peers.asked import asked_of
 from tests.benchmarks.support.serve import serve
 from tests.benchmarks.support.start import IMAGES
 
@@ -90,15 +89,9 @@ STEPS: dict[str, Callable[[PlainVae, Tensor, int], Tensor]] = {"two-backward": t
 
 def main() -> None:
     """Build, serve."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=list(STEPS))
-    parser.add_argument("--start", type=Path, required=True)
-    parser.add_argument("--k", type=int, default=64)
-    parser.add_argument("--batch-size", type=int, default=32)
-    asked = parser.parse_args()
+    asked = asked_of(__doc__, STEPS)
     prepare_process()
-    with np.load(asked.start) as file:
-        arrays = dict(file)
+    arrays = asked.arrays
     images = torch.from_numpy(arrays[IMAGES])
     vae = PlainVae(arrays)
     optimizer = torch.optim.Adam(vae.parameters(), lr=1e-3, betas=(0.9, 0.999), eps=1e-8, fused=True)

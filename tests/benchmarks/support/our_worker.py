@@ -12,6 +12,7 @@ from pathlib import Path
 
 from dregcli.data.folders import default_data_dir
 from dregcli.engine.device import prepare_process, settled_process
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.modes import NO_END, make_plan, make_trainer
 from tests.benchmarks.support.serve import serve
 from tests.benchmarks.support.start import load_model
@@ -44,4 +45,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from dregcli.data.folders import default_data_dir
+from tests.benchmarks.support.command import run
 from tests.benchmarks.support.serve import serve
 
 IMAGES = "images"
@@ -56,4 +57,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
