@@ -23,8 +23,6 @@ from dregcli.store.filesystem import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEEP_LAST: Final = 2
-
 _KIND: Final = "checkpoint"
 _MANIFEST: Final = "manifest.json"
 _MODEL: Final = "model.safetensors"
@@ -117,14 +115,16 @@ def save(
     optimizer: "Mapping[str, Tensor]",
     state: Mapping[str, Any],
     is_best: bool,
+    keep_last: int,
 ) -> None:
-    """Writes a checkpoint and then removes those no longer kept: all but the newest two and the best.
+    """Writes a checkpoint and then removes those no longer kept: all but the newest ``keep_last`` and the best.
 
-    A whole checkpoint of the same step stays as it is (but is marked best when this one is); a corrupt one is put
-    aside in ``rolled-back/`` and replaced.
+    None is removed before the new one was read back and found whole. A whole checkpoint of the same step stays as it
+    is (but is marked best when this one is); a corrupt one is put aside in ``rolled-back/`` and replaced.
 
     Raises:
         StoreWriteError: the disk refuses; the earlier checkpoints are untouched.
+        CheckpointCorrupt: what was written does not read back as it should; the earlier checkpoints are untouched.
     """
     home = folder / layout.CHECKPOINTS_FOLDER
     target = home / layout.step_name(step)
@@ -135,8 +135,17 @@ def save(
             aside = layout.put_aside(fs, folder, "corrupt")
             move(fs, target, aside / target.name)
         write_folder_aside(fs, target, {**files, _MANIFEST: _manifest(files, step, is_best=is_best)})
+    _thin_out(fs, folder, step, keep_last)
+
+
+def _thin_out(fs: FileSystem, folder: Path, newest: int, keep_last: int) -> None:
+    """Removes the checkpoints that are no longer kept, once ``newest`` is proven."""
     known = steps(folder)
-    kept = {*known[-KEEP_LAST:], best(folder), step}
+    kept = {*known[-keep_last:], best(folder), newest}
+    if kept.issuperset(known):
+        return
+    _read_files(folder, newest)
+    home = folder / layout.CHECKPOINTS_FOLDER
     for old in known:
         # One whose manifest cannot be read may be the best: not ours to remove.
         if old not in kept and _is_best(folder, old) is not None:

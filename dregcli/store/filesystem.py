@@ -155,11 +155,27 @@ def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[
         fs.sync(path.parent)
 
 
-def write_new(fs: FileSystem, folder: Path, stem: str, suffix: str, content: bytes) -> Path:
+def write_new(
+    fs: FileSystem,
+    folder: Path,
+    stem: str,
+    suffix: str,
+    content: bytes,
+    *,
+    ahead: Callable[[Path], None] | None = None,
+) -> Path:
     """Writes ``stem + suffix``, or ``stem-2``, ``stem-3`` ... where the name is taken; never overwrites.
 
     The temporary name is fixed and created exclusively, so holding it is holding the real name: two writers cannot
     both find the name free. A temporary left by a killed writer costs its name, nothing else.
+
+    Args:
+        fs: the seam.
+        folder: where.
+        stem: the first part of the name.
+        suffix: the last.
+        content: its bytes.
+        ahead: writes what goes with the file, given its path, before the file appears.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -182,6 +198,8 @@ def write_new(fs: FileSystem, folder: Path, stem: str, suffix: str, content: byt
                     continue
                 fs.append(temporary, content)
                 fs.sync(temporary)
+                if ahead is not None:
+                    ahead(path)
                 fs.rename(temporary, path)
                 fs.sync(folder)
         return path

@@ -1,6 +1,7 @@
 """Where things lie in a store, what may be called what, and the format's version."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,7 +9,9 @@ from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
 from dregcli.store import documents
 from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
+OLDEST_FORMAT: Final = 1
+"""Older stores are read; ``dreg runs migrate`` makes them such that they can be written."""
 
 STORE_FILE: Final = "store.json"
 SPEC_FILE: Final = "spec.json"
@@ -20,14 +23,16 @@ PARTS_FOLDER: Final = "parts"
 CHECKPOINTS_FOLDER: Final = "checkpoints"
 LEASES_FOLDER: Final = "leases"
 ROLLED_BACK_FOLDER: Final = "rolled-back"
+LABELS_FOLDER: Final = "labels"
 
-_OWN_FOLDERS: Final = (PARTS_FOLDER, CHECKPOINTS_FOLDER, LEASES_FOLDER, ROLLED_BACK_FOLDER)
+_OWN_FOLDERS: Final = (PARTS_FOLDER, CHECKPOINTS_FOLDER, LEASES_FOLDER, ROLLED_BACK_FOLDER, LABELS_FOLDER)
 _RUN_ENTRIES: Final = (SPEC_FILE, RUN_FILE, ENVIRONMENT_FILE, LOG_FILE, METRICS_FILE, *_OWN_FOLDERS)
 
 NAME_LENGTH: Final = 120
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 _VERSION: Final = re.compile(r"v([0-9]{1,9})", re.ASCII)
+_ENVIRONMENT: Final = re.compile(r"environment(?:-([0-9]{4,9}))?\.json", re.ASCII)
 _STEP: Final = re.compile(r"step-([0-9]{8,18})", re.ASCII)
 
 
@@ -66,6 +71,18 @@ def check_folder(folder: str) -> None:
     if not _NAME.fullmatch(folder) or folder in _RUN_ENTRIES:
         what = f"'{folder}' cannot be a folder for the results of a run"
         raise ValueError(what)
+
+
+def environment_file(generation: int) -> str:
+    """What was captured by the writer of a generation: of the first, which claimed the run, ``environment.json``."""
+    return ENVIRONMENT_FILE if generation == 1 else f"environment-{generation:04d}.json"
+
+
+def generations(names: Iterable[str]) -> list[int]:
+    """The generations of the environment files among some names, ascending."""
+    return sorted(
+        1 if name == ENVIRONMENT_FILE else int(found[1]) for name in names if (found := _ENVIRONMENT.fullmatch(name))
+    )
 
 
 def version_name(version: int) -> str:
@@ -129,23 +146,58 @@ def check_store(root: Path) -> None:
     """Refuses a store this program cannot read. A folder without ``store.json`` is an empty store.
 
     Raises:
-        StoreFormatError: of another format.
+        StoreFormatError: of a newer format.
+        StoreCorrupt: ``store.json`` is not what it should be.
+    """
+    store_format(root)
+
+
+def store_format(root: Path) -> int:
+    """The format of a store that can be read; that of an empty one is the newest.
+
+    Raises:
+        StoreFormatError: of a newer format.
         StoreCorrupt: ``store.json`` is not what it should be.
     """
     path = root / STORE_FILE
-    if path.exists():
-        check_version(documents.read(path).get("format"), FORMAT_VERSION, path, "format")
+    if not path.exists():
+        return FORMAT_VERSION
+    content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
+    found = check_version(
+        documents.decode(content, path).get("format"), FORMAT_VERSION, path, "format", OLDEST_FORMAT
+    )
+    if content != store_content(found):
+        raise documents.corrupt(path, "The file holds more, or other, than the store's format")
+    return found
 
 
-def check_version(found: object, known: int, path: Path, word: str) -> None:
-    """Refuses a version other than the known one.
+def store_content(version: int) -> bytes:
+    """``store.json``."""
+    return documents.encode({"format": version})
+
+
+def check_writable(root: Path) -> None:
+    """Refuses a store whose runs this program does not write.
+
+    Raises:
+        StoreFormatError: of an older format, with what makes it a new one; or newer.
+        StoreCorrupt: ``store.json`` is not what it should be.
+    """
+    if (found := store_format(root)) < FORMAT_VERSION:
+        what = f"This store has format {found}, which is read only; this dreg writes format {FORMAT_VERSION}."
+        hint = f"dreg runs migrate --runs-dir {root}   (keeps a backup)"
+        raise StoreFormatError(what, where=str(root / STORE_FILE), hint=hint)
+
+
+def check_version(found: object, known: int, path: Path, word: str, oldest: int | None = None) -> int:
+    """A version that is known: from the oldest one that is read to the newest, which may be the only one.
 
     Raises:
         StoreFormatError: newer, or not a version, naming the file.
     """
     if isinstance(found, int) and not isinstance(found, bool):
-        if found == known:
-            return
+        if (known if oldest is None else oldest) <= found <= known:
+            return found
         if found > known:
             what = f"This store has {word} {found}; this dreg knows {word} {known}."
             raise StoreFormatError(
@@ -161,8 +213,8 @@ def check_version(found: object, known: int, path: Path, word: str) -> None:
     )
 
 
-def check_encoding(document: dict[str, Any], kind: str, path: Path) -> None:
-    """Refuses a file whose ``encoding-type`` or ``encoding-version`` this program does not know.
+def check_encoding(document: dict[str, Any], kind: str, path: Path, *, known: int = 1) -> int:
+    """The ``encoding-version`` of a file, from 1 to the newest known one; refused where it or the type is another.
 
     Raises:
         StoreCorrupt: of another type.
@@ -172,7 +224,7 @@ def check_encoding(document: dict[str, Any], kind: str, path: Path) -> None:
         raise documents.corrupt(path, f"The file is not of type '{kind}'")
     version: Any = document.get("encoding-version")
     number = int(version) if isinstance(version, str) and version.isdecimal() and len(version) < 9 else version
-    check_version(number, 1, path, f"{kind} encoding-version")
+    return check_version(number, known, path, f"{kind} encoding-version", oldest=1)
 
 
 def prepare_store(root: Path, fs: FileSystem) -> None:
@@ -182,10 +234,10 @@ def prepare_store(root: Path, fs: FileSystem) -> None:
         StoreFormatError: it is a store of another format.
         StoreWriteError: the disk refuses.
     """
-    check_store(root)
+    check_writable(root)
     if not (root / STORE_FILE).exists():
         make_folders(fs, root)
-        write_aside(fs, root / STORE_FILE, documents.encode({"format": FORMAT_VERSION}))
+        write_aside(fs, root / STORE_FILE, store_content(FORMAT_VERSION))
 
 
 def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:

@@ -134,6 +134,15 @@ def step_range(splits: Splits) -> tuple[int, int]:
     return int(min(column.min() for column in steps)), int(max(column.max() for column in steps))
 
 
+def last_rows(splits: Splits) -> dict[str, dict[str, float]]:
+    """The last row of each split that has one."""
+    return {
+        split: {name: float(column[-1]) for name, column in columns.items()}
+        for split, columns in splits.items()
+        if len(columns[STEP])
+    }
+
+
 def _part_path(folder: Path, name: str) -> Path:
     return folder / layout.PARTS_FOLDER / name
 

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,8 @@ from dregcli.store import documents, layout
 from dregcli.store.lease import Lease
 
 _KIND: Final = "run"
+_VERSION: Final = 2
+"""Of ``run.json``: 1 had neither ``log`` nor ``last``."""
 
 
 def _utc_now() -> datetime:
@@ -35,6 +37,19 @@ SYSTEM_CLOCK: Final = Clock()
 
 
 @dataclass(frozen=True)
+class LogSeal:
+    """What ``log.txt``, the one file that is appended to, began with when ``run.json`` was written.
+
+    Attributes:
+        size: bytes.
+        sha256: of these.
+    """
+
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True)
 class RunInfo:
     """The state of a run.
 
@@ -46,6 +61,9 @@ class RunInfo:
         summary: what the finishing process left, e.g. the last step and bounds; empty before.
         failures: what went wrong, oldest first, each with its ``time``.
         digests: for each plain file the SHA-256 values it may have.
+        last: for each split its last row of metrics, so that a list of runs reads no metrics.
+        log: of ``log.txt``; None in files of version 1, and before the first line.
+        version: of the file it was read from.
     """
 
     status: RunStatus
@@ -55,6 +73,9 @@ class RunInfo:
     summary: Mapping[str, Any] = field(default_factory=dict[str, Any])
     failures: tuple[Mapping[str, Any], ...] = ()
     digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    last: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    log: LogSeal | None = None
+    version: int = _VERSION
 
     @property
     def started(self) -> bool:
@@ -67,7 +88,7 @@ def write_info(info: RunInfo) -> bytes:
     return documents.seal(
         {
             "encoding-type": _KIND,
-            "encoding-version": "1",
+            "encoding-version": str(_VERSION),
             "status": info.status,
             "created": info.created.isoformat(),
             "updated": info.updated.isoformat(),
@@ -75,6 +96,8 @@ def write_info(info: RunInfo) -> bytes:
             "summary": info.summary,
             "failures": info.failures,
             "digests": info.digests,
+            "last": info.last,
+            "log": asdict(info.log) if info.log else None,
         }
     )
 
@@ -87,7 +110,7 @@ def read_info(path: Path) -> RunInfo:
         StoreFormatError: of a newer version.
     """
     document = documents.unseal(path)
-    layout.check_encoding(document, _KIND, path)
+    version = layout.check_encoding(document, _KIND, path, known=_VERSION)
     try:
         return RunInfo(
             status=RunStatus(document["status"]),
@@ -97,6 +120,11 @@ def read_info(path: Path) -> RunInfo:
             summary=dict(document["summary"]),
             failures=tuple(dict(failure) for failure in document["failures"]),
             digests={name: tuple(digests) for name, digests in document["digests"].items()},
+            last={split: dict(row) for split, row in document["last"].items()} if version > 1 else {},
+            log=LogSeal(int(document["log"]["size"]), str(document["log"]["sha256"]))
+            if document.get("log")
+            else None,
+            version=version,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise documents.corrupt(path, f"The file does not hold the state of a run: {error!r}") from error

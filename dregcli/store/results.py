@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from dregcli.store import hdf5, layout
+from dregcli.store import documents, hdf5, layout
 from dregcli.store.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
 from dregcli.store.hdf5 import Array
 
@@ -14,6 +14,7 @@ ResultKind = Literal["evals", "bias"]
 
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"
+DIGEST_SUFFIX: Final = ".sha256"
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,9 @@ def add_result(
 
 
 def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: str, content: bytes) -> Path:
-    """Writes ``SUBFOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
+    """Writes ``SUBFOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken, and beside it its digest.
+
+    The digest is there before the file: a file without one has lost it.
 
     Raises:
         ValueError: a name that could leave the folder, or a folder of the store's own.
@@ -58,7 +61,22 @@ def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: st
     layout.check_folder(subfolder)
     layout.check_file_name(stem, suffix)
     make_folders(fs, folder / subfolder)
-    return write_new(fs, folder / subfolder, stem, suffix, content)
+
+    def keep_digest(path: Path) -> None:
+        write_aside(fs, digest_path(path), digest_line(path, content))
+
+    own = suffix == _SUFFIX  # HDF5 files have their digest inside
+    return write_new(fs, folder / subfolder, stem, suffix, content, ahead=None if own else keep_digest)
+
+
+def digest_path(path: Path) -> Path:
+    """Where the digest of a file lies that cannot hold its own."""
+    return path.with_name(path.name + DIGEST_SUFFIX)
+
+
+def digest_line(path: Path, content: bytes) -> bytes:
+    """What it holds: a line as ``sha256sum`` writes it, and checks it."""
+    return f"{documents.sha256(content)}  {path.name}\n".encode("ascii")
 
 
 def put_partial(

@@ -66,14 +66,17 @@ class Run:
         """The status of :meth:`info`."""
         return self.info().status
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self, info: RunInfo | None = None) -> dict[str, Any]:
         """The spec it was claimed with, or prolonged with.
+
+        Args:
+            info: its state, where it was read already.
 
         Raises:
             RunStateError: it was killed while it was claimed and has none.
             StoreCorrupt: the file is missing or altered.
         """
-        return self._document(layout.SPEC_FILE)
+        return self._document(layout.SPEC_FILE, info)
 
     def environment(self) -> dict[str, Any]:
         """What was captured when it was claimed.
@@ -83,6 +86,16 @@ class Run:
             StoreCorrupt: the file is missing or altered.
         """
         return self._document(layout.ENVIRONMENT_FILE)
+
+    def resumed_environments(self) -> dict[int, dict[str, Any]]:
+        """What was captured each time it was resumed, by the generation of the writer, from 2; old runs have none.
+
+        Raises:
+            StoreCorrupt: a file is missing or altered.
+        """
+        info = self.info()
+        found = [(generation, layout.environment_file(generation)) for generation in layout.generations(info.digests)]
+        return {generation: self._document(name, info) for generation, name in found if generation > 1}
 
     def splits(self) -> list[str]:
         """The splits it has metrics of.
@@ -177,8 +190,8 @@ class Run:
         """
         return results.add_file(self.fs, self.path, folder, stem, suffix, content)
 
-    def _document(self, name: str) -> dict[str, Any]:
-        info = self.info()
+    def _document(self, name: str, info: RunInfo | None = None) -> dict[str, Any]:
+        info = info or self.info()
         if not info.started:
             what = f"The run {self.label} was killed while it was claimed: it has no {name}."
             raise RunStateError(what, where=str(self.path), hint="start it anew: dreg train --help")

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from dregcli.errors import RunStateError, StoreWriteError
 from dregcli.names import RunStatus
-from dregcli.store import documents, layout, references
+from dregcli.store import documents, layout, log, references
 from dregcli.store.filesystem import (
     LOCAL,
     FileSystem,
@@ -91,12 +91,15 @@ class RunStore:
             raise
         return RunWriter(run, info)
 
-    def reopen(self, run: Run, *, spec: Mapping[str, Any] | None = None) -> RunWriter:
+    def reopen(
+        self, run: Run, *, spec: Mapping[str, Any] | None = None, environment: Mapping[str, Any] | None = None
+    ) -> RunWriter:
         """Takes over an unfinished run whose writer is gone, for this process alone.
 
         Args:
             run: a crashed, failed or interrupted run; with ``spec`` a completed one too.
             spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
+            environment: what was captured of this process, kept beside the first one's.
 
         Returns:
             Its writer; the run is running again. Roll it back to the checkpoint it continues from.
@@ -104,9 +107,10 @@ class RunStore:
         Raises:
             RunStateError: completed, alive (saying who writes it), or killed before it had a spec.
             StoreCorrupt: ``run.json`` or a lease is altered.
+            StoreFormatError: the store is of another format, or of an older one, which is not written.
             StoreWriteError: the disk refuses.
         """
-        layout.check_store(self.root)
+        layout.check_writable(self.root)
         # The lease before the state: one taken after this line takes our number, and ours is then refused.
         taken = newest_lease(run.path)
         info = run.info()
@@ -120,6 +124,9 @@ class RunStore:
             raise _held(run, newest_holder(run.path)) from error
         info = replace(info, status=RunStatus.RUNNING, updated=now, lease=lease)
         try:
+            if environment is not None:
+                info = self._write_environment(run, info, lease.generation, environment)
+            log.begin_anew_where_altered(self.fs, run.path, info)
             info = self._write_reopened(run, info, spec)
             for folder in _SWEPT:
                 sweep(self.fs, run.path / folder)
@@ -175,6 +182,12 @@ class RunStore:
                     version += 1
                     continue
             return path
+
+    def _write_environment(self, run: Run, info: RunInfo, generation: int, environment: Mapping[str, Any]) -> RunInfo:
+        """Writes what was captured; ``run.json``, written next, will know its digest."""
+        content, name = documents.encode(environment), layout.environment_file(generation)
+        write_aside(self.fs, run.path / name, content)
+        return replace(info, digests={**info.digests, name: (documents.sha256(content),)})
 
     def _write_reopened(self, run: Run, info: RunInfo, spec: Mapping[str, Any] | None) -> RunInfo:
         path = run.path / layout.SPEC_FILE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dregcli.errors import DregError, RunStateError
 from dregcli.names import RunStatus
-from dregcli.store import checkpoints, layout, metrics, rollback
+from dregcli.store import checkpoints, layout, log, metrics, rollback
 from dregcli.store.filesystem import write_aside, write_errors
 from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
@@ -35,6 +35,7 @@ class RunWriter:
         self.run = run
         self._info = info
         self._rows: dict[str, list[dict[str, float]]] = {}
+        self._last: dict[str, Mapping[str, float]] = dict(info.last)
         self._part = 1
         self._flushed = run.clock.monotonic()
         self._finished = False
@@ -58,7 +59,9 @@ class RunWriter:
         if step is None or int(step) != step:
             what = f"a row of metrics needs a whole number as 'step', not {step}"
             raise ValueError(what)
-        self._rows.setdefault(split, []).append({name: float(value) for name, value in row.items()})
+        kept = {name: float(value) for name, value in row.items()}
+        self._rows.setdefault(split, []).append(kept)
+        self._last[split] = kept
 
     def flush(self) -> None:
         """Writes the buffered rows as one part and refreshes the heartbeat, with or without rows."""
@@ -68,7 +71,7 @@ class RunWriter:
             metrics.write_part(self.run.fs, self.run.path, self._generation, self._part, self._rows)
             self._rows = {}
             self._part += 1
-        self._write_info(self._info)
+        self._write_info(replace(self._info, last=dict(self._last)))
         self._flushed = self.run.clock.monotonic()
 
     def flush_due(self) -> bool:
@@ -83,6 +86,7 @@ class RunWriter:
         optimizer: "Mapping[str, Tensor]",
         state: Mapping[str, Any],
         best: bool,
+        keep_last: int = 2,
     ) -> None:
         """Writes a checkpoint; see :func:`dregcli.store.checkpoints.save`.
 
@@ -92,10 +96,21 @@ class RunWriter:
             optimizer: the optimizer's tensors by name.
             state: a JSON-able mapping; floats come back exactly.
             best: whether it is the best so far.
+            keep_last: how many of the newest are kept, at least 1, beside the best.
+
+        Raises:
+            CheckpointCorrupt: it does not read back as it was written; the earlier ones are kept.
         """
         self.flush()  # first, so that no part straddles a checkpoint and resuming can put whole parts aside
         checkpoints.save(
-            self.run.fs, self.run.path, step, model=model, optimizer=optimizer, state=state, is_best=best
+            self.run.fs,
+            self.run.path,
+            step,
+            model=model,
+            optimizer=optimizer,
+            state=state,
+            is_best=best,
+            keep_last=keep_last,
         )
 
     def roll_back(self, step: int) -> Path | None:
@@ -108,18 +123,24 @@ class RunWriter:
             StoreCorrupt: a metrics file is altered, naming it.
         """
         self.flush()
-        return rollback.roll_back(self.run.fs, self.run.path, step)
+        aside = rollback.roll_back(self.run.fs, self.run.path, step)
+        if aside:
+            self._last = dict[str, Mapping[str, float]](metrics.last_rows(metrics.read(self.run.path)))
+            self._write_info(replace(self._info, last=self._last))
+        return aside
 
     def log(self, line: str) -> None:
         """Adds a line to ``log.txt``, with the time in UTC."""
         time = self.run.clock.now().isoformat(timespec="seconds")
         text = line.rstrip("\n").replace("\n", "\n    ")
+        self._check_held()
         path = self.run.path / layout.LOG_FILE
         # Appended in place, unlike all else: it is for people to read, nothing is computed from it, and rewriting
         # the whole aside for each line would cost more with every one. A torn last line is the worst a kill can do.
         with write_errors(path):
             self.run.fs.append(path, f"{time} {text}\n".encode("utf-8", "backslashreplace"))
             self.run.fs.sync(path)
+        self._write_info(replace(self._info, log=log.seal(self.run.path)))
 
     def add_failure(self, failure: Mapping[str, Any]) -> None:
         """Adds to the failures in ``run.json``; the time is added to it."""

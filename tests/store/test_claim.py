@@ -50,7 +50,7 @@ def test_what_was_claimed_can_be_read(tmp_path: Path) -> None:
     assert run.path == tmp_path / "deep" / "runs" / "digits" / "v001"
     assert (run.spec(), run.environment()) == (SPEC, ENVIRONMENT)
     assert run.status() is RunStatus.RUNNING
-    assert (tmp_path / "deep" / "runs" / "store.json").read_text() == '{\n  "format": 1\n}\n'
+    assert (tmp_path / "deep" / "runs" / "store.json").read_text() == '{\n  "format": 2\n}\n'
     info = run.info()
     assert info.lease is not None
     assert info.created == info.updated == info.lease.heartbeat
@@ -144,7 +144,7 @@ def test_the_time_of_a_run_killed_while_claimed_is_its_folder_s(tmp_path: Path) 
 
 def test_a_newer_store_is_refused_with_advice(tmp_path: Path) -> None:
     claim(tmp_path)
-    (tmp_path / "store.json").write_text('{"format": 2}')
+    (tmp_path / "store.json").write_text('{"format": 3}')
     store = RunStore(tmp_path)
     for use in (store.runs, lambda: store.resolve("digits"), lambda: claim(tmp_path)):
         with pytest.raises(StoreFormatError) as caught:
