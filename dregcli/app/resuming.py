@@ -16,6 +16,9 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
+FREE = (*ROUNDING_ONLY, "keep_last")
+"""What a resumed run may be given otherwise."""
+
 RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
 """What a run can be that is neither done nor at work."""
 
@@ -48,8 +51,9 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 
     Args:
         run: the run.
-        flags: options given beside ``--resume``; only more steps may differ from the run's spec, and what changes
-            its numbers by rounding alone, since a smaller chunk is the way on for a run that was out of memory.
+        flags: options given beside ``--resume``; only more steps may differ from the run's spec, which checkpoints
+            are kept, and what changes its numbers by rounding alone, since a smaller chunk is the way on for a run
+            that was out of memory.
         data_dir: the data folder.
 
     Raises:
@@ -61,7 +65,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
     data = data_of(spec, data_dir)
     stored = canonical_words(spec.model_dump())
-    changes, faults = _of_rounding(spec, flags)
+    changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
         given["track_estimators"], of_tracked = tracked_words(
@@ -71,7 +75,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         stored["track_estimators"] = list(spec.track_estimators)
     steps = spec.steps
     for key, value in given.items():
-        if value is None or key in ROUNDING_ONLY or (key == "device" and value == AUTO):
+        if value is None or key in FREE or (key == "device" and value == AUTO):
             continue
         if key == "steps":
             steps = value
@@ -96,9 +100,9 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
 
 
-def _of_rounding(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """What is to change of ``ROUNDING_ONLY``, and what is wrong with it; ``auto`` is what was decided once."""
-    changes = {key: flags[key] for key in ROUNDING_ONLY if flags.get(key) not in (None, AUTO)}
+def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """What is to change of ``FREE``, and what is wrong with it; ``auto`` is what was decided once."""
+    changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
     faults = chunk_faults(changes.get("k_chunk"))
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)

@@ -9,6 +9,7 @@ from typing import Any
 
 from dregcli.app.bounds import SplitBounds, not_compiled, split_bounds
 from dregcli.app.executing import Shape, bound_computed
+from dregcli.app.heartbeat import Heartbeat
 from dregcli.app.interrupts import StopRequest, stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
@@ -182,7 +183,7 @@ class Session:
             split,
             k=spec.k,
             seed=spec.eval_seed,
-            listener=self._listener,
+            listener=Heartbeat(self._listener, self._writer),
             k_chunk=self._eval_chunk,
             limit=limit,
         )
@@ -205,7 +206,12 @@ class Session:
             if self._baseline:
                 extra["baseline"] = asdict(self._baseline)
             self._writer.save_checkpoint(
-                state.step, model=state.model, optimizer=state.optimizer, state=extra, best=is_best
+                state.step,
+                model=state.model,
+                optimizer=state.optimizer,
+                state=extra,
+                best=is_best,
+                keep_last=self._spec.keep_last,
             )
         self._saved_step = state.step
         self._last_checkpoint_time = time.monotonic()

@@ -73,7 +73,8 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     trainer, parent = _built(plan, None if checkpoint else store)
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
-    writer = store.reopen(run, spec=spec if spec != before_spec else None)
+    environment = capture_environment(argv=argv, extra=_setting(plan.spec))
+    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment)
     step = checkpoint.step if checkpoint else 0
     for fault in checkpoint.skipped if checkpoint else ():
         listener.warn(f"checkpoint skipped: {fault}")

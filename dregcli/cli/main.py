@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
-from dregcli.cli import bias_check, data, download, estimators, evaluate, finetune, report, train
+from dregcli.cli import bias_check, data, download, estimators, evaluate, finetune, report, runs, train
 from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, Interrupted, Terminated, UsageError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 app.command("download", epilog=download.EXAMPLES)(download.download)
 app.add_typer(data.app, name="data")
+app.add_typer(runs.app, name="runs")
 app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)

@@ -44,6 +44,7 @@ _SETTINGS: Final = {
     "checkpoint_every": (
         "Steps between checkpoints, beside the best, the last and one every 5 minutes; 0 is only those."
     ),
+    "keep_last": "Newest checkpoints that are kept, beside the best.",
     "log_every": "Steps per row of metrics.",
     "eval_seed": "Of evaluation pixels and noise.",
     "task": f"{_one_of(Task)}: images, or one half given the other.",

@@ -51,6 +51,7 @@ class RunSpec(ExecutionSpec):
     eval_seed: int = Field(default=0, ge=0, lt=2**63)
     eval_every: int = Field(default=500, ge=0)
     checkpoint_every: int = Field(default=500, ge=0)
+    keep_last: int = Field(default=2, ge=1, description="newest checkpoints that are kept, beside the best")
     log_every: int = Field(default=50, ge=1)
     compile: Literal["on", "off"] = "off"
     track_estimators: tuple[str, ...] = Field(
@@ -73,6 +74,7 @@ _CAME_LATER: Final[dict[str, Any]] = {
     "k_chunk": None,
     "compile": "off",
     "track_estimators": [],
+    "keep_last": 2,
 }
 """Fields that the first specs did not have, and what every run was then: left out where they still say that, so that
 a spec and its group are the same whenever they were written."""
@@ -89,6 +91,10 @@ def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**_CAME_LATER, **content}
 
 
+NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last")
+"""Fields that repeats of one experiment may differ in: training notices nothing of the last two."""
+
+
 def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a spec's plain values that its numbers depend on, but for rounding."""
     return {key: value for key, value in spec.items() if key not in ROUNDING_ONLY}
@@ -97,10 +103,9 @@ def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
 def group_hash(spec: Mapping[str, Any]) -> str:
     """What repeats of one experiment share: the hash of the resolved spec without the seed.
 
-    Without what is rounding only too: a machine with less memory free makes no other experiment. Nor does tracking,
-    of which training notices nothing.
+    Without what is rounding only too: a machine with less memory free makes no other experiment.
     """
-    content = {key: value for key, value in up_to_rounding(spec).items() if key not in ("seed", "track_estimators")}
+    content = {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -1,0 +1,13 @@
+"""``dreg runs``: what there is in a store, and what can be done with it beside training. A file for each command."""
+
+import typer
+
+from dregcli.cli.runs import migrate
+
+app = typer.Typer(
+    help="The runs of a store: list, compare, label, verify, move, remove, repeat.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog="What there is:  [bold]dreg runs list[/bold]",
+)
+app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)

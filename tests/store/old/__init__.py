@@ -1,0 +1,1 @@
+"""Stores as older versions of this program wrote them, each with the script that did."""
