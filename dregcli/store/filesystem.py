@@ -192,6 +192,11 @@ def write_new(
                 fs.write(temporary, b"")
             except FileExistsError:
                 continue
+            except OSError:
+                # It may have been created all the same, and would keep its name from everybody.
+                with contextlib.suppress(OSError):
+                    fs.remove(temporary)
+                raise
             with _removed_on_failure(fs, temporary):
                 if path.exists():
                     fs.remove(temporary)
