@@ -58,7 +58,8 @@ class MovingMoments:
         rest = self._weight - self._squared_weight / self._weight
         count = sum(each[0].numel() for each in self._means.values())
         total = torch.zeros(2, len(next(iter(self._means.values()))), dtype=torch.float64)
-        for name, squares in self._squares.items():
+        # By name: parts that were loaded may come in another order, in which the sum may be another in its last bit.
+        for name, squares in sorted(self._squares.items()):
             variance = squares.flatten(1) / rest if rest else torch.full_like(squares.flatten(1), torch.nan)
             ratio = self._means[name].flatten(1).abs().mul_(variance.rsqrt())
             ratio = torch.where(variance == 0.0, 0.0, ratio)

@@ -253,7 +253,10 @@ def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
     from safetensors.torch import load as decode_tensors
 
     try:
-        return decode_tensors(content)
+        found = decode_tensors(content)
+        # By name, since they come in no order at all; and each in memory of its own, aligned as any other tensor is:
+        # of tensors in the midst of a file a sum may be another in its last bit.
+        return {name: found[name].clone() for name in sorted(found)}
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         what = f"{path.name} does not hold tensors: {error}"
         raise _corrupt(what, path) from error

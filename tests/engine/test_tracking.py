@@ -290,3 +290,14 @@ def test_a_state_without_moments_cannot_continue_them_and_moments_not_wanted_are
     without = _trainer()
     without.load(full.step, full.model, full.optimizer, full.window)
     assert tensors_sha256(without.state().optimizer) == tensors_sha256(bare.optimizer)
+
+
+def test_moments_loaded_in_another_order_measure_the_same_to_the_last_bit() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        moments, again = MovingMoments(), MovingMoments()
+        for _ in range(3):
+            moments.add({f"part{i}": torch.randn(2, 1 + i, generator=generator).double() ** 3 for i in range(12)})
+        tensors = moments.tensors()
+        again.load({name: tensors[name] for name in reversed(tensors)}, torch.device("cpu"))
+        assert torch.equal(again.variance_and_snr(), moments.variance_and_snr())

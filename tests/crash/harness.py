@@ -1,0 +1,303 @@
+"""Kills ``dreg train`` with SIGKILL at seeded random moments and resumes it until it is done.
+
+After each kill everything in the store must be readable and the run crashed, not running; at the end the run must
+equal one that was never interrupted, bit for bit: tensors, state and metrics, times apart.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from dregcli.names import RunStatus
+from dregcli.store import layout
+from dregcli.store.filesystem import is_temporary
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+NAME: Final = "x"
+BASE: Final = (
+    *("--dataset", "digits", "--device", "cpu", "--name", NAME, "--quiet", "--json"),
+    *("--hidden", "24", "--latent-dim", "6", "--k", "16", "--batch-size", "16", "--lr", "3e-3"),
+    *("--steps", "400", "--log-every", "7", "--eval-every", "90", "--checkpoint-every", "25"),
+)
+_BFLOAT16 = ("--backward", "screened", "--screen-precision", "bfloat16")
+VARIANTS: Final[dict[str, tuple[str, ...]]] = {
+    "dense": ("--backward", "dense"),
+    "screened": ("--backward", "screened", "--screen-precision", "float32"),
+    "bfloat16": _BFLOAT16,
+    "dreg-cv": ("--estimator", "dreg-cv", "--backward", "dense"),
+    "tracking": ("--track-estimators", "stl,vimco", *_BFLOAT16),
+}
+
+# One thread: two processes then have a core each, and sums have one order on every machine.
+ENVIRONMENT: Final = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+_PATIENCE = 120.0
+
+_STARTING, _WRITING, _AT_ANY_TIME = "while it starts", "while it writes", "at any time"
+
+
+@dataclass
+class Tally:
+    """What a harness counted.
+
+    Attributes:
+        kills: by the moment they were aimed at.
+        landed: by what the run was then.
+        lost: runs that could not be brought to their end, with the reason.
+        differing: what differs from the runs that never stopped.
+    """
+
+    kills: dict[str, int] = field(default_factory=dict[str, int])
+    landed: dict[str, int] = field(default_factory=dict[str, int])
+    lost: list[str] = field(default_factory=list[str])
+    differing: list[str] = field(default_factory=list[str])
+
+    def add(self, aim: str, landed: str) -> None:
+        self.kills[aim] = self.kills.get(aim, 0) + 1
+        self.landed[landed] = self.landed.get(landed, 0) + 1
+
+
+def command(root: Path, variant: str) -> list[str]:
+    return [sys.executable, "-m", "dregcli", "train", *BASE, *VARIANTS[variant], "--runs-dir", str(root)]
+
+
+def resume_command(root: Path) -> list[str]:
+    words = ("--resume", f"{NAME}/v001", "--quiet", "--json", "--runs-dir", str(root))
+    return [sys.executable, "-m", "dregcli", "train", *words]
+
+
+# All in one process: most of a short run's time is the import of torch.
+_ALL = """
+import sys
+from dregcli.cli.main import main
+for words in sys.stdin.read().splitlines():
+    code = main(words.split("\\t"))
+    if code:
+        raise SystemExit(code)
+"""
+
+
+def uninterrupted(folder: Path) -> dict[str, Run]:
+    """A run of each variant that nobody disturbs."""
+    lines = "\n".join("\t".join(command(folder / variant, variant)[3:]) for variant in VARIANTS)
+    subprocess.run([sys.executable, "-c", _ALL], input=lines, text=True, check=True, env=ENVIRONMENT, stdout=-3)
+    return {variant: only_run(folder / variant) for variant in VARIANTS}
+
+
+def only_run(root: Path) -> Run:
+    (run,) = RunStore(root).runs()
+    return run
+
+
+def life(run: Run) -> float:
+    """Seconds from a run's claim to its end."""
+    info = run.info()
+    return (info.updated - info.created).total_seconds()
+
+
+def interrupted(root: Path, variant: str, kills: int, seconds: float, seed: int, tally: Tally) -> Run | None:
+    """A run that is killed so many times on its way.
+
+    Args:
+        root: its store.
+        variant: of the command.
+        kills: how many.
+        seconds: of its life when nobody disturbs it.
+        seed: of the moments.
+        tally: to count in.
+
+    Returns:
+        The run, done; None where it was lost.
+    """
+    chance = random.Random(f"{variant}/{seed}")
+    for number in range(kills):
+        aim = chance.choices((_STARTING, _WRITING, _AT_ANY_TIME), (1, 5, 5))[0]
+        moment = _moment(chance, root, aim, seconds / (number + 1))
+        if not _killed(_next_command(root, variant), moment):
+            break  # it was done before the moment came
+        try:
+            tally.add(aim, _state_after_kill(root))
+        except Exception as error:
+            tally.lost.append(f"{variant}, seed {seed}, after kill {number + 1} ({aim}): {error!r}")
+            return None
+    done = subprocess.run(_next_command(root, variant), env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    already = "The run is completed" in done.stderr
+    if done.returncode and not already:
+        tally.lost.append(f"{variant}, seed {seed}: {done.stderr}")
+        return None
+    return RunStore(root).resolve(f"{NAME}/v001")[0]
+
+
+def _next_command(root: Path, variant: str) -> list[str]:
+    started = [run for run in RunStore(root).runs() if run.info().started]
+    if not started:
+        for run in RunStore(root).runs():
+            run.path.rmdir()  # killed while it was claimed, before its first file
+        return command(root, variant)
+    return resume_command(root)
+
+
+Moment = Callable[[subprocess.Popen[bytes]], bool]
+"""Waits for the moment to kill a process; false where the process ended before."""
+
+
+def _moment(chance: random.Random, root: Path, aim: str, seconds: float) -> Moment:
+    home = root / NAME / "v001"
+    begun = sum(len(layout.entries(path)) for path in (home, home / layout.LEASES_FOLDER))
+
+    def running(_: float = 0.0) -> bool:
+        return sum(len(layout.entries(path)) for path in (home, home / layout.LEASES_FOLDER)) > begun
+
+    def writing() -> bool:
+        folders = (home, home / layout.CHECKPOINTS_FOLDER, home / layout.PARTS_FOLDER, home / layout.LEASES_FOLDER)
+        return any(is_temporary(path.name) for folder in folders if folder.is_dir() for path in folder.iterdir())
+
+    wait, times = chance.uniform(0.0, seconds), chance.randint(1, 12)
+
+    def moment(process: subprocess.Popen[bytes]) -> bool:
+        if aim == _STARTING:
+            return _sleep(process, wait)
+        if not _until(process, running):
+            return False
+        if aim == _AT_ANY_TIME:
+            return _sleep(process, wait)
+        return all(
+            _until(process, writing) and (number == times or _until(process, lambda: not writing()))
+            for number in range(1, times + 1)
+        )
+
+    return moment
+
+
+def _sleep(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return True
+    return False
+
+
+def _until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> bool:
+    """Polls without a pause, since what is waited for lasts a millisecond."""
+    limit = time.monotonic() + _PATIENCE
+    while not condition():
+        if process.poll() is not None or time.monotonic() > limit:
+            return False
+    return True
+
+
+def _killed(words: list[str], moment: Moment) -> bool:
+    process = subprocess.Popen(
+        words, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        came = moment(process)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return came and process.returncode == -signal.SIGKILL
+
+
+def _state_after_kill(root: Path) -> str:
+    """Reads all there is; says what the run is now.
+
+    Raises:
+        AssertionError: a dead run reads as running, or rows or checkpoints are not whole.
+        DregError: something cannot be read.
+    """
+    runs = RunStore(root).runs()
+    if not runs or not runs[0].info().started:
+        assert all(run.status() is RunStatus.CRASHED for run in runs)
+        return "not yet claimed"
+    (run,) = runs
+    info = run.info()
+    assert info.status in (RunStatus.CRASHED, RunStatus.COMPLETED), info.status
+    run.spec(), run.environment(), run.resumed_environments()
+    for split in run.splits():
+        steps = run.metrics(split)["step"].tolist()
+        assert steps == sorted(set(steps)), f"{split}: {steps}"
+    known = run.checkpoints()
+    for step in known:
+        run.load_checkpoint(step)
+    if info.status is RunStatus.COMPLETED:
+        return "completed"
+    return "with a checkpoint" if known else "without a checkpoint"
+
+
+_TIMES = ("seconds", "steps_per_second", "run")
+
+
+def differences(mine: Run, theirs: Run) -> list[str]:
+    """Where two runs of one spec differ, times apart; bit for bit."""
+    found: list[str] = []
+    a, b = mine.load_checkpoint("last"), theirs.load_checkpoint("last")
+    if mine.checkpoints() != theirs.checkpoints() or mine.best() != theirs.best():
+        found.append(f"checkpoints: {mine.checkpoints()} and {theirs.checkpoints()}")
+    for part in ("model", "optimizer"):
+        tensors: tuple[dict[str, Any], dict[str, Any]] = getattr(a, part), getattr(b, part)
+        if tensors[0].keys() != tensors[1].keys():
+            found.append(f"{part}: other tensors")
+            continue
+        found += [f"{part}: {name}" for name in tensors[0] if _bytes(tensors[0][name]) != _bytes(tensors[1][name])]
+    if _without_times(a.state) != _without_times(b.state):
+        found.append("state")
+    if sorted(mine.splits()) != sorted(theirs.splits()):
+        found.append(f"splits: {mine.splits()} and {theirs.splits()}")
+    for split in theirs.splits():
+        one, other = mine.metrics(split), theirs.metrics(split)
+        if one.keys() != other.keys():
+            found.append(f"{split}: other columns")
+            continue
+        found += [
+            f"{split}: {name}"
+            for name in other
+            if name not in _TIMES and one[name].tobytes() != other[name].tobytes()
+        ]
+    if _without_times(mine.info().summary) != _without_times(theirs.info().summary):
+        found.append("summary")
+    return found
+
+
+def _without_times(values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _TIMES}
+
+
+def _bytes(tensor: Any) -> bytes:
+    return tensor.contiguous().numpy().tobytes()
+
+
+def campaign(
+    folder: Path, kills: int, seed: int, *, per_run: int = 3, told: Callable[[str], None] = lambda _: None
+) -> Tally:
+    """Kills so many times in all, over all variants in turn, two runs at a time; and compares each run in the end."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    references, tally = uninterrupted(folder / "uninterrupted"), Tally()
+    jobs: list[tuple[str, int, int]] = []
+    while (planned := sum(job[1] for job in jobs)) < kills:
+        jobs.append((list(VARIANTS)[len(jobs) % len(VARIANTS)], min(per_run, kills - planned), len(jobs)))
+
+    def work(job: tuple[str, int, int]) -> None:
+        variant, count, number = job
+        reference = references[variant]
+        # With the moments of a run that shares its processor with another.
+        run = interrupted(
+            folder / f"run{number}", variant, count, 1.3 * life(reference), seed * 10_000 + number, tally
+        )
+        found = differences(run, reference) if run else []
+        tally.differing += [f"{variant}, run {number}: {each}" for each in found]
+        told(
+            f"{variant}: {sum(tally.kills.values())} kills, lost {len(tally.lost)}, differing {len(tally.differing)}"
+        )
+
+    with ThreadPoolExecutor(max_workers=2) as workers:
+        list(workers.map(work, jobs))
+    return tally
