@@ -28,7 +28,8 @@ _MANIFEST: Final = "manifest.json"
 _MODEL: Final = "model.safetensors"
 _OPTIMIZER: Final = "optimizer.safetensors"
 _STATE: Final = "state.json"
-_FILES: Final = (_MODEL, _OPTIMIZER, _STATE)
+_CONTENT: Final = (_MODEL, _OPTIMIZER, _STATE)
+FILES: Final = (*_CONTENT, _MANIFEST)
 
 Which = int | Literal["last", "best"]
 
@@ -178,8 +179,22 @@ def _manifest(files: Mapping[str, bytes], step: int, *, is_best: bool) -> bytes:
     )
 
 
-def _read_manifest(folder: Path, step: int) -> dict[str, Any]:
-    path = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step) / _MANIFEST
+def check_folder(home: Path) -> None:
+    """Reads all of one checkpoint's folder, wherever it lies.
+
+    Raises:
+        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
+        StoreFormatError: of a newer version.
+    """
+    _verified(home, layout.parse_step(home.name) or 0)
+
+
+def _home(folder: Path, step: int) -> Path:
+    return folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
+
+
+def _read_manifest(home: Path, step: int) -> dict[str, Any]:
+    path = home / _MANIFEST
     manifest = documents.unseal(path)
     layout.check_encoding(manifest, _KIND, path)
     if manifest.get("step") != step:
@@ -190,23 +205,21 @@ def _read_manifest(folder: Path, step: int) -> dict[str, Any]:
 def _is_best(folder: Path, step: int) -> bool | None:
     """Whether a checkpoint is marked best; None where its manifest cannot be read."""
     try:
-        return _read_manifest(folder, step).get("best") is True
+        return _read_manifest(_home(folder, step), step).get("best") is True
     except DregError:
         return None
 
 
 def _read_files(folder: Path, step: int) -> dict[str, bytes]:
-    """The verified content of a checkpoint's files.
+    """The verified content of the files of a run's checkpoint; raises as :func:`check_folder`."""
+    return _verified(_home(folder, step), step)
 
-    Raises:
-        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
-        StoreFormatError: of a newer version.
-    """
-    home = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
+
+def _verified(home: Path, step: int) -> dict[str, bytes]:
     try:
-        manifest = _read_manifest(folder, step)
+        manifest = _read_manifest(home, step)
         files: dict[str, bytes] = {}
-        for name in _FILES:
+        for name in _CONTENT:
             entry = manifest["files"][name]
             content = documents.read_bytes(home / name, limit=int(entry["size"]))
             if len(content) != entry["size"] or documents.sha256(content) != entry["sha256"]:

@@ -73,6 +73,11 @@ def check_folder(folder: str) -> None:
         raise ValueError(what)
 
 
+def is_document(name: str) -> bool:
+    """Whether a file's name is that of a plain document, whose digest is in ``run.json``."""
+    return name == SPEC_FILE or bool(_ENVIRONMENT.fullmatch(name))
+
+
 def environment_file(generation: int) -> str:
     """What was captured by the writer of a generation: of the first, which claimed the run, ``environment.json``."""
     return ENVIRONMENT_FILE if generation == 1 else f"environment-{generation:04d}.json"

@@ -111,7 +111,16 @@ def newest_lease(folder: Path) -> Lease | None:
     numbers = [int(name) for name in layout.entries(leases) if name.isdecimal()]
     if not numbers:
         return None
-    path = leases / _lease_name(max(numbers)) / _HOLDER_FILE
+    return read_lease(folder, max(numbers))
+
+
+def read_lease(folder: Path, generation: int) -> Lease:
+    """The lease that a resuming process took.
+
+    Raises:
+        StoreCorrupt: its file is altered.
+    """
+    path = folder / layout.LEASES_FOLDER / _lease_name(generation) / _HOLDER_FILE
     document = documents.unseal(path)
     try:
         return Lease.parse(document)

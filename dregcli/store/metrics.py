@@ -66,17 +66,20 @@ def write_part(fs: FileSystem, folder: Path, generation: int, number: int, rows:
     """
     splits: Splits = {split: _columns(split_rows) for split, split_rows in rows.items()}
     make_folders(fs, folder / layout.PARTS_FOLDER)
-    path = _part_path(folder, f"{generation:04d}-{number:06d}.h5")
+    path = _part_path(folder, _part_name(generation, number))
     write_aside(fs, path, _encode(splits, through=""))
 
 
-def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> None:
+def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
     """Takes all parts into ``metrics.h5``, then removes them.
 
     Args:
         fs: the seam.
         folder: the run.
         until: leave out the rows after this step.
+
+    Returns:
+        The name of the last part that is in it, empty where there never was one.
 
     Raises:
         StoreCorrupt: a part is altered, naming it; nothing is removed.
@@ -89,18 +92,39 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> None:
         splits = read(folder)
         if until is not None:
             splits = {split: _cut(columns, until) for split, columns in splits.items()}
-        last = max([through, *names], key=_order)
-        content = _encode(splits, through=last)
+        through = max([through, *names], key=_order)
+        content = _encode(splits, through=through)
         # Read back before it gets its name, since the parts go next.
         write_aside(fs, path, content, check=lambda written: hdf5.read(written, KIND))
     for name in names:
         discard(fs, _part_path(folder, name))
+    return through
 
 
 def part_names(folder: Path) -> list[str]:
     """The parts of a run in the order they were written."""
     names = layout.entries(folder / layout.PARTS_FOLDER)
     return sorted((name for name in names if _PART.fullmatch(name)), key=_order)
+
+
+def missing_parts(folder: Path) -> list[str]:
+    """Parts that must have been there: a writer's are numbered from 1, and merging takes the first ones.
+
+    Raises:
+        StoreCorrupt: ``metrics.h5`` is altered.
+    """
+    _, through = read_merged(folder)
+    merged_generation, merged_number = _order(through)
+    known: dict[int, set[int]] = {}
+    for generation, number in map(_order, part_names(folder)):
+        known.setdefault(generation, set()).add(number)
+    return [
+        _part_name(generation, number)
+        for generation, numbers in sorted(known.items())
+        if generation >= merged_generation
+        for number in range(merged_number + 1 if generation == merged_generation else 1, max(numbers))
+        if number not in numbers
+    ]
 
 
 def unmerged(folder: Path, through: str) -> list[str]:
@@ -141,6 +165,10 @@ def last_rows(splits: Splits) -> dict[str, dict[str, float]]:
         for split, columns in splits.items()
         if len(columns[STEP])
     }
+
+
+def _part_name(generation: int, number: int) -> str:
+    return f"{generation:04d}-{number:06d}.h5"
 
 
 def _part_path(folder: Path, name: str) -> Path:

@@ -62,6 +62,7 @@ class RunInfo:
         failures: what went wrong, oldest first, each with its ``time``.
         digests: for each plain file the SHA-256 values it may have.
         last: for each split its last row of metrics, so that a list of runs reads no metrics.
+        merged: the last part of the metrics that is in ``metrics.h5``; empty where none is.
         log: of ``log.txt``; None in files of version 1, and before the first line.
         version: of the file it was read from.
     """
@@ -74,6 +75,7 @@ class RunInfo:
     failures: tuple[Mapping[str, Any], ...] = ()
     digests: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     last: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
+    merged: str = ""
     log: LogSeal | None = None
     version: int = _VERSION
 
@@ -97,6 +99,7 @@ def write_info(info: RunInfo) -> bytes:
             "failures": info.failures,
             "digests": info.digests,
             "last": info.last,
+            "merged": info.merged,
             "log": asdict(info.log) if info.log else None,
         }
     )
@@ -121,6 +124,7 @@ def read_info(path: Path) -> RunInfo:
             failures=tuple(dict(failure) for failure in document["failures"]),
             digests={name: tuple(digests) for name, digests in document["digests"].items()},
             last={split: dict(row) for split, row in document["last"].items()} if version > 1 else {},
+            merged=str(document.get("merged", "")),
             log=LogSeal(int(document["log"]["size"]), str(document["log"]["sha256"]))
             if document.get("log")
             else None,

@@ -79,6 +79,17 @@ def digest_line(path: Path, content: bytes) -> bytes:
     return f"{documents.sha256(content)}  {path.name}\n".encode("ascii")
 
 
+def check_digest(path: Path) -> None:
+    """Compares a file with the digest beside it.
+
+    Raises:
+        StoreCorrupt: it is another, or one of the two is missing.
+    """
+    content = documents.read_bytes(path, limit=hdf5.SIZE_LIMIT)
+    if documents.read_bytes(digest_path(path), limit=documents.SIZE_LIMIT) != digest_line(path, content):
+        raise documents.corrupt(path, f"The file does not match {digest_path(path).name}")
+
+
 def put_partial(
     fs: FileSystem, folder: Path, kind: ResultKind, key: str, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
 ) -> None:

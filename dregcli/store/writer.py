@@ -164,7 +164,7 @@ class RunWriter:
             raise ValueError(what)
         self.flush()
         if status is RunStatus.COMPLETED:
-            metrics.merge(self.run.fs, self.run.path)
+            self._info = replace(self._info, merged=metrics.merge(self.run.fs, self.run.path))
         self._write_info(replace(self._info, status=status, summary=dict(summary)))
         self._finished = True
 

@@ -6,6 +6,7 @@ equal one that was never interrupted, bit for bit: tensors, state and metrics, t
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,7 +140,7 @@ def _next_command(root: Path, variant: str) -> list[str]:
     started = [run for run in RunStore(root).runs() if run.info().started]
     if not started:
         for run in RunStore(root).runs():
-            run.path.rmdir()  # killed while it was claimed, before its first file
+            shutil.rmtree(run.path)  # killed while it was claimed: there is nothing to resume
         return command(root, variant)
     return resume_command(root)
 
