@@ -1,6 +1,6 @@
 """One run, read: nothing is cached, so that a reader beside a live writer sees what is there now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any
 
 from dregcli.errors import RunStateError
 from dregcli.names import RunStatus
-from dregcli.store import checkpoints, documents, layout, metrics, results
+from dregcli.store import checkpoints, documents, labels, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.filesystem import LOCAL, FileSystem
 from dregcli.store.hdf5 import Array, Content
@@ -119,6 +119,23 @@ class Run:
             StoreCorrupt: a metrics file is truncated or altered, naming it.
         """
         return metrics.read(self.path).get(split, {})
+
+    def labels(self) -> labels.Labels:
+        """Its tags and notes.
+
+        Raises:
+            StoreCorrupt: a file is altered, naming it.
+        """
+        return labels.read(self.path)
+
+    def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
+        """Adds and removes tags, and adds a note; by anyone, at any time.
+
+        Raises:
+            UsageError: what cannot be a tag, or too long a note.
+            StoreWriteError: the disk refuses.
+        """
+        labels.write(self.fs, self.path, self.clock.now(), add=add, remove=remove, note=note)
 
     def checkpoints(self) -> list[int]:
         """The steps it has a checkpoint of, ascending; whole or not."""

@@ -2,7 +2,7 @@
 
 import typer
 
-from dregcli.cli.runs import migrate
+from dregcli.cli.runs import label, list_, migrate, verify
 
 app = typer.Typer(
     help="The runs of a store: list, compare, label, verify, move, remove, repeat.",
@@ -10,4 +10,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="What there is:  [bold]dreg runs list[/bold]",
 )
+app.command("list", epilog=list_.EXAMPLES)(list_.list_)
+app.command("tag", epilog=label.TAG_EXAMPLES)(label.tag)
+app.command("note", epilog=label.NOTE_EXAMPLES)(label.note)
+app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
 app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)

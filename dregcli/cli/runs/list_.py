@@ -1,0 +1,142 @@
+"""``dreg runs list``."""
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dregcli.app.places import runs_folder
+from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.cli.render import Terminal, with_error
+from dregcli.names import RunStatus
+
+if TYPE_CHECKING:
+    from dregcli.app.runs_list import ListedRun, RunList
+
+EXAMPLES = """[bold]dreg runs list[/bold]
+
+The best first:  [bold]dreg runs list --sort test --reverse --limit 10[/bold]
+
+What stopped on its way:  [bold]dreg runs list --status crashed --status interrupted[/bold]
+
+By a metric:  [bold]dreg runs list --dataset mnist --sort valid.ess[/bold]"""
+
+STYLES = {
+    RunStatus.COMPLETED: "green",
+    RunStatus.RUNNING: "cyan",
+    RunStatus.INTERRUPTED: "yellow",
+    RunStatus.CRASHED: "red",
+    RunStatus.FAILED: "red",
+}
+
+_COLUMNS = (
+    "run",
+    "status",
+    "step",
+    "data",
+    "objective",
+    "estimator",
+    "K",
+    "seed",
+    "valid",
+    "test",
+    "updated",
+    "tags",
+)
+
+
+def list_(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names or versions; all.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Of this data set.")] = None,
+    objective: Annotated[str | None, typer.Option(help="Of this objective, with any parameters.")] = None,
+    estimator: Annotated[str | None, typer.Option(help="Of this estimator, or of a pair such as rws/dreg.")] = None,
+    status: Annotated[
+        list[str] | None, typer.Option(help=f"{', '.join(RunStatus)}; may be given several times.")
+    ] = None,
+    tag: Annotated[list[str] | None, typer.Option(help="With this tag; given several times, with all.")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COLUMN",
+            help="created, updated, name, status, step, seconds, a split (its bound), or a metric such as valid.ess.",
+            show_default="created",
+        ),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The largest, or newest, first.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many at most.")] = None,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the runs of a store, and how they stand."""
+    from dregcli.app.runs_list import Wanted, list_runs
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    root = runs_folder(runs_dir)
+    wanted = Wanted(
+        names or (), dataset, objective, estimator, status or (), tag or (), sort, reverse=reverse, limit=limit
+    )
+    found = list_runs(wanted, runs_dir=root)
+    for run, error in found.unreadable:
+        terminal.warn(f"{run.label} cannot be read: {error.what} ({error.where}); see  dreg runs verify {run.label}")
+    if as_json:
+        terminal.result({"runs": [run_json(row) for row in found.rows], "of": found.of})
+    elif not found.of:
+        terminal.line(f"There are no runs in {root}/ yet; start one:  dreg train --estimator dreg --objective iwae")
+    elif not found.rows:
+        terminal.line(f"None of the {found.of} runs in {root}/ is such a one.")
+    else:
+        _show(terminal, found)
+
+
+def run_json(row: "ListedRun") -> dict[str, Any]:
+    """All that a list knows of a run."""
+    return {
+        "run": str(row.run.path),
+        "name": row.run.name,
+        "version": row.run.version,
+        "status": row.status.value,
+        "created": row.created.isoformat(),
+        "updated": row.updated.isoformat(),
+        "step": row.step,
+        "spec": row.spec,
+        "bound": {split: row.bound(split) for split in ("train", "valid", "test")},
+        "last": row.last,
+        "tags": list(row.tags),
+    }
+
+
+def _show(terminal: Terminal, found: "RunList") -> None:
+    now = datetime.now(UTC)
+    rows = [_cells(row, now) for row in found.rows]
+    # What is the same of all is not worth its room.
+    shown = [i for i, name in enumerate(_COLUMNS) if name != "tags" or any(row[i] for row in rows)]
+    styles = [{shown.index(1): STYLES[row.status]} for row in found.rows]
+    terminal.table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], styles=styles)
+    if len(found.rows) < found.of:
+        terminal.note(f"{len(found.rows)} of {found.of} runs")
+
+
+def _cells(row: "ListedRun", now: datetime) -> list[str]:
+    spec = row.spec
+    done, steps = row.step, spec.get("steps")
+    return [
+        row.run.label,
+        row.status.value,
+        f"{done if done is not None else '-'}/{steps if steps is not None else '-'}",
+        *(str(spec.get(field, "-")) for field in ("dataset", "objective", "estimator", "k", "seed")),
+        *(with_error(row.bound(split), None) for split in ("valid", "test")),
+        ago(now - row.updated),
+        " ".join(row.tags),
+    ]
+
+
+def ago(age: timedelta) -> str:
+    """How long ago, as people say it."""
+    seconds = age.total_seconds()
+    if seconds < 0:
+        return "in the future"
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{seconds:.0f} s ago"
