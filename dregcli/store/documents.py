@@ -103,7 +103,15 @@ def unseal(path: Path) -> dict[str, Any]:
     Raises:
         StoreCorrupt: any byte differs from what was written, naming the file.
     """
-    content = read_bytes(path, limit=SIZE_LIMIT)
+    return unseal_bytes(read_bytes(path, limit=SIZE_LIMIT), path)
+
+
+def unseal_bytes(content: bytes, path: Path) -> dict[str, Any]:
+    """The sealed document in ``content``, which came from ``path``.
+
+    Raises:
+        StoreCorrupt: any byte differs from what was written, naming the file.
+    """
     document = decode(content, path)
     document.pop(_DIGEST, None)
     length = len(_last_key(b""))

@@ -33,6 +33,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 _VERSION: Final = re.compile(r"v([0-9]{1,9})", re.ASCII)
 _ENVIRONMENT: Final = re.compile(r"environment(?:-([0-9]{4,9}))?\.json", re.ASCII)
+_REMOVED: Final = ".removed"
 _STEP: Final = re.compile(r"step-([0-9]{8,18})", re.ASCII)
 
 
@@ -99,6 +100,16 @@ def parse_version(name: str) -> int | None:
     """The version a folder's name stands for, or None."""
     found = _VERSION.fullmatch(name)
     return int(found[1]) if found else None
+
+
+def removed_marker(run: Path) -> Path:
+    """What stays behind of a removed version, so that its number is not given again."""
+    return run.with_name(run.name + _REMOVED)
+
+
+def next_version(home: Path) -> int:
+    """The version that a name gets next: above all that there are, or ever were."""
+    return max((parse_version(name.removesuffix(_REMOVED)) or 0 for name in entries(home)), default=0) + 1
 
 
 def step_name(step: int) -> str:

@@ -70,7 +70,7 @@ class RunStore:
         layout.check_name(name)
         files = {layout.SPEC_FILE: documents.encode(spec), layout.ENVIRONMENT_FILE: documents.encode(environment)}
         layout.prepare_store(self.root, self.fs)
-        run = self._run(self._claim_folder(name))
+        run = self._run(self.claim_folder(name))
         now = self.clock.now()
         info = RunInfo(
             RunStatus.RUNNING,
@@ -169,10 +169,15 @@ class RunStore:
     def _version(self, name: str, version: int) -> Run:
         return self._run(self.root / name / layout.version_name(version))
 
-    def _claim_folder(self, name: str) -> Path:
+    def claim_folder(self, name: str) -> Path:
+        """Makes the empty folder of a new version of a name, for this process alone.
+
+        Raises:
+            StoreWriteError: the disk refuses.
+        """
         home = self.root / name
         make_folders(self.fs, home)
-        version = max((layout.parse_version(entry) or 0 for entry in layout.entries(home)), default=0) + 1
+        version = layout.next_version(home)
         while True:
             path = home / layout.version_name(version)
             with write_errors(path):

@@ -1,0 +1,153 @@
+"""Removing runs so that it can be undone: a run moves to ``.trash/``, which only ``dreg runs gc`` empties.
+
+The number of a removed version is not given to another run, so that what names it elsewhere never means another: a
+marker ``NAME/v003.removed`` stays behind.
+"""
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from dregcli.errors import RunNotFound, RunStateError
+from dregcli.names import RunStatus
+from dregcli.store import layout
+from dregcli.store.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
+from dregcli.store.run import Run
+
+TRASH_FOLDER: Final = ".trash"
+LEFT_BEHIND: Final = timedelta(hours=1)
+"""Another process may be building a temporary right now, a result of a finished run for one: those are left alone."""
+
+_ENTRY: Final = re.compile(r"(.+)--(v[0-9]+)--([0-9]+)")
+
+
+@dataclass(frozen=True)
+class Removed:
+    """A run in the trash.
+
+    Attributes:
+        label: what it was, ``NAME/v003``.
+        path: where it is now.
+        time: when it was put there, UTC.
+    """
+
+    label: str
+    path: Path
+    time: datetime
+
+
+def check_not_live(run: Run) -> None:
+    """Refuses a run that a process is writing.
+
+    Raises:
+        RunStateError: naming the process.
+    """
+    info = run.info()
+    if info.status is RunStatus.RUNNING:
+        what = f"The run {run.label} is being written by {info.lease.holder if info.lease else 'a process'}."
+        raise RunStateError(what, where=str(run.path), hint="stop that process first: Ctrl-C keeps a checkpoint")
+
+
+def remove(fs: FileSystem, run: Run) -> Path:
+    """Moves a run to the trash.
+
+    Returns:
+        Where it is now.
+
+    Raises:
+        StoreWriteError: the disk refuses; the run is where it was.
+    """
+    marker = layout.removed_marker(run.path)
+    with write_errors(marker), suppress(FileExistsError):
+        fs.write(marker, b"")
+        fs.sync(marker.parent)
+    home = run.path.parent.parent / TRASH_FOLDER
+    make_folders(fs, home)
+    number = 1 + max((int(found[3]) for name in layout.entries(home) if (found := _ENTRY.fullmatch(name))), default=0)
+    target = home / f"{run.name}--{run.path.name}--{number}"
+    move(fs, run.path, target)
+    return target
+
+
+def removed(root: Path) -> list[Removed]:
+    """What is in the trash, oldest first."""
+    home = root / TRASH_FOLDER
+    found = [(match, home / name) for name in layout.entries(home) if (match := _ENTRY.fullmatch(name))]
+    found.sort(key=lambda each: int(each[0][3]))
+    # A rename changes the time of no file; the folder's own status does change with it.
+    return [
+        Removed(f"{match[1]}/{match[2]}", path, datetime.fromtimestamp(path.stat().st_ctime, UTC))
+        for match, path in found
+    ]
+
+
+def restore(fs: FileSystem, root: Path, label: str) -> Path:
+    """Moves a run back from the trash; of several removals of one version, the newest.
+
+    Raises:
+        RunNotFound: it is not there.
+        RunStateError: a run is where it was.
+        StoreWriteError: the disk refuses.
+    """
+    entries = [entry for entry in removed(root) if entry.label == label]
+    if not entries:
+        known = ", ".join(dict.fromkeys(entry.label for entry in removed(root))) or "nothing"
+        what = f"There is no '{label}' in the trash."
+        raise RunNotFound(what, where=str(root / TRASH_FOLDER), hint=f"it holds {known}; name one as NAME/v001")
+    target = root / label
+    if target.exists():
+        what = f"There is a run {label} already."
+        raise RunStateError(what, where=str(target), hint=f"remove that one first: dreg runs rm {label}")
+    make_folders(fs, target.parent)
+    move(fs, entries[-1].path, target)
+    return target
+
+
+def garbage(runs: list[Run], root: Path, *, older_than: timedelta, now: datetime) -> list[Path]:
+    """What can go for good: the trash, and what killed writers left behind.
+
+    Args:
+        runs: all of the store.
+        root: the store.
+        older_than: of what is in the trash, what was put there longer ago.
+        now: the time, UTC.
+    """
+    found = [entry.path for entry in removed(root) if now - entry.time >= older_than]
+    folders = [root, root / TRASH_FOLDER, *(run.path.parent for run in runs)]
+    for run in runs:
+        if run.status() is not RunStatus.RUNNING:
+            folders += [run.path, *(path for path in run.path.iterdir() if path.is_dir() and not path.is_symlink())]
+    for folder in dict.fromkeys(folders):
+        found += [path for path in _temporaries(folder) if now - _changed(path) >= LEFT_BEHIND]
+    return found
+
+
+def _temporaries(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if is_temporary(path.name)) if folder.is_dir() else []
+
+
+def _changed(path: Path) -> datetime:
+    return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+
+
+def size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder; links count nothing."""
+    if path.is_symlink():
+        return 0
+    if path.is_dir():
+        return sum(size(inner) for inner in path.iterdir())
+    return path.stat().st_size
+
+
+def empty(fs: FileSystem, paths: list[Path]) -> None:
+    """Removes them for good.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    for path in paths:
+        if path.exists() or path.is_symlink():
+            discard(fs, path)

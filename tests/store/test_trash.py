@@ -1,0 +1,102 @@
+"""Removed runs can come back until the trash is emptied, and their numbers are never given again."""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from dregcli.errors import RunNotFound, RunStateError
+from dregcli.names import RunStatus
+from dregcli.store import trash
+from dregcli.store.runs import RunStore
+from dregcli.store.verify import verify_run
+from tests.support.store_faults import CountingFileSystem, Killed, KillingFileSystem
+from tests.support.store_runs import ENVIRONMENT, SPEC
+
+NOW = datetime.now(UTC)
+FS = CountingFileSystem()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    store = RunStore(tmp_path, CountingFileSystem())
+    for _ in range(3):
+        store.claim("x", spec=SPEC, environment=ENVIRONMENT).finish(RunStatus.COMPLETED, {})
+    return store
+
+
+def test_there_and_back(store: RunStore) -> None:
+    run = store.runs()[2]
+    before = {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()}
+    where = trash.remove(FS, run)
+    assert [each.version for each in store.runs()] == [1, 2]
+    assert [entry.label for entry in trash.removed(store.root)] == ["x/v003"]
+    assert trash.restore(FS, store.root, "x/v003") == run.path
+    assert not where.exists()
+    assert {path.name: path.read_bytes() for path in run.path.iterdir() if path.is_file()} == before
+    assert verify_run(run) == []
+
+
+def test_a_removed_version_s_number_is_not_given_again(store: RunStore) -> None:
+    trash.remove(FS, store.runs()[2])
+    assert store.claim("x", spec=SPEC, environment=ENVIRONMENT).run.version == 4
+    trash.empty(FS, trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW + timedelta(days=1)))
+    assert trash.removed(store.root) == []
+    assert [run.version for run in store.runs()] == [1, 2, 4]
+    assert store.resolve("x")[-1].version == 4
+
+
+def test_one_that_is_written_is_refused(store: RunStore) -> None:
+    live = store.claim("x", spec=SPEC, environment=ENVIRONMENT).run
+    with pytest.raises(RunStateError, match="is being written by process"):
+        trash.check_not_live(live)
+    trash.check_not_live(store.runs()[0])
+
+
+def test_what_cannot_come_back(store: RunStore) -> None:
+    with pytest.raises(RunNotFound, match="no 'x/v003' in the trash"):
+        trash.restore(FS, store.root, "x/v003")
+    trash.remove(FS, store.runs()[2])
+    (store.root / "x" / "v003").mkdir()
+    with pytest.raises(RunStateError, match="already"):
+        trash.restore(FS, store.root, "x/v003")
+
+
+def test_a_kill_at_any_operation_leaves_the_run_in_one_of_the_two_places(store: RunStore) -> None:
+    for number in range(1, 30):
+        run = store.runs()[0]
+        try:
+            trash.remove(KillingFileSystem(number), run)
+        except Killed:
+            assert run.path.exists() != bool(trash.removed(store.root))
+            if not run.path.exists():
+                trash.restore(FS, store.root, run.label)
+            continue
+        assert number > 4
+        return
+    pytest.fail("it was killed every time")
+
+
+def test_garbage_is_what_nobody_can_be_building(store: RunStore) -> None:
+    live = store.claim("x", spec=SPEC, environment=ENVIRONMENT).run
+    dead = store.runs()[0]
+    old, new = (NOW - timedelta(hours=age) for age in (2, 0))
+    places = (live.path, dead.path, dead.path / "evals", store.root)
+    (dead.path / "evals").mkdir()
+    for folder in places:
+        for name, time in ((".old.tmp", old), (".new.tmp", new)):
+            (folder / name).write_bytes(b"x")
+            os.utime(folder / name, (time.timestamp(), time.timestamp()))
+    found = trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW)
+    assert found == [store.root / ".old.tmp", dead.path / ".old.tmp", dead.path / "evals" / ".old.tmp"]
+    trash.empty(FS, found)
+    assert [path.exists() for path in found] == [False] * 3
+    assert (live.path / ".old.tmp").exists()
+
+
+def test_only_what_has_lain_long_enough(store: RunStore) -> None:
+    trash.remove(FS, store.runs()[0])
+    week = timedelta(days=7)
+    assert trash.garbage(store.runs(), store.root, older_than=week, now=NOW + timedelta(days=6)) == []
+    assert len(trash.garbage(store.runs(), store.root, older_than=week, now=NOW + timedelta(days=8))) == 1
