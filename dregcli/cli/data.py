@@ -10,7 +10,7 @@ from dregcli.app.places import data_folder
 from dregcli.cli import data_import
 from dregcli.cli.describe import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
-from dregcli.cli.render import Terminal
+from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.errors import UsageError
 from dregcli.names import Split
 
@@ -40,16 +40,6 @@ app = typer.Typer(
     epilog="Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
 )
 app.command("import", epilog=data_import.EXAMPLES)(data_import.import_)
-
-
-def _size(nbytes: int | None) -> str:
-    """Bytes as people read them."""
-    if nbytes is None:
-        return "-"
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if nbytes >= size:
-            return f"{nbytes / size:.1f} {unit}"
-    return f"{nbytes} B"
 
 
 def _remove_with(command: str | None) -> str:
@@ -93,7 +83,7 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
                 row.kind.value if row.kind else "-",
                 f"{row.height}x{row.width}" if row.height else "-",
                 *(f"{row.splits[split]:,}" if row.splits else "-" for split in Split),
-                _size(row.nbytes),
+                bytes_in_words(row.nbytes),
                 row.checksum[:8] if row.checksum else "-",
                 ", ".join(row.conventions) or "-",
             ]
@@ -239,7 +229,9 @@ def rm(
                 what="there is nobody to ask whether to remove " + ", ".join(removal.name for removal in removals),
                 hint=removal_command([removal.name for removal in removals], folder, force=force, yes=True),
             )
-        told = ", ".join(f"{removal.path} ({_size(removal.nbytes)}){_figures(removal)}" for removal in removals)
+        told = ", ".join(
+            f"{removal.path} ({bytes_in_words(removal.nbytes)}){_figures(removal)}" for removal in removals
+        )
         # On stderr: stdout is for the result.
         if not typer.confirm(f"Remove {told}?", err=True):
             removals = []
@@ -262,4 +254,4 @@ def rm(
     if not removals:
         terminal.line("nothing was removed")
     for removal in removals:
-        terminal.line(f"removed {removal.name}: {removal.path} ({_size(removal.nbytes)}){_figures(removal)}")
+        terminal.line(f"removed {removal.name}: {removal.path} ({bytes_in_words(removal.nbytes)}){_figures(removal)}")

@@ -47,6 +47,16 @@ def difference(value: float, stderr: float | None) -> str:
     return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
 
 
+def bytes_in_words(nbytes: int | None) -> str:
+    """Bytes as people read them."""
+    if nbytes is None:
+        return "-"
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if nbytes >= size:
+            return f"{nbytes / size:.1f} {unit}"
+    return f"{nbytes} B"
+
+
 def printable(text: str) -> str:
     """Text from anywhere, made harmless: what would move a terminal's cursor or colour it is spelt out."""
     return "".join(char if _is_plain(ord(char)) else char.encode("unicode_escape").decode() for char in text)

@@ -57,11 +57,13 @@ def export_run(fs: FileSystem, run: Run, target: Path) -> list[Finding]:
         Notes about files that nobody vouches for.
 
     Raises:
+        StoreFormatError: the store is of an older format.
         RunStateError: the run is being written.
         StoreCorrupt: a file of the run is not what was written, naming it.
         UsageError: there is such a file already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
+    layout.check_writable(run.path.parent.parent)  # of an older format some files have no digest yet
     trash.check_not_live(run)
     findings = verify_run(run)
     for finding in findings:

@@ -2,7 +2,7 @@
 
 import typer
 
-from dregcli.cli.runs import label, list_, migrate, verify
+from dregcli.cli.runs import carry, label, list_, migrate, remove, verify
 
 app = typer.Typer(
     help="The runs of a store: list, compare, label, verify, move, remove, repeat.",
@@ -14,4 +14,8 @@ app.command("list", epilog=list_.EXAMPLES)(list_.list_)
 app.command("tag", epilog=label.TAG_EXAMPLES)(label.tag)
 app.command("note", epilog=label.NOTE_EXAMPLES)(label.note)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
+app.command("rm", epilog=remove.RM_EXAMPLES)(remove.rm)
+app.command("gc", epilog=remove.GC_EXAMPLES)(remove.gc)
+app.command("export", epilog=carry.EXPORT_EXAMPLES)(carry.export)
+app.command("import", epilog=carry.IMPORT_EXAMPLES)(carry.import_)
 app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)

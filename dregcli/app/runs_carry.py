@@ -1,0 +1,25 @@
+"""``dreg runs export`` and ``import``: one run in one file."""
+
+from pathlib import Path
+
+from dregcli.app.choosing import find_completed_run
+from dregcli.app.listener import Listener
+from dregcli.store.archive import Imported, export_run, import_run
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+__all__ = ["Imported", "export_to", "import_from"]
+
+
+def export_to(reference: str, file: Path, *, runs_dir: Path, listener: Listener) -> Run:
+    """Write a run into one new file; see :func:`dregcli.store.archive.export_run`."""
+    store = RunStore(runs_dir)
+    run = find_completed_run(store, reference, listener)
+    for note in export_run(store.fs, run, file):
+        listener.note(f"{note.file}: {note.what}")
+    return run
+
+
+def import_from(file: Path, name: str | None, *, runs_dir: Path) -> Imported:
+    """Bring a run from a file into a store; see :func:`dregcli.store.archive.import_run`."""
+    return import_run(RunStore(runs_dir), file, name=name)

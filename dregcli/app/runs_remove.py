@@ -1,0 +1,116 @@
+"""``dreg runs rm`` and ``gc``: to the trash, back from it, and what is to go for good."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from dregcli.errors import DregError, RunStateError
+from dregcli.store import trash
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+
+@dataclass(frozen=True)
+class RunRemoval:
+    """A run that is to be removed.
+
+    Attributes:
+        run: which.
+        status: as read, or that it cannot be.
+        nbytes: the room it takes.
+        children: runs that start from it, as their specs say.
+    """
+
+    run: Run
+    status: str
+    nbytes: int
+    children: tuple[str, ...]
+
+
+def plan_run_removal(references: Sequence[str], *, runs_dir: Path) -> list[RunRemoval]:
+    """What would be removed; a name means all its versions. Nothing is touched.
+
+    Raises:
+        RunNotFound: no such run.
+        RunStateError: one is being written.
+    """
+    store = RunStore(runs_dir)
+    runs = list(dict.fromkeys(run for reference in references for run in store.resolve(reference)))
+    parents = _parents(store)
+    return [_removal(run, parents) for run in runs]
+
+
+def _removal(run: Run, parents: dict[str, list[str]]) -> RunRemoval:
+    try:
+        trash.check_not_live(run)
+        status = run.status().value
+    except RunStateError:
+        raise
+    except DregError:
+        status = "unreadable"
+    return RunRemoval(run, status, trash.size(run.path), tuple(parents.get(run.label, ())))
+
+
+def _parents(store: RunStore) -> dict[str, list[str]]:
+    """The runs that start from each run."""
+    found: dict[str, list[str]] = {}
+    for run in store.runs():
+        try:
+            parent = run.spec().get("parent")
+        except DregError:
+            continue
+        if parent:
+            found.setdefault(str(parent["run"]), []).append(run.label)
+    return found
+
+
+def remove_runs(removals: Sequence[RunRemoval], *, runs_dir: Path) -> list[Path]:
+    """Move runs to the trash; where each is now.
+
+    Raises:
+        StoreWriteError: the disk refuses; those before are in the trash.
+    """
+    store = RunStore(runs_dir)
+    return [trash.remove(store.fs, removal.run) for removal in removals]
+
+
+def restore_runs(labels: Sequence[str], *, runs_dir: Path) -> list[Path]:
+    """Move runs, named as NAME/v001, back from the trash.
+
+    Raises:
+        RunNotFound: one is not there.
+        RunStateError: a run is where it was.
+        StoreWriteError: the disk refuses.
+    """
+    store = RunStore(runs_dir)
+    return [trash.restore(store.fs, store.root, label) for label in labels]
+
+
+@dataclass(frozen=True)
+class Garbage:
+    """What can go for good, and the room it takes."""
+
+    paths: list[Path]
+    nbytes: int
+
+
+def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
+    """What is in the trash for so many days, and what killed writers left behind.
+
+    Raises:
+        StoreFormatError: the store is of another format.
+    """
+    store = RunStore(runs_dir)
+    older_than = timedelta(days=older_than_days)
+    paths = trash.garbage(store.runs(), store.root, older_than=older_than, now=datetime.now(UTC))
+    return Garbage(paths, sum(trash.size(path) for path in paths))
+
+
+def empty_garbage(found: Garbage, *, runs_dir: Path) -> None:
+    """Remove it for good.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    trash.empty(RunStore(runs_dir).fs, found.paths)

@@ -1,0 +1,114 @@
+"""``dreg runs rm`` and ``dreg runs gc``."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dregcli.app.places import runs_folder
+from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RM_EXAMPLES = """One version:  [bold]dreg runs rm mnist-iwae-dreg-k64/v002[/bold]
+
+All versions of a name, without a question:  [bold]dreg runs rm mnist-iwae-dreg-k64 --yes[/bold]
+
+Back again:  [bold]dreg runs rm --restore mnist-iwae-dreg-k64/v002[/bold]"""
+GC_EXAMPLES = """What would go:  [bold]dreg runs gc --dry-run[/bold]
+
+What was removed more than a week ago:  [bold]dreg runs gc --older-than 7[/bold]"""
+
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def _agreed(question: str, instead: str, *, yes: bool) -> bool:
+    """Whether the user agrees.
+
+    Raises:
+        UsageError: there is nobody to ask.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        what = f"There is nobody to ask: {question}"
+        raise UsageError(what, hint=instead)
+    return typer.confirm(question, err=True)  # on stderr: stdout is for the result
+
+
+def rm(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Versions, or names: all their versions.")],
+    restore: Annotated[bool, typer.Option("--restore", help="Bring versions back from the trash.")] = False,
+    yes: Yes = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Move runs to the trash, after a question; `dreg runs gc` empties it."""
+    from dregcli.app.runs_remove import plan_run_removal, remove_runs, restore_runs
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    root = runs_folder(runs_dir)
+    if restore:
+        _tell_restored(terminal, restore_runs(runs, runs_dir=root))
+        return
+    removals = plan_run_removal(runs, runs_dir=root)
+    for removal in removals:
+        if removal.children:
+            terminal.warn(f"{', '.join(removal.children)} started from {removal.run.label}.")
+    told = ", ".join(f"{each.run.label} ({each.status}, {bytes_in_words(each.nbytes)})" for each in removals)
+    if not _agreed(f"Move {told} to the trash?", f"dreg runs rm {' '.join(runs)} --yes", yes=yes):
+        removals = []
+    moved = remove_runs(removals, runs_dir=root)
+    if as_json:
+        pairs = zip(removals, moved, strict=True)
+        terminal.result({"removed": [{"run": each.run.label, "trash": str(path)} for each, path in pairs]})
+        return
+    for each in removals:
+        terminal.line(f"removed {each.run.label}; back again:  dreg runs rm --restore {each.run.label}")
+    if not removals:
+        terminal.line("nothing was removed")
+
+
+def _tell_restored(terminal: Terminal, paths: "list[Path]") -> None:
+    if terminal.as_json:
+        terminal.result({"restored": [str(path) for path in paths]})
+        return
+    for path in paths:
+        terminal.line(f"restored {path}")
+
+
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would go.")] = False,
+    older_than: Annotated[
+        float, typer.Option("--older-than", min=0, metavar="DAYS", help="Of the trash, what is there for so long.")
+    ] = 0.0,
+    yes: Yes = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Empty the trash, and remove what killed writers left behind, for good, after a question."""
+    from dregcli.app.runs_remove import empty_garbage, find_garbage
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    root = runs_folder(runs_dir)
+    found = find_garbage(runs_dir=root, older_than_days=older_than)
+    size = bytes_in_words(found.nbytes)
+    for path in found.paths:
+        terminal.note(str(path))
+    gone = False
+    if found.paths and not dry_run:
+        question = f"Remove these {len(found.paths)} for good ({size})?"
+        gone = _agreed(question, "dreg runs gc --yes", yes=yes)
+    if gone:
+        empty_garbage(found, runs_dir=root)
+    if as_json:
+        terminal.result({"removed": gone, "bytes": found.nbytes, "paths": [str(path) for path in found.paths]})
+    elif not found.paths:
+        terminal.line("there is nothing to remove")
+    else:
+        terminal.line(f"{'removed' if gone else 'not removed'}: {len(found.paths)}, {size}")
