@@ -2,13 +2,18 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dregcli.app.listener import Listener
+from dregcli.app.runs_label import newest_version
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
 
-__all__ = ["Finding", "Verified", "verify_runs"]
+if TYPE_CHECKING:
+    from dregcli.app.replay import Replay
+
+__all__ = ["Finding", "Verified", "replay_run", "verify_runs"]
 
 
 @dataclass(frozen=True)
@@ -26,6 +31,15 @@ class Verified:
     def of(self, kind: str) -> list[Finding]:
         """The faults, or the notes."""
         return [finding for finding in self.findings if finding.kind == kind]
+
+
+def replay_run(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> "Replay":
+    """Train the first steps of a run again and compare; see :func:`dregcli.app.replay.replay`."""
+    from dregcli.app.replay import replay  # torch, which reading files needs not
+
+    store = RunStore(runs_dir)
+    run = newest_version(store, reference, listener)
+    return replay(run, steps, store=store, data_dir=data_dir, listener=listener)
 
 
 def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) -> Verified:

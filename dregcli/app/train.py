@@ -9,7 +9,7 @@ from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import Plan, run_name
 from dregcli.app.restore import load_trainer
 from dregcli.app.session import Session, TrainResult
-from dregcli.engine.device import prepare_process, threads
+from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.specs.execution import ROUNDING_ONLY
@@ -18,7 +18,7 @@ from dregcli.store.capture import capture_environment
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-__all__ = ["TrainResult", "resume", "start"]
+__all__ = ["TrainResult", "built", "environment_now", "resume", "start"]
 
 
 def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
@@ -38,8 +38,8 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
         Others as ``dregcli.app.origin.parent_model``.
     """
     prepare_process()
-    trainer, parent = _built(plan, store)
-    environment = capture_environment(argv=argv, extra=_setting(plan.spec))
+    trainer, parent = built(plan, store)
+    environment = environment_now(plan.spec, argv)
     writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
     writer.log(f"started: {' '.join(argv)}")
     return Session(plan, trainer, writer, listener, parent).train()
@@ -70,10 +70,10 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
         listener.warn(f"the run used {before} threads, this process {threads()}: it will not continue bit for bit.")
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     # With a checkpoint of its own a run needs its parent no more, which may be gone.
-    trainer, parent = _built(plan, None if checkpoint else store)
+    trainer, parent = built(plan, None if checkpoint else store)
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
-    environment = capture_environment(argv=argv, extra=_setting(plan.spec))
+    environment = environment_now(plan.spec, argv)
     writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment)
     step = checkpoint.step if checkpoint else 0
     for fault in checkpoint.skipped if checkpoint else ():
@@ -89,7 +89,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     return session.train()
 
 
-def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
+def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
     """The trainer, and the parent's model that it starts from where the spec names one.
 
     Built before a run is claimed, so that what does not fit leaves no run behind.
@@ -106,6 +106,7 @@ def _built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | N
     return trainer, parent
 
 
-def _setting(spec: RunSpec) -> dict[str, Any]:
-    """What only the use case knows of the environment."""
-    return {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
+def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
+    """What this process makes a run with."""
+    setting = {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
+    return capture_environment(argv=argv, extra={**setting, "libraries": libraries(), "gpu": gpu(spec.device)})

@@ -64,3 +64,22 @@ def settled_process() -> Generator[None]:
 def threads() -> int:
     """Threads torch uses for one operation; part of what makes a CPU run repeatable bit for bit."""
     return torch.get_num_threads()
+
+
+def libraries() -> dict[str, str]:
+    """What multiplies matrices here, by name: torch's build of BLAS, oneDNN and OpenMP; versions as they say them."""
+    found: dict[str, str] = {}
+    for line in torch.__config__.show().splitlines():
+        text = line.strip(" -")
+        for name in ("MKL-DNN", "Math Kernel Library", "OpenMP", "OpenBLAS", "CPU capability"):
+            if name in text and name not in found and not text.startswith("Build settings"):
+                found[name] = text
+    return found
+
+
+def gpu(device: str) -> dict[str, object] | None:
+    """Name, memory and CUDA version of the GPU that a run uses; None on the CPU."""
+    if device != "cuda":
+        return None
+    free_and_all = torch.cuda.mem_get_info()
+    return {"name": torch.cuda.get_device_name(), "bytes": free_and_all[1], "cuda": torch.version.cuda}

@@ -19,8 +19,21 @@ import dregcli
 
 DIFF_LIMIT: Final = 1024 * 1024
 UNTRACKED_LIMIT: Final = 1000
+TEXT_LIMIT: Final = 64 * 1024
 
 _DISTRIBUTION: Final = "dreg"
+_VARIABLES: Final = (
+    *(
+        "OMP_NUM_THREADS",
+        "OMP_WAIT_POLICY",
+        "MKL_NUM_THREADS",
+        "MKL_CBWR",
+        "ONEDNN_MAX_CPU_ISA",
+        "ATEN_CPU_CAPABILITY",
+    ),
+    *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "DREG_RUNS_DIR", "DREG_DATA_DIR"),
+)
+"""Those that change numbers, or where things are; never all of them, which may hold secrets."""
 _GIT_SECONDS: Final = 10.0
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -48,6 +61,7 @@ def capture_environment(*, argv: Sequence[str], extra: Mapping[str, Any]) -> dic
         "hostname": socket.gethostname(),
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable_cores": _usable_cores()},
         "git": source_state(Path(dregcli.__file__).parent),
+        "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         **extra,
     }
 
@@ -72,8 +86,8 @@ def source_state(package: Path) -> dict[str, Any] | None:
     Returns:
         ``commit``; ``clean``; ``diff``, all changes to tracked files as text, cut at 1 MB with ``diff_cut`` true;
         ``untracked``, the files git neither tracks nor ignores, at most 1,000 with ``untracked_count`` saying how
-        many there are. None when it is not a checkout of that package (an installed copy inside some other
-        repository is not), or git is missing or fails.
+        many there are; ``untracked_text``, what is in those that are short text. None when it is not a checkout of
+        that package (an installed copy inside some other repository is not), or git is missing or fails.
     """
     try:
         root = Path(_git(package, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
@@ -95,7 +109,27 @@ def source_state(package: Path) -> dict[str, Any] | None:
         "diff_cut": len(diff) > DIFF_LIMIT,
         "untracked": untracked[:UNTRACKED_LIMIT],
         "untracked_count": len(untracked),
+        "untracked_text": _texts(root, untracked[:UNTRACKED_LIMIT]),
     }
+
+
+def _texts(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """The content of plain text files, as far as there is room: an experiment is often in a file not yet added."""
+    found: dict[str, str] = {}
+    room = DIFF_LIMIT
+    for name in names:
+        path = root / name
+        try:
+            if path.is_symlink() or not path.is_file() or path.stat().st_size > min(TEXT_LIMIT, room):
+                continue
+            content = path.read_bytes()
+            text = content.decode("utf-8")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if "\0" not in text and len(content) <= room:
+            found[name] = text
+            room -= len(content)
+    return found
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

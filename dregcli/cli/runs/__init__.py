@@ -2,7 +2,7 @@
 
 import typer
 
-from dregcli.cli.runs import carry, label, list_, migrate, remove, verify
+from dregcli.cli.runs import carry, diff, label, list_, migrate, remove, rerun, show, verify
 
 app = typer.Typer(
     help="The runs of a store: list, compare, label, verify, move, remove, repeat.",
@@ -11,6 +11,8 @@ app = typer.Typer(
     epilog="What there is:  [bold]dreg runs list[/bold]",
 )
 app.command("list", epilog=list_.EXAMPLES)(list_.list_)
+app.command("show", epilog=show.EXAMPLES)(show.show)
+app.command("diff", epilog=diff.EXAMPLES)(diff.diff)
 app.command("tag", epilog=label.TAG_EXAMPLES)(label.tag)
 app.command("note", epilog=label.NOTE_EXAMPLES)(label.note)
 app.command("verify", epilog=verify.EXAMPLES)(verify.verify)
@@ -18,4 +20,5 @@ app.command("rm", epilog=remove.RM_EXAMPLES)(remove.rm)
 app.command("gc", epilog=remove.GC_EXAMPLES)(remove.gc)
 app.command("export", epilog=carry.EXPORT_EXAMPLES)(carry.export)
 app.command("import", epilog=carry.IMPORT_EXAMPLES)(carry.import_)
+app.command("rerun", epilog=rerun.EXAMPLES)(rerun.rerun)
 app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)

@@ -1,16 +1,23 @@
 """``dreg runs verify``."""
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dregcli.app.places import runs_folder
-from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.app.places import data_folder, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dregcli.app.replay import Replay
 
 EXAMPLES = """All runs:  [bold]dreg runs verify[/bold]
 
 Some:  [bold]dreg runs verify mnist-iwae-dreg-k64 digits-iwae-dreg-k64/v002[/bold]
+
+Its first 200 steps once more, bit for bit:  [bold]dreg runs verify mnist-iwae-dreg-k64 --replay 200[/bold]
 
 Exit code: 0 all is as it was written, 1 something is not."""
 
@@ -19,22 +26,34 @@ _CHECK_SAYS_NO = 1
 
 def verify(
     runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names or versions; all.")] = None,
+    replay: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Of one run: train its first N steps again and compare the metrics."),
+    ] = None,
     runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Read every byte of every file of runs against its digest; name what was altered, cut or is missing."""
-    from dregcli.app.runs_verify import verify_runs
+    from dregcli.app.runs_verify import replay_run, verify_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    root, replayed = runs_folder(runs_dir), None
+    if replay is not None and len(runs or []) != 1:
+        what = "--replay is of one run."
+        raise UsageError(what, hint=f"dreg runs verify RUN --replay {replay}")
     try:
-        found = verify_runs(runs or [], runs_dir=runs_folder(runs_dir), listener=terminal)
+        found = verify_runs(runs or [], runs_dir=root, listener=terminal)
+        if runs and replay is not None and not found.of("fault"):
+            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data_folder(data_dir), listener=terminal)
     finally:
         terminal.close()
     faults, notes = found.of("fault"), found.of("note")
     if as_json:
         findings = [{"file": str(each.file), "kind": each.kind, "what": each.what} for each in found.findings]
-        terminal.result({"runs": len(found.runs), "sound": not faults, "findings": findings})
+        told = {"replay": _replay_json(replayed)} if replayed else {}
+        terminal.result({"runs": len(found.runs), "sound": not faults, "findings": findings, **told})
     else:
         for each in faults:
             terminal.line(f"fault: {each.file}: {each.what}")
@@ -45,4 +64,30 @@ def verify(
             f"{len(faults)} fault{'s' if len(faults) != 1 else ''}" if faults else "every file is as it was written"
         )
         terminal.line(f"{count}: {told}")
-    raise typer.Exit(_CHECK_SAYS_NO if faults else 0)
+        if replayed:
+            _tell(terminal, replayed)
+    raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)
+
+
+def _replay_json(found: "Replay") -> dict[str, Any]:
+    return {
+        "run": str(found.run.path),
+        "steps": found.steps,
+        "rows": found.rows,
+        "differences": [asdict(each) for each in found.differences],
+        "environment": found.differing,
+    }
+
+
+def _tell(terminal: Terminal, found: "Replay") -> None:
+    rows = " and ".join(f"{count} of {split}" for split, count in found.rows.items())
+    if not found.differences:
+        terminal.line(f"replayed {found.steps} steps of {found.run.label}: rows {rows} are the same to the last bit")
+        return
+    first, count = found.differences[0], len(found.differences)
+    terminal.line(
+        f"replayed {found.steps} steps of {found.run.label}: {count} numbers differ, of rows {rows}; "
+        f"first {first.split} {first.column} at step {first.step}: {first.stored!r}, now {first.replayed!r}"
+    )
+    if found.differing:
+        terminal.line(f"another here than then: {', '.join(found.differing)}")

@@ -1,0 +1,41 @@
+"""``dreg runs rerun``."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dregcli.app.places import data_folder, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.render import Terminal
+from dregcli.cli.trained import show_trained
+
+EXAMPLES = """[bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
+
+And what came of it:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]"""
+
+
+def rerun(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name, which means its newest version.")],
+    name: Annotated[str | None, typer.Option(help="Of the new run.", show_default="the same")] = None,
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train a run once more, as a new version, from the spec it captured; tell what is another here."""
+    from dregcli.app.rerun import rerun as run_again
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        result = run_again(
+            run,
+            name,
+            runs_dir=runs_folder(runs_dir),
+            data_dir=data_folder(data_dir),
+            argv=["dreg", *sys.argv[1:]],
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    show_trained(terminal, result)

@@ -1,0 +1,118 @@
+"""``dreg runs rerun`` and ``dreg runs verify --replay``: a run can be repeated, and it shows where it cannot."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dregcli.cli.main import main
+from dregcli.store import documents, hdf5, layout, metrics
+from dregcli.store.records import read_info, write_info
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+from tests.crash.harness import differences
+from tests.support.cli import SMALL, run
+
+VARIANTS = {
+    "dense": ("--backward", "dense"),
+    "bfloat16": ("--backward", "screened", "--screen-precision", "bfloat16", "--k", "32", "--eval-every", "8"),
+    "learning": ("--estimator", "dreg-cv", "--track-estimators", "stl"),
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("made") / "runs"
+    for name, words in VARIANTS.items():
+        assert main(["train", *map(str, SMALL), *words, "--name", name, "--runs-dir", str(root), "--quiet"]) == 0
+    words = ["finetune-encoder", "dense", "--steps", "10", "--log-every", "5", "--name", "child"]
+    assert main([*words, "--runs-dir", str(root), "--quiet"]) == 0
+    return root
+
+
+@pytest.fixture
+def root(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "runs"))
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "child"])
+def test_a_rerun_is_the_run_again_to_the_last_bit(capsys, root: Path, name: str) -> None:
+    done = run(capsys, "runs", "rerun", name, "--runs-dir", root)
+    assert done.code == 0
+    assert "everything is as it was" in done.err
+    first, second = RunStore(root).resolve(name)
+    assert second.version == 2
+    assert differences(second, first) == []
+    assert second.spec() == first.spec()
+
+
+def test_what_differs_here_is_told(capsys, root: Path) -> None:
+    one = RunStore(root).resolve("dense")[0]
+    environment = one.environment()
+    environment["packages"]["torch"] = "1.0"
+    environment["threads"] = 99
+    _rewrite(one, layout.ENVIRONMENT_FILE, documents.encode(environment))
+    done = run(capsys, "runs", "rerun", "dense", "--name", "again", "--runs-dir", root, "--json")
+    assert done.code == 0
+    assert "packages.torch 1.0, now" in done.err
+    assert "threads 99, now" in done.err
+    assert done.json["run"] == f"{root}/again/v001"
+
+
+def test_a_run_whose_data_are_gone_claims_nothing(capsys, root: Path) -> None:
+    one = RunStore(root).resolve("dense")[0]
+    _rewrite(one, layout.SPEC_FILE, documents.encode({**one.spec(), "data_checksum": "0" * 64}))
+    assert run(capsys, "runs", "rerun", "dense", "--runs-dir", root).code == 11
+    assert len(RunStore(root).resolve("dense")) == 1
+    assert run(capsys, "runs", "rerun", "nothing", "--runs-dir", root).code == 13
+
+
+@pytest.mark.parametrize("name", [*VARIANTS, "child"])
+def test_a_sound_run_replays(capsys, root: Path, name: str) -> None:
+    done = run(capsys, "runs", "verify", name, "--replay", 10, "--runs-dir", root, "--json")
+    assert done.code == 0
+    assert done.json["replay"]["rows"]["train"] == 2
+    assert done.json["replay"]["differences"] == []
+    if name == "bfloat16":
+        assert done.json["replay"]["rows"]["valid"] == 1
+    assert "the same to the last bit" in run(capsys, "runs", "verify", name, "--replay", 99, "--runs-dir", root).out
+
+
+def test_a_number_in_its_last_bit_is_found(capsys, root: Path) -> None:
+    one = RunStore(root).resolve("dense")[0]
+    path = one.path / layout.METRICS_FILE
+    content = hdf5.read(path, metrics.KIND)
+    content.arrays["train/ess"][1] = np.nextafter(content.arrays["train/ess"][1], 0.0)
+    path.write_bytes(hdf5.encode(metrics.KIND, arrays=content.arrays, attrs=content.attrs))
+    words = ("runs", "verify", "dense", "--runs-dir", root)
+    assert run(capsys, *words).code == 0
+    assert run(capsys, *words, "--replay", 9).code == 0
+    found = run(capsys, *words, "--replay", 10, "--json")
+    assert found.code == 1
+    ((difference),) = found.json["replay"]["differences"]
+    assert (difference["split"], difference["step"], difference["column"]) == ("train", 10, "ess")
+    assert "first train ess at step 10" in run(capsys, *words, "--replay", 10).out
+
+
+def test_another_seed_is_found(capsys, root: Path) -> None:
+    one = RunStore(root).resolve("dense")[0]
+    _rewrite(one, layout.SPEC_FILE, documents.encode({**one.spec(), "seed": 5}))
+    assert run(capsys, "runs", "verify", "dense", "--replay", 5, "--runs-dir", root).code == 1
+
+
+def test_what_cannot_be_replayed(capsys, root: Path) -> None:
+    few = run(capsys, "runs", "verify", "dense", "--replay", 2, "--runs-dir", root)
+    assert few.code == 2
+    assert "--replay 5" in few.err
+    assert run(capsys, "runs", "verify", "--replay", 5, "--runs-dir", root).code == 2
+    assert run(capsys, "runs", "verify", "dense", "child", "--replay", 5, "--runs-dir", root).code == 2
+
+
+def _rewrite(one: Run, name: str, content: bytes) -> None:
+    """Another document with the right digest."""
+    path = one.path / layout.RUN_FILE
+    info = read_info(path)
+    (one.path / name).write_bytes(content)
+    digests = {**info.digests, name: (documents.sha256(content),)}
+    path.write_bytes(write_info(type(info)(**{**vars(info), "digests": digests})))
