@@ -7,9 +7,9 @@ ever rewritten: two who write at once both succeed.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dregcli.errors import UsageError
 from dregcli.store import documents, layout
@@ -55,14 +55,31 @@ def read(folder: Path) -> Labels:
         document = documents.unseal(home / name)
         layout.check_encoding(document, _KIND, home / name)
         try:
-            for tag in document["tags_removed"]:
+            for tag in _tags(document["tags_removed"]):
                 tags.pop(tag, None)
-            tags.update(dict.fromkeys(document["tags_added"]))
+            tags.update(dict.fromkeys(_tags(document["tags_added"])))
             if document["note"] is not None:
-                notes.append(Note(datetime.fromisoformat(document["time"]), str(document["note"])))
+                notes.append(Note(_moment(document["time"]), str(document["note"])))
         except (KeyError, TypeError, ValueError) as error:
             raise documents.corrupt(home / name, f"The file does not hold a label: {error!r}") from error
     return Labels(tuple(tags), tuple(notes))
+
+
+def _tags(found: object) -> list[str]:
+    """Tags as a file holds them; raises ValueError where they are none, as this program never writes them."""
+    if not isinstance(found, list) or not all(isinstance(tag, str) and _is_tag(tag) for tag in cast("Any", found)):
+        what = f"not tags: {found!r:.100}"
+        raise ValueError(what)
+    return cast("list[str]", found)
+
+
+def _moment(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _is_tag(word: str) -> bool:
+    return bool(_TAG.fullmatch(word)) and len(word) <= TAG_LENGTH
 
 
 def check_tags(tags: Sequence[str]) -> None:
@@ -71,11 +88,24 @@ def check_tags(tags: Sequence[str]) -> None:
     Raises:
         UsageError: naming all that are none.
     """
-    wrong = [tag for tag in tags if not _TAG.fullmatch(tag) or len(tag) > TAG_LENGTH]
+    wrong = [tag for tag in tags if not _is_tag(tag)]
     if wrong:
         what = f"These cannot be tags: {', '.join(map(repr, wrong))}."
         hint = f"use letters, digits, '.', '_', ':' and '-', at most {TAG_LENGTH}, e.g. dreg runs tag RUN --add paper"
         raise UsageError(what, where="tag", hint=hint)
+
+
+def check_note(text: str) -> None:
+    """Refuses what cannot be a note.
+
+    Raises:
+        UsageError: too long, or nothing but spaces.
+    """
+    if not text.strip():
+        raise UsageError("A note has some text.", where="note", hint='type it: dreg runs note RUN "what it is"')
+    if len(text) > NOTE_LENGTH:
+        what = f"A note has at most {NOTE_LENGTH:,} characters, this one {len(text):,}."
+        raise UsageError(what, where="note", hint="put it in a file of your own and note its path")
 
 
 def write(
@@ -90,13 +120,12 @@ def write(
     """Adds a label to a run.
 
     Raises:
-        UsageError: what cannot be a tag, or too long a note.
+        UsageError: what cannot be a tag, or too long a note, or an empty one.
         StoreWriteError: the disk refuses.
     """
     check_tags([*add, *remove])
-    if note is not None and len(note) > NOTE_LENGTH:
-        what = f"A note has at most {NOTE_LENGTH:,} characters, this one {len(note):,}."
-        raise UsageError(what, where="note", hint="put it in a file of your own and note its path")
+    if note is not None:
+        check_note(note)
     document: dict[str, Any] = {
         "encoding-type": _KIND,
         "encoding-version": "1",

@@ -5,7 +5,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from tests.crash.harness import campaign
+from tests.crash.harness import campaign, uninterrupted
 
 
 def main() -> None:
@@ -16,7 +16,8 @@ def main() -> None:
     asked = parser.parse_args()
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        tally = campaign(Path(folder), asked.kills, asked.seed, told=lambda line: print(line, flush=True))
+        references = uninterrupted(Path(folder) / "uninterrupted")
+        tally = campaign(Path(folder), references, asked.kills, asked.seed, told=lambda line: print(line, flush=True))
     print(f"\n{sum(tally.kills.values())} kills in {time.monotonic() - started:.0f} s, seed {asked.seed}")
     for counts in (tally.kills, tally.landed):
         print("  " + ", ".join(f"{name}: {count}" for name, count in sorted(counts.items())))

@@ -11,7 +11,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -276,12 +277,16 @@ def _bytes(tensor: Any) -> bytes:
 
 
 def campaign(
-    folder: Path, kills: int, seed: int, *, per_run: int = 3, told: Callable[[str], None] = lambda _: None
+    folder: Path,
+    references: Mapping[str, Run],
+    kills: int,
+    seed: int,
+    *,
+    per_run: int = 3,
+    told: Callable[[str], None] = lambda _: None,
 ) -> Tally:
     """Kills so many times in all, over all variants in turn, two runs at a time; and compares each run in the end."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    references, tally = uninterrupted(folder / "uninterrupted"), Tally()
+    tally = Tally()
     jobs: list[tuple[str, int, int]] = []
     while (planned := sum(job[1] for job in jobs)) < kills:
         jobs.append((list(VARIANTS)[len(jobs) % len(VARIANTS)], min(per_run, kills - planned), len(jobs)))

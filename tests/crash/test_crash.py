@@ -10,20 +10,14 @@ import pytest
 from dregcli.store import checkpoints, hdf5, layout, metrics
 from dregcli.store.filesystem import discard
 from dregcli.store.run import Run
-from tests.crash.harness import Tally, campaign, differences, only_run
+from tests.crash.harness import campaign, differences, only_run
 from tests.support.store_faults import CountingFileSystem
 
 KILLS = 15
 
 
-@pytest.fixture(scope="module")
-def campaigned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Tally]:
-    folder = tmp_path_factory.mktemp("crash")
-    return folder, campaign(folder, KILLS, seed=0)
-
-
-def test_nothing_is_lost_and_no_byte_differs(campaigned: tuple[Path, Tally]) -> None:
-    _, tally = campaigned
+def test_nothing_is_lost_and_no_byte_differs(references: dict[str, Run], tmp_path: Path) -> None:
+    tally = campaign(tmp_path, references, KILLS, seed=0)
     assert tally.lost == []
     assert tally.differing == []
     # Runs may be done before their moment comes, so that a few kills are missed.
@@ -32,9 +26,9 @@ def test_nothing_is_lost_and_no_byte_differs(campaigned: tuple[Path, Tally]) -> 
 
 
 @pytest.fixture
-def twins(campaigned: tuple[Path, Tally], tmp_path: Path) -> tuple[Run, Run]:
-    reference = campaigned[0] / "uninterrupted" / "dreg-cv"
-    return only_run(reference), only_run(Path(shutil.copytree(reference, tmp_path / "twin")))
+def twins(references: dict[str, Run], tmp_path: Path) -> tuple[Run, Run]:
+    right = references["dreg-cv"]
+    return right, only_run(Path(shutil.copytree(right.path.parents[1], tmp_path / "twin")))
 
 
 def test_an_altered_row_of_metrics_is_seen(twins: tuple[Run, Run]) -> None:
