@@ -1,9 +1,14 @@
 """No test touches the user's runs or data, nor leaves global state behind."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# Tests run in as many processes as there are cores, each with torch's threads: they must not spin while they wait.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
 import torch
 
 

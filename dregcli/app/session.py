@@ -91,11 +91,16 @@ class Session:
         self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
         self._saved_step = step
 
-    def train(self) -> TrainResult:
-        """Run all steps, evaluate, finish the run."""
+    def train(self, opening: str) -> TrainResult:
+        """Run all steps, evaluate, finish the run.
+
+        Args:
+            opening: the first line in the log; from there on what goes wrong is recorded.
+        """
         for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
             self._listener.warn(warning)
         with self._failures_kept(), stop_requests() as stop:
+            self._writer.log(opening)
             self._measure_parent(stop)
             self._warm_up()
             with settled_process():

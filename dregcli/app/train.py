@@ -41,8 +41,7 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
     writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
-    writer.log(f"started: {' '.join(argv)}")
-    return Session(plan, trainer, writer, listener, parent).train()
+    return Session(plan, trainer, writer, listener, parent).train(f"started: {' '.join(argv)}")
 
 
 def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
@@ -82,11 +81,10 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     if kept_aside:
         listener.note(f"metrics after step {step} were rolled back; they are kept in {kept_aside}")
     listener.note(f"resuming {run.path} at step {step}")
-    writer.log(f"resumed at step {step}: {' '.join(argv)}")
     session = Session(plan, trainer, writer, listener, parent)
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
-    return session.train()
+    return session.train(f"resumed at step {step}: {' '.join(argv)}")
 
 
 def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
