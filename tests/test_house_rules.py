@@ -226,7 +226,7 @@ def test_readme_commands_exist(capsys) -> None:
     for text in commands:
         words = shlex.split(text, comments=True)
         capsys.readouterr()
-        command = words[:2] if words[0] == "data" else words[:1]
+        command = words[:2] if words[0] in ("data", "runs") else words[:1]
         assert main([*command, "--help"]) == 0
         shown = capsys.readouterr().out
         for word in words:
