@@ -96,7 +96,7 @@ def _flip(chance: random.Random, content: bytes) -> bytes:
 
 def _numbers(chance: random.Random, content: bytes) -> bytes:
     """Another digit: text stays well-formed."""
-    places = [at for at, byte in enumerate(content) if chr(byte).isdigit()]
+    places = [at for at, byte in enumerate(content) if byte in b"0123456789"]
     if not places:
         return _flip(chance, content)
     at = chance.choice(places)

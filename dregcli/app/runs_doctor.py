@@ -1,0 +1,147 @@
+"""``dreg runs doctor``: whether a store can be relied on, and what to type where it cannot."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from dregcli.errors import DregError
+from dregcli.names import RunStatus
+from dregcli.store import layout, trash
+from dregcli.store.filesystem import discard, write_aside
+from dregcli.store.records import RunInfo
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+LITTLE_SPACE: Final = 10**9
+"""Bytes below which a warning is due: a few hundred checkpoints of a small model."""
+
+_CLOCKS: Final = timedelta(minutes=5)
+_MOST: Final = 5
+_PROBE: Final = ".doctor"
+
+
+class Health(StrEnum):
+    """How a thing is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        health: how it is.
+        what: in words.
+        hint: what to type next; empty where there is nothing to do.
+    """
+
+    name: str
+    health: Health
+    what: str
+    hint: str = ""
+
+
+def examine(*, runs_dir: Path) -> list[Check]:
+    """Look at a store; what is written on the way is removed again."""
+    return list(_checks(RunStore(runs_dir)))
+
+
+def _checks(store: RunStore) -> Iterator[Check]:
+    root = store.root
+    if not root.is_dir():
+        yield Check("store", Health.OK, f"there is none in {root}/ yet", "dreg train makes one")
+        return
+    format_check = _format(store)
+    yield format_check
+    yield _writable(store)
+    yield _space(root)
+    if format_check.health is Health.FAULT:
+        return
+    infos: dict[Run, RunInfo] = {}
+    unreadable: list[str] = []
+    for run in store.runs():
+        try:
+            infos[run] = run.info()
+        except DregError as error:
+            unreadable.append(f"{run.label} ({error.what})")
+    yield _readable(infos, unreadable)
+    yield _unfinished(infos)
+    yield _clocks(infos)
+    yield _left_over(store, [*infos])
+
+
+def _format(store: RunStore) -> Check:
+    try:
+        found = layout.store_format(store.root)
+        layout.check_writable(store.root)
+    except DregError as error:
+        older = "read only" in error.what
+        return Check("format", Health.WARNING if older else Health.FAULT, error.what, error.hint or "")
+    return Check("format", Health.OK, f"{found}, the newest that this dreg knows")
+
+
+def _writable(store: RunStore) -> Check:
+    path = store.root / _PROBE
+    try:
+        write_aside(store.fs, path, b"")
+        discard(store.fs, path)
+    except DregError as error:
+        return Check("disk", Health.FAULT, error.what, error.hint or "")
+    return Check("disk", Health.OK, "files can be written, brought to the disk, renamed and removed")
+
+
+def _space(root: Path) -> Check:
+    free = shutil.disk_usage(root).free
+    what = f"{free / 1e9:.1f} GB free"
+    if free < LITTLE_SPACE:
+        return Check("space", Health.WARNING, what, "dreg runs gc   empties the trash")
+    return Check("space", Health.OK, what)
+
+
+def _some(labels: list[str]) -> str:
+    more = f" and {len(labels) - _MOST} more" if len(labels) > _MOST else ""
+    return ", ".join(labels[:_MOST]) + more
+
+
+def _readable(infos: dict[Run, RunInfo], unreadable: list[str]) -> Check:
+    if unreadable:
+        what = f"{len(unreadable)} of {len(infos) + len(unreadable)} cannot be read: {_some(unreadable)}"
+        return Check("runs", Health.FAULT, what, "dreg runs verify   names every file that was altered")
+    return Check("runs", Health.OK, f"{len(infos)}, all readable")
+
+
+def _unfinished(infos: dict[Run, RunInfo]) -> Check:
+    stopped = (RunStatus.CRASHED, RunStatus.INTERRUPTED, RunStatus.FAILED)
+    waiting = [f"{run.label} ({info.status.value})" for run, info in infos.items() if info.status in stopped]
+    live = [run.label for run, info in infos.items() if info.status is RunStatus.RUNNING]
+    now = f"; at work: {_some(live)}" if live else ""
+    if waiting:
+        first = waiting[0].partition(" ")[0]
+        what = f"{len(waiting)} stopped on their way: {_some(waiting)}{now}"
+        return Check("unfinished", Health.WARNING, what, f"dreg train --resume {first}, or dreg runs rm {first}")
+    return Check("unfinished", Health.OK, f"none{now}")
+
+
+def _clocks(infos: dict[Run, RunInfo]) -> Check:
+    now = datetime.now(UTC)
+    ahead = [run.label for run, info in infos.items() if info.updated - now > _CLOCKS]
+    if ahead:
+        what = f"written in the future, by this machine's clock: {_some(ahead)}"
+        return Check("clock", Health.WARNING, what, "set the clocks of all machines that share this store")
+    return Check("clock", Health.OK, "no run was written in the future")
+
+
+def _left_over(store: RunStore, runs: list[Run]) -> Check:
+    paths = trash.garbage(runs, store.root, older_than=timedelta(0), now=datetime.now(UTC))
+    if paths:
+        size = sum(trash.size(path) for path in paths)
+        return Check("leftovers", Health.WARNING, f"{len(paths)}, {size / 1e6:.1f} MB", "dreg runs gc")
+    return Check("leftovers", Health.OK, "none")

@@ -1,0 +1,34 @@
+"""``dreg runs doctor``."""
+
+import typer
+
+from dregcli.app.places import runs_folder
+from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.cli.render import Terminal
+
+EXAMPLES = """[bold]dreg runs doctor[/bold]
+
+Exit code: 0 the store can be relied on, 1 something is wrong with it."""
+
+_CHECK_SAYS_NO = 1
+_STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
+
+
+def doctor(runs_dir: RunsDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """Look at a store: format, disk, space, runs, clocks, leftovers; say what to type where something is wrong."""
+    from dregcli.app.runs_doctor import Health, examine
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    checks = examine(runs_dir=runs_folder(runs_dir))
+    healthy = all(check.health is not Health.FAULT for check in checks)
+    if as_json:
+        told = [{"check": c.name, "health": c.health.value, "what": c.what, "next": c.hint or None} for c in checks]
+        terminal.result({"healthy": healthy, "checks": told})
+    else:
+        rows = [[check.name, check.health.value, check.what] for check in checks]
+        styles = [{1: _STYLES[check.health.value]} for check in checks]
+        terminal.table(["check", "health", "found"], rows, styles=styles)
+        for check in checks:
+            if check.hint:
+                terminal.line(f"{check.name}: {check.hint}")
+    raise typer.Exit(0 if healthy else _CHECK_SAYS_NO)
