@@ -67,7 +67,11 @@ def check_run_for_bias(
     source = ModelSource(
         subject.model, subject.pixels, k=subject.k, randomness=randomness, execution=execution_of(execution)
     )
-    pairs, learned, fixed = _with_settings(subject, randomness)
+    work = subject.spec.model_copy(
+        update={"k": subject.k, "k_chunk": execution.k_chunk, "batch_size": len(subject.pixels)}
+    )
+    with memory_explained(work, smaller="--k or --examples"):
+        pairs, learned, fixed = _with_settings(subject, randomness)
     check = BiasCheck(
         source,
         [comparison_of(pair) for pair in pairs],
@@ -77,9 +81,6 @@ def check_run_for_bias(
     )
     settings = _settings(request, subject, pairs, learned, fixed)
     started = time.monotonic()
-    work = subject.spec.model_copy(
-        update={"k": subject.k, "k_chunk": execution.k_chunk, "batch_size": len(subject.pixels)}
-    )
     with memory_explained(work, smaller="--k or --examples"):
         _Session(check, subject.run, settings, request.max_seconds, listener).finish()
     report = keep_report(
@@ -117,7 +118,10 @@ def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair
     trained = subject.trained
     if trained.objective == asked.pair.objective and trained.estimator.name == asked.pair.estimator.name:
         return trained
-    return learn_on_frozen(subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness)
+    k_chunk = subject.execution.k_chunk
+    return learn_on_frozen(
+        subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness, k_chunk=k_chunk
+    )
 
 
 def _settings(

@@ -3,10 +3,13 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from dregcli.errors import DeviceUnavailable
+from dregcli.errors import DeviceUnavailable, DregError
 from dregcli.specs.execution import CHUNK_UNIT
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
+
+_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
+"""Of torch's allocators: CPU on POSIX, CPU on Windows, GPU."""
 
 TRAINING = "--k, --batch-size or --hidden"
 """What else makes a training run smaller."""
@@ -23,7 +26,7 @@ def out_of_memory(
         run: to go on with, once there is one.
         smaller: options that make the work smaller, beside ``--k-chunk``.
     """
-    if not isinstance(error, MemoryError) and "alloc" not in str(error) and "out of memory" not in str(error):
+    if not _is_of_memory(error):
         return None
     at_once = f", {spec.k_chunk} samples at once" if spec.k_chunk else ""
     what = (
@@ -37,6 +40,13 @@ def out_of_memory(
     first = f"dreg train --resume {run.path} --k-chunk {chunk}   goes on in less memory; or " if chunk else ""
     hint = f"{first}start again with a smaller {smaller}"
     return DeviceUnavailable(what, where=f"{run.path}: the run and its checkpoints are kept", hint=hint)
+
+
+def _is_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: torch has a class of its own for a GPU alone. Our own errors name paths, of any words."""
+    if isinstance(error, DregError):
+        return False
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
 
 
 @contextmanager

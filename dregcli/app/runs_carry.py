@@ -4,19 +4,21 @@ from pathlib import Path
 
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.listener import Listener
-from dregcli.store.archive import Imported, export_run, import_run
+from dregcli.store.archive import Imported, import_run
+from dregcli.store.archive_writer import export_run
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 __all__ = ["Imported", "export_to", "import_from"]
 
 
-def export_to(reference: str, file: Path, *, runs_dir: Path, listener: Listener) -> Run:
-    """Write a run into one new file; see :func:`dregcli.store.archive.export_run`."""
+def export_to(reference: str, file: Path, *, force: bool, runs_dir: Path, listener: Listener) -> Run:
+    """Write a run into one new file; see :func:`dregcli.store.archive_writer.export_run`."""
     store = RunStore(runs_dir)
     run = find_completed_run(store, reference, listener)
-    for note in export_run(store.fs, run, file):
-        listener.note(f"{note.file}: {note.what}")
+    for found in export_run(store.fs, run, file, force=force):
+        tell = listener.warn if found.kind == "fault" else listener.note
+        tell(f"{found.file}: {found.what}")
     return run
 
 

@@ -7,11 +7,15 @@ from typing import Any, Final, cast
 
 from dregcli.app.listener import Listener
 from dregcli.app.runs_label import newest_version
+from dregcli.specs.run import spelt_out
+from dregcli.store.documents import sha256
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_OF_THE_MOMENT: Final = ("time", "argv", "cwd", "git.diff")
-"""Of an environment: what differs from run to run whatever they are, or is too long for a table."""
+_OF_THE_MOMENT: Final = ("time", "argv", "cwd")
+"""Of an environment: what differs from run to run whatever they are."""
+_TEXTS: Final = ("git.diff", "git.untracked_text.")
+"""Of an environment: what is too long to be shown, and is told apart by its digest."""
 _OF_THE_CLOCK: Final = ("run", "seconds", "steps_per_second", "last.train.seconds")
 """Of a summary."""
 
@@ -54,7 +58,7 @@ def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything:
         b: the second.
         runs_dir: the store.
         listener: told which versions names mean.
-        everything: what belongs to the moment and the clock, too.
+        everything: what belongs to the moment and the clock too, and long texts as they are.
 
     Raises:
         RunNotFound: no such run.
@@ -64,16 +68,28 @@ def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything:
     store = RunStore(runs_dir)
     runs = newest_version(store, a, listener), newest_version(store, b, listener)
     left_out = () if everything else (*_OF_THE_MOMENT, *_OF_THE_CLOCK)
-    first, second = (_sections(run) for run in runs)
+    first, second = (_sections(run, everything=everything) for run in runs)
     return RunDiff(*runs, {name: _differences(first[name], second[name], left_out) for name in first})
 
 
-def _sections(run: Run) -> dict[str, dict[str, Any]]:
+def _sections(run: Run, *, everything: bool) -> dict[str, dict[str, Any]]:
     info = run.info()
     results = flat({"status": info.status.value, **info.summary, "last": info.last})
     # Their values are among the bounds, which have errors too.
     results = {name: value for name, value in results.items() if not name.startswith("bound.")}
-    return {"spec": flat(run.spec(info)), "environment": flat(run.environment()), "results": results}
+    environment = flat(run.environment())
+    if not everything:
+        environment = {
+            name: _digested(value) if name.startswith(_TEXTS) else value for name, value in environment.items()
+        }
+    return {"spec": flat(spelt_out(run.spec(info))), "environment": environment, "results": results}
+
+
+def _digested(text: object) -> object:
+    """A text told by its digest, so that two patches of one length are not the same."""
+    if not isinstance(text, str) or not text:
+        return text
+    return f"{len(text):,} characters, SHA-256 {sha256(text.encode('utf-8', 'surrogatepass'))[:12]}"
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dregcli.app.listener import Listener
-from dregcli.store.labels import Labels, Note, check_tags
+from dregcli.errors import UsageError
+from dregcli.store.labels import Labels, Note, check_note, check_tags
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -18,9 +19,10 @@ def newest_version(store: RunStore, reference: str, listener: Listener) -> Run:
         RunNotFound: no such run.
     """
     runs = store.resolve(reference)
-    if len(runs) > 1:
-        listener.note(f"{reference} means {runs[-1].path}, its newest version")
-    return runs[-1]
+    newest = runs[-1]
+    if len(runs) > 1 or Path(reference).name != newest.path.name:
+        listener.note(f"{reference} means {newest.path}, its newest version")
+    return newest
 
 
 def label_runs(
@@ -31,17 +33,36 @@ def label_runs(
     add: Sequence[str] = (),
     remove: Sequence[str] = (),
     note: str | None = None,
+    all_versions: bool = False,
 ) -> list[tuple[Run, Labels]]:
     """Add and remove tags and add a note, where any are given; what then holds of each run.
 
+    Args:
+        references: of the runs; of a name the newest version.
+        runs_dir: the store.
+        listener: told which versions names mean.
+        add: tags.
+        remove: tags.
+        note: a text.
+        all_versions: of a name all of its versions.
+
     Raises:
-        UsageError: what cannot be a tag, or too long a note; nothing is written then.
+        UsageError: what cannot be a tag, or not a note; nothing is written then.
         RunNotFound: no such run; the same.
         StoreWriteError: the disk refuses.
     """
     check_tags([*add, *remove])
+    if both := [tag for tag in add if tag in remove]:
+        what = f"To be added and removed at once: {', '.join(both)}."
+        raise UsageError(what, where="tag", hint="name each tag after one of --add and --remove")
+    if note is not None:
+        check_note(note)
     store = RunStore(runs_dir)
-    runs = [newest_version(store, reference, listener) for reference in references]
+    if all_versions:
+        named = [run for reference in references for run in store.resolve(reference)]
+    else:
+        named = [newest_version(store, reference, listener) for reference in references]
+    runs = list(dict.fromkeys(named))
     for run in runs:
         if add or remove or note is not None:
             run.add_label(add=add, remove=remove, note=note)

@@ -1,15 +1,19 @@
 """``dreg runs list``: the runs of a store in one look, from one small file of each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from dregcli.errors import DregError, UsageError
-from dregcli.names import RunStatus, Split, nearest
+from dregcli.app.run_words import check_estimator, check_objective, not_known, stands_for
+from dregcli.errors import DregError
+from dregcli.names import DatasetName, RunStatus, Split
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+
+UNREADABLE: Final = "unreadable"
+"""What a list calls a run whose state or spec cannot be read; no run has it as its status."""
 
 _OWN: Final = ("created", "updated", "name", "status", "step", "seconds")
 
@@ -21,10 +25,13 @@ class ListedRun:
     Attributes:
         run: which.
         status: as read; a dead writer's run is crashed.
+        created: when it was claimed, UTC.
+        updated: when its state was last written, UTC.
         spec: as stored; empty of one that was killed while it was claimed.
-        summary: what its last process left.
+        summary: what the process left that last ended it; a later one may be at it.
         last: its last row of metrics, by split.
         tags: those that hold.
+        damage: why its tags cannot be read, where they cannot.
     """
 
     run: Run
@@ -35,38 +42,55 @@ class ListedRun:
     summary: Mapping[str, Any]
     last: Mapping[str, Mapping[str, float]]
     tags: tuple[str, ...]
+    damage: DregError | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether the summary is of its last process: one that was killed, or still runs, has left none."""
+        return self.status not in (RunStatus.RUNNING, RunStatus.CRASHED)
 
     @property
     def step(self) -> int | None:
         """The last step that is known of."""
-        known = [int(row["step"]) for row in self.last.values()]
-        if isinstance(done := self.summary.get("step"), int):
-            known.append(done)
-        return max(known, default=None)
+        known = [_number(row.get("step")) for row in self.last.values()]
+        known.append(_number(self.summary.get("step")) if self.ended else None)
+        return max((int(step) for step in known if step is not None and step == step), default=None)
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it was trained, as far as is known."""
+        final = _number(self.summary.get("seconds")) if self.ended else None
+        return final if final is not None else self._last("train", "seconds")
 
     def bound(self, split: str) -> float | None:
         """The bound of a split, nats per example: the final one, else the last one measured while it trained."""
-        final = self.summary.get("bound", {}).get(split)
-        return final if final is not None else self.last.get(split, {}).get("bound")
+        final = self.summary.get("bound") if self.ended else None
+        value = _number(cast("dict[str, Any]", final).get(split)) if isinstance(final, dict) else None
+        return value if value is not None else self._last(split, "bound")
 
     def values(self) -> dict[str, float | str]:
         """All that a list can be sorted by."""
-        found: dict[str, float | str] = {
+        found: dict[str, float | str | None] = {
             "created": self.created.timestamp(),
             "updated": self.updated.timestamp(),
-            "name": self.run.label,
+            "name": f"{self.run.name}/{self.run.version:09d}",
             "status": self.status.value,
+            "step": self.step,
+            "seconds": self.seconds,
         }
-        if self.step is not None:
-            found["step"] = self.step
-        if isinstance(seconds := self.summary.get("seconds"), int | float):
-            found["seconds"] = seconds
         for split in Split:
-            if (bound := self.bound(split)) is not None:
-                found[split.value] = bound
+            found[split.value] = found[f"{split.value}.bound"] = self.bound(split)
         for split, row in self.last.items():
-            found |= {f"{split}.{column}": value for column, value in row.items()}
-        return found
+            found |= {f"{split}.{column}": _number(value) for column, value in row.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _last(self, split: str, column: str) -> float | None:
+        return _number(self.last.get(split, {}).get(column))
+
+
+def _number(value: object) -> float | None:
+    """A number as one; None for anything else, such as what another program wrote there."""
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True)
@@ -75,8 +99,10 @@ class Wanted:
 
     Attributes:
         names: of runs, or versions; all where there are none.
-        dataset, objective, estimator: of the spec; an estimator may be a pair.
-        statuses: any of these.
+        dataset: of the spec.
+        objective: of the spec; without parameters any.
+        estimator: the same; may be a pair.
+        statuses: any of these; ``unreadable`` too.
         tags: all of these.
         sort: a column; by time of creation where there is none.
         reverse: the largest first.
@@ -93,96 +119,123 @@ class Wanted:
     reverse: bool = False
     limit: int | None = None
 
+    @property
+    def judges_content(self) -> bool:
+        """Whether it asks for what only a run that can be read can tell."""
+        return bool(self.dataset or self.objective or self.estimator or self.tags)
+
+
+@dataclass(frozen=True)
+class UnreadableRun:
+    """A run of which nothing is known, and why."""
+
+    run: Run
+    error: DregError
+
 
 @dataclass(frozen=True)
 class RunList:
-    """What was found, in order.
+    """What was found.
 
     Attributes:
-        rows: the runs.
+        rows: the runs, in order.
+        damaged: those that follow them: wanted, as far as can be known, but not to be read.
         of: how many there are in the store.
-        unreadable: runs that cannot be read, with the error.
+        unreadable: all that cannot be read, wanted or not.
     """
 
     rows: list[ListedRun]
+    damaged: list[UnreadableRun]
     of: int
-    unreadable: list[tuple[Run, DregError]]
+    unreadable: list[UnreadableRun]
 
 
 def list_runs(wanted: Wanted, *, runs_dir: Path) -> RunList:
     """The runs of a store that are wanted.
 
     Raises:
-        UsageError: a column that no run has, or a status that is none.
+        UsageError: a column that no run has, or a word that names nothing.
         RunNotFound: no such name.
         StoreFormatError: the store is of another format.
     """
-    _check_statuses(wanted.statuses)
+    _check_words(wanted)
     store = RunStore(runs_dir)
     runs = [run for name in wanted.names for run in store.resolve(name)] if wanted.names else store.runs()
     rows: list[ListedRun] = []
-    unreadable: list[tuple[Run, DregError]] = []
+    unreadable: list[UnreadableRun] = []
     for run in dict.fromkeys(runs):
         try:
             rows.append(read_listed(run))
         except DregError as error:
-            unreadable.append((run, error))
+            if run.path.is_dir():  # else it was removed meanwhile
+                unreadable.append(UnreadableRun(run, error))
+    _check_dataset(wanted, rows)
     found = _sorted([row for row in rows if _is_wanted(row, wanted)], rows, wanted)
-    return RunList(found[: wanted.limit], len(rows) + len(unreadable), unreadable)
+    is_asked = not wanted.judges_content and (not wanted.statuses or UNREADABLE in wanted.statuses)
+    damaged = unreadable if is_asked else []
+    if wanted.limit is not None:
+        damaged = damaged[: max(wanted.limit - len(found), 0)]
+    return RunList(found[: wanted.limit], damaged, len(rows) + len(unreadable), unreadable)
 
 
 def read_listed(run: Run) -> ListedRun:
-    """What a list shows of one run."""
+    """What a list shows of one run. Damaged labels hide no run: it then has no tags, and says why.
+
+    Raises:
+        StoreCorrupt: its state or spec is altered.
+        StoreFormatError: of a newer version.
+        RunNotFound: it was removed meanwhile.
+    """
     info = run.info()
     spec = run.spec(info) if info.started else {}
-    tags = run.labels().tags
-    return ListedRun(run, info.status, info.created, info.updated, spec, info.summary, info.last, tags)
+    tags, damage = (), None
+    try:
+        tags = run.labels().tags
+    except DregError as error:
+        damage = error
+    return ListedRun(run, info.status, info.created, info.updated, spec, info.summary, info.last, tags, damage)
 
 
-def _check_statuses(statuses: Iterable[str]) -> None:
-    known = [status.value for status in RunStatus]
-    if wrong := [status for status in statuses if status not in known]:
-        what = f"There is no status {', '.join(map(repr, wrong))}."
-        raise UsageError(what, where="status", hint=f"use one of {', '.join(known)}")
+def _check_words(wanted: Wanted) -> None:
+    known = [*RunStatus, UNREADABLE]
+    for status in wanted.statuses:
+        if status not in known:
+            what = f"There is no status '{status}'."
+            raise not_known(what, "status", status, known)
+    if wanted.objective:
+        check_objective(wanted.objective)
+    if wanted.estimator:
+        check_estimator(wanted.estimator)
+
+
+def _check_dataset(wanted: Wanted, rows: list[ListedRun]) -> None:
+    there = dict.fromkeys(str(row.spec["dataset"]) for row in rows if "dataset" in row.spec)
+    if wanted.dataset and wanted.dataset not in (*there, *DatasetName):
+        what = f"No run here is of a data set '{wanted.dataset}'."
+        raise not_known(what, "dataset", wanted.dataset, [*there] or [*DatasetName])
 
 
 def _is_wanted(row: ListedRun, wanted: Wanted) -> bool:
     spec = row.spec
     objective, _, estimator = (wanted.estimator or "").rpartition("/")
-    asked = [
-        (wanted.dataset, spec.get("dataset")),
-        (wanted.objective, spec.get("objective")),
-        (objective, spec.get("objective")),
-        (estimator, spec.get("estimator")),
-    ]
+    asked = [(wanted.objective, "objective"), (objective, "objective"), (estimator, "estimator")]
     return (
-        all(_is_word(word, str(actual)) for word, actual in asked if word)
+        (not wanted.dataset or wanted.dataset == spec.get("dataset"))
+        and all(stands_for(word, str(spec.get(field))) for word, field in asked if word)
         and (not wanted.statuses or row.status in wanted.statuses)
         and set(wanted.tags) <= set(row.tags)
     )
 
 
-def _is_word(asked: str, actual: str) -> bool:
-    """Whether a word is the one asked for: as spelt out, or by its name alone with any parameters."""
-    return asked in (actual, actual.partition(":")[0])
-
-
 def _sorted(rows: list[ListedRun], known: list[ListedRun], wanted: Wanted) -> list[ListedRun]:
     column = wanted.sort or "created"
-    values = {row.run: row.values().get(column) for row in rows}
-    if column not in _OWN and all(value is None for value in values.values()):
-        columns = sorted({name for row in known for name in row.values()} | set(_OWN))
-        near = nearest(column, columns)
-        meant = f" Did you mean '{near}'?" if near else ""
+    if known and column not in _OWN:
+        columns = sorted({name for row in known for name in row.values()} | {*_OWN, *Split})
         if column not in columns:
-            what = f"No run here has a column '{column}'.{meant}"
-            raise UsageError(what, where="sort", hint=f"use one of {', '.join(columns)}")
-    # Those without a value come last, whichever way round.
-    having = [row for row in rows if _orders(values[row.run])]
-    having.sort(key=lambda row: values[row.run], reverse=wanted.reverse)  # pyright: ignore[reportArgumentType, reportCallIssue]
-    return having + [row for row in rows if not _orders(values[row.run])]
-
-
-def _orders(value: float | str | None) -> bool:
-    """Whether there is a value, and it is not NaN."""
-    return value is not None and value == value
+            what = f"No run here has a column '{column}'."
+            raise not_known(what, "sort", column, columns)
+    keyed = [(row.values().get(column), row) for row in rows]
+    # Those without a value come last, whichever way round; one that is not a number is none.
+    having = [(value, row) for value, row in keyed if value is not None and value == value]
+    having.sort(key=lambda each: cast("Any", each[0]), reverse=wanted.reverse)
+    return [row for _, row in having] + [row for value, row in keyed if value is None or value != value]

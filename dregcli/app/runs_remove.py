@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any, Final, cast
 
-from dregcli.errors import DregError, RunStateError
+from dregcli.errors import DregError, RunStateError, UsageError
 from dregcli.store import trash
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+
+_MOST_DAYS: Final = 36_500
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ def _parents(store: RunStore) -> dict[str, list[str]]:
             parent = run.spec().get("parent")
         except DregError:
             continue
-        if parent:
-            found.setdefault(str(parent["run"]), []).append(run.label)
+        if isinstance(parent, dict):
+            found.setdefault(str(cast("dict[str, Any]", parent).get("run")), []).append(run.label)
     return found
 
 
@@ -99,8 +102,12 @@ def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
     """What is in the trash for so many days, and what killed writers left behind.
 
     Raises:
+        UsageError: no such number of days.
         StoreFormatError: the store is of another format.
     """
+    if not 0 <= older_than_days <= _MOST_DAYS:  # nan neither
+        what = f"{older_than_days} is not a number of days that something can lie there."
+        raise UsageError(what, where="older-than", hint="dreg runs gc --older-than 7")
     store = RunStore(runs_dir)
     older_than = timedelta(days=older_than_days)
     paths = trash.garbage(store.runs(), store.root, older_than=older_than, now=datetime.now(UTC))

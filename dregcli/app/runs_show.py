@@ -1,19 +1,47 @@
 """``dreg runs show``: everything that is known of one run."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, TypeVar, cast
 
 from dregcli.app.listener import Listener
 from dregcli.app.runs_label import newest_version
 from dregcli.app.runs_list import ListedRun, read_listed
 from dregcli.errors import DregError
 from dregcli.names import RunStatus
-from dregcli.store import trash
-from dregcli.store.labels import Note
+from dregcli.specs.run import RunSpec
+from dregcli.store import checkpoints, layout, trash
+from dregcli.store.labels import Labels, Note
+from dregcli.store.lease import Lease
+from dregcli.store.results import ResultKind
+from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+
+_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias")
+_USUAL_ROOT: Final = "runs"
+_TOLD: Final = ("objective", "estimator", "lr", "seed")
+"""Fields that nobody would look for among what is as usual."""
+
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class ShownCheckpoint:
+    """A checkpoint, read whole.
+
+    Attributes:
+        step: of the optimisation.
+        best: whether it is the best one.
+        nbytes: the room it takes.
+        fault: why it cannot be used; None of a whole one.
+    """
+
+    step: int
+    best: bool
+    nbytes: int
+    fault: str | None
 
 
 @dataclass(frozen=True)
@@ -22,29 +50,44 @@ class ShownRun:
 
     Attributes:
         listed: what a list shows.
-        holder: the process that writes it, or wrote it last.
+        lease: of the process that writes it, or wrote it last.
         failures: what went wrong, oldest first.
-        checkpoints: their steps.
-        best: the best one's.
+        checkpoints: by step.
         results: evaluations and bias checks, file by file, with what they say of themselves.
         notes: what people wrote about it.
         environment: what was captured when it was claimed.
         resumed: the same of each time it was resumed, by generation.
+        log: where its log is; None where it has none.
         nbytes: the room it takes.
         damage: what of it cannot be read.
     """
 
     listed: ListedRun
-    holder: str | None
+    lease: Lease | None
     failures: tuple[Mapping[str, Any], ...]
-    checkpoints: list[int]
-    best: int | None
+    checkpoints: list[ShownCheckpoint]
     results: dict[str, dict[str, Any]]
     notes: tuple[Note, ...]
     environment: dict[str, Any]
     resumed: dict[int, dict[str, Any]]
+    log: Path | None
     nbytes: int
     damage: list[str]
+
+    @property
+    def best(self) -> int | None:
+        """The step of the best checkpoint."""
+        return next((each.step for each in self.checkpoints if each.best), None)
+
+    @property
+    def usual(self) -> list[str]:
+        """The fields of the spec that say what they say where nothing is typed."""
+        defaults: dict[str, Any] = {name: field.get_default() for name, field in RunSpec.model_fields.items()}
+        return [
+            name
+            for name, value in self.listed.spec.items()
+            if name not in _TOLD and name in defaults and _plain(defaults[name]) == value
+        ]
 
     @property
     def command(self) -> str | None:
@@ -53,14 +96,24 @@ class ShownRun:
         return shlex.join(map(str, cast("list[object]", argv))) if isinstance(argv, list) else None
 
     @property
+    def repeat_command(self) -> str | None:
+        """What to type to train it once more."""
+        return self._typed("runs rerun", self.listed.run.label) if self.listed.spec else None
+
+    @property
     def next_command(self) -> str:
         """What to type next."""
-        path = self.listed.run.path
+        run = self.listed.run
         if not self.listed.spec:
-            return f"dreg runs rm {self.listed.run.label}"
+            return self._typed("runs rm", run.label)
         if self.listed.status in (RunStatus.CRASHED, RunStatus.INTERRUPTED, RunStatus.FAILED):
-            return f"dreg train --resume {path}"
-        return f"dreg report {path}"
+            return self._typed("train --resume", str(run.path))
+        return self._typed("report", str(run.path))
+
+    def _typed(self, command: str, reference: str) -> str:
+        root = str(self.listed.run.path.parent.parent)
+        elsewhere = [] if root == _USUAL_ROOT else ["--runs-dir", root]
+        return f"dreg {command} {shlex.join([reference, *elsewhere])}"
 
 
 def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
@@ -75,28 +128,53 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
     run = newest_version(RunStore(runs_dir), reference, listener)
     listed, info = read_listed(run), run.info()
     damage: list[str] = []
+
+    def readable(read: Callable[[], Found], otherwise: Found) -> Found:
+        try:
+            return read()
+        except DregError as error:
+            damage.append(f"{error.where}: {error.what}")
+            return otherwise
+
     results: dict[str, dict[str, Any]] = {}
-    environment: dict[str, Any] = {}
-    resumed: dict[int, dict[str, Any]] = {}
-    notes: tuple[Note, ...] = ()
-    try:
-        notes = run.labels().notes
-        environment = run.environment() if info.started else {}
-        resumed = run.resumed_environments() if info.started else {}
-        for kind in ("evals", "bias"):
-            results |= {str(each.path.relative_to(run.path)): each.attrs for each in run.results(kind)}
-    except DregError as error:
-        damage.append(f"{error.where}: {error.what}")
+    for kind in _KINDS:
+        found = readable(lambda kind=kind: run.results(kind), [])
+        results |= {str(each.path.relative_to(run.path)): each.attrs for each in found}
+    shown = [each for step in run.checkpoints() if (each := _checkpoint(run, step))]
+    damage += [f"{run.path / _place(each.step)}: {each.fault}" for each in shown if each.fault]
+    log = run.path / layout.LOG_FILE
     return ShownRun(
         listed,
-        info.lease.holder if info.lease else None,
+        info.lease,
         info.failures,
-        run.checkpoints(),
-        run.best(),
+        shown,
         results,
-        notes,
-        environment,
-        resumed,
+        readable(run.labels, Labels()).notes,
+        readable(run.environment, {}) if info.started else {},
+        readable(run.resumed_environments, {}) if info.started else {},
+        log if log.is_file() else None,
         trash.size(run.path),
         damage,
     )
+
+
+def _plain(value: object) -> object:
+    """A value as JSON holds it."""
+    return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
+
+
+def _place(step: int) -> Path:
+    return Path(layout.CHECKPOINTS_FOLDER, layout.step_name(step))
+
+
+def _checkpoint(run: Run, step: int) -> ShownCheckpoint | None:
+    """A checkpoint as it is; None where its writer has removed it meanwhile, as it does with old ones."""
+    home = run.path / _place(step)
+    fault = None
+    try:
+        checkpoints.check_folder(home)
+    except DregError as error:
+        if not home.is_dir():
+            return None
+        fault = error.what
+    return ShownCheckpoint(step, step == run.best(), trash.size(home), fault)

@@ -7,13 +7,14 @@ ever rewritten: two who write at once both succeed.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.errors import UsageError
 from dregcli.store import documents, layout
 from dregcli.store.filesystem import FileSystem, make_folders, write_new
+from dregcli.store.lease import parse_time
 
 TAG_LENGTH: Final = 60
 NOTE_LENGTH: Final = 10_000
@@ -59,7 +60,7 @@ def read(folder: Path) -> Labels:
                 tags.pop(tag, None)
             tags.update(dict.fromkeys(_tags(document["tags_added"])))
             if document["note"] is not None:
-                notes.append(Note(_moment(document["time"]), str(document["note"])))
+                notes.append(Note(parse_time(document["time"]), str(document["note"])))
         except (KeyError, TypeError, ValueError) as error:
             raise documents.corrupt(home / name, f"The file does not hold a label: {error!r}") from error
     return Labels(tuple(tags), tuple(notes))
@@ -71,11 +72,6 @@ def _tags(found: object) -> list[str]:
         what = f"not tags: {found!r:.100}"
         raise ValueError(what)
     return cast("list[str]", found)
-
-
-def _moment(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _is_tag(word: str) -> bool:
@@ -102,7 +98,8 @@ def check_note(text: str) -> None:
         UsageError: too long, or nothing but spaces.
     """
     if not text.strip():
-        raise UsageError("A note has some text.", where="note", hint='type it: dreg runs note RUN "what it is"')
+        what = "A note has some text."
+        raise UsageError(what, where="note", hint='type it: dreg runs note RUN "what it is"')
     if len(text) > NOTE_LENGTH:
         what = f"A note has at most {NOTE_LENGTH:,} characters, this one {len(text):,}."
         raise UsageError(what, where="note", hint="put it in a file of your own and note its path")

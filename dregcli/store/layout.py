@@ -152,9 +152,12 @@ def versions(folder: Path) -> list[int]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run: one just claimed is empty, any other holds something of ours."""
-    if not folder.is_dir():
-        return False
-    names = entries(folder)
+    try:
+        if not folder.is_dir():
+            return False
+        names = entries(folder)
+    except (OSError, StoreCorrupt):
+        return True  # it may be one: who reads it is told why that cannot be, and the others are listed
     return not names or any(name in _RUN_ENTRIES for name in names)
 
 

@@ -80,8 +80,17 @@ class Lease:
             host=str(document["host"]),
             boot_id=None if boot_id is None else str(boot_id),
             process_start=None if process_start is None else int(process_start),
-            heartbeat=datetime.fromisoformat(document["heartbeat"]),
+            heartbeat=parse_time(document["heartbeat"]),
         )
+
+
+def parse_time(text: str) -> datetime:
+    """A time as it is written; raises ValueError for one without its offset, which no other can be compared with."""
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        what = f"'{text}' is no time: its offset from UTC is missing"
+        raise ValueError(what)
+    return time
 
 
 def own_lease(generation: int, now: datetime) -> Lease:

@@ -7,6 +7,7 @@ removed afterwards. A kill at any point between therefore leaves every row reada
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,6 +34,7 @@ Splits = dict[str, Columns]
 _PART: Final = re.compile(r"[0-9]{4,}-[0-9]{6,}\.h5", re.ASCII)
 _MERGED: Final = "merged_through"
 _ATTEMPTS: Final = 20
+_MOST_TOLD: Final = 100
 
 
 def read(folder: Path) -> Splits:
@@ -110,6 +112,8 @@ def part_names(folder: Path) -> list[str]:
 def missing_parts(folder: Path) -> list[str]:
     """Parts that must have been there: a writer's are numbered from 1, and merging takes the first ones.
 
+    At most the first hundred: the names alone, which anybody may have given, say how many there would be.
+
     Raises:
         StoreCorrupt: ``metrics.h5`` is altered.
     """
@@ -118,13 +122,14 @@ def missing_parts(folder: Path) -> list[str]:
     known: dict[int, set[int]] = {}
     for generation, number in map(_order, part_names(folder)):
         known.setdefault(generation, set()).add(number)
-    return [
+    missing = (
         _part_name(generation, number)
         for generation, numbers in sorted(known.items())
         if generation >= merged_generation
         for number in range(merged_number + 1 if generation == merged_generation else 1, max(numbers))
         if number not in numbers
-    ]
+    )
+    return list(islice(missing, _MOST_TOLD))
 
 
 def unmerged(folder: Path, through: str) -> list[str]:

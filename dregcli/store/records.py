@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout
-from dregcli.store.lease import Lease
+from dregcli.store.lease import Lease, parse_time
 
 _KIND: Final = "run"
 _VERSION: Final = 2
@@ -117,8 +117,8 @@ def read_info(path: Path) -> RunInfo:
     try:
         return RunInfo(
             status=RunStatus(document["status"]),
-            created=datetime.fromisoformat(document["created"]),
-            updated=datetime.fromisoformat(document["updated"]),
+            created=parse_time(document["created"]),
+            updated=parse_time(document["updated"]),
             lease=Lease.parse(document["lease"]),
             summary=dict(document["summary"]),
             failures=tuple(dict(failure) for failure in document["failures"]),

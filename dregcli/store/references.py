@@ -1,11 +1,16 @@
 """What a user types for a run: ``xyz``, ``runs/xyz``, ``xyz/v001``, ``./runs/xyz/v001/`` or an absolute path."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dregcli.errors import DregError, RunNotFound, StoreFormatError
 from dregcli.names import nearest
 from dregcli.store import layout
+
+_USUAL_ROOT: Final = "runs"
+"""Which commands look into that are told of no other."""
 
 
 @dataclass(frozen=True)
@@ -16,13 +21,14 @@ class Match:
     versions: tuple[int, ...]
 
 
-def names(root: Path) -> list[str]:
-    """The names that have a version, sorted."""
-    return [
-        name
+def names(root: Path) -> dict[str, list[int]]:
+    """The names that have a version, sorted, each with its versions, ascending."""
+    found = {
+        name: layout.versions(root / name)
         for name in layout.entries(root)
-        if layout.is_name(name) and (root / name).is_dir() and layout.versions(root / name)
-    ]
+        if layout.is_name(name) and (root / name).is_dir()
+    }
+    return {name: versions for name, versions in found.items() if versions}
 
 
 def match(root: Path, reference: str) -> Match:
@@ -37,7 +43,7 @@ def match(root: Path, reference: str) -> Match:
     except (OSError, ValueError, RuntimeError) as error:
         # What no path can be: too long a name, a null byte, a loop of links.
         what = f"There is no run {reference[:100]!r}."
-        raise RunNotFound(what, where=f"{root}/", hint=f"see what there is: ls {root}") from error
+        raise RunNotFound(what, where=f"{root}/", hint=_listing(root)) from error
 
 
 def _match(root: Path, reference: str) -> Match:
@@ -82,12 +88,17 @@ def _error(root: Path, reference: str, readings: list[tuple[str, ...]]) -> DregE
                 where=str(path),
                 hint="a run is a name, or a folder RUNS/NAME/v001; name another store with --runs-dir RUNS",
             )
-    known = names(root)
+    known = list(names(root))
     word = readings[-1][0] if readings else reference
     near = nearest(word, known)
     meant = f" Did you mean '{near}'?" if near else ""
     if not known:
         hint = "there are no runs yet; start one: dreg train --help"
     else:
-        hint = f"see what there is: ls {root}, e.g. {', '.join(known[:5])}"
+        hint = f"{_listing(root)}, e.g. {', '.join(known[:5])}"
     return RunNotFound(f"There is no run '{reference}'.{meant}", where=f"{root}/", hint=hint)
+
+
+def _listing(root: Path) -> str:
+    elsewhere = "" if str(root) == _USUAL_ROOT else f" --runs-dir {shlex.quote(str(root))}"
+    return f"see what there is: dreg runs list{elsewhere}"

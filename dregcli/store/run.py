@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dregcli.errors import RunStateError
+from dregcli.errors import RunNotFound, RunStateError
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
@@ -50,13 +50,21 @@ class Run:
         """Its state; a writer that died reads as crashed, one killed while it claimed the run too.
 
         Raises:
-            StoreCorrupt: ``run.json`` is altered.
+            StoreCorrupt: ``run.json`` is altered, or cannot be read.
             StoreFormatError: of a newer version.
+            RunNotFound: the run was removed meanwhile.
         """
         path = self.path / layout.RUN_FILE
-        if not path.exists():
-            changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
-            return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
+        try:
+            if not path.exists():
+                changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+                return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
+        except FileNotFoundError as error:
+            what = f"The run {self.label} is not there: it was removed."
+            hint = f"see what there is: dreg runs list --runs-dir {self.path.parent.parent}"
+            raise RunNotFound(what, where=str(self.path), hint=hint) from error
+        except OSError as error:
+            raise documents.corrupt(path, f"The folder cannot be read: {error.strerror or error}") from error
         info = read_info(path)
         if info.status is RunStatus.RUNNING and not (info.lease and is_alive(info.lease, self.clock.now())):
             return replace(info, status=RunStatus.CRASHED)
@@ -214,6 +222,8 @@ class Run:
             raise RunStateError(what, where=str(self.path), hint="start it anew: dreg train --help")
         path = self.path / name
         content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
-        if documents.sha256(content) not in info.digests.get(name, ()):
+        # A run prolonged since its state was read has another spec, whose digest only the newer state knows.
+        digest = documents.sha256(content)
+        if digest not in info.digests.get(name, ()) and digest not in self.info().digests.get(name, ()):
             raise documents.corrupt(path, "The file does not match the digest in run.json")
         return documents.decode(content, path)

@@ -157,11 +157,8 @@ class RunStore:
             StoreFormatError: the store is of another format.
         """
         layout.check_store(self.root)
-        return [
-            self._version(name, version)
-            for name in references.names(self.root)
-            for version in layout.versions(self.root / name)
-        ]
+        found = references.names(self.root)
+        return [self._version(name, version) for name, versions in found.items() for version in versions]
 
     def _run(self, path: Path) -> Run:
         return Run(path, self.fs, self.clock)

@@ -11,10 +11,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from dregcli.errors import RunNotFound, RunStateError
+from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
 from dregcli.names import RunStatus
-from dregcli.store import layout
+from dregcli.store import documents, layout
 from dregcli.store.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
+from dregcli.store.lease import Lease, is_alive, newest_lease
 from dregcli.store.run import Run
 
 TRASH_FOLDER: Final = ".trash"
@@ -44,11 +45,24 @@ def check_not_live(run: Run) -> None:
 
     Raises:
         RunStateError: naming the process.
+        StoreCorrupt: nobody can tell, since ``run.json`` is altered.
     """
+    # The lease before the state, as who resumes does it: one taken after this line is in the state or is newer yet.
+    taken = _newest_lease(run)
     info = run.info()
-    if info.status is RunStatus.RUNNING:
-        what = f"The run {run.label} is being written by {info.lease.holder if info.lease else 'a process'}."
+    holder = info.lease if info.status is RunStatus.RUNNING else None
+    if taken and info.lease and taken.generation > info.lease.generation and is_alive(taken, run.clock.now()):
+        holder = taken  # resumed just now: run.json does not know yet
+    if holder:
+        what = f"The run {run.label} is being written by {holder.holder}."
         raise RunStateError(what, where=str(run.path), hint="stop that process first: Ctrl-C keeps a checkpoint")
+
+
+def _newest_lease(run: Run) -> Lease | None:
+    try:
+        return newest_lease(run.path)
+    except StoreCorrupt:
+        return None  # it tells nothing; run.json does
 
 
 def remove(fs: FileSystem, run: Run) -> Path:
@@ -77,11 +91,13 @@ def removed(root: Path) -> list[Removed]:
     home = root / TRASH_FOLDER
     found = [(match, home / name) for name in layout.entries(home) if (match := _ENTRY.fullmatch(name))]
     found.sort(key=lambda each: int(each[0][3]))
-    # A rename changes the time of no file; the folder's own status does change with it.
-    return [
-        Removed(f"{match[1]}/{match[2]}", path, datetime.fromtimestamp(path.stat().st_ctime, UTC))
-        for match, path in found
-    ]
+    entries: list[Removed] = []
+    for match, path in found:
+        with suppress(FileNotFoundError):  # emptied meanwhile
+            # A rename changes the time of no file; the folder's own status does change with it.
+            time = datetime.fromtimestamp(path.lstat().st_ctime, UTC)
+            entries.append(Removed(f"{match[1]}/{match[2]}", path, time))
+    return entries
 
 
 def restore(fs: FileSystem, root: Path, label: str) -> Path:
@@ -118,28 +134,59 @@ def garbage(runs: list[Run], root: Path, *, older_than: timedelta, now: datetime
     found = [entry.path for entry in removed(root) if now - entry.time >= older_than]
     folders = [root, root / TRASH_FOLDER, *(run.path.parent for run in runs)]
     for run in runs:
-        if run.status() is not RunStatus.RUNNING:
-            folders += [run.path, *(path for path in run.path.iterdir() if path.is_dir() and not path.is_symlink())]
+        if _is_abandoned(run):
+            folders += _folders(run.path)
     for folder in dict.fromkeys(folders):
-        found += [path for path in _temporaries(folder) if now - _changed(path) >= LEFT_BEHIND]
+        temporaries = [path for path in _inside(folder) if is_temporary(path.name)]
+        found += [path for path in temporaries if now - _changed(path) >= LEFT_BEHIND]
     return found
 
 
-def _temporaries(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if is_temporary(path.name)) if folder.is_dir() else []
+def _is_abandoned(run: Run) -> bool:
+    try:
+        check_not_live(run)
+    except RunStateError:
+        return False
+    except DregError:
+        pass  # damaged: its writer may live all the same, and what is old enough is nobody's still
+    return True
+
+
+def _folders(folder: Path) -> list[Path]:
+    """A folder and all below, without temporaries and links."""
+    inner = [path for path in _inside(folder) if not is_temporary(path.name) and _is_folder(path)]
+    return [folder, *(found for path in inner for found in _folders(path))]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, sorted; nothing in one that is gone."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise documents.corrupt(folder, f"The folder cannot be read: {error.strerror or error}") from error
 
 
 def _changed(path: Path) -> datetime:
-    return datetime.fromtimestamp(path.lstat().st_mtime, UTC)
+    """When anything of it last changed: a folder that is being filled may be older than what is inside."""
+    times = [_changed(inner) for inner in _inside(path)] if _is_folder(path) else []
+    with suppress(FileNotFoundError):
+        times.append(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
+    return max(times, default=datetime.now(UTC))
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; links count nothing."""
-    if path.is_symlink():
-        return 0
-    if path.is_dir():
-        return sum(size(inner) for inner in path.iterdir())
-    return path.stat().st_size
+    """Bytes of a file, or of all files below a folder; links, and what is gone meanwhile, count nothing."""
+    if _is_folder(path):
+        return sum(size(inner) for inner in _inside(path))
+    with suppress(FileNotFoundError):
+        return 0 if path.is_symlink() else path.stat().st_size
+    return 0
 
 
 def empty(fs: FileSystem, paths: list[Path]) -> None:

@@ -4,12 +4,13 @@ A *fault* is a file that is not what was written, or missing. A *note* is what a
 aside as damaged before, and what nobody vouches for, such as files that are not dreg's.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from dregcli.errors import DregError
+from dregcli.errors import DregError, StoreCorrupt
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, hdf5, layout, lease, log, metrics, results
 from dregcli.store.filesystem import is_temporary
@@ -47,9 +48,10 @@ def verify_run(run: Run) -> list[Finding]:
 
     A living writer replaces and removes files meanwhile: what does not hold is looked at again.
     """
+    was_live = _is_live(run)  # asked first: it may end, and merge its metrics, while they are read
     found = list(_run(run))
-    if found and _is_live(run):
-        found = [finding for finding in _run(run) if finding in found and finding.file.exists()]
+    if found and was_live:
+        found = [each for each in _run(run) if each in found and (each.kind == "fault" or each.file.exists())]
     return found
 
 
@@ -76,8 +78,10 @@ def _fault_of(path: Path, read: Read) -> Findings:
 def _run(run: Run) -> Findings:
     path = run.path / layout.RUN_FILE
     if not path.exists():
-        kind = "fault" if (run.path / layout.METRICS_FILE).exists() or run.checkpoints() else "note"
-        yield Finding(path, kind, "There is no run.json: the run was killed while it was claimed, or lost it")
+        # Claiming writes the two documents first; all else comes after it.
+        lost = any(not layout.is_document(name) and not is_temporary(name) for name in _names(run.path))
+        what = "is missing" if lost else "was never written: the run was killed while it was claimed"
+        yield Finding(path, "fault" if lost else "note", f"The file {what}")
         return
     yield from _fault_of(path, lambda: read_info(path))
     try:
@@ -85,13 +89,30 @@ def _run(run: Run) -> Findings:
     except DregError:
         info = None
     for name in _names(run.path):
-        yield from _entry(run, run.path / name, info)
+        yield from _told(_entry(run, run.path / name, info))
     yield from _missing(run, info)
 
 
+def _told(found: Findings) -> Findings:
+    """The findings, and a folder that cannot be read as one more."""
+    try:
+        yield from found
+    except StoreCorrupt as error:
+        yield Finding(Path(error.where or ""), "fault", error.what)
+
+
 def _names(folder: Path) -> list[str]:
-    """All names in a folder, temporaries too."""
-    return sorted(path.name for path in folder.iterdir())
+    """All names in a folder, temporaries too; none of one that a living writer has just removed.
+
+    Raises:
+        StoreCorrupt: the folder cannot be read.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise documents.corrupt(folder, f"The folder cannot be read: {error.strerror or error}") from error
 
 
 def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
@@ -119,9 +140,14 @@ def _log(run: Run, info: RunInfo | None) -> Findings:
     path = run.path / layout.LOG_FILE
     yield from _fault_of(path, lambda: log.unsealed(run.path, info) if info else None)
     if info and info.log and path.is_file() and path.stat().st_size > info.log.size:
-        yield Finding(path, "note", "Its last line came after the last digest: its writer was killed just then")
+        # As written: a dead writer's run says running, and crashed once it was exported.
+        if info.status in (RunStatus.RUNNING, RunStatus.CRASHED):
+            yield Finding(path, "note", "Its last line came after the last digest: its writer was killed just then")
+        else:
+            yield Finding(path, "fault", "It is longer than it was when the run ended")
     if info and info.log is None:
-        yield Finding(path, "note", "It has no digest: the run is of an older format")
+        why = "the run is of an older format" if info.version < 2 else "its writer was killed after its first line"
+        yield Finding(path, "note", f"It has no digest: {why}")
 
 
 def _document(path: Path, info: RunInfo | None) -> Findings:
@@ -154,16 +180,21 @@ def _missing(run: Run, info: RunInfo | None) -> Findings:
         yield Finding(run.path / layout.PARTS_FOLDER / name, "fault", "This part of the metrics is missing")
     if info and info.merged > metrics.read_merged(run.path)[1]:
         yield Finding(run.path / layout.METRICS_FILE, "fault", "It is missing, or older than run.json says")
+    for split, columns in splits.items():
+        steps = columns[metrics.STEP]  # sorted, by reading
+        if twice := sorted(set(steps[1:][steps[1:] == steps[:-1]].tolist())):
+            what = f"The metrics of '{split}' have step {twice[0]} twice: one of the files is a copy of another"
+            yield Finding(run.path / layout.PARTS_FOLDER, "fault", what)
     for split, row in info.last.items() if info else ():
-        step = row[metrics.STEP]
+        step = row.get(metrics.STEP, math.nan)
         # A process that was killed while it rolled the run back has not told run.json yet.
         if not (_has_row(splits, split, step) or _was_put_aside(run, split, step)):
-            what = f"The metrics of '{split}' do not reach step {step:.0f}, which run.json knows of"
+            what = f"The metrics of '{split}' do not reach step {step}, which run.json knows of"
             yield Finding(run.path / layout.PARTS_FOLDER, "fault", what)
 
 
 def _has_row(splits: metrics.Splits, split: str, step: float) -> bool:
-    return split in splits and bool((splits[split][metrics.STEP] == step).any())
+    return split in splits and step in splits[split][metrics.STEP].tolist()
 
 
 def _was_put_aside(run: Run, split: str, step: float) -> bool:
@@ -238,7 +269,7 @@ def _other_folder(run: Run, folder: Path) -> Findings:
         if name.endswith(results.DIGEST_SUFFIX):
             if name.removesuffix(results.DIGEST_SUFFIX) not in names:
                 yield Finding(path, "note", "The file that it is the digest of is gone, or was never finished")
-        elif path.is_dir() and not path.is_symlink():
+        elif path.is_dir() and not path.is_symlink() and not results.digest_path(path).exists():
             yield Finding(path, "note", "This folder is not dreg's")
         elif old and not results.digest_path(path).exists():
             yield Finding(path, "note", "It has no digest: the run is of an older format")

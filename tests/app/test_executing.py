@@ -12,10 +12,10 @@ from dregcli.app.plan import Plan, resolve_plan, warnings_of
 from dregcli.app.resuming import find_run_to_resume, resume_plan
 from dregcli.data.sets.digits import load_digits
 from dregcli.engine.training import Trainer
-from dregcli.errors import DeviceUnavailable, SpecError
+from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
 from dregcli.names import Backward, LikelihoodName, Precision, RunStatus
 from dregcli.specs.resolve import merge_options
-from dregcli.specs.run import as_json
+from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.runs import RunStore
 from tests.support.listener import Recorder
 
@@ -346,3 +346,12 @@ def test_bfloat16_by_itself_where_it_is_faster(
 ) -> None:
     monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: products)
     assert machine.auto_precision(outputs=outputs, device="cpu") == precision
+
+
+def test_a_path_is_no_reason_to_speak_of_memory() -> None:
+    full = StoreWriteError(
+        "No space left on the disk", where="/scratch/alloc_123/out of memory/runs", hint="free some"
+    )
+    spec = RunSpec(dataset="digits", data_checksum="", split_convention="dreg", steps=1)
+    assert out_of_memory(full, spec) is None
+    assert out_of_memory(NO_MEMORY, spec) is not None

@@ -33,7 +33,8 @@ def test_show_tells_everything(capsys, root: Path) -> None:
         assert words in shown.out, words
     told = run(capsys, "runs", "show", "x/v001", "--runs-dir", root, "--json").json
     assert told["spec"]["lr"] == 1e-3
-    assert told["best"] in told["checkpoints"]
+    (kept,) = told["checkpoints"]
+    assert (kept["step"], kept["best"], kept["fault"]) == (told["best"], True, None)
     assert told["bound"]["test"] == told["summary"]["bound"]["test"]
     assert told["notes"][0]["text"] == "mine"
     assert told["damage"] == []

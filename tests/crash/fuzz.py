@@ -135,7 +135,9 @@ def _mutate(chance: random.Random, root: Path) -> str:
     if how in MUTATIONS:
         altered = MUTATIONS[how](chance, content)
     elif how == "another's":
-        altered = chance.choice(_files(root)).read_bytes()
+        other = chance.choice(_files(root))
+        # One label in the place of another is a label that somebody wrote: as one that is gone, nobody can tell.
+        altered = content if other.parent == path.parent and path.parent.name == "labels" else other.read_bytes()
     else:
         path.unlink()
         if how == "folder":

@@ -1,5 +1,7 @@
 """A run carried to another store and back, and archives that mean harm."""
 
+import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -11,11 +13,14 @@ import pytest
 
 from dregcli.errors import DregError, RunStateError, StoreCorrupt, StoreFormatError, StoreWriteError, UsageError
 from dregcli.names import RunStatus
-from dregcli.store import documents
-from dregcli.store.archive import export_run, import_run
+from dregcli.store import archive as archives
+from dregcli.store import documents, layout
+from dregcli.store.archive import entry, import_run
+from dregcli.store.archive_writer import export_run
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
+from tests.store.test_fault_matrix import bury
 from tests.store.test_verify import _rich
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem, every, flip, temporaries
 from tests.support.store_runs import claim
@@ -45,6 +50,8 @@ def test_a_run_comes_back_whole(rich: Run, archive: Path, tmp_path: Path) -> Non
     first, again = import_run(store, archive), import_run(store, archive, name="other")
     assert (first.run.label, again.run.label, first.origin) == ("digits/v001", "other/v001", "digits/v001")
     assert import_run(store, archive).run.label == "digits/v002"
+    assert first.same == ()
+    assert [run.label for run in again.same] == ["digits/v001"]
     for found in (first.run, again.run):
         assert _contents(found) == _contents(rich)
         assert replace(found.info(), status=rich.status()) == replace(rich.info(), version=found.info().version)
@@ -123,9 +130,33 @@ def _add(name: str, content: bytes = b"x", **fields: int) -> Callable[[Members, 
         for field, value in fields.items():
             setattr(info, field, value)
         members.append((info, content))
-        manifest["files"][name] = {"size": len(content), "sha256": documents.sha256(content)}
+        manifest["files"][name] = entry(content, 0)
 
     return change
+
+
+def _state(**fields: object) -> Callable[[Members, dict[str, Any]], None]:
+    """Another ``run.json``, sealed, with the right digest in the manifest."""
+
+    def change(members: Members, manifest: dict[str, Any]) -> None:
+        (at,) = [i for i, (info, _) in enumerate(members) if info.filename == "run.json"]
+        document = documents.unseal_bytes(members[at][1], Path("run.json")) | fields
+        members[at] = (members[at][0], documents.seal(document))
+        manifest["files"]["run.json"] = entry(members[at][1], 0)
+
+    return change
+
+
+def _without(name: str) -> Callable[[Members, dict[str, Any]], None]:
+    def change(members: Members, manifest: dict[str, Any]) -> None:
+        members[:] = [each for each in members if each[0].filename != name]
+        del manifest["files"][name]
+
+    return change
+
+
+def _time_out_of_range(_: Members, manifest: dict[str, Any]) -> None:
+    manifest["files"]["spec.json"]["modified_ns"] = 10**30
 
 
 def _set(**fields: object) -> Callable[[Members, dict[str, Any]], None]:
@@ -136,31 +167,51 @@ def _swap(members: Members, manifest: dict[str, Any]) -> None:
     """Another spec, with the right digest in the manifest."""
     (at,) = [i for i, (info, _) in enumerate(members) if info.filename == "spec.json"]
     members[at] = (members[at][0], b"{}\n")
-    manifest["files"]["spec.json"] = {"size": 3, "sha256": documents.sha256(b"{}\n")}
+    manifest["files"]["spec.json"] = entry(b"{}\n", 0)
+
+
+FOREVER = {
+    **{"generation": 9, "pid": 1, "host": "elsewhere", "boot_id": None, "process_start": None},
+    "heartbeat": "9999-01-01T00:00:00+00:00",
+}
 
 
 HARMFUL = {
-    "out of the folder": _add("../evil"),
-    "out of it further in": _add("evals/../../../evil"),
-    "absolute": _add("/tmp/evil"),
-    "another system's": _add("..\\evil"),
-    "a drive": _add("C:/evil"),
-    "hidden": _add(".ssh/config"),
-    "too deep": _add("a/b/c/d/e"),
-    "a link": _add("figures/link", b"/etc/passwd", external_attr=0o120777 << 16),
-    "a device": _add("figures/device", b"", external_attr=0o020666 << 16),
-    "compressed": _add("figures/bomb", bytes(10**6), compress_type=zipfile.ZIP_DEFLATED),
-    "twice": _add("spec.json"),
-    "twice but for case": _add("SPEC.json"),
-    "not in the manifest": lambda members, _: members.append((zipfile.ZipInfo("evals/y.h5"), b"")),
-    "not in the archive": lambda _, manifest: manifest["files"].update({"evals/z.h5": {"size": 0, "sha256": ""}}),
-    "without its manifest": lambda members, _: members.insert(0, members[1]),
-    "other content": _swap,
-    "no files": lambda _, manifest: manifest.pop("files"),
-    "of another kind": _set(**{"encoding-type": "evals"}),
-    "newer": _set(**{"encoding-version": "2"}),
-    "of a newer store": _set(format=99),
-    "with a name that cannot be": _set(run="../evil/v001"),
+    "out of the folder": (_add("../evil"), "'../evil' cannot be a file of a run"),
+    "out of it further in": (_add("evals/../../../evil"), "cannot be a file"),
+    "absolute": (_add("/tmp/evil"), "cannot be a file"),
+    "another system's": (_add("..\\evil"), "cannot be a file"),
+    "a drive": (_add("C:/evil"), "cannot be a file"),
+    "hidden": (_add(".ssh/config"), "cannot be a file"),
+    "too deep": (_add("a/b/c/d/e"), "cannot be a file"),
+    "a link": (_add("figures/link", b"/etc/passwd", external_attr=0o120777 << 16), "not a plain file"),
+    "a device": (_add("figures/device", b"", external_attr=0o020666 << 16), "not a plain file"),
+    "compressed": (_add("figures/bomb", bytes(10**6), compress_type=zipfile.ZIP_DEFLATED), "is compressed"),
+    "twice": (_add("spec.json"), "is there twice"),
+    "twice but for case": (_add("SPEC.json"), "is there twice"),
+    "a folder that is a file": (_add("spec.json/x"), "in what is a file"),
+    "a file that is a folder": (_add("evals"), "in what is a file"),
+    "not in the manifest": (
+        lambda members, _: members.append((zipfile.ZipInfo("evals/y.h5"), b"")),
+        "other files than",
+    ),
+    "not in the archive": (
+        lambda _, manifest: manifest["files"].update({"evals/z.h5": entry(b"", 0)}),
+        "other files than",
+    ),
+    "without its manifest": (lambda members, _: members.insert(0, members[1]), "begin with a manifest"),
+    "other content": (_swap, "spec.json: The file does not match"),
+    "a file less": (_without("checkpoints/step-00000020/state.json"), "state.json: The file is missing"),
+    "without its state": (_without("run.json"), "run.json: The file is missing"),
+    "no files": (lambda _, manifest: manifest.pop("files"), "cannot be read"),
+    "a time that is none": (_time_out_of_range, "cannot be read"),
+    "of another kind": (_set(**{"encoding-type": "evals"}), "not of type 'archive'"),
+    "newer": (_set(**{"encoding-version": "2"}), "encoding-version 2"),
+    "of a newer store": (_set(format=99), "format 99"),
+    "with a name that cannot be": (_set(run="../evil/v001"), "cannot be the name"),
+    "as if it were written": (_state(status="running", lease=FOREVER), "being written"),
+    "as if it were resumed": (_add("leases/0009/holder.json", documents.seal(FOREVER)), "being written"),
+    "a time without its offset": (_state(updated="2020-01-01T00:00:00"), "offset from UTC is missing"),
 }
 
 
@@ -168,8 +219,9 @@ HARMFUL = {
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_an_archive_that_means_harm_does_none(archive: Path, tmp_path: Path, what: str) -> None:
     root = tmp_path / "deep" / "store"
-    harmful = _altered(archive, tmp_path / "harmful.zip", HARMFUL[what])
-    with pytest.raises((StoreCorrupt, StoreFormatError, UsageError)) as caught:
+    change, why = HARMFUL[what]
+    harmful = _altered(archive, tmp_path / "harmful.zip", change)
+    with pytest.raises((StoreCorrupt, StoreFormatError, UsageError), match=re.escape(why)) as caught:
         import_run(RunStore(root, CountingFileSystem()), harmful)
     assert caught.value.hint
     left = [path.name for path in tmp_path.rglob("*") if path != harmful and path.is_file()]
@@ -204,11 +256,106 @@ def _flipped(content: bytes, at: int) -> bytes:
     return content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
 
 
-@pytest.mark.parametrize("name", ["nothing.zip", "", "text.zip", "empty.zip"])
+@pytest.mark.parametrize("name", ["nothing.zip", "", "text.zip", "empty.zip", "pipe", "/dev/zero", "text.zip/x"])
 def test_what_is_no_archive(tmp_path: Path, name: str) -> None:
     (tmp_path / "text.zip").write_text("hello")
+    os.mkfifo(tmp_path / "pipe")
     with zipfile.ZipFile(tmp_path / "empty.zip", "w"):
         pass
     with pytest.raises(StoreCorrupt):
         import_run(RunStore(tmp_path / "store"), tmp_path / name)
     assert not (tmp_path / "store").exists()
+
+
+def test_too_little_room_is_told_before_anything_is_written(
+    archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=archive.stat().st_size // 2)
+    monkeypatch.setattr(archives.shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(StoreWriteError, match="No space left"):
+        import_run(RunStore(tmp_path / "store"), archive)
+    assert [path.name for path in (tmp_path / "store").iterdir()] == ["store.json"]
+
+
+@pytest.fixture
+def copied(rich: Run, tmp_path: Path) -> Run:
+    return replace(rich, path=Path(shutil.copytree(rich.path, tmp_path / "x" / "v001")))
+
+
+def test_results_keep_their_order(copied: Run, tmp_path: Path) -> None:
+    """The newest of two results is the one that counts, and by name it would come first."""
+    for k in (9, 8):
+        copied.add_result("evals", "test", arrays={}, attrs={"k": k})
+    order = [2, 3, 1]
+    paths = [copied.path / "evals" / name for name in ("test.h5", "test-2.h5", "test-3.h5")]
+    for path, time in zip(paths, order, strict=True):
+        os.utime(path, ns=(time, time))
+    export_run(FS, copied, tmp_path / "run.zip")
+    found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
+    assert [result.path.name for result in found.results("evals")] == ["test-3.h5", "test.h5", "test-2.h5"]
+
+
+def test_a_lease_that_was_never_used_stays_behind(copied: Run, tmp_path: Path) -> None:
+    """Who died when it had just taken it would be alive elsewhere, for five minutes."""
+    late = copied.path / "leases" / "0004"
+    shutil.copytree(copied.path / "leases" / "0003", late)
+    (late / "holder.json").write_bytes(documents.seal(FOREVER | {"generation": 4, "heartbeat": "2026-01-01T00:00Z"}))
+    export_run(FS, copied, tmp_path / "run.zip")
+    found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
+    assert layout.entries(found.path / "leases") == ["0002", "0003"]
+
+
+def test_files_that_are_not_dreg_s(copied: Run, tmp_path: Path) -> None:
+    (copied.path / "notes.txt").write_text("mine")
+    (copied.path / ".hidden").write_text("mine")
+    told = {(note.file.name, note.what.partition(":")[0]) for note in export_run(FS, copied, tmp_path / "run.zip")}
+    assert (".hidden", "It is left out") in told
+    found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
+    assert (found.path / "notes.txt").read_text() == "mine"
+    (copied.path / "Notes.txt").write_text("mine too")
+    with pytest.raises(StoreCorrupt, match="is there twice"):
+        export_run(FS, copied, tmp_path / "other.zip")
+    assert not (tmp_path / "other.zip").exists()
+
+
+def test_a_target_that_is_a_link_and_a_run_with_nothing_in_it(rich: Run, tmp_path: Path) -> None:
+    (tmp_path / "link.zip").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(UsageError, match="such a file"):
+        export_run(FS, rich, tmp_path / "link.zip")
+    (tmp_path / "runs" / "y" / "v001").mkdir(parents=True)
+    with pytest.raises(RunStateError, match="nothing to export"):
+        export_run(FS, RunStore(tmp_path / "runs").runs()[0], tmp_path / "run.zip")
+    with pytest.raises(StoreWriteError, match="name too long"):
+        export_run(FS, rich, tmp_path / ("n" * 300))
+
+
+def test_a_damaged_run_travels_where_that_is_asked_for(copied: Run, tmp_path: Path) -> None:
+    flip(copied.path / "metrics.h5", 700)
+    (copied.path / "checkpoints" / "step-00000010" / "state.json").unlink()
+    told = export_run(FS, copied, tmp_path / "run.zip", force=True)
+    damaged = ["checkpoints/step-00000010/state.json", "metrics.h5"]
+    assert sorted(str(each.file.relative_to(copied.path)) for each in told if each.kind == "fault") == damaged
+    store = RunStore(tmp_path / "store", CountingFileSystem())
+    found = import_run(store, tmp_path / "run.zip")
+    assert list(found.faults) == damaged
+    assert found.run.load_checkpoint("last").step == 20
+    more = _altered(tmp_path / "run.zip", tmp_path / "more.zip", _swap)
+    with pytest.raises(StoreCorrupt, match="The file does not match"):
+        import_run(store, more)
+
+
+def test_a_killed_writer_s_last_line_travels_too(tmp_path: Path) -> None:
+    """It came after the last digest, and the run reads as crashed elsewhere: still no fault."""
+    run = claim(tmp_path / "runs").run
+    (run.path / "log.txt").write_text("the line that it was killed after")
+    bury(run)
+    export_run(FS, run, tmp_path / "run.zip")
+    found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
+    assert found.status() is RunStatus.CRASHED
+    writer = claim(tmp_path / "runs", "y")
+    writer.log("started")
+    CountingFileSystem().append(writer.run.path / "log.txt", b"the line that it was killed after")
+    bury(writer.run)
+    export_run(FS, writer.run, tmp_path / "y.zip")
+    found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "y.zip").run
+    assert [finding.kind for finding in verify_run(found)] == ["note"]

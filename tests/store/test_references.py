@@ -60,7 +60,10 @@ def test_unknown_names_suggest_the_nearest_and_say_how_to_list(store: RunStore) 
     with pytest.raises(RunNotFound) as caught:
         store.resolve("runs/mnist-iwea")
     assert "Did you mean 'mnist-iwae'?" in caught.value.what
-    assert "ls runs" in str(caught.value.hint)
+    assert caught.value.hint == "see what there is: dreg runs list, e.g. mnist-iwae, xyz"
+    with pytest.raises(RunNotFound) as other:
+        RunStore(Path("./runs").resolve()).resolve("mnist-iwea")
+    assert f"dreg runs list --runs-dir {Path('runs').resolve()}" in str(other.value.hint)
     with pytest.raises(RunNotFound, match="no version v009; it has v001, v002, v003"):
         store.resolve("xyz/v009")
     with pytest.raises(RunNotFound) as empty:

@@ -9,9 +9,11 @@ import pytest
 from dregcli.errors import RunNotFound, RunStateError
 from dregcli.names import RunStatus
 from dregcli.store import trash
+from dregcli.store.lease import own_lease, take_lease
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
-from tests.support.store_faults import CountingFileSystem, Killed, KillingFileSystem
+from tests.store.test_fault_matrix import bury
+from tests.support.store_faults import CountingFileSystem, Killed, KillingFileSystem, flip
 from tests.support.store_runs import ENVIRONMENT, SPEC
 
 NOW = datetime.now(UTC)
@@ -100,3 +102,54 @@ def test_only_what_has_lain_long_enough(store: RunStore) -> None:
     week = timedelta(days=7)
     assert trash.garbage(store.runs(), store.root, older_than=week, now=NOW + timedelta(days=6)) == []
     assert len(trash.garbage(store.runs(), store.root, older_than=week, now=NOW + timedelta(days=8))) == 1
+
+
+def test_who_resumed_it_just_now_is_a_writer(store: RunStore) -> None:
+    """It has taken its lease, and not come to write run.json yet."""
+    run = store.claim("x", spec=SPEC, environment=ENVIRONMENT).run
+    bury(run)
+    trash.check_not_live(run)
+    take_lease(FS, run.path, own_lease(2, NOW))
+    with pytest.raises(RunStateError, match=f"is being written by process {os.getpid()}"):
+        trash.check_not_live(run)
+    flip(run.path / "leases" / "0002" / "holder.json", 40)
+    trash.check_not_live(run)  # run.json knows of no living writer
+
+
+def _aged(path: Path, hours: float) -> Path:
+    time = (NOW - timedelta(hours=hours)).timestamp()
+    os.utime(path, (time, time))
+    return path
+
+
+def test_garbage_at_any_depth_and_of_a_damaged_run_too(store: RunStore) -> None:
+    damaged, whole, _ = store.runs()
+    flip(damaged.path / "run.json", 30)
+    expected: list[Path] = []
+    for folder in (damaged.path, whole.path / "checkpoints" / "step-00000001", whole.path / "rolled-back" / "0001-x"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".left.tmp").write_bytes(b"x")
+        expected.append(_aged(folder / ".left.tmp", 2))
+    (whole.path / "rolled-back" / "link").symlink_to(store.root)
+    assert trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW) == expected
+
+
+def test_a_folder_that_is_being_filled_is_no_garbage(store: RunStore) -> None:
+    """An import extracts there: the folder is as old as its last new name, what is inside is not."""
+    building = store.root / ".x.abcd.tmp"
+    building.mkdir()
+    (building / "part").write_bytes(b"x")
+    _aged(building, 2)
+    assert trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW) == []
+    _aged(building / "part", 2)
+    assert trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW) == [building]
+
+
+def test_size_counts_each_file_once_and_no_link(store: RunStore) -> None:
+    folder = store.root / "sized"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "inner" / "a").write_bytes(b"123")
+    (folder / "b").write_bytes(b"12345")
+    (folder / "link").symlink_to(store.root)
+    assert trash.size(folder) == 8
+    assert trash.size(store.root / "gone") == 0

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from dregcli.names import RunStatus
-from dregcli.store import documents, layout, results
+from dregcli.store import documents, layout, results, verify
 from dregcli.store.filesystem import write_new
+from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
@@ -167,3 +168,80 @@ def test_a_run_killed_while_it_was_claimed_is_a_note(tmp_path: Path) -> None:
     (tmp_path / "x" / "v001").mkdir(parents=True)
     (finding,) = verify_run(RunStore(tmp_path).runs()[0])
     assert finding.kind == "note"
+
+
+def _copied(run: Run, tmp_path: Path) -> Run:
+    return replace(run, path=Path(shutil.copytree(run.path, tmp_path / "x" / "v001")))
+
+
+def test_a_run_that_lost_its_state_is_no_run_that_was_never_started(rich: Run, tmp_path: Path) -> None:
+    run = _copied(rich, tmp_path)
+    (run.path / "run.json").unlink()
+    for name in ("metrics.h5", "checkpoints", "parts", "evals"):
+        assert [finding.what for finding in _faults(run)] == ["The file is missing"], name
+        path = run.path / name
+        path.unlink() if path.is_file() else shutil.rmtree(path)
+
+
+def test_a_copy_of_a_file_beside_it_is_a_fault(rich: Run, tmp_path: Path) -> None:
+    """Its digest is right, and every row of it would count twice."""
+    run = _copied(rich, tmp_path)
+    last = max((run.path / "parts").iterdir())
+    shutil.copy(last, last.with_name("0009-000001.h5"))
+    (finding,) = _faults(run)
+    assert "step 23 twice" in finding.what
+
+
+def test_a_file_s_name_alone_does_not_keep_anybody_busy(rich: Run, tmp_path: Path) -> None:
+    run = _copied(rich, tmp_path)
+    last = max((run.path / "parts").iterdir())
+    last.rename(last.with_name("0003-999999999999999999.h5"))
+    found = _faults(run)
+    assert 1 < len(found) <= 101
+    assert found[0].file.name == last.name
+
+
+def test_a_last_row_that_is_none(rich: Run, tmp_path: Path) -> None:
+    """Sealed, and yet not what dreg writes."""
+    run = _copied(rich, tmp_path)
+    for last in ({"train": {}}, {"train": {"step": "many"}}, {"train": {"step": None}}, {"x": {"step": 1.0}}):
+        document = documents.unseal(rich.path / "run.json") | {"last": last}
+        (run.path / "run.json").write_bytes(documents.seal(document))
+        (finding,) = _faults(run)
+        assert "which run.json knows of" in finding.what
+
+
+def test_a_run_that_ends_while_it_is_read_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = claim(tmp_path)
+    train(writer, 1, 5)
+    writer.flush()
+    ended = False
+    missing = verify._missing
+
+    def ending(run: Run, info: RunInfo | None) -> Iterator[Finding]:
+        nonlocal ended
+        if not ended:
+            ended = True
+            part = run.path / "parts" / "0001-000001.h5"
+            writer.finish(RunStatus.COMPLETED, {})
+            assert not part.exists()
+            yield Finding(part, "fault", "The file is missing")
+        yield from missing(run, info)
+
+    monkeypatch.setattr(verify, "_missing", ending)
+    assert verify_run(writer.run) == []
+
+
+def test_a_folder_that_vanishes_while_it_is_read(rich: Run, tmp_path: Path) -> None:
+    run = _copied(rich, tmp_path)
+    found = verify._entry(run, run.path / "checkpoints", run.info())
+    shutil.rmtree(run.path / "checkpoints")
+    assert [finding.kind for finding in found] in ([], ["note"])
+    assert verify._names(run.path / "checkpoints") == []
+
+
+def test_a_folder_in_the_place_of_a_figure_is_a_fault(rich: Run, tmp_path: Path) -> None:
+    run = replace(rich, path=Path(shutil.copytree(rich.path, tmp_path / "x" / "v001")))
+    (run.path / "figures" / "curves.png").unlink()
+    (run.path / "figures" / "curves.png").mkdir()
+    assert [finding.file.name for finding in _faults(run)] == ["curves.png"]

@@ -31,7 +31,7 @@ def diff(
     found = diff_runs(a, b, runs_dir=runs_folder(runs_dir), listener=terminal, everything=everything)
     if as_json:
         sections = {
-            name: [{"field": each.field, "a": each.a, "b": each.b} for each in rows]
+            name: [{"field": each.field, "a": each.a, "b": each.b, "difference": each.change} for each in rows]
             for name, rows in found.sections.items()
         }
         terminal.result({"a": str(found.a.path), "b": str(found.b.path), **sections})
@@ -50,4 +50,5 @@ def diff(
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - any JSON value
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
+    line = text.replace("\n", "\\n")
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

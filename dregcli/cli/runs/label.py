@@ -12,6 +12,8 @@ TAG_EXAMPLES = """[bold]dreg runs tag mnist-iwae-dreg-k64 --add paper[/bold]
 
 What it has:  [bold]dreg runs tag mnist-iwae-dreg-k64[/bold]
 
+All versions of a name:  [bold]dreg runs tag mnist-iwae-dreg-k64 --all --add paper --remove draft[/bold]
+
 All with it:  [bold]dreg runs list --tag paper[/bold]"""
 NOTE_EXAMPLES = """[bold]dreg runs note mnist-iwae-dreg-k64 "the one of figure 3"[/bold]
 
@@ -24,6 +26,7 @@ def tag(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN)],
     add: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Add it; may be given several times.")] = None,
     remove: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Remove it; the same.")] = None,
+    all_versions: Annotated[bool, typer.Option("--all", help="Of a name, all its versions.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -32,7 +35,14 @@ def tag(
     from dregcli.app.runs_label import label_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    found = label_runs(runs, runs_dir=runs_folder(runs_dir), listener=terminal, add=add or (), remove=remove or ())
+    found = label_runs(
+        runs,
+        runs_dir=runs_folder(runs_dir),
+        listener=terminal,
+        add=add or (),
+        remove=remove or (),
+        all_versions=all_versions,
+    )
     if as_json:
         terminal.result({"runs": [{"run": str(run.path), "tags": list(labels.tags)} for run, labels in found]})
         return

@@ -1,7 +1,7 @@
 """``dreg runs list``."""
 
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -11,7 +11,7 @@ from dregcli.cli.render import Terminal, with_error
 from dregcli.names import RunStatus
 
 if TYPE_CHECKING:
-    from dregcli.app.runs_list import ListedRun, RunList
+    from dregcli.app.runs_list import ListedRun, RunList, UnreadableRun
 
 EXAMPLES = """[bold]dreg runs list[/bold]
 
@@ -28,6 +28,7 @@ STYLES = {
     RunStatus.CRASHED: "red",
     RunStatus.FAILED: "red",
 }
+_UNREADABLE_STYLE: Final = "bold red"
 
 _COLUMNS = (
     "run",
@@ -51,7 +52,7 @@ def list_(
     objective: Annotated[str | None, typer.Option(help="Of this objective, with any parameters.")] = None,
     estimator: Annotated[str | None, typer.Option(help="Of this estimator, or of a pair such as rws/dreg.")] = None,
     status: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(RunStatus)}; may be given several times.")
+        list[str] | None, typer.Option(help=f"{', '.join(RunStatus)} or unreadable; several times for any of them.")
     ] = None,
     tag: Annotated[list[str] | None, typer.Option(help="With this tag; given several times, with all.")] = None,
     sort: Annotated[
@@ -77,13 +78,19 @@ def list_(
         names or (), dataset, objective, estimator, status or (), tag or (), sort, reverse=reverse, limit=limit
     )
     found = list_runs(wanted, runs_dir=root)
-    for run, error in found.unreadable:
-        terminal.warn(f"{run.label} cannot be read: {error.what} ({error.where}); see  dreg runs verify {run.label}")
+    for each in found.unreadable:
+        what = f"{each.run.label} cannot be read: {each.error.what} ({each.error.where})"
+        terminal.warn(f"{what}; see  dreg runs verify {each.run.label}")
+    for row in found.rows:
+        if row.damage:
+            what = f"the tags of {row.run.label} cannot be read: {row.damage.what} ({row.damage.where})"
+            terminal.warn(f"{what}; see  dreg runs verify {row.run.label}")
     if as_json:
-        terminal.result({"runs": [run_json(row) for row in found.rows], "of": found.of})
+        listed = [run_json(row) for row in found.rows] + [_unreadable_json(each) for each in found.damaged]
+        terminal.result({"runs": listed, "of": found.of})
     elif not found.of:
         terminal.line(f"There are no runs in {root}/ yet; start one:  dreg train --estimator dreg --objective iwae")
-    elif not found.rows:
+    elif not found.rows and not found.damaged:
         terminal.line(f"None of the {found.of} runs in {root}/ is such a one.")
     else:
         _show(terminal, found)
@@ -99,6 +106,7 @@ def run_json(row: "ListedRun") -> dict[str, Any]:
         "created": row.created.isoformat(),
         "updated": row.updated.isoformat(),
         "step": row.step,
+        "seconds": row.seconds,
         "spec": row.spec,
         "bound": {split: row.bound(split) for split in ("train", "valid", "test")},
         "last": row.last,
@@ -106,15 +114,28 @@ def run_json(row: "ListedRun") -> dict[str, Any]:
     }
 
 
+def _unreadable_json(row: "UnreadableRun") -> dict[str, Any]:
+    """The same of a run that cannot be read: none of it is known."""
+    known = {"run": str(row.run.path), "name": row.run.name, "version": row.run.version, "status": "unreadable"}
+    unknown = dict.fromkeys(("created", "updated", "step", "seconds"))
+    nothing: dict[str, Any] = {"spec": {}, "bound": dict.fromkeys(("train", "valid", "test")), "last": {}, "tags": []}
+    return {**known, **unknown, **nothing, "error": {"what": row.error.what, "where": row.error.where}}
+
+
 def _show(terminal: Terminal, found: "RunList") -> None:
     now = datetime.now(UTC)
     rows = [_cells(row, now) for row in found.rows]
-    # What is the same of all is not worth its room.
+    rows += [[each.run.label, "unreadable", *["-"] * (len(_COLUMNS) - 3), ""] for each in found.damaged]
+    # A column of nothing is not worth its room.
     shown = [i for i, name in enumerate(_COLUMNS) if name != "tags" or any(row[i] for row in rows)]
-    styles = [{shown.index(1): STYLES[row.status]} for row in found.rows]
-    terminal.table([_COLUMNS[i] for i in shown], [[row[i] for i in shown] for row in rows], styles=styles)
-    if len(found.rows) < found.of:
-        terminal.note(f"{len(found.rows)} of {found.of} runs")
+    styles = [STYLES[row.status] for row in found.rows] + [_UNREADABLE_STYLE] * len(found.damaged)
+    terminal.table(
+        [_COLUMNS[i] for i in shown],
+        [[row[i] for i in shown] for row in rows],
+        styles=[{1: style} for style in styles],
+    )
+    if len(rows) < found.of:
+        terminal.note(f"{len(rows)} of {found.of} runs")
 
 
 def _cells(row: "ListedRun", now: datetime) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import typer
 
@@ -10,6 +10,7 @@ from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words, with_error
 from dregcli.cli.runs.list_ import ago, run_json
+from dregcli.names import RunStatus, Split
 
 if TYPE_CHECKING:
     from dregcli.app.runs_show import ShownRun
@@ -19,6 +20,9 @@ EXAMPLES = """[bold]dreg runs show mnist-iwae-dreg-k64[/bold]
 For a program:  [bold]dreg runs show mnist-iwae-dreg-k64/v001 --json[/bold]"""
 
 _WIDEST = 18
+
+Lines: TypeAlias = list[tuple[str, str]]
+"""Names and what is said of them."""
 
 
 def show(
@@ -44,63 +48,95 @@ def _as_json(found: "ShownRun") -> dict[str, Any]:
     return {
         **run_json(found.listed),
         "summary": found.listed.summary,
-        "holder": found.holder,
+        "holder": found.lease.holder if found.lease else None,
+        "lease": found.lease.document() if found.lease else None,
         "failures": list(found.failures),
-        "checkpoints": found.checkpoints,
+        "checkpoints": [
+            {"step": each.step, "best": each.best, "bytes": each.nbytes, "fault": each.fault}
+            for each in found.checkpoints
+        ],
         "best": found.best,
         "results": found.results,
         "notes": [{"time": each.time.isoformat(), "text": each.text} for each in found.notes],
         "environment": found.environment,
         "resumed": {str(generation): each for generation, each in found.resumed.items()},
+        "log": str(found.log) if found.log else None,
         "bytes": found.nbytes,
         "damage": found.damage,
         "command": found.command,
+        "repeat": found.repeat_command,
         "next": found.next_command,
     }
 
 
 def _show(terminal: Terminal, found: "ShownRun") -> None:
+    sections = [_state(found), _spec(found), _progress(found), [*_environment(found.environment), *_commands(found)]]
+    for i, lines in enumerate(lines for lines in sections if lines):
+        if i:
+            terminal.line()
+        for name, text in lines:
+            # A note may have several lines; they stay in their column.
+            terminal.line(f"{name:<{_WIDEST}}{text}".replace("\n", "\n" + " " * _WIDEST))
+
+
+def _state(found: "ShownRun") -> Lines:
+    """Whose it is, how it stands, and what people said of it."""
     listed, now = found.listed, datetime.now(UTC)
-
-    def line(name: str, text: object) -> None:
-        terminal.line(f"{name:<{_WIDEST}}{text}")
-
-    line("run", listed.run.path)
-    writer = f", {'written by' if listed.status == 'running' else 'last written by'} {found.holder}"
-    line("status", f"{listed.status.value}{writer if found.holder else ''}")
-    line("created", f"{listed.created:%Y-%m-%d %H:%M:%S} UTC ({ago(now - listed.created)})")
-    line("updated", f"{listed.updated:%Y-%m-%d %H:%M:%S} UTC ({ago(now - listed.updated)})")
-    line("size", bytes_in_words(found.nbytes))
+    status = listed.status.value
+    if found.lease:
+        is_running = listed.status is RunStatus.RUNNING
+        heard = f", last heard of {ago(now - found.lease.heartbeat)}" if is_running else ""
+        status += f", {'written by' if is_running else 'last written by'} {found.lease.holder}{heard}"
+    lines = [
+        ("run", str(listed.run.path)),
+        ("status", status),
+        ("created", f"{listed.created:%Y-%m-%d %H:%M:%S} UTC ({ago(now - listed.created)})"),
+        ("updated", f"{listed.updated:%Y-%m-%d %H:%M:%S} UTC ({ago(now - listed.updated)})"),
+        ("size", bytes_in_words(found.nbytes)),
+    ]
     if listed.tags:
-        line("tags", " ".join(listed.tags))
-    for each in found.notes:
-        line("note", f"{each.time:%Y-%m-%d %H:%M} {each.text}")
+        lines.append(("tags", " ".join(listed.tags)))
+    lines += [("note", f"{each.time:%Y-%m-%d %H:%M} {each.text}") for each in found.notes]
     for failure in found.failures:
-        line("failure", ", ".join(f"{name} {value}" for name, value in failure.items()))
-    terminal.line()
-    for name, value in listed.spec.items():
-        if value is not None and value != []:
-            line(name, _words(value))
-    terminal.line()
-    line("step", f"{listed.step if listed.step is not None else '-'} of {listed.spec.get('steps', '-')}")
-    marked = [f"{step} (best)" if step == found.best else str(step) for step in found.checkpoints]
-    line("checkpoints", ", ".join(marked) or "none")
+        lines.append(("failure", ", ".join(f"{name} {value}" for name, value in failure.items())))
+    return lines
+
+
+def _spec(found: "ShownRun") -> Lines:
+    """What it was asked to be: what is as usual in one line, the rest in a line each."""
+    said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
+    usual = [name for name in said if name in found.usual]
+    lines = [(name, _words(value)) for name, value in said.items() if name not in usual]
+    return lines + ([("as usual", ", ".join(f"{name} {_words(said[name])}" for name in usual))] if usual else [])
+
+
+def _progress(found: "ShownRun") -> Lines:
+    """How far it came, what it holds, and how good it is."""
+    listed = found.listed
+    lines = [("step", f"{listed.step if listed.step is not None else '-'} of {listed.spec.get('steps', '-')}")]
+    for each in found.checkpoints:
+        marks = ", best" if each.best else ""
+        lines.append(
+            ("checkpoint", f"step {each.step}, {each.fault or 'whole'}, {bytes_in_words(each.nbytes)}{marks}")
+        )
     for split, row in listed.last.items():
-        line(f"last {split}", ", ".join(f"{name} {_words(value)}" for name, value in row.items()))
-    for split in ("train", "valid", "test"):
-        bounds = listed.summary.get("bounds", {}).get(split)
-        if bounds:
-            line(f"bound {split}", f"{with_error(bounds['value'], bounds['stderr'])} nats, {bounds['n']:,} examples")
-    for file, attrs in found.results.items():
-        line("result", f"{file}: {_result(attrs)}")
-    terminal.line()
-    for name, text in _environment(found.environment):
-        line(name, text)
+        lines.append((f"last {split}", ", ".join(f"{name} {_words(value)}" for name, value in row.items())))
+    of_step = f", step {listed.summary['step']}" if "step" in listed.summary else ""
+    for split in Split:
+        bounds = _mapping(_mapping(listed.summary.get("bounds")).get(split.value))
+        if isinstance(value := bounds.get("value"), float):
+            said = with_error(value, stderr if isinstance(stderr := bounds.get("stderr"), float) else None)
+            lines.append((f"bound {split}", f"{said} nats, {bounds.get('n')} examples{of_step}"))
+    return lines + [("result", f"{file}: {_result(attrs)}") for file, attrs in found.results.items()]
+
+
+def _commands(found: "ShownRun") -> Lines:
+    """What was typed and what can be."""
+    lines: Lines = []
     if found.resumed:
-        line("resumed", f"{len(found.resumed)} times")
-    if found.command:
-        line("typed", found.command)
-    line("next", found.next_command)
+        lines.append(("resumed", f"{len(found.resumed)} times" if len(found.resumed) > 1 else "once"))
+    known = [("log", found.log), ("typed", found.command), ("once more", found.repeat_command)]
+    return [*lines, *((name, str(text)) for name, text in known if text), ("next", found.next_command)]
 
 
 def _result(attrs: Mapping[str, Any]) -> str:
@@ -108,6 +144,10 @@ def _result(attrs: Mapping[str, Any]) -> str:
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)
         return ", ".join(f"{row.get('objective')}/{row.get('estimator')} {row.get('verdict')}" for row in rows)
+    value, stderr = attrs.get("value"), attrs.get("stderr")
+    if isinstance(value, float) and (stderr is None or isinstance(stderr, float)):
+        asked = ", ".join(f"{name} {attrs[name]}" for name in ("k", "n", "seed", "checkpoint") if name in attrs)
+        return f"{with_error(value, stderr)} nats, {attrs.get('split')}, {asked}"
     plain = {name: value for name, value in attrs.items() if isinstance(value, int | float | str)}
     return ", ".join(f"{name} {_words(value)}" for name, value in plain.items())
 
@@ -122,16 +162,21 @@ def _words(value: object) -> str:
     return str(value)
 
 
-def _environment(content: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _mapping(value: object) -> Mapping[str, Any]:
+    """A mapping as one; nothing of what is none, as another program may have written it."""
+    return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
+
+
+def _environment(content: Mapping[str, Any]) -> Lines:
     """The lines of an environment that people look for."""
-    packages, git, cpu = (cast("dict[str, Any]", content.get(name) or {}) for name in ("packages", "git", "cpu"))
-    found: list[tuple[str, str]] = []
+    packages, git, cpu = (_mapping(content.get(name)) for name in ("packages", "git", "cpu"))
+    found: Lines = []
     versions = [f"{name} {packages[name]}" for name in ("dreg", "torch", "numpy") if packages.get(name)]
     if versions:
         found.append(("versions", ", ".join(versions)))
     if git:
         found.append(
-            ("git", f"{git['commit'][:12]}{'' if git['clean'] else ', with changes (see environment.json)'}")
+            ("git", f"{git.get('commit')}{'' if git.get('clean') else ', with changes (see environment.json)'}")
         )
     if cpu:
         found.append(("machine", f"{content.get('hostname')}: {cpu.get('model')}, {content.get('threads')} threads"))

@@ -14,7 +14,9 @@ STEPS = 200
 LR = 1e-2
 
 
-def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness) -> Pair:
+def learn_on_frozen(
+    model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness, k_chunk: int | None = None
+) -> Pair:
     """The pair at what its estimator learns from the posterior's gradients, with the model left as it is.
 
     Args:
@@ -24,6 +26,7 @@ def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, r
         k: samples per example.
         randomness: addresses the noise, in a stream of its own: a check on the same noise would not be of fixed
             parameters.
+        k_chunk: samples at once; None is all.
     """
     learned = LearnedParameters(pair, lr=LR)
     for number in range(STEPS):
@@ -36,6 +39,8 @@ def learn_on_frozen(model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, r
             width=model.latent_width,
             dtype=pixels.dtype,
         )
-        slopes = Step(model, pixels, draws, Execution()).gradients(learned.pair, train_model=False).learned
+        slopes = (
+            Step(model, pixels, draws, Execution(k_chunk=k_chunk)).gradients(learned.pair, train_model=False).learned
+        )
         learned.update({name: float(slope) for name, slope in slopes.items()})
     return learned.pair

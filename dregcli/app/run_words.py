@@ -1,0 +1,69 @@
+"""Words of objectives and estimators compared as they are stored, without the engine: a list loads no torch."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from dregcli.errors import UsageError
+from dregcli.names import EstimatorName, ObjectiveName, nearest
+
+
+def check_objective(word: str) -> None:
+    """Refuses what names no objective.
+
+    Raises:
+        UsageError: with the nearest one.
+    """
+    _check("objective", word, ObjectiveName)
+
+
+def check_estimator(word: str) -> None:
+    """Refuses what names no estimator, or no pair: ``dreg``, ``rws/dreg``.
+
+    Raises:
+        UsageError: with the nearest one.
+    """
+    objective, slash, estimator = word.rpartition("/")
+    if slash:
+        _check("objective", objective, ObjectiveName)
+    _check("estimator", estimator, EstimatorName)
+
+
+def stands_for(asked: str, stored: str) -> bool:
+    """Whether a word that was typed means one that is stored, which spells all parameters out.
+
+    The name is the same, and so is every parameter that was typed: ``dreg-alpha`` stands for any alpha,
+    ``dreg-alpha:alpha=.9`` for ``dreg-alpha:alpha=0.9``.
+    """
+    name, typed = _parsed(asked)
+    actual, spelt_out = _parsed(stored)
+    return name == actual and all(_same(value, spelt_out.get(key)) for key, value in typed.items())
+
+
+def _parsed(word: str) -> tuple[str, dict[str, str]]:
+    name, _, text = word.partition(":")
+    return name, {key: value for key, _, value in (item.partition("=") for item in text.split(",") if item)}
+
+
+def _same(a: str, b: str | None) -> bool:
+    try:
+        return a == b or (b is not None and float(a) == float(b))
+    except ValueError:
+        return False
+
+
+def _check(kind: str, word: str, names: type[StrEnum]) -> None:
+    name, parameters = _parsed(word)
+    if name not in list(names):
+        what = f"There is no {kind} '{name}'."
+        raise not_known(what, kind, name, names)
+    if empty := [key for key, value in parameters.items() if not value]:
+        what = f"A parameter needs a value: {', '.join(empty)} in '{word}'."
+        raise UsageError(what, where=f"--{kind}", hint="write it as vr-iwae:alpha=0.3, or leave it out to mean any")
+
+
+def not_known(what: str, option: str, word: str, known: Iterable[str]) -> UsageError:
+    """The error for a word that is none of those that can be meant, with the nearest."""
+    words = list(known)
+    near = nearest(word, words)
+    meant = f" Did you mean '{near}'?" if near else ""
+    return UsageError(f"{what}{meant}", where=f"--{option}", hint=f"use one of {', '.join(words)}")

@@ -1,0 +1,116 @@
+"""``dreg runs export``, ``import``, ``rm`` and ``gc`` of what is damaged, odd or there already."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from dregcli.names import RunStatus
+from dregcli.store.runs import RunStore
+from tests.support.cli import Outcome, run
+from tests.support.store_faults import flip
+from tests.support.store_runs import claim, save, train
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    root = tmp_path / "runs"
+    for _ in range(2):
+        writer = claim(root, "x")
+        writer.log("started")
+        train(writer, 1, 3)
+        save(writer, 3)
+        writer.finish(RunStatus.COMPLETED, {"step": 3})
+    return root
+
+
+@pytest.fixture
+def runs(capsys: pytest.CaptureFixture[str], root: Path):
+    def call(*words: object) -> Outcome:
+        return run(capsys, "runs", *words, "--runs-dir", root)
+
+    return call
+
+
+def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "x.zip"
+    exported = runs("export", "x/v001", file, "--json")
+    assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": file.stat().st_size}
+    first = runs("import", file)
+    assert first.out.startswith(f"imported x/v001 as {root}/x/v003\n")
+    assert "here already: x/v001 is the same run" in first.err
+    again = runs("import", file, "--name", "y", "--json")
+    assert again.json == {
+        "run": f"{root}/y/v001",
+        "origin": "x/v001",
+        "same_as": [f"{root}/x/v001", f"{root}/x/v003"],
+        "faults": [],
+    }
+
+
+def test_a_damaged_run_is_exported_only_with_force(runs, root: Path, tmp_path: Path) -> None:
+    file, damaged = tmp_path / "x.zip", root / "x" / "v002" / "log.txt"
+    flip(damaged, 3)
+    refused = runs("export", "x/v002", file)
+    assert refused.code == 20
+    assert f"where: {damaged}" in refused.err
+    assert "dreg runs verify x/v002; export what there is: --force" in refused.err
+    forced = runs("export", "x/v002", file, "--force")
+    assert forced.code == 0
+    assert f"warning: {damaged}: The file does not match the digest in run.json" in forced.err
+    found = runs("import", file)
+    assert found.code == 0
+    assert f"warning: {root}/x/v003/log.txt was damaged when the run was exported" in found.err
+    assert runs("verify", "x/v003").code == 1
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder", "/dev/zero", "x" * 300, "nothing.zip"])
+def test_what_is_no_archive_is_refused_at_once(runs, tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    refused = runs("import", tmp_path / name)
+    assert refused.code == 20
+    assert "next:" in refused.err
+
+
+def test_a_run_that_never_began_has_nothing_to_export(runs, root: Path, tmp_path: Path) -> None:
+    (root / "z" / "v001").mkdir(parents=True)
+    refused = runs("export", "z/v001", tmp_path / "z.zip")
+    assert refused.code == 14
+    assert "nothing to export" in refused.err
+    assert runs("rm", "z", "--yes").code == 0
+
+
+def test_a_damaged_run_can_be_removed_and_keeps_nobody_from_cleaning_up(runs, root: Path) -> None:
+    assert runs("rm", "x/v002", "--yes").code == 0
+    flip(root / "x" / "v001" / "run.json", 20)
+    gone = runs("gc", "--yes", "--json")
+    assert gone.code == 0
+    assert [Path(path).name for path in gone.json["paths"]] == ["x--v002--1"]
+    told = runs("rm", "x")
+    assert "x/v001 (unreadable, " in told.err
+    assert runs("rm", "x", "--yes").code == 0
+    assert RunStore(root).runs() == []
+    assert claim(root, "x").run.version == 3
+
+
+@pytest.mark.parametrize("days", ["-1", "nan", "inf", "1e300", "week"])
+def test_a_number_of_days_that_is_none(runs, days: str) -> None:
+    assert runs("gc", "--older-than", days).code == 2
+
+
+def test_gc_asks_nobody_when_nobody_is_there(runs) -> None:
+    runs("rm", "x/v001", "--yes")
+    refused = runs("gc")
+    assert refused.code == 2
+    assert "dreg runs gc --yes" in refused.err
+    assert runs("gc", "--dry-run").out.startswith("not removed: 1, ")
+    assert runs("rm", "--restore", "x/v001").code == 0
+
+
+def test_who_started_from_a_run_is_named_before_it_goes(runs, root: Path) -> None:
+    for spec in ({"parent": {"run": "x/v001", "step": 3}}, {"parent": ["what", "is", "this"]}):
+        RunStore(root).claim("child", spec=spec, environment={}).finish(RunStatus.COMPLETED, {})
+    gone = runs("rm", "x/v001", "--yes")
+    assert gone.code == 0
+    assert "child/v001 started from x/v001" in gone.err
