@@ -43,7 +43,7 @@ def out_of_memory(
 
 
 def _is_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: torch has a class of its own for a GPU alone. Our own errors name paths, of any words."""
+    """Whether memory ran out; torch has a class of its own for a GPU alone. Our errors name paths, of any words."""
     if isinstance(error, DregError):
         return False
     return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
