@@ -85,6 +85,8 @@ def find_subject(
     """
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
+    if run:
+        run.check_writable()
     spec = spec_of(run) if run else None
     defaults = RunSpec.model_fields
     objective, estimator = (

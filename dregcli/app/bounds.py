@@ -1,7 +1,7 @@
 """Bounds of a model over a split, averaged by count, with their standard error over examples."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,7 @@ def split_bounds(
     listener: Listener,
     k_chunk: int | None,
     limit: int | None = None,
+    between: Callable[[], None] = lambda: None,
 ) -> SplitBounds:
     """Evaluate a model on a split.
 
@@ -78,20 +79,21 @@ def split_bounds(
         listener: told of progress.
         k_chunk: samples at once; None is all.
         limit: only the first so many examples.
+        between: called after each batch; what it raises ends the evaluation.
     """
     examples = data.examples(split)
     listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
 
     options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
     try:
-        batches = _told(evaluate(model, examples, data.pixels, **options), listener)
+        batches = _told(evaluate(model, examples, data.pixels, **options), listener, between)
     except RuntimeError as error:
         if not model.fused:
             raise
         # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
         model.unfuse()
         listener.warn(not_compiled(str(error)))
-        batches = _told(evaluate(model, examples, data.pixels, **options), listener)
+        batches = _told(evaluate(model, examples, data.pixels, **options), listener, between)
     listener.end()
     means = torch.cat([batch.means for batch in batches])
     active = int((means.var(dim=0, correction=0) > ACTIVE_VARIANCE).sum())
@@ -99,7 +101,7 @@ def split_bounds(
     return SplitBounds(split, k, seed, bound, ess, active)
 
 
-def _told(evaluated: Iterable[BatchBounds], listener: Listener) -> list[BatchBounds]:
+def _told(evaluated: Iterable[BatchBounds], listener: Listener, between: Callable[[], None]) -> list[BatchBounds]:
     """All batches, each told as it comes."""
     batches: list[BatchBounds] = []
     done = 0
@@ -107,6 +109,7 @@ def _told(evaluated: Iterable[BatchBounds], listener: Listener) -> list[BatchBou
         batches.append(batch)
         done += len(batch.bound)
         listener.update(done)
+        between()
     return batches
 
 

@@ -112,6 +112,7 @@ def evaluate_runs(
 
     Raises:
         SpecError: every option that cannot be.
+        StoreFormatError: the store is of an older format, which is only read.
         RunNotFound: no such run, or none with a checkpoint.
     """
     faults = chunk_faults(k_chunk)
@@ -143,6 +144,7 @@ def evaluate_runs(
         where = ", ".join(str(run.path) for run in runs)
         raise RunNotFound(what, where=where, hint=f"dreg train --resume {runs[-1].path}   trains it on")
     for run in ready:
+        run.check_writable()
         if isinstance(which, int) and which not in run.checkpoints():
             what = f"The run has no checkpoint of step {which}."
             hint = f"it has {', '.join(map(str, run.checkpoints()))}; or --checkpoint last, best"

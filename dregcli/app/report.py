@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dregcli.errors import DregError, RunNotFound, StoreWriteError
+from dregcli.app.resuming import spec_of
+from dregcli.errors import DregError, RunNotFound, StoreFormatError, StoreWriteError
 from dregcli.names import Split
 from dregcli.report.figures import Curve, RunCurves, learning_curves
 from dregcli.report.groups import Group, RunRow, group_rows
@@ -61,6 +62,7 @@ def make_report(references: list[str], *, runs_dir: Path) -> Report:
 
 def _row(run: Run) -> RunRow:
     info = run.info()
+    spec_of(run)  # one that dreg does not know has not what a report tells
     spec = run.spec()
     evals = [result.attrs for result in run.results("evals")]
     return RunRow(str(run.path), run.name, run.path.name, group_hash(spec), spec, info.status, info.summary, evals)
@@ -87,6 +89,6 @@ def _figure(runs: list[Run], left_out: list[str]) -> Path | None:
     content = learning_curves(curves, title=f"Learning curves: {title}")
     try:
         return runs[-1].add_file("figures", "learning-curves", ".png", content)
-    except StoreWriteError as error:  # the tables are what was asked for first
+    except (StoreFormatError, StoreWriteError) as error:  # the tables are what was asked for first
         left_out.append(f"the figure: {error.what} {error.where or ''}")
         return None

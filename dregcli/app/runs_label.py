@@ -49,6 +49,7 @@ def label_runs(
     Raises:
         UsageError: what cannot be a tag, or not a note; nothing is written then.
         RunNotFound: no such run; the same.
+        StoreFormatError: the store is of an older format; the same.
         StoreWriteError: the disk refuses.
     """
     check_tags([*add, *remove])
@@ -63,7 +64,9 @@ def label_runs(
     else:
         named = [newest_version(store, reference, listener) for reference in references]
     runs = list(dict.fromkeys(named))
-    for run in runs:
-        if add or remove or note is not None:
+    if add or remove or note is not None:
+        for run in runs:  # all of them before the first is written to
+            run.check_writable()
+        for run in runs:
             run.add_label(add=add, remove=remove, note=note)
     return [(run, run.labels()) for run in runs]

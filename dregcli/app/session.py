@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -180,7 +180,9 @@ class Session:
             self._best = (step, bounds.value)
         return is_best
 
-    def _bounds(self, model: LatentModel, split: Split, limit: int | None = None) -> SplitBounds:
+    def _bounds(
+        self, model: LatentModel, split: Split, limit: int | None = None, between: Callable[[], None] = lambda: None
+    ) -> SplitBounds:
         spec = self._spec
         return split_bounds(
             model,
@@ -191,16 +193,19 @@ class Session:
             listener=Heartbeat(self._listener, self._writer),
             k_chunk=self._eval_chunk,
             limit=limit,
+            between=between,
         )
 
     def _all_bounds(self, model: LatentModel, stop: StopRequest) -> list[SplitBounds]:
         """A model's bounds on all splits."""
-        bounds: list[SplitBounds] = []
-        for split, limit in ((Split.TRAIN, TRAIN_EXAMPLES), (Split.VALID, None), (Split.TEST, None)):
-            bounds.append(self._bounds(model, split, limit))
+
+        def stop_if_asked() -> None:
+            # All of it is measured anew by whoever resumes, from the checkpoint of the last step.
             if stop.received is not None:
                 self._stop(stop)
-        return bounds
+
+        limits = {Split.TRAIN: TRAIN_EXAMPLES, Split.VALID: None, Split.TEST: None}
+        return [self._bounds(model, split, limit, stop_if_asked) for split, limit in limits.items()]
 
     def _checkpoint(self, *, is_best: bool) -> None:
         state = self._trainer.state()

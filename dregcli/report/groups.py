@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, cast
 
 from dregcli.names import RunStatus, Split
 
@@ -37,13 +37,19 @@ class RunRow:
         """The final bound, nats per example; None of a run that is not completed, or no longer (prolonged)."""
         if self.status is not RunStatus.COMPLETED:
             return None
-        return self.summary.get("bound", {}).get(split.value)
+        return _of_split(self.summary.get("bound"), split)
 
     def before(self, split: Split) -> float | None:
         """Of a completed run that trained q alone: the bound before its first step, of its parent's parameters."""
         if self.status is not RunStatus.COMPLETED:
             return None
-        return self.summary.get("bound_before", {}).get(split.value)
+        return _of_split(self.summary.get("bound_before"), split)
+
+
+def _of_split(values: object, split: Split) -> float | None:
+    """A number by split; None where a summary that dreg did not write holds something else."""
+    value = cast("Mapping[str, object]", values).get(split.value) if isinstance(values, Mapping) else None
+    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True)

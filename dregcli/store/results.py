@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -14,6 +15,8 @@ ResultKind = Literal["evals", "bias"]
 
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"
+WRITTEN: Final = "written"
+"""Among a result's attributes: when it was written, ISO 8601, UTC."""
 DIGEST_SUFFIX: Final = ".sha256"
 
 
@@ -133,5 +136,11 @@ def read_results(folder: Path, kind: ResultKind) -> list[Result]:
         StoreCorrupt: a file is truncated or altered, naming it.
     """
     paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
-    paths.sort(key=lambda path: (path.stat().st_mtime_ns, path.name))
-    return [Result(path, hdf5.read(path, kind).attrs) for path in paths]
+    found = [Result(path, hdf5.read(path, kind).attrs) for path in paths]
+    return sorted(found, key=_when)
+
+
+def _when(result: Result) -> tuple[str, str]:
+    """What orders results: their own word, or their file's time, which copying can lose."""
+    modified = datetime.fromtimestamp(result.path.stat().st_mtime, UTC).isoformat()
+    return str(result.attrs.get(WRITTEN, modified)), result.path.name

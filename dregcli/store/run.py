@@ -136,13 +136,24 @@ class Run:
         """
         return labels.read(self.path)
 
+    def check_writable(self) -> None:
+        """Refuses a run of a store that is only read: asked before any work is done for it.
+
+        Raises:
+            StoreFormatError: of an older format, with what makes it a new one; or newer.
+            StoreCorrupt: ``store.json`` is not what it should be.
+        """
+        layout.check_writable(self.path.parent.parent)
+
     def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
         """Adds and removes tags, and adds a note; by anyone, at any time.
 
         Raises:
             UsageError: what cannot be a tag, or too long a note.
+            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
+        self.check_writable()
         labels.write(self.fs, self.path, self.clock.now(), add=add, remove=remove, note=note)
 
     def checkpoints(self) -> list[int]:
@@ -177,14 +188,18 @@ class Run:
             The file.
 
         Raises:
+            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
+        self.check_writable()
+        attrs = {**attrs, results.WRITTEN: self.clock.now().isoformat()}
         return results.add_result(self.fs, self.path, kind, stem, arrays, attrs)
 
     def put_partial(
         self, kind: ResultKind, key: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
     ) -> None:
         """Keeps an unfinished result, to be continued by ``key``; see :func:`dregcli.store.results.put_partial`."""
+        self.check_writable()
         results.put_partial(self.fs, self.path, kind, key, arrays, attrs)
 
     def partial(self, kind: ResultKind, key: str) -> Content | None:
@@ -211,8 +226,10 @@ class Run:
         """Keeps a file such as a figure as ``FOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
 
         Raises:
+            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
+        self.check_writable()
         return results.add_file(self.fs, self.path, folder, stem, suffix, content)
 
     def _document(self, name: str, info: RunInfo | None = None) -> dict[str, Any]:

@@ -5,42 +5,25 @@ aside as damaged before, and what nobody vouches for, such as files that are not
 """
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
 
 from dregcli.errors import DregError, StoreCorrupt
 from dregcli.names import RunStatus
-from dregcli.store import checkpoints, documents, hdf5, layout, lease, log, metrics, results
+from dregcli.store import layout, log, metrics
 from dregcli.store.filesystem import is_temporary
 from dregcli.store.records import RunInfo, read_info
 from dregcli.store.run import Run
+from dregcli.store.verify_folders import (
+    FOLDERS,
+    Finding,
+    Findings,
+    check_document,
+    fault_of,
+    names_in,
+    other_folder,
+)
 
-RESULT_KINDS: Final = ("evals", "bias")
-
-_SEALED: Final = ".json"
-_HDF5: Final = (".h5", ".partial")
-_PUT_ASIDE_DAMAGED: Final = ("corrupt", "log")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """Something about one file.
-
-    Attributes:
-        file: which.
-        kind: a fault, or a note.
-        what: one sentence.
-    """
-
-    file: Path
-    kind: Literal["fault", "note"]
-    what: str
-
-
-Findings = Iterator[Finding]
-Read = Callable[[], object]
+__all__ = ["Finding", "verify_run", "verify_store_file"]
 
 
 def verify_run(run: Run) -> list[Finding]:
@@ -57,7 +40,7 @@ def verify_run(run: Run) -> list[Finding]:
 
 def verify_store_file(root: Path) -> list[Finding]:
     """``store.json``."""
-    return list(_fault_of(root / layout.STORE_FILE, lambda: layout.store_format(root)))
+    return list(fault_of(root / layout.STORE_FILE, lambda: layout.store_format(root)))
 
 
 def _is_live(run: Run) -> bool:
@@ -67,28 +50,20 @@ def _is_live(run: Run) -> bool:
         return False
 
 
-def _fault_of(path: Path, read: Read) -> Findings:
-    """What is wrong with a file, by reading it."""
-    try:
-        read()
-    except DregError as error:  # its place is a file: this one, or one inside
-        yield Finding(Path(error.where or path), "fault", error.what)
-
-
 def _run(run: Run) -> Findings:
     path = run.path / layout.RUN_FILE
     if not path.exists():
         # Claiming writes the two documents first; all else comes after it.
-        lost = any(not layout.is_document(name) and not is_temporary(name) for name in _names(run.path))
+        lost = any(not layout.is_document(name) and not is_temporary(name) for name in names_in(run.path))
         what = "is missing" if lost else "was never written: the run was killed while it was claimed"
         yield Finding(path, "fault" if lost else "note", f"The file {what}")
         return
-    yield from _fault_of(path, lambda: read_info(path))
+    yield from fault_of(path, lambda: read_info(path))
     try:
         info = read_info(path)
     except DregError:
         info = None
-    for name in _names(run.path):
+    for name in names_in(run.path):
         yield from _told(_entry(run, run.path / name, info))
     yield from _missing(run, info)
 
@@ -99,20 +74,6 @@ def _told(found: Findings) -> Findings:
         yield from found
     except StoreCorrupt as error:
         yield Finding(Path(error.where or ""), "fault", error.what)
-
-
-def _names(folder: Path) -> list[str]:
-    """All names in a folder, temporaries too; none of one that a living writer has just removed.
-
-    Raises:
-        StoreCorrupt: the folder cannot be read.
-    """
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise documents.corrupt(folder, f"The folder cannot be read: {error.strerror or error}") from error
 
 
 def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
@@ -127,18 +88,18 @@ def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
     elif name == layout.LOG_FILE:
         yield from _log(run, info)
     elif name == layout.METRICS_FILE:
-        yield from _fault_of(path, lambda: metrics.load(path))
+        yield from fault_of(path, lambda: metrics.load(path))
     elif layout.is_document(name):
-        yield from _document(path, info)
+        yield from check_document(path, info)
     elif path.is_dir():
-        yield from _FOLDERS.get(name, _other_folder)(run, path)
+        yield from FOLDERS.get(name, other_folder)(run, path)
     else:
         yield Finding(path, "note", "This file is not dreg's")
 
 
 def _log(run: Run, info: RunInfo | None) -> Findings:
     path = run.path / layout.LOG_FILE
-    yield from _fault_of(path, lambda: log.unsealed(run.path, info) if info else None)
+    yield from fault_of(path, lambda: log.unsealed(run.path, info) if info else None)
     if info and info.log and path.is_file() and path.stat().st_size > info.log.size:
         # As written: a dead writer's run says running, and crashed once it was exported.
         if info.status in (RunStatus.RUNNING, RunStatus.CRASHED):
@@ -148,21 +109,6 @@ def _log(run: Run, info: RunInfo | None) -> Findings:
     if info and info.log is None:
         why = "the run is of an older format" if info.version < 2 else "its writer was killed after its first line"
         yield Finding(path, "note", f"It has no digest: {why}")
-
-
-def _document(path: Path, info: RunInfo | None) -> Findings:
-    """``spec.json`` or an environment: its digest is in ``run.json``."""
-    digests = info.digests.get(path.name, ()) if info else ()
-    if not digests:
-        yield Finding(path, "note", "run.json has no digest of it: its writer was killed before that")
-        return
-
-    def read() -> None:
-        content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
-        if documents.sha256(content) not in digests:
-            raise documents.corrupt(path, "The file does not match the digest in run.json")
-
-    yield from _fault_of(path, read)
 
 
 def _missing(run: Run, info: RunInfo | None) -> Findings:
@@ -205,110 +151,3 @@ def _was_put_aside(run: Run, split: str, step: float) -> bool:
         except DregError:
             continue
     return False
-
-
-def _parts(_: Run, folder: Path) -> Findings:
-    for name in _names(folder):
-        path = folder / name
-        is_part = name in metrics.part_names(folder.parent)
-        yield from _known(path, (lambda path=path: metrics.load(path)) if is_part else None)
-
-
-def _known(path: Path, read: Read | None) -> Findings:
-    """One file or folder of a folder, by reading it; without ``read`` it is nothing that dreg writes."""
-    if path.is_symlink():
-        yield Finding(path, "fault", "This is a link: what it leads to is not part of the run")
-    elif is_temporary(path.name):
-        yield Finding(path, "note", "A writer that was killed left it; dreg runs gc removes it")
-    elif read is not None:
-        yield from _fault_of(path, read)
-    else:
-        yield Finding(path, "note", "This file is not dreg's")
-
-
-def _checkpoints(_: Run, folder: Path) -> Findings:
-    yield from _checkpoints_of(folder.parent)
-
-
-def _checkpoints_of(run: Path) -> Findings:
-    home = run / layout.CHECKPOINTS_FOLDER
-    for name in _names(home):
-        path, step = home / name, layout.parse_step(name)
-        yield from _known(path, None if step is None else lambda path=path: checkpoints.check_folder(path))
-        if step is not None and path.is_dir():
-            for inner in _names(path):
-                if inner not in checkpoints.FILES:
-                    yield Finding(path / inner, "note", "This file is not dreg's")
-
-
-def _leases(run: Run, folder: Path) -> Findings:
-    for name in _names(folder):
-        read: Read = lambda name=name: lease.read_lease(run.path, int(name))  # noqa: E731
-        yield from _known(folder / name, read if name.isdecimal() else None)
-
-
-def _labels(_: Run, folder: Path) -> Findings:
-    for name in _names(folder):
-        path = folder / name
-        yield from _known(path, (lambda path=path: documents.unseal(path)) if name.endswith(_SEALED) else None)
-
-
-def _hdf5_results(_: Run, folder: Path) -> Findings:
-    for name in _names(folder):
-        path = folder / name
-        read: Read = lambda path=path: hdf5.read(path, folder.name)  # noqa: E731
-        yield from _known(path, read if name.endswith(_HDF5) else None)
-
-
-def _other_folder(run: Run, folder: Path) -> Findings:
-    """Figures and other files, each with its digest beside it."""
-    old = (info := _info(run)) is not None and info.version < 2
-    names = _names(folder)
-    for name in names:
-        path = folder / name
-        if name.endswith(results.DIGEST_SUFFIX):
-            if name.removesuffix(results.DIGEST_SUFFIX) not in names:
-                yield Finding(path, "note", "The file that it is the digest of is gone, or was never finished")
-        elif path.is_dir() and not path.is_symlink() and not results.digest_path(path).exists():
-            yield Finding(path, "note", "This folder is not dreg's")
-        elif old and not results.digest_path(path).exists():
-            yield Finding(path, "note", "It has no digest: the run is of an older format")
-        else:
-            yield from _known(path, lambda path=path: results.check_digest(path))
-
-
-def _info(run: Run) -> RunInfo | None:
-    try:
-        return read_info(run.path / layout.RUN_FILE)
-    except DregError:
-        return None
-
-
-def _rolled_back(run: Run, folder: Path) -> Findings:
-    for name in _names(folder):
-        aside, reason = folder / name, name.partition("-")[2]
-        if not aside.is_dir() or reason in _PUT_ASIDE_DAMAGED:
-            yield Finding(aside, "note", "It was put aside because it was damaged")
-            continue
-        for inner in _names(aside):
-            yield from _put_aside(run, aside / inner)
-
-
-def _put_aside(run: Run, path: Path) -> Findings:
-    """One file or checkpoint that was rolled back."""
-    if path.name == layout.SPEC_FILE:
-        yield from _document(path, _info(run))
-    elif path.is_dir() and layout.parse_step(path.name) is not None:
-        yield from _fault_of(path, lambda: checkpoints.check_folder(path))
-    else:
-        yield from _known(path, (lambda: metrics.load(path)) if path.name.endswith(_HDF5) else None)
-
-
-_FOLDERS: Final[dict[str, Callable[[Run, Path], Findings]]] = {
-    layout.PARTS_FOLDER: _parts,
-    layout.CHECKPOINTS_FOLDER: _checkpoints,
-    layout.LEASES_FOLDER: _leases,
-    layout.ROLLED_BACK_FOLDER: _rolled_back,
-    layout.LABELS_FOLDER: _labels,
-    **dict.fromkeys(RESULT_KINDS, _hdf5_results),
-}

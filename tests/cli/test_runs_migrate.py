@@ -28,3 +28,36 @@ def test_what_an_old_store_refuses_is_what_migration_allows(capsys, tmp_path: Pa
         "backup": None,
     }
     assert "nothing to do" in run(capsys, "runs", "migrate", "--runs-dir", root).out
+
+
+def test_what_an_old_store_cannot_keep_is_refused_before_the_work(capsys, tmp_path: Path) -> None:
+    """Who evaluates hears it at once; who reads a report gets it without the figure; nothing is written."""
+    root = Path(shutil.copytree(OLD, tmp_path / "runs"))
+    before = contents(root)
+    path = root / "old" / "v001"
+    for command in (
+        ("eval", path),
+        ("bias-check", path, "--k", 4),
+        ("runs", "tag", path, "--add", "good"),
+        ("runs", "note", path, "the first one"),
+    ):
+        refused = run(capsys, *command, "--json")
+        assert refused.code == 17, command
+        assert refused.json["error"]["next"].startswith(f"dreg runs migrate --runs-dir {root}")
+    assert run(capsys, "report", path).code == 13  # its spec is the store's own, not one of a run that trained
+    assert contents(root) == before
+
+
+def test_the_report_of_an_old_store_does_without_the_figure(capsys, tmp_path: Path) -> None:
+    assert run(capsys, "train", *SMALL, "--name", "new", "--runs-dir", tmp_path).code == 0
+    shutil.copy(OLD / "store.json", tmp_path)
+    before = contents(tmp_path)
+    report = run(capsys, "report", "new", "--runs-dir", tmp_path)
+    assert report.code == 0
+    assert "left out: the figure" in report.err
+    assert "iwae/dreg" in report.out
+    assert contents(tmp_path) == before
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}

@@ -283,16 +283,13 @@ def copied(rich: Run, tmp_path: Path) -> Run:
 
 
 def test_results_keep_their_order(copied: Run, tmp_path: Path) -> None:
-    """The newest of two results is the one that counts, and by name it would come first."""
-    for k in (9, 8):
-        copied.add_result("evals", "test", arrays={}, attrs={"k": k})
-    order = [2, 3, 1]
-    paths = [copied.path / "evals" / name for name in ("test.h5", "test-2.h5", "test-3.h5")]
-    for path, time in zip(paths, order, strict=True):
+    """The newest of two results is the one that counts; by name or by its file's time it could come first."""
+    written = [copied.add_result("evals", "test", arrays={}, attrs={"k": k}) for k in (9, 8)]
+    for time, path in enumerate(reversed([copied.path / "evals" / "test.h5", *written])):
         os.utime(path, ns=(time, time))
     export_run(FS, copied, tmp_path / "run.zip")
     found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
-    assert [result.path.name for result in found.results("evals")] == ["test-3.h5", "test.h5", "test-2.h5"]
+    assert [result.path.name for result in found.results("evals")] == ["test.h5", "test-2.h5", "test-3.h5"]
 
 
 def test_a_lease_that_was_never_used_stays_behind(copied: Run, tmp_path: Path) -> None:
