@@ -133,10 +133,10 @@ def test_the_prior_sees_the_context_alone_and_the_posterior_everything(crossed: 
     other_target, other_context = pixels.clone(), pixels.clone()
     other_target[:, model.parts.target] = 1 - pixels[:, model.parts.target]
     other_context[:, model.parts.context] = 1 - pixels[:, model.parts.context]
-    prior, q = model.conditional_prior(pixels), model.posterior(pixels)
+    prior, q = model.latent_prior(pixels), model.posterior(pixels)
     for name in ("loc", "scale"):
-        assert torch.equal(getattr(prior, name), getattr(model.conditional_prior(other_target), name))
-        moved = (getattr(prior, name) - getattr(model.conditional_prior(other_context), name)).abs()
+        assert torch.equal(getattr(prior, name), getattr(model.latent_prior(other_target), name))
+        moved = (getattr(prior, name) - getattr(model.latent_prior(other_context), name)).abs()
         assert moved.amax(dim=1).min() > 1e-3
         for other in (other_target, other_context):
             assert (getattr(q, name) - getattr(model.posterior(other), name)).abs().amax(dim=1).min() > 1e-3
@@ -150,8 +150,8 @@ def test_the_priors_input_is_centred_by_the_first_halfs_mean(crossed: bool) -> N
     h = torch.zeros(1, 6, dtype=torch.float64)
     for i, layer in enumerate(model.prior):
         h = layer(torch.tanh(h) if i else h)
-    torch.testing.assert_close(model.conditional_prior(pixels).loc, h[:, :3])
-    torch.testing.assert_close(model.conditional_prior(pixels).scale, nn.functional.softplus(h[:, 3:] + 0.25))
+    torch.testing.assert_close(model.latent_prior(pixels).loc, h[:, :3])
+    torch.testing.assert_close(model.latent_prior(pixels).scale, nn.functional.softplus(h[:, 3:] + 0.25))
 
 
 @pytest.mark.parametrize("taped", [False, True])

@@ -28,6 +28,17 @@ class DiagonalGaussian:
     loc: Tensor
     scale: Tensor
 
+    @classmethod
+    def standard(cls, examples: int, width: int, *, like: Tensor) -> "DiagonalGaussian":
+        """Standard normal for B examples, of ``like``'s device and dtype."""
+        return cls(like.new_zeros(examples, width), like.new_ones(examples, width))
+
+    def kl_from(self, other: "DiagonalGaussian") -> Tensor:
+        """KL(self || other), shape (B,), float64, nats."""
+        unit = other.scale.double()
+        loc, scale = (self.loc.double() - other.loc.double()) / unit, self.scale.double() / unit
+        return 0.5 * (loc.square() + scale.square() - 1.0).sum(dim=-1) - scale.log().sum(dim=-1)
+
     def rsample(self, noise: Tensor) -> Latents:
         """Reparameterised samples from standard normal noise of shape (K, B, Z)."""
         return (torch.addcmul(self.loc, self.scale, noise),)
@@ -104,6 +115,18 @@ class LatentModel(nn.Module, ABC):
             rows: applies every layer to rows, and takes to rows what belongs to examples, pixels included. Nothing
                 else with parameters may touch rows.
         """
+
+    @abstractmethod
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
+        """p(z), or p(z | c) of what is predicted from a context, for each of B examples of shape (B, D)."""
+
+    @abstractmethod
+    def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
+        """E[x | z], whole images of shape (K, B, D); a context c is taken from ``pixels``, shape (B, D)."""
+
+    def log_marginal(self, pixels: Tensor) -> Tensor | None:
+        """Exact log p(x), shape (B,), float64, nats, where it is known in closed form; None where it is not."""
+        return None
 
     fused: bool = False
 

@@ -103,20 +103,29 @@ class StructuredVae(AmortisedModel):
         self._start_output(self.decoder, start)
         self.decoder[0], self.context_layer = _split(self.decoder[0], latent_dim)
 
-    def conditional_prior(self, pixels: Tensor) -> DiagonalGaussian:
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
         """p(z | c) for whole images of shape (B, D), of which the context is used."""
         return gaussian_network(self.prior, self._standardised_context(pixels))
 
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """log p(x | z, c) + log p(z | c), shape (K, B), nats, for whole images of shape (B, D)."""
         (z,) = latents
-        prior = self.conditional_prior(pixels)
+        prior = self.latent_prior(pixels)
         standardised = (z - rows.shared(prior.loc)) / rows.shared(prior.scale)
         log_prior = standard_normal_log_prob(standardised) - rows.shared(prior.scale.log().sum(dim=-1))
         of_context = rows.shared(self.context_layer(self._decoder_context(pixels)))
         outputs, bias = decode(self.decoder, z, rows, first_bias=of_context)
         target = pixels[:, self.parts.target]
         return self.likelihood.log_prob(outputs, rows.shared(target), bias) + log_prior
+
+    def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
+        """The context as it is, and the likelihood's mean in the target's place, shape (K, B, D)."""
+        (z,) = latents
+        of_context = self.context_layer(self._decoder_context(pixels))
+        outputs, bias = decode(self.decoder, z, PLAIN_ROWS, first_bias=of_context)
+        whole = pixels.expand(z.shape[0], *pixels.shape).clone()
+        whole[..., self.parts.target] = self.likelihood.mean(outputs if bias is None else outputs + bias)
+        return whole
 
     def _standardised_context(self, pixels: Tensor) -> Tensor:
         """The context, centred and divided by the spread if there is one, shape (B, C)."""

@@ -8,8 +8,8 @@ from torch import Tensor
 from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
-from dregcli.engine.models.base import Latents, standard_normal_log_prob
-from dregcli.engine.models.networks import decode, network
+from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.models.networks import decode, network, tanh_network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
@@ -53,3 +53,12 @@ class Vae(AmortisedModel):
         (z,) = latents
         outputs, bias = decode(self.decoder, z, rows)
         return self.likelihood.log_prob(outputs, rows.shared(pixels), bias) + standard_normal_log_prob(z)
+
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
+        """Standard normal."""
+        return DiagonalGaussian.standard(pixels.shape[0], self.latent_width, like=self.mean)
+
+    def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
+        """The likelihood's mean, shape (K, B, D)."""
+        (z,) = latents
+        return self.likelihood.mean(tanh_network(self.decoder, z))
