@@ -10,11 +10,12 @@ from torch import Tensor
 
 from dregcli.app.mapped_examples import MappedExamples
 from dregcli.data.binarisation import FixedPixels, StaticPixels, ThresholdPixels, fixed_blocks
+from dregcli.data.catalogue import log_density_of
 from dregcli.data.dataset import Dataset
 from dregcli.data.scan import Values
 from dregcli.engine.examples import Examples, ResidentExamples
 from dregcli.engine.pixels import AsStored, Dynamic, Pixels
-from dregcli.names import Binarisation, Split
+from dregcli.names import Binarisation, Split, Task
 from dregcli.specs.binarisation import BinarisationRule, parse_binarisation
 from dregcli.specs.run import RunSpec
 
@@ -24,13 +25,14 @@ class RunData:
 
     Args:
         dataset: the data set.
-        spec: the run's, for binarisation and device.
+        spec: the run's, for binarisation, device and task.
     """
 
     def __init__(self, dataset: Dataset, spec: RunSpec) -> None:
         self.dataset = dataset
         self._rule = parse_binarisation(spec.binarisation)
         self._device = torch.device(spec.device)
+        self._task = spec.task
         self._examples: dict[Split, Examples] = {}
 
     @property
@@ -54,6 +56,20 @@ class RunData:
         if split not in self._examples:
             self._examples[split] = self._made(split)
         return self._examples[split]
+
+    def true_log_p(self, pixels: Tensor) -> Tensor | None:
+        """Exact log p(x) of what the data were drawn from, where it is known: no model can be better in expectation.
+
+        Args:
+            pixels: whole images as the model sees them, shape (B, D).
+
+        Returns:
+            Shape (B,), float64, nats; None where it is not known, or not what the run's bounds are of.
+        """
+        log_density = log_density_of(self.dataset.name)
+        if log_density is None or self._task is not Task.GENERATIVE:
+            return None
+        return torch.from_numpy(log_density(pixels.cpu().numpy()))
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:

@@ -5,7 +5,7 @@ from typing import Final
 
 from dregcli.data.cache import read_cache
 from dregcli.data.dataset import Dataset
-from dregcli.data.entries import Downloadable, Embedded, Entry
+from dregcli.data.entries import Downloadable, Embedded, Entry, LogDensity
 from dregcli.data.folders import cache_path
 from dregcli.data.owner import Owner, owner_of
 from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST
@@ -131,6 +131,12 @@ def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Da
     if convention is not None:
         check_known(name, convention, (dataset.split_convention,))
     return dataset
+
+
+def log_density_of(name: str) -> LogDensity | None:
+    """Exact log p(x) of what a data set was drawn from; None where nobody knows it."""
+    entry = DATASETS.get(name)
+    return entry.log_density if isinstance(entry, Embedded) else None
 
 
 def _entry_of(name: str, data_dir: Path) -> Entry | None:

@@ -6,12 +6,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from dregcli.data.conventions import Convention, Splits
 from dregcli.data.dataset import Dataset
 from dregcli.names import DataKind
 
 Contents = Mapping[str, Any]
 """What the files of a data set hold, by their usual names: each as its own parser returns it."""
+
+
+LogDensity = Callable[[NDArray[np.floating]], NDArray[np.float64]]
+"""Exact log p(x) of rows (N, D), shape (N,), nats."""
 
 
 class Parser(Protocol):
@@ -109,6 +116,7 @@ class Embedded:
         width: columns of an image.
         convention: its one split.
         load: makes it.
+        log_density: exact log p(x) of what it was drawn from, (N, height * width) to (N,) in nats, where it is known.
     """
 
     name: str
@@ -117,6 +125,7 @@ class Embedded:
     width: int
     convention: str
     load: Callable[[], Dataset]
+    log_density: LogDensity | None = None
 
 
 @dataclass(frozen=True)

@@ -143,4 +143,5 @@ LINEAR_GAUSSIAN: Final = Embedded(
     width=_WIDTH,
     convention=SPLIT_CONVENTION,
     load=load_linear_gaussian,
+    log_density=lambda x: truth().log_marginal(x),
 )
