@@ -96,6 +96,15 @@ class LikelihoodName(StrEnum):
     DISCRETISED_LOGISTIC = "discretised-logistic"
 
 
+class ModelName(StrEnum):
+    """What is trained. ``app.architectures`` holds one entry for each."""
+
+    VAE = "vae"
+    """Tanh networks (arXiv 1810.04152)."""
+    LINEAR_GAUSSIAN = "linear-gaussian"
+    """Probabilistic PCA with a linear encoder: its log p(x) is known exactly."""
+
+
 class Task(StrEnum):
     """What is modelled: images, or one half of an image given the other."""
 
@@ -133,6 +142,15 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+class EvalMethod(StrEnum):
+    """How log p(x) is estimated."""
+
+    IMPORTANCE = "importance"
+    """By importance sampling from the posterior."""
+    AIS = "ais"
+    """By that, and by annealed importance sampling from the prior, which knows nothing of the posterior."""
 
 
 class RunStatus(StrEnum):

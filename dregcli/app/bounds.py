@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from dregcli.app.listener import Listener
@@ -14,9 +13,6 @@ from dregcli.app.run_data import RunData
 from dregcli.engine.evaluation import BatchBounds, evaluate
 from dregcli.engine.models.base import LatentModel
 from dregcli.names import Split
-
-ACTIVE_VARIANCE = 0.01
-"""A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +22,7 @@ class SplitBounds:
     Attributes:
         bound: shape (n,), float64, nats per example.
         ess: effective sample sizes, shape (n,), float64.
-        active_units: latent units whose mean varies over the examples.
+        log_p: the mean of exact log p(x) of the ``model`` and of the ``data``'s own distribution, where known.
     """
 
     split: Split
@@ -34,7 +30,7 @@ class SplitBounds:
     seed: int
     bound: NDArray[np.float64]
     ess: NDArray[np.float64]
-    active_units: int
+    log_p: dict[str, float]
 
     @property
     def n(self) -> int:
@@ -53,7 +49,8 @@ class SplitBounds:
 
     def summary(self) -> dict[str, Any]:
         """Plain numbers for results."""
-        return {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k}
+        known = {"log_p": self.log_p} if self.log_p else {}
+        return {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k, **known}
 
 
 def split_bounds(
@@ -86,31 +83,35 @@ def split_bounds(
 
     options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
     try:
-        batches = _told(evaluate(model, examples, data.pixels, **options), listener, between)
+        parts = _told(evaluate(model, examples, data.pixels, **options), data, listener, between)
     except RuntimeError as error:
         if not model.fused:
             raise
         # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
         model.unfuse()
         listener.warn(not_compiled(str(error)))
-        batches = _told(evaluate(model, examples, data.pixels, **options), listener, between)
+        parts = _told(evaluate(model, examples, data.pixels, **options), data, listener, between)
     listener.end()
-    means = torch.cat([batch.means for batch in batches])
-    active = int((means.var(dim=0, correction=0) > ACTIVE_VARIANCE).sum())
-    bound, ess = (torch.cat(parts).cpu().numpy() for parts in ([b.bound for b in batches], [b.ess for b in batches]))
-    return SplitBounds(split, k, seed, bound, ess, active)
+    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}
+    return SplitBounds(split, k, seed, whole["bound"], whole["ess"], log_p)
 
 
-def _told(evaluated: Iterable[BatchBounds], listener: Listener, between: Callable[[], None]) -> list[BatchBounds]:
-    """All batches, each told as it comes."""
-    batches: list[BatchBounds] = []
+def _told(
+    evaluated: Iterable[BatchBounds], data: RunData, listener: Listener, between: Callable[[], None]
+) -> dict[str, list[NDArray[np.float64]]]:
+    """The arrays of all batches by name, each batch told as it comes."""
+    found: dict[str, list[NDArray[np.float64]]] = {}
     done = 0
     for batch in evaluated:
-        batches.append(batch)
+        exact = {"model": batch.model_log_p, "data": data.true_log_p(batch.pixels)}
+        for name, tensor in {"bound": batch.bound, "ess": batch.ess, **exact}.items():
+            if tensor is not None:
+                found.setdefault(name, []).append(tensor.cpu().numpy())
         done += len(batch.bound)
         listener.update(done)
         between()
-    return batches
+    return found
 
 
 def not_compiled(why: str) -> str:

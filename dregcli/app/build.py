@@ -1,6 +1,7 @@
 """Engine objects from a spec and its data."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
 
@@ -9,12 +10,13 @@ from dregcli.app.run_data import RunData
 from dregcli.app.tracked import tracked_pairs
 from dregcli.engine.likelihoods import make_likelihood
 from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
-from dregcli.names import LikelihoodName, Split, Task
+from dregcli.names import LikelihoodName, ModelName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
@@ -23,13 +25,14 @@ def build_model(spec: RunSpec, data: RunData) -> LatentModel:
 
     Weights are drawn on the CPU, so that every device has the same.
     """
-    model = _architecture(spec, data).to(spec.device)
+    model = _MODELS[spec.model](spec, data).to(spec.device)
     if spec.compile == "on":
         model.fuse()
     return model
 
 
-def _architecture(spec: RunSpec, data: RunData) -> LatentModel:
+def _vae(spec: RunSpec, data: RunData) -> LatentModel:
+    """Tanh networks, of a whole image or of one part given the other."""
     mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
     networks: Any = {
         "hidden": spec.hidden,
@@ -47,6 +50,21 @@ def _architecture(spec: RunSpec, data: RunData) -> LatentModel:
     target = spread[image_parts(len(mean), context=top, crossed=crossed).target]
     likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
     return StructuredVae(mean, context=top, likelihood=likelihood, crossed=crossed, **networks)
+
+
+def _linear_gaussian(spec: RunSpec, data: RunData) -> LatentModel:
+    return LinearGaussian(
+        torch.from_numpy(data.mean),
+        latent_dim=spec.latent_dim,
+        generator=Randomness(spec.seed).generator(Stream.INITIALISATION),
+        spread=torch.from_numpy(data.dataset.spread()),
+    )
+
+
+_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], LatentModel]]] = {
+    ModelName.VAE: _vae,
+    ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
+}
 
 
 def build_trainer(spec: RunSpec, data: RunData) -> Trainer:

@@ -1,61 +1,57 @@
-"""Evaluate runs: the bound at any K with its standard error, per-example values kept in the run."""
+"""Evaluate runs: log-likelihoods with what tells how far they can be trusted, per-example values kept in the run."""
 
-from dataclasses import dataclass
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from dregcli.app.bounds import ACTIVE_VARIANCE, SplitBounds, split_bounds
+from dregcli import __version__
 from dregcli.app.build import build_model
+from dregcli.app.estimates import Estimates
+from dregcli.app.eval_request import ANNEALED_EXAMPLES, EvalRequest, Which, parse_checkpoint
 from dregcli.app.executing import Shape, decide_compile
+from dregcli.app.importance import Sampling, forget_unfinished, sample_split
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.resuming import spec_of
+from dregcli.app.run_data import RunData
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
-from dregcli.names import Split
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
-from dregcli.specs.resolve import spec_faults
+from dregcli.names import EvalMethod, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-Which = int | Literal["last", "best"]
+__all__ = ["EvalRequest", "EvalResult", "Which", "evaluate_runs", "parse_checkpoint"]
+
+_HINT = "`dreg eval --help` shows every option"
 
 
 @dataclass(frozen=True)
 class EvalResult:
-    """One run's evaluation, and the file that keeps it."""
+    """One run's evaluation, and the file that keeps it.
+
+    Attributes:
+        run: that was evaluated.
+        path: the file.
+        spec: the run's.
+        estimates: example by example.
+        summary: everything that is told, as plain values; see ``as_json``.
+    """
 
     run: Run
     path: Path
-    checkpoint: int
     spec: RunSpec
-    split_hash: str
-    bounds: SplitBounds
+    estimates: Estimates
+    summary: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
         """The result as ``dreg eval --json`` gives it."""
-        bounds = self.bounds
-        bound = {"value": bounds.value, "stderr": bounds.stderr}
-        return {
-            "run": str(self.run.path),
-            "checkpoint": self.checkpoint,
-            "split": bounds.split.value,
-            "seed": bounds.seed,
-            "n": bounds.n,
-            "k": bounds.k,
-            "bound": bound,
-            "curve": [{"k": bounds.k, **bound}],
-            "ess": float(bounds.ess.mean()),
-            "khat": None,
-            "active_units": bounds.active_units,
-            **_what_was_modelled(self.spec),
-            "split_hash": self.split_hash,
-            "file": str(self.path),
-        }
+        return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
 
 
 def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
@@ -68,71 +64,36 @@ def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
     }
 
 
-def parse_checkpoint(text: str) -> Which:
-    """``last``, ``best`` or a step.
+@dataclass(frozen=True)
+class _Ready:
+    """A run that can be evaluated: its spec on the evaluation's device, its data, and how many examples of them."""
 
-    Raises:
-        SpecError: none of these.
-    """
-    if text == "last" or text == "best":
-        return text
-    if text.isdecimal():
-        return int(text)
-    raise SpecError([Fault("checkpoint", f"must be last, best or a step, got '{text}'.")])
+    run: Run
+    spec: RunSpec
+    data: RunData
+    examples: int
 
 
 def evaluate_runs(
-    references: list[str],
-    *,
-    split: str,
-    k: int,
-    seed: int,
-    checkpoint: str,
-    device: str,
-    runs_dir: Path,
-    data_dir: Path,
-    listener: Listener,
-    k_chunk: int | str = AUTO,
-    compiled: str = AUTO,
+    references: Sequence[str], request: EvalRequest, *, runs_dir: Path, data_dir: Path, listener: Listener
 ) -> list[EvalResult]:
     """Evaluate runs; a name means all its versions that have a checkpoint.
 
     Args:
         references: names or versions.
-        split: train, valid or test.
-        k: samples per example.
-        seed: of the evaluation's pixels and noise.
-        checkpoint: last, best or a step.
-        device: auto, cpu or cuda.
+        request: what.
         runs_dir: the store.
         data_dir: the data folder.
         listener: told of progress.
-        k_chunk: samples at once, or auto.
-        compiled: auto, on or off.
 
     Raises:
         SpecError: every option that cannot be.
         StoreFormatError: the store is of an older format, which is only read.
         RunNotFound: no such run, or none with a checkpoint.
+        Interrupted: a signal came; what was done is kept, and the same call goes on.
     """
-    faults = chunk_faults(k_chunk)
-    # What it would save is known only run by run; whether it can be had is known now.
-    faults += decide_compile(compiled, 0.0)[1]
-    if split not in list(Split):
-        faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{split}'."))
-    if k < 1:
-        faults.append(Fault("k", f"must be at least 1, got {k}."))
-    elif not faults and k_chunk != AUTO:
-        faults += spec_faults({"k": k, "k_chunk": k_chunk}, ExecutionSpec)
-    if not 0 <= seed < 2**63:
-        faults.append(Fault("eval-seed", f"must be at least 0 and less than 2^63, got {seed}."))
-    which: Which = "last"
-    try:
-        which = parse_checkpoint(checkpoint)
-    except SpecError as error:
-        faults.extend(error.faults)
-    if faults:
-        raise SpecError(faults, hint="`dreg eval --help` shows every option")
+    if faults := request.faults():
+        raise SpecError(faults, hint=_HINT)
     store = RunStore(runs_dir)
     runs = list({run.path: run for reference in references for run in store.resolve(reference)}.values())
     ready = [run for run in runs if run.checkpoints()]
@@ -143,6 +104,7 @@ def evaluate_runs(
         what = "None of these runs has a checkpoint to evaluate."
         where = ", ".join(str(run.path) for run in runs)
         raise RunNotFound(what, where=where, hint=f"dreg train --resume {runs[-1].path}   trains it on")
+    which = parse_checkpoint(request.checkpoint)
     for run in ready:
         run.check_writable()
         if isinstance(which, int) and which not in run.checkpoints():
@@ -150,64 +112,93 @@ def evaluate_runs(
             hint = f"it has {', '.join(map(str, run.checkpoints()))}; or --checkpoint last, best"
             raise RunNotFound(what, where=str(run.path), hint=hint)
     prepare_process()
-    resolved = resolve_device(device)
-    asked = _Asked(Split(split), k, seed, which, resolved, k_chunk, compiled)
-    return [_evaluate_run(run, asked, data_dir, listener) for run in ready]
+    device = resolve_device(request.device)
+    # All before the first, which may take hours.
+    prepared = [_prepared(run, request, device, data_dir) for run in ready]
+    return [_evaluated(each, request, listener) for each in prepared]
 
 
-@dataclass(frozen=True)
-class _Asked:
-    """What is asked of every run."""
-
-    split: Split
-    k: int
-    seed: int
-    which: Which
-    device: str
-    k_chunk: int | str
-    compiled: str
-
-
-def _evaluate_run(run: Run, asked: _Asked, data_dir: Path, listener: Listener) -> EvalResult:
-    split, k, seed, device = asked.split, asked.k, asked.seed, asked.device
+def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _Ready:
     spec = spec_of(run).model_copy(update={"device": device})
     data = data_of(spec, data_dir)
+    split = Split(request.split)
+    size = data.size(split)
+    if size == 0:
+        message = f"the {split} split of {spec.dataset} is empty: choose another."
+        raise SpecError([Fault("split", message)], where=str(run.path))
+    if request.n is not None and request.n > size:
+        message = f"must be at most the {size} examples of the {split} split of {spec.dataset}, got {request.n}."
+        raise SpecError([Fault("n", message)], where=str(run.path))
+    few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
+    return _Ready(run, spec, data, request.n or few)
+
+
+def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
+    run, spec, data, k = ready.run, ready.spec, ready.data, request.ks[-1]
     shape = Shape.of(dict(spec), data.dataset)
-    k_chunk = asked.k_chunk if isinstance(asked.k_chunk, int) else shape.evaluation_chunk(k)
-    seconds = shape.evaluation_saves(examples=data.size(split), k=k, k_chunk=k_chunk)
-    compiled, _, warnings = decide_compile(asked.compiled, seconds)
+    k_chunk = request.k_chunk if isinstance(request.k_chunk, int) else shape.evaluation_chunk(k)
+    seconds = shape.evaluation_saves(examples=ready.examples * request.repeats, k=k, k_chunk=k_chunk)
+    compiled, _, warnings = decide_compile(request.compiled, seconds)
     for warning in warnings:
         listener.warn(warning)
     spec = spec.model_copy(update={"compile": compiled})
-    checkpoint = load_checkpoint(run, asked.which, listener)
+    checkpoint = load_checkpoint(run, parse_checkpoint(request.checkpoint), listener)
+    how = Sampling(Split(request.split), request.ks, request.seed, request.repeats, ready.examples, k_chunk)
+    settings = {
+        "method": request.method,
+        "split": how.split.value,
+        "ks": list(how.ks),
+        "seed": how.seed,
+        "repeats": how.repeats,
+        "examples": how.examples,
+        "checkpoint": checkpoint.step,
+        "data_checksum": spec.data_checksum,
+        "device": spec.device,
+        "dreg": __version__,
+    }
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
+    started = time.monotonic()
     with memory_explained(work, smaller="--k"):
         model = build_model(spec, data)
         load_model(model, checkpoint, run)
-        bounds = split_bounds(model, data, split, k=k, seed=seed, listener=listener, k_chunk=k_chunk)
-    attrs = {
-        "split": split.value,
-        "k": k,
-        "seed": seed,
+        estimates = sample_split(model, data, how, run, settings, listener)
+    told = estimates.as_json(active_threshold=request.active_threshold)
+    summary = {
         "checkpoint": checkpoint.step,
-        "n": bounds.n,
-        "value": bounds.value,
-        "stderr": bounds.stderr,
-        "active_units": bounds.active_units,
-        "active_variance": ACTIVE_VARIANCE,
-        "units": "nats per example",
+        "split": how.split.value,
+        "seed": how.seed,
+        "method": request.method,
+        **told,
         **_what_was_modelled(spec),
-        "split_hash": data.split_hashes[split],
-        "data_checksum": spec.data_checksum,
-        "device": device,
-        "k_chunk": k_chunk,
-        "compile": compiled,
+        "split_hash": data.split_hashes[how.split],
+        "seconds": time.monotonic() - started,
     }
-    stem = f"{split}-k{k}-seed{seed}-step{checkpoint.step}"
+    found = EvalResult(run, run.path, spec, estimates, summary)
+    kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
+    forget_unfinished(run, settings, listener)
+    return kept
+
+
+def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
+    """Keep an evaluation in its run; ``value`` and ``stderr`` are of the bound at the largest K."""
+    summary, estimates = found.summary, found.estimates
+    bound = summary["bound"]
+    attrs = {
+        **summary,
+        "value": bound["value"],
+        "stderr": bound["stderr"],
+        "active_variance": summary["active_threshold"],
+        "units": "nats per example",
+        "data_checksum": spec.data_checksum,
+        "device": spec.device,
+        **how,
+    }
+    arrays = {name: array for name, array in estimates.arrays.items() if name != "means"}
+    arrays |= {"bound": estimates.bound, "ess": estimates.ess, "latent_variance": estimates.latent_variance()}
+    stem = f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
     try:
-        path = run.add_result("evals", stem, arrays={"bound": bounds.bound, "ess": bounds.ess}, attrs=attrs)
+        return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)
     except StoreWriteError as error:
         # The number may have cost hours: it is told even where it cannot be kept.
-        what = f"{error.what} The bound, computed but not kept, is {bounds.value} (s.e. {bounds.stderr})."
+        what = f"{error.what} The bound, computed but not kept, is {bound['value']} (s.e. {bound['stderr']})."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
-    return EvalResult(run, path, checkpoint.step, spec, data.split_hashes[split], bounds)

@@ -27,6 +27,7 @@ KEPT_FIELDS = (
     "split_convention",
     "binarisation",
     "likelihood",
+    "model",
     "hidden",
     "latent_dim",
 )

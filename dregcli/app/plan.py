@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dregcli.app.architectures import for_model
 from dregcli.app.estimators import in_words
 from dregcli.app.executing import decide_execution
 from dregcli.app.machine import precision_warning
@@ -125,9 +126,10 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
         elif size is not None and _positive(batch_size):
             known["steps"] = epochs * max(1, size // batch_size)
 
-    chosen, of_observation = observation(dataset, known)
+    known, of_model = for_model(known, dataset)
+    chosen, of_observation = observation(dataset, known) if not of_model else ({}, [])
     known |= chosen
-    faults += of_observation
+    faults += of_model + of_observation
     if dataset is not None:
         for field, actual in (("data_checksum", dataset.checksum), ("split_convention", dataset.split_convention)):
             if known.setdefault(field, actual) != actual:

@@ -53,6 +53,12 @@ def _values(bounds: dict[str, dict[str, Any]]) -> dict[str, float]:
     return {split: each["value"] for split, each in bounds.items()}
 
 
+def _known_log_p(bounds: list[SplitBounds]) -> dict[str, Any]:
+    """Exact log p(x) by split, of the model and of the data, where it is known."""
+    found = {bound.split.value: bound.log_p for bound in bounds if bound.log_p}
+    return {"log_p": found} if found else {}
+
+
 class Session:
     """Trains one run to its end, or to a signal.
 
@@ -110,6 +116,7 @@ class Session:
             summary = self._summary(RunStatus.COMPLETED) | {
                 "bound": _values(told),
                 "bounds": told,
+                **_known_log_p(bounds),
                 **self._gained(bounds),
             }
             self._writer.finish(RunStatus.COMPLETED, summary)

@@ -5,19 +5,41 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.describe import described, seen_as
+from dregcli.cli.eval_result import show
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
-from dregcli.cli.render import Terminal, with_error
+from dregcli.cli.render import Terminal
 
-EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 500[/bold]
+EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
 
-One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]"""
+A curve over K from one pass:  [bold]dreg eval digits-iwae-dreg-k64 --k 1,10,100,1000,5000[/bold]
+
+A second opinion on the first 100 examples:  [bold]dreg eval digits-iwae-dreg-k64 --k 5000 --method ais --n 100[/bold]
+
+One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]
+
+A stopped evaluation goes on when the same is asked again."""
 
 
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
     split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
-    k: Annotated[int, typer.Option("--k", help="Samples per example.")] = 500,
+    k: Annotated[
+        str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
+    ] = "500",
+    repeats: Annotated[int, typer.Option(help="Independent draws of all samples, for their spread.")] = 1,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Only the first so many examples.", show_default="all; of ais 100")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="importance, or ais: beside it annealed importance sampling, a second opinion.")
+    ] = "importance",
+    steps: Annotated[
+        int | None, typer.Option(help="Temperatures of ais, each with a Hamiltonian transition.", show_default="1000")
+    ] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of ais per example.", show_default="16")] = None,
+    active_threshold: Annotated[
+        float, typer.Option(help="A latent is active if the variance of q's mean over examples exceeds this.")
+    ] = 0.01,
     checkpoint: Annotated[str, typer.Option(help="last, best or a step.")] = "last",
     eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -28,48 +50,33 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate runs at any K; per-example values are kept in the run."""
-    from dregcli.app.evaluate import evaluate_runs
+    """Evaluate log-likelihoods, and how far they can be trusted; per-example values are kept in the run."""
+    from dregcli.app.evaluate import EvalRequest, evaluate_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    request = EvalRequest(
+        split=split,
+        k=k,
+        seed=eval_seed,
+        repeats=repeats,
+        n=n,
+        active_threshold=active_threshold,
+        method=method,
+        steps=steps,
+        chains=chains,
+        checkpoint=checkpoint,
+        device=device,
+        k_chunk=number_or_word(k_chunk),
+        compiled=compile_,
+    )
     try:
         results = evaluate_runs(
-            runs,
-            split=split,
-            k=k,
-            seed=eval_seed,
-            checkpoint=checkpoint,
-            device=device,
-            k_chunk=number_or_word(k_chunk),
-            compiled=compile_,
-            runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
-            listener=terminal,
+            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder(data_dir), listener=terminal
         )
     finally:
         terminal.close()
     if as_json:
         terminal.result({"results": [result.as_json() for result in results]})
         return
-    rows = [
-        [
-            result.run.label,
-            str(result.checkpoint),
-            with_error(result.bounds.value, result.bounds.stderr),
-            f"{result.bounds.n:,}",
-            f"{result.bounds.ess.mean():.1f}",
-            str(result.bounds.active_units),
-        ]
-        for result in results
-    ]
-    title = f"IWAE bound at K={k} on {split}, nats per example"
-    terminal.table(["run", "step", "bound ± s.e.", "examples", "mean ESS", "active units"], rows, title=title)
-    for what, split_hash in dict.fromkeys(
-        (described(result.spec.model_dump()), result.split_hash) for result in results
-    ):
-        terminal.line(f"of {what}, {split} split {split_hash[:12]}, eval seed {eval_seed}")
-    if len({(result.split_hash, *seen_as(result.spec.model_dump())) for result in results}) > 1:
-        terminal.warn("these runs are of different data or pixels: their bounds do not compare.")
-    for result in results:
-        terminal.line(f"kept: {result.path}")
+    show(terminal, results)
     terminal.line(f"next: dreg report {' '.join(runs)}")

@@ -6,7 +6,16 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
-from dregcli.names import Backward, DatasetName, EstimatorName, LikelihoodName, ObjectiveName, Precision, Task
+from dregcli.names import (
+    Backward,
+    DatasetName,
+    EstimatorName,
+    LikelihoodName,
+    ModelName,
+    ObjectiveName,
+    Precision,
+    Task,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
@@ -48,6 +57,7 @@ _SETTINGS: Final = {
     "log_every": "Steps per row of metrics.",
     "eval_seed": "Of evaluation pixels and noise.",
     "task": f"{_one_of(Task)}: images, or one half given the other.",
+    "model": f"{_one_of(ModelName)}, whose log p(x) is known exactly.",
     "likelihood": f"{_one_of(LikelihoodName)}.",
     "binarisation": "dynamic, static-seed:N, threshold:T or none: how intensities become pixels.",
     "split_convention": "dreg, burda or larochelle, where the data set has it: which published split.",

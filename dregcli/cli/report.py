@@ -77,8 +77,7 @@ def report(
                 "bound": {s.value: vars(a) if (a := group.bound(s)) else None for s in Split},
                 **_over_parent(group),
                 "evals": [
-                    {"split": split, "k": k, "seed": seed, "checkpoint": step, **vars(value)}
-                    for (split, k, seed, step), value in group.evaluations().items()
+                    {**key._asdict(), "examples": key.n, **vars(value)} for key, value in group.evaluations().items()
                 ],
                 "runs": [
                     {"run": row.path, "seed": row.spec["seed"], "status": row.status.value, **row.summary}
@@ -118,10 +117,11 @@ def report(
         ]
         if gains:
             terminal.line(f"the parent's bound and what the encoder alone gained: {', '.join(gains)}")
-        for (split, k, seed, step), value in group.evaluations().items():
+        for key, value in group.evaluations().items():
             count = f"{value.n} seed{'s' if value.n != 1 else ''}"
             number = with_error(value.mean, value.stderr)
-            terminal.line(f"eval: {split} bound at K={k}, step {step}, eval seed {seed}: {number} nats, {count}")
+            of = f"{key.split} bound at K={key.k}, {key.n:,} examples, step {key.checkpoint}, eval seed {key.seed}"
+            terminal.line(f"eval: {of}: {number} nats, {count}")
         if seeds == 1:
             terminal.warn("one seed only: no standard error over seeds; train with another --seed.")
     if apart := _apart(found.groups):

@@ -34,6 +34,7 @@ def _sizes(text: str | None) -> tuple[int, ...] | str | None:
 def train(
     dataset: Annotated[str | None, setting("dataset", "digits")] = None,
     task: Annotated[str | None, setting("task", "generative")] = None,
+    model: Annotated[str | None, setting("model", "vae")] = None,
     split_convention: Annotated[str | None, setting("split_convention", "the data set's first")] = None,
     binarisation: Annotated[str | None, setting("binarisation", "by the data's kind")] = None,
     likelihood: Annotated[str | None, setting("likelihood", "by the data's kind")] = None,
@@ -46,7 +47,9 @@ def train(
     lr: Annotated[float | None, setting("lr", "0.001")] = None,
     seed: Annotated[int | None, setting("seed", "0")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden layer sizes.", show_default="200,200")] = None,
-    latent_dim: Annotated[int | None, typer.Option(help="Latent dimensions.", show_default="50")] = None,
+    latent_dim: Annotated[
+        int | None, typer.Option(help="Latent dimensions.", show_default="50; 5 of linear-gaussian")
+    ] = None,
     eval_every: Annotated[int | None, setting("eval_every", "500")] = None,
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", "500")] = None,
     keep_last: Annotated[int | None, setting("keep_last", "2")] = None,
@@ -76,6 +79,7 @@ def train(
     options: dict[str, Any] = {
         "dataset": dataset,
         "task": task,
+        "model": model,
         "split_convention": split_convention,
         "binarisation": binarisation,
         "likelihood": likelihood,

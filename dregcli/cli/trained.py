@@ -29,7 +29,7 @@ _ALWAYS = (
     "seconds",
     "steps_per_second",
 )
-_WHERE_THERE_IS = ("learned", "parent", "bound_before", "gain", "theta_sha256")
+_WHERE_THERE_IS = ("log_p", "learned", "parent", "bound_before", "gain", "theta_sha256")
 
 
 def show_trained(terminal: Terminal, result: "TrainResult") -> None:
@@ -40,12 +40,15 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         terminal.result({key: summary[key] for key in keys})
         return
     before = summary.get("bounds_before")
+    log_p: dict[str, dict[str, float]] = summary.get("log_p", {})
+    exact = list(dict.fromkeys(whose for found in log_p.values() for whose in found))
     columns = [
         "split",
         *(["before ± s.e."] if before else []),
         "bound ± s.e.",
         "examples",
         *(["gain ± s.e."] if before else []),
+        *(f"exact log p(x) of the {whose}" for whose in exact),
     ]
     rows: list[list[str]] = []
     for split, bound in summary["bounds"].items():
@@ -53,6 +56,7 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         if before:
             row.insert(1, with_error(before[split]["value"], before[split]["stderr"]))
             row.append(difference(**summary["gain"][split]))
+        row += [with_error(log_p[split][whose], None) for whose in exact]
         rows.append(row)
     what = described(spec.model_dump(mode="json"))
     title = f"{what}, {result.pair}: bound at K={spec.k}, nats per example"

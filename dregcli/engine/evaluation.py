@@ -1,4 +1,4 @@
-"""Bounds of a frozen model over a split: per example, at fixed pixels and noise."""
+"""Log-weights of a frozen model over a split, at fixed pixels and noise, and the bounds they give."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,11 +9,86 @@ from torch import Tensor
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 from dregcli.names import Split
+
+
+@dataclass(frozen=True)
+class SeenBatch:
+    """One evaluation batch as a frozen model sees it.
+
+    Attributes:
+        number: of the batch in its split, from 0.
+        pixels: shape (B, D).
+        posterior: q(z | x).
+    """
+
+    model: LatentModel
+    number: int
+    pixels: Tensor
+    posterior: DiagonalGaussian
+    split: Split
+    randomness: Randomness
+
+    @torch.no_grad()
+    def log_weights(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> Tensor:
+        """Log-weights of K samples, shape (K, B), float64, nats.
+
+        Args:
+            k: samples per example.
+            k_chunk: samples in one pass over rows, whole noise blocks; None is all of them at once. Memory grows
+                with it, and the numbers do not depend on it.
+            repeat: of independent draws, which.
+        """
+        draws = AddressedNoise(
+            self.randomness,
+            Stream.EVALUATION_NOISE,
+            evaluation_step(self.split, self.number, repeat),
+            k=k,
+            batch=EVALUATION_BATCH,
+            width=self.model.latent_width,
+            examples=len(self.pixels),
+        )
+        return log_weights(Batch(self.model, self.pixels, self.posterior, draws), k_chunk=k_chunk).double()
+
+
+def seen_batches(
+    model: LatentModel,
+    examples: Examples,
+    pixels: Pixels,
+    *,
+    split: Split,
+    seed: int,
+    limit: int | None = None,
+    first: int = 0,
+) -> Iterator[SeenBatch]:
+    """The batches of a split in order.
+
+    Args:
+        model: the model and its posterior.
+        examples: the split, given on the model's device.
+        pixels: how its stored values become pixels.
+        split: which split this is; pixels and noise are addressed by it.
+        seed: the evaluation's seed, never the training's.
+        limit: only the first so many examples.
+        first: the batch to begin with.
+    """
+    # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
+    pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
+    count = len(examples) if limit is None else min(limit, len(examples))
+    for number, start in enumerate(range(0, count, EVALUATION_BATCH)):
+        if number < first:
+            continue
+        stop = min(start + EVALUATION_BATCH, count)
+        examples.expect(torch.arange(stop, min(stop + EVALUATION_BATCH, count)))
+        rows = examples.rows(torch.arange(start, stop))
+        with torch.no_grad():
+            seen = evaluation_pixels(pixels, rows, pixel_randomness, split, number)
+            posterior = model.posterior(seen)
+        yield SeenBatch(model, number, seen, posterior, split, randomness)
 
 
 @dataclass(frozen=True)
@@ -23,12 +98,14 @@ class BatchBounds:
     Attributes:
         bound: the IWAE bound at K, shape (B,), float64, nats per example.
         ess: effective sample size, shape (B,), float64.
-        means: the posterior's means, shape (B, Z), float64; their variance over examples tells active units.
+        pixels: as the model saw them, shape (B, D).
+        model_log_p: the model's exact log p(x), shape (B,), float64, nats; None where it is not known.
     """
 
     bound: Tensor
     ess: Tensor
-    means: Tensor
+    pixels: Tensor
+    model_log_p: Tensor | None
 
 
 def evaluate(
@@ -48,31 +125,17 @@ def evaluate(
         model: the model and its posterior.
         examples: the split, given on the model's device.
         pixels: how its stored values become pixels.
-        split: which split this is; pixels and noise are addressed by it.
+        split: which split this is.
         k: samples per example.
-        seed: the evaluation's seed, never the training's.
+        seed: the evaluation's seed.
         limit: only the first so many examples.
-        k_chunk: samples in one pass over rows, whole noise blocks; None is all of them at once. Memory grows with
-            it, and the numbers do not depend on it.
+        k_chunk: as of ``SeenBatch.log_weights``.
     """
-    # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
-    pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
-    count = len(examples) if limit is None else min(limit, len(examples))
-    for batch, first in enumerate(range(0, count, EVALUATION_BATCH)):
-        stop = min(first + EVALUATION_BATCH, count)
-        examples.expect(torch.arange(stop, min(stop + EVALUATION_BATCH, count)))
-        rows = examples.rows(torch.arange(first, stop))
-        with torch.no_grad():
-            seen = evaluation_pixels(pixels, rows, pixel_randomness, split, batch)
-            posterior = model.posterior(seen)
-            draws = AddressedNoise(
-                randomness,
-                Stream.EVALUATION_NOISE,
-                evaluation_step(split, batch),
-                k=k,
-                batch=EVALUATION_BATCH,
-                width=model.latent_width,
-                examples=len(rows),
-            )
-            log_w = log_weights(Batch(model, seen, posterior, draws), k_chunk=k_chunk).double()
-            yield BatchBounds(log_mean_exp(log_w), effective_sample_size(log_w), posterior.loc.double())
+    for batch in seen_batches(model, examples, pixels, split=split, seed=seed, limit=limit):
+        log_w = batch.log_weights(k=k, k_chunk=k_chunk)
+        yield BatchBounds(
+            log_mean_exp(log_w),
+            effective_sample_size(log_w),
+            batch.pixels,
+            model.log_marginal(batch.pixels),
+        )

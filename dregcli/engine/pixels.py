@@ -52,9 +52,9 @@ class AsStored:
         return intensities(stored, self.levels)
 
 
-def evaluation_step(split: Split, batch: int) -> int:
-    """The address's step for an evaluation batch: each split has its own range."""
-    return (_SPLIT_NUMBER[split] << 40) + batch
+def evaluation_step(split: Split, batch: int, repeat: int = 0) -> int:
+    """The address's step for an evaluation batch: each split, and each repeat of its draws, has its own range."""
+    return (repeat << 44) + (_SPLIT_NUMBER[split] << 40) + batch
 
 
 def training_pixels(pixels: Pixels, stored: Tensor, randomness: Randomness, step: int) -> Tensor:

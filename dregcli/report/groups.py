@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from dregcli.names import RunStatus, Split
 
@@ -61,6 +61,16 @@ class Aggregate:
     n: int
 
 
+class EvaluationKey(NamedTuple):
+    """What evaluations must share to be averaged over seeds; ``n`` is the number of examples."""
+
+    split: str
+    k: int
+    seed: int
+    checkpoint: int
+    n: int
+
+
 @dataclass(frozen=True)
 class Group:
     """Runs of one spec, seeds apart."""
@@ -90,15 +100,15 @@ class Group:
         pairs = [(row.bound(split), row.before(split)) for row in self.seeds()]
         return aggregate([bound - before for bound, before in pairs if bound is not None and before is not None])
 
-    def evaluations(self) -> dict[tuple[str, int, int, int], Aggregate]:
-        """Evaluated bounds over seeds by (split, k, evaluation seed, step of the checkpoint).
+    def evaluations(self) -> dict[EvaluationKey, Aggregate]:
+        """Evaluated bounds over seeds.
 
-        Of one run's repeats the newest counts; other checkpoints are never averaged with each other.
+        Of one run's repeats the newest counts; what differs in its key is never averaged with each other.
         """
-        values: dict[tuple[str, int, int, int], dict[int, float]] = {}
+        values: dict[EvaluationKey, dict[int, float]] = {}
         for row in self.seeds():
             for attrs in row.evals:
-                key = (attrs["split"], attrs["k"], attrs["seed"], attrs["checkpoint"])
+                key = EvaluationKey(*(attrs[field] for field in EvaluationKey._fields))
                 values.setdefault(key, {})[row.spec["seed"]] = attrs["value"]
         found = {key: aggregate(list(of_seed.values())) for key, of_seed in sorted(values.items())}
         return {key: value for key, value in found.items() if value is not None}

@@ -112,7 +112,7 @@ def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> 
         faults: list[Fault] = []
         for item in error.errors():
             field, *rest = item["loc"]
-            if field == "hidden":
+            if field == "hidden" and item["type"] != "value_error":
                 fault = Fault("hidden", f"must be layer sizes such as 200,200, got {options['hidden']!r}.")
             else:
                 fault = Fault(flag(str(field)) + "".join(f"[{part}]" for part in rest), _message(item))

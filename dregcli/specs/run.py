@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from dregcli.names import LikelihoodName, Task
+from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, STRICT, ExecutionSpec
 
@@ -40,7 +40,8 @@ class RunSpec(ExecutionSpec):
     split_convention: str
     binarisation: str = Field(default="dynamic", description="a word of specs.binarisation")
     likelihood: LikelihoodName = Field(default=LikelihoodName.BERNOULLI, strict=False)
-    hidden: tuple[_LayerSize, ...] = Field(default=(200, 200), min_length=1, strict=False)
+    model: ModelName = Field(default=ModelName.VAE, strict=False)
+    hidden: tuple[_LayerSize, ...] = Field(default=(200, 200), strict=False)
     latent_dim: int = Field(default=50, ge=1)
     objective: str = "iwae"
     estimator: str = "dreg"
@@ -60,6 +61,18 @@ class RunSpec(ExecutionSpec):
     device: Literal["cpu", "cuda"] = "cpu"
     parent: ParentSpec | None = None
 
+    @field_validator("hidden")
+    @classmethod
+    def _of_the_model(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+        if info.data.get("model") is ModelName.LINEAR_GAUSSIAN:
+            if hidden:
+                message = "linear-gaussian has no hidden layers: leave --hidden out."
+                raise ValueError(message)
+        elif not hidden:
+            message = "must be layer sizes such as 200,200, got ()."
+            raise ValueError(message)
+        return hidden
+
     @field_validator("binarisation")
     @classmethod
     def _one_spelling(cls, word: str) -> str:
@@ -68,6 +81,7 @@ class RunSpec(ExecutionSpec):
 
 _CAME_LATER: Final[dict[str, Any]] = {
     "parent": None,
+    "model": "vae",
     "likelihood": "bernoulli",
     "screen_inflation": None,
     "screen_precision": None,
@@ -113,10 +127,11 @@ def group_hash(spec: Mapping[str, Any]) -> str:
 def default_run_name(spec: RunSpec) -> str:
     """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``.
 
-    Of another task than the usual: ``<dataset>-<task>-...``. Of a run with a parent:
-    ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
+    Of another task or model than the usual: ``<dataset>-<task>-...``, ``<dataset>-<model>-...``. Of a run with a
+    parent: ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
     """
-    task = "" if spec.task is Task.GENERATIVE else f"-{spec.task}"
-    origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else f"{spec.dataset}{task}"
+    usual = (Task.GENERATIVE, ModelName.VAE)
+    parts = [spec.dataset, *(each for each in (spec.task, spec.model) if each not in usual)]
+    origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else "-".join(parts)
     text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)

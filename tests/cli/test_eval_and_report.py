@@ -50,7 +50,7 @@ def test_a_name_means_all_versions(capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("--k", 0), "k: must be at least 1"),
+        (("--k", 0), "k: must be whole numbers from 1 on"),
         (("--split", "tset"), "split: must be one of train, valid, test"),
         (("--checkpoint", "newest"), "checkpoint: must be last, best or a step"),
     ],

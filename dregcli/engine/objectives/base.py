@@ -87,6 +87,10 @@ class Objective(ABC):
     def terms(self, log_w: Tensor) -> Terms:
         """The objective's value and weight arrays at float64 log-weights of shape (K, B)."""
 
+    def value(self, log_w: Tensor) -> Tensor:
+        """The value alone, shape (B,), nats: that of ``terms``, where it can be had with less work."""
+        return self.terms(log_w).value
+
     @abstractmethod
     def is_linear(self, k: int) -> bool:
         """Whether dscore is 0 everywhere with ``k`` samples, so that dropping the score costs no bias."""

@@ -69,6 +69,24 @@ def _subset_means(log_w: Tensor, j: int) -> _Means:
     return _Means(value / k, first / k, square / k)
 
 
+def _subset_value(log_w: Tensor, j: int) -> Tensor:
+    """The mean of the bounds of all subsets with ``j`` samples removed, shape (B,)."""
+    if j == 0:
+        return log_mean_exp(log_w)
+    if j == 1:
+        total = torch.logsumexp(log_w, dim=0)
+        return total - math.log(log_w.shape[0] - 1) + _mean_log_one_minus(log_w)
+    return _subset_means(log_w, j).value
+
+
+def _mean_log_one_minus(log_w: Tensor) -> Tensor:
+    """The mean over samples of log(1 - v_k), (B,): of the largest weight by what the others add up to."""
+    v = normalised(log_w)
+    most = log_w.argmax(dim=0, keepdim=True)
+    others = torch.logsumexp(log_w.scatter(0, most, -math.inf), dim=0) - torch.logsumexp(log_w, dim=0)
+    return (torch.log1p(-v).scatter(0, most, others[None])).mean(dim=0)
+
+
 def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
     """Means of the bounds of all subsets with ``j`` removed, with each sample replaced in turn; shape (K, B)."""
     k, batch = log_w.shape
@@ -128,6 +146,12 @@ class Jvi(FunctionObjective):
             first += c * means.first
             square += c * means.square
         return terms_of_function(log_w, value + centre, first, first - square)
+
+    def value(self, log_w: Tensor) -> Tensor:
+        """The value alone: an evaluation asks for it at thousands of samples."""
+        centre = largest(log_w)
+        coefficients = self._coefficients(log_w.shape[0])
+        return centre + sum(c * _subset_value(log_w - centre, j) for j, c in enumerate(coefficients))
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """The value with each sample's weight replaced in turn. O(K^(order + 1)) time, memory in proportion to K."""

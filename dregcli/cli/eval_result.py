@@ -1,0 +1,114 @@
+"""How evaluations read in the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dregcli.cli.describe import described, seen_as
+from dregcli.cli.render import Terminal, with_error
+from dregcli.names import ModelName
+
+if TYPE_CHECKING:
+    from dregcli.app.evaluate import EvalResult
+
+_UNRELIABLE_SHARE = 0.01
+"""Share of examples with a k-hat above 0.7 from which on it is worth a warning."""
+
+
+def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
+    """Shows the bounds, what they are made of, and what to make of them."""
+    first = results[0].summary
+    title = f"IWAE bound at K={first['k']} on {first['split']}, nats per example"
+    columns = ["run", "step", "bound ± s.e.", "examples", "mean ESS", "k-hat", "active units"]
+    terminal.table(columns, [_bound(result) for result in results], title=title)
+    for result in results:
+        if len(result.summary["curve"]) > 1 or result.estimates.repeats > 1:
+            _curve(terminal, result, named=len(results) > 1)
+    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior)", "jackknife", "MC s.e."]
+    terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example")
+    for result in results:
+        for line in _exact(result):
+            terminal.line(f"{result.run.label}: {line}" if len(results) > 1 else line)
+    whats = {(described(r.spec.model_dump()), r.summary["split_hash"]): None for r in results}
+    for what, split_hash in whats:
+        terminal.line(f"of {what}, {first['split']} split {split_hash[:12]}, eval seed {first['seed']}")
+    if len({(r.summary["split_hash"], *seen_as(r.spec.model_dump())) for r in results}) > 1:
+        terminal.warn("these runs are of different data or pixels: their bounds do not compare.")
+    for result in results:
+        if (warning := _unreliable(result)) is not None:
+            terminal.warn(warning)
+    for result in results:
+        terminal.line(f"kept: {result.path}")
+
+
+def _bound(result: "EvalResult") -> list[str]:
+    found = result.summary
+    return [
+        result.run.label,
+        str(found["checkpoint"]),
+        _mean(found["bound"]),
+        f"{found['n']:,}",
+        f"{found['ess']:.1f}",
+        f"{found['khat']['median']:.2f}" if found["khat"] else "-",
+        str(found["active_units"]),
+    ]
+
+
+def _parts(result: "EvalResult") -> list[str]:
+    found = result.summary
+    return [
+        result.run.label,
+        *(_mean(found[name]) for name in ("elbo", "reconstruction", "kl_prior", "kl_posterior")),
+        _mean(found["curve"][-1]["jackknife"]),
+        f"{found['bound']['mc_stderr']:.4f}",
+    ]
+
+
+def _curve(terminal: Terminal, result: "EvalResult", *, named: bool) -> None:
+    """The bound against K, and how much it moves from one draw to the next."""
+    repeats = result.estimates.repeats
+    columns = ["K", "bound ± s.e.", "jackknife ± s.e.", "groups", *(["spread"] if repeats > 1 else [])]
+    rows = [
+        [
+            f"{row['k']:,}",
+            _mean(row),
+            _mean(row["jackknife"]),
+            f"{row['groups']:,}",
+            *([f"{row['spread']:.4f}"] if repeats > 1 else []),
+        ]
+        for row in result.summary["curve"]
+    ]
+    of = f"{result.run.label}, " if named else ""
+    spread = f"; spread: s.d. of the mean over {repeats} independent draws" if repeats > 1 else ""
+    terminal.table(columns, rows, title=f"{of}from the same draws, in disjoint groups of K{spread}")
+
+
+def _exact(result: "EvalResult") -> list[str]:
+    """What is known exactly, beside the estimate."""
+    log_p, bound = result.summary["log_p"], result.summary["bound"]
+    whose = {"model": f"the model's ({ModelName.LINEAR_GAUSSIAN})", "data": "the data's own distribution's"}
+    lines: list[str] = []
+    for key, found in log_p.items():
+        missing = found["bound_less_exact"]
+        error = bound["mc_stderr"] if key == "model" else missing["stderr"]
+        lines.append(
+            f"exact log p(x), {whose[key]}: {_mean(found)}; the bound less it: {missing['value']:+.4f}"
+            + (f" ± {error:.4f}{' (importance sampling)' if key == 'model' else ''}" if error is not None else "")
+        )
+    return lines
+
+
+def _unreliable(result: "EvalResult") -> str | None:
+    """In words: that importance sampling misses something, and what to do."""
+    khat = result.summary["khat"]
+    if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
+        return None
+    share = 100.0 * khat["share_above_0.7"]
+    return (
+        f"{result.run.label}: k-hat is above 0.7 for {share:.2g} % of the examples: there q misses mass of the "
+        "posterior, so that their estimates are too low and the standard errors too small. Take a larger --k, train "
+        f"the encoder on (dreg finetune-encoder {result.run.label}), or ask for a second opinion (--method ais)."
+    )
+
+
+def _mean(found: Mapping[str, Any] | None) -> str:
+    return "-" if found is None else with_error(found["value"], found["stderr"])

@@ -1,0 +1,74 @@
+"""How heavy the tail of importance weights is: the shape k-hat of Pareto-smoothed importance sampling."""
+
+import math
+
+import torch
+from torch import Tensor
+
+UNRELIABLE = 0.7
+"""Above it an estimate by importance sampling cannot be trusted at any practical K (arXiv 1507.02646)."""
+
+FEWEST_TAIL = 5
+"""Weights in the tail below which no shape is fitted, as in the published implementations."""
+
+_AT_ONCE = 2**20
+"""Elements of the largest array that is made at a time."""
+
+_PRIOR_COUNT, _PRIOR_SHAPE = 10.0, 0.5
+"""The fitted shape is pulled towards a half as by ten more weights (arXiv 1507.02646, appendix C)."""
+
+
+def tail_size(k: int) -> int:
+    """How many of the largest of K weights are the tail: a fifth, at most 3 sqrt(K)."""
+    return math.ceil(min(0.2 * k, 3.0 * math.sqrt(k)))
+
+
+def pareto_shape(log_w: Tensor) -> Tensor | None:
+    """k-hat of each example: the shape of a generalised Pareto distribution fitted to the largest weights.
+
+    Where it is above 1 the weights have no mean and below 1/2 a variance; the estimate log p-hat is reliable up to
+    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better.
+
+    Args:
+        log_w: log-weights, shape (K, B), nats; float64.
+
+    Returns:
+        Shape (B,), float64; None where K is too small for a tail.
+
+    Reference: Vehtari, Simpson, Gelman, Yao, Gabry, arXiv 1507.02646; the fit is Zhang and Stephens,
+    Technometrics 51(3), 2009.
+    """
+    size = tail_size(log_w.shape[0])
+    if size < FEWEST_TAIL:
+        return None
+    largest = torch.topk(log_w.T, size + 1, dim=1, sorted=True).values
+    largest = largest - largest[:, :1]
+    # Ascending, as excesses over the largest weight that is not in the tail; by expm1, since they may be near 0.
+    cutoff = largest[:, -1:]
+    excess = cutoff.exp() * torch.expm1(largest[:, :-1] - cutoff)
+    at_once = max(1, _AT_ONCE // (size * _grid_size(size)))
+    return torch.cat([_shape(part.flip(1)) for part in torch.split(excess, at_once)])
+
+
+def _grid_size(size: int) -> int:
+    return 30 + math.isqrt(size)
+
+
+def _shape(excess: Tensor) -> Tensor:
+    """Zhang and Stephens' estimate for excesses (B, M), ascending in each row; shape (B,)."""
+    size = excess.shape[1]
+    points = _grid_size(size)
+    most = excess[:, -1:]
+    # In units of the largest excess, so that neither overflows; rows without any excess are answered at the end.
+    flat = most[:, 0] <= 0.0
+    x = torch.where(flat[:, None], 1.0, excess / most)
+    quartile = x[:, [math.floor(size / 4 + 0.5) - 1]].clamp_min(torch.finfo(x.dtype).tiny)
+    spacing = torch.arange(1, points + 1, dtype=x.dtype, device=x.device) - 0.5
+    theta = 1.0 + (1.0 - torch.sqrt(points / spacing)) / (3.0 * quartile)  # (B, points)
+    k = torch.log1p(-theta[:, :, None] * x[:, None, :]).mean(dim=2)
+    profile = size * (torch.log(-theta / k) - k - 1.0)
+    weight = torch.softmax(profile, dim=1)
+    best = (theta * weight).sum(dim=1, keepdim=True)
+    shape = torch.log1p(-best * x).mean(dim=1)
+    shape = (size * shape + _PRIOR_COUNT * _PRIOR_SHAPE) / (size + _PRIOR_COUNT)
+    return torch.where(flat, -math.inf, shape)
