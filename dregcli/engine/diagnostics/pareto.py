@@ -27,7 +27,8 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     """k-hat of each example: the shape of a generalised Pareto distribution fitted to the largest weights.
 
     Where it is above 1 the weights have no mean and below 1/2 a variance; the estimate log p-hat is reliable up to
-    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better.
+    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better; and inf where one
+    is so large that the others are nothing beside it.
 
     Args:
         log_w: log-weights, shape (K, B), nats; float64.
@@ -45,7 +46,7 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     largest = largest - largest[:, :1]
     # Ascending, as excesses over the largest weight that is not in the tail; by expm1, since they may be near 0.
     cutoff = largest[:, -1:]
-    excess = cutoff.exp() * torch.expm1(largest[:, :-1] - cutoff)
+    excess = largest[:, :-1].exp() * -torch.expm1(cutoff - largest[:, :-1])
     at_once = max(1, _AT_ONCE // (size * _grid_size(size)))
     return torch.cat([_shape(part.flip(1)) for part in torch.split(excess, at_once)])
 
@@ -71,4 +72,6 @@ def _shape(excess: Tensor) -> Tensor:
     best = (theta * weight).sum(dim=1, keepdim=True)
     shape = torch.log1p(-best * x).mean(dim=1)
     shape = (size * shape + _PRIOR_COUNT * _PRIOR_SHAPE) / (size + _PRIOR_COUNT)
-    return torch.where(flat, -math.inf, shape)
+    # Where the largest weight is beyond all the others there is no tail to fit, but nothing could be worse.
+    alone = x[:, math.floor(size / 4 + 0.5) - 1] <= torch.finfo(x.dtype).tiny
+    return torch.where(flat, -math.inf, torch.where(alone, math.inf, shape))
