@@ -79,9 +79,14 @@ def test_every_layer_has_files() -> None:
 def test_help_imports_no_torch() -> None:
     code = (
         "import sys; from dregcli.cli.main import main\n"
-        "assert main(['--help']) == 0 and main(['train', '--help']) == 0\n"
-        "assert not {'torch', 'h5py', 'matplotlib', 'numpy'} & set(sys.modules)"
+        "assert all(main([*command, '--help']) == 0 for command in ([], ['train'], ['sample']))\n"
+        "assert not {'torch', 'torchvision', 'h5py', 'matplotlib', 'numpy'} & set(sys.modules)"
     )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_torchvision_waits_for_a_picture() -> None:
+    code = "import sys; import dregcli.app.sample, dregcli.app.train; assert 'torchvision' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

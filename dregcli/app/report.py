@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from dregcli.app.resuming import spec_of
+from dregcli.engine.tracking import WINDOW_STEPS, tracked_columns
 from dregcli.errors import DregError, RunNotFound, StoreFormatError, StoreWriteError
 from dregcli.names import Split
 from dregcli.report.figures import Curve, RunCurves, learning_curves
 from dregcli.report.groups import Group, RunRow, group_rows
+from dregcli.report.tracked import Tracked, TrackedNames, at_the_end
 from dregcli.specs.run import group_hash
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -50,7 +52,7 @@ def make_report(references: list[str], *, runs_dir: Path) -> Report:
     left_out: list[str] = []
     for run in runs:
         try:
-            rows.append(_row(run))
+            rows.append(_row(run, left_out))
             readable.append(run)
         except DregError as error:
             left_out.append(f"{run.path}: {error.what}")
@@ -60,12 +62,32 @@ def make_report(references: list[str], *, runs_dir: Path) -> Report:
     return Report(group_rows(rows), _figure(readable[-MOST_CURVES:], left_out), left_out)
 
 
-def _row(run: Run) -> RunRow:
+def _row(run: Run, left_out: list[str]) -> RunRow:
     info = run.info()
-    spec_of(run)  # one that dreg does not know has not what a report tells
+    tracks = bool(spec_of(run).track_estimators)  # a spec that dreg does not know has not what a report tells
     spec = run.spec()
     evals = [result.attrs for result in run.results("evals")]
-    return RunRow(str(run.path), run.name, run.path.name, group_hash(spec), spec, info.status, info.summary, evals)
+    tracked = None
+    if tracks:
+        try:
+            tracked = _tracked(run)
+        except DregError as error:  # all else of the run is known without its metrics
+            left_out.append(f"what {run.path} tracked: {error.what}")
+    status, summary = info.status, info.summary
+    return RunRow(str(run.path), run.name, run.path.name, group_hash(spec), spec, status, summary, evals, tracked)
+
+
+def _tracked(run: Run) -> Tracked | None:
+    """What a run tracked at the end of training; None before its first row."""
+    metrics = run.metrics(Split.TRAIN)
+    found = tracked_columns(metrics)
+    if not found:
+        return None
+    columns: dict[str, dict[str, str]] = {}
+    for each in found:
+        columns.setdefault(each.estimator, {})[each.quantity] = each.name
+    windowed = frozenset(each.quantity for each in found if each.windowed)
+    return at_the_end(metrics, TrackedNames(columns, windowed, WINDOW_STEPS))
 
 
 def _curve(run: Run, split: Split) -> Curve | None:

@@ -54,6 +54,56 @@ def _over_parent(group: "Group") -> dict[str, Any]:
     return {key: {s.value: vars(a) if (a := of(s)) else None for s in Split} for key, of in found.items()}
 
 
+def _tracked_json(group: "Group") -> dict[str, Any]:
+    """Of runs that tracked estimators: their gradients at the end of training, and of what windows the means are."""
+    if not (found := group.tracked()):
+        return {}
+    steps, floor = group.tracked_window() or (None, None)
+    estimators = {word: {key: vars(a) for key, a in each.items()} for word, each in found.items()}
+    return {"tracked": {"window": {"steps": steps, "snr_floor": floor}, "estimators": estimators}}
+
+
+_TRACKED = {
+    "encoder variance": "posterior_variance",
+    "encoder SNR": "posterior_snr",
+    "decoder variance": "model_variance",
+    "decoder SNR": "model_snr",
+}
+
+
+def _show_tracked(group: "Group", terminal: Terminal) -> None:
+    """The table of what was tracked; where there are windows each estimator has a row of them, too."""
+    found, window = group.tracked(), group.tracked_window()
+    if not found:
+        return
+    kinds = {"moving average": ""} | ({"windows": "_window"} if window else {})
+    rows = [
+        [
+            word,
+            kind,
+            *(
+                _scientific(a.mean, a.stderr) if (a := each.get(quantity + end)) else "-"
+                for quantity in _TRACKED.values()
+            ),
+        ]
+        for word, each in found.items()
+        for kind, end in kinds.items()
+    ]
+    title = "gradients of tracked estimators at the end of training, means over coordinates, ± s.e. over seeds"
+    terminal.table(["estimator", "over", *_TRACKED], rows, title=title)
+    if window:
+        steps, floor = window
+        terminal.line(
+            f"windows: means over the last tenth of training, of {steps:.0f} steps each; pure noise has an SNR of "
+            f"about {floor:.3f} in them, and of 0.06 in the moving average"
+        )
+
+
+def _scientific(value: float, stderr: float | None) -> str:
+    """A number of any size, with its standard error if there is one."""
+    return f"{value:.3g}" if stderr is None else f"{value:.3g} ± {stderr:.1g}"
+
+
 def report(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
     runs_dir: RunsDir = None,
@@ -76,6 +126,7 @@ def report(
                 "seeds": len(group.seeds()),
                 "bound": {s.value: vars(a) if (a := group.bound(s)) else None for s in Split},
                 **_over_parent(group),
+                **_tracked_json(group),
                 "evals": [
                     {**key._asdict(), "examples": key.n, **vars(value)} for key, value in group.evaluations().items()
                 ],
@@ -122,6 +173,7 @@ def report(
             number = with_error(value.mean, value.stderr)
             of = f"{key.split} bound at K={key.k}, {key.n:,} examples, step {key.checkpoint}, eval seed {key.seed}"
             terminal.line(f"eval: {of}: {number} nats, {count}")
+        _show_tracked(group, terminal)
         if seeds == 1:
             terminal.warn("one seed only: no standard error over seeds; train with another --seed.")
     if apart := _apart(found.groups):

@@ -36,6 +36,8 @@ class Stream(IntEnum):
     LEARNING_NOISE = 10
     SCREENING = 11
     DIAGNOSTIC_SCREENING = 12
+    SAMPLE_PRIOR = 40
+    SAMPLE_POSTERIOR = 41
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:

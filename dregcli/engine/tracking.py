@@ -1,6 +1,8 @@
 """How much the gradients of several pairs vary along a training trajectory, on the samples it trains on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -16,18 +18,77 @@ TRACKED = "tracked/"
 DECAY = 0.99
 """Of the moving averages, a step; as the reference code's."""
 
+NETWORKS: Final = ("model", "posterior")
+STATISTICS: Final = ("variance", "snr")
+
+WINDOW_STEPS: Final = "tracked_window"
+"""The column of how many steps a row's window had, n: pure noise has an SNR of about sqrt(2 / (pi n)) in it."""
+
 _WEIGHTS = "weights"
+_OF_WINDOW = "-window"
+
+_BLOCK = 2**16
+"""Coordinates that are worked on at once. What several passes read and write is then in the cache after the first."""
 
 
-class MovingMoments:
-    """Exponentially weighted means and variances of P sequences of vectors, coordinate by coordinate.
+@dataclass(frozen=True)
+class TrackedColumn:
+    """A column of metrics of what is tracked.
 
-    The last vector counts 1, the one before it ``DECAY``, and so on. Deviations are from the running mean (West's
-    recurrence): a difference of two averages would lose the variance of a coordinate that hardly varies. The variance
-    is unbiased for independent vectors: of weights w the sum of squares is divided by sum w - sum w^2 / sum w.
+    Attributes:
+        estimator: the estimator's word, or the pair's with a dash.
+        network: whose gradients; one of ``NETWORKS``.
+        statistic: one of ``STATISTICS``.
+        windowed: over the steps of a row's window, each counting the same; else the moving average.
     """
 
-    def __init__(self) -> None:
+    estimator: str
+    network: str
+    statistic: str
+    windowed: bool
+
+    @property
+    def quantity(self) -> str:
+        """What it is of the estimator, such as ``posterior_variance`` or ``model_snr_window``."""
+        return f"{self.network}_{self.statistic}{'_window' if self.windowed else ''}"
+
+    @property
+    def name(self) -> str:
+        """In the metrics."""
+        return f"{self.estimator}.{self.quantity}"
+
+
+_QUANTITIES: Final = {
+    column.quantity: column
+    for column in (TrackedColumn("", n, s, w) for n in NETWORKS for s in STATISTICS for w in (False, True))
+}
+
+
+def tracked_columns(names: Iterable[str]) -> list[TrackedColumn]:
+    """The columns of what is tracked among some names of metrics, in their order."""
+    found: list[TrackedColumn] = []
+    for name in names:
+        # An estimator's word may have dots of its own, in its parameters.
+        estimator, _, quantity = name.rpartition(".")
+        if estimator and (kind := _QUANTITIES.get(quantity)):
+            found.append(TrackedColumn(estimator, kind.network, kind.statistic, kind.windowed))
+    return found
+
+
+class Moments:
+    """Weighted means and variances of P sequences of vectors, coordinate by coordinate.
+
+    The last vector counts 1, the one before it ``decay``, and so on; with a decay of 1 they are the plain mean and
+    variance. Deviations are from the running mean (West's recurrence): a difference of two averages would lose the
+    variance of a coordinate that hardly varies. The variance is unbiased for independent vectors: of weights w the
+    sum of squares is divided by sum w - sum w^2 / sum w, of n that count the same by n - 1.
+
+    Args:
+        decay: in (0, 1].
+    """
+
+    def __init__(self, decay: float) -> None:
+        self._decay = decay
         self._weight = 0.0
         self._squared_weight = 0.0
         self._means: Named = {}
@@ -38,17 +99,30 @@ class MovingMoments:
         """Whether there is any vector."""
         return self._weight > 0.0
 
+    @property
+    def count(self) -> float:
+        """The sum of the weights: with a decay of 1, how many vectors there were."""
+        return self._weight
+
     def add(self, vectors: Mapping[str, Tensor]) -> None:
-        """Add one vector of each sequence, given by its parts, (P, ...) each; the parts are used up."""
-        self._weight = DECAY * self._weight + 1.0
-        self._squared_weight = DECAY**2 * self._squared_weight + 1.0
+        """Add one vector of each sequence, given by its parts, (P, ...) each."""
+        self._weight = self._decay * self._weight + 1.0
+        self._squared_weight = self._decay**2 * self._squared_weight + 1.0
         share = 1.0 / self._weight
         for name, part in vectors.items():
             if name not in self._means:
-                self._means[name], self._squares[name] = torch.zeros_like(part), torch.zeros_like(part)
-            deviation = part.sub_(self._means[name])
-            self._means[name].add_(deviation, alpha=share)
-            self._squares[name].mul_(DECAY).addcmul_(deviation, deviation, value=1.0 - share)
+                self._means[name] = part.new_zeros(part.shape)
+                self._squares[name] = part.new_zeros(part.shape)
+            new, mean, squares = (
+                each.view(-1) for each in (part.contiguous(), self._means[name], self._squares[name])
+            )
+            for first in range(0, len(new), _BLOCK):
+                block = slice(first, first + _BLOCK)
+                deviation = new[block] - mean[block]
+                mean[block].add_(deviation, alpha=share)
+                if self._decay != 1.0:
+                    squares[block].mul_(self._decay)
+                squares[block].addcmul_(deviation, deviation, value=1.0 - share)
 
     def variance_and_snr(self) -> Tensor:
         """Means over coordinates of the variance and of |mean| / standard deviation, (2, P), float64.
@@ -101,7 +175,8 @@ class Tracker:
         self._pairs = tuple(pairs)
         self._trained = trained
         self._device = device
-        self._moments = {"model": MovingMoments(), "posterior": MovingMoments()}
+        self._moments = {network: Moments(DECAY) for network in NETWORKS}
+        self._windows = {network: Moments(1.0) for network in NETWORKS}
         objectives = list(dict.fromkeys(pair.objective for pair in pairs))
         self._objectives = [objectives.index(pair.objective) for pair in pairs]
 
@@ -115,24 +190,34 @@ class Tracker:
         """
         pairs = tuple(current if pair == self._trained else pair for pair in self._pairs)
         model, posterior = step.each(pairs, train_model=train_model)
-        self._moments["posterior"].add(posterior)
-        if train_model:
-            self._moments["model"].add(model)
+        gradients = {"posterior": posterior, "model": model} if train_model else {"posterior": posterior}
+        for network, each in gradients.items():
+            self._moments[network].add(each)
+            self._windows[network].add(each)
 
     def row(self) -> dict[str, float]:
-        """``<estimator>.<network>_variance`` and ``_snr`` of every pair; another objective's are ``<pair>``'s."""
-        found: dict[str, float] = {}
-        for network, moments in self._moments.items():
-            if not moments.started:
-                continue
-            both: list[list[float]] = moments.variance_and_snr().tolist()  # pyright: ignore[reportUnknownVariableType]
-            variances, ratios = both
-            for i, pair in enumerate(self._pairs):
-                column = self._objectives[i] if network == "model" else i
-                name = self._name(pair)
-                found[f"{name}.{network}_variance"] = variances[column]
-                found[f"{name}.{network}_snr"] = ratios[column]
+        """What is known of every pair, by ``TrackedColumn``, and the window's steps; a new window begins.
+
+        Of another objective than the one that trains, an estimator's word is its pair's.
+        """
+        found: dict[str, float] = {WINDOW_STEPS: self._windows["posterior"].count}
+        for windowed, of_networks in ((False, self._moments), (True, self._windows)):
+            for network, moments in of_networks.items():
+                if moments.started:
+                    found |= self._columns(network, moments.variance_and_snr(), windowed=windowed)
+        self._windows = {network: Moments(1.0) for network in NETWORKS}
         return found
+
+    def _columns(self, network: str, both: Tensor, *, windowed: bool) -> dict[str, float]:
+        """Columns of variances and ratios, (2, P), of the pairs or of their objectives."""
+        values: list[list[float]] = both.tolist()  # pyright: ignore[reportUnknownVariableType]
+        return {
+            TrackedColumn(self._name(pair), network, statistic, windowed).name: of_pairs[
+                self._objectives[i] if network == "model" else i
+            ]
+            for i, pair in enumerate(self._pairs)
+            for statistic, of_pairs in zip(STATISTICS, values, strict=True)
+        }
 
     def _name(self, pair: Pair) -> str:
         """As short as it can be; no slash, which has a meaning in files."""
@@ -142,18 +227,26 @@ class Tracker:
     def tensors(self) -> Named:
         """Everything, copied, as ``tracked/...``."""
         return {
-            f"{TRACKED}{network}/{name}": each
-            for network, moments in self._moments.items()
+            f"{TRACKED}{part}/{name}": each
+            for part, moments in self._parts().items()
             for name, each in moments.tensors().items()
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``tensors`` gave; others of the mapping are left alone.
 
+        Of before there were windows they have none: the window starts anew, and tells so by its steps.
+
         Raises:
             KeyError: there is nothing.
         """
-        for network, moments in self._moments.items():
-            prefix = f"{TRACKED}{network}/"
+        self._windows = {network: Moments(1.0) for network in NETWORKS}
+        for part, moments in self._parts().items():
+            prefix = f"{TRACKED}{part}/"
             own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-            moments.load(own, self._device)
+            if own or not part.endswith(_OF_WINDOW):
+                moments.load(own, self._device)
+
+    def _parts(self) -> dict[str, Moments]:
+        """All moments, by what their tensors' names begin with."""
+        return self._moments | {network + _OF_WINDOW: moments for network, moments in self._windows.items()}

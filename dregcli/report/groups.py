@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple, cast
 
 from dregcli.names import RunStatus, Split
+from dregcli.report.tracked import Tracked
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class RunRow:
         status: as it stands.
         summary: what the finishing process left: ``step``, ``bound`` by split, ``steps_per_second``.
         evals: attributes of its evaluations.
+        tracked: what it tracked of estimators; None where it did not.
     """
 
     path: str
@@ -32,6 +34,7 @@ class RunRow:
     status: RunStatus
     summary: Mapping[str, Any]
     evals: Sequence[Mapping[str, Any]]
+    tracked: Tracked | None = None
 
     def bound(self, split: Split) -> float | None:
         """The final bound, nats per example; None of a run that is not completed, or no longer (prolonged)."""
@@ -112,6 +115,30 @@ class Group:
                 values.setdefault(key, {})[row.spec["seed"]] = attrs["value"]
         found = {key: aggregate(list(of_seed.values())) for key, of_seed in sorted(values.items())}
         return {key: value for key, value in found.items() if value is not None}
+
+    def tracked(self) -> dict[str, dict[str, Aggregate]]:
+        """What was tracked at the end of training, over seeds, by estimator's word and quantity.
+
+        A quantity that a run does not have, or has no number of, is left out of the mean.
+        """
+        found: dict[str, dict[str, list[float]]] = {}
+        for each in self._all_tracked():
+            for estimator, quantities in each.values.items():
+                of_estimator = found.setdefault(estimator, {})
+                for quantity, value in quantities.items():
+                    of_estimator.setdefault(quantity, []).extend([value] if math.isfinite(value) else [])
+        return {
+            estimator: {quantity: a for quantity, values in quantities.items() if (a := aggregate(values))}
+            for estimator, quantities in found.items()
+        }
+
+    def tracked_window(self) -> tuple[float, float] | None:
+        """Steps of the windows that were tracked, and the SNR of pure noise in them, means over seeds."""
+        known = [(each.steps, each.snr_floor) for each in self._all_tracked() if math.isfinite(each.steps)]
+        return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
+
+    def _all_tracked(self) -> list[Tracked]:
+        return [row.tracked for row in self.seeds() if row.tracked is not None]
 
 
 def aggregate(values: Sequence[float]) -> Aggregate | None:

@@ -1,6 +1,7 @@
 """``--backward``, ``--screen-*``, ``--k-chunk``, ``--compile`` and ``--track-estimators`` as a user sees them."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -66,6 +67,21 @@ def test_tracking_logs_and_changes_nothing(capsys, tmp_path) -> None:
     assert any(name.startswith("rws-dreg.") and name.endswith("_snr") for name in new)
     assert all(np.isfinite(tracked[name][-1]) for name in new)
     assert _only(tmp_path, "b").spec()["track_estimators"] == ["stl", "rws/dreg"]
+    (group,) = run(capsys, "report", "b", "--json").json["groups"]
+    told = group["tracked"]["estimators"]
+    assert set(told) == {"stl", "rws-dreg"}
+    for estimator, quantities in told.items():
+        assert {f"{estimator}.{quantity}" for quantity in quantities} == {n for n in new if n.startswith(estimator)}
+    assert told["stl"]["model_snr"]["mean"] == tracked["stl.model_snr"][-1]
+    steps = tracked["tracked_window"][-1]
+    assert group["tracked"]["window"] == {
+        "steps": steps,
+        "snr_floor": pytest.approx(math.sqrt(2 / (math.pi * steps))),
+    }
+    shown = run(capsys, "report", "b").out
+    assert "encoder variance" in shown
+    assert f"of {steps:.0f} steps each" in shown
+    assert "tracked" not in run(capsys, "report", "a", "--json").json["groups"][0]
 
 
 def test_a_config_may_hold_them(capsys, tmp_path) -> None:

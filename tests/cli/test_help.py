@@ -37,7 +37,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     assert checked >= 24
 
 
-@pytest.mark.parametrize("command", ["download", "train", "finetune-encoder", "eval", "report"])
+@pytest.mark.parametrize("command", ["download", "train", "finetune-encoder", "eval", "sample", "report"])
 def test_every_help_has_an_example(capsys, command) -> None:
     assert f"dreg {command} " in run(capsys, command, "--help").out
 

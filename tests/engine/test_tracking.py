@@ -16,7 +16,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
-from dregcli.engine.tracking import TRACKED, MovingMoments, Tracker
+from dregcli.engine.tracking import DECAY, TRACKED, WINDOW_STEPS, Moments, TrackedColumn, Tracker, tracked_columns
 from dregcli.engine.training import Trainer
 from tests.support.exact import small_vae
 from tests.support.screened_batch import EXECUTIONS
@@ -26,16 +26,30 @@ STL, CV, RWS = (resolve_pair(*words, K) for words in (("iwae", "stl"), ("iwae", 
 Vectors = list[dict[str, Tensor]]
 
 
-def _moments(vectors: Vectors) -> MovingMoments:
-    moments = MovingMoments()
+def _moments(vectors: Vectors, decay: float = DECAY) -> Moments:
+    moments = Moments(decay)
     for each in vectors:
         moments.add({name: part.clone() for name, part in each.items()})
     return moments
 
 
+def _coordinates(vectors: Vectors) -> np.ndarray:
+    """(n, P, coordinates)."""
+    return np.stack(
+        [np.concatenate([part.flatten(1).double() for part in each.values()], axis=1) for each in vectors]
+    )
+
+
+def _plain(vectors: Vectors, ddof: int = 1) -> np.ndarray:
+    """As ``_direct``, of vectors that count the same."""
+    x = _coordinates(vectors)
+    variance = x.var(axis=0, ddof=ddof)
+    return np.stack([variance.mean(axis=1), (np.abs(x.mean(axis=0)) / np.sqrt(variance)).mean(axis=1)])
+
+
 def _direct(vectors: Vectors) -> np.ndarray:
     """Mean variance and mean |mean| / sd, (2, P), by weights 0.99^(t - i) written down."""
-    x = np.stack([np.concatenate([part.flatten(1).double() for part in each.values()], axis=1) for each in vectors])
+    x = _coordinates(vectors)
     w = 0.99 ** np.arange(len(x))[::-1, None, None]
     total = w.sum()
     mean = (w * x).sum(axis=0) / total
@@ -61,8 +75,33 @@ def test_moments_are_those_of_explicit_weights(n: int, offset: float) -> None:
     np.testing.assert_allclose(_moments(vectors).variance_and_snr(), _direct(vectors), rtol=1e-10)
 
 
-def test_one_vector_has_no_variance() -> None:
-    moments = MovingMoments()
+@pytest.mark.parametrize("n", [2, 3, 50])
+@pytest.mark.parametrize("offset", [0.0, 1e3])
+def test_vectors_that_count_the_same_have_the_plain_unbiased_variance(n: int, offset: float) -> None:
+    """The twin divides by n."""
+    vectors = _sequence(n, offset=offset)
+    found = _moments(vectors, decay=1.0)
+    assert found.count == n
+    np.testing.assert_allclose(found.variance_and_snr(), _plain(vectors), rtol=1e-10)
+    with pytest.raises(AssertionError):
+        np.testing.assert_allclose(found.variance_and_snr(), _plain(vectors, ddof=0), rtol=1e-3)
+
+
+def test_parts_are_worked_on_in_blocks_to_the_last_coordinate() -> None:
+    """Of a part that is two blocks and a rest, laid out in any way; the vectors stay what they are."""
+    generator = torch.Generator().manual_seed(0)
+    vectors = [{"x": torch.randn(70_001, 2, generator=generator, dtype=torch.float64).T} for _ in range(3)]
+    kept = [each["x"].clone() for each in vectors]
+    moments = Moments(1.0)
+    for each in vectors:
+        moments.add(each)
+    np.testing.assert_allclose(moments.variance_and_snr(), _plain(vectors), rtol=1e-10)
+    assert all(torch.equal(each["x"], was) for each, was in zip(vectors, kept, strict=True))
+
+
+@pytest.mark.parametrize("decay", [DECAY, 1.0])
+def test_one_vector_has_no_variance(decay: float) -> None:
+    moments = Moments(decay)
     assert not moments.started
     moments.add(_sequence(1)[0])
     assert moments.started
@@ -110,7 +149,7 @@ def test_the_variance_is_unbiased(n: int) -> None:
 def test_moments_put_back_continue_bit_for_bit() -> None:
     vectors = _sequence(20)
     straight, cut = _moments(vectors), _moments(vectors[:8])
-    tensors, put_back = cut.tensors(), MovingMoments()
+    tensors, put_back = cut.tensors(), Moments(DECAY)
     cut.add({name: part.clone() for name, part in vectors[0].items()})  # must not reach what was taken
     put_back.load(tensors, torch.device("cpu"))
     for each in vectors[8:]:
@@ -153,23 +192,26 @@ class _Replay:
             vectors.append({name: torch.stack([one[name] for one in each]) for name in each[0]})
         trainer.advance()
 
-    def row(self) -> dict[str, float]:
-        row = {}
+    def row(self, window: int) -> dict[str, float]:
+        row = {WINDOW_STEPS: float(window)}
         for network, vectors in self.vectors.items():
-            variances, ratios = _direct(vectors)
-            for i, name in enumerate(self.pairs):
-                row |= {f"{name}.{network}_variance": variances[i], f"{name}.{network}_snr": ratios[i]}
+            for end, (variances, ratios) in (("", _direct(vectors)), ("_window", _plain(vectors[-window:]))):
+                for i, name in enumerate(self.pairs):
+                    row |= {f"{name}.{network}_variance{end}": variances[i], f"{name}.{network}_snr{end}": ratios[i]}
         return row
 
 
 def _off(trainer: Trainer, replay: _Replay, steps: int, *, learning: str = "") -> float:
-    """The largest relative difference between a trainer's row and the replay's."""
-    for _ in range(steps):
+    """The largest relative difference between a trainer's row and the replay's, of the second of two windows."""
+    for _ in range(2):
         replay.advance(trainer, learning=learning)
-    row, expected = trainer.row(), replay.row()
-    assert {name for name in row if "." in name and not name.startswith("dreg-cv.")} == {
-        name for name in expected if not name.startswith("dreg-cv.")
-    }
+    assert trainer.row()[WINDOW_STEPS] == 2.0
+    for _ in range(steps - 2):
+        replay.advance(trainer, learning=learning)
+    row, expected = trainer.row(), replay.row(steps - 2)
+    found = {column.name for column in tracked_columns(row)}
+    assert found == set(expected) - {WINDOW_STEPS}
+    assert all(column == tracked_columns([column.name])[0] for column in tracked_columns(row))
     return max(abs(row[name] - value) / abs(value) for name, value in expected.items())
 
 
@@ -249,7 +291,7 @@ def test_training_does_not_notice(word: str, execution: str) -> None:
         row, seen = plain.row(), tracking.row()
         assert {name: seen[name] for name in row} == row
         extra = set(seen) - set(row)
-        assert {name.partition(".")[0] for name in extra} == {"stl", "rws-dreg", "dreg-cv"}
+        assert {name.partition(".")[0] for name in extra} == {"stl", "rws-dreg", "dreg-cv", WINDOW_STEPS}
         assert all(math.isfinite(seen[name]) for name in extra)
         assert any(".model_" in name for name in extra) == (not frozen)
     a, b = plain.state(), tracking.state()
@@ -278,6 +320,56 @@ def test_a_state_on_the_way_continues_bit_for_bit(execution: str, done: int) -> 
     assert second.row() == straight.row()
 
 
+WINDOWS = (f"{TRACKED}model-window/", f"{TRACKED}posterior-window/")
+
+
+def test_a_state_of_before_there_were_windows_continues_and_its_window_starts_anew() -> None:
+    straight, resumed = _trainer([CV, STL]), _trainer([CV, STL])
+    for _ in range(3):
+        straight.advance()
+    state = straight.state()
+    old = {name: each for name, each in state.optimizer.items() if not name.startswith(WINDOWS)}
+    assert 0 < len(old) < len(state.optimizer)
+    resumed.advance()  # what it has seen before must not stay
+    resumed.load(state.step, state.model, old, state.window)
+    for _ in range(4):
+        straight.advance()
+        resumed.advance()
+    rows = straight.row(), resumed.row()
+    assert [row[WINDOW_STEPS] for row in rows] == [7.0, 4.0]
+    windowed = {column.name for column in tracked_columns(rows[0]) if column.windowed}
+    assert all(rows[0][name] != rows[1][name] for name in windowed)
+    rest = rows[0].keys() - windowed - {WINDOW_STEPS}
+    assert {name: rows[0][name] for name in rest} == {name: rows[1][name] for name in rest}
+
+
+def test_a_window_of_one_step_has_no_variance_and_the_next_begins_at_nothing() -> None:
+    trainer = _trainer([CV, STL])
+    for count in (2, 1, 3):
+        for _ in range(count):
+            trainer.advance()
+        row = trainer.row()
+        assert row[WINDOW_STEPS] == count
+        for column in tracked_columns(row):
+            assert math.isnan(row[column.name]) == (column.windowed and count == 1), column
+
+
+def test_columns_are_known_by_their_names() -> None:
+    names = [
+        "step",
+        "bound",
+        WINDOW_STEPS,
+        "dreg-cv.alpha",
+        "stl.model_snr",
+        "vr-iwae:alpha=0.25-dreg.posterior_variance_window",
+    ]
+    assert tracked_columns([*names, ".model_snr", "stl.model_snr_windows", "seconds"]) == [
+        TrackedColumn("stl", "model", "snr", windowed=False),
+        TrackedColumn("vr-iwae:alpha=0.25-dreg", "posterior", "variance", windowed=True),
+    ]
+    assert [each.name for each in tracked_columns(names)] == names[-2:]
+
+
 def test_a_state_without_moments_cannot_continue_them_and_moments_not_wanted_are_left() -> None:
     plain, tracking = _trainer(), _trainer([CV])
     for each in (plain, tracking):
@@ -295,7 +387,7 @@ def test_a_state_without_moments_cannot_continue_them_and_moments_not_wanted_are
 def test_moments_loaded_in_another_order_measure_the_same_to_the_last_bit() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        moments, again = MovingMoments(), MovingMoments()
+        moments, again = Moments(DECAY), Moments(DECAY)
         for _ in range(3):
             moments.add({f"part{i}": torch.randn(2, 1 + i, generator=generator).double() ** 3 for i in range(12)})
         tensors = moments.tensors()

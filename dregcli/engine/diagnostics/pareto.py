@@ -27,8 +27,8 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
     """k-hat of each example: the shape of a generalised Pareto distribution fitted to the largest weights.
 
     Where it is above 1 the weights have no mean and below 1/2 a variance; the estimate log p-hat is reliable up to
-    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better; and inf where one
-    is so large that the others are nothing beside it.
+    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better; and inf
+    where one is so large that the others are nothing beside it.
 
     Args:
         log_w: log-weights, shape (K, B), nats; float64.

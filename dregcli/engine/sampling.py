@@ -1,0 +1,178 @@
+"""Images of a trained model: prior samples, reconstructions, traversals of latents. No graphs; by address.
+
+What is shown of more images begins with what is shown of fewer, to the last bit: noise is drawn, and networks are
+applied, in blocks of one size, since the last bits of a product of matrices depend on their shapes.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.examples import Examples
+from dregcli.engine.execution.batch import Batch, log_weights
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
+from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
+from dregcli.errors import NotFinite
+from dregcli.names import Split
+
+EXAMPLES_BLOCK = 16
+"""Examples that are reconstructed at once."""
+
+
+def seen_pixels(
+    examples: Examples, pixels: Pixels, *, split: Split, seed: int, limit: int | None = None
+) -> Iterator[Tensor]:
+    """Examples as evaluations see them, batch by batch in order, (B, D) each.
+
+    Args:
+        examples: the split.
+        pixels: how its stored values become pixels.
+        split: which split this is.
+        seed: the evaluation's.
+        limit: only the batches that have the first so many examples, whole.
+    """
+    randomness = Randomness(seed)  # on the CPU, as evaluations draw pixels
+    count = len(examples) if limit is None else min(limit, len(examples))
+    for batch, first in enumerate(range(0, count, EVALUATION_BATCH)):
+        rows = examples.rows(torch.arange(first, min(first + EVALUATION_BATCH, len(examples))))
+        yield evaluation_pixels(pixels, rows, randomness, split, batch)
+
+
+@torch.no_grad()
+def prior_images(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
+    """E[x | z] of z from the prior; of what is predicted from a context, completions of each context.
+
+    Args:
+        model: the model.
+        pixels: whole images that contexts are taken from, shape (B, D); of a model without any, one row of anything.
+        randomness: on the model's device.
+        k: samples for each of the B.
+
+    Returns:
+        Shape (k, B, D).
+    """
+    found: list[Tensor] = []
+    for i in range(len(pixels)):
+        image = pixels[i : i + 1]
+        prior = model.latent_prior(image)
+        count = -(-k // NOISE_BLOCK) * NOISE_BLOCK
+        noise = randomness.normal(Stream.SAMPLE_PRIOR, i, k=count, batch=1, width=model.latent_width).to(pixels)
+        blocks = [
+            model.mean_pixels(image, prior.rsample(noise[first : first + NOISE_BLOCK]))
+            for first in range(0, count, NOISE_BLOCK)
+        ]
+        found.append(torch.cat(blocks)[:k])
+    return torch.cat(found, dim=1)
+
+
+@dataclass(frozen=True)
+class Reconstructions:
+    """The best of K posterior samples of each example, by its importance weight.
+
+    Attributes:
+        images: E[x | z] of that sample, shape (B, D).
+        chosen: which sample, int64, shape (B,).
+        log_w: log-weights, shape (K, B), nats.
+    """
+
+    images: Tensor
+    chosen: Tensor
+    log_w: Tensor
+
+
+@torch.no_grad()
+def best_of_k(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
+    """Reconstruct examples, block by block.
+
+    Args:
+        model: the model and its posterior.
+        pixels: whole blocks of ``EXAMPLES_BLOCK`` examples but for the last ones of a split, shape (B, D).
+        randomness: on the model's device.
+        k: samples of each.
+
+    Raises:
+        NotFinite: a log-weight is not a number.
+    """
+    found = [
+        _best_of_block(model, pixels[first : first + EXAMPLES_BLOCK], randomness, k=k, number=i)
+        for i, first in enumerate(range(0, len(pixels), EXAMPLES_BLOCK))
+    ]
+    return Reconstructions(
+        torch.cat([each.images for each in found]),
+        torch.cat([each.chosen for each in found]),
+        torch.cat([each.log_w for each in found], dim=1),
+    )
+
+
+def _best_of_block(
+    model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int, number: int
+) -> Reconstructions:
+    posterior = model.posterior(pixels)
+    draws = AddressedNoise(
+        randomness,
+        Stream.SAMPLE_POSTERIOR,
+        number,
+        k=k,
+        batch=EXAMPLES_BLOCK,
+        width=model.latent_width,
+        dtype=pixels.dtype,
+        examples=len(pixels),
+    )
+    batch = Batch(model, pixels, posterior, draws)
+    log_w = log_weights(batch, k_chunk=NOISE_BLOCK)
+    if log_w.isnan().any():
+        what = "A log-weight of a posterior sample is not a number."
+        raise NotFinite(what, hint="the parameters may have diverged: use an earlier --checkpoint")
+    chosen = log_w.argmax(dim=0)
+    noise = torch.empty_like(posterior.loc)
+    for first, chunk in batch.chunks(NOISE_BLOCK):
+        inside = (chosen >= first) & (chosen < first + len(chunk))
+        noise[inside] = chunk[chosen[inside] - first, inside]
+    images = model.mean_pixels(pixels, posterior.rsample(noise[None]))[0]
+    return Reconstructions(images, chosen, log_w)
+
+
+@torch.no_grad()
+def latent_variances(model: LatentModel, seen: Iterator[Tensor]) -> Tensor:
+    """The variance over examples of q's mean, by latent, (Z,), float64 (arXiv 1509.00519, 5.1).
+
+    Args:
+        model: the model and its posterior.
+        seen: pixels, batch by batch, (B, D) each.
+    """
+    means = torch.cat([model.posterior(pixels).loc.double() for pixels in seen])
+    return means.var(dim=0, correction=0)
+
+
+def most_active(variances: Tensor, count: int) -> list[int]:
+    """The indices of the latents with the largest variances, the largest first; of equal ones the lower index."""
+    order: list[int] = variances.sort(descending=True, stable=True).indices.tolist()  # pyright: ignore[reportUnknownVariableType]
+    return order[:count]
+
+
+@torch.no_grad()
+def traversals(
+    model: LatentModel, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
+) -> tuple[Tensor, Tensor]:
+    """E[x | z] as one latent after the other moves, from q's mean of an example, through the prior.
+
+    Args:
+        model: the model and its posterior.
+        pixels: the example, shape (1, D).
+        latents: which.
+        offsets: where they are put, in standard deviations of the prior from its mean.
+
+    Returns:
+        The image at q's mean, (D,), and those with latent l at offset s, (L, S, D).
+    """
+    at, prior = model.posterior(pixels).loc, model.latent_prior(pixels)
+    z = at.expand(len(latents), len(offsets), -1).clone()
+    steps = torch.tensor(offsets, dtype=at.dtype, device=at.device)
+    for row, latent in enumerate(latents):
+        z[row, :, latent] = prior.loc[0, latent] + prior.scale[0, latent] * steps
+    moved = model.mean_pixels(pixels, (z.flatten(0, 1)[:, None],))
+    return model.mean_pixels(pixels, (at[None],))[0, 0], moved.reshape(len(latents), len(offsets), -1)
