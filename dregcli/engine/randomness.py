@@ -36,6 +36,9 @@ class Stream(IntEnum):
     LEARNING_NOISE = 10
     SCREENING = 11
     DIAGNOSTIC_SCREENING = 12
+    ANNEALING_STATES = 13
+    ANNEALING_MOMENTA = 14
+    ANNEALING_ACCEPTANCE = 15
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
