@@ -38,7 +38,7 @@ class Annealed:
         """Standard error of ``log_p`` by the delta method, shape (B,), nats.
 
         The weights' standard error over their mean: the root of (M / ESS - 1) / (M - 1). It is of first order, and as
-        good as the chains' sample of weights: honest where log-weights vary by less than about 1 nat. It is at most 1,
+        good as the sample of weights: honest where log-weights vary by less than about 1 nat. It is at most 1,
         at ESS = 1, and then says no more than that the chains disagree. What all chains have missed, none can tell.
         """
         chains = len(self.log_weights)
