@@ -62,7 +62,7 @@ class Annealing:
 
     Attributes:
         steps: N, increments of the inverse temperature. Twice as many halve the variance of log-weights, about.
-        chains: measured chains of each example, M. One more in the average costs as much as one more step.
+        chains: measured chains of each example, M. They show the error as well as lessen it: few show it badly.
         leapfrogs: leapfrog steps in a transition, each one evaluation of the decoder and its derivative.
         pilot_chains: chains of each example that step sizes are found with.
     """
@@ -246,7 +246,7 @@ class AnnealedBatch:
     def state(self) -> tuple[dict[str, int], dict[str, Tensor]]:
         """Everything a later process needs to continue, as plain numbers and tensors by name.
 
-        The tensors are the state's own, but for the step sizes none is changed in place: what is kept of them stays.
+        The tensors stay as they are when the batch goes on.
         """
         tensors = {
             "step_sizes": self._step_sizes.clone(),
