@@ -142,7 +142,7 @@ def test_it_agrees_with_quadrature_under_a_conditional_prior() -> None:
         log_likelihood = model.log_joint(pixels, (z,)) - Normal(own.loc, own.scale).log_prob(z).sum(-1)
         return torch.logsumexp(log_likelihood + log_mass.unsqueeze(1), dim=0)
 
-    found = measured(model, pixels, SHORT)
+    found = measured(model, pixels, Annealing(40, chains=32, leapfrogs=3))
     with torch.no_grad():
         assert abs(gap([found], [exact(model.latent_prior(pixels))])) < SIGMAS
         assert abs(gap([found], [exact(model.latent_prior(pixels.flip(0)))])) > 2.0 * SIGMAS
@@ -156,7 +156,7 @@ def test_it_finds_mass_that_the_posterior_misses() -> None:
 
     def both() -> tuple[Tensor, Annealed]:
         (bounds,) = evaluate(model, examples, as_stored, split=Split.TEST, k=500, seed=0)
-        (batch,) = anneal(model, examples, as_stored, SHORT, split=Split.TEST, seed=0)
+        (batch,) = anneal(model, examples, as_stored, Annealing(20), split=Split.TEST, seed=0)
         return bounds.bound, run(batch)
 
     _, fit = both()
