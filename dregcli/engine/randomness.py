@@ -36,8 +36,11 @@ class Stream(IntEnum):
     LEARNING_NOISE = 10
     SCREENING = 11
     DIAGNOSTIC_SCREENING = 12
-    SAMPLE_PRIOR = 40
-    SAMPLE_POSTERIOR = 41
+    ANNEALING_STATES = 13
+    ANNEALING_MOMENTA = 14
+    ANNEALING_ACCEPTANCE = 15
+    SAMPLE_PRIOR = 19
+    SAMPLE_POSTERIOR = 20
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:

@@ -1,0 +1,314 @@
+"""Annealed importance sampling: an estimate of log p(x) in which the posterior q has no part.
+
+Chains go from the prior p(z), or p(z | c), to the true posterior through f_b(z) = p(z) p(x | z)^b, by one Hamiltonian
+transition at each of N - 1 inverse temperatures. Each carries a weight w with E[w] = p(x), whatever q is and however
+badly it fits: a second opinion on an importance estimate, which is blind to where q has no samples.
+
+What is told is the log of the mean weight: the log of an unbiased estimate. So in expectation it is a **lower** bound
+of log p(x) (Jensen), too low by about half the square of its standard error; as is the importance estimate. Where the
+two disagree with annealing above, the importance estimate has missed mass; where annealing is below, its schedule is
+too short.
+
+Weights are unbiased only if what a transition does depends on nothing the chain has been through. So a pilot with few
+chains and noise of its own finds a step size for every example and temperature, and the measured chains use these.
+
+References: Neal, "Annealed importance sampling", arXiv physics/9803008; Wu, Burda, Salakhutdinov, Grosse, "On the
+quantitative analysis of decoder-based generative models", arXiv 1611.04273.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.annealed import Annealed
+from dregcli.engine.examples import Examples
+from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
+from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
+from dregcli.errors import Fault, NotFinite
+from dregcli.names import Split
+
+MOST_STEPS = 2**20
+"""Temperatures that addresses have room for."""
+
+TARGET_ACCEPTANCE = 0.65
+"""What step sizes are adapted to; near the best for Hamiltonian transitions (arXiv 1206.1901, section 4.4)."""
+
+LONGEST = 0.5 * math.pi
+"""Trajectories are no longer. In a direction that the likelihood leaves as wide as the prior, a quarter of a period
+forgets the start, and half of one comes to its mirror image."""
+
+JITTER = 0.2
+"""Step sizes vary by so much either way, from chain to chain and from transition to transition: trajectories of one
+length would bring a direction whose period it is back to its start every time."""
+
+_GAIN = 0.25
+"""How far the logarithm of a step size moves by an acceptance that is off by 1, in the long run. It follows the
+temperatures within some six steps, and four chains' noise leaves it within a few per cent."""
+
+_SHARPNESS = 4.0
+
+_SPLIT_BITS = 42
+"""Of ``evaluation_step``."""
+
+
+@dataclass(frozen=True)
+class Annealing:
+    """How it is done.
+
+    Attributes:
+        steps: N, increments of the inverse temperature. Twice as many halve the variance of log-weights, about.
+        chains: measured chains of each example, M. They show the error as well as lessen it: few show it badly.
+        leapfrogs: leapfrog steps in a transition, each one evaluation of the decoder and its derivative.
+        pilot_chains: chains of each example that step sizes are found with.
+    """
+
+    steps: int = 1000
+    chains: int = 16
+    leapfrogs: int = 10
+    pilot_chains: int = 4
+
+
+def number_faults(*, steps: int, chains: int, leapfrogs: int) -> list[Fault]:
+    """What is wrong with the numbers of an annealing."""
+    faults: list[Fault] = []
+    if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
+        faults.append(Fault("steps", f"must be a whole number from 2 to {MOST_STEPS}, got {steps}."))
+    if type(chains) is not int or chains < 2:
+        faults.append(Fault("chains", f"must be a whole number, at least 2, for a standard error, got {chains}."))
+    if type(leapfrogs) is not int or leapfrogs < 1:
+        faults.append(Fault("leapfrogs", f"must be a whole number, at least 1, got {leapfrogs}."))
+    return faults
+
+
+def schedule(steps: int) -> Tensor:
+    """Inverse temperatures 0 = b_0 < ... < b_N = 1, float64, shape (N + 1,).
+
+    A sigmoid from -4 to 4, rescaled: small increments where chains leave the prior, whose draws explain x worst, and
+    where they arrive (arXiv 1611.04273).
+    """
+    along = torch.sigmoid(torch.linspace(-_SHARPNESS, _SHARPNESS, steps + 1, dtype=torch.float64))
+    return (along - along[0]) / (along[-1] - along[0])
+
+
+def annealing_step(split: Split, batch: int, index: int, *, pilot: bool) -> int:
+    """The address's step for the index-th transition of an evaluation batch; no two share one."""
+    return ((2 * index + pilot) << _SPLIT_BITS) + evaluation_step(split, batch)
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """The random numbers of a batch, drawn for whole blocks of chains and whole batches, and then cut.
+
+    So an example's do not depend on how many examples there are with it, nor a chain's on how many chains.
+    """
+
+    randomness: Randomness
+    split: Split
+    batch: int
+    examples: int
+    width: int
+    dtype: torch.dtype
+
+    def normal(self, stream: Stream, index: int, chains: int, *, pilot: bool) -> Tensor:
+        """Standard normal, shape (M, B, Z)."""
+        step = annealing_step(self.split, self.batch, index, pilot=pilot)
+        drawn = self.randomness.normal(stream, step, k=chains, batch=EVALUATION_BATCH, width=self.width)
+        return drawn[:, : self.examples].to(self.dtype)
+
+    def uniform(self, index: int, chains: int, *, pilot: bool) -> Tensor:
+        """In [0, 1), two for every chain, shape (2, M, B), float64."""
+        step = annealing_step(self.split, self.batch, index, pilot=pilot)
+        blocks = [
+            self.randomness.uniform64(Stream.ANNEALING_ACCEPTANCE, step, i, 2, NOISE_BLOCK, EVALUATION_BATCH)
+            for i in range(-(-chains // NOISE_BLOCK))
+        ]
+        return torch.cat(blocks, dim=1)[:, :chains, : self.examples]
+
+
+class AnnealedBatch:
+    """The annealing of one evaluation batch, a transition at a time; it can be stopped and continued at any.
+
+    Every random number is addressed, so the state holds none, and what is continued ends with the same bits.
+
+    Args:
+        model: the model; its posterior is not used.
+        pixels: shape (B, D), at most a whole evaluation batch.
+        annealing: how.
+        split: which split these are of; noise is addressed by it.
+        batch: which evaluation batch of it.
+        seed: the evaluation's seed, never the training's.
+    """
+
+    def __init__(
+        self, model: LatentModel, pixels: Tensor, annealing: Annealing, *, split: Split, batch: int, seed: int
+    ) -> None:
+        self.annealing, self.batch = annealing, batch
+        self._split, self._examples = split, len(pixels)
+        self._likelihood = WhitenedLikelihood(model, pixels)
+        self._draws = _Draws(
+            Randomness(seed, pixels.device), split, batch, len(pixels), model.latent_width, self._likelihood.dtype
+        )
+        self._b: list[float] = schedule(annealing.steps).tolist()
+        self._longest = LONGEST / max(1, annealing.leapfrogs)
+        self._step_sizes = torch.full(
+            (annealing.steps - 1, len(pixels)), self._longest, dtype=torch.float64, device=pixels.device
+        )
+        self._pilot = True
+        self._index = 0
+        self._begin()
+
+    @property
+    def _chains(self) -> int:
+        return self.annealing.pilot_chains if self._pilot else self.annealing.chains
+
+    def _begin(self) -> None:
+        """Draw the chains of a pass from the prior."""
+        e = self._draws.normal(Stream.ANNEALING_STATES, 0, self._chains, pilot=self._pilot)
+        self._points = self._likelihood(e)
+        # -inf is a density of 0 and a weight of 0. Later ones are finite, or no chain would have come to them.
+        self._refuse(
+            ~(self._points.log_likelihood < math.inf), "log p(x | z) is not a number at a draw of the prior."
+        )
+        self._log_weights = torch.zeros_like(self._points.log_likelihood)
+        self._accepted = torch.zeros_like(self._points.log_likelihood[0])
+
+    def _refuse(self, wrong: Tensor, what: str) -> None:
+        """Raise for the first example of which any chain is wrong, shape (M, B)."""
+        if wrong.any():
+            example = self.batch * EVALUATION_BATCH + int(wrong.any(dim=0).nonzero()[0])
+            hint = "look for overflow in the model at these parameters"
+            raise NotFinite(what, where=f"example {example} of {self._split}, counted from 0", hint=hint)
+
+    @property
+    def work(self) -> int:
+        """Transitions of one chain that there are in all, the pilot's included."""
+        return (self.annealing.steps - 1) * (self.annealing.pilot_chains + self.annealing.chains)
+
+    @property
+    def worked(self) -> int:
+        """How many of them are done."""
+        before = 0 if self._pilot else (self.annealing.steps - 1) * self.annealing.pilot_chains
+        return before + self._index * self._chains
+
+    @property
+    def done(self) -> bool:
+        """Whether the measured chains have arrived."""
+        return not self._pilot and self._index == self.annealing.steps - 1
+
+    def advance(self) -> None:
+        """All chains of the pass go on to the next temperature: first their weights, where they are, then they.
+
+        Raises:
+            NotFinite: log p(x | z) is NaN or +inf at a draw of the prior.
+            RuntimeError: it is done.
+        """
+        if self.done:
+            message = "the chains have arrived"
+            raise RuntimeError(message)
+        b, index = self._b, self._index
+        self._log_weights = self._log_weights + (b[index + 1] - b[index]) * self._points.log_likelihood
+        acceptance = self._move(b[index + 1], self._step_sizes[index]).mean(dim=0)
+        self._accepted = self._accepted + acceptance
+        if self._pilot:
+            self._adapt(acceptance)
+        self._index += 1
+        if self._pilot and self._index == self.annealing.steps - 1:
+            self._pilot, self._index = False, 0
+            self._begin()
+
+    def _move(self, b: float, step_size: Tensor) -> Tensor:
+        """One transition of all chains; the probabilities of acceptance, shape (M, B)."""
+        momentum = self._draws.normal(Stream.ANNEALING_MOMENTA, self._index, self._chains, pilot=self._pilot)
+        decides, varies = self._draws.uniform(self._index, self._chains, pilot=self._pilot)
+        self._points, probability = transition(
+            self._likelihood,
+            self._points,
+            momentum,
+            decides,
+            b=b,
+            step_size=step_size * (1.0 + JITTER * (2.0 * varies - 1.0)),
+            leapfrogs=self.annealing.leapfrogs,
+        )
+        return probability
+
+    def _adapt(self, acceptance: Tensor) -> None:
+        """The step sizes from this temperature on, by a pilot's mean acceptance, shape (B,)."""
+        # By more at first, when they may be far off; never by less than what keeps up with the temperatures.
+        gain = max(_GAIN, (1 + self._index) ** -0.5)
+        moved = self._step_sizes[self._index] * (gain * (acceptance - TARGET_ACCEPTANCE)).exp()
+        self._step_sizes[self._index :] = moved.clamp(max=self._longest)
+
+    def state(self) -> tuple[dict[str, int], dict[str, Tensor]]:
+        """Everything a later process needs to continue, as plain numbers and tensors by name.
+
+        The tensors stay as they are when the batch goes on.
+        """
+        tensors = {
+            "step_sizes": self._step_sizes.clone(),
+            "e": self._points.e,
+            "log_likelihood": self._points.log_likelihood,
+            "slope": self._points.slope,
+            "log_weights": self._log_weights,
+            "accepted": self._accepted,
+        }
+        return {"pilot": int(self._pilot), "index": self._index}, tensors
+
+    def load(self, numbers: Mapping[str, int], tensors: Mapping[str, Tensor]) -> None:
+        """Continue from the state of an annealing of the same model, pixels and arguments."""
+        self._pilot, self._index = bool(numbers["pilot"]), numbers["index"]
+        own = {name: tensor.to(self._step_sizes.device) for name, tensor in tensors.items()}
+        self._step_sizes = own["step_sizes"].clone()
+        self._points = Points(own["e"], own["log_likelihood"], own["slope"])
+        self._log_weights, self._accepted = own["log_weights"], own["accepted"]
+
+    def result(self) -> Annealed:
+        """What the measured chains say.
+
+        Raises:
+            NotFinite: no chain of an example has a positive weight.
+            RuntimeError: it is not done.
+        """
+        if not self.done:
+            message = "the chains have not arrived"
+            raise RuntimeError(message)
+        log_weights = self._log_weights + (self._b[-1] - self._b[-2]) * self._points.log_likelihood
+        none = (log_weights == -math.inf).all(dim=0, keepdim=True)
+        self._refuse(none, "log p(x | z) is -inf along every chain.")
+        return Annealed(log_weights, self._accepted / (self.annealing.steps - 1))
+
+
+def anneal(
+    model: LatentModel,
+    examples: Examples,
+    pixels: Pixels,
+    annealing: Annealing,
+    *,
+    split: Split,
+    seed: int,
+    limit: int | None = None,
+    first_batch: int = 0,
+) -> Iterator[AnnealedBatch]:
+    """The evaluation batches of a split, each to be advanced until it is done.
+
+    Args:
+        model: the model.
+        examples: the split, given on the model's device.
+        pixels: how its stored values become pixels; the same that ``evaluate`` sees under the same seed.
+        annealing: how.
+        split: which split this is; pixels and noise are addressed by it.
+        seed: the evaluation's seed, never the training's.
+        limit: only the first so many examples.
+        first_batch: where to begin; earlier batches are known.
+    """
+    randomness = Randomness(seed)
+    count = len(examples) if limit is None else min(limit, len(examples))
+    for batch in range(first_batch, -(-count // EVALUATION_BATCH)):
+        first = batch * EVALUATION_BATCH
+        rows = examples.rows(torch.arange(first, min(first + EVALUATION_BATCH, count)))
+        seen = evaluation_pixels(pixels, rows, randomness, split, batch)
+        yield AnnealedBatch(model, seen, annealing, split=split, batch=batch, seed=seed)
