@@ -153,6 +153,16 @@ class EvalMethod(StrEnum):
     """By that, and by annealed importance sampling from the prior, which knows nothing of the posterior."""
 
 
+class Opinion(StrEnum):
+    """What annealed importance sampling makes of an importance estimate."""
+
+    AGREES = "agrees"
+    HIGHER = "higher"
+    """Importance sampling has missed mass."""
+    LOWER = "lower"
+    """The annealing was too short."""
+
+
 class RunStatus(StrEnum):
     """The state of a run. ``crashed`` is never written: it is what a dead writer's ``running`` reads as."""
 

@@ -113,7 +113,8 @@ class Estimates:
 
     def latent_variance(self) -> Values:
         """The variance over examples of q's mean, of each latent, shape (Z,)."""
-        return self.arrays["means"].var(axis=1)
+        # In one layout: arrays that were kept and read again have another, and another last bit.
+        return np.ascontiguousarray(self.arrays["means"]).var(axis=1)
 
     def active_units(self, threshold: float) -> int:
         """Latents whose mean varies more than this (arXiv 1509.00519, 5.1)."""

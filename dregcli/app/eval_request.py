@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dregcli.app.executing import decide_compile
+from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
 from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
@@ -74,6 +75,9 @@ class EvalRequest:
             if is_so:
                 name = "eval-seed" if field == "seed" else flag(field)
                 faults.append(Fault(name, f"{why}, got {getattr(self, field)}."))
+        if self.method == EvalMethod.AIS:
+            numbers = self.annealing
+            faults += number_faults(steps=numbers.steps, chains=numbers.chains, leapfrogs=numbers.leapfrogs)
         if self.method == EvalMethod.IMPORTANCE:
             of_ais = [name for name in ("steps", "chains") if getattr(self, name) is not None]
             faults += [Fault(name, "is of --method ais: leave it out, or give the method.") for name in of_ais]
@@ -82,6 +86,12 @@ class EvalRequest:
         except SpecError as error:
             faults.extend(error.faults)
         return faults
+
+    @property
+    def annealing(self) -> Annealing:
+        """How AIS is done."""
+        given = {"steps": self.steps, "chains": self.chains}
+        return Annealing(**{name: value for name, value in given.items() if value is not None})
 
     @property
     def ks(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +11,15 @@ from dregcli.app.build import build_model
 from dregcli.app.estimates import Estimates
 from dregcli.app.eval_request import ANNEALED_EXAMPLES, EvalRequest, Which, parse_checkpoint
 from dregcli.app.executing import Shape, decide_compile
-from dregcli.app.importance import Sampling, forget_unfinished, sample_split
+from dregcli.app.importance import Sampling, sample_split
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.resuming import spec_of
 from dregcli.app.run_data import RunData
+from dregcli.app.second_opinion import SecondOpinion, anneal_split
+from dregcli.app.unfinished import Unfinished
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -40,6 +42,7 @@ class EvalResult:
         path: the file.
         spec: the run's.
         estimates: example by example.
+        opinion: of AIS, where it was asked.
         summary: everything that is told, as plain values; see ``as_json``.
     """
 
@@ -47,6 +50,7 @@ class EvalResult:
     path: Path
     spec: RunSpec
     estimates: Estimates
+    opinion: SecondOpinion | None
     summary: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
@@ -162,6 +166,10 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         model = build_model(spec, data)
         load_model(model, checkpoint, run)
         estimates = sample_split(model, data, how, run, settings, listener)
+        opinion = None
+        of_ais = settings | {"annealing": asdict(request.annealing)}
+        if request.method == EvalMethod.AIS:
+            opinion = anneal_split(model, data, how, request.annealing, estimates, run, of_ais, listener)
     told = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
         "checkpoint": checkpoint.step,
@@ -169,13 +177,15 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "seed": how.seed,
         "method": request.method,
         **told,
+        **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }
-    found = EvalResult(run, run.path, spec, estimates, summary)
+    found = EvalResult(run, run.path, spec, estimates, opinion, summary)
     kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
-    forget_unfinished(run, settings, listener)
+    for each in (settings, of_ais):
+        Unfinished(run, "evals", each, listener).drop()
     return kept
 
 
@@ -194,6 +204,7 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
         **how,
     }
     arrays = {name: array for name, array in estimates.arrays.items() if name != "means"}
+    arrays |= found.opinion.arrays() if found.opinion else {}
     arrays |= {"bound": estimates.bound, "ess": estimates.ess, "latent_variance": estimates.latent_variance()}
     stem = f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
     try:

@@ -87,11 +87,6 @@ def sample_split(
     return Estimates(how.ks, collected.arrays())
 
 
-def forget_unfinished(run: Run, settings: Mapping[str, Any], listener: Listener) -> None:
-    """Remove what was kept on the way, once the result is."""
-    Unfinished(run, "evals", settings, listener).drop()
-
-
 def _estimated(
     model: LatentModel, batch: SeenBatch, ks: Sequence[int], how: Sampling, listener: Listener
 ) -> BatchEstimates:

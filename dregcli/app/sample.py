@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dregcli.app import pictures
-from dregcli.app.bounds import ACTIVE_VARIANCE
 from dregcli.app.build import build_model
 from dregcli.app.choosing import find_completed_run
+from dregcli.app.eval_request import ACTIVE_VARIANCE
 from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained

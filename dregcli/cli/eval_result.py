@@ -5,13 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.describe import described, seen_as
 from dregcli.cli.render import Terminal, with_error
-from dregcli.names import ModelName
+from dregcli.names import ModelName, Opinion
 
 if TYPE_CHECKING:
     from dregcli.app.evaluate import EvalResult
 
 _UNRELIABLE_SHARE = 0.01
 """Share of examples with a k-hat above 0.7 from which on it is worth a warning."""
+
+_FEW_CHAINS = 0.25
+"""Share of the chains that their effective sample size is at least where their standard error is to be believed."""
 
 
 def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
@@ -28,6 +31,9 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     for result in results:
         for line in _exact(result):
             terminal.line(f"{result.run.label}: {line}" if len(results) > 1 else line)
+    for result in results:
+        for line in _second_opinion(result, terminal):
+            terminal.line(line)
     whats = {(described(r.spec.model_dump()), r.summary["split_hash"]): None for r in results}
     for what, split_hash in whats:
         terminal.line(f"of {what}, {first['split']} split {split_hash[:12]}, eval seed {first['seed']}")
@@ -97,16 +103,45 @@ def _exact(result: "EvalResult") -> list[str]:
     return lines
 
 
+def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
+    """What annealing from the prior found on the same examples, and what follows."""
+    found = result.summary.get("ais")
+    if found is None:
+        return []
+    less, label = found["less_importance"], result.run.label
+    follows = {
+        Opinion.AGREES: "the two agree",
+        Opinion.HIGHER: "importance sampling has missed mass: take a larger --k, or train the encoder",
+        Opinion.LOWER: "the annealing is too short: take more --steps",
+    }[Opinion(found["opinion"])]
+    if found["ess"] < _FEW_CHAINS * found["chains"]:
+        terminal.warn(
+            f"{label}: the chains' weights differ much (median ESS {found['ess']:.1f} of {found['chains']}): their "
+            "error is itself uncertain; take more --steps."
+        )
+    lines = [
+        f"{label}, AIS from the prior ({found['steps']:,} steps, {found['chains']} chains, acceptance "
+        f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, "
+        f"of which ± {found['mc_stderr']:.4f} by the chains' chance",
+        f"  AIS less importance sampling: {less['value']:+.4f} ± {less['mc_stderr']:.4f}: {follows}",
+    ]
+    if (exact := found["less_exact"]) is not None:
+        lines.append(f"  AIS less the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
+    return lines
+
+
 def _unreliable(result: "EvalResult") -> str | None:
     """In words: that importance sampling misses something, and what to do."""
     khat = result.summary["khat"]
     if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
         return None
     share = 100.0 * khat["share_above_0.7"]
+    ways = ["take a larger --k", f"train the encoder on (dreg finetune-encoder {result.run.label})"]
+    if result.opinion is None:
+        ways.append("ask for a second opinion (--method ais)")
     return (
         f"{result.run.label}: k-hat is above 0.7 for {share:.2g} % of the examples: there q misses mass of the "
-        "posterior, so that their estimates are too low and the standard errors too small. Take a larger --k, train "
-        f"the encoder on (dreg finetune-encoder {result.run.label}), or ask for a second opinion (--method ais)."
+        f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}."
     )
 
 

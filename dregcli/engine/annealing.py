@@ -163,6 +163,11 @@ class AnnealedBatch:
         self._begin()
 
     @property
+    def examples(self) -> int:
+        """B."""
+        return self._examples
+
+    @property
     def _chains(self) -> int:
         return self.annealing.pilot_chains if self._pilot else self.annealing.chains
 
