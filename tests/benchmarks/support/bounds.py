@@ -1,7 +1,5 @@
 """The bound of a model over a split, as ``dreg eval`` computes it."""
 
-from collections.abc import Iterator
-
 import torch
 
 from dregcli.app.executing import OnOff, Shape, decide_compile
@@ -22,18 +20,10 @@ def compiles(plan: Plan, word: str, *, examples: int, k: int, k_chunk: int | Non
     return decide_compile(word, shape.evaluation_saves(examples=examples, k=k, k_chunk=k_chunk))[0]
 
 
-def batch_bounds(
-    model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
-) -> Iterator[torch.Tensor]:
-    """The bound of each example, nats, float64, batch by batch."""
-    examples, pixels = plan.data.examples(split), plan.data.pixels
-    seed = plan.spec.eval_seed
-    for batch in evaluate(model, examples, pixels, split=split, k=k, seed=seed, limit=limit, k_chunk=k_chunk):
-        yield batch.bound
-
-
 def split_bounds(
     model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
 ) -> torch.Tensor:
-    """All of them."""
-    return torch.cat(list(batch_bounds(model, plan, split, k=k, limit=limit, k_chunk=k_chunk)))
+    """The bound of each example, nats, float64."""
+    examples, pixels, seed = plan.data.examples(split), plan.data.pixels, plan.spec.eval_seed
+    found = evaluate(model, examples, pixels, split=split, k=k, seed=seed, limit=limit, k_chunk=k_chunk)
+    return torch.cat([batch.bound for batch in found])
