@@ -1,5 +1,7 @@
 """Evaluate runs: log-likelihoods with what tells how far they can be trusted, per-example values kept in the run."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -160,16 +162,19 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "device": spec.device,
         "dreg": __version__,
     }
+    of_ais = settings | {"annealing": asdict(request.annealing)}
+    unfinished = [
+        Unfinished(run, "evals", _key(each), each, listener, what="evaluation") for each in (settings, of_ais)
+    ]
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
     with memory_explained(work, smaller="--k"):
         model = build_model(spec, data)
         load_model(model, checkpoint, run)
-        estimates = sample_split(model, data, how, run, settings, listener)
+        estimates = sample_split(model, data, how, unfinished[0], listener)
         opinion = None
-        of_ais = settings | {"annealing": asdict(request.annealing)}
         if request.method == EvalMethod.AIS:
-            opinion = anneal_split(model, data, how, request.annealing, estimates, run, of_ais, listener)
+            opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
     told = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
         "checkpoint": checkpoint.step,
@@ -184,9 +189,14 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     }
     found = EvalResult(run, run.path, spec, estimates, opinion, summary)
     kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
-    for each in (settings, of_ais):
-        Unfinished(run, "evals", each, listener).drop()
+    for each in unfinished:
+        each.forget()
     return kept
+
+
+def _key(settings: Mapping[str, Any]) -> str:
+    """The name of an unfinished evaluation: the hash of all that its numbers depend on."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:

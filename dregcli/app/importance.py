@@ -1,21 +1,26 @@
 """Estimate log p(x) of a split by importance sampling: batch by batch, kept while it goes on."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from dregcli.app.bounds import not_compiled
 from dregcli.app.estimates import Collected, Estimates
 from dregcli.app.interrupts import stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.run_data import RunData
-from dregcli.app.unfinished import State, Unfinished
+from dregcli.app.unfinished import Unfinished
 from dregcli.engine.evaluation import SeenBatch, seen_batches
 from dregcli.engine.likelihood_estimate import BatchEstimates, estimate
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import Split
-from dregcli.store.run import Run
+
+SAVE_SECONDS = 30.0
+"""What a kill may cost of a running evaluation."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +44,21 @@ class Sampling:
     k_chunk: int | None
 
 
+@dataclass
+class _Sampled:
+    """The examples that are done."""
+
+    collected: Collected
+    done: int
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See ``HasState``."""
+        arrays = self.collected.arrays()
+        return {"examples": self.done}, {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
 def sample_split(
-    model: LatentModel, data: RunData, how: Sampling, run: Run, settings: Mapping[str, Any], listener: Listener
+    model: LatentModel, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener
 ) -> Estimates:
     """Estimates of every example, going on where an earlier, unfinished call was.
 
@@ -48,23 +66,18 @@ def sample_split(
         model: frozen, on its device.
         data: the run's.
         how: the split and the samples.
-        run: that keeps what is unfinished.
-        settings: all that the numbers depend on.
+        unfinished: where it is kept meanwhile.
         listener: told of progress.
 
     Raises:
         Interrupted: a signal came; what was done is kept.
     """
-    unfinished = Unfinished(run, "evals", settings, listener)
-    collected, done = Collected(), 0
-    if (content := unfinished.load()) is not None:
-        collected, done = Collected(content.arrays), int(content.attrs["state"]["examples"])
-        listener.note(f"continuing at example {done:,} of an earlier, unfinished evaluation")
-
-    def state() -> State:
-        return collected.arrays(), {"examples": done}
-
-    listener.begin(f"evaluate {how.split}", how.examples, "examples", done=done)
+    work = _Sampled(Collected(), 0)
+    if (kept := unfinished.found()) is not None:
+        numbers, tensors = kept
+        work = _Sampled(Collected({name: each.numpy() for name, each in tensors.items()}), numbers["examples"])
+        listener.note(f"continuing at example {work.done:,} of an earlier, unfinished evaluation")
+    listener.begin(f"evaluate {how.split}", how.examples, "examples", done=work.done)
     batches = seen_batches(
         model,
         data.examples(how.split),
@@ -72,19 +85,19 @@ def sample_split(
         split=how.split,
         seed=how.seed,
         limit=how.examples,
-        first=done // EVALUATION_BATCH,
+        first=work.done // EVALUATION_BATCH,
     )
     with stop_requests() as stop:
-        for batch in batches if done < how.examples else ():
-            collected.add(_estimated(model, batch, how.ks, how, listener), data.true_log_p(batch.pixels))
-            done += len(batch.pixels)
-            listener.update(done)
-            if done < how.examples:
+        for batch in batches if work.done < how.examples else ():
+            work.collected.add(_estimated(model, batch, how.ks, how, listener), data.true_log_p(batch.pixels))
+            work.done += len(batch.pixels)
+            listener.update(work.done)
+            if work.done < how.examples:
                 if stop.received is not None:
-                    unfinished.stop(stop, state(), f"example {done:,}")
-                unfinished.save_now_and_then(state)
+                    unfinished.stop(work, stop, at=f"example {work.done:,}")
+                unfinished.save_if_due(work, SAVE_SECONDS)
     listener.end()
-    return Estimates(how.ks, collected.arrays())
+    return Estimates(how.ks, work.collected.arrays())
 
 
 def _estimated(

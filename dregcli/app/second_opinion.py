@@ -5,22 +5,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dregcli.app.estimates import Estimates, Mean, Values
-from dregcli.app.importance import Sampling
+from dregcli.app.importance import SAVE_SECONDS, Sampling
 from dregcli.app.interrupts import stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.run_data import RunData
-from dregcli.app.unfinished import State, Unfinished
+from dregcli.app.unfinished import Unfinished
 from dregcli.engine.annealed import Annealed, mean_log_p
 from dregcli.engine.annealing import AnnealedBatch, Annealing, anneal
 from dregcli.engine.models.base import LatentModel
 from dregcli.names import Opinion
-from dregcli.store.hdf5 import Content
-from dregcli.store.run import Run
 
 SIGNIFICANT = 3.0
 """Standard errors beyond which two estimates differ."""
@@ -86,8 +83,7 @@ def anneal_split(
     how: Sampling,
     annealing: Annealing,
     estimates: Estimates,
-    run: Run,
-    settings: Mapping[str, Any],
+    unfinished: Unfinished,
     listener: Listener,
 ) -> SecondOpinion:
     """Anneal the examples that were sampled, going on where an earlier, unfinished call was.
@@ -98,86 +94,81 @@ def anneal_split(
         how: the split, its examples and the seed.
         annealing: how chains go.
         estimates: of the same examples.
-        run: that keeps what is unfinished.
-        settings: all that the numbers depend on.
+        unfinished: where it is kept meanwhile.
         listener: told of progress.
 
     Raises:
         NotFinite: the model has no finite density where a chain begins.
         Interrupted: a signal came; what was done is kept.
     """
-    unfinished = Unfinished(run, "evals", settings, listener)
-    content = unfinished.load()
-    parts = _finished(content)
-    examples = data.examples(how.split)
+    kept = unfinished.found()
+    work = _Chains([] if kept is None else _finished(*kept))
     batches = anneal(
         model,
-        examples,
+        data.examples(how.split),
         data.pixels,
         annealing,
         split=how.split,
         seed=how.seed,
         limit=how.examples,
-        first_batch=len(parts),
+        first_batch=len(work.parts),
     )
-    work = None
-    done = 0
     with stop_requests() as stop:
-        for batch in batches:
-            if work is None:
-                # Of every batch alike: an example is worth a transition of all its chains.
-                work, done = batch.work, sum(len(part.acceptance) for part in parts)
-                _go_on(batch, content, listener)
-                listener.begin(
-                    f"anneal {how.split}", how.examples * work, "transitions", done=_count(done, batch, work)
-                )
+        for number, batch in enumerate(batches):
+            work.batch = batch
+            if number == 0:
+                if kept is not None:
+                    batch.load(kept[0], _under(_CURRENT, kept[1]))
+                    listener.note(f"continuing at transition {work.done:,} of an earlier, unfinished annealing")
+                listener.begin(f"anneal {how.split}", how.examples * batch.work, "transitions", done=work.done)
             while not batch.done:
                 batch.advance()
-                listener.update(_count(done, batch, work))
+                listener.update(work.done)
                 if stop.received is not None:
-                    unfinished.stop(stop, _state(parts, batch), f"temperature {batch.worked:,} of {batch.work:,}")
-                unfinished.save_now_and_then(lambda batch=batch: _state(parts, batch))
-            parts.append(batch.result())
-            done += len(parts[-1].acceptance)
+                    unfinished.stop(work, stop, at=f"transition {work.done:,}")
+                unfinished.save_if_due(work, SAVE_SECONDS)
+            work.parts.append(batch.result())
     listener.end()
-    whole = Annealed(*(torch.cat(tensors, dim=-1) for tensors in zip(*map(_tensors, parts), strict=True)))
+    whole = Annealed(*(torch.cat(tensors, dim=-1) for tensors in zip(*map(_tensors, work.parts), strict=True)))
     return SecondOpinion(annealing, whole, estimates)
+
+
+@dataclass
+class _Chains:
+    """Batches whose chains have arrived, and the one at work."""
+
+    parts: list[Annealed]
+    batch: AnnealedBatch | None = None
+
+    @property
+    def done(self) -> int:
+        """Transitions of one chain that are done, of all examples together."""
+        if self.batch is None:
+            return 0
+        examples = sum(len(part.acceptance) for part in self.parts)
+        return examples * self.batch.work + self.batch.worked * self.batch.examples
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See ``HasState``."""
+        assert self.batch is not None
+        numbers, tensors = self.batch.state()
+        found = {f"{_CURRENT}{name}": tensor for name, tensor in tensors.items()}
+        for i, part in enumerate(self.parts):
+            found |= {f"{i}/{name}": tensor for name, tensor in zip(_NAMES, _tensors(part), strict=True)}
+        return {"batch": self.batch.batch, **numbers}, found
+
+
+_NAMES = ("log_weights", "acceptance")
 
 
 def _tensors(part: Annealed) -> tuple[Tensor, Tensor]:
     return part.log_weights, part.acceptance
 
 
-def _count(done: int, batch: AnnealedBatch, work: int) -> int:
-    return done * work + batch.worked * batch.examples
+def _finished(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Annealed]:
+    """The batches that an earlier process finished."""
+    return [Annealed(*(_under(f"{i}/", tensors)[name] for name in _NAMES)) for i in range(numbers["batch"])]
 
 
-def _state(parts: list[Annealed], batch: AnnealedBatch) -> State:
-    """Finished batches one by one, and where the chains of the one at work are."""
-    numbers, tensors = batch.state()
-    arrays = {f"{_CURRENT}{name}": tensor.cpu().numpy() for name, tensor in tensors.items()}
-    for i, part in enumerate(parts):
-        arrays |= {f"{i}/{name}": tensor.cpu().numpy() for name, tensor in zip(_NAMES, _tensors(part), strict=True)}
-    return arrays, {"batch": batch.batch, **numbers}
-
-
-_NAMES = ("log_weights", "acceptance")
-
-
-def _finished(content: Content | None) -> list[Annealed]:
-    if content is None:
-        return []
-    count = int(content.attrs["state"]["batch"])
-    return [Annealed(*(torch.from_numpy(content.arrays[f"{i}/{name}"]) for name in _NAMES)) for i in range(count)]
-
-
-def _go_on(batch: AnnealedBatch, content: Content | None, listener: Listener) -> None:
-    if content is None:
-        return
-    tensors = {
-        name.removeprefix(_CURRENT): torch.from_numpy(np.array(array))
-        for name, array in content.arrays.items()
-        if name.startswith(_CURRENT)
-    }
-    batch.load(content.attrs["state"], tensors)
-    listener.note(f"continuing at transition {batch.worked:,} of an earlier, unfinished annealing")
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

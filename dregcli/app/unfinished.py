@@ -1,85 +1,98 @@
-"""Long work on a run that goes on where it was when the same is asked again: kept now and then, and on a signal."""
+"""Long work on a result of a run that goes on, after a stop or a kill, from where it was kept last."""
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
 
 from dregcli.app.interrupts import StopRequest
 from dregcli.app.listener import Listener
 from dregcli.errors import StoreCorrupt, StoreWriteError
-from dregcli.store.hdf5 import Array, Content
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 
-SAVE_SECONDS = 30.0
-"""What a kill may cost."""
 
-State = tuple[Mapping[str, Array], Mapping[str, Any]]
-"""Arrays and plain values to go on from."""
+class HasState(Protocol):
+    """Work whose state is plain numbers and arrays."""
 
-
-def settings_key(settings: Mapping[str, Any]) -> str:
-    """The name of unfinished work: the hash of all that its numbers depend on."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that a later process needs to go on."""
+        ...
 
 
 class Unfinished:
-    """The kept part of one piece of work.
+    """What is kept of one piece of work in its run.
 
     Args:
-        run: that it is of.
-        kind: of the result that it will be.
-        settings: all that its numbers depend on.
-        listener: told of what cannot be kept or read.
+        run: where.
+        kind: of the result.
+        key: the hash of all that the numbers depend on.
+        settings: those, kept beside the state.
+        listener: told of what cannot be kept or continued.
+        what: the work, in a word.
     """
 
-    def __init__(self, run: Run, kind: ResultKind, settings: Mapping[str, Any], listener: Listener) -> None:
-        self._run, self._listener = run, listener
+    def __init__(
+        self, run: Run, kind: ResultKind, key: str, settings: Mapping[str, Any], listener: Listener, *, what: str
+    ) -> None:
+        self._run, self._key = run, key
         self._kind: ResultKind = kind
         self._settings = dict(settings)
-        self._key = settings_key(settings)
+        self._listener, self._what = listener, what
         self._saved = time.monotonic()
 
-    def load(self) -> Content | None:
-        """What was kept, or None; what cannot be read is told, and will be replaced."""
+    def found(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
+        """The state that an earlier process kept, or None."""
         try:
-            return self._run.partial(self._kind, self._key)
-        except StoreCorrupt as error:
-            self._listener.warn(f"the work starts over: {error.where} cannot be continued ({error.what})")
+            content = self._run.partial(self._kind, self._key)
+        except StoreCorrupt as error:  # it can be measured again, and is replaced by what is
+            self._listener.warn(f"the {self._what} starts over: {error.where} cannot be continued ({error.what})")
             return None
+        if content is None:
+            return None
+        # In the order they had: sums over them must be the same to the last bit.
+        return content.attrs["state"], {
+            name: torch.from_numpy(content.arrays[name]) for name in content.attrs["order"]
+        }
 
-    def save_now_and_then(self, state: Callable[[], State]) -> None:
-        """Keep a state where it is time to; where that fails the work goes on, since it needs no disk."""
-        if time.monotonic() - self._saved <= SAVE_SECONDS:
-            return
-        try:
-            self._save(state())
-        except StoreWriteError as error:
-            self._saved = time.monotonic()
-            self._listener.warn(f"unfinished work cannot be kept, a stop would lose it: {error.what}")
+    def save(self, work: HasState) -> None:
+        """Keep the state.
 
-    def _save(self, state: State) -> None:
-        arrays, values = state
-        attrs = {"state": dict(values), "settings": self._settings}
+        Raises:
+            StoreWriteError: the disk refuses.
+        """
+        numbers, tensors = work.state()
+        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+        attrs = {"state": numbers, "order": list(arrays), "settings": self._settings}
         self._run.put_partial(self._kind, self._key, arrays=arrays, attrs=attrs)
         self._saved = time.monotonic()
 
-    def stop(self, stop: StopRequest, state: State, where: str) -> None:
-        """Keep a state and end the command as the signal asked.
+    def save_if_due(self, work: HasState, seconds: float) -> None:
+        """Save, once so many seconds have passed; where that fails the work goes on, since it needs no disk."""
+        if time.monotonic() - self._saved <= seconds:
+            return
+        try:
+            self.save(work)
+        except StoreWriteError as error:
+            self._saved = time.monotonic()
+            self._listener.warn(f"the unfinished {self._what} cannot be kept, a stop would lose it: {error.what}")
+
+    def stop(self, work: HasState, stop: StopRequest, *, at: str) -> None:
+        """Save, and raise what ends the command.
 
         Raises:
             Interrupted: always.
         """
-        kept, hint = "what was done is kept", "the same command goes on from there"
+        kept, hint = "what was measured is kept", "the same command goes on from there"
         try:
-            self._save(state)
+            self.save(work)
         except StoreWriteError as error:
-            kept = f"what was done cannot be kept: {error.what}"
+            kept = f"what was measured cannot be kept: {error.what}"
             hint = "the same command goes on from where it could be kept last, or starts over"
-        raise stop.error(kept, where=f"{self._run.path}, {where}", hint=hint)
+        raise stop.error(kept, where=f"{self._run.path}, {at}", hint=hint)
 
-    def drop(self) -> None:
-        """Forget it, once the result itself is kept."""
+    def forget(self) -> None:
+        """Once the result itself is kept."""
         self._run.drop_partial(self._kind, self._key)

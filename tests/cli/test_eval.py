@@ -134,7 +134,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(
         stop_once(patch, owner, name, at)
         stopped = run(capsys, *arguments, "--json")
     assert stopped.code == 130, stopped.err
-    assert "what was done is kept" in stopped.json["error"]["what"]
+    assert "what was measured is kept" in stopped.json["error"]["what"]
     assert len(partials(tmp_path)) == 1
     again = run(capsys, *arguments, "--json")
     assert again.code == 0
@@ -152,7 +152,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(
 
 
 def test_what_was_kept_now_and_then_survives_a_crash(capsys, tmp_path, monkeypatch, linear) -> None:
-    monkeypatch.setattr("dregcli.app.unfinished.SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(second_opinion, "SAVE_SECONDS", -1.0)
 
     def crash(*_: Any, **__: Any) -> None:
         raise MemoryError
