@@ -36,6 +36,9 @@ class Stream(IntEnum):
     LEARNING_NOISE = 10
     SCREENING = 11
     DIAGNOSTIC_SCREENING = 12
+    VARIANCE_NOISE = 16
+    VARIANCE_REFERENCE = 17
+    TOY = 18
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
