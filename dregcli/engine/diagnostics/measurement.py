@@ -93,7 +93,7 @@ class Measurement:
         self._moments = GroupMoments(GROUPS)
         self._ratios = torch.full((len(_RATIOS), len(self._directions), replicates), math.nan, dtype=torch.float64)
         self._group = groups_of(replicates, GROUPS)
-        self._along: tuple[Tensor, Tensor] | None = None
+        self._along: tuple[Tensor, Tensor, Tensor] | None = None
 
     def add(self, first: int, group: int, vectors: Tensor) -> None:
         """Replicates ``first`` on, all of one group, shape (P, n, D); told sequences come first."""
@@ -102,18 +102,21 @@ class Measurement:
         self._references = self._references.to(vectors.dtype)
         self._ratios[0, :, here] = _cosines(told, self._references)
         if group in MEASURING:
-            direction, noise = self._along = self._along or self._learned(vectors.dtype)
+            direction, noise, mean = self._along = self._along or self._learned(vectors.dtype)
             self._ratios[1, :, here] = _directional(told, direction)
-            self._ratios[2, :, here] = _directional(told, noise)
+            self._ratios[2, :, here] = _directional(told - mean.unsqueeze(1), noise)
         self._moments.add(group, vectors)
 
-    def _learned(self, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """Unit vectors along means of the first half, and along what its parts differ by.
+    def _learned(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """From the first half: unit vectors along means, unit vectors along what its parts differ by, and means.
 
-        There the signal cancels, and what is left is noise like that of the direction.
+        In differences the signal cancels, and what is left is noise like that of the direction. Along it, and without
+        their mean, gradients show what the ratio is of noise alone, in as many dimensions as the noise really has.
         """
-        parts = [self._moments.mean(groups)[self._directions] for groups in (LEARNING, LEARNING[:2], LEARNING[2:])]
-        return units(parts[0]).to(dtype), units(parts[1] - parts[2]).to(dtype)
+        parts = [self._moments.mean(groups) for groups in (LEARNING, LEARNING[:2], LEARNING[2:])]
+        means = parts[0][: len(self._directions)]
+        parts = [each[self._directions] for each in parts]
+        return units(parts[0]).to(dtype), units(parts[1] - parts[2]).to(dtype), means.to(dtype)
 
     def statistics(self) -> list[dict[Name, Statistic]]:
         """Of each told sequence."""

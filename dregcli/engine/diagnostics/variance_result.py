@@ -51,7 +51,7 @@ class Row:
             - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: the
               part of it that R replicates of pure noise have, 1 / R, is taken off.
             - ``dsnr``: mean of |u.g| / ||g - (u.g) u|| along the direction u of the expected gradient.
-            - ``dsnr_floor``: the same along a direction of pure noise.
+            - ``dsnr_floor``: the same of gradients without their mean, along a direction of pure noise.
             - ``cosine``: mean cosine to the reference gradient.
             - ``direction``: about the cosine between u, which is an estimate, and what it is an estimate of.
     """

@@ -111,9 +111,9 @@ def toy_problem(randomness: Randomness) -> ToyProblem:
     """The toy with all parameters moved from their optimum by N(0, 0.01^2), drawn by the seed, float64.
 
     1,024 examples x ~ N(theta*, 2 I) with theta* ~ N(0, I) put the optimum at theta = their mean, A = I / 2 and
-    b = theta / 2. Gradients are taken at one of them, whose variance they then have, and not that of the data: the one
-    from whose true posterior mean q's lies as far as it does in the median. The signal is that distance, and of the
-    first example that comes it may be half or double from seed to seed; of the median one it is within about a tenth.
+    b = theta / 2. Gradients are taken at one of them, so that only noise makes them vary: the one whose q is as far
+    from the true posterior in its mean as the median example's. That distance is the signal; the first example that
+    comes has half or double of it from seed to seed, the median one is within about a tenth.
     """
     # Drawn on the CPU whatever the device, so that every device has the same toy.
     generator = Randomness(randomness.seed).generator(Stream.TOY)
