@@ -1,7 +1,7 @@
 """What was found of gradients' variance, as plain values and as files."""
 
 import json
-from collections.abc import Mapping
+import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -126,7 +126,11 @@ class VarianceReport:
                 "k": self.settings["reference_k"],
                 "replicates": self.settings["reference_replicates"],
                 "agreement": [
-                    {"network": each.network.value, "objective": word_of(each.objective), "value": each.agreement}
+                    {
+                        "network": each.network.value,
+                        "objective": word_of(each.objective),
+                        "value": _finite(each.agreement),
+                    }
                     for each in self.references
                 ],
             },
@@ -154,8 +158,13 @@ class VarianceReport:
         return variance_figure(self.curves(), title=self.title, floor=self.floor, suffix=suffix)
 
 
-def _plain(statistic: Statistic) -> dict[str, float]:
-    return {"value": statistic.value, "stderr": statistic.stderr}
+def _plain(statistic: Statistic) -> dict[str, float | None]:
+    """None where it is not defined: a gradient that is 0 has no direction, and no ratio to its deviation."""
+    return {"value": _finite(statistic.value), "stderr": _finite(statistic.stderr)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def _whose(of: GradientOf) -> dict[str, Any]:
@@ -168,7 +177,13 @@ def _whose(of: GradientOf) -> dict[str, Any]:
 
 def _plain_row(row: Row) -> dict[str, Any]:
     told = {name: _plain(row[name]) for name in NAMES if name != "direction"}
-    return {**_whose(row.of), "promise": row.promise.value, "k": row.k, **told, "direction": row["direction"].value}
+    return {
+        **_whose(row.of),
+        "promise": row.promise.value,
+        "k": row.k,
+        **told,
+        "direction": _finite(row["direction"].value),
+    }
 
 
 def _plain_slope(found: FittedSlope) -> dict[str, Any]:
@@ -229,16 +244,6 @@ def keep_in_folder(report: VarianceReport, folder: Path) -> VarianceReport:
     make_folders(LOCAL, folder)
     stem = f"variance-toy-seed{report.settings['seed']}"
     figures = [write_new(LOCAL, folder, stem, suffix, report.figure(suffix)) for suffix in (".png", ".svg")]
-    content = json.dumps(_finite(report.plain()), indent=1).encode()
+    content = json.dumps(report.plain(), indent=1, allow_nan=False).encode()
     file = write_new(LOCAL, folder, stem, ".json", content)
     return replace(report, file=file, figures=tuple(figures))
-
-
-def _finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    if isinstance(value, float):
-        return value if np.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _finite(each) for key, each in value.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    if isinstance(value, list | tuple):
-        return [_finite(each) for each in value]  # pyright: ignore[reportUnknownVariableType]
-    return value

@@ -22,8 +22,8 @@ def variance(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Whose model: a name (its newest completed version) or one version. Without it, and without --toy, a "
-            "model is trained for 1,000 steps on the embedded data, and kept as a run.",
+            help="Whose model: a name (its newest completed version) or one version. Without it, and without --toy, "
+            "a model is trained for 1,000 steps on the embedded data, and kept as a run.",
             show_default=False,
         ),
     ] = None,

@@ -25,6 +25,13 @@ _NAMES: Final = {
 _MARKERS: Final = "osD^vP*X<>"
 _LINES: Final = ("-", "--", "-.", ":")
 _FLOOR: Final = "#777777"
+_CORNER: Final[dict[str, Any]] = {
+    "xy": (0.03, 0.03),
+    "xycoords": "axes fraction",
+    "fontsize": "small",
+    "bbox": {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 1.0},
+    "zorder": 5,
+}
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,7 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
                 color=COLOURS[i % len(COLOURS)],
                 marker=_MARKERS[i % len(_MARKERS)],
                 linestyle=_LINES[(i // len(COLOURS)) % len(_LINES)],
-                markersize=5.0,
+                markersize=max(3.5, 7.5 - 0.4 * i),  # of equal gradients the first one's still show
                 linewidth=1.3,
                 capsize=2.0,
                 markerfacecolor="white" if i >= len(COLOURS) else None,
@@ -121,15 +128,13 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
         )
     if panel == "snr":
         axes.axhline(floor, color=_FLOOR, linestyle=(0, (1, 2)), linewidth=1.5)
-        axes.annotate(
-            f"floor {floor:.3f}", (0.98, floor), xycoords=("axes fraction", "data"), fontsize="small", **_ABOVE
-        )
+        axes.annotate(f"dotted: of noise alone, {floor:.3f}", **_CORNER)
     if panel == "dsnr":
         floors = [v for curve in curves for _, v, _ in curve.points["dsnr_floor"] if math.isfinite(v) and v > 0.0]
         if floors:
             axes.axhspan(min(floors), max(floors), color=_FLOOR, alpha=0.25, linewidth=0)
-            place = (0.98, max(floors))
-            axes.annotate("noise alone", place, xycoords=("axes fraction", "data"), fontsize="small", **_ABOVE)
+            axes.annotate("grey: of noise alone", **_CORNER)
+    axes.margins(y=0.14)
     axes.xaxis.set_major_locator(FixedLocator(ks))
     axes.xaxis.set_major_formatter(FixedFormatter([str(k) for k in ks]))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -137,12 +142,3 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
     axes.set_ylabel(_NAMES[panel].replace("\n", " "), fontsize="small")
     axes.grid(visible=True, alpha=0.3)
     return handles
-
-
-_ABOVE: Final[dict[str, Any]] = {
-    "ha": "right",
-    "va": "bottom",
-    "xytext": (0, 2),
-    "textcoords": "offset points",
-    "color": "#444444",
-}

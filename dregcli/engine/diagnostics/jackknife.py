@@ -107,9 +107,10 @@ class GroupMoments:
         used = [each for each in groups if self.counts[each]]
         n = sum(self.counts[each] for each in used)
         means = [self._mean[each, sequence].double() for each in used]
-        mean = torch.zeros_like(means[0])
+        mean = means[0].clone()
+        # From the first one on: where all are equal so is their mean, and nothing varies.
         for each, group_mean in zip(used, means, strict=True):
-            mean.add_(group_mean, alpha=self.counts[each] / n)
+            mean.add_(group_mean - means[0], alpha=self.counts[each] / n)
         squares = torch.zeros_like(mean)
         for each, group_mean in zip(used, means, strict=True):
             # Not in place: of float64 moments these are the moments themselves.
