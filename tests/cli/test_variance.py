@@ -55,6 +55,7 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, draws: int) -> None:
 
 def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, monkeypatch, trained: Run) -> None:
     arguments = ("t/v001", *FEW, "--estimator", "all", "--estimator", "rws/dreg", "--json")
+    monkeypatch.setattr("dregcli.engine.diagnostics.learn.STEPS", 3)
     whole = _variance(capsys, *arguments)
     assert whole.code == 0, whole.err
     assert "not defined and left out: iwae/dreg-cv at K=1; iwae/vimco at K=1" in whole.err

@@ -4,7 +4,6 @@ import io
 import math
 
 import numpy as np
-import pytest
 from matplotlib import image
 
 from dregcli.names import Network
@@ -23,22 +22,23 @@ def _curves(count: int) -> list[Curve]:
     return [_curve(f"{long},{i}", Network.ENCODER, 1.3**i) for i in range(count)] + [_curve("iwae", Network.DECODER)]
 
 
-@pytest.mark.parametrize("count", [1, 11])
-def test_nothing_runs_out_of_it(count: int) -> None:
-    content = variance_figure(_curves(count), title="t", floor=FLOOR, suffix=".png")
+def test_nothing_runs_out_of_it() -> None:
+    content = variance_figure(_curves(11), title="t", floor=FLOOR, suffix=".png")
     pixels: np.ndarray = image.imread(io.BytesIO(content))[..., :3]
     for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
         assert (edge == 1.0).all(), "something touches the edge"
 
 
-@pytest.mark.parametrize("value", [0.0, math.nan, 1e-12, 1e6])
-def test_any_value(value: float) -> None:
-    curve = _curve("iwae/dreg", Network.ENCODER, value)
-    assert variance_figure([curve], title="t", floor=FLOOR, suffix=".png").startswith(b"\x89PNG")
+def test_any_value() -> None:
+    curves = [_curve(f"{value}", Network.ENCODER, value) for value in (0.0, math.nan, 1e-12, 1e6)]
+    assert variance_figure(curves[:2], title="t", floor=FLOOR, suffix=".png").startswith(b"\x89PNG")
+    assert variance_figure(curves, title="t", floor=FLOOR, suffix=".png").startswith(b"\x89PNG")
 
 
 def test_the_same_content_is_the_same_bytes_and_slopes_are_in_the_legend() -> None:
-    one, two = (variance_figure(_curves(2), title="t", floor=FLOOR, suffix=".svg") for _ in range(2))
+    one, two = (
+        variance_figure(_curves(1)[:1], title="t", floor=FLOOR, suffix=".svg") for _ in range(2)
+    )  # of one network: it is drawn twice
     assert one == two
     assert Curve("iwae/dreg", Network.ENCODER, {}, {"variance": -2.9, "snr": 0.5}).legend == (
         "iwae/dreg   var -2.90, SNR +0.50"
