@@ -56,6 +56,15 @@ class Verdict(StrEnum):
     IDENTICAL = "identical"
 
 
+class Network(StrEnum):
+    """Whose gradient."""
+
+    ENCODER = "encoder"
+    """The posterior's: one for every estimator."""
+    DECODER = "decoder"
+    """The model's: one for every objective, whatever the estimator."""
+
+
 class Split(StrEnum):
     """A part of a data set."""
 

@@ -26,7 +26,7 @@ class AskedPair:
 
 
 def asked_pairs(
-    objective: str | None, estimators: Sequence[str], *, default_objective: str, k: int
+    objective: str | None, estimators: Sequence[str], *, default_objective: str, k: int, or_k: Sequence[int] = ()
 ) -> list[AskedPair]:
     """The pairs that words ask for, each once.
 
@@ -36,6 +36,7 @@ def asked_pairs(
             objective takes with ``k`` samples.
         default_objective: of estimators named alone, where no objective is given.
         k: samples per example.
+        or_k: other numbers of samples; a pair that works with one of them all is one that can be.
 
     Raises:
         SpecError: everything that cannot be, at once: unknown words, pairs that do not go together, a pair that
@@ -50,18 +51,24 @@ def asked_pairs(
         faults += error.faults
     for word in estimators:
         try:
-            pairs = _meant(word, common, given=objective is not None, k=k)
+            pairs = _meant(word, common, given=objective is not None, ks=(k, *or_k))
         except SpecError as error:
             faults += error.faults
             continue
         for pair in pairs:
-            if problems := pair.faults(k):
+            if problems := faults_at_all(pair, (k, *or_k)):
                 faults += problems
             else:
                 found.setdefault(pair, AskedPair(pair, bare=":" not in word.rpartition("/")[2]))
     if faults:
         raise SpecError(list(dict.fromkeys(faults)), hint="`dreg estimators` lists every pair")
     return list(found.values())
+
+
+def faults_at_all(pair: Pair, ks: Sequence[int]) -> list[Fault]:
+    """Why a pair cannot work with any of some numbers of samples, by the first of them; empty when it can."""
+    found = [pair.faults(k) for k in ks]
+    return found[0] if all(found) else []
 
 
 def parse_asked(word: str, target: Objective | None) -> tuple[Objective | None, Estimator]:
@@ -105,12 +112,12 @@ def _objective_of(word: str, target: Objective | None) -> Objective | None:
     return own
 
 
-def _meant(word: str, common: Objective | None, *, given: bool, k: int) -> list[Pair]:
+def _meant(word: str, common: Objective | None, *, given: bool, ks: Sequence[int]) -> list[Pair]:
     """The pairs of a word; none where the objective that they would need is not known."""
     target = common if given else None
     if means_all(word):
         objective = _objective_of(word, target) or common
         pairs = [Pair(objective, estimator) for estimator in estimators_of(objective)] if objective else []
-        return [pair for pair in pairs if not pair.faults(k)] or pairs
+        return [pair for pair in pairs if not faults_at_all(pair, ks)] or pairs
     own, estimator = parse_asked(word, target)
     return [Pair(objective, estimator)] if (objective := own or common) else []

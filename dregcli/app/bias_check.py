@@ -7,26 +7,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from dregcli import __version__
-from dregcli.app.asked_pairs import AskedPair
 from dregcli.app.bias_report import BiasReport, keep_report
 from dregcli.app.bias_request import BiasRequest
 from dregcli.app.bias_subject import Subject, find_subject
+from dregcli.app.bias_subject import learned as learned_pair
 from dregcli.app.executing import execution_of
-from dregcli.app.interrupts import StopRequest, stop_requests
+from dregcli.app.interrupts import stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.machine import precision_warning
 from dregcli.app.out_of_memory import memory_explained
+from dregcli.app.unfinished import Unfinished
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
-from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
-from dregcli.errors import StoreCorrupt, StoreWriteError
 from dregcli.names import Backward, Split
 from dregcli.store.run import Run
 
@@ -106,22 +103,12 @@ def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair]
     fixed: list[Pair] = []
     for asked in subject.pairs:
         if asked.bare and asked.pair.estimator.learned:
-            learned.append(_learned(asked, subject, randomness))
+            learned.append(learned_pair(asked.pair, subject, randomness, k=subject.k))
             fixed.append(Pair(asked.pair.objective, asked.pair.estimator.settings()[-1]))
             found |= dict.fromkeys([learned[-1], fixed[-1]])
         else:
             found[asked.pair] = None
     return list(found), learned, fixed
-
-
-def _learned(asked: AskedPair, subject: Subject, randomness: Randomness) -> Pair:
-    trained = subject.trained
-    if trained.objective == asked.pair.objective and trained.estimator.name == asked.pair.estimator.name:
-        return trained
-    k_chunk = subject.execution.k_chunk
-    return learn_on_frozen(
-        subject.model, subject.pixels, asked.pair, k=subject.k, randomness=randomness, k_chunk=k_chunk
-    )
 
 
 def _settings(
@@ -158,12 +145,9 @@ class _Session:
         listener: Listener,
     ) -> None:
         self._check = check
-        self._run = run
-        self._settings = dict(settings)
-        self._key = partial_key(settings)
+        self._kept = Unfinished(run, "bias", partial_key(settings), settings, listener, what="check")
         self._max_seconds = max_seconds
         self._listener = listener
-        self._saved = time.monotonic()
 
     def finish(self) -> None:
         """Work until every pair has a verdict."""
@@ -179,47 +163,14 @@ class _Session:
                     check.look(last=late)
                 self._listener.update(check.step, {"undecided": check.undecided})
                 if stop.received is not None and not check.done:
-                    self._stop(stop)
-                if time.monotonic() - self._saved > SAVE_SECONDS:
-                    self._save_if_possible()
+                    self._kept.stop(check, stop, at=f"batch {check.step}")
+                self._kept.save_if_due(check, SAVE_SECONDS)
         self._listener.end()
 
     def _continue(self) -> None:
-        try:
-            content = self._run.partial("bias", self._key)
-        except StoreCorrupt as error:  # it can be measured again, and is replaced by what is
-            self._listener.warn(f"the check starts over: {error.where} cannot be continued ({error.what})")
-            return
-        if content is None:
-            return
-        # In the order they had: sums over them must be the same to the last bit.
-        tensors = {name: torch.from_numpy(content.arrays[name]) for name in content.attrs["order"]}
-        self._check.load(content.attrs["state"], tensors)
-        self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
-
-    def _save(self) -> None:
-        numbers, tensors = self._check.state()
-        arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        attrs = {"state": numbers, "order": list(arrays), "settings": self._settings}
-        self._run.put_partial("bias", self._key, arrays=arrays, attrs=attrs)
-        self._saved = time.monotonic()
-
-    def _save_if_possible(self) -> None:
-        """Save; where that fails the check goes on, since its verdicts need no disk."""
-        try:
-            self._save()
-        except StoreWriteError as error:
-            self._saved = time.monotonic()
-            self._listener.warn(f"the unfinished check cannot be kept, a stop would lose it: {error.what}")
-
-    def _stop(self, stop: StopRequest) -> None:
-        kept, hint = "what was measured is kept", "the same command goes on from there"
-        try:
-            self._save()
-        except StoreWriteError as error:
-            kept = f"what was measured cannot be kept: {error.what}"
-            hint = "the same command goes on from where it could be kept last, or starts over"
-        raise stop.error(kept, where=f"{self._run.path}, batch {self._check.step}", hint=hint)
+        if (found := self._kept.found()) is not None:
+            self._check.load(*found)
+            self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
 
 
 def partial_key(settings: Mapping[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from dregcli.app.executing import Shape
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
@@ -53,6 +54,18 @@ class BiasRequest:
     screen_inflation: float | None = None
     screen_precision: str | None = None
     k_chunk: int | str = AUTO
+
+    def samples(self, of_run: int) -> tuple[int, ...]:
+        """Samples per example that are looked at, the most first; ``of_run`` is what the run has, or a new one."""
+        return (self.k if self.k is not None else of_run,)
+
+    def training_samples(self, of_new: int) -> tuple[int, ...]:
+        """Samples to train a model with, the first number that its pair can take."""
+        return self.samples(of_new)
+
+    def auto_chunk(self, shape: Shape, k: int) -> int | None:
+        """What ``auto`` is for ``k_chunk``, here and now."""
+        return shape.chunk(Backward(self.backward), k, self.examples)
 
     def faults(self) -> list[Fault]:
         """What cannot be, whatever the run."""

@@ -1,13 +1,12 @@
-"""What a bias check is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
+"""What a diagnosis is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from torch import Tensor
 
 from dregcli.app.asked_pairs import AskedPair, asked_pairs, means_all
-from dregcli.app.bias_request import BiasRequest
 from dregcli.app.build import build_model
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.evaluate import Which, parse_checkpoint
@@ -19,11 +18,12 @@ from dregcli.app.resuming import RESUMABLE, spec_of
 from dregcli.app.run_data import RunData
 from dregcli.app.train import resume, start
 from dregcli.engine.device import resolve_device
+from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError
-from dregcli.names import Backward, RunStatus, Split
+from dregcli.names import RunStatus, Split
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.presets import DEFAULTS
 from dregcli.specs.run import RunSpec, as_json, up_to_rounding
@@ -37,6 +37,55 @@ TRAINING_STEPS = 1000
 _HINT = "`dreg bias-check --help` shows every option"
 
 
+class SubjectRequest(Protocol):
+    """What a diagnosis asks for; see ``BiasRequest``."""
+
+    @property
+    def run(self) -> str | None: ...  # noqa: D102
+    @property
+    def dataset(self) -> str | None: ...  # noqa: D102
+    @property
+    def task(self) -> str | None: ...  # noqa: D102
+    @property
+    def objective(self) -> str | None: ...  # noqa: D102
+    @property
+    def estimators(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def checkpoint(self) -> str: ...  # noqa: D102
+    @property
+    def examples(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def k_chunk(self) -> int | str: ...  # noqa: D102
+
+    def faults(self) -> list[Fault]:
+        """What cannot be, whatever the run."""
+        ...
+
+    def samples(self, of_run: int) -> tuple[int, ...]:
+        """Samples per example that are looked at, the most first."""
+        ...
+
+    def training_samples(self, of_new: int) -> tuple[int, ...]:
+        """Samples to train a model with, the first number that its pair can take."""
+        ...
+
+    def execution(self, k: int) -> dict[str, Any]:
+        """How gradients are computed, as the fields of an ``ExecutionSpec``."""
+        ...
+
+    def execution_faults(self, k: int) -> list[Fault]:
+        """What cannot be of that."""
+        ...
+
+    def auto_chunk(self, shape: Shape, k: int) -> int | None:
+        """What ``auto`` is for ``k_chunk``."""
+        ...
+
+
 @dataclass(frozen=True)
 class Subject:
     """A frozen model, what it is checked on, and which pairs.
@@ -46,12 +95,13 @@ class Subject:
         checkpoint: the step of its parameters.
         model: the model, on its device.
         pixels: fixed, shape (B, D).
-        k: samples per example.
+        k: samples per example; the most where there are several.
         execution: how the gradients of the pairs are computed, decided.
-        pairs: to check.
+        pairs: asked for.
         trained: the pair that the run was trained with, learned parameters at their values.
         spec: of the run, on the check's device.
         split_hashes: SHA-256 of each split's stored values.
+        true_log_p: exact log p(x) of what the data were drawn from, at these pixels; None where it is not known.
     """
 
     run: Run
@@ -64,10 +114,11 @@ class Subject:
     trained: Pair
     spec: RunSpec
     split_hashes: dict[str, str]
+    true_log_p: Tensor | None
 
 
 def find_subject(
-    asked: BiasRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    asked: SubjectRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> Subject:
     """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
 
@@ -92,14 +143,20 @@ def find_subject(
     objective, estimator = (
         getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
     )
-    k = asked.k if asked.k is not None else (spec.k if spec else int(defaults["k"].default))
+    k, *fewer = asked.samples(spec.k if spec else int(defaults["k"].default))
     # A run's own estimator need not go with another objective; dreg goes with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
     found = asked.faults() + asked.execution_faults(k)
     pairs: list[AskedPair] = []
     try:
         words = asked.estimators or (fallback,)
-        pairs = asked_pairs(asked.objective, words, default_objective=objective, k=max(k, 1))
+        pairs = asked_pairs(
+            asked.objective,
+            words,
+            default_objective=objective,
+            k=max(k, 1),
+            or_k=[each for each in fewer if each > 0],
+        )
     except SpecError as error:
         found += error.faults
     if not asked.estimators:  # a spec spells out where learning started; nobody named that
@@ -114,7 +171,7 @@ def find_subject(
     if run is not None:
         of_run = ((name, getattr(asked, name)) for name in ("dataset", "task"))
         found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
-    plan = _plan(spec, pairs, asked, k, data_dir, found)
+    plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
         run = _trained_for_the_check(plan, store, argv, listener)
@@ -124,8 +181,18 @@ def find_subject(
     return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
 
 
+def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> Pair:
+    """A pair at what its estimator has learned on this model: when it was trained, or else now, with k samples."""
+    trained = subject.trained
+    if trained.objective == pair.objective and trained.estimator.name == pair.estimator.name:
+        return trained
+    return learn_on_frozen(
+        subject.model, subject.pixels, pair, k=k, randomness=randomness, k_chunk=subject.execution.k_chunk
+    )
+
+
 def _plan(
-    spec: RunSpec | None, pairs: list[AskedPair], asked: BiasRequest, k: int, data_dir: Path, found: list[Fault]
+    spec: RunSpec | None, pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path, found: list[Fault]
 ) -> Plan:
     """What the model was trained with, or will be, and its data.
 
@@ -135,7 +202,7 @@ def _plan(
     """
     faults = list(found)
     try:
-        plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked, k), data_dir)
+        plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked), data_dir)
     except SpecError as error:
         raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
     except DregError:
@@ -150,10 +217,12 @@ def _plan(
     return plan
 
 
-def _options(pairs: list[AskedPair], asked: BiasRequest, k: int) -> dict[str, Any]:
+def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
     """Of a model that is trained for the check, for as long as the reference's."""
     first = pairs[0].pair.word if pairs else "iwae/dreg"
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
+    samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
+    k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
     of_data = {"dataset": asked.dataset, "task": asked.task}
     return DEFAULTS | {
         "objective": first.partition("/")[0],
@@ -167,7 +236,7 @@ def _options(pairs: list[AskedPair], asked: BiasRequest, k: int) -> dict[str, An
 
 
 def _subject(
-    asked: BiasRequest,
+    asked: SubjectRequest,
     run: Run,
     checkpoint: Checkpoint,
     spec: RunSpec,
@@ -194,14 +263,14 @@ def _subject(
         trained_pair(run, checkpoint),
         spec,
         data.split_hashes,
+        data.true_log_p(pixels),
     )
 
 
-def _execution(asked: BiasRequest, spec: RunSpec, data: RunData, k: int) -> ExecutionSpec:
+def _execution(asked: SubjectRequest, spec: RunSpec, data: RunData, k: int) -> ExecutionSpec:
     options = asked.execution(k)
     if asked.k_chunk == AUTO:
-        shape = Shape.of(dict(spec), data.dataset)
-        options["k_chunk"] = shape.chunk(Backward(asked.backward), k, asked.examples)
+        options["k_chunk"] = asked.auto_chunk(Shape.of(dict(spec), data.dataset), k)
     return ExecutionSpec.model_validate(options)
 
 

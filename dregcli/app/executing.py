@@ -73,14 +73,15 @@ class Shape:
         at_once = min(k, k_chunk or k) * EVALUATION_BATCH
         return compile_saves(rows=examples * k, rows_at_once=at_once, outputs=self.outputs, evaluating=True)
 
-    def chunk(self, backward: Backward, k: int, batch_size: int) -> int | None:
-        """What ``auto`` is for ``k_chunk``, here and now."""
+    def chunk(self, backward: Backward, k: int, batch_size: int, *, most: int | None = None) -> int | None:
+        """What ``auto`` is for ``k_chunk``, here and now, with the memory at hand or with ``most`` bytes of it."""
+        memory = memory_at_hand(self.device)
         return auto_chunk(
             backward=backward,
             k=k,
             batch_size=batch_size,
             outputs=self.widest,
-            memory=memory_at_hand(self.device),
+            memory=memory if most is None else min(memory, most),
             cache=cache_size(self.device),
         )
 

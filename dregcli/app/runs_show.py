@@ -19,7 +19,7 @@ from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias")
+_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
 _USUAL_ROOT: Final = "runs"
 _TOLD: Final = ("objective", "estimator", "lr", "seed")
 """Fields that nobody would look for among what is as usual."""
@@ -53,7 +53,7 @@ class ShownRun:
         lease: of the process that writes it, or wrote it last.
         failures: what went wrong, oldest first.
         checkpoints: by step.
-        results: evaluations and bias checks, file by file, with what they say of themselves.
+        results: evaluations, bias checks and variances, file by file, with what they say of themselves.
         notes: what people wrote about it.
         environment: what was captured when it was claimed.
         resumed: the same of each time it was resumed, by generation.

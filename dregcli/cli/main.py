@@ -12,7 +12,19 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
-from dregcli.cli import bias_check, data, download, estimators, evaluate, finetune, report, runs, sample, train
+from dregcli.cli import (
+    bias_check,
+    data,
+    download,
+    estimators,
+    evaluate,
+    finetune,
+    report,
+    runs,
+    sample,
+    train,
+    variance,
+)
 from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, Interrupted, Terminated, UsageError
 
@@ -34,6 +46,7 @@ app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)
 app.command("bias-check", epilog=bias_check.EXAMPLES)(bias_check.bias_check)
+app.command("variance", epilog=variance.EXAMPLES)(variance.variance)
 app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
 app.command("sample", epilog=sample.EXAMPLES)(sample.sample)
 app.command("report", epilog=report.EXAMPLES)(report.report)

@@ -74,6 +74,18 @@ class Step:
             return self._rows
         return self._rows.also(weigh)
 
+    @property
+    def values(self) -> Tensor:
+        """By example, (3, B), float64, as ``Gradients.values``; of the pairs asked for first.
+
+        Raises:
+            RuntimeError: none was asked for yet.
+        """
+        if self._rows is None:
+            message = "there are no values before any gradient was asked for"
+            raise RuntimeError(message)
+        return self._rows.weights.value
+
     def gradients(self, pair: Pair, *, train_model: bool = True) -> Gradients:
         """A pair's gradients.
 

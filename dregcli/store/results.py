@@ -11,7 +11,7 @@ from dregcli.store import documents, hdf5, layout
 from dregcli.store.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
 from dregcli.store.hdf5 import Array
 
-ResultKind = Literal["evals", "bias"]
+ResultKind = Literal["evals", "bias", "variance"]
 
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"

@@ -11,7 +11,7 @@ from dregcli.store.filesystem import is_temporary
 from dregcli.store.records import RunInfo, read_info
 from dregcli.store.run import Run
 
-RESULT_KINDS: Final = ("evals", "bias")
+RESULT_KINDS: Final = ("evals", "bias", "variance")
 
 _SEALED: Final = ".json"
 _HDF5: Final = (".h5", ".partial")

@@ -141,6 +141,8 @@ def _commands(found: "ShownRun") -> Lines:
 
 def _result(attrs: Mapping[str, Any]) -> str:
     """What a result says of itself: the verdicts of a bias check, the numbers of an evaluation."""
+    if isinstance(told := attrs.get("told"), str):
+        return told
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)
         return ", ".join(f"{row.get('objective')}/{row.get('estimator')} {row.get('verdict')}" for row in rows)

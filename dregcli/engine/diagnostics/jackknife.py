@@ -1,0 +1,187 @@
+"""Moments of vectors in groups, and what errors the groups give to any statistic of them: the jackknife."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A statistic of independent replicates in G groups.
+
+    Attributes:
+        value: of all of them; NaN where it is not defined.
+        without: of all but one group, each group in turn.
+    """
+
+    value: float
+    without: tuple[float, ...]
+
+    @property
+    def stderr(self) -> float:
+        """The jackknife's standard error: sqrt((G - 1) / G * sum of squared deviations)."""
+        return jackknife_stderr(self.without)
+
+    def map(self, function: Callable[[float], float]) -> "Statistic":
+        """A function of it."""
+        return Statistic(function(self.value), tuple(map(function, self.without)))
+
+
+def jackknife_stderr(without: Sequence[float]) -> float:
+    """Of a statistic from its values with each of G groups left out."""
+    groups = len(without)
+    mean = math.fsum(without) / groups
+    return math.sqrt((groups - 1) / groups * math.fsum((each - mean) ** 2 for each in without))
+
+
+def statistic_of_sets(values: Sequence[float]) -> Statistic:
+    """From its values on ``leave_one_out``'s sets."""
+    return Statistic(values[0], tuple(values[1:]))
+
+
+def leave_one_out(groups: int) -> Iterator[list[int]]:
+    """The groups that count: all of them, then all but each in turn."""
+    every = list(range(groups))
+    yield every
+    for left_out in every:
+        yield [each for each in every if each != left_out]
+
+
+def mean_of_groups(values: Tensor, group: Tensor, groups: Sequence[int]) -> Statistic:
+    """The mean of numbers.
+
+    Args:
+        values: shape (R,).
+        group: of each, int64, shape (R,).
+        groups: that there are.
+    """
+    members = [values[group == each].double() for each in groups]
+    sums = [float(each.sum()) for each in members]
+    sizes = [len(each) for each in members]
+    found: list[float] = []
+    for kept in leave_one_out(len(groups)):
+        size = sum(sizes[each] for each in kept)
+        found.append(math.fsum(sums[each] for each in kept) / size if size else math.nan)
+    return statistic_of_sets(found)
+
+
+class GroupMoments:
+    """Means and sums of squared deviations of P sequences of vectors, group by group, coordinate by coordinate.
+
+    They are merged as Chan, Golub and LeVeque do: a difference of two sums of squares would lose the variance of a
+    coordinate that hardly varies about a large mean.
+
+    Args:
+        groups: G.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self.counts = [0] * groups
+        self._mean: Tensor | None = None  # (G, P, D)
+        self._squares: Tensor | None = None
+
+    def add(self, group: int, vectors: Tensor) -> None:
+        """Add n vectors of each sequence to a group, shape (P, n, D)."""
+        pairs, n, width = vectors.shape
+        if self._mean is None or self._squares is None:
+            self._mean = vectors.new_zeros(len(self.counts), pairs, width)
+            self._squares = torch.zeros_like(self._mean)
+        mean, squares = self._mean[group], self._squares[group]
+        theirs = vectors.mean(dim=1)
+        if n > 1:
+            squares += (vectors - theirs.unsqueeze(1)).square_().sum(dim=1)
+        total = self.counts[group] + n
+        deviation = theirs.sub_(mean)
+        mean.add_(deviation, alpha=n / total)
+        squares.addcmul_(deviation, deviation, value=self.counts[group] * n / total)
+        self.counts[group] = total
+
+    def merged(self, sequence: int, groups: Sequence[int]) -> tuple[int, Tensor, Tensor]:
+        """Number, mean and unbiased variance of all vectors of one sequence in some groups; (D,) each, float64."""
+        assert self._mean is not None
+        assert self._squares is not None
+        used = [each for each in groups if self.counts[each]]
+        n = sum(self.counts[each] for each in used)
+        means = [self._mean[each, sequence].double() for each in used]
+        mean = means[0].clone()
+        # From the first one on: where all are equal so is their mean, and nothing varies.
+        for each, group_mean in zip(used, means, strict=True):
+            mean.add_(group_mean - means[0], alpha=self.counts[each] / n)
+        squares = torch.zeros_like(mean)
+        for each, group_mean in zip(used, means, strict=True):
+            # Not in place: of float64 moments these are the moments themselves.
+            deviation = group_mean - mean
+            squares += self._squares[each, sequence].double()
+            squares.addcmul_(deviation, deviation, value=float(self.counts[each]))
+        return n, mean, squares / (n - 1)
+
+    def mean(self, groups: Sequence[int]) -> Tensor:
+        """Mean of each sequence over some groups, (P, D), float64."""
+        assert self._mean is not None
+        n = sum(self.counts[each] for each in groups)
+        total = torch.zeros(self._mean.shape[1:], dtype=torch.float64, device=self._mean.device)
+        for each in groups:
+            total.add_(self._mean[each].double(), alpha=self.counts[each] / n)
+        return total
+
+    def state(self) -> dict[str, Tensor]:
+        """Its arrays; none before the first vector."""
+        if self._mean is None or self._squares is None:
+            return {}
+        return {"mean": self._mean, "squares": self._squares, "counts": torch.tensor(self.counts)}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what ``state`` gave."""
+        if state:
+            self._mean, self._squares = state["mean"], state["squares"]
+            self.counts = [int(each) for each in state["counts"]]
+
+
+@dataclass(frozen=True)
+class Slope:
+    """How a statistic goes with K: as K to the power ``value``.
+
+    Attributes:
+        value: of log(statistic) against log(K), least squares.
+        stderr: by the jackknife.
+        low: of the 95 % interval, by Student's t with G - 1 degrees of freedom.
+        high: its other end.
+        ks: the points that it was fitted to.
+    """
+
+    value: float
+    stderr: float
+    low: float
+    high: float
+    ks: tuple[int, ...]
+
+
+def fit_slope(ks: Sequence[int], points: Sequence[Statistic]) -> Slope | None:
+    """The slope of a statistic's logarithm against log K; None with fewer than two points.
+
+    It is fitted again with each group left out, of all points at once: points that share their noise move together,
+    which the interval has in it that way.
+
+    Args:
+        ks: K of each point.
+        points: all above 0, with the same groups.
+    """
+    if len(ks) < 2:
+        return None
+    x = [math.log(k) for k in ks]
+    value = _least_squares(x, [point.value for point in points])
+    without = [_least_squares(x, each) for each in zip(*(point.without for point in points), strict=True)]
+    stderr = jackknife_stderr(without)
+    half = float(stdtrit(len(without) - 1, 0.975)) * stderr
+    return Slope(value, stderr, value - half, value + half, tuple(ks))
+
+
+def _least_squares(x: Sequence[float], values: Sequence[float]) -> float:
+    y = [math.log(each) for each in values]
+    centre = math.fsum(x) / len(x)
+    over = math.fsum((a - centre) ** 2 for a in x)
+    return math.fsum((a - centre) * b for a, b in zip(x, y, strict=True)) / over

@@ -1,0 +1,191 @@
+"""The gradients of one network at one K: moments, directions and cosines of many sequences, replicate by replicate.
+
+Directional signal-to-noise ratio: Rainforth et al., arXiv 1802.04537, section 4.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.diagnostics.jackknife import (
+    GroupMoments,
+    Statistic,
+    leave_one_out,
+    mean_of_groups,
+    statistic_of_sets,
+)
+from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
+from dregcli.engine.estimators.dreg import Dreg
+from dregcli.engine.objectives import Objective
+from dregcli.engine.pairs import Pair
+from dregcli.names import Network, Promise
+
+GROUPS: Final = 10
+"""Of replicates, for the jackknife. Directions are learned on the first half and used on the second."""
+
+LEARNING: Final = range(GROUPS // 2)
+MEASURING: Final = range(GROUPS // 2, GROUPS)
+
+_RATIOS: tuple[Name, ...] = ("cosine", "dsnr", "dsnr_floor")
+
+
+def dreg_of(objective: Objective) -> Pair:
+    """The pair with little noise that tells where an objective's gradient points: every objective has one."""
+    return Pair(objective, Dreg())
+
+
+def working_pairs(pairs: Sequence[Pair], k: int) -> list[Pair]:
+    """Those that are defined with k samples."""
+    return [pair for pair in pairs if not pair.faults(k)]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is drawn at one K.
+
+    Attributes:
+        pairs: the ones asked for, then the dreg of each objective that is not among them.
+        sequences: what is told, by network; in the order of what a draw gives.
+        directions: by network and sequence, the sequence whose mean it is measured along.
+    """
+
+    pairs: list[Pair]
+    sequences: dict[Network, list[GradientOf]]
+    directions: dict[Network, list[int]]
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], k: int) -> "Plan":
+        """For those of the pairs that are defined with k samples."""
+        asked = working_pairs(pairs, k)
+        objectives = list(dict.fromkeys(pair.objective for pair in asked))
+        drawn = list(dict.fromkeys([*asked, *map(dreg_of, objectives)]))
+        # What is unbiased points where its objective's dreg does, which has the least noise; what is biased does not.
+        along = [dreg_of(pair.objective) if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
+        return cls(
+            drawn,
+            {
+                Network.ENCODER: [GradientOf(Network.ENCODER, pair.objective, pair) for pair in asked],
+                Network.DECODER: [GradientOf(Network.DECODER, each, None) for each in objectives],
+            },
+            {Network.ENCODER: [drawn.index(each) for each in along], Network.DECODER: [*range(len(objectives))]},
+        )
+
+    def promise(self, of: GradientOf, k: int) -> Promise:
+        """Of a sequence's expected gradient. A decoder's is its objective's, whatever the estimator."""
+        return of.pair.promise(k) if of.pair else Promise.UNBIASED
+
+
+class Measurement:
+    """The replicates of one network at one K.
+
+    Args:
+        directions: of each told sequence, the sequence it is measured along.
+        references: of each told sequence, a unit vector, shape (P, D).
+        replicates: R.
+    """
+
+    def __init__(self, directions: Sequence[int], references: Tensor, replicates: int) -> None:
+        self._directions, self._references = list(directions), references
+        self._moments = GroupMoments(GROUPS)
+        self._ratios = torch.full((len(_RATIOS), len(self._directions), replicates), math.nan, dtype=torch.float64)
+        self._group = groups_of(replicates, GROUPS)
+        self._along: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def add(self, first: int, group: int, vectors: Tensor) -> None:
+        """Replicates ``first`` on, all of one group, shape (P, n, D); told sequences come first."""
+        told = vectors[: len(self._directions)]
+        here = slice(first, first + told.shape[1])
+        self._references = self._references.to(vectors.dtype)
+        self._ratios[0, :, here] = _cosines(told, self._references)
+        if group in MEASURING:
+            direction, noise, mean = self._along = self._along or self._learned(vectors.dtype)
+            self._ratios[1, :, here] = _directional(told, direction)
+            self._ratios[2, :, here] = _directional(told - mean.unsqueeze(1), noise)
+        self._moments.add(group, vectors)
+
+    def _learned(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+        """From the first half: unit vectors along means, unit vectors along what its parts differ by, and means.
+
+        In differences the signal cancels, and what is left is noise like that of the direction. Along it, and without
+        their mean, gradients show what the ratio is of noise alone, in as many dimensions as the noise really has.
+        """
+        parts = [self._moments.mean(groups) for groups in (LEARNING, LEARNING[:2], LEARNING[2:])]
+        means = parts[0][: len(self._directions)]
+        parts = [each[self._directions] for each in parts]
+        return units(parts[0]).to(dtype), units(parts[1] - parts[2]).to(dtype), means.to(dtype)
+
+    def statistics(self) -> list[dict[Name, Statistic]]:
+        """Of each told sequence."""
+        return [self._statistics(i) for i in range(len(self._directions))]
+
+    def _statistics(self, i: int) -> dict[Name, Statistic]:
+        sets = [_variance_and_snr(*self._moments.merged(i, groups)) for groups in leave_one_out(GROUPS)]
+        variance, snr, power = map(statistic_of_sets, zip(*sets, strict=True))
+        cosine, dsnr, floor = (
+            mean_of_groups(self._ratios[j, i], self._group, groups)
+            for j, groups in enumerate((range(GROUPS), MEASURING, MEASURING))
+        )
+        direction = statistic_of_sets(
+            [
+                _reliability(*self._moments.merged(self._directions[i], [LEARNING[each] for each in groups]))
+                for groups in leave_one_out(len(LEARNING))
+            ]
+        )
+        found = (variance, snr, power, dsnr, floor, cosine, direction)
+        return dict(zip(NAMES, found, strict=True))
+
+    def state(self) -> dict[str, Tensor]:
+        """What a later process needs; directions follow from the moments."""
+        return {"ratios": self._ratios, **self._moments.state()}
+
+    def load(self, state: dict[str, Tensor]) -> None:
+        """Take up what ``state`` gave."""
+        self._ratios = state.pop("ratios").cpu()
+        self._moments.load(state)
+
+
+def groups_of(replicates: int, groups: int) -> Tensor:
+    """The group of each replicate, in order and of equal size up to one; int64, shape (R,)."""
+    return torch.arange(replicates) * groups // replicates
+
+
+def units(vectors: Tensor) -> Tensor:
+    """Scaled to length 1; NaN where there is no direction."""
+    return vectors / _lengths(vectors).unsqueeze(-1)
+
+
+def _cosines(vectors: Tensor, along: Tensor) -> Tensor:
+    """Of vectors (P, n, D) to unit vectors (P, D): (P, n), float64 on the CPU."""
+    part = torch.einsum("pnd,pd->pn", vectors, along)
+    return (part / _lengths(vectors)).double().cpu()
+
+
+def _directional(vectors: Tensor, along: Tensor) -> Tensor:
+    """|u.g| / ||g - (u.g) u|| of vectors (P, n, D) and unit vectors (P, D): (P, n), float64 on the CPU."""
+    part = torch.einsum("pnd,pd->pn", vectors, along)
+    across = vectors - part.unsqueeze(-1) * along.unsqueeze(1)
+    return (part.abs() / _lengths(across)).double().cpu()
+
+
+def _lengths(vectors: Tensor) -> Tensor:
+    return vectors.square().sum(dim=-1).sqrt()
+
+
+def _variance_and_snr(n: int, mean: Tensor, variance: Tensor) -> tuple[float, float, float]:
+    """Means over coordinates: of the variance, of |mean| / sd, and of its square without what noise adds."""
+    varies = variance > 0
+    # A coordinate that never varies has no ratio, and no part in the mean.
+    ratio = (mean.abs() / variance.sqrt())[varies]
+    # n times the square is a non-central F(1, n - 1), whose mean is (n - 1) / (n - 3) (1 + n mu^2 / sigma^2).
+    power = float(ratio.square().mean()) * (n - 3) / (n - 1) - 1.0 / n
+    return float(variance.mean()), float(ratio.mean()), power
+
+
+def _reliability(n: int, mean: Tensor, variance: Tensor) -> float:
+    """About the cosine between a mean of n vectors and its expectation: the root of signal over signal and noise."""
+    size = float(mean.square().sum())
+    return math.sqrt(max(0.0, 1.0 - float(variance.sum()) / n / size)) if size else math.nan

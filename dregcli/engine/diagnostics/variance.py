@@ -1,0 +1,251 @@
+"""How gradients of many estimators vary, and how well they point, against K: all on the same noise."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any, Final, cast
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.diagnostics.jackknife import GroupMoments, Statistic, mean_of_groups
+from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, dreg_of, groups_of, units
+from dregcli.engine.diagnostics.replicates import Replicates
+from dregcli.engine.diagnostics.variance_result import GradientOf, Name, Reference, Row, Sampled
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Stream
+from dregcli.errors import NotFinite
+from dregcli.names import Network
+
+FEWEST_REPLICATES: Final = 2 * GROUPS
+"""Two a group: of fewer there is no variance in a group."""
+
+FEWEST_REFERENCE: Final = 2
+
+_HALVES: Final = 2
+
+Found = tuple[dict[Network, list[dict[Name, Statistic]]], Statistic, Statistic]
+"""Of one K: the statistics of each sequence, the effective sample size and the bound."""
+
+
+class VarianceStudy:
+    """Replicates of the reference, then of each K, one draw after the other.
+
+    Args:
+        source: of the replicates.
+        pairs: what is asked for; at a K where some are not defined the others are measured.
+        ks: numbers of samples, ascending; at each some pair is defined.
+        replicates: R, at each K; at least ``FEWEST_REPLICATES``.
+        reference_k: samples of the reference gradients.
+        reference_replicates: of these, on noise of their own; at least ``FEWEST_REFERENCE``.
+    """
+
+    def __init__(
+        self,
+        source: Replicates,
+        pairs: Sequence[Pair],
+        ks: Sequence[int],
+        *,
+        replicates: int,
+        reference_k: int,
+        reference_replicates: int,
+    ) -> None:
+        self._source, self._pairs, self._ks = source, list(pairs), list(ks)
+        self._replicates, self._group = replicates, groups_of(replicates, GROUPS)
+        self._reference_k, self._reference_replicates = reference_k, reference_replicates
+        self._references = [dreg_of(each) for each in dict.fromkeys(pair.objective for pair in pairs)]
+        self._halves = {network: GroupMoments(_HALVES) for network in Network}
+        self._found: list[Found] = []
+        self._referred = False
+        self._drawn = 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing left to draw."""
+        return self._referred and len(self._found) == len(self._ks)
+
+    @property
+    def k(self) -> int:
+        """Samples of what is drawn now."""
+        if not self._referred:
+            return self._reference_k
+        return self._ks[min(len(self._found), len(self._ks) - 1)]
+
+    @property
+    def total(self) -> int:
+        """Samples of an example in all replicates together: what the work is measured in."""
+        return self._reference_k * self._reference_replicates + sum(self._ks) * self._replicates
+
+    @property
+    def samples(self) -> int:
+        """So many of them are done."""
+        if not self._referred:
+            return self._reference_k * self._drawn
+        finished = (
+            self._reference_k * self._reference_replicates + sum(self._ks[: len(self._found)]) * self._replicates
+        )
+        return finished + (0 if self.done else self.k * self._drawn)
+
+    def advance(self) -> None:
+        """One draw.
+
+        Raises:
+            NotFinite: a pair has no finite gradient here.
+        """
+        if not self._referred:
+            self._advance_reference()
+        else:
+            self._advance_k()
+
+    def _advance_reference(self) -> None:
+        end, split = self._reference_replicates, groups_of(self._reference_replicates, _HALVES)
+        for _, half, vectors in self._next(Stream.VARIANCE_REFERENCE, self._references, split):
+            for network, each in vectors.items():
+                self._halves[network].add(half, each)
+        if self._drawn == end:
+            self._referred = True
+            self._begin()
+
+    def _begin(self) -> None:
+        """The next K, if there is one."""
+        self._drawn = 0
+        if self.done:
+            return
+        self._plan = Plan.of(self._pairs, self.k)
+        self._numbers = torch.full((2, self._replicates), math.nan, dtype=torch.float64)
+        objectives = [pair.objective for pair in self._references]
+        self._measured: dict[Network, Measurement] = {}
+        for network, sequences in self._plan.sequences.items():
+            to = units(self._halves[network].mean(range(_HALVES)))
+            to = to[[objectives.index(each.objective) for each in sequences]]
+            self._measured[network] = Measurement(self._plan.directions[network], to, self._replicates)
+
+    def _advance_k(self) -> None:
+        for first, group, vectors in self._next(Stream.VARIANCE_NOISE, self._plan.pairs, self._group):
+            for network, each in vectors.items():
+                self._measured[network].add(first, group, each)
+        if self._drawn < self._replicates:
+            return
+        ess, bound = (mean_of_groups(each, self._group, range(GROUPS)) for each in self._numbers)
+        self._found.append(({network: each.statistics() for network, each in self._measured.items()}, ess, bound))
+        self._begin()
+
+    def _next(
+        self, stream: Stream, pairs: Sequence[Pair], group: Tensor
+    ) -> Iterator[tuple[int, int, dict[Network, Tensor]]]:
+        """The replicates of the next draw, cut where groups end: the first one, the group, and the vectors."""
+        first, at_once = self._drawn, self._source.at_once
+        count = min(at_once, len(group) - first)
+        drawn = self._source.draw(stream, first // at_once, count, pairs, self.k)
+        self._require_finite(drawn.gradients, pairs)
+        if stream is Stream.VARIANCE_NOISE:
+            self._numbers[:, first : first + count] = torch.stack([drawn.ess, drawn.bound]).cpu()
+        here = cast("list[int]", group[first : first + count].tolist())  # pyright: ignore[reportUnknownMemberType]
+        start = 0
+        for each, members in groupby(here):
+            part = slice(start, start := start + len(list(members)))
+            vectors = {network: vectors[:, part] for network, vectors in drawn.gradients.items()}
+            yield first + part.start, each, vectors
+        self._drawn = first + count
+
+    def _require_finite(self, gradients: Mapping[Network, Tensor], pairs: Sequence[Pair]) -> None:
+        finite = gradients[Network.ENCODER].isfinite().all(dim=-1).all(dim=-1).tolist()  # pyright: ignore[reportUnknownVariableType]
+        for pair, is_finite in zip(pairs, cast("list[bool]", finite), strict=True):
+            if not is_finite:
+                what = f"'{pair.word}' has no finite gradient at K={self.k}."
+                raise NotFinite(what, hint="leave it out, or leave out this K")
+
+    def rows(self) -> list[Row]:
+        """What was found at every K that is finished: sequence by sequence, each by K."""
+        found: dict[GradientOf, list[Row]] = {}
+        for k, (statistics, _, _) in zip(self._ks, self._found, strict=False):
+            plan = Plan.of(self._pairs, k)
+            for network, sequences in plan.sequences.items():
+                for of, each in zip(sequences, statistics[network], strict=True):
+                    found.setdefault(of, []).append(Row(of, k, plan.promise(of, k), each))
+        # In the order of the pairs asked for, of which not all are there at every K.
+        order = [GradientOf(Network.ENCODER, pair.objective, pair) for pair in self._pairs]
+        order += [GradientOf(Network.DECODER, pair.objective, None) for pair in self._references]
+        return [row for of in order for row in found.get(of, [])]
+
+    def sampled(self) -> list[Sampled]:
+        """What all pairs share, at every K that is finished."""
+        return [Sampled(k, ess, bound) for k, (_, ess, bound) in zip(self._ks, self._found, strict=False)]
+
+    def references(self) -> list[Reference]:
+        """How good the reference gradients are."""
+        found: list[Reference] = []
+        for network, halves in self._halves.items():
+            one, two = (units(halves.mean([half])) for half in range(_HALVES))
+            for pair, agreement in zip(self._references, (one * two).sum(dim=-1).tolist(), strict=True):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+                found.append(
+                    Reference(
+                        network,
+                        pair.objective,
+                        self._reference_k,
+                        self._reference_replicates,
+                        cast("float", agreement),
+                    )
+                )
+        return found
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """All that a later process needs to go on: plain numbers, and arrays by name."""
+        numbers = {"referred": self._referred, "drawn": self._drawn, "found": [_plain(each) for each in self._found]}
+        arrays = {f"reference-{network}/{name}": each for network, name, each in _named(self._halves)}
+        if self._referred and not self.done:
+            arrays |= {f"{network}/{name}": each for network, name, each in _named(self._measured)}
+            arrays["numbers"] = self._numbers
+        return numbers, arrays
+
+    def load(self, numbers: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
+        """Take up what ``state`` gave, for the same source, pairs and numbers."""
+
+        def under(prefix: str) -> dict[str, Tensor]:
+            device = self._source.device
+            return {
+                name.partition("/")[2]: each.to(device) for name, each in arrays.items() if name.startswith(prefix)
+            }
+
+        self._referred = bool(numbers["referred"])
+        self._found = [_from_plain(each) for each in numbers["found"]]
+        for network, halves in self._halves.items():
+            halves.load(under(f"reference-{network}/"))
+        if self._referred:
+            self._begin()
+        self._drawn = int(numbers["drawn"])
+        if self._referred and not self.done:
+            self._numbers = arrays["numbers"].clone()
+            for network, measured in self._measured.items():
+                measured.load(under(f"{network}/"))
+
+
+def _named(
+    parts: Mapping[Network, GroupMoments] | Mapping[Network, Measurement],
+) -> Iterator[tuple[Network, str, Tensor]]:
+    for network, part in parts.items():
+        for name, each in part.state().items():
+            yield network, name, each
+
+
+def _plain(found: Found) -> dict[str, Any]:
+    networks, ess, bound = found
+    return {
+        "ess": [ess.value, *ess.without],
+        "bound": [bound.value, *bound.without],
+        "networks": {
+            network.value: [{name: [each.value, *each.without] for name, each in of.items()} for of in sequences]
+            for network, sequences in networks.items()
+        },
+    }
+
+
+def _from_plain(plain: Mapping[str, Any]) -> Found:
+    def statistic(values: Sequence[float]) -> Statistic:
+        return Statistic(float(values[0]), tuple(float(each) for each in values[1:]))
+
+    networks: dict[Network, list[dict[Name, Statistic]]] = {
+        Network(network): [{name: statistic(values) for name, values in of.items()} for of in sequences]
+        for network, sequences in plain["networks"].items()
+    }
+    return networks, statistic(plain["ess"]), statistic(plain["bound"])
