@@ -10,7 +10,7 @@ import numpy as np
 
 from dregcli.app.bias_report import pair_label
 from dregcli.app.listener import Listener
-from dregcli.engine.diagnostics.jackknife import Statistic
+from dregcli.engine.diagnostics.jackknife import Slope, Statistic
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.engine.diagnostics.variance_result import (
     NAMES,
@@ -29,8 +29,7 @@ from dregcli.report.variance import PANELS, Curve, variance_figure
 from dregcli.store.filesystem import LOCAL, make_folders, write_new
 from dregcli.store.run import Run
 
-TOLD = ("variance", "snr", "dsnr", "cosine")
-"""What is told of a row, in this order; the others say how good these are."""
+__all__ = ["LogP", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]
 
 _STEM = "variance"
 

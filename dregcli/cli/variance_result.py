@@ -11,8 +11,7 @@ from dregcli.cli.render import Terminal
 from dregcli.names import Network
 
 if TYPE_CHECKING:
-    from dregcli.app.variance_report import VarianceReport
-    from dregcli.engine.diagnostics.jackknife import Slope
+    from dregcli.app.variance_report import Slope, VarianceReport
 
 _HOW_TO_READ = """\
 In brackets: the standard error, in units of the last digits. variance: mean over the parameters, squared nats per \

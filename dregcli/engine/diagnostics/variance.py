@@ -22,6 +22,10 @@ FEWEST_REPLICATES: Final = 2 * GROUPS
 
 FEWEST_REFERENCE: Final = 2
 
+MOST_STATE: Final = 2**26
+"""Bytes of an unfinished K's moments that are kept. Those of ten estimators of a model with half a million parameters
+are three times as many, and writing them takes more memory than measuring does: there a stop costs the K it is at."""
+
 _HALVES: Final = 2
 
 Found = tuple[dict[Network, list[dict[Name, Statistic]]], Statistic, Statistic]
@@ -191,12 +195,15 @@ class VarianceStudy:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """All that a later process needs to go on: plain numbers, and arrays by name."""
-        numbers = {"referred": self._referred, "drawn": self._drawn, "found": [_plain(each) for each in self._found]}
         arrays = {f"reference-{network}/{name}": each for network, name, each in _named(self._halves)}
+        drawn = self._drawn
         if self._referred and not self.done:
-            arrays |= {f"{network}/{name}": each for network, name, each in _named(self._measured)}
-            arrays["numbers"] = self._numbers
-        return numbers, arrays
+            now = {f"{network}/{name}": each for network, name, each in _named(self._measured)}
+            if sum(each.nbytes for each in now.values()) <= MOST_STATE:
+                arrays |= now | {"numbers": self._numbers}
+            else:
+                drawn = 0
+        return {"referred": self._referred, "drawn": drawn, "found": [_plain(each) for each in self._found]}, arrays
 
     def load(self, numbers: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
         """Take up what ``state`` gave, for the same source, pairs and numbers."""
@@ -214,7 +221,7 @@ class VarianceStudy:
         if self._referred:
             self._begin()
         self._drawn = int(numbers["drawn"])
-        if self._referred and not self.done:
+        if "numbers" in arrays:
             self._numbers = arrays["numbers"].clone()
             for network, measured in self._measured.items():
                 measured.load(under(f"{network}/"))
