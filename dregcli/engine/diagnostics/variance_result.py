@@ -16,7 +16,7 @@ Sloped = Literal["variance", "snr", "dsnr"]
 NAMES: Final[tuple[Name, ...]] = get_args(Name)
 SLOPED: Final[tuple[Sloped, ...]] = get_args(Sloped)
 
-_SIGNIFICANT, _ABOVE_FLOOR = 3.0, 2.0
+_SIGNIFICANT, _ABOVE_FLOOR = 2.0, 2.0
 """Standard errors that an SNR without its floor must be above 0, and times its floor that a DSNR must be, to be a
 point of a slope."""
 

@@ -299,8 +299,8 @@ def test_the_toy_has_its_table_in_small() -> None:
         ("rws/dreg", 16): 9.6e-3,
         ("iwae/vimco-star", 16): 1.8e-3,
     }
-    for key, variance in known.items():
-        assert 1 / 1.5 < found[key]["variance"].value / variance < 1.5, key
+    for key, known_variance in known.items():
+        assert 1 / 1.5 < found[key]["variance"].value / known_variance < 1.5, key
     assert [row.promise for row in found.values() if row.of.pair and row.of.pair.word == "iwae/stl"] == [
         Promise.BIASED
     ] * 2
