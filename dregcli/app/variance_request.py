@@ -14,7 +14,7 @@ from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
 from dregcli.specs.resolve import spec_faults
 
 MODEL_KS, TOY_KS = "1,4,16,64", "4,16,64,256"
-MODEL_REPLICATES, TOY_REPLICATES = 400, 4000
+MODEL_REPLICATES, TOY_REPLICATES = 200, 4000
 LEAST_REFERENCE_K = 1024
 REFERENCE_SHARE = 8
 """Replicates for each one of the reference: at a large K a few have little noise left."""

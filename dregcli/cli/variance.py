@@ -47,7 +47,7 @@ def variance(
         bool, typer.Option("--toy", help="The Gaussian toy of arXiv 1802.04537 instead of a model.")
     ] = False,
     replicates: Annotated[
-        int | None, typer.Option(help="Independent gradients at each K.", show_default="400; toy: 4000")
+        int | None, typer.Option(help="Independent gradients at each K.", show_default="200; toy: 4000")
     ] = None,
     reference_k: Annotated[
         int | None,
