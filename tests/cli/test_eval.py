@@ -205,6 +205,20 @@ def test_a_linear_gaussian_model_refuses_what_it_cannot_be_given(capsys) -> None
     assert "layer sizes" in run(capsys, "train", "--hidden", "").err
 
 
+def test_every_diagnosis_takes_a_linear_model_and_shows_what_is_known_of_it(capsys, linear) -> None:
+    arguments = ("--examples", 8, "--replicates", 20, "--k", "1,8", "--reference-k", 16, "--estimator", "dreg")
+    found = run(capsys, "variance", linear, *arguments, "--json").json
+    assert set(found["log_p"]) == {"model", "data"}
+    last = found["bound"][-1]
+    assert last["value"] - 5.0 * last["stderr"] < found["log_p"]["model"] < found["log_p"]["data"]
+    assert "exact log p(x)" in run(capsys, "variance", linear, *arguments).out
+    assert run(capsys, "sample", linear, "--n", 4).code == 0
+    checked = run(capsys, "bias-check", linear, "--k", 4, "--max-batches", 96, "--json")
+    assert checked.json["results"][0]["verdict"] in ("unbiased", "inconclusive")
+    tracked = run(capsys, "train", *LINEAR, "--steps", 6, "--log-every", 3, "--track-estimators", "stl", "--json")
+    assert tracked.code == 0, tracked.err
+
+
 def test_training_shows_what_is_known_exactly(capsys, linear) -> None:
     outcome = run(capsys, "train", *LINEAR, "--steps", 10, "--name", "l", "--json")
     assert set(outcome.json["log_p"]) == {"train", "valid", "test"}

@@ -99,7 +99,7 @@ class ModelReplicates:
 
 def _flat(gradients: Named) -> Tensor:
     """Gradients by parameter, (P, ...) each, as one vector a pair: (P, 1, D)."""
-    return torch.cat([each.flatten(1) for each in gradients.values()], dim=1).unsqueeze(1)
+    return torch.cat([each.reshape(len(each), -1) for each in gradients.values()], dim=1).unsqueeze(1)
 
 
 class ToyReplicates:

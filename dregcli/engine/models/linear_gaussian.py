@@ -34,7 +34,7 @@ class LinearGaussian(AmortisedPosterior):
         (self.decoder,) = network([latent_dim, mean.shape[0]], generator)
         with torch.no_grad():
             self._linear.bias.copy_(mean / self.unit)
-        self.log_noise = nn.Parameter(torch.zeros(()))
+        self.log_noise = nn.Parameter(torch.zeros(1))
 
     @property
     def _linear(self) -> nn.Linear:
