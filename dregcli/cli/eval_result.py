@@ -140,7 +140,7 @@ def _unreliable(result: "EvalResult") -> str | None:
     if result.opinion is None:
         ways.append("ask for a second opinion (--method ais)")
     return (
-        f"{result.run.label}: k-hat is above 0.7 for {share:.2g} % of the examples: there q misses mass of the "
+        f"{result.run.label}: k-hat is above 0.7 for {share:.3g} % of the examples: there q misses mass of the "
         f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}."
     )
 
