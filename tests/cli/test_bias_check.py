@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -49,9 +50,22 @@ def store(tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture
-def trained(capsys, store: RunStore) -> Run:
-    assert run(capsys, "train", *SMALL, "--name", "t", "--eval-every", 0).code == 0
-    return _only(store, "t")
+def trained(ready) -> Run:
+    return ready(*SMALL, "--eval-every", 0, name="t")
+
+
+@pytest.fixture
+def measured(capsys, monkeypatch, trained: Run, once) -> Run:
+    """The same with all of iwae's estimators measured but for the last two batches: to see what is told of them."""
+
+    def measure(store: Path) -> None:
+        shutil.copytree(trained.path.parent, store / "t")
+        with monkeypatch.context() as patch:
+            _at_batch(patch, 46, lambda: signal.raise_signal(signal.SIGINT))
+            assert _check(capsys, "t/v001", *FEW, "--estimator", "all", "--runs-dir", store).code == 130
+
+    shutil.copytree(once("measured", measure) / "t/v001/bias", trained.path / "bias")
+    return trained
 
 
 @pytest.fixture
@@ -149,7 +163,7 @@ def test_identical_estimators_have_no_tests_and_no_figure(capsys) -> None:
     assert "identical by construction, for all pairs: encoder (all 6 blocks), decoder (all 6 blocks)" in text
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("measured")
 def test_the_table_says_what_was_found_and_how_to_read_it(capsys) -> None:
     outcome = _check(capsys, "t", *FEW, "--estimator", "all")
     assert outcome.code == 1
@@ -168,7 +182,7 @@ def test_the_table_says_what_was_found_and_how_to_read_it(capsys) -> None:
     assert "asymptotic" not in _check(capsys, "t", *FEW, "--quiet").out
 
 
-@pytest.mark.usefixtures("trained")
+@pytest.mark.usefixtures("measured")
 @pytest.mark.parametrize("columns", [60, 80, 160])
 def test_the_table_fits_any_terminal(capsys, monkeypatch, columns: int) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -242,9 +256,8 @@ def test_what_learns_is_checked_learned_and_fixed(capsys) -> None:
 
 
 @pytest.mark.parametrize("asked", [(), ("--estimator", "dreg-cv")])
-def test_a_run_that_learned_is_checked_at_what_it_learned(capsys, store: RunStore, asked) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "cv", "--estimator", "dreg-cv", "--eval-every", 0).code == 0
-    values = _only(store, "cv").info().summary["learned"]
+def test_a_run_that_learned_is_checked_at_what_it_learned(capsys, ready, asked) -> None:
+    values = ready(*SMALL, "--estimator", "dreg-cv", "--eval-every", 0, name="cv").info().summary["learned"]
     content = _check(capsys, "cv/v001", *FEW, *asked, "--json").json
     word = "dreg-cv:" + ",".join(f"{name}={value!r}" for name, value in values.items())
     assert [result["estimator"] for result in content["results"]] == [word, *content["settings"]["fixed"]]

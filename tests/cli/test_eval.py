@@ -19,9 +19,9 @@ LINEAR = ("--model", "linear-gaussian", "--dataset", "linear-gaussian", "--k", 8
 
 
 @pytest.fixture
-def linear(capsys) -> str:
+def linear(ready) -> str:
     """A linear model that has hardly been trained: q is not yet the posterior."""
-    assert run(capsys, "train", *LINEAR, "--name", "l", "--eval-every", 0).code == 0
+    ready(*LINEAR, "--eval-every", 0, name="l")
     return "l"
 
 

@@ -1,19 +1,25 @@
 """``dreg eval`` and ``dreg report`` as a user sees them."""
 
 import math
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
 
 
 @pytest.fixture
-def trained(capsys):
-    for seed in (0, 1):
-        assert run(capsys, "train", *SMALL, "--name", "t", "--seed", seed).code == 0
+def trained(tmp_path, once) -> None:
+    def train(store: Path) -> None:
+        for seed in ("0", "1"):
+            words = (*map(str, SMALL), "--name", "t", "--seed", seed, "--runs-dir", str(store), "--quiet")
+            assert main(["train", *words]) == 0
+
+    shutil.copytree(once("two seeds", train), tmp_path / "runs")
 
 
 @pytest.mark.usefixtures("trained")

@@ -57,8 +57,8 @@ def test_all_faults_are_told_at_once(capsys) -> None:
     assert "k-chunk: must be at most k, which is 64, got 80." in chunk.err
 
 
-def test_tracking_logs_and_changes_nothing(capsys, tmp_path) -> None:
-    assert run(capsys, "train", *MORE, "--name", "a").code == 0
+def test_tracking_logs_and_changes_nothing(capsys, ready, tmp_path) -> None:
+    ready(*MORE, name="a")
     assert run(capsys, "train", *MORE, "--name", "b", "--track-estimators", "stl,rws/dreg").code == 0
     plain, tracked = _only(tmp_path, "a").metrics("train"), _only(tmp_path, "b").metrics("train")
     assert plain["bound"].tolist() == tracked["bound"].tolist()
@@ -115,8 +115,8 @@ def test_finetuning_takes_the_parents_way_and_decides_what_depends_on_its_size(c
     assert "screen-inflation: must be greater than 0" in refused.err
 
 
-def test_eval_in_chunks_is_the_same_bound(capsys, tmp_path) -> None:
-    assert run(capsys, "train", *MORE, "--name", "x").code == 0
+def test_eval_in_chunks_is_the_same_bound(capsys, ready, tmp_path) -> None:
+    ready(*MORE, name="x")
 
     def value(*arguments: object) -> float:
         outcome = run(capsys, "eval", "x", "--k", 100, "--json", *arguments)
@@ -135,8 +135,8 @@ def test_eval_in_chunks_is_the_same_bound(capsys, tmp_path) -> None:
     assert "k-chunk: must be at most k, which is 100, got 112." in refused.err
 
 
-def test_eval_without_a_compiler(capsys, monkeypatch) -> None:
-    assert run(capsys, "train", *MORE, "--name", "x").code == 0
+def test_eval_without_a_compiler(capsys, ready, monkeypatch) -> None:
+    ready(*MORE, name="x")
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     refused = run(capsys, "eval", "x", "--k", 4, "--compile", "on")
     assert refused.code == 2
@@ -144,8 +144,8 @@ def test_eval_without_a_compiler(capsys, monkeypatch) -> None:
     assert run(capsys, "eval", "x", "--k", 4).err.count("warning") == 0, "of so little work nothing is lost"
 
 
-def test_eval_goes_on_when_compilation_fails(capsys, monkeypatch) -> None:
-    assert run(capsys, "train", *MORE, "--name", "x").code == 0
+def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None:
+    ready(*MORE, name="x")
     plain = run(capsys, "eval", "x", "--k", 4, "--json").json["results"][0]["bound"]
 
     def breaks(*arguments: object, **options: object) -> object:
@@ -161,8 +161,8 @@ def test_eval_goes_on_when_compilation_fails(capsys, monkeypatch) -> None:
     assert outcome.json["results"][0]["bound"] == plain
 
 
-def test_eval_out_of_memory_names_the_chunk_to_use(capsys, monkeypatch) -> None:
-    assert run(capsys, "train", *MORE, "--name", "x").code == 0
+def test_eval_out_of_memory_names_the_chunk_to_use(capsys, ready, monkeypatch) -> None:
+    ready(*MORE, name="x")
 
     def exhausted(*arguments: object, **options: object) -> object:
         raise MemoryError
@@ -176,8 +176,8 @@ def test_eval_out_of_memory_names_the_chunk_to_use(capsys, monkeypatch) -> None:
 FEW = ("--examples", 8, "--max-batches", 48)
 
 
-def test_bias_check_says_how_the_gradients_were_computed(capsys) -> None:
-    assert run(capsys, "train", *MORE, "--name", "x").code == 0
+def test_bias_check_says_how_the_gradients_were_computed(capsys, ready) -> None:
+    ready(*MORE, name="x")
     dense = run(capsys, "bias-check", "x", *FEW)
     assert "screened" not in dense.out.splitlines()[0]
     screened = run(capsys, "bias-check", "x", *FEW, *HALF)

@@ -30,9 +30,8 @@ def store(tmp_path: Path) -> RunStore:
 
 
 @pytest.fixture
-def parent(capsys, store: RunStore) -> Run:
-    assert run(capsys, "train", *SMALL, "--name", "p").code == 0
-    return _only(store, "p")
+def parent(ready) -> Run:
+    return ready(*SMALL, name="p")
 
 
 def _only(store: RunStore, reference: str) -> Run:
@@ -125,8 +124,10 @@ def test_the_table_shows_before_after_and_gain(capsys, parent: Run) -> None:
     assert f"p means {parent.path}, its newest completed version" in outcome.err
 
 
-def test_the_report_shows_what_the_encoder_gained_and_other_parents_are_other_groups(capsys, parent: Run) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "other", "--seed", 1).code == 0
+def test_the_report_shows_what_the_encoder_gained_and_other_parents_are_other_groups(
+    capsys, ready, parent: Run
+) -> None:
+    ready(*SMALL, "--seed", 1, name="other")
     results = [
         _finetune(capsys, "--seed", 0, "--json").json,
         _finetune(capsys, "--seed", 1, "--json").json,

@@ -54,9 +54,9 @@ def test_other_estimators_learn_nothing(capsys, tmp_path) -> None:
     assert trained_pair(found, found.load_checkpoint("last")) == resolve_pair("iwae", "dreg", 4)
 
 
-def test_resume_continues_them_bit_for_bit(capsys, monkeypatch, tmp_path) -> None:
+def test_resume_continues_them_bit_for_bit(capsys, ready, monkeypatch, tmp_path) -> None:
     """Cut at step 13, inside a window of 5 steps, and gone on."""
-    assert run(capsys, "train", *LEARNING, "--name", "whole").code == 0
+    ready(*LEARNING, name="whole")
     advance = Trainer.advance
 
     def stops(trainer: Trainer) -> None:
@@ -77,9 +77,8 @@ def test_resume_continues_them_bit_for_bit(capsys, monkeypatch, tmp_path) -> Non
         assert np.array_equal(whole.metrics("train")[column], cut.metrics("train")[column])
 
 
-def test_a_checkpoint_without_them_is_a_clear_error(capsys, tmp_path) -> None:
-    assert run(capsys, "train", *LEARNING, "--name", "x").code == 0
-    found = _only(tmp_path, "x")
+def test_a_checkpoint_without_them_is_a_clear_error(capsys, ready, tmp_path) -> None:
+    found = ready(*LEARNING, name="x")
     kept = found.load_checkpoint("last")
     others = {name: tensor for name, tensor in kept.optimizer.items() if "estimator/" not in name}
     with pytest.raises(StoreFormatError, match="lacks 'estimator/alpha/value'"):

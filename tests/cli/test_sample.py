@@ -16,11 +16,6 @@ from tests.support.cli import SMALL, run
 KINDS = ["samples", "reconstructions", "traversals"]
 
 
-def _train(capsys, *options: object) -> None:
-    outcome = run(capsys, "train", *SMALL, "--name", "t", *options)
-    assert outcome.code == 0, outcome.err
-
-
 def _sampled(capsys, *options: object) -> dict:
     outcome = run(capsys, "sample", "t", "--json", *options)
     assert outcome.code == 0, outcome.err
@@ -35,8 +30,8 @@ def _array(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
 
 
-def test_pictures_are_kept_in_the_run_and_the_same_seed_gives_the_same_bytes(capsys, tmp_path) -> None:
-    _train(capsys)
+def test_pictures_are_kept_in_the_run_and_the_same_seed_gives_the_same_bytes(capsys, ready, tmp_path) -> None:
+    ready(*SMALL, name="t")
     first = _sampled(capsys, "--n", 16)
     figures = tmp_path / "runs/t/v001/figures"
     assert [each["file"] for each in first["images"]] == [str(figures / f"{kind}.png") for kind in KINDS]
@@ -66,8 +61,8 @@ def test_pictures_are_kept_in_the_run_and_the_same_seed_gives_the_same_bytes(cap
     assert same.all()
 
 
-def test_a_table_says_what_is_in_the_files(capsys) -> None:
-    _train(capsys)
+def test_a_table_says_what_is_in_the_files(capsys, ready) -> None:
+    ready(*SMALL, name="t")
     shown = run(capsys, "sample", "t", "--n", 4, "--k", 3, "--latents", 2, "--steps", 2, "--scale", 1)
     assert shown.code == 0, shown.err
     assert "the largest weight of 3 from q" in shown.out
@@ -77,8 +72,8 @@ def test_a_table_says_what_is_in_the_files(capsys) -> None:
 
 
 @pytest.mark.parametrize("task", ["structured", "structured-reference"])
-def test_completions_keep_their_context(capsys, task) -> None:
-    _train(capsys, "--task", task)
+def test_completions_keep_their_context(capsys, ready, task) -> None:
+    ready(*SMALL, "--task", task, name="t")
     told = _sampled(capsys, "--n", 9, "--scale", 1)
     (samples, *_) = told["images"]
     assert (samples["rows"], samples["columns"]) == (3, 3)
@@ -92,8 +87,8 @@ def test_completions_keep_their_context(capsys, task) -> None:
         assert all(np.array_equal(each, contexts[0]) for each in contexts)
 
 
-def test_real_values_are_shown_by_the_range_of_the_training_values(capsys) -> None:
-    _train(capsys, "--dataset", "linear-gaussian")
+def test_real_values_are_shown_by_the_range_of_the_training_values(capsys, ready) -> None:
+    ready(*SMALL, "--dataset", "linear-gaussian", name="t")
     display = _sampled(capsys)["display"]
     assert -10.0 < display["black"] < -1.0
     assert 1.0 < display["white"] < 10.0
@@ -115,8 +110,8 @@ def test_small_images_are_enlarged(shape, scale) -> None:
     assert pictures.usual_scale(*shape) == scale
 
 
-def test_all_that_cannot_be_is_told_at_once(capsys, tmp_path) -> None:
-    _train(capsys)
+def test_all_that_cannot_be_is_told_at_once(capsys, ready, tmp_path) -> None:
+    ready(*SMALL, name="t")
     wrong = {"n": 0, "k": 0, "latents": 5, "steps": 1, "seed": -1, "scale": 0, "split": "tset", "checkpoint": "new"}
     outcome = run(capsys, "sample", "t", *(word for name, value in wrong.items() for word in (f"--{name}", value)))
     assert outcome.code == 2
@@ -132,9 +127,9 @@ def test_all_that_cannot_be_is_told_at_once(capsys, tmp_path) -> None:
     assert not (tmp_path / "runs/t/v001/figures").exists()
 
 
-def test_runs_and_checkpoints_that_are_not_there(capsys, tmp_path) -> None:
+def test_runs_and_checkpoints_that_are_not_there(capsys, ready, tmp_path) -> None:
     assert run(capsys, "sample", "nothing").code == 13
-    _train(capsys)
+    ready(*SMALL, name="t")
     outcome = run(capsys, "sample", "t", "--checkpoint", 7)
     assert outcome.code == 13
     assert "7" in outcome.err
@@ -145,8 +140,8 @@ def test_runs_and_checkpoints_that_are_not_there(capsys, tmp_path) -> None:
     assert "has no checkpoint" in outcome.err
 
 
-def test_images_that_are_not_finite_are_an_error_and_nothing_is_kept(capsys, monkeypatch, tmp_path) -> None:
-    _train(capsys)
+def test_images_that_are_not_finite_are_an_error_and_nothing_is_kept(capsys, ready, monkeypatch, tmp_path) -> None:
+    ready(*SMALL, name="t")
 
     def broken(model, *_):
         model.decoder[-1].bias.data.fill_(torch.nan)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -63,8 +64,10 @@ def test_a_run_trains_and_is_kept(capsys, tmp_path) -> None:
 
 def test_training_raises_the_bound(capsys) -> None:
     short, long = (
-        run(capsys, "train", *SMALL[:2], "--hidden", "32", "--latent-dim", 8, "--steps", n, "--json").json["bound"]
-        for n in (1, 300)
+        run(
+            capsys, "train", *SMALL[:2], "--hidden", "32", "--latent-dim", 8, "--lr", 0.01, "--steps", n, "--json"
+        ).json["bound"]
+        for n in (1, 60)
     )
     assert all(long[split] > short[split] + 3 for split in ("train", "valid", "test"))
 
@@ -92,12 +95,6 @@ def test_a_biased_pair_trains_with_one_warning(capsys) -> None:
     assert "unbiased: reparam, dreg" in outcome.err
     unbiased = run(capsys, "train", *SMALL, "--estimator", "stl", "--objective", "elbo")
     assert "warning:" not in unbiased.err
-
-
-@pytest.mark.parametrize("objective", ["elbo", "iwae"])
-@pytest.mark.parametrize("estimator", ["reparam", "stl", "dreg"])
-def test_every_pair_trains(capsys, objective: str, estimator: str) -> None:
-    assert run(capsys, "train", *SMALL, "--objective", objective, "--estimator", estimator).code == 0
 
 
 def test_all_faults_are_told_at_once(capsys, tmp_path) -> None:
@@ -194,20 +191,19 @@ def test_a_config_that_means_something_else_trains_nothing(capsys, tmp_path, lin
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_run_of_a_gpu_cannot_be_resumed_without_one(capsys, tmp_path) -> None:
+def test_a_run_of_a_gpu_cannot_be_resumed_without_one(capsys, ready, tmp_path) -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a CUDA device")
-    assert run(capsys, "train", *SMALL, "--name", "g").code == 0
     store = RunStore(tmp_path / "runs")
-    spec = {**_only(tmp_path, "g").spec(), "device": "cuda"}
+    spec = {**ready(*SMALL, name="g").spec(), "device": "cuda"}
     writer = store.claim("h", spec=spec, environment={})
     writer.finish(RunStatus.INTERRUPTED, {})
     assert run(capsys, "train", "--resume", "h").code == 19
     assert _only(tmp_path, "h").status() is RunStatus.INTERRUPTED
 
 
-def test_a_spec_repeats_its_run(capsys, tmp_path) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "a").code == 0
+def test_a_spec_repeats_its_run(capsys, ready, tmp_path) -> None:
+    ready(*SMALL, name="a")
     spec = tmp_path / "runs/a/v001/spec.json"
     assert run(capsys, "train", "--config", spec, "--name", "b").code == 0
     assert _same(_weights(tmp_path / "runs/a/v001", 20), _weights(tmp_path / "runs/b/v001", 20))
@@ -219,8 +215,8 @@ def test_epochs_count_whole_batches(capsys, tmp_path) -> None:
     assert _only(tmp_path, "e").spec()["steps"] == 24
 
 
-def test_a_finished_run_is_not_resumed_but_prolonged(capsys, tmp_path) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "r").code == 0
+def test_a_finished_run_is_not_resumed_but_prolonged(capsys, ready, tmp_path) -> None:
+    ready(*SMALL, name="r")
     refused = run(capsys, "train", "--resume", "r")
     assert refused.code == 14
     assert "--steps" in refused.err
@@ -232,8 +228,8 @@ def test_a_finished_run_is_not_resumed_but_prolonged(capsys, tmp_path) -> None:
     assert _only(tmp_path, "r").metrics("train")["step"].tolist() == [5, 10, 15, 20, 25, 30]
 
 
-def test_resume_refuses_another_spec(capsys) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "r").code == 0
+def test_resume_refuses_another_spec(capsys, ready) -> None:
+    ready(*SMALL, name="r")
     outcome = run(capsys, "train", "--resume", "r", "--lr", 0.5, "--k", 9, "--steps", 10)
     assert outcome.code == 2
     for text in ("lr: the run was made with 0.001", "k: the run was made with 4", "steps: the run has 20 steps"):
@@ -241,14 +237,14 @@ def test_resume_refuses_another_spec(capsys) -> None:
     assert run(capsys, "train", "--resume", "r", "--name", "other").code == 2
 
 
-def _interrupted(tmp_path: Path, number: signal.Signals, *extra: object) -> tuple[int, str, Path]:
-    """Start the real command, stop it by a signal in the middle of training."""
-    arguments = [*STEP, "--name", "i", "--steps", 100_000, *extra]
+def _stop(store: Path, number: signal.Signals) -> None:
+    """Start the real command, stop it by a signal in the middle of training; keep how it ended beside its run."""
+    arguments = [*STEP, "--log-every", 7, "--name", "i", "--steps", 100_000, "--runs-dir", store / "runs"]
     command = [sys.executable, "-m", "dregcli", "train", *map(str, arguments)]
     process = subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
     )
-    folder = tmp_path / "runs/i/v001/checkpoints"
+    folder = store / "runs/i/v001/checkpoints"
     deadline = time.monotonic() + 60
     while not (folder / "step-00000015").exists() and time.monotonic() < deadline:
         if folder.exists() and any(path.name >= "step-00000015" for path in folder.iterdir()):
@@ -256,12 +252,25 @@ def _interrupted(tmp_path: Path, number: signal.Signals, *extra: object) -> tupl
         time.sleep(0.02)
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
-    return process.returncode, err, tmp_path / "runs/i/v001"
+    (store / "ended.json").write_text(json.dumps([process.returncode, err]))
+
+
+@pytest.fixture
+def interrupted(tmp_path, once):
+    """``interrupted(signal)``: exit code, standard error, and the run, which that signal stopped; once for each."""
+
+    def copied(number: signal.Signals) -> tuple[int, str, Path]:
+        kept = once(f"stopped by {number.name}", lambda store: _stop(store, number))
+        shutil.copytree(kept / "runs", tmp_path / "runs")
+        code, err = json.loads((kept / "ended.json").read_text())
+        return code, err, tmp_path / "runs/i/v001"
+
+    return copied
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, number, code) -> None:
-    returned, err, path = _interrupted(tmp_path, number)
+def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, interrupted, number, code) -> None:
+    returned, err, path = interrupted(number)
     assert returned == code, err
     assert "dreg train --resume" in err
     run_json = json.loads((path / "run.json").read_text())
@@ -270,9 +279,9 @@ def test_a_signal_writes_a_checkpoint_and_says_how_to_go_on(tmp_path, number, co
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_resume_continues_bit_for_bit(capsys, tmp_path, number) -> None:
+def test_resume_continues_bit_for_bit(capsys, tmp_path, interrupted, number) -> None:
     """Cut by a signal, gone on, against never cut: weights, Adam's moments and every metrics row, seconds apart."""
-    _, _, path = _interrupted(tmp_path, number, "--log-every", 7)
+    _, _, path = interrupted(number)
     cut = _only(tmp_path, "i")
     assert cut.status() in (RunStatus.INTERRUPTED, RunStatus.CRASHED)
     step = cut.checkpoints()[-1]
@@ -316,8 +325,8 @@ def test_a_resumed_run_has_every_row_of_an_uninterrupted_one(capsys, tmp_path) -
     assert _same(_weights(whole.path, 20), _weights(cut.path, 20))
 
 
-def test_a_corrupt_checkpoint_falls_back_to_the_one_before_and_says_so(capsys, tmp_path) -> None:
-    _, _, path = _interrupted(tmp_path, signal.SIGKILL)
+def test_a_corrupt_checkpoint_falls_back_to_the_one_before_and_says_so(capsys, interrupted) -> None:
+    _, _, path = interrupted(signal.SIGKILL)
     newest, before = sorted(path.glob("checkpoints/step-*"), reverse=True)[:2]
     damaged = newest / "model.safetensors"
     content = bytearray(damaged.read_bytes())

@@ -1,0 +1,44 @@
+"""Runs that many tests begin with are trained once a process and copied for each, who may do to it what it likes."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dregcli.cli.main import main
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """The folder that something was made in when it was first asked for; to be read only."""
+    made: dict[str, Path] = {}
+
+    def folder(key: str, make: Callable[[Path], None]) -> Path:
+        if key not in made:
+            new = tmp_path_factory.mktemp("once")
+            make(new)
+            made[key] = new
+        return made[key]
+
+    return folder
+
+
+@pytest.fixture
+def ready(tmp_path: Path, once) -> Callable[..., Run]:
+    """``ready(*arguments, name=...)``: what ``dreg train`` makes of these arguments, in the test's own store."""
+
+    def copied(*arguments: object, name: str) -> Run:
+        words = [str(argument) for argument in arguments]
+
+        def train(store: Path) -> None:
+            assert main(["train", *words, "--name", name, "--runs-dir", str(store), "--quiet"]) == 0
+
+        kept = once(repr((words, name)), train)
+        shutil.copytree(kept, tmp_path / "runs", dirs_exist_ok=True)
+        (found,) = RunStore(tmp_path / "runs").resolve(f"{name}/v001")
+        return found
+
+    return copied
