@@ -15,6 +15,7 @@ from dregcli.errors import Diverged, DregError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.store.runs import RunStore
+from tests.support.data_few import few_digits
 from tests.support.listener import Recorder
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem
 
@@ -28,6 +29,11 @@ SMALL = {
     "checkpoint_every": 2,
     "device": "cpu",
 }
+
+
+@pytest.fixture(autouse=True)
+def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_digits(monkeypatch)
 
 
 def _plan(**changes: object):

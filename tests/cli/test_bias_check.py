@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from dregcli.app import bias_check, bias_subject, plan
+from dregcli.engine.diagnostics import learn
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.estimators.stl import Stl
 from dregcli.names import Promise, RunStatus, Verdict
@@ -66,6 +67,11 @@ def measured(capsys, monkeypatch, trained: Run, once) -> Run:
 
     shutil.copytree(once("measured", measure) / "t/v001/bias", trained.path / "bias")
     return trained
+
+
+@pytest.fixture(autouse=True)
+def _learns_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learn, "STEPS", 50)
 
 
 @pytest.fixture

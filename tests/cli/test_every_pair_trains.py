@@ -1,19 +1,15 @@
 """Every pair trains from the command line, logs the IWAE bound whatever it optimises, and keeps one spelling."""
 
 import json
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 
-from dregcli.app import plan
 from dregcli.app.build import build_trainer
 from dregcli.app.plan import resolve_plan
-from dregcli.data.dataset import Dataset
 from dregcli.engine.pairs import Pair, all_pairs
 from dregcli.engine.words import word_of
 from dregcli.names import Promise, RunStatus
@@ -21,6 +17,7 @@ from dregcli.specs.resolve import merge_options
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import Outcome, run
+from tests.support.data_few import few_digits
 
 TINY = ("--k", 8, "--steps", 3, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--log-every", 1)
 PAIRS = [pytest.param(pair, id=f"{pair.objective.name}/{pair.estimator.name}") for pair in all_pairs()]
@@ -28,14 +25,7 @@ PAIRS = [pytest.param(pair, id=f"{pair.objective.name}/{pair.estimator.name}") f
 
 @pytest.fixture(autouse=True)
 def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is asserted here does not depend on how many there are."""
-    load = plan.load_dataset
-
-    def few(*arguments: Any) -> Dataset:
-        dataset = load(*arguments)
-        return replace(dataset, splits={split: images[:48] for split, images in dataset.splits.items()})
-
-    monkeypatch.setattr(plan, "load_dataset", few)
+    few_digits(monkeypatch)
 
 
 @cache

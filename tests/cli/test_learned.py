@@ -14,9 +14,15 @@ from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
+from tests.support.data_few import few_digits
 
 SCALARS = ("alpha", "beta", "gamma", "delta")
 LEARNING = (*SMALL, "--estimator", "dreg-cv", "--checkpoint-every", 4, "--eval-every", 10)
+
+
+@pytest.fixture(autouse=True)
+def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_digits(monkeypatch)
 
 
 def _only(tmp_path, reference: str) -> Run:

@@ -1,6 +1,7 @@
 """``dreg runs rerun`` and ``dreg runs verify --replay``: a run can be repeated, and it shows where it cannot."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,20 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
 from tests.support.cli import SMALL, run
+from tests.support.data_few import few_digits
 
 VARIANTS = {
     "dense": ("--backward", "dense"),
     "bfloat16": ("--backward", "screened", "--screen-precision", "bfloat16", "--k", "32", "--eval-every", "8"),
     "learning": ("--estimator", "dreg-cv", "--track-estimators", "stl"),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_digits() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        few_digits(patch)
+        yield
 
 
 @pytest.fixture(scope="module")

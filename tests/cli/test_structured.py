@@ -8,9 +8,15 @@ import torch
 from safetensors.torch import load_file
 
 from tests.support.cli import SMALL, run
+from tests.support.data_few import few_digits
 
 TASKS = ("structured", "structured-reference")
 tasks = pytest.mark.parametrize("task", TASKS)
+
+
+@pytest.fixture(autouse=True)
+def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_digits(monkeypatch)
 
 
 def _train(capsys, task: str, *more: object, name: str = "s") -> dict:
@@ -42,7 +48,7 @@ def test_every_command_takes_it(capsys, tmp_path, task) -> None:
     assert halves in told.out
     assert result["split_hash"][:12] in told.out
 
-    few = ("--max-batches", 96, "--examples", 4)
+    few = ("--max-batches", 48, "--examples", 4)
     checked = run(capsys, "bias-check", "s", "--estimator", "dreg", "--estimator", "reparam", *few, "--json")
     assert checked.code in (0, 5), checked.err
     assert {each["verdict"] for each in checked.json["results"]} <= {"unbiased", "inconclusive"}
@@ -96,7 +102,7 @@ def test_estimators_train(capsys, estimator) -> None:
 
 def test_a_check_without_a_run_trains_one_of_the_task(capsys, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("dregcli.app.bias_subject.TRAINING_STEPS", 5)
-    options = ("--k", 4, "--task", "structured", "--max-batches", 96, "--json")
+    options = ("--k", 4, "--task", "structured", "--max-batches", 48, "--json")
     outcome = run(capsys, "bias-check", *options)
     assert outcome.code in (0, 5), outcome.err
     assert (tmp_path / "runs/bias-check-digits-structured-iwae-dreg-k4/v001").is_dir()

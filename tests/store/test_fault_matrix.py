@@ -8,6 +8,7 @@ readable still, each row of metrics once; no temporary is left; and the same act
 comes to what it comes to without a fault. After a kill the same holds for the next process, temporaries apart.
 """
 
+import copy
 import errno
 import shutil
 from collections.abc import Callable
@@ -247,15 +248,29 @@ def _kept(before: dict[str, Any], now: dict[str, Any]) -> bool:
     return True
 
 
-def _prepared(root: Path, act: Act) -> tuple[RunStore, Disk, Any]:
-    disk = Disk()
-    store = RunStore(root, disk)
-    return store, disk, act.prepare(store)
+class _Prepared:
+    """What an act is done to, made once: its folder is copied back, and what is in memory copied, for each fault."""
+
+    def __init__(self, root: Path, act: Act) -> None:
+        self._root, self._kept = root, root.with_name("kept")
+        self._store = RunStore(root, Disk())
+        self._subject = act.prepare(self._store)
+        if root.exists():
+            shutil.copytree(root, self._kept)
+        self.content = _content(RunStore(root))
+
+    def again(self) -> tuple[RunStore, Disk, Any]:
+        shutil.rmtree(self._root, ignore_errors=True)
+        if self._kept.exists():
+            shutil.copytree(self._kept, self._root)
+        # In one call: the store and what was made with it share their disk.
+        store, subject = copy.deepcopy((self._store, self._subject))
+        return store, store.fs, subject
 
 
-def _operations(root: Path, act: Act) -> tuple[list[str], Any, Any]:
+def _operations(prepared: _Prepared, act: Act) -> tuple[list[str], Any, Any]:
     """The operations of an act on a disk that is well, what it comes to, and what the run comes to in the end."""
-    store, disk, subject = _prepared(root, act)
+    store, disk, subject = prepared.again()
     disk.arm(0, KILL)
     act.do(store, subject)
     operations, content = list(disk.operations), _comparable(store)
@@ -287,12 +302,13 @@ def test_a_fault_at_any_operation_of_any_act(tmp_path: Path, name: str, fault: s
 
 def _check(tmp_path: Path, act: Act, fault: str) -> None:
     error = FAULTS[fault]
-    operations, expected, in_the_end = _operations(tmp_path / "well", act)
+    root = tmp_path / "runs"
+    prepared = _Prepared(root, act)
+    before = prepared.content
+    operations, expected, in_the_end = _operations(prepared, act)
     assert len(operations) >= 4
     for number, operation in enumerate(operations, start=1):
-        root = tmp_path / f"runs{number}"
-        store, disk, subject = _prepared(root, act)
-        before = _content(store)
+        store, disk, subject = prepared.again()
         disk.arm(number, error)
         reached = f"{fault} at operation {number}: {operation}"
         met = _met(lambda: act.do(store, subject))  # noqa: B023 - called at once
@@ -318,7 +334,6 @@ def _check(tmp_path: Path, act: Act, fault: str) -> None:
             # Where it changes nothing, as of an operation that cleans up.
             assert error != KILL, reached
             assert _comparable(RunStore(root)) == expected, reached
-        shutil.rmtree(root)
 
 
 def _in_place(store: RunStore, run: Run) -> None:
