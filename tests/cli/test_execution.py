@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from dregcli.app import bounds, executing
+from dregcli.app import executing, importance
 from dregcli.app.bias_check import partial_key
 from dregcli.engine.likelihoods import base
 from dregcli.store.runs import RunStore
@@ -167,7 +167,7 @@ def test_eval_out_of_memory_names_the_chunk_to_use(capsys, ready, monkeypatch) -
     def exhausted(*arguments: object, **options: object) -> object:
         raise MemoryError
 
-    monkeypatch.setattr(bounds, "evaluate", exhausted)
+    monkeypatch.setattr(importance, "estimate", exhausted)
     outcome = run(capsys, "eval", "x", "--k", 100, "--k-chunk", 64)
     assert outcome.code == 19
     assert "use --k-chunk 32, or a smaller --k" in outcome.err
