@@ -48,7 +48,7 @@ def train(
     seed: Annotated[int | None, setting("seed", "0")] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden layer sizes.", show_default="200,200")] = None,
     latent_dim: Annotated[
-        int | None, typer.Option(help="Latent dimensions.", show_default="50; 5 of linear-gaussian")
+        int | None, typer.Option(help="Latent dimensions; of linear-gaussian 5.", show_default="50")
     ] = None,
     eval_every: Annotated[int | None, setting("eval_every", "500")] = None,
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", "500")] = None,
