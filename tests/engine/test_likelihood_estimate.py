@@ -53,6 +53,7 @@ def test_each_k_is_of_disjoint_groups_of_the_same_draws() -> None:
 def test_an_objectives_value_alone_is_that_of_its_terms() -> None:
     log_w = log_weights(8)
     log_w[3, 2] += 60.0  # one weight that dominates: 1 - v is 0 in floats
+    log_w[1, 4] += 2000.0  # the others are 0 beside it
     for entry in OBJECTIVES.values():
         for objective in entry.settings(8):
             torch.testing.assert_close(objective.value(log_w), objective.terms(log_w).value, rtol=0, atol=1e-10)

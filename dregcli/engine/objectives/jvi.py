@@ -81,10 +81,16 @@ def _subset_value(log_w: Tensor, j: int) -> Tensor:
 
 def _mean_log_one_minus(log_w: Tensor) -> Tensor:
     """The mean over samples of log(1 - v_k), (B,): of the largest weight by what the others add up to."""
-    v = normalised(log_w)
     most = log_w.argmax(dim=0, keepdim=True)
-    others = torch.logsumexp(log_w.scatter(0, most, -math.inf), dim=0) - torch.logsumexp(log_w, dim=0)
-    return (torch.log1p(-v).scatter(0, most, others[None])).mean(dim=0)
+    # Relative to the largest, which is 1 and left out: what is subtracted from 1 is below a half of it.
+    rest = log_w.scatter(0, most, -math.inf) - log_w.gather(0, most)
+    weights = rest.exp()
+    others = weights.sum(dim=0)
+    # Only where all the others are below what a float holds is there need of another pass.
+    log_others = others.log() if others.all() else torch.logsumexp(rest, dim=0)
+    total = torch.log1p(others)
+    each = torch.log1p(weights.div_(-1.0 - others)).sum(dim=0)
+    return (each + log_others - total) / log_w.shape[0]
 
 
 def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
