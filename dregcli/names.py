@@ -106,7 +106,7 @@ class LikelihoodName(StrEnum):
 
 
 class ModelName(StrEnum):
-    """What is trained. ``app.architectures`` holds one entry for each."""
+    """What is trained. ``app.build`` makes each, and ``app.architectures`` has what follows from it."""
 
     VAE = "vae"
     """Tanh networks (arXiv 1810.04152)."""

@@ -1,7 +1,5 @@
 """Check estimators of a frozen model for bias, and keep what was found in its run."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +15,7 @@ from dregcli.app.interrupts import stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.machine import precision_warning
 from dregcli.app.out_of_memory import memory_explained
-from dregcli.app.unfinished import Unfinished
+from dregcli.app.unfinished import Unfinished, key_of
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
@@ -180,5 +178,4 @@ def partial_key(settings: Mapping[str, Any]) -> str:
     silent = ("split_hash", "k_chunk")
     told = {name: value for name, value in settings.items() if name not in silent}
     told = dict(item for item in told.items() if item not in _BEFORE_SCREENING.items())
-    text = json.dumps(told, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return key_of(told)

@@ -14,8 +14,9 @@ from dregcli.app.executing import Shape
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, run_name
 from dregcli.app.restore import load_checkpoint, load_model, trained_pair
-from dregcli.app.resuming import RESUMABLE, spec_of
+from dregcli.app.resuming import RESUMABLE
 from dregcli.app.run_data import RunData
+from dregcli.app.stored_spec import spec_of
 from dregcli.app.train import resume, start
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dregcli.app.executing import decide_compile
+from dregcli.app.sample_counts import parse_ks
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
@@ -97,18 +98,6 @@ class EvalRequest:
     def ks(self) -> tuple[int, ...]:
         """Samples per example, ascending."""
         return parse_ks(self.k)[0]
-
-
-def parse_ks(text: str) -> tuple[tuple[int, ...], list[Fault]]:
-    """One or several numbers of samples with commas, ascending, and what is wrong with them."""
-    words = [part.strip() for part in text.split(",")]
-    if wrong := [word for word in words if not (word.isascii() and word.isdigit() and int(word) >= 1)]:
-        told = ", ".join(f"'{word}'" for word in wrong)
-        return (), [Fault("k", f"must be whole numbers from 1 on, such as 5000 or 1,100,5000; got {told}.")]
-    ks = sorted(map(int, words))
-    if twice := sorted({k for k in ks if ks.count(k) > 1}):
-        return (), [Fault("k", f"{', '.join(map(str, twice))} is given twice.")]
-    return tuple(ks), []
 
 
 def parse_checkpoint(text: str) -> Which:

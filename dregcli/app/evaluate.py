@@ -1,7 +1,5 @@
 """Evaluate runs: log-likelihoods with what tells how far they can be trusted, per-example values kept in the run."""
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,10 +16,10 @@ from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
-from dregcli.app.resuming import spec_of
 from dregcli.app.run_data import RunData
 from dregcli.app.second_opinion import SecondOpinion, anneal_split
-from dregcli.app.unfinished import Unfinished
+from dregcli.app.stored_spec import spec_of
+from dregcli.app.unfinished import Unfinished, key_of
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -164,7 +162,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [
-        Unfinished(run, "evals", _key(each), each, listener, what="evaluation") for each in (settings, of_ais)
+        Unfinished(run, "evals", key_of(each), each, listener, what="evaluation") for each in (settings, of_ais)
     ]
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
@@ -192,11 +190,6 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     for each in unfinished:
         each.forget()
     return kept
-
-
-def _key(settings: Mapping[str, Any]) -> str:
-    """The name of an unfinished evaluation: the hash of all that its numbers depend on."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:

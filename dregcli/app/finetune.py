@@ -10,8 +10,8 @@ from dregcli.app.evaluate import Which, parse_checkpoint
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of, resolve_plan, spread_pair
 from dregcli.app.restore import load_checkpoint
-from dregcli.app.resuming import spec_of
 from dregcli.app.session import TrainResult
+from dregcli.app.stored_spec import spec_of
 from dregcli.app.train import start
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.errors import Fault, SpecError

@@ -10,7 +10,7 @@ from dregcli.app.bounds import SplitBounds
 from dregcli.app.build import build_model
 from dregcli.app.plan import Plan
 from dregcli.app.restore import load_model
-from dregcli.app.resuming import spec_of
+from dregcli.app.stored_spec import spec_of
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.models.base import LatentModel
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt

@@ -9,7 +9,7 @@ from dregcli.app.executing import Shape
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of
 from dregcli.app.rerun import differing_fields
-from dregcli.app.resuming import spec_of
+from dregcli.app.stored_spec import spec_of
 from dregcli.app.train import built, environment_now
 from dregcli.engine.device import prepare_process, resolve_device, settled_process
 from dregcli.errors import UsageError

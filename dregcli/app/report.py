@@ -1,116 +1,119 @@
-"""Collect runs from the store, group them, draw their learning curves."""
+"""Collect runs from the store, group them and compare them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from dregcli.app.resuming import spec_of
-from dregcli.engine.tracking import WINDOW_STEPS, tracked_columns
-from dregcli.errors import DregError, RunNotFound, StoreFormatError, StoreWriteError
-from dregcli.names import Split
-from dregcli.report.figures import Curve, RunCurves, learning_curves
+from dregcli.app.stored_spec import spec_of
+from dregcli.errors import DregError, RunNotFound
+from dregcli.report.comparison import Comparison, compare, labels
 from dregcli.report.groups import Group, RunRow, group_rows
-from dregcli.report.tracked import Tracked, TrackedNames, at_the_end
-from dregcli.specs.run import group_hash
+from dregcli.report.paired import Paired
+from dregcli.report.series import Metrics
+from dregcli.report.sparklines import sparklines
+from dregcli.report.warnings import warnings_of
+from dregcli.specs.run import experiment_of, group_hash
+from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-MOST_CURVES = 7
-"""Runs in one figure: as many as there are colours that everybody can tell apart."""
-
-_MOST_NAMES = 2
-"""Names in a figure's title; more would run off it, and the legend has them."""
+__all__ = ["Comparison", "Group", "Paired", "Report", "make_report", "read_row"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is known of some runs."""
+    """What is known of some runs.
+
+    Attributes:
+        groups: the runs, by what they repeat.
+        labels: a short name of each group, by its key.
+        comparisons: of groups, the one that says most first.
+        warnings: what a reader must know.
+        left_out: what could not be read, and why.
+        runs: by path, of those that could be.
+    """
 
     groups: list[Group]
-    figure: Path | None
+    labels: dict[str, str]
+    comparisons: list[Comparison]
+    warnings: list[str]
     left_out: list[str]
+    runs: dict[str, Run]
+
+    def sparklines(self) -> dict[str, str]:
+        """The validation bound of each group along its training, in one line of text; see ``sparklines``."""
+        return sparklines(self.groups)
 
 
-def make_report(references: list[str], *, runs_dir: Path) -> Report:
+def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
     """Report on runs; a name means all its versions.
 
     Args:
-        references: names or versions.
+        references: names or versions; none means all runs of the store.
         runs_dir: the store.
-
-    Returns:
-        The runs in groups, and the learning-curve figure, kept in the newest run shown.
 
     Raises:
         RunNotFound: no such run, or none of them can be read.
+        StoreFormatError: the store is of another format.
     """
     store = RunStore(runs_dir)
-    runs = list({run.path: run for reference in references for run in store.resolve(reference)}.values())
+    found = [run for reference in references for run in store.resolve(reference)] if references else store.runs()
+    if not found:
+        what = "There are no runs to report on."
+        raise RunNotFound(
+            what, where=str(runs_dir), hint="train one: dreg train --help; or name the store: --runs-dir"
+        )
     rows: list[RunRow] = []
-    readable: list[Run] = []
+    runs: dict[str, Run] = {}
     left_out: list[str] = []
-    for run in runs:
+    for run in {run.path: run for run in found}.values():
         try:
-            rows.append(_row(run, left_out))
-            readable.append(run)
+            rows.append(read_row(run, left_out))
+            runs[rows[-1].path] = run
         except DregError as error:
             left_out.append(f"{run.path}: {error.what}")
     if not rows:
         what = "None of these runs can be read: " + "; ".join(left_out)
         raise RunNotFound(what, where=str(runs_dir), hint="name another run")
-    return Report(group_rows(rows), _figure(readable[-MOST_CURVES:], left_out), left_out)
+    groups = group_rows(rows)
+    names, comparisons = labels(groups), compare(groups)
+    return Report(groups, names, comparisons, warnings_of(groups, comparisons, names), left_out, runs)
 
 
-def _row(run: Run, left_out: list[str]) -> RunRow:
+def read_row(run: Run, left_out: list[str]) -> RunRow:
+    """What a report knows of a run; what of it cannot be read is told in ``left_out``.
+
+    Raises:
+        DregError: its state or spec cannot be read, or is not known to this program.
+    """
     info = run.info()
-    tracks = bool(spec_of(run).track_estimators)  # a spec that dreg does not know has not what a report tells
-    spec = run.spec()
-    evals = [result.attrs for result in run.results("evals")]
-    tracked = None
-    if tracks:
+    spec_of(run)  # one that dreg does not know has not what a report tells
+    spec = run.spec(info)
+
+    def results(kind: ResultKind) -> list[dict[str, Any]]:
         try:
-            tracked = _tracked(run)
-        except DregError as error:  # all else of the run is known without its metrics
-            left_out.append(f"what {run.path} tracked: {error.what}")
-    status, summary = info.status, info.summary
-    return RunRow(str(run.path), run.name, run.path.name, group_hash(spec), spec, status, summary, evals, tracked)
-
-
-def _tracked(run: Run) -> Tracked | None:
-    """What a run tracked at the end of training; None before its first row."""
-    metrics = run.metrics(Split.TRAIN)
-    found = tracked_columns(metrics)
-    if not found:
-        return None
-    columns: dict[str, dict[str, str]] = {}
-    for each in found:
-        columns.setdefault(each.estimator, {})[each.quantity] = each.name
-    windowed = frozenset(each.quantity for each in found if each.windowed)
-    return at_the_end(metrics, TrackedNames(columns, windowed, WINDOW_STEPS))
-
-
-def _curve(run: Run, split: Split) -> Curve | None:
-    metrics = run.metrics(split)
-    if "bound" not in metrics:
-        return None
-    return metrics["step"].astype(np.float64), metrics["bound"]
-
-
-def _figure(runs: list[Run], left_out: list[str]) -> Path | None:
-    curves: list[RunCurves] = []
-    for run in runs:
-        try:
-            curves.append(RunCurves(run.label, _curve(run, Split.TRAIN), _curve(run, Split.VALID)))
+            return [result.attrs for result in run.results(kind)]
         except DregError as error:
-            left_out.append(f"{run.path}: {error.what}")
-    if not any(curve.train or curve.valid for curve in curves):
-        return None
-    names = sorted({run.name for run in runs})
-    title = ", ".join(names) if len(names) <= _MOST_NAMES else f"{len(runs)} runs of {len(names)} names"
-    content = learning_curves(curves, title=f"Learning curves: {title}")
+            left_out.append(f"{kind} of {run.path}: {error.what}")
+            return []
+
+    metrics: Metrics = {}
     try:
-        return runs[-1].add_file("figures", "learning-curves", ".png", content)
-    except (StoreFormatError, StoreWriteError) as error:  # the tables are what was asked for first
-        left_out.append(f"the figure: {error.what} {error.where or ''}")
-        return None
+        metrics = run.all_metrics()
+    except DregError as error:  # all else of the run is known without its metrics
+        left_out.append(f"metrics of {run.path}: {error.what}")
+    return RunRow(
+        path=str(run.path),
+        name=run.name,
+        version=run.path.name,
+        group=group_hash(spec),
+        spec=spec,
+        experiment=experiment_of(spec),
+        status=info.status,
+        summary=info.summary,
+        evals=results("evals"),
+        metrics=metrics,
+        bias=results("bias"),
+        variance=results("variance"),
+    )

@@ -6,10 +6,10 @@ from typing import Any, Final
 
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of
-from dregcli.app.resuming import spec_of
 from dregcli.app.runs_diff import flat
 from dregcli.app.runs_label import newest_version
 from dregcli.app.session import TrainResult
+from dregcli.app.stored_spec import spec_of
 from dregcli.app.train import environment_now, start
 from dregcli.engine.device import resolve_device
 from dregcli.store.runs import RunStore

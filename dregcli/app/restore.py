@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from dregcli.app.listener import Listener
-from dregcli.app.resuming import spec_of
+from dregcli.app.stored_spec import spec_of
 from dregcli.engine.learning import learned_pair
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair, resolve_pair

@@ -6,9 +6,10 @@ from typing import Any
 
 from dregcli.app.executing import decide_compile
 from dregcli.app.plan import Plan, canonical_words, data_of
+from dregcli.app.stored_spec import spec_of
 from dregcli.app.tracked import tracked_words
 from dregcli.engine.device import resolve_device
-from dregcli.errors import Fault, RunStateError, SpecError, StoreFormatError
+from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
 from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
 from dregcli.specs.resolve import flag, spec_faults
@@ -31,19 +32,6 @@ def find_run_to_resume(store: RunStore, reference: str) -> Run:
     runs = store.resolve(reference)
     waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
     return (waiting or runs)[-1]
-
-
-def spec_of(run: Run) -> RunSpec:
-    """The spec of a run.
-
-    Raises:
-        StoreFormatError: this program does not know such a spec.
-    """
-    content = run.spec()
-    if faults := spec_faults(content):
-        what = "The run's spec is not one this version of dreg knows: " + "; ".join(map(str, faults))
-        raise StoreFormatError(what, where=str(run.path / "spec.json"), hint="use the dreg version that wrote it")
-    return RunSpec.model_validate(content)
 
 
 def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:

@@ -19,9 +19,9 @@ from dregcli.app.out_of_memory import memory_explained
 from dregcli.app.pictures import Look
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
-from dregcli.app.resuming import spec_of
 from dregcli.app.run_data import RunData
 from dregcli.app.sample_request import SampleRequest
+from dregcli.app.stored_spec import spec_of
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import LatentModel

@@ -1,5 +1,7 @@
 """Long work on a result of a run that goes on, after a stop or a kill, from where it was kept last."""
 
+import hashlib
+import json
 import time
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -12,6 +14,11 @@ from dregcli.app.listener import Listener
 from dregcli.errors import StoreCorrupt, StoreWriteError
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
+
+
+def key_of(settings: Mapping[str, Any]) -> str:
+    """The name of unfinished work: the hash of all that its numbers depend on."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class HasState(Protocol):

@@ -1,7 +1,5 @@
 """Measure how the gradients of estimators vary against K, on a frozen model or the toy, and keep what was found."""
 
-import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from dregcli.app.bias_subject import Subject, find_subject, learned
 from dregcli.app.interrupts import stop_requests
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
-from dregcli.app.unfinished import Unfinished
+from dregcli.app.unfinished import Unfinished, key_of
 from dregcli.app.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.variance_request import VarianceRequest
 from dregcli.engine.device import prepare_process, resolve_device
@@ -189,7 +187,7 @@ def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -
 def _key(settings: dict[str, Any]) -> str:
     """The hash of all that the numbers depend on; chunks change their rounding only."""
     told = {name: value for name, value in settings.items() if name not in ("k_chunk", "split_hash")}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+    return key_of(told)
 
 
 def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -> None:

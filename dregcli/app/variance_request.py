@@ -5,6 +5,7 @@ from typing import Any
 
 from dregcli.app.asked_pairs import ALL
 from dregcli.app.executing import Shape
+from dregcli.app.sample_counts import parse_ks
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
@@ -151,17 +152,3 @@ class VarianceRequest:
     def auto_chunk(self, shape: Shape, k: int) -> int | None:
         """What ``auto`` is for ``k_chunk``: the reference has the most samples."""
         return shape.chunk(Backward.DENSE, max(k, self.reference), self.examples, most=_MOST_MEMORY)
-
-
-def parse_ks(text: str) -> tuple[tuple[int, ...], list[Fault]]:
-    """Numbers of samples, ascending, and everything wrong with the list."""
-    words = [word.strip() for word in text.split(",")]
-    bad = [word for word in words if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= 2**20)]
-    found = [int(word) for word in words if word not in bad]
-    faults: list[Fault] = []
-    if bad:
-        told = ", ".join(repr(word) for word in bad)
-        faults.append(Fault("k", f"must be whole numbers from 1 on with commas between, such as 1,4,16: not {told}."))
-    if twice := sorted({k for k in found if found.count(k) > 1}):
-        faults.append(Fault("k", f"{', '.join(map(str, twice))} is given twice."))
-    return tuple(sorted(set(found))), faults

@@ -8,7 +8,20 @@ import typer
 from dregcli.app.defaults import DEFAULT_INFLATION, DEFAULT_PRECISION
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.bias_result import show
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Examples,
+    Json,
+    Objective,
+    OfDataset,
+    OfTask,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+)
 from dregcli.cli.render import Terminal
 from dregcli.names import Promise, Verdict
 
@@ -40,10 +53,7 @@ def bias_check(
             show_default="the run's, or dreg",
         ),
     ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(metavar="WORD", help="Of estimators named alone.", show_default="the run's, or iwae"),
-    ] = None,
+    objective: Objective = None,
     k: Annotated[
         int | None, typer.Option("--k", help="Samples per example.", show_default="the run's, or 64")
     ] = None,
@@ -57,20 +67,16 @@ def bias_check(
     max_seconds: Annotated[
         float | None, typer.Option(help="Seconds at most, training apart.", show_default="no limit")
     ] = None,
-    examples: Annotated[int, typer.Option(help="Training examples to check at, drawn by the seed.")] = 32,
+    examples: Examples = 32,
     seed: Annotated[int, typer.Option(help="Of examples, pixels and noise.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a step of RUN.")] = "last",
-    dataset: Annotated[
-        str | None, typer.Option(help="Without RUN: what the model is trained on.", show_default="digits")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Without RUN: what the model is of.", show_default="generative")
-    ] = None,
+    checkpoint: Checkpoint = "last",
+    dataset: OfDataset = None,
+    task: OfTask = None,
     backward: Annotated[str, setting("backward")] = "dense",
     screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
     screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
     k_chunk: Annotated[str, setting("k_chunk")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -8,7 +8,7 @@ import typer
 
 from dregcli.app.places import data_folder
 from dregcli.cli import data_import
-from dregcli.cli.describe import dataset_json
+from dregcli.cli.dataset_json import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.errors import UsageError

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, training_command
-from dregcli.cli.describe import dataset_json
+from dregcli.cli.dataset_json import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DatasetName

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dregcli.cli.describe import described, seen_as
 from dregcli.cli.render import Terminal, with_error
+from dregcli.describe import described, seen_as
 from dregcli.names import ModelName, Opinion
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ import typer
 
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.eval_result import show
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
@@ -40,9 +40,9 @@ def evaluate(
     active_threshold: Annotated[
         float, typer.Option(help="A latent is active if the variance of q's mean over examples exceeds this.")
     ] = 0.01,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a step.")] = "last",
+    checkpoint: Checkpoint = "last",
     eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     k_chunk: Annotated[str, setting("k_chunk")] = "auto",
     compile_: Annotated[str, setting("compile")] = "auto",
     runs_dir: RunsDir = None,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
 
@@ -24,7 +24,7 @@ def finetune_encoder(
         str,
         typer.Argument(metavar="RUN", help="Where to start: a name (its newest completed version) or one version."),
     ],
-    checkpoint: Annotated[str, typer.Option(help="last, best or a step of RUN.")] = "last",
+    checkpoint: Checkpoint = "last",
     objective: Annotated[str | None, setting("objective", _PARENTS)] = None,
     estimator: Annotated[str | None, setting("estimator", _PARENTS)] = None,
     k: Annotated[int | None, setting("k", _PARENTS)] = None,

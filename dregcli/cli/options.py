@@ -32,6 +32,22 @@ DataDir = Annotated[
         show_default="the platform's cache folder",
     ),
 ]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="last, best or a step of RUN.")]
+
+# Of what is diagnosed: a run's model, or one that is trained for it.
+Objective = Annotated[
+    str | None,
+    typer.Option("--objective", metavar="WORD", help="Of estimators named alone.", show_default="the run's, or iwae"),
+]
+Examples = Annotated[int, typer.Option("--examples", help="Training examples to look at, drawn by the seed.")]
+OfDataset = Annotated[
+    str | None,
+    typer.Option("--dataset", help="Without RUN: what the model is trained on.", show_default="digits"),
+]
+OfTask = Annotated[
+    str | None, typer.Option("--task", help="Without RUN: what the model is of.", show_default="generative")
+]
 
 
 def _one_of(names: type[StrEnum]) -> str:

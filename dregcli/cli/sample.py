@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
 EXAMPLES = """The newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
@@ -15,7 +15,7 @@ Its best checkpoint, larger:  [bold]dreg sample digits-iwae-dreg-k64 --checkpoin
 
 def sample(
     run: Annotated[str, typer.Argument(help="A run: a name (its newest completed version) or one version.")],
-    checkpoint: Annotated[str, typer.Option(help="last, best or a step.")] = "last",
+    checkpoint: Checkpoint = "last",
     split: Annotated[str, typer.Option(help="train, valid or test: whose images are reconstructed.")] = "test",
     n: Annotated[int, typer.Option("--n", help="Images in a grid.")] = 64,
     k: Annotated[
@@ -31,7 +31,7 @@ def sample(
     scale: Annotated[
         int | None, typer.Option(help="Screen pixels of a pixel.", show_default="images about 32 high or more")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from dregcli.cli.describe import described
 from dregcli.cli.render import Terminal, difference, with_error
+from dregcli.describe import described
 from dregcli.names import Backward, Precision
 
 if TYPE_CHECKING:

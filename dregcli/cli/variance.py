@@ -6,7 +6,20 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Examples,
+    Json,
+    Objective,
+    OfDataset,
+    OfTask,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+)
 from dregcli.cli.render import Terminal
 from dregcli.cli.variance_result import show
 
@@ -39,10 +52,7 @@ def variance(
             show_default="all; toy: and rws/dreg",
         ),
     ] = None,
-    objective: Annotated[
-        str | None,
-        typer.Option(metavar="WORD", help="Of estimators named alone.", show_default="the run's, or iwae"),
-    ] = None,
+    objective: Objective = None,
     toy: Annotated[
         bool, typer.Option("--toy", help="The Gaussian toy of arXiv 1802.04537 instead of a model.")
     ] = False,
@@ -53,17 +63,13 @@ def variance(
         int | None,
         typer.Option(help="Samples of the gradient that cosines are to.", show_default="1024, or the largest K"),
     ] = None,
-    examples: Annotated[int, typer.Option(help="Training examples that gradients are of, drawn by the seed.")] = 32,
+    examples: Examples = 32,
     seed: Annotated[int, typer.Option(help="Of examples, pixels and noise; of the toy, too.")] = 0,
-    checkpoint: Annotated[str, typer.Option(help="last, best or a step of RUN.")] = "last",
-    dataset: Annotated[
-        str | None, typer.Option(help="Without RUN: what the model is trained on.", show_default="digits")
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Without RUN: what the model is of.", show_default="generative")
-    ] = None,
+    checkpoint: Checkpoint = "last",
+    dataset: OfDataset = None,
+    task: OfTask = None,
     k_chunk: Annotated[str, setting("k_chunk")] = "auto",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    device: Device = "auto",
     out: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="With --toy: a folder for PNG, SVG and JSON.", show_default="only printed"),

@@ -1,13 +1,19 @@
 """Runs grouped by what they repeat, with mean and standard error over seeds."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any, NamedTuple, cast
 
 from dregcli.names import RunStatus, Split
-from dregcli.report.tracked import Tracked
+from dregcli.report.series import Metrics, seconds_to
+from dregcli.report.tracked import Tracked, at_the_end
+
+
+def _no_metrics() -> Metrics:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -18,12 +24,15 @@ class RunRow:
         path: where the run lies.
         name: the run's name.
         version: ``v001``.
-        group: hash of the resolved spec without the seed.
+        group: hash of ``experiment``.
         spec: the spec as plain values.
+        experiment: what it shares with runs of other seeds.
         status: as it stands.
         summary: what the finishing process left: ``step``, ``bound`` by split, ``steps_per_second``.
-        evals: attributes of its evaluations.
-        tracked: what it tracked of estimators; None where it did not.
+        evals: attributes of its evaluations, the oldest first.
+        metrics: along training, by split and column.
+        bias: attributes of its bias checks, the oldest first.
+        variance: attributes of its measurements of gradient variance, the oldest first.
     """
 
     path: str
@@ -31,10 +40,37 @@ class RunRow:
     version: str
     group: str
     spec: Mapping[str, Any]
+    experiment: Mapping[str, Any]
     status: RunStatus
     summary: Mapping[str, Any]
-    evals: Sequence[Mapping[str, Any]]
-    tracked: Tracked | None = None
+    evals: Sequence[Mapping[str, Any]] = ()
+    metrics: Metrics = field(default_factory=_no_metrics, repr=False)
+    bias: Sequence[Mapping[str, Any]] = ()
+    variance: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def label(self) -> str:
+        """``NAME/v001``."""
+        return f"{self.name}/{self.version}"
+
+    @property
+    def seed(self) -> int:
+        """Of training."""
+        return self.spec["seed"]
+
+    @cached_property
+    def tracked(self) -> Tracked | None:
+        """What it tracked of estimators; None where it did not."""
+        return at_the_end(self.metrics.get(Split.TRAIN, {}))
+
+    @property
+    def steps_per_second(self) -> float | None:
+        """Optimisation steps alone; None where it is not known."""
+        return _number(self.summary.get("steps_per_second"))
+
+    def seconds_to(self, bound: float) -> float | None:
+        """Until the validation bound first was at least so high; None where it never was."""
+        return seconds_to(self.metrics, bound)
 
     def bound(self, split: Split) -> float | None:
         """The final bound, nats per example; None of a run that is not completed, or no longer (prolonged)."""
@@ -51,17 +87,42 @@ class RunRow:
 
 def _of_split(values: object, split: Split) -> float | None:
     """A number by split; None where a summary that dreg did not write holds something else."""
-    value = cast("Mapping[str, object]", values).get(split.value) if isinstance(values, Mapping) else None
-    return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    return _number(cast("Mapping[str, object]", values).get(split.value)) if isinstance(values, Mapping) else None
+
+
+def _number(value: object) -> float | None:
+    """As a float; None for anything that is no finite number."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if known else None
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """Mean over seeds with its standard error, None for a single one."""
+    """Over seeds: the mean, its standard error (None of a single one), the largest, and how many."""
 
     mean: float
     stderr: float | None
+    best: float
     n: int
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Evaluations over seeds.
+
+    Attributes:
+        bound: nats per example.
+        ess: mean effective sample size.
+        khat_share: share of examples with a k-hat above 0.7; None where K is too small for one.
+        active_units: latents whose mean varies.
+        curve: the bound by K, ascending.
+    """
+
+    bound: Aggregate
+    ess: Aggregate | None
+    khat_share: Aggregate | None
+    active_units: Aggregate | None
+    curve: Mapping[int, Aggregate]
 
 
 class EvaluationKey(NamedTuple):
@@ -83,38 +144,56 @@ class Group:
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """The spec they share; its seed is the first run's."""
+        """The first run's."""
         return self.rows[0].spec
 
+    @property
+    def experiment(self) -> Mapping[str, Any]:
+        """What they share of their specs."""
+        return self.rows[0].experiment
+
     def seeds(self) -> list[RunRow]:
-        """The completed runs, one a seed: repeats of a (spec, seed) count once, the newest."""
-        return list({row.spec["seed"]: row for row in self.rows if row.status is RunStatus.COMPLETED}.values())
+        """The completed runs, one a seed, ascending: repeats of a (spec, seed) count once, the newest."""
+        found = {row.seed: row for row in self.rows if row.status is RunStatus.COMPLETED}
+        return [found[seed] for seed in sorted(found)]
+
+    def not_counted(self) -> list[RunRow]:
+        """Runs at seeds of which none is completed: a mean without them is of those that went well."""
+        done = {row.seed for row in self.seeds()}
+        return [row for row in self.rows if row.seed not in done]
+
+    def over_seeds(self, of: Callable[[RunRow], float | None]) -> Aggregate | None:
+        """Of any number of a run; runs that do not have it are left out."""
+        return aggregate([value for row in self.seeds() if (value := of(row)) is not None])
 
     def bound(self, split: Split) -> Aggregate | None:
         """The final bound over seeds, nats per example."""
-        return aggregate([value for row in self.seeds() if (value := row.bound(split)) is not None])
+        return self.over_seeds(lambda row: row.bound(split))
 
     def before(self, split: Split) -> Aggregate | None:
         """The parent's bound, nats per example; None where there is no parent."""
-        return aggregate([value for row in self.seeds() if (value := row.before(split)) is not None])
+        return self.over_seeds(lambda row: row.before(split))
 
     def gain(self, split: Split) -> Aggregate | None:
         """What training q alone gained over the parent, over seeds, nats per example."""
         pairs = [(row.bound(split), row.before(split)) for row in self.seeds()]
         return aggregate([bound - before for bound, before in pairs if bound is not None and before is not None])
 
-    def evaluations(self) -> dict[EvaluationKey, Aggregate]:
-        """Evaluated bounds over seeds.
+    def evaluations(self) -> dict[EvaluationKey, Evaluated]:
+        """Evaluations over seeds.
 
         Of one run's repeats the newest counts; what differs in its key is never averaged with each other.
         """
-        values: dict[EvaluationKey, dict[int, float]] = {}
+        found: dict[EvaluationKey, dict[int, Mapping[str, Any]]] = {}
         for row in self.seeds():
             for attrs in row.evals:
-                key = EvaluationKey(*(attrs[field] for field in EvaluationKey._fields))
-                values.setdefault(key, {})[row.spec["seed"]] = attrs["value"]
-        found = {key: aggregate(list(of_seed.values())) for key, of_seed in sorted(values.items())}
-        return {key: value for key, value in found.items() if value is not None}
+                key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
+                found.setdefault(key, {})[row.seed] = attrs
+        return {key: _evaluated(list(of_seed.values())) for key, of_seed in sorted(found.items())}
+
+    def bias(self) -> list[tuple[str, Mapping[str, Any]]]:
+        """The run and the verdict of every pair that its newest check looked at, run by run."""
+        return [(row.path, result) for row in self.rows if row.bias for result in row.bias[-1]["results"]]
 
     def tracked(self) -> dict[str, dict[str, Aggregate]]:
         """What was tracked at the end of training, over seeds, by estimator's word and quantity.
@@ -141,12 +220,31 @@ class Group:
         return [row.tracked for row in self.seeds() if row.tracked is not None]
 
 
+def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
+    def over(values: list[object]) -> Aggregate | None:
+        return aggregate([number for value in values if (number := _number(value)) is not None])
+
+    khats = [khat for attrs in evals if isinstance(khat := attrs.get("khat"), dict)]
+    points: dict[int, list[object]] = {}
+    for attrs in evals:
+        for point in attrs.get("curve", [attrs]):  # the first evaluations had one K each
+            points.setdefault(point["k"], []).append(point["value"])
+    curve = {k: value for k, values in sorted(points.items()) if (value := over(values))}
+    return Evaluated(
+        over([attrs["value"] for attrs in evals]) or Aggregate(math.nan, None, math.nan, len(evals)),
+        over([attrs.get("ess") for attrs in evals]),
+        over([khat.get("share_above_0.7") for khat in khats]),
+        over([attrs.get("active_units") for attrs in evals]),
+        curve,
+    )
+
+
 def aggregate(values: Sequence[float]) -> Aggregate | None:
     """Mean and standard error; None of nothing."""
     if not values:
         return None
     stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return Aggregate(fmean(values), stderr, len(values))
+    return Aggregate(fmean(values), stderr, max(values), len(values))
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:

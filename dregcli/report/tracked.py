@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.columns import WINDOW_STEPS, tracked_columns
+
 LAST_SHARE: Final = 0.1
 """Of training, from whose windows means are taken: long enough for several windows, and nearly at the end."""
 
@@ -29,44 +31,29 @@ class Tracked:
     snr_floor: float
 
 
-@dataclass(frozen=True)
-class TrackedNames:
-    """Columns of metrics: of each quantity of each estimator, and which quantities are over windows.
-
-    Attributes:
-        columns: by estimator's word and quantity.
-        windowed: the quantities that are over windows.
-        window_steps: the column of how many steps a window had.
-    """
-
-    columns: Mapping[str, Mapping[str, str]]
-    windowed: frozenset[str]
-    window_steps: str
-
-
-def at_the_end(metrics: Mapping[str, NDArray[Any]], names: TrackedNames) -> Tracked:
-    """What was tracked by the end of training.
+def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
+    """What was tracked by the end of training; None where nothing was, or before the first row.
 
     Args:
-        metrics: columns of shape (rows,) by name, at least one row, sorted by ``step``.
-        names: of those that are tracked.
+        metrics: columns of shape (rows,) by name, sorted by ``step``.
     """
+    columns = tracked_columns(metrics)
+    if not columns or not len(metrics["step"]):
+        return None
     last = metrics["step"] > (1.0 - LAST_SHARE) * metrics["step"][-1]
     nothing = np.full(len(last), math.nan)
-    steps = metrics.get(names.window_steps, nothing)[last]
+    steps = metrics.get(WINDOW_STEPS, nothing)[last]
     freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)  # NaN is not
 
     def mean(values: NDArray[np.float64]) -> float:
         counts = freedom > 0.0
         return float(np.average(values[counts], weights=freedom[counts])) if counts.any() else math.nan
 
-    values = {
-        estimator: {
-            quantity: mean(metrics[name][last]) if quantity in names.windowed else float(metrics[name][-1])
-            for quantity, name in columns.items()
-        }
-        for estimator, columns in names.columns.items()
-    }
+    values: dict[str, dict[str, float]] = {}
+    for column in columns:
+        array = metrics[column.name]
+        value = mean(array[last]) if column.windowed else float(array[-1])
+        values.setdefault(column.estimator, {})[column.quantity] = value
     # E|mean| / sd of n independent normals without a mean: the mean's own deviation is 1 / sqrt(n).
     floor = np.sqrt(2.0 / (np.pi * np.where(steps >= 2.0, steps, math.nan)))
     return Tracked(values, mean(steps), mean(floor))

@@ -114,13 +114,17 @@ def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in spec.items() if key not in ROUNDING_ONLY}
 
 
-def group_hash(spec: Mapping[str, Any]) -> str:
-    """What repeats of one experiment share: the hash of the resolved spec without the seed.
+def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What repeats of one experiment share: the resolved spec without the seed.
 
     Without what is rounding only too: a machine with less memory free makes no other experiment.
     """
-    content = {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
+
+
+def group_hash(spec: Mapping[str, Any]) -> str:
+    """The hash of ``experiment_of``."""
+    text = json.dumps(experiment_of(spec), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

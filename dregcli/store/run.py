@@ -113,6 +113,14 @@ class Run:
         """
         return list(metrics.read(self.path))
 
+    def all_metrics(self) -> dict[str, dict[str, Array]]:
+        """The metrics of every split, read once; see :meth:`metrics`.
+
+        Raises:
+            StoreCorrupt: a metrics file is truncated or altered, naming it.
+        """
+        return metrics.read(self.path)
+
     def metrics(self, split: str) -> dict[str, Array]:
         """The metrics of a split, from ``metrics.h5`` and the live parts.
 

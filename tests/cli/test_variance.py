@@ -157,7 +157,7 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     [
         (
             ("--toy", "--k", "4,0,x,4", "--replicates", 19, "--estimator", "nope", "--seed", -1),
-            ("k: must be whole numbers", "not '0', 'x'", "k: 4 is given twice", "replicates: must be at least 20"),
+            ("k: must be whole numbers", "got '0', 'x'", "k: 4 is given twice", "replicates: must be at least 20"),
         ),
         (("t", "--toy"), ("toy: is no model of a run",)),
         (("--toy", "--k", ""), ("k: must be whole numbers",)),

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dregcli.columns import WINDOW_STEPS, TrackedColumn, tracked_columns
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.draws import GivenNoise
 from dregcli.engine.examples import ResidentExamples
@@ -16,7 +17,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
-from dregcli.engine.tracking import DECAY, TRACKED, WINDOW_STEPS, Moments, TrackedColumn, Tracker, tracked_columns
+from dregcli.engine.tracking import DECAY, TRACKED, Moments, Tracker
 from dregcli.engine.training import Trainer
 from tests.support.exact import small_vae
 from tests.support.screened_batch import EXECUTIONS

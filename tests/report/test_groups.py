@@ -9,11 +9,17 @@ import pytest
 
 from dregcli.names import RunStatus, Split
 from dregcli.report.groups import RunRow, group_rows
-from dregcli.report.tracked import Tracked, TrackedNames, at_the_end
+from dregcli.report.tracked import at_the_end
 
 
 def row(summary: Any, seed: int = 0) -> RunRow:
-    return RunRow("runs/a/v001", "a", "v001", "same", {"seed": seed}, RunStatus.COMPLETED, summary, [])
+    experiment = {"objective": "iwae", "estimator": "dreg"}
+    return RunRow("runs/a/v001", "a", "v001", "same", {"seed": seed}, experiment, RunStatus.COMPLETED, summary)
+
+
+def tracking(*, seed: int = 0, **columns: Any) -> RunRow:
+    """A run whose training metrics have these columns."""
+    return replace(row({}, seed), metrics={"train": {name: np.array(values) for name, values in columns.items()}})
 
 
 @pytest.mark.parametrize(
@@ -29,41 +35,45 @@ def test_a_bound_over_seeds() -> None:
     (group,) = group_rows([row({"bound": {"test": value}}, seed) for seed, value in enumerate((-90.0, -92.0))])
     found = group.bound(Split.TEST)
     assert found is not None
-    assert (found.mean, found.stderr, found.n) == (-91.0, pytest.approx(1.0), 2)
+    assert (found.mean, found.stderr, found.best, found.n) == (-91.0, pytest.approx(1.0), -90.0, 2)
 
 
-NAMES = TrackedNames({"stl": {"v": "stl.v", "v_window": "stl.v_window"}}, frozenset({"v_window"}), "n")
+V, WINDOWED, N = "stl.posterior_variance", "stl.posterior_variance_window", "tracked_window"
 
 
 def test_what_was_tracked_at_the_end_of_training() -> None:
     """Windows of the last tenth alone, by their degrees of freedom: a short one counts little, one step nothing."""
     steps = np.array([100, 890, 901, 990, 1000, 1001])
     n = np.array([100.0, 790.0, 11.0, 89.0, 10.0, 1.0])
-    metrics = {"step": steps, "stl.v": np.arange(6.0), "n": n}
-    metrics["stl.v_window"] = np.array([1e6, 1e6, 3.0, 5.0, 7.0, math.nan])
-    found = at_the_end(metrics, NAMES)
-    assert found.values["stl"] == {"v": 5.0, "v_window": pytest.approx((10 * 3 + 88 * 5 + 9 * 7) / 107)}
+    metrics = {"step": steps, V: np.arange(6.0), N: n, WINDOWED: np.array([1e6, 1e6, 3.0, 5.0, 7.0, math.nan])}
+    found = at_the_end(metrics)
+    assert found is not None
+    mean = (10 * 3 + 88 * 5 + 9 * 7) / 107
+    assert found.values["stl"] == {"posterior_variance": 5.0, "posterior_variance_window": pytest.approx(mean)}
     assert found.steps == pytest.approx((10 * 11 + 88 * 89 + 9 * 10) / 107)
-    same = at_the_end(metrics | {"n": np.full(6, 50.0)}, NAMES)
+    same = at_the_end(metrics | {N: np.full(6, 50.0)})
+    assert same is not None
     assert same.snr_floor == pytest.approx(math.sqrt(2 / (math.pi * 50)))
 
 
 def test_a_run_of_before_there_were_windows_has_its_moving_averages() -> None:
-    old = TrackedNames({"stl": {"v": "stl.v"}}, frozenset(), "n")
-    found = at_the_end({"step": np.array([10, 20]), "stl.v": np.array([1.0, 2.0])}, old)
-    assert found.values == {"stl": {"v": 2.0}}
-    assert math.isnan(found.steps)
-    (group,) = group_rows([replace(row({}), tracked=found)])
+    (group,) = group_rows([tracking(**{"step": [10, 20], V: [1.0, 2.0]})])
     assert group.tracked_window() is None
-    assert group.tracked()["stl"]["v"].mean == 2.0
+    assert group.tracked()["stl"]["posterior_variance"].mean == 2.0
 
 
 def test_what_was_tracked_over_seeds_leaves_out_what_is_no_number() -> None:
-    values = ({"a": 1.0, "b": math.nan}, {"a": 3.0, "b": 5.0})
-    rows = [replace(row({}, seed), tracked=Tracked({"stl": v}, 50.0, 0.1)) for seed, v in enumerate(values)]
+    snr = "stl.posterior_snr"
+    rows = [
+        tracking(seed=i, step=[10], **{V: [v], snr: [s], N: [50.0]})
+        for i, (v, s) in enumerate([(1.0, math.nan), (3.0, 5.0)])
+    ]
     (group,) = group_rows([*rows, row({}, 2)])
     found = group.tracked()["stl"]
-    assert (found["a"].mean, found["a"].stderr, found["a"].n) == (2.0, pytest.approx(1.0), 2)
-    assert (found["b"].mean, found["b"].stderr, found["b"].n) == (5.0, None, 1)
-    assert group.tracked_window() == (50.0, pytest.approx(0.1))
+    a, b = found["posterior_variance"], found["posterior_snr"]
+    assert (a.mean, a.stderr, a.n) == (2.0, pytest.approx(1.0), 2)
+    assert (b.mean, b.stderr, b.n) == (5.0, None, 1)
+    window = group.tracked_window()
+    assert window is not None
+    assert window[0] == 50.0
     assert group_rows([row({})])[0].tracked() == {}

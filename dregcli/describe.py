@@ -1,14 +1,9 @@
-"""Data and what is modelled of them, in words and for programs."""
+"""Specs in words. Standard library only: whatever tells a run to people tells it alike."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dregcli.names import Binarisation, LikelihoodName, Task
-
-if TYPE_CHECKING:
-    from dregcli.app.data_import import Imported
-    from dregcli.app.data_show import Shown
-    from dregcli.app.download import DownloadResult
 
 
 def described(spec: Mapping[str, Any]) -> str:
@@ -35,18 +30,16 @@ def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
     return str(spec["task"]), str(spec["binarisation"]), str(spec.get("likelihood", LikelihoodName.BERNOULLI))
 
 
-def dataset_json(result: "DownloadResult | Imported | Shown") -> dict[str, Any]:
-    """What every command that ends with a data set tells programs of it."""
-    dataset = result.dataset
-    return {
-        "dataset": dataset.name,
-        "kind": dataset.kind.value,
-        "levels": dataset.levels,
-        "image": [dataset.height, dataset.width],
-        "splits": {split.value: len(rows) for split, rows in dataset.splits.items()},
-        "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
-        "split_convention": dataset.split_convention,
-        "checksum": dataset.checksum,
-        "source": dataset.source,
-        "provenance": dict(dataset.provenance),
-    }
+def experiment_in_words(spec: Mapping[str, Any]) -> str:
+    """All that matters of a spec but its seed, in one line.
+
+    Args:
+        spec: a run's, as plain values.
+    """
+    parent = spec.get("parent")
+    anew = " started anew" if parent and parent["reset_encoder"] else ""
+    origin = f", encoder{anew} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
+    return (
+        f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
+        f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
+    )

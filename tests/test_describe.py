@@ -1,7 +1,7 @@
 import pytest
 
 from dregcli.app.bias_check import partial_key
-from dregcli.cli.describe import described, seen_as
+from dregcli.describe import described, seen_as
 
 BASE = {"dataset": "mnist", "task": "generative", "split_convention": "dreg", "binarisation": "dynamic"}
 

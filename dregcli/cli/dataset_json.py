@@ -1,0 +1,25 @@
+"""Data sets for programs."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dregcli.app.data_import import Imported
+    from dregcli.app.data_show import Shown
+    from dregcli.app.download import DownloadResult
+
+
+def dataset_json(result: "DownloadResult | Imported | Shown") -> dict[str, Any]:
+    """What every command that ends with a data set tells programs of it."""
+    dataset = result.dataset
+    return {
+        "dataset": dataset.name,
+        "kind": dataset.kind.value,
+        "levels": dataset.levels,
+        "image": [dataset.height, dataset.width],
+        "splits": {split.value: len(rows) for split, rows in dataset.splits.items()},
+        "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
+        "split_convention": dataset.split_convention,
+        "checksum": dataset.checksum,
+        "source": dataset.source,
+        "provenance": dict(dataset.provenance),
+    }

@@ -1,0 +1,150 @@
+"""Paired comparisons over shared seeds: how large a difference is, whether it is one, and how many seeds would tell.
+
+Runs that share a seed share their initial weights, the order of their data and their noise, so that much of what
+makes seeds differ is not in the differences. These are tested by Student's t; over all pairs of groups the chance of
+any false verdict is at most ``LEVEL`` (Holm 1979), if differences are about normal.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from statistics import fmean, stdev
+from typing import Final, Literal, cast
+
+from scipy.special import nctdtr, stdtr, stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
+LEVEL: Final = 0.05
+"""The chance, at most, that any two groups are told apart that are equal."""
+
+POWER: Final = 0.8
+"""The chance with which ``needed`` seeds tell a difference of the size that was seen."""
+
+MOST_NEEDED: Final = 10_000
+
+Verdict = Literal["higher", "lower", "undecided", "identical", "untested"]
+
+
+@dataclass(frozen=True)
+class Paired:
+    """One group less another at the seeds that both have.
+
+    Attributes:
+        a: the first group's key.
+        b: the second's.
+        seeds: that they share, ascending.
+        difference: mean of a less b, nats per example; NaN where they share none.
+        stderr: over seeds; None of fewer than two.
+        interval: of 95 % by Student's t, for this pair alone; None of fewer than two.
+        p: two-sided, for this pair alone; None where there is no test.
+        adjusted: the same by Holm's method over all pairs.
+        needed: seeds with which a difference of this size would be told with a chance of ``POWER``; None where it is
+            told already, where nothing tells its size, or where ``MOST_NEEDED`` would not do.
+        verdict: of a against b; untested with fewer than two shared seeds.
+    """
+
+    a: str
+    b: str
+    seeds: tuple[int, ...]
+    difference: float
+    stderr: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+    adjusted: float | None
+    needed: int | None
+    verdict: Verdict
+
+    def turned(self) -> "Paired":
+        """b less a."""
+        turned: Mapping[Verdict, Verdict] = {"higher": "lower", "lower": "higher"}
+        interval = (-self.interval[1], -self.interval[0]) if self.interval else None
+        verdict = turned.get(self.verdict, self.verdict)
+        return replace(self, a=self.b, b=self.a, difference=-self.difference, interval=interval, verdict=verdict)
+
+
+def all_pairs(values: Mapping[str, Mapping[int, float]]) -> list[Paired]:
+    """Every pair of groups, the first ones first.
+
+    Args:
+        values: by group's key and seed, nats per example, larger is better.
+    """
+    keys = list(values)
+    found = [_pair(a, b, values[a], values[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]]
+    adjusted = holm([each.p for each in found])
+    tests = sum(p is not None for p in adjusted)
+    return [_judged(each, p, tests) for each, p in zip(found, adjusted, strict=True)]
+
+
+def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) -> Paired:
+    seeds = tuple(sorted(of_a.keys() & of_b.keys()))
+    differences = [of_a[seed] - of_b[seed] for seed in seeds]
+    mean = fmean(differences) if differences else math.nan
+    if len(differences) < 2:
+        return Paired(a, b, seeds, mean, None, None, None, None, None, "untested")
+    stderr = stdev(differences) / math.sqrt(len(differences))
+    half = _critical(len(differences) - 1, LEVEL) * stderr
+    p = _two_sided(mean, stderr, len(differences) - 1)
+    return Paired(a, b, seeds, mean, stderr, (mean - half, mean + half), p, None, None, "undecided")
+
+
+def _two_sided(mean: float, stderr: float, freedom: int) -> float:
+    if stderr > 0.0:
+        return 2.0 * float(stdtr(freedom, -abs(mean) / stderr))
+    return 1.0 if mean == 0.0 else 0.0  # the same difference at every seed
+
+
+def _judged(pair: Paired, adjusted: float | None, tests: int) -> Paired:
+    if adjusted is None or pair.stderr is None:
+        return pair
+    if pair.stderr == 0.0 and pair.difference == 0.0:
+        return replace(pair, adjusted=adjusted, verdict="identical")
+    if adjusted <= LEVEL:
+        return replace(pair, adjusted=adjusted, verdict="higher" if pair.difference > 0.0 else "lower")
+    deviation = pair.stderr * math.sqrt(len(pair.seeds))
+    needed = seeds_needed(pair.difference, deviation, level=LEVEL / tests)
+    return replace(pair, adjusted=adjusted, needed=needed)
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """P-values adjusted for all of them together; what has none stays without."""
+    order = sorted((value, i) for i, value in enumerate(p) if value is not None)
+    found: list[float | None] = [None] * len(p)
+    least = 0.0
+    for rank, (value, i) in enumerate(order):
+        least = max(least, min(1.0, (len(order) - rank) * value))
+        found[i] = least
+    return found
+
+
+def seeds_needed(difference: float, deviation: float, *, level: float) -> int | None:
+    """The fewest seeds whose two-sided test at this level finds such a difference with a chance of ``POWER``.
+
+    Args:
+        difference: the mean.
+        deviation: the standard deviation over seeds of the paired differences, above 0.
+        level: of the test.
+    """
+    if difference == 0.0 or power(difference, deviation, MOST_NEEDED, level=level) < POWER:
+        return None
+    few, enough = 1, MOST_NEEDED
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        if power(difference, deviation, middle, level=level) < POWER:
+            few = middle
+        else:
+            enough = middle
+    return enough
+
+
+def power(difference: float, deviation: float, seeds: int, *, level: float) -> float:
+    """The chance that so many seeds (2 or more) find a difference, by the non-central t distribution."""
+    freedom = seeds - 1
+    critical = _critical(freedom, level)
+    shift = abs(difference) / deviation * math.sqrt(seeds)
+    if shift > 37.0 + critical:  # the distribution function is 0 there, and may not converge
+        return 1.0
+    below = cast("float", nctdtr(freedom, shift, critical))
+    return 1.0 - below  # beyond the other end there is nothing to speak of, and it would be the wrong verdict
+
+
+def _critical(freedom: int, level: float) -> float:
+    return float(stdtrit(freedom, 1.0 - 0.5 * level))

@@ -1,0 +1,36 @@
+"""Learning curves in one line of text each."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from dregcli.names import Split
+from dregcli.report.groups import Group
+from dregcli.report.series import Band, band, series
+
+BARS: Final = "▁▂▃▄▅▆▇█"
+WIDTH: Final = 24
+START: Final = 0.1
+"""Of training, that the scale does not show: the steep beginning would flatten all the rest."""
+
+
+def sparklines(groups: Sequence[Group]) -> dict[str, str]:
+    """The validation bound by step, mean over seeds, by group's key; all on one scale, so that heights compare."""
+    curves: dict[str, Band] = {}
+    for group in groups:
+        of_seeds = [found for row in group.seeds() if (found := series(row.metrics, Split.VALID, "bound"))]
+        if (found := band(of_seeds, points=WIDTH)) is not None:
+            curves[group.key] = found
+    if not curves:
+        return {}
+    late = np.concatenate([each.mean[each.x >= START * each.x[-1]] for each in curves.values()])
+    low, high = float(late.min()), float(late.max())
+    return {key: _bars(each, low, high) for key, each in curves.items()}
+
+
+def _bars(curve: Band, low: float, high: float) -> str:
+    span = high - low
+    shown = curve.mean[np.unique(np.linspace(0, len(curve.mean) - 1, WIDTH).round().astype(np.int64))]
+    heights = np.zeros(len(shown)) if span <= 0.0 else (len(BARS) * (shown - low) / span)
+    return "".join(BARS[int(each)] for each in np.clip(heights, 0, len(BARS) - 1))

@@ -1,0 +1,76 @@
+"""What a reader of a report must know before believing it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+
+from dregcli.names import RunStatus, Split
+from dregcli.report.comparison import Comparison
+from dregcli.report.groups import Group, RunRow
+
+FEW_SEEDS: Final = 3
+"""Fewer make a standard error that is itself off by half or more, as often as not."""
+
+_UNRELIABLE: Final = 0.01
+"""Share of examples with k-hat above 0.7 from which on an estimate is worth a warning."""
+
+_SHARE: Final = "share_above_0.7"
+
+
+def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labels: Mapping[str, str]) -> list[str]:
+    """In words, the gravest first."""
+    found = [warning for group in groups for warning in _of_group(group, labels[group.key])]
+    if comparisons:
+        first = comparisons[0]
+        found += [f"not compared by {first.measure.told}: {labels[key]}: {why}." for key, why in first.apart.items()]
+    elif len(groups) > 1:
+        found.append(
+            "nothing is compared: no two groups have bounds of the same data, binarisation and K; "
+            "evaluate them alike: dreg eval NAME... --k K"
+        )
+    return found
+
+
+def _of_group(group: Group, label: str) -> list[str]:
+    found: list[str] = []
+    if missing := group.not_counted():
+        by_status: dict[RunStatus, list[str]] = {}
+        for row in missing:
+            by_status.setdefault(row.status, []).append(row.label)
+        told = "; ".join(f"{status.value} {_some(names)}" for status, names in by_status.items())
+        found.append(f"{label}: not in its means: {told}.")
+    seeds = len(group.seeds())
+    if seeds == 1:
+        found.append(f"{label}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
+    elif 1 < seeds < FEW_SEEDS:
+        found.append(f"{label}: {seeds} seeds only: their standard error is hardly known; train more: --seeds 0-4.")
+    for row in group.rows:
+        found += _not_finite(row)
+    if worst := max((_unreliable(row) for row in group.seeds()), default=0.0):
+        found.append(
+            f"{label}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
+            "low there, and their standard errors too small."
+        )
+    return found
+
+
+def _not_finite(row: RunRow) -> list[str]:
+    for split in Split:
+        bound = row.metrics.get(split.value, {}).get("bound")
+        if bound is not None and (wrong := int((~np.isfinite(bound)).sum())):
+            rows = f"{wrong:,} of {len(bound):,} rows"
+            return [f"{row.label}: the bound is not finite in {rows} of {split} metrics; they are left out."]
+    return []
+
+
+def _unreliable(row: RunRow) -> float:
+    """The share of examples of the newest evaluation's k-hat, where it is worth a word; else 0."""
+    khat = row.evals[-1].get("khat") if row.evals else None
+    share = khat.get(_SHARE) if isinstance(khat, dict) else None
+    return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
+
+
+def _some(names: Sequence[str], most: int = 4) -> str:
+    told = ", ".join(names[:most])
+    return told if len(names) <= most else f"{told} and {len(names) - most} more"

@@ -1,0 +1,144 @@
+"""What is compared with what, and what never is."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from dregcli.names import RunStatus
+from dregcli.report.comparison import compare, differing_names, labels
+from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.warnings import warnings_of
+
+SPEC: dict[str, Any] = {
+    "dataset": "digits",
+    "data_checksum": "c",
+    "task": "generative",
+    "binarisation": "dynamic",
+    "objective": "iwae",
+    "estimator": "dreg",
+    "k": 64,
+    "eval_seed": 0,
+}
+
+
+def rows(
+    values: list[float], *, status: RunStatus = RunStatus.COMPLETED, evals: list[float] = (), **changes: Any
+) -> list[RunRow]:  # type: ignore[assignment]
+    spec = SPEC | changes
+    found = []
+    for seed, value in enumerate(values):
+        kept = (
+            [
+                {
+                    "checkpoint": 10,
+                    "split": "test",
+                    "k": 5000,
+                    "seed": 0,
+                    "n": 9,
+                    "value": evals[seed],
+                    "split_hash": "h",
+                }
+            ]
+            if evals
+            else []
+        )
+        summary = {"step": 10, "bound": {"test": value}, "split_hashes": {"test": "h" + spec["data_checksum"]}}
+        group = repr(sorted(changes.items()))
+        found.append(
+            RunRow(
+                f"runs/{group}/v{seed}", group, f"v{seed}", group, spec | {"seed": seed}, spec, status, summary, kept
+            )
+        )
+    return found
+
+
+def test_groups_of_the_same_data_and_k_are_compared_over_their_seeds() -> None:
+    groups = group_rows([*rows([-90.0, -91.0, -92.0]), *rows([-91.0, -92.1, -93.0], estimator="stl")])
+    (found,) = compare(groups)
+    assert (found.measure.kind, found.measure.split, found.measure.k) == ("final", "test", 64)
+    assert found.best == groups[0].key
+    (pair,) = found.pairs
+    assert pair.difference == pytest.approx((1.0 + 1.1 + 1.0) / 3)
+    assert pair.verdict == "higher"
+    assert found.cannot_be_told_from_best == {groups[0].key}
+    assert labels(groups) == {groups[0].key: "iwae/dreg", groups[1].key: "iwae/stl"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"k": 8}, "K"),
+        ({"data_checksum": "d"}, "data"),
+        ({"binarisation": "none"}, "binarisation"),
+        ({"likelihood": "gaussian"}, "likelihood"),
+        ({"task": "structured"}, "task"),
+        ({"eval_seed": 1}, "evaluation seed"),
+    ],
+)
+def test_what_is_of_other_data_pixels_or_k_is_never_compared(changes: dict[str, Any], word: str) -> None:
+    groups = group_rows([*rows([-90.0]), *rows([-80.0], **changes)])
+    assert compare(groups) == []
+    assert any("nothing is compared" in each for each in warnings_of(groups, [], labels(groups)))
+    three = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl"), *rows([-80.0], **changes)])
+    (found,) = compare(three)
+    assert set(found.values) == {three[0].key, three[1].key}
+    assert found.apart == {three[2].key: f"it has other {word}"}
+    assert any(f"it has other {word}" in each for each in warnings_of(three, [found], labels(three)))
+
+
+def test_evaluations_make_other_k_comparable_and_go_first() -> None:
+    groups = group_rows(
+        [*rows([-90.0, -90.5], evals=[-88.0, -88.5], k=8), *rows([-89.0, -89.5], evals=[-87.0, -87.5])]
+    )
+    (found,) = compare(groups)
+    assert (found.measure.kind, found.measure.k, found.measure.examples) == ("evaluation", 5000, 9)
+    assert found.of(found.best).mean == -87.25
+    alike = group_rows([*rows([-90.0], evals=[-88.0]), *rows([-89.0], evals=[-87.0], estimator="stl")])
+    assert [each.measure.kind for each in compare(alike)] == ["evaluation", "final"]
+
+
+def test_an_evaluation_of_another_step_is_not_the_runs() -> None:
+    groups = group_rows([*rows([-90.0], evals=[-88.0], k=8), *rows([-89.0], evals=[-87.0])])
+    moved = [replace(row, summary={**row.summary, "step": 20}) for row in groups[0].rows]
+    assert compare([replace(groups[0], rows=tuple(moved)), groups[1]]) == []
+
+
+def test_the_best_in_bold_is_by_the_test_and_not_by_the_mean() -> None:
+    near = [-90.05, -91.2, -91.9]
+    groups = group_rows(
+        [
+            *rows([-90.0, -91.0, -92.0]),
+            *rows(near, estimator="stl"),
+            *rows([-95.0, -96.1, -97.0], estimator="reparam"),
+        ]
+    )
+    (found,) = compare(groups)
+    assert found.best == groups[0].key
+    assert found.cannot_be_told_from_best == {groups[0].key, groups[1].key}
+    one_seed = compare(group_rows([*rows([-90.0]), *rows([-99.0], estimator="stl")]))[0]
+    assert one_seed.cannot_be_told_from_best == set(), "of one seed nobody knows"
+
+
+def test_labels_tell_what_differs() -> None:
+    groups = group_rows([*rows([0.0]), *rows([0.0], k=8), *rows([0.0], dataset="mnist", data_checksum="m", lr=0.01)])
+    assert [*labels(groups).values()] == [
+        "iwae/dreg digits K=64 lr=None",
+        "iwae/dreg digits K=8 lr=None",
+        "iwae/dreg mnist K=64 lr=0.01",
+    ]
+    assert differing_names(groups) == ["dataset", "data_checksum", "k", "lr"]
+
+
+def test_warnings_name_what_is_left_out() -> None:
+    groups = group_rows(
+        [
+            *rows([-90.0]),
+            *(replace(each, spec={**each.spec, "seed": 5}) for each in rows([0.0], status=RunStatus.CRASHED)),
+        ]
+    )
+    found = warnings_of(groups, compare(groups), labels(groups))
+    assert any("crashed" in each and "not in its means" in each for each in found)
+    assert any("one seed only" in each for each in found)
+    done = group_rows([*rows([-90.0, -91.0, -92.0]), *rows([0.0], status=RunStatus.FAILED)])
+    assert warnings_of(done, [], labels(done)) == [], "a seed that was done again is not missing"
