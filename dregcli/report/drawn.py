@@ -1,0 +1,45 @@
+"""A figure that is drawn, and how it becomes a file."""
+
+import io
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
+from matplotlib.figure import Figure
+
+Suffix = Literal[".png", ".svg"]
+
+DPI: Final = 120
+"""Of PNG; a page shows a figure at 96 pixels an inch, as browsers count."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """One figure.
+
+    Attributes:
+        name: stem of its files: lower case, with dashes.
+        title: what it is of, for people.
+        alt: what is to be seen, in words, with the numbers that matter: for those who do not see it.
+        figure: matplotlib's, with its canvas; no global state has a part in it.
+    """
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height on a page, in CSS pixels."""
+        width, height = (float(each) for each in self.figure.get_size_inches())
+        return round(96 * width), round(96 * height)
+
+    def render(self, suffix: Suffix) -> bytes:
+        """The file: equal content is equal bytes."""
+        buffer = io.BytesIO()
+        # Ids in an SVG are random, and its date is today's, if nobody says otherwise.
+        with rc_context({"svg.hashsalt": "dreg"}):
+            kept: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": "dreg"}
+            self.figure.savefig(buffer, format=suffix.removeprefix("."), metadata=kept, dpi=DPI)
+        return buffer.getvalue()
