@@ -2,12 +2,13 @@
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
+from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
@@ -199,6 +200,34 @@ class Terminal:
                 style: Mapping[int, str] = styles[i] if styles else {}
                 table.add_row(*(Text(row[j], style=style.get(j, "")) for j in shown))
             self._out.print(table)
+
+    def follow(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
+        """Shows a table that changes: in its place on a terminal, elsewhere the rows that changed, as notes.
+
+        Args:
+            columns: of all frames.
+            frames: the rows, each time anew; the first cell says what a row is of.
+        """
+        if not self._out.is_terminal:
+            self._follow_lines(columns, frames)
+            return
+        with Live(console=self._out, transient=True, auto_refresh=False) as live:
+            for rows in frames:
+                table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+                for j, column in enumerate(columns):
+                    table.add_column(column, justify="left" if j == 0 else "right", no_wrap=True)
+                for row in rows:
+                    table.add_row(*(Text(printable(cell)) for cell in row))
+                live.update(table, refresh=True)
+
+    def _follow_lines(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
+        before: dict[str, Sequence[str]] = {}
+        for rows in frames:
+            for row in rows:
+                if before.get(row[0]) != row:
+                    told = (f"{column} {cell}" for column, cell in zip(columns[1:], row[1:], strict=True) if cell)
+                    self.note(f"{row[0]}: {', '.join(told)}")
+                before[row[0]] = row
 
     def show(self, content: RenderableType) -> None:
         """A part of the result that a command has laid out itself; colours only on a terminal."""

@@ -1,6 +1,8 @@
 """``dreg report``."""
 
-from typing import Annotated
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,12 +10,19 @@ from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.cli.report_result import show
+from dregcli.cli.watching import follow
+from dregcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from dregcli.app.watch import Watched
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
 
 Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
 
-All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]"""
+All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
+
+What is training now, until it is done:  [bold]dreg report --watch[/bold]"""
 
 
 def report(
@@ -27,6 +36,10 @@ def report(
         float | None,
         typer.Option(metavar="BOUND", help="Tell how long each run trained until its validation bound was so high."),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the runs until none of them trains any more; then report.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 2.0,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,6 +49,8 @@ def report(
     from dregcli.app.report_json import report_json
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    if watch:
+        runs = _follow(terminal, runs or [], runs_dir=runs_folder(runs_dir), every=every)
     found = make_report(runs or [], runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
@@ -45,3 +60,23 @@ def report(
     show(terminal, found, time_to=time_to)
     for warning in found.warnings:
         terminal.warn(warning)
+
+
+def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float) -> list[str]:
+    """Follow the runs; what is to be reported on then: without names all that were followed."""
+    from dregcli.app.watch import watch
+
+    if not every > 0.0:
+        what = f"--every must be above 0, got {every:g}."
+        raise UsageError(what, hint="dreg report --help")
+    seen: dict[str, None] = {}
+
+    def noted() -> Iterator[list["Watched"]]:
+        for frame in watch(runs, runs_dir=runs_dir, interval=every):
+            seen.update(dict.fromkeys(str(each.path) for each in frame))
+            yield frame
+
+    follow(terminal, noted())
+    if not seen:
+        terminal.note("nothing is training now")
+    return runs or list(seen)

@@ -7,7 +7,7 @@ import numpy as np
 
 from dregcli.names import Split
 from dregcli.report.groups import Group
-from dregcli.report.series import Band, band, series
+from dregcli.report.series import Band, Metrics, band, series
 
 BARS: Final = "▁▂▃▄▅▆▇█"
 WIDTH: Final = 24
@@ -22,11 +22,23 @@ def sparklines(groups: Sequence[Group]) -> dict[str, str]:
         of_seeds = [found for row in group.seeds() if (found := series(row.metrics, Split.VALID, "bound"))]
         if (found := band(of_seeds, points=WIDTH)) is not None:
             curves[group.key] = found
-    if not curves:
-        return {}
-    late = np.concatenate([each.mean[each.x >= START * each.x[-1]] for each in curves.values()])
-    low, high = float(late.min()), float(late.max())
+    low, high = _limits([*curves.values()])
     return {key: _bars(each, low, high) for key, each in curves.items()}
+
+
+def sparkline(metrics: Metrics) -> str:
+    """One run's validation bound by step, or its training bound where there is none; empty where there is neither."""
+    for split in (Split.VALID, Split.TRAIN):
+        found = series(metrics, split, "bound")
+        if found is not None and len(found) > 1 and (curve := band([found], points=WIDTH)) is not None:
+            return _bars(curve, *_limits([curve]))
+    return ""
+
+
+def _limits(curves: Sequence[Band]) -> tuple[float, float]:
+    late = [each.mean[each.x >= START * each.x[-1]] for each in curves]
+    values = np.concatenate(late) if late else np.zeros(1)
+    return float(values.min()), float(values.max())
 
 
 def _bars(curve: Band, low: float, high: float) -> str:
