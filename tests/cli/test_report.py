@@ -1,0 +1,151 @@
+"""``dreg report`` as a user sees it, on stores as trainings leave them."""
+
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from dregcli.names import RunStatus
+from tests.support.cli import run
+from tests.support.store_study import add_eval, add_run, add_study
+
+
+@pytest.fixture
+def study(tmp_path):
+    return add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -88.05, "reparam": -89.0}, seeds=range(5))
+
+
+@pytest.mark.usefixtures("study")
+def test_groups_are_compared_in_pairs_over_their_seeds(capsys) -> None:
+    outcome = run(capsys, "report")
+    assert outcome.code == 0, outcome.err
+    found = run(capsys, "report", "--json").json
+    assert [(group["label"], group["seeds"]) for group in found["groups"]] == [
+        ("iwae/dreg", 5),
+        ("iwae/reparam", 5),
+        ("iwae/stl", 5),
+    ]
+    by_label = {group["label"]: {r["seed"]: r["bound"]["test"] for r in group["runs"]} for group in found["groups"]}
+    keys = {group["group"]: group["label"] for group in found["groups"]}
+    (comparison,) = [each for each in found["comparisons"] if each["measure"]["split"] == "test"]
+    for pair in comparison["pairs"]:
+        a, b = (by_label[keys[pair[side]]] for side in "ab")
+        expected = stats.ttest_rel([a[s] for s in range(5)], [b[s] for s in range(5)])
+        assert pair["p"] == pytest.approx(expected.pvalue, rel=1e-9)
+        assert pair["interval"] == pytest.approx(list(expected.confidence_interval()), rel=1e-9)
+    verdicts = {(keys[p["a"]], keys[p["b"]]): p["verdict"] for p in comparison["pairs"]}
+    assert verdicts[("iwae/dreg", "iwae/reparam")] == "higher"
+    assert verdicts[("iwae/dreg", "iwae/stl")] == "undecided"
+    assert {keys[key] for key in comparison["not_told_from_best"]} == {"iwae/dreg", "iwae/stl"}
+    assert "paired over seeds: test final bound at K=64" in outcome.out
+    assert "iwae/dreg less iwae/reparam" in outcome.out
+    assert "seeds to decide" in outcome.out
+
+
+@pytest.mark.usefixtures("study")
+def test_means_best_and_the_time_to_a_bound(capsys) -> None:
+    found = run(capsys, "report", "digits-iwae-dreg-k64", "--time-to", "-91", "--json").json
+    (group,) = found["groups"]
+    values = [each["bound"]["test"] for each in group["runs"]]
+    assert group["bound"]["test"] == {
+        "mean": pytest.approx(np.mean(values)),
+        "stderr": pytest.approx(stats.sem(values)),
+        "best": max(values),
+        "n": 5,
+    }
+    assert group["time_to"]["of"] == 5
+    assert 0.0 < group["time_to"]["seconds"]["mean"] < 20.0
+    text = run(capsys, "report", "digits-iwae-dreg-k64", "--time-to", "-91").out
+    assert "time to -91" in text
+    assert f"(best {max(values):.2f})" in text
+    never = run(capsys, "report", "digits-iwae-dreg-k64", "--time-to", "-1")
+    assert "never" in never.out
+    assert run(capsys, "report", "--time-to", "-1", "--json").json["groups"][0]["time_to"]["seconds"] is None
+
+
+def test_evaluations_are_told_with_what_they_can_be_trusted_by(capsys, tmp_path) -> None:
+    for each in add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -89.0}, seeds=range(3)):
+        add_eval(each, each.info().summary["bound"]["test"] + 1.0)
+    outcome = run(capsys, "report")
+    assert "ESS 8.5; k-hat above 0.7: 25 %; active units 20" in outcome.out
+    assert "paired over seeds: test bound by dreg eval at K=5,000, 100 examples" in outcome.out
+    assert "k-hat is above 0.7 for up to 25 % of the examples" in outcome.err
+    (first, *_) = run(capsys, "report", "--json").json["groups"]
+    (evaluated,) = first["evals"]
+    assert [point["k"] for point in evaluated["curve"]] == [1, 10, 100, 1000, 5000]
+    assert evaluated["active_units"]["mean"] == 20
+
+
+@pytest.mark.parametrize(
+    "changes", [{"k": 8}, {"data_checksum": "d" * 64, "dataset": "mnist"}, {"binarisation": "none"}]
+)
+def test_what_does_not_compare_is_never_compared_in_silence(capsys, tmp_path, changes) -> None:
+    add_run(tmp_path / "runs", level=-88.0)
+    add_run(tmp_path / "runs", level=-80.0, **changes)
+    outcome = run(capsys, "report")
+    assert "nothing is compared" in outcome.err
+    assert "paired over seeds" not in outcome.out
+    assert run(capsys, "report", "--json").json["comparisons"] == []
+
+
+def test_runs_that_did_not_end_well_are_told_and_left_out(capsys, tmp_path) -> None:
+    root = tmp_path / "runs"
+    add_run(root, level=-88.0, seed=0)
+    add_run(root, level=-10.0, seed=1, status=RunStatus.FAILED)
+    add_run(root, level=-10.0, seed=2, status=RunStatus.INTERRUPTED)
+    outcome = run(capsys, "report")
+    assert outcome.code == 0
+    assert "not in its means: failed digits-iwae-dreg-k64/v002; interrupted digits-iwae-dreg-k64/v003" in outcome.err
+    assert "one seed only" in outcome.err
+    assert run(capsys, "report", "--json").json["groups"][0]["bound"]["test"]["n"] == 1
+
+
+def test_numbers_that_are_none_and_columns_that_are_missing(capsys, tmp_path) -> None:
+    root = tmp_path / "runs"
+    nan = [math.nan] * 20
+    add_run(root, seed=0, extra={"bound": [math.nan, *[-90.0] * 19], "stl.posterior_variance": nan})
+    add_run(root, seed=1, summary={"bound": {"test": None, "train": "high"}, "steps_per_second": None})
+    add_run(root, seed=2, rows=1)
+    outcome = run(capsys, "report", "--time-to", "-91")
+    assert outcome.code == 0, outcome.err
+    assert "the bound is not finite in 1 of 20 rows of train metrics" in outcome.err
+    assert outcome.err.count("Traceback") == 0
+    found = run(capsys, "report", "--json").json["groups"][0]
+    assert found["bound"]["test"]["n"] == 2
+
+
+def test_an_empty_store_and_names_that_match_nothing(capsys, tmp_path) -> None:
+    empty = run(capsys, "report")
+    assert empty.code == 13
+    assert "dreg train" in empty.err
+    add_run(tmp_path / "runs", name="alpha")
+    missing = run(capsys, "report", "alhpa")
+    assert missing.code == 13
+    assert "alpha" in missing.err
+
+
+def test_a_damaged_run_hides_no_other(capsys, tmp_path) -> None:
+    root = tmp_path / "runs"
+    add_run(root, seed=0)
+    damaged = add_run(root, seed=1)
+    (damaged.path / "metrics.h5").write_bytes(b"nothing")
+    gone = add_run(root, seed=2)
+    (gone.path / "spec.json").unlink()
+    outcome = run(capsys, "report")
+    assert outcome.code == 0
+    assert "metrics of" in outcome.err
+    assert "v003" in outcome.err
+    assert run(capsys, "report", "--json").json["groups"][0]["seeds"] == 2
+
+
+def test_a_report_loads_no_torch(tmp_path) -> None:
+    add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -88.5}, seeds=range(3))
+    code = (
+        "import sys; from dregcli.cli.main import main\n"
+        f"assert main(['report', '--runs-dir', {str(tmp_path / 'runs')!r}, '--time-to', '-91']) == 0\n"
+        "assert not {'torch', 'dregcli.engine', 'matplotlib'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
