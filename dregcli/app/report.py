@@ -8,7 +8,7 @@ from typing import Any
 from dregcli.app.stored_spec import spec_of
 from dregcli.errors import DregError, RunNotFound
 from dregcli.report.comparison import Comparison, compare, labels
-from dregcli.report.groups import Group, RunRow, group_rows
+from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
 from dregcli.report.paired import Paired
 from dregcli.report.series import Metrics
 from dregcli.report.sparklines import sparklines
@@ -18,7 +18,7 @@ from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-__all__ = ["Comparison", "Group", "Paired", "Report", "make_report", "read_row"]
+__all__ = ["Aggregate", "Comparison", "Group", "Paired", "Report", "make_report", "read_row"]
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """How a report reads in the terminal."""
 
+import math
 from typing import TYPE_CHECKING
 
 from dregcli.cli.render import Terminal, difference, with_error
@@ -7,7 +8,7 @@ from dregcli.describe import experiment_in_words
 from dregcli.names import RunStatus, Split
 
 if TYPE_CHECKING:
-    from dregcli.app.report import Comparison, Group, Paired, Report
+    from dregcli.app.report import Aggregate, Comparison, Group, Paired, Report
 
 _STYLES = {
     RunStatus.RUNNING: "cyan",
@@ -154,17 +155,14 @@ def _scientific(value: float, stderr: float | None) -> str:
 
 
 def _groups(terminal: Terminal, report: "Report", time_to: float | None) -> None:
-    """One row a group: what decides between them."""
+    """One row a group, the best first: what decides between them."""
     first = report.comparisons[0] if report.comparisons else None
     curves = report.sparklines()
-    columns = ["group", "seeds"]
-    columns += [first.measure.told, "best"] if first else ["test bound", "best"]
-    columns += ["steps/s", *_time_column(time_to), "validation bound by step"]
+    told_best = first.cannot_be_told_from_best if first else set[str]()
+    ranked = sorted(report.groups, key=lambda group: -_mean(group, first))
     rows: list[list[str]] = []
-    for group in report.groups:
-        a = group.bound(Split.TEST)
-        if first is not None:
-            a = first.of(group.key) if group.key in first.values else None
+    for group in ranked:
+        a = _measured(group, first)
         rate = group.over_seeds(lambda row: row.steps_per_second)
         rows.append(
             [
@@ -177,7 +175,21 @@ def _groups(terminal: Terminal, report: "Report", time_to: float | None) -> None
                 curves.get(group.key, "-"),
             ]
         )
-    terminal.table(columns, rows, title="groups: mean ± s.e. over seeds, nats per example")
+    columns = ["group", "seeds", "mean ± s.e.", "best", "steps/s", *_time_column(time_to), "validation bound by step"]
+    measure = first.measure.told if first else "test final bound"
+    styles = [{2: "bold green"} if group.key in told_best else {} for group in ranked]
+    terminal.table(columns, rows, title=f"groups by their {measure}, nats per example", styles=styles)
+
+
+def _measured(group: "Group", comparison: "Comparison | None") -> "Aggregate | None":
+    if comparison is None:
+        return group.bound(Split.TEST)
+    return comparison.of(group.key) if group.key in comparison.values else None
+
+
+def _mean(group: "Group", comparison: "Comparison | None") -> float:
+    found = _measured(group, comparison)
+    return found.mean if found else -math.inf
 
 
 def _time_to(group: "Group", bound: float) -> str:

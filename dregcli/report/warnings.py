@@ -19,8 +19,17 @@ _SHARE: Final = "share_above_0.7"
 
 
 def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labels: Mapping[str, str]) -> list[str]:
-    """In words, the gravest first."""
-    found = [warning for group in groups for warning in _of_group(group, labels[group.key])]
+    """In words, the gravest first; what is the same of several groups is said once."""
+    found = [f"{labels[group.key]}: not in its means: {told}." for group in groups if (told := _missing(group))]
+    found += [warning for group in groups for row in group.rows for warning in _not_finite(row)]
+    found += _few_seeds(groups, labels)
+    shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
+    if worst := max(shares.values(), default=0.0):
+        names = some([labels[key] for key, share in shares.items() if share])
+        found.append(
+            f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
+            "low there, and their standard errors too small."
+        )
     if comparisons:
         first = comparisons[0]
         found += [f"not compared by {first.measure.told}: {labels[key]}: {why}." for key, why in first.apart.items()]
@@ -32,26 +41,27 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
     return found
 
 
-def _of_group(group: Group, label: str) -> list[str]:
+def _missing(group: Group) -> str:
+    by_status: dict[RunStatus, list[str]] = {}
+    for row in group.not_counted():
+        by_status.setdefault(row.status, []).append(row.label)
+    return "; ".join(f"{status.value} {some(names)}" for status, names in by_status.items())
+
+
+def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
+    by_number: dict[int, list[str]] = {}
+    for group in groups:
+        by_number.setdefault(len(group.seeds()), []).append(labels[group.key])
     found: list[str] = []
-    if missing := group.not_counted():
-        by_status: dict[RunStatus, list[str]] = {}
-        for row in missing:
-            by_status.setdefault(row.status, []).append(row.label)
-        told = "; ".join(f"{status.value} {_some(names)}" for status, names in by_status.items())
-        found.append(f"{label}: not in its means: {told}.")
-    seeds = len(group.seeds())
-    if seeds == 1:
-        found.append(f"{label}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
-    elif 1 < seeds < FEW_SEEDS:
-        found.append(f"{label}: {seeds} seeds only: their standard error is hardly known; train more: --seeds 0-4.")
-    for row in group.rows:
-        found += _not_finite(row)
-    if worst := max((_unreliable(row) for row in group.seeds()), default=0.0):
-        found.append(
-            f"{label}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
-            "low there, and their standard errors too small."
-        )
+    if 1 in by_number:
+        names = some(by_number[1])
+        found.append(f"{names}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
+    for number in range(2, FEW_SEEDS):
+        if number in by_number:
+            names = some(by_number[number])
+            found.append(
+                f"{names}: {number} seeds only: their standard error is hardly known; train more: --seeds 0-4."
+            )
     return found
 
 
@@ -71,6 +81,7 @@ def _unreliable(row: RunRow) -> float:
     return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
 
 
-def _some(names: Sequence[str], most: int = 4) -> str:
+def some(names: Sequence[str], most: int = 4) -> str:
+    """Names, the first few of many."""
     told = ", ".join(names[:most])
     return told if len(names) <= most else f"{told} and {len(names) - most} more"
