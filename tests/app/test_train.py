@@ -52,7 +52,7 @@ def test_a_disk_that_fills_at_any_moment_loses_nothing(tmp_path) -> None:
     rows = whole.metrics("train")
     assert counting.count > 60
     resumed = 0
-    for at in range(2, counting.count, 5):
+    for at in range(2, counting.count, 9):
         root = tmp_path / str(at)
         lasting = at % 2 == 0
         with pytest.raises(StoreWriteError, match="No space left"):
@@ -74,7 +74,7 @@ def test_a_disk_that_fills_at_any_moment_loses_nothing(tmp_path) -> None:
         assert all(torch.equal(again.model[name], expected.model[name]) for name in expected.model)
         assert run.metrics("train")["bound"].tolist() == rows["bound"].tolist()
         resumed += 1
-    assert resumed >= 5
+    assert resumed >= 3
 
 
 def test_a_resumed_run_continues_inside_a_window_of_metrics(tmp_path) -> None:
