@@ -1,19 +1,26 @@
 """``dreg report``."""
 
-from typing import Annotated
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal
+from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.report_result import show
+
+if TYPE_CHECKING:
+    from dregcli.app.report import Report
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
 
 Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
 
-All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]"""
+All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
+
+The same as a page to hand on:  [bold]dreg report --html report.html[/bold]"""
 
 
 def report(
@@ -27,6 +34,14 @@ def report(
         float | None,
         typer.Option(metavar="BOUND", help="Tell how long each run trained until its validation bound was so high."),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a page: one file with all its figures, which needs no network.",
+            show_default=False,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,12 +51,26 @@ def report(
     from dregcli.app.report_json import report_json
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    if html is not None:
+        from dregcli.app.report_html import check_target
+
+        check_target(html)
     found = make_report(runs or [], runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
+    if html is not None:
+        _write_page(terminal, found, html, time_to)
     if as_json:
-        terminal.result(report_json(found, time_to=time_to))
+        written = {} if html is None else {"html": str(html)}
+        terminal.result({**report_json(found, time_to=time_to), **written})
         return
     show(terminal, found, time_to=time_to)
     for warning in found.warnings:
         terminal.warn(warning)
+
+
+def _write_page(terminal: Terminal, found: "Report", path: Path, time_to: float | None) -> None:
+    from dregcli.app.report_html import write_html
+
+    nbytes = write_html(found, (), path, time_to=time_to, argv=["dreg", *sys.argv[1:]])
+    terminal.note(f"page written: {path} ({bytes_in_words(nbytes)})")
