@@ -39,6 +39,12 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
+def some_of(names: Sequence[str], most: int) -> str:
+    """The first of some names, and how many more there are."""
+    told = ", ".join(names[:most])
+    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+
+
 def printable(text: str) -> str:
     """Text from anywhere, made harmless: what would move a terminal's cursor, colour or turn it is spelt out."""
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)

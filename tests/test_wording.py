@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dregcli.wording import counted, printable, shell_command
+from dregcli.wording import counted, printable, shell_command, some_of
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,6 @@ def test_a_shell_reads_the_same_words() -> None:
 
 
 def test_counting() -> None:
+    assert some_of(["a", "b", "c"], 3) == "a, b, c"
+    assert some_of(["a", "b", "c", "d", "e"], 3) == "a, b, c and 2 more"
     assert [counted(n, "seed") for n in (0, 1, 2, 1000)] == ["0 seeds", "1 seed", "2 seeds", "1,000 seeds"]

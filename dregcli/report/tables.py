@@ -3,6 +3,7 @@
 The terminal shows the words; a page sorts by the numbers, too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -41,6 +42,11 @@ class Cell:
     text: str
     value: float | None = None
     tone: Tone = ""
+
+    @property
+    def key(self) -> float | None:
+        """What it is sorted by; None of what is no finite number."""
+        return self.value if self.value is not None and math.isfinite(self.value) else None
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow
+from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
 """Fewer make a standard error that is itself off by half or more, as often as not."""
@@ -38,7 +39,7 @@ def _of_group(group: Group, label: str) -> list[str]:
         by_status: dict[RunStatus, list[str]] = {}
         for row in missing:
             by_status.setdefault(row.status, []).append(row.label)
-        told = "; ".join(f"{status.value} {_some(names)}" for status, names in by_status.items())
+        told = "; ".join(f"{status.value} {some_of(names, 4)}" for status, names in by_status.items())
         found.append(f"{label}: not in its means: {told}.")
     seeds = len(group.seeds())
     if seeds == 1:
@@ -69,8 +70,3 @@ def _unreliable(row: RunRow) -> float:
     khat = row.evals[-1].get("khat") if row.evals else None
     share = khat.get(_SHARE) if isinstance(khat, dict) else None
     return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
-
-
-def _some(names: Sequence[str], most: int = 4) -> str:
-    told = ", ".join(names[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"

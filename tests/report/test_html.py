@@ -1,5 +1,6 @@
 """The page as it is written: its words, its structure, and that nothing in it is markup but its own."""
 
+import math
 import re
 import tomllib
 from base64 import b64encode
@@ -22,6 +23,7 @@ from dregcli.report.html.origins import Origin, environment_in_words, environmen
 from dregcli.report.html.page import render
 from dregcli.report.html.results import conclusion
 from dregcli.report.html.view import Page, Section
+from dregcli.report.tables import Cell, Column, Table
 from tests.report.test_comparison import rows
 from tests.support.report_page import figures, hostile_store, page_bytes
 
@@ -156,6 +158,15 @@ def test_a_page_without_anything_has_no_empty_sections() -> None:
     assert faults(text) == []
     assert Parsed(text).texts["h2"] == ["Only this"]
     assert Section("b", "Empty").empty
+
+
+def test_what_is_no_number_has_no_place_in_an_order() -> None:
+    keys = [Cell("x", value).key for value in (1.5, 0.0, math.nan, math.inf, -math.inf, None)]
+    assert keys == [1.5, 0.0, None, None, None, None]
+    cells = tuple((Cell("a"), Cell("nan", value)) for value in (math.nan, math.inf, 2.0))
+    table = Table("t", (Column("a", numeric=False), Column("b")), cells)
+    text = render(Page("T", "l", (), (Section("a", "A", tables=(table,)),), "made", "dreg")).decode()
+    assert [attrs.get("data-value") for attrs in Parsed(text).of("td")] == [None, None, "2.0"]
 
 
 def test_places_of_a_machine_are_not_handed_on(text: str) -> None:

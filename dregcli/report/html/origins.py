@@ -52,7 +52,9 @@ def specs(groups: Sequence[Group], labels: Mapping[str, str]) -> Section:
     ]
     numeric = {name: all(isinstance(group.experiment.get(name), int | float) for group in groups) for name in names}
     columns = (_GROUP, *(Column(_flag(name), numeric[name]) for name in names), Column("seeds", numeric=False))
-    different = Table("what the groups differ in, and the seeds that count", columns, tuple(rows))
+    different = Table(
+        f"{'what the groups differ in, and ' if names else ''}the seeds that count", columns, tuple(rows)
+    )
     same = tuple((Cell(_flag(name)), _value(name, groups[0].experiment[name])) for name in shared)
     columns = (Column("setting", numeric=False), Column("value", numeric=False))
     title = f"what all groups share: {counted(len(shared), 'setting')}" if len(groups) > 1 else "all settings"

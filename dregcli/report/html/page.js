@@ -84,6 +84,7 @@ function copy(code, pressed) {
 if (document.queryCommandSupported && document.queryCommandSupported("copy")) {
   for (const code of document.querySelectorAll("code.command")) {
     const pressed = button("copy", "Copy");
+    pressed.setAttribute("aria-label", `Copy: ${code.textContent}`);
     pressed.addEventListener("click", () => copy(code, pressed));
     code.after(pressed);
   }

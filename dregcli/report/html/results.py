@@ -27,7 +27,7 @@ from dregcli.report.tables import (
     tracked_note,
     tracked_rows,
 )
-from dregcli.wording import counted, difference, with_error
+from dregcli.wording import counted, difference, some_of, with_error
 
 _GROUP: Final = Column("group", numeric=False)
 
@@ -63,10 +63,10 @@ def conclusion(found: Comparison, labels: Labels) -> str:
     others = [labels[key] for key in found.values if key in near and key != found.best]
     untested = [labels[pair.a] for pair in found.against(found.best) if pair.verdict == "untested"]
     if others:
-        told += f"; the paired test has not found these lower: {', '.join(others)}"
+        told += f"; the paired test has not found these lower: {some_of(others, 6)}"
     else:
         told += "; the paired test has found all others lower" + (" that it could test" if untested else "")
-    return f"{told}. Not tested, for want of shared seeds: {', '.join(untested)}." if untested else f"{told}."
+    return f"{told}. Not tested, for want of shared seeds: {some_of(untested, 6)}." if untested else f"{told}."
 
 
 def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
