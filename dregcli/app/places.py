@@ -1,13 +1,18 @@
-"""Where runs and data are kept when the user names no folder."""
+"""Where runs and data are kept when the user names no folder, and commands that say so."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Final, cast
 
 from dregcli.data.folders import data_dir_option, default_data_dir
+from dregcli.wording import shell_command
+
+_USUAL_ROOT: Final = "runs"
 
 
 def runs_folder(given: Path | None) -> Path:
     """The store's folder: ``runs`` here, unless one was given."""
-    return given or Path("runs")
+    return given or Path(_USUAL_ROOT)
 
 
 def data_folder(given: Path | None) -> Path:
@@ -18,3 +23,21 @@ def data_folder(given: Path | None) -> Path:
 def training_command(name: str, data_dir: Path) -> str:
     """The command that trains on a data set, ready to be pasted into a shell."""
     return f"dreg train --dataset {name}{data_dir_option(data_dir)}"
+
+
+def run_command(command: str, reference: str, root: Path) -> str:
+    """A command on a run, ready to be pasted into a shell.
+
+    Args:
+        command: such as ``runs rerun``.
+        reference: the run.
+        root: the store's folder.
+    """
+    elsewhere = [] if str(root) == _USUAL_ROOT else ["--runs-dir", str(root)]
+    return shell_command(["dreg", *command.split(), reference, *elsewhere])
+
+
+def typed(environment: Mapping[str, Any]) -> str | None:
+    """What was typed to make a run; None where that was not captured."""
+    argv = environment.get("argv")
+    return shell_command([str(word) for word in cast("list[object]", argv)]) if isinstance(argv, list) else None

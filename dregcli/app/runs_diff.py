@@ -77,12 +77,13 @@ def _sections(run: Run, *, everything: bool) -> dict[str, dict[str, Any]]:
     results = flat({"status": info.status.value, **info.summary, "last": info.last})
     # Their values are among the bounds, which have errors too.
     results = {name: value for name, value in results.items() if not name.startswith("bound.")}
-    environment = flat(run.environment())
-    if not everything:
-        environment = {
-            name: _digested(value) if name.startswith(_TEXTS) else value for name, value in environment.items()
-        }
+    environment = flat(run.environment()) if everything else flat_environment(run.environment())
     return {"spec": flat(spelt_out(run.spec(info))), "environment": environment, "results": results}
+
+
+def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment as one mapping, its long texts told by their digests."""
+    return {name: _digested(value) if name.startswith(_TEXTS) else value for name, value in flat(content).items()}
 
 
 def _digested(text: object) -> object:

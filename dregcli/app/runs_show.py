@@ -1,12 +1,12 @@
 """``dreg runs show``: everything that is known of one run."""
 
-import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from dregcli.app.listener import Listener
+from dregcli.app.places import run_command, typed
 from dregcli.app.runs_label import newest_version
 from dregcli.app.runs_list import ListedRun, read_listed
 from dregcli.errors import DregError
@@ -20,7 +20,6 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 _KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
-_USUAL_ROOT: Final = "runs"
 _TOLD: Final = ("objective", "estimator", "lr", "seed")
 """Fields that nobody would look for among what is as usual."""
 
@@ -92,8 +91,7 @@ class ShownRun:
     @property
     def command(self) -> str | None:
         """What was typed."""
-        argv = self.environment.get("argv")
-        return shlex.join(map(str, cast("list[object]", argv))) if isinstance(argv, list) else None
+        return typed(self.environment)
 
     @property
     def repeat_command(self) -> str | None:
@@ -111,9 +109,7 @@ class ShownRun:
         return self._typed("report", str(run.path))
 
     def _typed(self, command: str, reference: str) -> str:
-        root = str(self.listed.run.path.parent.parent)
-        elsewhere = [] if root == _USUAL_ROOT else ["--runs-dir", root]
-        return f"dreg {command} {shlex.join([reference, *elsewhere])}"
+        return run_command(command, reference, self.listed.run.path.parent.parent)
 
 
 def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:

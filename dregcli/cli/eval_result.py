@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from dregcli.cli.render import Terminal, with_error
+from dregcli.cli.render import Terminal
 from dregcli.describe import described, seen_as
 from dregcli.names import ModelName, Opinion
+from dregcli.wording import with_error
 
 if TYPE_CHECKING:
     from dregcli.app.evaluate import EvalResult

@@ -7,14 +7,9 @@ from dataclasses import dataclass, field
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from dregcli.wording import number
+
 _LINE_SECONDS = 10.0
-
-
-def number(value: float) -> str:
-    """A number as progress and tables show it."""
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value:.2f}" if abs(value) < 1e4 else f"{value:.4g}"
 
 
 @dataclass

@@ -12,8 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from dregcli.cli.progress import ProgressDisplay, number
+from dregcli.cli.progress import ProgressDisplay
 from dregcli.errors import DregError
+from dregcli.wording import printable
 
 _PIPED_WIDTH = 200
 """Where nobody has a screen to wrap to, no cell is ever cut."""
@@ -39,18 +40,6 @@ def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
     return value
 
 
-def with_error(value: float | None, stderr: float | None) -> str:
-    """A number with its standard error, or a dash."""
-    if value is None:
-        return "-"
-    return number(value) if stderr is None else f"{number(value)} ± {number(stderr)}"
-
-
-def difference(value: float, stderr: float | None) -> str:
-    """A difference of bounds with its standard error: signed, and finer than the bounds, as paired errors are."""
-    return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
-
-
 def bytes_in_words(nbytes: int | None) -> str:
     """Bytes as people read them."""
     if nbytes is None:
@@ -59,16 +48,6 @@ def bytes_in_words(nbytes: int | None) -> str:
         if nbytes >= size:
             return f"{nbytes / size:.1f} {unit}"
     return f"{nbytes} B"
-
-
-def printable(text: str) -> str:
-    """Text from anywhere, made harmless: what would move a terminal's cursor or colour it is spelt out."""
-    return "".join(char if _is_plain(ord(char)) else char.encode("unicode_escape").decode() for char in text)
-
-
-def _is_plain(code: int) -> bool:
-    # C0 and C1 controls, and the surrogates that stand for bytes of file names which are no text.
-    return code == ord("\n") or not (code < 0x20 or 0x7F <= code < 0xA0 or 0xD800 <= code <= 0xDFFF)
 
 
 def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:

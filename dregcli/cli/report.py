@@ -1,5 +1,6 @@
 """``dreg report``."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,12 +9,13 @@ import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal
+from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.report_result import show
 from dregcli.cli.watching import follow
 from dregcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from dregcli.app.report import Report
     from dregcli.app.watch import Watched
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
@@ -22,7 +24,9 @@ Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae
 
 All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
 
-What is training now, until it is done:  [bold]dreg report --watch[/bold]"""
+What is training now, until it is done:  [bold]dreg report --watch[/bold]
+
+The same as a page to hand on:  [bold]dreg report --html report.html[/bold]"""
 
 
 def report(
@@ -40,6 +44,14 @@ def report(
         bool, typer.Option("--watch", help="Follow the runs until none of them trains any more; then report.")
     ] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 2.0,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also write a page: one file with all its figures, which needs no network.",
+            show_default=False,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -49,13 +61,20 @@ def report(
     from dregcli.app.report_json import report_json
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    if html is not None:
+        from dregcli.app.report_html import check_target
+
+        check_target(html)
     if watch:
         runs = _follow(terminal, runs or [], runs_dir=runs_folder(runs_dir), every=every)
     found = make_report(runs or [], runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
+    if html is not None:
+        _write_page(terminal, found, html, time_to)
     if as_json:
-        terminal.result(report_json(found, time_to=time_to))
+        written = {} if html is None else {"html": str(html)}
+        terminal.result({**report_json(found, time_to=time_to), **written})
         return
     show(terminal, found, time_to=time_to)
     for warning in found.warnings:
@@ -80,3 +99,10 @@ def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float
     if not seen:
         terminal.note("nothing is training now")
     return runs or list(seen)
+
+
+def _write_page(terminal: Terminal, found: "Report", path: Path, time_to: float | None) -> None:
+    from dregcli.app.report_html import write_html
+
+    nbytes = write_html(found, (), path, time_to=time_to, argv=["dreg", *sys.argv[1:]])
+    terminal.note(f"page written: {path} ({bytes_in_words(nbytes)})")

@@ -2,9 +2,10 @@
 
 from typing import TYPE_CHECKING
 
-from dregcli.cli.render import Terminal, difference, with_error
+from dregcli.cli.render import Terminal
 from dregcli.describe import described
 from dregcli.names import Backward, Precision
+from dregcli.wording import difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.train import TrainResult

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
-from dregcli.cli.render import Terminal, with_error
+from dregcli.cli.render import Terminal
+from dregcli.wording import with_error
 
 if TYPE_CHECKING:
     from dregcli.app.watch import Watched

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from dregcli.names import LikelihoodName, RunStatus, Split
 from dregcli.report.groups import Aggregate, Group, RunRow, aggregate
@@ -195,12 +195,16 @@ _SHORT = {"dataset": "", "k": "K", "batch_size": "batch", "latent_dim": "latents
 
 def _told(name: str, value: object) -> str:
     short = _SHORT.get(name, name.replace("_", "-"))
+    words = value_in_words(name, value)
+    return f"{short}={words}" if short else words
+
+
+def value_in_words(name: str, value: object) -> str:
+    """The value of a field of a spec, as short as can be."""
     if isinstance(value, list | tuple):
-        value = ",".join(map(str, value)) or "none"
+        value = ",".join(map(str, cast("list[object]", value))) or "none"
     if isinstance(value, Mapping):
-        value = value.get("run")
+        value = cast("Mapping[str, object]", value).get("run")
     if isinstance(value, float):
         value = f"{value:g}"
-    if name == "data_checksum":
-        value = str(value)[:8]
-    return f"{short}={value}" if short else str(value)
+    return str(value)[:8] if name == "data_checksum" else str(value)

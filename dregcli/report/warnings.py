@@ -8,6 +8,7 @@ import numpy as np
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow
+from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
 """Fewer make a standard error that is itself off by half or more, as often as not."""
@@ -25,7 +26,7 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
     found += _few_seeds(groups, labels)
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):
-        names = some([labels[key] for key, share in shares.items() if share])
+        names = some_of([labels[key] for key, share in shares.items() if share])
         found.append(
             f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
             "low there, and their standard errors too small."
@@ -45,7 +46,7 @@ def _missing(group: Group) -> str:
     by_status: dict[RunStatus, list[str]] = {}
     for row in group.not_counted():
         by_status.setdefault(row.status, []).append(row.label)
-    return "; ".join(f"{status.value} {some(names)}" for status, names in by_status.items())
+    return "; ".join(f"{status.value} {some_of(names)}" for status, names in by_status.items())
 
 
 def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
@@ -54,11 +55,11 @@ def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
         by_number.setdefault(len(group.seeds()), []).append(labels[group.key])
     found: list[str] = []
     if 1 in by_number:
-        names = some(by_number[1])
+        names = some_of(by_number[1])
         found.append(f"{names}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
     for number in range(2, FEW_SEEDS):
         if number in by_number:
-            names = some(by_number[number])
+            names = some_of(by_number[number])
             found.append(
                 f"{names}: {number} seeds only: their standard error is hardly known; train more: --seeds 0-4."
             )
@@ -79,9 +80,3 @@ def _unreliable(row: RunRow) -> float:
     khat = row.evals[-1].get("khat") if row.evals else None
     share = khat.get(_SHARE) if isinstance(khat, dict) else None
     return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
-
-
-def some(names: Sequence[str], most: int = 4) -> str:
-    """Names, the first few of many."""
-    told = ", ".join(names[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"

@@ -51,7 +51,9 @@ def main() -> None:
             for _ in range(asked.times):
                 started = time.perf_counter()
                 subprocess.run(
-                    [sys.executable, "-m", "dregcli", *words, "--runs-dir", str(store)], check=True, capture_output=True
+                    [sys.executable, "-m", "dregcli", *words, "--runs-dir", str(store)],
+                    check=True,
+                    capture_output=True,
                 )
                 times.append(time.perf_counter() - started)
             size = f", {page.stat().st_size / 1e6:.2f} MB" if name == "html" else ""

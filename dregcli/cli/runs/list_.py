@@ -7,8 +7,9 @@ import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal, with_error
+from dregcli.cli.render import Terminal
 from dregcli.names import RunStatus
+from dregcli.wording import with_error
 
 if TYPE_CHECKING:
     from dregcli.app.runs_list import ListedRun, RunList, UnreadableRun

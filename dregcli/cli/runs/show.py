@@ -8,9 +8,10 @@ import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal, bytes_in_words, with_error
+from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.runs.list_ import ago, run_json
 from dregcli.names import RunStatus, Split
+from dregcli.wording import with_error
 
 if TYPE_CHECKING:
     from dregcli.app.runs_show import ShownRun

@@ -1,0 +1,31 @@
+"""Figures as what a page holds of them."""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from typing import Final
+
+from dregcli.report.drawn import Drawn, Suffix
+from dregcli.report.html.view import Image
+
+LARGEST_SVG: Final = 400_000
+"""Bytes of a drawing from which on it goes into the page as pixels: a page is sent by mail, and opened on a phone."""
+
+_TYPES: Final[dict[Suffix, str]] = {".svg": "image/svg+xml", ".png": "image/png"}
+
+
+def images(figures: Sequence[Drawn]) -> tuple[Image, ...]:
+    """Drawings as SVG, sharp at any size; pictures made of pixels, and drawings that are too large, as PNG."""
+    return tuple(_image(drawn) for drawn in figures)
+
+
+def _image(drawn: Drawn) -> Image:
+    suffix: Suffix = ".png" if _has_pixels(drawn) else ".svg"
+    content = drawn.render(suffix)
+    if len(content) > LARGEST_SVG and suffix == ".svg":
+        suffix, content = ".png", drawn.render(".png")
+    width, height = drawn.size
+    return Image(drawn.title, drawn.alt, width, height, f"data:{_TYPES[suffix]};base64,{b64encode(content).decode()}")
+
+
+def _has_pixels(drawn: Drawn) -> bool:
+    return bool(drawn.figure.images) or any(axes.images for axes in drawn.figure.axes)

@@ -1,0 +1,204 @@
+"""What runs have reached, section by section."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Final
+
+from dregcli.names import Split
+from dregcli.report.comparison import Comparison
+from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
+from dregcli.report.html.view import Section
+from dregcli.report.tables import (
+    MOST_PAIRS,
+    NOTHING,
+    TRACKED_TITLE,
+    Cell,
+    Column,
+    Table,
+    count,
+    groups_table,
+    in_brief,
+    mean,
+    pairs_table,
+    quantity,
+    share,
+    told_pairs,
+    tracked_columns,
+    tracked_note,
+    tracked_rows,
+)
+from dregcli.wording import counted, difference, some_of, with_error
+
+_GROUP: Final = Column("group", numeric=False)
+
+Labels = Mapping[str, str]
+"""Of groups, by key."""
+
+
+def summary(
+    groups: Sequence[Group],
+    labels: Labels,
+    comparisons: Sequence[Comparison],
+    curves: Mapping[str, str],
+    *,
+    time_to: float | None,
+) -> Section:
+    """What decides between the groups; see ``groups_table``."""
+    lead = (conclusion(comparisons[0], labels),) if comparisons else ()
+    table = groups_table(groups, labels, comparisons, curves, time_to=time_to)
+    if any(cell.tone == "best" for row in table.rows for cell in row):
+        table = replace(table, notes=("Bold: the best, and what the paired test has not found lower.",))
+    return Section("groups", "Groups", lead, (table, *_final_bounds(groups, labels), *_gains(groups, labels)))
+
+
+def conclusion(found: Comparison, labels: Labels) -> str:
+    """Which group is the best, and which others may be as good."""
+    of_best = found.of(found.best)
+    told = (
+        f"{labels[found.best]} has the highest {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
+    )
+    near = found.cannot_be_told_from_best
+    if not near:
+        return f"{told}. No other group shares two seeds with it: nothing is tested."
+    others = [labels[key] for key in found.values if key in near and key != found.best]
+    untested = [labels[pair.a] for pair in found.against(found.best) if pair.verdict == "untested"]
+    if others:
+        told += f"; the paired test has not found these lower: {some_of(others, 6)}"
+    else:
+        told += "; the paired test has found all others lower" + (" that it could test" if untested else "")
+    return f"{told}. Not tested, for want of shared seeds: {some_of(untested, 6)}." if untested else f"{told}."
+
+
+def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
+    """The bounds that training ended with, by split."""
+    columns = [_GROUP, Column("seeds")]
+    columns += [Column(name) for split in Split for name in (split.value, f"best {split}")]
+    rows: list[tuple[Cell, ...]] = []
+    for group in groups:
+        bounds = [group.bound(split) for split in Split]
+        cells = [cell for a in bounds for cell in (mean(a), quantity(a.best if a else None))]
+        rows.append((Cell(labels[group.key]), count(len(group.seeds())), *cells))
+    if not any(group.bound(split) for group in groups for split in Split):
+        return []
+    title = "final bounds: mean ± s.e. over seeds, nats per example, each at its own K"
+    return [Table(title, tuple(columns), tuple(rows))]
+
+
+def _gains(groups: Sequence[Group], labels: Labels) -> list[Table]:
+    """Of runs that trained the encoder alone: the parent's bound, and what was gained over it."""
+    rows: list[tuple[Cell, ...]] = []
+    for group in groups:
+        pairs = [(group.before(split), group.gain(split)) for split in Split]
+        if any(gain for _, gain in pairs):
+            cells = [
+                cell for before, gain in pairs for cell in (quantity(before.mean if before else None), _gain(gain))
+            ]
+            rows.append((Cell(labels[group.key]), *cells))
+    columns = [_GROUP, *(Column(name) for split in Split for name in (f"{split} of parent", f"{split} gain"))]
+    title = "encoder alone: the parent's bound and the gain over it, nats per example"
+    return [Table(title, tuple(columns), tuple(rows))] if rows else []
+
+
+def _gain(found: Aggregate | None) -> Cell:
+    return Cell(difference(found.mean, found.stderr), found.mean) if found else NOTHING
+
+
+def comparison(comparisons: Sequence[Comparison], labels: Labels) -> Section:
+    """Every two groups that can be compared; those of the first measure in sight, all others folded."""
+    if not comparisons:
+        return Section("comparisons", "Paired comparisons")
+    first, *others = comparisons
+    folded: list[Table] = []
+    if len(first.pairs) > MOST_PAIRS:
+        table = pairs_table(first, labels, first.pairs)
+        folded.append(replace(table, title=f"all {len(first.pairs)} pairs: {first.measure.told}"))
+    folded += [pairs_table(each, labels, told_pairs(each)) for each in others]
+    shown = pairs_table(first, labels, told_pairs(first))
+    return Section("comparisons", "Paired comparisons", tables=(shown,), folded=tuple(folded))
+
+
+def evaluations(groups: Sequence[Group], labels: Labels) -> Section:
+    """What ``dreg eval`` found, over seeds."""
+    found = [(labels[group.key], key, each) for group in groups for key, each in group.evaluations().items()]
+    if not found:
+        return Section("evaluations", "Evaluations")
+    names = ("K", "examples", "step", "eval seed", "seeds", "bound", "ESS", "k-hat above 0.7", "active units")
+    columns = (_GROUP, Column("split", numeric=False), *map(Column, names))
+    rows = tuple((Cell(label), Cell(key.split), *_evaluated(key, each)) for label, key, each in found)
+    table = Table("evaluations: mean ± s.e. over seeds, nats per example", columns, rows)
+    return Section("evaluations", "Evaluations", tables=(table, *_curves(found)))
+
+
+def _evaluated(key: EvaluationKey, found: Evaluated) -> list[Cell]:
+    return [
+        *map(count, (key.k, key.n, key.checkpoint, key.seed, found.bound.n)),
+        mean(found.bound),
+        in_brief(found.ess, ".1f"),
+        share(found.khat_share),
+        in_brief(found.active_units, ".3g"),
+    ]
+
+
+def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table]:
+    """The bound by K, where an evaluation has more than one."""
+    curves = [each for each in found if len(each[2].curve) > 1]
+    ks = sorted({k for _, _, each in curves for k in each.curve})
+    columns = (_GROUP, *(Column(name, numeric=False) for name in ("split",)), *(Column(f"K={k:,}") for k in ks))
+    rows = [(Cell(label), Cell(key.split), *(mean(each.curve.get(k)) for k in ks)) for label, key, each in curves]
+    return [Table("bound by K: mean ± s.e. over seeds, nats per example", columns, tuple(rows))] if curves else []
+
+
+def bias(groups: Sequence[Group], labels: Labels) -> Section:
+    """The verdicts of each run's newest check, and what was measured of gradient variance."""
+    names_of = {row.path: row.label for group in groups for row in group.rows}
+    rows = [
+        (
+            Cell(f"{each['objective']}/{each['estimator']}"),
+            Cell(names_of[path]),
+            Cell(labels[group.key]),
+            count(each["k"]),
+            Cell(str(each.get("promise", "-"))),
+            Cell(str(each["verdict"])),
+            _signed(each.get("relative_bias")),
+            _plain(each.get("detectable")),
+        )
+        for group in groups
+        for path, each in group.bias()
+    ]
+    texts = ("promise", "verdict")
+    columns = [Column(name, numeric=False) for name in ("pair", "run")] + [_GROUP, Column("K")]
+    columns += [*(Column(name, numeric=False) for name in texts), Column("relative bias"), Column("detectable")]
+    notes = ("Detectable: the relative bias that would have been found with a chance of 90 %.",)
+    checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
+    told = [
+        (Cell(row.label), Cell(str(row.variance[-1].get("told", "-"))))
+        for group in groups
+        for row in group.rows
+        if row.variance
+    ]
+    columns = (Column("run", numeric=False), Column("what was found", numeric=False))
+    measured = [Table("gradient variance: the newest measurement of each run", columns, tuple(told))] if told else []
+    return Section(
+        "gradients", "Bias and variance of gradients", tables=(*checks, *measured, *_tracked(groups, labels))
+    )
+
+
+def _signed(value: object) -> Cell:
+    return Cell(f"{value:+.4f}", value) if isinstance(value, float) else NOTHING
+
+
+def _plain(value: object) -> Cell:
+    return Cell(f"{value:.4f}", value) if isinstance(value, float) else NOTHING
+
+
+def _tracked(groups: Sequence[Group], labels: Labels) -> list[Table]:
+    rows = [(Cell(labels[group.key]), *cells) for group in groups for cells in tracked_rows(group)]
+    told = {note: labels[group.key] for group in groups if (note := tracked_note(group))}
+    notes = [*told] if len(told) == 1 else [f"{label}: {note}" for note, label in told.items()]
+    return [Table(TRACKED_TITLE, (_GROUP, *tracked_columns()), tuple(rows), tuple(notes))] if rows else []
+
+
+def about(groups: Sequence[Group]) -> str:
+    """``20 runs in 4 groups``."""
+    runs = sum(len(group.rows) for group in groups)
+    return f"{counted(runs, 'run')} in {counted(len(groups), 'group')}"

@@ -1,0 +1,277 @@
+"""Tables of a report: every cell in words, with the number that it is sorted by.
+
+The terminal shows the words; a page sorts by the numbers, too.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from dregcli.names import RunStatus, Split
+from dregcli.report.comparison import Comparison
+from dregcli.report.groups import Aggregate, Group, RunRow
+from dregcli.report.paired import Paired
+from dregcli.wording import difference, scientific, with_error
+
+Tone = Literal["", "best", "live", "stopped", "broken"]
+
+MOST_PAIRS: Final = 6
+"""Pairs of groups that are told one by one; of more those with the best group are."""
+
+TRACKED: Final = {
+    "encoder variance": "posterior_variance",
+    "encoder SNR": "posterior_snr",
+    "decoder variance": "model_variance",
+    "decoder SNR": "model_snr",
+}
+"""Columns of tracked estimators, and the quantities in them."""
+
+_TONES: Final[dict[RunStatus, Tone]] = {
+    RunStatus.RUNNING: "live",
+    RunStatus.INTERRUPTED: "stopped",
+    RunStatus.CRASHED: "broken",
+    RunStatus.FAILED: "broken",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Words, and the number that they stand for; None where they stand for none, or it is not known."""
+
+    text: str
+    value: float | None = None
+    tone: Tone = ""
+
+    @property
+    def key(self) -> float | None:
+        """What it is sorted by; None of what is no finite number."""
+        return self.value if self.value is not None and math.isfinite(self.value) else None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A head, and whether numbers are under it."""
+
+    name: str
+    numeric: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of as many cells as there are columns; the first cell says what a row is of.
+
+    Attributes:
+        title: what it is of.
+        columns: heads.
+        rows: cells.
+        notes: how to read it.
+    """
+
+    title: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    notes: tuple[str, ...] = ()
+
+
+NOTHING: Final = Cell("-")
+
+
+def quantity(value: float | None) -> Cell:
+    """A number, such as a bound."""
+    return NOTHING if value is None else Cell(with_error(value, None), float(value))
+
+
+def count(value: object) -> Cell:
+    """A whole number as it is; anything else is not known."""
+    return Cell(str(value), float(value)) if isinstance(value, int) and not isinstance(value, bool) else NOTHING
+
+
+def mean(found: Aggregate | None, tone: Tone = "") -> Cell:
+    """A mean with its standard error."""
+    return Cell(with_error(found.mean, found.stderr), found.mean, tone) if found else NOTHING
+
+
+def seconds(value: float | None) -> Cell:
+    """A time."""
+    return NOTHING if value is None else Cell(f"{value:.1f} s", value)
+
+
+def time_columns(time_to: float | None) -> list[Column]:
+    """The column of the time to a bound, where one was asked for."""
+    return [] if time_to is None else [Column(f"time to {time_to:g}")]
+
+
+def run_columns(time_to: float | None) -> list[Column]:
+    """Of ``run_cells``."""
+    kinds = {"seed": True, "status": False, "step": True, **dict.fromkeys(Split, True), "steps/s": True}
+    return [*(Column(name, numeric) for name, numeric in kinds.items()), *time_columns(time_to)]
+
+
+def run_cells(row: RunRow, *, time_to: float | None) -> list[Cell]:
+    """What a table of runs tells of one, but for its name."""
+    return [
+        count(row.seed),
+        Cell(row.status.value, tone=_TONES.get(row.status, "")),
+        count(row.summary.get("step")),
+        *(quantity(row.bound(split)) for split in Split),
+        quantity(row.steps_per_second),
+        *([] if time_to is None else [seconds(row.seconds_to(time_to))]),
+    ]
+
+
+def groups_table(
+    groups: Sequence[Group],
+    labels: Mapping[str, str],
+    comparisons: Sequence[Comparison],
+    curves: Mapping[str, str],
+    *,
+    time_to: float | None,
+) -> Table:
+    """One row a group, the best first: what decides between them.
+
+    Args:
+        groups: of runs.
+        labels: their names by key.
+        comparisons: the one that says most first; none where nothing is compared.
+        curves: the validation bound along training in one line of text, by key.
+        time_to: the bound that the time to is told of.
+    """
+    first = comparisons[0] if comparisons else None
+    best: set[str] = first.cannot_be_told_from_best if first else set()
+    columns = [
+        Column("group", numeric=False),
+        *(Column(name) for name in ("seeds", "mean ± s.e.", "best", "steps/s")),
+        *time_columns(time_to),
+        Column("validation bound by step", numeric=False),
+    ]
+    measured = {group.key: _measured(group, first) for group in groups}
+    ranked = sorted(groups, key=lambda group: -(a.mean if (a := measured[group.key]) else -math.inf))
+    rows: list[tuple[Cell, ...]] = []
+    for group in ranked:
+        a, tone = measured[group.key], _best_or_not(group.key in best)
+        rate = group.over_seeds(lambda row: row.steps_per_second)
+        rows.append(
+            (
+                Cell(labels[group.key], tone=tone),
+                count(len(group.seeds())),
+                mean(a, tone),
+                quantity(a.best if a else None),
+                quantity(rate.mean if rate else None),
+                *([] if time_to is None else [_time_to(group, time_to)]),
+                Cell(curves.get(group.key, "-")),
+            )
+        )
+    measure = first.measure.told if first else "test final bound"
+    told = ", ".join(labels[group.key] for group in ranked if group.key in best)
+    notes = (f"best by the paired test: {told}",) if best else ()
+    return Table(f"groups by their {measure}, nats per example", tuple(columns), tuple(rows), notes)
+
+
+def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be asked
+    return "best" if is_best else ""
+
+
+def _measured(group: Group, comparison: Comparison | None) -> Aggregate | None:
+    if comparison is None:
+        return group.bound(Split.TEST)
+    return comparison.of(group.key) if group.key in comparison.values else None
+
+
+def _time_to(group: Group, bound: float) -> Cell:
+    """Mean and standard error of the seconds, and how many seeds reached the bound where not all did."""
+    found = group.over_seeds(lambda row: row.seconds_to(bound))
+    if found is None:
+        return Cell("never")
+    some = f" ({found.n} of {len(group.seeds())})" if found.n < len(group.seeds()) else ""
+    return Cell(f"{with_error(found.mean, found.stderr)} s{some}", found.mean)
+
+
+def told_pairs(found: Comparison) -> Sequence[Paired]:
+    """All pairs where they are few, else those with the best group."""
+    return found.pairs if len(found.pairs) <= MOST_PAIRS else found.against(found.best)
+
+
+def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Paired]) -> Table:
+    """One row a pair of groups: the difference, and whether it is one."""
+    columns = [
+        Column("difference", numeric=False),
+        *(Column(name) for name in ("nats ± s.e.", "95 % interval", "p (Holm)", "shared seeds")),
+        Column("verdict", numeric=False),
+    ]
+    rows = [
+        (
+            Cell(f"{labels[pair.a]} less {labels[pair.b]}"),
+            Cell(difference(pair.difference, pair.stderr), pair.difference) if pair.seeds else NOTHING,
+            Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
+            NOTHING if pair.adjusted is None else Cell(f"{pair.adjusted:.2g}", pair.adjusted),
+            count(len(pair.seeds)),
+            Cell(verdict_in_words(pair)),
+        )
+        for pair in pairs
+    ]
+    notes = [
+        f"Student's t of the differences; over all {len(found.pairs)} pairs a false verdict has a chance of 5 % "
+        "at most. Seeds to decide: a difference of this size would then be found with a chance of 80 %."
+    ]
+    tested = any(pair.adjusted is not None for pair in pairs)
+    title = f"paired over seeds: {found.measure.told}"
+    return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))
+
+
+def verdict_in_words(pair: Paired) -> str:
+    """Of the first group against the second."""
+    if pair.verdict == "untested":
+        return "too few shared seeds"
+    if pair.verdict == "undecided":
+        about = "more than 10,000" if pair.needed is None else f"about {pair.needed:,}"
+        return f"undecided: {about} seeds to decide"
+    return pair.verdict
+
+
+def tracked_columns() -> list[Column]:
+    """Of ``tracked_rows``."""
+    return [Column("estimator", numeric=False), Column("over", numeric=False), *map(Column, TRACKED)]
+
+
+def tracked_rows(group: Group) -> list[tuple[Cell, ...]]:
+    """What was tracked of each estimator; where there are windows each has a row of them, too."""
+    kinds = {"moving average": ""} | ({"windows": "_window"} if group.tracked_window() else {})
+    return [
+        (
+            Cell(word),
+            Cell(kind),
+            *(
+                Cell(scientific(a.mean, a.stderr), a.mean) if (a := each.get(name + end)) else NOTHING
+                for name in TRACKED.values()
+            ),
+        )
+        for word, each in group.tracked().items()
+        for kind, end in kinds.items()
+    ]
+
+
+TRACKED_TITLE: Final = (
+    "gradients of tracked estimators at the end of training, means over coordinates, ± s.e. over seeds"
+)
+
+
+def tracked_note(group: Group) -> str | None:
+    """What the windows were; None where there were none."""
+    if not (window := group.tracked_window()):
+        return None
+    steps, floor = window
+    return (
+        f"windows: means over the last tenth of training, of {steps:.0f} steps each; pure noise has an SNR of "
+        f"about {floor:.3f} in them, and of 0.06 in the moving average"
+    )
+
+
+def share(found: Aggregate | None) -> Cell:
+    """A share of examples in per cent."""
+    return Cell(f"{100.0 * found.mean:.3g} %", found.mean) if found else NOTHING
+
+
+def in_brief(found: Aggregate | None, form: str) -> Cell:
+    """A mean alone, formatted."""
+    return Cell(format(found.mean, form), found.mean) if found else NOTHING

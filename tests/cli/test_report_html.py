@@ -1,0 +1,53 @@
+"""``dreg report --html`` as a user has it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import run
+from tests.support.store_study import add_study
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -90.0}, seeds=range(2))
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_page_is_written_beside_the_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    outcome = run(capsys, "report", "--html", "page.html", "--time-to", -95)
+    assert outcome.code == 0, outcome.err
+    assert "paired over seeds" in outcome.out
+    assert "page written: page.html (" in outcome.err
+    text = (tmp_path / "page.html").read_text()
+    assert "time to -95" in text
+    assert "digits-iwae-stl-k64/v002" in text
+    one = run(capsys, "report", "digits-iwae-dreg-k64", "--html", "page.html", "--json")
+    assert one.json["html"] == "page.html"
+    assert [group["seeds"] for group in one.json["groups"]] == [2]
+    assert "digits-iwae-stl-k64" not in (tmp_path / "page.html").read_text()
+    assert "html" not in run(capsys, "report", "--json").json
+
+
+@pytest.mark.parametrize("path", ["no/page.html", "runs", "."])
+def test_where_no_page_can_be(capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str) -> None:
+    outcome = run(capsys, "report", "--html", path)
+    assert outcome.code == 2
+    assert f"where: --html {path}" in outcome.err
+    assert "next:" in outcome.err
+    assert outcome.out == "", "before any work"
+
+
+def test_a_report_loads_no_more_than_it_needs(tmp_path: Path) -> None:
+    code = (
+        "import sys; from dregcli.cli.main import main\n"
+        "assert main(['report', '--quiet']) == 0\n"
+        "assert not {'torch', 'jinja2', 'matplotlib'} & set(sys.modules)\n"
+        f"assert main(['report', '--quiet', '--html', {str(tmp_path / 'page.html')!r}]) == 0\n"
+        "assert 'jinja2' in sys.modules and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)

@@ -1,0 +1,274 @@
+"""The page as it is written: its words, its structure, and that nothing in it is markup but its own."""
+
+import math
+import re
+import tomllib
+from base64 import b64encode
+from fnmatch import fnmatch
+from hashlib import sha256
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from dregcli.report.comparison import compare, labels
+from dregcli.report.drawn import Drawn
+from dregcli.report.groups import group_rows
+from dregcli.report.html import images as drawing
+from dregcli.report.html.origins import Origin, environment_in_words, environments, specs
+from dregcli.report.html.page import render
+from dregcli.report.html.results import conclusion
+from dregcli.report.html.view import Page, Section
+from dregcli.report.tables import Cell, Column, Table
+from tests.report.test_comparison import rows
+from tests.support.report_page import figures, hostile_store, page_bytes
+
+ROOT = Path(__file__).parents[2]
+
+
+class Parsed(HTMLParser):
+    """Tags with their attributes, and the text of each kind of element."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self._open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "link", "img"):
+            self._open.append(tag)
+            self.texts.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag, "elements are closed in order"
+
+    def handle_data(self, data: str) -> None:
+        if self._open:
+            self.texts[self._open[-1]][-1] += data
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> str:
+    root = tmp_path_factory.mktemp("store") / "runs"
+    hostile_store(root)
+    return page_bytes(root).decode("utf-8")
+
+
+def faults(text: str) -> list[str]:
+    """What a page may not have, or lacks."""
+    page = Parsed(text)
+    found: list[str] = []
+    levels = [int(tag[1]) for tag, _ in page.tags if re.fullmatch("h[1-6]", tag)]
+    if levels[0] != 1 or levels.count(1) != 1 or any(b > a + 1 for a, b in pairwise(levels)):
+        found.append("headings")
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    if len(set(ids)) != len(ids):
+        found.append("ids")
+    targets = [attrs.get("href") or "" for attrs in page.of("a")]
+    found += [f"link {each}" for each in targets if not each.startswith("#") or each[1:] not in ids]
+    addresses = [
+        str(v) for _, attrs in page.tags for k, v in attrs.items() if k in ("src", "href", "srcset", "action")
+    ]
+    found += [f"address {each[:40]}" for each in addresses if not each.startswith(("#", "data:"))]
+    found += [
+        f"{tag} {name}" for tag, attrs in page.tags for name in attrs if name.startswith("on") or name == "style"
+    ]
+    found += [f"img without {name}" for a in page.of("img") for name in ("alt", "width", "height") if not a.get(name)]
+    if len(page.of("script")) != 1 or len(page.of("style")) != 1:
+        found.append("scripts")
+    (policy,) = [a["content"] or "" for a in page.of("meta") if a.get("http-equiv") == "Content-Security-Policy"]
+    for tag in ("script", "style"):
+        digest = b64encode(sha256(page.texts[tag][0].encode()).digest()).decode()
+        if f"{tag}-src 'sha256-{digest}'" not in policy:
+            found.append(f"policy of {tag}")
+    if not policy.startswith("default-src 'none'; img-src data:;") or "unsafe" in policy or "http" in policy:
+        found.append("policy")
+    if page.of("html") != [{"lang": "en"}] or not page.texts["title"][0]:
+        found.append("language or title")
+    if {"name": "viewport", "content": "width=device-width, initial-scale=1"} not in page.of("meta"):
+        found.append("viewport")
+    return found
+
+
+def test_the_page_is_whole_safe_and_in_order(text: str) -> None:
+    assert faults(text) == []
+    assert len(Parsed(text).of("img")) == 2
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "fault"),
+    [
+        ("<h2 ", "<h4 ", "headings"),
+        ('id="runs"', 'id="groups"', "ids"),
+        ('href="#runs"', 'href="#run"', "link #run"),
+        ('<img src="data:', '<img src="https:', "address https:"),
+        ('alt="a diagonal line"', 'alt=""', "img without alt"),
+        ('width="672"', 'width=""', "img without width"),
+        ("<main ", "<script></script><main ", "scripts"),
+        ("<main ", '<main onclick="x" ', "main onclick"),
+        ("<main ", '<main style="x" ', "main style"),
+        ("body {", "body  {", "policy of style"),
+        ("use strict", "use  strict", "policy of script"),
+        ("default-src", "font-src", "policy"),
+        ('lang="en"', 'lang=""', "language or title"),
+        ("initial-scale=1", "initial-scale=2", "viewport"),
+    ],
+)
+def test_a_page_that_is_not_is_caught(text: str, right: str, wrong: str, fault: str) -> None:
+    assert right in text
+    changed = text.replace(right, wrong, 1).replace("</h2>", "</h4>" if wrong == "<h4 " else "</h2>", 1)
+    assert any(each.startswith(fault) for each in faults(changed))
+
+
+def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
+    page = Parsed(text)
+    told = [section for section in page.texts["h2"]]
+    assert told == [
+        "Warnings",
+        "Groups",
+        "Paired comparisons",
+        "Figures",
+        "Evaluations",
+        "Bias and variance of gradients",
+        "Settings",
+        "Runs",
+        "Environment",
+        "Commands to repeat each run",
+    ]
+    for each in ("failed digits-iwae-dreg-k64/v004", "one seed only", "k-hat is above 0.7", "it has other"):
+        assert each in text
+    heads = page.texts["th"]
+    for each in ("time to -100", "steps/s", "p (Holm)", "k-hat above 0.7", "verdict", "K=5,000", "notes", "tags"):
+        assert each in heads
+
+
+def test_a_page_without_anything_has_no_empty_sections() -> None:
+    page = Page("Nothing", "0 runs", (), (Section("a", "Only this", ("text",)),), "made", "dreg report")
+    text = render(page).decode()
+    assert faults(text) == []
+    assert Parsed(text).texts["h2"] == ["Only this"]
+    assert Section("b", "Empty").empty
+
+
+def test_what_is_no_number_has_no_place_in_an_order() -> None:
+    keys = [Cell("x", value).key for value in (1.5, 0.0, math.nan, math.inf, -math.inf, None)]
+    assert keys == [1.5, 0.0, None, None, None, None]
+    cells = tuple((Cell("a"), Cell("nan", value)) for value in (math.nan, math.inf, 2.0))
+    table = Table("t", (Column("a", numeric=False), Column("b")), cells)
+    text = render(Page("T", "l", (), (Section("a", "A", tables=(table,)),), "made", "dreg")).decode()
+    assert [attrs.get("data-value") for attrs in Parsed(text).of("td")] == [None, None, "2.0"]
+
+
+def test_places_of_a_machine_are_not_handed_on(text: str) -> None:
+    assert "private" not in text
+
+
+def test_what_the_best_group_is() -> None:
+    values: list[tuple[list[float], dict[str, Any]]] = [
+        ([-90.0, -91.0, -92.0], {}),
+        ([-90.05, -91.2, -91.9], {"estimator": "stl"}),
+        ([-95.0, -96.1, -97.0], {"estimator": "reparam"}),
+    ]
+    groups = group_rows([row for of, changes in values for row in rows(of, **changes)])
+    (found,) = compare(groups)
+    told = conclusion(found, labels(groups))
+    assert told == (
+        "iwae/dreg has the highest test final bound at K=64: -91.00 ± 0.58 nats; "
+        "the paired test has not found these lower: iwae/stl."
+    )
+    (two,) = compare([groups[0], groups[2]])
+    assert conclusion(two, labels(groups)).endswith("; the paired test has found all others lower.")
+    single = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl")])
+    assert conclusion(compare(single)[0], labels(single)).endswith("nothing is tested.")
+
+
+def test_settings_that_differ_and_those_that_are_shared() -> None:
+    of = {"split_convention": "dreg"}
+    groups = group_rows([*rows([-90.0, -90.1], **of), *rows([-91.0], k=8, **of)])
+    section = specs(groups, labels(groups))
+    different, data = section.tables
+    assert [column.name for column in different.columns] == ["group", "k", "seeds"]
+    assert [[cell.text for cell in row[1:]] for row in different.rows] == [["64", "0, 1"], ["8", "0"]]
+    assert [row[0].text for row in data.rows] == ["digits (dreg split, dynamic binarisation)"]
+    assert data.rows[0][-1].text == "all"
+    (shared,) = section.folded
+    told = {row[0].text: row[1].text for row in shared.rows}
+    assert told.keys() == {name.replace("_", "-") for name in groups[0].experiment if name != "k"}
+    assert told["estimator"] == "dreg"
+    other = group_rows([*rows([-90.0], **of), *rows([-91.0], data_checksum="d", **of)])
+    assert [row[-1].text for row in specs(other, labels(other)).tables[1].rows] == [*labels(other).values()]
+
+
+def test_environments_are_told_once_and_where_they_differ() -> None:
+    (group,) = group_rows(rows([-90.0, -90.1, -90.2]))
+    base = {"threads": 2, "packages.torch": "2.9.0", "hostname": "x", "cwd": "/x"}
+    values = [base, base | {"threads": 8}, base | {"packages.torch": "2.9.0"}]
+    origins = {row.path: Origin((), (each,), (), ()) for row, each in zip(group.rows, values, strict=True)}
+    origins[group.rows[2].path] = Origin((), (base, base | {"packages.torch": "3.0"}), (), ())
+    (different,) = environments([group], origins).tables
+    a, b, c = (row.label for row in group.rows)
+    assert [[cell.text for cell in row] for row in different.rows] == [
+        ["threads", "2", f"{a}, v2, v2 (resumed)"],
+        ["threads", "8", b],
+        ["torch", "2.9.0", f"{a}, v1, v2"],
+        ["torch", "3.0", f"{c} (resumed)"],
+    ]
+    few, many = Origin((), (base,), (), ()), group_rows(rows([-90.0] * 12))[0]
+    usual = dict.fromkeys((row.path for row in many.rows), few) | {many.rows[3].path: origins[group.rows[1].path]}
+    (two, eight), same = (table.rows for table in environments([many], usual).tables)
+    assert [cell.text for row in same for cell in row] == ["torch", "2.9.0"]
+    assert [two[2].text, eight[2].text] == ["the other 11 runs", many.rows[3].label]
+    (alone,) = environments([group], {row.path: Origin((), (base,), (), ()) for row in group.rows}).tables
+    assert [[cell.text for cell in row] for row in alone.rows] == [["threads", "2"], ["torch", "2.9.0"]]
+    assert environments([group], {row.path: Origin((), (), (), ()) for row in group.rows}).empty
+
+
+def test_what_a_working_tree_was() -> None:
+    clean = environment_in_words({"git.commit": "c0", "git.clean": True})
+    assert clean == {"git commit": "c0", "changes to the commit": "none"}
+    dirty = {"git.commit": "c0", "git.clean": False, "git.diff": "9 characters, SHA-256 ab"}
+    files = {"git.untracked_text.x.py": "5 characters, SHA-256 cd"}
+    assert environment_in_words(dirty | files)["changes to the commit"] == (
+        "uncommitted: diff of 9 characters, SHA-256 ab; new file x.py of 5 characters, SHA-256 cd"
+    )
+    assert environment_in_words({"git": None, "gpu": None, "threads": None}) == {}
+
+
+def test_a_drawing_that_is_too_large_becomes_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds = [each.source[:15] for each in drawing.images(figures())]
+    assert kinds == ["data:image/svg+", "data:image/png;"]
+    monkeypatch.setattr(drawing, "LARGEST_SVG", 1000)
+    assert [each.source[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
+    figure = Figure(figsize=(2.0, 1.0))
+    FigureCanvasAgg(figure)
+    (image,) = drawing.images([Drawn("a", "A", "words", figure)])
+    assert (image.width, image.height, image.title, image.alt) == (192, 96, "A", "words")
+
+
+def undeclared(project: dict[str, Any]) -> list[str]:
+    """Files of the package that a wheel would not have."""
+    declared = project["tool"]["setuptools"]["package-data"]
+    found: list[str] = []
+    for path in sorted((ROOT / "dregcli").rglob("*")):
+        if path.is_file() and path.suffix not in (".py", ".pyc"):
+            patterns = declared.get(".".join(path.parent.relative_to(ROOT).parts), [])
+            found += [] if any(fnmatch(path.name, pattern) for pattern in patterns) else [path.name]
+    return found
+
+
+def test_a_wheel_has_the_pages_parts() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert undeclared(project) == []
+    declared = project["tool"]["setuptools"]["package-data"]
+    declared["dregcli.report.html"].remove("page.js")
+    assert undeclared(project) == ["page.js"]

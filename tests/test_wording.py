@@ -1,0 +1,53 @@
+"""Numbers and texts as people read them, and what text from anywhere may not do."""
+
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from dregcli.wording import counted, printable, shell_command, some_of
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain ± θ 漢\nline", "plain ± θ 漢\nline"),
+        ("\x1b[31mred\x1b]0;pwned\x07", r"\x1b[31mred\x1b]0;pwned\x07"),
+        ("a\rb\tc\x00", r"a\rb\tc\x00"),
+        ("\x9b31m\x7f", r"\x9b31m\x7f"),
+        ("caf\udce9", r"caf\udce9"),
+        ("safe \u202egnp.exe\u2069", r"safe \u202egnp.exe\u2069"),
+        ("\u05d0\u05d1\u200f 1", "\u05d0\u05d1\u200f 1"),
+    ],
+)
+def test_text_from_anywhere_moves_no_cursor_and_turns_nothing(text: str, shown: str) -> None:
+    assert printable(text) == shown
+
+
+WORDS = ["dreg", "it's", '"$HOME" `id` \\ !x', "", "a b", "*", "<script>", "θ", "--lr=1e-3", "#x", "~"]
+UNSEEN = ["\ta\nb", "\x1b[31m'\\", "\u202ex", "\u200f1", "\xa0", "caf\udce9f", "\ud800", "\U000e0041"]
+
+
+def test_a_command_line_is_what_was_typed() -> None:
+    assert shlex.split(shell_command(WORDS)) == WORDS
+    assert shell_command(["dreg", "train", "--lr", "0.1"]) == "dreg train --lr 0.1"
+    assert shell_command(UNSEEN).isprintable()
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_a_shell_reads_the_same_words() -> None:
+    words = [*WORDS, *UNSEEN]
+    line = f"printf '%s\\0' {shell_command(words)}"
+    told = subprocess.run(["bash", "-c", line], check=True, capture_output=True).stdout.split(b"\0")[:-1]
+    wanted = [word.encode("utf-8", "surrogatepass" if word == "\ud800" else "surrogateescape") for word in words]
+    assert told == wanted
+    plain = f"printf '%s\\0' {' '.join(words)}".replace("\0", "")
+    wrong = subprocess.run(["bash", "-c", plain.encode("utf-8", "replace")], check=False, capture_output=True).stdout
+    assert wrong.split(b"\0")[:-1] != wanted
+
+
+def test_counting() -> None:
+    assert some_of(["a", "b", "c"], 3) == "a, b, c"
+    assert some_of(["a", "b", "c", "d", "e"], 3) == "a, b, c and 2 more"
+    assert [counted(n, "seed") for n in (0, 1, 2, 1000)] == ["0 seeds", "1 seed", "2 seeds", "1,000 seeds"]
