@@ -7,13 +7,16 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.cli.report_exports import Cite, Csv, Exports, Latex, export
 from dregcli.cli.report_result import show
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
 
 Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
 
-All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]"""
+All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
+
+For a paper, and what it has to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
 
 def report(
@@ -27,6 +30,9 @@ def report(
         float | None,
         typer.Option(metavar="BOUND", help="Tell how long each run trained until its validation bound was so high."),
     ] = None,
+    csv: Csv = None,
+    latex: Latex = None,
+    cite: Cite = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -36,12 +42,18 @@ def report(
     from dregcli.app.report_json import report_json
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    exports = Exports(runs or [], csv, latex, cite, as_json, time_to)
+    exports.check()
     found = make_report(runs or [], runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
-    if as_json:
-        terminal.result(report_json(found, time_to=time_to))
+    files = export(terminal, found, exports)
+    if cite:
         return
-    show(terminal, found, time_to=time_to)
+    if as_json:
+        terminal.result(report_json(found, time_to=time_to) | {"files": files})
+        return
+    if not exports.instead:
+        show(terminal, found, time_to=time_to)
     for warning in found.warnings:
         terminal.warn(warning)
