@@ -47,7 +47,7 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run, whole and verified, into one file that another machine can import."""
+    """Write a run, whole and verified, into one file that another machine can import; or metrics for TensorBoard."""
     terminal = Terminal(as_json=as_json, quiet=quiet)
     if tensorboard is not None:
         if force:
