@@ -216,6 +216,11 @@ class Terminal:
         """A line of the result."""
         self._out.print(Text(printable(text)), soft_wrap=True)
 
+    def document(self, text: str) -> None:
+        """The result as another program reads it: no line is wrapped, and lines end as they are."""
+        parts = [printable(part) for part in text.split("\r\n")]
+        self._out.out("\r\n".join(parts), highlight=False, end="")
+
     def error(self, error: DregError) -> None:
         """What happened, where, and what to type next."""
         first, *rest = printable(error.what).splitlines()

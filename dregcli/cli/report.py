@@ -1,7 +1,7 @@
 """``dreg report``."""
 
-import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,13 +9,12 @@ import typer
 
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
-from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.cli.render import Terminal
+from dregcli.cli.report_exports import Cite, Csv, Exports, Figures, Html, Latex, export
 from dregcli.cli.report_result import show
 from dregcli.cli.watching import follow
-from dregcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from dregcli.app.report import Report
     from dregcli.app.watch import Watched
 
 EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
@@ -26,7 +25,9 @@ All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/b
 
 What is training now, until it is done:  [bold]dreg report --watch[/bold]
 
-The same as a page to hand on:  [bold]dreg report --html report.html[/bold]"""
+A page to hand on, and all its figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
+
+For a paper, and what it has to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
 
 def report(
@@ -44,39 +45,38 @@ def report(
         bool, typer.Option("--watch", help="Follow the runs until none of them trains any more; then report.")
     ] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 2.0,
-    html: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Also write a page: one file with all its figures, which needs no network.",
-            show_default=False,
-        ),
-    ] = None,
+    html: Html = None,
+    figures: Figures = None,
+    csv: Csv = None,
+    latex: Latex = None,
+    cite: Cite = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare runs: means over seeds, paired differences, evaluations, learning curves."""
+    """Compare runs: means over seeds, paired differences, evaluations, learning curves; as tables, a page, figures."""
     from dregcli.app.report import make_report
     from dregcli.app.report_json import report_json
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    if html is not None:
-        from dregcli.app.report_html import check_target
-
-        check_target(html)
+    asked = Exports(runs or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every)
+    asked.check()
     if watch:
-        runs = _follow(terminal, runs or [], runs_dir=runs_folder(runs_dir), every=every)
-    found = make_report(runs or [], runs_dir=runs_folder(runs_dir))
+        asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
+    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
-    if html is not None:
-        _write_page(terminal, found, html, time_to)
-    if as_json:
-        written = {} if html is None else {"html": str(html)}
-        terminal.result({**report_json(found, time_to=time_to), **written})
+    try:
+        written = export(terminal, found, asked)
+    finally:
+        terminal.close()
+    if cite:
         return
-    show(terminal, found, time_to=time_to)
+    if as_json:
+        terminal.result(report_json(found, time_to=time_to) | written)
+        return
+    if not asked.instead:
+        show(terminal, found, time_to=time_to)
     for warning in found.warnings:
         terminal.warn(warning)
 
@@ -85,9 +85,6 @@ def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float
     """Follow the runs; what is to be reported on then: without names all that were followed."""
     from dregcli.app.watch import watch
 
-    if not every > 0.0:
-        what = f"--every must be above 0, got {every:g}."
-        raise UsageError(what, hint="dreg report --help")
     seen: dict[str, None] = {}
 
     def noted() -> Iterator[list["Watched"]]:
@@ -99,10 +96,3 @@ def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float
     if not seen:
         terminal.note("nothing is training now")
     return runs or list(seen)
-
-
-def _write_page(terminal: Terminal, found: "Report", path: Path, time_to: float | None) -> None:
-    from dregcli.app.report_html import write_html
-
-    nbytes = write_html(found, (), path, time_to=time_to, argv=["dreg", *sys.argv[1:]])
-    terminal.note(f"page written: {path} ({bytes_in_words(nbytes)})")

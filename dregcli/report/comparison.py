@@ -123,16 +123,21 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
     That is the one of most groups; of these evaluations before final bounds, the test split before others, and the
     largest K.
     """
+    return [
+        Comparison(measure, of_groups, all_pairs(of_groups), _apart(groups, measure, of_groups))
+        for measure, of_groups in measured(groups).items()
+        if len(of_groups) > 1
+    ]
+
+
+def measured(groups: Sequence[Group]) -> dict[Measure, dict[str, dict[int, float]]]:
+    """Every bound of every group by key and seed, nats per example; the measure that says most first."""
     found: dict[Measure, dict[str, dict[int, float]]] = {}
     for group in groups:
         for row in group.seeds():
             for measure, value in measures_of(row).items():
                 found.setdefault(measure, {}).setdefault(group.key, {})[row.seed] = value
-    shared = {measure: of_groups for measure, of_groups in found.items() if len(of_groups) > 1}
-    return [
-        Comparison(measure, of_groups, all_pairs(of_groups), _apart(groups, measure, of_groups))
-        for measure, of_groups in sorted(shared.items(), key=lambda item: _rank(*item))
-    ]
+    return dict(sorted(found.items(), key=lambda item: _rank(*item)))
 
 
 def _rank(measure: Measure, of_groups: Mapping[str, Any]) -> tuple[int, int, int, int]:

@@ -94,14 +94,15 @@ def series(metrics: Metrics, split: str, column: str, *, against: str = "step") 
     steps, y = columns["step"].astype(np.float64), columns[column].astype(np.float64)
     x = steps if against == "step" else columns.get("seconds")
     if x is None:
-        x = _seconds_at(metrics, steps)
+        x = seconds_at(metrics, steps)
     if x is None:
         return None
     finite = np.isfinite(x) & np.isfinite(y)
     return Series(np.asarray(x, np.float64)[finite], y[finite]) if finite.any() else None
 
 
-def _seconds_at(metrics: Metrics, steps: Values) -> Values | None:
+def seconds_at(metrics: Metrics, steps: Values) -> Values | None:
+    """Seconds of optimisation until some steps, (n,), by the training rows; NaN after the last, None of none."""
     known = series(metrics, Split.TRAIN, "seconds")
     if known is None:
         return None

@@ -1,5 +1,6 @@
 """Results of later commands: one file each, with a digest, never overwritten."""
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -91,6 +92,25 @@ def check_digest(path: Path) -> None:
     content = documents.read_bytes(path, limit=hdf5.SIZE_LIMIT)
     if documents.read_bytes(digest_path(path), limit=documents.SIZE_LIMIT) != digest_line(path, content):
         raise documents.corrupt(path, f"The file does not match {digest_path(path).name}")
+
+
+def newest_file(folder: Path, subfolder: str, stem: str, suffix: str) -> bytes | None:
+    """The content of the newest of ``STEM.suffix``, ``STEM-2.suffix`` ..., or None.
+
+    Raises:
+        StoreCorrupt: it does not match the digest beside it, naming it.
+    """
+    numbered = re.compile(rf"{re.escape(stem)}(?:-([0-9]+))?{re.escape(suffix)}", re.ASCII)
+    found = [
+        (int(match[1] or 1), name)
+        for name in layout.entries(folder / subfolder)
+        if (match := numbered.fullmatch(name))
+    ]
+    if not found:
+        return None
+    path = folder / subfolder / max(found)[1]
+    check_digest(path)
+    return documents.read_bytes(path, limit=hdf5.SIZE_LIMIT)
 
 
 def put_partial(

@@ -240,6 +240,14 @@ class Run:
         self.check_writable()
         return results.add_file(self.fs, self.path, folder, stem, suffix, content)
 
+    def newest_file(self, folder: str, stem: str, suffix: str) -> bytes | None:
+        """The content of the newest file that :meth:`add_file` kept under a name, or None.
+
+        Raises:
+            StoreCorrupt: the file is truncated or altered, naming it.
+        """
+        return results.newest_file(self.path, folder, stem, suffix)
+
     def _document(self, name: str, info: RunInfo | None = None) -> dict[str, Any]:
         info = info or self.info()
         if not info.started:

@@ -1,6 +1,7 @@
 """``dreg runs export``, ``import``, ``rm`` and ``gc`` of what is damaged, odd or there already."""
 
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,11 @@ def test_who_started_from_a_run_is_named_before_it_goes(runs, root: Path) -> Non
     gone = runs("rm", "x/v001", "--yes")
     assert gone.code == 0
     assert "child/v001 started from x/v001" in gone.err
+
+
+def test_without_tensorboard_it_says_what_to_install(runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
+    refused = runs("export", "x", "--tensorboard", tmp_path / "logs")
+    assert refused.code == 2
+    assert "next:  pip install 'dreg[tensorboard]'" in refused.err
+    assert not (tmp_path / "logs").exists()

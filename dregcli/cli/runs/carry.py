@@ -1,5 +1,6 @@
 """``dreg runs export`` and ``dreg runs import``."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -8,18 +9,36 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.errors import UsageError
 
 EXPORT_EXAMPLES = """[bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
 
-What is left of a damaged one:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip --force[/bold]"""
+What is left of a damaged one:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip --force[/bold]
+
+For TensorBoard, all versions of a name:  [bold]dreg runs export mnist-iwae-dreg-k64 --tensorboard logs[/bold]"""
 IMPORT_EXAMPLES = """[bold]dreg runs import mnist.zip[/bold]
 
 Under another name:  [bold]dreg runs import mnist.zip --name mnist-from-the-cluster[/bold]"""
 
 
 def export(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name: its newest completed version.")],
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="RUN FILE",
+            help="A version, or a name: its newest completed version; and a new file. With --tensorboard: any runs, "
+            "a name means all its versions; all.",
+            show_default=False,
+        ),
+    ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensorboard",
+            metavar="DIR",
+            help="Write the metrics of runs as TensorBoard reads them instead, to DIR/NAME/v001.",
+        ),
+    ] = None,
     force: Annotated[
         bool,
         typer.Option("--force", help="Also with files that are not as they were written; the archive names them."),
@@ -28,17 +47,44 @@ def export(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run, whole and verified, into one file that another machine can import."""
+    """Write a run, whole and verified, into one file that another machine can import; or metrics for TensorBoard."""
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    if tensorboard is not None:
+        if force:
+            what = "--force is of a damaged run that is exported into one file: leave it out with --tensorboard."
+            raise UsageError(what, hint="what cannot be read of a run is left out, with a warning")
+        _export_events(terminal, words or [], tensorboard, runs_folder(runs_dir))
+        return
+    if words is None or len(words) != 2:
+        what = f"A run is exported with two words, RUN and FILE; {len(words or [])} given."
+        hint = "dreg runs export RUN FILE; or the metrics of any runs: dreg runs export [RUN]... --tensorboard DIR"
+        raise UsageError(what, hint=hint)
+    _export_archive(terminal, words[0], Path(words[1]), runs_folder(runs_dir), force=force)
+
+
+def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *, force: bool) -> None:
     from dregcli.app.runs_carry import export_to
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    found = export_to(run, file, force=force, runs_dir=runs_folder(runs_dir), listener=terminal)
+    found = export_to(run, file, force=force, runs_dir=runs_dir, listener=terminal)
     size = file.stat().st_size
-    if as_json:
+    if terminal.as_json:
         terminal.result({"run": str(found.path), "file": str(file), "bytes": size})
     else:
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
         terminal.line(f"elsewhere: dreg runs import {file.name}")
+
+
+def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:
+    from dregcli.app.runs_tensorboard import export_events
+
+    written = export_events(runs, folder, runs_dir=runs_dir, listener=terminal)
+    if terminal.as_json:
+        told = [{"run": str(each.run.path), "file": str(each.file), "bytes": each.size} for each in written]
+        terminal.result({"folder": str(folder), "runs": told})
+        return
+    for each in written:
+        terminal.line(f"exported {each.run.label} to {each.file} ({bytes_in_words(each.size)})")
+    terminal.line(f"see them: tensorboard --logdir {shlex.quote(str(folder))}")
 
 
 def import_(

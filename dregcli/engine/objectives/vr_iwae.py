@@ -24,7 +24,7 @@ class VrIwae(FunctionObjective):
     """
 
     name: ClassVar[ObjectiveName] = ObjectiveName.VR_IWAE
-    reference: ClassVar[str] = "arXiv 2210.06226"
+    reference: ClassVar[str] = "arXiv 2210.06226, 1602.02311"
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("u", "u", "-u", "alpha*u + (1-alpha)*u^2")
 
     alpha: float = 0.5

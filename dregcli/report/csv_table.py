@@ -1,0 +1,147 @@
+"""The runs of a report as a tidy table, one row a run, for a spreadsheet or a data frame (RFC 4180).
+
+Columns that carry a unit say it in their names: ``_nats`` are nats per example. What a run does not have is an empty
+cell, and so is NaN.
+"""
+
+import csv
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, cast
+
+from dregcli.names import Split
+from dregcli.report.groups import EvaluationKey, Group, RunRow
+
+Cells = Mapping[str, object]
+"""Values of one run by column."""
+
+
+def csv_table(
+    groups: Sequence[Group],
+    labels: Mapping[str, str],
+    *,
+    time_to: float | None = None,
+    spelt_out: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> str:
+    """The table, with a header.
+
+    Args:
+        groups: of the report; their runs are the rows, whatever their status.
+        labels: of the groups, by key.
+        time_to: the bound that the time to is told of, nats per example; None leaves that column out.
+        spelt_out: what makes a stored spec whole, with the fields that it leaves out.
+    """
+    rows = [(group, row) for group in groups for row in group.rows]
+    several = _counted_otherwise(row for _, row in rows)
+    blocks: list[list[Cells]] = [
+        [_identity(row, group, labels[group.key]) for group, row in rows],
+        [{f"spec.{name}": value for name, value in _flat(spelt_out(row.spec)).items()} for _, row in rows],
+        [_results(row) for _, row in rows],
+        [_evaluations(row, several) for _, row in rows],
+        [_tracked(row) for _, row in rows],
+        [{} if time_to is None else {f"time_to_{time_to:g}_seconds": row.seconds_to(time_to)} for _, row in rows],
+    ]
+    columns = [list(dict.fromkeys(name for cells in block for name in cells)) for block in blocks]
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)
+    writer.writerow([name for names in columns for name in names])
+    for i in range(len(rows)):
+        writer.writerow(
+            [_cell(block[i].get(name)) for block, names in zip(blocks, columns, strict=True) for name in names]
+        )
+    return text.getvalue()
+
+
+def _identity(row: RunRow, group: Group, label: str) -> Cells:
+    return {"run": row.label, "group": group.key, "label": label, "seed": row.seed, "status": row.status.value}
+
+
+def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
+    """A spec whose parts have names of their own, such as ``parent.run``."""
+    found: dict[str, object] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            found |= _flat(cast("Mapping[str, Any]", value), f"{above}{name}.")
+        else:
+            found[above + name] = value
+    return found
+
+
+def _results(row: RunRow) -> Cells:
+    """How far it came, how fast, and its final bounds."""
+    steps = row.metrics.get(Split.TRAIN, {}).get("step")
+    logged = int(steps[-1]) if steps is not None and len(steps) else None
+    return {
+        "step": row.summary.get("step", logged),
+        **{f"bound_nats.{split.value}": row.bound(split) for split in Split},
+        "steps_per_second": row.steps_per_second,
+        "seconds": row.summary.get("seconds"),
+    }
+
+
+_EVALUATED: Final[Mapping[str, tuple[str, ...]]] = {
+    "bound_nats": ("value",),
+    "stderr_nats": ("stderr",),
+    "examples": ("n",),
+    "ess": ("ess",),
+    "khat_median": ("khat", "median"),
+    "khat_share": ("khat", "share_above_0.7"),
+    "active_units": ("active_units",),
+    "elbo_nats": ("elbo", "value"),
+    "ais_nats": ("ais", "value"),
+}
+"""Columns of an evaluation, and where its attributes have them."""
+
+
+def _evaluations(row: RunRow, several: set[str]) -> Cells:
+    """Of repeats of one evaluation the newest."""
+    found: dict[str, object] = {}
+    for attrs in row.evals:
+        base = _name(row, attrs)
+        name = f"{base}.n{attrs['n']}" if base in several else base
+        found |= {f"{name}.{column}": _at(attrs, path) for column, path in _EVALUATED.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _name(row: RunRow, attrs: Mapping[str, Any]) -> str:
+    """``eval.test.k5000``; with the seed where it is not 0, and the step where it is not the run's last."""
+    key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
+    seed = f".seed{key.seed}" if key.seed else ""
+    step = f".step{key.checkpoint}" if key.checkpoint != row.summary.get("step") else ""
+    return f"eval.{key.split}.k{key.k}{seed}{step}"
+
+
+def _counted_otherwise(rows: Iterable[RunRow]) -> set[str]:
+    """Evaluations of which there are some of more examples than others: one column would mix what differs."""
+    counts: dict[str, set[int]] = {}
+    for row in rows:
+        for attrs in row.evals:
+            counts.setdefault(_name(row, attrs), set()).add(attrs["n"])
+    return {name for name, found in counts.items() if len(found) > 1}
+
+
+def _at(content: Mapping[str, Any], path: Sequence[str]) -> object:
+    """What lies at a path of names; None where there is no such."""
+    found: object = content
+    for name in path:
+        found = cast("Mapping[str, object]", found).get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _tracked(row: RunRow) -> Cells:
+    """Gradient variance and SNR at the end of training."""
+    if row.tracked is None:
+        return {}
+    found = row.tracked.values
+    return {f"tracked.{word}.{name}": value for word, each in found.items() for name, value in each.items()}
+
+
+def _cell(value: object) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return ",".join(_cell(each) for each in cast("Sequence[object]", value))
+    return str(value)

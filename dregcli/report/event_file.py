@@ -1,0 +1,170 @@
+"""A run's metrics as TensorBoard reads them: one file of events, made in memory.
+
+Names are those of the reference implementation's summaries (arXiv 1810.04152), where it has them: ``log_p_hat/train``
+is the bound, ``inference_grad_variance/ESTIMATOR`` and ``model_grad_variance/ESTIMATOR`` are moving averages. Its
+``inference_grad_snr_sq`` is a mean of squares, which is not kept: ``inference_grad_snr/ESTIMATOR`` is the SNR itself.
+TensorBoard keeps float32.
+"""
+
+import importlib
+import io
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import numpy as np
+
+from dregcli.columns import tracked_columns
+from dregcli.errors import UsageError
+from dregcli.report.series import Metrics, seconds_at
+
+_BOUND: Final = "bound"
+_NETWORKS: Final = {"posterior": "inference", "model": "model"}
+_VERSION: Final = "brain.Event:2"
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values of one split at one step.
+
+    Attributes:
+        step: of optimisation.
+        seconds: of optimisation steps until then; NaN where it is not known.
+        values: by tag; NaN where the bound itself is none.
+    """
+
+    step: int
+    seconds: float
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class RunEvents:
+    """What of a run becomes events.
+
+    Attributes:
+        metrics: along training, by split and column.
+        final: the final bounds by split, nats per example, at the last step.
+        last_step: where those and the pictures belong.
+        spec: as plain values.
+        created: when the run was claimed, seconds since 1970: the time of an event is this and its seconds.
+        pictures: PNG files by name.
+    """
+
+    metrics: Metrics
+    final: Mapping[str, float]
+    last_step: int
+    spec: Mapping[str, Any]
+    created: float
+    pictures: Mapping[str, bytes]
+
+
+def check_tensorboard() -> None:
+    """Refuse where it is not installed: it is an optional part of this program.
+
+    Raises:
+        UsageError: with what installs it.
+    """
+    try:
+        importlib.import_module("tensorboard.summary.writer.record_writer")
+    except ImportError as error:
+        what = f"TensorBoard's files are written by its own package, which cannot be loaded: {error}."
+        raise UsageError(what, where="--tensorboard", hint="pip install 'dreg[tensorboard]'") from error
+
+
+def rows(metrics: Metrics, final: Mapping[str, float], last_step: int) -> list[Row]:
+    """All rows by step, then by split as they come; a final bound that the metrics have not is a row of its own."""
+    found = [row for split, columns in metrics.items() for row in _of_split(metrics, split, columns)]
+    known = {(row.step, tag) for row in found for tag in row.values}
+    for split, bound in final.items():
+        tag = tag_of(_BOUND, split)
+        if (last_step, tag) not in known:
+            seconds = seconds_at(metrics, np.array([float(last_step)]))
+            found.append(Row(last_step, math.nan if seconds is None else float(seconds[0]), {tag: bound}))
+    return sorted(found, key=lambda row: row.step)
+
+
+def _of_split(metrics: Metrics, split: str, columns: Mapping[str, Any]) -> Iterator[Row]:
+    steps = columns["step"]
+    seconds = columns.get("seconds")
+    if seconds is None:
+        seconds = seconds_at(metrics, steps.astype(np.float64))
+    if seconds is None:
+        seconds = np.full(len(steps), math.nan)
+    tags = {name: tag_of(name, split) for name in columns if name != "step"}
+    for i, step in enumerate(steps.tolist()):
+        values = {tag: float(columns[name][i]) for name, tag in tags.items()}
+        # Beside a bound that is a number, NaN is what the row does not have; beside one that is none it happened.
+        if math.isfinite(values.get(tag_of(_BOUND, split), math.nan)):
+            values = {tag: value for tag, value in values.items() if not math.isnan(value)}
+        yield Row(step, float(seconds[i]), values)
+
+
+def tag_of(column: str, split: str) -> str:
+    """What TensorBoard calls a column of metrics."""
+    for tracked in tracked_columns([column]):
+        window = "_window" if tracked.windowed else ""
+        return f"{_NETWORKS[tracked.network]}_grad_{tracked.statistic}{window}/{tracked.estimator}"
+    return f"{'log_p_hat' if column == _BOUND else column}/{split}"
+
+
+def event_file(run: RunEvents) -> bytes:
+    """The content of the file: equal runs are equal bytes.
+
+    Raises:
+        UsageError: TensorBoard is not installed.
+    """
+    check_tensorboard()
+    event_pb2 = importlib.import_module("tensorboard.compat.proto.event_pb2")
+    summary_pb2 = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+    record_writer = importlib.import_module("tensorboard.summary.writer.record_writer")
+    buffer = io.BytesIO()
+    writer = record_writer.RecordWriter(buffer)
+
+    def write(step: int, seconds: float, **content: Any) -> None:  # noqa: ANN401 - a field of the message
+        time = run.created + (seconds if math.isfinite(seconds) else 0.0)
+        writer.write(event_pb2.Event(wall_time=time, step=step, **content).SerializeToString())
+
+    write(0, 0.0, file_version=_VERSION)
+    for summary in _about(run):
+        write(0, 0.0, summary=summary)
+    found = rows(run.metrics, run.final, run.last_step)
+    for row in found:
+        values = [summary_pb2.Summary.Value(tag=tag, simple_value=value) for tag, value in row.values.items()]
+        write(row.step, row.seconds, summary=summary_pb2.Summary(value=values))
+    end = max((row.seconds for row in found if math.isfinite(row.seconds)), default=0.0)
+    for name, png in run.pictures.items():
+        width, height = png_size(png)
+        image = summary_pb2.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        value = summary_pb2.Summary.Value(tag=name, image=image)
+        write(run.last_step, end, summary=summary_pb2.Summary(value=[value]))
+    return buffer.getvalue()
+
+
+def _about(run: RunEvents) -> Iterator[object]:
+    """The spec, as hyperparameters to sort and filter by, and as text."""
+    hparams = importlib.import_module("tensorboard.plugins.hparams.summary_v2")
+    text = importlib.import_module("tensorboard.plugins.text.summary_v2")
+    yield hparams.hparams_pb(hyperparameters(run.spec), start_time_secs=run.created)
+    yield text.text_pb("spec", f"```json\n{json.dumps(run.spec, indent=1)}\n```")
+
+
+def hyperparameters(spec: Mapping[str, Any], above: str = "") -> dict[str, bool | float | str]:
+    """The fields of a spec as TensorBoard takes them: numbers, booleans and texts; what is None is left out."""
+    found: dict[str, bool | float | str] = {}
+    for name, value in spec.items():
+        if isinstance(value, Mapping):
+            found |= hyperparameters(cast("Mapping[str, Any]", value), f"{above}{name}.")
+        elif isinstance(value, bool | int | float | str):
+            found[above + name] = value
+        elif isinstance(value, Sequence):
+            found[above + name] = ",".join(map(str, cast("Sequence[object]", value)))
+    return found
+
+
+def png_size(png: bytes) -> tuple[int, int]:
+    """Width and height, which every PNG file has in its first chunk."""
+    return struct.unpack(">II", png[16:24])

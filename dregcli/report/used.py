@@ -1,0 +1,81 @@
+"""What runs used that somebody published: by kind and name, as ``bibtex.CITED`` has them."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from dregcli.names import EvalMethod, LikelihoodName, ModelName
+from dregcli.report.comparison import Comparison
+from dregcli.report.groups import Group, RunRow
+
+Use = tuple[str, str]
+"""Kind and name."""
+
+_SNR: Final[Use] = ("diagnostic", "gradient SNR")
+
+
+def used(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Mapping[Use, int]:
+    """How many runs each use is of; whatever their status, since a run that was cut short was run.
+
+    Args:
+        groups: of a report.
+        comparisons: of these groups; their runs use the paired tests.
+    """
+    found = Counter[Use](use for group in groups for row in group.rows for use in dict.fromkeys(_of_run(row)))
+    tested = {key for each in comparisons for pair in each.pairs if pair.p is not None for key in (pair.a, pair.b)}
+    if runs := sum(len(group.rows) for group in groups if group.key in tested):
+        found["diagnostic", "paired tests"] = runs
+    return found
+
+
+def data_sets_of_ones_own(groups: Sequence[Group], known: Mapping[str, object]) -> list[str]:
+    """Those for which the program knows nothing to cite."""
+    return sorted({str(group.spec["dataset"]) for group in groups} - known.keys())
+
+
+def _of_run(row: RunRow) -> Iterator[Use]:
+    spec = row.spec
+    yield "program", "dreg"
+    yield from _of_pair(str(spec["objective"]), str(spec["estimator"]))
+    yield "data set", str(spec["dataset"])
+    yield "model", str(spec.get("model", ModelName.VAE))
+    yield "task", str(spec["task"])
+    yield "likelihood", str(spec.get("likelihood", LikelihoodName.BERNOULLI))
+    yield "optimiser", "adam"
+    for word in spec.get("track_estimators", ()):
+        yield from _of_word(str(word))
+        yield _SNR
+    for attrs in row.evals:
+        yield from _of_evaluation(attrs)
+    for attrs in (*row.bias, *row.variance):
+        for result in cast("list[Mapping[str, Any]]", attrs["results"]):
+            # A gradient of the model has an objective and no estimator: it is one for all of them.
+            yield from _of_pair(result.get("objective"), result.get("estimator"))
+    if row.variance:
+        yield _SNR
+
+
+def _of_evaluation(attrs: Mapping[str, Any]) -> Iterator[Use]:
+    yield "evaluation", str(EvalMethod.IMPORTANCE)  # the second opinion is beside it, not in its place
+    if attrs.get("ais"):
+        yield "evaluation", str(EvalMethod.AIS)
+    if attrs.get("khat"):
+        yield "diagnostic", "k-hat"
+    if attrs.get("active_units") is not None:
+        yield "diagnostic", "active units"
+    if any(point.get("jackknife") for point in attrs.get("curve", ())):
+        yield "diagnostic", "jackknife"
+
+
+def _of_word(word: str) -> Iterator[Use]:
+    """An estimator's word, or a pair's: ``dreg-alpha:alpha=0.9``, ``rws/dreg``."""
+    objective, _, estimator = word.rpartition("/")
+    yield from _of_pair(objective or None, estimator)
+
+
+def _of_pair(objective: object, estimator: object) -> Iterator[Use]:
+    """Words without their parameters."""
+    if isinstance(objective, str):
+        yield "objective", objective.partition(":")[0]
+    if isinstance(estimator, str):
+        yield "estimator", estimator.partition(":")[0]
