@@ -103,12 +103,17 @@ def band(of_seeds: Sequence[Series], *, points: int = POINTS) -> Band | None:
         return None
     values = np.stack([np.interp(x, each.x, each.y) for each in thin])
     mean = values.mean(axis=0)
-    if len(thin) == 1:
-        unknown = np.full(len(x), math.nan)
-        return Band(x, mean, unknown, unknown, 1)
-    t = float(stdtrit(len(thin) - 1, 0.5 + 0.5 * CONFIDENCE))
-    half = t * values.std(axis=0, ddof=1) / math.sqrt(len(thin))
+    half = half_interval(values)
     return Band(x, mean, mean - half, mean + half, len(thin))
+
+
+def half_interval(of_seeds: Values) -> Values:
+    """Half of the 95 % interval of a mean over seeds, the first axis, by Student's t; NaN of a single one."""
+    n = len(of_seeds)
+    if n < 2:
+        return np.full(of_seeds.shape[1:], math.nan)
+    t = float(stdtrit(n - 1, 0.5 + 0.5 * CONFIDENCE))
+    return t * of_seeds.std(axis=0, ddof=1) / math.sqrt(n)
 
 
 def difference(a: Series, b: Series) -> Series | None:
