@@ -42,6 +42,12 @@ class Measure:
         few = f", {self.examples:,} examples" if self.examples is not None else ""
         return f"{self.split} {what} at K={self.k:,}{few}"
 
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """What orders measures, the one that says most first."""
+        splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
+        return splits.index(self.split), int(self.kind == "final"), -self.k
+
 
 def measures_of(row: RunRow) -> dict[Measure, float]:
     """Every bound of a completed run that can be compared, nats per example.
@@ -131,13 +137,8 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
     shared = {measure: of_groups for measure, of_groups in found.items() if len(of_groups) > 1}
     return [
         Comparison(measure, of_groups, all_pairs(of_groups), _apart(groups, measure, of_groups))
-        for measure, of_groups in sorted(shared.items(), key=lambda item: _rank(*item))
+        for measure, of_groups in sorted(shared.items(), key=lambda item: (-len(item[1]), item[0].rank))
     ]
-
-
-def _rank(measure: Measure, of_groups: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
-    return -len(of_groups), splits.index(measure.split), int(measure.kind == "final"), -measure.k
 
 
 def _apart(groups: Sequence[Group], measure: Measure, of_groups: Mapping[str, Any]) -> dict[str, str]:
