@@ -3,11 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 
 from dregcli.names import Split
 
@@ -42,21 +42,44 @@ class Series:
 
 @dataclass(frozen=True)
 class Band:
-    """A mean over seeds along training, with its pointwise interval; all of shape (n,).
+    """One quantity of several seeds at the same places along training.
 
     Attributes:
-        x: steps or seconds.
-        mean: over seeds.
-        low: the lower end of the 95 % interval of the mean, by Student's t; NaN of a single seed.
-        high: the upper end.
-        seeds: how many.
+        x: steps or seconds, shape (n,).
+        values: of each seed, shape (S, n).
     """
 
     x: Values
-    mean: Values
-    low: Values
-    high: Values
-    seeds: int
+    values: Values
+
+    @property
+    def seeds(self) -> int:
+        """S."""
+        return len(self.values)
+
+    @cached_property
+    def mean(self) -> Values:
+        """Over seeds, shape (n,)."""
+        return self.values.mean(axis=0)
+
+    @property
+    def low(self) -> Values:
+        """The lower end of the mean's pointwise 95 % interval, by Student's t, shape (n,); NaN of a single seed."""
+        return self.mean - self._half
+
+    @property
+    def high(self) -> Values:
+        """The upper end."""
+        return self.mean + self._half
+
+    @cached_property
+    def _half(self) -> Values:
+        if self.seeds == 1:
+            return np.full(len(self.x), math.nan)
+        from scipy.special import stdtrit  # pyright: ignore # a quarter of a second, which a sparkline needs not
+
+        t = float(stdtrit(self.seeds - 1, 0.5 + 0.5 * CONFIDENCE))
+        return t * self.values.std(axis=0, ddof=1) / math.sqrt(self.seeds)
 
 
 def series(metrics: Metrics, split: str, column: str, *, against: str = "step") -> Series | None:
@@ -101,19 +124,7 @@ def band(of_seeds: Sequence[Series], *, points: int = POINTS) -> Band | None:
         x = grid[np.unique(np.linspace(0, len(grid) - 1, min(points, len(grid))).astype(np.int64))]
     if not len(x):
         return None
-    values = np.stack([np.interp(x, each.x, each.y) for each in thin])
-    mean = values.mean(axis=0)
-    half = half_interval(values)
-    return Band(x, mean, mean - half, mean + half, len(thin))
-
-
-def half_interval(of_seeds: Values) -> Values:
-    """Half of the 95 % interval of a mean over seeds, the first axis, by Student's t; NaN of a single one."""
-    n = len(of_seeds)
-    if n < 2:
-        return np.full(of_seeds.shape[1:], math.nan)
-    t = float(stdtrit(n - 1, 0.5 + 0.5 * CONFIDENCE))
-    return t * of_seeds.std(axis=0, ddof=1) / math.sqrt(n)
+    return Band(x, np.stack([np.interp(x, each.x, each.y) for each in thin]))
 
 
 def difference(a: Series, b: Series) -> Series | None:

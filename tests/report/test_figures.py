@@ -8,7 +8,6 @@ import pytest
 from scipy import stats
 
 from dregcli.names import RunStatus
-from dregcli.report import series as series_module
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import final as final_module
 from dregcli.report.figures import style
@@ -17,6 +16,7 @@ from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.final import final_figure
 from dregcli.report.figures.gap import gap_figure
 from dregcli.report.groups import RunRow
+from dregcli.report.series import Band
 from tests.support.artists import bands, ends, legend, line, lines, touched, xy
 from tests.support.report_rows import STEPS, grouped, learning, run_row
 
@@ -55,7 +55,7 @@ def test_bold_is_the_mean_of_validation_and_the_band_is_students_interval() -> N
 
 @pytest.mark.parametrize("wrong", [lambda v: v.std(axis=0, ddof=1), lambda v: 1.96 * stats.sem(v)])
 def test_a_band_of_anything_else_would_be_caught(monkeypatch, wrong) -> None:
-    monkeypatch.setattr(series_module, "half_interval", wrong)
+    monkeypatch.setattr(Band, "_half", property(lambda band: wrong(band.values)))
     assert "band" in band_faults(_drawn(TWO), TWO)
 
 

@@ -6,6 +6,8 @@ from statistics import fmean
 from typing import Final
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from dregcli.report.drawn import Drawn
@@ -13,7 +15,7 @@ from dregcli.report.figures import style
 from dregcli.report.figures.layout import lay_out, new_figure, panels
 from dregcli.report.figures.members import Chosen, Member
 from dregcli.report.groups import RunRow
-from dregcli.report.series import Band, Values
+from dregcli.report.series import Values
 
 _CAPTION: Final = (
     "The variance over examples of q's mean, largest first: mean over seeds, band from the smallest to the largest. "
@@ -57,8 +59,7 @@ def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
     axes = panels(figure, 1, 1)[0][0]
     told = [f"{member.label}: {_counted(of_seeds)}" for member, of_seeds in found]
     entries = {
-        label: style.draw_band(axes, _sorted(of_seeds), member.look, label, i=member.index)
-        for label, (member, of_seeds) in zip(told, found, strict=True)
+        label: _draw(axes, member, of_seeds, label) for label, (member, of_seeds) in zip(told, found, strict=True)
     }
     thresholds = sorted({each.threshold for _, of_seeds in found for each in of_seeds})
     for threshold in thresholds:
@@ -74,13 +75,15 @@ def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
     return Drawn("active-units", title, text, figure)
 
 
-def _sorted(of_seeds: Sequence[Latents]) -> Band:
+def _draw(axes: Axes, member: Member, of_seeds: Sequence[Latents], label: str) -> Line2D:
     """Variances in falling order: their mean over seeds and their range; where they are next to nothing, nothing."""
     latents = min(len(each.variance) for each in of_seeds)
     values = np.stack([np.sort(each.variance)[::-1][:latents] for each in of_seeds])
-    mean = np.where(values.mean(axis=0) < _LEAST, np.nan, values.mean(axis=0))
-    low, high = (np.maximum(each, _LEAST) for each in (values.min(axis=0), values.max(axis=0)))
-    return Band(np.arange(1.0, latents + 1.0), mean, low, high, len(of_seeds))
+    ranks, mean = np.arange(1.0, latents + 1.0), values.mean(axis=0)
+    if len(of_seeds) > 1:
+        low, high = (np.maximum(each, _LEAST) for each in (values.min(axis=0), values.max(axis=0)))
+        style.fill_between(axes, ranks, low, high, member.look, label)
+    return style.draw_line(axes, ranks, np.where(mean < _LEAST, np.nan, mean), member.look, label, i=member.index)
 
 
 def _limits(found: Sequence[tuple[Member, Sequence[Latents]]], thresholds: Sequence[float]) -> tuple[float, float]:

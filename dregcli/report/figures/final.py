@@ -1,6 +1,5 @@
 """Final bounds by group: every seed a dot, the same seed of all groups joined, means with their intervals."""
 
-import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Final
@@ -13,7 +12,7 @@ from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
 from dregcli.report.figures.members import Chosen, Member
-from dregcli.report.series import half_interval
+from dregcli.report.series import Band
 
 _BELOW: Final = 0.26
 """How far under its dots a group's mean is, in rows."""
@@ -90,11 +89,20 @@ def _row(axes: Axes, at: int, member: Member, of_seeds: BySeed) -> str:
         values, [at] * len(values), color=look.colour, marker=look.marker, linestyle="", markersize=6.0, alpha=0.8,
         label=member.label,
     )  # fmt: skip
-    mean, half = fmean(values), float(half_interval(np.asarray(values)))
+    found = Band(np.array([0.0]), np.asarray(values)[:, None])
+    (mean,), (low,), (high,) = found.mean.tolist(), found.low.tolist(), found.high.tolist()
+    bar = [[mean - low], [high - mean]] if found.seeds > 1 else None
     axes.errorbar(
-        [mean], [at + _BELOW], xerr=[0.0 if math.isnan(half) else half], color="black", marker="|", markersize=9.0,
-        capsize=3.0, linewidth=1.4, label=f"_mean {member.label}",
-    )  # fmt: skip
-    if math.isnan(half):
+        [mean],
+        [at + _BELOW],
+        xerr=bar,
+        color="black",
+        marker="|",
+        markersize=9.0,
+        capsize=3.0,
+        linewidth=1.4,
+        label=f"_mean {member.label}",
+    )
+    if found.seeds == 1:
         return f"{member.label} {mean:.2f}, one seed"
-    return f"{member.label} {mean:.2f} (95 % interval {mean - half:.2f} to {mean + half:.2f}, {len(values)} seeds)"
+    return f"{member.label} {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, {found.seeds} seeds)"

@@ -3,8 +3,8 @@
 Matplotlib's own layouts measure everything many times over, which takes longer than to draw it; here it is once.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
 from textwrap import fill
 from typing import Any, Final
 
@@ -41,15 +41,18 @@ def wrapped(text: str, width: float, *, size: float = 1.0) -> str:
 
 @dataclass(frozen=True)
 class _Room:
-    """What axes need around them, inches, and where they are in the grid."""
+    """What is needed around axes, inches."""
 
-    axes: Axes
-    row: int
-    column: int
     left: float
     right: float
     above: float
     below: float
+
+    def __or__(self, other: "_Room") -> "_Room":
+        return _Room(*(max(a, b) for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+_ROUGH: Final = _Room(0.8, 0.1, 0.2, 0.5)
 
 
 def lay_out(
@@ -68,45 +71,54 @@ def lay_out(
     head = figure.text(0.5, 1.0, wrapped(title, width, size=1.4), ha="center", va="top", fontsize="large")
     foot: Any = _legend(figure, entries, caption, width) if entries else _caption(figure, caption, width)
     renderer = FigureCanvasAgg(figure).get_renderer()
-    rooms = [_room(axes, renderer) for axes in figure.axes]
-    columns, rows = range(max(each.column for each in rooms) + 1), range(max(each.row for each in rooms) + 1)
-    left, right = (
-        [max(getattr(each, side) for each in rooms if each.column == j) + _PAD for j in columns]
-        for side in ("left", "right")
-    )
-    above, below = (
-        [max(getattr(each, side) for each in rooms if each.row == i) + _PAD for i in rows]
-        for side in ("above", "below")
-    )
     of_head, of_foot = (each.get_window_extent(renderer).height / figure.dpi for each in (head, foot))
-    total = of_head + sum(above) + len(rows) * height + sum(below) + of_foot + 2.0 * _PAD
-    across = (width - sum(left) - sum(right)) / len(columns)
+    # What an axis needs depends a little on how long it is: first they get about their places.
+    _place(figure, [_ROUGH for _ in figure.axes], height, of_head, of_foot)
+    _place(figure, [_room(axes, renderer, figure.dpi) for axes in figure.axes], height, of_head, of_foot)
+    head.set_y(1.0 - _PAD / float(figure.get_size_inches()[1]))
+
+
+def _place(figure: Figure, rooms: Sequence[_Room], height: float, head: float, foot: float) -> None:
+    """Axes in their grid, with the room that each row and column needs; the figure gets the height for it."""
+    width = float(figure.get_size_inches()[0])
+    of_rows, of_columns = dict[int, _Room](), dict[int, _Room]()
+    for axes, room in zip(figure.axes, rooms, strict=True):
+        i, j = _cell(axes)
+        of_rows[i], of_columns[j] = room | of_rows.get(i, room), room | of_columns.get(j, room)
+    around = sum(each.left + each.right + 2.0 * _PAD for each in of_columns.values())
+    across = (width - around) / len(of_columns)
+    total = 2.0 * _PAD + head + foot + sum(height + each.above + each.below + 2.0 * _PAD for each in of_rows.values())
     figure.set_size_inches(width, total)
-    head.set_y(1.0 - _PAD / total)
-    for each in rooms:
-        i, j = each.row, each.column
-        x = sum(left[: j + 1]) + sum(right[:j]) + j * across
-        top = total - _PAD - of_head - sum(above[: i + 1]) - sum(below[:i]) - i * height
-        each.axes.set_position((x / width, (top - height) / total, across / width, height / total))
+    tops, lefts = dict[int, float](), dict[int, float]()
+    y, x = total - _PAD - head, 0.0
+    for i, room in sorted(of_rows.items()):
+        tops[i] = y - room.above - _PAD
+        y = tops[i] - height - room.below - _PAD
+    for j, room in sorted(of_columns.items()):
+        lefts[j] = x + room.left + _PAD
+        x = lefts[j] + across + room.right + _PAD
+    for axes in figure.axes:
+        i, j = _cell(axes)
+        axes.set_position((lefts[j] / width, (tops[i] - height) / total, across / width, height / total))
 
 
-def _room(axes: Axes, renderer: Any) -> _Room:  # noqa: ANN401 - matplotlib's
-    spec, box = axes.get_subplotspec(), axes.get_window_extent(renderer)
+def _cell(axes: Axes) -> tuple[int, int]:
+    spec = axes.get_subplotspec()
     assert spec is not None
-    title = [axes.title.get_window_extent(renderer)] if axes.get_title() else []
+    return spec.rowspan.start, spec.colspan.start
+
+
+def _room(axes: Axes, renderer: Any, dpi: float) -> _Room:  # noqa: ANN401 - matplotlib's
+    box = axes.get_window_extent(renderer)
     # Of axes that share, the outer ones alone have labels.
     labelled = [axis for axis, side in ((axes.xaxis, "bottom"), (axes.yaxis, "left")) if _labelled(axis, side)]
     around = [each for axis in labelled if (each := axis.get_tightbbox(renderer)) is not None]
-    dpi = axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
-    sides = {
-        "left": max((box.x0 - each.x0 for each in around), default=0.0),
-        "right": max((each.x1 - box.x1 for each in around), default=0.0),
-        "above": sum(each.height for each in title),
-        "below": max((box.y0 - each.y0 for each in around), default=0.0),
-    }
-    return _Room(
-        axes, spec.rowspan.start, spec.colspan.start, **{side: max(0.0, each) / dpi for side, each in sides.items()}
-    )
+    title = axes.title.get_window_extent(renderer).height if axes.get_title() else 0.0
+    left = max((box.x0 - each.x0 for each in around), default=0.0)
+    right = max((each.x1 - box.x1 for each in around), default=0.0)
+    above = title + max((each.y1 - box.y1 for each in around), default=0.0)
+    below = max((box.y0 - each.y0 for each in around), default=0.0)
+    return _Room(*(max(0.0, each) / dpi for each in (left, right, above, below)))
 
 
 def _labelled(axis: Any, side: str) -> bool:  # noqa: ANN401 - matplotlib's
@@ -114,8 +126,8 @@ def _labelled(axis: Any, side: str) -> bool:  # noqa: ANN401 - matplotlib's
 
 
 def _caption(figure: Figure, caption: str, width: float) -> Any:  # noqa: ANN401 - a Text
-    text = wrapped(caption, width)
-    return figure.text(0.5, 0.0, f"{text}\n", ha="center", va="bottom", fontsize="small", linespacing=1.3)
+    # An empty line of its own is the space below it.
+    return figure.text(0.5, 0.0, f"{wrapped(caption, width)}\n", ha="center", va="bottom", fontsize="small")
 
 
 def _legend(figure: Figure, entries: Mapping[str, Artist], caption: str, width: float) -> Any:  # noqa: ANN401 - a Legend

@@ -28,7 +28,7 @@ _LINE: Final = 18
 
 _WHAT: Final[dict[Kind, str]] = {
     "samples": "Samples: mean images of z from the prior",
-    "reconstructions": "Reconstructions: left of each pair a test image, right what is made of it",
+    "reconstructions": "Reconstructions: left of each pair an image, right what the model makes of it",
 }
 
 
@@ -79,7 +79,7 @@ def _laid_out(shots: Sequence[tuple[str, Picture]], title: str) -> Figure:
     width = columns * across + (columns + 1) * _GAP
     head = wrapped(title, width / CSS, size=1.2)
     top = _LINE * (head.count("\n") + 1) + _GAP
-    height = top + sum(heights) + len(rows) * (above + _GAP) + _GAP
+    height = top + sum(heights) + len(rows) * (above + _GAP)
     figure = Figure(figsize=(width / CSS, height / CSS), dpi=CSS)
     FigureCanvasAgg(figure)
     figure.text(0.5, 1.0 - 0.5 * _GAP / height, head, ha="center", va="top", fontsize="large")

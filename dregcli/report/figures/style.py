@@ -3,10 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
 
 from dregcli.report.series import Band, Values
@@ -26,8 +27,8 @@ START: Final = 0.1
 _MARKS: Final = 10
 """Markers on a curve."""
 
-_DECADES: Final = 2.5
-"""Of a logarithmic axis, from which on only powers of ten have labels."""
+_SUBDIVIDED: Final = {0.9: (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), 2.5: (1.0, 2.0, 5.0), math.inf: (1.0,)}
+"""Labels within each power of ten of a logarithmic axis, by how many of these it has at most."""
 
 _BIN: Final = 0.06
 """Least distance between two labels on an axis of K, as a share of its length."""
@@ -47,20 +48,28 @@ def look(i: int) -> Look:
     return Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
 
 
-def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Any:  # noqa: ANN401 - a Line2D
-    """A mean, with markers, and its interval over seeds; of one seed there is none. The line, for a legend.
+def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Line2D:
+    """A mean over seeds and its interval, which a single seed does not have; the line, for a legend."""
+    if found.seeds > 1:
+        fill_between(axes, found.x, found.low, found.high, look, label)
+    return draw_line(axes, found.x, found.mean, look, label, i=i)
+
+
+def draw_line(axes: Axes, x: Values, y: Values, look: Look, label: str, *, i: int = 0) -> Line2D:
+    """A line with some markers.
 
     Args:
         axes: where.
-        found: what.
+        x: shape (n,).
+        y: shape (n,).
         look: how.
         label: of the line.
         i: the how manieth of the curves, so that the markers of equal ones do not cover each other.
     """
-    every = max(1, len(found.x) // _MARKS)
+    every = max(1, len(x) // _MARKS)
     (line,) = axes.plot(
-        found.x,
-        found.mean,
+        x,
+        y,
         color=look.colour,
         linestyle=look.line,
         marker=look.marker,
@@ -69,11 +78,12 @@ def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) ->
         linewidth=1.7,
         label=label,
     )
-    if found.seeds > 1:
-        axes.fill_between(
-            found.x, found.low, found.high, color=look.colour, alpha=0.18, linewidth=0.0, label=f"_band {label}"
-        )
     return line
+
+
+def fill_between(axes: Axes, x: Values, low: Values, high: Values, look: Look, label: str) -> None:
+    """What is around the line with this label."""
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0.0, label=f"_band {label}")
 
 
 def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[float, float] | None:
@@ -85,10 +95,11 @@ def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[floa
         bands: curves that are drawn with their intervals.
         lines: curves that are drawn without.
     """
-    means = _late(bands, "mean") + _late(lines, "mean")
+    means = [_late(each, each.mean) for each in (*bands, *lines)]
     if not means:
         return None
-    middle, ends = np.concatenate(means), np.concatenate([*means, *_late(bands, "low"), *_late(bands, "high")])
+    around = [_late(each, end) for each in bands for end in (each.low, each.high)]
+    middle, ends = np.concatenate(means), np.concatenate([*means, *around])
     low, high = float(middle.min()), float(middle.max())
     room = high - low if high > low else max(1.0, 0.01 * abs(high))
     low, high = max(low - room, float(np.nanmin(ends))), min(high + room, float(np.nanmax(ends)))
@@ -96,8 +107,8 @@ def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[floa
     return low - margin, high + margin
 
 
-def _late(curves: Sequence[Band], name: str) -> list[Values]:
-    return [getattr(each, name)[each.x >= START * each.x[-1]] for each in curves]
+def _late(curve: Band, values: Values) -> Values:
+    return values[curve.x >= START * curve.x[-1]]
 
 
 def ticks_at(axes: Axes, ks: Sequence[int]) -> None:
@@ -118,8 +129,9 @@ def log_scale(axes: Axes, low: float, high: float) -> None:
     """The vertical axis in logarithms, with plain numbers: to typeset powers takes most of a figure's time."""
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    few = math.log10(high / low) > _DECADES
-    axes.yaxis.set_major_locator(LogLocator(subs=(1.0,) if few else (1.0, 2.0, 5.0)))
+    decades = math.log10(high / low)
+    subs = next(subs for most, subs in _SUBDIVIDED.items() if decades <= most)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(FuncFormatter(_plain))
     axes.yaxis.set_minor_locator(NullLocator())
 
