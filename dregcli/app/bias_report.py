@@ -12,17 +12,11 @@ from dregcli.engine.diagnostics.bias_check import BiasResult
 from dregcli.engine.pairs import Pair
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import StoreWriteError
-from dregcli.names import Backward, Verdict
-from dregcli.report.bias import BiasRow, bias_figure
+from dregcli.names import Verdict
+from dregcli.report.bias import BiasRow, bias_figure, computed, titled
 from dregcli.store.run import Run
 
 __all__ = ["BiasReport", "BiasResult", "keep_report", "plain_result"]
-
-
-def _computed(settings: Mapping[str, Any]) -> str:
-    if settings["backward"] == Backward.DENSE:
-        return ""
-    return f"{settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class BiasReport:
     @property
     def computed(self) -> str:
         """How the gradients were computed; empty where over all rows."""
-        return _computed(self.settings)
+        return computed(self.settings)
 
     def label(self, result: BiasResult) -> str:
         """A pair as short as it can be: what was learned by that name, not by all its digits."""
@@ -160,10 +154,9 @@ def keep_report(
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figure = None
     if rows:
-        title = f"Bias check of {run.label}, step {checkpoint}, K={settings['k']}"
-        title = "\n".join(filter(None, [title, _computed(settings)]))
+        drawn = bias_figure(rows, blocks, title=titled(run.label, settings))
         try:
-            figure = run.add_file("figures", "bias-check", ".png", bias_figure(rows, blocks, title=title))
+            figure = run.add_file("figures", drawn.name, ".png", drawn.render(".png"))
         except StoreWriteError as error:  # the verdicts are what was asked for first
             listener.warn(f"the figure could not be kept: {error.what}")
     return BiasReport(run, checkpoint, blocks, results, settings, file, figure, seconds)

@@ -25,13 +25,12 @@ from dregcli.engine.diagnostics.variance_result import (
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import StoreWriteError
 from dregcli.names import Network
+from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.variance import PANELS, Curve, variance_figure
 from dregcli.store.filesystem import LOCAL, make_folders, write_new
 from dregcli.store.run import Run
 
 __all__ = ["LogP", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]
-
-_STEM = "variance"
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,9 @@ class VarianceReport:
             found.append(Curve(self.label(of), of.network, points, slopes))
         return found
 
-    def figure(self, suffix: str) -> bytes:
-        """The figure as PNG or SVG."""
-        return variance_figure(self.curves(), title=self.title, floor=self.floor, suffix=suffix)
+    def figure(self) -> Drawn:
+        """Statistics against K."""
+        return variance_figure(self.curves(), title=self.title, floor=self.floor)
 
 
 def _plain(statistic: Statistic) -> dict[str, float | None]:
@@ -227,8 +226,9 @@ def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Lis
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figures: list[Path] = []
     try:
-        for suffix in (".png", ".svg"):
-            figures.append(run.add_file("figures", _STEM, suffix, report.figure(suffix)))
+        drawn = report.figure()
+        for suffix in SUFFIXES:
+            figures.append(run.add_file("figures", drawn.name, suffix, drawn.render(suffix)))
     except StoreWriteError as error:  # the numbers are what was asked for first
         listener.warn(f"the figure could not be kept: {error.what}")
     return replace(report, file=file, figures=tuple(figures))
@@ -242,7 +242,8 @@ def keep_in_folder(report: VarianceReport, folder: Path) -> VarianceReport:
     """
     make_folders(LOCAL, folder)
     stem = f"variance-toy-seed{report.settings['seed']}"
-    figures = [write_new(LOCAL, folder, stem, suffix, report.figure(suffix)) for suffix in (".png", ".svg")]
+    drawn = report.figure()
+    figures = [write_new(LOCAL, folder, stem, suffix, drawn.render(suffix)) for suffix in SUFFIXES]
     content = json.dumps(report.plain(), indent=1, allow_nan=False).encode()
     file = write_new(LOCAL, folder, stem, ".json", content)
     return replace(report, file=file, figures=tuple(figures))

@@ -54,7 +54,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare runs: means over seeds, paired differences, evaluations, learning curves; as tables, a page, figures."""
+    """Compare runs: means over seeds, paired differences, evaluations, learning curves; as tables, page, figures."""
     from dregcli.app.report import make_report
     from dregcli.app.report_json import report_json
 

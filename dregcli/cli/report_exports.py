@@ -154,7 +154,7 @@ def _page(report: "Report", drawn: "list[Drawn]", asked: Exports) -> bytes:
 
 
 def _write_figures(terminal: Terminal, drawn: "list[Drawn]", folder: Path | None) -> list[dict[str, Any]]:
-    if folder is None:
+    if folder is None or not drawn:
         return []
     from dregcli.app.report_figures import write_figures
 

@@ -1,17 +1,17 @@
-"""The figure of a bias check: t of every parameter block, as PNG."""
+"""The figure of a bias check: t of every parameter block."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from dregcli.names import Verdict
-from dregcli.report.figures import COLOURS
+from dregcli.names import Backward, Verdict
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.style import COLOURS
 
 _FOUND, _NOTHING = COLOURS[1], "#8A8A8A"
 _PALEST, _FULL_AT = 0.35, 10.0
@@ -35,6 +35,19 @@ class BiasRow:
     critical_t: float
 
 
+def computed(settings: Mapping[str, Any]) -> str:
+    """How gradients were computed; empty where over all rows."""
+    if settings.get("backward", Backward.DENSE) == Backward.DENSE:  # the first checks knew no other
+        return ""
+    return f"{settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
+
+
+def titled(run: str, settings: Mapping[str, Any]) -> str:
+    """A figure's title: of which model, and how its gradients were computed."""
+    title = f"Bias check of {run}, step {settings['checkpoint']}, K={settings['k']}"
+    return "\n".join(filter(None, [title, computed(settings)]))
+
+
 def _colour(t: float, critical: float) -> tuple[float, float, float]:
     """Grey up to the critical |t|, orange beyond it; the stronger, the larger."""
     ratio = abs(t) / critical
@@ -52,16 +65,14 @@ def _number(t: float) -> str:
     return f"{t:.1f}" if abs(t) < 100.0 else f"{t:.0f}" if abs(t) < 1e5 else f"{t:.0e}"
 
 
-def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -> bytes:
+def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -> Drawn:
     """t of each pair (down) and parameter block (across), what was found in colour.
 
     Blocks in which no pair has anything to test are left out.
     """
     shown = [block for block in blocks if any(block in row.t_blocks for row in rows)]
-    size = (max(7.5, 3.6 + 0.62 * len(shown)), 2.4 + 0.34 * len(rows))
-    figure = Figure(figsize=size, dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure = new_figure(max(7.5, 3.6 + 0.62 * len(shown)))
+    axes = panels(figure, 1, 1)[0][0]
     for i, row in enumerate(rows):
         for j, block in enumerate(shown):
             t = row.t_blocks.get(block)
@@ -85,11 +96,19 @@ def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    figure.suptitle(title, fontsize="medium")
-    figure.supxlabel(_caption(rows, shown), fontsize="small")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": "dreg"})
-    return buffer.getvalue()
+    lay_out(figure, title, height=0.34 * len(rows), caption=_caption(rows, shown))
+    return Drawn("bias-check", title, _alt(rows), figure)
+
+
+def _alt(rows: Sequence[BiasRow]) -> str:
+    """In words: each verdict with the largest |t| of a block, and what it must exceed."""
+    told = [
+        f"{row.pair}: {row.verdict}, largest |t| of a block {max(map(abs, row.t_blocks.values())):.1f} "
+        f"(critical {row.critical_t:.1f})"
+        for row in rows
+        if row.t_blocks
+    ]
+    return f"Student's t of each pair and parameter block. {'; '.join(told)}."
 
 
 def _weight(strong: bool) -> str:  # noqa: FBT001

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
-from dregcli.names import LikelihoodName, RunStatus, Split
+from dregcli.describe import seen_as
+from dregcli.names import RunStatus, Split
 from dregcli.report.groups import Aggregate, Group, RunRow, aggregate
 from dregcli.report.paired import Paired, all_pairs
 
@@ -42,6 +43,12 @@ class Measure:
         few = f", {self.examples:,} examples" if self.examples is not None else ""
         return f"{self.split} {what} at K={self.k:,}{few}"
 
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """What orders measures, the one that says most first."""
+        splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
+        return splits.index(self.split), int(self.kind == "final"), -self.k
+
 
 def measures_of(row: RunRow) -> dict[Measure, float]:
     """Every bound of a completed run that can be compared, nats per example.
@@ -51,11 +58,7 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
     if row.status is not RunStatus.COMPLETED:
         return {}
     spec = row.spec
-    of_run = (
-        str(spec["task"]),
-        str(spec["binarisation"]),
-        str(spec.get("likelihood", LikelihoodName.BERNOULLI)),
-    )
+    of_run = seen_as(spec)
     found: dict[Measure, float] = {}
     for split in Split:
         if (value := row.bound(split)) is not None:
@@ -137,12 +140,7 @@ def measured(groups: Sequence[Group]) -> dict[Measure, dict[str, dict[int, float
         for row in group.seeds():
             for measure, value in measures_of(row).items():
                 found.setdefault(measure, {}).setdefault(group.key, {})[row.seed] = value
-    return dict(sorted(found.items(), key=lambda item: _rank(*item)))
-
-
-def _rank(measure: Measure, of_groups: Mapping[str, Any]) -> tuple[int, int, int, int]:
-    splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
-    return -len(of_groups), splits.index(measure.split), int(measure.kind == "final"), -measure.k
+    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].rank)))
 
 
 def _apart(groups: Sequence[Group], measure: Measure, of_groups: Mapping[str, Any]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from dregcli.names import DataKind, Split
-from dregcli.report.figures import COLOURS
+from dregcli.report.figures.style import COLOURS
 
 SHOWN: Final = 64
 """Images in the grid."""

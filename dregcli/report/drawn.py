@@ -2,12 +2,14 @@
 
 import io
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Final, Literal, get_args
 
 from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 Suffix = Literal[".png", ".svg"]
+SUFFIXES: Final[tuple[Suffix, ...]] = get_args(Suffix)
 
 DPI: Final = 120
 """Of PNG; a page shows a figure at 96 pixels an inch, as browsers count."""
@@ -22,12 +24,14 @@ class Drawn:
         title: what it is of, for people.
         alt: what is to be seen, in words, with the numbers that matter: for those who do not see it.
         figure: matplotlib's, with its canvas; no global state has a part in it.
+        dpi: of PNG; pictures whose pixels count have their own.
     """
 
     name: str
     title: str
     alt: str
     figure: Figure
+    dpi: int = DPI
 
     @property
     def size(self) -> tuple[int, int]:
@@ -40,6 +44,16 @@ class Drawn:
         buffer = io.BytesIO()
         # Ids in an SVG are random, and its date is today's, if nobody says otherwise.
         with rc_context({"svg.hashsalt": "dreg"}):
-            kept: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": "dreg"}
-            self.figure.savefig(buffer, format=suffix.removeprefix("."), metadata=kept, dpi=DPI)
+            if suffix == ".svg":
+                self._print_svg(buffer)
+            else:
+                self.figure.savefig(buffer, format="png", metadata={"Software": "dreg"}, dpi=self.dpi)
         return buffer.getvalue()
+
+    def _print_svg(self, buffer: io.BytesIO) -> None:
+        """As ``savefig`` does, but for its drawing everything once more before: of many figures that is seconds."""
+        dpi = self.figure.dpi
+        try:
+            FigureCanvasSVG(self.figure).print_svg(buffer, metadata={"Date": None})
+        finally:
+            self.figure.dpi = dpi  # which the canvas leaves at that of SVG

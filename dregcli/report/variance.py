@@ -1,18 +1,14 @@
-"""The figure of gradient variance and signal-to-noise ratios against K, as PNG or SVG."""
+"""The figure of gradient variance and signal-to-noise ratios against K."""
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
-
 from dregcli.names import Network
-from dregcli.report.figures import COLOURS
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.style import COLOURS, GREY, LINES, MARKERS, log_scale, ticks_at
 
 PANELS: Final = ("variance", "snr", "dsnr", "cosine")
 
@@ -22,9 +18,6 @@ _NAMES: Final = {
     "dsnr": "directional SNR",
     "cosine": "cosine to the reference",
 }
-_MARKERS: Final = "osD^vP*X<>"
-_LINES: Final = ("-", "--", "-.", ":")
-_FLOOR: Final = "#777777"
 _CORNER: Final[dict[str, Any]] = {
     "xy": (0.03, 0.03),
     "xycoords": "axes fraction",
@@ -58,20 +51,17 @@ class Curve:
         return f"{self.label}   {', '.join(told) or 'no slope'}"
 
 
-def variance_figure(curves: Sequence[Curve], *, title: str, floor: float, suffix: str) -> bytes:
+def variance_figure(curves: Sequence[Curve], *, title: str, floor: float) -> Drawn:
     """Panels of each statistic (across) for encoder and decoder (down), the legend with slopes below.
 
     Args:
         curves: at least one.
         title: of the whole.
         floor: what SNR is of noise alone.
-        suffix: ``.png`` or ``.svg``.
     """
     networks = [network for network in Network if any(curve.network is network for curve in curves)]
-    lines = math.ceil(len(curves) / 3)
-    figure = Figure(figsize=(14.0, 3.4 * len(networks) + 0.9 + 0.23 * lines), dpi=110, layout="constrained")
-    FigureCanvasAgg(figure)
-    axes: Any = figure.subplots(len(networks), len(PANELS), squeeze=False)
+    figure = new_figure(14.0)
+    axes = panels(figure, len(networks), len(PANELS))
     handles: list[Any] = []
     for i, network in enumerate(networks):
         mine = [curve for curve in curves if curve.network is network]
@@ -80,22 +70,23 @@ def variance_figure(curves: Sequence[Curve], *, title: str, floor: float, suffix
             axes[i][j].set_title(f"{network.value}: {_NAMES[panel].partition(chr(10))[0]}", fontsize="medium")
             if j == 0:
                 handles += drawn
-    figure.suptitle(title)
     names = [
         f"{curve.network.value} {curve.legend}"
         for network in networks
         for curve in curves
         if curve.network is network
     ]
-    figure.legend(
-        handles, names, loc="outside lower center", ncols=min(3, len(names)), fontsize="small", frameon=False
-    )
-    buffer = io.BytesIO()
-    # Ids in an SVG are random, and its date is today's: equal content is to be equal bytes.
-    with rc_context({"svg.hashsalt": "dreg"}):
-        kept: dict[str, Any] = {"Date": None} if suffix == ".svg" else {"Software": "dreg"}
-        figure.savefig(buffer, format=suffix.removeprefix("."), metadata=kept)
-    return buffer.getvalue()
+    lay_out(figure, title, height=2.5, entries=dict(zip(names, handles, strict=True)))
+    return Drawn("variance", title, _alt(curves), figure)
+
+
+def _alt(curves: Sequence[Curve]) -> str:
+    """In words: each gradient's variance and SNR at the largest K."""
+    told: list[str] = []
+    for curve in curves:
+        (k, variance, _), (_, snr, _) = (curve.points[name][-1] for name in ("variance", "snr"))
+        told.append(f"{curve.network} {curve.label} at K={k:,}: variance {variance:.3g}, SNR {snr:.3g}")
+    return f"Gradient variance, SNR, directional SNR and cosine to the reference against K. {'; '.join(told)}."
 
 
 def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list[Any]:  # noqa: ANN401 - matplotlib's
@@ -103,7 +94,6 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
     handles: list[Any] = []
     ks = sorted({k for curve in curves for k, _, _ in curve.points[panel]})
     log = panel != "cosine"
-    axes.set_xscale("log", base=2)
     if log:
         axes.set_yscale("log")
     for i, curve in enumerate(curves):
@@ -118,8 +108,8 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
                 y,
                 yerr=[below, errors],
                 color=COLOURS[i % len(COLOURS)],
-                marker=_MARKERS[i % len(_MARKERS)],
-                linestyle=_LINES[(i // len(COLOURS)) % len(_LINES)],
+                marker=MARKERS[i % len(MARKERS)],
+                linestyle=LINES[(i // len(COLOURS)) % len(LINES)],
                 markersize=max(3.5, 7.5 - 0.4 * i),  # of equal gradients the first one's still show
                 linewidth=1.3,
                 capsize=2.0,
@@ -127,18 +117,17 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
             )
         )
     if panel == "snr":
-        axes.axhline(floor, color=_FLOOR, linestyle=(0, (1, 2)), linewidth=1.5)
+        axes.axhline(floor, color=GREY, linestyle=(0, (1, 2)), linewidth=1.5)
         axes.annotate(f"dotted: of noise alone, {floor:.3f}", **_CORNER)
     if panel == "dsnr":
         floors = [v for curve in curves for _, v, _ in curve.points["dsnr_floor"] if math.isfinite(v) and v > 0.0]
         if floors:
-            axes.axhspan(min(floors), max(floors), color=_FLOOR, alpha=0.25, linewidth=0)
+            axes.axhspan(min(floors), max(floors), color=GREY, alpha=0.25, linewidth=0)
             axes.annotate("grey: of noise alone", **_CORNER)
     axes.margins(y=0.14)
-    axes.xaxis.set_major_locator(FixedLocator(ks))
-    axes.xaxis.set_major_formatter(FixedFormatter([str(k) for k in ks]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("K, samples per example")
+    if log:
+        log_scale(axes, *axes.get_ylim())
+    ticks_at(axes, ks)
     axes.set_ylabel(_NAMES[panel].replace("\n", " "), fontsize="small")
     axes.grid(visible=True, alpha=0.3)
     return handles

@@ -5,8 +5,9 @@ from typing import Final
 
 import numpy as np
 
+from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.comparison import Comparison
+from dregcli.report.comparison import Comparison, split_hash
 from dregcli.report.groups import Group, RunRow
 from dregcli.wording import some_of
 
@@ -31,15 +32,37 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
             f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
             "low there, and their standard errors too small."
         )
+    different = apart(groups)
+    if different:
+        told = "" if len(different) == len(Split) else f" {' and '.join(different)}"
+        found.append(f"these groups are of different data or pixels: their{told} bounds do not compare.")
     if comparisons:
         first = comparisons[0]
         found += [f"not compared by {first.measure.told}: {labels[key]}: {why}." for key, why in first.apart.items()]
-    elif len(groups) > 1:
+    elif len(groups) > 1 and len(different) < len(Split):
         found.append(
-            "nothing is compared: no two groups have bounds of the same data, binarisation and K; "
+            "nothing is compared: no two groups have bounds of the same K and evaluation seed; "
             "evaluate them alike: dreg eval NAME... --k K"
         )
     return found
+
+
+def apart(groups: Sequence[Group]) -> list[Split]:
+    """The splits on which not all groups' bounds are of the same examples, pixels and task."""
+    # Runs of before there were hashes of splits are known by all their data together.
+    known = all(any("split_hashes" in row.summary for row in group.rows) for group in groups)
+    seen = {
+        split: {
+            (seen_as(group.spec), _data(group, split) if known else group.spec["data_checksum"]) for group in groups
+        }
+        for split in Split
+    }
+    return [split for split, of_groups in seen.items() if len(of_groups) > 1]
+
+
+def _data(group: Group, split: Split) -> str:
+    row = next(row for row in group.rows if "split_hashes" in row.summary)
+    return split_hash(row, split)
 
 
 def _missing(group: Group) -> str:

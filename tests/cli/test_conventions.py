@@ -2,11 +2,11 @@
 
 import pytest
 
-from dregcli.cli.report import _apart
 from dregcli.data import catalogue
 from dregcli.data.fetching.download import download_entry
 from dregcli.names import RunStatus
 from dregcli.report.groups import Group, RunRow
+from dregcli.report.warnings import apart
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
 from tests.support.data_idx import tiny_entry, tiny_folder
@@ -64,12 +64,12 @@ def test_a_report_with_older_runs_goes_by_all_their_data() -> None:
     def group(checksum: str, hashes: dict[str, str]) -> Group:
         spec = {"data_checksum": checksum, "task": "generative", "binarisation": "dynamic"}
         summary = {"split_hashes": hashes} if hashes else {}
-        return Group("key", (RunRow("p", "n", "v001", "key", spec, RunStatus.COMPLETED, summary, ()),))
+        return Group("key", (RunRow("p", "n", "v001", "key", spec, spec, RunStatus.COMPLETED, summary),))
 
     one, two = {"train": "1", "valid": "2", "test": "3"}, {"train": "4", "valid": "2", "test": "3"}
-    assert _apart([group("a", one), group("b", two)]) == ["train"]
-    assert _apart([group("a", one), group("a", {})]) == []
-    assert _apart([group("a", one), group("b", {})]) == ["train", "valid", "test"]
+    assert apart([group("a", one), group("b", two)]) == ["train"]
+    assert apart([group("a", one), group("a", {})]) == []
+    assert apart([group("a", one), group("b", {})]) == ["train", "valid", "test"]
 
 
 def test_another_convention_over_a_runs_spec(capsys, tmp_path) -> None:

@@ -40,7 +40,8 @@ def test_files_beside_the_tables(capsys, tmp_path: Path) -> None:
     shown = run(capsys, "report", "--csv", table, "--latex", paper)
     assert shown.code == 0, shown.err
     assert shown.out == plain.out
-    assert f"wrote {table}\nwrote {paper}\n" in shown.err
+    assert f"wrote {table} (" in shown.err
+    assert f"wrote {paper} (" in shown.err
     assert len(_rows(table.read_bytes().decode())) == 6
     assert faults(paper.read_text()) == []
     assert f"dreg report --latex {paper}" in paper.read_text().split("\n")[0]

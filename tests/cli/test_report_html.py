@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from markupsafe import escape
 
 from tests.support.cli import run
 from tests.support.store_study import add_study
@@ -22,22 +23,29 @@ def test_the_page_is_written_beside_the_tables(capsys: pytest.CaptureFixture[str
     outcome = run(capsys, "report", "--html", "page.html", "--time-to", -95)
     assert outcome.code == 0, outcome.err
     assert "paired over seeds" in outcome.out
-    assert "page written: page.html (" in outcome.err
+    assert "wrote page.html (" in outcome.err
     text = (tmp_path / "page.html").read_text()
     assert "time to -95" in text
     assert "digits-iwae-stl-k64/v002" in text
     one = run(capsys, "report", "digits-iwae-dreg-k64", "--html", "page.html", "--json")
-    assert one.json["html"] == "page.html"
+    assert one.json["files"] == {"html": "page.html"}
     assert [group["seeds"] for group in one.json["groups"]] == [2]
     assert "digits-iwae-stl-k64" not in (tmp_path / "page.html").read_text()
-    assert "html" not in run(capsys, "report", "--json").json
 
 
-@pytest.mark.parametrize("path", ["no/page.html", "runs", "."])
+def test_the_figures_are_on_the_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    outcome = run(capsys, "report", "--html", "new/page.html", "--figures", "pictures", "--json")
+    assert outcome.code == 0, outcome.err
+    text = (tmp_path / "new/page.html").read_text()
+    assert len(outcome.json["figures"]) > 2
+    assert all(escape(each["alt"]) in text for each in outcome.json["figures"])
+
+
+@pytest.mark.parametrize("path", ["runs", "."])
 def test_where_no_page_can_be(capsys: pytest.CaptureFixture[str], tmp_path: Path, path: str) -> None:
     outcome = run(capsys, "report", "--html", path)
     assert outcome.code == 2
-    assert f"where: --html {path}" in outcome.err
+    assert f"html: {path} is a folder: name a file in it." in outcome.err
     assert "next:" in outcome.err
     assert outcome.out == "", "before any work"
 

@@ -3,6 +3,7 @@
 import json
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -23,10 +24,13 @@ KEYS = {
 }
 
 
+NO_FIGURE = SimpleNamespace(name="variance", render=str.encode)
+
+
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take longer than all else here."""
-    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, suffix, **__: suffix.encode())
+    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, **__: NO_FIGURE)
 
 
 @pytest.fixture
@@ -83,7 +87,7 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
     png, svg = map(Path, content["figures"])
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in svg.read_bytes()
-    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, suffix, **__: suffix.encode())
+    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, **__: NO_FIGURE)
     # The reference is 2 draws, then there are 20 at each K.
     for draws in (1, 25):
         with monkeypatch.context() as patch:

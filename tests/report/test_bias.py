@@ -8,7 +8,8 @@ import pytest
 from matplotlib import image
 
 from dregcli.names import Verdict
-from dregcli.report.bias import BiasRow, bias_figure
+from dregcli.report.bias import BiasRow
+from dregcli.report.bias import bias_figure as drawn_figure
 
 ENCODER = tuple(f"encoder.{i}.{part}" for i in range(3) for part in ("weight", "bias"))
 BLOCKS = (*ENCODER, *(f"decoder.{i}.{part}" for i in range(3) for part in ("weight", "bias")))
@@ -16,6 +17,10 @@ BLOCKS = (*ENCODER, *(f"decoder.{i}.{part}" for i in range(3) for part in ("weig
 
 def _row(pair: str, verdict: Verdict, t: float, blocks: tuple[str, ...] = ENCODER, critical: float = 5.0) -> BiasRow:
     return BiasRow(pair, verdict, {block: t + i / 10 for i, block in enumerate(blocks)}, critical)
+
+
+def bias_figure(*arguments, title: str) -> bytes:
+    return drawn_figure(*arguments, title=title).render(".png")
 
 
 def _pixels(content: bytes) -> np.ndarray:

@@ -7,9 +7,15 @@ import numpy as np
 from matplotlib import image
 
 from dregcli.names import Network
-from dregcli.report.variance import PANELS, Curve, variance_figure
+from dregcli.report.drawn import Suffix
+from dregcli.report.variance import PANELS, Curve
+from dregcli.report.variance import variance_figure as drawn_figure
 
 FLOOR = 0.04
+
+
+def variance_figure(curves: list[Curve], *, suffix: Suffix) -> bytes:
+    return drawn_figure(curves, title="t", floor=FLOOR).render(suffix)
 
 
 def _curve(label: str, network: Network, value: float = 1.0) -> Curve:
@@ -23,7 +29,7 @@ def _curves(count: int) -> list[Curve]:
 
 
 def test_nothing_runs_out_of_it() -> None:
-    content = variance_figure(_curves(11), title="t", floor=FLOOR, suffix=".png")
+    content = variance_figure(_curves(11), suffix=".png")
     pixels: np.ndarray = image.imread(io.BytesIO(content))[..., :3]
     for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
         assert (edge == 1.0).all(), "something touches the edge"
@@ -31,14 +37,12 @@ def test_nothing_runs_out_of_it() -> None:
 
 def test_any_value() -> None:
     curves = [_curve(f"{value}", Network.ENCODER, value) for value in (0.0, math.nan, 1e-12, 1e6)]
-    assert variance_figure(curves[:2], title="t", floor=FLOOR, suffix=".png").startswith(b"\x89PNG")
-    assert variance_figure(curves, title="t", floor=FLOOR, suffix=".png").startswith(b"\x89PNG")
+    assert variance_figure(curves[:2], suffix=".png").startswith(b"\x89PNG")
+    assert variance_figure(curves, suffix=".png").startswith(b"\x89PNG")
 
 
 def test_the_same_content_is_the_same_bytes_and_slopes_are_in_the_legend() -> None:
-    one, two = (
-        variance_figure(_curves(1)[:1], title="t", floor=FLOOR, suffix=".svg") for _ in range(2)
-    )  # of one network: it is drawn twice
+    one, two = (variance_figure(_curves(1)[:1], suffix=".svg") for _ in range(2))  # of one network: it is drawn twice
     assert one == two
     assert Curve("iwae/dreg", Network.ENCODER, {}, {"variance": -2.9, "snr": 0.5}).legend == (
         "iwae/dreg   var -2.90, SNR +0.50"

@@ -1,0 +1,87 @@
+"""The bound along training: validation bold, training thin, with intervals over seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from matplotlib.axes import Axes
+
+from dregcli.names import Split
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures import style
+from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.members import Chosen, Member, Panel, panels_by_data
+from dregcli.report.series import Band, series
+
+Against = Literal["step", "seconds"]
+
+_AXES: Final = {"step": "optimisation steps", "seconds": "s of optimisation (evaluation not counted)"}
+_NAMES: Final = {"step": "steps", "seconds": "seconds"}
+_CAPTION: Final = (
+    "Bold, with markers: validation, mean over seeds where all have values. Thin: training batches. "
+    "Band: 95\u00a0% interval of the mean over seeds (Student's\u00a0t)."
+)
+
+
+@dataclass(frozen=True)
+class _Curves:
+    """Of one group: the bold one with its band, which is of validation where there is any, and the thin one."""
+
+    bold: Band
+    thin: Band | None
+    split: Split
+
+
+def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
+    """The bound of every group against steps or seconds; None where no run has one.
+
+    A group without validation has its band around the training bound. The vertical axis leaves out what only the
+    first tenth of training had.
+    """
+    found = {member.group.key: curves for member in chosen.members if (curves := _curves(member, against))}
+    shown, few = panels_by_data([member for member in chosen.members if member.group.key in found])
+    if not shown:
+        return None
+    what = f"Bound against {_NAMES[against]}"
+    figure = new_figure(max(8.0, 5.4 * len(shown)))
+    entries: dict[str, Any] = {}
+    alt: list[str] = []
+    for axes, panel in zip(panels(figure, 1, len(shown))[0], shown, strict=True):
+        told = _draw(axes, panel, found, entries)
+        axes.set_xlabel(_AXES[against])
+        alt.append(f"{panel.title}, at {panel.own_k}: {'; '.join(told)}.")
+    lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
+    text = f"{what}, nats per example, larger is better. Means over seeds at the end of training. {' '.join(alt)}"
+    return Drawn(f"bound-{_NAMES[against]}", chosen.titled(what), text, figure)
+
+
+def _curves(member: Member, against: Against) -> _Curves | None:
+    def of(split: Split) -> Band | None:
+        return member.band(lambda row: series(row.metrics, split, "bound", against=against))
+
+    valid, train = of(Split.VALID), of(Split.TRAIN)
+    if valid is not None:
+        return _Curves(valid, train, Split.VALID)
+    return None if train is None else _Curves(train, None, Split.TRAIN)
+
+
+def _draw(axes: Axes, panel: Panel, found: Mapping[str, _Curves], entries: dict[str, Any]) -> list[str]:
+    """One panel, whose lines go into the legend's entries; what is to be seen at its right end, in words."""
+    told: list[str] = []
+    mine = [(member, found[member.group.key]) for member in panel.members]
+    for member, curves in mine:
+        label = member.told(curves.bold.seeds)
+        if curves.split is Split.TRAIN:
+            label = f"{label}: training only"
+        entries[label] = style.draw_band(axes, curves.bold, member.look, label, i=member.index)
+        if (thin := curves.thin) is not None:
+            look: dict[str, Any] = {"color": member.look.colour, "linewidth": 0.8, "alpha": 0.6, "zorder": 1.5}
+            axes.plot(thin.x, thin.mean, label=f"_train {label}", **look)
+        told.append(f"{label}: {curves.split} {style.at_the_end(curves.bold)}")
+    thin_ones = [curves.thin for _, curves in mine if curves.thin is not None]
+    if (limits := style.late_limits([curves.bold for _, curves in mine], thin_ones)) is not None:
+        axes.set_ylim(*limits)
+    axes.set_title(panel.title, fontsize="medium")
+    axes.set_ylabel(f"IWAE bound at {panel.own_k},\nnats per example (larger is better)")
+    style.grid(axes)
+    return told

@@ -1,0 +1,55 @@
+"""All figures that there are data for."""
+
+from collections.abc import Mapping, Sequence
+
+from dregcli.names import Network
+from dregcli.report.comparison import Comparison
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures.active import LatentsOf, active_figure
+from dregcli.report.figures.bounds import bound_figure
+from dregcli.report.figures.final import final_figure
+from dregcli.report.figures.gap import gap_figure
+from dregcli.report.figures.k_curve import k_curve_figure
+from dregcli.report.figures.members import choose
+from dregcli.report.figures.of_runs import bias_figures, variance_figures
+from dregcli.report.figures.pictures import PictureOf, picture_figure
+from dregcli.report.figures.tracked import tracked_figure
+from dregcli.report.groups import Group
+
+
+def draw_all(
+    groups: Sequence[Group],
+    labels: Mapping[str, str],
+    comparisons: Sequence[Comparison],
+    *,
+    latents: LatentsOf = lambda _: None,
+    picture: PictureOf = lambda _, __: None,
+) -> list[Drawn]:
+    """What a report shows of its groups; a kind of figure without data is left out.
+
+    Args:
+        groups: runs by what they repeat. Of more than can be told apart the best are drawn, which titles say.
+        labels: a short name of each, by its key.
+        comparisons: as ``compare`` gives them.
+        latents: of a run's newest evaluation, where it has one; asked only for runs that are drawn.
+        picture: the newest of a kind that a run has, where it has one; asked only where it may be drawn.
+
+    Returns:
+        Figures with different names, in the order in which a page shows them.
+    """
+    chosen = choose(groups, labels, comparisons)
+    drawn = [
+        final_figure(chosen, comparisons),
+        bound_figure(chosen, "step"),
+        bound_figure(chosen, "seconds"),
+        gap_figure(chosen),
+        k_curve_figure(chosen),
+        active_figure(chosen, latents),
+        tracked_figure(chosen, Network.ENCODER),
+        tracked_figure(chosen, Network.DECODER),
+        *variance_figures(chosen),
+        *bias_figures(chosen),
+        picture_figure(chosen, "samples", picture),
+        picture_figure(chosen, "reconstructions", picture),
+    ]
+    return [each for each in drawn if each is not None]

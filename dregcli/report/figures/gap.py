@@ -1,0 +1,54 @@
+"""The generalisation gap along training: how much higher the bound of training batches is than that of validation."""
+
+from typing import Any, Final
+
+from dregcli.names import Split
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures import style
+from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.members import Chosen, panels_by_data
+from dregcli.report.groups import RunRow
+from dregcli.report.series import Series, difference, series
+
+_CAPTION: Final = (
+    "The two are of different pixels and noise: training batches as they are drawn, validation as its seed fixes it. "
+    "Mean over seeds where all have values; band: 95\u00a0% interval over seeds (Student's\u00a0t)."
+)
+
+_POINTS: Final = 30
+"""The bound of a training batch is noisy: a point is a mean over so much of training."""
+
+
+def gap_figure(chosen: Chosen) -> Drawn | None:
+    """The training bound less the validation bound against steps; None where no run has both."""
+    found = {
+        member.group.key: gap for member in chosen.members if (gap := member.band(_gap, points=_POINTS)) is not None
+    }
+    shown, few = panels_by_data([member for member in chosen.members if member.group.key in found])
+    if not shown:
+        return None
+    what = "Generalisation gap"
+    figure = new_figure(max(8.0, 5.4 * len(shown)))
+    entries: dict[str, Any] = {}
+    alt: list[str] = []
+    for axes, panel in zip(panels(figure, 1, len(shown))[0], shown, strict=True):
+        axes.axhline(0.0, color=style.GREY, linewidth=0.8, zorder=1.0)
+        for member in panel.members:
+            gap = found[member.group.key]
+            label = member.told(gap.seeds)
+            entries[label] = style.draw_band(axes, gap, member.look, label, i=member.index)
+            alt.append(f"{label}: {style.at_the_end(gap)}")
+        if (limits := style.late_limits([found[member.group.key] for member in panel.members])) is not None:
+            axes.set_ylim(*limits)
+        axes.set_title(panel.title, fontsize="medium")
+        axes.set_xlabel("optimisation steps")
+        axes.set_ylabel(f"training less validation bound\nat {panel.own_k}, nats per example")
+        style.grid(axes)
+    lay_out(figure, chosen.titled(what), height=3.0, entries=entries, caption=_CAPTION + few)
+    text = f"Training bound less validation bound against steps, nats per example; at the end: {'; '.join(alt)}."
+    return Drawn("generalisation-gap", chosen.titled(what), text, figure)
+
+
+def _gap(row: RunRow) -> Series | None:
+    train, valid = (series(row.metrics, split, "bound") for split in (Split.TRAIN, Split.VALID))
+    return difference(train, valid) if train is not None and valid is not None else None

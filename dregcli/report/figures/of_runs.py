@@ -1,0 +1,105 @@
+"""Figures of one run's results, the newest of each group: bias checks, and gradients against K."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from dregcli.names import Network, Verdict
+from dregcli.report.bias import BiasRow, bias_figure, titled
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures.members import MOST_OF_RUNS, Chosen
+from dregcli.report.groups import RunRow
+from dregcli.report.variance import PANELS, Curve, variance_figure
+
+Attrs = Mapping[str, Any]
+
+_FLOOR: Final = "dsnr_floor"
+_WRITTEN: Final = "written"
+
+
+def bias_figures(chosen: Chosen) -> list[Drawn]:
+    """t by block of each group's newest bias check that tested anything; at most ``MOST_OF_RUNS``."""
+
+    def tested(row: RunRow) -> list[Attrs]:
+        return [attrs for attrs in row.bias if attrs.get("tested") and attrs.get("statistics")]
+
+    return _numbered("bias-check", [_bias(row, attrs) for row, attrs in _newest(chosen, tested)])
+
+
+def variance_figures(chosen: Chosen) -> list[Drawn]:
+    """Gradient variance, SNR and cosine by K of each group's newest measurement; at most ``MOST_OF_RUNS``."""
+
+    def measured(row: RunRow) -> list[Attrs]:
+        return [attrs for attrs in row.variance if attrs.get("results")]
+
+    return _numbered("gradients-by-k", [_variance(row, attrs) for row, attrs in _newest(chosen, measured)])
+
+
+def _newest(chosen: Chosen, of: Callable[[RunRow], Sequence[Attrs]]) -> list[tuple[RunRow, Attrs]]:
+    """Of each group the result that was written last."""
+    found = [[(row, found[-1]) for row in member.group.rows if (found := of(row))] for member in chosen.members]
+    return [max(each, key=lambda pair: str(pair[1].get(_WRITTEN, ""))) for each in found if each]
+
+
+def _numbered(name: str, figures: Sequence[Drawn]) -> list[Drawn]:
+    few = f" ({MOST_OF_RUNS} of {len(figures)} groups have such figures here)" if len(figures) > MOST_OF_RUNS else ""
+    return [
+        replace(each, name=f"{name}-{i}", alt=each.alt + few)
+        for i, each in enumerate(figures[:MOST_OF_RUNS], start=1)
+    ]
+
+
+def _bias(row: RunRow, attrs: Attrs) -> Drawn:
+    settings = attrs["settings"]
+    by_pair = {f"{each['objective']}/{each['estimator']}": each for each in attrs["results"]}
+    rows = [
+        BiasRow(
+            _label(word.partition("/")[0], word.partition("/")[2], settings),
+            Verdict(by_pair[word]["verdict"]),
+            evidence["t_blocks"],
+            evidence["critical_t"],
+        )
+        for word, evidence in zip(attrs["tested"], attrs["statistics"], strict=True)
+    ]
+    return bias_figure(rows, attrs["blocks"], title=titled(row.label, settings))
+
+
+def _variance(row: RunRow, attrs: Attrs) -> Drawn:
+    settings = attrs["settings"]
+    mine: dict[tuple[str, str | None, str], list[Attrs]] = {}
+    for each in attrs["results"]:
+        mine.setdefault((each["objective"], each["estimator"], each["network"]), []).append(each)
+    slopes: dict[tuple[str, str | None, str], dict[str, float]] = {}
+    for each in attrs.get("slopes", []):
+        if each["value"] is not None:
+            of = (each["objective"], each["estimator"], each["network"])
+            slopes.setdefault(of, {})[each["statistic"]] = each["value"]
+    curves = [
+        Curve(
+            _label(of[0], of[1], settings),
+            Network(of[2]),
+            {name: [_point(each, name) for each in rows] for name in (*PANELS, _FLOOR)},
+            slopes.get(of, {}),
+        )
+        for of, rows in mine.items()
+    ]
+    title = f"Gradients of {row.label}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
+    return variance_figure(curves, title=title, floor=attrs["floor"])
+
+
+def _point(result: Attrs, name: str) -> tuple[int, float, float]:
+    value, stderr = (
+        math.nan if (each := result[name][part]) is None else float(each) for part in ("value", "stderr")
+    )
+    return int(result["k"]), value, stderr
+
+
+def _label(objective: str, estimator: str | None, settings: Attrs) -> str:
+    """A pair by its words; what was learned by that name, not by all its digits."""
+    if estimator is None:
+        return objective
+    for kind in ("learned", "fixed"):
+        if estimator in settings.get(kind, ()):
+            estimator = f"{estimator.partition(':')[0]} ({kind})"
+    return f"{objective}/{estimator}"

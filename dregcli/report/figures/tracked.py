@@ -1,0 +1,133 @@
+"""Gradient variance and signal-to-noise ratio of tracked estimators along training, a figure a network."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from dregcli.columns import TrackedColumn, tracked_columns
+from dregcli.names import Network, Split
+from dregcli.report.drawn import Drawn
+from dregcli.report.figures import style
+from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.members import Chosen, Member
+from dregcli.report.series import Band, series
+
+_COLUMNS: Final = {Network.ENCODER: "posterior", Network.DECODER: "model"}
+_LABELS: Final = {
+    "variance": "gradient variance,\nnats² per parameter unit²",
+    "snr": "SNR, mean of |mean| / sd",
+}
+_CAPTION: Final = (
+    "Means over coordinates, in windows of steps where they were logged, else moving averages; over seeds, with "
+    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone. Equal curves are one."
+)
+
+_POINTS: Final = 50
+"""Of a curve in one of many small panels."""
+
+MOST_COLUMNS: Final = 3
+"""Groups in a figure."""
+
+
+def tracked_figure(chosen: Chosen, network: Network) -> Drawn | None:
+    """Variance (above) and SNR (below) of each group's tracked estimators against steps, a column a group.
+
+    Of more than ``MOST_COLUMNS`` groups the first ones that tracked; None where none did.
+    """
+    curves = {member.group.key: each for member in chosen.members if (each := _curves(member, network))}
+    every = [member for member in chosen.members if member.group.key in curves]
+    members = every[:MOST_COLUMNS]
+    if not members:
+        return None
+    few = f" ({len(members)} of {len(every)} groups that tracked)" if len(members) < len(every) else ""
+    title = f"Gradients of the {network} along training{few}"
+    figure = new_figure(max(8.0, 1.4 + 3.4 * len(members)))
+    axes = panels(figure, len(_LABELS), len(members), shared=True)
+    words = dict.fromkeys(word for member in members for word in curves[member.group.key])
+    looks = {word: style.look(i) for i, word in enumerate(words)}
+    entries: dict[str, Any] = {}
+    alt: list[str] = []
+    for statistic, row in zip(_LABELS, axes, strict=True):
+        row[0].set_ylabel(_LABELS[statistic])
+        for panel, member in zip(row, members, strict=True):
+            alt += _draw(panel, member, statistic, curves[member.group.key], looks, entries)
+        bands = [
+            each[statistic] for member in members for each in curves[member.group.key].values() if statistic in each
+        ]
+        style.log_scale(row[0], *_limits(bands, [_floor(member) for member in members] if statistic == "snr" else []))
+    for panel, member in zip(axes[0], members, strict=True):
+        panel.set_title(wrapped(member.label, 3.2), fontsize="medium")
+    for panel in axes[-1]:
+        panel.set_xlabel("optimisation steps")
+    lay_out(figure, title, height=2.2, entries=entries, caption=_CAPTION)
+    text = f"{title}, means over coordinates and seeds, at the end: {'; '.join(alt)}."
+    return Drawn(f"gradients-{network}", title, text, figure)
+
+
+def _draw(
+    axes: Axes,
+    member: Member,
+    statistic: str,
+    curves: Mapping[str, Mapping[str, Band]],
+    looks: Mapping[str, style.Look],
+    entries: dict[str, Any],
+) -> list[str]:
+    """One group's panel of one statistic; the ends of its curves in words."""
+    alt: list[str] = []
+    for i, (word, found) in enumerate(curves.items()):
+        if statistic in found:
+            entries[word] = style.draw_band(axes, found[statistic], looks[word], word, i=i)
+            alt.append(f"{member.label}: {statistic} of {word} {style.at_the_end(found[statistic])}")
+    if statistic == "snr" and (floor := _floor(member)) is not None:
+        axes.axhline(floor, color=style.GREY, linestyle=(0, (1, 2)), linewidth=1.5, label="_floor")
+    style.grid(axes)
+    return alt
+
+
+def _floor(member: Member) -> float | None:
+    """What noise alone has for an SNR in the last windows."""
+    window = member.group.tracked_window()
+    return None if window is None else window[1]
+
+
+def _limits(curves: Sequence[Band], floors: Sequence[float | None]) -> tuple[float, float]:
+    """Of a logarithmic axis: what the means need after the beginning; intervals may reach below 0."""
+    late = [each.mean[each.x >= style.START * each.x[-1]] for each in curves]
+    values = np.concatenate([*late, [floor for floor in floors if floor is not None]])
+    values = values[values > 0.0]
+    return (float(values.min()) / 1.8, float(values.max()) * 1.8) if values.size else (0.1, 10.0)
+
+
+def _curves(member: Member, network: Network) -> dict[str, dict[str, Band]]:
+    """By estimators' words and statistic; those whose curves are equal to the last bit have one entry."""
+    names = dict.fromkeys(
+        column.estimator
+        for row in member.group.seeds()
+        for column in tracked_columns(row.metrics.get(Split.TRAIN, {}))
+        if column.network == _COLUMNS[network]
+    )
+    found: dict[str, dict[str, Band]] = {}
+    for word in names:
+        mine = {name: curve for name in _LABELS if (curve := _curve(member, word, network, name)) is not None}
+        same = next((known for known, other in found.items() if _equal(mine, other)), None)
+        if same is not None:
+            found[f"{same} = {word}"] = found.pop(same)
+        elif mine:
+            found[word] = mine
+    return found
+
+
+def _curve(member: Member, word: str, network: Network, statistic: str) -> Band | None:
+    """Over windows of steps, where any run has them; else the moving average."""
+    columns = [TrackedColumn(word, _COLUMNS[network], statistic, windowed).name for windowed in (True, False)]
+
+    def of(column: str) -> Band | None:
+        return member.band(lambda row: series(row.metrics, Split.TRAIN, column), points=_POINTS)
+
+    return next((found for column in columns if (found := of(column)) is not None), None)
+
+
+def _equal(a: Mapping[str, Band], b: Mapping[str, Band]) -> bool:
+    return bool(a) and a.keys() == b.keys() and all(np.array_equal(a[name].mean, b[name].mean) for name in a)

@@ -1,0 +1,364 @@
+"""Figures of evaluations, gradients, latents, one run's results and pictures, read back from their artists."""
+
+import base64
+import io
+import math
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dregcli.names import Network
+from dregcli.report.figures import pictures as pictures_module
+from dregcli.report.figures.active import Latents, active_figure
+from dregcli.report.figures.draw import draw_all
+from dregcli.report.figures.k_curve import k_curve_figure
+from dregcli.report.figures.of_runs import bias_figures, variance_figures
+from dregcli.report.figures.pictures import Picture, picture_figure
+from dregcli.report.figures.tracked import tracked_figure
+from tests.support.artists import bands, ends, legend, line, pixels, touched, xy
+from tests.support.report_rows import STEPS, grouped, run_row
+
+
+def evaluation(values: dict[int, float], **changes: Any) -> dict[str, Any]:
+    """As ``dreg eval`` keeps it."""
+    curve = [
+        {"k": k, "value": value, "stderr": 0.3, "jackknife": {"value": value + 0.2, "stderr": 0.3} if k > 1 else None}
+        for k, value in values.items()
+    ]
+    base = {"checkpoint": 1000, "split": "test", "seed": 0, "n": 100, "k": max(values), "value": values[max(values)]}
+    return base | {"split_hash": "t", "curve": curve} | changes
+
+
+CURVES = [{1: -92.0 - i, 10: -90.0 - 2 * i, 100: -89.0} for i in range(3)]
+
+
+def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> None:
+    rows = [run_row(seed, evals=[evaluation(values)]) for seed, values in enumerate(CURVES)]
+    drawn = k_curve_figure(grouped(rows)[3])
+    assert drawn is not None
+    (axes,) = drawn.figure.axes
+    assert legend(drawn) == ["iwae/dreg (3 seeds)"]
+    (container,) = axes.containers
+    bold, _, (bars,) = container.lines
+    assert xy(bold)[0].tolist() == [1, 10, 100]
+    assert xy(bold)[1] == pytest.approx([-93.0, -92.0, -89.0])
+    half = [np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()]
+    assert half == pytest.approx([1.0 / math.sqrt(3), 2.0 / math.sqrt(3), 0.0])
+    jackknife = line(axes, "_jackknife iwae/dreg (3 seeds)")
+    assert jackknife.get_linestyle() == "--"
+    assert xy(jackknife)[0].tolist() == [10, 100], "of one sample there is none"
+    assert xy(jackknife)[1] == pytest.approx([-91.8, -88.8])
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "10", "100"]
+    assert "nats per example (larger is better)" in axes.get_ylabel()
+    assert "100 examples" in axes.get_title()
+    assert "-93.00 at K=1 to -89.00 (s.e. 0.00) at K=100" in drawn.alt
+
+
+def test_a_single_seeds_bars_are_over_examples() -> None:
+    drawn = k_curve_figure(grouped([run_row(0, evals=[evaluation(CURVES[0])])])[3])
+    assert drawn is not None
+    (container,) = drawn.figure.axes[0].containers
+    _, _, (bars,) = container.lines
+    assert [np.ptp(segment[:, 1]) / 2 for segment in bars.get_segments()] == pytest.approx([0.3] * 3)
+    assert legend(drawn) == ["iwae/dreg (1 seed)"]
+
+
+def test_only_alike_evaluations_of_the_last_step_share_an_axis_and_the_newest_counts() -> None:
+    old = evaluation({1: -70.0, 10: -60.0})
+    of_other_step = evaluation({1: -50.0, 10: -40.0}, checkpoint=500)
+    fewer = evaluation({1: -30.0, 10: -20.0}, n=10)
+    rows = [
+        run_row(0, evals=[old, of_other_step, evaluation(CURVES[0])]),
+        run_row(0, estimator="stl", evals=[fewer, evaluation(CURVES[1])]),
+    ]
+    drawn = k_curve_figure(grouped(rows)[3])
+    assert drawn is not None
+    shown = {axes.get_title().splitlines()[1]: axes for axes in drawn.figure.axes}
+    assert [*shown] == ["test, 100 examples, evaluation seed 0", "test, 10 examples, evaluation seed 0"]
+    first, second = shown.values()
+    assert [xy(container.lines[0])[1].tolist() for container in first.containers] == [
+        [-92.0, -90.0, -89.0],
+        [-93.0, -92.0, -89.0],
+    ]
+    assert [xy(container.lines[0])[1].tolist() for container in second.containers] == [[-30.0, -20.0]]
+    assert k_curve_figure(grouped([run_row(0, evals=[evaluation({5: -1.0})]), run_row(0, k=8)])[3]) is None
+
+
+def tracking(seed: int) -> dict[str, dict[str, np.ndarray]]:
+    noise = np.random.default_rng([5, seed])
+    columns: dict[str, np.ndarray] = {"step": STEPS, "tracked_window": np.full(len(STEPS), 50.0)}
+    model = 1.0 + 0.1 * noise.random(len(STEPS))
+    for word, size in (("stl", 1.0), ("dreg-alpha:alpha=0.9", 2.0)):
+        for network, values in (("posterior", size * (1.0 + 0.1 * noise.random(len(STEPS)))), ("model", model)):
+            for statistic in ("variance", "snr"):
+                columns[f"{word}.{network}_{statistic}"] = np.full(len(STEPS), 1e6)
+                columns[f"{word}.{network}_{statistic}_window"] = values
+        columns[f"{word}.posterior_variance_window"][2] = math.nan  # of one step: no variance
+    return {"train": columns}
+
+
+def test_tracked_gradients_are_means_over_seeds_of_windows_with_the_floor_of_noise() -> None:
+    rows = [run_row(seed, metrics=tracking(seed)) for seed in range(3)]
+    drawn = tracked_figure(grouped(rows)[3], Network.ENCODER)
+    assert drawn is not None
+    variance, snr = drawn.figure.axes
+    assert legend(drawn) == ["stl", "dreg-alpha:alpha=0.9"]
+    x, y = xy(line(variance, "dreg-alpha:alpha=0.9"))
+    values = np.stack([row.metrics["train"]["dreg-alpha:alpha=0.9.posterior_variance_window"] for row in rows])
+    kept = np.isfinite(values).all(axis=0)
+    assert x.tolist() == STEPS[kept].tolist()
+    assert y == pytest.approx(values[:, kept].mean(axis=0))
+    _, low, high = ends(bands(variance)["dreg-alpha:alpha=0.9"])
+    assert (low + high) / 2 == pytest.approx(y)
+    assert xy(line(snr, "_floor"))[1] == pytest.approx([math.sqrt(2 / (math.pi * 50))] * 2)
+    assert variance.get_yscale() == snr.get_yscale() == "log"
+    assert "nats²" in variance.get_ylabel()
+    assert snr.get_xlabel() == "optimisation steps"
+    assert variance.get_ylim()[1] < 10.0, "moving averages are not drawn where there are windows"
+
+
+def test_equal_gradients_of_the_decoder_are_one_curve() -> None:
+    rows = [run_row(seed, metrics=tracking(seed)) for seed in range(2)]
+    drawn = tracked_figure(grouped(rows)[3], Network.DECODER)
+    assert drawn is not None
+    assert legend(drawn) == ["stl = dreg-alpha:alpha=0.9"]
+
+
+def test_runs_of_before_there_were_windows_have_their_moving_averages() -> None:
+    columns = {"step": STEPS, "stl.posterior_variance": np.full(len(STEPS), 3.0)}
+    drawn = tracked_figure(grouped([run_row(0, metrics={"train": columns})])[3], Network.ENCODER)
+    assert drawn is not None
+    assert set(xy(line(drawn.figure.axes[0], "stl"))[1]) == {3.0}
+    assert tracked_figure(grouped([run_row(0)])[3], Network.ENCODER) is None
+
+
+def test_of_many_groups_that_tracked_three_are_drawn_and_the_title_says_so() -> None:
+    rows = [run_row(0, metrics=tracking(0), k=2**i) for i in range(6)]
+    drawn = tracked_figure(grouped(rows)[3], Network.ENCODER)
+    assert drawn is not None
+    assert len(drawn.figure.axes) == 6
+    assert "3 of 6 groups" in drawn.title
+
+
+def active_faults(found: dict[int, Latents], drawn: Any) -> list[str]:
+    """Every way in which sorted variances, threshold or counts are not those of the runs."""
+    (axes,) = drawn.figure.axes
+    faults = []
+    values = np.stack([sorted(each.variance, reverse=True) for each in found.values()])
+    (label,) = legend(drawn)
+    if not np.array_equal(xy(line(axes, label))[1], values.mean(axis=0)):
+        faults.append("variance")
+    at, low, high = ends(bands(axes)[label])
+    if at.tolist() != [1, 2, 3, 4] or [*low[:3], *high] != [*values.min(axis=0)[:3], *values.max(axis=0)]:
+        faults.append("range")
+    counts = [sum(v > each.threshold for v in each.variance) for each in found.values()]
+    told = f"{np.mean(counts):.1f} of 4 active ({min(counts)} to {max(counts)} over {len(counts)} seeds)"
+    if label != f"iwae/dreg: {told}":
+        faults.append("count")
+    if set(xy(line(axes, "_threshold"))[1]) != {found[0].threshold}:
+        faults.append("threshold")
+    return faults
+
+
+LATENTS = {
+    0: Latents(np.array([0.5, 0.0, 0.02, 0.009]), 0.01),
+    1: Latents(np.array([0.011, 0.7, 0.02, 0.1]), 0.01),
+}
+
+
+def test_active_units_are_sorted_variances_with_the_threshold_and_the_number_above_it() -> None:
+    chosen = grouped([run_row(seed) for seed in LATENTS])[3]
+    drawn = active_figure(chosen, lambda row: LATENTS[row.seed])
+    assert active_faults(LATENTS, drawn) == []
+    assert drawn is not None
+    assert drawn.figure.axes[0].get_yscale() == "log"
+    others = {seed: replace(each, threshold=0.005) for seed, each in LATENTS.items()}
+    assert {"count", "threshold"} <= set(active_faults(others, drawn)), "a wrong threshold would be caught"
+    assert active_figure(chosen, lambda _: None) is None
+
+
+def check(written: str, t: float) -> dict[str, Any]:
+    """A bias check's attributes, as ``app.bias_report`` keeps them."""
+    words = ["iwae/stl", "iwae/dreg-cv:alpha=0.171,beta=0.7"]
+    return {
+        "written": written,
+        "settings": {
+            "k": 64,
+            "checkpoint": 1000,
+            "backward": "dense",
+            "learned": ["dreg-cv:alpha=0.171,beta=0.7"],
+            "fixed": [],
+        },
+        "blocks": ["encoder.0.weight", "encoder.0.bias"],
+        "tested": words,
+        "results": [
+            {"objective": "iwae", "estimator": "reparam", "verdict": "identical", "t": None},
+            *(
+                {"objective": "iwae", "estimator": word.partition("/")[2], "verdict": verdict}
+                for word, verdict in zip(words, ("biased", "unbiased"), strict=True)
+            ),
+        ],
+        "statistics": [
+            {"t_blocks": {"encoder.0.weight": t, "encoder.0.bias": 0.5}, "critical_t": 4.5},
+            {"t_blocks": {"encoder.0.weight": 1.0}, "critical_t": 4.5},
+        ],
+    }
+
+
+def test_the_newest_bias_check_of_a_group_is_drawn() -> None:
+    rows = [
+        run_row(0, bias=[check("2026-01-02", 8.0)]),
+        run_row(1, bias=[check("2026-01-01", 6.0), check("2026-01-03", 7.5)]),
+        run_row(0, estimator="stl"),
+    ]
+    (drawn,) = bias_figures(grouped(rows)[3])
+    assert drawn.name == "bias-check-1"
+    assert "iwae-dreg/v002" in drawn.title
+    (axes,) = drawn.figure.axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "iwae/stl: biased",
+        "iwae/dreg-cv (learned): unbiased",
+    ]
+    assert [text.get_text() for text in axes.texts] == ["7.5", "0.5", "1.0", "="]
+    assert "iwae/stl: biased, largest |t| of a block 7.5 (critical 4.5)" in drawn.alt
+
+
+def measured(replicates: int = 100) -> dict[str, Any]:
+    """A measurement's attributes, as ``app.variance_report`` keeps them."""
+    names = ("variance", "snr", "dsnr", "cosine", "dsnr_floor")
+    return {
+        "written": "2026-01-01",
+        "checkpoint": 1000,
+        "floor": 0.08,
+        "settings": {"replicates": replicates, "seed": 0, "learned": [], "fixed": []},
+        "slopes": [
+            {"objective": "iwae", "estimator": "dreg", "network": "encoder", "statistic": "variance", "value": -1.0},
+            {"objective": "iwae", "estimator": "dreg", "network": "encoder", "statistic": "snr", "value": None},
+        ],
+        "results": [
+            {
+                "objective": "iwae",
+                "estimator": estimator,
+                "network": network,
+                "k": k,
+                **{name: {"value": value / k, "stderr": None if k == 1 else 0.1 / k} for name in names},
+            }
+            for estimator, network, value in (("dreg", "encoder", 2.0), (None, "decoder", 3.0))
+            for k in (1, 4, 16)
+        ],
+    }
+
+
+def test_gradients_by_k_are_those_that_dreg_variance_kept() -> None:
+    (drawn,) = variance_figures(grouped([run_row(0, variance=[measured()])])[3])
+    assert drawn.name == "gradients-by-k-1"
+    panels = {axes.get_title(): axes for axes in drawn.figure.axes}
+    (container,) = panels["encoder: gradient variance"].containers
+    assert [each.tolist() for each in xy(container.lines[0])] == [[1, 4, 16], [2.0, 0.5, 0.125]]
+    assert xy(panels["decoder: SNR, mean |mean| / sd"].containers[0].lines[0])[1].tolist() == [3.0, 0.75, 0.1875]
+    assert any("iwae/dreg   var -1.00" in label for label in legend(drawn))
+
+
+def test_of_many_groups_with_results_four_are_drawn() -> None:
+    rows = [run_row(0, k=2**i, bias=[check("2026", 5.0)]) for i in range(6)]
+    found = bias_figures(grouped(rows)[3])
+    assert [each.name for each in found] == [f"bias-check-{i}" for i in range(1, 5)]
+    assert all("4 of 6 groups" in each.alt for each in found)
+
+
+def grid(seed: int, height: int = 90, width: int = 120) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def shown_exactly(drawn: Any, images: list[np.ndarray]) -> bool:
+    """Whether each picture is in the PNG at its place, pixel by pixel, and in the SVG as it is."""
+    png = np.round(255 * pixels(drawn.render(".png"))).astype(np.uint8)
+    height = png.shape[0]
+    for axes, image in zip(drawn.figure.axes, images, strict=True):
+        box = axes.get_position()
+        left, top = round(box.x0 * png.shape[1]), round(height - box.y1 * height)
+        if not np.array_equal(png[top : top + image.shape[0], left : left + image.shape[1]], image):
+            return False
+    kept = re.findall(rb'href="data:image/png;base64,\s*([^"]*)"', drawn.render(".svg"))
+    inside = [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in kept]
+    return len(inside) == len(images) and all(
+        np.array_equal(a, b) or np.array_equal(a[::-1], b) for a, b in zip(inside, images, strict=True)
+    )
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_pictures_are_shown_pixel_by_pixel(count: int) -> None:
+    images = [grid(i, 90 + 7 * i, 120 - 11 * i) for i in range(count)]
+    rows = [run_row(0, k=2**i) for i in range(count)]
+    of = {row.spec["k"]: Picture(row.label, image) for row, image in zip(rows, images, strict=True)}
+    drawn = picture_figure(grouped(rows)[3], "samples", lambda row, _: of[row.spec["k"]])
+    assert drawn is not None
+    assert shown_exactly(drawn, images)
+    assert not shown_exactly(drawn, [np.roll(image, 1, axis=1) for image in images]), "shifted by a pixel"
+    assert not touched(drawn.render(".png"))
+    assert drawn.size == pixels(drawn.render(".png")).shape[1::-1], "a pixel is one on a page"
+    assert all(row.label in drawn.alt for row in rows)
+
+
+def test_of_a_picture_that_is_too_large_the_top_left_part_is_shown() -> None:
+    image = grid(0, 700, 900)
+    drawn = picture_figure(grouped([run_row(0)])[3], "reconstructions", lambda *_: Picture("a/v001", image))
+    assert drawn is not None
+    side = pictures_module.LARGEST
+    assert shown_exactly(drawn, [image[:side, :side]])
+    assert any("top left part" in text.get_text() for text in drawn.figure.texts)
+
+
+def test_one_run_a_group_the_first_that_has_one_and_at_most_four_groups() -> None:
+    rows = [run_row(seed, k=2**i) for i in range(5) for seed in range(3)]
+    asked: list[tuple[int, int]] = []
+
+    def of(row, kind) -> Picture | None:
+        asked.append((row.spec["k"], row.seed))
+        return Picture(row.label, grid(0)) if row.seed == 1 else None
+
+    drawn = picture_figure(grouped(rows)[3], "samples", of)
+    assert drawn is not None
+    assert "4 of 5 groups" in drawn.title
+    assert all("v002" in axes.get_label() for axes in drawn.figure.axes)
+    assert (1, 2) not in asked
+
+
+def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
+    rows = [
+        replace(
+            run_row(seed, evals=[evaluation(CURVES[seed])], bias=[check("2026", 5.0)]),
+            variance=[measured()],
+        )
+        for word in ("dreg", "stl")
+        for seed in range(2)
+    ]
+    rows = [
+        replace(row, metrics={**row.metrics, "train": row.metrics["train"] | tracking(0)["train"]}) for row in rows
+    ]
+    figures = draw_all(
+        *grouped(rows)[:3], latents=lambda row: LATENTS[row.seed], picture=lambda row, _: Picture(row.label, grid(0))
+    )
+    names = [each.name for each in figures]
+    assert names == [
+        "final-bounds",
+        "bound-steps",
+        "bound-seconds",
+        "generalisation-gap",
+        "k-curve",
+        "active-units",
+        "gradients-encoder",
+        "gradients-decoder",
+        "gradients-by-k-1",
+        "bias-check-1",
+        "samples",
+        "reconstructions",
+    ]
+    for each in figures:
+        assert len(each.render(".svg")) < 300_000, each.name
+        assert not touched(each.render(".png")), each.name
+        assert len(each.alt) > 40
