@@ -189,7 +189,7 @@ class _Study:
         match found.standing:
             case Standing.AT_WORK:
                 holder = found.info.lease.holder if found.info.lease else "another process"
-                self._listener.warn(f"{told}: skipped: {found.run.path} is being written by {holder}")
+                self._listener.note(f"{told}: skipped, {found.run.path} is being written by {holder}")
             case Standing.BROKEN:
                 failure = _failed_before(found, combination.spec)
                 self._listener.warn(f"{told}: skipped: {failure}")

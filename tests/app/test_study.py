@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from dregcli.app import study, train
+from dregcli.app import session, study, train
 from dregcli.app.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.app.study import StudyResult, run_study
 from dregcli.app.study_plan import StudyPlan, plan_study
@@ -28,10 +28,10 @@ from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
-from tests.store.test_turns import is_taken
 from tests.support.listener import Recorder
 from tests.support.quick_training import each_step, quick_training
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem
+from tests.support.store_runs import is_taken
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -98,6 +98,8 @@ def test_everything_runs_and_a_second_call_skips_all(tmp_path, monkeypatch) -> N
     assert labels(second) == labels(first)
     assert all(each.skipped and not each.failure for each in second.runs)
     assert second.exit_code == 0
+    assert second.report
+    assert list(second.report.runs) == list(first.report.runs)
     assert len(RunStore(tmp_path).runs()) == 4
 
 
@@ -195,6 +197,17 @@ def test_one_that_diverges_ends_no_other_and_is_not_tried_again(tmp_path, monkey
     assert "smaller --lr than 0.001" in told
 
 
+def test_a_failure_that_could_not_be_kept_is_one_all_the_same(tmp_path, monkeypatch) -> None:
+    """The run still reads as being written, by this process."""
+    monkeypatch.setattr(session.Session, "_fail", lambda *_: None)
+    each_step(monkeypatch, _diverges)
+    (found,) = trained(tmp_path, seeds="0", estimator="reparam").runs
+    assert found.info
+    assert found.info.status is RunStatus.RUNNING
+    assert found.failure
+    assert found.failure.exit_code == Diverged.exit_code
+
+
 def test_a_run_that_another_process_writes_is_left_to_it(tmp_path) -> None:
     dreg, reparam = planned(seeds="0").combinations
     writer = claimed(tmp_path, reparam.spec)
@@ -203,7 +216,7 @@ def test_a_run_that_another_process_writes_is_left_to_it(tmp_path) -> None:
     assert [(each.skipped, each.failure) for each in result.runs] == [(False, None), (True, None)]
     assert labels(result)[1] == writer.run.label
     assert result.exit_code == 0
-    assert any(f"{writer.run.path} is being written by process {os.getpid()}" in each for each in recorder.warnings)
+    assert any(f"{writer.run.path} is being written by process {os.getpid()}" in each for each in recorder.notes)
     assert len(RunStore(tmp_path).runs()) == 2
     assert dreg.spec.estimator == "dreg"
 
@@ -222,7 +235,7 @@ def test_a_run_that_another_process_takes_over_first_is_left_to_it(tmp_path, mon
     recorder = Recorder()
     result = trained(tmp_path, recorder, seeds="0", estimator="dreg")
     assert [(each.skipped, each.failure) for each in result.runs] == [(True, None)]
-    assert any("is being written by" in each for each in recorder.warnings)
+    assert any("is being written by" in each for each in recorder.notes)
 
 
 def test_a_run_that_cannot_be_gone_on_with_is_a_failure(tmp_path, monkeypatch) -> None:

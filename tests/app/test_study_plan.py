@@ -65,6 +65,7 @@ def test_flags_stand_before_what_a_config_says() -> None:
     assert {each.spec.objective for each in planned(config).combinations} == {"elbo"}
     by_seed = planned(config, seed=9)
     assert [(each.spec.estimator, each.spec.seed) for each in by_seed.combinations] == [("dreg", 9), ("stl", 9)]
+    assert len(planned({"seed": -1}, seeds="1-2").combinations) == 2
     by_estimator = planned(config, estimator="iwae/reparam")
     assert {each.told for each in by_estimator.combinations} == {f"iwae/reparam, seed {seed}" for seed in range(5)}
     by_both = planned({"seed": 3, "estimator": "dreg"}, seeds="1-2", estimator=["stl", "iwae/dreg"], objective="iwae")

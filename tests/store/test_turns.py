@@ -1,16 +1,14 @@
 """Processes take turns at looking for a run and claiming it."""
 
-import fcntl
-import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from dregcli.errors import StoreFormatError
 from dregcli.store.runs import RunStore
 from dregcli.store.turns import turn
+from tests.support.store_runs import is_taken
 
 # Says that it has begun, waits for its turn, and says when it came.
 WAITING = """
@@ -22,18 +20,6 @@ print("waits", flush=True)
 with turn(RunStore(Path(sys.argv[1]))):
     print(Path(sys.argv[1], "done").exists(), flush=True)
 """
-
-
-def is_taken(root: Path) -> bool:
-    """Whether somebody is inside, as another process would find it."""
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(folder)
-    return False
 
 
 def test_one_at_a_time(tmp_path) -> None:
