@@ -1,7 +1,7 @@
 """From what was asked for to the runs of a study, or every fault of all of them at once."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,27 +100,29 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
     told = [_told(each.options) for each in asked]
     of_name = _name_faults(request.name) if request.name is not None else []
     found = _Faults(told, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
-    plans: list[Plan] = []
+    templates: list[Combination] = []
+    dataset: Dataset | None = None
     missing: DregError | None = None
     for name, each in zip(told, asked, strict=True):
         try:
-            plans.append(resolve_plan(each.options, data_dir, each.faults))
+            plan = resolve_plan(each.options, data_dir, each.faults)
         except SpecError as error:
             found.add(name, error.faults)
         except DregError as error:
             missing = missing or error
+        else:
+            # The data are the same for all, and are kept once.
+            dataset = plan.data.dataset
+            templates.append(Combination(plan.spec, plan.warnings, each.free))
     if all_faults := found.told():
         raise SpecError(all_faults, hint="correct the above; `dreg train --help` shows every option")
     if missing:
         raise missing
-    for plan in plans:
-        check_name(request.name or run_name(plan.spec))
-    combinations = tuple(
-        Combination(spec, plan.warnings, each.free)
-        for by_estimator in zip(*(_at_seeds(plan.spec, seeds) for plan in plans), strict=True)
-        for spec, plan, each in zip(by_estimator, plans, asked, strict=True)
-    )
-    return StudyPlan(combinations, plans[0].data.dataset, request.name)
+    assert dataset is not None
+    for template in templates:
+        check_name(request.name or run_name(template.spec))
+    by_seed = zip(*(_at_seeds(template, seeds) for template in templates), strict=True)
+    return StudyPlan(tuple(each for of_seed in by_seed for each in of_seed), dataset, request.name)
 
 
 @dataclass(frozen=True)
@@ -185,6 +187,8 @@ def _name_faults(name: str) -> list[Fault]:
     return []
 
 
-def _at_seeds(spec: RunSpec, seeds: Sequence[int] | None) -> list[RunSpec]:
+def _at_seeds(template: Combination, seeds: Sequence[int] | None) -> list[Combination]:
     """Nothing but the seed is another: no check of a spec and no ``auto`` looks at it."""
-    return [spec] if seeds is None else [spec.model_copy(update={"seed": seed}) for seed in seeds]
+    if seeds is None:
+        return [template]
+    return [replace(template, spec=template.spec.model_copy(update={"seed": seed})) for seed in seeds]
