@@ -52,8 +52,8 @@ class Failure:
         return cls(error.what, error.where, error.hint, error.exit_code)
 
     def __str__(self) -> str:
-        where = f" ({self.where})" if self.where else ""
-        return f"{self.what}{where}{f'; next: {self.hint}' if self.hint else ''}"
+        where = f"\n  where: {self.where}" if self.where else ""
+        return f"{self.what}{where}" + (f"\n  next:  {self.hint}" if self.hint else "")
 
 
 @dataclass(frozen=True)
