@@ -1,42 +1,24 @@
-"""What ``dreg train`` was asked for: a new run or one to go on with, planned and then trained."""
+"""What ``dreg train`` was asked for: a new run, one to go on with, or a study of many; planned and then trained."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from dregcli.app.listener import Listener
 from dregcli.app.plan import resolve_plan, spread_pair
 from dregcli.app.resuming import find_run_to_resume, resume_plan
+from dregcli.app.study import StudyResult, run_study
+from dregcli.app.study_plan import plan_study
 from dregcli.app.train import TrainResult, resume, start
+from dregcli.app.train_request import TrainRequest
 from dregcli.errors import SpecError, UsageError
-from dregcli.specs.config import read_config
 from dregcli.specs.resolve import merge_options
 from dregcli.store.runs import RunStore
 
-
-@dataclass(frozen=True)
-class TrainRequest:
-    """A request to train.
-
-    Attributes:
-        options: given on the command line, by field of the spec; None where not given.
-        name: the run's name.
-        preset: settings by name.
-        config: a file of options.
-        resume: the run to go on with, instead of a new one.
-    """
-
-    options: Mapping[str, Any]
-    name: str | None = None
-    preset: str | None = None
-    config: Path | None = None
-    resume: str | None = None
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch"]
 
 
 def launch(
     request: TrainRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
-) -> TrainResult:
+) -> TrainResult | StudyResult:
     """Train what was asked for.
 
     Args:
@@ -48,20 +30,33 @@ def launch(
 
     Raises:
         UsageError: options that cannot stand together, or a spec with faults, all of them.
-        Others as ``dregcli.app.train.start`` and ``resume``.
+        Others as ``dregcli.app.train.start`` and ``resume``, and ``dregcli.app.study.run_study``.
     """
     store = RunStore(runs_dir)
-    flags, contradiction = spread_pair(request.options)
-    if request.resume is None:
-        config, other = spread_pair(read_config(request.config) if request.config else {})
-        options, faults = merge_options(flags, config, request.preset)
-        plan = resolve_plan(options, data_dir, [*contradiction, *other, *faults])
-        return start(plan, name=request.name, store=store, argv=argv, listener=listener)
+    if request.resume is not None:
+        return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
+    given = request.read_config()
+    if request.is_study(given):
+        study = plan_study(request, given, data_dir)
+        return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener)
+    flags, contradiction = spread_pair(request.flags)
+    config, other = spread_pair(given)
+    options, faults = merge_options(flags, config, request.preset)
+    plan = resolve_plan(options, data_dir, [*contradiction, *other, *faults])
+    return start(plan, name=request.name, store=store, argv=argv, listener=listener)
+
+
+def _resume(
+    request: TrainRequest, reference: str, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
+) -> TrainResult:
     beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
+    beside += ["--seeds"] if request.options.get("seeds") is not None else []
+    beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
-        raise UsageError(what, hint=f"dreg train --resume {request.resume}")
+        raise UsageError(what, hint=f"dreg train --resume {reference}")
+    flags, contradiction = spread_pair(request.flags)
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
-    run = find_run_to_resume(store, request.resume)
+    run = find_run_to_resume(store, reference)
     return resume(run, resume_plan(run, flags, data_dir), store=store, argv=argv, listener=listener)

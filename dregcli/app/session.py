@@ -310,7 +310,8 @@ class Session:
     def _fail(self, error: Exception) -> None:
         # The failure itself is what the user must see, even where the store can no longer record it.
         with suppress(DregError, ValueError):
-            self._writer.add_failure({"step": self._trainer.step, "error": str(error)})
+            failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
+            self._writer.add_failure(failure)
             self._writer.log(f"failed: {error}")
             self._writer.finish(RunStatus.FAILED, self._summary(RunStatus.FAILED))
 

@@ -1,5 +1,7 @@
 """Train a run from its spec, or continue one, and keep everything about it."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from dregcli.app.build import build_trainer
@@ -18,7 +20,7 @@ from dregcli.store.capture import capture_environment
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-__all__ = ["TrainResult", "built", "environment_now", "resume", "start"]
+__all__ = ["TrainResult", "built", "claim", "environment_now", "resume", "start"]
 
 
 def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
@@ -37,11 +39,18 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
         StoreWriteError: the store cannot be written.
         Others as ``dregcli.app.origin.parent_model``.
     """
+    return claim(plan, name=name, store=store, argv=argv, listener=listener)()
+
+
+def claim(
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+) -> Callable[[], TrainResult]:
+    """Claim a new run, as ``start``; what trains it is to be called at once, the run counts as being at work."""
     prepare_process()
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
     writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
-    return Session(plan, trainer, writer, listener, parent).train(f"started: {' '.join(argv)}")
+    return partial(Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(argv)}")
 
 
 def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:

@@ -107,12 +107,14 @@ def number_or_word(text: Text) -> int | Text:
         return text
 
 
-def setting(field: str, default: str | None = None) -> Any:  # noqa: ANN401 - what typer.Option returns
+def setting(field: str, default: str | None = None, *, more: str = "") -> Any:  # noqa: ANN401 - what typer.Option returns
     """The option of a field of the spec.
 
     Args:
         field: its name in the spec.
         default: what holds where it is not given, in words, where the command's own parameter defaults to None.
+        more: what else its help says in one command.
     """
     name = f"--{field.replace('_', '-')}"
-    return typer.Option(name, help=_SETTINGS[field], metavar=_METAVARS.get(field), show_default=default or True)
+    help_ = f"{_SETTINGS[field]} {more}".rstrip()
+    return typer.Option(name, help=help_, metavar=_METAVARS.get(field), show_default=default or True)

@@ -10,6 +10,7 @@ from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
+from dregcli.cli.study import show_study
 from dregcli.cli.trained import show_trained
 
 EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
@@ -17,6 +18,9 @@ EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objectiv
 MNIST as in arXiv 1810.04152, shortened:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
 
 The bottom half of a digit given its top half:  [bold]dreg train --task structured[/bold]
+
+A study, each estimator at each seed, and their report; asked again it goes on where it was stopped:
+[bold]dreg train --seeds 0-4 --estimator dreg --estimator reparam[/bold]
 
 Prolong a run, or go on after a stop:  [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
 
@@ -39,13 +43,17 @@ def train(
     binarisation: Annotated[str | None, setting("binarisation", "by the data's kind")] = None,
     likelihood: Annotated[str | None, setting("likelihood", "by the data's kind")] = None,
     objective: Annotated[str | None, setting("objective", "iwae")] = None,
-    estimator: Annotated[str | None, setting("estimator", "dreg")] = None,
+    estimator: Annotated[list[str] | None, setting("estimator", "dreg", more="Given several times: a study.")] = None,
     k: Annotated[int | None, setting("k", "64")] = None,
     batch_size: Annotated[int | None, setting("batch_size", "32")] = None,
     steps: Annotated[int | None, setting("steps", "2000")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes over the data, instead of --steps.")] = None,
     lr: Annotated[float | None, setting("lr", "0.001")] = None,
     seed: Annotated[int | None, setting("seed", "0")] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(metavar="SEEDS", help="A study: a run for each, such as 0-4 or 0,2,5-7; then a report of them."),
+    ] = None,
     hidden: Annotated[str | None, typer.Option(help="Hidden layer sizes.", show_default="200,200")] = None,
     latent_dim: Annotated[
         int | None, typer.Option(help="Latent dimensions; of linear-gaussian 5.", show_default="50")
@@ -84,13 +92,14 @@ def train(
         "binarisation": binarisation,
         "likelihood": likelihood,
         "objective": objective,
-        "estimator": estimator,
+        "estimator": estimator or None,
         "k": k,
         "batch_size": batch_size,
         "steps": steps,
         "epochs": epochs,
         "lr": lr,
         "seed": seed,
+        "seeds": seeds,
         "hidden": _sizes(hidden),
         "latent_dim": latent_dim,
         "eval_every": eval_every,
@@ -106,7 +115,7 @@ def train(
         "track_estimators": track_estimators,
         "device": device,
     }
-    from dregcli.app.launch import TrainRequest, launch
+    from dregcli.app.launch import StudyResult, TrainRequest, launch
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
@@ -119,4 +128,7 @@ def train(
         )
     finally:
         terminal.close()
+    if isinstance(result, StudyResult):
+        show_study(terminal, result)
+        raise typer.Exit(result.exit_code)
     show_trained(terminal, result)

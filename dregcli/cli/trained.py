@@ -1,6 +1,7 @@
 """What a command shows of a run that it has trained."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.describe import described
@@ -33,12 +34,16 @@ _ALWAYS = (
 _WHERE_THERE_IS = ("log_p", "learned", "parent", "bound_before", "gain", "theta_sha256")
 
 
+def trained_json(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``dreg train --json`` gives of a run, as far as its summary has it."""
+    return {key: summary[key] for key in (*_ALWAYS, *_WHERE_THERE_IS) if key in summary}
+
+
 def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     """The bounds of all splits, what the estimator learnt, and what to type next; the gain over a parent beside."""
     summary, spec = result.summary, result.spec
     if terminal.as_json:
-        keys = (*_ALWAYS, *(key for key in _WHERE_THERE_IS if key in summary))
-        terminal.result({key: summary[key] for key in keys})
+        terminal.result(trained_json(summary))
         return
     before = summary.get("bounds_before")
     log_p: dict[str, dict[str, float]] = summary.get("log_p", {})

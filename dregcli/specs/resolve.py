@@ -15,6 +15,9 @@ from dregcli.specs.run import RunSpec, spelt_out
 _EXTRA_OPTIONS = ("epochs",)
 """Options that are resolved into other fields."""
 
+_SAID_TWO_WAYS = (("steps", "epochs"), ("seed", "seeds"))
+"""Options of which the stronger layer's stands, whichever of the two it gives."""
+
 _OF_THE_DATA = ("data_checksum", "split_convention")
 
 _OF_SCREENING = ("screen_inflation", "screen_precision")
@@ -30,13 +33,13 @@ def merge_options(
 ) -> tuple[dict[str, Any], list[Fault]]:
     """Options by precedence: flag > config > preset > default. A flag of None was not given.
 
-    ``steps`` and ``epochs`` say the same thing: whichever comes from the stronger layer stands. What a layer says
-    of its data goes when a stronger one names another data set, or another split of it; what it says of screening
-    when a stronger one names another ``backward``. Where a config is a run's spec, what was decided for that run
-    (``ROUNDING_ONLY``) goes unless the new one repeats it, seed apart: it may no longer fit.
+    ``steps`` and ``epochs`` say the same thing, and so do ``seed`` and ``seeds``: whichever comes from the stronger
+    layer stands. What a layer says of its data goes when a stronger one names another data set, or another split of
+    it; what it says of screening when a stronger one names another ``backward``. Where a config is a run's spec, what
+    was decided for that run (``ROUNDING_ONLY``) goes unless the new one repeats it, seed apart: it may no longer fit.
 
     Returns:
-        The options, and a fault for an unknown preset or for both --steps and --epochs in one layer.
+        The options, and a fault for an unknown preset and for one thing said in two ways in one layer.
     """
     faults: list[Fault] = []
     if preset is not None and preset not in PRESETS:
@@ -44,12 +47,13 @@ def merge_options(
     given = {key: value for key, value in flags.items() if value is not None}
     if "spec_version" in config:
         config = spelt_out(config)
-        if any(key != "seed" and config.get(key) != value for key, value in given.items()):
+        if any(key not in ("seed", "seeds") and config.get(key) != value for key, value in given.items()):
             config = {key: value for key, value in config.items() if key not in ROUNDING_ONLY}
     options: dict[str, Any] = {}
     for layer in (DEFAULTS, PRESETS.get(preset or "", {}), config, given):
-        if "steps" in layer and "epochs" in layer:
-            faults.append(Fault("epochs", "give --steps or --epochs, not both."))
+        for one, other in _SAID_TWO_WAYS:
+            if one in layer and other in layer:
+                faults.append(Fault(other, f"give --{one} or --{other}, not both."))
         if "dataset" in layer and layer["dataset"] != options.get("dataset"):
             for key in _OF_THE_DATA:
                 options.pop(key, None)
@@ -58,10 +62,11 @@ def merge_options(
         if layer.get("backward", options.get("backward")) != options.get("backward"):
             for key in _OF_SCREENING:
                 options.pop(key, None)
-        if "steps" in layer:
-            options.pop("epochs", None)
-        if "epochs" in layer:
-            options.pop("steps", None)
+        for one, other in _SAID_TWO_WAYS:
+            if one in layer:
+                options.pop(other, None)
+            if other in layer:
+                options.pop(one, None)
         options |= layer
     return options, faults
 

@@ -1,0 +1,52 @@
+"""Seeds as they are typed: ``0-4``, or ``0,2,5-7``."""
+
+import re
+from collections import Counter
+from typing import Final
+
+from dregcli.errors import Fault
+
+MOST_SEEDS: Final = 10_000
+"""More are a slip of the hand: a study of so many runs of a second each takes hours."""
+
+_LARGEST: Final = 2**63 - 1
+"""As ``RunSpec.seed``."""
+
+_WORD: Final = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
+
+
+def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
+    """Seeds and ranges of them with commas between, in the order given, and everything that is wrong with the list.
+
+    Args:
+        text: as typed; a config may hold anything.
+
+    Returns:
+        The seeds, none where there is a fault, and the faults.
+    """
+    if not isinstance(text, str):
+        return (), [Fault("seeds", f'must be a text such as "0-4" or "0,2,5-7", got {text!r}.')]
+    bad: list[str] = []
+    ranges: list[range] = []
+    faults: list[Fault] = []
+    for word in (each.strip() for each in text.split(",")):
+        found = _WORD.fullmatch(word)
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, _LARGEST + 1)
+        if max(first, last) > _LARGEST:
+            bad.append(word)
+        elif last < first:
+            faults.append(Fault("seeds", f"'{word}' ends before it begins: write {last}-{first}."))
+        else:
+            ranges.append(range(first, last + 1))
+    if bad:
+        told = ", ".join(f"'{word}'" for word in bad)
+        message = f"must be whole numbers from 0 to 2^63 - 1, or ranges, such as 0-4 or 0,2,5-7; got {told}."
+        faults.append(Fault("seeds", message))
+    # Not len(range), which no number above a machine word's fits into.
+    if (count := sum(each.stop - each.start for each in ranges)) > MOST_SEEDS:
+        return (), [*faults, Fault("seeds", f"are {count:,}; at most {MOST_SEEDS:,} can be asked for at once.")]
+    seeds = [seed for each in ranges for seed in each]
+    if twice := sorted(seed for seed, times in Counter(seeds).items() if times > 1):
+        more = f" and {len(twice) - 5} more are" if len(twice) > 5 else " is" if len(twice) == 1 else " are"
+        faults.append(Fault("seeds", f"{', '.join(map(str, twice[:5]))}{more} given twice."))
+    return (() if faults else tuple(seeds)), faults
