@@ -6,7 +6,7 @@ from typing import Any, Literal, cast
 
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.groups import Aggregate, Group, RunRow, aggregate
+from dregcli.report.groups import Aggregate, Group, RunRow, aggregate, mapping
 from dregcli.report.paired import Paired, all_pairs
 
 
@@ -74,10 +74,8 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
 
 def split_hash(row: RunRow, split: Split) -> str:
     """Of a split's stored values, or of all the data where the run does not tell."""
-    hashes = row.summary.get("split_hashes")
-    return (
-        str(hashes[split.value]) if isinstance(hashes, dict) and split.value in hashes else row.spec["data_checksum"]
-    )
+    hashes = mapping(row.summary.get("split_hashes")) or {}
+    return str(hashes.get(split.value) or row.spec["data_checksum"])
 
 
 @dataclass(frozen=True)

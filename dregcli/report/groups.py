@@ -87,13 +87,20 @@ class RunRow:
 
 def _of_split(values: object, split: Split) -> float | None:
     """A number by split; None where a summary that dreg did not write holds something else."""
-    return _number(cast("Mapping[str, object]", values).get(split.value)) if isinstance(values, Mapping) else None
+    found = mapping(values)
+    return None if found is None else _number(found.get(split.value))
+
+
+def mapping(value: object) -> Mapping[str, object] | None:
+    """As one; None for anything else, such as what another program wrote there."""
+    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
 def _number(value: object) -> float | None:
     """As a float; None for anything that is no finite number."""
-    known = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if known else None
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
 
 
 @dataclass(frozen=True)
@@ -224,7 +231,7 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     def over(values: list[object]) -> Aggregate | None:
         return aggregate([number for value in values if (number := _number(value)) is not None])
 
-    khats = [khat for attrs in evals if isinstance(khat := attrs.get("khat"), dict)]
+    khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
     points: dict[int, list[object]] = {}
     for attrs in evals:
         for point in attrs.get("curve", [attrs]):  # the first evaluations had one K each

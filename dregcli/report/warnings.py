@@ -8,7 +8,7 @@ import numpy as np
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, split_hash
-from dregcli.report.groups import Group, RunRow
+from dregcli.report.groups import Group, RunRow, mapping
 from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
@@ -100,6 +100,6 @@ def _not_finite(row: RunRow) -> list[str]:
 
 def _unreliable(row: RunRow) -> float:
     """The share of examples of the newest evaluation's k-hat, where it is worth a word; else 0."""
-    khat = row.evals[-1].get("khat") if row.evals else None
-    share = khat.get(_SHARE) if isinstance(khat, dict) else None
+    khat = mapping(row.evals[-1].get("khat")) if row.evals else None
+    share = khat.get(_SHARE) if khat is not None else None
     return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
