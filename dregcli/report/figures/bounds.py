@@ -15,7 +15,6 @@ from dregcli.report.series import Band, series
 
 Against = Literal["step", "seconds"]
 
-_AXES: Final = {"step": "optimisation steps", "seconds": "s of optimisation (evaluation not counted)"}
 _NAMES: Final = {"step": "steps", "seconds": "seconds"}
 _CAPTION: Final = (
     "Bold, with markers: validation, mean over seeds where all have values. Thin: training batches. "
@@ -48,7 +47,10 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
     alt: list[str] = []
     for axes, panel in zip(panels(figure, 1, len(shown))[0], shown, strict=True):
         told = _draw(axes, panel, found, entries)
-        axes.set_xlabel(_AXES[against])
+        if against == "step":
+            style.steps_axis(axes)
+        else:
+            axes.set_xlabel("s of optimisation (evaluation not counted)")
         alt.append(f"{panel.title}, at {panel.own_k}: {'; '.join(told)}.")
     lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
     text = f"{what}, nats per example, larger is better. Means over seeds at the end of training. {' '.join(alt)}"

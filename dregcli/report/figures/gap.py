@@ -41,7 +41,7 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
         if (limits := style.late_limits([found[member.group.key] for member in panel.members])) is not None:
             axes.set_ylim(*limits)
         axes.set_title(panel.title, fontsize="medium")
-        axes.set_xlabel("optimisation steps")
+        style.steps_axis(axes)
         axes.set_ylabel(f"training less validation bound\nat {panel.own_k}, nats per example")
         style.grid(axes)
     lay_out(figure, chosen.titled(what), height=3.0, entries=entries, caption=_CAPTION + few)
