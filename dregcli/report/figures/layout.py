@@ -45,7 +45,7 @@ def wrapped(text: str, width: float, *, size: float = 1.0) -> str:
 def _filled(text: str, fitting: int) -> str:
     """In lines of so many characters; words with parameters break after their commas."""
     loose = re.sub(r"([,/])(?=\S)", f"\\1{_JOINT} ", text)
-    lines = "\n".join(fill(line, fitting) for line in loose.splitlines())
+    lines = "\n".join(fill(line, fitting, break_on_hyphens=False) for line in loose.splitlines())
     return lines.replace(f"{_JOINT} ", "").replace(_JOINT, "")
 
 
@@ -153,6 +153,7 @@ def _legend(figure: Figure, entries: Mapping[str, Artist], caption: str, width: 
         fontsize="small",
         frameon=False,
         borderpad=0.0,
+        borderaxespad=1.0,
         title=wrapped(caption, width - 0.5),
         title_fontsize="small",
         handlelength=3.2,

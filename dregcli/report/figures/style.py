@@ -113,6 +113,9 @@ def _late(curve: Band, values: Values) -> Values:
 
 def steps_axis(axes: Axes) -> None:
     """The horizontal axis is of steps, of which there is no half."""
+    low, high = axes.get_xlim()
+    if high - low < 2.0:  # a single one
+        axes.set_xlim(0.5 * (low + high) - 1.0, 0.5 * (low + high) + 1.0)
     axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.set_xlabel("optimisation steps")
 
