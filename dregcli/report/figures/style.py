@@ -116,7 +116,7 @@ def steps_axis(axes: Axes) -> None:
     low, high = axes.get_xlim()
     if high - low < 2.0:  # a single one
         axes.set_xlim(0.5 * (low + high) - 1.0, 0.5 * (low + high) + 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 2.5, 5, 10], integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.set_xlabel("optimisation steps")
 
 
