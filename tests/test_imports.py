@@ -91,6 +91,15 @@ def test_help_imports_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+def test_a_report_needs_no_torch_and_no_matplotlib_without_figures() -> None:
+    code = (
+        "import sys; import dregcli.cli.report, dregcli.app.report, dregcli.app.report_json\n"
+        "assert not {'torch', 'matplotlib', 'PIL'} & set(sys.modules)\n"
+        "import dregcli.app.report_figures; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_torchvision_waits_for_a_picture() -> None:
     code = "import sys; import dregcli.app.sample, dregcli.app.train; assert 'torchvision' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)

@@ -82,7 +82,7 @@ def test_what_real_commands_keep_is_drawn(capsys, ready, tmp_path: Path) -> None
     assert names == [
         *KINDS,
         *("k-curve", "active-units", "gradients-encoder", "gradients-decoder"),
-        *("gradients-by-k-1", "bias-check-1", "samples", "reconstructions"),
+        *("gradients-by-k-1", "bias-check-1", "samples-1", "reconstructions-1"),
     ]
     alt = {each["name"]: each["alt"] for each in found.json["figures"]}
     assert "iwae/dreg at K=4: variance" in alt["gradients-by-k-1"]
@@ -99,7 +99,7 @@ def test_what_was_altered_is_left_out_and_told(capsys, ready, tmp_path: Path) ->
     flip(picture, 200)
     outcome = run(capsys, "report", "t", "--figures", tmp_path / "pictures", "--json")
     assert outcome.code == 0
-    assert "samples" not in [each["name"] for each in outcome.json["figures"]]
+    assert "samples-1" not in [each["name"] for each in outcome.json["figures"]]
     assert "samples-2.png" in outcome.err
     assert "left out of the figures: t/v001" in outcome.err
 
@@ -111,7 +111,7 @@ def test_the_newest_picture_is_shown(capsys, ready, tmp_path: Path) -> None:
     for n in (4, 9, 16):
         assert run(capsys, "sample", "t", "--n", n, "--scale", 2).code == 0
     told = run(capsys, "report", "t", "--figures", tmp_path / "pictures", "--json").json
-    (samples,) = [each for each in told["figures"] if each["name"] == "samples"]
+    (samples,) = [each for each in told["figures"] if each["name"] == "samples-1"]
     with Image.open(tmp_path / "runs/t/v001/figures/samples-3.png") as newest:
         size = newest.size
     with Image.open(samples["png"]) as image:

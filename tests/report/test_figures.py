@@ -10,14 +10,14 @@ from scipy import stats
 from dregcli.names import RunStatus
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import final as final_module
-from dregcli.report.figures import style
+from dregcli.report.figures import layout, style
 from dregcli.report.figures.bounds import bound_figure
 from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.final import final_figure
 from dregcli.report.figures.gap import gap_figure
 from dregcli.report.groups import RunRow
 from dregcli.report.series import Band
-from tests.support.artists import bands, ends, legend, line, lines, touched, xy
+from tests.support.artists import bands, ends, legend, line, lines, overlapping, touched, xy
 from tests.support.report_rows import STEPS, grouped, learning, run_row
 
 SEEDS = range(4)
@@ -170,7 +170,7 @@ def test_one_point_is_drawn() -> None:
     one["valid"] = {"step": np.array([10]), "bound": np.array([-91.0])}
     figures = draw_all(*grouped([run_row(0, metrics=one)])[:3])
     assert [each.name for each in figures] == ["final-bounds", "bound-steps", "bound-seconds", "generalisation-gap"]
-    assert all(not touched(each.render(".png")) for each in figures)
+    assert all(not touched(each.render(".png")) and not overlapping(each) for each in figures)
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
@@ -288,6 +288,12 @@ def test_equal_content_is_equal_bytes_in_whatever_order_it_is_rendered() -> None
         assert (b.render(".svg"), b.render(".png")) == (svg, png)
 
 
+def test_what_has_no_room_would_be_caught(monkeypatch) -> None:
+    assert overlapping(_drawn(TWO)) == []
+    monkeypatch.setattr(layout, "_room", lambda *_: layout._Room(0.0, 0.0, 0.0, 0.0))
+    assert overlapping(_drawn(TWO)) != []
+
+
 def test_nothing_runs_out_of_a_figure_however_long_its_labels() -> None:
     words = [f"dreg-cv:alpha=0.171798{i},beta=0.6998072,gamma=0.123456789,delta=0.98765" for i in range(12)]
     rows = [
@@ -297,6 +303,7 @@ def test_nothing_runs_out_of_a_figure_however_long_its_labels() -> None:
     ]
     for drawn in draw_all(*grouped(rows)[:3]):
         assert not touched(drawn.render(".png")), drawn.name
+        assert overlapping(drawn) == [], drawn.name
         width, height = drawn.figure.get_size_inches()
         assert width < 16
         assert height < 12

@@ -1,10 +1,12 @@
 """What a figure shows, read back from its artists."""
 
 import io
+from itertools import combinations
 
 import numpy as np
 from matplotlib import image
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
 
@@ -58,3 +60,18 @@ def touched(content: bytes) -> bool:
     """Whether anything runs out of a PNG: a pixel of its edge is not white."""
     shown = pixels(content)
     return not all((edge == 1.0).all() for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]))
+
+
+def overlapping(drawn: Drawn) -> list[tuple[str, str]]:
+    """Texts, legends and axes that cover one another."""
+    renderer = FigureCanvasAgg(drawn.figure).get_renderer()
+    drawn.figure.draw(renderer)
+    labels = [label for axes in drawn.figure.axes for label in (axes.xaxis.label, axes.yaxis.label, axes.title)]
+    boxes = {text.get_text(): text.get_window_extent(renderer) for text in drawn.figure.texts if text.get_text()}
+    boxes |= {
+        f"{i} {text.get_text()}": text.get_window_extent(renderer) for i, text in enumerate(labels) if text.get_text()
+    }
+    boxes |= {f"legend {i}": each.get_window_extent(renderer) for i, each in enumerate(drawn.figure.legends)}
+    boxes |= {f"axes {i}": each.get_window_extent(renderer) for i, each in enumerate(drawn.figure.axes)}
+    inner = {name: box.padded(-1.0) for name, box in boxes.items()}  # an edge may be shared
+    return [(a, b) for a, b in combinations(inner, 2) if inner[a].overlaps(inner[b])]

@@ -15,7 +15,6 @@ from dregcli.report.series import Band, series
 
 Against = Literal["step", "seconds"]
 
-_AXES: Final = {"step": "optimisation steps", "seconds": "s of optimisation (evaluation not counted)"}
 _NAMES: Final = {"step": "steps", "seconds": "seconds"}
 _CAPTION: Final = (
     "Bold, with markers: validation, mean over seeds where all have values. Thin: training batches. "
@@ -48,10 +47,13 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
     alt: list[str] = []
     for axes, panel in zip(panels(figure, 1, len(shown))[0], shown, strict=True):
         told = _draw(axes, panel, found, entries)
-        axes.set_xlabel(_AXES[against])
+        if against == "step":
+            style.steps_axis(axes)
+        else:
+            axes.set_xlabel("s of optimisation (evaluation not counted)")
         alt.append(f"{panel.title}, at {panel.own_k}: {'; '.join(told)}.")
     lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
-    text = f"{what}, nats per example, larger is better. Means over seeds at the end of training. {' '.join(alt)}"
+    text = f"{what}, nats per example, larger is better; at the right end of each curve: {' '.join(alt)}"
     return Drawn(f"bound-{_NAMES[against]}", chosen.titled(what), text, figure)
 
 
@@ -76,7 +78,7 @@ def _draw(axes: Axes, panel: Panel, found: Mapping[str, _Curves], entries: dict[
         entries[label] = style.draw_band(axes, curves.bold, member.look, label, i=member.index)
         if (thin := curves.thin) is not None:
             look: dict[str, Any] = {"color": member.look.colour, "linewidth": 0.8, "alpha": 0.6, "zorder": 1.5}
-            axes.plot(thin.x, thin.mean, label=f"_train {label}", **look)
+            axes.plot(thin.x, thin.mean, label=f"_train {label}", marker="." if len(thin.x) == 1 else "", **look)
         told.append(f"{label}: {curves.split} {style.at_the_end(curves.bold)}")
     thin_ones = [curves.thin for _, curves in mine if curves.thin is not None]
     if (limits := style.late_limits([curves.bold for _, curves in mine], thin_ones)) is not None:

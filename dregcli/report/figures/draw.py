@@ -12,7 +12,7 @@ from dregcli.report.figures.gap import gap_figure
 from dregcli.report.figures.k_curve import k_curve_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
-from dregcli.report.figures.pictures import PictureOf, picture_figure
+from dregcli.report.figures.pictures import PictureOf, picture_figures
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import Group
 
@@ -49,7 +49,7 @@ def draw_all(
         tracked_figure(chosen, Network.DECODER),
         *variance_figures(chosen),
         *bias_figures(chosen),
-        picture_figure(chosen, "samples", picture),
-        picture_figure(chosen, "reconstructions", picture),
+        *picture_figures(chosen, "samples", picture),
+        *picture_figures(chosen, "reconstructions", picture),
     ]
     return [each for each in drawn if each is not None]

@@ -41,11 +41,12 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
         if (limits := style.late_limits([found[member.group.key] for member in panel.members])) is not None:
             axes.set_ylim(*limits)
         axes.set_title(panel.title, fontsize="medium")
-        axes.set_xlabel("optimisation steps")
+        style.steps_axis(axes)
         axes.set_ylabel(f"training less validation bound\nat {panel.own_k}, nats per example")
         style.grid(axes)
     lay_out(figure, chosen.titled(what), height=3.0, entries=entries, caption=_CAPTION + few)
-    text = f"Training bound less validation bound against steps, nats per example; at the end: {'; '.join(alt)}."
+    text = "Training bound less validation bound against steps, nats per example; at the right end of each curve: "
+    text += f"{'; '.join(alt)}."
     return Drawn("generalisation-gap", chosen.titled(what), text, figure)
 
 

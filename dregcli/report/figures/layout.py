@@ -3,8 +3,9 @@
 Matplotlib's own layouts measure everything many times over, which takes longer than to draw it; here it is once.
 """
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from textwrap import fill
 from typing import Any, Final
 
@@ -15,6 +16,9 @@ from matplotlib.figure import Figure
 
 _CHARACTERS: Final = 13.0
 """Small ones that fit into an inch."""
+
+_JOINT: Final = "\u200b"
+"""Where a word may be broken."""
 
 _PAD: Final = 0.12
 """Between what is apart, inches."""
@@ -35,8 +39,14 @@ def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> 
 
 def wrapped(text: str, width: float, *, size: float = 1.0) -> str:
     """In lines that fit into so many inches; ``size`` is that of the letters, 1 of small ones."""
-    fitting = max(12, int(_CHARACTERS * width / size))
-    return "\n".join(fill(line, fitting) for line in text.splitlines())
+    return _filled(text, max(12, int(_CHARACTERS * width / size)))
+
+
+def _filled(text: str, fitting: int) -> str:
+    """In lines of so many characters; words with parameters break after their commas."""
+    loose = re.sub(r"([,/])(?=\S)", f"\\1{_JOINT} ", text)
+    lines = "\n".join(fill(line, fitting, break_on_hyphens=False) for line in loose.splitlines())
+    return lines.replace(f"{_JOINT} ", "").replace(_JOINT, "")
 
 
 @dataclass(frozen=True)
@@ -116,9 +126,10 @@ def _room(axes: Axes, renderer: Any, dpi: float) -> _Room:  # noqa: ANN401 - mat
     title = axes.title.get_window_extent(renderer).height if axes.get_title() else 0.0
     left = max((box.x0 - each.x0 for each in around), default=0.0)
     right = max((each.x1 - box.x1 for each in around), default=0.0)
-    above = title + max((each.y1 - box.y1 for each in around), default=0.0)
+    above = max((each.y1 - box.y1 for each in around), default=0.0)
     below = max((box.y0 - each.y0 for each in around), default=0.0)
-    return _Room(*(max(0.0, each) / dpi for each in (left, right, above, below)))
+    needed = _Room(*(max(0.0, each) / dpi for each in (left, right, above, below)))
+    return replace(needed, above=needed.above + title / dpi)
 
 
 def _labelled(axis: Any, side: str) -> bool:  # noqa: ANN401 - matplotlib's
@@ -132,7 +143,7 @@ def _caption(figure: Figure, caption: str, width: float) -> Any:  # noqa: ANN401
 
 def _legend(figure: Figure, entries: Mapping[str, Artist], caption: str, width: float) -> Any:  # noqa: ANN401 - a Legend
     fitting = int(_CHARACTERS * width)
-    labels = [fill(label, fitting - 8) for label in entries]
+    labels = [_filled(label, fitting - 8) for label in entries]
     longest = max(len(line) for label in labels for line in label.splitlines())
     return figure.legend(
         [*entries.values()],
@@ -142,6 +153,7 @@ def _legend(figure: Figure, entries: Mapping[str, Artist], caption: str, width: 
         fontsize="small",
         frameon=False,
         borderpad=0.0,
+        borderaxespad=1.0,
         title=wrapped(caption, width - 0.5),
         title_fontsize="small",
         handlelength=3.2,

@@ -22,6 +22,12 @@ CSS: Final = 96
 LARGEST: Final = 640
 """Of a picture's side: of larger ones the top left part is shown, for scaling would change their pixels."""
 
+_NARROWEST: Final = 480
+"""Of a figure, about: its words need room."""
+
+_COLUMNS: Final = 2
+"""Grids in a figure: of more the SVG would be large."""
+
 _GAP: Final = 16
 _LINE: Final = 18
 """Height of a line of text, pixels."""
@@ -48,17 +54,19 @@ class Picture:
 PictureOf = Callable[[RunRow, Kind], Picture | None]
 
 
-def picture_figure(chosen: Chosen, kind: Kind, of: PictureOf) -> Drawn | None:
-    """Grids side by side, one of each group that has one, at most ``MOST_OF_RUNS``; None where there is none."""
+def picture_figures(chosen: Chosen, kind: Kind, of: PictureOf) -> list[Drawn]:
+    """Grids of one run of each group that has one, two side by side; at most ``MOST_OF_RUNS``."""
     found = [(member, shot) for member in chosen.members if (shot := _of(member, kind, of)) is not None]
-    if not found:
-        return None
-    shown = found[:MOST_OF_RUNS]
-    few = f" ({len(shown)} of {len(found)} groups)" if len(shown) < len(found) else ""
+    few = f" ({MOST_OF_RUNS} of {len(found)} groups)" if len(found) > MOST_OF_RUNS else ""
     title = f"{_WHAT[kind]}{few}"
-    figure = _laid_out([(member.label, shot) for member, shot in shown], title)
-    told = "; ".join(f"{member.label} ({shot.run})" for member, shot in shown)
-    return Drawn(kind, title, f"{title}. Grids of images of {told}.", figure, dpi=CSS)
+    drawn: list[Drawn] = []
+    for i in range(0, min(len(found), MOST_OF_RUNS), _COLUMNS):
+        shown = found[i : min(i + _COLUMNS, MOST_OF_RUNS)]
+        figure = _laid_out([(member.label, shot) for member, shot in shown], title)
+        told = "; ".join(f"{member.label} ({shot.run})" for member, shot in shown)
+        name = f"{kind}-{len(drawn) + 1}"
+        drawn.append(Drawn(name, title, f"{title}. Grids of images of {told}.", figure, dpi=CSS))
+    return drawn
 
 
 def _of(member: Member, kind: Kind, of: PictureOf) -> Picture | None:
@@ -67,34 +75,25 @@ def _of(member: Member, kind: Kind, of: PictureOf) -> Picture | None:
 
 
 def _laid_out(shots: Sequence[tuple[str, Picture]], title: str) -> Figure:
-    """Two a row, at whole pixels: nothing is resampled."""
+    """Side by side, at whole pixels: nothing is resampled."""
     cut = [shot.pixels[:LARGEST, :LARGEST] for _, shot in shots]
-    columns = min(2, len(shots))
-    across = max(image.shape[1] for image in cut)
-    across = max(across, 480 // columns)  # or the words would have no room
+    across = max(_NARROWEST // len(shots), *(image.shape[1] for image in cut))
     words = [_words(label, shot, across) for label, shot in shots]
-    above = _LINE * max(text.count("\n") + 1 for text in words)
-    rows = [range(i, min(i + columns, len(shots))) for i in range(0, len(shots), columns)]
-    heights = [max(cut[i].shape[0] for i in row) for row in rows]
-    width = columns * across + (columns + 1) * _GAP
+    width = len(shots) * (across + _GAP) + _GAP
     head = wrapped(title, width / CSS, size=1.2)
-    top = _LINE * (head.count("\n") + 1) + _GAP
-    height = top + sum(heights) + len(rows) * (above + _GAP)
+    y = _GAP + _LINE * (head.count("\n") + 1)
+    top = y + _LINE * max(text.count("\n") + 1 for text in words)
+    height = top + max(image.shape[0] for image in cut) + _GAP
     figure = Figure(figsize=(width / CSS, height / CSS), dpi=CSS)
     FigureCanvasAgg(figure)
     figure.text(0.5, 1.0 - 0.5 * _GAP / height, head, ha="center", va="top", fontsize="large")
-    y = top
-    for row, tallest in zip(rows, heights, strict=True):
-        for column, i in enumerate(row):
-            x, image = _GAP + column * (across + _GAP), cut[i]
-            figure.text(x / width, 1.0 - y / height, words[i], ha="left", va="top", fontsize="small")
-            bottom = height - y - above - image.shape[0]
-            axes = figure.add_axes(
-                (x / width, bottom / height, image.shape[1] / width, image.shape[0] / height), label=shots[i][1].run
-            )
-            axes.imshow(image, interpolation="none", aspect="auto")
-            axes.set_axis_off()
-        y += above + tallest + _GAP
+    for i, image in enumerate(cut):
+        x, (down, wide, _) = _GAP + i * (across + _GAP), image.shape
+        figure.text(x / width, 1.0 - y / height, words[i], ha="left", va="top", fontsize="small")
+        place = (x / width, (height - top - down) / height, wide / width, down / height)
+        axes = figure.add_axes(place, label=shots[i][1].run)
+        axes.imshow(image, interpolation="none", aspect="auto")
+        axes.set_axis_off()
     return figure
 
 

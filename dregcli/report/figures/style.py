@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from dregcli.report.series import Band, Values
 
@@ -109,6 +109,15 @@ def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[floa
 
 def _late(curve: Band, values: Values) -> Values:
     return values[curve.x >= START * curve.x[-1]]
+
+
+def steps_axis(axes: Axes) -> None:
+    """The horizontal axis is of steps, of which there is no half."""
+    low, high = axes.get_xlim()
+    if high - low < 2.0:  # a single one
+        axes.set_xlim(0.5 * (low + high) - 1.0, 0.5 * (low + high) + 1.0)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
+    axes.set_xlabel("optimisation steps")
 
 
 def ticks_at(axes: Axes, ks: Sequence[int]) -> None:

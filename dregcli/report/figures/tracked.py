@@ -60,9 +60,9 @@ def tracked_figure(chosen: Chosen, network: Network) -> Drawn | None:
     for panel, member in zip(axes[0], members, strict=True):
         panel.set_title(wrapped(member.label, 3.2), fontsize="medium")
     for panel in axes[-1]:
-        panel.set_xlabel("optimisation steps")
+        style.steps_axis(panel)
     lay_out(figure, title, height=2.2, entries=entries, caption=_CAPTION)
-    text = f"{title}, means over coordinates and seeds, at the end: {'; '.join(alt)}."
+    text = f"{title}, means over coordinates and seeds, at the right end of each curve: {'; '.join(alt)}."
     return Drawn(f"gradients-{network}", title, text, figure)
 
 
