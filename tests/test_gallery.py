@@ -2,14 +2,11 @@
 
 import re
 import runpy
-import shlex
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-
-from tests.support.cli import run
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -32,14 +29,11 @@ def test_three_small_pictures_that_are_told_in_words(make: dict[str, Any]) -> No
     assert all(len(words) > 60 for words in re.findall(r"!\[([^]]+)\]\(docs/gallery/", README))
 
 
-def test_its_commands_are_the_programs(capsys: pytest.CaptureFixture[str], make: dict[str, Any]) -> None:
-    lines = make["commands"](README)
-    assert len(lines) == 3
-    for line in lines:
-        program, command, *words = shlex.split(line)
-        assert program == "dreg"
-        help_text = run(capsys, command, "--help").out
-        assert all(re.search(rf"{word}\b", help_text) for word in words if word.startswith("--")), line
+def test_its_commands_are_found(make: dict[str, Any]) -> None:
+    """That the program has such options is tested of all commands of README."""
+    assert [line.split()[:2] for line in make["commands"](README)] == [
+        ["dreg", word] for word in ("train", "report", "variance")
+    ]
 
 
 def test_a_readme_without_the_block_is_told(make: dict[str, Any]) -> None:
