@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Any, NamedTuple, cast
 
 from dregcli.names import RunStatus, Split
+from dregcli.report.moments import standard_error
 from dregcli.report.series import Metrics, seconds_to
 from dregcli.report.tracked import Tracked, at_the_end
 
@@ -250,8 +251,9 @@ def aggregate(values: Sequence[float]) -> Aggregate | None:
     """Mean and standard error; None of nothing."""
     if not values:
         return None
-    stderr = stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None
-    return Aggregate(fmean(values), stderr, max(values), len(values))
+    mean = fmean(values)
+    stderr = standard_error(values, mean) if len(values) > 1 else None
+    return Aggregate(mean, stderr, max(values), len(values))
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:

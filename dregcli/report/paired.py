@@ -8,10 +8,12 @@ any false verdict is at most ``LEVEL`` (Holm 1979), if differences are about nor
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from statistics import fmean
 from typing import Final, Literal, cast
 
 from scipy.special import nctdtr, stdtr, stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+
+from dregcli.report.moments import standard_error
 
 LEVEL: Final = 0.05
 """The chance, at most, that any two groups are told apart that are equal."""
@@ -80,7 +82,7 @@ def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) 
     mean = fmean(differences) if differences else math.nan
     if len(differences) < 2:
         return Paired(a, b, seeds, mean, None, None, None, None, None, "untested")
-    stderr = stdev(differences) / math.sqrt(len(differences))
+    stderr = standard_error(differences, mean)
     half = _critical(len(differences) - 1, LEVEL) * stderr
     p = _two_sided(mean, stderr, len(differences) - 1)
     return Paired(a, b, seeds, mean, stderr, (mean - half, mean + half), p, None, None, "undecided")

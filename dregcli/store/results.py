@@ -156,7 +156,7 @@ def read_results(folder: Path, kind: ResultKind) -> list[Result]:
         StoreCorrupt: a file is truncated or altered, naming it.
     """
     paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
-    found = [Result(path, hdf5.read(path, kind).attrs) for path in paths]
+    found = [Result(path, hdf5.read(path, kind, with_arrays=False).attrs) for path in paths]
     return sorted(found, key=_when)
 
 
