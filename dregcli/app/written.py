@@ -17,14 +17,25 @@ def target_faults(files: Mapping[str, Path]) -> list[Fault]:
     options: dict[Path, str] = {}
     for option, path in files.items():
         target = path.resolve()
-        if target.is_dir():
-            faults.append(Fault(option, f"{path} is a folder: name a file in it."))
-        elif target.exists() and not target.is_file():
-            faults.append(Fault(option, f"{path} is no plain file: name another, or - for stdout."))
+        if why := _why_not(target):
+            faults.append(Fault(option, f"{path} {why}"))
         elif target in options:
             faults.append(Fault(option, f"{path} is that of {options[target]}, too: name another."))
         options.setdefault(target, option)
     return faults
+
+
+def _why_not(target: Path) -> str:
+    """Why no file can have this name, as far as looking tells; empty where it can."""
+    try:
+        if target.is_dir():
+            return "is a folder: name a file in it."
+        if target.exists() and not target.is_file():
+            return "is no plain file: name another."
+        above = next(folder for folder in target.parents if folder.exists())
+    except OSError as error:
+        return f"cannot be a file's name ({error.strerror or error}): choose another."
+    return "" if above.is_dir() else f"is below {above}, which is no folder: name another."
 
 
 def folder_faults(option: str, path: Path) -> list[Fault]:

@@ -95,8 +95,8 @@ def test_what_cannot_be_is_refused_all_at_once(capsys, tmp_path: Path, monkeypat
 def test_a_file_that_cannot_be_written(capsys, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     outcome = run(capsys, "report", "--csv", tmp_path / "file" / "x.csv")
-    assert outcome.code == 16
-    assert "name a FILE in a folder that you can write" in outcome.err
+    assert outcome.code == 2
+    assert f"is below {tmp_path / 'file'}, which is no folder" in outcome.err
     assert (tmp_path / "file").read_text() == "x"
 
 

@@ -165,7 +165,7 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
         ),
         (("t", "--toy"), ("toy: is no model of a run",)),
         (("--toy", "--k", ""), ("k: must be whole numbers",)),
-        (("--toy", "--k", "1,-4", "--checkpoint", "best"), ("not '-4'", "checkpoint: is one of a RUN")),
+        (("--toy", "--k", "1,-4", "--checkpoint", "best"), ("got '-4'", "checkpoint: is one of a RUN")),
         (("--toy", "--k", "1", "--estimator", "vimco"), ("k: ", "needs at least 2 samples, got 1")),
         (("--toy", "--reference-k", 8), ("reference-k: must be at least the largest K, 256, got 8",)),
         (("--toy", "--objective", "miwae:groups=3", "--k", "3,6"), ("reference-k: ",)),
