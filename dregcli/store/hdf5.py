@@ -19,12 +19,14 @@ from dregcli.store import documents, layout
 
 Array: TypeAlias = NDArray[Any]
 
+_low: Any = h5py  # its low-level interface ships no types
+
 ENCODING_VERSION: Final = "1"
 SIZE_LIMIT: Final = 4 * 1024**3
 _USER_BLOCK: Final = 512
 _KINDS: Final = "biuf"
 _ENCODING: Final = ("encoding-type", "encoding-version")
-_PLAIN: Final = (h5py.h5d.COMPACT, h5py.h5d.CONTIGUOUS)
+_PLAIN: Final[tuple[int, ...]] = (_low.h5d.COMPACT, _low.h5d.CONTIGUOUS)
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,7 @@ def decode(content: bytes, kind: str, path: Path, *, with_arrays: bool = True) -
     if header != _header(body):
         raise documents.corrupt(path, "The file's digest does not match its content")
     try:
-        with h5py.File(h5py.h5f.open_file_image(content)) as opened:
+        with h5py.File(_low.h5f.open_file_image(content)) as opened:
             file: Any = opened
             layout.check_encoding({key: _text(file.id, key) for key in _ENCODING}, kind, path)
             arrays: dict[str, Array] = {}
@@ -130,8 +132,8 @@ def _check_path(path: str) -> None:
 
 def _text(file: Any, name: str) -> str:  # noqa: ANN401 - h5py is untyped
     """An attribute that this module wrote."""
-    attribute: Any = h5py.h5a.open(file, name.encode())
-    if attribute.shape or h5py.check_string_dtype(attribute.dtype) is None:
+    attribute: Any = _low.h5a.open(file, name.encode())
+    if attribute.shape or _low.check_string_dtype(attribute.dtype) is None:
         what = f"the attribute '{name}' is no text"
         raise ValueError(what)
     value = np.empty((), attribute.dtype)
@@ -146,11 +148,11 @@ def _collect(group: Any, prefix: str, into: dict[str, Array], *, limit: int) -> 
     By h5py's low-level interface, which takes a third of the time: a report reads a thousand arrays.
     """
     for name in (each.decode() for each in group):
-        if group.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
+        if group.links.get_info(name.encode()).type != _low.h5l.TYPE_HARD:
             what = f"'{prefix}{name}' is a link"
             raise ValueError(what)
-        item: Any = h5py.h5o.open(group, name.encode())
-        if isinstance(item, h5py.h5g.GroupID):
+        item: Any = _low.h5o.open(group, name.encode())
+        if isinstance(item, _low.h5g.GroupID):
             if prefix:
                 what = f"'{prefix}{name}' is nested too deep"
                 raise ValueError(what)
@@ -171,5 +173,5 @@ def _array(dataset: Any, name: str, limit: int) -> Array:  # noqa: ANN401 - h5py
         raise ValueError(what)
     values = np.empty(dataset.shape, dtype)
     if size:
-        dataset.read(h5py.h5s.ALL, h5py.h5s.ALL, values)
+        dataset.read(_low.h5s.ALL, _low.h5s.ALL, values)
     return values

@@ -27,7 +27,7 @@ NAME: Final = "x"
 BASE: Final = (
     *("--dataset", "digits", "--device", "cpu", "--name", NAME, "--quiet", "--json"),
     *("--hidden", "24", "--latent-dim", "6", "--k", "16", "--batch-size", "16", "--lr", "3e-3"),
-    *("--steps", "400", "--log-every", "7", "--eval-every", "90", "--checkpoint-every", "25"),
+    *("--steps", "240", "--log-every", "7", "--eval-every", "90", "--checkpoint-every", "25"),
 )
 _BFLOAT16 = ("--backward", "screened", "--screen-precision", "bfloat16")
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
