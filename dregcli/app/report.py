@@ -1,9 +1,9 @@
 """Collect runs from the store, group them and compare them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from dregcli.app.stored_spec import spec_of
 from dregcli.errors import DregError, RunNotFound
@@ -19,6 +19,14 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 __all__ = ["Aggregate", "Comparison", "Group", "Paired", "Report", "make_report", "read_row"]
+
+
+_NEEDED: Final[Mapping[ResultKind, tuple[str, ...]]] = {
+    "evals": ("checkpoint", "split", "k", "seed", "n", "value"),
+    "bias": ("results",),
+    "variance": ("told",),
+}
+"""What a report cannot do without, of results that other programs or versions may have written."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +101,15 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
 
     def results(kind: ResultKind) -> list[dict[str, Any]]:
         try:
-            return [result.attrs for result in run.results(kind)]
+            found = run.results(kind)
         except DregError as error:
             left_out.append(f"{kind} of {run.path}: {error.what}")
             return []
+        whole = [result for result in found if all(key in result.attrs for key in _NEEDED[kind])]
+        left_out.extend(
+            f"{result.path}: it does not say all that such a result does" for result in found if result not in whole
+        )
+        return [result.attrs for result in whole]
 
     metrics: Metrics = {}
     try:
@@ -116,4 +129,5 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         metrics=metrics,
         bias=results("bias"),
         variance=results("variance"),
+        created=info.created.isoformat(),
     )

@@ -12,6 +12,7 @@ from PIL import Image
 from dregcli.app.listener import Listener
 from dregcli.app.report import Report
 from dregcli.errors import DregError, StoreWriteError
+from dregcli.names import Split
 from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.figures.active import Latents
 from dregcli.report.figures.draw import draw_all
@@ -87,12 +88,15 @@ class _Held:
         self._listener = listener
 
     def latents(self, row: RunRow) -> Latents | None:
-        """Of the newest evaluation."""
-        if not row.evals:
+        """Of the evaluation of most examples at the run's last step, the newest of such."""
+        own = [each for each in row.evals if each["checkpoint"] == row.summary.get("step")]
+        if not own:
             return None
-        threshold = next((float(row.evals[-1][name]) for name in _THRESHOLDS if name in row.evals[-1]), None)
+        chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))
+        threshold = next((float(chosen[name]) for name in _THRESHOLDS if name in chosen), None)
         try:
-            variance = self._runs[row.path].results("evals")[-1].arrays().get(_VARIANCE)
+            results = self._runs[row.path].results("evals")
+            variance = next(each for each in reversed(results) if each.attrs == chosen).arrays().get(_VARIANCE)
         except DregError as error:
             self._left_out(row, error)
             return None

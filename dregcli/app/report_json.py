@@ -47,7 +47,7 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
             for key, found in group.evaluations().items()
         ],
         "runs": [
-            {"run": row.path, "seed": row.seed, "status": row.status.value, **row.summary} for row in group.rows
+            {**row.summary, "run": row.path, "seed": row.seed, "status": row.status.value} for row in group.rows
         ],
     }
     if time_to is not None:

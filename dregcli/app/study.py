@@ -24,12 +24,15 @@ from dregcli.errors import (
     RunStateError,
     StoreCorrupt,
 )
-from dregcli.names import Split
+from dregcli.names import RunStatus, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.turns import turn
+
+UNFINISHED: Final = 5
+"""The exit code of a study that lacks a run which another process is training."""
 
 GO_ON: Final = "the same command goes on with the study"
 
@@ -89,8 +92,11 @@ class StudyResult:
 
     @property
     def exit_code(self) -> int:
-        """That of the first failure; also of an earlier call's, so that only a whole study gives 0."""
-        return next((each.failure.exit_code for each in self.runs if each.failure), 0)
+        """That of the first failure, also of an earlier call's; 5 where another process is still at a run."""
+        failed = next((each.failure.exit_code for each in self.runs if each.failure), None)
+        if failed is not None:
+            return failed
+        return 0 if all(each.info and each.info.status is RunStatus.COMPLETED for each in self.runs) else UNFINISHED
 
 
 def run_study(
@@ -195,7 +201,14 @@ class _Study:
                 self._listener.warn(f"{told}: skipped: {failure}")
             case _:
                 self._listener.note(f"{told}: done before, {found.run.path}")
+                self._tell_untracked(told, combination, found)
         return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure)
+
+    def _tell_untracked(self, told: str, combination: Combination, found: Repeat) -> None:
+        """Training notices nothing of what it tracks, so that a run without is as good, but for that."""
+        tracked = found.run.spec().get("track_estimators", [])
+        if missing := [word for word in combination.spec.track_estimators if word not in tracked]:
+            self._listener.warn(f"{told}: it was trained without tracking {', '.join(missing)}, and is left as it is")
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:

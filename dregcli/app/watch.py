@@ -5,13 +5,17 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from dregcli.app.runs_list import ListedRun, read_listed
-from dregcli.errors import DregError
+from dregcli.errors import DregError, RunNotFound
 from dregcli.names import RunStatus, Split
 from dregcli.report.sparklines import sparkline
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+
+GRACE: Final = 10.0
+"""Seconds without a running run after which there is nothing more to follow."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +56,10 @@ def watch(
     interval: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[list[Watched]]:
-    """The runs again and again, until none of them is running.
+    """The runs again and again, until none of them has been running for ``GRACE`` seconds.
 
-    Runs that begin meanwhile are among them. Without references they are those that are running, and stay when they
-    end.
+    Runs that begin meanwhile are among them: those of a study follow each other with pauses, and one that was just
+    started has first to be claimed. Without references they are those that are running, and stay when they end.
 
     Args:
         references: names or versions; none means all that run.
@@ -70,15 +74,34 @@ def watch(
     store = RunStore(runs_dir)
     curves: dict[Path, tuple[datetime, str]] = {}
     seen: set[Path] = set()
+    first, idle = True, 0.0
     while True:
-        runs = [run for each in references for run in store.resolve(each)] if references else store.runs()
+        runs = _resolved(store, references, first=first) if references else store.runs()
+        first = False
         listed = [each for run in dict.fromkeys(runs) if (each := _listed(run)) is not None]
         seen |= {each.run.path for each in listed if references or each.status is RunStatus.RUNNING}
         shown = [each for each in listed if each.run.path in seen]
         yield [_watched(each, _curve(each, curves)) for each in shown]
-        if not any(each.status is RunStatus.RUNNING for each in shown):
+        idle = 0.0 if any(each.status is RunStatus.RUNNING for each in shown) else idle + interval
+        if idle >= GRACE:
             return
         wait(interval)
+
+
+def _resolved(store: RunStore, references: Sequence[str], *, first: bool) -> list[Run]:
+    """The runs of names; of those that were there, but are gone meanwhile, none.
+
+    Raises:
+        RunNotFound: at the first look, no such run.
+    """
+    found: list[Run] = []
+    for each in references:
+        try:
+            found += store.resolve(each)
+        except RunNotFound:
+            if first:
+                raise
+    return found
 
 
 def _listed(run: Run) -> ListedRun | None:

@@ -192,11 +192,15 @@ class Terminal:
             return
         with Live(console=self._out, transient=True, auto_refresh=False) as live:
             for rows in frames:
+                cells = [[printable(cell) for cell in row] for row in rows]
+                widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
+                # The last columns go where there is no room: numbers that are cut tell nothing.
+                shown = columns_that_fit(widths, self._out.width)[0]
                 table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-                for j, column in enumerate(columns):
-                    table.add_column(column, justify="left" if j == 0 else "right", no_wrap=True)
-                for row in rows:
-                    table.add_row(*(Text(printable(cell)) for cell in row))
+                for j in shown:
+                    table.add_column(columns[j], justify="left" if j == 0 else "right", no_wrap=True)
+                for row in cells:
+                    table.add_row(*(Text(row[j]) for j in shown))
                 live.update(table, refresh=True)
 
     def _follow_lines(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:

@@ -95,4 +95,4 @@ def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float
     follow(terminal, noted())
     if not seen:
         terminal.note("nothing is training now")
-    return runs or list(seen)
+    return runs or [path for path in seen if Path(path).is_dir()]

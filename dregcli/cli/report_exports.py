@@ -1,5 +1,6 @@
 """The options of ``dreg report`` that write it for others to read, and what they do."""
 
+import math
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,8 @@ Figures = Annotated[
 Cite = Annotated[bool, typer.Option("--cite", help="Print BibTeX of what the runs used, instead of the tables.")]
 
 STDOUT: Final = Path("-")
+
+_LONGEST: Final = 86_400
 
 
 @dataclass(frozen=True)
@@ -91,10 +94,17 @@ class Exports:
         wanting += ["--json"] if self.as_json else ["--cite"] if self.cite else []
         if len(wanting) > 1:
             faults.append(
-                Fault("stdout", f"only one of {' and '.join(wanting)} can have it: give --csv or --latex a FILE.")
+                Fault("stdout", f"only one of {' and '.join(wanting)} can have it: give the others a FILE.")
             )
-        if not self.every > 0.0:
-            faults.append(Fault("every", f"must be above 0, got {self.every:g}."))
+        if self.html == STDOUT:
+            faults.append(Fault("html", "a page is for a file, not for stdout: name one."))
+        for name, path in files.items():
+            if path is not None and self.figures is not None and self.figures.resolve() == path.resolve():
+                faults.append(Fault(name, f"{path} is the folder of --figures, too: name another."))
+        if not 0.0 < self.every <= _LONGEST:
+            faults.append(Fault("every", f"must be above 0 and at most {_LONGEST:,} seconds, got {self.every:g}."))
+        if self.time_to is not None and not math.isfinite(self.time_to):
+            faults.append(Fault("time-to", f"must be a number of nats, got {self.time_to:g}."))
         if faults:
             raise SpecError(faults, hint="dreg report --help")
 

@@ -8,7 +8,7 @@ from dregcli.names import Split
 from dregcli.wording import counted, difference, with_error
 
 if TYPE_CHECKING:
-    from dregcli.app.report import Comparison, Group, Report
+    from dregcli.app.report import Aggregate, Comparison, Group, Report
     from dregcli.app.report_tables import Table
 
 _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
@@ -40,9 +40,8 @@ def _runs(terminal: Terminal, group: "Group", time_to: float | None) -> None:
     title = f"{', '.join(sorted(names))}: {experiment_in_words(group.spec)}"
     _table(terminal, Table(title, columns, tuple(rows)))
     for row in group.rows:
-        if "split_hashes" in row.summary:
-            hashes = row.summary["split_hashes"].items()
-            terminal.line(f"splits: {', '.join(f'{split} {digest[:12]}' for split, digest in hashes)}")
+        if hashes := row.split_hashes:
+            terminal.line(f"splits: {', '.join(f'{split} {digest[:12]}' for split, digest in hashes.items())}")
             break
 
 
@@ -57,7 +56,7 @@ def _table(terminal: Terminal, table: "Table") -> None:
 def _means(terminal: Terminal, group: "Group") -> None:
     seeds = len(group.seeds())
     means = [
-        f"{split} {with_error(a.mean, a.stderr)}{f' (best {with_error(a.best, None)})' if a.n > 1 else ''}"
+        f"{split} {with_error(a.mean, a.stderr)}{_in_brackets(a, seeds)}"
         for split in Split
         if (a := group.bound(split))
     ]
@@ -70,6 +69,13 @@ def _means(terminal: Terminal, group: "Group") -> None:
     ]
     if gains:
         terminal.line(f"the parent's bound and what the encoder alone gained: {', '.join(gains)}")
+
+
+def _in_brackets(found: "Aggregate", seeds: int) -> str:
+    """The best seed, and over how many seeds a mean is where some are missing."""
+    parts = [f"best {with_error(found.best, None)}"] if found.n > 1 else []
+    parts += [f"{found.n} of {seeds} seeds"] if found.n < seeds else []
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def _evaluations(terminal: Terminal, group: "Group") -> None:

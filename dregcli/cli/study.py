@@ -1,10 +1,13 @@
 """What a command shows of a study that it has trained."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.cli.report_result import show
 from dregcli.cli.trained import trained_json
+from dregcli.names import RunStatus
+from dregcli.wording import shell_command
 
 if TYPE_CHECKING:
     from dregcli.app.study import StudyResult, StudyRun
@@ -27,14 +30,22 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
             terminal.warn(warning)
     terminal.line()
     terminal.line(f"study: {_counts(study)}")
-    if names := dict.fromkeys(each.run.name for each in study.runs if each.run and not each.failure):
-        terminal.line(f"next:  dreg eval {' '.join(names)} --split test --k 500")
+    if names := dict.fromkeys(str(each.run.path.parent) for each in study.runs if each.run and not each.failure):
+        store = ["--runs-dir", str(Path(next(iter(names))).parent)]
+        words = [*(Path(name).name for name in names), "--split", "test", "--k", "500"]
+        terminal.line(f"next:  {shell_command(['dreg', 'eval', *words, *store])}")
 
 
 def _counts(study: "StudyResult") -> str:
     failed = sum(each.failure is not None for each in study.runs)
-    skipped = sum(each.skipped and each.failure is None for each in study.runs)
-    counts = {"trained": len(study.runs) - failed - skipped, "skipped": skipped, "failed": failed}
+    there = [each for each in study.runs if each.skipped and each.failure is None]
+    elsewhere = sum(not (each.info and each.info.status is RunStatus.COMPLETED) for each in there)
+    counts = {
+        "trained": len(study.runs) - failed - len(there),
+        "done before": len(there) - elsewhere,
+        "at work in another process": elsewhere,
+        "failed": failed,
+    }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
     return f"{len(study.runs)} run{'s' if len(study.runs) != 1 else ''}: {', '.join(parts)}"
 

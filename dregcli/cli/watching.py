@@ -9,7 +9,7 @@ from dregcli.wording import with_error
 if TYPE_CHECKING:
     from dregcli.app.watch import Watched
 
-_COLUMNS: Final = ("run", "status", "step", "train", "valid", "steps/s", "left", "told", "bound by step")
+_COLUMNS: Final = ("run", "status", "step", "train", "valid", "left", "steps/s", "bound by step")
 _STALE: Final = 60.0
 """Seconds without a word from which on it is worth showing: runs tell something every half minute."""
 
@@ -22,15 +22,20 @@ def follow(terminal: Terminal, frames: Iterable[list["Watched"]]) -> None:
 def _row(run: "Watched") -> list[str]:
     return [
         run.label,
-        run.status.value,
+        run.status.value + _stale(run),
         f"{run.step:,}/{run.steps:,} ({100 * run.step // max(1, run.steps)} %)",
         with_error(run.train, None),
         with_error(run.valid, None),
-        with_error(run.rate, None),
         "" if run.seconds_left is None else in_words(run.seconds_left),
-        "" if run.age < _STALE else f"{in_words(run.age)} ago",
+        with_error(run.rate, None),
         run.curve,
     ]
+
+
+def _stale(run: "Watched") -> str:
+    """Where it has not told anything for long."""
+    running = run.seconds_left is not None
+    return f", told {in_words(run.age)} ago" if running and run.age >= _STALE else ""
 
 
 def in_words(seconds: float) -> str:

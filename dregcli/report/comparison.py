@@ -1,12 +1,13 @@
 """Which numbers of which runs may be compared, and what comes of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.groups import Aggregate, Group, RunRow, aggregate, mapping
+from dregcli.report.groups import Aggregate, Group, RunRow, aggregate, number
 from dregcli.report.paired import Paired, all_pairs
 
 
@@ -53,7 +54,7 @@ class Measure:
 def measures_of(row: RunRow) -> dict[Measure, float]:
     """Every bound of a completed run that can be compared, nats per example.
 
-    Of evaluations those of its last step; of repeats the newest.
+    Of evaluations those of its last step, if they are numbers; of repeats the newest.
     """
     if row.status is not RunStatus.COMPLETED:
         return {}
@@ -68,14 +69,17 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
         if attrs["checkpoint"] == row.summary.get("step"):
             data = attrs.get("split_hash") or spec["data_checksum"]
             key = Measure("evaluation", attrs["split"], attrs["k"], attrs["seed"], attrs["n"], *of_run, data)
-            found[key] = attrs["value"]
+            if (value := number(attrs["value"])) is not None:
+                found[key] = value
     return found
 
 
 def split_hash(row: RunRow, split: Split) -> str:
     """Of a split's stored values, or of all the data where the run does not tell."""
-    hashes = mapping(row.summary.get("split_hashes")) or {}
-    return str(hashes.get(split.value) or row.spec["data_checksum"])
+    return row.split_hashes.get(split.value) or row.spec["data_checksum"]
+
+
+_DECIDED: Final = ("higher", "lower")
 
 
 @dataclass(frozen=True)
@@ -96,8 +100,12 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The key of the group with the highest mean."""
-        return max(self.values, key=lambda key: self.of(key).mean)
+        """The key of the group with the highest mean of those that the test finds no other higher than.
+
+        Means may be over different seeds, of which some are luckier than others.
+        """
+        lower = {pair.a if pair.verdict == "lower" else pair.b for pair in self.pairs if pair.verdict in _DECIDED}
+        return max([key for key in self.values if key not in lower] or self.values, key=lambda key: self.of(key).mean)
 
     def of(self, key: str) -> Aggregate:
         """A group's numbers over its seeds."""
@@ -112,10 +120,38 @@ class Comparison:
         return sorted(turned, key=lambda pair: order.index(pair.a))
 
     @property
+    def tests(self) -> int:
+        """How many pairs share enough seeds to be tested."""
+        return sum(pair.verdict != "untested" for pair in self.pairs)
+
+    @property
+    def untested(self) -> list[str]:
+        """The keys of groups that share too few seeds with the best one."""
+        return [pair.a for pair in self.against(self.best) if pair.verdict == "untested"]
+
+    @property
     def cannot_be_told_from_best(self) -> set[str]:
         """The best group and those that the test has not found lower; empty where nothing was tested."""
         tested = [pair for pair in self.against(self.best) if pair.verdict != "untested"]
         return {self.best, *(pair.a for pair in tested if pair.verdict != "lower")} if tested else set()
+
+
+def headline(
+    groups: Sequence[Group], comparisons: Sequence[Comparison]
+) -> tuple[Measure | None, dict[str, Aggregate]]:
+    """What groups are told by, and their numbers by key: of the first comparison, or the only group's own.
+
+    Of several groups that do not compare it is the final test bound, each at its own K, which is no one measure.
+    """
+    if comparisons:
+        first = comparisons[0]
+        return first.measure, {key: first.of(key) for key in first.values}
+    if len(groups) == 1:
+        for measure, of_groups in measured(groups).items():
+            found = aggregate([*of_groups[groups[0].key].values()])
+            return measure, {groups[0].key: found} if found else {}
+    finals = {group.key: group.bound(Split.TEST) for group in groups}
+    return None, {key: found for key, found in finals.items() if found is not None}
 
 
 def compare(groups: Sequence[Group]) -> list[Comparison]:
@@ -172,7 +208,7 @@ def _differing(a: Measure, b: Measure) -> list[str]:
 
 
 def labels(groups: Sequence[Group]) -> dict[str, str]:
-    """Short names of groups: objective and estimator, and what else they differ in."""
+    """Short names of groups: objective and estimator, and what else they differ in; no two are the same."""
     names = [name for name in differing_names(groups) if name not in ("objective", "estimator")]
     if "dataset" in names:  # and so of course they do in these
         names = [name for name in names if name not in ("data_checksum", "split_convention")]
@@ -182,7 +218,8 @@ def labels(groups: Sequence[Group]) -> dict[str, str]:
         found[group.key] = " ".join(
             [f"{of['objective']}/{of['estimator']}", *(_told(name, of.get(name)) for name in names)]
         )
-    return found
+    seen = Counter(found.values())
+    return {key: f"{label} [{key[:6]}]" if seen[label] > 1 else label for key, label in found.items()}
 
 
 def differing_names(groups: Sequence[Group]) -> list[str]:
@@ -205,7 +242,8 @@ def value_in_words(name: str, value: object) -> str:
     if isinstance(value, list | tuple):
         value = ",".join(map(str, cast("list[object]", value))) or "none"
     if isinstance(value, Mapping):
-        value = cast("Mapping[str, object]", value).get("run")
+        parent = cast("Mapping[str, object]", value)
+        value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")
     if isinstance(value, float):
-        value = f"{value:g}"
+        value = f"{value:g}" if float(f"{value:g}") == value else repr(value)
     return str(value)[:8] if name == "data_checksum" else str(value)

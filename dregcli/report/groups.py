@@ -34,6 +34,7 @@ class RunRow:
         metrics: along training, by split and column.
         bias: attributes of its bias checks, the oldest first.
         variance: attributes of its measurements of gradient variance, the oldest first.
+        created: when it was claimed, as text that sorts.
     """
 
     path: str
@@ -48,6 +49,7 @@ class RunRow:
     metrics: Metrics = field(default_factory=_no_metrics, repr=False)
     bias: Sequence[Mapping[str, Any]] = ()
     variance: Sequence[Mapping[str, Any]] = ()
+    created: str = ""
 
     @property
     def label(self) -> str:
@@ -59,6 +61,11 @@ class RunRow:
         """Of training."""
         return self.spec["seed"]
 
+    @property
+    def split_hashes(self) -> dict[str, str]:
+        """SHA-256 of each split's stored values; empty where the run does not tell."""
+        return {split: str(digest) for split, digest in (mapping(self.summary.get("split_hashes")) or {}).items()}
+
     @cached_property
     def tracked(self) -> Tracked | None:
         """What it tracked of estimators; None where it did not."""
@@ -67,7 +74,7 @@ class RunRow:
     @property
     def steps_per_second(self) -> float | None:
         """Optimisation steps alone; None where it is not known."""
-        return _number(self.summary.get("steps_per_second"))
+        return number(self.summary.get("steps_per_second"))
 
     def seconds_to(self, bound: float) -> float | None:
         """Until the validation bound first was at least so high; None where it never was."""
@@ -89,7 +96,7 @@ class RunRow:
 def _of_split(values: object, split: Split) -> float | None:
     """A number by split; None where a summary that dreg did not write holds something else."""
     found = mapping(values)
-    return None if found is None else _number(found.get(split.value))
+    return None if found is None else number(found.get(split.value))
 
 
 def mapping(value: object) -> Mapping[str, object] | None:
@@ -97,7 +104,7 @@ def mapping(value: object) -> Mapping[str, object] | None:
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
-def _number(value: object) -> float | None:
+def number(value: object) -> float | None:
     """As a float; None for anything that is no finite number."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
@@ -162,13 +169,20 @@ class Group:
 
     def seeds(self) -> list[RunRow]:
         """The completed runs, one a seed, ascending: repeats of a (spec, seed) count once, the newest."""
-        found = {row.seed: row for row in self.rows if row.status is RunStatus.COMPLETED}
+        # By their own dates: the rows are in the order that somebody named them in.
+        ordered = sorted(self.rows, key=lambda row: row.created)
+        found = {row.seed: row for row in ordered if row.status is RunStatus.COMPLETED}
         return [found[seed] for seed in sorted(found)]
 
     def not_counted(self) -> list[RunRow]:
         """Runs at seeds of which none is completed: a mean without them is of those that went well."""
         done = {row.seed for row in self.seeds()}
         return [row for row in self.rows if row.seed not in done]
+
+    def repeated(self) -> list[RunRow]:
+        """Completed runs of which a newer one of the same seed counts."""
+        counted = {row.path for row in self.seeds()}
+        return [row for row in self.rows if row.status is RunStatus.COMPLETED and row.path not in counted]
 
     def over_seeds(self, of: Callable[[RunRow], float | None]) -> Aggregate | None:
         """Of any number of a run; runs that do not have it are left out."""
@@ -230,8 +244,9 @@ class Group:
 
 def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     def over(values: list[object]) -> Aggregate | None:
-        return aggregate([number for value in values if (number := _number(value)) is not None])
+        return aggregate([known for value in values if (known := number(value)) is not None])
 
+    thresholds = {attrs.get("active_threshold", attrs.get("active_variance")) for attrs in evals}
     khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
     points: dict[int, list[object]] = {}
     for attrs in evals:
@@ -242,7 +257,8 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
         over([attrs["value"] for attrs in evals]) or Aggregate(math.nan, None, math.nan, len(evals)),
         over([attrs.get("ess") for attrs in evals]),
         over([khat.get("share_above_0.7") for khat in khats]),
-        over([attrs.get("active_units") for attrs in evals]),
+        # Counted above other thresholds they are other numbers.
+        over([attrs.get("active_units") for attrs in evals]) if len(thresholds) == 1 else None,
         curve,
     )
 

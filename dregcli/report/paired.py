@@ -23,6 +23,9 @@ POWER: Final = 0.8
 
 MOST_NEEDED: Final = 10_000
 
+_ROUNDING: Final = 1e-9
+"""Relative: a bound is a mean of float32 numbers."""
+
 Verdict = Literal["higher", "lower", "undecided", "identical", "untested"]
 
 
@@ -78,7 +81,7 @@ def all_pairs(values: Mapping[str, Mapping[int, float]]) -> list[Paired]:
 
 def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) -> Paired:
     seeds = tuple(sorted(of_a.keys() & of_b.keys()))
-    differences = [of_a[seed] - of_b[seed] for seed in seeds]
+    differences = [_difference(of_a[seed], of_b[seed]) for seed in seeds]
     mean = fmean(differences) if differences else math.nan
     if len(differences) < 2:
         return Paired(a, b, seeds, mean, None, None, None, None, None, "untested")
@@ -86,6 +89,11 @@ def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) 
     half = _critical(len(differences) - 1, LEVEL) * stderr
     p = _two_sided(mean, stderr, len(differences) - 1)
     return Paired(a, b, seeds, mean, stderr, (mean - half, mean + half), p, None, None, "undecided")
+
+
+def _difference(a: float, b: float) -> float:
+    """0 where it is no more than rounding: of such differences a test would find that they are all alike."""
+    return 0.0 if abs(a - b) <= _ROUNDING * max(1.0, abs(a), abs(b)) else a - b
 
 
 def _two_sided(mean: float, stderr: float, freedom: int) -> float:

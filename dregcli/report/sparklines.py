@@ -1,11 +1,13 @@
 """Learning curves in one line of text each."""
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
+from dregcli.describe import seen_as
 from dregcli.names import Split
+from dregcli.report.comparison import split_hash
 from dregcli.report.groups import Group
 from dregcli.report.series import Band, Metrics, band, series
 
@@ -16,14 +18,21 @@ START: Final = 0.1
 
 
 def sparklines(groups: Sequence[Group]) -> dict[str, str]:
-    """The validation bound by step, mean over seeds, by group's key; all on one scale, so that heights compare."""
+    """The validation bound by step, mean over seeds, by group's key; of equal data and K on one scale.
+
+    So heights compare where bounds do.
+    """
     curves: dict[str, Band] = {}
+    scales: dict[Any, list[Band]] = {}
+    scale_of: dict[str, Any] = {}
     for group in groups:
         of_seeds = [found for row in group.seeds() if (found := series(row.metrics, Split.VALID, "bound"))]
         if (found := band(of_seeds, points=WIDTH)) is not None:
-            curves[group.key] = found
-    low, high = _limits([*curves.values()])
-    return {key: _bars(each, low, high) for key, each in curves.items()}
+            of = group.spec
+            scale = (seen_as(of), split_hash(group.seeds()[0], Split.VALID), of.get("k"))
+            curves[group.key], scale_of[group.key] = found, scale
+            scales.setdefault(scale, []).append(found)
+    return {key: _bars(each, *_limits(scales[scale_of[key]])) for key, each in curves.items()}
 
 
 def sparkline(metrics: Metrics) -> str:

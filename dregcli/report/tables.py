@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.comparison import Comparison
+from dregcli.report.comparison import Comparison, headline
 from dregcli.report.groups import Aggregate, Group, RunRow
 from dregcli.report.paired import Paired
+from dregcli.report.series import series
 from dregcli.wording import difference, scientific, with_error
 
 Tone = Literal["", "best", "live", "stopped", "broken"]
@@ -139,22 +141,22 @@ def groups_table(
     """
     first = comparisons[0] if comparisons else None
     best: set[str] = first.cannot_be_told_from_best if first else set()
+    measure, values = headline(groups, comparisons)
     columns = [
         Column("group", numeric=False),
         *(Column(name) for name in ("seeds", "mean ± s.e.", "best", "steps/s")),
         *time_columns(time_to),
         Column("validation bound by step", numeric=False),
     ]
-    measured = {group.key: _measured(group, first) for group in groups}
-    ranked = sorted(groups, key=lambda group: -(a.mean if (a := measured[group.key]) else -math.inf))
+    ranked = sorted(groups, key=lambda group: -(a.mean if (a := values.get(group.key)) else -math.inf))
     rows: list[tuple[Cell, ...]] = []
     for group in ranked:
-        a, tone = measured[group.key], _best_or_not(group.key in best)
+        a, tone = values.get(group.key), _best_or_not(group.key in best)
         rate = group.over_seeds(lambda row: row.steps_per_second)
         rows.append(
             (
                 Cell(labels[group.key], tone=tone),
-                count(len(group.seeds())),
+                some_seeds(a.n if a else 0, len(group.seeds())),
                 mean(a, tone),
                 quantity(a.best if a else None),
                 quantity(rate.mean if rate else None),
@@ -162,27 +164,52 @@ def groups_table(
                 Cell(curves.get(group.key, "-")),
             )
         )
-    measure = first.measure.told if first else "test final bound"
-    told = ", ".join(labels[group.key] for group in ranked if group.key in best)
-    notes = (f"best by the paired test: {told}",) if best else ()
-    return Table(f"groups by their {measure}, nats per example", tuple(columns), tuple(rows), notes)
+    told = measure.told if measure else "final test bound, each at its own K"
+    return Table(
+        f"groups by their {told}, nats per example",
+        tuple(columns),
+        tuple(rows),
+        _notes(groups, labels, first, time_to),
+    )
+
+
+def _notes(
+    groups: Sequence[Group], labels: Mapping[str, str], first: Comparison | None, time_to: float | None
+) -> tuple[str, ...]:
+    notes: list[str] = []
+    if first and (near := first.cannot_be_told_from_best):
+        others = ", ".join(labels[key] for key in first.values if key in near and key != first.best)
+        notes.append(
+            f"best by the paired test: {labels[first.best]}" + (f"; not told from it: {others}" if others else "")
+        )
+        if untested := first.untested:
+            names = ", ".join(labels[key] for key in untested)
+            notes.append(f"not tested against it, for want of shared seeds: {names}")
+    if (
+        time_to is not None
+        and len({(seen_as(group.spec), group.spec["data_checksum"], group.spec["k"]) for group in groups}) > 1
+    ):
+        notes.append(
+            "The time to a bound is of each run's own validation bound: of other data or K it does not compare."
+        )
+    return tuple(notes)
+
+
+def some_seeds(n: int, of: int) -> Cell:
+    """How many seeds a mean is over, and of how many where some are missing."""
+    return Cell(str(n) if n in (0, of) and not (n == 0 < of) else f"{n} of {of}", float(n))
 
 
 def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be asked
     return "best" if is_best else ""
 
 
-def _measured(group: Group, comparison: Comparison | None) -> Aggregate | None:
-    if comparison is None:
-        return group.bound(Split.TEST)
-    return comparison.of(group.key) if group.key in comparison.values else None
-
-
 def _time_to(group: Group, bound: float) -> Cell:
     """Mean and standard error of the seconds, and how many seeds reached the bound where not all did."""
     found = group.over_seeds(lambda row: row.seconds_to(bound))
     if found is None:
-        return Cell("never")
+        validated = any(series(row.metrics, Split.VALID, "bound") for row in group.seeds())
+        return Cell("never") if validated else NOTHING
     some = f" ({found.n} of {len(group.seeds())})" if found.n < len(group.seeds()) else ""
     return Cell(f"{with_error(found.mean, found.stderr)} s{some}", found.mean)
 
@@ -201,32 +228,36 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     ]
     rows = [
         (
-            Cell(f"{labels[pair.a]} less {labels[pair.b]}"),
+            Cell(f"{labels[pair.a]} minus {labels[pair.b]}"),
             Cell(difference(pair.difference, pair.stderr), pair.difference) if pair.seeds else NOTHING,
             Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
             NOTHING if pair.adjusted is None else Cell(f"{pair.adjusted:.2g}", pair.adjusted),
             count(len(pair.seeds)),
-            Cell(verdict_in_words(pair)),
+            Cell(verdict_in_words(pair, labels)),
         )
         for pair in pairs
     ]
+    tests = f"the {found.tests} tested pairs" if found.tests > 1 else "the one tested pair"
     notes = [
-        f"Student's t of the differences; over all {len(found.pairs)} pairs a false verdict has a chance of 5 % "
-        "at most. Seeds to decide: a difference of this size would then be found with a chance of 80 %."
+        f"Student's t of the differences. Intervals are of each pair alone; p is adjusted for {tests}, so that any "
+        "false verdict has a chance of 5 % at most. Seeds to decide: a difference of this size would then be found "
+        "with a chance of 80 %."
     ]
     tested = any(pair.adjusted is not None for pair in pairs)
     title = f"paired over seeds: {found.measure.told}"
     return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))
 
 
-def verdict_in_words(pair: Paired) -> str:
-    """Of the first group against the second."""
+def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:
+    """Which group is higher, or why nobody can say."""
     if pair.verdict == "untested":
         return "too few shared seeds"
     if pair.verdict == "undecided":
         about = "more than 10,000" if pair.needed is None else f"about {pair.needed:,}"
         return f"undecided: {about} seeds to decide"
-    return pair.verdict
+    if pair.verdict == "identical":
+        return "identical"
+    return f"{labels[pair.a if pair.verdict == 'higher' else pair.b]} is higher"
 
 
 def tracked_columns() -> list[Column]:

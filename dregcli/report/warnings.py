@@ -7,8 +7,8 @@ import numpy as np
 
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.comparison import Comparison, split_hash
-from dregcli.report.groups import Group, RunRow, mapping
+from dregcli.report.comparison import Comparison, headline, split_hash
+from dregcli.report.groups import Aggregate, Group, RunRow, mapping, number
 from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
@@ -24,7 +24,11 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
     """In words, the gravest first; what is the same of several groups is said once."""
     found = [f"{labels[group.key]}: not in its means: {told}." for group in groups if (told := _missing(group))]
     found += [warning for group in groups for row in group.rows for warning in _not_finite(row)]
-    found += _few_seeds(groups, labels)
+    found += _few_seeds(groups, labels, headline(groups, comparisons)[1])
+    if repeated := [row.label for group in groups for row in group.repeated()]:
+        found.append(f"of repeats of one seed the newest counts, so that these do not: {some_of(repeated)}.")
+    if others := [labels[group.key] for group in groups if _has_other_checkpoints(group)]:
+        found.append(f"{some_of(others)}: evaluations at other steps than a run's last are told, and not compared.")
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):
         names = some_of([labels[key] for key, share in shares.items() if share])
@@ -39,7 +43,7 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
     if comparisons:
         first = comparisons[0]
         found += [f"not compared by {first.measure.told}: {labels[key]}: {why}." for key, why in first.apart.items()]
-    elif len(groups) > 1 and len(different) < len(Split):
+    elif sum(bool(group.seeds()) for group in groups) > 1 and len(different) < len(Split):
         found.append(
             "nothing is compared: no two groups have bounds of the same K and evaluation seed; "
             "evaluate them alike: dreg eval NAME... --k K"
@@ -50,7 +54,7 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
 def apart(groups: Sequence[Group]) -> list[Split]:
     """The splits on which not all groups' bounds are of the same examples, pixels and task."""
     # Runs of before there were hashes of splits are known by all their data together.
-    known = all(any("split_hashes" in row.summary for row in group.rows) for group in groups)
+    known = all(_telling(group) for group in groups)
     seen = {
         split: {
             (seen_as(group.spec), _data(group, split) if known else group.spec["data_checksum"]) for group in groups
@@ -61,8 +65,11 @@ def apart(groups: Sequence[Group]) -> list[Split]:
 
 
 def _data(group: Group, split: Split) -> str:
-    row = next(row for row in group.rows if "split_hashes" in row.summary)
-    return split_hash(row, split)
+    return split_hash(_telling(group)[0], split)
+
+
+def _telling(group: Group) -> list[RunRow]:
+    return [row for row in group.rows if row.split_hashes]
 
 
 def _missing(group: Group) -> str:
@@ -72,34 +79,40 @@ def _missing(group: Group) -> str:
     return "; ".join(f"{status.value} {some_of(names)}" for status, names in by_status.items())
 
 
-def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str]) -> list[str]:
+def _has_other_checkpoints(group: Group) -> bool:
+    return any(attrs["checkpoint"] != row.summary.get("step") for row in group.seeds() for attrs in row.evals)
+
+
+def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str], values: Mapping[str, Aggregate]) -> list[str]:
     by_number: dict[int, list[str]] = {}
     for group in groups:
-        by_number.setdefault(len(group.seeds()), []).append(labels[group.key])
+        a = values.get(group.key)
+        by_number.setdefault(a.n if a else len(group.seeds()), []).append(labels[group.key])
     found: list[str] = []
     if 1 in by_number:
         names = some_of(by_number[1])
         found.append(f"{names}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
-    for number in range(2, FEW_SEEDS):
-        if number in by_number:
-            names = some_of(by_number[number])
-            found.append(
-                f"{names}: {number} seeds only: their standard error is hardly known; train more: --seeds 0-4."
-            )
+    for few in range(2, FEW_SEEDS):
+        if few in by_number:
+            names = some_of(by_number[few])
+            found.append(f"{names}: {few} seeds only: their standard error is hardly known; train more: --seeds 0-4.")
     return found
 
 
 def _not_finite(row: RunRow) -> list[str]:
+    found: list[str] = []
     for split in Split:
         bound = row.metrics.get(split.value, {}).get("bound")
         if bound is not None and (wrong := int((~np.isfinite(bound)).sum())):
             rows = f"{wrong:,} of {len(bound):,} rows"
-            return [f"{row.label}: the bound is not finite in {rows} of {split} metrics; they are left out."]
-    return []
+            found.append(f"{row.label}: the bound is not finite in {rows} of {split} metrics; they are left out.")
+    if any(number(attrs["value"]) is None for attrs in row.evals):
+        found.append(f"{row.label}: an evaluated bound is no number; it is left out.")
+    return found
 
 
 def _unreliable(row: RunRow) -> float:
-    """The share of examples of the newest evaluation's k-hat, where it is worth a word; else 0."""
-    khat = mapping(row.evals[-1].get("khat")) if row.evals else None
-    share = khat.get(_SHARE) if khat is not None else None
-    return share if isinstance(share, float) and share >= _UNRELIABLE else 0.0
+    """The largest share of examples with a bad k-hat at the run's last step, where it is worth a word; else 0."""
+    khats = [mapping(attrs.get("khat")) for attrs in row.evals if attrs["checkpoint"] == row.summary.get("step")]
+    shares = [share for khat in khats if khat and (share := number(khat.get(_SHARE))) is not None]
+    return max((share for share in shares if share >= _UNRELIABLE), default=0.0)

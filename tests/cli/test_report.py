@@ -41,7 +41,8 @@ def test_groups_are_compared_in_pairs_over_their_seeds(capsys) -> None:
     assert verdicts[("iwae/dreg", "iwae/stl")] == "undecided"
     assert {keys[key] for key in comparison["not_told_from_best"]} == {"iwae/dreg", "iwae/stl"}
     assert "paired over seeds: test final bound at K=64" in outcome.out
-    assert "iwae/dreg less iwae/reparam" in outcome.out
+    assert "iwae/dreg minus iwae/reparam" in outcome.out
+    assert "iwae/dreg is higher" in outcome.out
     assert "seeds to decide" in outcome.out
 
 
@@ -149,3 +150,55 @@ def test_a_report_loads_no_torch(tmp_path) -> None:
         "assert not {'torch', 'dregcli.engine', 'matplotlib'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_an_evaluation_that_is_no_number_decides_nothing(capsys, tmp_path) -> None:
+    """Let through, a NaN would have p = 0 and rank first."""
+    for each in add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -89.0}, seeds=range(4)):
+        broken = each.spec()["estimator"] == "dreg" and each.spec()["seed"] == 1
+        add_eval(each, math.nan if broken else each.info().summary["bound"]["test"])
+    outcome = run(capsys, "report")
+    assert "nan" not in outcome.out
+    assert "an evaluated bound is no number" in outcome.err
+    found = run(capsys, "report", "--json").json["comparisons"][0]
+    assert [len(pair["seeds"]) for pair in found["pairs"]] == [3]
+    assert "3 of 4" in outcome.out, "how many seeds the mean is over"
+
+
+def test_of_repeats_the_newest_counts_however_they_are_named(capsys, tmp_path) -> None:
+    root = tmp_path / "runs"
+    add_run(root, name="z", level=-80.0)
+    add_run(root, name="a", level=-90.0)
+    for order in (("a", "z"), ("z", "a"), ()):
+        outcome = run(capsys, "report", *order, "--json")
+        assert outcome.json["groups"][0]["bound"]["test"]["mean"] == -90.0
+    assert "of repeats of one seed the newest counts, so that these do not: z/v001" in run(capsys, "report").err
+
+
+def test_results_that_lack_what_a_report_needs_are_left_out(capsys, tmp_path) -> None:
+    each = add_run(tmp_path / "runs")
+    for kind in ("evals", "bias", "variance"):
+        each.add_result(kind, "other", arrays={"x": np.zeros(1)}, attrs={"split": "test"})
+    outcome = run(capsys, "report", "--html", tmp_path / "page.html", "--csv", tmp_path / "a.csv")
+    assert outcome.code == 0, outcome.err
+    assert outcome.err.count("it does not say all that such a result does") == 3
+
+
+def test_a_moved_store_is_told_where_it_is(capsys, tmp_path) -> None:
+    add_run(tmp_path / "runs", summary={"run": "/elsewhere/v001", "status": "crashed"})
+    (found,) = run(capsys, "report", "--json").json["groups"][0]["runs"]
+    assert (found["run"], found["status"]) == (str(tmp_path / "runs/digits-iwae-dreg-k64/v001"), "completed")
+
+
+@pytest.mark.parametrize("words", [("--time-to", "nan"), ("--watch", "--every", "inf"), ("--html", "-")])
+def test_numbers_that_cannot_be(capsys, tmp_path, words) -> None:
+    add_run(tmp_path / "runs")
+    assert run(capsys, "report", *words).code == 2
+
+
+def test_without_validation_nobody_knows_when_a_bound_was_reached(capsys, tmp_path) -> None:
+    add_run(tmp_path / "runs", rows=1)
+    (tmp_path / "runs/digits-iwae-dreg-k64/v001/metrics.h5").unlink()
+    outcome = run(capsys, "report", "--time-to", "-91")
+    assert outcome.code == 0
+    assert "never" not in outcome.out

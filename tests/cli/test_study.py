@@ -32,7 +32,7 @@ def test_a_study_in_one_line_ends_with_the_report_of_its_runs(capsys, tmp_path) 
     assert set(report.err.splitlines()) <= set(outcome.err.splitlines())
     again = run(capsys, "train", *STUDY, "--seeds", "0-1")
     assert again.code == 0, again.err
-    assert again.out == outcome.out.replace("4 trained", "4 skipped")
+    assert again.out == outcome.out.replace("4 trained", "4 done before")
     assert again.err.count("done before") == 4
     assert len(RunStore(tmp_path / "runs").runs()) == 4
 
@@ -124,7 +124,7 @@ def test_a_signal_ends_the_study_and_the_same_command_goes_on(capsys, tmp_path, 
     outcome = run(capsys, "train", *STUDY, "--seeds", "0-1")
     assert outcome.code == 0, outcome.err
     assert "reparam-k4/v001 at step 7" in outcome.err
-    assert "study: 4 runs: 3 trained, 1 skipped" in outcome.out
+    assert "study: 4 runs: 3 trained, 1 done before" in outcome.out
     assert [each.status() for each in store.runs()] == [RunStatus.COMPLETED] * 4
 
 
@@ -146,7 +146,7 @@ def test_a_failure_is_told_and_gives_the_exit_code(capsys, monkeypatch) -> None:
     again = run(capsys, "train", *STUDY, "--seeds", "0-1")
     assert again.code == 18
     assert "skipped: Training diverged" in again.err
-    assert "study: 4 runs: 3 skipped, 1 failed" in again.out
+    assert "study: 4 runs: 3 done before, 1 failed" in again.out
 
 
 def test_where_nothing_could_be_trained_there_is_no_report(capsys, monkeypatch) -> None:

@@ -143,3 +143,24 @@ def test_warnings_name_what_is_left_out() -> None:
     assert any("one seed only" in each for each in found)
     done = group_rows([*rows([-90.0, -91.0, -92.0]), *rows([0.0], status=RunStatus.FAILED)])
     assert warnings_of(done, [], labels(done)) == [], "a seed that was done again is not missing"
+
+
+def test_a_luckier_choice_of_seeds_makes_no_group_the_best() -> None:
+    """reparam has more seeds, and the added ones are high: at those that both have it is lower every time."""
+    dreg, reparam = rows([-90.0, -91.0, -92.0]), rows([-90.5, -91.6, -92.5, -80.0, -80.0], estimator="reparam")
+    groups = group_rows([*dreg, *reparam])
+    (found,) = compare(groups)
+    assert found.of(groups[1].key).mean > found.of(groups[0].key).mean
+    assert found.best == groups[0].key
+    assert found.cannot_be_told_from_best == {groups[0].key}
+
+
+def test_differences_of_rounding_are_none() -> None:
+    a = [-90.0, -91.0, -92.0]
+    groups = group_rows([*rows(a), *rows([value * (1 + 1e-15) for value in a], estimator="stl")])
+    assert [pair.verdict for pair in compare(groups)[0].pairs] == ["identical"]
+
+
+def test_labels_are_never_the_same() -> None:
+    near = group_rows([*rows([0.0], lr=0.001), *rows([0.0], lr=0.0010000001)])
+    assert len(set(labels(near).values())) == 2

@@ -78,12 +78,16 @@ def test_sparklines_share_a_scale_without_the_steep_beginning() -> None:
 
     from dregcli.report.groups import group_rows
 
-    def run(group: str, values: list[float]) -> object:
+    spec = {"seed": 0, "task": "generative", "binarisation": "dynamic", "k": 64, "data_checksum": "c"}
+
+    def run(group: str, values: list[float], **other: object) -> object:
         valid = {"step": np.arange(1, len(values) + 1), "bound": np.array(values)}
-        return replace(row({}), group=group, metrics={"valid": valid})
+        return replace(row({}), group=group, metrics={"valid": valid}, spec=spec | other)
 
     low, high = [-1000.0, *([-100.0] * 19)], [-1000.0, *([-90.0] * 19)]
     found = sparklines(group_rows([run("a", low), run("b", high)]))
     assert found["a"] == BARS[0] * 20
     assert found["b"] == BARS[0] + BARS[-1] * 19
+    other = sparklines(group_rows([run("a", low), run("b", high, k=8)]))
+    assert other["a"] == other["b"], "of another K it has a scale of its own"
     assert sparklines(group_rows([row({})])) == {}

@@ -1,6 +1,5 @@
 """Which groups are drawn, how each looks in every figure, and which of them share a panel."""
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -80,16 +79,7 @@ def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequ
         kept = [groups[i] for i in sorted(order[:MOST])]
         which = f"the best {MOST}" if first else f"the first {MOST}"
         told = f"{which} of {len(groups)} groups" + (f", by {first.measure.told}" if first else "")
-    names = _distinct(kept, labels)
-    return Chosen([Member(each, names[each.key], look(i), i) for i, each in enumerate(kept)], told)
-
-
-def _distinct(groups: Sequence[Group], labels: Mapping[str, str]) -> dict[str, str]:
-    """Labels, with the beginning of the key where two are equal: a legend has an entry for each."""
-    seen = Counter(labels[group.key] for group in groups)
-    return {
-        group.key: f"{label} [{group.key[:6]}]" if seen[label := labels[group.key]] > 1 else label for group in groups
-    }
+    return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], told)
 
 
 @dataclass(frozen=True)

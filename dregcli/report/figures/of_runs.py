@@ -31,7 +31,8 @@ def variance_figures(chosen: Chosen) -> list[Drawn]:
     """Gradient variance, SNR and cosine by K of each group's newest measurement; at most ``MOST_OF_RUNS``."""
 
     def measured(row: RunRow) -> list[Attrs]:
-        return [attrs for attrs in row.variance if attrs.get("results")]
+        whole = ("results", "settings", "checkpoint", "floor")
+        return [attrs for attrs in row.variance if all(attrs.get(key) is not None for key in whole)]
 
     return _numbered("gradients-by-k", [_variance(row, attrs) for row, attrs in _newest(chosen, measured)])
 

@@ -143,8 +143,17 @@ def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
     """The bound by K, where an evaluation has more than one."""
     curves = [each for each in found if len(each[2].curve) > 1]
     ks = sorted({k for _, _, each in curves for k in each.curve})
-    columns = (_GROUP, *(Column(name, numeric=False) for name in ("split",)), *(Column(f"K={k:,}") for k in ks))
-    rows = [(Cell(label), Cell(key.split), *(mean(each.curve.get(k)) for k in ks)) for label, key, each in curves]
+    of = (Column("split", numeric=False), *map(Column, ("examples", "step", "eval seed")))
+    columns = (_GROUP, *of, *(Column(f"K={k:,}") for k in ks))
+    rows = [
+        (
+            Cell(label),
+            Cell(key.split),
+            *map(count, (key.n, key.checkpoint, key.seed)),
+            *(mean(each.curve.get(k)) for k in ks),
+        )
+        for label, key, each in curves
+    ]
     return [Table("bound by K: mean ± s.e. over seeds, nats per example", columns, tuple(rows))] if curves else []
 
 
