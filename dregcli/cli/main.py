@@ -1,6 +1,7 @@
 """The program: its commands, and the boundary where errors become messages and exit codes."""
 
 import contextlib
+import gc
 import os
 import platform
 import signal
@@ -144,7 +145,13 @@ def main(arguments: list[str]) -> int:
     return code if isinstance(code, int) else 0
 
 
+_BETWEEN_COLLECTIONS = 50_000
+"""Objects that are made between two collections; Python's own 700 are for small programs."""
+
+
 def entry() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _sigterm)
+    # Nearly all that a short command makes are modules, which stay: looking for garbage there is an eighth of its time.
+    gc.set_threshold(_BETWEEN_COLLECTIONS)
     raise SystemExit(main(sys.argv[1:]))

@@ -25,7 +25,7 @@ _DIGEST: Final = "digest"
 _END: Final = b"\n}\n"
 
 
-def sha256(content: bytes) -> str:
+def sha256(content: bytes | memoryview) -> str:
     """The SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 

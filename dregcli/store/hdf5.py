@@ -92,7 +92,7 @@ def decode(content: bytes, kind: str, path: Path, *, with_arrays: bool = True) -
         StoreCorrupt: truncated, altered or of another type, naming the file.
         StoreFormatError: of a newer encoding version.
     """
-    header, body = content[:_USER_BLOCK], content[_USER_BLOCK:]
+    header, body = content[:_USER_BLOCK], memoryview(content)[_USER_BLOCK:]
     if header != _header(body):
         raise documents.corrupt(path, "The file's digest does not match its content")
     try:
@@ -118,7 +118,7 @@ def read(path: Path, kind: str, *, with_arrays: bool = True) -> Content:
     return decode(documents.read_bytes(path, limit=SIZE_LIMIT), kind, path, with_arrays=with_arrays)
 
 
-def _header(body: bytes) -> bytes:
+def _header(body: bytes | memoryview) -> bytes:
     text = json.dumps({"sha256": documents.sha256(body), "size": len(body)})
     return text.encode("ascii").ljust(_USER_BLOCK, b"\0")
 
