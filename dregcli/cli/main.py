@@ -152,6 +152,6 @@ _BETWEEN_COLLECTIONS = 50_000
 def entry() -> None:
     """The console script."""
     signal.signal(signal.SIGTERM, _sigterm)
-    # Nearly all that a short command makes are modules, which stay: looking for garbage there is an eighth of its time.
+    # Nearly all that a short command makes are modules, which stay: looking for garbage there takes an eighth more.
     gc.set_threshold(_BETWEEN_COLLECTIONS)
     raise SystemExit(main(sys.argv[1:]))

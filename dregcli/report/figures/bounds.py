@@ -16,10 +16,9 @@ from dregcli.report.series import Band, series
 Against = Literal["step", "seconds"]
 
 _NAMES: Final = {"step": "steps", "seconds": "seconds"}
-_CAPTION: Final = (
-    "Bold, with markers: validation, mean over seeds where all have values. Thin: training batches. "
-    "Band: 95\u00a0% interval of the mean over seeds (Student's\u00a0t)."
-)
+_VALIDATED: Final = "Bold, with markers: validation, mean over seeds where all have values. Thin: training batches. "
+_TRAINED: Final = "Training batches alone, mean over seeds: validations do not reach over one stretch of all seeds. "
+_BAND: Final = "Band: 95\u00a0% interval of the mean over seeds (Student's\u00a0t)."
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,9 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
         else:
             axes.set_xlabel("s of optimisation (evaluation not counted)")
         alt.append(f"{panel.title}, at {panel.own_k}: {'; '.join(told)}.")
-    lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
+    validated = any(curves.split is Split.VALID for curves in found.values())
+    drawn = _VALIDATED if validated else _TRAINED
+    lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=drawn + _BAND + few)
     text = f"{what}, nats per example, larger is better; at the right end of each curve: {' '.join(alt)}"
     return Drawn(f"bound-{_NAMES[against]}", chosen.titled(what), text, figure)
 

@@ -33,7 +33,7 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
         ((member, values[member.group.key]) for member in chosen.members if member.group.key in values),
         key=lambda row: -fmean(row[1].values()),
     )
-    title = chosen.titled("Final bounds, by seed")
+    title = chosen.titled("Bounds by seed")
     figure = new_figure(8.0)
     axes = panels(figure, 1, 1)[0][0]
     _join(axes, [of_seeds for _, of_seeds in rows])
