@@ -5,7 +5,7 @@ from typing import Final
 from dregcli.errors import Fault
 
 MOST_SAMPLES: Final = 2**20
-"""More per example is a slip of the hand: a slice of the smallest model's rows would take a gibibyte."""
+"""More is a slip of the hand: the log-weights of one evaluation batch alone would take more than a gibibyte."""
 
 
 def parse_ks(text: str) -> tuple[tuple[int, ...], list[Fault]]:
