@@ -6,12 +6,17 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.estimators import Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import require_finite, resolve_pair
-from dregcli.engine.samples import LogJoint, draw_samples, gradient_seeds, require_posterior
+from dregcli.engine.samples import LogJoint, draw_samples
+from dregcli.engine.seeds import gradient_seeds, require_posterior
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
+
+_COMPILER: Any = torch.compiler
+"""Its ``disable`` is typed for decorators alone."""
 
 
 def multi_sample_loss(
@@ -20,6 +25,8 @@ def multi_sample_loss(
     k: int,
     objective: Objective | str = "iwae",
     estimator: Estimator | str = "dreg",
+    *,
+    check: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
     """A loss whose ``backward()`` gives a pair's gradients, for the model and the posterior at once.
 
@@ -28,18 +35,32 @@ def multi_sample_loss(
     by the loss's own ``backward()``) and the posterior once. Frozen parameters, accumulation over several losses,
     scaling and adding other losses work as with any loss; ``create_graph=True`` is refused.
 
-    Under ``torch.no_grad()`` the values are the same and the loss carries no gradient.
+    The gradients are right where log p(x, z) and log q(z | x) are differentiable in z and neither support moves with
+    parameters; of a continuous z outside the support of log p only pairs without a path are right. At its first call
+    with a model it evaluates ``log_joint`` a few times more, and draws some more samples, to find rows that are not
+    independent and a support that moves; torch's random numbers go on as if it had not.
+
+    Under ``torch.no_grad()`` the values are the same and the loss carries no gradient. Modules may be compiled by
+    ``torch.compile``, which makes ``log_joint`` run twice at each call, since a compiled graph can be back-propagated
+    through once; in a step that is compiled as a whole this function itself runs uncompiled, so leave
+    ``fullgraph=True`` out.
 
     Args:
         log_joint: maps samples z of shape (K, B, ...) to log p(x, z) of shape (K, B), nats, in float32 or better.
-            Each entry may depend on its own sample only, so there must be no batch statistics over K or B. A sample
-            outside the support has -inf, made by ``torch.where`` or ``masked_fill``.
+            Each entry may depend on its own sample only, so there must be no batch statistics over K or B:
+            ``BatchNorm`` must be in eval mode. A sample outside the support has -inf, made by ``torch.where`` or
+            ``masked_fill``, and needs an estimator without a path, as ``vimco``.
         posterior: q(z | x) with batch_shape (B,), one entry an example; its ``rsample`` and ``log_prob`` are used.
-            Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``: there z may be discrete.
+            Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``: there z may be discrete. Torch's
+            ``TransformedDistribution`` is weighed by the values on the way from its base to z, without inverses; a
+            flow that has none costs one backward pass through it for each latent dimension, and none more with
+            ``reparam``.
         k: K, the number of samples an example.
         objective: an objective or its word, e.g. ``"iwae"`` or ``"vr-iwae:alpha=0.3"``.
         estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased; there is no
             warning here. ``dreg-cv`` has the scalars in its word and learns none: that is ``dreg train``'s.
+        check: whether to try out that rows are independent and that the score identity holds: None at the first
+            call with this kind of model, True at this call, False never.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
@@ -49,7 +70,8 @@ def multi_sample_loss(
         SpecError: a pair or a K that cannot work; wrong shapes; log-densities of half precision; a posterior that
             cannot be reparameterised, or whose sample or density is detached from a parameter (seen parameter by
             parameter: half of one that feeds loc and scale cannot be told); a log_joint that is detached from z;
-            nothing to train.
+            rows that depend on each other; a posterior whose support moves, but with ``reparam``; log p = -inf
+            with a pair that has a path; nothing to train.
         NotFinite: log-weights, or gradients of a sample that has weight, that are not finite, naming the examples.
 
     Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``.
@@ -64,16 +86,32 @@ def multi_sample_loss(
         >>> bound.shape, bool((loc.grad < 0).all())  # descent moves the posterior towards 1
         (torch.Size([5]), True)
     """
+    if torch.compiler.is_dynamo_compiling():
+        # It walks autograd graphs and takes gradients, which are not there while a step is being traced.
+        # One expression: in more of them the loss itself would be traced.
+        return _COMPILER.disable(_loss)(log_joint, posterior, k, objective, estimator, check)
+    return _loss(log_joint, posterior, k, objective, estimator, check)
+
+
+def _loss(
+    log_joint: LogJoint,
+    posterior: Distribution,
+    k: int,
+    objective: Objective | str,
+    estimator: Estimator | str,
+    check: bool | None,  # noqa: FBT001 - passed on
+) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
     require_posterior(posterior, pair)
-    draw = draw_samples(log_joint, posterior, k, has_path=pair.uses_path)
+    draw = draw_samples(log_joint, posterior, [pair], k)
     terms, weights = pair.at(draw.log_w)
     require_finite(pair, (weights.model, weights.path, weights.score, terms.value.unsqueeze(0)))
     dtype = draw.log_w.dtype
     loss, bound = -terms.value.mean().to(dtype), log_mean_exp(terms.log_w).to(dtype)
     if torch.is_grad_enabled():
-        seeds = gradient_seeds(draw, posterior, weights, path=pair.uses_path, score=pair.uses_score, word=pair.word)
+        seeds = gradient_seeds(draw, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score)
         loss = _attach(loss, seeds)
+    require_assumptions(draw, posterior, pair, check=check)
     return loss, bound
 
 

@@ -42,6 +42,11 @@ class Pair:
         return self.estimator.uses_score(self.objective)
 
     @property
+    def needs_score_identity(self) -> bool:
+        """False where the gradient is the derivative of the value at fixed noise, whatever the support."""
+        return self.estimator.needs_score_identity(self.objective)
+
+    @property
     def formula(self) -> Formula:
         """The weights, to show."""
         return self.estimator.formula(self.objective)
@@ -142,6 +147,11 @@ def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> P
     """Whether the pair's expected gradient is that of its own target, with ``k`` samples.
 
     The one source of promises: the trainer's warning, ``dreg estimators``, the README's table and the tests read it.
+    It assumes of one's own model that log p(x, z) and log q(z | x) are differentiable in z wherever z is continuous,
+    and that their supports do not move with parameters. ``multi_sample_loss`` refuses what it sees of the rest: a
+    posterior whose support moves (only ``reparam`` of an objective with a path is right there), and log p = -inf
+    where samples are differentiated. A finite jump of log p, as of a hard threshold in z, cannot be seen: there only
+    pairs without a path are right.
 
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
@@ -191,8 +201,12 @@ def require_finite(pair: Pair, arrays: Iterable[Tensor]) -> None:
     """
     broken = torch.stack([~torch.isfinite(array).all(dim=0) for array in arrays]).any(dim=0)
     if broken.any():
-        examples: list[int] = broken.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
         what = f"'{pair.word}' has no finite gradient weights at these log-weights."
-        shown = ", ".join(map(str, examples[:10])) + (", ..." if len(examples) > 10 else "")
         hint = "log-weights must not be NaN or +inf, nor -inf for more samples than the pair can spare"
-        raise NotFinite(what, where=f"examples {shown} of the batch", hint=hint)
+        raise NotFinite(what, where=examples_in_words(broken), hint=hint)
+
+
+def examples_in_words(chosen: Tensor) -> str:
+    """Which examples of a batch are meant; ``chosen`` is bool, (B,)."""
+    examples: list[int] = chosen.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
+    return f"examples {', '.join(map(str, examples[:10]))}{', ...' if len(examples) > 10 else ''} of the batch"

@@ -1,21 +1,156 @@
-"""Samples of any torch posterior and what their gradients start from; what would silently train a part is refused."""
+"""Samples of any torch posterior and their log-densities, with what depends on z apart from what is at a fixed z."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Uniform
+from torch.distributions import Distribution
 
-from dregcli.engine.estimators import Coefficients
-from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, estimators_of
+from dregcli.engine.pairs import Pair, examples_in_words
+from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, NotFinite, SpecError
 
 LogJoint = Callable[[Tensor], Tensor]
 """Maps samples (K, B, ...) to log p(x, z), shape (K, B), nats."""
+
+
+class Replay:
+    """The state of torch's generators at one moment, to draw the same numbers again, as those of dropout.
+
+    Args:
+        device: of what is drawn.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._devices = [device] if device.type == "cuda" else []
+        self._cpu = torch.get_rng_state()
+        self._others = [torch.cuda.get_rng_state(each) for each in self._devices]
+
+    @contextmanager
+    def __call__(self) -> Generator[None]:
+        """Within it torch draws as from that moment on; behind it as if nothing had been drawn."""
+        with torch.random.fork_rng(devices=self._devices):
+            torch.set_rng_state(self._cpu)
+            for device, state in zip(self._devices, self._others, strict=True):
+                torch.cuda.set_rng_state(state, device)
+            yield
+
+
+@dataclass(frozen=True)
+class Located:
+    """Samples of a posterior and their log-density.
+
+    Transforms without parameters do not matter to a gradient: z is fixed where their input is. So the samples are
+    taken before those of them that come last, where numbers have not been rounded away.
+
+    Attributes:
+        live: the samples, (samples, B, ...), on the posterior's graph, before the last transforms.
+        leaf: the same numbers, cut off from it.
+        z: the samples as log_joint takes them, made of the leaf.
+        log_q: log q(z | x), nats, (samples, B).
+        is_apart: False says that log_q is a function of ``live``, not of the leaf, so that its gradient by the
+            posterior's parameters is that along the sample's path, too.
+        first: how many transforms come before ``live``.
+    """
+
+    live: Tensor
+    leaf: Tensor
+    z: Tensor
+    log_q: Tensor
+    is_apart: bool
+    first: int
+
+
+def locate(unfolded: Unfolded, start: Tensor, *, has_path: bool, apart: bool) -> Located:
+    """Take the density of base samples, by the values on their way to z, without any inverse.
+
+    Args:
+        unfolded: the posterior.
+        start: base samples, on the posterior's graph.
+        has_path: whether anything will be differentiated through the samples.
+        apart: whether path and score must be told apart. Where they need not, a flow without an inverse will do.
+
+    Raises:
+        NotFinite: they cannot be told apart, since the transforms' slope is 0 or infinite in floating point.
+        SpecError: nor where a transform without an inverse changes how many numbers there are.
+    """
+    leaf = _cut(start, has_path=has_path)
+    after = unfolded.pushed(leaf)
+    first = 0
+    if torch.is_grad_enabled():
+        lively = [i for i, value in enumerate(after) if Reach.of(value).leaves - {leaf}]
+        first = max(lively, default=0)
+    if first == 0:
+        return Located(start, leaf, after[-1], unfolded.log_density(after), is_apart=True, first=0)
+    before = unfolded.pushed(start, last=first)
+    along = unfolded.log_density(before)
+    live = before[-1]
+    leaf = _cut(live, has_path=has_path)
+    after = unfolded.pushed(leaf, first=first)
+    log_q = _apart(unfolded, start, live, leaf, along, first) if apart else along
+    return Located(live, leaf, after[-1], unfolded.spread(log_q, after, first=first), apart, first)
+
+
+def _cut(live: Tensor, *, has_path: bool) -> Tensor:
+    leaf = live.detach()
+    if has_path and live.requires_grad:
+        # The loss's backward pass reaches the leaf again; what it would add up there is of no use and K x B rows big.
+        leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
+    return leaf
+
+
+def _forget(leaf: Tensor) -> None:
+    leaf.grad = None
+
+
+def _apart(unfolded: Unfolded, start: Tensor, live: Tensor, leaf: Tensor, along: Tensor, first: int) -> Tensor:
+    """The log-density ``along`` the samples as a function of the leaf and of parameters at a fixed leaf.
+
+    By the inverse where it agrees with the values on the way there. Else by a first-order term that is 0 in value and
+    moves all of the dependence on z from the live samples to the leaf; its factor, d log q / d z, costs one backward
+    pass through the transforms for each latent dimension.
+    """
+    try:
+        inverse = unfolded.log_density_by_inverse(leaf, steps=first)
+    except (NotImplementedError, KeyError):
+        inverse = torch.full_like(along, torch.nan)
+    tolerance = torch.finfo(along.dtype).eps ** 0.5 * (1.0 + along.detach().abs())
+    if ((inverse - along).detach().abs() <= tolerance).all():
+        return inverse + (along - inverse).detach()
+    moved = _slope(unfolded, start.detach(), first) * (leaf - live)
+    return along + moved.reshape(*along.shape, -1).sum(-1)
+
+
+def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
+    """d log q / d x_first with the parameters held fixed, from the transforms' Jacobian at the base samples."""
+    start.requires_grad_()
+    values = unfolded.pushed(start, last=first)
+    density = unfolded.log_density(values)
+    rows, shape = density.shape, values[-1].shape
+    (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
+    outputs = values[-1].reshape(*rows, -1)
+    if outputs.shape[-1] != start[0, 0].numel():
+        message = "a transform without an inverse changes how many numbers a sample has."
+        raise SpecError([Fault("posterior", f"{message} Use estimator 'reparam', which needs no inverse.")])
+    jacobian = [
+        torch.autograd.grad(outputs[..., i].sum(), start, retain_graph=True)[0].reshape(*rows, -1)
+        for i in range(outputs.shape[-1])
+    ]
+    matrix = torch.stack(jacobian, dim=-1).double()  # d output_j / d input_i at [..., i, j]
+    solved = cast("Tensor", torch.linalg.solve_ex(matrix, by_start.reshape(*rows, -1, 1).double())[0])
+    slope = solved.to(density.dtype).reshape(shape)
+    broken = ~torch.isfinite(slope).reshape(*rows, -1).all(-1).all(0)
+    if broken.any():
+        what = "d log q / d z is not finite: a transform of the posterior is flat in floating point at its samples."
+        where = examples_in_words(broken)
+        hint = "use estimator 'reparam', which does not need it, float64, or a posterior that saturates less"
+        raise NotFinite(what, where=where, hint=hint)
+    return slope
 
 
 @dataclass(frozen=True)
@@ -23,262 +158,114 @@ class Samples:
     """K samples of every example and their log-densities.
 
     Attributes:
-        z: the samples, shape (K, B, ...), on the posterior's graph.
-        leaf: the same numbers, cut off from it. The log-densities are those of the leaf, so that what is
-            differentiated through z and what with z held fixed never mix.
+        unfolded: the posterior they are from.
+        start: the base samples, shape (K, B, ...), on the posterior's graph.
+        located: where they are differentiated.
+        log_joint: log p(x, z) of samples.
+        replay: the generators as they were before log_joint was called.
         log_p: shape (K, B), nats.
-        log_q: shape (K, B), nats.
-        log_w: their difference.
+        log_w: log p less log q.
     """
 
-    z: Tensor
-    leaf: Tensor
+    unfolded: Unfolded
+    start: Tensor
+    located: Located
+    log_joint: LogJoint
+    replay: Replay
     log_p: Tensor
-    log_q: Tensor
     log_w: Tensor
+
+    @property
+    def live(self) -> Tensor:
+        """The samples on the posterior's graph."""
+        return self.located.live
+
+    @property
+    def leaf(self) -> Tensor:
+        """The same numbers, cut off from it, so that a gradient through z and one at a fixed z never mix."""
+        return self.located.leaf
+
+    @property
+    def log_q(self) -> Tensor:
+        """Shape (K, B), nats."""
+        return self.located.log_q
+
+    @cached_property
+    def reach_of_p(self) -> Reach:
+        """What log p reaches."""
+        return Reach.of(self.log_p)
+
+    @cached_property
+    def reach_of_q(self) -> Reach:
+        """What log q reaches."""
+        return Reach.of(self.log_q)
+
+    def gradients_of_log_p(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of the weighted sum of log p, from a pass that leaves log_p's own graph for a later one.
+
+        A compiled graph stands one pass, so there log_joint is called again, on the same numbers.
+        """
+        if not self.reach_of_p.is_compiled:
+            return torch.autograd.grad(self.log_p, list(inputs), weights, retain_graph=True, materialize_grads=True)
+        with self.replay():
+            again = self.log_joint(self.unfolded.pushed(self.leaf, first=self.located.first)[-1])
+        return torch.autograd.grad(again, list(inputs), weights, materialize_grads=True)
 
     @cached_property
     def dz(self) -> Tensor:
-        """d log w / d z with q's parameters held fixed, unweighted, shape (K, B, ...).
+        """d log w / d leaf with q's parameters held fixed, unweighted, shape (K, B, ...).
 
         Only the leaf is asked for, which is what holds them fixed; the graph is kept for the passes that follow.
         """
-        ones = torch.ones_like(self.log_w)
-        return torch.autograd.grad(self.log_w, self.leaf, ones, retain_graph=True)[0]
+        ones = torch.ones_like(self.log_p)
+        (of_p,) = self.gradients_of_log_p([self.leaf], ones)
+        (of_q,) = torch.autograd.grad(
+            self.log_q, [self.leaf], torch.ones_like(self.log_q), retain_graph=True, materialize_grads=True
+        )
+        return of_p - of_q
+
+    def densities(self, start: Tensor) -> tuple[Tensor, Tensor]:
+        """log p and log q of other base samples of the same shape, with the same random numbers in log_joint."""
+        with self.replay():
+            values = self.unfolded.pushed(start)
+            return self.log_joint(values[-1]), self.unfolded.log_density(values)
 
 
-def draw_samples(log_joint: LogJoint, posterior: Distribution, k: int, *, has_path: bool) -> Samples:
+def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[Pair], k: int) -> Samples:
     """Draw samples and take their log-densities.
 
     Args:
         log_joint: log p(x, z) of samples.
         posterior: accepted by ``require_posterior``.
+        pairs: what the samples are for.
         k: samples per example.
-        has_path: whether anything will be differentiated through the samples.
 
     Raises:
-        SpecError: what came back is not of shape (K, B), or of half precision.
+        SpecError: what came back is not of shape (K, B), or of half precision; a density that cannot be had.
+        NotFinite: a density whose derivative by z cannot be had.
     """
     shape = (k, *posterior.batch_shape)
-    z = posterior.rsample(torch.Size((k,))) if has_path else posterior.sample(torch.Size((k,)))
-    if tuple(z.shape[:2]) != shape:
-        message = f"samples must have shape (K, B, ...) = ({k}, {shape[1]}, ...), got {tuple(z.shape)}."
+    has_path = any(pair.uses_path for pair in pairs)
+    unfolded = Unfolded.of(posterior)
+    start = unfolded.draw(k, has_path=has_path)
+    if tuple(start.shape[:2]) != shape:
+        message = f"samples must have shape (K, B, ...) = ({k}, {shape[1]}, ...), got {tuple(start.shape)}."
         raise SpecError([Fault("posterior", message)])
-    leaf = z.detach()
-    if has_path and z.requires_grad:
-        # The loss's backward pass reaches the leaf again; what it would add up there is of no use and K x B rows big.
-        leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
-    log_q = posterior.log_prob(leaf)
-    log_p = log_joint(leaf)
-    faults = _density_faults("posterior", "log_prob(z)", log_q, z, shape)
-    faults += _density_faults("log_joint", "log_joint(z)", log_p, z, shape)
+    apart = any(pair.needs_score_identity for pair in pairs)
+    try:
+        located = locate(unfolded, start, has_path=has_path, apart=apart)
+    except (NotImplementedError, KeyError) as error:
+        message = f"its density cannot be had at a copy of its own sample ({type(error).__name__}: {error})."
+        advice = "Give it a log_prob that works for any z, or build it from torch's TransformedDistribution, "
+        advice += "of which no inverse is needed."
+        raise SpecError([Fault("posterior", f"{message} {advice}")]) from error
+    replay = Replay(start.device)
+    log_p = log_joint(located.z)
+    faults = _density_faults("posterior", "log_prob(z)", located.log_q, located.z, shape)
+    faults += _density_faults("log_joint", "log_joint(z)", log_p, located.z, shape)
     if faults:
         raise SpecError(faults)
-    return Samples(z, leaf, log_p, log_q, log_p - log_q)
-
-
-def _forget(leaf: Tensor) -> None:
-    leaf.grad = None
-
-
-def gradient_seeds(
-    draw: Samples, posterior: Distribution, weights: Coefficients, *, path: bool, score: bool, word: str
-) -> list[tuple[Tensor, Tensor]]:
-    """What a backward pass starts from, to give a pair's descent directions for the mean over the batch.
-
-    Args:
-        draw: the samples.
-        posterior: where they are from.
-        weights: of model, path and score, each (K, B).
-        path: False says that the path weights are 0.
-        score: False says that the score weights are 0.
-        word: the pair, for errors.
-
-    Returns:
-        Tensors, each with the gradient by it.
-
-    Raises:
-        SpecError: a part of the gradient would silently be missing.
-        NotFinite: the gradient of a sample that has weight is not finite.
-    """
-    reached = _Reached.by(draw)
-    _require_trainable(reached)
-    if path:
-        _require_live(draw, posterior, reached, score=score)
-    elif score and not reached.phi and _has_live_parameters(posterior):
-        message = "a dead score: its parameters require grad, and log_prob does not depend on them."
-        raise SpecError([Fault("posterior", f"{message} Look for detach() or no_grad() in its log_prob.")])
-    to_descent = -1.0 / draw.log_p.shape[1]
-    found: list[tuple[Tensor, Tensor]] = []
-    if reached.theta and weights.model.any():
-        if torch.isneginf(draw.log_p).any():
-            _require_spared(draw.log_p, reached.theta)
-        # Not for a frozen model: the pass would run through it for the leaf alone.
-        found.append((draw.log_p, (weights.model * to_descent).to(draw.log_p.dtype)))
-    if score and reached.phi:
-        found.append((draw.log_q, (weights.score * to_descent).to(draw.log_q.dtype)))
-    if path and draw.leaf.requires_grad:
-        found.append((draw.z, _path(draw.dz, weights.path * to_descent, word)))
-    return found
-
-
-def _path(dz: Tensor, weights: Tensor, word: str) -> Tensor:
-    """Weights (K, B) times d log w / d z (K, B, ...), where 0 times anything is 0."""
-    weights = weights.to(dz.dtype).reshape(*weights.shape, *(1,) * (dz.ndim - 2))
-    product = torch.where(weights == 0, 0.0, weights * dz)
-    broken = ~torch.isfinite(product).reshape(*weights.shape[:2], -1).all(dim=-1).all(dim=0)
-    if broken.any():
-        examples: list[int] = broken.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
-        what = f"d log w / d z is not finite for samples that have weight in '{word}'."
-        where = f"examples {', '.join(map(str, examples[:10]))}{', ...' if len(examples) > 10 else ''} of the batch"
-        raise NotFinite(what, where=where, hint="look for log(0), sqrt(0) or 0/0 in log_joint and log_prob")
-    return product
-
-
-def _require_spared(log_p: Tensor, theta: set[Tensor]) -> None:
-    """Refuse a log_joint that turns a row weight of exactly 0 into NaN: torch has 0 * inf inside it.
-
-    Costs a backward pass, so only asked of batches with samples outside the support.
-    """
-    found = torch.autograd.grad(
-        log_p, list(theta), torch.zeros_like(log_p), retain_graph=True, materialize_grads=True
-    )
-    if not all(torch.isfinite(each).all() for each in found):
-        what = "log_joint's gradient is NaN for samples whose weight is 0, and would be for all parameters."
-        hint = "outside the support, put safe inputs in with torch.where before log, sqrt or a division, not after"
-        raise NotFinite(what, where="log_joint, at samples with log p = -inf", hint=hint)
-
-
-def _leaves(output: Tensor) -> set[Tensor]:
-    """The tensors to whose ``grad`` a backward pass from ``output`` would add."""
-    if output.grad_fn is None:
-        return {output} if output.requires_grad else set()
-    found: set[Tensor] = set()
-    todo, seen = [output.grad_fn], {output.grad_fn}
-    while todo:
-        node = todo.pop()
-        if node.name() == "torch::autograd::AccumulateGrad":
-            found.add(cast("Any", node).variable)
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                todo.append(following)
-    return found
-
-
-def reached_leaves(draw: Samples) -> set[Tensor]:
-    """All leaves that a gradient made of a draw can reach."""
-    reached = _Reached.by(draw)
-    return reached.theta | reached.phi | reached.z
-
-
-@dataclass(frozen=True)
-class _Reached:
-    """The autograd leaves that the parts of a draw reach, parameters for the most part.
-
-    Attributes:
-        theta: by log p, with z held fixed.
-        phi: by log q, with z held fixed.
-        z: by the samples.
-        from_log_p: whether log p reaches z.
-        from_log_q: whether log q does.
-    """
-
-    theta: set[Tensor]
-    phi: set[Tensor]
-    z: set[Tensor]
-    from_log_p: bool
-    from_log_q: bool
-
-    @classmethod
-    def by(cls, draw: Samples) -> "_Reached":
-        """What a draw reaches."""
-        log_p, log_q = _leaves(draw.log_p), _leaves(draw.log_q)
-        samples = _leaves(draw.z) if draw.leaf.requires_grad else set[Tensor]()
-        itself = {draw.leaf}
-        return cls(log_p - itself, log_q - itself, samples, draw.leaf in log_p, draw.leaf in log_q)
-
-
-def _require_trainable(reached: _Reached) -> None:
-    if not (reached.theta or reached.phi or reached.z):
-        message = "nothing to train: neither log_joint nor the posterior reaches a tensor that requires grad."
-        hint = "to evaluate, call it under torch.no_grad(); to train, build the posterior outside of it"
-        raise SpecError([Fault("posterior", message)], hint=hint)
-
-
-def _require_live(draw: Samples, posterior: Distribution, reached: _Reached, *, score: bool) -> None:
-    """Refuse what would train, silently, on a part of the gradient."""
-    faults: list[Fault] = []
-    if dead := reached.phi - reached.z:
-        message = f"a dead path: log_prob depends on {_shapes(dead)}, and the samples do not."
-        faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its rsample."))
-    if score and (dead := reached.z - reached.phi):
-        message = f"a dead score: the samples depend on {_shapes(dead)}, and log_prob does not."
-        faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its log_prob."))
-    if draw.leaf.requires_grad:
-        if not (reached.from_log_q or _is_flat(posterior)):
-            message = "log_prob(z) does not depend on z for autograd, so that d log q / d z would be missing."
-            advice = "Compute it from its argument, not from a sample it remembers; if it is flat, add 0 * z to it."
-            faults.append(Fault("posterior", f"{message} {advice}"))
-        if not reached.from_log_p:
-            message = "log_joint(z) does not depend on z for autograd, so that d log p / d z would be missing."
-            advice = "Compute it from its argument, without detach() and no_grad()."
-            faults.append(Fault("log_joint", f"{message} {advice}"))
-    if faults:
-        raise SpecError(faults)
-
-
-def _shapes(parameters: set[Tensor]) -> str:
-    shown = sorted(str(tuple(parameter.shape)) for parameter in parameters)
-    return f"parameters of shape {', '.join(shown[:5])}{', ...' if len(shown) > 5 else ''}"
-
-
-def _has_live_parameters(posterior: Distribution) -> bool:
-    """Whether a parameter of it, or of what it is made of, requires grad. Without a path no sample tells."""
-    if any(isinstance(value, Tensor) and value.requires_grad for value in vars(posterior).values()):
-        return True
-    inner = getattr(posterior, "base_dist", None)
-    return isinstance(inner, Distribution) and _has_live_parameters(inner)
-
-
-def _is_flat(posterior: Distribution) -> bool:
-    """Whether its density is known not to depend on z where it is not 0."""
-    inner: Any = posterior
-    while isinstance(inner, Independent):
-        inner = cast("Any", inner).base_dist
-    return isinstance(inner, Uniform)
-
-
-def require_posterior(posterior: Distribution, pair: Pair) -> None:
-    """Refuse what cannot be sampled and weighed for each example.
-
-    Raises:
-        SpecError: with all of its faults.
-    """
-    if not isinstance(posterior, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance]
-        message = f"must be a torch.distributions.Distribution, got {type(posterior).__name__}."
-        raise SpecError([Fault("posterior", message)])
-    faults: list[Fault] = []
-    batch = tuple(posterior.batch_shape)
-    if len(batch) != 1 or 0 in batch:
-        message = f"must have batch_shape (B,), one entry an example, got {batch}."
-        if len(batch) > 1:
-            message += f" Wrap it: torch.distributions.Independent(posterior, {len(batch) - 1})."
-        elif not batch:
-            message += " Give its parameters a first axis for the examples."
-        faults.append(Fault("posterior", message))
-    if pair.uses_path and not posterior.has_rsample:
-        message = f"has no rsample (has_rsample is False), and '{pair.word}' differentiates through the samples."
-        faults.append(Fault("posterior", f"{message} {_score_only(pair.objective)}"))
-    if faults:
-        raise SpecError(faults)
-
-
-def _score_only(objective: Objective) -> str:
-    names = [str(each.name) for each in estimators_of(objective) if not each.uses_path(objective)]
-    if names:
-        return f"Estimators that need the score alone: {', '.join(names)}."
-    return f"All estimators of '{objective.name}' do; objective 'iwae' has some that do not, such as 'vimco'."
+    return Samples(unfolded, start, located, log_joint, replay, log_p, log_p - located.log_q)
 
 
 def _density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tuple[int, ...]) -> list[Fault]:

@@ -20,7 +20,6 @@ from torch.distributions import (
     MultivariateNormal,
     Normal,
     TransformedDistribution,
-    Uniform,
 )
 from torch.distributions.transforms import AffineTransform, TanhTransform
 from torch.utils.checkpoint import checkpoint
@@ -147,7 +146,6 @@ POSTERIORS: dict[str, Callable[[Tensor, Tensor], Distribution]] = {
     "dirichlet": lambda a, b: Dirichlet(1.0 + (a + b).exp()),
     "tanh flow": tanh_flow,
     "multivariate": multivariate,
-    "uniform": lambda a, b: Independent(Uniform(a, a + b.exp()), 1),
     "matrix latent": lambda a, b: Independent(Normal(torch.stack([a, b], -1), 0.7), 2),
 }
 
@@ -303,7 +301,7 @@ def test_a_hook_on_the_sample_sees_the_weighted_path_once() -> None:
             return z
 
     s = setup(5)
-    loss, _ = multi_sample_loss(s.log_joint, s.posterior(Hooked), 5)
+    loss, _ = multi_sample_loss(s.log_joint, s.posterior(Hooked), 5, check=False)
     assert seen == []
     loss.backward()
     (gradient,) = seen
@@ -409,7 +407,7 @@ def test_the_work_is_done_once() -> None:
         calls.append("log_joint")
         return s.log_joint(z)
 
-    multi_sample_loss(log_joint, s.posterior(Counted), 4, estimator="reparam")[0].backward()
+    multi_sample_loss(log_joint, s.posterior(Counted), 4, estimator="reparam", check=False)[0].backward()
     assert sorted(calls) == ["log_joint", "log_prob", "rsample"]
 
 
@@ -490,7 +488,7 @@ def test_frozen_parts_cost_no_backward_pass(frozen: str, passes: int) -> None:
         log_p.register_hook(seen.append)
         return log_p
 
-    multi_sample_loss(log_joint, s.posterior(), 4)[0].backward()
+    multi_sample_loss(log_joint, s.posterior(), 4, check=False)[0].backward()
     assert len(seen) == passes
 
 
@@ -516,51 +514,40 @@ def masked(s: Setup, log_joint: Callable[[Tensor], Tensor]) -> Callable[[Tensor]
     return lambda z: torch.where(outside, -math.inf, log_joint(z))
 
 
-def without_two(s: Setup) -> Gradients:
-    """What is left of example 1 are its other samples; the log of K is the same for the gradient."""
-    pair = resolve_pair("iwae", "dreg", 4)
-    rest = [Setup(s.model, s.pixels[i : i + 1], s.noise[:, i : i + 1]) for i in range(4)]
-    rest[1] = Setup(s.model, rest[1].pixels, rest[1].noise[2:])
-    return {name: each / 4 for name, each in plus(*(one.expected(pair) for one in rest)).items()}
-
-
-def test_a_sample_outside_the_support_contributes_nothing() -> None:
-    s = setup(4)
-    loss, _ = multi_sample_loss(masked(s, s.log_joint), s.posterior(), 4)
-    loss.backward()
-    assert math.isfinite(loss.item())
-    assert relative_distance(s.collected(), without_two(s)) < 1e-12
-
-
-def test_a_dz_of_nan_without_weight_contributes_nothing() -> None:
+def test_a_sample_without_weight_contributes_nothing_although_its_dz_is_nan() -> None:
+    """Two samples of example 1 weigh e^-2000, which is 0; d sqrt(0) / d z is infinite there, and 0 * inf is NaN."""
     s = setup(4)
     outside = torch.zeros(s.noise.shape[:2], dtype=torch.bool)
     outside[:2, 1] = True
     zero = torch.where(outside, 0.0, 1.0).double()
 
     def log_joint(z: Tensor) -> Tensor:
-        # d sqrt(0) / d z is infinite, and 0 * inf is NaN; the model's parameters do not depend on it.
-        broken = torch.sqrt(zero * z.square().sum(-1)) * 0.0
-        return torch.where(outside, -math.inf, s.log_joint(z) + broken)
+        return s.log_joint(z) + torch.sqrt(zero * z.square().sum(-1)) * 0.0 - 2000.0 * outside
 
     leaf = s.posterior().rsample((4,)).detach().requires_grad_()
     (dz,) = torch.autograd.grad(log_joint(leaf).sum(), leaf)
     assert dz[:2, 1].isnan().all()
-    multi_sample_loss(log_joint, s.posterior(), 4)[0].backward()
-    assert relative_distance(s.collected(), without_two(s)) < 1e-12
+    multi_sample_loss(log_joint, s.posterior(), 4, check=False)[0].backward()
+    # What is left of example 1 are its other samples; the log of K is the same for the gradient.
+    pair = resolve_pair("iwae", "dreg", 4)
+    rest = [s.part(i, i + 1) for i in range(4)]
+    rest[1] = Setup(s.model, rest[1].pixels, rest[1].noise[2:])
+    expected = {name: each / 4 for name, each in plus(*(one.expected(pair) for one in rest)).items()}
+    assert relative_distance(s.collected(), expected) < 1e-12
 
 
-@pytest.mark.parametrize("estimator", ["dreg", "reinforce"])
-def test_a_log_joint_that_makes_nan_of_weight_0_is_refused(estimator: str) -> None:
-    loc = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_log_joint_that_makes_nan_of_weight_0_is_refused(frozen: bool) -> None:
+    loc = torch.zeros(1, dtype=torch.float64, requires_grad=not frozen)
     theta = torch.tensor(1.0, dtype=torch.float64, requires_grad=True)
     posterior = GivenNoise(loc.unsqueeze(-1), torch.ones(1, 1).double(), torch.tensor([[[1.0]], [[-1.0]]]).double())
+    posterior.sample = posterior.rsample
 
     def log_joint(z: Tensor) -> Tensor:
         return torch.log(theta * (z > 0).squeeze(-1)) - z.squeeze(-1).square()
 
     with pytest.raises(NotFinite, match=r"NaN for samples whose weight is 0[\s\S]*torch\.where"):
-        multi_sample_loss(log_joint, posterior, 2, estimator=estimator)
+        multi_sample_loss(log_joint, posterior, 2, estimator="dreg" if frozen else "reinforce")
 
 
 def test_a_dz_of_nan_with_weight_is_refused() -> None:

@@ -1,5 +1,6 @@
 """The small VAE as one's own torch model: a posterior that draws the noise of ``ModelSource`` itself."""
 
+import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
@@ -8,7 +9,7 @@ from dregcli.engine.randomness import Randomness, Stream
 
 
 class GivenNoise(Distribution):
-    """A diagonal Gaussian of loc and scale (B, Z) whose samples use given noise (K, B, Z)."""
+    """A diagonal Gaussian of loc and scale (B, Z) whose K samples use given noise (K, B, Z); others are random."""
 
     has_rsample = True
 
@@ -17,8 +18,9 @@ class GivenNoise(Distribution):
         self.loc, self.scale, self.noise = loc, scale, noise
 
     def rsample(self, sample_shape=()):
-        assert tuple(sample_shape) == self.noise.shape[:1]
-        return self.loc + self.scale * self.noise
+        shape = (*sample_shape, *self.loc.shape)
+        noise = self.noise if shape == self.noise.shape else torch.randn(shape, dtype=self.loc.dtype)
+        return self.loc + self.scale * noise
 
     def log_prob(self, value):
         return Independent(Normal(self.loc, self.scale), 1).log_prob(value)

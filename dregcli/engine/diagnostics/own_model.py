@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
 from dregcli.engine.diagnostics.source import (
     Comparison,
@@ -21,7 +22,9 @@ from dregcli.engine.diagnostics.source import (
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
-from dregcli.engine.samples import LogJoint, Samples, draw_samples, gradient_seeds, reached_leaves, require_posterior
+from dregcli.engine.reach import Reach
+from dregcli.engine.samples import LogJoint, Samples, draw_samples
+from dregcli.engine.seeds import gradient_seeds, reached_leaves, require_posterior
 from dregcli.errors import Fault, SpecError
 
 Make = Callable[[], tuple[LogJoint, Distribution]]
@@ -42,7 +45,7 @@ class OwnModelSource:
         self.blocks = tuple(parameters)
         self._make = make
         self._parameters = dict(parameters)
-        self._is_reached = False
+        self._is_checked = False
         faults = [
             Fault("parameters", f"'{name}' does not require grad: leave what is frozen out.")
             for name, parameter in parameters.items()
@@ -58,15 +61,25 @@ class OwnModelSource:
         log_joint, posterior = self._make()
         for pair in pairs:
             require_posterior(posterior, pair)
-        has_path = any(pair.uses_path for pair in pairs)
-        samples = draw_samples(log_joint, posterior, self.k, has_path=has_path)
-        self._require_reached(samples)
+        samples = draw_samples(log_joint, posterior, pairs, self.k)
+        if not self._is_checked:
+            self._require_reached(samples)
+            self._require_several_passes(samples, pairs)
+            for pair in pairs:
+                require_assumptions(samples, posterior, pair, check=None)
+            self._is_checked = True
         return samples, posterior
+
+    def _require_several_passes(self, samples: Samples, pairs: Sequence[Pair]) -> None:
+        """Refuse compiled modules: each pair takes a pass of its own through the graph, which they stand once."""
+        compiled = samples.reach_of_p.is_compiled or Reach.of(samples.live).is_compiled
+        if compiled and len(pairs) > 1:
+            message = "it is compiled by torch.compile, so that its graph stands one backward pass; here there is "
+            message += "one for each estimator."
+            raise SpecError([Fault("make", message)], hint="give the modules uncompiled: compiled._orig_mod")
 
     def _require_reached(self, samples: Samples) -> None:
         """Refuse parameters of another model than the one that was built: nothing would be found of them."""
-        if self._is_reached:
-            return
         reached = reached_leaves(samples)
         faults = [
             Fault("parameters", f"neither log_joint nor the posterior depends on '{name}'.")
@@ -75,13 +88,12 @@ class OwnModelSource:
         ]
         if faults:
             raise SpecError(faults, hint="name the parameters that make() uses, and build the modules outside of it")
-        self._is_reached = True
 
     def gradients(
         self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
     ) -> Parts:
         """Descent directions by parameter; parameters that the weights do not reach are left out."""
-        seeds = gradient_seeds(samples, posterior, weights, path=path, score=score, word=pair.word)
+        seeds = gradient_seeds(samples, posterior, weights, pair, path=path, score=score)
         if not seeds:
             return {}
         outputs, given = zip(*seeds, strict=True)

@@ -72,6 +72,13 @@ class Estimator(ABC):
         """False where the score weights are 0 by construction: then no work is spent on them."""
         return True
 
+    def needs_score_identity(self, objective: Objective) -> bool:
+        """Whether its expectation rests on E_q[d log q / d phi] = 0, so that path and score must be told apart.
+
+        False where path + score = 0 by construction: then it is the derivative of the value at fixed noise.
+        """
+        return True
+
     @abstractmethod
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """The weights of the gradient, from the objective's terms."""

@@ -22,6 +22,10 @@ class Reparam(Estimator):
         """(model, path, score)."""
         return Coefficients(terms.model, terms.path, terms.score)
 
+    def needs_score_identity(self, objective: Objective) -> bool:
+        """Not where there is a path: its weight is minus that of the score."""
+        return not objective.has_path
+
     def promise(self, objective: Objective, k: int) -> Promise:
         """Unbiased for every objective: it is the derivative of the value (of rws, the update itself)."""
         return Promise.UNBIASED
