@@ -60,12 +60,12 @@ def chance_of(bound: Values, squares: Values, groups: int, left_out: Values | No
     if count > 1:
         between = squares.sum(axis=0) + groups * np.square(bound - bound.mean(axis=0)).sum(axis=0)
         method = ChanceMethod.GROUPS if groups > 1 else ChanceMethod.REPEATS
-        found = _chance(between / (count - 1) / count, np.full(bound.shape[1], count - 1.0), method)
+        found = _chance(between / (count - 1) / count, np.full_like(bound[0], count - 1.0), method)
         if found.stderr is not None:
             return found
     if left_out is None:
         return Chance(None, None)
-    freedom: Values = (ess - 1.0).clip(min=1.0).sum(axis=0)
+    freedom = len(bound) * (ess.mean(axis=0) - 1.0)
     return _chance(left_out.mean(axis=0) / len(bound), freedom, ChanceMethod.LEFT_OUT)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from dregcli.app.report import Report
+from dregcli.columns import at_floor
 from dregcli.names import Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Group
@@ -78,8 +79,15 @@ def _tracked(group: Group) -> dict[str, Any]:
     if not (found := group.tracked()):
         return {}
     steps, floor = group.tracked_window() or (None, None)
-    estimators = {word: {key: vars(a) for key, a in each.items()} for word, each in found.items()}
+    estimators = {
+        word: {key: vars(a) | _floored(a, group.tracked_floor(key)) for key, a in each.items()}
+        for word, each in found.items()
+    }
     return {"tracked": {"window": {"steps": steps, "snr_floor": floor}, "estimators": estimators}}
+
+
+def _floored(found: Aggregate, floor: float | None) -> dict[str, bool]:
+    return {} if floor is None else {"at_floor": at_floor(found.mean, floor)}
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:

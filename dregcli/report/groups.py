@@ -238,6 +238,15 @@ class Group:
         known = [(each.steps, each.snr_floor) for each in self._all_tracked() if math.isfinite(each.steps)]
         return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
 
+    def tracked_floor(self, quantity: str) -> float | None:
+        """The SNR of pure noise where a quantity is an SNR, mean over seeds; None of what is none."""
+        if not quantity.endswith(("_snr", "_snr_window")):
+            return None
+        if quantity.endswith("_window"):
+            window = self.tracked_window()
+            return window[1] if window else None
+        return fmean(each.moving_floor for each in self._all_tracked())
+
     def _all_tracked(self) -> list[Tracked]:
         return [row.tracked for row in self.seeds() if row.tracked is not None]
 

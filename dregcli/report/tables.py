@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dregcli.columns import at_floor
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, headline
 from dregcli.report.groups import Aggregate, Group, RunRow
 from dregcli.report.paired import Paired
 from dregcli.report.series import series
-from dregcli.wording import difference, scientific, with_error
+from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 
 Tone = Literal["", "best", "live", "stopped", "broken"]
 
@@ -272,14 +273,17 @@ def tracked_rows(group: Group) -> list[tuple[Cell, ...]]:
         (
             Cell(word),
             Cell(kind),
-            *(
-                Cell(scientific(a.mean, a.stderr), a.mean) if (a := each.get(name + end)) else NOTHING
-                for name in TRACKED.values()
-            ),
+            *(_of_tracked(each.get(name + end), group.tracked_floor(name + end)) for name in TRACKED.values()),
         )
         for word, each in group.tracked().items()
         for kind, end in kinds.items()
     ]
+
+
+def _of_tracked(found: Aggregate | None, floor: float | None) -> Cell:
+    if found is None:
+        return NOTHING
+    return Cell(AT_FLOOR if at_floor(found.mean, floor) else scientific(found.mean, found.stderr), found.mean)
 
 
 TRACKED_TITLE: Final = (
@@ -294,7 +298,7 @@ def tracked_note(group: Group) -> str | None:
     steps, floor = window
     return (
         f"windows: means over the last tenth of training, of {steps:.0f} steps each; pure noise has an SNR of "
-        f"about {floor:.3f} in them, and of 0.06 in the moving average"
+        f"about {floor:.3f} in them, and of {group.tracked_floor('model_snr'):.3f} in the moving average"
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dregcli.names import RunStatus, Split
 from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.tables import tracked_rows
 from dregcli.report.tracked import at_the_end
 
 
@@ -76,4 +77,10 @@ def test_what_was_tracked_over_seeds_leaves_out_what_is_no_number() -> None:
     window = group.tracked_window()
     assert window is not None
     assert window[0] == 50.0
+    # Noise of 10 steps has an SNR of .25 in a moving average: 5 is far from it, and .5 says nothing.
+    assert [cell.text for _, _, *cells in tracked_rows(group) for cell in cells] == ["2 ± 1", "5", "-", "-"] + [
+        "-"
+    ] * 4
+    (noise,) = group_rows([tracking(seed=i, step=[10], **{snr: [0.5]}) for i in range(2)])
+    assert [cell.text for cell in tracked_rows(noise)[0]][3] == "at the floor"
     assert group_rows([row({})])[0].tracked() == {}
