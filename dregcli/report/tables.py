@@ -13,7 +13,7 @@ from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, headline
 from dregcli.report.groups import Aggregate, Group, RunRow
-from dregcli.report.paired import Paired
+from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
 from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 
@@ -153,7 +153,7 @@ def groups_table(
     rows: list[tuple[Cell, ...]] = []
     for group in ranked:
         a, tone = values.get(group.key), _best_or_not(group.key in best)
-        rate = group.over_seeds(lambda row: row.steps_per_second)
+        rate = group.steps_per_second()
         rows.append(
             (
                 Cell(labels[group.key], tone=tone),
@@ -185,7 +185,9 @@ def _notes(
         )
         if untested := first.untested:
             names = ", ".join(labels[key] for key in untested)
-            notes.append(f"not tested against it, for want of shared seeds: {names}")
+            notes.append(f"not tested against it, for want of {FEWEST_SEEDS} shared seeds: {names}")
+    elif first:
+        notes.append(f"which is the best is not tested: that takes {FEWEST_SEEDS} seeds that two groups share")
     if (
         time_to is not None
         and len({(seen_as(group.spec), group.spec["data_checksum"], group.spec["k"]) for group in groups}) > 1
@@ -207,7 +209,7 @@ def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be
 
 def _time_to(group: Group, bound: float) -> Cell:
     """Mean and standard error of the seconds, and how many seeds reached the bound where not all did."""
-    found = group.over_seeds(lambda row: row.seconds_to(bound))
+    found = group.seconds_to(bound)
     if found is None:
         validated = any(series(row.metrics, Split.VALID, "bound") for row in group.seeds())
         return Cell("never") if validated else NOTHING
@@ -252,7 +254,7 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
 def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:
     """Which group is higher, or why nobody can say."""
     if pair.verdict == "untested":
-        return "too few shared seeds"
+        return f"not tested: fewer than {FEWEST_SEEDS} shared seeds"
     if pair.verdict == "undecided":
         about = "more than 10,000" if pair.needed is None else f"about {pair.needed:,}"
         return f"undecided: {about} seeds to decide"
