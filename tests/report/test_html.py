@@ -188,6 +188,13 @@ def test_what_the_best_group_is() -> None:
     )
     (two,) = compare([groups[0], groups[2]])
     assert conclusion(two, labels(groups)).endswith("; the paired test has found all others lower.")
+    lucky = group_rows(
+        [*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-91.0, -92.1, -93.0, -94.0, -1.0], estimator="stl")]
+    )
+    (found,) = compare(lucky)
+    assert conclusion(found, labels(lucky)).startswith(
+        "iwae/dreg is the best by the paired test, with a test final bound"
+    )
     for seeds in (1, 2, 3):
         few = group_rows([*rows([-90.0] * seeds), *rows([-91.0, -99.0, -91.5][:seeds], estimator="stl")])
         (found,) = compare(few)

@@ -90,9 +90,9 @@ def _draw(
 
 
 def _floor(member: Member) -> float | None:
-    """What noise alone has for an SNR in the last windows."""
+    """What noise alone has for an SNR: in the last windows, or in moving averages where there are none."""
     window = member.group.tracked_window()
-    return None if window is None else window[1]
+    return member.group.tracked_floor("model_snr") if window is None else window[1]
 
 
 def _limits(curves: Sequence[Band], floors: Sequence[float | None]) -> tuple[float, float]:

@@ -55,9 +55,10 @@ def summary(
 def conclusion(found: Comparison, labels: Labels) -> str:
     """Which group is the best, and which others may be as good."""
     of_best = found.of(found.best)
-    told = (
-        f"{labels[found.best]} has the highest {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
-    )
+    # Of other seeds, or of too few to be tested, another mean may be higher.
+    is_highest = all(found.of(key).mean <= of_best.mean for key in found.values)
+    leads = "has the highest" if is_highest else "is the best by the paired test, with a"
+    told = f"{labels[found.best]} {leads} {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
     near = found.cannot_be_told_from_best
     if not near:
         return f"{told}. No other group shares {FEWEST_SEEDS} seeds with it, so that nothing is tested."
