@@ -21,6 +21,7 @@ from dregcli.app.run_data import RunData
 from dregcli.app.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.stored_spec import spec_of
 from dregcli.app.unfinished import Unfinished, key_of
+from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -58,7 +59,11 @@ class EvalResult:
         """A command that evaluates the same examples with some options changed, ready to be pasted into a shell."""
         told = self.summary
         asked: dict[str, object] = {"split": told["split"], "k": told["k"], "n": told["n"]}
-        asked |= {"method": told["method"]} if self.opinion else {}
+        if self.opinion:
+            usual, annealing = Annealing(), self.opinion.annealing
+            asked |= {"method": told["method"]}
+            asked |= {} if annealing.steps == usual.steps else {"steps": annealing.steps}
+            asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
         asked |= {"eval-seed": told["seed"]} if told["seed"] else {}
         asked |= {} if told["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": told["checkpoint"]}
         words = " ".join(f"--{name} {value}" for name, value in (asked | options).items())

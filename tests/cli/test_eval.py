@@ -114,7 +114,7 @@ def test_a_bound_that_is_low_for_want_of_samples_is_not_called_mass_that_was_mis
     # What it says to type compares the two.
     (line,) = (line for line in shown.splitlines() if "to compare them: " in line)
     larger = shlex.split(line.partition("to compare them: dreg ")[2])
-    compared = run(capsys, *larger, *how)
+    compared = run(capsys, *larger)
     assert "the two agree" in compared.out
     assert "k-hat is above 0.7" in compared.err
 
