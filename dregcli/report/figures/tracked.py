@@ -22,8 +22,8 @@ _LABELS: Final = {
 }
 _CAPTION: Final = (
     "Means over coordinates, in windows of steps where they were logged, else moving averages; over seeds, with "
-    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it no band is an interval of the "
-    "true one. Equal curves are one."
+    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it no band holds the true one. "
+    "Equal curves are one."
 )
 
 _POINTS: Final = 50
