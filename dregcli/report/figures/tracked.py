@@ -22,7 +22,7 @@ _LABELS: Final = {
 }
 _CAPTION: Final = (
     "Means over coordinates, in windows of steps where they were logged, else moving averages; over seeds, with "
-    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it no band holds the true one. "
+    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it much of an SNR is noise. "
     "Equal curves are one."
 )
 
