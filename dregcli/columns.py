@@ -1,5 +1,6 @@
-"""Columns of metrics that a name alone tells the meaning of."""
+"""Columns of metrics that a name alone tells the meaning of, and what signal-to-noise ratios are of noise alone."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -8,7 +9,31 @@ NETWORKS: Final = ("model", "posterior")
 STATISTICS: Final = ("variance", "snr")
 
 WINDOW_STEPS: Final = "tracked_window"
-"""The column of how many steps a row's window had, n: pure noise has an SNR of about sqrt(2 / (pi n)) in it."""
+"""The column of how many steps a row's window had, n: see ``snr_floor``."""
+
+DECAY: Final = 0.99
+"""Of the moving averages, a step; as the reference code's."""
+
+ABOVE_FLOOR: Final = 2.5
+"""Times its floor that an SNR must be for its value to say more than that: then means are about two of their
+standard errors, and noise adds less than 1 % to the ratio of such a coordinate. Nearer to the floor much of it is
+noise, and no standard error of it says so."""
+
+
+def snr_floor(n: float) -> float:
+    """What the SNR of n vectors of pure noise is, E|mean| / sd: sqrt(2 / (pi n))."""
+    return math.sqrt(2.0 / (math.pi * n))
+
+
+def moving_snr_floor(steps: float) -> float:
+    """The same of moving averages after so many steps: of n equal vectors whose mean varies as much."""
+    weight, squares = (-math.expm1(steps * math.log(d)) / (1.0 - d) for d in (DECAY, DECAY**2))
+    return snr_floor(weight**2 / squares)
+
+
+def at_floor(snr: float | None, floor: float | None) -> bool:
+    """Whether an SNR cannot be told from that of noise by its value."""
+    return snr is not None and floor is not None and snr < ABOVE_FLOOR * floor
 
 
 @dataclass(frozen=True)

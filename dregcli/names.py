@@ -170,6 +170,21 @@ class Opinion(StrEnum):
     """Importance sampling has missed mass."""
     LOWER = "lower"
     """The annealing was too short."""
+    K_TOO_SMALL = "k-too-small"
+    """Nobody can say: the bound is still rising with K by more than what would be compared."""
+    UNKNOWN = "unknown"
+    """Nobody can say: the chance in one of the two is not known."""
+
+
+class ChanceMethod(StrEnum):
+    """From what the chance in a mean of bounds was estimated."""
+
+    GROUPS = "groups"
+    """The variance between disjoint groups of K samples, of every example."""
+    REPEATS = "repeats"
+    """The variance between independent draws, of every example."""
+    LEFT_OUT = "left-out"
+    """What the bound of every example changes by when each sample is left out in turn."""
 
 
 class RunStatus(StrEnum):

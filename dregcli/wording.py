@@ -29,6 +29,10 @@ def difference(value: float, stderr: float | None) -> str:
     return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
 
 
+AT_FLOOR: Final = "at the floor"
+"""In place of a signal-to-noise ratio that could be of noise alone."""
+
+
 def scientific(value: float, stderr: float | None) -> str:
     """A number of any size, with its standard error if there is one."""
     return f"{value:.3g}" if stderr is None else f"{value:.3g} ± {stderr:.1g}"

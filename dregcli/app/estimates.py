@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
+from dregcli.app.chance import FIRST_K, Bias, Chance, Values, bias_of, chance_of
 from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.likelihood_estimate import BatchEstimates
 
-Values = NDArray[np.float64]
+KL_ERROR = 0.1
+"""Of KL(q || posterior), the share that may be missing from it, and what is not seen at two places."""
+
+_NOT_SEEN = 0.005
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class Collected:
         tensors = {
             "curve_bound": found.bound,
             "curve_jackknife": found.jackknife,
+            "curve_squares": found.squares,
+            "left_out_variance": found.left_out,
+            "rises": found.rises,
             "repeat_ess": found.ess,
             "khat": found.khat,
             "elbo": found.elbo,
@@ -72,10 +78,10 @@ class Estimates:
 
     Attributes:
         ks: numbers of samples, ascending, C of them.
-        arrays: by name, float64, log-densities in nats: ``curve_bound`` and ``curve_jackknife`` (C, R, n) for R
-            independent draws, ``repeat_ess``, ``elbo`` and, where the largest K has a tail, ``khat`` (R, n),
-            ``kl_prior`` (n,), ``means`` of q (Z, n), and the exact ``model_log_p`` and ``data_log_p`` (n,) where they
-            are known.
+        arrays: by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and ``curve_squares``
+            (C, R, n) for R independent draws, ``rises`` (3, R, n) where the largest K is at least 8, ``repeat_ess``,
+            ``left_out_variance``, ``elbo`` and, where the largest K has a tail, ``khat`` (R, n), ``kl_prior`` (n,),
+            ``means`` of q (Z, n), and the exact ``model_log_p`` and ``data_log_p`` (n,) where they are known.
     """
 
     ks: tuple[int, ...]
@@ -102,14 +108,47 @@ class Estimates:
         return self.arrays["curve_bound"].shape[1]
 
     @property
-    def mc_stderr(self) -> float:
-        """The standard error that importance sampling alone leaves in the mean over these examples.
+    def chance(self) -> Chance:
+        """What the mean of bounds at the largest K would vary by from one draw of samples to the next."""
+        return self._chance(len(self.ks) - 1)
 
-        By the delta method from the weights themselves: var(log p-hat) = sum v^2 - 1/K = 1/ESS - 1/K. It is as good
-        as the weights: where k-hat is above 0.7 it is too small.
+    def _chance(self, i: int) -> Chance:
+        """The same at the i-th K."""
+        is_last = i == len(self.ks) - 1
+        return chance_of(
+            self.arrays["curve_bound"][i],
+            self.arrays["curve_squares"][i],
+            self.ks[-1] // self.ks[i],
+            self.arrays["left_out_variance"] if is_last else None,
+            self.arrays["repeat_ess"],
+        )
+
+    @property
+    def bias(self) -> Bias | None:
+        """About what the mean bound at the largest K is below log p(x); None below K = 8."""
+        return bias_of(self.arrays.get("rises"))
+
+    def kl_posterior(self) -> Mean | None:
+        """The bound less the ELBO: at least KL(q || posterior), and near it where the bound is near log p(x).
+
+        None where it is not: at K = 1, where it is 0 for any q, and as long as the bound still rises with K.
         """
-        variance = np.maximum(1.0 / self.arrays["repeat_ess"] - 1.0 / self.ks[-1], 0.0)
-        return math.sqrt(float(variance.sum())) / (self.n * self.repeats)
+        found = Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))
+        return found if (bias := self.bias) and -bias.value <= self._kl_error(found) else None
+
+    def k_for_kl(self) -> int:
+        """About the K from which on there is a ``kl_posterior``."""
+        return self.k_for(self._kl_error(Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))))
+
+    def k_for(self, allowed: float) -> int:
+        """About the K with which the bias is within so many nats, above 0."""
+        return bias.k_for(self.ks[-1], allowed) if (bias := self.bias) else FIRST_K
+
+    def _bias_value(self) -> float | None:
+        return bias.value if (bias := self.bias) else None
+
+    def _kl_error(self, found: Mean) -> float:
+        return KL_ERROR * max(found.value, 0.0) + _NOT_SEEN
 
     def latent_variance(self) -> Values:
         """The variance over examples of q's mean, of each latent, shape (Z,)."""
@@ -121,14 +160,14 @@ class Estimates:
         return int((self.latent_variance() > threshold).sum())
 
     def curve(self) -> list[dict[str, Any]]:
-        """Each K: the bound, its standard error over examples, its spread over repeats, and the jackknife."""
+        """Each K: the bound, its standard error over examples, what is chance in it, and the jackknife."""
         rows: list[dict[str, Any]] = []
-        for k, bound, jackknife in zip(
-            self.ks, self.arrays["curve_bound"], self.arrays["curve_jackknife"], strict=True
+        for i, (k, bound, jackknife) in enumerate(
+            zip(self.ks, self.arrays["curve_bound"], self.arrays["curve_jackknife"], strict=True)
         ):
             jvi = None if np.isnan(jackknife).all() else Mean.of(jackknife.mean(axis=0)).as_json()
-            row = {"k": k, **Mean.of(bound.mean(axis=0)).as_json(), "spread": _spread(bound), "jackknife": jvi}
-            rows.append(row | {"groups": self.ks[-1] // k})
+            row = {"k": k, **Mean.of(bound.mean(axis=0)).as_json(), **self._chance(i).as_json()}
+            rows.append(row | {"spread": _spread(bound), "jackknife": jvi, "groups": self.ks[-1] // k})
         return rows
 
     def khat(self) -> dict[str, float] | None:
@@ -149,11 +188,12 @@ class Estimates:
     def as_json(self, *, active_threshold: float) -> dict[str, Any]:
         """All of it as plain values."""
         elbo, kl = self.arrays["elbo"].mean(axis=0), self.arrays["kl_prior"]
+        kl_posterior = self.kl_posterior()
         return {
             "n": self.n,
             "k": self.ks[-1],
             "repeats": self.repeats,
-            "bound": {**Mean.of(self.bound).as_json(), "mc_stderr": self.mc_stderr},
+            "bound": {**Mean.of(self.bound).as_json(), **self.chance.as_json(), "bias": self._bias_value()},
             "spread": _spread(self.arrays["curve_bound"][-1]),
             "curve": self.curve(),
             "ess": float(self.ess.mean()),
@@ -161,7 +201,7 @@ class Estimates:
             "elbo": Mean.of(elbo).as_json(),
             "reconstruction": Mean.of(elbo + kl).as_json(),
             "kl_prior": Mean.of(kl).as_json(),
-            "kl_posterior": Mean.of(self.bound - elbo).as_json(),
+            "kl_posterior": None if kl_posterior is None else kl_posterior.as_json(),
             "active_units": self.active_units(active_threshold),
             "active_threshold": active_threshold,
             "log_p": self.log_p(),

@@ -14,12 +14,14 @@ from dregcli.app.executing import Shape, decide_compile
 from dregcli.app.importance import Sampling, sample_split
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
+from dregcli.app.places import run_command
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.run_data import RunData
 from dregcli.app.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.stored_spec import spec_of
 from dregcli.app.unfinished import Unfinished, key_of
+from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -52,6 +54,20 @@ class EvalResult:
     estimates: Estimates
     opinion: SecondOpinion | None
     summary: Mapping[str, Any]
+
+    def again(self, **options: object) -> str:
+        """A command that evaluates the same examples with some options changed, ready to be pasted into a shell."""
+        told = self.summary
+        asked: dict[str, object] = {"split": told["split"], "k": told["k"], "n": told["n"]}
+        if self.opinion:
+            usual, annealing = Annealing(), self.opinion.annealing
+            asked |= {"method": told["method"]}
+            asked |= {} if annealing.steps == usual.steps else {"steps": annealing.steps}
+            asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
+        asked |= {"eval-seed": told["seed"]} if told["seed"] else {}
+        asked |= {} if told["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": told["checkpoint"]}
+        words = " ".join(f"--{name} {value}" for name, value in (asked | options).items())
+        return f"{run_command('eval', self.run.label, self.run.path.parent.parent)} {words}"
 
     def as_json(self) -> dict[str, Any]:
         """The result as ``dreg eval --json`` gives it."""
@@ -159,6 +175,8 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "data_checksum": spec.data_checksum,
         "device": spec.device,
         "dreg": __version__,
+        # What was kept on the way by a version that kept other arrays is not gone on with.
+        "arrays": 2,
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [

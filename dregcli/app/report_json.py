@@ -3,6 +3,7 @@
 from typing import Any
 
 from dregcli.app.report import Report
+from dregcli.columns import at_floor
 from dregcli.names import Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Group
@@ -24,14 +25,13 @@ def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
 
 
 def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
-    rate = group.over_seeds(lambda row: row.steps_per_second)
     found: dict[str, Any] = {
         "group": group.key,
         "label": label,
         "spec": {key: value for key, value in group.spec.items() if key != "seed"},
         "seeds": len(group.seeds()),
         "bound": _by_split(group.bound),
-        "steps_per_second": _plain(rate),
+        "steps_per_second": _plain(group.steps_per_second()),
         **_over_parent(group),
         **_tracked(group),
         "evals": [
@@ -51,8 +51,8 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
         ],
     }
     if time_to is not None:
-        reached = group.over_seeds(lambda row: row.seconds_to(time_to))
-        found["time_to"] = {"bound": time_to, "seconds": _plain(reached), "of": len(group.seeds())}
+        reached = _plain(group.seconds_to(time_to))
+        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds())}
     if bias := group.bias():
         found["bias"] = [{"run": path, **verdict} for path, verdict in bias]
     return found
@@ -78,15 +78,22 @@ def _tracked(group: Group) -> dict[str, Any]:
     if not (found := group.tracked()):
         return {}
     steps, floor = group.tracked_window() or (None, None)
-    estimators = {word: {key: vars(a) for key, a in each.items()} for word, each in found.items()}
+    estimators = {
+        word: {key: vars(a) | _floored(a, group.tracked_floor(key)) for key, a in each.items()}
+        for word, each in found.items()
+    }
     return {"tracked": {"window": {"steps": steps, "snr_floor": floor}, "estimators": estimators}}
+
+
+def _floored(found: Aggregate, floor: float | None) -> dict[str, bool]:
+    return {} if floor is None else {"at_floor": at_floor(found.mean, floor)}
 
 
 def _comparison(found: Comparison) -> dict[str, Any]:
     return {
         "measure": vars(found.measure),
         "groups": [{"group": key, **vars(found.of(key))} for key in found.values],
-        "best": found.best,
+        "best": found.best if found.cannot_be_told_from_best else None,
         "not_told_from_best": sorted(found.cannot_be_told_from_best),
         "pairs": [{**vars(pair), "seeds": list(pair.seeds)} for pair in found.pairs],
         "apart": dict(found.apart),

@@ -22,6 +22,12 @@ from dregcli.names import Opinion
 SIGNIFICANT = 3.0
 """Standard errors beyond which two estimates differ."""
 
+SMALL_BIAS = 0.1
+"""Nats that a bound may be expected to be too low by, for want of samples, and still be compared."""
+
+_BIAS_KNOWN_TO = 2.0
+"""The factor to which that expectation is trusted: so much more of it is still no missed mass."""
+
 _CURRENT = "current/"
 
 
@@ -54,7 +60,9 @@ class SecondOpinion:
         mean = mean_log_p([self.found])
         log_p = self.arrays()["ais_log_p"]
         difference = Mean.of(log_p - self.estimates.bound)
-        error = math.hypot(mean.of_chains, self.estimates.mc_stderr)
+        chance, bias = self.estimates.chance.stderr, self.estimates.bias
+        missing = None if bias is None else -bias.value
+        error = None if chance is None else math.hypot(mean.of_chains, chance)
         exact = self.estimates.arrays.get("model_log_p")
         return {
             "value": mean.value,
@@ -67,14 +75,32 @@ class SecondOpinion:
             "ess": float(self.found.ess.median()),
             "less_importance": {**difference.as_json(), "mc_stderr": error},
             "less_exact": None if exact is None else Mean.of(log_p - exact).as_json(),
-            "opinion": _opinion(difference.value, error).value,
+            "opinion": _opinion(difference.value, error, missing).value,
         }
 
+    def k_to_compare(self) -> int:
+        """About the K with which the bound's bias is small enough for the two to be compared."""
+        return self.estimates.k_for(SMALL_BIAS)
 
-def _opinion(difference: float, error: float) -> Opinion:
-    if abs(difference) <= SIGNIFICANT * error:
-        return Opinion.AGREES
-    return Opinion.HIGHER if difference > 0.0 else Opinion.LOWER
+
+def _opinion(difference: float, error: float | None, missing: float | None) -> Opinion:
+    """What follows from AIS less the bound, nats.
+
+    A bound is low by itself as long as K is small: nothing but that is expected of a difference as large as its bias.
+
+    Args:
+        difference: of the means.
+        error: what chance leaves in it; None where that is not known.
+        missing: what the bound is expected to be low by; None where that is not known. See ``Estimates.bias``.
+    """
+    allowed = SIGNIFICANT * error if error is not None and math.isfinite(error) else None
+    if allowed is not None and difference < -allowed:
+        return Opinion.LOWER  # both are bounds: whatever K is, the higher one is the nearer
+    if missing is None or missing > SMALL_BIAS:
+        return Opinion.K_TOO_SMALL
+    if allowed is None:
+        return Opinion.UNKNOWN
+    return Opinion.HIGHER if difference > allowed + _BIAS_KNOWN_TO * missing else Opinion.AGREES
 
 
 def anneal_split(

@@ -10,6 +10,7 @@ import numpy as np
 
 from dregcli.app.bias_report import pair_label
 from dregcli.app.listener import Listener
+from dregcli.columns import at_floor, snr_floor
 from dregcli.engine.diagnostics.jackknife import Slope, Statistic
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.engine.diagnostics.variance_result import (
@@ -20,7 +21,6 @@ from dregcli.engine.diagnostics.variance_result import (
     Row,
     Sampled,
     fit_slopes,
-    snr_floor,
 )
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import StoreWriteError
@@ -30,7 +30,7 @@ from dregcli.report.variance import PANELS, Curve, variance_figure
 from dregcli.store.filesystem import LOCAL, make_folders, write_new
 from dregcli.store.run import Run
 
-__all__ = ["LogP", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]
+__all__ = ["LogP", "Row", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,13 @@ class VarianceReport:
         """What SNR is of noise alone."""
         return snr_floor(self.settings["replicates"])
 
+    def at_floor(self, row: Row) -> bool:
+        """Whether a gradient's SNR cannot be told from that of noise."""
+        return at_floor(row["snr"].value, self.floor)
+
+    def _plain_snr(self, row: Row) -> dict[str, Any]:
+        return _plain(row["snr"]) | {"at_floor": self.at_floor(row)}
+
     def label(self, of: GradientOf) -> str:
         """A gradient as short as it can be."""
         return pair_label(of.pair, self.settings) if of.pair else short_word(of.objective)
@@ -115,7 +122,7 @@ class VarianceReport:
         return {
             "k": self.settings["k"],
             "replicates": self.settings["replicates"],
-            "results": [_plain_row(row) for row in self.rows],
+            "results": [_plain_row(row) | {"snr": self._plain_snr(row)} for row in self.rows],
             "slopes": [_plain_slope(slope) for slope in self.slopes],
             "ess": [{"k": each.k, **_plain(each.ess)} for each in self.sampled],
             "bound": [{"k": each.k, **_plain(each.bound)} for each in self.sampled],

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.describe import described, seen_as
-from dregcli.names import ModelName, Opinion
-from dregcli.wording import with_error
+from dregcli.names import ChanceMethod, ModelName, Opinion
+from dregcli.wording import difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.evaluate import EvalResult
@@ -27,10 +27,10 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     for result in results:
         if len(result.summary["curve"]) > 1 or result.estimates.repeats > 1:
             _curve(terminal, result, named=len(results) > 1)
-    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior)", "jackknife", "MC s.e."]
+    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife", "MC s.e."]
     terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example")
     for result in results:
-        for line in _exact(result):
+        for line in (*_chance(result), *_no_kl(result), *_exact(result)):
             terminal.line(f"{result.run.label}: {line}" if len(results) > 1 else line)
     for result in results:
         for line in _second_opinion(result, terminal):
@@ -66,18 +66,58 @@ def _parts(result: "EvalResult") -> list[str]:
         result.run.label,
         *(_mean(found[name]) for name in ("elbo", "reconstruction", "kl_prior", "kl_posterior")),
         _mean(found["curve"][-1]["jackknife"]),
-        f"{found['bound']['mc_stderr']:.4f}",
+        _error(found["bound"]["mc_stderr"]),
     ]
+
+
+def _error(found: float | None) -> str:
+    return "-" if found is None else f"{found:.4f}"
+
+
+def _chance(result: "EvalResult") -> list[str]:
+    """How the MC s.e. of each K was found, and of which it is not known."""
+    curve, repeats = result.summary["curve"], result.estimates.repeats
+    ways = {
+        ChanceMethod.GROUPS: "from the variance between disjoint groups of K samples",
+        ChanceMethod.REPEATS: f"from the variance between the {repeats} repeats",
+        ChanceMethod.LEFT_OUT: "by leaving out each sample in turn",
+    }
+    found: list[str] = []
+    for method, how in ways.items():
+        if ks := [f"{row['k']:,}" for row in curve if row["mc_method"] == method]:
+            found.append(f"at K={', '.join(ks)} {how}")
+    lines = [f"MC s.e., what other draws of the samples would change: {'; '.join(found)}"] if found else []
+    if unknown := [f"{row['k']:,}" for row in curve if row["mc_method"] is None]:
+        lines.append(f"MC s.e. is not known at K={', '.join(unknown)}: {result.again(repeats=max(10, 2 * repeats))}")
+    return lines
+
+
+def _no_kl(result: "EvalResult") -> list[str]:
+    """Why KL(q||posterior) is not shown."""
+    found = result.summary
+    if found["kl_posterior"] is not None:
+        return []
+    command = result.again(k=result.estimates.k_for_kl())
+    return [f"KL(q||posterior) is the bound less the ELBO with a large K; {_still_low(found)}: {command}"]
+
+
+def _still_low(found: Mapping[str, Any]) -> str:
+    """What is known of the bias of a bound whose K is too small."""
+    k, bias = f"K={found['k']:,}", found["bound"]["bias"]
+    if bias is None:
+        return f"{k} is too small"
+    return f"{k} is too small, as the bound is still about {-bias:.2g} nats below log p(x)"
 
 
 def _curve(terminal: Terminal, result: "EvalResult", *, named: bool) -> None:
     """The bound against K, and how much it moves from one draw to the next."""
     repeats = result.estimates.repeats
-    columns = ["K", "bound ± s.e.", "jackknife ± s.e.", "groups", *(["spread"] if repeats > 1 else [])]
+    columns = ["K", "bound ± s.e.", "MC s.e.", "jackknife ± s.e.", "groups", *(["spread"] if repeats > 1 else [])]
     rows = [
         [
             f"{row['k']:,}",
             _mean(row),
+            _error(row["mc_stderr"]),
             _mean(row["jackknife"]),
             f"{row['groups']:,}",
             *([f"{row['spread']:.4f}"] if repeats > 1 else []),
@@ -110,25 +150,39 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
     if found is None:
         return []
     less, label = found["less_importance"], result.run.label
+    opinion = Opinion(found["opinion"])
     follows = {
         Opinion.AGREES: "the two agree",
         Opinion.HIGHER: "importance sampling has missed mass: take a larger --k, or train the encoder",
         Opinion.LOWER: "the annealing is too short: take more --steps",
-    }[Opinion(found["opinion"])]
+        Opinion.K_TOO_SMALL: f"they are not compared; {_still_low(result.summary)}",
+        Opinion.UNKNOWN: "they are not compared, as the error of so few examples is not known",
+    }[opinion]
     if found["ess"] < _FEW_CHAINS * found["chains"]:
         terminal.warn(
             f"{label}: the chains' weights differ much (median ESS {found['ess']:.1f} of {found['chains']}): their "
             "error is itself uncertain; take more --steps."
         )
+    apart = f"{difference(less['value'], less['mc_stderr'])}{_expected(result)}"
     lines = [
         f"{label}, AIS from the prior ({found['steps']:,} steps, {found['chains']} chains, acceptance "
         f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, "
         f"of which ± {found['mc_stderr']:.4f} by the chains' chance",
-        f"  AIS less importance sampling: {less['value']:+.4f} ± {less['mc_stderr']:.4f}: {follows}",
+        f"  AIS less importance sampling: {apart}: {follows}",
     ]
+    if opinion is Opinion.K_TOO_SMALL and result.opinion:
+        lines.append(f"  to compare them: {result.again(k=result.opinion.k_to_compare())}")
+    if opinion is Opinion.UNKNOWN:
+        lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
     if (exact := found["less_exact"]) is not None:
         lines.append(f"  AIS less the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
     return lines
+
+
+def _expected(result: "EvalResult") -> str:
+    """The part of a difference from AIS that a limited K makes by itself, where anybody could see it."""
+    bias = result.summary["bound"]["bias"]
+    return "" if bias is None or -bias < 5e-5 else f", of which about {-bias:+.4f} is expected at this K"
 
 
 def _unreliable(result: "EvalResult") -> str | None:

@@ -9,16 +9,18 @@ from rich.text import Text
 
 from dregcli.cli.render import Terminal
 from dregcli.names import Network
+from dregcli.wording import AT_FLOOR
 
 if TYPE_CHECKING:
-    from dregcli.app.variance_report import Slope, VarianceReport
+    from dregcli.app.variance_report import Row, Slope, VarianceReport
 
 _HOW_TO_READ = """\
 In brackets: the standard error, in units of the last digits. variance: mean over the parameters, squared nats per \
-unit of parameter. SNR: mean over the parameters of |mean| / standard deviation; of noise alone it is {floor:.4f} \
-with {replicates:,} replicates. DSNR: along the direction of the expected gradient over across it, the direction \
-learned on other replicates; of noise: what it is of noise alone. cosine: to the gradient at K={k}. The decoder's \
-gradient is the same for every estimator of an objective."""
+unit of parameter. SNR: mean of |mean| / standard deviation over the parameters that vary; of noise alone it is \
+{floor:.4f} with {replicates:,} replicates, and a part of up to that is noise, whatever the standard \
+error. DSNR: along the direction of the expected gradient over across it, the direction learned on other replicates; \
+of noise: what it is of noise alone. cosine: to the gradient at K={k}. The decoder's gradient is the same for every \
+estimator of an objective."""
 
 _WIDTH = 98
 _NAMES = {"variance": "variance", "snr": "SNR", "dsnr": "DSNR"}
@@ -30,14 +32,7 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
     terminal.line(f"{report.title}, {report.seconds:.0f} s")
     for network in Network:
         rows = [
-            [
-                report.label(row.of),
-                str(row.k),
-                *(
-                    with_digits(row[name].value, row[name].stderr)
-                    for name in ("variance", "snr", "dsnr", "dsnr_floor", "cosine")
-                ),
-            ]
+            [report.label(row.of), str(row.k), *_told(report, row)]
             for row in report.rows
             if row.of.network is network
         ]
@@ -60,6 +55,15 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
         terminal.line(f"figure: {figure}")
     if not report.file:
         terminal.line("nothing is kept: --out DIR writes PNG, SVG and JSON")
+
+
+def _told(report: "VarianceReport", row: "Row") -> list[str]:
+    """The statistics of a row; an SNR near its floor has no value that its standard error belongs to."""
+    told = {
+        name: with_digits(row[name].value, row[name].stderr)
+        for name in ("variance", "snr", "dsnr", "dsnr_floor", "cosine")
+    }
+    return [*(told | ({"snr": AT_FLOOR} if report.at_floor(row) else {})).values()]
 
 
 def _missing(report: "VarianceReport", network: Network) -> list[list[str]]:
@@ -110,7 +114,7 @@ def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
         if each.left_out
     ]
     if left_out:
-        text = f"at the floor, and so no points of a slope: {'; '.join(left_out)}"
+        text = f"not to be told from noise, and so no points of a slope: {'; '.join(left_out)}"
         terminal.show(Constrain(Text(text), _WIDTH))
 
 

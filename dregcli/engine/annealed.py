@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.engine.weights import effective_sample_size, log_mean_exp
+from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,12 @@ class Annealed:
 
     @property
     def stderr(self) -> Tensor:
-        """Standard error of ``log_p`` by the delta method, shape (B,), nats.
+        """Standard error of ``log_p``, by leaving out each chain in turn, shape (B,), nats.
 
-        The weights' standard error over their mean: the root of (M / ESS - 1) / (M - 1). It is of first order, and as
-        good as the sample of weights: honest where log-weights vary by less than about 1 nat. It is at most 1,
-        at ESS = 1, and then says no more than that the chains disagree. What all chains have missed, none can tell.
+        Its mean square over examples holds whatever the weights (see ``left_out_variance``); of a single example
+        whose chains differ by much more than 1 nat it is itself uncertain. What all chains missed, none can tell.
         """
-        chains = len(self.log_weights)
-        return ((chains / self.ess - 1.0).clamp(min=0.0) / (chains - 1)).sqrt()
+        return left_out_variance(self.log_weights).sqrt()
 
 
 @dataclass(frozen=True)

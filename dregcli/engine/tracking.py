@@ -5,17 +5,15 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dregcli.columns import NETWORKS, STATISTICS, WINDOW_STEPS, TrackedColumn
+from dregcli.columns import DECAY, NETWORKS, STATISTICS, WINDOW_STEPS, TrackedColumn
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import Pair
+from dregcli.engine.snr import signal_to_noise
 from dregcli.engine.words import short_word
 
 TRACKED = "tracked/"
 """What the names of these tensors begin with, beside the optimiser's in its state."""
-
-DECAY = 0.99
-"""Of the moving averages, a step; as the reference code's."""
 
 _WEIGHTS = "weights"
 _OF_WINDOW = "-window"
@@ -74,20 +72,21 @@ class Moments:
                 squares[block].addcmul_(deviation, deviation, value=1.0 - share)
 
     def variance_and_snr(self) -> Tensor:
-        """Means over coordinates of the variance and of |mean| / standard deviation, (2, P), float64.
+        """Means over coordinates of the variance, and ``signal_to_noise``, (2, P), float64.
 
-        Coordinates that never varied have no ratio and count 0 in it; before the second vector all is NaN.
+        Before the second vector all is NaN.
         """
         rest = self._weight - self._squared_weight / self._weight
         count = sum(each[0].numel() for each in self._means.values())
-        total = torch.zeros(2, len(next(iter(self._means.values()))), dtype=torch.float64)
         # By name: parts that were loaded may come in another order, in which the sum may be another in its last bit.
+        parts: list[tuple[Tensor, Tensor]] = []
         for name, squares in sorted(self._squares.items()):
             variance = squares.flatten(1) / rest if rest else torch.full_like(squares.flatten(1), torch.nan)
-            ratio = self._means[name].flatten(1).abs().mul_(variance.rsqrt())
-            ratio = torch.where(variance == 0.0, 0.0, ratio)
-            total += torch.stack([each.sum(dim=1, dtype=torch.float64) for each in (variance, ratio)]).cpu()
-        return total / count
+            parts.append((self._means[name].flatten(1), variance))
+        total = torch.zeros((), dtype=torch.float64)
+        for _, variance in parts:
+            total = total + variance.sum(dim=1, dtype=torch.float64).cpu()
+        return torch.stack([total / count, signal_to_noise(parts)])
 
     def tensors(self) -> Named:
         """Everything, copied."""

@@ -51,6 +51,27 @@ def leave_one_out_logsumexp(x: Tensor) -> Tensor:
     return torch.logaddexp(before, after)
 
 
+def left_out_variance(log_w: Tensor) -> Tensor:
+    """The variance that other samples would give ``log_mean_exp``, from these alone, shape (B,), nats squared.
+
+    Each sample is left out in turn: (K - 1) / K times the sum of squared deviations of the K values that are left.
+    On average this is not below the variance with K - 1 samples, times (K - 1) / K, whatever the weights (Efron and
+    Stein 1981). The first order of the weights, sum v^2 - 1 / K, is far below it wherever few weights dominate.
+
+    Args:
+        log_w: log-weights, shape (K, B), nats; any K, and NaN at K = 1, of which nothing can be left out.
+    """
+    k = log_w.shape[0]
+    if k == 1:
+        return torch.full_like(log_w[0], math.nan)
+    log_w = log_w - largest(log_w)
+    w, most = log_w.exp(), log_w.argmax(dim=0, keepdim=True)
+    # Less any but the largest weight nothing is lost; the sum without the largest is added up by itself.
+    rest = torch.logsumexp(log_w.scatter(0, most, -math.inf), dim=0, keepdim=True)
+    without = (w.sum(dim=0) - w).log().scatter(0, most, rest)
+    return (without - without.mean(dim=0)).square().sum(dim=0) * ((k - 1) / k)
+
+
 def leave_one_out_sum(x: Tensor) -> Tensor:
     """sum_{j != k} x_j for every k, in O(K) and without a subtraction; shape (K, ...)."""
     nothing = torch.zeros_like(x[:1])

@@ -102,14 +102,17 @@ class Comparison:
     def best(self) -> str:
         """The key of the group with the highest mean of those that the test finds no other higher than.
 
-        Means may be over different seeds, of which some are luckier than others.
+        Means may be over different seeds, of which some are luckier than others; so a group that no test is of is the
+        best only where no group is tested.
         """
         lower = {pair.a if pair.verdict == "lower" else pair.b for pair in self.pairs if pair.verdict in _DECIDED}
-        return max([key for key in self.values if key not in lower] or self.values, key=lambda key: self.of(key).mean)
+        tested = {key for pair in self.pairs if pair.verdict != "untested" for key in (pair.a, pair.b)}
+        candidates = [key for key in self.values if key in (tested or self.values) and key not in lower]
+        return max(candidates or self.values, key=lambda key: self.of(key).mean)
 
     def of(self, key: str) -> Aggregate:
         """A group's numbers over its seeds."""
-        found = aggregate([*self.values[key].values()])
+        found = aggregate([*self.values[key].values()], "larger")
         assert found is not None
         return found
 
@@ -148,7 +151,7 @@ def headline(
         return first.measure, {key: first.of(key) for key in first.values}
     if len(groups) == 1:
         for measure, of_groups in measured(groups).items():
-            found = aggregate([*of_groups[groups[0].key].values()])
+            found = aggregate([*of_groups[groups[0].key].values()], "larger")
             return measure, {groups[0].key: found} if found else {}
     finals = {group.key: group.bound(Split.TEST) for group in groups}
     return None, {key: found for key, found in finals.items() if found is not None}

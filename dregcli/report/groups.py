@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Any, NamedTuple, cast
+from typing import Any, Final, Literal, NamedTuple, cast
 
 from dregcli.names import RunStatus, Split
 from dregcli.report.moments import standard_error
@@ -111,13 +111,26 @@ def number(value: object) -> float | None:
     return None
 
 
+Better = Literal["larger", "smaller"]
+"""Which way round a number is good."""
+
+_TRACKED: Final[Mapping[str, Better]] = {"variance": "smaller", "snr": "larger"}
+
+
 @dataclass(frozen=True)
 class Aggregate:
-    """Over seeds: the mean, its standard error (None of a single one), the largest, and how many."""
+    """Numbers over seeds.
+
+    Attributes:
+        mean: of them.
+        stderr: its standard error; None of a single one.
+        best: the largest or the smallest, as the number has it; None of what is neither good nor bad.
+        n: how many.
+    """
 
     mean: float
     stderr: float | None
-    best: float
+    best: float | None
     n: int
 
 
@@ -184,22 +197,31 @@ class Group:
         counted = {row.path for row in self.seeds()}
         return [row for row in self.rows if row.status is RunStatus.COMPLETED and row.path not in counted]
 
-    def over_seeds(self, of: Callable[[RunRow], float | None]) -> Aggregate | None:
+    def over_seeds(self, of: Callable[[RunRow], float | None], better: Better | None) -> Aggregate | None:
         """Of any number of a run; runs that do not have it are left out."""
-        return aggregate([value for row in self.seeds() if (value := of(row)) is not None])
+        return aggregate([value for row in self.seeds() if (value := of(row)) is not None], better)
+
+    def steps_per_second(self) -> Aggregate | None:
+        """Optimisation steps alone."""
+        return self.over_seeds(lambda row: row.steps_per_second, "larger")
+
+    def seconds_to(self, bound: float) -> Aggregate | None:
+        """Until the validation bound first was at least so high, over the seeds that reached it."""
+        return self.over_seeds(lambda row: row.seconds_to(bound), "smaller")
 
     def bound(self, split: Split) -> Aggregate | None:
         """The final bound over seeds, nats per example."""
-        return self.over_seeds(lambda row: row.bound(split))
+        return self.over_seeds(lambda row: row.bound(split), "larger")
 
     def before(self, split: Split) -> Aggregate | None:
         """The parent's bound, nats per example; None where there is no parent."""
-        return self.over_seeds(lambda row: row.before(split))
+        return self.over_seeds(lambda row: row.before(split), "larger")
 
     def gain(self, split: Split) -> Aggregate | None:
         """What training q alone gained over the parent, over seeds, nats per example."""
         pairs = [(row.bound(split), row.before(split)) for row in self.seeds()]
-        return aggregate([bound - before for bound, before in pairs if bound is not None and before is not None])
+        gains = [bound - before for bound, before in pairs if bound is not None and before is not None]
+        return aggregate(gains, "larger")
 
     def evaluations(self) -> dict[EvaluationKey, Evaluated]:
         """Evaluations over seeds.
@@ -229,7 +251,9 @@ class Group:
                 for quantity, value in quantities.items():
                     of_estimator.setdefault(quantity, []).extend([value] if math.isfinite(value) else [])
         return {
-            estimator: {quantity: a for quantity, values in quantities.items() if (a := aggregate(values))}
+            estimator: {
+                quantity: a for quantity, values in quantities.items() if (a := aggregate(values, _better(quantity)))
+            }
             for estimator, quantities in found.items()
         }
 
@@ -238,13 +262,27 @@ class Group:
         known = [(each.steps, each.snr_floor) for each in self._all_tracked() if math.isfinite(each.steps)]
         return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
 
+    def tracked_floor(self, quantity: str) -> float | None:
+        """The SNR of pure noise where a quantity is an SNR, mean over seeds; None of what is none."""
+        if not quantity.endswith(("_snr", "_snr_window")):
+            return None
+        if quantity.endswith("_window"):
+            window = self.tracked_window()
+            return window[1] if window else None
+        return fmean(each.moving_floor for each in self._all_tracked())
+
     def _all_tracked(self) -> list[Tracked]:
         return [row.tracked for row in self.seeds() if row.tracked is not None]
 
 
+def _better(quantity: str) -> Better | None:
+    """Of what is tracked: ``posterior_variance_window`` is a variance."""
+    return next((better for name, better in _TRACKED.items() if f"_{name}" in quantity), None)
+
+
 def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
-    def over(values: list[object]) -> Aggregate | None:
-        return aggregate([known for value in values if (known := number(value)) is not None])
+    def over(values: list[object], better: Better | None) -> Aggregate | None:
+        return aggregate([known for value in values if (known := number(value)) is not None], better)
 
     thresholds = {attrs.get("active_threshold", attrs.get("active_variance")) for attrs in evals}
     khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
@@ -252,24 +290,25 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     for attrs in evals:
         for point in attrs.get("curve", [attrs]):  # the first evaluations had one K each
             points.setdefault(point["k"], []).append(point["value"])
-    curve = {k: value for k, values in sorted(points.items()) if (value := over(values))}
+    curve = {k: value for k, values in sorted(points.items()) if (value := over(values, "larger"))}
     return Evaluated(
-        over([attrs["value"] for attrs in evals]) or Aggregate(math.nan, None, math.nan, len(evals)),
-        over([attrs.get("ess") for attrs in evals]),
-        over([khat.get("share_above_0.7") for khat in khats]),
-        # Counted above other thresholds they are other numbers.
-        over([attrs.get("active_units") for attrs in evals]) if len(thresholds) == 1 else None,
+        over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
+        over([attrs.get("ess") for attrs in evals], "larger"),
+        over([khat.get("share_above_0.7") for khat in khats], "smaller"),
+        # Counted above other thresholds they are other numbers. More of them are not better.
+        over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,
         curve,
     )
 
 
-def aggregate(values: Sequence[float]) -> Aggregate | None:
-    """Mean and standard error; None of nothing."""
+def aggregate(values: Sequence[float], better: Better | None) -> Aggregate | None:
+    """Mean, standard error and the best, if one is better than another; None of nothing."""
     if not values:
         return None
     mean = fmean(values)
     stderr = standard_error(values, mean) if len(values) > 1 else None
-    return Aggregate(mean, stderr, max(values), len(values))
+    best = None if better is None else (max if better == "larger" else min)(values)
+    return Aggregate(mean, stderr, best, len(values))
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:

@@ -8,7 +8,10 @@ from dregcli.names import Split
 from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, aggregate
 from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
-from dregcli.report.paired import LEVEL
+from dregcli.report.paired import FEWEST_SEEDS, LEVEL
+
+_UNTESTED: Final = "$^{*}$"
+"""What marks a bound that the test has not compared with the best."""
 
 MOST_BOUNDS: Final = 4
 """Columns of bounds: a page is no wider."""
@@ -46,10 +49,12 @@ def latex_table(
     evaluated = next((measure for measure in bounds if measure.kind == "evaluation"), None)
     headings = _headings(list(bounds))
     columns = [_Column("seeds", {group.key: f"${len(group.seeds())}$" for group in groups})]
-    columns += [_bound_column(headings[measure], groups, found) for measure, found in bounds.items()]
+    compared = [each for each in bounds.values() if isinstance(each, Comparison)]
+    marked = any(each.tests for each in compared)
+    columns += [_bound_column(headings[measure], groups, found, marked=marked) for measure, found in bounds.items()]
     if not bounds:
         columns.append(_final_bounds(groups))
-    columns.append(_over_seeds("steps/s", groups, lambda group: group.over_seeds(lambda row: row.steps_per_second)))
+    columns.append(_over_seeds("steps/s", groups, Group.steps_per_second))
     columns += _diagnostics(groups, evaluated)
     comments = [
         *provenance,
@@ -65,7 +70,7 @@ def latex_table(
         [escaped(labels[group.key]), *(column.cells.get(group.key, NOTHING) for column in columns)]
         for group in groups
     ]
-    caption = _caption(groups, [each for each in bounds.values() if isinstance(each, Comparison)], evaluated)
+    caption = _caption(groups, compared, evaluated)
     return "\n".join([*(f"% {plain(each)}" for each in comments), *_environment(columns, rows, caption), ""])
 
 
@@ -122,23 +127,27 @@ def _headings(measures: Sequence[Measure]) -> dict[Measure, str]:
     return {measure: told(measure, more=short.count(text) > 1) for measure, text in zip(measures, short, strict=True)}
 
 
-def _bound_column(heading: str, groups: Sequence[Group], found: Comparison | dict[int, float]) -> _Column:
+def _bound_column(
+    heading: str, groups: Sequence[Group], found: Comparison | dict[int, float], *, marked: bool
+) -> _Column:
+    """A column of bounds; what is not tested in it is marked where other columns or rows are."""
     if not isinstance(found, Comparison):
-        return _Column(heading, {groups[0].key: _cell(aggregate([*found.values()]), groups[0])})
+        return _Column(heading, {groups[0].key: _cell(aggregate([*found.values()], "larger"), groups[0])})
     bold = found.cannot_be_told_from_best
+    untested = (found.untested if bold else found.values) if marked else ()
     return _Column(
         heading,
         {
-            group.key: _cell(found.of(group.key), group, bold=group.key in bold)
+            group.key: _cell(found.of(group.key), group, bold=group.key in bold, marked=group.key in untested)
             for group in groups
             if group.key in found.values
         },
     )
 
 
-def _cell(found: Aggregate | None, group: Group, *, bold: bool = False) -> str:
+def _cell(found: Aggregate | None, group: Group, *, bold: bool = False, marked: bool = False) -> str:
     """The mean; and of how many seeds it is, where these are not all."""
-    text = mean(found, bold=bold)
+    text = mean(found, bold=bold) + (_UNTESTED if marked else "")
     return text if found is None or found.n == len(group.seeds()) else f"{text} ($n={found.n}$)"
 
 
@@ -191,7 +200,7 @@ def _of_the_test(compared: Sequence[Comparison]) -> str:
     """What bold means: the test, its level, the adjustment, and the seeds."""
     tested = [pair for each in compared for pair in each.pairs if pair.verdict != "untested"]
     if not tested:
-        return "Nothing is in bold: a paired test needs two groups that share two seeds or more."
+        return f"Nothing is in bold: a paired test needs two groups that share {FEWEST_SEEDS} seeds or more."
     seeds = {pair.seeds for pair in tested}
     if len(seeds) == 1:
         (shared,) = seeds
@@ -203,5 +212,5 @@ def _of_the_test(compared: Sequence[Comparison]) -> str:
     return (
         f"In bold{columns}: the best mean and every group that a two-sided paired $t$-test over {over} does not find "
         rf"lower, at a level of {100.0 * LEVEL:g}\,\% over all pairs of groups by Holm's method."
-        + (" Groups that share fewer than two seeds are not tested." if few else "")
+        + (f" {_UNTESTED}~Not tested: fewer than {FEWEST_SEEDS} seeds are shared with the best." if few else "")
     )

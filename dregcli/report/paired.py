@@ -21,6 +21,10 @@ LEVEL: Final = 0.05
 POWER: Final = 0.8
 """The chance with which ``needed`` seeds tell a difference of the size that was seen."""
 
+FEWEST_SEEDS: Final = 4
+"""Seeds that two groups must share to be tested. Of fewer the deviation of their differences is hardly known, and so
+is how many seeds would be enough; that nothing was found then says nothing."""
+
 MOST_NEEDED: Final = 10_000
 
 _ROUNDING: Final = 1e-9
@@ -44,7 +48,7 @@ class Paired:
         adjusted: the same by Holm's method over all pairs.
         needed: seeds with which a difference of this size would be told with a chance of ``POWER``; None where it is
             told already, where nothing tells its size, or where ``MOST_NEEDED`` would not do.
-        verdict: of a against b; untested with fewer than two shared seeds.
+        verdict: of a against b; untested with fewer than ``FEWEST_SEEDS`` shared seeds.
     """
 
     a: str
@@ -87,8 +91,11 @@ def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) 
         return Paired(a, b, seeds, mean, None, None, None, None, None, "untested")
     stderr = standard_error(differences, mean)
     half = _critical(len(differences) - 1, LEVEL) * stderr
+    interval = (mean - half, mean + half)
+    if len(differences) < FEWEST_SEEDS:
+        return Paired(a, b, seeds, mean, stderr, interval, None, None, None, "untested")
     p = _two_sided(mean, stderr, len(differences) - 1)
-    return Paired(a, b, seeds, mean, stderr, (mean - half, mean + half), p, None, None, "undecided")
+    return Paired(a, b, seeds, mean, stderr, interval, p, None, None, "undecided")
 
 
 def _difference(a: float, b: float) -> float:

@@ -8,13 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
+from dregcli.columns import at_floor
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, headline
 from dregcli.report.groups import Aggregate, Group, RunRow
-from dregcli.report.paired import Paired
+from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
-from dregcli.wording import difference, scientific, with_error
+from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 
 Tone = Literal["", "best", "live", "stopped", "broken"]
 
@@ -152,7 +153,7 @@ def groups_table(
     rows: list[tuple[Cell, ...]] = []
     for group in ranked:
         a, tone = values.get(group.key), _best_or_not(group.key in best)
-        rate = group.over_seeds(lambda row: row.steps_per_second)
+        rate = group.steps_per_second()
         rows.append(
             (
                 Cell(labels[group.key], tone=tone),
@@ -184,7 +185,9 @@ def _notes(
         )
         if untested := first.untested:
             names = ", ".join(labels[key] for key in untested)
-            notes.append(f"not tested against it, for want of shared seeds: {names}")
+            notes.append(f"not tested against it, for want of {FEWEST_SEEDS} shared seeds: {names}")
+    elif first:
+        notes.append(f"which is the best is not tested: that takes {FEWEST_SEEDS} seeds that two groups share")
     if (
         time_to is not None
         and len({(seen_as(group.spec), group.spec["data_checksum"], group.spec["k"]) for group in groups}) > 1
@@ -206,7 +209,7 @@ def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be
 
 def _time_to(group: Group, bound: float) -> Cell:
     """Mean and standard error of the seconds, and how many seeds reached the bound where not all did."""
-    found = group.over_seeds(lambda row: row.seconds_to(bound))
+    found = group.seconds_to(bound)
     if found is None:
         validated = any(series(row.metrics, Split.VALID, "bound") for row in group.seeds())
         return Cell("never") if validated else NOTHING
@@ -251,7 +254,7 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
 def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:
     """Which group is higher, or why nobody can say."""
     if pair.verdict == "untested":
-        return "too few shared seeds"
+        return f"not tested: fewer than {FEWEST_SEEDS} shared seeds"
     if pair.verdict == "undecided":
         about = "more than 10,000" if pair.needed is None else f"about {pair.needed:,}"
         return f"undecided: {about} seeds to decide"
@@ -272,14 +275,17 @@ def tracked_rows(group: Group) -> list[tuple[Cell, ...]]:
         (
             Cell(word),
             Cell(kind),
-            *(
-                Cell(scientific(a.mean, a.stderr), a.mean) if (a := each.get(name + end)) else NOTHING
-                for name in TRACKED.values()
-            ),
+            *(_of_tracked(each.get(name + end), group.tracked_floor(name + end)) for name in TRACKED.values()),
         )
         for word, each in group.tracked().items()
         for kind, end in kinds.items()
     ]
+
+
+def _of_tracked(found: Aggregate | None, floor: float | None) -> Cell:
+    if found is None:
+        return NOTHING
+    return Cell(AT_FLOOR if at_floor(found.mean, floor) else scientific(found.mean, found.stderr), found.mean)
 
 
 TRACKED_TITLE: Final = (
@@ -294,7 +300,7 @@ def tracked_note(group: Group) -> str | None:
     steps, floor = window
     return (
         f"windows: means over the last tenth of training, of {steps:.0f} steps each; pure noise has an SNR of "
-        f"about {floor:.3f} in them, and of 0.06 in the moving average"
+        f"about {floor:.3f} in them, and of {group.tracked_floor('model_snr'):.3f} in the moving average"
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.columns import WINDOW_STEPS, tracked_columns
+from dregcli.columns import WINDOW_STEPS, moving_snr_floor, snr_floor, tracked_columns
 
 LAST_SHARE: Final = 0.1
 """Of training, from whose windows means are taken: long enough for several windows, and nearly at the end."""
@@ -24,11 +24,13 @@ class Tracked:
             as its variance has degrees of freedom. NaN where no window has two steps.
         steps: steps of those windows, counted in the same way; NaN of runs of before there were windows.
         snr_floor: what pure noise has for an SNR in them.
+        moving_floor: what it has in the moving averages.
     """
 
     values: Mapping[str, Mapping[str, float]]
     steps: float
     snr_floor: float
+    moving_floor: float
 
 
 def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
@@ -54,6 +56,5 @@ def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
         array = metrics[column.name]
         value = mean(array[last]) if column.windowed else float(array[-1])
         values.setdefault(column.estimator, {})[column.quantity] = value
-    # E|mean| / sd of n independent normals without a mean: the mean's own deviation is 1 / sqrt(n).
-    floor = np.sqrt(2.0 / (np.pi * np.where(steps >= 2.0, steps, math.nan)))
-    return Tracked(values, mean(steps), mean(floor))
+    floor = np.array([snr_floor(n) if n >= 2.0 else math.nan for n in steps])
+    return Tracked(values, mean(steps), mean(floor), moving_snr_floor(float(metrics["step"][-1])))

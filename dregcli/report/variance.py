@@ -5,10 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from dregcli.columns import at_floor
 from dregcli.names import Network
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.layout import lay_out, new_figure, panels
 from dregcli.report.figures.style import COLOURS, GREY, LINES, MARKERS, log_scale, ticks_at
+from dregcli.wording import AT_FLOOR
 
 PANELS: Final = ("variance", "snr", "dsnr", "cosine")
 
@@ -77,15 +79,16 @@ def variance_figure(curves: Sequence[Curve], *, title: str, floor: float) -> Dra
         if curve.network is network
     ]
     lay_out(figure, title, height=2.5, entries=dict(zip(names, handles, strict=True)))
-    return Drawn("variance", title, _alt(curves), figure)
+    return Drawn("variance", title, _alt(curves, floor), figure)
 
 
-def _alt(curves: Sequence[Curve]) -> str:
+def _alt(curves: Sequence[Curve], floor: float) -> str:
     """In words: each gradient's variance and SNR at the largest K."""
     told: list[str] = []
     for curve in curves:
         (k, variance, _), (_, snr, _) = (curve.points[name][-1] for name in ("variance", "snr"))
-        told.append(f"{curve.network} {curve.label} at K={k:,}: variance {variance:.3g}, SNR {snr:.3g}")
+        ratio = AT_FLOOR if at_floor(snr, floor) else f"{snr:.3g}"
+        told.append(f"{curve.network} {curve.label} at K={k:,}: variance {variance:.3g}, SNR {ratio}")
     return f"Gradient variance, SNR, directional SNR and cosine to the reference against K. {'; '.join(told)}."
 
 
@@ -101,6 +104,8 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
         shown = [(k, v, s) for k, v, s in curve.points[panel] if math.isfinite(v) and (v > 0.0 or not log)]
         x, y, errors = ([each[n] for each in shown] for n in range(3))
         errors = [s if math.isfinite(s) else 0.0 for s in errors]
+        if panel == "snr":  # near the floor a bar would be no interval
+            errors = [0.0 if at_floor(v, floor) else s for v, s in zip(y, errors, strict=True)]
         below = [min(s, 0.9 * v) if log else s for v, s in zip(y, errors, strict=True)]
         handles.append(
             axes.errorbar(

@@ -1,6 +1,7 @@
 """``dreg eval`` as a user sees it: curves, repeats, exact log p(x), a second opinion, going on after a stop."""
 
 import math
+import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -56,9 +57,12 @@ def test_a_curve_and_repeats_of_a_model_whose_log_p_is_known(capsys, tmp_path, l
         assert row["stderr"] == pytest.approx(values.std(ddof=1) / math.sqrt(200), rel=1e-12)
     spread = arrays["curve_bound"][-1].mean(axis=1).std(ddof=1)
     assert found["spread"] == pytest.approx(spread, rel=1e-12)
-    # The weights' own error is that of three repeats: with their two degrees of freedom a ratio beyond these limits
-    # has a probability of 1e-6; of weights with tails as heavy as here somewhat more.
-    assert 1e-3 < spread / math.sqrt(3.0) / found["bound"]["mc_stderr"] < 4.0
+    # The error of each K is of 400 degrees of freedom or more, and the spread of two: a ratio beyond these limits has
+    # a probability of 1e-6; of weights with tails as heavy as here somewhat more.
+    assert [row["mc_method"] for row in found["curve"]] == ["groups", "groups", "repeats"]
+    for row in found["curve"]:
+        assert 1e-3 < row["spread"] / math.sqrt(3.0) / row["mc_stderr"] < 4.0
+    assert found["bound"]["mc_stderr"] == found["curve"][-1]["mc_stderr"]
     exact = arrays["model_log_p"]
     missing = found["log_p"]["model"]["bound_less_exact"]
     assert missing["value"] == pytest.approx((arrays["bound"] - exact).mean(), rel=1e-9)
@@ -84,22 +88,49 @@ def test_the_share_of_active_units_follows_its_threshold(capsys, tmp_path, linea
     assert (found["active_units"], found["khat"]) == (2, None)
 
 
-def test_an_unreliable_estimate_is_warned_of_and_annealing_tells_what_it_missed(capsys, tmp_path, linear) -> None:
-    arguments = ("eval", linear, "--k", 60, "--method", "ais", "--steps", 60, "--n", 60)
-    shown = run(capsys, *arguments)
-    assert "k-hat is above 0.7" in shown.err
-    assert "importance sampling has missed mass" in shown.out
+def test_a_bound_that_is_low_for_want_of_samples_is_not_called_mass_that_was_missed(capsys, tmp_path, linear) -> None:
+    """AIS is higher by all that a small K misses, beyond every error: it says that K is small, and no more."""
+    how = ("--method", "ais", "--steps", 40, "--chains", 8)
+    arguments = ("eval", linear, "--k", 16, "--n", 40, *how)
     found = result_of(run(capsys, *arguments, "--json"))
     ais = found["ais"]
-    assert (ais["opinion"], ais["steps"], ais["chains"]) == ("higher", 60, 16)
+    assert (ais["opinion"], ais["steps"], ais["chains"]) == ("k-too-small", 40, 8)
     # It needs no q: within five of its stated standard errors of the truth, one-sided bias included.
     assert abs(ais["less_exact"]["value"]) < 5.0 * ais["mc_stderr"]
-    assert ais["less_importance"]["value"] > 3.0 * ais["less_importance"]["mc_stderr"]
+    error = ais["less_importance"]["mc_stderr"]
+    assert error == pytest.approx(math.hypot(ais["mc_stderr"], found["bound"]["mc_stderr"]))
+    assert ais["less_importance"]["value"] > 3.0 * error
+    # The bound is low by what is expected of its K, to a factor of two and the errors.
+    low, error = -found["log_p"]["model"]["bound_less_exact"]["value"], 5.0 * found["bound"]["mc_stderr"]
+    assert 0.5 * low - error < -found["bound"]["bias"] < 2.0 * low + error
     _, arrays, attrs = kept(tmp_path, linear)
-    assert arrays["ais_log_weights"].shape == (16, 60)
+    assert arrays["ais_log_weights"].shape == (8, 40)
     assert attrs["method"] == "ais"
     assert ais["value"] == pytest.approx(arrays["ais_log_p"].mean(), rel=1e-12)
     assert partials(tmp_path) == []
+    shown = run(capsys, *arguments).out
+    assert "missed mass" not in shown
+    assert "K=16 is too small" in shown
+    # What it says to type compares the two.
+    (line,) = (line for line in shown.splitlines() if "to compare them: " in line)
+    larger = shlex.split(line.partition("to compare them: dreg ")[2])
+    compared = run(capsys, *larger)
+    assert "the two agree" in compared.out
+    assert "k-hat is above 0.7" in compared.err
+
+
+def test_of_one_sample_neither_an_error_nor_a_kl_is_shown(capsys, linear) -> None:
+    """Both were 0.00 of any model."""
+    found = result_of(run(capsys, "eval", linear, "--k", 1, "--n", 20, "--json"))
+    assert (found["bound"]["mc_stderr"], found["bound"]["mc_method"], found["kl_posterior"]) == (None, None, None)
+    shown = run(capsys, "eval", linear, "--k", 1, "--n", 20).out
+    (error,) = (line for line in shown.splitlines() if "MC s.e. is not known at K=1: " in line)
+    (kl,) = (line for line in shown.splitlines() if "K=1 is too small: " in line)
+    for line, way in ((error, "repeats"), (kl, None)):
+        found = result_of(run(capsys, *shlex.split(line.rpartition(": dreg ")[2]), "--json"))
+        assert found["bound"]["mc_stderr"] > 0.0
+        assert found["bound"]["mc_method"] == (way or "left-out")
+        assert (found["kl_posterior"] is None) == (way is not None)
 
 
 def stop_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, at: int) -> None:

@@ -16,14 +16,14 @@ from tests.support.store_study import add_eval, add_run, add_study
 
 
 def _study(root: Path) -> None:
-    for each in add_study(root, estimators={"dreg": -90.0, "reparam": -93.0}, seeds=range(3)):
+    for each in add_study(root, estimators={"dreg": -90.0, "reparam": -93.0}, seeds=range(4)):
         add_eval(each, each.info().summary["bound"]["test"] + 1.0)
 
 
 @pytest.fixture
 def study(once, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A store that reports only read."""
-    root = once("six evaluated runs", _study)
+    root = once("eight evaluated runs", _study)
     monkeypatch.setenv("DREG_RUNS_DIR", str(root))
     return root
 
@@ -42,7 +42,7 @@ def test_files_beside_the_tables(capsys, tmp_path: Path) -> None:
     assert shown.out == plain.out
     assert f"wrote {table} (" in shown.err
     assert f"wrote {paper} (" in shown.err
-    assert len(_rows(table.read_bytes().decode())) == 6
+    assert len(_rows(table.read_bytes().decode())) == 8
     assert faults(paper.read_text()) == []
     assert f"dreg report --latex {paper}" in paper.read_text().split("\n")[0]
     assert [each.name for each in tmp_path.iterdir() if each.name.endswith(".tmp")] == []
@@ -52,7 +52,7 @@ def test_files_beside_the_tables(capsys, tmp_path: Path) -> None:
 def test_one_of_them_on_stdout(capsys, tmp_path: Path) -> None:
     table = run(capsys, "report", "--csv", "-", "--latex", tmp_path / "t.tex", "--time-to", "-100")
     assert table.code == 0
-    assert [row["seed"] for row in _rows(table.out)] == ["0", "1", "2"] * 2
+    assert [row["seed"] for row in _rows(table.out)] == ["0", "1", "2", "3"] * 2
     assert "time_to_-100_seconds" in table.out
     named = run(capsys, "report", "digits-iwae-dreg-k64", "--latex", "-")
     assert faults(named.out) == []
@@ -106,7 +106,7 @@ def test_a_link_stays_a_link(capsys, tmp_path: Path) -> None:
     (tmp_path / "link.csv").symlink_to("real.csv")
     assert run(capsys, "report", "--csv", tmp_path / "link.csv").code == 0
     assert (tmp_path / "link.csv").is_symlink()
-    assert len(_rows((tmp_path / "real.csv").read_bytes().decode())) == 6
+    assert len(_rows((tmp_path / "real.csv").read_bytes().decode())) == 8
 
 
 @pytest.mark.usefixtures("study")
@@ -122,8 +122,8 @@ def test_cite(capsys, tmp_path: Path) -> None:
         "vehtari2024psis",
         "holm1979multiple",
     } <= parsed.keys()
-    assert "objective iwae (6 runs)" in parsed["burda2016iwae"].comment
-    assert "estimator reparam (3 runs)" in parsed["kingma2014vae"].comment
+    assert "objective iwae (8 runs)" in parsed["burda2016iwae"].comment
+    assert "estimator reparam (4 runs)" in parsed["kingma2014vae"].comment
     some = run(capsys, "report", "digits-iwae-reparam-k64/v002", "--cite", "--csv", tmp_path / "x.csv")
     assert "tucker2019dreg" not in parse(some.out)
     assert "holm1979multiple" not in parse(some.out)
@@ -137,7 +137,7 @@ def test_cite_as_json(capsys) -> None:
     parsed = parse("\n\n".join(found["bibtex"]) + "\n")
     assert parsed.keys() == found["entries"].keys()
     assert found["entries"]["tucker2019dreg"]["fields"]["eprint"] == "1810.04152"
-    assert found["entries"]["tucker2019dreg"]["for"] == ["estimator dreg (3 runs)"]
+    assert found["entries"]["tucker2019dreg"]["for"] == ["estimator dreg (4 runs)"]
 
 
 def test_data_of_ones_own(capsys, tmp_path: Path) -> None:

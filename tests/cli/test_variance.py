@@ -135,11 +135,17 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     ):
         assert part in text.out, part
     assert any(line.split()[:3] == ["iwae/vimco", "1", "-"] for line in text.out.splitlines())
-    assert "at the floor" in text.out
+    assert "not to be told from noise, and so no points of a slope" in " ".join(text.out.split())
     assert max(map(len, text.out.splitlines())) <= 118
     out = tmp_path / "deep" / "toy"
     found = [_variance(capsys, *TOY, "--out", out, "--json").json for _ in range(2)]
     assert set(found[0]) == KEYS
+    # Where an SNR could be of noise alone its value stands for nothing, whatever the standard error beside it.
+    snrs = [result["snr"] for result in found[0]["results"] if result["snr"]["value"] is not None]
+    assert {snr["at_floor"] for snr in snrs} == {True, False}
+    assert all(snr["at_floor"] == (snr["value"] < 2.5 * found[0]["floor"]) for snr in snrs)
+    rows = text.out.partition("slopes")[0]
+    assert rows.count("at the floor") == sum(snr["at_floor"] for snr in snrs)
     names = sorted(path.name for path in out.iterdir())
     assert names == sorted(
         f"variance-toy-seed0{number}{suffix}" for number in ("", "-2") for suffix in (".json", ".png", ".svg")

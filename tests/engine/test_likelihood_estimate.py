@@ -12,9 +12,10 @@ from dregcli.engine import OBJECTIVES
 from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.evaluation import SeenBatch, seen_batches
 from dregcli.engine.examples import ResidentExamples
-from dregcli.engine.likelihood_estimate import BatchEstimates, curve, estimate
+from dregcli.engine.likelihood_estimate import BatchEstimates, curve, estimate, rises
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.pixels import AsStored
+from dregcli.engine.weights import left_out_variance
 from dregcli.names import Split
 from tests.engine.test_linear_gaussian import exact_posterior, linear_gaussian
 
@@ -25,8 +26,8 @@ def log_weights(k: int = 20, examples: int = 5) -> Tensor:
     return 3.0 * torch.randn(k, examples, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 90.0
 
 
-def naive_curve(log_w: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Bound and jackknife by loops over groups and over left-out samples."""
+def naive_curve(log_w: Tensor, k: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Bound, jackknife and squares between groups by loops over groups and over left-out samples."""
     bounds, jackknives = [], []
     for first in range(0, len(log_w) // k * k, k):
         w = (log_w[first : first + k] + 90.0).exp()
@@ -35,19 +36,35 @@ def naive_curve(log_w: Tensor, k: int) -> tuple[Tensor, Tensor]:
             without = [w[list(rest)].mean(dim=0).log() - 90.0 for rest in combinations(range(k), k - 1)]
             jackknives.append(k * bounds[-1] - (k - 1) * torch.stack(without).mean(dim=0))
     nothing = torch.full_like(bounds[0], math.nan)
-    return torch.stack(bounds).mean(dim=0), torch.stack(jackknives).mean(dim=0) if jackknives else nothing
+    of_groups = torch.stack(bounds)
+    squares = of_groups.var(dim=0, correction=0) * len(bounds)
+    return of_groups.mean(dim=0), torch.stack(jackknives).mean(dim=0) if jackknives else nothing, squares
 
 
 def test_each_k_is_of_disjoint_groups_of_the_same_draws() -> None:
     log_w = log_weights()
     found = curve(log_w, KS)
     for i, k in enumerate(KS):
-        bound, jackknife = naive_curve(log_w, k)
+        bound, jackknife, squares = naive_curve(log_w, k)
+        torch.testing.assert_close(found.squares[i], squares, rtol=0, atol=1e-9)
         torch.testing.assert_close(found.bound[i], bound, rtol=0, atol=1e-11)
         torch.testing.assert_close(found.jackknife[i], jackknife, rtol=0, atol=1e-10, equal_nan=True)
     # Two twins: the draws beyond the last whole group of 3 counted with the others, and log K of all the draws.
     assert (torch.logsumexp(log_w, 0) - math.log(18) - found.bound[1]).abs().min() > 1e-3
     assert (naive_curve(log_w, 3)[0] + math.log(3 / 20) - found.bound[1]).abs().min() > 1e-3
+
+
+def test_the_variance_of_what_is_left_and_the_rises_are_as_written_down() -> None:
+    for k in (2, 5, 17):
+        log_w = log_weights(k)
+        log_w[1, 3] += 2000.0  # the others are 0 beside it, and all that is left without it
+        kept = [log_w[[i for i in range(k) if i != out]].logsumexp(dim=0) for out in range(k)]
+        expected = torch.stack(kept).var(dim=0) * (k - 1) ** 2 / k
+        torch.testing.assert_close(left_out_variance(log_w), expected, rtol=1e-9, atol=0)
+    assert left_out_variance(log_weights(1)).isnan().all()
+    assert rises(log_weights(7)) is None
+    bounds = torch.stack([naive_curve(log_weights(19)[:16], k)[0] for k in (2, 4, 8, 16)])
+    torch.testing.assert_close(rises(log_weights(19)), bounds[1:] - bounds[:-1], rtol=0, atol=1e-11)
 
 
 def test_an_objectives_value_alone_is_that_of_its_terms() -> None:

@@ -54,12 +54,12 @@ def rows(
 
 
 def test_groups_of_the_same_data_and_k_are_compared_over_their_seeds() -> None:
-    groups = group_rows([*rows([-90.0, -91.0, -92.0]), *rows([-91.0, -92.1, -93.0], estimator="stl")])
+    groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-91.0, -92.1, -93.0, -93.9], estimator="stl")])
     (found,) = compare(groups)
     assert (found.measure.kind, found.measure.split, found.measure.k) == ("final", "test", 64)
     assert found.best == groups[0].key
     (pair,) = found.pairs
-    assert pair.difference == pytest.approx((1.0 + 1.1 + 1.0) / 3)
+    assert pair.difference == pytest.approx((1.0 + 1.1 + 1.0 + 0.9) / 4)
     assert pair.verdict == "higher"
     assert found.cannot_be_told_from_best == {groups[0].key}
     assert labels(groups) == {groups[0].key: "iwae/dreg", groups[1].key: "iwae/stl"}
@@ -106,19 +106,23 @@ def test_an_evaluation_of_another_step_is_not_the_runs() -> None:
 
 
 def test_the_best_in_bold_is_by_the_test_and_not_by_the_mean() -> None:
-    near = [-90.05, -91.2, -91.9]
+    near = [-90.05, -91.2, -91.9, -93.0]
     groups = group_rows(
         [
-            *rows([-90.0, -91.0, -92.0]),
+            *rows([-90.0, -91.0, -92.0, -93.0]),
             *rows(near, estimator="stl"),
-            *rows([-95.0, -96.1, -97.0], estimator="reparam"),
+            *rows([-95.0, -96.1, -97.0, -97.9], estimator="reparam"),
         ]
     )
     (found,) = compare(groups)
     assert found.best == groups[0].key
     assert found.cannot_be_told_from_best == {groups[0].key, groups[1].key}
-    one_seed = compare(group_rows([*rows([-90.0]), *rows([-99.0], estimator="stl")]))[0]
-    assert one_seed.cannot_be_told_from_best == set(), "of one seed nobody knows"
+    for few in (1, 2, 3):
+        # Two seeds could not tell the worst group from the best, and it was as bold.
+        worst = [-99.0, -120.0, -99.0][:few]
+        (found,) = compare(group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows(worst, estimator="stl")]))
+        assert found.cannot_be_told_from_best == set(), f"of {few} shared seeds nobody knows"
+        assert found.untested == [key for key in found.values if key != found.best]
 
 
 def test_labels_tell_what_differs() -> None:
@@ -147,7 +151,8 @@ def test_warnings_name_what_is_left_out() -> None:
 
 def test_a_luckier_choice_of_seeds_makes_no_group_the_best() -> None:
     """reparam has more seeds, and the added ones are high: at those that both have it is lower every time."""
-    dreg, reparam = rows([-90.0, -91.0, -92.0]), rows([-90.5, -91.6, -92.5, -80.0, -80.0], estimator="reparam")
+    dreg = rows([-90.0, -91.0, -92.0, -93.0])
+    reparam = rows([-90.5, -91.6, -92.5, -93.6, -80.0, -80.0], estimator="reparam")
     groups = group_rows([*dreg, *reparam])
     (found,) = compare(groups)
     assert found.of(groups[1].key).mean > found.of(groups[0].key).mean
@@ -156,7 +161,7 @@ def test_a_luckier_choice_of_seeds_makes_no_group_the_best() -> None:
 
 
 def test_differences_of_rounding_are_none() -> None:
-    a = [-90.0, -91.0, -92.0]
+    a = [-90.0, -91.0, -92.0, -93.0]
     groups = group_rows([*rows(a), *rows([value * (1 + 1e-15) for value in a], estimator="stl")])
     assert [pair.verdict for pair in compare(groups)[0].pairs] == ["identical"]
 

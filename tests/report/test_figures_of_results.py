@@ -129,10 +129,15 @@ def test_equal_gradients_of_the_decoder_are_one_curve() -> None:
 
 
 def test_runs_of_before_there_were_windows_have_their_moving_averages() -> None:
-    columns = {"step": STEPS, "stl.posterior_variance": np.full(len(STEPS), 3.0)}
+    names = ("stl.posterior_variance", "stl.posterior_snr")
+    columns = (
+        {"step": STEPS} | {name: np.full(len(STEPS), 3.0) for name in names} | {"a.posterior_snr": 0.0 * STEPS + 0.1}
+    )
     drawn = tracked_figure(grouped([run_row(0, metrics={"train": columns})])[3], Network.ENCODER)
     assert drawn is not None
     assert set(xy(line(drawn.figure.axes[0], "stl"))[1]) == {3.0}
+    assert "snr of stl 3.00" in drawn.alt
+    assert "snr of a at the floor" in drawn.alt
     assert tracked_figure(grouped([run_row(0)])[3], Network.ENCODER) is None
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from dregcli.names import RunStatus, Split
 from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.tables import tracked_rows
 from dregcli.report.tracked import at_the_end
 
 
@@ -76,4 +77,49 @@ def test_what_was_tracked_over_seeds_leaves_out_what_is_no_number() -> None:
     window = group.tracked_window()
     assert window is not None
     assert window[0] == 50.0
+    # Noise of 10 steps has an SNR of .25 in a moving average: 5 is far from it, and .5 says nothing.
+    assert [cell.text for _, _, *cells in tracked_rows(group) for cell in cells] == ["2 ± 1", "5", "-", "-"] + [
+        "-"
+    ] * 4
+    (noise,) = group_rows([tracking(seed=i, step=[10], **{snr: [0.5]}) for i in range(2)])
+    assert [cell.text for cell in tracked_rows(noise)[0]][3] == "at the floor"
     assert group_rows([row({})])[0].tracked() == {}
+
+
+def test_the_best_of_a_number_is_by_what_the_number_is() -> None:
+    """Of three seeds: the slowest was the best time, and the worst share of k-hat the best share."""
+    found: list[RunRow] = []
+    for seed, value in enumerate((1.0, 3.0, 2.0)):
+        khat = {"median": 0.5, "share_above_0.7": value / 10}
+        evaluated = {
+            **{"split": "test", "k": 8, "seed": 0, "checkpoint": 5, "n": 9, "value": value, "ess": value},
+            **{"khat": khat, "active_units": int(value), "curve": [{"k": 8, "value": value}]},
+        }
+        summary = {"bound": {"test": value}, "bound_before": {"test": 0.5}, "steps_per_second": value}
+        valid = {"step": np.array([1]), "seconds": np.array([value]), "bound": np.array([0.0])}
+        train = {"step": np.array([10])} | {
+            f"stl.{network}_{name}{end}": np.array([value])
+            for network in ("model", "posterior")
+            for name in ("variance", "snr")
+            for end in ("", "_window")
+        }
+        train[N] = np.array([50.0])
+        run = replace(row(summary, seed), evals=(evaluated,), metrics={"valid": valid, "train": train})
+        found.append(run)
+    (group,) = group_rows(found)
+    assert group.seconds_to(-1.0) is not None
+    (evaluation,) = group.evaluations().values()
+    tracked = group.tracked()["stl"]
+    best = {
+        "bound": group.bound(Split.TEST), "before": group.before(Split.TEST), "gain": group.gain(Split.TEST),
+        "steps/s": group.steps_per_second(), "seconds": group.seconds_to(-1.0), "evaluated": evaluation.bound,
+        "ess": evaluation.ess, "khat": evaluation.khat_share, "active": evaluation.active_units,
+        "curve": evaluation.curve[8], **tracked,
+    }  # fmt: skip
+    small = {"seconds": 1.0, "khat": 0.1} | {name: 1.0 for name in tracked if "variance" in name}
+    others = {"before": 0.5, "gain": 2.5, "active": None}
+    for name, a in best.items():
+        assert a is not None, name
+        assert a.n == 3, name
+        assert a.best == pytest.approx((small | others).get(name, 3.0)), name
+    assert len(tracked) == 8

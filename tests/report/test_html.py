@@ -23,7 +23,7 @@ from dregcli.report.html.origins import Origin, environment_in_words, environmen
 from dregcli.report.html.page import render
 from dregcli.report.html.results import conclusion
 from dregcli.report.html.view import Page, Section
-from dregcli.report.tables import Cell, Column, Table
+from dregcli.report.tables import Cell, Column, Table, groups_table, pairs_table
 from tests.report.test_comparison import rows
 from tests.support.report_page import figures, hostile_store, page_bytes
 
@@ -175,21 +175,35 @@ def test_places_of_a_machine_are_not_handed_on(text: str) -> None:
 
 def test_what_the_best_group_is() -> None:
     values: list[tuple[list[float], dict[str, Any]]] = [
-        ([-90.0, -91.0, -92.0], {}),
-        ([-90.05, -91.2, -91.9], {"estimator": "stl"}),
-        ([-95.0, -96.1, -97.0], {"estimator": "reparam"}),
+        ([-90.0, -91.0, -92.0, -93.0], {}),
+        ([-90.05, -91.2, -91.9, -93.1], {"estimator": "stl"}),
+        ([-95.0, -96.1, -97.0, -97.9], {"estimator": "reparam"}),
     ]
     groups = group_rows([row for of, changes in values for row in rows(of, **changes)])
     (found,) = compare(groups)
     told = conclusion(found, labels(groups))
     assert told == (
-        "iwae/dreg has the highest test final bound at K=64: -91.00 ± 0.58 nats; "
+        "iwae/dreg has the highest test final bound at K=64: -91.50 ± 0.65 nats; "
         "the paired test has not found these lower: iwae/stl."
     )
     (two,) = compare([groups[0], groups[2]])
     assert conclusion(two, labels(groups)).endswith("; the paired test has found all others lower.")
-    single = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl")])
-    assert conclusion(compare(single)[0], labels(single)).endswith("nothing is tested.")
+    lucky = group_rows(
+        [*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-91.0, -92.1, -93.0, -94.0, -1.0], estimator="stl")]
+    )
+    (found,) = compare(lucky)
+    assert conclusion(found, labels(lucky)).startswith(
+        "iwae/dreg is the best by the paired test, with a test final bound"
+    )
+    for seeds in (1, 2, 3):
+        few = group_rows([*rows([-90.0] * seeds), *rows([-91.0, -99.0, -91.5][:seeds], estimator="stl")])
+        (found,) = compare(few)
+        assert conclusion(found, labels(few)).endswith("nothing is tested.")
+        table = groups_table(few, labels(few), [found], {}, time_to=None)
+        assert {cell.tone for row in table.rows for cell in row} == {""}
+        assert table.notes == ("which is the best is not tested: that takes 4 seeds that two groups share",)
+        words = pairs_table(found, labels(few), found.pairs).rows[0][-1].text
+        assert words == "not tested: fewer than 4 shared seeds"
 
 
 def test_settings_that_differ_and_those_that_are_shared() -> None:

@@ -133,17 +133,29 @@ def test_of_one_seed_nothing_is_bold(tmp_path: Path) -> None:
 
 
 def test_seeds_that_are_not_shared_and_not_all_evaluated(tmp_path: Path) -> None:
-    _study(tmp_path, {"dreg": -90.0}, seeds=range(4))
+    """What is not tested against the best is marked, and not in bold, however little three seeds can tell."""
+    _study(tmp_path, {"dreg": -90.0}, seeds=range(5))
     add_run(tmp_path, estimator="dreg", seed=9, level=-90.0)
-    _study(tmp_path, {"stl": -95.0}, seeds=range(3))
-    _study(tmp_path, {"reparam": -96.0}, seeds=[7])
+    _study(tmp_path, {"stl": -95.0}, seeds=range(4))
+    _study(tmp_path, {"reparam": -89.9}, seeds=range(3))
+    _study(tmp_path, {"dreg-norm": -96.0}, seeds=[7])
     text = made(tmp_path)
     rows = {row[0].removeprefix("iwae/"): row for row in cells_of(text)}
-    assert [rows[name][1] for name in ("dreg", "stl", "reparam")] == ["$5$", "$3$", "$1$"]
-    assert rows["dreg"][2].endswith("($n=4$)"), "one of five seeds has no evaluation"
-    assert [("mathbf" in rows[name][2]) for name in ("dreg", "stl", "reparam")] == [True, False, False]
-    assert "share fewer than two seeds are not tested" in text
-    assert "over the seeds 0, 1, 2 does" in text
+    names = ("dreg", "stl", "reparam", "dreg-norm")
+    assert [rows[name][1] for name in names] == ["$6$", "$4$", "$3$", "$1$"]
+    assert rows["dreg"][2].endswith("($n=5$)"), "one of six seeds has no evaluation"
+    assert [("mathbf" in rows[name][2]) for name in names] == [True, False, False, False]
+    assert [("$^{*}$" in rows[name][2]) for name in names] == [False, False, True, True]
+    assert "$^{*}$~Not tested: fewer than 4 seeds are shared with the best." in text
+    assert "over the seeds 0, 1, 2, 3 does" in text
+
+
+def test_of_three_seeds_nothing_is_bold(tmp_path: Path) -> None:
+    _study(tmp_path, {"dreg": -90.0, "stl": -99.0}, seeds=range(3))
+    text = made(tmp_path)
+    assert "mathbf" not in body(text)
+    assert "$^{*}$" not in body(text), "nothing is tested: the caption says it of all"
+    assert "a paired test needs two groups that share 4 seeds or more" in text
 
 
 def test_one_group_alone(tmp_path: Path) -> None:

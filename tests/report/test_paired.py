@@ -37,6 +37,15 @@ def test_pairing_finds_what_unpaired_means_cannot() -> None:
 
 
 def test_few_or_no_shared_seeds_are_not_tested() -> None:
+    """Not even where they differ alike, nor is it said how many would decide: one degree of freedom knows nothing."""
+    for seeds in (2, 3, 4):
+        (few,) = all_pairs({"a": {i: 1.0 + 0.001 * i for i in range(seeds)}, "b": dict.fromkeys(range(9), 0.0)})
+        (near,) = all_pairs({"a": {i: 0.5 - i for i in range(seeds)}, "b": dict.fromkeys(range(9), 0.0)})
+        tested = seeds == 4
+        assert (few.verdict, few.p is None) == ("higher" if tested else "untested", not tested)
+        assert (near.verdict, near.needed is None) == ("undecided" if tested else "untested", not tested)
+        assert few.stderr is not None
+        assert few.interval is not None
     one, none = all_pairs({"a": {0: 1.0}, "b": {0: 0.5}})[0], all_pairs({"a": {0: 1.0}, "b": {1: 0.5}})[0]
     assert (one.difference, one.stderr, one.p, one.verdict) == (0.5, None, None, "untested")
     assert math.isnan(none.difference)
@@ -45,7 +54,7 @@ def test_few_or_no_shared_seeds_are_not_tested() -> None:
 
 @pytest.mark.parametrize(("shift", "verdict"), [(0.0, "identical"), (0.25, "higher"), (-0.25, "lower")])
 def test_differences_without_any_spread(shift: float, verdict: str) -> None:
-    (found,) = all_pairs({"a": {i: i + shift for i in range(3)}, "b": {i: float(i) for i in range(3)}})
+    (found,) = all_pairs({"a": {i: i + shift for i in range(4)}, "b": {i: float(i) for i in range(4)}})
     assert (found.verdict, found.difference) == (verdict, shift)
 
 

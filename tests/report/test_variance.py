@@ -41,6 +41,15 @@ def test_any_value() -> None:
     assert variance_figure(curves, suffix=".png").startswith(b"\x89PNG")
 
 
+def test_an_snr_near_the_floor_has_no_bar_and_no_number() -> None:
+    noise, signal = (_curve(name, Network.ENCODER, 16 * snr) for name, snr in (("noise", 0.05), ("signal", 0.3)))
+    drawn = drawn_figure([noise, signal], title="t", floor=FLOOR)
+    assert "noise at K=16: variance 0.05, SNR at the floor" in drawn.alt
+    assert "signal at K=16: variance 0.3, SNR 0.3" in drawn.alt
+    bars = [each.lines[2][0].get_segments()[-1] for each in drawn.figure.axes[1].containers]
+    assert [float(bar[1][1] - bar[0][1]) > 0.0 for bar in bars] == [False, True]
+
+
 def test_the_same_content_is_the_same_bytes_and_slopes_are_in_the_legend() -> None:
     one, two = (variance_figure(_curves(1)[:1], suffix=".svg") for _ in range(2))  # of one network: it is drawn twice
     assert one == two

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.columns import at_floor, snr_floor
 from dregcli.engine.diagnostics.own_model import Make, OwnModelSource, own_pairs
 from dregcli.engine.diagnostics.source import Parts, StackedWeights
 from dregcli.engine.estimators import Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.snr import signal_to_noise
 from dregcli.engine.weights import effective_sample_size
 from dregcli.errors import Fault, SpecError
 
@@ -22,7 +24,8 @@ class Moments:
 
     Attributes:
         variance: mean over coordinates of the variance, squared nats per example and unit of parameter.
-        snr: mean over coordinates of |mean| / standard deviation. Of pure noise it is about ``snr_floor``.
+        snr: see ``signal_to_noise``. Of pure noise it is about ``snr_floor``; where nothing varies it is 0 of no
+            gradient, and infinite of any other.
     """
 
     variance: float
@@ -48,6 +51,11 @@ class GradientReport:
     blocks: dict[str, Moments]
     ess: float
     snr_floor: float
+
+    @property
+    def at_floor(self) -> bool:
+        """Whether the total's ``snr`` cannot be told from that of noise alone."""
+        return at_floor(self.total.snr, self.snr_floor)
 
 
 def gradient_report(
@@ -90,9 +98,8 @@ def gradient_report(
             moments.add(
                 source.gradients(samples, posterior, weights.one(i), pair, path=pair.uses_path, score=pair.uses_score)
             )
-    floor = math.sqrt(2.0 / math.pi / batches)
     return [
-        GradientReport(pair, batches, moments.total(), moments.blocks(), ess, floor)
+        GradientReport(pair, batches, moments.total(), moments.blocks(), ess, snr_floor(batches))
         for pair, moments in zip(pairs, running, strict=True)
     ]
 
@@ -118,10 +125,9 @@ class _RunningMoments:
     def _moments(self, names: Sequence[str]) -> Moments:
         means = torch.cat([self._means[name] for name in names])
         variances = torch.cat([self._squares[name] for name in names]) / (self._n - 1)
-        # A coordinate that never varies has no ratio, and no part in the mean; where none does, there is no noise.
-        noiseless = math.inf if means.any() else 0.0
-        ratios = (means.abs() / variances.sqrt())[variances > 0]
-        return Moments(float(variances.mean()), float(ratios.mean()) if ratios.numel() else noiseless)
+        if not (variances > 0.0).any():  # there is no noise
+            return Moments(0.0, math.inf if means.any() else 0.0)
+        return Moments(float(variances.mean()), float(signal_to_noise([(means[None], variances[None])])))
 
     def total(self) -> Moments:
         return self._moments(list(self._means))

@@ -91,7 +91,8 @@ class GroupMoments:
             self._mean = vectors.new_zeros(len(self.counts), pairs, width)
             self._squares = torch.zeros_like(self._mean)
         mean, squares = self._mean[group], self._squares[group]
-        theirs = vectors.mean(dim=1)
+        # From the first one on, as in ``merged``: what is the same in all of them does not vary in its last bit.
+        theirs = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
         if n > 1:
             squares += (vectors - theirs.unsqueeze(1)).square_().sum(dim=1)
         total = self.counts[group] + n

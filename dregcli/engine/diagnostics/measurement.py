@@ -22,6 +22,7 @@ from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.snr import ratios, signal_to_noise
 from dregcli.names import Network, Promise
 
 GROUPS: Final = 10
@@ -177,12 +178,10 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 def _variance_and_snr(n: int, mean: Tensor, variance: Tensor) -> tuple[float, float, float]:
     """Means over coordinates: of the variance, of |mean| / sd, and of its square without what noise adds."""
-    varies = variance > 0
-    # A coordinate that never varies has no ratio, and no part in the mean.
-    ratio = (mean.abs() / variance.sqrt())[varies]
+    each, varies = ratios(mean, variance)
     # n times the square is a non-central F(1, n - 1), whose mean is (n - 1) / (n - 3) (1 + n mu^2 / sigma^2).
-    power = float(ratio.square().mean()) * (n - 3) / (n - 1) - 1.0 / n
-    return float(variance.mean()), float(ratio.mean()), power
+    power = float(each[varies].square().mean()) * (n - 3) / (n - 1) - 1.0 / n
+    return float(variance.mean()), float(signal_to_noise([(mean[None], variance[None])])), power
 
 
 def _reliability(n: int, mean: Tensor, variance: Tensor) -> float:

@@ -47,7 +47,7 @@ class Row:
         statistics: by name.
 
             - ``variance``: mean over coordinates, squared nats per unit of parameter.
-            - ``snr``: mean over coordinates of |mean| / standard deviation; of pure noise about ``snr_floor``.
+            - ``snr``: see ``signal_to_noise``; of pure noise about ``snr_floor``.
             - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: the
               part of it that R replicates of pure noise have, 1 / R, is taken off.
             - ``dsnr``: mean of |u.g| / ||g - (u.g) u|| along the direction u of the expected gradient.
@@ -116,11 +116,6 @@ class FittedSlope:
     statistic: Sloped
     slope: Slope | None
     left_out: tuple[int, ...]
-
-
-def snr_floor(replicates: int) -> float:
-    """What ``snr`` measures where the true one is 0: sqrt(2 / pi / R)."""
-    return math.sqrt(2.0 / math.pi / replicates)
 
 
 def fit_slopes(rows: Sequence[Row]) -> list[FittedSlope]:

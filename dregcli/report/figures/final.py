@@ -23,7 +23,7 @@ BySeed = Mapping[int, float]
 def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | None:
     """The numbers of the first comparison, or those of the only group; None where there are none.
 
-    A row a group, the best on top.
+    A row a group, the highest on top.
     """
     found = _first(chosen, comparisons)
     if found is None:
@@ -51,7 +51,7 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
     if others := len(chosen.members) - len(rows):
         caption += f" {others} group{'s have' if others > 1 else ' has'} no such bound."
     lay_out(figure, title, height=0.3 + 0.42 * len(rows), caption=caption)
-    text = f"{measure.told}, nats per example, larger is better, the best first: {'; '.join(told)}."
+    text = f"{measure.told}, nats per example, larger is better, the highest first: {'; '.join(told)}."
     return Drawn("final-bounds", title, text, figure)
 
 

@@ -91,7 +91,7 @@ def _points(of_seeds: list[Attrs]) -> list[Point]:
     found: list[Point] = []
     for k in shared:
         points = [curve[k] for curve in curves]
-        over = aggregate([value for each in points if math.isfinite(value := _number(each["value"]))])
+        over = aggregate([value for each in points if math.isfinite(value := _number(each["value"]))], "larger")
         if over is None:
             continue
         stderr = _number(points[0]["stderr"]) if over.stderr is None else over.stderr

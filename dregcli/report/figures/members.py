@@ -66,7 +66,7 @@ class Chosen:
 
 
 def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequence[Comparison]) -> Chosen:
-    """The best groups by the first comparison, where there are more than can be told apart.
+    """The groups of the highest means by the first comparison, where there are more than can be told apart.
 
     Those that it does not compare come after those that it does. What is drawn keeps its order.
     """
@@ -77,7 +77,7 @@ def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequ
         means = {key: first.of(key).mean for key in first.values} if first else {}
         order = sorted(range(len(groups)), key=lambda i: -means.get(groups[i].key, float("-inf")))
         kept = [groups[i] for i in sorted(order[:MOST])]
-        which = f"the best {MOST}" if first else f"the first {MOST}"
+        which = f"the {'highest' if first else 'first'} {MOST}"
         told = f"{which} of {len(groups)} groups" + (f", by {first.measure.told}" if first else "")
     return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], told)
 

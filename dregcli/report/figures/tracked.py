@@ -6,13 +6,14 @@ from typing import Any, Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from dregcli.columns import TrackedColumn, tracked_columns
+from dregcli.columns import TrackedColumn, at_floor, tracked_columns
 from dregcli.names import Network, Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
 from dregcli.report.figures.members import Chosen, Member
 from dregcli.report.series import Band, series
+from dregcli.wording import AT_FLOOR
 
 _COLUMNS: Final = {Network.ENCODER: "posterior", Network.DECODER: "model"}
 _LABELS: Final = {
@@ -21,7 +22,8 @@ _LABELS: Final = {
 }
 _CAPTION: Final = (
     "Means over coordinates, in windows of steps where they were logged, else moving averages; over seeds, with "
-    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone. Equal curves are one."
+    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it much of an SNR is noise. "
+    "Equal curves are one."
 )
 
 _POINTS: Final = 50
@@ -79,7 +81,9 @@ def _draw(
     for i, (word, found) in enumerate(curves.items()):
         if statistic in found:
             entries[word] = style.draw_band(axes, found[statistic], looks[word], word, i=i)
-            alt.append(f"{member.label}: {statistic} of {word} {style.at_the_end(found[statistic])}")
+            noise = statistic == "snr" and at_floor(float(found[statistic].mean[-1]), _floor(member))
+            told = AT_FLOOR if noise else style.at_the_end(found[statistic])
+            alt.append(f"{member.label}: {statistic} of {word} {told}")
     if statistic == "snr" and (floor := _floor(member)) is not None:
         axes.axhline(floor, color=style.GREY, linestyle=(0, (1, 2)), linewidth=1.5, label="_floor")
     style.grid(axes)
@@ -87,9 +91,9 @@ def _draw(
 
 
 def _floor(member: Member) -> float | None:
-    """What noise alone has for an SNR in the last windows."""
+    """What noise alone has for an SNR: in the last windows, or in moving averages where there are none."""
     window = member.group.tracked_window()
-    return None if window is None else window[1]
+    return member.group.tracked_floor("model_snr") if window is None else window[1]
 
 
 def _limits(curves: Sequence[Band], floors: Sequence[float | None]) -> tuple[float, float]:

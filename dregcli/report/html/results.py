@@ -8,6 +8,7 @@ from dregcli.names import Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
 from dregcli.report.html.view import Section
+from dregcli.report.paired import FEWEST_SEEDS
 from dregcli.report.tables import (
     MOST_PAIRS,
     NOTHING,
@@ -54,19 +55,22 @@ def summary(
 def conclusion(found: Comparison, labels: Labels) -> str:
     """Which group is the best, and which others may be as good."""
     of_best = found.of(found.best)
-    told = (
-        f"{labels[found.best]} has the highest {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
-    )
+    # Of other seeds, or of too few to be tested, another mean may be higher.
+    is_highest = all(found.of(key).mean <= of_best.mean for key in found.values)
+    leads = "has the highest" if is_highest else "is the best by the paired test, with a"
+    told = f"{labels[found.best]} {leads} {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
     near = found.cannot_be_told_from_best
     if not near:
-        return f"{told}. No other group shares two seeds with it: nothing is tested."
+        return f"{told}. No other group shares {FEWEST_SEEDS} seeds with it, so that nothing is tested."
     others = [labels[key] for key in found.values if key in near and key != found.best]
     untested = [labels[pair.a] for pair in found.against(found.best) if pair.verdict == "untested"]
     if others:
         told += f"; the paired test has not found these lower: {some_of(others, 6)}"
     else:
         told += "; the paired test has found all others lower" + (" that it could test" if untested else "")
-    return f"{told}. Not tested, for want of shared seeds: {some_of(untested, 6)}." if untested else f"{told}."
+    if untested:
+        told += f". Not tested, for want of {FEWEST_SEEDS} shared seeds: {some_of(untested, 6)}"
+    return f"{told}."
 
 
 def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:

@@ -225,6 +225,7 @@ def test_a_coordinate_that_never_moves_has_no_ratio() -> None:
     assert report.total.snr == pytest.approx(sum(each.snr for each in moving) / 3)
     assert report.total.variance == pytest.approx(sum(each.variance for each in moving) / 6)
     assert report.blocks["idle"] == Moments(0.0, 0.0)
+    assert report.at_floor == (report.total.snr < 2.5 * report.snr_floor)
 
 
 def test_moments_about_zero_are_caught(monkeypatch) -> None:

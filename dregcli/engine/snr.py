@@ -1,0 +1,33 @@
+"""The signal-to-noise ratio of gradients: one definition, for whatever measures it."""
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+
+def ratios(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """|mean| / standard deviation of each coordinate, and which coordinates have one; both of their shape.
+
+    A coordinate that never varies has none (its ratio reads 0): a dead unit is neither signal nor noise. Where the
+    variance is not known, NaN, neither is the ratio.
+    """
+    varies = ~(variance <= 0.0)
+    return torch.where(varies, mean.abs() * variance.rsqrt(), 0.0), varies
+
+
+def signal_to_noise(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
+    """The SNR of P sequences of gradients: the mean of ``ratios`` over the coordinates that vary, of all parts.
+
+    Args:
+        parts: means and variances, (P, D) each.
+
+    Returns:
+        Shape (P,), float64, on the CPU; NaN where nothing varies. Of pure noise it is about ``snr_floor``.
+    """
+    total, count = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
+    for mean, variance in parts:
+        each, varies = ratios(mean, variance)
+        total = total + each.sum(dim=1, dtype=torch.float64).cpu()
+        count = count + varies.sum(dim=1).cpu()
+    return total / count
