@@ -98,8 +98,7 @@ def evaluate_runs(
     """
     if faults := request.faults():
         raise SpecError(faults, hint=_HINT)
-    store = RunStore(runs_dir)
-    runs = list({run.path: run for reference in references for run in store.resolve(reference)}.values())
+    runs = RunStore(runs_dir).resolve_all(references)
     ready = [run for run in runs if run.checkpoints()]
     for run in runs:
         if run not in ready:

@@ -59,4 +59,4 @@ def _resume(
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
     run = find_run_to_resume(store, reference)
-    return resume(run, resume_plan(run, flags, data_dir), store=store, argv=argv, listener=listener)
+    return resume(run, resume_plan(run, flags, data_dir), store=RunStore.of(run), argv=argv, listener=listener)

@@ -93,7 +93,7 @@ def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
 
 def _find(parent: ParentSpec, store: RunStore) -> tuple[Run, Checkpoint]:
     try:
-        (run,) = store.resolve(parent.run)
+        (run,) = store.resolve(parent.run, only_here=True)
         return run, run.load_checkpoint(parent.checkpoint)
     except RunNotFound as error:
         what = f"The run starts from step {parent.checkpoint} of {parent.run}, which is not there. {error.what}"

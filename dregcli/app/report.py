@@ -65,8 +65,7 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
         RunNotFound: no such run, or none of them can be read.
         StoreFormatError: the store is of another format.
     """
-    store = RunStore(runs_dir)
-    found = [run for reference in references for run in store.resolve(reference)] if references else store.runs()
+    found = RunStore(runs_dir).resolve_all(references)
     if not found:
         what = "There are no runs to report on."
         raise RunNotFound(
@@ -75,7 +74,7 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
     rows: list[RunRow] = []
     runs: dict[str, Run] = {}
     left_out: list[str] = []
-    for run in {run.path: run for run in found}.values():
+    for run in found:
         try:
             rows.append(read_row(run, left_out))
             runs[rows[-1].path] = run
@@ -130,4 +129,5 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         bias=results("bias"),
         variance=results("variance"),
         created=info.created.isoformat(),
+        elsewhere=run.elsewhere,
     )

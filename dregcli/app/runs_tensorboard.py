@@ -44,9 +44,7 @@ def export_events(
         StoreWriteError: the disk refuses.
     """
     check_tensorboard()
-    store = RunStore(runs_dir)
-    found = [run for each in references for run in store.resolve(each)] if references else store.runs()
-    runs = list({run.path: run for run in found}.values())
+    runs = RunStore(runs_dir).resolve_all(references)
     if not runs:
         hint = "train one: dreg train --help; or name the store: --runs-dir"
         what = "There are no runs to export."

@@ -35,6 +35,7 @@ class RunRow:
         bias: attributes of its bias checks, the oldest first.
         variance: attributes of its measurements of gradient variance, the oldest first.
         created: when it was claimed, as text that sorts.
+        elsewhere: whether it is of another store than the report's.
     """
 
     path: str
@@ -50,11 +51,12 @@ class RunRow:
     bias: Sequence[Mapping[str, Any]] = ()
     variance: Sequence[Mapping[str, Any]] = ()
     created: str = ""
+    elsewhere: bool = False
 
     @property
     def label(self) -> str:
-        """``NAME/v001``."""
-        return f"{self.name}/{self.version}"
+        """``NAME/v001``; its path where it is of another store."""
+        return self.path if self.elsewhere else f"{self.name}/{self.version}"
 
     @property
     def seed(self) -> int:

@@ -39,7 +39,7 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
         UsageError: there is such a file already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
-    layout.check_writable(run.path.parent.parent)  # of an older format some files have no digest yet
+    layout.check_writable(run.root)  # of an older format some files have no digest yet
     trash.check_not_live(run)
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."
@@ -117,7 +117,7 @@ def _write_zip(fs: FileSystem, temporary: Path, run: Run, files: Mapping[str, Pa
     entries = {name: archive.entry(content_of(name), path.stat().st_mtime_ns) for name, path in files.items()}
     sink = _Sink(fs, temporary)
     with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as opened:
-        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.label, entries, faults))
+        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.key, entries, faults))
         for name in files:
             content = content_of(name)
             if not archive.is_content(content, entries[name]):

@@ -25,16 +25,23 @@ class Run:
         path: its folder, ``<root>/<name>/v001``.
         fs: the seam its results are written through.
         clock: what dates them and judges heartbeats.
+        elsewhere: whether it lies in another store than the one that was asked for it, as the path of it said.
     """
 
     path: Path
     fs: FileSystem = LOCAL
     clock: Clock = SYSTEM_CLOCK
+    elsewhere: bool = False
 
     @property
     def name(self) -> str:
         """The name it is a version of."""
         return self.path.parent.name
+
+    @property
+    def root(self) -> Path:
+        """The folder of its store."""
+        return self.path.parent.parent
 
     @property
     def version(self) -> int:
@@ -43,7 +50,12 @@ class Run:
 
     @property
     def label(self) -> str:
-        """``NAME/v001``, which every command accepts."""
+        """What every command accepts that is given the same store: ``NAME/v001``; its path where it is elsewhere."""
+        return str(self.path) if self.elsewhere else self.key
+
+    @property
+    def key(self) -> str:
+        """``NAME/v001``: what it is called inside of its own store."""
         return f"{self.name}/{self.path.name}"
 
     def info(self) -> RunInfo:
@@ -151,7 +163,7 @@ class Run:
             StoreFormatError: of an older format, with what makes it a new one; or newer.
             StoreCorrupt: ``store.json`` is not what it should be.
         """
-        layout.check_writable(self.path.parent.parent)
+        layout.check_writable(self.root)
 
     def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
         """Adds and removes tags, and adds a note; by anyone, at any time.

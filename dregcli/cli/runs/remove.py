@@ -62,7 +62,7 @@ def rm(
     told = ", ".join(f"{each.run.label} ({each.status}, {bytes_in_words(each.nbytes)})" for each in removals)
     if not _agreed(f"Move {told} to the trash?", f"dreg runs rm {' '.join(runs)} --yes", yes=yes):
         removals = []
-    moved = remove_runs(removals, runs_dir=root)
+    moved = remove_runs(removals)
     if as_json:
         pairs = zip(removals, moved, strict=True)
         terminal.result({"removed": [{"run": each.run.label, "trash": str(path)} for each, path in pairs]})
