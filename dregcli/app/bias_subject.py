@@ -35,7 +35,7 @@ from dregcli.store.runs import RunStore
 TRAINING_STEPS = 1000
 """Steps before a check that names no run, as the reference's ``--bias_check``."""
 
-_HINT = "`dreg bias-check --help` shows every option"
+_HINT = "every option is shown by: dreg bias-check --help"
 
 
 class SubjectRequest(Protocol):

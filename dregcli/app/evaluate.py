@@ -20,6 +20,7 @@ from dregcli.app.run_data import RunData
 from dregcli.app.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.stored_spec import spec_of
 from dregcli.app.unfinished import Unfinished, key_of
+from dregcli.commands import command
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
@@ -30,7 +31,7 @@ from dregcli.store.runs import RunStore
 
 __all__ = ["EvalRequest", "EvalResult", "Which", "evaluate_runs", "parse_checkpoint"]
 
-_HINT = "`dreg eval --help` shows every option"
+_HINT = "every option is shown by: dreg eval --help"
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ def evaluate_runs(
     if not ready:
         what = "None of these runs has a checkpoint to evaluate."
         where = ", ".join(str(run.path) for run in runs)
-        raise RunNotFound(what, where=where, hint=f"dreg train --resume {runs[-1].path}   trains it on")
+        raise RunNotFound(what, where=where, hint=f"train it on: {command('train', '--resume', runs[-1].path)}")
     which = parse_checkpoint(request.checkpoint)
     for run in ready:
         run.check_writable()

@@ -96,5 +96,5 @@ def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults:
     try:
         return resolve_plan(options, data_dir, faults)
     except SpecError as error:
-        hint = "correct the above; `dreg finetune-encoder --help` shows every option"
+        hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
         raise SpecError(error.faults, hint=hint) from error

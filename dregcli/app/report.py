@@ -69,7 +69,7 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
     if not found:
         what = "There are no runs to report on."
         raise RunNotFound(
-            what, where=str(runs_dir), hint="train one: dreg train --help; or name the store: --runs-dir"
+            what, where=str(runs_dir), hint="name the store with --runs-dir; or train one: dreg train --help"
         )
     rows: list[RunRow] = []
     runs: dict[str, Run] = {}

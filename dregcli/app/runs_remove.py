@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dregcli.commands import command
 from dregcli.errors import DregError, RunStateError, UsageError
 from dregcli.store import trash
 from dregcli.store.references import removed_place
@@ -107,7 +108,7 @@ def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
     """
     if not 0 <= older_than_days <= _MOST_DAYS:  # nan neither
         what = f"{older_than_days} is not a number of days that something can lie there."
-        raise UsageError(what, where="older-than", hint="dreg runs gc --older-than 7")
+        raise UsageError(what, where="older-than", hint=command("runs", "gc", "--older-than", "7"))
     store = RunStore(runs_dir)
     older_than = timedelta(days=older_than_days)
     paths = trash.garbage(store.runs(), store.root, older_than=older_than, now=datetime.now(UTC))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.app.listener import Listener
+from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, StoreWriteError, UsageError
 from dregcli.names import Split
 from dregcli.report.event_file import RunEvents, check_tensorboard, event_file
@@ -46,7 +47,7 @@ def export_events(
     check_tensorboard()
     runs = RunStore(runs_dir).resolve_all(references)
     if not runs:
-        hint = "train one: dreg train --help; or name the store: --runs-dir"
+        hint = "name the store with --runs-dir; or train one: dreg train --help"
         what = "There are no runs to export."
         raise RunNotFound(what, where=str(runs_dir), hint=hint)
     _check_free([_target(folder, run) for run in runs])
@@ -63,7 +64,9 @@ def export_events(
     listener.end()
     if not written:
         what = "None of these runs can be read."
-        raise RunNotFound(what, where=str(runs_dir), hint=f"see what is wrong: dreg runs verify {runs[0].label}")
+        raise RunNotFound(
+            what, where=str(runs_dir), hint=f"see what is wrong: {command('runs', 'verify', runs[0].path)}"
+        )
     return written
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 from dregcli.describe import described, seen_as
 from dregcli.names import ModelName, Opinion
 from dregcli.wording import with_error
@@ -137,7 +138,7 @@ def _unreliable(result: "EvalResult") -> str | None:
     if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
         return None
     share = 100.0 * khat["share_above_0.7"]
-    ways = ["take a larger --k", f"train the encoder on (dreg finetune-encoder {result.run.label})"]
+    ways = ["take a larger --k", f"train the encoder on ({command('finetune-encoder', result.run.path)})"]
     if result.opinion is None:
         ways.append("ask for a second opinion (--method ais)")
     return (

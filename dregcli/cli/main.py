@@ -27,6 +27,7 @@ from dregcli.cli import (
     variance,
 )
 from dregcli.cli.render import ReaderLeft, Terminal
+from dregcli.commands import forget_folders
 from dregcli.errors import DregError, Interrupted, Terminated, UsageError
 
 UNEXPECTED = 3
@@ -117,6 +118,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit code.
     """
+    forget_folders()
     terminal = Terminal(as_json="--json" in arguments)
     try:
         code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)

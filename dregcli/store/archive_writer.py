@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError, UsageError
 from dregcli.names import RunStatus
 from dregcli.store import archive, documents, hdf5, layout, trash
@@ -48,7 +49,7 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     for finding in findings:
         if finding.kind == "fault" and not force:
             what = f"A run is exported whole, and this one is not: {finding.what}"
-            hint = f"see all that is wrong: dreg runs verify {run.label}; export what there is: --force"
+            hint = f"export what there is with --force; see all that is wrong: {command('runs', 'verify', run.path)}"
             raise StoreCorrupt(what, where=str(finding.file), hint=hint)
     _check_free(target)
     unused = _unused_leases(run)

@@ -161,7 +161,8 @@ def _error(root: Path, reference: str, places: list[Place]) -> DregError:
     if not known:
         hint = "there are no runs yet; start one: dreg train --help"
     else:
-        hint = f"{_listing(store)}, e.g. {', '.join(known[:5])}"
+        few, more = ", ".join(known[:5]), " and more" if len(known) > 5 else ""
+        hint = f"there are {few}{more}; {_listing(store)}"
     return RunNotFound(f"There is no run '{reference}'.{meant}", where=f"{store}/", hint=hint)
 
 

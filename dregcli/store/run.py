@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dregcli.commands import command
 from dregcli.errors import RunNotFound, RunStateError
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
@@ -73,7 +74,7 @@ class Run:
                 return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
         except FileNotFoundError as error:
             what = f"The run {self.label} is not there: it was removed."
-            hint = f"see what there is: dreg runs list --runs-dir {self.path.parent.parent}"
+            hint = f"see what there is: {command('runs', 'list', runs_dir=self.root)}"
             raise RunNotFound(what, where=str(self.path), hint=hint) from error
         except OSError as error:
             raise documents.corrupt(path, f"The folder cannot be read: {error.strerror or error}") from error

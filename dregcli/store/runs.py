@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log, references
@@ -248,7 +249,7 @@ def _check_free(run: Run, info: RunInfo, taken: Lease | None, *, prolong: bool, 
         raise RunStateError(
             what,
             where=str(run.path),
-            hint=f"prolong it: dreg train --resume {run.label} --steps N, with more steps than it has",
+            hint=f"prolong it, with more steps than it has: {command('train', '--resume', run.path, '--steps', 'N')}",
         )
 
 
