@@ -5,6 +5,7 @@ Every hint that holds a command has it from :func:`command`, which quotes its wo
 """
 
 import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -69,7 +70,7 @@ def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | N
             argv += ["--runs-dir", str(runs_dir)]
         if name in OF_DATA and data_dir is not None:
             argv += ["--data-dir", str(data_dir)]
-    return shell_command(["dreg", *argv])
+    return shell_command(["dreg", *argv], getattr(sys.stdout, "encoding", None) or "utf-8")
 
 
 def _word(word: str | Path) -> str:

@@ -137,7 +137,7 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
         if path == STDOUT:
             terminal.document(made())
         elif path is not None:
-            write(name, path, made().encode("utf-8"))
+            write(name, path, made().encode("utf-8", "backslashreplace"))
     if asked.html is not None:
         write("html", asked.html, _page(report, drawn, asked))
     figures = _write_figures(terminal, drawn, asked.figures)

@@ -56,7 +56,12 @@ class RunRow:
     @property
     def label(self) -> str:
         """``NAME/v001``; its path where it is of another store."""
-        return self.path if self.elsewhere else f"{self.name}/{self.version}"
+        return self.path if self.elsewhere else self.key
+
+    @property
+    def key(self) -> str:
+        """``NAME/v001``: what pictures call it, whose fonts have not every character of a path."""
+        return f"{self.name}/{self.version}"
 
     @property
     def seed(self) -> int:
