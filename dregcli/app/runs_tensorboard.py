@@ -75,7 +75,10 @@ def _target(folder: Path, run: Run) -> Path:
 
 
 def _check_free(targets: Sequence[Path]) -> None:
-    """TensorBoard would mix the events of two exports, and what else is there is not ours."""
+    """TensorBoard would mix the events of two exports, or of two runs, and what else is there is not ours."""
+    if twice := [path for i, path in enumerate(targets) if path in targets[:i]]:
+        what = "Runs of several stores that are called alike would go to one folder."
+        raise UsageError(what, where=str(twice[0]), hint="export those of each store to a DIR of their own")
     taken = [path for path in targets if path.is_symlink() or (path.exists() and not _is_empty(path))]
     if taken:
         some = f" and {len(taken) - 1} more like it" if len(taken) > 1 else ""

@@ -122,18 +122,16 @@ def _in_store(root: Path, parts: tuple[str, ...]) -> list[Place]:
 def _own_places(root: Path, path: Path) -> list[Place]:
     """What a path stands for by itself: in the given store, which may have no ``store.json`` yet, or in its own."""
     found: list[Place] = []
-    # As it was typed, before links are followed: a store may be known by a link to it. What goes up may leave one.
-    typed = [] if ".." in path.parts else [path.absolute()]
-    for each in dict.fromkeys((*typed, path.resolve())):
-        for base in dict.fromkeys((root.absolute(), root.resolve())):
+    for each in (path.absolute(), path.resolve()):
+        for base in (root.absolute(), root.resolve()):
             if each.is_relative_to(base):
                 found += _in_store(root, each.relative_to(base).parts)
-        for below in (1, 2):
-            store = each.parents[below - 1] if len(each.parts) > below else each
+    # As it was typed first, which is how it is shown, and which may know a store by a link to it.
+    for each in (path, path.resolve()):
+        for below in range(1, min(len(each.parts), 2) + 1):
+            store = Path(*each.parts[:-below])
             if (store / layout.STORE_FILE).is_file():
-                # Shown as it was typed: relative where the path was.
-                is_short = each in typed and len(path.parts) >= below
-                found += _in_store(Path(*path.parts[:-below]) if is_short else store, each.parts[-below:])
+                found += _in_store(store, each.parts[-below:])
     return found
 
 
