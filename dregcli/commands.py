@@ -70,7 +70,16 @@ def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | N
             argv += ["--runs-dir", str(runs_dir)]
         if name in OF_DATA and data_dir is not None:
             argv += ["--data-dir", str(data_dir)]
-    return shell_command(["dreg", *argv], getattr(sys.stdout, "encoding", None) or "utf-8")
+    return shell_command(["dreg", *argv], _encoding())
+
+
+def quoted(*words: str | Path) -> str:
+    """Words of a command that is not the program's own, or a path, as a shell takes them."""
+    return shell_command([_word(word) for word in words], _encoding())
+
+
+def _encoding() -> str:
+    return getattr(sys.stdout, "encoding", None) or "utf-8"
 
 
 def _word(word: str | Path) -> str:

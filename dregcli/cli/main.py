@@ -132,15 +132,14 @@ def main(arguments: list[str]) -> int:
     with Streams() as streams:
         try:
             code = _run(arguments)
-            streams.end()
+            if (lost := streams.end()) and code not in (Interrupted.exit_code, Terminated.exit_code):
+                return lost.exit_code  # but a signal's code stays: who sent it waits for it
             return code
         except ReaderLeft:
-            streams.abandon()
             return _READER_LEFT
         except OutputLost as lost:
             with contextlib.suppress(ReaderLeft):
                 Terminal().error(lost)
-            streams.abandon()
             return lost.exit_code
 
 

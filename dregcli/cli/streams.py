@@ -32,6 +32,7 @@ class _Stream:
     def __init__(self, below: TextIO | None, name: str) -> None:
         self.below, self.name = below, name
         self.lost: OutputLost | None = None
+        self.works = True
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
         # Without bytes below, for Typer would write UTF-8 to them whatever the encoding is.
@@ -78,6 +79,7 @@ class _Stream:
             ReaderLeft: who read it is gone.
             OutputLost: it cannot be written for another reason.
         """
+        self.works = False
         if isinstance(error, BrokenPipeError):
             raise ReaderLeft from error
         reason = error.strerror or str(error)
@@ -120,23 +122,24 @@ class Streams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        for stream in self._all():
+            if not stream.works:
+                stream.abandon()
         sys.stdout, sys.stderr = self._before
 
-    def end(self) -> None:
+    def end(self) -> OutputLost | None:
         """Bring all that was shown to where it goes.
+
+        Returns:
+            Why messages were lost, if some were.
 
         Raises:
             ReaderLeft: who read it is gone.
-            OutputLost: some of it cannot be written.
+            OutputLost: results cannot be written.
         """
-        for stream in (self.out, self.err):
-            if stream is not None:
-                stream.flush()
-        if lost := self.err and self.err.lost:
-            raise lost
+        for stream in self._all():
+            stream.flush()
+        return self.err and self.err.lost
 
-    def abandon(self) -> None:
-        """Nothing more is shown of what could not be."""
-        for stream in (self.out, self.err):
-            if stream is not None:
-                stream.abandon()
+    def _all(self) -> list[_Stream]:
+        return [self.out, *([self.err] if self.err else [])]

@@ -7,7 +7,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from dregcli.commands import command
+from dregcli.commands import command, quoted
 from dregcli.errors import DregError, RunNotFound, StoreFormatError
 from dregcli.names import nearest
 from dregcli.store import layout
@@ -143,7 +143,7 @@ def _error(root: Path, reference: str, places: list[Place]) -> DregError:
             return RunNotFound(
                 f"'{place.name}' has no version {place.version}; it has {known}.",
                 where=str(place.root / place.name),
-                hint=f"use {place.name}/{layout.version_name(found[-1])}",
+                hint=f"use {_named(root, place, layout.version_name(found[-1]))}",
             )
     there = [place.folder for place in places] + ([Path(reference)] if reference else [])
     for path in there:
@@ -164,6 +164,11 @@ def _error(root: Path, reference: str, places: list[Place]) -> DregError:
     return RunNotFound(f"There is no run '{reference}'.{meant}", where=f"{store}/", hint=hint)
 
 
+def _named(root: Path, place: Place, version: str) -> str:
+    """What to type for a version: a name of the store that was given, and a path into any other."""
+    return f"{place.name}/{version}" if place.root == root else quoted(place.root / place.name / version)
+
+
 def _no_run(root: Path, reference: str, path: Path) -> DregError:
     """The error for a file or folder that is there and is no run."""
     what = f"'{reference}' is not a run of the store in {root}/"
@@ -174,7 +179,9 @@ def _no_run(root: Path, reference: str, path: Path) -> DregError:
         if (store / layout.STORE_FILE).is_file():
             if len(parts := path.absolute().relative_to(store).parts) > 2 and _in_store(store, parts[:2]):
                 what += f": it lies inside of the run {'/'.join(parts[:2])}."
-                return StoreFormatError(what, where=str(path), hint=f"name the run: {store.joinpath(*parts[:2])}")
+                return StoreFormatError(
+                    what, where=str(path), hint=f"name the run: {quoted(store.joinpath(*parts[:2]))}"
+                )
             what += f", nor of the one in {store}/." if not _same(store, root) else "."
             return StoreFormatError(what, where=str(path), hint=_listing(store))
     what += ", and no folder above it is a store of runs: none has store.json."

@@ -8,9 +8,8 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
-from dregcli.commands import command
+from dregcli.commands import command, quoted
 from dregcli.errors import UsageError
-from dregcli.wording import shell_command
 
 EXPORT_EXAMPLES = """[bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
 
@@ -73,7 +72,7 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
         terminal.result({"run": str(found.path), "file": str(file), "bytes": size})
     else:
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
-        terminal.line(f"elsewhere: {shell_command(['dreg', 'runs', 'import', file.name])}")
+        terminal.line(f"elsewhere: {quoted('dreg', 'runs', 'import', file.name)}")
 
 
 def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:
@@ -86,7 +85,7 @@ def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: 
         return
     for each in written:
         terminal.line(f"exported {each.run.label} to {each.file} ({bytes_in_words(each.size)})")
-    terminal.line(f"see them: tensorboard --logdir {shell_command([str(folder)])}")
+    terminal.line(f"see them: {quoted('tensorboard', '--logdir', folder)}")
 
 
 def import_(
