@@ -39,7 +39,7 @@ _given = _Given()
 
 
 def forget_folders() -> None:
-    """A new command line begins: nothing was given yet."""
+    """A command line is done with: what it gave is of no other."""
     _given.runs_dir = _given.data_dir = None
 
 

@@ -141,6 +141,8 @@ def main(arguments: list[str]) -> int:
             with contextlib.suppress(ReaderLeft):
                 Terminal().error(lost)
             return lost.exit_code
+        finally:
+            forget_folders()
 
 
 def _run(arguments: list[str]) -> int:
@@ -149,7 +151,6 @@ def _run(arguments: list[str]) -> int:
     Raises:
         ReaderLeft, OutputLost: they cannot be shown, or its results cannot.
     """
-    forget_folders()
     terminal = Terminal(as_json="--json" in arguments)
     try:
         code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
