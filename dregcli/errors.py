@@ -132,6 +132,12 @@ class NotFinite(DregError):
     exit_code: ClassVar[int] = 21
 
 
+class OutputLost(DregError):
+    """What a command shows cannot be written: the disk under standard output or standard error is full, say."""
+
+    exit_code: ClassVar[int] = 22
+
+
 class Interrupted(DregError):
     """A signal ended the work, after what was done had been kept."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dregcli.commands import command
 from dregcli.engine.estimators import Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, estimators_of
@@ -61,7 +62,7 @@ def asked_pairs(
             else:
                 found.setdefault(pair, AskedPair(pair, bare=":" not in word.rpartition("/")[2]))
     if faults:
-        raise SpecError(list(dict.fromkeys(faults)), hint="`dreg estimators` lists every pair")
+        raise SpecError(list(dict.fromkeys(faults)), hint="see every pair: " + command("estimators"))
     return list(found.values())
 
 

@@ -154,7 +154,7 @@ def keep_report(
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figure = None
     if rows:
-        drawn = bias_figure(rows, blocks, title=titled(run.label, settings))
+        drawn = bias_figure(rows, blocks, title=titled(run.key, settings))
         try:
             figure = run.add_file("figures", drawn.name, ".png", drawn.render(".png"))
         except StoreWriteError as error:  # the verdicts are what was asked for first

@@ -35,7 +35,7 @@ from dregcli.store.runs import RunStore
 TRAINING_STEPS = 1000
 """Steps before a check that names no run, as the reference's ``--bias_check``."""
 
-_HINT = "`dreg bias-check --help` shows every option"
+_HINT = "every option is shown by: dreg bias-check --help"
 
 
 class SubjectRequest(Protocol):
@@ -294,7 +294,7 @@ def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listene
 def _versions(store: RunStore, name: str) -> list[Run]:
     """The versions of a name, the newest first; none where there is no such name."""
     try:
-        return list(reversed(store.resolve(name)))
+        return list(reversed(store.resolve(name, only_here=True)))
     except RunNotFound:
         return []
 

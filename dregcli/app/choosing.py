@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from dregcli.app.listener import Listener
+from dregcli.commands import command, quoted
 from dregcli.errors import RunNotFound
 from dregcli.names import RunStatus
 from dregcli.store.run import Run
@@ -22,7 +23,8 @@ def find_completed_run(store: RunStore, reference: str, listener: Listener) -> R
     completed = [run for run in runs if run.status() is RunStatus.COMPLETED]
     if not completed:
         what = f"No version of '{newest.name}' is completed."
-        hint = f"dreg train --resume {newest.path}   trains it on; or name the version itself: {newest.path}"
+        on = command("train", "--resume", newest.path)
+        hint = f"name the version itself, {quoted(newest.path)}; or train it on: {on}"
         raise RunNotFound(what, where=str(newest.path.parent), hint=hint)
     listener.note(f"{reference} means {completed[-1].path}, its newest completed version")
     return completed[-1]

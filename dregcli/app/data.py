@@ -1,6 +1,5 @@
 """The data sets of this machine: which there are, and whether they are whole; ``data_remove`` removes them."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +10,7 @@ from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded
-from dregcli.data.folders import cache_path, data_dir_option, download_command
+from dregcli.data.folders import cache_path, data_command, download_command
 from dregcli.data.owner import Owner
 from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, UsageError
 from dregcli.names import DataKind, Split, unknown
@@ -103,8 +102,8 @@ def data_row(name: str, data_dir: Path) -> DataRow:
 
 def removal_command(names: Sequence[str], data_dir: Path, *, force: bool = False, yes: bool = False) -> str:
     """The command that removes data sets, ready to be pasted into a shell."""
-    options = f"{' --force' if force else ''}{' --yes' if yes else ''}{data_dir_option(data_dir)}"
-    return f"dreg data rm {' '.join(shlex.quote(name) for name in names)}{options}"
+    options = [*(["--force"] if force else []), *(["--yes"] if yes else [])]
+    return data_command("data", "rm", *names, *options, data_dir=data_dir)
 
 
 def _removal(name: str, data_dir: Path) -> str | None:
@@ -236,7 +235,7 @@ def check_known(name: str, data_dir: Path) -> None:
     """
     known = known_datasets(data_dir)
     if name not in known:
-        raise UsageError(unknown("data set", name, known), hint=f"dreg data list{data_dir_option(data_dir)}")
+        raise UsageError(unknown("data set", name, known), hint=data_command("data", "list", data_dir=data_dir))
 
 
 def missing(name: str, data_dir: Path) -> DatasetMissing:

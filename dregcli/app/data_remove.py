@@ -9,7 +9,7 @@ from dregcli.app.data import check_known, data_row, file_size, missing, removal_
 from dregcli.data.catalogue import DATASETS, file_owner, imported_names
 from dregcli.data.entries import Embedded
 from dregcli.data.files import writing
-from dregcli.data.folders import cache_path, data_dir_option
+from dregcli.data.folders import cache_path, data_command
 from dregcli.data.owner import Owner
 from dregcli.errors import UsageError
 from dregcli.names import Split
@@ -61,7 +61,7 @@ def _removal(name: str, data_dir: Path, *, force: bool) -> Removal:
     if isinstance(DATASETS.get(name), Embedded):
         raise UsageError(
             what=f"the data set '{name}' comes with the program: there is nothing to remove",
-            hint=f"dreg data list{data_dir_option(data_dir)} shows what is in the data folder",
+            hint=f"see what is in the data folder: {data_command('data', 'list', data_dir=data_dir)}",
         )
     if owner is None:
         check_known(name, data_dir)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dregcli.app.data import check_known
 from dregcli.app.listener import Listener
+from dregcli.commands import quoted
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.data.files import writing, written_aside
@@ -77,7 +78,9 @@ def _check_free(out: Path) -> None:
     if out.exists() or out.is_symlink():
         raise UsageError(what="there is such a file already", where=str(out), hint="name another one with --out FILE")
     if not out.parent.is_dir():
-        raise UsageError(what="there is no such folder", where=str(out.parent), hint=f"mkdir -p {out.parent}")
+        raise UsageError(
+            what="there is no such folder", where=str(out.parent), hint=quoted("mkdir", "-p", out.parent)
+        )
 
 
 def _create(out: Path, content: bytes) -> None:

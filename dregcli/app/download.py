@@ -1,6 +1,5 @@
 """Bring data sets into the data folder."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +7,7 @@ from pathlib import Path
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, find_entry
 from dregcli.data.fetching.download import DownloadProgress, DownloadResult, download
-from dregcli.data.folders import data_dir_option, download_command
+from dregcli.data.folders import data_command, download_command
 from dregcli.errors import DownloadFailed, DregError, UsageError
 
 __all__ = ["DownloadResult", "Downloads", "download_dataset", "download_datasets"]
@@ -37,8 +36,8 @@ class Downloads:
             first, *rest = failure.what.splitlines()
             where = f" ({failure.where})" if failure.where and not rest else ""
             lines += [f"{name}: {first}{where}", *(f"  {line}" for line in rest)]
-        retry = f"dreg download {' '.join(self.failures)}{data_dir_option(self.data_dir)}"
-        advice = f"{retry}  (each of them alone says what else can be done)" if len(self.failures) > 1 else None
+        retry = data_command("download", *self.failures, data_dir=self.data_dir)
+        advice = f"each of them alone says what else can be done; or try again: {retry}" if len(lines) > 2 else None
         return DownloadFailed("\n".join(lines), hint=advice or next(iter(self.failures.values())).hint or retry)
 
 
@@ -55,7 +54,7 @@ def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool,
     if not everything and not names:
         raise UsageError(
             what=f"name a data set: {', '.join(DATASETS)}",
-            hint=f"{download_command('mnist', data_dir)}, or dreg download --all{data_dir_option(data_dir)}",
+            hint=f"{download_command('mnist', data_dir)}\n{data_command('download', '--all', data_dir=data_dir)}",
         )
     chosen = list(DATASETS) if everything else list(dict.fromkeys(names))
     for name in chosen:
@@ -64,7 +63,7 @@ def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool,
         raise UsageError(
             what=f"--source holds one data set, and {len(chosen)} are asked for",
             where=source,
-            hint=download_command(chosen[0], data_dir, source=shlex.quote(source)),
+            hint=download_command(chosen[0], data_dir, source=source),
         )
     return chosen
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, cast, get_type_hints
 
 from dregcli.app.asked_pairs import parse_asked
+from dregcli.commands import command
 from dregcli.engine.estimators import ESTIMATORS, Estimator, Expectation
 from dregcli.engine.formulas import SYMBOLS
 from dregcli.engine.objectives import OBJECTIVES, Objective
@@ -130,7 +131,7 @@ def list_pairs(k: int, objective: str | None = None, estimators: Sequence[str] =
     # them, are no reason not to list it.
     faults += [fault for pair in pairs for fault in pair.faults(max(1, pair.smallest_k))]
     if faults:
-        raise SpecError(list(dict.fromkeys(faults)), hint="dreg estimators   lists all there are, with their words")
+        raise SpecError(list(dict.fromkeys(faults)), hint=f"see all with their words: {command('estimators')}")
     order = list(OBJECTIVES)
     pairs = sorted(dict.fromkeys(pairs), key=lambda pair: order.index(pair.objective.name))
     return Listing(

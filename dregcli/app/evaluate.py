@@ -14,13 +14,13 @@ from dregcli.app.executing import Shape, decide_compile
 from dregcli.app.importance import Sampling, sample_split
 from dregcli.app.listener import Listener
 from dregcli.app.out_of_memory import memory_explained
-from dregcli.app.places import run_command
 from dregcli.app.plan import data_of
 from dregcli.app.restore import load_checkpoint, load_model
 from dregcli.app.run_data import RunData
 from dregcli.app.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.stored_spec import spec_of
 from dregcli.app.unfinished import Unfinished, key_of
+from dregcli.commands import command
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
@@ -32,7 +32,7 @@ from dregcli.store.runs import RunStore
 
 __all__ = ["EvalRequest", "EvalResult", "Which", "evaluate_runs", "parse_checkpoint"]
 
-_HINT = "`dreg eval --help` shows every option"
+_HINT = "every option is shown by: dreg eval --help"
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class EvalResult:
             asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
         asked |= {"eval-seed": told["seed"]} if told["seed"] else {}
         asked |= {} if told["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": told["checkpoint"]}
-        words = " ".join(f"--{name} {value}" for name, value in (asked | options).items())
-        return f"{run_command('eval', self.run.label, self.run.path.parent.parent)} {words}"
+        words = [word for name, value in (asked | options).items() for word in (f"--{name}", str(value))]
+        return command("eval", self.run.label, *words)
 
     def as_json(self) -> dict[str, Any]:
         """The result as ``dreg eval --json`` gives it."""
@@ -114,8 +114,7 @@ def evaluate_runs(
     """
     if faults := request.faults():
         raise SpecError(faults, hint=_HINT)
-    store = RunStore(runs_dir)
-    runs = list({run.path: run for reference in references for run in store.resolve(reference)}.values())
+    runs = RunStore(runs_dir).resolve_all(references)
     ready = [run for run in runs if run.checkpoints()]
     for run in runs:
         if run not in ready:
@@ -123,7 +122,7 @@ def evaluate_runs(
     if not ready:
         what = "None of these runs has a checkpoint to evaluate."
         where = ", ".join(str(run.path) for run in runs)
-        raise RunNotFound(what, where=where, hint=f"dreg train --resume {runs[-1].path}   trains it on")
+        raise RunNotFound(what, where=where, hint=f"train it on: {command('train', '--resume', runs[-1].path)}")
     which = parse_checkpoint(request.checkpoint)
     for run in ready:
         run.check_writable()

@@ -47,7 +47,7 @@ def finetune(
 
     Args:
         request: what.
-        runs_dir: the store.
+        runs_dir: the store that names are of; the new run is kept beside its parent.
         data_dir: the data folder.
         argv: the command line, kept in the run.
         listener: told of progress.
@@ -59,8 +59,7 @@ def finetune(
         DataCorrupt: other pixels than the parent was trained on.
         Others as ``dregcli.app.train.start``.
     """
-    store = RunStore(runs_dir)
-    run = find_completed_run(store, request.run, listener)
+    run = find_completed_run(RunStore(runs_dir), request.run, listener)
     parent = spec_of(run)
     data_of(parent, data_dir)  # its data as they were, before anything is asked of them as they are
     which, faults = _which(request.checkpoint)
@@ -68,7 +67,7 @@ def finetune(
     plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
     checkpoint = load_checkpoint(run, which, listener)
     origin = ParentSpec(
-        run=run.label,
+        run=run.key,
         checkpoint=checkpoint.step,
         model_sha256=tensors_sha256(checkpoint.model),
         reset_encoder=request.reset_encoder,
@@ -76,7 +75,7 @@ def finetune(
     encoder = "starts anew" if request.reset_encoder else "goes on"
     listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
     plan = replace(plan, spec=plan.spec.model_copy(update={"parent": origin}))
-    return start(plan, name=request.name, store=store, argv=argv, listener=listener)
+    return start(plan, name=request.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def _which(text: str) -> tuple[Which, list[Fault]]:
@@ -97,5 +96,5 @@ def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults:
     try:
         return resolve_plan(options, data_dir, faults)
     except SpecError as error:
-        hint = "correct the above; `dreg finetune-encoder --help` shows every option"
+        hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
         raise SpecError(error.faults, hint=hint) from error

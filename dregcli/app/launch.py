@@ -9,6 +9,7 @@ from dregcli.app.study import StudyResult, run_study
 from dregcli.app.study_plan import plan_study
 from dregcli.app.train import TrainResult, resume, start
 from dregcli.app.train_request import TrainRequest
+from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
 from dregcli.specs.resolve import merge_options
 from dregcli.store.runs import RunStore
@@ -54,9 +55,9 @@ def _resume(
     beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
-        raise UsageError(what, hint=f"dreg train --resume {reference}")
+        raise UsageError(what, hint=command("train", "--resume", reference))
     flags, contradiction = spread_pair(request.flags)
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
     run = find_run_to_resume(store, reference)
-    return resume(run, resume_plan(run, flags, data_dir), store=store, argv=argv, listener=listener)
+    return resume(run, resume_plan(run, flags, data_dir), store=RunStore.of(run), argv=argv, listener=listener)

@@ -136,7 +136,8 @@ def _l2_of(cpus: Iterable[int], root: Path = Path("/sys/devices/system/cpu")) ->
         for folder in sorted((root / f"cpu{cpu}" / "cache").glob("index*")):
             with suppress(OSError, ValueError):
                 level, size, shared = (
-                    (folder / name).read_text().strip() for name in ("level", "size", "shared_cpu_list")
+                    (folder / name).read_text(encoding="utf-8", errors="replace").strip()
+                    for name in ("level", "size", "shared_cpu_list")
                 )
                 if level == "2":
                     found[shared] = int(size.removesuffix("K")) << 10
@@ -147,7 +148,11 @@ def _free_memory() -> int:
     """Bytes that can be had without swapping, as the system tells it."""
     with suppress(OSError):
         # Free pages alone leave out what the page cache would give back: after reading data that is nearly all.
-        if found := re.search(r"^MemAvailable: +([0-9]+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE):
+        if found := re.search(
+            r"^MemAvailable: +([0-9]+) kB$",
+            Path("/proc/meminfo").read_text(encoding="utf-8", errors="replace"),
+            re.MULTILINE,
+        ):
             return int(found[1]) << 10
     with suppress(OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
@@ -157,7 +162,7 @@ def _free_memory() -> int:
 def _left_by_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
     """Bytes that each control group (version 2) around this process has left; none where none limits it."""
     try:
-        lines = own.read_text().splitlines()
+        lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
     left: list[int] = []
@@ -173,7 +178,14 @@ def _left_by_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pro
 
 def _left_by(folder: Path) -> list[int]:
     with suppress(OSError, ValueError):  # no limit is the word "max"
-        limit, used = (int((folder / name).read_text()) for name in ("memory.max", "memory.current"))
-        inactive = re.search(r"^inactive_file ([0-9]+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+        limit, used = (
+            int((folder / name).read_text(encoding="utf-8", errors="replace"))
+            for name in ("memory.max", "memory.current")
+        )
+        inactive = re.search(
+            r"^inactive_file ([0-9]+)$",
+            (folder / "memory.stat").read_text(encoding="utf-8", errors="replace"),
+            re.MULTILINE,
+        )
         return [max(0, limit - used + (int(inactive[1]) if inactive else 0))]
     return []

@@ -11,6 +11,7 @@ from dregcli.app.build import build_model
 from dregcli.app.plan import Plan
 from dregcli.app.restore import load_model
 from dregcli.app.stored_spec import spec_of
+from dregcli.commands import command
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.models.base import LatentModel
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
@@ -87,17 +88,17 @@ def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
     load_model(model, checkpoint, run)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
-        raise StoreCorrupt(what, where=str(run.path), hint=f"start anew: dreg finetune-encoder {run.path}")
+        raise StoreCorrupt(what, where=str(run.path), hint=f"start anew: {command('finetune-encoder', run.path)}")
     return model
 
 
 def _find(parent: ParentSpec, store: RunStore) -> tuple[Run, Checkpoint]:
     try:
-        (run,) = store.resolve(parent.run)
+        (run,) = store.resolve(parent.run, only_here=True)
         return run, run.load_checkpoint(parent.checkpoint)
     except RunNotFound as error:
         what = f"The run starts from step {parent.checkpoint} of {parent.run}, which is not there. {error.what}"
-        hint = "start anew from a run that is there: dreg finetune-encoder RUN"
+        hint = f"start anew from a run that is there: {command('finetune-encoder', 'RUN')}"
         raise RunNotFound(what, where=error.where, hint=hint) from error
 
 

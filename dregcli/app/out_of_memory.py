@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from dregcli.commands import command
 from dregcli.errors import DeviceUnavailable, DregError
 from dregcli.specs.execution import CHUNK_UNIT
 from dregcli.specs.run import RunSpec
@@ -37,8 +38,9 @@ def out_of_memory(
     if run is None:
         first = f"use --k-chunk {chunk}, or" if chunk else "use"
         return DeviceUnavailable(what, hint=f"{first} a smaller {smaller}")
-    first = f"dreg train --resume {run.path} --k-chunk {chunk}   goes on in less memory; or " if chunk else ""
-    hint = f"{first}start again with a smaller {smaller}"
+    hint = f"start again with a smaller {smaller}"
+    if chunk:
+        hint = f"{hint}; or go on in less memory: {command('train', '--resume', run.path, '--k-chunk', str(chunk))}"
     return DeviceUnavailable(what, where=f"{run.path}: the run and its checkpoints are kept", hint=hint)
 
 

@@ -2,17 +2,16 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, cast
 
-from dregcli.data.folders import data_dir_option, default_data_dir
+from dregcli.commands import USUAL_RUNS
+from dregcli.data.folders import data_command, default_data_dir
 from dregcli.wording import shell_command
-
-_USUAL_ROOT: Final = "runs"
 
 
 def runs_folder(given: Path | None) -> Path:
     """The store's folder: ``runs`` here, unless one was given."""
-    return given or Path(_USUAL_ROOT)
+    return given or Path(USUAL_RUNS)
 
 
 def data_folder(given: Path | None) -> Path:
@@ -22,19 +21,7 @@ def data_folder(given: Path | None) -> Path:
 
 def training_command(name: str, data_dir: Path) -> str:
     """The command that trains on a data set, ready to be pasted into a shell."""
-    return f"dreg train --dataset {name}{data_dir_option(data_dir)}"
-
-
-def run_command(command: str, reference: str, root: Path) -> str:
-    """A command on a run, ready to be pasted into a shell.
-
-    Args:
-        command: such as ``runs rerun``.
-        reference: the run.
-        root: the store's folder.
-    """
-    elsewhere = [] if str(root) == _USUAL_ROOT else ["--runs-dir", str(root)]
-    return shell_command(["dreg", *command.split(), reference, *elsewhere])
+    return data_command("train", "--dataset", name, data_dir=data_dir)
 
 
 def typed(environment: Mapping[str, Any]) -> str | None:

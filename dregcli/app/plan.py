@@ -13,6 +13,7 @@ from dregcli.app.machine import precision_warning
 from dregcli.app.observation import observation, observation_warning
 from dregcli.app.run_data import RunData
 from dregcli.app.tracked import tracked_words
+from dregcli.commands import command
 from dregcli.data.catalogue import conventions_of, known_datasets, load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device
@@ -166,7 +167,7 @@ def resolve_plan(options: Mapping[str, Any], data_dir: Path, found: Sequence[Fau
     faults += [fault for fault in spec_faults(known) if fault.field not in told]
     faults += of_pair
     if faults:
-        raise SpecError(faults, hint="correct the above; `dreg train --help` shows every option")
+        raise SpecError(faults, hint="correct the above; every option is shown by: dreg train --help")
     for error in (missing, device_error):
         if error:
             raise error
@@ -203,7 +204,8 @@ def data_of(spec: RunSpec, data_dir: Path) -> RunData:
     if spec.dataset not in known_datasets(data_dir):
         what = f"The run's data set '{spec.dataset}' was imported, and is no longer there."
         where = f"{data_dir}; the run's data have the checksum {spec.data_checksum[:16]}"
-        hint = f"import it again: dreg data import FILE --name {spec.dataset}; or point --data-dir at it"
+        again = command("data", "import", "FILE", "--name", spec.dataset, data_dir=data_dir)
+        hint = f"point --data-dir at it; or import it again: {again}"
         raise DatasetMissing(what, where=where, hint=hint)
     if spec.split_convention in conventions_of(spec.dataset, data_dir):
         dataset = load_dataset(spec.dataset, data_dir, spec.split_convention)

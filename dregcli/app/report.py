@@ -65,17 +65,16 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
         RunNotFound: no such run, or none of them can be read.
         StoreFormatError: the store is of another format.
     """
-    store = RunStore(runs_dir)
-    found = [run for reference in references for run in store.resolve(reference)] if references else store.runs()
+    found = RunStore(runs_dir).resolve_all(references)
     if not found:
         what = "There are no runs to report on."
         raise RunNotFound(
-            what, where=str(runs_dir), hint="train one: dreg train --help; or name the store: --runs-dir"
+            what, where=str(runs_dir), hint="name the store with --runs-dir; or train one: dreg train --help"
         )
     rows: list[RunRow] = []
     runs: dict[str, Run] = {}
     left_out: list[str] = []
-    for run in {run.path: run for run in found}.values():
+    for run in found:
         try:
             rows.append(read_row(run, left_out))
             runs[rows[-1].path] = run
@@ -130,4 +129,5 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         bias=results("bias"),
         variance=results("variance"),
         created=info.created.isoformat(),
+        elsewhere=run.elsewhere,
     )

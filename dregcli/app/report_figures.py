@@ -110,7 +110,7 @@ class _Held:
                 return None
             check_digest(path)
             with Image.open(path) as image:
-                return Picture(row.label, np.asarray(image.convert("RGB")))
+                return Picture(row.key, np.asarray(image.convert("RGB")))
         except (DregError, OSError, Image.DecompressionBombError) as error:
             self._left_out(row, error)
             return None

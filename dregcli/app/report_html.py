@@ -5,9 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from dregcli import __version__
-from dregcli.app.places import run_command, typed
+from dregcli.app.places import typed
 from dregcli.app.report import Report
 from dregcli.app.runs_diff import flat_environment
+from dregcli.commands import command
 from dregcli.errors import DregError
 from dregcli.report.drawn import Drawn
 from dregcli.report.html import origins, results
@@ -81,7 +82,7 @@ def _origin(run: Run, unread: list[str]) -> origins.Origin:
         for i, environment in enumerate(captured)
         if (line := typed(environment))
     ]
-    again = Command("once more, from its own spec", run_command("runs rerun", run.label, run.path.parent.parent))
+    again = Command("once more, from its own spec", command("runs", "rerun", run.label, runs_dir=run.root))
     return origins.Origin(
         commands=(*lines, again),
         environments=tuple(flat_environment(each) for each in captured),

@@ -29,7 +29,7 @@ def rerun(
     Args:
         reference: the run, in any state; of a name the newest version.
         name: of the new run; the same where it is not given.
-        runs_dir: the store.
+        runs_dir: the store that names are of; the new run is kept beside the old one.
         data_dir: the data folder.
         argv: the command line, kept in the new run.
         listener: told of what differs here, since numbers may differ then, and of progress.
@@ -40,8 +40,7 @@ def rerun(
         DatasetMissing, DataCorrupt: its data are not here.
         Others as ``dregcli.app.train.start``.
     """
-    store = RunStore(runs_dir)
-    run = newest_version(store, reference, listener)
+    run = newest_version(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     resolve_device(spec.device)
     data = data_of(spec, data_dir)
@@ -50,7 +49,7 @@ def rerun(
         listener.warn(f"numbers may differ from those of {run.label}: {', '.join(differing)}.")
     else:
         listener.note(f"everything is as it was for {run.label}: the numbers will be the same")
-    return start(Plan(spec, data), name=name or run.name, store=store, argv=argv, listener=listener)
+    return start(Plan(spec, data), name=name or run.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dregcli.app.listener import Listener
 from dregcli.app.stored_spec import spec_of
+from dregcli.commands import command
 from dregcli.engine.learning import learned_pair
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair, resolve_pair
@@ -79,7 +80,7 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
     """
     if not run.checkpoints():
         what = f"The run {run.label} has no checkpoint."
-        raise RunNotFound(what, where=str(run.path), hint=f"dreg train --resume {run.path}   trains it on")
+        raise RunNotFound(what, where=str(run.path), hint=f"train it on: {command('train', '--resume', run.path)}")
     checkpoint = run.load_checkpoint(which)
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")

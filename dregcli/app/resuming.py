@@ -8,6 +8,7 @@ from dregcli.app.executing import decide_compile
 from dregcli.app.plan import Plan, canonical_words, data_of
 from dregcli.app.stored_spec import spec_of
 from dregcli.app.tracked import tracked_words
+from dregcli.commands import command
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
@@ -83,7 +84,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         )
     if run.status() is RunStatus.COMPLETED and steps == spec.steps:
         what = f"The run is completed: all {spec.steps} steps are done."
-        hint = f"dreg train --resume {run.path} --steps {2 * spec.steps}   prolongs it"
+        hint = f"prolong it: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
         raise RunStateError(what, where=str(run.path), hint=hint)
     return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
 

@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from dregcli.commands import command
 from dregcli.errors import DregError
 from dregcli.names import RunStatus
 from dregcli.store import layout, trash
@@ -40,7 +41,7 @@ class Check:
         name: what.
         health: how it is.
         what: in words.
-        hint: what to type next; empty where there is nothing to do.
+        hint: what to type next, a command a line; empty where there is nothing to do.
     """
 
     name: str
@@ -57,7 +58,7 @@ def examine(*, runs_dir: Path) -> list[Check]:
 def _checks(store: RunStore) -> Iterator[Check]:
     root = store.root
     if not root.is_dir():
-        yield Check("store", Health.OK, f"there is none in {root}/ yet", "dreg train makes one")
+        yield Check("store", Health.OK, f"there is none in {root}/ yet", command("train", "--help"))
         return
     format_check = _format(store)
     yield format_check
@@ -72,7 +73,7 @@ def _checks(store: RunStore) -> Iterator[Check]:
             infos[run] = run.info()
         except DregError as error:
             unreadable.append(f"{run.label} ({error.what})")
-    yield _readable(infos, unreadable)
+    yield _readable(root, infos, unreadable)
     yield _unfinished(infos)
     yield _clocks(infos)
     yield _left_over(store, [*infos])
@@ -102,7 +103,7 @@ def _space(root: Path) -> Check:
     free = shutil.disk_usage(root).free
     what = f"{free / 1e9:.1f} GB free"
     if free < LITTLE_SPACE:
-        return Check("space", Health.WARNING, what, "dreg runs gc   empties the trash")
+        return Check("space", Health.WARNING, what, f"empty the trash: {command('runs', 'gc', runs_dir=root)}")
     return Check("space", Health.OK, what)
 
 
@@ -111,22 +112,26 @@ def _some(labels: list[str]) -> str:
     return ", ".join(labels[:_MOST]) + more
 
 
-def _readable(infos: dict[Run, RunInfo], unreadable: list[str]) -> Check:
+def _readable(root: Path, infos: dict[Run, RunInfo], unreadable: list[str]) -> Check:
     if unreadable:
         what = f"{len(unreadable)} of {len(infos) + len(unreadable)} cannot be read: {_some(unreadable)}"
-        return Check("runs", Health.FAULT, what, "dreg runs verify   names every file that was altered")
+        return Check(
+            "runs", Health.FAULT, what, f"see every file that was altered: {command('runs', 'verify', runs_dir=root)}"
+        )
     return Check("runs", Health.OK, f"{len(infos)}, all readable")
 
 
 def _unfinished(infos: dict[Run, RunInfo]) -> Check:
     stopped = (RunStatus.CRASHED, RunStatus.INTERRUPTED, RunStatus.FAILED)
-    waiting = [f"{run.label} ({info.status.value})" for run, info in infos.items() if info.status in stopped]
+    waiting = [(run, info) for run, info in infos.items() if info.status in stopped]
     live = [run.label for run, info in infos.items() if info.status is RunStatus.RUNNING]
     now = f"; at work: {_some(live)}" if live else ""
     if waiting:
-        first = waiting[0].partition(" ")[0]
-        what = f"{len(waiting)} stopped on their way: {_some(waiting)}{now}"
-        return Check("unfinished", Health.WARNING, what, f"dreg train --resume {first}, or dreg runs rm {first}")
+        told = _some([f"{run.label} ({info.status.value})" for run, info in waiting])
+        first, _ = waiting[0]
+        ways = (("train", "--resume"), ("runs", "rm"))
+        hint = "\n".join(command(*words, first.label, runs_dir=first.root) for words in ways)
+        return Check("unfinished", Health.WARNING, f"{len(waiting)} stopped on their way: {told}{now}", hint)
     return Check("unfinished", Health.OK, f"none{now}")
 
 
@@ -143,5 +148,10 @@ def _left_over(store: RunStore, runs: list[Run]) -> Check:
     paths = trash.garbage(runs, store.root, older_than=timedelta(0), now=datetime.now(UTC))
     if paths:
         size = sum(trash.size(path) for path in paths)
-        return Check("leftovers", Health.WARNING, f"{len(paths)}, {size / 1e6:.1f} MB", "dreg runs gc")
+        return Check(
+            "leftovers",
+            Health.WARNING,
+            f"{len(paths)}, {size / 1e6:.1f} MB",
+            command("runs", "gc", runs_dir=store.root),
+        )
     return Check("leftovers", Health.OK, "none")

@@ -60,10 +60,9 @@ def label_runs(
         check_note(note)
     store = RunStore(runs_dir)
     if all_versions:
-        named = [run for reference in references for run in store.resolve(reference)]
+        runs = store.resolve_all(references)
     else:
-        named = [newest_version(store, reference, listener) for reference in references]
-    runs = list(dict.fromkeys(named))
+        runs = list(dict.fromkeys(newest_version(store, reference, listener) for reference in references))
     if add or remove or note is not None:
         for run in runs:  # all of them before the first is written to
             run.check_writable()

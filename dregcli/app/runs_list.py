@@ -159,11 +159,9 @@ def list_runs(wanted: Wanted, *, runs_dir: Path) -> RunList:
         StoreFormatError: the store is of another format.
     """
     _check_words(wanted)
-    store = RunStore(runs_dir)
-    runs = [run for name in wanted.names for run in store.resolve(name)] if wanted.names else store.runs()
     rows: list[ListedRun] = []
     unreadable: list[UnreadableRun] = []
-    for run in dict.fromkeys(runs):
+    for run in RunStore(runs_dir).resolve_all(wanted.names):
         try:
             rows.append(read_listed(run))
         except DregError as error:

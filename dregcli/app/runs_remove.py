@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dregcli.commands import command
 from dregcli.errors import DregError, RunStateError, UsageError
 from dregcli.store import trash
+from dregcli.store.references import removed_place
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -38,13 +40,12 @@ def plan_run_removal(references: Sequence[str], *, runs_dir: Path) -> list[RunRe
         RunNotFound: no such run.
         RunStateError: one is being written.
     """
-    store = RunStore(runs_dir)
-    runs = list(dict.fromkeys(run for reference in references for run in store.resolve(reference)))
-    parents = _parents(store)
-    return [_removal(run, parents) for run in runs]
+    runs = RunStore(runs_dir).resolve_all(references)
+    parents = {root: _parents(RunStore(root)) for root in dict.fromkeys(run.root for run in runs)}
+    return [_removal(run, parents[run.root].get(run.key, [])) for run in runs]
 
 
-def _removal(run: Run, parents: dict[str, list[str]]) -> RunRemoval:
+def _removal(run: Run, children: Sequence[str]) -> RunRemoval:
     try:
         trash.check_not_live(run)
         status = run.status().value
@@ -52,7 +53,7 @@ def _removal(run: Run, parents: dict[str, list[str]]) -> RunRemoval:
         raise
     except DregError:
         status = "unreadable"
-    return RunRemoval(run, status, trash.size(run.path), tuple(parents.get(run.label, ())))
+    return RunRemoval(run, status, trash.size(run.path), tuple(children))
 
 
 def _parents(store: RunStore) -> dict[str, list[str]]:
@@ -68,26 +69,26 @@ def _parents(store: RunStore) -> dict[str, list[str]]:
     return found
 
 
-def remove_runs(removals: Sequence[RunRemoval], *, runs_dir: Path) -> list[Path]:
+def remove_runs(removals: Sequence[RunRemoval]) -> list[Path]:
     """Move runs to the trash; where each is now.
 
     Raises:
         StoreWriteError: the disk refuses; those before are in the trash.
     """
-    store = RunStore(runs_dir)
-    return [trash.remove(store.fs, removal.run) for removal in removals]
+    return [trash.remove(removal.run.fs, removal.run) for removal in removals]
 
 
-def restore_runs(labels: Sequence[str], *, runs_dir: Path) -> list[Path]:
-    """Move runs, named as NAME/v001, back from the trash.
+def restore_runs(references: Sequence[str], *, runs_dir: Path) -> list[Path]:
+    """Move runs, named as NAME/v001 or by the paths where they were, back from the trash.
 
     Raises:
         RunNotFound: one is not there.
         RunStateError: a run is where it was.
         StoreWriteError: the disk refuses.
     """
-    store = RunStore(runs_dir)
-    return [trash.restore(store.fs, store.root, label) for label in labels]
+    fs = RunStore(runs_dir).fs
+    places = [removed_place(runs_dir, reference) for reference in references]
+    return [trash.restore(fs, each.root, each.key) for each in places]
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
     """
     if not 0 <= older_than_days <= _MOST_DAYS:  # nan neither
         what = f"{older_than_days} is not a number of days that something can lie there."
-        raise UsageError(what, where="older-than", hint="dreg runs gc --older-than 7")
+        raise UsageError(what, where="older-than", hint=command("runs", "gc", "--older-than", "7"))
     store = RunStore(runs_dir)
     older_than = timedelta(days=older_than_days)
     paths = trash.garbage(store.runs(), store.root, older_than=older_than, now=datetime.now(UTC))

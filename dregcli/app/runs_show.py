@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 from dregcli.app.listener import Listener
-from dregcli.app.places import run_command, typed
+from dregcli.app.places import typed
 from dregcli.app.runs_label import newest_version
 from dregcli.app.runs_list import ListedRun, read_listed
+from dregcli.commands import command
 from dregcli.errors import DregError
 from dregcli.names import RunStatus
 from dregcli.specs.run import RunSpec
@@ -96,20 +97,18 @@ class ShownRun:
     @property
     def repeat_command(self) -> str | None:
         """What to type to train it once more."""
-        return self._typed("runs rerun", self.listed.run.label) if self.listed.spec else None
+        run = self.listed.run
+        return command("runs", "rerun", run.label, runs_dir=run.root) if self.listed.spec else None
 
     @property
     def next_command(self) -> str:
         """What to type next."""
         run = self.listed.run
         if not self.listed.spec:
-            return self._typed("runs rm", run.label)
+            return command("runs", "rm", run.label, runs_dir=run.root)
         if self.listed.status in (RunStatus.CRASHED, RunStatus.INTERRUPTED, RunStatus.FAILED):
-            return self._typed("train --resume", str(run.path))
-        return self._typed("report", str(run.path))
-
-    def _typed(self, command: str, reference: str) -> str:
-        return run_command(command, reference, self.listed.run.path.parent.parent)
+            return command("train", "--resume", run.path, runs_dir=run.root)
+        return command("report", run.path, runs_dir=run.root)
 
 
 def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.app.listener import Listener
+from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, StoreWriteError, UsageError
 from dregcli.names import Split
 from dregcli.report.event_file import RunEvents, check_tensorboard, event_file
@@ -44,11 +45,9 @@ def export_events(
         StoreWriteError: the disk refuses.
     """
     check_tensorboard()
-    store = RunStore(runs_dir)
-    found = [run for each in references for run in store.resolve(each)] if references else store.runs()
-    runs = list({run.path: run for run in found}.values())
+    runs = RunStore(runs_dir).resolve_all(references)
     if not runs:
-        hint = "train one: dreg train --help; or name the store: --runs-dir"
+        hint = "name the store with --runs-dir; or train one: dreg train --help"
         what = "There are no runs to export."
         raise RunNotFound(what, where=str(runs_dir), hint=hint)
     _check_free([_target(folder, run) for run in runs])
@@ -65,7 +64,9 @@ def export_events(
     listener.end()
     if not written:
         what = "None of these runs can be read."
-        raise RunNotFound(what, where=str(runs_dir), hint=f"see what is wrong: dreg runs verify {runs[0].label}")
+        raise RunNotFound(
+            what, where=str(runs_dir), hint=f"see what is wrong: {command('runs', 'verify', runs[0].path)}"
+        )
     return written
 
 
@@ -74,7 +75,10 @@ def _target(folder: Path, run: Run) -> Path:
 
 
 def _check_free(targets: Sequence[Path]) -> None:
-    """TensorBoard would mix the events of two exports, and what else is there is not ours."""
+    """TensorBoard would mix the events of two exports, or of two runs, and what else is there is not ours."""
+    if twice := [path for i, path in enumerate(targets) if path in targets[:i]]:
+        what = "Runs of several stores that are called alike would go to one folder."
+        raise UsageError(what, where=str(twice[0]), hint="export those of each store to a DIR of their own")
     taken = [path for path in targets if path.is_symlink() or (path.exists() and not _is_empty(path))]
     if taken:
         some = f" and {len(taken) - 1} more like it" if len(taken) > 1 else ""

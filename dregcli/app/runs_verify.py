@@ -37,9 +37,8 @@ def replay_run(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, li
     """Train the first steps of a run again and compare; see :func:`dregcli.app.replay.replay`."""
     from dregcli.app.replay import replay  # torch, which reading files needs not
 
-    store = RunStore(runs_dir)
-    run = newest_version(store, reference, listener)
-    return replay(run, steps, store=store, data_dir=data_dir, listener=listener)
+    run = newest_version(RunStore(runs_dir), reference, listener)
+    return replay(run, steps, store=RunStore.of(run), data_dir=data_dir, listener=listener)
 
 
 def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) -> Verified:
@@ -52,8 +51,7 @@ def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) ->
     of_store = [] if references else verify_store_file(runs_dir)
     if any(finding.kind == "fault" for finding in of_store):
         return Verified([], of_store)  # without its format no run can be read
-    named = [run for reference in references for run in store.resolve(reference)] if references else store.runs()
-    runs = list(dict.fromkeys(named))
+    runs = store.resolve_all(references)
     listener.begin("verify", len(runs), "runs")
     findings = list(of_store)
     for done, run in enumerate(runs, start=1):

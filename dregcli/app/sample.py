@@ -187,7 +187,7 @@ def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault
         SpecError: what was found before, more examples than there are, and pictures that nobody could open.
         Others as ``data_of``, where nothing else is wrong.
     """
-    hint = "`dreg sample --help` shows every option"
+    hint = "every option is shown by: dreg sample --help"
     try:
         data = data_of(spec, data_dir)
     except DregError:

@@ -15,6 +15,7 @@ from dregcli.app.listener import Listener
 from dregcli.app.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.app.out_of_memory import out_of_memory
 from dregcli.app.plan import Plan, short_words, warnings_of
+from dregcli.commands import command
 from dregcli.engine.device import settled_process
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
@@ -251,7 +252,7 @@ class Session:
         self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
         path = self._writer.run.path
         kept = "a checkpoint was written first" if started else "nothing had been trained yet"
-        raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=f"dreg train --resume {path}")
+        raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
 
     def _gained(self, bounds: list[SplitBounds]) -> dict[str, Any]:
         """Of a run with a parent: the bounds before, what q gained, and the proof that theta stood still."""

@@ -14,6 +14,7 @@ from dregcli.app.report import Report, make_report
 from dregcli.app.resuming import resume_plan
 from dregcli.app.session import TrainResult
 from dregcli.app.study_plan import Combination, StudyPlan
+from dregcli.commands import command
 from dregcli.errors import (
     CheckpointCorrupt,
     DeviceUnavailable,
@@ -217,7 +218,7 @@ def _failed_before(found: Repeat, spec: RunSpec) -> Failure:
     what = str(last.get("error", "")).partition("\n")[0]
     hint = (
         f"use other settings, such as a smaller --lr than {spec.lr:g}; "
-        f"or try it once more: dreg train --resume {found.run.path}"
+        f"or try it once more: {command('train', '--resume', found.run.path)}"
     )
     where = f"{found.run.path}, step {last.get('step')}, in an earlier call"
     return Failure(what, where, hint, (found.failed_by or DregError).exit_code)

@@ -115,7 +115,7 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
             dataset = plan.data.dataset
             templates.append(Combination(plan.spec, plan.warnings, each.free))
     if all_faults := found.told():
-        raise SpecError(all_faults, hint="correct the above; `dreg train --help` shows every option")
+        raise SpecError(all_faults, hint="correct the above; every option is shown by: dreg train --help")
     if missing:
         raise missing
     assert dataset is not None

@@ -31,7 +31,7 @@ __all__ = ["VarianceRequest", "measure_variance"]
 SAVE_SECONDS = 30.0
 """What a kill may cost of a running measurement."""
 
-_HINT = "`dreg variance --help` shows every option"
+_HINT = "every option is shown by: dreg variance --help"
 
 
 def measure_variance(

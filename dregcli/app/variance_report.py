@@ -103,7 +103,7 @@ class VarianceReport:
     @property
     def title(self) -> str:
         """What it is of."""
-        what = f"{self.run.label}, step {self.checkpoint}" if self.run else "the Gaussian toy"
+        what = f"{self.run.key}, step {self.checkpoint}" if self.run else "the Gaussian toy"
         return f"Gradients of {what}: {self.settings['replicates']:,} replicates (seed {self.settings['seed']})"
 
     def as_json(self) -> dict[str, Any]:

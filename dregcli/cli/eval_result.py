@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 from dregcli.describe import described, seen_as
 from dregcli.names import ChanceMethod, ModelName, Opinion
 from dregcli.wording import difference, with_error
@@ -191,12 +192,13 @@ def _unreliable(result: "EvalResult") -> str | None:
     if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
         return None
     share = 100.0 * khat["share_above_0.7"]
-    ways = ["take a larger --k", f"train the encoder on (dreg finetune-encoder {result.run.label})"]
+    ways = ["take a larger --k"]
     if result.opinion is None:
         ways.append("ask for a second opinion (--method ais)")
+    ways.append(f"train the encoder on: {command('finetune-encoder', result.run.path)}")
     return (
         f"{result.run.label}: k-hat is above 0.7 for {share:.3g} % of the examples: there q misses mass of the "
-        f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}."
+        f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}"
     )
 
 

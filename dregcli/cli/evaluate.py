@@ -8,6 +8,7 @@ from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.eval_result import show
 from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
 
@@ -79,4 +80,4 @@ def evaluate(
         terminal.result({"results": [result.as_json() for result in results]})
         return
     show(terminal, results)
-    terminal.line(f"next: dreg report {' '.join(runs)}")
+    terminal.line(f"next: {command('report', *runs)}")

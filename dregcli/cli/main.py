@@ -26,10 +26,15 @@ from dregcli.cli import (
     train,
     variance,
 )
-from dregcli.cli.render import ReaderLeft, Terminal
-from dregcli.errors import DregError, Interrupted, Terminated, UsageError
+from dregcli.cli.render import Terminal
+from dregcli.cli.streams import ReaderLeft, Streams
+from dregcli.commands import forget_folders
+from dregcli.errors import DregError, Interrupted, OutputLost, Terminated, UsageError
 
 UNEXPECTED = 3
+
+_READER_LEFT = 141
+"""As the shell says it of a program that SIGPIPE ended."""
 
 app = typer.Typer(
     name="dreg",
@@ -69,13 +74,20 @@ def _options(
 
 
 def _unexpected(arguments: list[str]) -> DregError:
-    """Keep the traceback in a file; the user gets its path."""
-    handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
-        file.write(f"arguments: {arguments}\n\n{traceback.format_exc()}")
-    what = f"Unexpected error: {type(sys.exc_info()[1]).__name__}: {sys.exc_info()[1]}"
-    return DregError(what, where=path, hint="this is a fault of dreg: report it with that file")
+    """Keep the traceback in a file; the user gets its path, or the place in the program where there can be none."""
+    error = sys.exc_info()[1]
+    what = f"Unexpected error: {type(error).__name__}: {error}"
+    hint = "this is a fault of dreg: report it with that file"
+    try:
+        handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+            file.write(f"arguments: {arguments}\n\n{traceback.format_exc()}")
+    except OSError as refused:
+        last = traceback.extract_tb(error.__traceback__ if error else None)[-1:]
+        path = "".join(f"{frame.filename}, line {frame.lineno}" for frame in last)
+        hint = f"this is a fault of dreg: report it with this place; no log could be written ({refused.strerror})"
+    return DregError(what, where=path, hint=hint)
 
 
 def _help_for(arguments: list[str]) -> str:
@@ -117,9 +129,33 @@ def main(arguments: list[str]) -> int:
     Returns:
         The exit code.
     """
+    with Streams() as streams:
+        try:
+            code = _run(arguments)
+            if (lost := streams.end()) and code not in (Interrupted.exit_code, Terminated.exit_code):
+                return lost.exit_code  # but a signal's code stays: who sent it waits for it
+            return code
+        except ReaderLeft:
+            return _READER_LEFT
+        except OutputLost as lost:
+            with contextlib.suppress(ReaderLeft):
+                Terminal().error(lost)
+            return lost.exit_code
+        finally:
+            forget_folders()
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command, its errors shown as messages.
+
+    Raises:
+        ReaderLeft, OutputLost: they cannot be shown, or its results cannot.
+    """
     terminal = Terminal(as_json="--json" in arguments)
     try:
         code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
+    except (ReaderLeft, OutputLost):
+        raise
     except DregError as error:
         terminal.error(error)
         return error.exit_code
@@ -129,11 +165,6 @@ def main(arguments: list[str]) -> int:
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = Interrupted.exit_code
-    except (BrokenPipeError, ReaderLeft):
-        # The reader of our output left, as `head` does; what is left to flush must not complain either.
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
     except Exception:
         terminal.error(_unexpected(arguments))
         return UNEXPECTED

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import typer
 
+from dregcli.commands import remember_data_dir, remember_runs_dir
 from dregcli.names import (
     Backward,
     DatasetName,
@@ -19,9 +20,27 @@ from dregcli.names import (
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
+
+
+def _runs_dir(given: Path | None) -> Path | None:
+    remember_runs_dir(given)
+    return given
+
+
+def _data_dir(given: Path | None) -> Path | None:
+    remember_data_dir(given)
+    return given
+
+
 RunsDir = Annotated[
     Path | None,
-    typer.Option("--runs-dir", help="Where runs are kept.", envvar="DREG_RUNS_DIR", show_default="runs"),
+    typer.Option(
+        "--runs-dir",
+        help="Where runs are kept; the path of a run finds its own store.",
+        envvar="DREG_RUNS_DIR",
+        show_default="runs",
+        callback=_runs_dir,
+    ),
 ]
 DataDir = Annotated[
     Path | None,
@@ -30,6 +49,7 @@ DataDir = Annotated[
         help="Where data sets are kept.",
         envvar="DREG_DATA_DIR",
         show_default="the platform's cache folder",
+        callback=_data_dir,
     ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from dregcli.cli.progress import ProgressDisplay
 from dregcli.errors import DregError
-from dregcli.wording import printable
+from dregcli.wording import encodable, printable
 
 _PIPED_WIDTH = 200
 """Where nobody has a screen to wrap to, no cell is ever cut."""
@@ -84,19 +85,6 @@ def _fits(widths: Sequence[int], columns: Sequence[int], available: int) -> bool
     return sum(widths[j] + _GAP for j in columns) - _GAP + _EDGES <= available
 
 
-class ReaderLeft(Exception):
-    """Who read our output is gone, as ``head`` is after its lines.
-
-    Not a BrokenPipeError, which click would turn into exit code 1: that means that a check found something.
-    """
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> None:
-        """Leave it to the program's boundary."""
-        raise ReaderLeft
-
-
 class Terminal:
     """What a command shows, and what it tells while it works (an ``app.listener.Listener``).
 
@@ -108,10 +96,10 @@ class Terminal:
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
         self.as_json = as_json
         self.quiet = quiet
-        self._out = _Console(highlight=False)
-        self._err = _Console(stderr=True, soft_wrap=True, highlight=False)
+        self._out = Console(highlight=False)
+        self._err = Console(stderr=True, soft_wrap=True, highlight=False)
         if not self._out.is_terminal:
-            self._out = _Console(highlight=False, width=_PIPED_WIDTH)
+            self._out = Console(highlight=False, width=_PIPED_WIDTH)
         self._progress = ProgressDisplay(self._err, enabled=not quiet)
 
     def note(self, message: str) -> None:
@@ -158,7 +146,9 @@ class Terminal:
         frame = box.SIMPLE_HEAD if self._out.is_terminal else None
         if title:  # a table's own title is wrapped to the width of its columns
             self._out.print(Text(printable(title), style="bold"), soft_wrap=True)
-        cells = [[printable(cell) for cell in row] for row in rows]
+        # As they will be written, so that they are as wide as they are taken for.
+        cells = [[encodable(printable(cell), sys.stdout.encoding) for cell in row] for row in rows]
+        columns = [encodable(column, sys.stdout.encoding) for column in columns]
         widths = [
             max(_LEAST_WIDTH, cell_len(column), *(cell_len(row[i]) for row in cells))
             for i, column in enumerate(columns)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.commands import command
 from dregcli.errors import Fault, SpecError
-from dregcli.wording import shell_command
 
 if TYPE_CHECKING:
     from dregcli.app.report import Report
@@ -75,7 +75,7 @@ class Exports:
     @property
     def command(self) -> str:
         """What makes the same LaTeX table again."""
-        return shell_command(["dreg", "report", *self.runs, "--latex", str(self.latex)])
+        return command("report", *self.runs, "--latex", str(self.latex))
 
     def check(self) -> None:
         """Refuse what cannot be, before any work.
@@ -137,7 +137,7 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
         if path == STDOUT:
             terminal.document(made())
         elif path is not None:
-            write(name, path, made().encode("utf-8"))
+            write(name, path, made().encode("utf-8", "backslashreplace"))
     if asked.html is not None:
         write("html", asked.html, _page(report, drawn, asked))
     figures = _write_figures(terminal, drawn, asked.figures)

@@ -33,9 +33,8 @@ def _runs(terminal: Terminal, group: "Group", time_to: float | None) -> None:
     from dregcli.app.report_tables import Cell, Column, Table, run_cells, run_columns
 
     names = {row.name for row in group.rows}
-    rows = [
-        (Cell(row.version if len(names) == 1 else row.label), *run_cells(row, time_to=time_to)) for row in group.rows
-    ]
+    is_short = len(names) == 1 and not any(row.elsewhere for row in group.rows)
+    rows = [(Cell(row.version if is_short else row.label), *run_cells(row, time_to=time_to)) for row in group.rows]
     columns = (Column("run", numeric=False), *run_columns(time_to))
     title = f"{', '.join(sorted(names))}: {experiment_in_words(group.spec)}"
     _table(terminal, Table(title, columns, tuple(rows)))

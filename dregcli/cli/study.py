@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from dregcli.cli.render import Terminal
 from dregcli.cli.report_result import show
 from dregcli.cli.trained import trained_json
+from dregcli.commands import command
 from dregcli.names import RunStatus
-from dregcli.wording import shell_command
 
 if TYPE_CHECKING:
     from dregcli.app.study import StudyResult, StudyRun
@@ -31,9 +31,8 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
     terminal.line()
     terminal.line(f"study: {_counts(study)}")
     if names := dict.fromkeys(str(each.run.path.parent) for each in study.runs if each.run and not each.failure):
-        store = ["--runs-dir", str(Path(next(iter(names))).parent)]
         words = [*(Path(name).name for name in names), "--split", "test", "--k", "500"]
-        terminal.line(f"next:  {shell_command(['dreg', 'eval', *words, *store])}")
+        terminal.line(f"next:  {command('eval', *words, runs_dir=Path(next(iter(names))).parent)}")
 
 
 def _counts(study: "StudyResult") -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 from dregcli.describe import described
 from dregcli.names import Backward, Precision
 from dregcli.wording import difference, with_error
@@ -78,7 +79,7 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     terminal.line(f"gradient: {_how(result)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
-    terminal.line(f"next: dreg eval {summary['run']} --split test --k 500")
+    terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', '500')}")
 
 
 def _how(result: "TrainResult") -> str:

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
-from dregcli.data.folders import cache_path, data_dir_option, download_command
+from dregcli.data.folders import cache_path, data_command, download_command
 from dregcli.data.owner import HDF5_RAISES, Owner, owner_of
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
@@ -65,11 +65,11 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
             raise _unreadable(name, path, os.strerror(errno.EISDIR) if path.is_dir() else "it is not a file")
         path.open("rb").close()
     except FileNotFoundError as error:
-        without = download_command(name, data_dir, source="FOLDER")
+        fetch, without = download_command(name, data_dir), download_command(name, data_dir, source="FOLDER")
         raise DatasetMissing(
             what=f"the data set '{name}' is not on this machine",
             where=str(path),
-            hint=f"{download_command(name, data_dir)}  (without a network: {without}, where FOLDER holds its files)",
+            hint=f"{fetch}\nwithout a network, where FOLDER holds its files: {without}",
         ) from error
     except OSError as error:
         raise _unreadable(name, path, error.strerror or str(error)) from error
@@ -100,8 +100,8 @@ def _advice(name: str, data_dir: Path) -> str:
     if owner is Owner.OTHER:
         return "it is not a file of dreg: move it away, and fetch or import the data set again"
     # What cannot be read may be anybody's, so its removal has to be insisted on.
-    force = "" if owner is Owner.DREG else " --force"
-    return f"remove it (dreg data rm {name}{force}{data_dir_option(data_dir)}) and fetch or import it again"
+    force = [] if owner is Owner.DREG else ["--force"]
+    return f"fetch or import it again after: {data_command('data', 'rm', name, *force, data_dir=data_dir)}"
 
 
 def _unreadable(name: str, path: Path, why: str) -> DatasetMissing:

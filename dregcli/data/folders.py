@@ -1,11 +1,11 @@
 """Where data sets live on this machine."""
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from dregcli.commands import command
 from dregcli.errors import UsageError
 
 
@@ -51,21 +51,19 @@ def downloads_dir(name: str, data_dir: Path) -> Path:
     return data_dir / "downloads" / name
 
 
-def data_dir_option(data_dir: Path) -> str:
-    """What a hint's command needs so that it finds the same data folder when it is typed as shown.
+def data_command(*words: str | Path, data_dir: Path) -> str:
+    """A command that finds the same data folder when it is pasted into a shell.
 
     Args:
-        data_dir: the data folder in use.
-
-    Returns:
-        Nothing where it is the default folder, else `` --data-dir FOLDER``, quoted for a shell.
+        words: as of :func:`dregcli.commands.command`.
+        data_dir: the data folder in use; named in the command only where it is not the default.
     """
     try:
         is_default = data_dir == default_data_dir()
     except UsageError:
         # There is no default folder, so it must be named.
         is_default = False
-    return "" if is_default else f" --data-dir {shlex.quote(str(data_dir))}"
+    return command(*words, data_dir=None if is_default else data_dir)
 
 
 def download_command(name: str, data_dir: Path, *, source: str | None = None) -> str:
@@ -74,12 +72,9 @@ def download_command(name: str, data_dir: Path, *, source: str | None = None) ->
     Args:
         name: the data set.
         data_dir: the data folder in use; named in the command only where it is not the default.
-        source: what to give as ``--source``, already quoted for the shell.
+        source: what to give as ``--source``.
 
     Returns:
         One line.
     """
-    words = [f"dreg download {name}"]
-    if source is not None:
-        words.append(f"--source {source}")
-    return " ".join(words) + data_dir_option(data_dir)
+    return data_command("download", name, *(["--source", source] if source is not None else []), data_dir=data_dir)

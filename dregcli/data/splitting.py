@@ -5,7 +5,7 @@ from pathlib import Path
 from dregcli.data.conventions import Convention, Splits
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, FileSet
-from dregcli.data.folders import data_dir_option
+from dregcli.data.folders import data_command, download_command
 from dregcli.errors import DataCorrupt, UsageError
 from dregcli.names import Split, nearest
 
@@ -36,12 +36,12 @@ def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path) -> FileSe
     for file_set in entry.file_sets:
         if dataset.split_convention == file_set.convention:
             return file_set
-    option = data_dir_option(data_dir)
+    remove = data_command("data", "rm", entry.name, data_dir=data_dir)
     raise DataCorrupt(
         what=f"the cached data set '{entry.name}' is split as '{dataset.split_convention}', "
         "which is none of its conventions",
         where=entry.name,
-        hint=f"remove it (dreg data rm {entry.name}{option}) and fetch it again: dreg download {entry.name}{option}",
+        hint=f"remove it: {remove}\nand fetch it again: {download_command(entry.name, data_dir)}",
     )
 
 

@@ -35,6 +35,7 @@ class RunRow:
         bias: attributes of its bias checks, the oldest first.
         variance: attributes of its measurements of gradient variance, the oldest first.
         created: when it was claimed, as text that sorts.
+        elsewhere: whether it is of another store than the report's.
     """
 
     path: str
@@ -50,10 +51,16 @@ class RunRow:
     bias: Sequence[Mapping[str, Any]] = ()
     variance: Sequence[Mapping[str, Any]] = ()
     created: str = ""
+    elsewhere: bool = False
 
     @property
     def label(self) -> str:
-        """``NAME/v001``."""
+        """``NAME/v001``; its path where it is of another store."""
+        return self.path if self.elsewhere else self.key
+
+    @property
+    def key(self) -> str:
+        """``NAME/v001``: what pictures call it, whose fonts have not every character of a path."""
         return f"{self.name}/{self.version}"
 
     @property

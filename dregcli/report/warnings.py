@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from dregcli.commands import command
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, headline, split_hash
@@ -46,7 +47,7 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
     elif sum(bool(group.seeds()) for group in groups) > 1 and len(different) < len(Split):
         found.append(
             "nothing is compared: no two groups have bounds of the same K and evaluation seed; "
-            "evaluate them alike: dreg eval NAME... --k K"
+            f"evaluate them alike: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
         )
     return found
 

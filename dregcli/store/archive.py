@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.commands import command
 from dregcli.errors import DregError, StoreCorrupt, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.store import documents, hdf5, layout
@@ -148,7 +149,9 @@ def _check_is_file(archive: Path) -> None:
         mode = archive.stat().st_mode
     except FileNotFoundError as error:
         what = "There is no such file."
-        raise StoreCorrupt(what, where=str(archive), hint="name what was exported: dreg runs import FILE") from error
+        raise StoreCorrupt(
+            what, where=str(archive), hint=f"name what was exported: {command('runs', 'import', 'FILE')}"
+        ) from error
     except (OSError, ValueError) as error:
         raise _refused(archive, f"it cannot be read: {error}") from error
     if not stat.S_ISREG(mode):
@@ -165,7 +168,9 @@ def _is_same(a: Run, b: Run) -> bool:
 
 def _refused(archive: Path, why: str) -> StoreCorrupt:
     what = f"This is not an archive of a run that dreg exported, or it was altered: {why}"
-    return StoreCorrupt(what, where=str(archive), hint="export the run again: dreg runs export RUN FILE")
+    return StoreCorrupt(
+        what, where=str(archive), hint=f"export the run again: {command('runs', 'export', 'RUN', 'FILE')}"
+    )
 
 
 def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> dict[str, Any]:

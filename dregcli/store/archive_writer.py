@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError, UsageError
 from dregcli.names import RunStatus
 from dregcli.store import archive, documents, hdf5, layout, trash
@@ -39,7 +40,7 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
         UsageError: there is such a file already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
-    layout.check_writable(run.path.parent.parent)  # of an older format some files have no digest yet
+    layout.check_writable(run.root)  # of an older format some files have no digest yet
     trash.check_not_live(run)
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."
@@ -48,7 +49,7 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     for finding in findings:
         if finding.kind == "fault" and not force:
             what = f"A run is exported whole, and this one is not: {finding.what}"
-            hint = f"see all that is wrong: dreg runs verify {run.label}; export what there is: --force"
+            hint = f"export what there is with --force; see all that is wrong: {command('runs', 'verify', run.path)}"
             raise StoreCorrupt(what, where=str(finding.file), hint=hint)
     _check_free(target)
     unused = _unused_leases(run)
@@ -117,7 +118,7 @@ def _write_zip(fs: FileSystem, temporary: Path, run: Run, files: Mapping[str, Pa
     entries = {name: archive.entry(content_of(name), path.stat().st_mtime_ns) for name, path in files.items()}
     sink = _Sink(fs, temporary)
     with zipfile.ZipFile(cast("Any", sink), "w", zipfile.ZIP_STORED) as opened:
-        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.label, entries, faults))
+        opened.writestr(zipfile.ZipInfo(archive.MANIFEST, _TIME), archive.manifest(run.key, entries, faults))
         for name in files:
             content = content_of(name)
             if not archive.is_content(content, entries[name]):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from dregcli.commands import command
 from dregcli.errors import CheckpointCorrupt, DregError, RunNotFound, StoreCorrupt
 from dregcli.store import documents, layout
 from dregcli.store.filesystem import (
@@ -103,7 +104,7 @@ def load(folder: Path, which: Which) -> Checkpoint:
     raise CheckpointCorrupt(
         "No checkpoint of this run is whole: " + "; ".join(skipped),
         where=str(folder / layout.CHECKPOINTS_FOLDER),
-        hint="restore one from a backup, or train anew: dreg train --config SPEC",
+        hint=f"restore one from a backup, or train anew: {command('train', '--config', 'SPEC')}",
     )
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Final, Protocol
 
+from dregcli.commands import command
 from dregcli.errors import StoreWriteError
 
 _WHAT: Final[dict[int, str]] = {
@@ -26,9 +27,9 @@ _WHAT: Final[dict[int, str]] = {
     errno.ENOTDIR: "Part of the path is a file, not a folder",
 }
 _NEXT: Final[dict[int, str]] = {
-    errno.ENOSPC: "free some space there, then run the command again (a run: dreg train --resume RUN)",
-    errno.EDQUOT: "free some space there, then run the command again (a run: dreg train --resume RUN)",
-    errno.EIO: "check the disk (dmesg), then run the command again (a run: dreg train --resume RUN)",
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EIO: "check the disk (dmesg)",
 }
 _NEXT_DEFAULT: Final = "choose a folder you can write: --runs-dir FOLDER, or DREG_RUNS_DIR"
 
@@ -117,6 +118,13 @@ def is_temporary(name: str) -> bool:
     return name.startswith(".") and name.endswith(".tmp")
 
 
+def _next(code: int) -> str:
+    """What to do about an error."""
+    if code not in _NEXT:
+        return _NEXT_DEFAULT
+    return f"{_NEXT[code]}, then run the command again, or go on with a run: {command('train', '--resume', 'RUN')}"
+
+
 @contextlib.contextmanager
 def write_errors(path: Path) -> Generator[None, None, None]:
     """Turns an OSError of the block into a StoreWriteError about ``path``.
@@ -130,7 +138,7 @@ def write_errors(path: Path) -> Generator[None, None, None]:
     except OSError as error:
         code = error.errno or 0
         what = _WHAT.get(code, f"The store cannot be written: {error.strerror or error}")
-        raise StoreWriteError(what, where=str(path), hint=_NEXT.get(code, _NEXT_DEFAULT)) from error
+        raise StoreWriteError(what, where=str(path), hint=_next(code)) from error
 
 
 def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None) -> None:

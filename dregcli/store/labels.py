@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
+from dregcli.commands import command
 from dregcli.errors import UsageError
 from dregcli.store import documents, layout
 from dregcli.store.filesystem import FileSystem, make_folders, write_new
@@ -87,7 +88,8 @@ def check_tags(tags: Sequence[str]) -> None:
     wrong = [tag for tag in tags if not _is_tag(tag)]
     if wrong:
         what = f"These cannot be tags: {', '.join(map(repr, wrong))}."
-        hint = f"use letters, digits, '.', '_', ':' and '-', at most {TAG_LENGTH}, e.g. dreg runs tag RUN --add paper"
+        example = command("runs", "tag", "RUN", "--add", "paper")
+        hint = f"use letters, digits, '.', '_', ':' and '-', at most {TAG_LENGTH}, e.g.: {example}"
         raise UsageError(what, where="tag", hint=hint)
 
 
@@ -99,7 +101,7 @@ def check_note(text: str) -> None:
     """
     if not text.strip():
         what = "A note has some text."
-        raise UsageError(what, where="note", hint='type it: dreg runs note RUN "what it is"')
+        raise UsageError(what, where="note", hint="type it: " + command("runs", "note", "RUN", "what it is"))
     if len(text) > NOTE_LENGTH:
         what = f"A note has at most {NOTE_LENGTH:,} characters, this one {len(text):,}."
         raise UsageError(what, where="note", hint="put it in a file of your own and note its path")

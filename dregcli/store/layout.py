@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.commands import command
 from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
 from dregcli.store import documents
 from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
@@ -204,7 +205,7 @@ def check_writable(root: Path) -> None:
     """
     if (found := store_format(root)) < FORMAT_VERSION:
         what = f"This store has format {found}, which is read only; this dreg writes format {FORMAT_VERSION}."
-        hint = f"dreg runs migrate --runs-dir {root}   (keeps a backup)"
+        hint = command("runs", "migrate", runs_dir=root)
         raise StoreFormatError(what, where=str(root / STORE_FILE), hint=hint)
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from dregcli.commands import command
 from dregcli.errors import RunNotFound, RunStateError
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
@@ -25,16 +26,23 @@ class Run:
         path: its folder, ``<root>/<name>/v001``.
         fs: the seam its results are written through.
         clock: what dates them and judges heartbeats.
+        elsewhere: whether it lies in another store than the one that was asked for it, as the path of it said.
     """
 
     path: Path
     fs: FileSystem = LOCAL
     clock: Clock = SYSTEM_CLOCK
+    elsewhere: bool = False
 
     @property
     def name(self) -> str:
         """The name it is a version of."""
         return self.path.parent.name
+
+    @property
+    def root(self) -> Path:
+        """The folder of its store."""
+        return self.path.parent.parent
 
     @property
     def version(self) -> int:
@@ -43,7 +51,12 @@ class Run:
 
     @property
     def label(self) -> str:
-        """``NAME/v001``, which every command accepts."""
+        """What every command accepts that is given the same store: ``NAME/v001``; its path where it is elsewhere."""
+        return str(self.path) if self.elsewhere else self.key
+
+    @property
+    def key(self) -> str:
+        """``NAME/v001``: what it is called inside of its own store."""
         return f"{self.name}/{self.path.name}"
 
     def info(self) -> RunInfo:
@@ -61,7 +74,7 @@ class Run:
                 return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
         except FileNotFoundError as error:
             what = f"The run {self.label} is not there: it was removed."
-            hint = f"see what there is: dreg runs list --runs-dir {self.path.parent.parent}"
+            hint = f"see what there is: {command('runs', 'list', runs_dir=self.root)}"
             raise RunNotFound(what, where=str(self.path), hint=hint) from error
         except OSError as error:
             raise documents.corrupt(path, f"The folder cannot be read: {error.strerror or error}") from error
@@ -151,7 +164,7 @@ class Run:
             StoreFormatError: of an older format, with what makes it a new one; or newer.
             StoreCorrupt: ``store.json`` is not what it should be.
         """
-        layout.check_writable(self.path.parent.parent)
+        layout.check_writable(self.root)
 
     def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
         """Adds and removes tags, and adds a note; by anyone, at any time.

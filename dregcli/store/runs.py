@@ -1,11 +1,12 @@
 """The store of runs: claim a new version, find the old ones, take over a dead one."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log, references
@@ -50,6 +51,11 @@ class RunStore:
         self.root = root
         self.fs = fs
         self.clock = clock
+
+    @classmethod
+    def of(cls, run: Run) -> "RunStore":
+        """The store that a run lies in."""
+        return cls(run.root, run.fs, run.clock)
 
     def claim(self, name: str, *, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
         """Starts a new version of a name, for this process alone, however many race for it.
@@ -136,19 +142,39 @@ class RunStore:
             raise
         return RunWriter(self._run(run.path), info)
 
-    def resolve(self, reference: str) -> list[Run]:
+    def resolve(self, reference: str, *, only_here: bool = False) -> list[Run]:
         """The runs a user's reference stands for: all versions of a name, ascending, or one.
 
         Args:
-            reference: ``xyz``, ``runs/xyz``, ``xyz/v001``, ``./runs/xyz/v001/`` or an absolute path.
+            reference: ``xyz`` and ``xyz/v001`` are names in this store; a path such as ``./runs/xyz/v001/`` or
+                ``/elsewhere/xyz`` finds its own store, and the runs are of that one.
+            only_here: it is a name of this store and no path, as the program itself keeps them.
 
         Raises:
             RunNotFound: nothing, with the nearest name and how to list.
             StoreFormatError: a folder that is no run, or a store of another format.
+            StoreCorrupt: ``store.json`` is not what it should be.
         """
-        layout.check_store(self.root)
-        found = references.match(self.root, reference)
-        return [self._version(found.name, version) for version in found.versions]
+        found = references.match(self.root, reference, only_here=only_here)
+        folder, elsewhere = found.root / found.name, found.root != self.root
+        return [
+            Run(folder / layout.version_name(version), self.fs, self.clock, elsewhere) for version in found.versions
+        ]
+
+    def resolve_all(self, wanted: Sequence[str]) -> list[Run]:
+        """The runs of several references, each run once, in order; without any reference all runs of this store.
+
+        Raises:
+            As :meth:`resolve` and :meth:`runs`.
+        """
+        if not wanted:
+            return self.runs()
+        kept: dict[Path, Run] = {}
+        for reference in wanted:
+            for run in self.resolve(reference):
+                # One store may be named in two ways, as an absolute path and as a relative one.
+                kept.setdefault(run.path.resolve(), run)
+        return list(kept.values())
 
     def runs(self) -> list[Run]:
         """All runs, by name and version.
@@ -158,13 +184,14 @@ class RunStore:
         """
         layout.check_store(self.root)
         found = references.names(self.root)
-        return [self._version(name, version) for name, versions in found.items() for version in versions]
+        return [
+            self._run(self.root / name / layout.version_name(version))
+            for name, versions in found.items()
+            for version in versions
+        ]
 
     def _run(self, path: Path) -> Run:
         return Run(path, self.fs, self.clock)
-
-    def _version(self, name: str, version: int) -> Run:
-        return self._run(self.root / name / layout.version_name(version))
 
     def claim_folder(self, name: str) -> Path:
         """Makes the empty folder of a new version of a name, for this process alone.
@@ -222,7 +249,7 @@ def _check_free(run: Run, info: RunInfo, taken: Lease | None, *, prolong: bool, 
         raise RunStateError(
             what,
             where=str(run.path),
-            hint=f"prolong it: dreg train --resume {run.label} --steps N, with more steps than it has",
+            hint=f"prolong it, with more steps than it has: {command('train', '--resume', run.path, '--steps', 'N')}",
         )
 
 

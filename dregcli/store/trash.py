@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout
@@ -116,7 +117,9 @@ def restore(fs: FileSystem, root: Path, label: str) -> Path:
     target = root / label
     if target.exists():
         what = f"There is a run {label} already."
-        raise RunStateError(what, where=str(target), hint=f"remove that one first: dreg runs rm {label}")
+        raise RunStateError(
+            what, where=str(target), hint=f"remove that one first: {command('runs', 'rm', label, runs_dir=root)}"
+        )
     make_folders(fs, target.parent)
     move(fs, entries[-1].path, target)
     return target

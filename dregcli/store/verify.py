@@ -7,6 +7,7 @@ aside as damaged before, and what nobody vouches for, such as files that are not
 import math
 from pathlib import Path
 
+from dregcli.commands import command
 from dregcli.errors import DregError, StoreCorrupt
 from dregcli.names import RunStatus
 from dregcli.store import layout, log, metrics
@@ -82,7 +83,7 @@ def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
     if path.is_symlink():
         yield Finding(path, "fault", "This is a link: what it leads to is not part of the run")
     elif is_temporary(name):
-        yield Finding(path, "note", "A writer that was killed left it; dreg runs gc removes it")
+        yield Finding(path, "note", f"A writer that was killed left it; remove it: {command('runs', 'gc')}")
     elif name == layout.RUN_FILE:
         return
     elif name == layout.LOG_FILE:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+from dregcli.commands import command
 from dregcli.errors import DregError
 from dregcli.store import checkpoints, documents, hdf5, layout, lease, metrics, results
 from dregcli.store.filesystem import is_temporary
@@ -86,7 +87,7 @@ def check_known(path: Path, read: Read | None) -> Findings:
     if path.is_symlink():
         yield Finding(path, "fault", "This is a link: what it leads to is not part of the run")
     elif is_temporary(path.name):
-        yield Finding(path, "note", "A writer that was killed left it; dreg runs gc removes it")
+        yield Finding(path, "note", f"A writer that was killed left it; remove it: {command('runs', 'gc')}")
     elif read is not None:
         yield from fault_of(path, read)
     else:

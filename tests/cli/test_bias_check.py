@@ -523,7 +523,7 @@ def test_everything_wrong_is_told_before_any_training(capsys, tmp_path: Path, ar
     assert len(told) == len(texts)
     for text in texts:
         assert any(line.startswith(text) for line in told), text
-    assert outcome.json["error"]["next"] == "`dreg bias-check --help` shows every option"
+    assert outcome.json["error"]["next"] == "every option is shown by: dreg bias-check --help"
     assert not (tmp_path / "runs").exists()
 
 

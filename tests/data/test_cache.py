@@ -65,7 +65,7 @@ def test_missing_says_how_to_get_it(tmp_path, monkeypatch):
         load_dataset("mnist", tmp_path)
     assert caught.value.where == str(tmp_path / "mnist.h5")
     assert caught.value.hint is not None
-    assert caught.value.hint.startswith("dreg download mnist  (")
+    assert caught.value.hint.startswith("dreg download mnist\n")
     assert "dreg download mnist --source FOLDER" in caught.value.hint
 
 

@@ -1,6 +1,5 @@
 """``dreg runs export`` and ``dreg runs import``."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.commands import command, quoted
 from dregcli.errors import UsageError
 
 EXPORT_EXAMPLES = """[bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
@@ -57,7 +57,8 @@ def export(
         return
     if words is None or len(words) != 2:
         what = f"A run is exported with two words, RUN and FILE; {len(words or [])} given."
-        hint = "dreg runs export RUN FILE; or the metrics of any runs: dreg runs export [RUN]... --tensorboard DIR"
+        other = command("runs", "export", "RUN", "--tensorboard", "DIR")
+        hint = f"{command('runs', 'export', 'RUN', 'FILE')}\nor the metrics of any runs: {other}"
         raise UsageError(what, hint=hint)
     _export_archive(terminal, words[0], Path(words[1]), runs_folder(runs_dir), force=force)
 
@@ -71,7 +72,7 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
         terminal.result({"run": str(found.path), "file": str(file), "bytes": size})
     else:
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
-        terminal.line(f"elsewhere: dreg runs import {file.name}")
+        terminal.line(f"elsewhere: {quoted('dreg', 'runs', 'import', file.name)}")
 
 
 def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:
@@ -84,7 +85,7 @@ def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: 
         return
     for each in written:
         terminal.line(f"exported {each.run.label} to {each.file} ({bytes_in_words(each.size)})")
-    terminal.line(f"see them: tensorboard --logdir {shlex.quote(str(folder))}")
+    terminal.line(f"see them: {quoted('tensorboard', '--logdir', folder)}")
 
 
 def import_(
@@ -109,4 +110,4 @@ def import_(
         terminal.line(f"imported {found.origin} as {found.run.path}")
         if found.same:
             terminal.note(f"it was here already: {', '.join(run.label for run in found.same)} is the same run")
-        terminal.line(f"next: dreg runs list {found.run.label}")
+        terminal.line(f"next: {command('runs', 'list', found.run.label)}")

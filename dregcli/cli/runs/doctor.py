@@ -29,6 +29,6 @@ def doctor(runs_dir: RunsDir = None, as_json: Json = False, quiet: Quiet = False
         styles = [{1: _STYLES[check.health.value]} for check in checks]
         terminal.table(["check", "health", "found"], rows, styles=styles)
         for check in checks:
-            if check.hint:
-                terminal.line(f"{check.name}: {check.hint}")
+            for line in check.hint.splitlines():
+                terminal.line(f"{check.name}: {line}")
     raise typer.Exit(0 if healthy else _CHECK_SAYS_NO)

@@ -8,6 +8,7 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 from dregcli.names import RunStatus
 from dregcli.wording import with_error
 
@@ -81,16 +82,17 @@ def list_(
     found = list_runs(wanted, runs_dir=root)
     for each in found.unreadable:
         what = f"{each.run.label} cannot be read: {each.error.what} ({each.error.where})"
-        terminal.warn(f"{what}; see  dreg runs verify {each.run.label}")
+        terminal.warn(f"{what}; see  {command('runs', 'verify', each.run.label)}")
     for row in found.rows:
         if row.damage:
             what = f"the tags of {row.run.label} cannot be read: {row.damage.what} ({row.damage.where})"
-            terminal.warn(f"{what}; see  dreg runs verify {row.run.label}")
+            terminal.warn(f"{what}; see  {command('runs', 'verify', row.run.label)}")
     if as_json:
         listed = [run_json(row) for row in found.rows] + [_unreadable_json(each) for each in found.damaged]
         terminal.result({"runs": listed, "of": found.of})
     elif not found.of:
-        terminal.line(f"There are no runs in {root}/ yet; start one:  dreg train --estimator dreg --objective iwae")
+        start = command("train", "--estimator", "dreg", "--objective", "iwae")
+        terminal.line(f"There are no runs in {root}/ yet; start one:  {start}")
     elif not found.rows and not found.damaged:
         terminal.line(f"None of the {found.of} runs in {root}/ is such a one.")
     else:

@@ -8,6 +8,7 @@ import typer
 from dregcli.app.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.commands import command
 from dregcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,15 +61,15 @@ def rm(
         if removal.children:
             terminal.warn(f"{', '.join(removal.children)} started from {removal.run.label}.")
     told = ", ".join(f"{each.run.label} ({each.status}, {bytes_in_words(each.nbytes)})" for each in removals)
-    if not _agreed(f"Move {told} to the trash?", f"dreg runs rm {' '.join(runs)} --yes", yes=yes):
+    if not _agreed(f"Move {told} to the trash?", command("runs", "rm", *runs, "--yes"), yes=yes):
         removals = []
-    moved = remove_runs(removals, runs_dir=root)
+    moved = remove_runs(removals)
     if as_json:
         pairs = zip(removals, moved, strict=True)
         terminal.result({"removed": [{"run": each.run.label, "trash": str(path)} for each, path in pairs]})
         return
     for each in removals:
-        terminal.line(f"removed {each.run.label}; back again:  dreg runs rm --restore {each.run.label}")
+        terminal.line(f"removed {each.run.label}; back again:  {command('runs', 'rm', '--restore', each.run.label)}")
     if not removals:
         terminal.line("nothing was removed")
 
@@ -103,7 +104,7 @@ def gc(
     gone = False
     if found.paths and not dry_run:
         question = f"Remove these {len(found.paths)} for good ({size})?"
-        gone = _agreed(question, "dreg runs gc --yes", yes=yes)
+        gone = _agreed(question, command("runs", "gc", "--yes"), yes=yes)
     if gone:
         empty_garbage(found, runs_dir=root)
     if as_json:

@@ -8,6 +8,7 @@ import typer
 from dregcli.app.places import data_folder, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.commands import command
 from dregcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def verify(
     root, replayed = runs_folder(runs_dir), None
     if replay is not None and len(runs or []) != 1:
         what = "--replay is of one run."
-        raise UsageError(what, hint=f"dreg runs verify RUN --replay {replay}")
+        raise UsageError(what, hint=command("runs", "verify", "RUN", "--replay", str(replay)))
     try:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):

@@ -145,7 +145,7 @@ def download_entry(
             raise UsageError(
                 what="an address cannot be read offline",
                 where=source,
-                hint="leave out --offline (or DREG_OFFLINE), or "
+                hint="leave out --offline (or DREG_OFFLINE), or: "
                 + download_command(entry.name, data_dir, source="FOLDER"),
             )
         gathered = None if bases else read_local(entry, source, data_dir)
@@ -165,7 +165,7 @@ def download_entry(
         # have better ones.
         forget_downloads(entry, data_dir)
         other = download_command(entry.name, data_dir, source="FOLDER")
-        advice = f"what had come is thrown away: {download_command(entry.name, data_dir)}, or {other}"
+        advice = f"what had come is thrown away: {download_command(entry.name, data_dir)}\nor: {other}"
         raise DataCorrupt(what=error.what, where=error.where, hint=error.hint or advice) from error
     forget_downloads(entry, data_dir)
     return DownloadResult(Outcome.STORED, dataset, path)
@@ -191,7 +191,7 @@ def _bases(entry: Downloadable, source: str, data_dir: Path) -> tuple[str, ...]:
         raise UsageError(
             what=f"a source cannot be '{scheme}://'",
             where=source,
-            hint=f"{download_command(entry.name, data_dir, source='PATH')}, or an http:// or https:// address",
+            hint=f"give an http:// or https:// address, or: {download_command(entry.name, data_dir, source='PATH')}",
         )
     try:
         parts = urlsplit(source)

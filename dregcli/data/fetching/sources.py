@@ -150,7 +150,7 @@ def _locate(entry: Downloadable, source: str, data_dir: Path) -> Iterator[tuple[
         raise UsageError(
             what="the source is not a file or folder of this machine",
             where=source,
-            hint=f"{command}, where FOLDER holds {_listed(entry)}",
+            hint=f"where FOLDER holds {_listed(entry)}: {command}",
         )
     for file_set in entry.file_sets:
         if given is None or given in file_set.files:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from dregcli.commands import quoted
 from dregcli.data.formats.archives import open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
@@ -92,7 +93,7 @@ def _unknown(head: bytes, path: Path) -> DataCorrupt | UsageError:
         return UsageError(
             what="this is one image, and a data set needs many",
             where=str(path),
-            hint=f"name the folder: {path.parent}",
+            hint=f"name the folder: {quoted(path.parent)}",
         )
     if not head.strip():
         return DataCorrupt(what="there are no numbers in it", where=str(path), hint=f"known formats: {FORMATS}")

@@ -4,6 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from dregcli.commands import quoted
 from dregcli.data.importing.offers import Found, Offer
 from dregcli.errors import DataCorrupt, UsageError
 from dregcli.names import Split, unknown
@@ -96,7 +97,8 @@ def passed_over(found: Found, keys: Sequence[str], parts: Parts) -> list[str]:
         return []
     taken = {offer.key for offer in parts.values()}
     return [
-        f"the {split} split was drawn from train although '{offer.key}' is there: --key {split}={offer.key} takes it"
+        f"the {split} split was drawn from train although '{offer.key}' is there: "
+        f"{quoted('--key', f'{split}={offer.key}')} takes it"
         for split in Split
         if split not in parts
         for offer in _examples(found)

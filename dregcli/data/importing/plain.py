@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
+from dregcli.commands import command
 from dregcli.data.formats.unpack import gunzipped
 from dregcli.data.importing.limits import check_promise
 from dregcli.data.importing.scratch import Scratch, reading, size_of
@@ -57,7 +58,9 @@ def opened(path: Path) -> Generator[Plain]:
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or error
         raise UsageError(
-            what=f"the source cannot be read: {reason}", where=str(path), hint="dreg data import FILE --name NAME"
+            what=f"the source cannot be read: {reason}",
+            where=str(path),
+            hint=command("data", "import", "FILE", "--name", "NAME"),
         ) from error
     with stream:
         size = size_of(stream)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final
 
+from dregcli.commands import command
 from dregcli.data.formats.images import MAX_PIXELS
 from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.splits import Amount
@@ -115,7 +116,7 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
     if len(set(words.keys)) != len(words.keys):
         faults.append(Fault("--key", "one is given twice"))
     if faults:
-        raise SpecError(faults, hint="change these and repeat; see dreg data import --help")
+        raise SpecError(faults, hint="change these and repeat; see: dreg data import --help")
     return ImportRequest(
         source=source,
         shape=sizes["--shape"],
@@ -168,7 +169,7 @@ def source_path(text: str | Path) -> Path:
     Raises:
         UsageError: there is no such file or folder.
     """
-    hint = "dreg data import FILE --name NAME"
+    hint = command("data", "import", "FILE", "--name", "NAME")
     try:
         # An empty name would mean the current folder, which nobody who types "$UNSET" wants.
         if not str(text):

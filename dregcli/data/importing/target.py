@@ -6,7 +6,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from dregcli.data.files import writing
-from dregcli.data.folders import cache_path, data_dir_option
+from dregcli.data.folders import cache_path, data_command
 from dregcli.data.importing.request import ImportRequest
 from dregcli.data.owner import Owner, owner_of
 from dregcli.errors import UsageError
@@ -33,7 +33,7 @@ def check_target(request: ImportRequest, data_dir: Path) -> None:
             what=f"'{path.name}' in the data folder cannot be read, so that nobody can tell whether it is a data set "
             "of dreg: it stays as it is",
             where=str(path),
-            hint=f"take another --name, or: dreg data rm {request.name} --force{data_dir_option(data_dir)}",
+            hint=f"take another --name, or: {data_command('data', 'rm', request.name, '--force', data_dir=data_dir)}",
         )
     if owner is Owner.OTHER:
         raise UsageError(

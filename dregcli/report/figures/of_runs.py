@@ -63,7 +63,7 @@ def _bias(row: RunRow, attrs: Attrs) -> Drawn:
         )
         for word, evidence in zip(attrs["tested"], attrs["statistics"], strict=True)
     ]
-    return bias_figure(rows, attrs["blocks"], title=titled(row.label, settings))
+    return bias_figure(rows, attrs["blocks"], title=titled(row.key, settings))
 
 
 def _variance(row: RunRow, attrs: Attrs) -> Drawn:
@@ -85,7 +85,7 @@ def _variance(row: RunRow, attrs: Attrs) -> Drawn:
         )
         for of, rows in mine.items()
     ]
-    title = f"Gradients of {row.label}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
+    title = f"Gradients of {row.key}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
     return variance_figure(curves, title=title, floor=attrs["floor"])
 
 

@@ -35,7 +35,7 @@ def render(page: Page) -> bytes:
         style=Markup(style),
         script=Markup(script),
     )
-    return told.encode("utf-8")
+    return told.encode("utf-8", "backslashreplace")  # a path may hold bytes that are no text
 
 
 def _environment() -> Environment:

@@ -38,6 +38,6 @@ def test_a_hint_is_of_the_same_data_folder(cached):
     with pytest.raises(DataCorrupt) as caught:
         file_set_of(tiny_entry(), dataset, Path("/my data"))
     assert caught.value.hint == (
-        "remove it (dreg data rm tiny --data-dir '/my data') and fetch it again: "
-        "dreg download tiny --data-dir '/my data'"
+        "remove it: dreg data rm tiny --data-dir '/my data'\n"
+        "and fetch it again: dreg download tiny --data-dir '/my data'"
     )
