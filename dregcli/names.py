@@ -153,6 +153,17 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+class Capture(StrEnum):
+    """How much of the source tree's changes a run keeps beside the commit. What looks like a secret is in none."""
+
+    NONE = "none"
+    """Whether there are any."""
+    NAMES = "names"
+    """The difference of tracked files; of the others names, sizes and digests."""
+    SOURCE = "source"
+    """That, and what is in source files that git does not track."""
+
+
 class EvalMethod(StrEnum):
     """How log p(x) is estimated."""
 

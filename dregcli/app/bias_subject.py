@@ -48,6 +48,8 @@ class SubjectRequest(Protocol):
     @property
     def task(self) -> str | None: ...  # noqa: D102
     @property
+    def capture(self) -> str | None: ...  # noqa: D102
+    @property
     def objective(self) -> str | None: ...  # noqa: D102
     @property
     def estimators(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -170,7 +172,7 @@ def find_subject(
     if run is None and which != "last":
         found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
     if run is not None:
-        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task"))
+        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
         found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
     plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
@@ -224,7 +226,7 @@ def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
     samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
     k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
-    of_data = {"dataset": asked.dataset, "task": asked.task}
+    of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture}
     return DEFAULTS | {
         "objective": first.partition("/")[0],
         "estimator": estimator,
@@ -232,7 +234,7 @@ def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
         "steps": TRAINING_STEPS,
         "eval_every": 0,
         "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
-        **{key: value for key, value in of_data.items() if value is not None},
+        **{key: value for key, value in of_run.items() if value is not None},
     }
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.data.folders import data_dir_option, default_data_dir
+from dregcli.redaction import redacted_words
 from dregcli.wording import shell_command
 
 _USUAL_ROOT: Final = "runs"
@@ -38,6 +39,8 @@ def run_command(command: str, reference: str, root: Path) -> str:
 
 
 def typed(environment: Mapping[str, Any]) -> str | None:
-    """What was typed to make a run; None where that was not captured."""
+    """What was typed to make a run, without what looks like a secret; None where that was not captured."""
     argv = environment.get("argv")
-    return shell_command([str(word) for word in cast("list[object]", argv)]) if isinstance(argv, list) else None
+    if not isinstance(argv, list):
+        return None
+    return shell_command(redacted_words(str(word) for word in cast("list[object]", argv)))

@@ -28,6 +28,7 @@ from dregcli.cli import (
 )
 from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, Interrupted, Terminated, UsageError
+from dregcli.redaction import redacted, redacted_words
 
 UNEXPECTED = 3
 
@@ -73,7 +74,8 @@ def _unexpected(arguments: list[str]) -> DregError:
     handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
-        file.write(f"arguments: {arguments}\n\n{traceback.format_exc()}")
+        # The file is for others to read, who need no passwords.
+        file.write(redacted(f"arguments: {redacted_words(arguments)}\n\n{traceback.format_exc()}"))
     what = f"Unexpected error: {type(sys.exc_info()[1]).__name__}: {sys.exc_info()[1]}"
     return DregError(what, where=path, hint="this is a fault of dreg: report it with that file")
 

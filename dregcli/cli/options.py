@@ -8,6 +8,7 @@ import typer
 
 from dregcli.names import (
     Backward,
+    Capture,
     DatasetName,
     EstimatorName,
     LikelihoodName,
@@ -70,6 +71,10 @@ _SETTINGS: Final = {
         "Steps between checkpoints, beside the best, the last and one every 5 minutes; 0 is only those."
     ),
     "keep_last": "Newest checkpoints that are kept, beside the best.",
+    "capture": (
+        f"{_one_of(Capture)}: what the run keeps of dreg's source tree. Only the commit; the diff too, and "
+        "names and digests of untracked files; what is in untracked source files too. Never passwords and keys."
+    ),
     "log_every": "Steps per row of metrics.",
     "eval_seed": "Of evaluation pixels and noise.",
     "task": f"{_one_of(Task)}: images, or one half given the other.",

@@ -68,6 +68,7 @@ def variance(
     checkpoint: Checkpoint = "last",
     dataset: OfDataset = None,
     task: OfTask = None,
+    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
     k_chunk: Annotated[str, setting("k_chunk")] = "auto",
     device: Device = "auto",
     out: Annotated[
@@ -98,6 +99,7 @@ def variance(
         reference_k=reference_k,
         dataset=dataset,
         task=task,
+        capture=capture,
         out=out,
     )
     try:
