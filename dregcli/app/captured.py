@@ -46,17 +46,17 @@ class Captured:
 
     def in_words(self) -> str:
         """One sentence."""
-        if not self.files and not self.diff:
-            return "it holds nothing of changes to the source: no files, no diff"
         parts: list[str] = []
         if self.diff:
-            without = f", without {counted(self.redacted, 'line')} that held a secret" if self.redacted else ""
+            without = f", {self.redacted} of them redacted" if self.redacted else ""
             parts.append(f"a diff of {counted(self.diff, 'line')}{without}")
         if names := len(self.files) - len(self.contents):
-            parts.append(f"names and digests of {counted(names, 'file')} that git did not track")
+            parts.append(f"the names of {counted(names, 'untracked file')} without contents")
         if self.contents:
-            parts.append(f"the contents of {counted(len(self.contents), 'file')} ({some_of(self.contents)})")
-        return f"it holds of changes to the source: {'; '.join(parts)}"
+            parts.append(
+                f"the contents of {counted(len(self.contents), 'untracked file')} ({some_of(self.contents)})"
+            )
+        return f"it carries of the source tree: {'; '.join(parts) or 'no diff and no files'}"
 
     def warnings(self) -> list[str]:
         """What to think of before the run is handed on."""

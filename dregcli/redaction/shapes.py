@@ -87,7 +87,7 @@ _IN_URL: Final = re.compile(r"(?<=://)[^\s/:'\"<>]{0,256}:(?!\d{1,5}(?:[/?#]|$))
 _USER_IN_WEB_URL: Final = re.compile(r"(?<=http://|ttps://)[^\s/@:'\"<>]{1,512}@")
 _HEADER: Final = re.compile(
     r"(?i)\b(?:proxy-)?authorization[\"']?\s*[:=,]\s*(?:[rbfu]?[\"'])?(?:(?:bearer|basic|token|digest|negotiate)\s+)?"
-    r"(?![{$<%])(?P<value>[^\s\"',]{4,})"
+    r"(?![{$<%]|(?:bearer|basic|token|digest|negotiate)\b)(?P<value>[^\s\"',]{4,})"
     r"|\bbearer\s+(?P<bearer>(?=[\w.~+/-]*\d)[\w.~+/-]{12,}=*)"
     r"|\b(?:set-)?cookie\s*:\s*(?P<cookie>\S+=\S.*)"
 )
