@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
+from dregcli.app.interrupts import on_termination
 from dregcli.cli import (
     bias_check,
     data,
@@ -92,22 +93,24 @@ def _help_for(arguments: list[str]) -> str:
     return " ".join([*words, "--help"])
 
 
-class _Sigterm:
-    """SIGTERM, where no command has a better answer: what lies aside is removed on the way out, as for Ctrl-C."""
+class _Termination:
+    """SIGTERM and its like, where no command has a better answer: what lies aside is removed, as for Ctrl-C."""
 
-    received = False
+    received: signal.Signals | None = None
 
-    def __call__(self, *_: object) -> None:
-        self.received = True
+    def __call__(self, number: signal.Signals) -> None:
+        self.received = number
         # Not an Exception, which readers of damaged files would take for damage.
         raise KeyboardInterrupt
 
     def error(self) -> Interrupted:
         """What ended the command, if something did: this or Ctrl-C."""
-        return Terminated("Terminated.") if self.received else Interrupted("Interrupted.")
+        if self.received is None:
+            return Interrupted("Interrupted.")
+        return Terminated("Terminated." if self.received is signal.SIGTERM else f"Stopped by {self.received.name}.")
 
 
-_sigterm = _Sigterm()
+_termination = _Termination()
 
 
 def main(arguments: list[str]) -> int:
@@ -120,6 +123,13 @@ def main(arguments: list[str]) -> int:
         The exit code.
     """
     terminal = Terminal(as_json="--json" in arguments)
+    try:
+        return _run(arguments, terminal)
+    except KeyboardInterrupt:  # while an error was told
+        return _termination.error().exit_code
+
+
+def _run(arguments: list[str], terminal: Terminal) -> int:
     try:
         code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
     except DregError as error:
@@ -141,7 +151,7 @@ def main(arguments: list[str]) -> int:
         return UNEXPECTED
     # Typer gives this code where a signal ended a command.
     if code == Interrupted.exit_code:
-        error = _sigterm.error()
+        error = _termination.error()
         terminal.error(error)
         return error.exit_code
     return code if isinstance(code, int) else 0
@@ -153,7 +163,7 @@ _BETWEEN_COLLECTIONS = 50_000
 
 def entry() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _sigterm)
+    on_termination(_termination)
     # Nearly all that a short command makes are modules, which stay: looking for garbage there takes an eighth more.
     gc.set_threshold(_BETWEEN_COLLECTIONS)
     raise SystemExit(main(sys.argv[1:]))
