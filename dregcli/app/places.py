@@ -4,9 +4,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, cast
 
-from dregcli.data.folders import data_dir_option, default_data_dir
+from dregcli.data.folders import NO_FOLDER, data_dir_option, default_data_dir
+from dregcli.errors import UsageError
 from dregcli.redaction import redacted_words
 from dregcli.wording import shell_command
+
+__all__ = [
+    "NO_FOLDER",
+    "data_folder",
+    "data_folder_if_any",
+    "run_command",
+    "runs_folder",
+    "training_command",
+    "typed",
+]
 
 _USUAL_ROOT: Final = "runs"
 
@@ -17,8 +28,20 @@ def runs_folder(given: Path | None) -> Path:
 
 
 def data_folder(given: Path | None) -> Path:
-    """The data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless one was given."""
+    """The data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless one was given.
+
+    Raises:
+        UsageError: there is no home folder that it could be in.
+    """
     return given or default_data_dir()
+
+
+def data_folder_if_any(given: Path | None) -> Path:
+    """As ``data_folder``, for what may need none: where there is none, what does need one is refused later."""
+    try:
+        return data_folder(given)
+    except UsageError:
+        return NO_FOLDER
 
 
 def training_command(name: str, data_dir: Path) -> str:

@@ -15,6 +15,7 @@ from dregcli.app.run_data import RunData
 from dregcli.app.tracked import tracked_words
 from dregcli.data.catalogue import conventions_of, known_datasets, load_dataset
 from dregcli.data.dataset import Dataset
+from dregcli.data.folders import place_of
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
@@ -202,7 +203,7 @@ def data_of(spec: RunSpec, data_dir: Path) -> RunData:
     """
     if spec.dataset not in known_datasets(data_dir):
         what = f"The run's data set '{spec.dataset}' was imported, and is no longer there."
-        where = f"{data_dir}; the run's data have the checksum {spec.data_checksum[:16]}"
+        where = f"{place_of(spec.dataset, data_dir)}; the run's data have the checksum {spec.data_checksum[:16]}"
         hint = f"import it again: dreg data import FILE --name {spec.dataset}; or point --data-dir at it"
         raise DatasetMissing(what, where=where, hint=hint)
     if spec.split_convention in conventions_of(spec.dataset, data_dir):

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.defaults import DEFAULT_INFLATION, DEFAULT_PRECISION
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.bias_result import show
 from dregcli.cli.options import (
     Checkpoint,
@@ -112,7 +112,7 @@ def bias_check(
         report = check_run_for_bias(
             request,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder
+from dregcli.app.places import NO_FOLDER, data_folder, data_folder_if_any
 from dregcli.cli import data_import
 from dregcli.cli.dataset_json import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
@@ -69,10 +69,12 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
     from dregcli.app.data import list_data
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    folder = data_folder(data_dir)
+    folder = data_folder_if_any(data_dir)
     rows = list_data(folder)
     if as_json:
-        terminal.result({"data_dir": str(folder), "results": [_as_json(row) for row in rows]})
+        terminal.result(
+            {"data_dir": None if folder == NO_FOLDER else str(folder), "results": [_as_json(row) for row in rows]}
+        )
         return
     terminal.table(
         ["data set", "status", "kind", "image", *Split, "on disk", "checksum", "splits"],
@@ -125,7 +127,7 @@ def show(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
         shown = show_data(
-            name, data_folder(data_dir), split=split, convention=split_convention, out=out, listener=terminal
+            name, data_folder_if_any(data_dir), split=split, convention=split_convention, out=out, listener=terminal
         )
     finally:
         terminal.close()
@@ -157,7 +159,7 @@ def verify(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
-        results = verify_data(names or [], data_folder(data_dir), terminal)
+        results = verify_data(names or [], data_folder_if_any(data_dir), terminal)
     finally:
         terminal.close()
     damaged = [result for result in results if result.problem]

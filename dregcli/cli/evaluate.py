@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.eval_result import show
 from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
@@ -71,7 +71,7 @@ def evaluate(
     )
     try:
         results = evaluate_runs(
-            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder(data_dir), listener=terminal
+            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
     finally:
         terminal.close()

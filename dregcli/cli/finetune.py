@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
@@ -85,7 +85,7 @@ def finetune_encoder(
         result = finetune(
             FinetuneRequest(run, options, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name),
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
@@ -55,7 +55,9 @@ def sample(
         device=device,
     )
     try:
-        found = sample_run(asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder(data_dir), listener=terminal)
+        found = sample_run(
+            asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
+        )
     finally:
         terminal.close()
     told = found.as_json()

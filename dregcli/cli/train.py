@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.study import show_study
@@ -124,7 +124,7 @@ def train(
         result = launch(
             TrainRequest(options, name=name, preset=preset, config=config, resume=resume),
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

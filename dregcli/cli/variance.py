@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import (
     Checkpoint,
     DataDir,
@@ -106,7 +106,7 @@ def variance(
         report = measure_variance(
             request,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
@@ -33,7 +33,7 @@ def rerun(
             run,
             name,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
             capture=capture,
