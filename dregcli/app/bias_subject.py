@@ -29,6 +29,7 @@ from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.presets import DEFAULTS
 from dregcli.specs.run import RunSpec, as_json, up_to_rounding
 from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -121,12 +122,13 @@ class Subject:
 
 
 def find_subject(
-    asked: SubjectRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    asked: SubjectRequest, kind: ResultKind, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> Subject:
     """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
 
     Args:
         asked: the request.
+        kind: of the results that are to be kept in the run.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in a run that is trained.
@@ -140,7 +142,7 @@ def find_subject(
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
     if run:
-        run.check_writable()
+        run.check_can_keep(kind)
     spec = spec_of(run) if run else None
     defaults = RunSpec.model_fields
     objective, estimator = (

@@ -83,7 +83,8 @@ def differing_here(run: Run, spec: RunSpec) -> list[str]:
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What numbers may depend on and is another now, in words; what was not captured then counts as the same."""
     a, b = flat(then), flat(now)
-    names = [name for name in dict.fromkeys([*a, *b]) if name.startswith(_MATTERS)]
+    matters = (name for name in dict.fromkeys([*a, *b]) if name.startswith(_MATTERS))
+    names = [name for name in matters if not name.startswith("git.diff_")]
     told: list[str] = []
     for name in names:
         if name in a and a[name] != b.get(name):

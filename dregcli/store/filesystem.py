@@ -133,6 +133,28 @@ def write_errors(path: Path) -> Generator[None, None, None]:
         raise StoreWriteError(what, where=str(path), hint=_NEXT.get(code, _NEXT_DEFAULT)) from error
 
 
+def check_can_write(fs: FileSystem, folder: Path, *, hint: str | None = None) -> None:
+    """Refuses a folder in which nothing can be made, by making an empty file and removing it: before any work.
+
+    Args:
+        fs: the seam.
+        folder: which; where it is not there, the one above it that is, in which it would be made.
+        hint: what to do about it, where that is not what is usual.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    nearest = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    temporary = _temporary(nearest / "writable")
+    try:
+        with write_errors(folder), _removed_on_failure(fs, temporary):
+            fs.write(temporary, b"")
+            with contextlib.suppress(FileNotFoundError):  # whoever tidies up there was faster
+                fs.remove(temporary)
+    except StoreWriteError as error:
+        raise StoreWriteError(error.what, where=error.where, hint=hint or error.hint) from error
+
+
 def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None) -> None:
     """Writes a file that readers see whole or not at all, replacing what has its name.
 
