@@ -16,8 +16,9 @@ LAYERS = {
     "describe": {"names"},
     "wording": set(),
     "redaction": set(),
+    "synonyms": set(),
     "engine": {"names", "errors", "columns"},
-    "specs": {"names", "errors"},
+    "specs": {"names", "errors", "synonyms"},
     "data": {"names", "errors", "redaction"},
     "store": {"names", "errors", "redaction"},
     "report": {"names", "errors", "columns", "describe", "wording"},
@@ -25,7 +26,7 @@ LAYERS = {
         *("names", "errors", "columns", "describe", "wording", "redaction"),
         *("engine", "specs", "data", "store", "report"),
     },
-    "cli": {"names", "errors", "describe", "wording", "redaction", "app"},
+    "cli": {"names", "errors", "describe", "wording", "redaction", "synonyms", "app"},
 }
 FORBIDDEN = {
     "names": {"torch", "typer", "pydantic", "h5py", "numpy"},
@@ -33,6 +34,7 @@ FORBIDDEN = {
     "describe": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "columns": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "wording": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "synonyms": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "redaction": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "engine": {"typer", "pydantic", "h5py", "pathlib", "rich", "os", "safetensors"},
     "specs": {"torch", "typer", "h5py", "rich"},

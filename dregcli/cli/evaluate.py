@@ -6,7 +6,17 @@ import typer
 
 from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.eval_result import show
-from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+    split_option,
+)
 from dregcli.cli.render import Terminal
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
@@ -22,7 +32,7 @@ A stopped evaluation goes on when the same is asked again."""
 
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[str, split_option("train, valid or test.")] = "test",
     k: Annotated[
         str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
     ] = "500",

@@ -27,6 +27,7 @@ from dregcli.cli import (
     train,
     variance,
 )
+from dregcli.cli.mistyped import message_of
 from dregcli.cli.render import ReaderLeft, Terminal
 from dregcli.errors import DregError, Interrupted, Terminated, UsageError
 from dregcli.redaction import redacted, redacted_words
@@ -40,6 +41,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},  # of all commands
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 app.command("download", epilog=download.EXAMPLES)(download.download)
@@ -136,7 +138,7 @@ def _run(arguments: list[str], terminal: Terminal) -> int:
         terminal.error(error)
         return error.exit_code
     except typer.TyperException as error:
-        if message := error.format_message():
+        if message := message_of(error, arguments):
             terminal.error(UsageError(message, hint=_help_for(arguments)))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):

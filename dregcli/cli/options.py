@@ -16,6 +16,7 @@ from dregcli.names import (
     ObjectiveName,
     Precision,
     Task,
+    split_word,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -33,6 +34,17 @@ DataDir = Annotated[
         show_default="the platform's cache folder",
     ),
 ]
+
+
+def _split(word: str) -> str:
+    return split_word(word)
+
+
+def split_option(help_: str) -> Any:  # noqa: ANN401 - what typer.Option returns
+    """The option of a split, which may be called what people call it: validation, val, dev."""
+    return typer.Option("--split", help=help_, metavar="SPLIT", callback=_split)
+
+
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="last, best or a step of RUN.")]
 
