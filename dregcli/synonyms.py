@@ -184,7 +184,7 @@ def meant(typed: str, known: Iterable[str], command: str = "") -> list[str]:
     own, words = _OF_COMMANDS.get(command, ("", ""))
     if word in words.split() and own in names:
         return [own]
-    called = [options.split() for options, words in _OPTIONS if word in words.split()]
+    called = [options.split() for options, words in _OPTIONS if word in f"{options} {words}".split()]
     if found := [each for options in called for each in options if each in names]:
         return found[:1]
     if 0 < len(begun := [name for name in names if name.startswith(word)]) <= _MOST:
