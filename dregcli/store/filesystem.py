@@ -32,6 +32,9 @@ _NEXT: Final[dict[int, str]] = {
 }
 _NEXT_DEFAULT: Final = "choose a folder you can write: --runs-dir FOLDER, or DREG_RUNS_DIR"
 
+_LASTING: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""Refusals that no waiting changes."""
+
 # What some network file systems answer when asked to fsync a folder: they have no such operation.
 _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.ENOTSUP)
 
@@ -134,7 +137,9 @@ def write_errors(path: Path) -> Generator[None, None, None]:
 
 
 def check_can_write(fs: FileSystem, folder: Path, *, hint: str | None = None) -> None:
-    """Refuses a folder in which nothing can be made, by making an empty file and removing it: before any work.
+    """Refuses a folder in which nothing can ever be made, by making an empty file and removing it: before any work.
+
+    A full disk is let pass: it may have room by the time there is something to write.
 
     Args:
         fs: the seam.
@@ -142,17 +147,17 @@ def check_can_write(fs: FileSystem, folder: Path, *, hint: str | None = None) ->
         hint: what to do about it, where that is not what is usual.
 
     Raises:
-        StoreWriteError: the disk refuses.
+        StoreWriteError: no permission, a read-only file system, or a file in the way.
     """
     nearest = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
     temporary = _temporary(nearest / "writable")
     try:
-        with write_errors(folder), _removed_on_failure(fs, temporary):
+        with _removed_on_failure(fs, temporary):
             fs.write(temporary, b"")
-            with contextlib.suppress(FileNotFoundError):  # whoever tidies up there was faster
-                fs.remove(temporary)
-    except StoreWriteError as error:
-        raise StoreWriteError(error.what, where=error.where, hint=hint or error.hint) from error
+            fs.remove(temporary)
+    except OSError as error:
+        if error.errno in _LASTING:
+            raise StoreWriteError(_WHAT[error.errno], where=str(folder), hint=hint or _NEXT_DEFAULT) from error
 
 
 def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from dregcli.app import bias_subject, evaluate, sample, variance
 from dregcli.store import archive_writer
-from dregcli.store.filesystem import LocalFileSystem
+from dregcli.store.filesystem import LocalFileSystem, check_can_write
 from tests.support.cli import SMALL, run
 
 
@@ -65,3 +65,12 @@ def test_a_file_in_place_of_a_folder_is_found_before_any_work(capsys, ready, mon
     monkeypatch.setattr(sample, "load_checkpoint", lambda *_: pytest.fail("something was computed"))
     outcome = run(capsys, "sample", "t")
     assert (outcome.code, str(found.path / "figures") in outcome.err) == (16, True)
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO])
+def test_a_full_disk_may_have_room_by_then(monkeypatch, tmp_path: Path, code: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, "full")
+
+    monkeypatch.setattr(LocalFileSystem, "write", refuse)
+    check_can_write(LocalFileSystem(), tmp_path)
