@@ -145,6 +145,6 @@ class Interrupted(DregError):
 
 
 class Terminated(Interrupted):
-    """As ``Interrupted``, by SIGTERM."""
+    """As ``Interrupted``, by SIGTERM, or by SIGHUP or what a scheduler sends, which ask for the same."""
 
     exit_code: ClassVar[int] = 143

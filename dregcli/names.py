@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Final
 
 
 class ObjectiveName(StrEnum):
@@ -71,6 +72,25 @@ class Split(StrEnum):
     TRAIN = "train"
     VALID = "valid"
     TEST = "test"
+
+
+SPLIT_WORDS: Final = {
+    "train": Split.TRAIN,
+    "training": Split.TRAIN,
+    "valid": Split.VALID,
+    "val": Split.VALID,
+    "validation": Split.VALID,
+    "dev": Split.VALID,
+    "development": Split.VALID,
+    "test": Split.TEST,
+    "testing": Split.TEST,
+}
+"""What people call the parts of a data set."""
+
+
+def split_word(word: str) -> str:
+    """A split's own word for what it may be called, and any other word as it is."""
+    return SPLIT_WORDS.get(word.strip().lower(), word)
 
 
 class DatasetName(StrEnum):
@@ -151,6 +171,17 @@ class Precision(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+
+
+class Capture(StrEnum):
+    """How much of the source tree's changes a run keeps beside the commit. What looks like a secret is in none."""
+
+    NONE = "none"
+    """Whether there are any."""
+    NAMES = "names"
+    """The difference of tracked files; of the others names, sizes and digests."""
+    SOURCE = "source"
+    """That, and what is in source files that git does not track."""
 
 
 class EvalMethod(StrEnum):

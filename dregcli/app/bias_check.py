@@ -54,7 +54,7 @@ def check_run_for_bias(
         Interrupted: a signal came; what was measured is kept.
     """
     prepare_process()
-    subject = find_subject(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    subject = find_subject(request, "bias", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     randomness = Randomness(request.seed, subject.pixels.device)
     execution = subject.execution
     if warning := precision_warning(execution.screen_precision, subject.spec.device):

@@ -19,6 +19,7 @@ class BiasRequest:
         run: whose model, a name or a version; None trains one first.
         dataset: of a model that is trained first; None is the embedded one.
         task: of a model that is trained first; None is generative.
+        capture: what the run of a model that is trained first keeps of changes to the source; None is names.
         objective: of estimators named alone; None is the run's, or iwae.
         estimators: names, pairs or ``all``; none is the run's, or dreg.
         k: samples per example; None is the run's, or 64.
@@ -39,6 +40,7 @@ class BiasRequest:
     run: str | None = None
     dataset: str | None = None
     task: str | None = None
+    capture: str | None = None
     objective: str | None = None
     estimators: tuple[str, ...] = ()
     k: int | None = None

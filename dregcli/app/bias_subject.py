@@ -29,6 +29,7 @@ from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.presets import DEFAULTS
 from dregcli.specs.run import RunSpec, as_json, up_to_rounding
 from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -47,6 +48,8 @@ class SubjectRequest(Protocol):
     def dataset(self) -> str | None: ...  # noqa: D102
     @property
     def task(self) -> str | None: ...  # noqa: D102
+    @property
+    def capture(self) -> str | None: ...  # noqa: D102
     @property
     def objective(self) -> str | None: ...  # noqa: D102
     @property
@@ -119,12 +122,13 @@ class Subject:
 
 
 def find_subject(
-    asked: SubjectRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    asked: SubjectRequest, kind: ResultKind, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> Subject:
     """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
 
     Args:
         asked: the request.
+        kind: of the results that are to be kept in the run.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in a run that is trained.
@@ -138,7 +142,7 @@ def find_subject(
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
     if run:
-        run.check_writable()
+        run.check_can_keep(kind)
     spec = spec_of(run) if run else None
     defaults = RunSpec.model_fields
     objective, estimator = (
@@ -170,7 +174,7 @@ def find_subject(
     if run is None and which != "last":
         found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
     if run is not None:
-        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task"))
+        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
         found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
     plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
@@ -224,7 +228,7 @@ def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
     samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
     k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
-    of_data = {"dataset": asked.dataset, "task": asked.task}
+    of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture}
     return DEFAULTS | {
         "objective": first.partition("/")[0],
         "estimator": estimator,
@@ -232,7 +236,7 @@ def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
         "steps": TRAINING_STEPS,
         "eval_every": 0,
         "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
-        **{key: value for key, value in of_data.items() if value is not None},
+        **{key: value for key, value in of_run.items() if value is not None},
     }
 
 

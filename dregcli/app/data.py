@@ -10,7 +10,7 @@ from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded
-from dregcli.data.folders import cache_path, data_command, download_command
+from dregcli.data.folders import cache_path, data_command, download_command, place_of
 from dregcli.data.owner import Owner
 from dregcli.errors import DataCorrupt, DatasetMissing, DregError, StoreFormatError, UsageError
 from dregcli.names import DataKind, Split, unknown
@@ -242,6 +242,6 @@ def missing(name: str, data_dir: Path) -> DatasetMissing:
     """The error for a data set that is not on this machine."""
     return DatasetMissing(
         what=f"the data set '{name}' is not on this machine",
-        where=str(cache_path(name, data_dir)),
+        where=place_of(name, data_dir),
         hint=download_command(name, data_dir),
     )

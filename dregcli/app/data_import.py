@@ -6,6 +6,7 @@ from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, imported_names
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
+from dregcli.store.filesystem import LOCAL, check_can_write
 
 __all__ = ["ImportWords", "Imported", "import_dataset"]
 
@@ -27,6 +28,8 @@ def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Im
         StoreWriteError: the data folder cannot be written.
     """
     request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
+    # A large source is read for minutes before there is anything to write.
+    check_can_write(LOCAL, data_dir, hint="choose another folder with --data-dir FOLDER or DREG_DATA_DIR")
     return import_data(request, data_dir, listener)
 
 

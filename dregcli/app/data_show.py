@@ -13,6 +13,7 @@ from dregcli.commands import quoted
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.data.files import writing, written_aside
+from dregcli.data.folders import named
 from dregcli.data.scan import chunks
 from dregcli.errors import UsageError
 from dregcli.names import DataKind, Split
@@ -60,7 +61,7 @@ def show_data(
     """
     check_known(name, data_dir)
     suffix = f"-{convention}" if convention else ""
-    path = out or data_dir / "figures" / f"{name}{suffix}-{split}.png"
+    path = out or named(data_dir) / "figures" / f"{name}{suffix}-{split}.png"
     if out is not None:
         _check_free(out)
     dataset = load_dataset(name, data_dir, convention)

@@ -125,7 +125,7 @@ def evaluate_runs(
         raise RunNotFound(what, where=where, hint=f"train it on: {command('train', '--resume', runs[-1].path)}")
     which = parse_checkpoint(request.checkpoint)
     for run in ready:
-        run.check_writable()
+        run.check_can_keep("evals")
         if isinstance(which, int) and which not in run.checkpoints():
             what = f"The run has no checkpoint of step {which}."
             hint = f"it has {', '.join(map(str, run.checkpoints()))}; or --checkpoint last, best"
@@ -231,5 +231,5 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
         return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)
     except StoreWriteError as error:
         # The number may have cost hours: it is told even where it cannot be kept.
-        what = f"{error.what} The bound, computed but not kept, is {bound['value']} (s.e. {bound['stderr']})."
+        what = f"{error.what}. The bound, computed but not kept, is {bound['value']} (s.e. {bound['stderr']})."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error

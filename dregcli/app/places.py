@@ -5,8 +5,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from dregcli.commands import USUAL_RUNS
-from dregcli.data.folders import data_command, default_data_dir
+from dregcli.data.folders import NO_FOLDER, data_command, default_data_dir
+from dregcli.errors import UsageError
+from dregcli.redaction import redacted_words
 from dregcli.wording import shell_command
+
+__all__ = ["NO_FOLDER", "data_folder", "data_folder_if_any", "runs_folder", "training_command", "typed"]
 
 
 def runs_folder(given: Path | None) -> Path:
@@ -15,8 +19,20 @@ def runs_folder(given: Path | None) -> Path:
 
 
 def data_folder(given: Path | None) -> Path:
-    """The data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless one was given."""
+    """The data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless one was given.
+
+    Raises:
+        UsageError: there is no home folder that it could be in.
+    """
     return given or default_data_dir()
+
+
+def data_folder_if_any(given: Path | None) -> Path:
+    """As ``data_folder``, for what may need none: where there is none, what does need one is refused later."""
+    try:
+        return data_folder(given)
+    except UsageError:
+        return NO_FOLDER
 
 
 def training_command(name: str, data_dir: Path) -> str:
@@ -25,6 +41,8 @@ def training_command(name: str, data_dir: Path) -> str:
 
 
 def typed(environment: Mapping[str, Any]) -> str | None:
-    """What was typed to make a run; None where that was not captured."""
+    """What was typed to make a run, without what looks like a secret; None where that was not captured."""
     argv = environment.get("argv")
-    return shell_command([str(word) for word in cast("list[object]", argv)]) if isinstance(argv, list) else None
+    if not isinstance(argv, list):
+        return None
+    return shell_command(redacted_words(str(word) for word in cast("list[object]", argv)))

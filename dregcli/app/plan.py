@@ -13,9 +13,9 @@ from dregcli.app.machine import precision_warning
 from dregcli.app.observation import observation, observation_warning
 from dregcli.app.run_data import RunData
 from dregcli.app.tracked import tracked_words
-from dregcli.commands import command
 from dregcli.data.catalogue import conventions_of, known_datasets, load_dataset
 from dregcli.data.dataset import Dataset
+from dregcli.data.folders import data_command, place_of
 from dregcli.engine.device import resolve_device
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
@@ -203,8 +203,8 @@ def data_of(spec: RunSpec, data_dir: Path) -> RunData:
     """
     if spec.dataset not in known_datasets(data_dir):
         what = f"The run's data set '{spec.dataset}' was imported, and is no longer there."
-        where = f"{data_dir}; the run's data have the checksum {spec.data_checksum[:16]}"
-        again = command("data", "import", "FILE", "--name", spec.dataset, data_dir=data_dir)
+        where = f"{place_of(spec.dataset, data_dir)}; the run's data have the checksum {spec.data_checksum[:16]}"
+        again = data_command("data", "import", "FILE", "--name", spec.dataset, data_dir=data_dir)
         hint = f"point --data-dir at it; or import it again: {again}"
         raise DatasetMissing(what, where=where, hint=hint)
     if spec.split_convention in conventions_of(spec.dataset, data_dir):

@@ -8,9 +8,9 @@ from dregcli.app.bounds import split_bounds
 from dregcli.app.executing import Shape
 from dregcli.app.listener import Listener
 from dregcli.app.plan import Plan, data_of
-from dregcli.app.rerun import differing_fields
+from dregcli.app.rerun import differing_here
 from dregcli.app.stored_spec import spec_of
-from dregcli.app.train import built, environment_now
+from dregcli.app.train import built
 from dregcli.engine.device import prepare_process, resolve_device, settled_process
 from dregcli.errors import UsageError
 from dregcli.names import Split
@@ -85,7 +85,7 @@ def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: L
     data = data_of(spec, data_dir)
     prepare_process()
     trainer, _ = built(Plan(spec, data), store)
-    found = Replay(run, steps, differing_fields(run.environment(), environment_now(spec, [])))
+    found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
     chunk = Shape.of(dict(spec), data.dataset).evaluation_chunk(spec.k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))

@@ -18,7 +18,7 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-FREE = (*ROUNDING_ONLY, "keep_last")
+FREE = (*ROUNDING_ONLY, "keep_last", "capture")
 """What a resumed run may be given otherwise."""
 
 RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)

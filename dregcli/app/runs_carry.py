@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from dregcli.app.captured import Captured, captured
 from dregcli.app.choosing import find_completed_run
 from dregcli.app.listener import Listener
 from dregcli.store.archive import Imported, import_run
@@ -12,14 +13,21 @@ from dregcli.store.runs import RunStore
 __all__ = ["Imported", "export_to", "import_from"]
 
 
-def export_to(reference: str, file: Path, *, force: bool, runs_dir: Path, listener: Listener) -> Run:
-    """Write a run into one new file; see :func:`dregcli.store.archive_writer.export_run`."""
+def export_to(reference: str, file: Path, *, force: bool, runs_dir: Path, listener: Listener) -> tuple[Run, Captured]:
+    """Write a run into one new file; see :func:`dregcli.store.archive_writer.export_run`.
+
+    Returns:
+        The run, and what it holds of the source tree it was made from.
+    """
     store = RunStore(runs_dir)
     run = find_completed_run(store, reference, listener)
     for found in export_run(store.fs, run, file, force=force):
         tell = listener.warn if found.kind == "fault" else listener.note
         tell(f"{found.file}: {found.what}")
-    return run
+    holds = captured(run)
+    for warning in holds.warnings():
+        listener.warn(warning)
+    return run, holds
 
 
 def import_from(file: Path, name: str | None, *, runs_dir: Path) -> Imported:

@@ -65,7 +65,7 @@ def label_runs(
         runs = list(dict.fromkeys(newest_version(store, reference, listener) for reference in references))
     if add or remove or note is not None:
         for run in runs:  # all of them before the first is written to
-            run.check_writable()
+            run.check_can_keep("labels")
         for run in runs:
             run.add_label(add=add, remove=remove, note=note)
     return [(run, run.labels()) for run in runs]

@@ -147,10 +147,11 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     Raises:
         SpecError: every option that cannot be.
         RunNotFound: no such run, none that is completed, or no such checkpoint.
+        StoreWriteError: nothing can be kept in the run.
         NotFinite: the model's images are not; nothing is kept.
     """
     run = find_completed_run(RunStore(runs_dir), asked.run, listener)
-    run.check_writable()
+    run.check_can_keep("figures")
     spec = spec_of(run)
     found = asked.faults()
     which: Which = "last"

@@ -14,6 +14,7 @@ from dregcli.app.session import Session, TrainResult
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
+from dregcli.redaction import redacted_words
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
@@ -50,7 +51,9 @@ def claim(
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
     writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
-    return partial(Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(argv)}")
+    return partial(
+        Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
+    )
 
 
 def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
@@ -93,7 +96,7 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     session = Session(plan, trainer, writer, listener, parent)
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
-    return session.train(f"resumed at step {step}: {' '.join(argv)}")
+    return session.train(f"resumed at step {step}: {' '.join(redacted_words(argv))}")
 
 
 def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
@@ -114,6 +117,7 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | No
 
 
 def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
-    """What this process makes a run with."""
+    """What this process makes a run with, and what the run is to keep of it."""
     setting = {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
-    return capture_environment(argv=argv, extra={**setting, "libraries": libraries(), "gpu": gpu(spec.device)})
+    extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
+    return capture_environment(argv=argv, extra=extra, capture=spec.capture)

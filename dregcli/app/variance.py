@@ -25,6 +25,7 @@ from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import SpecError
 from dregcli.names import ObjectiveName, Split
+from dregcli.store.filesystem import LOCAL, check_can_write
 
 __all__ = ["VarianceRequest", "measure_variance"]
 
@@ -78,6 +79,8 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     found += request.reference_faults(_references(pairs))
     if found:
         raise SpecError(list(dict.fromkeys(found)), hint=_HINT)
+    if request.out is not None:
+        check_can_write(LOCAL, Path(request.out), hint="name a folder that you can write to: --out DIR")
     _tell_left_out(pairs, request.ks, listener)
     for each in asked:
         if each.bare and each.pair.estimator.learned:
@@ -97,7 +100,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
 def _of_model(
     request: VarianceRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> VarianceReport:
-    subject = find_subject(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    subject = find_subject(request, "variance", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     asked = [each.pair for each in subject.pairs]
     if found := request.reference_faults(_references(asked)):
         raise SpecError(found, hint=_HINT)

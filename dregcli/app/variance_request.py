@@ -43,6 +43,7 @@ class VarianceRequest:
         reference_k: samples of the reference gradient; None is 1,024, or the largest K if that is more.
         dataset: of a model that is trained first; None is the embedded one.
         task: of a model that is trained first; None is generative.
+        capture: what the run of a model that is trained first keeps of changes to the source; None is names.
         out: the folder for results of the toy, which has no run; None keeps none.
     """
 
@@ -60,6 +61,7 @@ class VarianceRequest:
     reference_k: int | None = None
     dataset: str | None = None
     task: str | None = None
+    capture: str | None = None
     out: str | None = None
     _parsed: tuple[tuple[int, ...], list[Fault]] = field(init=False, repr=False, compare=False)
 

@@ -1,10 +1,13 @@
 """Files that a user names for a result: replaced as a whole, and only where a file is what is replaced."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Final
 
 from dregcli.errors import Fault, StoreWriteError
-from dregcli.store.filesystem import LOCAL, make_folders, write_aside
+from dregcli.store.filesystem import LOCAL, check_can_write, make_folders, write_aside
+
+_HINT: Final = "name a FILE in a folder that you can write and that has room for it"
 
 
 def target_faults(files: Mapping[str, Path]) -> list[Fault]:
@@ -38,6 +41,18 @@ def _why_not(target: Path) -> str:
     return "" if above.is_dir() else f"is below {above}, which is no folder: name another."
 
 
+def check_targets(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
+    """Refuse files and folders that cannot be made, before there is anything to write into them.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    for path in files:
+        check_can_write(LOCAL, path.resolve().parent, hint=_HINT)
+    for path in folders:
+        check_can_write(LOCAL, path, hint="name a FOLDER that you can write and that has room for it")
+
+
 def folder_faults(option: str, path: Path) -> list[Fault]:
     """Why nothing can be written into a folder, which is made where it is missing."""
     return [Fault(option, f"{path} is no folder: name another.")] if path.exists() and not path.is_dir() else []
@@ -59,6 +74,5 @@ def write_named(path: Path, content: bytes) -> int:
         make_folders(LOCAL, target.parent)
         write_aside(LOCAL, target, content)
     except StoreWriteError as error:
-        hint = "name a FILE in a folder that you can write and that has room for it"
-        raise StoreWriteError(error.what, where=error.where, hint=hint) from error
+        raise StoreWriteError(error.what, where=error.where, hint=_HINT) from error
     return len(content)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.defaults import DEFAULT_INFLATION, DEFAULT_PRECISION
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.bias_result import show
 from dregcli.cli.options import (
     Checkpoint,
@@ -72,6 +72,7 @@ def bias_check(
     checkpoint: Checkpoint = "last",
     dataset: OfDataset = None,
     task: OfTask = None,
+    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
     backward: Annotated[str, setting("backward")] = "dense",
     screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
     screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
@@ -90,6 +91,7 @@ def bias_check(
         run=run,
         dataset=dataset,
         task=task,
+        capture=capture,
         objective=objective,
         estimators=tuple(estimator or ()),
         k=k,
@@ -110,7 +112,7 @@ def bias_check(
         report = check_run_for_bias(
             request,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder
+from dregcli.app.places import NO_FOLDER, data_folder, data_folder_if_any
 from dregcli.cli import data_import
 from dregcli.cli.dataset_json import dataset_json
-from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.options import DataDir, Json, Quiet, split_option
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.errors import UsageError
-from dregcli.names import Split
+from dregcli.names import Split, unknown
 
 if TYPE_CHECKING:
     from dregcli.app.data import DataRow
@@ -69,10 +69,12 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
     from dregcli.app.data import list_data
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    folder = data_folder(data_dir)
+    folder = data_folder_if_any(data_dir)
     rows = list_data(folder)
     if as_json:
-        terminal.result({"data_dir": str(folder), "results": [_as_json(row) for row in rows]})
+        terminal.result(
+            {"data_dir": None if folder == NO_FOLDER else str(folder), "results": [_as_json(row) for row in rows]}
+        )
         return
     terminal.table(
         ["data set", "status", "kind", "image", *Split, "on disk", "checksum", "splits"],
@@ -102,7 +104,7 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
 @app.command("show", epilog=_SHOW)
 def show(
     name: Annotated[str, typer.Argument(help="A data set: see `dreg data list`.")],
-    split: Annotated[Split, typer.Option(help="Which part.")] = Split.TRAIN,
+    split: Annotated[str, split_option("Which part: train, valid or test.")] = Split.TRAIN.value,
     split_convention: Annotated[
         str | None,
         typer.Option(
@@ -122,10 +124,17 @@ def show(
     """Draw a data set as a PNG: images, their mean, and a histogram of the values."""
     from dregcli.app.data_show import show_data
 
+    if split not in list(Split):
+        raise UsageError(unknown("split", split, Split), where="--split", hint="dreg data show --help")
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
         shown = show_data(
-            name, data_folder(data_dir), split=split, convention=split_convention, out=out, listener=terminal
+            name,
+            data_folder_if_any(data_dir),
+            split=Split(split),
+            convention=split_convention,
+            out=out,
+            listener=terminal,
         )
     finally:
         terminal.close()
@@ -157,7 +166,7 @@ def verify(
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:
-        results = verify_data(names or [], data_folder(data_dir), terminal)
+        results = verify_data(names or [], data_folder_if_any(data_dir), terminal)
     finally:
         terminal.close()
     damaged = [result for result in results if result.problem]

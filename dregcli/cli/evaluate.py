@@ -4,9 +4,19 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.eval_result import show
-from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, number_or_word, setting
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+    split_option,
+)
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 
@@ -23,7 +33,7 @@ A stopped evaluation goes on when the same is asked again."""
 
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
-    split: Annotated[str, typer.Option(help="train, valid or test.")] = "test",
+    split: Annotated[str, split_option("train, valid or test.")] = "test",
     k: Annotated[
         str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
     ] = "500",
@@ -72,7 +82,7 @@ def evaluate(
     )
     try:
         results = evaluate_runs(
-            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder(data_dir), listener=terminal
+            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
     finally:
         terminal.close()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
@@ -38,6 +38,7 @@ def finetune_encoder(
     eval_every: Annotated[int | None, setting("eval_every", _PARENTS)] = None,
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", _PARENTS)] = None,
     keep_last: Annotated[int | None, setting("keep_last", _PARENTS)] = None,
+    capture: Annotated[str | None, setting("capture", _PARENTS)] = None,
     log_every: Annotated[int | None, setting("log_every", _PARENTS)] = None,
     eval_seed: Annotated[int | None, setting("eval_seed", _PARENTS)] = None,
     backward: Annotated[str | None, setting("backward", _PARENTS)] = None,
@@ -67,6 +68,7 @@ def finetune_encoder(
         "eval_every": eval_every,
         "checkpoint_every": checkpoint_every,
         "keep_last": keep_last,
+        "capture": capture,
         "log_every": log_every,
         "eval_seed": eval_seed,
         "backward": backward,
@@ -83,7 +85,7 @@ def finetune_encoder(
         result = finetune(
             FinetuneRequest(run, options, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name),
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -13,6 +13,7 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
+from dregcli.app.interrupts import on_termination
 from dregcli.cli import (
     bias_check,
     data,
@@ -26,10 +27,12 @@ from dregcli.cli import (
     train,
     variance,
 )
+from dregcli.cli.mistyped import message_of
 from dregcli.cli.render import Terminal
 from dregcli.cli.streams import ReaderLeft, Streams
 from dregcli.commands import forget_folders
 from dregcli.errors import DregError, Interrupted, OutputLost, Terminated, UsageError
+from dregcli.redaction import redacted, redacted_words
 
 UNEXPECTED = 3
 
@@ -43,6 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["--help", "-h"]},  # of all commands
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 app.command("download", epilog=download.EXAMPLES)(download.download)
@@ -82,7 +86,8 @@ def _unexpected(arguments: list[str]) -> DregError:
         handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
-            file.write(f"arguments: {arguments}\n\n{traceback.format_exc()}")
+            # The file is for others to read, who need no passwords.
+            file.write(redacted(f"arguments: {redacted_words(arguments)}\n\n{traceback.format_exc()}"))
     except OSError as refused:
         last = traceback.extract_tb(error.__traceback__ if error else None)[-1:]
         path = "".join(f"{frame.filename}, line {frame.lineno}" for frame in last)
@@ -102,22 +107,24 @@ def _help_for(arguments: list[str]) -> str:
     return " ".join([*words, "--help"])
 
 
-class _Sigterm:
-    """SIGTERM, where no command has a better answer: what lies aside is removed on the way out, as for Ctrl-C."""
+class _Termination:
+    """SIGTERM and its like, where no command has a better answer: what lies aside is removed, as for Ctrl-C."""
 
-    received = False
+    received: signal.Signals | None = None
 
-    def __call__(self, *_: object) -> None:
-        self.received = True
+    def __call__(self, number: signal.Signals) -> None:
+        self.received = number
         # Not an Exception, which readers of damaged files would take for damage.
         raise KeyboardInterrupt
 
     def error(self) -> Interrupted:
         """What ended the command, if something did: this or Ctrl-C."""
-        return Terminated("Terminated.") if self.received else Interrupted("Interrupted.")
+        if self.received is None:
+            return Interrupted("Interrupted.")
+        return Terminated("Terminated." if self.received is signal.SIGTERM else f"Stopped by {self.received.name}.")
 
 
-_sigterm = _Sigterm()
+_termination = _Termination()
 
 
 def main(arguments: list[str]) -> int:
@@ -153,6 +160,13 @@ def _run(arguments: list[str]) -> int:
     """
     terminal = Terminal(as_json="--json" in arguments)
     try:
+        return _run_command(arguments, terminal)
+    except KeyboardInterrupt:  # while an error was shown
+        return _termination.error().exit_code
+
+
+def _run_command(arguments: list[str], terminal: Terminal) -> int:
+    try:
         code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
     except (ReaderLeft, OutputLost):
         raise
@@ -160,7 +174,7 @@ def _run(arguments: list[str]) -> int:
         terminal.error(error)
         return error.exit_code
     except typer.TyperException as error:
-        if message := error.format_message():
+        if message := message_of(error, arguments):
             terminal.error(UsageError(message, hint=_help_for(arguments)))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
@@ -170,7 +184,7 @@ def _run(arguments: list[str]) -> int:
         return UNEXPECTED
     # Typer gives this code where a signal ended a command.
     if code == Interrupted.exit_code:
-        error = _sigterm.error()
+        error = _termination.error()
         terminal.error(error)
         return error.exit_code
     return code if isinstance(code, int) else 0
@@ -182,7 +196,7 @@ _BETWEEN_COLLECTIONS = 50_000
 
 def entry() -> None:
     """The console script."""
-    signal.signal(signal.SIGTERM, _sigterm)
+    on_termination(_termination)
     # Nearly all that a short command makes are modules, which stay: looking for garbage there takes an eighth more.
     gc.set_threshold(_BETWEEN_COLLECTIONS)
     raise SystemExit(main(sys.argv[1:]))

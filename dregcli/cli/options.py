@@ -9,6 +9,7 @@ import typer
 from dregcli.commands import remember_data_dir, remember_runs_dir
 from dregcli.names import (
     Backward,
+    Capture,
     DatasetName,
     EstimatorName,
     LikelihoodName,
@@ -16,6 +17,7 @@ from dregcli.names import (
     ObjectiveName,
     Precision,
     Task,
+    split_word,
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
@@ -52,6 +54,17 @@ DataDir = Annotated[
         callback=_data_dir,
     ),
 ]
+
+
+def _split(word: str) -> str:
+    return split_word(word)
+
+
+def split_option(help_: str) -> Any:  # noqa: ANN401 - what typer.Option returns
+    """The option of a split, which may be called what people call it: validation, val, dev."""
+    return typer.Option("--split", help=help_, metavar="SPLIT", callback=_split)
+
+
 Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="last, best or a step of RUN.")]
 
@@ -90,6 +103,10 @@ _SETTINGS: Final = {
         "Steps between checkpoints, beside the best, the last and one every 5 minutes; 0 is only those."
     ),
     "keep_last": "Newest checkpoints that are kept, beside the best.",
+    "capture": (
+        f"{_one_of(Capture)}: what the run keeps of dreg's source tree. Only the commit; the diff too, and "
+        "names and digests of untracked files; what is in untracked source files too. Never passwords and keys."
+    ),
     "log_every": "Steps per row of metrics.",
     "eval_seed": "Of evaluation pixels and noise.",
     "task": f"{_one_of(Task)}: images, or one half given the other.",

@@ -82,8 +82,9 @@ class Exports:
 
         Raises:
             SpecError: with every reason.
+            StoreWriteError: the disk refuses a file or the folder.
         """
-        from dregcli.app.written import folder_faults, target_faults
+        from dregcli.app.written import check_targets, folder_faults, target_faults
 
         tables = {"csv": self.csv, "latex": self.latex}
         files = {**{name: path for name, path in tables.items() if path != STDOUT}, "html": self.html}
@@ -107,6 +108,9 @@ class Exports:
             faults.append(Fault("time-to", f"must be a number of nats, got {self.time_to:g}."))
         if faults:
             raise SpecError(faults, hint="dreg report --help")
+        check_targets(
+            [path for path in files.values() if path is not None], [self.figures] if self.figures is not None else []
+        )
 
 
 def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir
+from dregcli.app.places import data_folder_if_any, runs_folder
+from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, split_option
 from dregcli.cli.render import Terminal
 
 EXAMPLES = """The newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
@@ -16,7 +16,7 @@ Its best checkpoint, larger:  [bold]dreg sample digits-iwae-dreg-k64 --checkpoin
 def sample(
     run: Annotated[str, typer.Argument(help="A run: a name (its newest completed version) or one version.")],
     checkpoint: Checkpoint = "last",
-    split: Annotated[str, typer.Option(help="train, valid or test: whose images are reconstructed.")] = "test",
+    split: Annotated[str, split_option("train, valid or test: whose images are reconstructed.")] = "test",
     n: Annotated[int, typer.Option("--n", help="Images in a grid.")] = 64,
     k: Annotated[
         int | None,
@@ -55,7 +55,9 @@ def sample(
         device=device,
     )
     try:
-        found = sample_run(asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder(data_dir), listener=terminal)
+        found = sample_run(
+            asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
+        )
     finally:
         terminal.close()
     told = found.as_json()

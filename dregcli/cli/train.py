@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.defaults import DEFAULT_BACKWARD, DEFAULT_INFLATION
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, number_or_word, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.study import show_study
@@ -61,6 +61,7 @@ def train(
     eval_every: Annotated[int | None, setting("eval_every", "500")] = None,
     checkpoint_every: Annotated[int | None, setting("checkpoint_every", "500")] = None,
     keep_last: Annotated[int | None, setting("keep_last", "2")] = None,
+    capture: Annotated[str | None, setting("capture", "names")] = None,
     log_every: Annotated[int | None, setting("log_every", "50")] = None,
     eval_seed: Annotated[int | None, setting("eval_seed", "0")] = None,
     backward: Annotated[str | None, setting("backward", DEFAULT_BACKWARD)] = None,
@@ -105,6 +106,7 @@ def train(
         "eval_every": eval_every,
         "checkpoint_every": checkpoint_every,
         "keep_last": keep_last,
+        "capture": capture,
         "log_every": log_every,
         "eval_seed": eval_seed,
         "backward": backward,
@@ -122,7 +124,7 @@ def train(
         result = launch(
             TrainRequest(options, name=name, preset=preset, config=config, resume=resume),
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import (
     Checkpoint,
     DataDir,
@@ -68,6 +68,7 @@ def variance(
     checkpoint: Checkpoint = "last",
     dataset: OfDataset = None,
     task: OfTask = None,
+    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
     k_chunk: Annotated[str, setting("k_chunk")] = "auto",
     device: Device = "auto",
     out: Annotated[
@@ -98,13 +99,14 @@ def variance(
         reference_k=reference_k,
         dataset=dataset,
         task=task,
+        capture=capture,
         out=out,
     )
     try:
         report = measure_variance(
             request,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )

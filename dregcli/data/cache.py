@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
-from dregcli.data.folders import cache_path, data_command, download_command
+from dregcli.data.folders import NO_FOLDER, cache_path, data_command, download_command, place_of
 from dregcli.data.owner import HDF5_RAISES, Owner, owner_of
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
 from dregcli.errors import DataCorrupt, DatasetMissing, StoreFormatError
@@ -58,6 +58,8 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
         StoreFormatError: the file is of another version of the format.
     """
     path = cache_path(name, data_dir)
+    if data_dir == NO_FOLDER:
+        raise _missing(name, data_dir)
     try:
         # HDF5 reports every failure to open in the same way, so the plain ones are sorted out first.
         # Asked before it is opened: opening a pipe would wait for whoever writes to it.
@@ -65,12 +67,7 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
             raise _unreadable(name, path, os.strerror(errno.EISDIR) if path.is_dir() else "it is not a file")
         path.open("rb").close()
     except FileNotFoundError as error:
-        fetch, without = download_command(name, data_dir), download_command(name, data_dir, source="FOLDER")
-        raise DatasetMissing(
-            what=f"the data set '{name}' is not on this machine",
-            where=str(path),
-            hint=f"{fetch}\nwithout a network, where FOLDER holds its files: {without}",
-        ) from error
+        raise _missing(name, data_dir) from error
     except OSError as error:
         raise _unreadable(name, path, error.strerror or str(error)) from error
     try:
@@ -92,6 +89,15 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
             where=str(path),
             hint=_advice(name, data_dir),
         ) from error
+
+
+def _missing(name: str, data_dir: Path) -> DatasetMissing:
+    fetch, without = download_command(name, data_dir), download_command(name, data_dir, source="FOLDER")
+    return DatasetMissing(
+        what=f"the data set '{name}' is not on this machine",
+        where=place_of(name, data_dir),
+        hint=f"{fetch}\nwithout a network, where FOLDER holds its files: {without}",
+    )
 
 
 def _advice(name: str, data_dir: Path) -> str:

@@ -20,6 +20,7 @@ from dregcli.data.scan import Scanned, chunks
 from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt
 from dregcli.names import Split
+from dregcli.redaction import redacted, redacted_values
 
 ENCODING_TYPE: Final = "dreg-dataset"
 ENCODING_VERSION: Final = "2"
@@ -113,8 +114,8 @@ def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
             "encoding-version": ENCODING_VERSION,
             "name": draft.name,
             "kind": draft.kind.value,
-            "source": draft.source,
-            "provenance": json.dumps(dict(draft.provenance), sort_keys=True),
+            "source": redacted(draft.source),
+            "provenance": json.dumps(redacted_values(draft.provenance), sort_keys=True),
             "checksum": scanned.checksum,
             "split-convention": draft.split_convention,
             **{f"{split}-hash": scanned.split_hashes[split] for split in Split},

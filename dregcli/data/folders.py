@@ -4,9 +4,14 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from dregcli.commands import command
 from dregcli.errors import UsageError
+
+NO_FOLDER: Final = Path(os.devnull) / "FOLDER"
+"""Stands for the data folder where nobody has named one and there is no home folder: nothing can be in it. Data sets
+that come with the program need none."""
 
 
 def default_data_dir(env: Mapping[str, str] = os.environ, platform: str = sys.platform) -> Path:
@@ -46,6 +51,22 @@ def cache_path(name: str, data_dir: Path) -> Path:
     return data_dir / f"{name}.h5"
 
 
+def named(data_dir: Path) -> Path:
+    """The data folder, if there is one.
+
+    Raises:
+        UsageError: there is none, since nobody has named one and there is no home folder.
+    """
+    return default_data_dir() if data_dir == NO_FOLDER else data_dir
+
+
+def place_of(name: str, data_dir: Path) -> str:
+    """Where the cached data set ``name`` is looked for, in words."""
+    if data_dir == NO_FOLDER:
+        return "nowhere: no data folder is named, and there is no home folder that one could be in"
+    return str(cache_path(name, data_dir))
+
+
 def downloads_dir(name: str, data_dir: Path) -> Path:
     """Where the archives of ``name`` lie between their download and the writing of the cache."""
     return data_dir / "downloads" / name
@@ -58,6 +79,8 @@ def data_command(*words: str | Path, data_dir: Path) -> str:
         words: as of :func:`dregcli.commands.command`.
         data_dir: the data folder in use; named in the command only where it is not the default.
     """
+    if data_dir == NO_FOLDER:
+        return command(*words, data_dir=Path(NO_FOLDER.name))
     try:
         is_default = data_dir == default_data_dir()
     except UsageError:

@@ -11,6 +11,7 @@ from dregcli.names import nearest, unknown
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.presets import DEFAULTS, PRESETS
 from dregcli.specs.run import RunSpec, spelt_out
+from dregcli.synonyms import did_you_mean, meant
 
 _EXTRA_OPTIONS = ("epochs",)
 """Options that are resolved into other fields."""
@@ -77,9 +78,8 @@ def unknown_option_faults(options: Mapping[str, Any]) -> list[Fault]:
     faults: list[Fault] = []
     for key in options:
         if key not in known:
-            near = nearest(key, known)
-            meant = f" Did you mean '{flag(near)}'?" if near else ""
-            faults.append(Fault(flag(key), f"there is no such option.{meant}"))
+            near = did_you_mean(meant(key, [flag(each) for each in known]))
+            faults.append(Fault(flag(key), f"there is no such option.{near}"))
     return faults
 
 

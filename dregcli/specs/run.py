@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field, ValidationInfo, field_validator
 
-from dregcli.names import LikelihoodName, ModelName, Task
+from dregcli.names import Capture, LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, STRICT, ExecutionSpec
 
@@ -59,6 +59,7 @@ class RunSpec(ExecutionSpec):
         default=(), strict=False, description="words of estimators, or of pairs where the objective is another"
     )
     device: Literal["cpu", "cuda"] = "cpu"
+    capture: Capture = Field(default=Capture.NAMES, strict=False, description="of the source tree's changes")
     parent: ParentSpec | None = None
 
     @field_validator("hidden")
@@ -89,6 +90,7 @@ _CAME_LATER: Final[dict[str, Any]] = {
     "compile": "off",
     "track_estimators": [],
     "keep_last": 2,
+    "capture": "names",
 }
 """Fields that the first specs did not have, and what every run was then: left out where they still say that, so that
 a spec and its group are the same whenever they were written."""
@@ -105,13 +107,13 @@ def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
     return {**_CAME_LATER, **content}
 
 
-NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last")
-"""Fields that repeats of one experiment may differ in: training notices nothing of the last two."""
+NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last", "capture")
+"""Fields that repeats of one experiment may differ in: training notices nothing of all but the first."""
 
 
 def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Those of a spec's plain values that its numbers depend on, but for rounding."""
-    return {key: value for key, value in spec.items() if key not in ROUNDING_ONLY}
+    return {key: value for key, value in spec.items() if key not in (*ROUNDING_ONLY, "capture")}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,13 +12,14 @@ from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError, UsageError
 from dregcli.names import RunStatus
 from dregcli.store import archive, documents, hdf5, layout, trash
-from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_errors
+from dregcli.store.filesystem import FileSystem, check_can_write, is_temporary, make_folders, write_errors
 from dregcli.store.records import write_info
 from dregcli.store.run import Run
 from dregcli.store.verify import Finding, verify_run
 
 _TIME: Final = (1980, 1, 1, 0, 0, 0)
 _BUFFER: Final = 2**20
+_HINT: Final = "name a FILE in a folder that you can write and that has room for it"
 
 
 def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -> list[Finding]:
@@ -45,13 +46,14 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."
         raise RunStateError(what, where=str(run.path), hint="start it anew: dreg train --help")
+    _check_free(target)
+    check_can_write(fs, target.absolute().parent, hint=_HINT)
     findings = verify_run(run)
     for finding in findings:
         if finding.kind == "fault" and not force:
             what = f"A run is exported whole, and this one is not: {finding.what}"
             hint = f"export what there is with --force; see all that is wrong: {command('runs', 'verify', run.path)}"
             raise StoreCorrupt(what, where=str(finding.file), hint=hint)
-    _check_free(target)
     unused = _unused_leases(run)
     found = {
         "/".join(path.relative_to(run.path).parts): path for path in _files(run.path) if path.parent not in unused
@@ -63,8 +65,7 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     try:
         _write(fs, run, files, target, archive.faults_in(run, findings))
     except StoreWriteError as error:
-        hint = "name a FILE in a folder that you can write and that has room for it"
-        raise StoreWriteError(error.what, where=error.where, hint=hint) from error
+        raise StoreWriteError(error.what, where=error.where, hint=_HINT) from error
     return findings + [note for note in left_out if note.file not in files.values()]
 
 

@@ -1,8 +1,10 @@
-"""What a run was made with: packages, machine, command line, and the exact source tree.
+"""What a run was made with: packages, machine, command line, and what its source tree has beside the commit.
 
-Capturing never breaks a run: what cannot be found out is null.
+Capturing never breaks a run: what cannot be found out is null. And a run is handed on, by ``dreg runs export`` or as
+a folder: what looks like a password, a token or a key is taken out of everything that is kept here.
 """
 
+import hashlib
 import os
 import platform
 import re
@@ -12,14 +14,25 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import dregcli
+from dregcli.names import Capture
+from dregcli.redaction import has_secret, is_secret_name, redacted_diff, redacted_values
+from dregcli.store import layout
 
 DIFF_LIMIT: Final = 1024 * 1024
 UNTRACKED_LIMIT: Final = 1000
 TEXT_LIMIT: Final = 64 * 1024
+DIGEST_LIMIT: Final = 64 * 1024 * 1024
+"""Bytes of a file that is read for its digest; of all together four times as many."""
+
+SOURCE_SUFFIXES: Final = (
+    *(".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh", ".bash"),
+    *(".toml", ".yaml", ".yml", ".json", ".cfg", ".ini"),
+)
+"""What a file's name ends with whose contents ``--capture source`` keeps."""
 
 _DISTRIBUTION: Final = "dreg"
 _VARIABLES: Final = (
@@ -35,21 +48,26 @@ _VARIABLES: Final = (
 )
 """Those that change numbers, or where things are; never all of them, which may hold secrets."""
 _GIT_SECONDS: Final = 10.0
+_PLAIN_NAMES: Final = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "core.quotePath=false")
+"""So that the names in a difference can be read, whatever the user has configured."""
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def capture_environment(*, argv: Sequence[str], extra: Mapping[str, Any]) -> dict[str, Any]:
+def capture_environment(
+    *, argv: Sequence[str], extra: Mapping[str, Any], capture: Capture = Capture.NAMES
+) -> dict[str, Any]:
     """The environment of a run, as ``environment.json`` keeps it.
 
     Args:
         argv: the command line.
         extra: what the caller knows and this layer does not, e.g. threads, device, data checksum; JSON-able. Its
             keys come last and win.
+        capture: how much of the source tree's changes.
 
     Returns:
-        A JSON-able mapping.
+        A JSON-able mapping without anything that looks like a secret.
     """
-    return {
+    found = {
         "encoding-type": "environment",
         "encoding-version": "1",
         "time": datetime.now(UTC).isoformat(),
@@ -60,10 +78,13 @@ def capture_environment(*, argv: Sequence[str], extra: Mapping[str, Any]) -> dic
         "platform": platform.platform(),
         "hostname": socket.gethostname(),
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable_cores": _usable_cores()},
-        "git": source_state(Path(dregcli.__file__).parent),
+        "capture": capture.value,
+        "git": None,
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         **extra,
     }
+    # The source tree is looked through on its own, line by line.
+    return redacted_values(found) | {"git": source_state(Path(dregcli.__file__).parent, capture)}
 
 
 def package_versions() -> dict[str, str | None]:
@@ -77,17 +98,21 @@ def package_versions() -> dict[str, str | None]:
     return {**found, **{name: _version(name) for name in names}}
 
 
-def source_state(package: Path) -> dict[str, Any] | None:
+def source_state(package: Path, capture: Capture = Capture.NAMES) -> dict[str, Any] | None:
     """The git state of the checkout a package runs from.
 
     Args:
         package: the package's folder, e.g. ``dregcli/``.
+        capture: how much of it.
 
     Returns:
-        ``commit``; ``clean``; ``diff``, all changes to tracked files as text, cut at 1 MB with ``diff_cut`` true;
-        ``untracked``, the files git neither tracks nor ignores, at most 1,000 with ``untracked_count`` saying how
-        many there are; ``untracked_text``, what is in those that are short text. None when it is not a checkout of
-        that package (an installed copy inside some other repository is not), or git is missing or fails.
+        ``commit`` and ``clean``. But for ``Capture.NONE`` also ``diff``, all changes to tracked files as text, cut at
+        1 MB with ``diff_cut`` true, without the ``diff_redacted`` lines that held a secret; ``untracked``, the files
+        that git neither tracks nor ignores and that are no runs, at most 1,000 with ``untracked_count`` saying how
+        many there are; ``untracked_files``, their sizes in bytes and SHA-256 (None of what is large or no plain
+        file). With ``Capture.SOURCE`` also ``untracked_text``, what is in those that are source files, and
+        ``withheld``, why what is in the others is not kept. None when it is not a checkout of that package (an
+        installed copy inside some other repository is not), or git is missing or fails.
     """
     try:
         root = Path(_git(package, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
@@ -97,39 +122,102 @@ def source_state(package: Path) -> dict[str, Any] | None:
         if not _git(root, "ls-files", "--", package.name):
             return None
         commit = _git(root, "rev-parse", "HEAD").decode().strip()
-        diff = _git(root, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
+        diff = _git(root, *_PLAIN_NAMES, "diff", "HEAD", "--no-ext-diff", "--no-textconv", "--no-color")
         listed = _git(root, "ls-files", "--others", "--exclude-standard", "-z").decode("utf-8", "replace")
     except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
         return None
-    untracked = [name for name in listed.split("\0") if name]
-    return {
-        "commit": commit,
-        "clean": not diff and not untracked,
-        "diff": diff[:DIFF_LIMIT].decode("utf-8", "replace"),
-        "diff_cut": len(diff) > DIFF_LIMIT,
-        "untracked": untracked[:UNTRACKED_LIMIT],
+    stores: dict[Path, bool] = {}
+    untracked = [name for name in listed.split("\0") if name and not _is_of_a_store(root, name, stores)]
+    state: dict[str, Any] = {"commit": commit, "clean": not diff and not untracked}
+    if capture is Capture.NONE:
+        return state
+    names = untracked[:UNTRACKED_LIMIT]
+    state |= _difference(diff) | {
+        "untracked": names,
         "untracked_count": len(untracked),
-        "untracked_text": _texts(root, untracked[:UNTRACKED_LIMIT]),
+        "untracked_files": _digests(root, names),
     }
+    if capture is Capture.SOURCE:
+        state["untracked_text"], state["withheld"] = _texts(root, names)
+    return state
 
 
-def _texts(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """The content of plain text files, as far as there is room: an experiment is often in a file not yet added."""
+def _difference(diff: bytes) -> dict[str, Any]:
+    # To the end of a line: of a key that is cut in two nobody could tell that it is one.
+    end = len(diff) if len(diff) <= DIFF_LIMIT else diff.find(b"\n", DIFF_LIMIT) + 1 or len(diff)
+    text, lines = redacted_diff(diff[:end].decode("utf-8", "replace"))
+    return {"diff": text[:DIFF_LIMIT], "diff_cut": len(diff) > DIFF_LIMIT, "diff_redacted": lines}
+
+
+def _is_of_a_store(root: Path, name: str, known: dict[Path, bool]) -> bool:
+    """Whether a file is of a folder of runs: a run does not hold what other runs are."""
+    *folders, last = PurePosixPath(name).parts
+    folder = root
+    for each in folders:
+        folder = folder / each
+        if folder not in known:
+            is_run = layout.parse_version(each) is not None and (folder / layout.RUN_FILE).is_file()
+            known[folder] = is_run or (folder / layout.STORE_FILE).is_file()
+        if known[folder]:
+            return True
+    return last == layout.STORE_FILE
+
+
+def _digests(root: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of each file, by name."""
+    found: dict[str, dict[str, Any]] = {}
+    room = 4 * DIGEST_LIMIT
+    for name in names:
+        size, sha256 = None, None
+        try:
+            if _is_plain(root / name):
+                size = (root / name).stat().st_size
+                if size <= min(DIGEST_LIMIT, room):
+                    with (root / name).open("rb") as file:
+                        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+                    room -= size
+        except OSError:
+            pass
+        found[name] = {"bytes": size, "sha256": sha256}
+    return found
+
+
+def _texts(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """The content of source files, as far as there is room; and why that of others is not kept."""
     found: dict[str, str] = {}
+    withheld: dict[str, str] = {}
     room = DIFF_LIMIT
     for name in names:
-        path = root / name
-        try:
-            if path.is_symlink() or not path.is_file() or path.stat().st_size > min(TEXT_LIMIT, room):
-                continue
-            content = path.read_bytes()
-            text = content.decode("utf-8")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if "\0" not in text and len(content) <= room:
-            found[name] = text
-            room -= len(content)
-    return found
+        content, why = _source(root / name, name, room)
+        if why:
+            withheld[name] = why
+        else:
+            found[name] = content
+            room -= len(content.encode())
+    return found, withheld
+
+
+def _source(path: Path, name: str, room: int) -> tuple[str, str]:
+    """What is in a source file, or why that is not kept."""
+    if is_secret_name(name):
+        return "", "its name looks like that of a file of passwords or keys"
+    if path.suffix.lower() not in SOURCE_SUFFIXES:
+        return "", "it is no source file"
+    try:
+        if not _is_plain(path):
+            return "", "it is no plain file"
+        if path.stat().st_size > min(TEXT_LIMIT, room):
+            return "", f"it is larger than {TEXT_LIMIT // 1024} KiB, or there was no room left"
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return "", "it cannot be read as text"
+    if has_secret(text):
+        return "", "it holds what looks like a password, a token or a key"
+    return text, "" if "\0" not in text else "it cannot be read as text"
+
+
+def _is_plain(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 def _git(folder: Path, *arguments: str) -> bytes:

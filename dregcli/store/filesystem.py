@@ -33,6 +33,9 @@ _NEXT: Final[dict[int, str]] = {
 }
 _NEXT_DEFAULT: Final = "choose a folder you can write: --runs-dir FOLDER, or DREG_RUNS_DIR"
 
+_LASTING: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+"""Refusals that no waiting changes."""
+
 # What some network file systems answer when asked to fsync a folder: they have no such operation.
 _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.ENOTSUP)
 
@@ -139,6 +142,30 @@ def write_errors(path: Path) -> Generator[None, None, None]:
         code = error.errno or 0
         what = _WHAT.get(code, f"The store cannot be written: {error.strerror or error}")
         raise StoreWriteError(what, where=str(path), hint=_next(code)) from error
+
+
+def check_can_write(fs: FileSystem, folder: Path, *, hint: str | None = None) -> None:
+    """Refuses a folder in which nothing can ever be made, by making an empty file and removing it: before any work.
+
+    A full disk is let pass: it may have room by the time there is something to write.
+
+    Args:
+        fs: the seam.
+        folder: which; where it is not there, the one above it that is, in which it would be made.
+        hint: what to do about it, where that is not what is usual.
+
+    Raises:
+        StoreWriteError: no permission, a read-only file system, or a file in the way.
+    """
+    nearest = next((each for each in (folder, *folder.absolute().parents) if each.exists()), folder)
+    temporary = _temporary(nearest / "writable")
+    try:
+        with _removed_on_failure(fs, temporary):
+            fs.write(temporary, b"")
+            fs.remove(temporary)
+    except OSError as error:
+        if error.errno in _LASTING:
+            raise StoreWriteError(_WHAT[error.errno], where=str(folder), hint=hint or _NEXT_DEFAULT) from error
 
 
 def write_aside(fs: FileSystem, path: Path, content: bytes, *, check: Callable[[Path], object] | None = None) -> None:

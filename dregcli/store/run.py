@@ -11,7 +11,7 @@ from dregcli.errors import RunNotFound, RunStateError
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
-from dregcli.store.filesystem import LOCAL, FileSystem
+from dregcli.store.filesystem import LOCAL, FileSystem, check_can_write
 from dregcli.store.hdf5 import Array, Content
 from dregcli.store.lease import is_alive
 from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info
@@ -165,6 +165,23 @@ class Run:
             StoreCorrupt: ``store.json`` is not what it should be.
         """
         layout.check_writable(self.root)
+
+    def check_can_keep(self, folder: str) -> None:
+        """Refuses a run that nothing can be added to, by the format of its store or by the disk: before any work.
+
+        Args:
+            folder: that of the results, which need not exist yet.
+
+        Raises:
+            StoreFormatError, StoreCorrupt: as ``check_writable``.
+            StoreWriteError: the disk refuses.
+        """
+        self.check_writable()
+        copied = command("runs", "export", self.label, "run.zip")
+        imported = command("runs", "import", "run.zip", runs_dir=Path("FOLDER"))
+        hint = "make the folder one that you can write to, or copy the run to a store of your own in FOLDER:\n"
+        hint += f"{copied}\n{imported}"
+        check_can_write(self.fs, self.path / folder, hint=hint)
 
     def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
         """Adds and removes tags, and adds a note; by anyone, at any time.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dregcli.errors import DregError, RunStateError
 from dregcli.names import RunStatus
+from dregcli.redaction import redacted, redacted_values
 from dregcli.store import checkpoints, layout, log, metrics, rollback
 from dregcli.store.filesystem import write_aside, write_errors
 from dregcli.store.records import RunInfo, read_info, write_info
@@ -130,9 +131,9 @@ class RunWriter:
         return aside
 
     def log(self, line: str) -> None:
-        """Adds a line to ``log.txt``, with the time in UTC."""
+        """Adds a line to ``log.txt``, with the time in UTC and without what looks like a secret."""
         time = self.run.clock.now().isoformat(timespec="seconds")
-        text = line.rstrip("\n").replace("\n", "\n    ")
+        text = redacted(line.rstrip("\n")).replace("\n", "\n    ")
         self._check_held()
         path = self.run.path / layout.LOG_FILE
         # Appended in place, unlike all else: it is for people to read, nothing is computed from it, and rewriting
@@ -143,9 +144,9 @@ class RunWriter:
         self._write_info(replace(self._info, log=log.seal(self.run.path)))
 
     def add_failure(self, failure: Mapping[str, Any]) -> None:
-        """Adds to the failures in ``run.json``; the time is added to it."""
+        """Adds to the failures in ``run.json``, without what looks like a secret; the time is added to it."""
         self._check_held()
-        entry = {"time": self.run.clock.now().isoformat(), **failure}
+        entry = {"time": self.run.clock.now().isoformat(), **redacted_values(failure)}
         self._write_info(replace(self._info, failures=(*self._info.failures, entry)))
 
     def finish(self, status: RunStatus, summary: Mapping[str, Any]) -> None:

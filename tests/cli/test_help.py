@@ -5,13 +5,16 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 
+from dregcli import synonyms
+from dregcli.cli.main import app
 from dregcli.data.catalogue import DATASETS
-from dregcli.names import EstimatorName, ObjectiveName, Split
+from dregcli.names import EstimatorName, ObjectiveName, Split, split_word
 from dregcli.specs.execution import DEFAULT_INFLATION
 from dregcli.specs.presets import DEFAULTS, PRESETS
 from dregcli.specs.run import RunSpec
-from tests.support.cli import run
+from tests.support.cli import SMALL, run
 
 
 def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monkeypatch) -> None:
@@ -56,3 +59,102 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     os.close(writer)
     assert done.returncode == 141
     assert done.stderr == ""
+
+
+def _commands(command, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], list[str]]:
+    """The options of every command, by what is typed for it; of groups, too."""
+    found = {words: [name for each in command.params for name in each.opts]}
+    for name, inner in getattr(command, "commands", {}).items():
+        found |= _commands(inner, (*words, name))
+    return found
+
+
+COMMANDS = _commands(get_command(app))
+
+
+def test_h_is_help_everywhere(capsys) -> None:
+    for words in COMMANDS:
+        shown = run(capsys, *words, "-h")
+        assert (shown.code, f"Usage: {' '.join(('dreg', *words))} " in shown.out) == (0, True), words
+
+
+def test_words_of_the_field_get_the_option_of_the_command(capsys) -> None:
+    """By option, what people type for it; by command where it is another there."""
+    for command, option, typed in (
+        ("train", "lr", "learning-rate learning_rate Learning-Rate optimizer step-size"),
+        ("train", "estimator", "est estim method"),
+        ("train", "epochs", "n-epochs num_epochs"),
+        ("train", "steps", "iterations num-steps max-iters"),
+        ("train", "batch-size", "batch bs batch_size"),
+        ("train", "k", "num-samples n-samples samples importance-samples num_particles"),
+        ("train", "latent-dim", "latent z-dim dim-z latent-size"),
+        ("train", "dataset", "data ds"),
+        ("train", "runs-dir", "model-dir output out log-dir"),
+        ("train", "device", "gpu cuda"),
+        ("train", "objective", "loss alpha"),
+        ("train", "checkpoint-every", "save-every ckpt-interval"),
+        ("eval", "k", "num-samples importance-samples"),
+        ("eval", "data-dir", "data data-root"),
+        ("eval", "n", "num-examples"),
+        ("sample", "n", "num-samples n-images"),
+        ("bias-check", "max-batches", "iterations num-batches"),
+        ("bias-check", "examples", "batch-size"),
+        ("variance", "out", "output"),
+        ("report", "html", "output"),
+        ("runs list", "limit", "num-examples"),
+        ("runs export", "tensorboard", "logdir"),
+        ("data import", "valid", "val validation-size"),
+    ):
+        for word in typed.split():
+            outcome = run(capsys, *command.split(), f"--{word}", "1")
+            assert outcome.code == 2
+            assert outcome.err.startswith(f"error: No such option: --{word}. Did you mean '--{option}'?"), outcome.err
+            assert f"dreg {command} --help" in outcome.err
+    assert "No such option: -lr. Did you mean '--lr'?" in run(capsys, "train", "-lr", "1").err
+    assert "No such option: -k. Did you mean '--k'?" in run(capsys, "train", "-k=4").err
+    assert "Did you mean" not in run(capsys, "report", "--batch", "1").err, "a word that has no place here"
+
+
+def test_the_table_of_synonyms_names_what_there_is_and_nothing_that_is_an_option() -> None:
+    known = {name.removeprefix("--") for names in COMMANDS.values() for name in names} | {"help"}
+    for options, called in synonyms._OPTIONS:
+        assert set(options.split()) <= known, options
+        assert called.split(), options
+    for group, commands in synonyms._COMMANDS.items():
+        for command, called in commands:
+            words = tuple(word for word in command.split() if not word.startswith("--"))
+            assert words in COMMANDS, command
+            for typed in called.split():
+                assert (*group.split(), typed) not in COMMANDS
+
+
+def test_a_misspelt_command_or_what_it_is_called_elsewhere(capsys) -> None:
+    for typed, told in (
+        ("trian", "Did you mean 'train'"),
+        ("evl", "Did you mean 'eval'?"),
+        ("evaluate x", "Did you mean 'dreg eval'?"),
+        ("fit", "Did you mean 'dreg train'?"),
+        ("resume x", "Did you mean 'dreg train --resume'?"),
+        ("ls", "Did you mean 'dreg runs list'?"),
+        ("runs lst", "Did you mean 'list'?"),
+        ("runs delete x", "Did you mean 'dreg runs rm'?"),
+        ("data download mnist", "Did you mean 'dreg download'?"),
+    ):
+        outcome = run(capsys, *typed.split())
+        assert (outcome.code, told in outcome.err) == (2, True), outcome.err
+
+
+def test_a_config_and_a_split_take_the_words_of_the_field(capsys, ready, tmp_path) -> None:
+    (tmp_path / "c.toml").write_text("learning_rate = 1e-3\nbatch = 4\nzzzz = 1\n")
+    outcome = run(capsys, "train", "--config", tmp_path / "c.toml")
+    assert "learning-rate: there is no such option. Did you mean 'lr'?" in outcome.err
+    assert "batch: there is no such option. Did you mean 'batch-size'?" in outcome.err
+    assert "zzzz: there is no such option.\n" in outcome.err
+    for word in ("valid", "val", "validation", "dev", "Validation"):
+        assert split_word(word) == "valid"
+    assert [split_word(word) for word in ("training", "testing", "x")] == ["train", "test", "x"]
+    ready(*SMALL, name="t")
+    evaluated = run(capsys, "eval", "t", "--split", "validation", "--k", 1, "--json")
+    assert evaluated.json["results"][0]["split"] == "valid"
+    wrong = run(capsys, "data", "show", "digits", "--split", "vallid")
+    assert (wrong.code, "Did you mean 'valid'?" in wrong.err) == (2, True)

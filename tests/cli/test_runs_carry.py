@@ -10,7 +10,7 @@ from dregcli.names import RunStatus
 from dregcli.store.runs import RunStore
 from tests.support.cli import Outcome, run
 from tests.support.store_faults import flip
-from tests.support.store_runs import claim, save, train
+from tests.support.store_runs import SPEC, claim, save, train
 
 
 @pytest.fixture
@@ -36,7 +36,9 @@ def runs(capsys: pytest.CaptureFixture[str], root: Path):
 def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.zip"
     exported = runs("export", "x/v001", file, "--json")
-    assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": file.stat().st_size}
+    nothing = {"files": 0, "contents": [], "names_only": 0, "diff_lines": 0, "diff_lines_redacted": 0}
+    size = file.stat().st_size
+    assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": size, "captured": nothing}
     first = runs("import", file)
     assert first.out.startswith(f"imported x/v001 as {root}/x/v003\n")
     assert "here already: x/v001 is the same run" in first.err
@@ -47,6 +49,35 @@ def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path:
         "same_as": [f"{root}/x/v001", f"{root}/x/v003"],
         "faults": [],
     }
+
+
+def test_an_export_says_what_it_carries_of_the_source_and_warns_of_what_nobody_looked_through(
+    runs, root: Path, tmp_path: Path
+) -> None:
+    texts = {"exp.py": "x = 1\n", "conf.yaml": "password: hunter2\n", ".env": "A=1\n"}
+    old = {
+        "commit": "c0",
+        "diff": "+x = 1\n+password = 'a'\n",
+        "untracked": [*texts, "x.png"],
+        "untracked_text": texts,
+    }
+    new = {**old, "diff": "+x = 1\n", "diff_redacted": 1, "untracked_text": {"exp.py": "x = 1\n"}}
+    for name, environment in (("old", {"git": old}), ("new", {"capture": "source", "git": new})):
+        writer = RunStore(root).claim(name, spec=SPEC, environment=environment)
+        writer.finish(RunStatus.COMPLETED, {"step": 0})
+    carried = runs("export", "old", tmp_path / "old.zip")
+    assert (
+        "of the source tree: a diff of 2 lines; the names of 1 untracked file without contents; the conte"
+        in carried.out
+    )
+    assert "it holds the contents of conf.yaml, .env, which may be passwords or keys: look at" in carried.err
+    assert "kept whole files, whatever they held: exp.py; look at" in carried.err
+    assert "its diff has lines that may be passwords or keys" in carried.err
+    carried = runs("export", "new", tmp_path / "new.zip", "--json")
+    expected = {"files": 4, "contents": ["exp.py"], "names_only": 3, "diff_lines": 1, "diff_lines_redacted": 1}
+    assert carried.json["captured"] == expected
+    assert "warning" not in carried.err
+    assert runs("show", "old", "--json").json["environment"]["git"] == old
 
 
 def test_a_damaged_run_is_exported_only_with_force(runs, root: Path, tmp_path: Path) -> None:

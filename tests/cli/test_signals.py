@@ -25,7 +25,10 @@ main.entry()
 """
 
 
-@pytest.mark.parametrize(("name", "code", "said"), [("SIGTERM", 143, "Terminated."), ("SIGINT", 130, "Interrupted.")])
+@pytest.mark.parametrize(
+    ("name", "code", "said"),
+    [("SIGTERM", 143, "Terminated."), ("SIGINT", 130, "Interrupted."), ("SIGUSR1", 143, "Stopped by SIGUSR1.")],
+)
 def test_an_import_that_is_stopped_leaves_nothing(tmp_path: Path, name, code, said) -> None:
     source, data = tmp_path / "x.amat", tmp_path / "data"
     source.write_text("\n".join(" ".join(str((i * j) % 7) for j in range(4)) for i in range(1, 40)))

@@ -1,7 +1,9 @@
+import os
 from pathlib import Path
 
 import pytest
 
+from dregcli.cli.main import main
 from dregcli.data.folders import default_data_dir, download_command
 from dregcli.errors import UsageError
 
@@ -44,3 +46,21 @@ def test_command_names_the_data_folder_only_where_it_must(monkeypatch):
     assert download_command("mnist", Path("/my data"), source="FOLDER") == (
         "dreg download mnist --source FOLDER --data-dir '/my data'"
     )
+
+
+def test_without_a_home_folder_only_what_lies_in_a_data_folder_is_missing(monkeypatch, tmp_path, capsys):
+    """As where a container runs a user that nobody knows: neither HOME nor an entry in the list of users."""
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 999_999)
+    with pytest.raises(UsageError):
+        default_data_dir(platform="linux")
+    monkeypatch.chdir(tmp_path)
+    few = ["--steps", "1", "--k", "1", "--hidden", "4", "--latent-dim", "2"]
+    for words in (["train", "--name", "a", *few], ["runs", "verify", "a", "--replay", "1"], ["data", "list"]):
+        assert main(words) == 0
+    capsys.readouterr()
+    assert main(["train", "--dataset", "mnist", *few]) == 10
+    assert "next:  dreg download mnist --data-dir FOLDER" in capsys.readouterr().err
+    assert main(["data", "show", "digits"]) == main(["download", "mnist"]) == 2
+    assert "next:  name one with --data-dir FOLDER or DREG_DATA_DIR" in capsys.readouterr().err

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import dregcli
+from dregcli.names import Capture
 from dregcli.store import capture, documents
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="no git here")
@@ -83,6 +85,72 @@ def test_large_changes_are_cut(package: Path) -> None:
     assert len(found["diff"]) == capture.DIFF_LIMIT
     assert len(found["untracked"]) == capture.UNTRACKED_LIMIT
     assert found["untracked_count"] == capture.UNTRACKED_LIMIT + 1
+
+
+@needs_git
+def test_secrets_stay_where_they_are_and_contents_are_kept_only_where_asked(package: Path) -> None:
+    root = package.parent
+    (package / "tracked.py").write_text("password = 'XYZ1'\nx = 1\n")
+    (root / ".env.prod").write_text("A=XYZ\n")
+    git(root, "add", "-f", ".")
+    git(root, "commit", "-q", "-m", "two")
+    git(root, "config", "diff.noprefix", "true")
+    (package / "tracked.py").write_text("password = 'XYZ2'\nx = 2\n")
+    (root / ".env.prod").write_text("A=XYZ\nB=XYZ\n")
+    files = {
+        "exp.py": "y = 1\n",
+        "leak.py": "key = 'sk-abcdefghijklmnopqXYZwxyz'\n",
+        "credentials.yml": "user: XYZ\n",
+        "notes.txt": "XYZ\n",
+        "large.json": "0" * (capture.TEXT_LIMIT + 1) + "XYZ",
+    }
+    for name, text in files.items():
+        (root / name).write_text(text)
+    (root / "link.py").symlink_to(root / "credentials.yml")
+    # Runs that lie in the checkout are no changes to it: in a folder of runs, and right in it.
+    for folder in (root / "mine" / "a" / "v001", root / "b" / "v002"):
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text("{}")
+        (folder / "parts").mkdir()
+        (folder / "parts" / "x.h5").write_text("x")
+    for store in (root, root / "mine"):
+        (store / "store.json").write_text("{}")
+    (root / "mine" / ".trash").mkdir()
+    (root / "mine" / ".trash" / "x").write_text("x")
+
+    found = {each: capture.source_state(package, each) for each in Capture}
+    assert "XYZ" not in json.dumps(found)
+    none, names, source = found.values()
+    assert none == {"commit": git(root, "rev-parse", "HEAD"), "clean": False}
+    assert names is not None
+    assert source is not None
+    assert names["untracked"] == sorted([*files, "link.py"])
+    assert names["untracked_files"]["credentials.yml"] == {
+        "bytes": 10,
+        "sha256": hashlib.sha256(b"user: XYZ\n").hexdigest(),
+    }
+    assert names["untracked_files"]["link.py"] == {"bytes": None, "sha256": None}
+    assert ("-x = 1\n" in names["diff"], "+x = 2\n" in names["diff"], names["diff_redacted"]) == (True, True, 4)
+    assert "untracked_text" not in names
+    assert source["untracked_text"] == {"exp.py": "y = 1\n"}
+    assert set(source["withheld"]) == {*files, "link.py"} - {"exp.py"}
+    for name in (*files, "link.py"):
+        (root / name).unlink()
+    git(root, "checkout", "-q", ".")
+    clean = capture.source_state(package)
+    assert clean is not None
+    assert clean["clean"]
+
+
+def test_the_environment_holds_no_secret_of_the_command_line_and_of_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DREG_DATA_DIR", "https://me:XYZ@host/data")
+    argv = ["dreg", "train", "--config", "https://XYZ@host/x", "--password", "XYZ"]
+    found = capture.capture_environment(argv=argv, extra={"note": "token=abXYZ123"}, capture=Capture.NONE)
+    assert "XYZ" not in json.dumps(found)
+    assert found["argv"][:4] == ["dreg", "train", "--config", "https://[redacted]@host/x"]
+    assert found["capture"] == "none"
 
 
 @needs_git

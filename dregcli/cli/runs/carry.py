@@ -66,12 +66,13 @@ def export(
 def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *, force: bool) -> None:
     from dregcli.app.runs_carry import export_to
 
-    found = export_to(run, file, force=force, runs_dir=runs_dir, listener=terminal)
+    found, holds = export_to(run, file, force=force, runs_dir=runs_dir, listener=terminal)
     size = file.stat().st_size
     if terminal.as_json:
-        terminal.result({"run": str(found.path), "file": str(file), "bytes": size})
+        terminal.result({"run": str(found.path), "file": str(file), "bytes": size, "captured": holds.as_json()})
     else:
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
+        terminal.line(holds.in_words())
         terminal.line(f"elsewhere: {quoted('dreg', 'runs', 'import', file.name)}")
 
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.app.places import data_folder_if_any, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
 from dregcli.cli.render import Terminal
 from dregcli.cli.trained import show_trained
 
@@ -18,6 +18,7 @@ And what came of it:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-d
 def rerun(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name, which means its newest version.")],
     name: Annotated[str | None, typer.Option(help="Of the new run.", show_default="the same")] = None,
+    capture: Annotated[str | None, setting("capture", "the run's")] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -32,9 +33,10 @@ def rerun(
             run,
             name,
             runs_dir=runs_folder(runs_dir),
-            data_dir=data_folder(data_dir),
+            data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
+            capture=capture,
         )
     finally:
         terminal.close()

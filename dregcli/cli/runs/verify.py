@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder, runs_folder
+from dregcli.app.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
@@ -47,7 +47,9 @@ def verify(
     try:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):
-            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data_folder(data_dir), listener=terminal)
+            replayed = replay_run(
+                runs[0], replay, runs_dir=root, data_dir=data_folder_if_any(data_dir), listener=terminal
+            )
     finally:
         terminal.close()
     faults, notes = found.of("fault"), found.of("note")

@@ -7,20 +7,10 @@ from typing import Final
 from dregcli.commands import quoted
 from dregcli.data.importing.offers import Found, Offer
 from dregcli.errors import DataCorrupt, UsageError
-from dregcli.names import Split, unknown
+from dregcli.names import SPLIT_WORDS, Split, unknown
 
-_SPLIT_WORDS: Final = {
-    "train": Split.TRAIN,
-    "training": Split.TRAIN,
-    "valid": Split.VALID,
-    "val": Split.VALID,
-    "validation": Split.VALID,
-    "dev": Split.VALID,
-    "test": Split.TEST,
-    "testing": Split.TEST,
-}
 _LABEL_WORDS: Final = {"y", "label", "labels", "target", "targets", "class", "classes"}
-_TOGETHER: Final = re.compile(rf"(x|y)?({'|'.join(_SPLIT_WORDS)})(x|y)?")
+_TOGETHER: Final = re.compile(rf"(x|y)?({'|'.join(SPLIT_WORDS)})(x|y)?")
 _SHOWN: Final = 12
 
 Parts = dict[Split | None, Offer]
@@ -29,7 +19,7 @@ Parts = dict[Split | None, Offer]
 
 def split_named(name: str) -> Split | None:
     """The split that a name is made for, as train, x_train or val/images are."""
-    found = {_SPLIT_WORDS[word] for word in _words(name) if word in _SPLIT_WORDS}
+    found = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
     return found.pop() if len(found) == 1 else None
 
 
@@ -123,7 +113,7 @@ def _asked(found: Found, keys: Sequence[str]) -> Parts:
     for word in keys:
         named, is_pair, key = word.partition("=")
         # A key may itself hold an equals sign.
-        split = _SPLIT_WORDS.get(named.strip().lower()) if is_pair and word not in known else None
+        split = SPLIT_WORDS.get(named.strip().lower()) if is_pair and word not in known else None
         if is_pair and not split and word not in known:
             raise UsageError(
                 what=f"--key {word}: {unknown('split', named, [each.value for each in Split])}",

@@ -1,0 +1,28 @@
+"""What looks like a password, a token or a key: found in texts, and taken out of what is kept or shown to others.
+
+Standard library only.
+"""
+
+from dregcli.redaction.shapes import is_secret_name
+from dregcli.redaction.texts import (
+    FILE_MARK,
+    LINE_MARK,
+    MARK,
+    has_secret,
+    redacted,
+    redacted_diff,
+    redacted_values,
+    redacted_words,
+)
+
+__all__ = [
+    "FILE_MARK",
+    "LINE_MARK",
+    "MARK",
+    "has_secret",
+    "is_secret_name",
+    "redacted",
+    "redacted_diff",
+    "redacted_values",
+    "redacted_words",
+]

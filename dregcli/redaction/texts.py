@@ -1,0 +1,135 @@
+"""Texts, command lines, JSON values and differences without what looks like a password, a token or a key."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+from dregcli.redaction.shapes import (
+    BARE,
+    BASE64_LINE,
+    DANGLING,
+    LONGEST_LINE,
+    OPTION,
+    PEM,
+    PEM_END,
+    is_secret_name,
+    spans,
+)
+
+MARK: Final = "[redacted]"
+"""In place of a secret within a line or an argument."""
+
+LINE_MARK: Final = "[redacted by dreg: this line looks as if it held a password, a token or a key]"
+"""In place of a line of a file."""
+
+FILE_MARK: Final = "[redacted by dreg: the name of this file looks like that of a file of passwords or keys]"
+"""In place of all that a difference shows of a file."""
+
+
+def has_secret(text: str) -> bool:
+    """Whether a text holds anything that looks like a password, a token or a key."""
+    return any(found for _, found in _looked_at(text.splitlines()))
+
+
+def redacted(text: str) -> str:
+    """A text without what looks like a secret: within a line only the secret itself is taken out of it."""
+    if "\n" in text:
+        lines = text.split("\n")
+        return "\n".join(_inline(line) if not found or spans(line) else MARK for line, found in _looked_at(lines))
+    return _inline(text)
+
+
+def redacted_words(words: Iterable[str]) -> list[str]:
+    """A command line without what looks like a secret, and without what follows an option such as ``--password``."""
+    found: list[str] = []
+    for word in words:
+        hidden = bool(found and OPTION.match(found[-1]) and not word.startswith("--"))
+        found.append(MARK if hidden else redacted(word))
+    return found
+
+
+def redacted_values(value: object) -> Any:  # noqa: ANN401 - JSON
+    """A JSON value with every text in it redacted, lists of texts as command lines are."""
+    if isinstance(value, str):
+        return redacted(value)
+    if isinstance(value, Mapping):
+        named = cast("Mapping[str, object]", value)
+        return {key: MARK if _is_named_secret(key, each) else redacted_values(each) for key, each in named.items()}
+    if isinstance(value, list | tuple):
+        items = cast("Sequence[object]", value)
+        if all(isinstance(each, str) for each in items):
+            return redacted_words(cast("Sequence[str]", items))
+        return [redacted_values(each) for each in items]
+    return value
+
+
+def _is_named_secret(name: str, value: object) -> bool:
+    """Whether a value is a secret by its name alone."""
+    return isinstance(value, str) and "\n" not in value and not spans(value) and bool(spans(f"{name}={value}"))
+
+
+def redacted_diff(diff: str) -> tuple[str, int]:
+    """A difference as git prints it, every line that holds a secret replaced by a mark: added, removed and around.
+
+    Of files whose name looks like that of a file of keys nothing but the name is left.
+
+    Returns:
+        The difference, and how many lines were taken out.
+    """
+    lines: list[str] = []
+    taken, hidden, in_hunk = 0, False, False
+    for line, found in _looked_at(diff.split("\n"), of_diff=True):
+        if line.startswith("diff --git "):
+            hidden, in_hunk = _names_secret(line), False
+        elif line.startswith("@@ "):
+            if hidden and in_hunk:
+                taken += 1
+                continue
+            in_hunk = True
+            place = line.find(" @@", 2) + 3
+            # What git repeats behind the place is a line of the file.
+            line = f"{line[:place]} {LINE_MARK}" if found or (hidden and line[place:]) else line
+            taken += found or (hidden and bool(line[place:]))
+            if hidden:
+                lines += [line, f" {FILE_MARK}"]
+                continue
+        elif in_hunk and hidden and line:
+            taken += 1
+            continue
+        elif found:
+            taken += 1
+            line = f"{line[:1] if in_hunk else ''}{LINE_MARK}"
+        lines.append(line)
+    return "\n".join(lines), taken
+
+
+def _names_secret(header: str) -> bool:
+    """Whether ``diff --git a/x b/x`` is about a file of keys; a quoted name has its other letters in octal."""
+    words = header.removeprefix("diff --git ").replace('"', "")
+    middle = words.find(" b/")
+    names = (words[2:middle], words[middle + 3 :]) if middle > 0 else (words,)
+    return any(is_secret_name(name) for name in names)
+
+
+def _looked_at(lines: Sequence[str], *, of_diff: bool = False) -> Iterator[tuple[str, bool]]:
+    """Each line, and whether it is to be taken out: for itself, in a key, or as the value of the line before."""
+    in_key, awaited = False, False
+    for line in lines:
+        if of_diff and line.startswith(("diff --git ", "@@ ")):
+            in_key = awaited = False
+        value = awaited and bool(BARE.match(line))
+        awaited = len(line) <= LONGEST_LINE and bool(DANGLING.search(line))
+        begins = bool(PEM.search(line))
+        ends = bool(PEM_END.search(line))
+        found = in_key or begins or ends or value or bool(BASE64_LINE.match(line)) or bool(spans(line))
+        in_key = (in_key or begins) and not ends
+        yield line, found
+
+
+def _inline(line: str) -> str:
+    if PEM.search(line):
+        return MARK
+    text, place = "", 0
+    for start, end in spans(line):
+        text += line[place:start] + MARK
+        place = end
+    return text + line[place:]
