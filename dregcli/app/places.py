@@ -20,9 +20,19 @@ def data_folder(given: Path | None) -> Path:
     return given or default_data_dir()
 
 
-def training_command(name: str, data_dir: Path) -> str:
-    """The command that trains on a data set, ready to be pasted into a shell."""
-    return f"dreg train --dataset {name}{data_dir_option(data_dir)}"
+def training_command(name: str, data_dir: Path, *, examples: int) -> str:
+    """The command that trains on a data set, ready to be pasted into a shell.
+
+    Args:
+        name: the data set.
+        data_dir: the data folder.
+        examples: how many there are to train on: a batch has no more.
+    """
+    from dregcli.specs.run import RunSpec
+
+    fits = examples >= RunSpec.model_fields["batch_size"].default
+    batch = "" if fits else f" --batch-size {examples}"
+    return f"dreg train --dataset {name}{batch}{data_dir_option(data_dir)}"
 
 
 def run_command(command: str, reference: str, root: Path) -> str:

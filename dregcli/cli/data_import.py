@@ -140,4 +140,4 @@ def import_(
     )
     for note in imported.notes:
         terminal.note(note)
-    terminal.line(f"next: {training_command(dataset.name, folder)}")
+    terminal.line(f"next: {training_command(dataset.name, folder, examples=len(dataset.splits[Split.TRAIN]))}")
