@@ -2,12 +2,12 @@
 
 import difflib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dregcli.errors import Fault, SpecError
-from dregcli.wording import shell_command
 
 _SHOWN: Final = 12
 _NUMBER: Final = re.compile(r"-?[0-9]{1,9}")
@@ -96,7 +96,7 @@ def option(name: str, columns: Sequence[int], names: Sequence[str]) -> str:
         own = names[columns[0]]
         if own.isprintable() and own.strip() and not own.startswith("-") and "," not in own and names.count(own) == 1:
             word = own
-    return f"{name} {shell_command([word])}"
+    return f"{name} {shlex.quote(word)}"
 
 
 def _items(words: Sequence[str], names: Sequence[str]) -> list[str]:

@@ -27,7 +27,6 @@ from dregcli.data.importing.scratch import Scratch, reading
 from dregcli.data.importing.text_layout import Layout, is_comment, is_decimal_comma, number
 from dregcli.data.importing.watch import Watch, watched
 from dregcli.errors import DataCorrupt
-from dregcli.wording import counted
 
 _LONGEST_LINE: Final = 1 << 25
 _LONGEST_NAME: Final = 80
@@ -223,7 +222,7 @@ def _layout_notes(layout: Layout, names: Sequence[str], text: _Text) -> list[str
     if text.decimal_comma:
         notes.append("commas in numbers were read as decimal points: if they part thousands, remove them")
     if text.comments:
-        notes.append(f"passed over: {counted(text.comments, 'line')} of comment (# or %)")
+        notes.append(f"passed over: {text.comments:,} line{'s' if text.comments > 1 else ''} of comment (# or %)")
     shown = ", ".join(name or "(no name)" for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     if layout.has_header:
