@@ -108,6 +108,11 @@ class _Look:
                 if len(seen) <= _MOST_CLASSES:
                     seen.update(np.unique(values[:, column])[: _MOST_CLASSES + 1].tolist())
 
+    def is_like_classes(self, column: int) -> bool:
+        """Whether nothing speaks against classes: a few examples need not have every one, nor any of them twice."""
+        plain = self.low[column] >= 0 or self.values[column] == {-1, 1}
+        return bool(self.whole[column]) and self.low[column] < self.high[column] < _MOST_CLASSES and bool(plain)
+
     def is_few(self, column: int, count: int) -> bool:
         """Whether the values are as few and as close together as numbers of classes are: 0 to 9, or -1 and 1."""
         seen = self.values[column]
@@ -193,19 +198,21 @@ def _labels_by_values(look: _Look, rest: list[int], count: int, shape: Size | No
     fits = width == shape[0] * shape[1] if shape else side * side == width and side >= _SIDE
     if shape and len(rest) == shape[0] * shape[1]:
         return
-    signs: list[tuple[int, bool, str]] = []
+    image = f"{shape[0]} x {shape[1]}" if shape else f"{side} x {side}"
+    signs: list[int] = []
+    doubts: list[int] = []
     for column in (rest[0], rest[-1]):
         others = [each for each in rest if each != column]
-        if column not in look.values or not look.is_few(column, count):
+        if column not in look.values or not _is_another_scale(look, column, others):
             continue
-        is_clear = _is_another_scale(look, column, others)
-        if not is_clear or not (fits or _is_alone(look, others)):
-            continue
-        image = f"{shape[0]} x {shape[1]}" if shape else f"{side} x {side}"
-        values = f"its few whole values from {look.low[column]:g} to {look.high[column]:g}, unlike all others"
-        signs.append((column, fits, values + (f", beside {width} = {image}" if fits else "")))
-    for column, certain, why in signs:
-        yield Verdict(column, LABELS, certain and len(signs) == 1 and count >= _ENOUGH, why)
+        if look.is_few(column, count) and (fits or _is_alone(look, others)):
+            signs.append(column)
+        elif fits and look.is_like_classes(column):
+            doubts.append(column)
+    for column in signs or doubts:
+        why = f"its few whole values from {look.low[column]:g} to {look.high[column]:g}, unlike all others"
+        certain = fits and len(signs) == 1 and count >= _ENOUGH
+        yield Verdict(column, LABELS, certain, why + (f", beside {width} = {image}" if fits else ""))
 
 
 def _is_another_scale(look: _Look, column: int, others: list[int]) -> bool:

@@ -1,6 +1,7 @@
 """How a text of numbers is written: its encoding, what separates its numbers, its comments, and its line of names."""
 
 import codecs
+import contextlib
 import csv
 import re
 from collections.abc import Sequence
@@ -149,13 +150,12 @@ def _encoding(head: bytes) -> tuple[str, int]:
 def _cells(line: str, separator: str | None) -> list[str]:
     if separator is None:
         return [word.strip("\"'") for word in (_QUOTED.findall(line) if '"' in line else line.split())]
+    cells = line.split(separator)
     if '"' in line:
-        # A quoted name may hold the separator.
-        return [
-            cell.strip().strip("'").strip()
-            for cell in next(csv.reader([line], delimiter=separator, skipinitialspace=True))
-        ]
-    return [cell.strip().strip("'").strip() for cell in line.split(separator)]
+        # A quoted name may hold the separator. What is too long for a name is told as any other bad cell.
+        with contextlib.suppress(csv.Error):
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    return [cell.strip().strip("'").strip() for cell in cells]
 
 
 def _separator(line: str) -> str | None:

@@ -62,6 +62,8 @@ def test_what_columns_are(dtype):
         (beside(shuffled, GREY), (), {0: PERHAPS_ROWS}),
         (beside(COUNT, GREY)[:5], (), {0: PERHAPS_ROWS}),
         (beside(GREY[:, :21], CLASSES), (), {21: UNSURE}),
+        (beside(COUNT[12:0:-1] % 10, GREY[:12]), (), {0: UNSURE}),
+        (beside(GREY, CLASSES + 2), (), {36: UNSURE}),
         # As they are.
         (GREY, (), {}),
         (GREY, PIXELS, {}),
@@ -204,6 +206,8 @@ def test_decimal_commas_that_come_late(tmp_path):
         ("nan,2,3", "line 62, column 1 .* not finite", "--drop-columns a"),
         ("x,2,y", "line 62, column 1 .* holds 'x', which is no number", "--drop-columns 1,3"),
         ("1,2", "line 62 has 2 numbers, not 3", "line 62"),
+        ('1,"' + "2" * 200_000 + 'z",3', "line 62, column 2 .* holds '\"22222", "--drop-columns 'b c'"),
+        ("1,2\0,3", r"line 62, column 2 .* holds '2\\x00'", "--drop-columns 'b c'"),
         ("1,2_0,3", "line 62, column 2 .* holds '2_0'", "--labels 'b c'"),
     ],
 )
