@@ -186,7 +186,7 @@ def _columns(values: NDArray[Any]) -> Columns:
     is_pair = ((values == least) | (values == most)).all(axis=0)
     moved = np.zeros(values.shape[1])
     # The smaller types lose nothing as 32-bit floats.
-    if values.dtype.itemsize > 4 or values.dtype in (np.int32, np.uint32):
+    if values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2):
         wide = values.astype(np.float64, copy=False)
         # Values beyond its range become infinite, which has its own test.
         with np.errstate(over="ignore"):

@@ -15,6 +15,7 @@ COMMENTS: Final = ("#", "%")
 _HEAD: Final = 1 << 18
 """A line of names may be as long."""
 _TOLD_BY: Final = 1024
+_MOST_DAMAGE: Final = 0.01
 _LOOKED_AT: Final = 40
 _FEWEST_NUMBERS: Final = 0.25
 """Less of a text in numbers is prose, or a page."""
@@ -69,8 +70,8 @@ def layout_of(plain: Plain) -> Layout | None:
     head = plain.head(_HEAD)
     encoding, mark = _encoding(head)
     text = head[mark:].decode(encoding, "replace")
-    # Only the start: what is no text further down is told by its line.
-    if _CONTROL.search(text[:_TOLD_BY]):
+    # Only the start, and not for one damaged byte: what is no text further down is told by its line.
+    if len(_CONTROL.findall(text[:_TOLD_BY])) > _MOST_DAMAGE * len(text[:_TOLD_BY]):
         return None
     lines = re.split(r"\r\n|\n|\r", text)
     # The last one may be cut off.
