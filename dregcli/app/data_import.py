@@ -4,11 +4,12 @@ from pathlib import Path
 
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, imported_names
+from dregcli.data.importing.column_words import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
 from dregcli.store.filesystem import LOCAL, check_can_write
 
-__all__ = ["ImportWords", "Imported", "import_dataset"]
+__all__ = ["ColumnWords", "ImportWords", "Imported", "import_dataset"]
 
 
 def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Imported:

@@ -35,9 +35,19 @@ def data_folder_if_any(given: Path | None) -> Path:
         return NO_FOLDER
 
 
-def training_command(name: str, data_dir: Path) -> str:
-    """The command that trains on a data set, ready to be pasted into a shell."""
-    return data_command("train", "--dataset", name, data_dir=data_dir)
+def training_command(name: str, data_dir: Path, *, examples: int) -> str:
+    """The command that trains on a data set, ready to be pasted into a shell.
+
+    Args:
+        name: the data set.
+        data_dir: the data folder.
+        examples: how many there are to train on: a batch has no more.
+    """
+    from dregcli.specs.run import RunSpec
+
+    fits = examples >= RunSpec.model_fields["batch_size"].default
+    batch = [] if fits else ["--batch-size", str(examples)]
+    return data_command("train", "--dataset", name, *batch, data_dir=data_dir)
 
 
 def typed(environment: Mapping[str, Any]) -> str | None:

@@ -17,6 +17,8 @@ EXAMPLES = """An array, a tenth each for validation and testing drawn by seed:  
 Splits that the file has:  [bold]dreg data import faces.mat --key train=trainX --key test=testX --shape 28x20 \
 --name faces[/bold]
 
+A text whose first column holds labels:  [bold]dreg data import train.csv --labels label --name mine[/bold]
+
 A folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --name photos[/bold]
 
 Black ink on white paper:  [bold]dreg data import scans.zip --invert --valid 500 --test 1000 --name scans[/bold]"""
@@ -47,6 +49,22 @@ def import_(
     shape: Annotated[
         str | None, typer.Option(metavar="HxW", help="Rows and columns of an example that is stored as one row.")
     ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMNS",
+            help="Text only: the columns that are values, by names, by numbers from 1, or by ranges such as 2-785.",
+            show_default="all but labels and row numbers",
+        ),
+    ] = None,
+    drop_columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Text only: columns to leave out, named likewise."),
+    ] = None,
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMNS", help="Text only: columns to leave out as labels, named likewise."),
+    ] = None,
     resize: Annotated[str | None, typer.Option(metavar="HxW", help="Bring images to this size.")] = None,
     transpose: Annotated[bool, typer.Option("--transpose", help="The examples are the last axis.")] = False,
     invert: Annotated[bool, typer.Option("--invert", help="Black on white: black and white change places.")] = False,
@@ -67,7 +85,7 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Import your own data: checked, split, and kept with where they came from."""
-    from dregcli.app.data_import import ImportWords, import_dataset
+    from dregcli.app.data_import import ColumnWords, ImportWords, import_dataset
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     folder = data_folder(data_dir)
@@ -85,6 +103,7 @@ def import_(
         test=test,
         seed=split_seed,
         replace=replace,
+        columns=ColumnWords(tuple(columns or ()), tuple(drop_columns or ()), tuple(labels or ())),
     )
     try:
         imported = import_dataset(words, folder, terminal)
@@ -99,6 +118,7 @@ def import_(
                 **dataset_json(imported),
                 "format": imported.format,
                 "path": str(imported.path),
+                "left_out": [each.as_json() for each in imported.left_out],
                 "notes": list(imported.notes),
                 "warnings": list(imported.warnings),
             }
@@ -120,4 +140,4 @@ def import_(
     )
     for note in imported.notes:
         terminal.note(note)
-    terminal.line(f"next: {training_command(dataset.name, folder)}")
+    terminal.line(f"next: {training_command(dataset.name, folder, examples=len(dataset.splits[Split.TRAIN]))}")

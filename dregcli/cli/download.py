@@ -8,7 +8,7 @@ from dregcli.app.places import data_folder, training_command
 from dregcli.cli.dataset_json import dataset_json
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
-from dregcli.names import DatasetName
+from dregcli.names import DatasetName, Split
 
 EXAMPLES = """From its mirrors:  [bold]dreg download mnist[/bold]
 
@@ -87,8 +87,9 @@ def download(
             ],
         )
         if not error:
-            name = downloads.results[-1].dataset.name
-            terminal.line(f"next: {training_command(name, folder)}")
+            last = downloads.results[-1].dataset
+            command = training_command(last.name, folder, examples=len(last.splits[Split.TRAIN]))
+            terminal.line(f"next: {command}")
     if error:
         # The one JSON object is out; to people the error is told apart from it.
         Terminal(quiet=quiet).error(error)

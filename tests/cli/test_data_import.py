@@ -1,6 +1,7 @@
 """``dreg data import`` as a user sees it; the data layer's own tests cover formats and faults one by one."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ def test_then_it_trains(capsys, source, tmp_path) -> None:
     assert trained.json["bound"]["test"] < 0
 
 
+@pytest.mark.parametrize("count", [3, 4, 38])
+def test_the_command_that_is_shown_works(count, capsys, tmp_path) -> None:
+    """Also where a batch of the usual size would be more than there is, and in a folder whose name has a space."""
+    np.save(tmp_path / "a.npy", VALUES[:count, : 36 if count > 3 else 1])
+    folder = tmp_path / "da ta"
+    outcome = run(capsys, "data", "import", tmp_path / "a.npy", "--name", "few", "--data-dir", folder)
+    words = shlex.split(outcome.out.splitlines()[-1].removeprefix("next: dreg "))
+    at = SMALL.index("--batch-size")
+    trained = run(capsys, *words, *SMALL[:at], *SMALL[at + 2 :])
+    assert trained.code == 0, trained.err
+
+
 def test_json(capsys, source, tmp_path) -> None:
     outcome = run(capsys, "data", "import", source, "--name", "mine", "--valid", 10, "--test", "0.2", "--json")
     assert outcome.code == 0
@@ -44,7 +57,7 @@ def test_json(capsys, source, tmp_path) -> None:
     assert found["split_hashes"] == {split.value: kept.split_hashes[split] for split in Split}
     assert found.keys() == {
         *("dataset", "path", "kind", "levels", "image", "source", "checksum", "split_convention", "splits"),
-        *("split_hashes", "provenance", "notes", "format", "warnings"),
+        *("split_hashes", "provenance", "notes", "format", "warnings", "left_out"),
     }
 
 

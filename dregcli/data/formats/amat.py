@@ -1,4 +1,4 @@
-"""A strict reader of .amat: text, one example a line, numbers with white space or a given separator between them.
+"""A strict reader of .amat: text, one example a line, numbers with white space between them.
 
 Larochelle's binarised MNIST is published so, every line as 784 times "0" or "1" and one space or, at the end, one
 line feed. Content of just that layout is read as bytes, 100 times as fast as text.
@@ -58,22 +58,13 @@ def parse_amat(content: bytes, *, where: str, columns: int | None = None) -> NDA
     return np.stack(rows)
 
 
-def amat_rows(
-    lines: Iterable[bytes],
-    *,
-    where: str,
-    columns: int | None = None,
-    separator: bytes | None = None,
-    start: int = 1,
-) -> Iterator[NDArray[np.float64]]:
+def amat_rows(lines: Iterable[bytes], *, where: str, columns: int | None = None) -> Iterator[NDArray[np.float64]]:
     """Read lines one by one, as they lie in a file; empty ones are passed over.
 
     Args:
         lines: an open binary file, or a list.
         where: the file's name, for messages.
         columns: numbers in a row; where not given, as many as the first row has.
-        separator: what stands between numbers; None for white space.
-        start: the number of the first line, for messages.
 
     Yields:
         The row of each line, (columns,).
@@ -81,10 +72,10 @@ def amat_rows(
     Raises:
         DataCorrupt: as for ``parse_amat``.
     """
-    for number, line in enumerate(lines, start=start):
-        if not line.strip():
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words:
             continue
-        words = [word.strip() for word in line.split(separator)]
         if columns is None:
             columns = len(words)
         if len(words) != columns:
@@ -100,9 +91,6 @@ def _row(words: list[bytes], number: int, where: str) -> NDArray[np.float64]:
         row = np.array([float(word) for word in words])
     except ValueError:
         word = next(word for word in words if not _is_number(word))
-        if not word:
-            # Only a separator of its own can leave a place empty.
-            raise DataCorrupt(what=f"line {number} has an empty place between its numbers", where=where) from None
         shown = word[:20].decode("ascii", "backslashreplace")
         raise DataCorrupt(what=f"line {number} holds '{shown}', which is no number", where=where) from None
     if not np.isfinite(row).all():

@@ -13,11 +13,14 @@ from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
 from dregcli.data.importing.npy import npy_offers, npz_offers
 from dregcli.data.importing.offers import Found
-from dregcli.data.importing.others import idx_offers, is_text, mat_offers, text_offers
+from dregcli.data.importing.others import idx_offers, mat_offers
 from dregcli.data.importing.picture_sources import folder_found, is_picture, zip_offers
 from dregcli.data.importing.plain import Plain, Stamp, opened, unpacked
+from dregcli.data.importing.request import ImportRequest
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.shapes import Size
+from dregcli.data.importing.text import text_offers
+from dregcli.data.importing.text_layout import layout_of
 from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt, UsageError
 
@@ -27,14 +30,13 @@ _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
 
 
 @contextmanager
-def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None) -> Generator[Found]:
+def found_in(request: ImportRequest, scratch: Scratch, watch: Watch) -> Generator[Found]:
     """Look at a source. What it offers can be read until the block is left.
 
     Args:
-        path: a file or a folder of images.
+        request: what is asked for: its source is a file or a folder of images.
         scratch: where unpacked content lies.
         watch: told of progress.
-        resize: the size of images.
 
     Yields:
         What it is.
@@ -43,6 +45,7 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
         UsageError: it is not there or may not be read.
         DataCorrupt: it is none of the formats, damaged or hostile.
     """
+    path, resize = request.source, request.resize
     if path.is_dir():
         yield folder_found(path, watch, resize)
         return
@@ -53,7 +56,12 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
         if packed:
             plain = unpacked(plain, scratch, watch)
         found = Found("", plain.where, [], stamp)
-        _fill(found, plain, path, stack, watch, resize)
+        if not _fill(found, plain, path, stack, watch, resize):
+            layout = layout_of(plain)
+            if layout is None:
+                raise _unknown(plain.head(_HEAD), path)
+            found.format, found.is_text = "text", True
+            found.offers = text_offers(plain, layout, watch, found, request)
         if packed:
             found.format += ", gzipped"
         yield found
@@ -61,8 +69,8 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
 
 def _fill(
     found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, watch: Watch, resize: Size | None
-) -> None:
-    """Tell the format and ask its reader."""
+) -> bool:
+    """Tell the format by its first bytes and ask its reader; false where they are of none."""
     head = plain.head(_HEAD)
     if head.startswith(b"\x93NUMPY"):
         found.format, found.offers = ".npy", npy_offers(plain)
@@ -82,10 +90,9 @@ def _fill(
         found.format, found.offers = ".mat", mat_offers(plain)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
         found.format, found.offers = "IDX", idx_offers(plain)
-    elif is_text(plain):
-        found.format, found.offers = "text", text_offers(plain, watch, found.notes)
     else:
-        raise _unknown(head, path)
+        return False
+    return True
 
 
 def _unknown(head: bytes, path: Path) -> DataCorrupt | UsageError:

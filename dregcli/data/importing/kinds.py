@@ -145,7 +145,7 @@ def _is_stepped(found: Survey) -> bool:
 def _real(found: Survey, where: str, *notes: str) -> Conversion:
     if not found.all("single"):
         offender = found.offenders["single"]
-        reason = "above 2^24 is not exact" if isinstance(offender.value, int) else "is beyond its range"
+        reason = "above 2^53 is not exact" if isinstance(offender.value, int) else "is beyond its range"
         raise DataCorrupt(
             what=f"real values are kept as 32-bit floats, and {offender} {reason}",
             where=where,
@@ -162,7 +162,8 @@ def _pair_notes(found: Survey) -> list[str]:
         return _column_notes(found)
     shift = f"(x {'-' if found.low > 0 else '+'} {abs(found.low):g})" if found.low else "x"
     span = found.high - found.low
-    formula = shift if span == 1 else f"{shift} / {span:g}"
+    # As it is shown: of 32-bit floats the difference of 1.3 and 0.3 is not quite 1.
+    formula = shift if f"{span:g}" == "1" else f"{shift} / {span:g}"
     return [
         f"only {found.low:g} and {found.high:g} occur: as real values their gaussian bound means nothing; "
         f"{formula} would be binary"
@@ -170,7 +171,7 @@ def _pair_notes(found: Survey) -> list[str]:
 
 
 def _column_notes(found: Survey) -> list[str]:
-    """The same of single columns, which are only known of 64-bit floats."""
+    """The same of single columns."""
     arrays = list(found.columns.values())
     if not arrays or len({len(columns.low) for columns in arrays}) > 1:
         return []

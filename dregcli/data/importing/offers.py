@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.importing.columns import LeftOut
 from dregcli.data.importing.scratch import Scratch
 
 Read = Callable[[Scratch], NDArray[Any]]
@@ -43,6 +44,9 @@ class Found:
         stamp: called after all was read: its size in bytes and SHA-256, held against a change on the way.
         notes: what was done to the values while they were read; grows as they are.
         is_images: whether the values are decoded pictures.
+        is_text: whether it is a text of numbers, whose columns can be named.
+        warnings: what may not be what the user wants; grows as the values are read.
+        left_out: columns that did not become values; grows likewise.
     """
 
     format: str
@@ -51,6 +55,9 @@ class Found:
     stamp: Callable[[], tuple[int, str]]
     notes: list[str] = field(default_factory=list[str])
     is_images: bool = False
+    is_text: bool = False
+    warnings: list[str] = field(default_factory=list[str])
+    left_out: list[LeftOut] = field(default_factory=list[LeftOut])
 
 
 def refused(key: str, refusal: str, shape: tuple[int, ...] = (), dtype: "np.dtype[Any] | str" = "") -> Offer:

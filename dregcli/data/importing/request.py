@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Final
 
 from dregcli.commands import command
 from dregcli.data.formats.images import MAX_PIXELS
+from dregcli.data.importing.column_words import ColumnWords
 from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.splits import Amount
 from dregcli.errors import Fault, SpecError, UsageError
@@ -33,6 +34,7 @@ class _Options:
         invert: whether black and white change places.
         seed: draws the splits.
         replace: whether an imported data set of that name gives way.
+        columns: what is said of the columns of a text.
     """
 
     name: str
@@ -43,6 +45,7 @@ class _Options:
     invert: bool = False
     seed: int | None = None
     replace: bool = False
+    columns: ColumnWords = field(default_factory=ColumnWords)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +118,11 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         faults.append(Fault("--invert", "real values have neither black nor white"))
     if len(set(words.keys)) != len(words.keys):
         faults.append(Fault("--key", "one is given twice"))
+    faults += [
+        Fault(option, "a name or a number is empty")
+        for option, typed in words.columns.given.items()
+        if not all(word.strip() for word in typed)
+    ]
     if faults:
         raise SpecError(faults, hint="change these and repeat; see: dreg data import --help")
     return ImportRequest(

@@ -13,6 +13,7 @@ from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.importing.columns import LeftOut, array_warnings
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in
 from dregcli.data.importing.keys import Parts, choose, passed_over
@@ -42,6 +43,7 @@ class Imported:
         format: what the source was.
         notes: what was assumed and done.
         warnings: what may not be what the user wants.
+        left_out: columns of a text that did not become values.
     """
 
     dataset: Dataset
@@ -49,6 +51,7 @@ class Imported:
     format: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Imported:
@@ -71,7 +74,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
     with (
         _advised(),
         Scratch(data_dir) as scratch,
-        found_in(request.source, scratch, watch, resize=request.resize) as found,
+        found_in(request, scratch, watch) as found,
     ):
         _check_options(request, found)
         parts, remarks = choose(found, request.keys)
@@ -95,7 +98,10 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         chosen = conversion(looked, kind=request.kind, invert=request.invert, where=found.where)
         size, shape_notes = _size(arrays, parts, request, chosen, found.where)
         done = [*found.notes, *remarks, *_axes_notes(arrays, request, found), *shape_notes, *chosen.notes]
-        warnings = passed_over(found, request.keys, parts)
+        warnings = [*found.warnings, *passed_over(found, request.keys, parts)]
+        if not (found.is_text or found.is_images):
+            first = next(iter(arrays))
+            warnings += array_warnings(arrays[first], shape=request.shape, named=_named(first, parts))
         warnings += scale_warnings({split: looked.ranges[parts[split].key] for split in arrays})
         bytes_read, digest = found.stamp()
         provenance = {
@@ -105,6 +111,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
             "sha256": digest,
             "arrays": [_described(split, parts, stored) for split in parts],
             "done": done,
+            **({"left_out": [each.as_json() for each in found.left_out]} if found.left_out else {}),
             "splits": dict(plan.provenance),
             "imported": datetime.now(UTC).isoformat(timespec="seconds"),
             "dreg": __version__,
@@ -117,6 +124,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         found.format,
         (*done, plan.note),
         (*warnings, *shared),
+        tuple(found.left_out),
     )
 
 
@@ -138,7 +146,16 @@ def _check_options(request: ImportRequest, found: Found) -> None:
             faults.append(Fault("--shape", "images have their own; --resize HxW brings them to another"))
         if request.transpose:
             faults.append(Fault("--transpose", "is for arrays whose examples are not along the first axis"))
-    elif request.resize is not None:
+    if not found.is_text:
+        faults += [
+            Fault(
+                option,
+                f"is for text, whose columns have names and numbers, and this is {found.format}: cut them "
+                "off before the import",
+            )
+            for option in request.columns.given
+        ]
+    if request.resize is not None and not found.is_images:
         faults.append(Fault("--resize", f"is for images, and this is {found.format}; --shape HxW says what they are"))
     if faults:
         raise SpecError(faults, where=found.where, hint="leave these out")

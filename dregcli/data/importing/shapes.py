@@ -103,5 +103,8 @@ def image_size(
     notes = [f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)"]
     root = math.isqrt(pixels - 1) if pixels > 1 else 0
     if root > 1 and root * root == pixels - 1:
-        notes.append(f"{pixels} is {root} x {root} + 1: if the last value is a label, cut it off before the import")
+        notes.append(
+            f"{pixels} is {root} x {root} + 1: if the first or the last value is a label, leave it out before or, of "
+            f"a text, while it is imported: --labels 1 or --labels {pixels}"
+        )
     return (1, pixels), notes

@@ -16,8 +16,8 @@ Test = Callable[[NDArray[Any]], NDArray[np.bool_]]
 _PIECE_VALUES: Final = 1 << 18
 _SAME_SCALE: Final = 10
 _STEP_TOLERANCE: Final = 1e-6
-_EXACT_INTEGER: Final = 1 << 24
-"""Up to here a 32-bit float holds every integer."""
+_EXACT_INTEGER: Final = 1 << 53
+"""Up to here a 64-bit float holds every integer, so that what a 32-bit float does to it can be measured."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Survey:
         high: the largest.
         ranges: the smallest and the largest value of each array.
         offenders: by the name of a test, the first value that fails it; a test without one is passed by all.
-        columns: what is true of each value's place in an example, by array; of 64-bit floats alone.
+        columns: what is true of each value's place in an example, by array.
     """
 
     levels: int
@@ -99,7 +99,9 @@ def tests(levels: int) -> dict[str, Test]:
 
     def stepped(values: NDArray[Any]) -> NDArray[np.bool_]:
         wide = values.astype(np.float64)
-        return np.abs(wide - np.rint(wide * levels) / levels) <= _STEP_TOLERANCE
+        # A step is kept as the nearest number of its type: half a unit in the last place away, if the type is coarse.
+        coarse = np.finfo(values.dtype).eps / 2 if values.dtype.kind == "f" else 0.0
+        return np.abs(wide - np.rint(wide * levels) / levels) <= max(_STEP_TOLERANCE, float(coarse))
 
     def single(values: NDArray[Any]) -> NDArray[np.bool_]:
         if values.dtype.kind == "f":
@@ -178,6 +180,20 @@ def scale_warnings(ranges: Mapping[Split | None, tuple[float, float]]) -> list[s
     return [f"the splits seem to be on different scales: {told}; if so, bring them to one and import again"]
 
 
+def _columns(values: NDArray[Any]) -> Columns:
+    """What is true of each column, the same of the same values whatever their type."""
+    least, most = values.min(axis=0), values.max(axis=0)
+    is_pair = ((values == least) | (values == most)).all(axis=0)
+    moved = np.zeros(values.shape[1])
+    # The smaller types lose nothing as 32-bit floats.
+    if values.dtype.itemsize > (4 if values.dtype.kind == "f" else 2):
+        wide = values.astype(np.float64, copy=False)
+        # Values beyond its range become infinite, which has its own test.
+        with np.errstate(over="ignore"):
+            moved = np.abs(wide - wide.astype(np.float32)).max(axis=0)
+    return Columns(least.astype(np.float64), most.astype(np.float64), moved, is_pair)
+
+
 def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values: NDArray[Any], where: str) -> None:
     low, high = values.min().item(), values.max().item()
     if not (np.isfinite(low) and np.isfinite(high)):
@@ -194,13 +210,8 @@ def _look(found: Survey, pending: dict[str, Test], key: str, first: int, values:
     found.ranges[key] = min(lowest, low), max(highest, high)
     if values.dtype == np.bool_:
         values = values.view(np.uint8)
-    if values.dtype == np.float64:
-        # Values beyond its range become infinite, which has its own test.
-        with np.errstate(over="ignore"):
-            moved = np.abs(values - values.astype(np.float32)).max(axis=0)
-        least, most = values.min(axis=0), values.max(axis=0)
-        columns = Columns(least, most, moved, ((values == least) | (values == most)).all(axis=0))
-        found.columns[key] = found.columns[key].with_(columns) if key in found.columns else columns
+    columns = _columns(values)
+    found.columns[key] = found.columns[key].with_(columns) if key in found.columns else columns
     for name in list(pending):
         # The largest floats overflow on the way to an answer, which is right all the same.
         with np.errstate(over="ignore", invalid="ignore"):

@@ -69,10 +69,3 @@ def test_refuses_with_the_reason(content, reason):
 def test_bits_are_nothing_but_bits(content):
     with pytest.raises(DataCorrupt, match=r"neither 0 nor 1|no number|2 numbers"):
         parse_binary_amat(content, columns=3, where="file")
-
-
-def test_separators():
-    lines = [b"1, 2\n", b"\n", b"3,-4e1\n"]
-    np.testing.assert_array_equal(np.stack(list(amat_rows(lines, where="file", separator=b","))), [[1, 2], [3, -40]])
-    with pytest.raises(DataCorrupt, match="line 8 has an empty place between its numbers"):
-        list(amat_rows([b"1,2\n", b"1,\n"], where="file", separator=b",", start=7))

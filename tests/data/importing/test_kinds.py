@@ -103,8 +103,8 @@ def test_a_kind_that_the_values_are_not(values, options, reason, tmp_path):
     [
         (with_one(1e308), r"1e\+308 in example 27 is beyond its range"),
         (with_one(1e39), r"1e\+39 in example 27 is beyond its range"),
-        (with_one((1 << 24) + 1).astype(np.int64), r"16777217 in example 27 above 2\^24 is not exact"),
-        (with_one(-(1 << 24) - 1).astype(np.int64), "-16777217 in example 27"),
+        (np.where(BITS > 0, (1 << 53) + 1, 0).astype(np.int64), r"9007199254740993 in example \d+ above 2\^53"),
+        *(((1 << 24) + np.arange(20).reshape(5, 4).astype(dtype), "would move value") for dtype in (int, float)),
         (np.arange(2**64 - 20, 2**64, dtype=np.uint64).reshape(5, 4), "not exact"),
         (np.full((5, 4), np.iinfo(np.int64).min) + np.arange(20).reshape(5, 4), "not exact"),
     ],
@@ -123,8 +123,18 @@ def test_the_example_is_named_however_far_in_it_is(tmp_path):
 
 
 def test_the_largest_integers_are_exact(tmp_path):
-    values = with_one(1 << 24).astype(np.int64)
-    assert_holds(bring(npy(tmp_path, values), tmp_path / "data").dataset, seeded(values.astype(np.float32)))
+    """And what lies a little beside moves as little as it would as a float."""
+    for largest in (1 << 24, (1 << 24) + 1, -(1 << 24) - 1):
+        for dtype in (np.int32, np.int64, np.float64):
+            values = with_one(largest).astype(dtype)
+            assert_holds(bring(npy(tmp_path, values), tmp_path / "data").dataset, seeded(values.astype(np.float32)))
+
+
+def test_grey_levels_in_coarse_floats(tmp_path):
+    for dtype in (np.float16, np.float32, np.float64):
+        dataset = bring(npy(tmp_path, (LEVELS / 255).astype(dtype)), tmp_path / "data").dataset
+        assert (dataset.kind, dataset.levels) == (DataKind.INTENSITY, 255)
+        assert_holds(dataset, seeded(LEVELS))
 
 
 def test_one_kind_for_all_splits(tmp_path):
