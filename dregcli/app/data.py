@@ -9,7 +9,7 @@ from pathlib import Path
 from dregcli.app.listener import Listener
 from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
-from dregcli.data.dataset import Dataset
+from dregcli.data.dataset import Dataset, image_shape
 from dregcli.data.entries import Downloadable, Embedded
 from dregcli.data.folders import cache_path, data_dir_option, download_command
 from dregcli.data.owner import Owner
@@ -43,6 +43,7 @@ class DataRow:
             here they are what is published.
         height: rows of an image.
         width: columns of an image.
+        channels: values of a pixel.
         splits: examples by split.
         conventions: the ways to split it, the default first.
         nbytes: of its file.
@@ -59,6 +60,7 @@ class DataRow:
     kind: DataKind | None = None
     height: int | None = None
     width: int | None = None
+    channels: int = 1
     splits: dict[Split, int] = field(default_factory=dict[Split, int])
     conventions: tuple[str, ...] = ()
     nbytes: int | None = None
@@ -66,6 +68,11 @@ class DataRow:
     path: Path | None = None
     source: str | None = None
     removal: str | None = None
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The shape of an image; () where it is not known."""
+        return image_shape(self.height, self.width, self.channels) if self.height and self.width else ()
 
 
 def list_data(data_dir: Path) -> list[DataRow]:
@@ -138,6 +145,7 @@ def _told(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Pat
         kind=dataset.kind,
         height=dataset.height,
         width=dataset.width,
+        channels=dataset.channels,
         splits={split: len(dataset.splits[split]) for split in Split},
         conventions=_conventions(dataset.name, data_dir),
         nbytes=file_size(path) if path else None,

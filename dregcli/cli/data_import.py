@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, training_command
-from dregcli.cli.dataset_json import dataset_json
+from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DataKind, Split
@@ -110,7 +110,7 @@ def import_(
             [
                 dataset.name,
                 dataset.kind.value,
-                f"{dataset.height}x{dataset.width}",
+                image_in_words(dataset.image),
                 *(f"{len(dataset.splits[split]):,}" for split in Split),
                 dataset.split_convention,
                 dataset.checksum[:8],
