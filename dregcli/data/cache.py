@@ -168,7 +168,9 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
         scanner = draft.scanner()
         for split in Split:
             scanner.begin(split, draft.splits[split])
-        return Dataset.of(draft, cast("Any", draft.splits), _stated(file, path, draft.channels * draft.height * draft.width))
+        return Dataset.of(
+            draft, cast("Any", draft.splits), _stated(file, path, draft.channels * draft.height * draft.width)
+        )
     arrays = cast("Mapping[Split, Values]", draft.splits)
     if version == "1":
         found = _scan(arrays, draft.scanner())
