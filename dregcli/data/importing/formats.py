@@ -14,9 +14,9 @@ from dregcli.data.importing.npy import npy_offers, npz_offers
 from dregcli.data.importing.offers import Found
 from dregcli.data.importing.others import idx_offers, is_text, mat_offers, text_offers
 from dregcli.data.importing.picture_sources import folder_found, is_picture, zip_offers
+from dregcli.data.importing.pictures import Wanted
 from dregcli.data.importing.plain import Plain, Stamp, opened, unpacked
 from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt, UsageError
 
@@ -26,14 +26,14 @@ _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
 
 
 @contextmanager
-def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None) -> Generator[Found]:
+def found_in(path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted) -> Generator[Found]:
     """Look at a source. What it offers can be read until the block is left.
 
     Args:
         path: a file or a folder of images.
         scratch: where unpacked content lies.
         watch: told of progress.
-        resize: the size of images.
+        wanted: what images are brought to.
 
     Yields:
         What it is.
@@ -43,7 +43,7 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
         DataCorrupt: it is none of the formats, damaged or hostile.
     """
     if path.is_dir():
-        yield folder_found(path, watch, resize)
+        yield folder_found(path, watch, wanted)
         return
     with contextlib.ExitStack() as stack:
         plain = stack.enter_context(opened(path))
@@ -52,15 +52,13 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, resize: Size | None)
         if packed:
             plain = unpacked(plain, scratch, watch)
         found = Found("", plain.where, [], stamp)
-        _fill(found, plain, path, stack, watch, resize)
+        _fill(found, plain, path, stack, watch, wanted)
         if packed:
             found.format += ", gzipped"
         yield found
 
 
-def _fill(
-    found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, watch: Watch, resize: Size | None
-) -> None:
+def _fill(found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, watch: Watch, wanted: Wanted) -> None:
     """Tell the format and ask its reader."""
     head = plain.head(_HEAD)
     if head.startswith(b"\x93NUMPY"):
@@ -72,7 +70,7 @@ def _fill(
             found.format, found.offers = ".npz", npz_offers(plain, archive)
         else:
             found.format, found.is_images = "zip of images", True
-            found.offers = zip_offers(plain, archive, found, watch, resize)
+            found.offers = zip_offers(plain, archive, found, watch, wanted)
     elif head.startswith(HDF5_MAGIC) or head[512:].startswith(HDF5_MAGIC):
         is_matlab = head.startswith(b"MATLAB 7.3")
         found.format = ".mat (version 7.3)" if is_matlab else "HDF5"
