@@ -13,6 +13,7 @@ from dregcli.app.listener import Listener
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.data.files import writing, written_aside
+from dregcli.data.folders import figure_path
 from dregcli.data.scan import chunks
 from dregcli.errors import UsageError
 from dregcli.names import DataKind, Split
@@ -59,8 +60,7 @@ def show_data(
         StoreWriteError: the picture cannot be written.
     """
     check_known(name, data_dir)
-    suffix = f"-{convention}" if convention else ""
-    path = out or data_dir / "figures" / f"{name}{suffix}-{split}.png"
+    path = out or figure_path(name, data_dir, split, convention)
     if out is not None:
         _check_free(out)
     dataset = load_dataset(name, data_dir, convention)

@@ -10,6 +10,7 @@ from dregcli.app.places import data_folder
 from dregcli.cli import data_import
 from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.preview import preview
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.errors import UsageError
 from dregcli.names import Split
@@ -141,6 +142,7 @@ def show(
     for note in shown.dataset.provenance.get("done", ()):
         terminal.note(str(note))
     terminal.line(f"figure: {shown.path}")
+    preview(terminal, shown, shown.split)
 
 
 @app.command("verify", epilog=_VERIFY)

@@ -8,6 +8,7 @@ import typer
 from dregcli.app.places import data_folder, training_command
 from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.preview import preview
 from dregcli.cli.render import Terminal
 from dregcli.names import Channels, DataKind, Flip, Split
 
@@ -122,6 +123,7 @@ def import_(
                 **dataset_json(imported),
                 "format": imported.format,
                 "path": str(imported.path),
+                "figure": str(imported.figure) if imported.figure else None,
                 "notes": list(imported.notes),
                 "warnings": list(imported.warnings),
             }
@@ -143,4 +145,7 @@ def import_(
     )
     for note in imported.notes:
         terminal.note(note)
+    if imported.figure:
+        terminal.line(f"figure: {imported.figure}")
+        preview(terminal, imported, Split.TRAIN)
     terminal.line(f"next: {training_command(dataset.name, folder)}")

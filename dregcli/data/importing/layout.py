@@ -74,7 +74,9 @@ def lay_out(stored: Arrays, parts: Parts, request: ImportRequest, found: Found, 
         check_axes(array, named=named(split, parts), where=found.where)
     colour_notes: list[str] = []
     if found.is_images:
-        laid.arrays, colour_notes = _without_empty_colours(laid.arrays)
+        laid.arrays = _without_empty_colours(laid.arrays)
+        if any(array.ndim == 4 for array in laid.arrays.values()):
+            colour_notes = ["the colours were kept: 3 channels, red, green and blue"]
     else:
         for split, array in laid.arrays.items():
             laid.arrays[split], notes = channels_first(
@@ -134,13 +136,11 @@ def named(split: Split | None, parts: Parts) -> str:
     return f"the array '{key}'" if key else "the array"
 
 
-def _without_empty_colours(
-    arrays: dict[Split | None, NDArray[Any]],
-) -> tuple[dict[Split | None, NDArray[Any]], list[str]]:
+def _without_empty_colours(arrays: dict[Split | None, NDArray[Any]]) -> dict[Split | None, NDArray[Any]]:
     """Pictures that are all grey as such, although their colours were to be kept."""
     if any(array.ndim < 4 or _has_colours(array) for array in arrays.values()):
-        return arrays, []
-    return {split: array[:, 0] for split, array in arrays.items()}, []
+        return arrays
+    return {split: array[:, 0] for split, array in arrays.items()}
 
 
 def _has_colours(array: NDArray[Any]) -> bool:

@@ -39,6 +39,7 @@ class Imported:
         format: what the source was.
         notes: what was assumed and done.
         warnings: what may not be what the user wants.
+        figure: a picture of its first examples, where there is one.
     """
 
     dataset: Dataset
@@ -46,6 +47,7 @@ class Imported:
     format: str
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+    figure: Path | None = None
 
 
 def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Imported:

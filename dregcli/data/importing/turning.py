@@ -36,7 +36,8 @@ def turned(
     images, notes = array.reshape(len(array), -1, *size) if array.ndim < 4 else array, list[str]()
     if request.transpose_images:
         images = images.swapaxes(2, 3)
-        notes.append(f"each image was turned: rows became columns, {said(size)} became {said(size[::-1])}")
+        became = "" if size[0] == size[1] else f": {said(size)} became {said(size[::-1])}"
+        notes.append(f"each image was turned, its rows became its columns{became}")
         size = size[1], size[0]
     if Flip.HORIZONTAL in request.flips:
         images = images[..., ::-1]
