@@ -1,13 +1,14 @@
 """What a source is, told by its first bytes and not by its name."""
 
 import contextlib
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from dregcli.data.formats.archives import open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC
+from dregcli.data.importing.foreign import H5AD, TORCH, Foreign, foreign, refusal
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_offers
 from dregcli.data.importing.npy import npy_offers, npz_offers
@@ -25,8 +26,18 @@ _HEAD: Final = 1024
 _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
 
 
+class _IsForeign(Exception):
+    """The source is of a format that is not imported."""
+
+    def __init__(self, format: Foreign) -> None:
+        super().__init__(format.what)
+        self.format = format
+
+
 @contextmanager
-def found_in(path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted) -> Generator[Found]:
+def found_in(
+    path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted, then: Callable[[str], str]
+) -> Generator[Found]:
     """Look at a source. What it offers can be read until the block is left.
 
     Args:
@@ -34,6 +45,7 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted) -> G
         scratch: where unpacked content lies.
         watch: told of progress.
         wanted: what images are brought to.
+        then: the command that imports another file in its place.
 
     Yields:
         What it is.
@@ -43,6 +55,8 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted) -> G
         DataCorrupt: it is none of the formats, damaged or hostile.
     """
     if path.is_dir():
+        if other := foreign(path, b""):
+            raise refusal(other, path, then)
         yield folder_found(path, watch, wanted)
         return
     with contextlib.ExitStack() as stack:
@@ -52,7 +66,10 @@ def found_in(path: Path, scratch: Scratch, watch: Watch, *, wanted: Wanted) -> G
         if packed:
             plain = unpacked(plain, scratch, watch)
         found = Found("", plain.where, [], stamp)
-        _fill(found, plain, path, stack, watch, wanted)
+        try:
+            _fill(found, plain, path, stack, watch, wanted)
+        except _IsForeign as other:
+            raise refusal(other.format, path, then) from None
         if packed:
             found.format += ", gzipped"
         yield found
@@ -68,6 +85,10 @@ def _fill(found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, w
         names = [info.filename for info in archive.infolist() if not info.is_dir()]
         if names and all(name.endswith(".npy") for name in names):
             found.format, found.offers = ".npz", npz_offers(plain, archive)
+        elif any(name.endswith("/data.pkl") for name in names):
+            raise _IsForeign(TORCH)
+        elif other := foreign(path, b""):
+            raise _IsForeign(other)
         else:
             found.format, found.is_images = "zip of images", True
             found.offers = zip_offers(plain, archive, found, watch, wanted)
@@ -75,12 +96,17 @@ def _fill(found: Found, plain: Plain, path: Path, stack: contextlib.ExitStack, w
         is_matlab = head.startswith(b"MATLAB 7.3")
         found.format = ".mat (version 7.3)" if is_matlab else "HDF5"
         found.offers = stack.enter_context(hdf5_offers(plain, watch, is_matlab=is_matlab))
+        has_matrix = any(offer.key == "X" and len(offer.shape) == 2 for offer in found.offers)
+        if not has_matrix and foreign(path, b"") is H5AD:
+            raise _IsForeign(H5AD)
     elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
         found.format, found.offers = ".mat", mat_offers(plain)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
         found.format, found.offers = "IDX", idx_offers(plain)
     elif is_text(plain):
         found.format, found.offers = "text", text_offers(plain, watch, found.notes)
+    elif other := foreign(path, head):
+        raise _IsForeign(other)
     else:
         raise _unknown(head, path)
 

@@ -1,6 +1,7 @@
 """An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
 
-from collections.abc import Generator, Mapping
+import shlex
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.folders import data_dir_option
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in
 from dregcli.data.importing.keys import Parts, choose, passed_over
@@ -70,7 +72,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
     with (
         _advised(),
         Scratch(data_dir) as scratch,
-        found_in(request.source, scratch, watch, wanted=_wanted(request)) as found,
+        found_in(request.source, scratch, watch, wanted=_wanted(request), then=_command(request, data_dir)) as found,
     ):
         _check_options(request, found)
         parts, remarks = choose(found, request.keys)
@@ -130,6 +132,12 @@ def _advised() -> Generator[None]:
 
 def _wanted(request: ImportRequest) -> Wanted:
     return Wanted(request.resize, colours=request.channels is Channels.KEEP)
+
+
+def _command(request: ImportRequest, data_dir: Path) -> Callable[[str], str]:
+    """The command that imports another file under the same name."""
+    options = f" --replace{data_dir_option(data_dir)}" if request.replace else data_dir_option(data_dir)
+    return lambda file: f"dreg data import {shlex.quote(file)} --name {request.name}{options}"
 
 
 def _check_options(request: ImportRequest, found: Found) -> None:
