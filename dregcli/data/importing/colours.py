@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from dregcli.data.importing.scratch import Scratch
 from dregcli.data.importing.shapes import said
-from dregcli.data.scan import CHANNELS, CHUNK_VALUES
+from dregcli.data.scan import CHANNELS
 from dregcli.errors import UsageError
 from dregcli.names import Channels
 
 Shape = tuple[int, ...]
 
 TO_GREY: Final = "colours were turned to grey (ITU-R 601 luma)"
+_PIECE_VALUES: Final = 1 << 18
 _LUMA: Final = (19595, 38470, 7471)
 """Weights of red, green and blue, in 65,536ths: Pillow's own, so that an array becomes grey as its PNG files do."""
 
@@ -85,7 +86,7 @@ def turned_grey(array: NDArray[Any], scratch: Scratch, *, where: str) -> NDArray
     """
     native = array.dtype.newbyteorder("=")
     dtype = np.dtype(np.float32) if native == np.bool_ else native
-    step = max(1, CHUNK_VALUES // max(1, array[:1].size))
+    step = max(1, _PIECE_VALUES // max(1, array[:1].size))
 
     def pieces() -> Iterator[NDArray[Any]]:
         for first in range(0, len(array), step):
@@ -143,8 +144,10 @@ def _by_axis(array: NDArray[Any], channels: Channels | None, named: str, where: 
         for axis, view in reversed(views):
             if view.shape[1] == 1:
                 return view, _told(array.shape, 1, axis)
-    if len(views) == 1:
-        ((axis, view),) = views
+    # Three are colours before four are: small images of four rows are not rare, and alpha is.
+    likely = [(axis, view) for axis, view in views if view.shape[1] == 3] or views
+    if len(likely) == 1:
+        ((axis, view),) = likely
         return view, _told(array.shape, view.shape[1], axis)
     shape = said(array.shape)
     if not views:
