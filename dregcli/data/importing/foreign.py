@@ -149,7 +149,7 @@ def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorru
     else:
         line = found.line.format(source=shlex.quote(str(path)), target=shlex.quote(target))
     return DataCorrupt(
-        what=f"this is {found.what}, which is not imported as it is{found.warning}",
+        what=f"its format is not known to the import, and looks like {found.what}{found.warning}",
         where=str(path),
         hint=f"{line} && {then(target)}",
     )

@@ -51,7 +51,7 @@ def test_the_line_makes_a_file_that_can_be_imported(name, tmp_path, monkeypatch)
         found = {"a file.pt": (torch.from_numpy(VALUES), torch.arange(30)), "it's.pth": torch.from_numpy(VALUES)}
         torch.save(found.get(name, {"data": torch.from_numpy(VALUES), "epoch": 3}), path)
         keys = []
-    error = refuse(path, tmp_path / "data", "this is .*, which is not imported as it is", DataCorrupt)
+    error = refuse(path, tmp_path / "data", "looks like", DataCorrupt)
     assert ("only with a file that you trust" in error.what) == (".pkl" in name)
     target, more = _pasted(error.hint, tmp_path)
     assert more == ["--name", "mine", "--replace"]
@@ -63,7 +63,7 @@ def test_the_line_makes_a_file_that_can_be_imported(name, tmp_path, monkeypatch)
     else:
         assert_holds(read_cache("mine", tmp_path / "data"), seeded(VALUES))
     # The next line would not write over what this one made.
-    again = refuse(path, tmp_path / "data", "not imported", DataCorrupt)
+    again = refuse(path, tmp_path / "data", "looks like", DataCorrupt)
     assert f"{target.stem}-2.npz" in shlex.split(again.hint)
 
 
@@ -104,14 +104,14 @@ def test_each_is_told_by_its_bytes_or_its_name(tmp_path):
     for name, content, what, says in FOREIGN:
         path = tmp_path / name
         content(path) if callable(content) else path.write_bytes(content)
-        error = refuse(path, tmp_path / "data", f"this is .*{what}", DataCorrupt)
+        error = refuse(path, tmp_path / "data", f"looks like .*{what}", DataCorrupt)
         assert says in error.hint, name
         assert error.hint.endswith("--name mine --replace"), name
 
 
 def test_a_folder_of_zarr_and_a_dense_h5ad(tmp_path):
     (tmp_path / "a.zarr").mkdir()
-    assert "zarr.open" in refuse(tmp_path / "a.zarr", tmp_path / "data", "this is Zarr", DataCorrupt).hint
+    assert "zarr.open" in refuse(tmp_path / "a.zarr", tmp_path / "data", "looks like Zarr", DataCorrupt).hint
     with h5py.File(tmp_path / "a.h5ad", "w") as file:
         file["X"] = VALUES.reshape(30, -1)
     assert_holds(bring(tmp_path / "a.h5ad", tmp_path / "data").dataset, seeded(VALUES))
