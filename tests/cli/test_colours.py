@@ -18,7 +18,22 @@ from tests.support.cli import run
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 # Of every image the top is red and the bottom green, but for a blue corner on the right of it.
 IMAGE = np.array([[RED, RED, RED], [RED, RED, RED], [GREEN, GREEN, GREEN], [GREEN, GREEN, BLUE]], np.uint8)
-OPTIONS = ("--k", 2, "--steps", 3, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--eval-every", 0, "--compile", "off")
+OPTIONS = (
+    "--k",
+    2,
+    "--steps",
+    3,
+    "--batch-size",
+    16,
+    "--hidden",
+    "8",
+    "--latent-dim",
+    2,
+    "--eval-every",
+    0,
+    "--compile",
+    "off",
+)
 
 
 def _picture(path: str | Path) -> np.ndarray:

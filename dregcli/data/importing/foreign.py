@@ -18,7 +18,9 @@ _ITEMS: Final = (
 )
 """What is in tuples, lists and dictionaries, array by array."""
 
-_TENSORS: Final = "import numpy, torch; x = torch.load({source}, map_location='cpu', weights_only=True); " + _ITEMS
+_TENSORS: Final = (
+    "import numpy; from torch import load; x = load({source}, map_location='cpu', weights_only=True); " + _ITEMS
+)
 _PICKLED: Final = "import gzip, numpy, pathlib, pickle; x = pickle.loads({content}, encoding='latin1'); " + _ITEMS
 _JOBLIB: Final = "import joblib, numpy; x = joblib.load({source}); " + _ITEMS
 _SAFETENSORS: Final = (

@@ -96,7 +96,7 @@ FOREIGN = [
     ("renamed.gz", _tar, "a tar archive", "tar -xf"),
     ("a.orc", b"ORC" + bytes(20), "ORC", "read_orc"),
     ("a.xlsx", b"PK\x05\x06" + bytes(18), "a workbook", "read_excel"),
-    ("old.pt", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch", "torch.load"),
+    ("old.pt", b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.", "PyTorch", "weights_only=True"),
 ]
 
 
