@@ -117,6 +117,24 @@ class DataKind(StrEnum):
     """Any finite numbers."""
 
 
+class Channels(StrEnum):
+    """What becomes of the colours of images that are imported."""
+
+    KEEP = "keep"
+    """They stay: an image has 3 channels, or 4 with alpha."""
+    GREY = "grey"
+    """They are turned to grey, one channel."""
+
+
+class Flip(StrEnum):
+    """How imported images are mirrored."""
+
+    HORIZONTAL = "horizontal"
+    """Left and right change places."""
+    VERTICAL = "vertical"
+    """Top and bottom change places."""
+
+
 class LikelihoodName(StrEnum):
     """The distribution of pixels given the decoder's output. ``engine.likelihoods`` holds one entry for each."""
 

@@ -44,12 +44,13 @@ def _vae(spec: RunSpec, data: RunData) -> LatentModel:
     levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:
         return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
-    # The top rows; the smaller part where their number is odd.
-    top = data.dataset.height // 2 * data.dataset.width
+    # The top rows of every channel; the smaller part where their number is odd.
+    channels = data.dataset.channels
+    top = channels * (data.dataset.height // 2) * data.dataset.width
     crossed = spec.task is Task.STRUCTURED_REFERENCE
-    target = spread[image_parts(len(mean), context=top, crossed=crossed).target]
+    target = spread[image_parts(len(mean), context=top, channels=channels, crossed=crossed).target]
     likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
-    return StructuredVae(mean, context=top, likelihood=likelihood, crossed=crossed, **networks)
+    return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
 def _linear_gaussian(spec: RunSpec, data: RunData) -> LatentModel:

@@ -8,7 +8,7 @@ from pathlib import Path
 from dregcli.app.listener import Listener
 from dregcli.data.cache import read_cache, verify_cache
 from dregcli.data.catalogue import DATASETS, conventions_of, file_owner, known_datasets
-from dregcli.data.dataset import Dataset
+from dregcli.data.dataset import Dataset, image_shape
 from dregcli.data.entries import Downloadable, Embedded
 from dregcli.data.folders import cache_path, data_command, download_command, place_of
 from dregcli.data.owner import Owner
@@ -42,6 +42,7 @@ class DataRow:
             here they are what is published.
         height: rows of an image.
         width: columns of an image.
+        channels: values of a pixel.
         splits: examples by split.
         conventions: the ways to split it, the default first.
         nbytes: of its file.
@@ -58,6 +59,7 @@ class DataRow:
     kind: DataKind | None = None
     height: int | None = None
     width: int | None = None
+    channels: int = 1
     splits: dict[Split, int] = field(default_factory=dict[Split, int])
     conventions: tuple[str, ...] = ()
     nbytes: int | None = None
@@ -65,6 +67,11 @@ class DataRow:
     path: Path | None = None
     source: str | None = None
     removal: str | None = None
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The shape of an image; () where it is not known."""
+        return image_shape(self.height, self.width, self.channels) if self.height and self.width else ()
 
 
 def list_data(data_dir: Path) -> list[DataRow]:
@@ -137,6 +144,7 @@ def _told(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Pat
         kind=dataset.kind,
         height=dataset.height,
         width=dataset.width,
+        channels=dataset.channels,
         splits={split: len(dataset.splits[split]) for split in Split},
         conventions=_conventions(dataset.name, data_dir),
         nbytes=file_size(path) if path else None,

@@ -1,12 +1,17 @@
 """Import a user's own file as a data set."""
 
+from dataclasses import replace
 from pathlib import Path
 
+from dregcli.app.first_examples import first_examples, write_picture
 from dregcli.app.listener import Listener
 from dregcli.data.catalogue import DATASETS, imported_names
+from dregcli.data.folders import figure_path
 from dregcli.data.importing.column_words import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
+from dregcli.errors import StoreWriteError
+from dregcli.names import Split
 from dregcli.store.filesystem import LOCAL, check_can_write
 
 __all__ = ["ColumnWords", "ImportWords", "Imported", "import_dataset"]
@@ -21,7 +26,7 @@ def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Im
         listener: told of progress.
 
     Returns:
-        The data set and what was done.
+        The data set, what was done, and a picture of the first training examples.
 
     Raises:
         UsageError: the source, the name or an option cannot be.
@@ -31,7 +36,19 @@ def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Im
     request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
     # A large source is read for minutes before there is anything to write.
     check_can_write(LOCAL, data_dir, hint="choose another folder with --data-dir FOLDER or DREG_DATA_DIR")
-    return import_data(request, data_dir, listener)
+    return _with_picture(import_data(request, data_dir, listener), data_dir)
+
+
+def _with_picture(imported: Imported, data_dir: Path) -> Imported:
+    """Beside the data set, where ``dreg data show`` puts its own and ``dreg data rm`` finds it."""
+    path = figure_path(imported.dataset.name, data_dir, Split.TRAIN)
+    try:
+        write_picture(path, first_examples(imported.dataset, Split.TRAIN))
+    except StoreWriteError as error:
+        # The data set itself is whole.
+        warning = f"the picture of the first examples was not written: {error.what} ({path})"
+        return replace(imported, warnings=(*imported.warnings, warning))
+    return replace(imported, figure=path)
 
 
 def _taken(name: str, data_dir: Path, *, replace: bool) -> dict[str, str]:

@@ -7,13 +7,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.app.colours import as_rgb
 from dregcli.app.data import check_known
 from dregcli.app.listener import Listener
 from dregcli.commands import quoted
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
 from dregcli.data.files import writing, written_aside
-from dregcli.data.folders import named
+from dregcli.data.folders import figure_path, named
 from dregcli.data.scan import chunks
 from dregcli.errors import UsageError
 from dregcli.names import DataKind, Split
@@ -60,8 +61,7 @@ def show_data(
         StoreWriteError: the picture cannot be written.
     """
     check_known(name, data_dir)
-    suffix = f"-{convention}" if convention else ""
-    path = out or named(data_dir) / "figures" / f"{name}{suffix}-{split}.png"
+    path = out or figure_path(name, named(data_dir), split, convention)
     if out is not None:
         _check_free(out)
     dataset = load_dataset(name, data_dir, convention)
@@ -124,20 +124,30 @@ def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
                 listener.update(done)
     finally:
         listener.end()
-    shape = (dataset.height, dataset.width)
+    shape = (dataset.channels, dataset.height, dataset.width)
     return DataPicture(
         name=dataset.name,
         kind=dataset.kind,
         split=split,
         convention=dataset.split_convention,
         counts={each: len(dataset.splits[each]) for each in Split},
-        images=(rows[:SHOWN].astype(np.float64) * unit).reshape(-1, *shape),
-        mean=(total * (unit / len(rows))).reshape(shape),
+        images=_shown((rows[:SHOWN].astype(np.float64) * unit).reshape(-1, *shape), low, high, dataset.kind),
+        mean=_shown((total * (unit / len(rows))).reshape(shape), low, high, dataset.kind),
         low=low,
         high=high,
         edges=bins,
         histogram=counts,
     )
+
+
+def _shown(images: NDArray[np.float64], low: float, high: float, kind: DataKind) -> NDArray[np.floating]:
+    """Images (..., C, height, width) as the figure takes them: grey as they are, others as red, green and blue."""
+    if images.shape[-3] == 1:
+        return images[..., 0, :, :]
+    if kind is DataKind.REAL:
+        # Nobody knows what is black and white among them.
+        images = (images - low) / (high - low if high > low else 1.0)
+    return as_rgb(images)
 
 
 def _edges(dataset: Dataset) -> NDArray[np.float64]:

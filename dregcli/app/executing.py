@@ -63,7 +63,7 @@ class Shape:
         """That of a run's options, as far as they are valid."""
         pixels = dataset.pixels
         if options.get("task", Task.GENERATIVE) != Task.GENERATIVE:  # the bottom rows; the larger part
-            pixels = (dataset.height - dataset.height // 2) * dataset.width
+            pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
         outputs = pixels * LIKELIHOODS[LikelihoodName(options["likelihood"])].outputs_per_pixel
         hidden = options.get("hidden", RunSpec.model_fields["hidden"].default)
         return cls(outputs, max([outputs, *hidden]), options["device"])

@@ -1,4 +1,4 @@
-"""Grids of images as PNG, by torchvision."""
+"""Grids of images as PNG, by torchvision; in colour where the images are."""
 
 import io
 import math
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from dregcli.app.colours import as_rgb
 from dregcli.errors import NotFinite
 
 NEAR: Final = 1
@@ -33,6 +34,7 @@ class Look:
     Attributes:
         height: rows of an image.
         width: columns of an image.
+        channels: values of a pixel.
         low: the value that is black, and everything below.
         high: the value that is white, and everything above.
         scale: screen pixels of a pixel, in both directions.
@@ -43,9 +45,10 @@ class Look:
     low: float
     high: float
     scale: int
+    channels: int = 1
 
     def screen(self, values: Tensor) -> Tensor:
-        """Images of shape (..., D) as (N, 1, height * scale, width * scale) in [0, 1].
+        """Images of shape (..., D) as (N, 1 or 3, height * scale, width * scale) in [0, 1].
 
         Raises:
             NotFinite: a value is not.
@@ -54,7 +57,9 @@ class Look:
             what = "The model gives images that are not finite."
             raise NotFinite(what, hint="the parameters may have diverged: use an earlier --checkpoint")
         levels = ((values.float().cpu() - self.low) / (self.high - self.low)).clamp(0.0, 1.0)
-        images = levels.reshape(-1, 1, self.height, self.width)
+        images = levels.reshape(-1, self.channels, self.height, self.width)
+        if self.channels > 1:
+            images = torch.from_numpy(as_rgb(images.numpy())).movedim(-1, 1)
         return images.repeat_interleave(self.scale, dim=2).repeat_interleave(self.scale, dim=3)
 
 
@@ -64,18 +69,18 @@ def usual_scale(height: int, width: int) -> int:
 
 
 def plain_grid(images: Tensor, *, columns: int) -> Tensor:
-    """Images (N, 1, h, w) row by row, as (3, H, W)."""
+    """Images (N, 1 or 3, h, w) row by row, as (3, H, W)."""
     return _coloured(_grid(images, columns, GAP))
 
 
 def pairs_grid(first: Tensor, second: Tensor, *, columns: int) -> Tensor:
-    """Pairs of images (N, 1, h, w), each close together and apart from the others, ``columns`` pairs a row."""
+    """Pairs of images (N, 1 or 3, h, w), each close together and apart from the others, ``columns`` pairs a row."""
     pairs = [_grid(torch.stack(pair), 2, NEAR) for pair in zip(first, second, strict=True)]
     return _coloured(_grid(torch.stack(pairs), columns, FAR))
 
 
 def led_rows(lead: Tensor, images: Tensor, *, columns: int) -> Tensor:
-    """Rows of images (R * columns, 1, h, w), before each, and apart from it, what it belongs to, (R, 1, h, w)."""
+    """Rows of images (R * columns, C, h, w), before each, and apart from it, what it belongs to, (R, C, h, w)."""
     left, right = _grid(lead, 1, GAP), _grid(images, columns, GAP)
     return _coloured(torch.cat([left, left.new_full((3, left.shape[1], FAR), math.nan), right], dim=2))
 

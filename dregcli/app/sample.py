@@ -234,7 +234,7 @@ def _look(dataset: Dataset, asked: SampleRequest) -> Look:
         values = np.asarray(dataset.splits[Split.TRAIN][:_RANGE_ROWS])
         low, high = (float(each) for each in np.quantile(values, _RANGE))
         high = high if high > low else low + 1.0
-    return Look(dataset.height, dataset.width, low, high, _scale(dataset, asked))
+    return Look(dataset.height, dataset.width, low, high, _scale(dataset, asked), dataset.channels)
 
 
 def _pictures(

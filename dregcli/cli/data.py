@@ -8,8 +8,9 @@ import typer
 
 from dregcli.app.places import NO_FOLDER, data_folder, data_folder_if_any
 from dregcli.cli import data_import
-from dregcli.cli.dataset_json import dataset_json
+from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet, split_option
+from dregcli.cli.preview import preview
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.errors import UsageError
 from dregcli.names import Split, unknown
@@ -53,7 +54,7 @@ def _as_json(row: "DataRow") -> dict[str, Any]:
         "imported": row.imported,
         "problem": row.problem,
         "kind": row.kind.value if row.kind else None,
-        "image": [row.height, row.width] if row.height else None,
+        "image": list(row.image) or None,
         "splits": {split.value: count for split, count in row.splits.items()} or None,
         "split_conventions": list(row.conventions),
         "bytes": row.nbytes,
@@ -83,7 +84,7 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
                 row.name,
                 f"{row.status.value}, imported" if row.imported else row.status.value,
                 row.kind.value if row.kind else "-",
-                f"{row.height}x{row.width}" if row.height else "-",
+                image_in_words(row.image),
                 *(f"{row.splits[split]:,}" if row.splits else "-" for split in Split),
                 bytes_in_words(row.nbytes),
                 row.checksum[:8] if row.checksum else "-",
@@ -150,6 +151,7 @@ def show(
     for note in shown.dataset.provenance.get("done", ()):
         terminal.note(str(note))
     terminal.line(f"figure: {shown.path}")
+    preview(terminal, shown, shown.split)
 
 
 @app.command("verify", epilog=_VERIFY)

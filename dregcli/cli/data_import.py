@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, training_command
-from dregcli.cli.dataset_json import dataset_json
+from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet
+from dregcli.cli.preview import preview
 from dregcli.cli.render import Terminal
-from dregcli.names import DataKind, Split
+from dregcli.names import Channels, DataKind, Flip, Split
 
 EXAMPLES = """An array, a tenth each for validation and testing drawn by seed:  \
 [bold]dreg data import images.npy --name mine[/bold]
@@ -19,7 +20,9 @@ Splits that the file has:  [bold]dreg data import faces.mat --key train=trainX -
 
 A text whose first column holds labels:  [bold]dreg data import train.csv --labels label --name mine[/bold]
 
-A folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --name photos[/bold]
+A folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --channels keep --name photos[/bold]
+
+Images that lie on their side:  [bold]dreg data import emnist-images.gz --transpose-images --name emnist[/bold]
 
 Black ink on white paper:  [bold]dreg data import scans.zip --invert --valid 500 --test 1000 --name scans[/bold]"""
 
@@ -47,7 +50,11 @@ def import_(
     ] = None,
     levels: Annotated[int, typer.Option(help="The whole number that is full intensity.")] = 255,
     shape: Annotated[
-        str | None, typer.Option(metavar="HxW", help="Rows and columns of an example that is stored as one row.")
+        str | None,
+        typer.Option(
+            metavar="HxW",
+            help="Rows and columns of an example that is stored as one row; with colours CxHxW or HxWxC, as it lies.",
+        ),
     ] = None,
     columns: Annotated[
         list[str] | None,
@@ -66,7 +73,21 @@ def import_(
         typer.Option(metavar="COLUMNS", help="Text only: columns to leave out as labels, named likewise."),
     ] = None,
     resize: Annotated[str | None, typer.Option(metavar="HxW", help="Bring images to this size.")] = None,
-    transpose: Annotated[bool, typer.Option("--transpose", help="The examples are the last axis.")] = False,
+    transpose: Annotated[
+        bool, typer.Option("--transpose", help="The examples are the last axis; see also --transpose-images.")
+    ] = False,
+    transpose_images: Annotated[
+        bool,
+        typer.Option("--transpose-images", help="Turn each image: rows become columns, as EMNIST needs."),
+    ] = False,
+    flip: Annotated[
+        list[Flip] | None,
+        typer.Option(help="Mirror each image: left and right, or top and bottom; after --transpose-images."),
+    ] = None,
+    channels: Annotated[
+        Channels | None,
+        typer.Option(help="Keep colours, or turn them to grey.", show_default="grey; of arrays you must say it"),
+    ] = None,
     invert: Annotated[bool, typer.Option("--invert", help="Black on white: black and white change places.")] = False,
     valid: Annotated[
         str | None,
@@ -98,6 +119,9 @@ def import_(
         shape=shape,
         resize=resize,
         transpose=transpose,
+        transpose_images=transpose_images,
+        flips=tuple(flip or ()),
+        channels=channels,
         invert=invert,
         valid=valid,
         test=test,
@@ -119,6 +143,7 @@ def import_(
                 "format": imported.format,
                 "path": str(imported.path),
                 "left_out": [each.as_json() for each in imported.left_out],
+                "figure": str(imported.figure) if imported.figure else None,
                 "notes": list(imported.notes),
                 "warnings": list(imported.warnings),
             }
@@ -130,7 +155,7 @@ def import_(
             [
                 dataset.name,
                 dataset.kind.value,
-                f"{dataset.height}x{dataset.width}",
+                image_in_words(dataset.image),
                 *(f"{len(dataset.splits[split]):,}" for split in Split),
                 dataset.split_convention,
                 dataset.checksum[:8],
@@ -140,4 +165,7 @@ def import_(
     )
     for note in imported.notes:
         terminal.note(note)
+    if imported.figure:
+        terminal.line(f"figure: {imported.figure}")
+        preview(terminal, imported, Split.TRAIN)
     terminal.line(f"next: {training_command(dataset.name, folder, examples=len(dataset.splits[Split.TRAIN]))}")

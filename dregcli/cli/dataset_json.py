@@ -1,11 +1,17 @@
 """Data sets for programs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dregcli.app.data_import import Imported
     from dregcli.app.data_show import Shown
     from dregcli.app.download import DownloadResult
+
+
+def image_in_words(shape: Sequence[int]) -> str:
+    """The shape of an image as tables show it: 28x28, or 3x32x32 of colours."""
+    return "x".join(map(str, shape)) or "-"
 
 
 def dataset_json(result: "DownloadResult | Imported | Shown") -> dict[str, Any]:
@@ -15,7 +21,7 @@ def dataset_json(result: "DownloadResult | Imported | Shown") -> dict[str, Any]:
         "dataset": dataset.name,
         "kind": dataset.kind.value,
         "levels": dataset.levels,
-        "image": [dataset.height, dataset.width],
+        "image": list(dataset.image),
         "splits": {split.value: len(rows) for split, rows in dataset.splits.items()},
         "split_hashes": {split.value: digest for split, digest in dataset.split_hashes.items()},
         "split_convention": dataset.split_convention,

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.places import data_folder, training_command
-from dregcli.cli.dataset_json import dataset_json
+from dregcli.cli.dataset_json import dataset_json, image_in_words
 from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DatasetName, Split
@@ -80,7 +80,7 @@ def download(
                     result.outcome.value,
                     result.dataset.kind.value,
                     *(f"{len(rows):,}" for rows in result.dataset.splits.values()),
-                    f"{result.dataset.height}x{result.dataset.width}",
+                    image_in_words(result.dataset.image),
                     str(result.path or "with the program"),
                 ]
                 for result in downloads.results

@@ -206,6 +206,12 @@ class Terminal:
         """A part of the result that a command has laid out itself; colours only on a terminal."""
         self._out.print(content)
 
+    @property
+    def picture_width(self) -> int:
+        """Characters in a line for a picture; 0 where none can be shown, as in a pipe or without enough colours."""
+        can = self._out.is_terminal and self._out.color_system in ("256", "truecolor") and not self.quiet
+        return self._out.width if can and self._out.encoding.startswith("utf") else 0
+
     def line(self, text: str = "") -> None:
         """A line of the result."""
         self._out.print(Text(printable(text)), soft_wrap=True)

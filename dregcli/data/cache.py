@@ -6,6 +6,9 @@ Format 2. The root has the attributes ``encoding-type`` ("dreg-dataset"), ``enco
 the contiguous data sets ``train``, ``valid`` and ``test`` of shape (N, height * width), uint8 or little-endian
 float32; and the training split's ``train-mean`` and ``train-deviation``, float64 of shape (height * width,).
 
+Format 2.1 is the same of images with several channels: it has the attribute ``channels``, 3 or 4, and every row holds
+channels * height * width values, channel after channel. Images of one channel are of format 2.
+
 Format 1, which is read too, has uint8 values only, and no kind, provenance, split hashes or moments.
 
 Data that fit are loaded whole and held against their checksum. Larger ones are mapped: their file's structure is
@@ -25,7 +28,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.cache_writer import ENCODING_TYPE, ENCODING_VERSION
+from dregcli.data.cache_writer import COLOUR_VERSION, ENCODING_TYPE, ENCODING_VERSION
 from dregcli.data.dataset import Dataset, Draft, byte_kind
 from dregcli.data.folders import NO_FOLDER, cache_path, data_command, download_command, place_of
 from dregcli.data.owner import HDF5_RAISES, Owner, owner_of
@@ -36,7 +39,7 @@ from dregcli.names import DataKind, Split
 RESIDENT_BYTES: Final = 1 << 30
 """Data sets up to this size are loaded whole; larger ones are mapped."""
 
-_READABLE: Final = ("1", ENCODING_VERSION)
+_READABLE: Final = ("1", ENCODING_VERSION, COLOUR_VERSION)
 _NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
 
 
@@ -161,6 +164,7 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
         height=_integer(file, "height"),
         width=_integer(file, "width"),
         levels=levels,
+        channels=_integer(file, "channels") if version == COLOUR_VERSION else 1,
         splits={split: _mapped(each, path) if mapped else each[()] for split, each in stored.items()},
         split_convention=_text(file, "split-convention"),
         source=_text(file, "source"),
@@ -170,7 +174,9 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
         scanner = draft.scanner()
         for split in Split:
             scanner.begin(split, draft.splits[split])
-        return Dataset.of(draft, cast("Any", draft.splits), _stated(file, path, draft.height * draft.width))
+        return Dataset.of(
+            draft, cast("Any", draft.splits), _stated(file, path, draft.channels * draft.height * draft.width)
+        )
     arrays = cast("Mapping[Split, Values]", draft.splits)
     if version == "1":
         found = _scan(arrays, draft.scanner())
@@ -178,7 +184,7 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
             raise DataCorrupt(what="its pixels do not have the checksum that it states")
     else:
         # The moments have a checksum of their own: to compute them again would double the time of a load.
-        stated = _stated(file, path, draft.height * draft.width)
+        stated = _stated(file, path, draft.channels * draft.height * draft.width)
         found = _scan(arrays, draft.scanner(stated.moments))
         _compare(found, stated)
     for array in arrays.values():
@@ -202,7 +208,7 @@ def _version(file: h5py.File, name: str) -> str:
     if encoding[1] not in _READABLE:
         raise StoreFormatError(
             what=f"the cached data set '{name}' is of format {encoding[1]}; "
-            f"this dreg reads formats {' and '.join(_READABLE)}"
+            f"this dreg reads formats {', '.join(_READABLE[:-1])} and {_READABLE[-1]}"
         )
     return encoding[1]
 

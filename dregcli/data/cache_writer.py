@@ -24,6 +24,8 @@ from dregcli.redaction import redacted, redacted_values
 
 ENCODING_TYPE: Final = "dreg-dataset"
 ENCODING_VERSION: Final = "2"
+COLOUR_VERSION: Final = "2.1"
+"""Of images with several channels, which only later programs can read; others stay as they were, to the byte."""
 _TEXT_LIMIT: Final = 60_000
 """Bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, whose checksum it keeps too."""
 
@@ -111,7 +113,7 @@ def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
         attributes: Any = file.attrs
         texts = {
             "encoding-type": ENCODING_TYPE,
-            "encoding-version": ENCODING_VERSION,
+            "encoding-version": ENCODING_VERSION if draft.channels == 1 else COLOUR_VERSION,
             "name": draft.name,
             "kind": draft.kind.value,
             "source": redacted(draft.source),
@@ -126,7 +128,7 @@ def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
             if len(encoded) > _TEXT_LIMIT:
                 raise DataCorrupt(what=f"its {key} is longer than {_TEXT_LIMIT:,} bytes", where=draft.name)
             attributes[key] = np.bytes_(encoded)
-        for key in ("height", "width", "levels"):
+        for key in ("height", "width", "levels", *(["channels"] if draft.channels > 1 else [])):
             attributes[key] = np.int64(getattr(draft, key))
         file.create_dataset("train-mean", data=scanned.moments.mean.astype("<f8"))
         file.create_dataset("train-deviation", data=scanned.moments.deviation.astype("<f8"))

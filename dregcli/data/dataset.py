@@ -29,7 +29,9 @@ class Draft:
         height: rows of an image.
         width: columns of an image.
         levels: the intensity of a pixel is its value divided by this; 1 for binary and real values and for floats.
-        splits: rows of shape (N, height * width) for every ``Split``, N at least 1.
+        channels: values of a pixel: 1, or 3 of colours, or 4 with alpha.
+        splits: rows of shape (N, channels * height * width) for every ``Split``, N at least 1; an image is stored
+            channel after channel, each row by row.
         split_convention: which of a data set's published splits this is, or how it was made.
         source: where the content came from, for people.
         provenance: the same and how it was converted, plain JSON values.
@@ -40,6 +42,7 @@ class Draft:
     height: int
     width: int
     levels: int
+    channels: int = 1
     splits: Mapping[Split, StoredRows] = field(repr=False)
     split_convention: str
     source: str
@@ -58,7 +61,13 @@ class Draft:
             if split not in self.splits:
                 raise DataCorrupt(what=f"the {split} split is missing", where=self.name)
         return Scanner(
-            self.name, self.kind, height=self.height, width=self.width, levels=self.levels, moments=moments
+            self.name,
+            self.kind,
+            height=self.height,
+            width=self.width,
+            levels=self.levels,
+            channels=self.channels,
+            moments=moments,
         )
 
 
@@ -72,8 +81,9 @@ class Dataset:
         height: rows of an image.
         width: columns of an image.
         levels: the intensity of a pixel is its value divided by this.
-        splits: one array of shape (N, height * width) for every ``Split``, images row by row; uint8 grey levels, or
-            float32. Read-only: in memory, or a map of the cache file.
+        channels: values of a pixel: 1, or 3 of colours, or 4 with alpha.
+        splits: one array of shape (N, channels * height * width) for every ``Split``, images channel after channel,
+            each row by row; uint8 levels, or float32. Read-only: in memory, or a map of the cache file.
         split_convention: which of a data set's published splits this is.
         source: where the content came from.
         provenance: the same and how it was converted, plain JSON values.
@@ -85,6 +95,7 @@ class Dataset:
     height: int
     width: int
     levels: int
+    channels: int = 1
     splits: Mapping[Split, Values] = field(repr=False)
     split_convention: str
     source: str
@@ -103,6 +114,7 @@ class Dataset:
         split_convention: str,
         source: str,
         kind: DataKind | None = None,
+        channels: int = 1,
         provenance: Mapping[str, Any] | None = None,
     ) -> Self:
         """Check arrays, make them read-only and compute checksums and moments.
@@ -112,10 +124,11 @@ class Dataset:
             height: rows of an image.
             width: columns of an image.
             levels: the value of a pixel of full intensity, 1 to 255; 1 for binary and real values and for floats.
-            splits: arrays of shape (N, height * width), one for every ``Split``, N at least 1.
+            splits: arrays of shape (N, channels * height * width), one for every ``Split``, N at least 1.
             split_convention: which of a data set's published splits this is.
             source: where the content came from.
             kind: what the values are; where not given, bytes of 1 level are binary and others intensities.
+            channels: values of a pixel.
             provenance: how it was converted, plain JSON values.
 
         Returns:
@@ -131,6 +144,7 @@ class Dataset:
             height=height,
             width=width,
             levels=levels,
+            channels=channels,
             splits=splits,
             split_convention=split_convention,
             source=source,
@@ -156,6 +170,7 @@ class Dataset:
             height=draft.height,
             width=draft.width,
             levels=draft.levels,
+            channels=draft.channels,
             splits=MappingProxyType(dict(splits)),
             split_convention=draft.split_convention,
             source=draft.source,
@@ -169,8 +184,13 @@ class Dataset:
 
     @property
     def pixels(self) -> int:
-        """Pixels of an image."""
-        return self.height * self.width
+        """Values of an image."""
+        return self.channels * self.height * self.width
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """The shape of an image: height and width, and before them the channels where there are several."""
+        return image_shape(self.height, self.width, self.channels)
 
     @property
     def checksum(self) -> str:
@@ -192,7 +212,7 @@ class Dataset:
         return isinstance(self.splits[Split.TRAIN], np.memmap)
 
     def mean_intensity(self) -> NDArray[np.float32]:
-        """The mean image of the training split, of shape (pixels,): in [0, 1], or in the data's unit."""
+        """The mean image of the training split, (pixels,), as it is stored: in [0, 1], or in the data's unit."""
         return self.scanned.moments.mean.astype(np.float32)
 
     def spread(self) -> NDArray[np.float32]:
@@ -204,6 +224,11 @@ class Dataset:
         if self.kind is not DataKind.REAL:
             return np.maximum(deviation, np.float32(LEAST_SPREAD))
         return np.where(deviation > 0.0, deviation, np.float32(1.0))
+
+
+def image_shape(height: int, width: int, channels: int) -> tuple[int, ...]:
+    """Height and width of an image, and before them its channels where there are several."""
+    return (height, width) if channels == 1 else (channels, height, width)
 
 
 def byte_kind(levels: int) -> DataKind:

@@ -67,6 +67,12 @@ def place_of(name: str, data_dir: Path) -> str:
     return str(cache_path(name, data_dir))
 
 
+def figure_path(name: str, data_dir: Path, split: str, convention: str | None = None) -> Path:
+    """Where the picture of one split of ``name`` lies; without a convention it is of the first one."""
+    suffix = f"-{convention}" if convention else ""
+    return data_dir / "figures" / f"{name}{suffix}-{split}.png"
+
+
 def downloads_dir(name: str, data_dir: Path) -> Path:
     """Where the archives of ``name`` lie between their download and the writing of the cache."""
     return data_dir / "downloads" / name

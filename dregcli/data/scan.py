@@ -12,7 +12,10 @@ from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
 Values = NDArray[np.uint8 | np.float32]
-"""StoredRows of stored values, (N, height * width): grey levels as bytes, or 32-bit floats."""
+"""StoredRows of stored values, (N, channels * height * width): levels as bytes, or 32-bit floats."""
+
+CHANNELS: Final = (1, 3, 4)
+"""How many values a pixel has: grey; red, green and blue; the same with alpha."""
 
 CHUNK_VALUES: Final = 1 << 20
 """Values per chunk. Part of what float moments are: their sums are made chunk by chunk, wherever the rows lie."""
@@ -23,7 +26,7 @@ class StoredRows(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """(N, height * width)."""
+        """(N, channels * height * width)."""
         ...
 
     @property
@@ -86,6 +89,7 @@ class Scanner:
         height: rows of an image.
         width: columns of an image.
         levels: the value of full intensity.
+        channels: values of a pixel; an image is stored channel after channel.
         moments: those of the training split, where they are known already.
 
     Raises:
@@ -93,17 +97,29 @@ class Scanner:
     """
 
     def __init__(
-        self, name: str, kind: DataKind, *, height: int, width: int, levels: int, moments: Moments | None = None
+        self,
+        name: str,
+        kind: DataKind,
+        *,
+        height: int,
+        width: int,
+        levels: int,
+        channels: int = 1,
+        moments: Moments | None = None,
     ) -> None:
         if height < 1 or width < 1:
             raise DataCorrupt(what=f"images cannot be {height} x {width}", where=name)
+        if channels not in CHANNELS:
+            raise DataCorrupt(what=f"images have 1, 3 or 4 channels, not {channels}", where=name)
         if not 1 <= levels <= 255:
             raise DataCorrupt(what=f"the intensity levels must be 1 to 255, not {levels}", where=name)
         if (kind is DataKind.BINARY or kind is DataKind.REAL) and levels != 1:
             raise DataCorrupt(what=f"{kind} values have 1 level, not {levels}", where=name)
-        self._name, self._kind, self._levels, self._pixels = name, kind, levels, height * width
+        self._name, self._kind, self._levels, self._pixels = name, kind, levels, channels * height * width
         self._known = moments
-        self._told = f"levels {levels}, {height} x {width}"
+        # Of one channel the text is as it was before there were colours: checksums are for ever.
+        colours = f"{channels} x " if channels > 1 else ""
+        self._told = f"levels {levels}, {colours}{height} x {width}"
         self._whole: Any = None
         self._split: Split | None = None
         self._hashes: dict[Split, Any] = {}

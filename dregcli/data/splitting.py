@@ -86,6 +86,7 @@ def recut(entry: Downloadable, dataset: Dataset, convention: str, data_dir: Path
         height=dataset.height,
         width=dataset.width,
         levels=dataset.levels,
+        channels=dataset.channels,
         splits=splits,
         split_convention=convention,
         source=dataset.source,

@@ -37,8 +37,8 @@ class DataPicture:
         split: which part.
         convention: how it is split.
         counts: examples of every split.
-        images: the first ones, (n, height, width), n at most ``SHOWN``.
-        mean: the mean image, (height, width).
+        images: the first ones, (n, height, width), n at most ``SHOWN``; of colours (n, height, width, 3), in [0, 1].
+        mean: the mean image, (height, width), or (height, width, 3).
         low: the smallest value of the split.
         high: the largest.
         edges: of the histogram's bars.
@@ -50,8 +50,8 @@ class DataPicture:
     split: Split
     convention: str
     counts: Mapping[Split, int]
-    images: NDArray[np.float64]
-    mean: NDArray[np.float64]
+    images: NDArray[np.floating]
+    mean: NDArray[np.floating]
     low: float
     high: float
     edges: NDArray[np.float64]
@@ -60,7 +60,8 @@ class DataPicture:
 
 def data_figure(picture: DataPicture) -> bytes:
     """The figure as PNG. Intensities are white on black, real values on a scale with a bar."""
-    height, width = picture.mean.shape
+    height, width = picture.mean.shape[:2]
+    coloured = picture.mean.ndim > 2
     figure = Figure(figsize=(11.0, 6.4), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
     layout = figure.add_gridspec(2, 2, width_ratios=[1.3, 1.0], height_ratios=[1.15, 1.0])
@@ -68,7 +69,7 @@ def data_figure(picture: DataPicture) -> bytes:
     above, below = figure.add_subplot(layout[0, 1]), figure.add_subplot(layout[1, 1])
     shown = len(picture.images)
     of_all = f"the first {shown} of {picture.counts[picture.split]:,}"
-    if max(height, width) > _MOST_ASPECT * min(height, width):
+    if max(height, width) > _MOST_ASPECT * min(height, width) and not coloured:
         _curves(grid, picture)
         grid.set_title(f"Examples: {of_all}", fontsize="medium")
         _mean_curve(above, picture)
@@ -76,16 +77,17 @@ def data_figure(picture: DataPicture) -> bytes:
         drawn = grid.imshow(_mosaic(picture.images), **_scale(picture, picture.images))
         grid.set_axis_off()
         grid.set_title(f"Examples: {of_all}", fontsize="medium")
-        if picture.kind is DataKind.REAL:
+        if picture.kind is DataKind.REAL and not coloured:
             figure.colorbar(drawn, ax=grid, shrink=0.7, label="value")
         mean = above.imshow(picture.mean, **_scale(picture, picture.mean[None]))
         above.set_axis_off()
-        figure.colorbar(mean, ax=above, label=_unit(picture.kind))
+        if not coloured:
+            figure.colorbar(mean, ax=above, label=_unit(picture.kind))
     above.set_title(f"Mean of the {picture.split} split", fontsize="medium")
     _histogram(below, picture)
     counts = ", ".join(f"{split} {picture.counts[split]:,}" for split in Split)
     figure.suptitle(
-        f"{picture.name}, {picture.split} split: {picture.kind}, {height} x {width}  "
+        f"{picture.name}, {picture.split} split: {picture.kind}, {height} x {width}{' in colour' * coloured}  "
         f"({counts}; splits: {picture.convention})",
         fontsize="medium",
     )
@@ -102,8 +104,11 @@ def _unit(kind: DataKind) -> str:
     }[kind]
 
 
-def _scale(picture: DataPicture, values: NDArray[np.float64]) -> dict[str, Any]:
-    """Colours: black to white of intensities; of real values diverging about 0 where they have both signs."""
+def _scale(picture: DataPicture, values: NDArray[np.floating]) -> dict[str, Any]:
+    """Colours: black to white of intensities; of real values diverging about 0 where they have both signs.
+
+    Of images that have colours of their own these are shown, whatever the scale is.
+    """
     if picture.kind is not DataKind.REAL:
         name, low, high = "gray", 0.0, 1.0
     else:
@@ -117,17 +122,26 @@ def _scale(picture: DataPicture, values: NDArray[np.float64]) -> dict[str, Any]:
     return {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}
 
 
-def _mosaic(images: NDArray[np.float64]) -> Any:  # noqa: ANN401 - a masked array, whose types NumPy does not tell
+def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked array, whose types NumPy does not tell
     """The images in rows and columns, with gaps that have no colour."""
-    count, height, width = images.shape
+    count, height, width = images.shape[:3]
+    has_colours = images.ndim > 3
     columns = math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     gap = max(1, min(height, width) // 14)
-    whole = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap), np.nan)
+    # What is transparent has no colour: a fourth channel makes the gaps of coloured images so.
+    depth = (4,) if has_colours else ()
+    whole = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, *depth), 0.0 if has_colours else np.nan
+    )
     for i, image in enumerate(images):
         top, start = (i // columns) * (height + gap), (i % columns) * (width + gap)
-        whole[top : top + height, start : start + width] = image
-    return np.ma.masked_invalid(whole)
+        place = whole[top : top + height, start : start + width]
+        if has_colours:
+            place[..., :3], place[..., 3] = image, 1.0
+        else:
+            place[...] = image
+    return whole if has_colours else np.ma.masked_invalid(whole)
 
 
 def _curves(axes: Axes, picture: DataPicture) -> None:

@@ -123,7 +123,7 @@ class TestTargets:
         with pytest.raises(UsageError, match="there is a data set 'new' in the data folder already"):
             import_dataset(words, folder, Meanwhile())
         assert "new.npy" in str(row(folder, "new").source)
-        assert sorted(path.name for path in folder.iterdir()) == ["mine.h5", "new.h5", "other.h5"]
+        assert sorted(path.name for path in folder.glob("*.h5")) == ["mine.h5", "new.h5", "other.h5"]
 
 
 class TestList:
@@ -216,7 +216,7 @@ class TestRemove:
         assert (removal.imported, removal.nbytes) == (True, cache_path("mine", folder).stat().st_size)
         assert cache_path("mine", folder).exists()
         remove_data([removal])
-        assert sorted(path.name for path in folder.iterdir()) == ["other.h5"]
+        assert sorted(path.name for path in folder.rglob("*.*")) == ["other-train.png", "other.h5"]
 
     def test_a_damaged_one(self, folder, monkeypatch):
         monkeypatch.delenv("DREG_DATA_DIR")
@@ -243,7 +243,7 @@ class TestRemove:
         removals = plan_removal(["mnist", "mine", "other"], folder, force=True)
         assert [removal.unreadable for removal in removals] == [False, True, True]
         remove_data(removals)
-        assert list(folder.iterdir()) == []
+        assert list(folder.rglob("*.*")) == []
 
     @pytest.mark.parametrize("name", ["theirs", "mnist"])
     @pytest.mark.parametrize("force", [False, True])
@@ -267,7 +267,6 @@ class TestRemove:
         bring(folder, "mine-given")
         wanted = ["mine-train.png", "mine-seed-0-test.png", "mine-seed-12-valid.png", "mine-given-test.png"]
         kept = ["mine-given-train.png", "other-train.png", "mine-notes.png", "mine-train.png.bak", "mnist-test.png"]
-        (folder / "figures").mkdir()
         for each in [*wanted, *kept]:
             (folder / "figures" / each).write_bytes(b"png")
         # It could be of either; it stays.

@@ -57,7 +57,7 @@ def test_json(capsys, source, tmp_path) -> None:
     assert found["split_hashes"] == {split.value: kept.split_hashes[split] for split in Split}
     assert found.keys() == {
         *("dataset", "path", "kind", "levels", "image", "source", "checksum", "split_convention", "splits"),
-        *("split_hashes", "provenance", "notes", "format", "warnings", "left_out"),
+        *("split_hashes", "provenance", "notes", "format", "warnings", "left_out", "figure"),
     }
 
 

@@ -363,3 +363,31 @@ def test_the_float_checksum_is_golden() -> None:
     for split, array in splits.items():
         digest.update(f"\n{split} {len(array)}\n".encode() + array.tobytes())
     assert made.checksum == digest.hexdigest()
+
+
+@pytest.mark.skipif(sys.byteorder != "little", reason="the literal is of a little-endian machine")
+def test_images_of_several_channels_have_a_format_and_a_checksum_of_their_own(tmp_path) -> None:
+    splits = {split: np.arange(n * 6, dtype=np.uint8).reshape(n, 6) for split, n in SIZES.items()}
+    fields = {"name": "toy", "levels": 255, "splits": splits, "split_convention": "c", "source": "s"}
+    made = Dataset.build(height=1, width=2, channels=3, **fields)
+    digest = hashlib.sha256(b"dreg pixels 1: levels 255, 3 x 1 x 2")
+    for split, array in splits.items():
+        digest.update(f"\n{split} {len(array)}\n".encode() + array.tobytes())
+    assert made.checksum == digest.hexdigest()
+    assert made.checksum != Dataset.build(height=1, width=6, **fields).checksum
+    path = write_cache(made, tmp_path)
+    for resident in (0, None):
+        back = read_cache("toy", tmp_path, resident_bytes=resident)
+        assert (back.image, back.pixels, back.checksum) == ((3, 1, 2), 6, made.checksum)
+    for channels, reason in ((2, "damaged"), (4, "damaged"), (None, "'channels' is missing")):
+        with h5py.File(path, "a") as file:
+            # What knows format 2 alone refuses it, with advice.
+            assert file.attrs["encoding-version"] == b"2.1"
+            del file.attrs["channels"]
+            if channels is not None:
+                file.attrs["channels"] = np.int64(channels)
+        with pytest.raises(DataCorrupt, match=reason):
+            read_cache("toy", tmp_path)
+    with h5py.File(write_cache(Dataset.build(height=1, width=6, **fields), tmp_path)) as file:
+        assert file.attrs["encoding-version"] == b"2"
+        assert "channels" not in file.attrs

@@ -126,6 +126,42 @@ def test_parts_are_the_first_and_the_rest_and_crossed_the_other_way_round() -> N
     assert [image[part] for part in image_parts(6, context=3, crossed=True)] == [[3, 4, 5], [0, 1, 2]]
 
 
+def test_parts_of_several_channels_are_rows_of_each() -> None:
+    # 3 channels of 4 rows of 1 pixel: value 10 c + r is row r of channel c.
+    image = torch.tensor([10 * c + r for c in range(3) for r in range(4)])
+    top, bottom = [0, 1, 10, 11, 20, 21], [2, 3, 12, 13, 22, 23]
+    assert [image[part].tolist() for part in image_parts(12, context=6, channels=3)] == [top, bottom]
+    assert [image[part].tolist() for part in image_parts(12, context=6, channels=3, crossed=True)] == [bottom, top]
+    assert image[image_parts(12, context=6).context].tolist() != top, "the first half of all values is no top"
+    with pytest.raises(ValueError, match="3 channels cannot share"):
+        image_parts(12, context=5, channels=3)
+
+
+def test_a_model_of_several_channels_is_that_of_the_same_values_in_another_order() -> None:
+    """Rows first, as a grey model of all values has them, or channel after channel: one model, to the last bit."""
+    rows_first = torch.arange(12).reshape(4, 3).T.flatten()  # where each value of the channels lies in the rows
+    pixels, mean = torch.rand(5, 12), torch.rand(12)
+    kept = {"context": 6, "hidden": (7,), "latent_dim": 2}
+    grey = StructuredVae(mean[rows_first.argsort()], generator=_generator(), **kept)
+    colour = StructuredVae(mean, generator=_generator(), channels=3, **kept)
+    # The networks take channel after channel within each part.
+    order = torch.arange(6).reshape(2, 3).T.flatten()
+    state = grey.state_dict() | {"mean": mean}
+    for name in ("prior.0.weight", "context_layer.weight"):
+        state[name] = state[name][:, order]
+    state["decoder.1.weight"], state["decoder.1.bias"] = (
+        state[f"decoder.1.{each}"][order] for each in ("weight", "bias")
+    )
+    state["encoder.0.weight"] = state["encoder.0.weight"][:, rows_first]
+    colour.load_state_dict(state)
+    z = (torch.randn(4, 5, 2),)
+    torch.testing.assert_close(colour.log_joint(pixels, z), grey.log_joint(pixels[:, rows_first.argsort()], z))
+    shown = colour.mean_pixels(pixels, z)
+    torch.testing.assert_close(shown[..., rows_first.argsort()], grey.mean_pixels(pixels[:, rows_first.argsort()], z))
+    whole = shown.reshape(4, 5, 3, 4)
+    torch.testing.assert_close(whole[..., :2], pixels.reshape(5, 3, 4)[..., :2].expand(4, 5, 3, 2))
+
+
 @pytest.mark.parametrize("crossed", [False, True])
 def test_the_prior_sees_the_context_alone_and_the_posterior_everything(crossed: bool) -> None:
     model = small_structured(context=6, crossed=crossed)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from dregcli.data.importing.column_words import numbers, told
 from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.survey import chunks_of
 
 LABELS: Final = "labels"
@@ -121,7 +120,7 @@ class _Look:
         return bool(self.whole[column]) and 2 <= len(seen) <= min(_MOST_CLASSES, count // 2) and plain and bool(dense)
 
 
-def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: Size | None = None) -> list[Verdict]:
+def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: tuple[int, ...] | None = None) -> list[Verdict]:
     """Find the columns that are, or may be, labels or row numbers.
 
     Args:
@@ -191,14 +190,14 @@ def _named_labels(names: Sequence[str], look: _Look, rest: list[int], count: int
             )
 
 
-def _labels_by_values(look: _Look, rest: list[int], count: int, shape: Size | None) -> Iterator[Verdict]:
+def _labels_by_values(look: _Look, rest: list[int], count: int, shape: tuple[int, ...] | None) -> Iterator[Verdict]:
     """The first or the last column, where its values are as labels' are and those of all others are not."""
     width = len(rest) - 1
     side = math.isqrt(width)
-    fits = width == shape[0] * shape[1] if shape else side * side == width and side >= _SIDE
-    if shape and len(rest) == shape[0] * shape[1]:
+    fits = width == math.prod(shape) if shape else side * side == width and side >= _SIDE
+    if shape and len(rest) == math.prod(shape):
         return
-    image = f"{shape[0]} x {shape[1]}" if shape else f"{side} x {side}"
+    image = " x ".join(map(str, shape)) if shape else f"{side} x {side}"
     signs: list[int] = []
     doubts: list[int] = []
     for column in (rest[0], rest[-1]):
@@ -238,7 +237,7 @@ def _is_alone(look: _Look, others: list[int]) -> bool:
     return not (few & (look.low[others] < look.high[others])).any()
 
 
-def array_warnings(array: NDArray[Any], *, shape: Size | None, named: str) -> list[str]:
+def array_warnings(array: NDArray[Any], *, shape: tuple[int, ...] | None, named: str) -> list[str]:
     """Warnings about columns of an array that may be labels or row numbers; an array's columns are never left out.
 
     Args:
@@ -251,9 +250,7 @@ def array_warnings(array: NDArray[Any], *, shape: Size | None, named: str) -> li
     width = array.shape[1]
     pixels = [width - 1, width - 2]
     # The look costs a pass, so there must be a reason.
-    if not any(
-        each == shape[0] * shape[1] if shape else math.isqrt(max(each, 0)) ** 2 == each > 1 for each in pixels
-    ):
+    if not any(each == math.prod(shape) if shape else math.isqrt(max(each, 0)) ** 2 == each > 1 for each in pixels):
         return []
     found = judge(array, shape=shape)
     if not found:

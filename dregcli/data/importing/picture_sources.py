@@ -10,10 +10,9 @@ from typing import Final, cast
 from dregcli.data.formats.archives import member_content
 from dregcli.data.importing.archive import checked_entries
 from dregcli.data.importing.offers import Found, Offer
-from dregcli.data.importing.pictures import Picture, picture_offers
+from dregcli.data.importing.pictures import Picture, Wanted, picture_offers
 from dregcli.data.importing.plain import Plain
 from dregcli.data.importing.scratch import reading
-from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt
 
@@ -30,13 +29,13 @@ def is_picture(name: str) -> bool:
     return not hidden and name.lower().endswith(cast("tuple[str, ...]", IMG_EXTENSIONS))
 
 
-def folder_found(folder: Path, watch: Watch, resize: Size | None) -> Found:
+def folder_found(folder: Path, watch: Watch, wanted: Wanted) -> Found:
     """A folder of images as a source; other files in it are left out.
 
     Args:
         folder: looked through with all folders in it.
         watch: told of progress.
-        resize: the size of the images.
+        wanted: what the images are brought to.
 
     Raises:
         UsageError: it is not clear whether it is split.
@@ -52,7 +51,7 @@ def folder_found(folder: Path, watch: Watch, resize: Size | None) -> Found:
         size += len(content)
 
     notes = _others_note(others)
-    offers = picture_offers(pictures, where=str(folder), size=resize, notes=notes, watch=watch, seen=seen)
+    offers = picture_offers(pictures, where=str(folder), wanted=wanted, notes=notes, watch=watch, seen=seen)
 
     def stamp() -> tuple[int, str]:
         return size, _digest((picture for picture in pictures if picture.name in digests), digests)
@@ -60,9 +59,7 @@ def folder_found(folder: Path, watch: Watch, resize: Size | None) -> Found:
     return Found("folder of images", str(folder), offers, stamp, notes, is_images=True)
 
 
-def zip_offers(
-    plain: Plain, archive: zipfile.ZipFile, found: Found, watch: Watch, resize: Size | None
-) -> list[Offer]:
+def zip_offers(plain: Plain, archive: zipfile.ZipFile, found: Found, watch: Watch, wanted: Wanted) -> list[Offer]:
     """The images of a zip archive; other files in it are left out.
 
     Args:
@@ -70,7 +67,7 @@ def zip_offers(
         archive: the same, opened.
         found: the source, which gets notes.
         watch: told of progress.
-        resize: the size of the images.
+        wanted: what the images are brought to.
 
     Raises:
         UsageError: it is not clear whether it is split.
@@ -89,7 +86,7 @@ def zip_offers(
     return picture_offers(
         sorted(pictures, key=lambda picture: picture.name),
         where=plain.where,
-        size=resize,
+        wanted=wanted,
         notes=found.notes,
         watch=watch,
         seen=lambda _picture, _content: None,

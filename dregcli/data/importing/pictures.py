@@ -1,4 +1,4 @@
-"""Image files of a folder or archive as arrays: split by their folders, decoded, turned to grey, of one size."""
+"""Image files of a folder or archive as arrays: split by their folders, decoded, of one size, grey or in colour."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.data.formats.images import decode_image, decoding
+from dregcli.data.importing.colours import TO_GREY
 from dregcli.data.importing.keys import split_named
 from dregcli.data.importing.offers import Offer
 from dregcli.data.importing.scratch import Scratch
@@ -37,23 +38,38 @@ class Picture:
     content: Callable[[], bytes]
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What is wanted of images.
+
+    Attributes:
+        size: to which they are resized; where not given, they must have one size.
+        colours: whether these are kept.
+    """
+
+    size: Size | None = None
+    colours: bool = False
+
+
 def picture_offers(
     pictures: list[Picture],
     *,
     where: str,
-    size: Size | None,
+    wanted: Wanted,
     notes: list[str],
     watch: Watch,
     seen: Callable[[Picture, bytes], None],
 ) -> list[Offer]:
-    """The images as arrays, (N, height, width): one for each folder named as a split, or one of all.
+    """The images as arrays: one for each folder named as a split, or one of all.
+
+    Each is of shape (N, height, width), or where colours are kept (N, 3, height, width).
 
     What lies beside folders for both training and testing is left out.
 
     Args:
         pictures: sorted by name.
         where: the folder or archive.
-        size: to which they are resized; where not given, they must have one size.
+        wanted: what they are brought to.
         notes: gets what was done to them, and what was left out.
         watch: told of progress.
         seen: called with every image and its content.
@@ -66,7 +82,7 @@ def picture_offers(
         raise DataCorrupt(
             what="there are no images in it", where=where, hint="images end in .png, .jpg, .tif, .bmp, .pgm or .webp"
         )
-    stage = _Stage(where, size, notes)
+    stage = _Stage(where, wanted.size, notes, colours=wanted.colours)
 
     def offer(key: str, members: list[Picture]) -> Offer:
         def pieces() -> Iterator[NDArray[np.uint8]]:
@@ -152,8 +168,8 @@ def _images(members: list[Picture]) -> str:
 class _Stage:
     """Decodes images one by one, and remembers what it did to them."""
 
-    def __init__(self, where: str, size: Size | None, notes: list[str]) -> None:
-        self._where, self._size, self._notes = where, size, notes
+    def __init__(self, where: str, size: Size | None, notes: list[str], *, colours: bool = False) -> None:
+        self._where, self._size, self._notes, self._colours = where, size, notes, colours
         self._first: tuple[str, Size] | None = None
 
     def decoded(self, name: str, content: bytes) -> NDArray[np.uint8]:
@@ -164,13 +180,13 @@ class _Stage:
         with decoding(where):
             if (frames := getattr(image, "n_frames", 1)) != 1:
                 raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
-            grey = self._grey(self._upright(image), where)
-        if self._size is not None and (grey.height, grey.width) != self._size:
+            plain = self._plain(self._upright(image), where)
+        if self._size is not None and (plain.height, plain.width) != self._size:
             from torchvision.transforms import functional
 
             self._note(f"resized to {self._size[0]} x {self._size[1]}, with antialiasing")
-            grey = cast("Any", functional).resize(grey, list(self._size), antialias=True)
-        found = (grey.height, grey.width)
+            plain = cast("Any", functional).resize(plain, list(self._size), antialias=True)
+        found = (plain.height, plain.width)
         self._first = self._first or (name, found)
         if found != self._first[1]:
             (other, (height, width)) = self._first
@@ -180,7 +196,8 @@ class _Stage:
                 where=self._where,
                 hint=f"bring them to one with --resize {height}x{width}",
             )
-        return np.asarray(grey, dtype=np.uint8)
+        pixels = np.asarray(plain, dtype=np.uint8)
+        return np.ascontiguousarray(np.moveaxis(pixels, -1, 0)) if self._colours else pixels
 
     def _upright(self, image: "Image") -> "Image":
         """Cameras keep the image as the sensor had it, and say which side is up."""
@@ -191,15 +208,15 @@ class _Stage:
         self._note("images were turned upright, as their EXIF orientation says")
         return ImageOps.exif_transpose(image)
 
-    def _grey(self, image: "Image", where: str) -> "Image":
-        """One 8-bit channel, whatever the image has."""
+    def _plain(self, image: "Image", where: str) -> "Image":
+        """One 8-bit channel, or where colours are kept three of them, whatever the image has."""
         from PIL import Image
 
         if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
             # Pillow's own conversion would cut off all above 255.
             self._note("16-bit grey levels were reduced to 8 bits")
             levels = np.asarray(image).astype(np.uint32)
-            return Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
+            image = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
         if image.mode in ("I", "F"):
             raise DataCorrupt(
                 what=f"the image has 32 bits a pixel (mode {image.mode}), and no white is known for them",
@@ -213,11 +230,14 @@ class _Stage:
                 self._note("transparent pixels were laid over white")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB")
+        if self._colours:
+            return image.convert("RGB")
         if image.mode not in ("1", "L"):
             coloured = image.convert("RGB")
             red, green, blue = coloured.split()
             if red.tobytes() != green.tobytes() or red.tobytes() != blue.tobytes():
-                self._note("colours were turned to grey (ITU-R 601 luma)")
+                self._note(TO_GREY)
+                self._note("--channels keep keeps the colours")
         return image.convert("L")
 
     def _note(self, text: str) -> None:

@@ -11,12 +11,14 @@ from dregcli.data.formats.images import MAX_PIXELS
 from dregcli.data.importing.column_words import ColumnWords
 from dregcli.data.importing.shapes import Size
 from dregcli.data.importing.splits import Amount
+from dregcli.data.scan import CHANNELS
 from dregcli.errors import Fault, SpecError, UsageError
-from dregcli.names import DataKind
+from dregcli.names import Channels, DataKind, Flip
 
 NAME_LENGTH: Final = 64
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _SIZE: Final = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})")
+_COLOURED: Final = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})[xX]([0-9]{1,6})")
 _SEEDS: Final = 1 << 32
 FULL_LEVELS: Final = 255
 
@@ -31,6 +33,9 @@ class _Options:
         kind: what the values are; None to find out.
         levels: the value of full intensity of whole numbers.
         transpose: whether the examples lie along the last axis.
+        transpose_images: whether rows and columns of each image change places.
+        flips: how each image is mirrored, after that.
+        channels: what becomes of colours; None where the user does not say.
         invert: whether black and white change places.
         seed: draws the splits.
         replace: whether an imported data set of that name gives way.
@@ -42,6 +47,9 @@ class _Options:
     kind: DataKind | None = None
     levels: int = FULL_LEVELS
     transpose: bool = False
+    transpose_images: bool = False
+    flips: tuple[Flip, ...] = ()
+    channels: Channels | None = None
     invert: bool = False
     seed: int | None = None
     replace: bool = False
@@ -54,7 +62,7 @@ class ImportWords(_Options):
 
     Attributes:
         source: a file, or a folder of images.
-        shape: ``HxW`` of an example that is stored as one row.
+        shape: ``HxW`` of an example that is stored as one row; with colours ``CxHxW`` or ``HxWxC``, as it is stored.
         resize: ``HxW`` to which images are brought.
         valid: examples for validation, where the source has no such split: a count, or a fraction with a point.
         test: the same for testing.
@@ -73,17 +81,22 @@ class ImportRequest(_Options):
 
     Attributes:
         source: the absolute path.
-        shape: height and width.
+        shape: height and width; or three numbers, of which the first or the last is the number of channels.
         resize: height and width.
         valid: a count or a fraction.
         test: the same.
     """
 
     source: Path
-    shape: Size | None = None
+    shape: tuple[int, ...] | None = None
     resize: Size | None = None
     valid: Amount | None = None
     test: Amount | None = None
+
+    @property
+    def size(self) -> Size | None:
+        """Height and width alone; None where nothing is said of the shape, or of the channels too."""
+        return self.shape if self.shape is not None and len(self.shape) == 2 else None
 
 
 def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportRequest:
@@ -101,7 +114,7 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
     faults: list[Fault] = []
     if reason := name_fault(words.name) or taken.get(words.name.lower()):
         faults.append(Fault("--name", reason))
-    sizes = {"--shape": _size("--shape", words.shape, faults), "--resize": _size("--resize", words.resize, faults)}
+    shape, resize = _shape(words.shape, faults), _size("--resize", words.resize, faults)
     amounts = {"--valid": _amount("--valid", words.valid, faults), "--test": _amount("--test", words.test, faults)}
     fractions = [amount for amount in amounts.values() if isinstance(amount, float)]
     if sum(fractions) >= 1.0:
@@ -123,12 +136,14 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         for option, typed in words.columns.given.items()
         if not all(word.strip() for word in typed)
     ]
+    if len(set(words.flips)) != len(words.flips):
+        faults.append(Fault("--flip", "the same is given twice, which would change nothing"))
     if faults:
         raise SpecError(faults, hint="change these and repeat; see: dreg data import --help")
     return ImportRequest(
         source=source,
-        shape=sizes["--shape"],
-        resize=sizes["--resize"],
+        shape=shape,
+        resize=resize,
         valid=amounts["--valid"],
         test=amounts["--test"],
         **{option.name: getattr(words, option.name) for option in fields(_Options)},
@@ -142,6 +157,18 @@ def name_fault(name: str) -> str | None:
     if len(name) > NAME_LENGTH:
         return f"has at most {NAME_LENGTH} characters, not {len(name)}"
     return None
+
+
+def _shape(text: str | None, faults: list[Fault]) -> tuple[int, ...] | None:
+    """Two numbers, or three with channels."""
+    if text is None or (found := _COLOURED.fullmatch(text.strip())) is None:
+        return _size("--shape", text, faults)
+    shape = tuple(int(number) for number in found.groups())
+    if not ((shape[0] in CHANNELS or shape[2] in CHANNELS) and min(shape)):
+        message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
+        faults.append(Fault("--shape", message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
+        return None
+    return shape
 
 
 def _size(field: str, text: str | None, faults: list[Fault]) -> Size | None:

@@ -1,36 +1,34 @@
 """An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
+from dregcli.data.folders import data_command
 from dregcli.data.importing.columns import LeftOut, array_warnings
 from dregcli.data.importing.duplicates import leaks
 from dregcli.data.importing.formats import found_in
 from dregcli.data.importing.keys import Parts, choose, passed_over
 from dregcli.data.importing.kinds import Conversion, conversion
+from dregcli.data.importing.layout import Arrays, Images, as_images, lay_out, named
 from dregcli.data.importing.offers import Found
+from dregcli.data.importing.pictures import Wanted
 from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
 from dregcli.data.importing.rows import ConvertedRows
 from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.shapes import Size, check_axes, examples_first, image_size, said
 from dregcli.data.importing.splits import Plan, plan_splits
 from dregcli.data.importing.survey import scale_warnings, survey
 from dregcli.data.importing.target import check_target, last_check
 from dregcli.data.importing.watch import Watch, watched
-from dregcli.errors import DataCorrupt, Fault, SpecError, UsageError
-from dregcli.names import DataKind, Split
-
-Arrays = Mapping[Split | None, NDArray[Any]]
+from dregcli.errors import DataCorrupt, Fault, SpecError
+from dregcli.names import Channels, DataKind, Split
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class Imported:
         notes: what was assumed and done.
         warnings: what may not be what the user wants.
         left_out: columns of a text that did not become values.
+        figure: a picture of its first examples, where there is one.
     """
 
     dataset: Dataset
@@ -52,6 +51,7 @@ class Imported:
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
     left_out: tuple[LeftOut, ...] = ()
+    figure: Path | None = None
 
 
 def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Imported:
@@ -74,14 +74,13 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
     with (
         _advised(),
         Scratch(data_dir) as scratch,
-        found_in(request, scratch, watch) as found,
+        found_in(request, scratch, watch, wanted=_wanted(request), then=_command(request, data_dir)) as found,
     ):
         _check_options(request, found)
         parts, remarks = choose(found, request.keys)
         stored = {split: offer.read(scratch) for split, offer in parts.items()}
-        arrays = {split: examples_first(array, transpose=request.transpose) for split, array in stored.items()}
-        for split, array in arrays.items():
-            check_axes(array, named=_named(split, parts), where=found.where)
+        laid = lay_out(stored, parts, request, found, scratch)
+        arrays = laid.arrays
         plan = plan_splits(
             {split: len(array) for split, array in arrays.items()},
             valid=request.valid,
@@ -96,12 +95,12 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
             watch=watch,
         )
         chosen = conversion(looked, kind=request.kind, invert=request.invert, where=found.where)
-        size, shape_notes = _size(arrays, parts, request, chosen, found.where)
-        done = [*found.notes, *remarks, *_axes_notes(arrays, request, found), *shape_notes, *chosen.notes]
-        warnings = [*found.warnings, *passed_over(found, request.keys, parts)]
+        images = as_images(laid, parts, request, chosen, found.where)
+        done = [*found.notes, *remarks, *laid.notes, *images.notes, *chosen.notes]
+        warnings = [*found.warnings, *laid.warnings, *passed_over(found, request.keys, parts)]
         if not (found.is_text or found.is_images):
-            first = next(iter(arrays))
-            warnings += array_warnings(arrays[first], shape=request.shape, named=_named(first, parts))
+            first = next(iter(stored))
+            warnings += array_warnings(arrays[first], shape=request.shape, named=named(first, parts))
         warnings += scale_warnings({split: looked.ranges[parts[split].key] for split in arrays})
         bytes_read, digest = found.stamp()
         provenance = {
@@ -116,7 +115,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
             "imported": datetime.now(UTC).isoformat(timespec="seconds"),
             "dreg": __version__,
         }
-        path, shared = _write(request, data_dir, arrays, plan, chosen, size, provenance, found, watch)
+        path, shared = _write(request, data_dir, images, plan, chosen, provenance, found, watch)
     return Imported(
         # Mapped: that its values are what was written was just made sure of.
         read_cache(request.name, data_dir, resident_bytes=0),
@@ -138,6 +137,16 @@ def _advised() -> Generator[None]:
         raise
 
 
+def _wanted(request: ImportRequest) -> Wanted:
+    return Wanted(request.resize, colours=request.channels is Channels.KEEP)
+
+
+def _command(request: ImportRequest, data_dir: Path) -> Callable[[str], str]:
+    """The command that imports another file under the same name."""
+    options = ["--name", request.name, *(["--replace"] if request.replace else [])]
+    return lambda file: data_command("data", "import", file, *options, data_dir=data_dir)
+
+
 def _check_options(request: ImportRequest, found: Found) -> None:
     """Refuse options that mean nothing for such a source."""
     faults: list[Fault] = []
@@ -145,7 +154,12 @@ def _check_options(request: ImportRequest, found: Found) -> None:
         if request.shape is not None:
             faults.append(Fault("--shape", "images have their own; --resize HxW brings them to another"))
         if request.transpose:
-            faults.append(Fault("--transpose", "is for arrays whose examples are not along the first axis"))
+            faults.append(
+                Fault(
+                    "--transpose",
+                    "is for arrays whose examples are the last axis; --transpose-images turns images",
+                )
+            )
     if not found.is_text:
         faults += [
             Fault(
@@ -161,11 +175,6 @@ def _check_options(request: ImportRequest, found: Found) -> None:
         raise SpecError(faults, where=found.where, hint="leave these out")
 
 
-def _named(split: Split | None, parts: Parts) -> str:
-    key = parts[split].key
-    return f"the array '{key}'" if key else "the array"
-
-
 def _described(split: Split | None, parts: Parts, stored: Arrays) -> dict[str, Any]:
     return {
         "split": split.value if split else None,
@@ -175,60 +184,18 @@ def _described(split: Split | None, parts: Parts, stored: Arrays) -> dict[str, A
     }
 
 
-def _size(
-    arrays: Arrays, parts: Parts, request: ImportRequest, chosen: Conversion, where: str
-) -> tuple[Size, list[str]]:
-    """Height and width, the same of all arrays."""
-    sizes: dict[Split | None, Size] = {}
-    notes: list[str] = []
-    for split, array in arrays.items():
-        named = _named(split, parts)
-        sizes[split], told = image_size(
-            array.shape,
-            asked=request.shape,
-            kind=chosen.kind,
-            named=named,
-            where=where,
-            transposed=request.transpose,
-        )
-        notes += [note for note in told if note not in notes]
-    if len(set(sizes.values())) > 1:
-        told = ", ".join(f"{split} {said(sizes[split])}" for split in sizes)
-        raise UsageError(
-            what=f"the splits have examples of different sizes: {told}", where=where, hint="import one of them"
-        )
-    return next(iter(sizes.values())), notes
-
-
-def _axes_notes(arrays: Arrays, request: ImportRequest, found: Found) -> list[str]:
-    if request.transpose:
-        return ["the examples were taken from the last axis"]
-    first = next(iter(arrays.values()))
-    if first.ndim == 2 and first.shape[0] < first.shape[1]:
-        return [f"{said(first.shape)} was taken as {first.shape[0]} examples; if they are columns, give --transpose"]
-    for array in arrays.values():
-        # MATLAB's images lie so; images themselves come one by one, and have no axis to turn.
-        if array.ndim == 3 and array.shape[0] == array.shape[1] < array.shape[2] and not found.is_images:
-            shape = array.shape
-            return [
-                f"{said(shape)} was taken as {shape[0]} examples of {said(shape[1:])}; if the examples are the last "
-                "axis, give --transpose"
-            ]
-    return []
-
-
 def _write(
     request: ImportRequest,
     data_dir: Path,
-    arrays: Arrays,
+    images: Images,
     plan: Plan,
     chosen: Conversion,
-    size: Size,
     provenance: Mapping[str, Any],
     found: Found,
     watch: Watch,
 ) -> tuple[Path, list[str]]:
     """Write the cache file; warnings about what passed by."""
+    arrays = images.arrays
     total = sum(
         len(arrays[portion.part]) if portion.order is None else len(portion.order)
         for portion in plan.portions.values()
@@ -254,9 +221,10 @@ def _write(
     draft = Draft(
         name=request.name,
         kind=chosen.kind,
-        height=size[0],
-        width=size[1],
+        height=images.height,
+        width=images.width,
         levels=chosen.levels,
+        channels=images.channels,
         splits=rows,
         split_convention=plan.convention,
         source=f"imported from {as_text(request.source)} ({found.format}{levels})",

@@ -12,7 +12,7 @@ from dregcli.names import DataKind
 Size = tuple[int, int]
 """Height and width."""
 
-_WANTED = "(N, pixels), (N, H, W), (N, H, W, 1) or (N, 1, H, W)"
+_WANTED = "(N, pixels), (N, H, W), (N, H, W, C) or (N, C, H, W)"
 
 
 def said(shape: tuple[int, ...]) -> str:
@@ -26,10 +26,10 @@ def examples_first(array: NDArray[Any], *, transpose: bool) -> NDArray[Any]:
 
 
 def check_axes(array: NDArray[Any], *, named: str, where: str) -> None:
-    """Refuse what cannot be examples of one grey image or vector each.
+    """Refuse what cannot be examples of one image or vector each.
 
     Raises:
-        UsageError: another number of axes, or channels.
+        UsageError: another number of axes, or none along one of them.
     """
     shape = array.shape
     if array.ndim == 1:
@@ -40,13 +40,6 @@ def check_axes(array: NDArray[Any], *, named: str, where: str) -> None:
             what=f"{named} has {array.ndim} axes ({said(shape)}), not {_WANTED}",
             where=where,
             hint="reshape it and save it",
-        )
-    if array.ndim == 4 and 1 not in (shape[1], shape[3]):
-        channels = " The 3 channels look like colours: average them first." if 3 in (shape[1], shape[3]) else ""
-        raise UsageError(
-            what=f"{named} is {said(shape)}: four axes must be (N, H, W, 1) or (N, 1, H, W).{channels}",
-            where=where,
-            hint="save one channel an image",
         )
     if 0 in shape:
         raise UsageError(
@@ -66,7 +59,7 @@ def image_size(
     """Height and width of an image, and what had to be assumed.
 
     Args:
-        shape: of the array, examples first, its axes checked.
+        shape: of the array, examples first: (N, values), (N, H, W) or (N, C, H, W).
         asked: what the user says.
         kind: what the values are.
         named: the array, for messages.
@@ -76,7 +69,7 @@ def image_size(
     Raises:
         UsageError: the user says other than the array has.
     """
-    pixels = math.prod(shape[1:])
+    pixels = math.prod(shape[max(1, len(shape) - 2) :])
     if asked is not None and asked[0] * asked[1] != pixels:
         other = math.prod(shape[2:]) * shape[0] if transposed else math.prod(shape[:-1])
         turn = ", or leave --transpose out" if transposed else ", or --transpose"
@@ -87,7 +80,7 @@ def image_size(
             hint=f"give H and W whose product is {pixels}{turn if asked[0] * asked[1] == other else ''}",
         )
     if len(shape) > 2:
-        height, width = (size for size in (shape[1:3] if len(shape) == 3 or shape[3] == 1 else shape[2:4]))
+        height, width = shape[-2], shape[-1]
         if asked not in (None, (height, width)):
             raise UsageError(
                 what=f"--shape {asked[0]}x{asked[1]} contradicts {named}, whose images are {height} x {width}",
@@ -101,6 +94,12 @@ def image_size(
     if side * side == pixels and kind is not DataKind.REAL:
         return (side, side), [f"{pixels} values were taken as images of {side} x {side} (--shape HxW says otherwise)"]
     notes = [f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)"]
+    side = math.isqrt(pixels // 3)
+    if side > 1 and 3 * side * side == pixels:
+        notes.append(
+            f"{pixels} is 3 x {side} x {side}: if these are images in colour, give --channels keep --shape "
+            f"3x{side}x{side} (channel after channel) or {side}x{side}x3 (pixel by pixel)"
+        )
     root = math.isqrt(pixels - 1) if pixels > 1 else 0
     if root > 1 and root * root == pixels - 1:
         notes.append(

@@ -13,35 +13,50 @@ from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_norma
 from dregcli.engine.models.networks import decode, gaussian_network, layer_of, network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
+Places = slice | Tensor
+"""Places among the values of an image: a slice where they are consecutive."""
+
 
 class ImageParts(NamedTuple):
     """Which pixels are given and which are predicted."""
 
-    context: slice
-    target: slice
+    context: Places
+    target: Places
 
 
-def image_parts(pixels: int, *, context: int, crossed: bool = False) -> ImageParts:
+def image_parts(pixels: int, *, context: int, channels: int = 1, crossed: bool = False) -> ImageParts:
     """The parts of an image.
 
     Args:
-        pixels: D.
-        context: how many of them are the context, C: the first, or with ``crossed`` the last.
+        pixels: D, all values of an image, channel after channel.
+        context: how many of them are the context, C: the first of each channel, or with ``crossed`` the last.
+        channels: of an image; each has the same share of both parts.
         crossed: see ``StructuredVae``.
 
     Raises:
-        ValueError: a part would be empty, or ``crossed`` without halves of equal size.
+        ValueError: a part would be empty or no share of every channel, or ``crossed`` without halves of equal size.
     """
     if not 0 < context < pixels:
         message = f"the context must be from 1 to {pixels - 1} of {pixels} pixels, got {context}"
         raise ValueError(message)
-    first, second = slice(0, context), slice(context, pixels)
+    if pixels % channels or context % channels:
+        message = f"{channels} channels cannot share {pixels} pixels and a context of {context} alike"
+        raise ValueError(message)
+    first, second = _places(0, context, pixels, channels), _places(context, pixels, pixels, channels)
     if not crossed:
         return ImageParts(first, second)
     if 2 * context != pixels:
         message = f"crossed parts must be halves of equal size, got {context} of {pixels} pixels"
         raise ValueError(message)
     return ImageParts(second, first)
+
+
+def _places(start: int, end: int, pixels: int, channels: int) -> Places:
+    """From ``start`` up to ``end`` of ``pixels``, in every channel alike."""
+    if channels == 1:
+        return slice(start, end)
+    size = pixels // channels
+    return torch.arange(pixels).reshape(channels, size)[:, start // channels : end // channels].flatten()
 
 
 class StructuredVae(AmortisedModel):
@@ -57,7 +72,7 @@ class StructuredVae(AmortisedModel):
 
     Args:
         mean: mean of each training pixel, shape (D,).
-        context: how many pixels are the context, C: the first of the image, the top of it.
+        context: how many pixels are the context, C: the first of each channel, the top of the image.
         hidden: sizes of the hidden layers, of encoder and prior from the input on, of the decoder reversed.
         latent_dim: Z.
         generator: where the initial weights are drawn.
@@ -65,6 +80,7 @@ class StructuredVae(AmortisedModel):
         spread: what centred pixels are divided by before encoder and prior, shape (D,). Then the decoder too gets
             the context centred and divided, so that the model does not depend on the data's units. None leaves
             pixels as they are.
+        channels: of an image, which lies channel after channel.
         crossed: the reference code's variant, for comparison with what it published. The parts change places, and
             statistics do not go with them: the context is the second half of the image and the target the first,
             while the prior centres by the first half's mean and the output's bias starts from the second half's.
@@ -83,9 +99,10 @@ class StructuredVae(AmortisedModel):
         generator: torch.Generator,
         likelihood: Likelihood | None = None,
         spread: Tensor | None = None,
+        channels: int = 1,
         crossed: bool = False,
     ) -> None:
-        parts = image_parts(mean.shape[0], context=context, crossed=crossed)
+        parts = image_parts(mean.shape[0], context=context, channels=channels, crossed=crossed)
         super().__init__(
             mean,
             hidden=hidden,
@@ -96,7 +113,8 @@ class StructuredVae(AmortisedModel):
         )
         self.parts = parts
         # By position, so that of crossed parts it is the other's mean, as in the reference code.
-        self._context_mean, start = slice(0, context), mean[context:]
+        self._context_mean, rest = image_parts(mean.shape[0], context=context, channels=channels)
+        start = mean[rest]
         outputs = self.likelihood.outputs_per_pixel * start.shape[0]
         self.prior = network([context, *hidden, 2 * latent_dim], generator)
         self.decoder = network([latent_dim + context, *reversed(hidden), outputs], generator)
