@@ -15,9 +15,9 @@ _IN_ASCII: Final = {
     **{"±": "+/-", "×": "x", "·": "*", "²": "^2", "³": "^3", "−": "-", "–": "-", "—": "-", "…": "...", "•": "*"},  # noqa: RUF001
     **{"→": "->", "←": "<-", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "∞": "inf", "√": "sqrt", "∑": "sum"},
     **{"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "\u200b": "", "✓": "yes", "✗": "no"},  # noqa: RUF001
-    **dict(zip("▁▂▃▄▅▆▇█", "_.-:=+*#", strict=True)),
+    **dict(zip("▁▂▃▄▅▆▇█▀", "_.-:=+*#^", strict=True)),
 }
-"""The field's signs, and a sparkline's steps, each as high as it can be."""
+"""The field's signs, and the blocks of sparklines and pictures, each as high as it can be."""
 
 _LYING: Final = ("HORIZONTAL", "LEFT", "RIGHT")
 

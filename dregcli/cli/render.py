@@ -153,8 +153,7 @@ class Terminal:
             max(_LEAST_WIDTH, cell_len(column), *(cell_len(row[i]) for row in cells))
             for i, column in enumerate(columns)
         ]
-        plain = not self._out.is_terminal and sum(widths) + _PIPED_GAP * len(widths) <= _PIPED_WIDTH
-        if plain and (lines := _plain_lines([columns, *cells], widths)):
+        if not self._out.is_terminal and (lines := _plain_lines([columns, *cells], widths)):
             self._out.out("\n".join(lines), highlight=False)
             return
         tables = columns_that_fit(widths, self._out.width) if self._out.is_terminal else [list(range(len(columns)))]
@@ -168,7 +167,8 @@ class Terminal:
             for i, row in enumerate(cells):
                 style: Mapping[int, str] = styles[i] if styles else {}
                 table.add_row(*(Text(row[j], style=style.get(j, "")) for j in shown))
-            self._out.print(table)
+            piped = max(_PIPED_WIDTH, sum(widths) + _GAP * len(widths) + _EDGES)
+            self._out.print(table, width=None if self._out.is_terminal else piped, crop=self._out.is_terminal)
 
     def follow(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
         """Shows a table that changes: in its place on a terminal, elsewhere the rows that changed, as notes.

@@ -37,8 +37,9 @@ def multi_sample_loss(
 
     The gradients are right where log p(x, z) and log q(z | x) are differentiable in z and neither support moves with
     parameters; of a continuous z outside the support of log p only pairs without a path are right. At its first call
-    with a model it evaluates ``log_joint`` a few times more, and draws some more samples, to find rows that are not
-    independent and a support that moves; torch's random numbers go on as if it had not.
+    with a model, and at the 10th, 100th, ... one, it evaluates ``log_joint`` a few times more, and draws some more
+    samples, to find rows that are not independent and a support that moves; torch's random numbers go on as if it had
+    not.
 
     Under ``torch.no_grad()`` the values are the same and the loss carries no gradient. Modules may be compiled by
     ``torch.compile``, which makes ``log_joint`` run twice at each call, since a compiled graph can be back-propagated
@@ -60,7 +61,8 @@ def multi_sample_loss(
         estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased; there is no
             warning here. ``dreg-cv`` has the scalars in its word and learns none: that is ``dreg train``'s.
         check: whether to try out that rows are independent and that the score identity holds: None at the first
-            call with this kind of model, True at this call, False never.
+            call with this kind of model and ever more seldom after it, True at this call, False never. A log_joint
+            that has a state, so that it gives other values for the same samples, is not tried out.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
@@ -111,7 +113,7 @@ def _loss(
     if torch.is_grad_enabled():
         seeds = gradient_seeds(draw, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score)
         loss = _attach(loss, seeds)
-    require_assumptions(draw, posterior, pair, check=check)
+    require_assumptions(draw, posterior, pair, check=check, insist=check is True)
     return loss, bound
 
 

@@ -1,5 +1,6 @@
 """What autograd reaches from a tensor: the leaves that its backward pass would add to, and the way there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -55,22 +56,31 @@ Ends = dict[Any, Tensor | GradientEdge]
 """Where to differentiate to, by a key that is the same for the same place."""
 
 
-def ends_before_compiled(output: Tensor) -> Ends:
-    """The leaves behind ``output``; behind compiled parts, which run once, the edges that lead into these."""
+def ends_before(output: Tensor, stops: Sequence[Tensor] = ()) -> Ends:
+    """Where a backward pass from ``output`` ends: at some tensors, else at leaves.
+
+    Compiled parts, which stand one pass, end it as well: there it is at the edges that lead into these.
+    """
+    edges = {(cast("Any", each.grad_fn), each.output_nr) for each in stops if each.grad_fn is not None}
     found: Ends = {}
     if output.grad_fn is None:
         return {output: output} if output.requires_grad else found
-    todo, seen = [(output.grad_fn, output.output_nr)], {output.grad_fn}
+    todo, seen = [(output.grad_fn, output.output_nr)], set[Any]()
     while todo:
-        node, number = todo.pop()
-        if node.name() == _COMPILED:
-            found[node, number] = GradientEdge(node, number)
+        place = todo.pop()
+        if place in seen:
             continue
-        if node.name() == "torch::autograd::AccumulateGrad":
+        seen.add(place)
+        node, number = place
+        name = node.name()
+        if place in edges or name == _COMPILED:
+            found[place] = GradientEdge(node, number)
+            continue
+        if name == "torch::autograd::AccumulateGrad":
             leaf = cast("Tensor", cast("Any", node).variable)
             found[leaf] = leaf
-        for following, nr in node.next_functions:
-            if following is not None and (following not in seen or following.name() == _COMPILED):
-                seen.add(following)
-                todo.append((following, nr))
+        if node in seen:
+            continue
+        seen.add(node)
+        todo.extend((following, nr) for following, nr in node.next_functions if following is not None)
     return found

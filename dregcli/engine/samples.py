@@ -31,6 +31,13 @@ class Replay:
         self._cpu = torch.get_rng_state()
         self._others = [torch.cuda.get_rng_state(each) for each in self._devices]
 
+    def moves(self, call: Callable[[], object]) -> bool:
+        """Whether a call, which begins at that moment, draws any number."""
+        with self():
+            call()
+            now = [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self._devices)]
+        return not all(torch.equal(one, other) for one, other in zip(now, [self._cpu, *self._others], strict=True))
+
     @contextmanager
     def __call__(self) -> Generator[None]:
         """Within it torch draws as from that moment on; behind it as if nothing had been drawn."""
@@ -132,7 +139,9 @@ def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
     values = unfolded.pushed(start, last=first)
     density = unfolded.log_density(values)
     rows, shape = density.shape, values[-1].shape
-    (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
+    by_start = torch.zeros_like(start)
+    if density.requires_grad:
+        (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
     outputs = values[-1].reshape(*rows, -1)
     if outputs.shape[-1] != start[0, 0].numel():
         message = "a transform without an inverse changes how many numbers a sample has."
@@ -219,16 +228,17 @@ class Samples:
         """
         ones = torch.ones_like(self.log_p)
         (of_p,) = self.gradients_of_log_p([self.leaf], ones)
+        if not self.log_q.requires_grad:  # a density that is flat
+            return of_p
         (of_q,) = torch.autograd.grad(
             self.log_q, [self.leaf], torch.ones_like(self.log_q), retain_graph=True, materialize_grads=True
         )
         return of_p - of_q
 
     def densities(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """log p and log q of other base samples of the same shape, with the same random numbers in log_joint."""
-        with self.replay():
-            values = self.unfolded.pushed(start)
-            return self.log_joint(values[-1]), self.unfolded.log_density(values)
+        """log p and log q of other base samples of the same shape."""
+        values = self.unfolded.pushed(start)
+        return self.log_joint(values[-1]), self.unfolded.log_density(values)
 
 
 def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[Pair], k: int) -> Samples:

@@ -2,14 +2,17 @@
 
 import math
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dregcli.app import evaluate
 from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
+from tests.support.store_faults import FailingFileSystem
 
 
 @pytest.fixture
@@ -102,13 +105,18 @@ def test_repeats_count_once_and_other_specs_are_another_group(capsys) -> None:
 
 
 @pytest.mark.usefixtures("trained")
-def test_what_was_computed_is_told_even_where_it_cannot_be_kept(capsys, tmp_path) -> None:
-    for version in ("v001", "v002"):
-        (tmp_path / "runs/t" / version / "evals").write_text("a file where the folder should be")
-    evaluated = run(capsys, "eval", "t", "--k", 2)
+def test_what_was_computed_is_told_even_where_it_cannot_be_kept(capsys, tmp_path, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "RunStore", partial(RunStore, fs=FailingFileSystem(1, lasting=True)))
+        evaluated = run(capsys, "eval", "t", "--k", 2)
     assert evaluated.code == 16
     assert "computed but not kept" in evaluated.err
     assert "Traceback" not in evaluated.err
+    # What can never be kept is not computed.
+    (tmp_path / "runs/t/v001/evals").write_text("a file where the folder should be")
+    refused = run(capsys, "eval", "t/v001", "--k", 2)
+    assert refused.code == 16
+    assert "computed but not kept" not in refused.err
 
 
 @pytest.mark.usefixtures("trained")

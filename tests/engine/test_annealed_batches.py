@@ -38,14 +38,17 @@ from tests.support.linear_gaussian import LinearGaussian
 # What is told.
 
 
-def test_the_error_is_the_weights_standard_error_over_their_mean() -> None:
+def test_the_error_is_by_leaving_out_each_chain() -> None:
     log_weights = torch.randn(7, 4, dtype=torch.float64)
     weights = log_weights.exp()
     told = Annealed(log_weights - 900.0, torch.ones(4))
-    torch.testing.assert_close(told.stderr, weights.std(dim=0) / math.sqrt(7) / weights.mean(dim=0))
+    without = torch.stack([(weights.sum(dim=0) - each).log() for each in weights])
+    expected = (6 / 7 * (without - without.mean(dim=0)).square().sum(dim=0)).sqrt()
+    torch.testing.assert_close(told.stderr, expected)
     torch.testing.assert_close(told.log_p, weights.mean(dim=0).log() - 900.0)
+    # Of two chains that are alike nothing is uncertain, and of two that are worlds apart all is.
     alone = Annealed(torch.tensor([[0.0, 1.0], [-800.0, 1.0]], dtype=torch.float64), torch.ones(2))
-    torch.testing.assert_close(alone.stderr, torch.tensor([1.0, 0.0], dtype=torch.float64))
+    torch.testing.assert_close(alone.stderr, torch.tensor([400.0, 0.0], dtype=torch.float64))
     told_mean = mean_log_p([told, alone])
     every = torch.cat([told.log_p, alone.log_p])
     assert told_mean.n == 6

@@ -22,12 +22,14 @@ from torch.distributions import (
     LogNormal,
     MultivariateNormal,
     Normal,
+    OneHotCategoricalStraightThrough,
     Pareto,
     RelaxedBernoulli,
     StudentT,
     TransformedDistribution,
     Uniform,
     Weibull,
+    Wishart,
     constraints,
 )
 from torch.distributions.transforms import AffineTransform, SigmoidTransform, TanhTransform
@@ -103,6 +105,22 @@ def stretched(base: Distribution, a: Tensor, s: Tensor) -> Distribution:
     return TransformedDistribution(base, [AffineTransform(a, s)])
 
 
+class FixedWidth(Distribution):
+    """Uniform between a and a + 1, whose density does not depend on a: only the samples do."""
+
+    has_rsample = True
+
+    def __init__(self, a: Tensor, s: Tensor) -> None:
+        super().__init__(a.shape, validate_args=False)
+        self.a = a
+
+    def rsample(self, sample_shape=()):
+        return self.a + torch.rand(*sample_shape, *self.a.shape, dtype=self.a.dtype)
+
+    def log_prob(self, value):
+        return 0.0 * value
+
+
 ONE = torch.ones(1, dtype=torch.float64)
 MOVING: dict[str, Builder] = {
     "uniform": lambda a, s: Uniform(a - s, a + s),
@@ -119,6 +137,13 @@ MOVING: dict[str, Builder] = {
     "truncated": Truncated,
     "truncated, said to be real": SaysReal,
     "one of eight": UniformAmongNormals,
+    "of fixed width": FixedWidth,
+    "shifted uniform": lambda a, s: shifted(Uniform(0.0 * ONE, ONE), a),
+    # A jump at one border, and a density that vanishes at the other one.
+    "stretched beta, one jump": lambda a, s: stretched(Beta(ONE, 1.5 * ONE), a, s),
+    # Infinite at the border.
+    "shifted sharp gamma": lambda a, s: shifted(Gamma(0.5 * ONE, ONE), a),
+    "stretched sharp beta": lambda a, s: stretched(Beta(0.8 * ONE, 0.8 * ONE), a, s),
 }
 FIXED: dict[str, Builder] = {
     "normal": Normal,
@@ -136,6 +161,7 @@ FIXED: dict[str, Builder] = {
     "weibull": lambda a, s: Weibull(1.0 + s, s + a),
     "relaxed": lambda a, s: RelaxedBernoulli(0.5 * ONE[0], logits=a),
     "multivariate": lambda a, s: MultivariateNormal(a.expand(1, 3), scale_tril=s * torch.eye(3, dtype=s.dtype)[None]),
+    "wishart": lambda a, s: Wishart(s.new_tensor([5.0]), scale_tril=s * torch.eye(2, dtype=s.dtype)[None]),
     # Supports that move, with a density that vanishes there: the identity holds.
     "shifted gamma": lambda a, s: shifted(Gamma(3.0 * ONE, s), a),
     "stretched beta": lambda a, s: stretched(Beta(2.0 * ONE, 2.0 * ONE), a, s),
@@ -154,17 +180,20 @@ def log_normal_joint(z: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("name", list(MOVING))
 def test_a_support_that_moves_is_refused_but_for_reparam(name: str) -> None:
-    """Every pair that rests on a mean score of 0, at every call; reparam of an objective with a path does not."""
+    """Every pair that rests on a mean score of 0; reparam of an objective with a path does not."""
     a, s = parameters()
+    theta = torch.ones((), dtype=torch.float64, requires_grad=True)
     build = MOVING[name]
     for objective, estimator in (("iwae", "dreg"), ("elbo", "stl"), ("iwae", "vimco"), ("rws", "reparam")):
-        for _ in range(2):
-            with pytest.raises(SpecError, match=r"support moves[\s\S]*next: use estimator 'reparam'"):
-                multi_sample_loss(log_normal_joint, build(a, s), 4, objective, estimator)
+        # A density that does not depend on the parameter at all has a dead score, which is seen first.
+        with pytest.raises(SpecError, match=r"support moves[\s\S]*next: use estimator 'reparam'|a dead score"):
+            multi_sample_loss(lambda z: theta * log_normal_joint(z), build(a, s), 4, objective, estimator, check=True)
+    if name == "of fixed width":  # its score is 0, which cannot be told from a log_prob that is detached
+        return
     for objective in ("elbo", "iwae", "jvi", "piwae:groups=2"):
         loss, _ = multi_sample_loss(log_normal_joint, build(a, s), 4, objective, "reparam")
         assert all(torch.isfinite(each).all() for each in torch.autograd.grad(loss, (a, s), materialize_grads=True))
-    named = {"a": a, "s": s}
+    named = {"a": a} if name in ("shifted uniform", "shifted sharp gamma") else {"a": a, "s": s}
     for estimators in (["reparam"], ["dreg"]):
         with pytest.raises(SpecError, match="no score identity holds"):
             check_bias(lambda: (log_normal_joint, build(a, s)), named, 4, estimators=estimators)
@@ -172,6 +201,7 @@ def test_a_support_that_moves_is_refused_but_for_reparam(name: str) -> None:
     assert report.total.variance > 0.0
 
 
+@pytest.mark.filterwarnings("ignore:Singular sample:UserWarning")  # of torch's Wishart
 @pytest.mark.parametrize("name", list(FIXED))
 def test_other_supports_are_taken(name: str) -> None:
     """Ten times, by different samples: an alarm's probability is 1e-6 at each."""
@@ -181,13 +211,25 @@ def test_other_supports_are_taken(name: str) -> None:
         multi_sample_loss(log_normal_joint, FIXED[name](a, s), 4, check=True)
 
 
-def test_a_discrete_or_plain_sampler_whose_support_says_that_it_moves() -> None:
+def test_samplers_without_a_path() -> None:
+    """Without a derivative of z there is its word, and the mean score."""
+
     class NoPath(Uniform):
         has_rsample = False
 
+    class NoPathAndNoWord(NoPath):
+        support = constraints.real
+
     a, s = parameters()
     theta = torch.ones((), requires_grad=True)
-    for posterior, moves in ((NoPath(a - s, a + s), True), (NoPath(a.detach(), (a + s).detach()), False)):
+    moving, fixed = (a - s, a + s), (a.detach(), (a + s).detach())
+    straight = OneHotCategoricalStraightThrough(logits=(a * torch.arange(3.0))[None])
+    for posterior, moves in (
+        (NoPath(*moving), True),
+        (NoPathAndNoWord(*moving, validate_args=False), True),
+        (NoPath(*fixed), False),
+        (straight, False),
+    ):
         with pytest.raises(SpecError, match="support moves") if moves else nullcontext():
             multi_sample_loss(lambda z: theta * log_normal_joint(z), posterior, 4, estimator="vimco")
 
@@ -245,6 +287,25 @@ def paired_by_sample(k: int, batch: int):
     return lambda z: -(z - x[:, None]).square().sum(-1)
 
 
+def repeated_wrongly(k: int, batch: int):
+    x = torch.randn(batch, 3).repeat_interleave(k, 0)
+    return lambda z: -(z.reshape(k * batch, 3) - x).square().sum(-1).reshape(k, batch)
+
+
+def with_scores(k: int, batch: int):
+    def log_joint(z: Tensor) -> Tensor:
+        leaf = z if z.requires_grad else z.detach().requires_grad_()
+        (score,) = torch.autograd.grad(energy(leaf).sum(), leaf, create_graph=True)
+        return energy(leaf) - 0.1 * score.square().sum(-1)
+
+    return log_joint
+
+
+def with_a_state(k: int, batch: int):
+    generator = torch.Generator().manual_seed(0)
+    return lambda z: energy(z) * torch.rand((), generator=generator)
+
+
 DEPENDENT: dict[str, Callable[[int, int], Callable[[Tensor], Tensor]]] = {
     "batch norm": lambda k, b: batch_norm_joint(k, b, train=True),
     "view that swaps": lambda k, b: lambda z: energy(z.reshape(-1, 3)).view(b, k).T,
@@ -258,6 +319,7 @@ INDEPENDENT: dict[str, Callable[[int, int], Callable[[Tensor], Tensor]]] = {
     "layer norm": lambda k, b: batch_norm_joint(k, b, train=True, norm=nn.LayerNorm),
     "dropout": lambda k, b: batch_norm_joint(k, b, train=True, norm=lambda width: nn.Dropout(0.5)),
     "energy": lambda k, b: energy,
+    "scores inside": with_scores,
 }
 SIZES = [(2, 2), (4, 4), (5, 3), (32, 16)]
 
@@ -274,6 +336,8 @@ def test_rows_that_depend_on_each_other_are_refused(estimator: str) -> None:
         if k == batch:
             wrong["swapped"] = lambda k, b: lambda z: energy(z).T
             wrong["x paired with samples"] = paired_by_sample
+        elif k > 1:
+            wrong["x repeated in the wrong order"] = repeated_wrongly
         for name, make in wrong.items():
             log_joint = make(k, batch)
             for _ in range(2):  # what was refused is not taken at the second call
@@ -317,6 +381,60 @@ def test_a_mode_that_changes_later_is_seen() -> None:
     net.train()
     with pytest.raises(SpecError, match="BatchNorm"):
         multi_sample_loss(log_joint, gaussian(5), 4)
+
+
+class Mean:
+    def __init__(self, wrong: bool) -> None:
+        self.mean = torch.zeros(1, 3)[None] if not wrong else None
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return energy(z - (z.mean(0) if self.mean is None else self.mean))
+
+
+def test_what_was_met_does_not_vouch_for_another_model() -> None:
+    """The same wrapper, class or factory, and a global without a graph: each first right, and then wrong."""
+    norm = nn.Sequential(nn.Linear(3, 7), nn.BatchNorm1d(7), nn.Linear(7, 1)).eval()
+
+    def of_x(x: Tensor):
+        return lambda z: -(z - x).square().sum(-1)
+
+    def by_name(z: Tensor) -> Tensor:
+        return energy(z) + norm(z.reshape(-1, 3)).reshape(4, 4)
+
+    x = torch.randn(4, 3)
+    compiled = [torch.compile(f, backend="eager") for f in (energy, lambda z: energy(z - z.mean(0)))]
+    pairs = [(of_x(x[None]), of_x(x[:, None])), (Mean(False), Mean(True)), tuple(compiled)]
+    for right, wrong in pairs:
+        multi_sample_loss(right, gaussian(4), 4)
+        with pytest.raises(SpecError, match="log_joint"):
+            multi_sample_loss(wrong, gaussian(4), 4)
+    with torch.no_grad():
+        multi_sample_loss(by_name, gaussian(4), 4)
+        norm.train()
+        with pytest.raises(SpecError, match="log_joint"):
+            multi_sample_loss(by_name, gaussian(4), 4)
+
+
+def test_a_log_joint_with_a_state_is_not_tried_out() -> None:
+    multi_sample_loss(with_a_state(4, 5), gaussian(5), 4)
+    with pytest.raises(SpecError, match="gives other values for the same samples"):
+        multi_sample_loss(with_a_state(4, 5), gaussian(5), 4, check=True)
+
+
+def test_it_is_tried_out_again_at_the_tenth_call() -> None:
+    """What holds depends on parameters: here a mean over samples whose factor has become 1."""
+    factor = torch.zeros(())
+
+    def log_joint(z: Tensor) -> Tensor:
+        return energy(z - factor * z.mean(0))
+
+    posterior = gaussian(5)
+    multi_sample_loss(log_joint, posterior, 4)
+    factor.fill_(1.0)
+    for _ in range(8):
+        multi_sample_loss(log_joint, posterior, 4)
+    with pytest.raises(SpecError, match="log_joint"):
+        multi_sample_loss(log_joint, posterior, 4)
 
 
 def test_trying_out_happens_once_and_draws_nothing_of_the_users_random_numbers() -> None:

@@ -88,7 +88,7 @@ def test_a_full_disk_leaves_nothing(rich: Run, archive: Path, tmp_path: Path) ->
         folder = tmp_path / f"e{number}"
         folder.mkdir()
         try:
-            export_run(FailingFileSystem(number), rich, folder / "run.zip")
+            export_run(FailingFileSystem(number, lasting=True), rich, folder / "run.zip")
         except StoreWriteError:
             assert [path for path in folder.iterdir() if path.suffix != ".zip"] == []
             return True

@@ -66,7 +66,7 @@ class OwnModelSource:
             self._require_reached(samples)
             self._require_several_passes(samples, pairs)
             for pair in pairs:
-                require_assumptions(samples, posterior, pair, check=None)
+                require_assumptions(samples, posterior, pair, check=True)
             self._is_checked = True
         return samples, posterior
 

@@ -1,0 +1,102 @@
+"""Whether the rows (k, b) of a log_joint and a log_prob depend on their own samples alone, tried out."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.samples import Samples
+from dregcli.errors import Fault, SpecError
+
+Densities = Callable[[Tensor], tuple[Tensor, Tensor]]
+"""log p and log q of base samples, each (K, B), detached."""
+
+_FIELDS = ("log_joint", "posterior")
+_WRONG = (
+    "log p of a sample changes when only other samples do, or with its place among the K samples. Entry (k, b) must "
+    "depend on sample (k, b) and example b alone. Look for BatchNorm in training mode, for a sum, mean or softmax "
+    "over the first two axes, and for a view, repeat or transpose that swaps K and B.",
+    "log q of a sample changes when only other samples do. Entry (k, b) must depend on sample (k, b) alone. Look for "
+    "batch statistics in log_prob or in a transform.",
+)
+
+
+def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
+    """Replace samples in some patterns, and see whether the others' log-densities stay; then change their order.
+
+    Args:
+        draw: the samples, and what weighs them.
+        insist: an error where it cannot be tried out; else there is no fault then.
+
+    Raises:
+        SpecError: a log_joint with a state of its own, which gives other values for the same samples.
+    """
+    start = draw.start.detach()
+    k, batch = start.shape[:2]
+    if k * batch == 1:
+        return []
+    with torch.random.fork_rng(devices=[start.device] if start.is_cuda else []):
+        evaluate = _densities_of(draw, start)
+
+        def densities(value: Tensor) -> tuple[Tensor, Tensor]:
+            with draw.replay():
+                return evaluate(value)
+
+        before, again = densities(start), densities(start)
+        if any(bool(_differ(one, other).any()) for one, other in zip(before, again, strict=True)):
+            if insist:
+                message = "it gives other values for the same samples and random numbers, so that its rows cannot be "
+                message += "tried out: it has a state, or random numbers of its own."
+                raise SpecError([Fault("log_joint", message)], hint="leave check=True out")
+            return []
+        # Of another size, since a sampler may remember its noise by it.
+        other = draw.unfolded.draw(k + 1, has_path=False)[1:].to(start.dtype)
+        wrong = [False, False]
+        for pattern in _patterns(k, batch):
+            replaced = pattern.to(start.device)
+            mixed = torch.where(replaced.reshape(k, batch, *(1,) * (start.ndim - 2)), other, start)
+            for i, after in enumerate(densities(mixed)):
+                wrong[i] |= bool((_differ(before[i], after) & ~replaced).any())
+        # Which example a sample goes with shows in their order alone; random numbers, as of dropout, have one, too.
+        if k > 1 and not draw.replay.moves(lambda: evaluate(start)):
+            rolled = densities(start.roll(1, dims=0))[0]
+            wrong[0] |= bool(_differ(before[0].roll(1, dims=0), rolled).any())
+    return [Fault(_FIELDS[i], _WRONG[i]) for i in range(2) if wrong[i]]
+
+
+def _densities_of(draw: Samples, start: Tensor) -> Densities:
+    """Without graphs, which cost memory, unless log_joint differentiates by itself."""
+
+    def without_graph(value: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            return draw.densities(value)
+
+    def with_graph(value: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            log_p, log_q = draw.densities(value.detach().requires_grad_(draw.start.requires_grad))
+        return log_p.detach(), log_q.detach()
+
+    try:
+        without_graph(start)
+    except RuntimeError:
+        return with_graph
+    return without_graph
+
+
+def _patterns(k: int, batch: int) -> list[Tensor]:
+    """Which samples are replaced, bool (K, B): two patterns in which (i, j) and (j, i) are never treated alike."""
+    generator = torch.Generator().manual_seed(0)
+    side = max(k, batch)
+    upper = torch.rand(2, side, side, generator=generator).lt(0.5).triu(1)
+    lower = (~upper).triu(1).mT
+    diagonal = torch.diag_embed(torch.rand(2, side, generator=generator).lt(0.5))
+    patterns = list((upper | lower | diagonal)[:, :k, :batch])
+    # Alike over one axis, so that what mixes the other is seen with two samples, too.
+    return [*patterns, (torch.arange(k) % 2 == 0)[:, None].expand(k, batch)]
+
+
+def _differ(one: Tensor, other: Tensor) -> Tensor:
+    """Where two log-densities differ by more than rounding."""
+    tolerance = 64.0 * torch.finfo(one.dtype).eps * (1.0 + one.abs())
+    same = (one == other) | ((one - other).abs() <= tolerance) | (one.isnan() & other.isnan())
+    return ~same

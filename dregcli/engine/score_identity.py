@@ -1,0 +1,196 @@
+"""Whether a posterior's support moves, by the identity E[f(z) d log q / d phi] = E[f'(z) dz / d phi] for every f.
+
+It fails where q has density at a border that moves with a parameter: a term of that border is missing.
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+from torch.distributions.constraints import Constraint
+
+from dregcli.engine.reach import Ends, ends_before
+from dregcli.engine.samples import Located, Samples, locate
+from dregcli.errors import DregError
+
+_SIZE = 2**18
+"""Numbers that are drawn, at most, unless a single draw has more."""
+
+_MOST = 2**12
+"""Draws, at most, in each half."""
+
+_GROUPS = 16
+"""Independent means behind the test; half of all draws learn the direction that the other half tests."""
+
+_SURELY = 8.0
+"""Its t with 15 degrees of freedom: beyond it by chance in 4 of 10 million."""
+
+_NOTICEABLE = 0.02
+"""The smallest gap that counts, as a share of the gradients that the identity makes equal."""
+
+_FEW = 0.75
+"""The share of a sum of squares that 1 % of the samples may have: of a jump .01 to .5, of (z - a)^.2 .87."""
+
+_AS_MUCH = 0.05
+"""How much a border may move, of how much the middle does, and be fixed: no sample lies on it."""
+
+Function = Callable[[Tensor], Tensor]
+"""Of samples, (samples, B, latent dimensions); a value for each of them, of the same shape."""
+
+
+def support_moves(draw: Samples, posterior: Distribution) -> bool:
+    """Whether the identity surely fails at the posterior's present parameters."""
+    try:
+        if posterior.support.is_discrete:  # pyright: ignore[reportOptionalMemberAccess]
+            return False
+    except NotImplementedError:
+        pass
+    base = draw.unfolded.base
+    if not base.has_rsample and _declares_it(posterior):
+        return True
+    with torch.random.fork_rng(devices=[draw.start.device] if draw.start.is_cuda else []):
+        try:
+            return _gap(draw, posterior)
+        except (RuntimeError, DregError):
+            # It cannot be tried out: nothing is known against the posterior.
+            return False
+
+
+def _declares_it(posterior: Distribution) -> bool:
+    """Whether a bound of its support requires grad."""
+    try:
+        todo: list[Any] = [posterior.support]
+    except NotImplementedError:
+        return False
+    while todo:
+        value = todo.pop()
+        if isinstance(value, Tensor) and value.requires_grad:
+            return True
+        if isinstance(value, Constraint):
+            todo.extend(vars(value).values())
+        elif isinstance(value, (list, tuple)):
+            todo.extend(cast("list[Any]", value))
+    return False
+
+
+def _gap(draw: Samples, posterior: Distribution) -> bool:
+    """Try the functions that are largest at the lower and at the upper end of each coordinate."""
+    one = max(1, draw.start[0].numel())
+    half = _GROUPS * max(1, min(_SIZE // (2 * one), _MOST) // _GROUPS)
+    has_path = draw.unfolded.base.has_rsample
+    start = draw.unfolded.draw(2 * half, has_path=has_path)
+    if start.shape[0] != 2 * half:
+        return False
+    located = locate(draw.unfolded, start, has_path=has_path, apart=True)
+    held = _tensors_of(posterior)
+    of_q, of_z = ends_before(located.log_q, held), ends_before(located.live, held)
+    of_q.pop(located.leaf, None)
+    if not has_path:
+        # Without a derivative of z there is f = 1 alone: the mean score.
+        return bool(of_q) and _fails(None, located, of_q, half)
+    slope = _slope(located)
+    return any(_fails_at(end, located, slope, of_q, of_z, half) for end in (-1.0, 1.0))
+
+
+def _tensors_of(value: object, depth: int = 0) -> list[Tensor]:
+    """The tensors that a distribution holds: what a network made of its input, as a rule."""
+    if isinstance(value, Tensor):
+        return [value] if value.requires_grad else []
+    if isinstance(value, (list, tuple)):
+        inner: list[Any] = list(cast("list[Any]", value))
+    elif isinstance(value, (Distribution, torch.distributions.Transform)):
+        inner = list(vars(value).values())
+    else:
+        return []
+    return [tensor for each in inner for tensor in _tensors_of(each, depth + 1)] if depth < 8 else []
+
+
+def _slope(located: Located) -> Tensor:
+    """d log q / d z at the samples, (samples, B, latent dimensions)."""
+    rows = located.log_q.shape
+    if not (located.leaf.requires_grad and located.log_q.requires_grad):
+        return torch.zeros_like(located.leaf).reshape(*rows, -1)
+    (found,) = torch.autograd.grad(located.log_q.sum(), located.leaf, retain_graph=True, materialize_grads=True)
+    return found.reshape(*rows, -1)
+
+
+def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: Ends, half: int) -> bool:
+    """Whether the identity fails for a function of each coordinate that is largest at its lower (-1) or upper end."""
+    leaf = located.leaf.detach().reshape(slope.shape)
+    # Not the extremes, on which a function would rest that few samples see; beyond these it is constant.
+    ordered = leaf[:half].sort(dim=0).values
+    low, high = ordered[half // 20], ordered[-1 - half // 20]
+    width = (high - low).clamp_min(torch.finfo(leaf.dtype).tiny)
+
+    def near(z: Tensor) -> Tensor:
+        inside = torch.minimum(torch.maximum(z, low), high)
+        return ((inside - low if end > 0 else high - inside) / width).pow(4)
+
+    # Where d log q / d z is made by a few samples, as at a density that vanishes slowly, the mean score is 0 by
+    # samples that are not seen.
+    squares = (near(leaf) * slope).double().square().flatten(0, 1).sort(dim=0).values
+    share = squares[-max(1, squares.shape[0] // 100) :].sum(0) / squares.sum(0).clamp_min(1e-300)
+    is_light, is_flat = (share < _FEW).to(leaf.dtype), (slope == 0.0).flatten(0, 1).all(0).to(leaf.dtype)
+    both = {key: at for key, at in of_q.items() if key in of_z}
+    # What only the samples depend on moves a density that is flat; else log_prob leaves it out on purpose.
+    alone = {key: at for key, at in of_z.items() if key not in of_q}
+    for ends, mask in ((both, is_light), (alone, is_flat)):
+        if ends and mask.any() and _fails(lambda z, mask=mask: mask * near(z), located, ends, half):
+            return True
+    return bool(of_z) and _is_infinite_and_moves(end, located, slope, (1.0 - is_light) * (1.0 - is_flat), of_z)
+
+
+def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: Tensor, of_z: Ends) -> bool:
+    """Whether a density whose slope is heavy still rises at the outermost samples, and whether these move."""
+    live, leaf = located.live.reshape(slope.shape), located.leaf.detach().reshape(slope.shape)
+    order = (end * leaf).argsort(dim=0, descending=True)
+    outermost = (end * slope).gather(0, order[:4]) > 0.0
+    rises = heavy.bool() & (outermost.flatten(0, 1).double().mean(0) > 0.9)
+    if not rises.any():
+        return False
+    moved: list[Tensor] = []
+    for chosen in (order[:1], order[leaf.shape[0] // 2][None]):
+        value = (live.gather(0, chosen) * rises.to(live.dtype)).sum()
+        moved.append(_gradient(value, of_z))
+    return _norm(moved[0]) > _AS_MUCH * _norm(moved[1])
+
+
+def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
+    """The identity's t along a direction that the first half of the samples shows, at the second half."""
+    rows = located.log_q.shape
+    leaf, live = located.leaf.detach().reshape(*rows, -1), located.live.reshape(*rows, -1)
+    weighed = located.log_q if f is None else f(leaf).sum(-1) * located.log_q
+    moved = None if f is None else f(live).sum(-1)
+
+    def gradient(value: Tensor) -> Tensor:
+        if not value.requires_grad:
+            return torch.zeros(1, dtype=torch.float64)
+        return _gradient(value, ends)
+
+    score = gradient(weighed[:half].mean())
+    path = torch.zeros(1, dtype=torch.float64) if moved is None else gradient(moved[:half].mean())
+    direction = score - path
+    length, size = _norm(direction), _norm(score) + _norm(path)
+    if length == 0.0 or not size < float("inf"):
+        return False
+    means: list[float] = []
+    for group in range(_GROUPS):
+        part = slice(half + group * half // _GROUPS, half + (group + 1) * half // _GROUPS)
+        value = weighed[part].mean() if moved is None else weighed[part].mean() - moved[part].mean()
+        means.append(float((gradient(value) * direction).sum()) / length)
+    found = torch.tensor(means, dtype=torch.float64)
+    mean, stderr = float(found.mean()), float(found.std()) / _GROUPS**0.5
+    return mean > _NOTICEABLE * size and mean > _SURELY * stderr
+
+
+def _gradient(value: Tensor, ends: Ends) -> Tensor:
+    """By all ends, in one vector, float64."""
+    places = cast("list[Tensor]", list(ends.values()))  # and edges, which torch's own types leave out
+    found = torch.autograd.grad(value, places, retain_graph=True, materialize_grads=True)
+    return torch.cat([each.flatten() for each in found]).double()
+
+
+def _norm(vector: Tensor) -> float:
+    return float(vector.square().sum().sqrt())
