@@ -164,6 +164,8 @@ FIXED: dict[str, Builder] = {
     "wishart": lambda a, s: Wishart(s.new_tensor([5.0]), scale_tril=s * torch.eye(2, dtype=s.dtype)[None]),
     # Supports that move, with a density that vanishes there: the identity holds.
     "shifted gamma": lambda a, s: shifted(Gamma(3.0 * ONE, s), a),
+    "shifted gamma that vanishes slowly": lambda a, s: shifted(Gamma(1.05 * ONE, s), a),
+    "stretched beta that vanishes slowly": lambda a, s: stretched(Beta(1.1 * ONE, 1.1 * ONE), a, s),
     "stretched beta": lambda a, s: stretched(Beta(2.0 * ONE, 2.0 * ONE), a, s),
     "stretched tanh": lambda a, s: TransformedDistribution(Normal(a, s), [TanhTransform(), AffineTransform(a, s)]),
 }
