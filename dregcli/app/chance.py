@@ -70,7 +70,7 @@ def chance_of(bound: Values, squares: Values, groups: int, left_out: Values | No
 
 
 def _chance(variances: Values, freedom: Values, method: ChanceMethod) -> Chance:
-    """Of independent examples' variances, each with degrees of freedom of its own."""
+    """The chance in a mean of independent examples, from the variance of each and its degrees of freedom."""
     total = float(variances.sum())
     if not math.isfinite(total):
         return Chance(None, None)

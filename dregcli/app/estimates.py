@@ -13,9 +13,10 @@ from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.likelihood_estimate import BatchEstimates
 
 KL_ERROR = 0.1
-"""Of KL(q || posterior), the share that may be missing from it, and what is not seen at two places."""
+"""The share of KL(q || posterior) that may be missing from it before it is no longer shown."""
 
 _NOT_SEEN = 0.005
+"""Nats that do not show at the two decimal places of the table."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Estimates:
         return self._chance(len(self.ks) - 1)
 
     def _chance(self, i: int) -> Chance:
-        """The same at the i-th K."""
+        """As ``chance``, at the i-th K of the curve."""
         is_last = i == len(self.ks) - 1
         return chance_of(
             self.arrays["curve_bound"][i],

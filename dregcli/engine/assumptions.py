@@ -75,7 +75,7 @@ def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
     kinds = (type(posterior), type(draw.unfolded.base), *(type(step.transform) for step in draw.unfolded.steps))
     graphs = (draw.reach_of_p.names, draw.reach_of_q.names)
     context = tuple(_state_of(value) for value in _values_used(draw.log_joint))
-    return hash((k == 1, batch == 1, k == batch, kinds, graphs, context, pair.needs_score_identity))
+    return hash((k == 1, batch == 1, kinds, graphs, context, pair.needs_score_identity))
 
 
 def _unwrapped(log_joint: LogJoint) -> Any:  # noqa: ANN401 - whatever can be called

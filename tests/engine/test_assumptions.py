@@ -536,3 +536,5 @@ def test_compiled_modules_and_a_compiled_step_give_the_same_gradients() -> None:
     torch.testing.assert_close(gradients(whole), expected, rtol=1e-5, atol=1e-7)
     with pytest.raises(SpecError, match=r"torch\.compile[\s\S]*_orig_mod"):
         check_bias(lambda: parts(*compiled), named, 5, max_batches=48)
+    with pytest.raises(SpecError, match=r"torch\.compile[\s\S]*_orig_mod"):
+        gradient_report(lambda: parts(*compiled), named, 5, estimators=["reparam"], batches=2)
