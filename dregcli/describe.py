@@ -1,9 +1,13 @@
 """Specs in words. Standard library only: whatever tells a run to people tells it alike."""
 
+import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final, cast
 
 from dregcli.names import Binarisation, LikelihoodName, Task
+
+_TEXTS: Final = ("git.diff", "git.untracked_text.")
+"""Of an environment: what is too long to be shown, and is told apart by its digest."""
 
 
 def described(spec: Mapping[str, Any]) -> str:
@@ -43,3 +47,27 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
         f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
     )
+
+
+def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment as one mapping, its long texts told by their digests."""
+    return {name: _digested(value) if name.startswith(_TEXTS) else value for name, value in flat(content).items()}
+
+
+def _digested(text: object) -> object:
+    """A text told by its digest, so that two patches of one length are not the same."""
+    if not isinstance(text, str) or not text:
+        return text
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{len(text):,} characters, SHA-256 {digest[:12]}"
+
+
+def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, their names joined by dots."""
+    found: dict[str, Any] = {}
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            found |= flat(cast("Mapping[str, Any]", value), f"{prefix}{name}.")
+        else:
+            found[prefix + name] = value
+    return found

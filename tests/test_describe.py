@@ -1,6 +1,6 @@
 import pytest
 
-from dregcli.app.bias_check import partial_key
+from dregcli.app.diagnosis.bias_check import partial_key
 from dregcli.describe import described, seen_as
 
 BASE = {"dataset": "mnist", "task": "generative", "split_convention": "dreg", "binarisation": "dynamic"}

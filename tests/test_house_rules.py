@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dregcli import errors
-from dregcli.app.estimators import in_words
+from dregcli.app.planning.plan import in_words
 from dregcli.cli.main import main
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.entries import Embedded

@@ -27,8 +27,26 @@ LAYERS = {
         *("names", "errors", "columns", "describe", "wording", "redaction", "commands"),
         *("engine", "specs", "data", "store", "report"),
     },
-    "cli": {"names", "errors", "describe", "wording", "commands", "redaction", "synonyms", "app"},
+    "cli": {
+        *("names", "errors", "describe", "wording", "commands", "redaction", "synonyms"),
+        # Of these two only what loads no torch: the options of a run, and the tables of a report.
+        *("specs", "report", "app"),
+    },
 }
+ROOMS = {
+    "common": set(),
+    "planning": {"common"},
+    "loading": {"common", "planning"},
+    "training": {"common", "planning", "loading"},
+    "evaluation": {"common", "planning", "loading"},
+    "diagnosis": {"common", "planning", "loading", "training"},
+    "sampling": {"common", "planning", "loading", "evaluation"},
+    "reporting": {"common", "loading"},
+    "studies": {"common", "planning", "loading", "training", "reporting"},
+    "runs": {"common", "planning", "loading", "training"},
+    "datasets": {"common", "planning"},
+}
+"""The rooms of app/, and those that each may import: no two of them import each other, not even by way of a third."""
 FORBIDDEN = {
     "names": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "errors": {"torch", "typer", "pydantic", "h5py", "numpy"},
@@ -71,6 +89,12 @@ def violations(layer: str, imports: set[str]) -> list[str]:
     return wrong
 
 
+def wrong_rooms(room: str, imports: set[str]) -> list[str]:
+    """What a file of a room of app/ may not import of the others."""
+    rooms = [(name, name.split(".")[2]) for name in imports if name.startswith("dregcli.app.")]
+    return [name for name, other in rooms if other not in ROOMS[room] | {room}]
+
+
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LAYERS)
 
 
@@ -85,6 +109,31 @@ def test_a_wrong_arrow_would_be_caught() -> None:
         "dregcli.store.runs",
         "pathlib",
     ]
+
+
+IN_ROOMS = sorted(path for path in (PACKAGE / "app").rglob("*.py") if path.parent != PACKAGE / "app")
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_arrows_between_rooms(path: Path) -> None:
+    assert wrong_rooms(path.relative_to(PACKAGE).parts[1], _imports(path)) == []
+
+
+def test_a_wrong_arrow_between_rooms_would_be_caught() -> None:
+    imports = {"dregcli.app.common.places", "dregcli.app.reporting.report", "dregcli.store.run"}
+    assert wrong_rooms("planning", imports) == ["dregcli.app.reporting.report"]
+
+
+def test_rooms_form_no_circle() -> None:
+    left = dict(ROOMS)
+    while free := [room for room, others in left.items() if not others & set(left)]:
+        left = {room: others for room, others in left.items() if room not in free}
+    assert left == {}
+
+
+def test_every_room_is_there_and_no_file_lies_outside_of_one() -> None:
+    assert {path.relative_to(PACKAGE).parts[1] for path in IN_ROOMS} == set(ROOMS)
+    assert [path.name for path in (PACKAGE / "app").glob("*.py")] == ["__init__.py"]
 
 
 def test_every_layer_has_files() -> None:
@@ -102,15 +151,18 @@ def test_help_imports_no_torch() -> None:
 
 def test_a_report_needs_no_torch_and_no_matplotlib_without_figures() -> None:
     code = (
-        "import sys; import dregcli.cli.report, dregcli.app.report, dregcli.app.report_json\n"
+        "import sys; import dregcli.cli.reporting.report, dregcli.app.reporting.report, dregcli.app.reporting.plain\n"
         "assert not {'torch', 'matplotlib', 'PIL'} & set(sys.modules)\n"
-        "import dregcli.app.report_figures; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+        "import dregcli.app.reporting.figures; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_torchvision_waits_for_a_picture() -> None:
-    code = "import sys; import dregcli.app.sample, dregcli.app.train; assert 'torchvision' not in sys.modules"
+    code = (
+        "import sys; import dregcli.app.sampling.sample, dregcli.app.training.train\n"
+        "assert 'torchvision' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 

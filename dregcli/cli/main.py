@@ -13,23 +13,17 @@ from typing import Annotated
 import typer
 
 from dregcli import __version__
-from dregcli.app.interrupts import on_termination
-from dregcli.cli import (
-    bias_check,
-    data,
-    download,
-    estimators,
-    evaluate,
-    finetune,
-    report,
-    runs,
-    sample,
-    train,
-    variance,
-)
+from dregcli.app.common.interrupts import on_termination
+from dregcli.cli import runs
+from dregcli.cli.datasets import data, download
+from dregcli.cli.diagnosis import bias_check, estimators, variance
+from dregcli.cli.evaluation import evaluate
 from dregcli.cli.mistyped import message_of
 from dregcli.cli.render import Terminal
+from dregcli.cli.reporting import report
+from dregcli.cli.sampling import sample
 from dregcli.cli.streams import ReaderLeft, Streams
+from dregcli.cli.training import finetune, train
 from dregcli.commands import forget_folders
 from dregcli.errors import DregError, Interrupted, OutputLost, Terminated, UsageError
 from dregcli.redaction import redacted, redacted_words

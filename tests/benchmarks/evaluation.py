@@ -16,7 +16,7 @@ from statistics import mean
 
 import torch
 
-from dregcli.app.sample_counts import parse_ks
+from dregcli.app.common.sample_counts import parse_ks
 from dregcli.data.folders import default_data_dir
 from dregcli.engine.device import prepare_process
 from dregcli.engine.evaluation import seen_batches

@@ -21,7 +21,7 @@ from statistics import mean, stdev
 
 import torch
 
-from dregcli.app.plan import Plan
+from dregcli.app.planning.plan import Plan
 from dregcli.data.folders import default_data_dir
 from dregcli.engine.device import prepare_process
 from dregcli.engine.training import Trainer

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from dregcli.app import bias_subject, evaluate, sample, variance
+from dregcli.app.diagnosis import subject as bias_subject
+from dregcli.app.diagnosis import variance
+from dregcli.app.evaluation import evaluate
+from dregcli.app.sampling import sample
 from dregcli.store import archive_writer
 from dregcli.store.filesystem import LocalFileSystem, check_can_write
 from tests.support.cli import SMALL, run
@@ -34,8 +37,8 @@ def test_nothing_is_computed_that_could_not_be_kept(capsys, ready, monkeypatch, 
         (archive_writer, "verify_run"),
     ):
         monkeypatch.setattr(module, name, work)
-    monkeypatch.setattr("dregcli.app.report.make_report", work)
-    monkeypatch.setattr("dregcli.app.data_import.import_data", work)
+    monkeypatch.setattr("dregcli.app.reporting.report.make_report", work)
+    monkeypatch.setattr("dregcli.app.datasets.import_.import_data", work)
     elsewhere = tmp_path / "elsewhere"
     for words in (
         ["sample", "t"],

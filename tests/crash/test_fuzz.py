@@ -19,6 +19,6 @@ def test_altered_files_do_no_harm(tmp_path: Path) -> None:
 
 def test_a_reader_that_believes_what_it_reads_is_caught(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The wrong twin: a verification that finds nothing, as one that skips digests would."""
-    monkeypatch.setattr("dregcli.app.runs_verify.verify_run", lambda _: [])
+    monkeypatch.setattr("dregcli.app.runs.verify.verify_run", lambda _: [])
     assert any("runs verify found nothing" in fault for fault in fuzzer.fuzz(tmp_path, 4, seed=0).faults)
     assert boundary.UNEXPECTED == fuzzer.UNEXPECTED

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from dregcli.app.machine import has_compiler
+from dregcli.app.planning.machine import has_compiler
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution

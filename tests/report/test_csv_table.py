@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dregcli.app.report import make_report
-from dregcli.app.report_exports import report_csv
+from dregcli.app.reporting.exports import report_csv
+from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
 from tests.support.store_study import add_eval, add_run, add_study
 

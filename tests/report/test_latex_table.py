@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from dregcli.app.report import make_report
-from dregcli.app.report_exports import report_latex
+from dregcli.app.reporting.exports import report_latex
+from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
 from dregcli.report.comparison import compare, labels
 from dregcli.report.groups import Aggregate

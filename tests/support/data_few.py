@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dregcli.app import plan
+from dregcli.app.planning import plan
 from dregcli.data.dataset import Dataset
 
 COUNT = 48

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from dregcli.app import session, train
+from dregcli.app.training import session, train
 from dregcli.engine.training import Trainer
 from dregcli.specs.run import RunSpec
 from tests.support.data_few import few_digits

@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dregcli.app.report import make_report
-from dregcli.app.report_html import page_of
+from dregcli.app.reporting.html import page_of
+from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
 from dregcli.report.drawn import Drawn
 from dregcli.report.html.page import render

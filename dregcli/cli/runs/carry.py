@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command, quoted
@@ -64,7 +64,7 @@ def export(
 
 
 def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *, force: bool) -> None:
-    from dregcli.app.runs_carry import export_to
+    from dregcli.app.runs.carry import export_to
 
     found, holds = export_to(run, file, force=force, runs_dir=runs_dir, listener=terminal)
     size = file.stat().st_size
@@ -77,7 +77,7 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
 
 
 def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:
-    from dregcli.app.runs_tensorboard import export_events
+    from dregcli.app.reporting.tensorboard import export_events
 
     written = export_events(runs, folder, runs_dir=runs_dir, listener=terminal)
     if terminal.as_json:
@@ -97,7 +97,7 @@ def import_(
     quiet: Quiet = False,
 ) -> None:
     """Bring an exported run into the store as a new version, after checking every byte of it."""
-    from dregcli.app.runs_carry import import_from
+    from dregcli.app.runs.carry import import_from
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     found = import_from(file, name, runs_dir=runs_folder(runs_dir))

@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
@@ -25,7 +25,7 @@ def diff(
     quiet: Quiet = False,
 ) -> None:
     """Compare two runs: spec, environment and results, only what differs."""
-    from dregcli.app.runs_diff import diff_runs
+    from dregcli.app.runs.diff import diff_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     found = diff_runs(a, b, runs_dir=runs_folder(runs_dir), listener=terminal, everything=everything)

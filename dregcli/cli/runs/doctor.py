@@ -2,7 +2,7 @@
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
@@ -16,7 +16,7 @@ _STYLES = {"ok": "green", "warning": "yellow", "fault": "bold red"}
 
 def doctor(runs_dir: RunsDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Look at a store: format, disk, space, runs, clocks, leftovers; say what to type where something is wrong."""
-    from dregcli.app.runs_doctor import Health, examine
+    from dregcli.app.runs.doctor import Health, examine
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     checks = examine(runs_dir=runs_folder(runs_dir))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
@@ -32,7 +32,7 @@ def tag(
     quiet: Quiet = False,
 ) -> None:
     """Add tags to runs, remove them, or tell which there are."""
-    from dregcli.app.runs_label import label_runs
+    from dregcli.app.runs.label import label_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     found = label_runs(
@@ -58,7 +58,7 @@ def note(
     quiet: Quiet = False,
 ) -> None:
     """Note something about a run, or read what was noted."""
-    from dregcli.app.runs_label import label_runs
+    from dregcli.app.runs.label import label_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     ((found, labels),) = label_runs([run], runs_dir=runs_folder(runs_dir), listener=terminal, note=text)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
@@ -13,7 +13,7 @@ from dregcli.names import RunStatus
 from dregcli.wording import with_error
 
 if TYPE_CHECKING:
-    from dregcli.app.runs_list import ListedRun, RunList, UnreadableRun
+    from dregcli.app.runs.list_ import ListedRun, RunList, UnreadableRun
 
 EXAMPLES = """[bold]dreg runs list[/bold]
 
@@ -72,7 +72,7 @@ def list_(
     quiet: Quiet = False,
 ) -> None:
     """List the runs of a store, and how they stand."""
-    from dregcli.app.runs_list import Wanted, list_runs
+    from dregcli.app.runs.list_ import Wanted, list_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root = runs_folder(runs_dir)

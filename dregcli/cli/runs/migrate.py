@@ -1,6 +1,6 @@
 """``dreg runs migrate``."""
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
@@ -11,7 +11,7 @@ Another store:  [bold]dreg runs migrate --runs-dir old-runs[/bold]"""
 
 def migrate(runs_dir: RunsDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """Make a store of an older format one that this dreg writes; what is changed is backed up first."""
-    from dregcli.app.runs_migrate import FORMAT_VERSION, migrate_runs
+    from dregcli.app.runs.migrate import FORMAT_VERSION, migrate_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root = runs_folder(runs_dir)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command
@@ -49,7 +49,7 @@ def rm(
     quiet: Quiet = False,
 ) -> None:
     """Move runs to the trash, after a question; `dreg runs gc` empties it."""
-    from dregcli.app.runs_remove import plan_run_removal, remove_runs, restore_runs
+    from dregcli.app.runs.remove import plan_run_removal, remove_runs, restore_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root = runs_folder(runs_dir)
@@ -93,7 +93,7 @@ def gc(
     quiet: Quiet = False,
 ) -> None:
     """Empty the trash, and remove what killed writers left behind, for good, after a question."""
-    from dregcli.app.runs_remove import empty_garbage, find_garbage
+    from dregcli.app.runs.remove import empty_garbage, find_garbage
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root = runs_folder(runs_dir)

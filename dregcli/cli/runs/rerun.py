@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.places import data_folder_if_any, runs_folder
+from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
 from dregcli.cli.render import Terminal
-from dregcli.cli.trained import show_trained
+from dregcli.cli.training.trained import show_trained
 
 EXAMPLES = """[bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
 
@@ -25,7 +25,7 @@ def rerun(
     quiet: Quiet = False,
 ) -> None:
     """Train a run once more, as a new version, from the spec it captured; tell what is another here."""
-    from dregcli.app.rerun import rerun as run_again
+    from dregcli.app.runs.rerun import rerun as run_again
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, cast
 
 import typer
 
-from dregcli.app.places import runs_folder
+from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.runs.list_ import ago, run_json
@@ -14,7 +14,7 @@ from dregcli.names import RunStatus, Split
 from dregcli.wording import with_error
 
 if TYPE_CHECKING:
-    from dregcli.app.runs_show import ShownRun
+    from dregcli.app.runs.show import ShownRun
 
 EXAMPLES = """[bold]dreg runs show mnist-iwae-dreg-k64[/bold]
 
@@ -33,7 +33,7 @@ def show(
     quiet: Quiet = False,
 ) -> None:
     """Show all there is to know of a run: state, spec, results, notes, environment, and what to type next."""
-    from dregcli.app.runs_show import show_run
+    from dregcli.app.runs.show import show_run
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     found = show_run(run, runs_dir=runs_folder(runs_dir), listener=terminal)

@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dregcli.app.places import data_folder_if_any, runs_folder
+from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from dregcli.app.replay import Replay
+    from dregcli.app.runs.replay import Replay
 
 EXAMPLES = """All runs:  [bold]dreg runs verify[/bold]
 
@@ -37,7 +37,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Read every byte of every file of runs against its digest; name what was altered, cut or is missing."""
-    from dregcli.app.runs_verify import replay_run, verify_runs
+    from dregcli.app.runs.verify import replay_run, verify_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root, replayed = runs_folder(runs_dir), None

@@ -6,11 +6,11 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dregcli.names import Network, Verdict
-from dregcli.report.bias import BiasRow, bias_figure, titled
 from dregcli.report.drawn import Drawn
+from dregcli.report.figures.bias import BiasRow, bias_figure, titled
 from dregcli.report.figures.members import MOST_OF_RUNS, Chosen
+from dregcli.report.figures.variance import PANELS, Curve, variance_figure
 from dregcli.report.groups import RunRow
-from dregcli.report.variance import PANELS, Curve, variance_figure
 
 Attrs = Mapping[str, Any]
 

@@ -2,8 +2,8 @@
 
 import torch
 
-from dregcli.app.executing import OnOff, Shape, decide_compile
-from dregcli.app.plan import Plan
+from dregcli.app.planning.executing import OnOff, Shape, decide_compile
+from dregcli.app.planning.plan import Plan
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.models.base import LatentModel
 from dregcli.names import Split

@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from dregcli.app.executing import execution_of
-from dregcli.app.plan import Plan
+from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.plan import Plan
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.gradients import Step
 from dregcli.engine.models.base import LatentModel

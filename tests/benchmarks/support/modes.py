@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from dregcli.app.plan import Plan
+    from dregcli.app.planning.plan import Plan
     from dregcli.engine.training import Trainer
 
 _DENSE = {"backward": "dense"}
@@ -68,7 +68,7 @@ def mode_options(mode: str, settings: list[str]) -> dict[str, Any]:
 
 def make_plan(options: dict[str, Any], data_dir: Path) -> "Plan":
     """A plan as ``dreg train`` makes it."""
-    from dregcli.app.plan import resolve_plan
+    from dregcli.app.planning.plan import resolve_plan
     from dregcli.specs.presets import DEFAULTS
 
     return resolve_plan(DEFAULTS | options, data_dir)
@@ -76,7 +76,7 @@ def make_plan(options: dict[str, Any], data_dir: Path) -> "Plan":
 
 def make_trainer(plan: "Plan") -> "Trainer":
     """A trainer as ``dreg train`` makes it, compiled where that is done before the first step."""
-    from dregcli.app.build import build_trainer
+    from dregcli.app.loading.build import build_trainer
 
     trainer = build_trainer(plan.spec, plan.data)
     if given_up := trainer.warm_up():

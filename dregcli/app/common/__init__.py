@@ -1,0 +1,1 @@
+"""What every use case needs: places, progress, interrupts, running out of memory."""

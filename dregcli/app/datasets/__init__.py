@@ -1,0 +1,1 @@
+"""Data sets: download, import, show, remove."""

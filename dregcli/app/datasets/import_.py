@@ -1,0 +1,63 @@
+"""Import a user's own file as a data set."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.planning.first_examples import first_examples, write_picture
+from dregcli.data.catalogue import DATASETS, imported_names
+from dregcli.data.folders import figure_path
+from dregcli.data.importing.column_words import ColumnWords
+from dregcli.data.importing.request import ImportWords, read_request
+from dregcli.data.importing.run import Imported, import_data
+from dregcli.errors import StoreWriteError
+from dregcli.names import Split
+from dregcli.store.filesystem import LOCAL, check_can_write
+
+__all__ = ["ColumnWords", "ImportWords", "Imported", "import_dataset"]
+
+
+def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Imported:
+    """Import a file or a folder of images; see ``dregcli.data.importing``.
+
+    Args:
+        words: what the user asks for.
+        data_dir: the data folder.
+        listener: told of progress.
+
+    Returns:
+        The data set, what was done, and a picture of the first training examples.
+
+    Raises:
+        UsageError: the source, the name or an option cannot be.
+        DataCorrupt: the source is damaged, hostile or no data set.
+        StoreWriteError: the data folder cannot be written.
+    """
+    request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
+    # A large source is read for minutes before there is anything to write.
+    check_can_write(LOCAL, data_dir, hint="choose another folder with --data-dir FOLDER or DREG_DATA_DIR")
+    return _with_picture(import_data(request, data_dir, listener), data_dir)
+
+
+def _with_picture(imported: Imported, data_dir: Path) -> Imported:
+    """Beside the data set, where ``dreg data show`` puts its own and ``dreg data rm`` finds it."""
+    path = figure_path(imported.dataset.name, data_dir, Split.TRAIN)
+    try:
+        write_picture(path, first_examples(imported.dataset, Split.TRAIN))
+    except StoreWriteError as error:
+        # The data set itself is whole.
+        warning = f"the picture of the first examples was not written: {error.what} ({path})"
+        return replace(imported, warnings=(*imported.warnings, warning))
+    return replace(imported, figure=path)
+
+
+def _taken(name: str, data_dir: Path, *, replace: bool) -> dict[str, str]:
+    """Names that cannot be had, in lower case, with the reason."""
+    # In lower case, because there are file systems on which names that differ only in case are one file.
+    taken = {known.lower(): f"'{known}' is a data set of the catalogue" for known in DATASETS}
+    for known in imported_names(data_dir):
+        if known != name:
+            taken.setdefault(known.lower(), f"'{name}' differs from the data set '{known}' only in case")
+        elif not replace:
+            taken[known.lower()] = f"'{known}' is taken: take another name, or give --replace"
+    return taken

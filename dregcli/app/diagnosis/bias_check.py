@@ -1,0 +1,181 @@
+"""Check estimators of a frozen model for bias, and keep what was found in its run."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dregcli import __version__
+from dregcli.app.common.interrupts import stop_requests
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
+from dregcli.app.diagnosis.bias_request import BiasRequest
+from dregcli.app.diagnosis.subject import Subject, find_subject
+from dregcli.app.diagnosis.subject import learned as learned_pair
+from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.machine import precision_warning
+from dregcli.engine.device import prepare_process
+from dregcli.engine.diagnostics.bias_check import BiasCheck
+from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Randomness
+from dregcli.engine.words import word_of
+from dregcli.names import Backward, Split
+from dregcli.store.run import Run
+
+__all__ = ["BiasRequest", "check_run_for_bias", "partial_key"]
+
+_BEFORE_SCREENING = {"backward": Backward.DENSE.value, "screen_inflation": None, "screen_precision": None}
+
+SAVE_SECONDS = 30.0
+"""What a kill may cost of a running check."""
+
+
+def check_run_for_bias(
+    request: BiasRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> BiasReport:
+    """Check estimators on a run's frozen model, or on one trained for it.
+
+    An interrupted check goes on where it was when the same is asked again.
+
+    Args:
+        request: what.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or none with a checkpoint.
+        NotFinite: an estimator has no finite weights on this model.
+        Interrupted: a signal came; what was measured is kept.
+    """
+    prepare_process()
+    subject = find_subject(request, "bias", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    randomness = Randomness(request.seed, subject.pixels.device)
+    execution = subject.execution
+    if warning := precision_warning(execution.screen_precision, subject.spec.device):
+        listener.warn(warning)
+    source = ModelSource(
+        subject.model, subject.pixels, k=subject.k, randomness=randomness, execution=execution_of(execution)
+    )
+    work = subject.spec.model_copy(
+        update={"k": subject.k, "k_chunk": execution.k_chunk, "batch_size": len(subject.pixels)}
+    )
+    with memory_explained(work, smaller="--k or --examples"):
+        pairs, learned, fixed = _with_settings(subject, randomness)
+    check = BiasCheck(
+        source,
+        [comparison_of(pair) for pair in pairs],
+        false_alarm=request.false_alarm,
+        detect=request.detect,
+        max_batches=request.max_batches,
+    )
+    settings = _settings(request, subject, pairs, learned, fixed)
+    started = time.monotonic()
+    with memory_explained(work, smaller="--k or --examples"):
+        _Session(check, subject.run, settings, request.max_seconds, listener).finish()
+    report = keep_report(
+        subject.run,
+        subject.checkpoint,
+        source.blocks,
+        check.results(),
+        settings,
+        time.monotonic() - started,
+        listener,
+    )
+    subject.run.drop_partial("bias", partial_key(settings))
+    return report
+
+
+def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair], list[Pair], list[Pair]]:
+    """The pairs to check, those of them that were learned, and the fixed settings checked beside these.
+
+    An estimator that learns, named without parameters, is checked where it has learned to be and at a fixed setting.
+    """
+    found: dict[Pair, None] = {}
+    learned: list[Pair] = []
+    fixed: list[Pair] = []
+    for asked in subject.pairs:
+        if asked.bare and asked.pair.estimator.learned:
+            learned.append(learned_pair(asked.pair, subject, randomness, k=subject.k))
+            fixed.append(Pair(asked.pair.objective, asked.pair.estimator.settings()[-1]))
+            found |= dict.fromkeys([learned[-1], fixed[-1]])
+        else:
+            found[asked.pair] = None
+    return list(found), learned, fixed
+
+
+def _settings(
+    request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair], fixed: list[Pair]
+) -> dict[str, Any]:
+    """What the numbers depend on; the key of an unfinished check is their hash."""
+    return {
+        "pairs": [pair.word for pair in pairs],
+        "learned": [word_of(pair.estimator) for pair in learned],
+        "fixed": [word_of(pair.estimator) for pair in fixed],
+        **subject.execution.model_dump(mode="json"),
+        "examples": len(subject.pixels),
+        "seed": request.seed,
+        "false_alarm": request.false_alarm,
+        "detect": request.detect,
+        "max_batches": request.max_batches,
+        "checkpoint": subject.checkpoint,
+        "data_checksum": subject.spec.data_checksum,
+        "split_hash": subject.split_hashes[Split.TRAIN],
+        "device": str(subject.pixels.device),
+        "dreg": __version__,
+    }
+
+
+class _Session:
+    """One process's work on one check."""
+
+    def __init__(
+        self,
+        check: BiasCheck,
+        run: Run,
+        settings: Mapping[str, Any],
+        max_seconds: float | None,
+        listener: Listener,
+    ) -> None:
+        self._check = check
+        self._kept = Unfinished(run, "bias", partial_key(settings), settings, listener, what="check")
+        self._max_seconds = max_seconds
+        self._listener = listener
+
+    def finish(self) -> None:
+        """Work until every pair has a verdict."""
+        check = self._check
+        self._continue()
+        started = time.monotonic()
+        self._listener.begin("bias-check", check.looks[-1], "batches", done=check.step)
+        with stop_requests() as stop:
+            while not check.done:
+                due = check.advance()
+                late = self._max_seconds is not None and time.monotonic() - started > self._max_seconds
+                if due or late:
+                    check.look(last=late)
+                self._listener.update(check.step, {"undecided": check.undecided})
+                if stop.received is not None and not check.done:
+                    self._kept.stop(check, stop, at=f"batch {check.step}")
+                self._kept.save_if_due(check, SAVE_SECONDS)
+        self._listener.end()
+
+    def _continue(self) -> None:
+        if (found := self._kept.found()) is not None:
+            self._check.load(*found)
+            self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
+
+
+def partial_key(settings: Mapping[str, Any]) -> str:
+    """The name of an unfinished check: the hash of all that its numbers depend on."""
+    # The data's checksum says which splits they are, and chunks change rounding only; a key that stays the same lets
+    # checks go on that were begun before there was screening, or with other memory at hand.
+    silent = ("split_hash", "k_chunk")
+    told = {name: value for name, value in settings.items() if name not in silent}
+    told = dict(item for item in told.items() if item not in _BEFORE_SCREENING.items())
+    return key_of(told)

@@ -1,0 +1,308 @@
+"""What a diagnosis is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.loading.build import build_model
+from dregcli.app.loading.restore import load_checkpoint, load_model, trained_pair
+from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs, means_all
+from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.plan import Plan, data_of, resolve_plan, run_name
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.training.resuming import RESUMABLE
+from dregcli.app.training.train import resume, start
+from dregcli.engine.device import resolve_device
+from dregcli.engine.diagnostics.learn import learn_on_frozen
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.errors import DregError, Fault, RunNotFound, SpecError
+from dregcli.names import RunStatus, Split
+from dregcli.specs.execution import AUTO, ExecutionSpec
+from dregcli.specs.presets import DEFAULTS
+from dregcli.specs.run import RunSpec, as_json, up_to_rounding
+from dregcli.store.checkpoints import Checkpoint, Which
+from dregcli.store.results import ResultKind
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+TRAINING_STEPS = 1000
+"""Steps before a check that names no run, as the reference's ``--bias_check``."""
+
+_HINT = "every option is shown by: dreg bias-check --help"
+
+
+class SubjectRequest(Protocol):
+    """What a diagnosis asks for; see ``BiasRequest``."""
+
+    @property
+    def run(self) -> str | None: ...  # noqa: D102
+    @property
+    def dataset(self) -> str | None: ...  # noqa: D102
+    @property
+    def task(self) -> str | None: ...  # noqa: D102
+    @property
+    def capture(self) -> str | None: ...  # noqa: D102
+    @property
+    def objective(self) -> str | None: ...  # noqa: D102
+    @property
+    def estimators(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def checkpoint(self) -> str: ...  # noqa: D102
+    @property
+    def examples(self) -> int: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def device(self) -> str: ...  # noqa: D102
+    @property
+    def k_chunk(self) -> int | str: ...  # noqa: D102
+
+    def faults(self) -> list[Fault]:
+        """What cannot be, whatever the run."""
+        ...
+
+    def samples(self, of_run: int) -> tuple[int, ...]:
+        """Samples per example that are looked at, the most first."""
+        ...
+
+    def training_samples(self, of_new: int) -> tuple[int, ...]:
+        """Samples to train a model with, the first number that its pair can take."""
+        ...
+
+    def execution(self, k: int) -> dict[str, Any]:
+        """How gradients are computed, as the fields of an ``ExecutionSpec``."""
+        ...
+
+    def execution_faults(self, k: int) -> list[Fault]:
+        """What cannot be of that."""
+        ...
+
+    def auto_chunk(self, shape: Shape, k: int) -> int | None:
+        """What ``auto`` is for ``k_chunk``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A frozen model, what it is checked on, and which pairs.
+
+    Attributes:
+        run: whose model.
+        checkpoint: the step of its parameters.
+        model: the model, on its device.
+        pixels: fixed, shape (B, D).
+        k: samples per example; the most where there are several.
+        execution: how the gradients of the pairs are computed, decided.
+        pairs: asked for.
+        trained: the pair that the run was trained with, learned parameters at their values.
+        spec: of the run, on the check's device.
+        split_hashes: SHA-256 of each split's stored values.
+        true_log_p: exact log p(x) of what the data were drawn from, at these pixels; None where it is not known.
+    """
+
+    run: Run
+    checkpoint: int
+    model: LatentModel
+    pixels: Tensor
+    k: int
+    execution: ExecutionSpec
+    pairs: list[AskedPair]
+    trained: Pair
+    spec: RunSpec
+    split_hashes: dict[str, str]
+    true_log_p: Tensor | None
+
+
+def find_subject(
+    asked: SubjectRequest, kind: ResultKind, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> Subject:
+    """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
+
+    Args:
+        asked: the request.
+        kind: of the results that are to be kept in the run.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line, kept in a run that is trained.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or none with a checkpoint.
+        DataCorrupt: other pixels than the run was trained on.
+    """
+    store = RunStore(runs_dir)
+    run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
+    if run:
+        run.check_can_keep(kind)
+    spec = spec_of(run) if run else None
+    defaults = RunSpec.model_fields
+    objective, estimator = (
+        getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
+    )
+    k, *fewer = asked.samples(spec.k if spec else int(defaults["k"].default))
+    # A run's own estimator need not go with another objective; dreg goes with all.
+    fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
+    found = asked.faults() + asked.execution_faults(k)
+    pairs: list[AskedPair] = []
+    try:
+        words = asked.estimators or (fallback,)
+        pairs = asked_pairs(
+            asked.objective,
+            words,
+            default_objective=objective,
+            k=max(k, 1),
+            or_k=[each for each in fewer if each > 0],
+        )
+    except SpecError as error:
+        found += error.faults
+    if not asked.estimators:  # a spec spells out where learning started; nobody named that
+        pairs = [replace(pair, bare=True) for pair in pairs]
+    which: Which = "last"
+    try:
+        which = parse_checkpoint(asked.checkpoint)
+    except SpecError as error:
+        found += error.faults
+    if run is None and which != "last":
+        found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
+    if run is not None:
+        of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
+        found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
+    plan = _plan(spec, pairs, asked, data_dir, found)
+    device = resolve_device(asked.device)
+    if run is None:
+        run = _trained_for_the_check(plan, store, argv, listener)
+    checkpoint = load_checkpoint(run, which, listener)
+    # A check's own arithmetic is not compiled: its references are what everything else is compared with.
+    spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
+    return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
+
+
+def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> Pair:
+    """A pair at what its estimator has learned on this model: when it was trained, or else now, with k samples."""
+    trained = subject.trained
+    if trained.objective == pair.objective and trained.estimator.name == pair.estimator.name:
+        return trained
+    return learn_on_frozen(
+        subject.model, subject.pixels, pair, k=k, randomness=randomness, k_chunk=subject.execution.k_chunk
+    )
+
+
+def _plan(
+    spec: RunSpec | None, pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path, found: list[Fault]
+) -> Plan:
+    """What the model was trained with, or will be, and its data.
+
+    Raises:
+        SpecError: whatever was found before, what cannot be trained, and more examples than there are.
+        Others as ``data_of`` and ``resolve_plan``, where nothing else is wrong.
+    """
+    faults = list(found)
+    try:
+        plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked), data_dir)
+    except SpecError as error:
+        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
+    except DregError:
+        if faults:
+            raise SpecError(faults, hint=_HINT) from None
+        raise
+    if asked.examples > (size := plan.data.size(Split.TRAIN)):
+        message = f"must be at most the {size} training examples of {plan.spec.dataset}, got {asked.examples}."
+        faults.append(Fault("examples", message))
+    if faults:
+        raise SpecError(faults, hint=_HINT)
+    return plan
+
+
+def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
+    """Of a model that is trained for the check, for as long as the reference's."""
+    first = pairs[0].pair.word if pairs else "iwae/dreg"
+    estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
+    samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
+    k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
+    of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture}
+    return DEFAULTS | {
+        "objective": first.partition("/")[0],
+        "estimator": estimator,
+        "k": k,
+        "steps": TRAINING_STEPS,
+        "eval_every": 0,
+        "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
+        **{key: value for key, value in of_run.items() if value is not None},
+    }
+
+
+def _subject(
+    asked: SubjectRequest,
+    run: Run,
+    checkpoint: Checkpoint,
+    spec: RunSpec,
+    data: RunData,
+    pairs: list[AskedPair],
+    k: int,
+) -> Subject:
+    model = build_model(spec, data)
+    load_model(model, checkpoint, run)
+    examples = data.examples(Split.TRAIN)
+    # Drawn on the CPU whatever the device, so that every device checks the same examples.
+    randomness = Randomness(asked.seed)
+    chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(examples))[: asked.examples]
+    stored = examples.rows(chosen)
+    pixels = data.pixels(stored, lambda: randomness.uniform(Stream.DIAGNOSTIC_PIXELS, 0, *stored.shape))
+    return Subject(
+        run,
+        checkpoint.step,
+        model,
+        pixels,
+        k,
+        _execution(asked, spec, data, k),
+        pairs,
+        trained_pair(run, checkpoint),
+        spec,
+        data.split_hashes,
+        data.true_log_p(pixels),
+    )
+
+
+def _execution(asked: SubjectRequest, spec: RunSpec, data: RunData, k: int) -> ExecutionSpec:
+    options = asked.execution(k)
+    if asked.k_chunk == AUTO:
+        options["k_chunk"] = asked.auto_chunk(Shape.of(dict(spec), data.dataset), k)
+    return ExecutionSpec.model_validate(options)
+
+
+def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
+    """A run that is trained for the check; one that is there already is used again."""
+    name = f"bias-check-{run_name(plan.spec)}"
+    for run in _versions(store, name):
+        if _is_of(run, plan):
+            status = run.status()
+            if status is RunStatus.COMPLETED:
+                listener.note(f"using {run.path}, trained before for {TRAINING_STEPS} steps")
+                return run
+            if status in RESUMABLE:
+                kept = replace(plan, spec=spec_of(run))
+                return resume(run, kept, store=store, argv=argv, listener=listener).run
+    listener.note(f"training {TRAINING_STEPS} steps first, kept as a run")
+    return start(plan, name=name, store=store, argv=argv, listener=listener).run
+
+
+def _versions(store: RunStore, name: str) -> list[Run]:
+    """The versions of a name, the newest first; none where there is no such name."""
+    try:
+        return list(reversed(store.resolve(name, only_here=True)))
+    except RunNotFound:
+        return []
+
+
+def _is_of(run: Run, plan: Plan) -> bool:
+    try:
+        return up_to_rounding(run.spec()) == up_to_rounding(as_json(plan.spec))
+    except DregError:  # one that cannot be read cannot be used; a new one will be trained
+        return False

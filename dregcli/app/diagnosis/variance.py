@@ -1,0 +1,229 @@
+"""Measure how the gradients of estimators vary against K, on a frozen model or the toy, and keep what was found."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dregcli import __version__
+from dregcli.app.common.interrupts import stop_requests
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.diagnosis.subject import Subject, find_subject, learned
+from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
+from dregcli.app.diagnosis.variance_request import VarianceRequest
+from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs
+from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.diagnostics.measurement import dreg_of
+from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
+from dregcli.engine.diagnostics.variance import VarianceStudy
+from dregcli.engine.models.gaussian_toy import log_marginal, toy_problem
+from dregcli.engine.pairs import Pair
+from dregcli.engine.randomness import Randomness
+from dregcli.engine.words import short_word, word_of
+from dregcli.errors import SpecError
+from dregcli.names import ObjectiveName, Split
+from dregcli.store.filesystem import LOCAL, check_can_write
+
+__all__ = ["VarianceRequest", "measure_variance"]
+
+SAVE_SECONDS = 30.0
+"""What a kill may cost of a running measurement."""
+
+_HINT = "every option is shown by: dreg variance --help"
+
+
+def measure_variance(
+    request: VarianceRequest,
+    *,
+    runs_dir: Path,
+    data_dir: Path,
+    argv: list[str],
+    listener: Listener,
+) -> VarianceReport:
+    """Measure on a run's frozen model, on one trained for it, or on the toy.
+
+    An interrupted measurement of a run goes on where it was when the same is asked again.
+
+    Args:
+        request: what.
+        runs_dir: the store.
+        data_dir: the data folder.
+        argv: the command line.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or none with a checkpoint.
+        NotFinite: an estimator has no finite gradient on this model.
+        Interrupted: a signal came; of a run what was measured is kept.
+    """
+    prepare_process()
+    if request.toy:
+        return _of_toy(request, listener)
+    return _of_model(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+
+
+def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
+    found = request.faults()
+    asked: list[AskedPair] = []
+    k, *fewer = request.samples(1)
+    try:
+        default = ObjectiveName.IWAE.value
+        asked = asked_pairs(request.objective, request.estimators, default_objective=default, k=k, or_k=fewer)
+    except SpecError as error:
+        found += error.faults
+    pairs = [each.pair for each in asked]
+    found += request.reference_faults(_references(pairs))
+    if found:
+        raise SpecError(list(dict.fromkeys(found)), hint=_HINT)
+    if request.out is not None:
+        check_can_write(LOCAL, Path(request.out), hint="name a folder that you can write to: --out DIR")
+    _tell_left_out(pairs, request.ks, listener)
+    for each in asked:
+        if each.bare and each.pair.estimator.learned:
+            listener.note(f"{short_word(each.pair.estimator)} does not learn on the toy: it is where learning starts")
+    device = resolve_device(request.device)
+    randomness = Randomness(request.seed, device)
+    problem = toy_problem(randomness)
+    settings = _settings(request, pairs, []) | {"device": device}
+    study = _study(request, ToyReplicates(problem, randomness), pairs)
+    started = time.monotonic()
+    _finish(study, None, listener)
+    log_p = LogP(float(problem.model.log_marginal(problem.x)), float(log_marginal(problem.x, problem.truth)))
+    report = VarianceReport.of(study, settings, log_p, seconds=time.monotonic() - started)
+    return keep_in_folder(report, Path(request.out)) if request.out is not None else report
+
+
+def _of_model(
+    request: VarianceRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> VarianceReport:
+    subject = find_subject(request, "variance", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    asked = [each.pair for each in subject.pairs]
+    if found := request.reference_faults(_references(asked)):
+        raise SpecError(found, hint=_HINT)
+    _tell_left_out(asked, request.ks, listener)
+    randomness = Randomness(request.seed, subject.pixels.device)
+    chunk = subject.execution.k_chunk
+    work = subject.spec.model_copy(
+        update={"k": max(request.reference, subject.k), "k_chunk": chunk, "batch_size": len(subject.pixels)}
+    )
+    with memory_explained(work, smaller="--reference-k, --k or --examples"):
+        pairs, taught = _with_learned(subject, randomness, listener)
+    settings = _settings(request, pairs, taught) | {
+        "k_chunk": chunk,
+        "examples": len(subject.pixels),
+        "checkpoint": subject.checkpoint,
+        "data_checksum": subject.spec.data_checksum,
+        "split_hash": subject.split_hashes[Split.TRAIN],
+        "device": str(subject.pixels.device),
+    }
+    kept = Unfinished(subject.run, "variance", _key(settings), settings, listener, what="measurement")
+    study = _study(request, ModelReplicates(subject.model, subject.pixels, randomness, k_chunk=chunk), pairs)
+    started = time.monotonic()
+    with memory_explained(work, smaller="--reference-k, --k or --examples"):
+        _finish(study, kept, listener)
+    report = VarianceReport.of(study, settings, _log_p(subject), seconds=time.monotonic() - started)
+    report = keep_in_run(report, subject.run, subject.checkpoint, listener)
+    kept.forget()
+    return report
+
+
+def _with_learned(subject: Subject, randomness: Randomness, listener: Listener) -> tuple[list[Pair], list[Pair]]:
+    """The pairs, one that learns at what it learned in training, or else now at the largest K; and those."""
+    found: list[Pair] = []
+    taught: list[Pair] = []
+    for asked in subject.pairs:
+        if not (asked.bare and asked.pair.estimator.learned):
+            found.append(asked.pair)
+            continue
+        listener.note(f"{short_word(asked.pair.estimator)}: learning on the frozen model at K={subject.k}")
+        found.append(learned(asked.pair, subject, randomness, k=subject.k))
+        taught.append(found[-1])
+    return list(dict.fromkeys(found)), taught
+
+
+def _references(pairs: list[Pair]) -> list[Pair]:
+    return [dreg_of(each) for each in dict.fromkeys(pair.objective for pair in pairs)]
+
+
+def _tell_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -> None:
+    """Pairs that are not defined at some K, in one note."""
+    told = [
+        f"{short_word(pair.objective)}/{short_word(pair.estimator)} at K={','.join(map(str, missing))}"
+        for pair in pairs
+        if (missing := [k for k in ks if pair.faults(k)])
+    ]
+    if told:
+        listener.note(f"not defined and left out: {'; '.join(told)}")
+
+
+def _study(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> VarianceStudy:
+    return VarianceStudy(
+        source,
+        pairs,
+        [k for k in request.ks if any(not pair.faults(k) for pair in pairs)],
+        replicates=request.count,
+        reference_k=request.reference,
+        reference_replicates=request.reference_count,
+    )
+
+
+def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -> dict[str, Any]:
+    """What the numbers depend on; the key of an unfinished measurement is their hash."""
+    return {
+        "toy": request.toy,
+        "pairs": [pair.word for pair in pairs],
+        "learned": [word_of(pair.estimator) for pair in taught],
+        "fixed": [],
+        "k": list(request.ks),
+        "replicates": request.count,
+        "reference_k": request.reference,
+        "reference_replicates": request.reference_count,
+        "seed": request.seed,
+        "dreg": __version__,
+    }
+
+
+def _key(settings: dict[str, Any]) -> str:
+    """The hash of all that the numbers depend on; chunks change their rounding only."""
+    told = {name: value for name, value in settings.items() if name not in ("k_chunk", "split_hash")}
+    return key_of(told)
+
+
+def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -> None:
+    """Draw until all is there.
+
+    Raises:
+        Interrupted: a signal came.
+    """
+    if kept and (found := kept.found()) is not None:
+        study.load(*found)
+        listener.note(f"continuing at K={study.k} of an earlier, unfinished measurement")
+    listener.begin("variance", study.total, "samples", done=study.samples)
+    with stop_requests() as stop:
+        while not study.done:
+            study.advance()
+            listener.update(study.samples, {"K": study.k})
+            if stop.received is not None and not study.done:
+                if kept is None:
+                    nothing = "nothing is kept of the toy"
+                    hint = "run the command again; fewer --replicates take less"
+                    raise stop.error(nothing, where=f"K={study.k}", hint=hint)
+                kept.stop(study, stop, at=f"K={study.k}")
+            if kept:
+                kept.save_if_due(study, SAVE_SECONDS)
+    listener.end()
+
+
+def _log_p(subject: Subject) -> LogP | None:
+    """The exact log p(x), where model or data know it, mean over the examples."""
+    with torch.no_grad():
+        of_model = subject.model.log_marginal(subject.pixels)
+    of_data = subject.true_log_p
+    if of_model is None and of_data is None:
+        return None
+    means = [None if each is None else float(each.mean()) for each in (of_model, of_data)]
+    return LogP(*means)

@@ -1,0 +1,256 @@
+"""What was found of gradients' variance, as plain values and as files."""
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.diagnosis.bias_report import pair_label
+from dregcli.columns import at_floor, snr_floor
+from dregcli.engine.diagnostics.jackknife import Slope, Statistic
+from dregcli.engine.diagnostics.variance import VarianceStudy
+from dregcli.engine.diagnostics.variance_result import (
+    NAMES,
+    FittedSlope,
+    GradientOf,
+    Reference,
+    Row,
+    Sampled,
+    fit_slopes,
+)
+from dregcli.engine.words import short_word, word_of
+from dregcli.errors import StoreWriteError
+from dregcli.names import Network
+from dregcli.report.drawn import SUFFIXES, Drawn
+from dregcli.report.figures.variance import PANELS, Curve, variance_figure
+from dregcli.store.filesystem import LOCAL, make_folders, write_new
+from dregcli.store.run import Run
+
+__all__ = ["LogP", "Row", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]
+
+
+@dataclass(frozen=True)
+class LogP:
+    """Exact log p(x), mean over the examples, nats.
+
+    Attributes:
+        model: under the model.
+        data: under what the data were drawn from.
+    """
+
+    model: float | None
+    data: float | None
+
+
+@dataclass(frozen=True)
+class VarianceReport:
+    """What was found, and where it is kept.
+
+    Attributes:
+        rows: one a gradient and K.
+        slopes: of every gradient against K.
+        sampled: effective sample size and bound by K.
+        references: the gradients that cosines are to.
+        settings: what the numbers depend on.
+        log_p: where it is known.
+        seconds: of this process's draws.
+        run: whose model; None of the toy.
+        checkpoint: the step of its parameters.
+        file: the kept result.
+        figures: PNG and SVG.
+    """
+
+    rows: list[Row]
+    slopes: list[FittedSlope]
+    sampled: list[Sampled]
+    references: list[Reference]
+    settings: dict[str, Any]
+    log_p: LogP | None
+    seconds: float
+    run: Run | None = None
+    checkpoint: int | None = None
+    file: Path | None = None
+    figures: tuple[Path, ...] = ()
+
+    @classmethod
+    def of(
+        cls, study: VarianceStudy, settings: dict[str, Any], log_p: LogP | None, *, seconds: float
+    ) -> "VarianceReport":
+        """Of a study that is done."""
+        rows = study.rows()
+        return cls(rows, fit_slopes(rows), study.sampled(), study.references(), settings, log_p, seconds)
+
+    @property
+    def floor(self) -> float:
+        """What SNR is of noise alone."""
+        return snr_floor(self.settings["replicates"])
+
+    def at_floor(self, row: Row) -> bool:
+        """Whether a gradient's SNR cannot be told from that of noise."""
+        return at_floor(row["snr"].value, self.floor)
+
+    def _plain_snr(self, row: Row) -> dict[str, Any]:
+        return _plain(row["snr"]) | {"at_floor": self.at_floor(row)}
+
+    def label(self, of: GradientOf) -> str:
+        """A gradient as short as it can be."""
+        return pair_label(of.pair, self.settings) if of.pair else short_word(of.objective)
+
+    @property
+    def title(self) -> str:
+        """What it is of."""
+        what = f"{self.run.key}, step {self.checkpoint}" if self.run else "the Gaussian toy"
+        return f"Gradients of {what}: {self.settings['replicates']:,} replicates (seed {self.settings['seed']})"
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as ``dreg variance --json`` gives it."""
+        return {
+            "toy": self.run is None,
+            "run": str(self.run.path) if self.run else None,
+            "checkpoint": self.checkpoint,
+            **self.plain(),
+            "file": str(self.file) if self.file else None,
+            "figures": [str(path) for path in self.figures],
+        }
+
+    def plain(self) -> dict[str, Any]:
+        """What was found, as plain values."""
+        return {
+            "k": self.settings["k"],
+            "replicates": self.settings["replicates"],
+            "results": [_plain_row(row) | {"snr": self._plain_snr(row)} for row in self.rows],
+            "slopes": [_plain_slope(slope) for slope in self.slopes],
+            "ess": [{"k": each.k, **_plain(each.ess)} for each in self.sampled],
+            "bound": [{"k": each.k, **_plain(each.bound)} for each in self.sampled],
+            "floor": self.floor,
+            "reference": {
+                "k": self.settings["reference_k"],
+                "replicates": self.settings["reference_replicates"],
+                "agreement": [
+                    {
+                        "network": each.network.value,
+                        "objective": word_of(each.objective),
+                        "value": _finite(each.agreement),
+                    }
+                    for each in self.references
+                ],
+            },
+            "log_p": vars(self.log_p) if self.log_p else None,
+            "settings": self.settings,
+            "seconds": self.seconds,
+        }
+
+    def curves(self) -> list[Curve]:
+        """What the figure shows."""
+        found: list[Curve] = []
+        for of in dict.fromkeys(row.of for row in self.rows):
+            mine = [row for row in self.rows if row.of == of]
+            points = {
+                name: [(row.k, row[name].value, row[name].stderr) for row in mine] for name in (*PANELS, "dsnr_floor")
+            }
+            slopes = {
+                each.statistic: each.slope.value for each in self.slopes if each.of == of and each.slope is not None
+            }
+            found.append(Curve(self.label(of), of.network, points, slopes))
+        return found
+
+    def figure(self) -> Drawn:
+        """Statistics against K."""
+        return variance_figure(self.curves(), title=self.title, floor=self.floor)
+
+
+def _plain(statistic: Statistic) -> dict[str, float | None]:
+    """None where it is not defined: a gradient that is 0 has no direction, and no ratio to its deviation."""
+    return {"value": _finite(statistic.value), "stderr": _finite(statistic.stderr)}
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def _whose(of: GradientOf) -> dict[str, Any]:
+    return {
+        "objective": word_of(of.objective),
+        "estimator": word_of(of.pair.estimator) if of.pair else None,
+        "network": of.network.value,
+    }
+
+
+def _plain_row(row: Row) -> dict[str, Any]:
+    told = {name: _plain(row[name]) for name in NAMES if name != "direction"}
+    return {
+        **_whose(row.of),
+        "promise": row.promise.value,
+        "k": row.k,
+        **told,
+        "direction": _finite(row["direction"].value),
+    }
+
+
+def _plain_slope(found: FittedSlope) -> dict[str, Any]:
+    slope = found.slope
+    return {
+        **_whose(found.of),
+        "statistic": found.statistic,
+        "value": slope.value if slope else None,
+        "stderr": slope.stderr if slope else None,
+        "interval": [slope.low, slope.high] if slope else None,
+        "k": list(slope.ks) if slope else [],
+        "left_out": list(found.left_out),
+    }
+
+
+def _summary(report: VarianceReport) -> str:
+    """What ``dreg runs show`` says of it: variances at the largest K."""
+    most = max(each.k for each in report.sampled)
+    told = [
+        f"{report.label(row.of)} {row['variance'].value:.3g}"
+        for row in report.rows
+        if row.k == most and row.of.network is Network.ENCODER
+    ]
+    return f"encoder gradient variance at K={most}: {', '.join(told)}"
+
+
+def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Listener) -> VarianceReport:
+    """Keep results and figures in the run.
+
+    Raises:
+        StoreWriteError: the disk refuses the results, which the message then has in short.
+    """
+    report = replace(report, run=run, checkpoint=checkpoint)
+    arrays = {name: np.array([row[name].value for row in report.rows]) for name in NAMES}
+    arrays |= {f"{name}_stderr": np.array([row[name].stderr for row in report.rows]) for name in NAMES}
+    attrs = {**report.plain(), "told": _summary(report), "checkpoint": checkpoint}
+    stem = f"k{'-'.join(map(str, report.settings['k'][:8]))}-seed{report.settings['seed']}-step{checkpoint}"
+    try:
+        file = run.add_result("variance", stem, arrays=arrays, attrs=attrs)
+    except StoreWriteError as error:
+        what = f"{error.what}. Found but not kept: {_summary(report)}."
+        raise StoreWriteError(what, where=error.where, hint=error.hint) from error
+    figures: list[Path] = []
+    try:
+        drawn = report.figure()
+        for suffix in SUFFIXES:
+            figures.append(run.add_file("figures", drawn.name, suffix, drawn.render(suffix)))
+    except StoreWriteError as error:  # the numbers are what was asked for first
+        listener.warn(f"the figure could not be kept: {error.what}")
+    return replace(report, file=file, figures=tuple(figures))
+
+
+def keep_in_folder(report: VarianceReport, folder: Path) -> VarianceReport:
+    """Write results and figures to a folder, over nothing that is there.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    make_folders(LOCAL, folder)
+    stem = f"variance-toy-seed{report.settings['seed']}"
+    drawn = report.figure()
+    figures = [write_new(LOCAL, folder, stem, suffix, drawn.render(suffix)) for suffix in SUFFIXES]
+    content = json.dumps(report.plain(), indent=1, allow_nan=False).encode()
+    file = write_new(LOCAL, folder, stem, ".json", content)
+    return replace(report, file=file, figures=tuple(figures))

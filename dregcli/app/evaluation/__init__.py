@@ -1,0 +1,1 @@
+"""Log-likelihoods of a trained model."""

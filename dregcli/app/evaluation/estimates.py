@@ -1,0 +1,214 @@
+"""Importance estimates of a split, example by example, and what is told of them: always weighed by count."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from dregcli.app.evaluation.chance import FIRST_K, Bias, Chance, Values, bias_of, chance_of
+from dregcli.engine.diagnostics.pareto import UNRELIABLE
+from dregcli.engine.likelihood_estimate import BatchEstimates
+
+KL_ERROR = 0.1
+"""The share of KL(q || posterior) that may be missing from it before it is no longer shown."""
+
+_NOT_SEEN = 0.005
+"""Nats that do not show at the two decimal places of the table."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over examples, nats per example.
+
+    Attributes:
+        value: the mean.
+        stderr: its standard error over examples; None of a single one.
+    """
+
+    value: float
+    stderr: float | None
+
+    @classmethod
+    def of(cls, values: Values) -> "Mean":
+        """That of one number an example, shape (n,)."""
+        n = len(values)
+        return cls(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None)
+
+    def as_json(self) -> dict[str, float | None]:
+        """As plain values."""
+        return {"value": self.value, "stderr": self.stderr}
+
+
+class Collected:
+    """Arrays that grow batch by batch along their last axis, that of the examples."""
+
+    def __init__(self, arrays: Mapping[str, Values] | None = None) -> None:
+        self._parts: dict[str, list[Values]] = {name: [array] for name, array in (arrays or {}).items()}
+
+    def add(self, found: BatchEstimates, data_log_p: Tensor | None) -> None:
+        """Add a batch's."""
+        tensors = {
+            "curve_bound": found.bound,
+            "curve_jackknife": found.jackknife,
+            "curve_squares": found.squares,
+            "left_out_variance": found.left_out,
+            "rises": found.rises,
+            "repeat_ess": found.ess,
+            "khat": found.khat,
+            "elbo": found.elbo,
+            "kl_prior": found.kl_prior,
+            "means": found.means.T,
+            "model_log_p": found.model_log_p,
+            "data_log_p": data_log_p,
+        }
+        for name, tensor in tensors.items():
+            if tensor is not None:
+                self._parts.setdefault(name, []).append(tensor.cpu().numpy().astype(np.float64))
+
+    def arrays(self) -> dict[str, Values]:
+        """All that there is."""
+        return {name: np.concatenate(parts, axis=-1) for name, parts in self._parts.items()}
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Estimates of n examples.
+
+    Attributes:
+        ks: numbers of samples, ascending, C of them.
+        arrays: by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and ``curve_squares``
+            (C, R, n) for R independent draws, ``rises`` (3, R, n) where the largest K is at least 8, ``repeat_ess``,
+            ``left_out_variance``, ``elbo`` and, where the largest K has a tail, ``khat`` (R, n), ``kl_prior`` (n,),
+            ``means`` of q (Z, n), and the exact ``model_log_p`` and ``data_log_p`` (n,) where they are known.
+    """
+
+    ks: tuple[int, ...]
+    arrays: Mapping[str, Values]
+
+    @property
+    def bound(self) -> Values:
+        """The bound at the largest K, averaged over repeats, shape (n,)."""
+        return self.arrays["curve_bound"][-1].mean(axis=0)
+
+    @property
+    def ess(self) -> Values:
+        """The effective sample size at the largest K, averaged over repeats, shape (n,)."""
+        return self.arrays["repeat_ess"].mean(axis=0)
+
+    @property
+    def n(self) -> int:
+        """Examples."""
+        return self.arrays["curve_bound"].shape[2]
+
+    @property
+    def repeats(self) -> int:
+        """Independent draws."""
+        return self.arrays["curve_bound"].shape[1]
+
+    @property
+    def chance(self) -> Chance:
+        """What the mean of bounds at the largest K would vary by from one draw of samples to the next."""
+        return self._chance(len(self.ks) - 1)
+
+    def _chance(self, i: int) -> Chance:
+        """As ``chance``, at the i-th K of the curve."""
+        is_last = i == len(self.ks) - 1
+        return chance_of(
+            self.arrays["curve_bound"][i],
+            self.arrays["curve_squares"][i],
+            self.ks[-1] // self.ks[i],
+            self.arrays["left_out_variance"] if is_last else None,
+            self.arrays["repeat_ess"],
+        )
+
+    @property
+    def bias(self) -> Bias | None:
+        """About what the mean bound at the largest K is below log p(x); None below K = 8."""
+        return bias_of(self.arrays.get("rises"))
+
+    def kl_posterior(self) -> Mean | None:
+        """The bound less the ELBO: at least KL(q || posterior), and near it where the bound is near log p(x).
+
+        None where it is not: at K = 1, where it is 0 for any q, and as long as the bound still rises with K.
+        """
+        found = Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))
+        return found if (bias := self.bias) and -bias.value <= self._kl_error(found) else None
+
+    def k_for_kl(self) -> int:
+        """About the K from which on there is a ``kl_posterior``."""
+        return self.k_for(self._kl_error(Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))))
+
+    def k_for(self, allowed: float) -> int:
+        """About the K with which the bias is within so many nats, above 0."""
+        return bias.k_for(self.ks[-1], allowed) if (bias := self.bias) else FIRST_K
+
+    def _bias_value(self) -> float | None:
+        return bias.value if (bias := self.bias) else None
+
+    def _kl_error(self, found: Mean) -> float:
+        return KL_ERROR * max(found.value, 0.0) + _NOT_SEEN
+
+    def latent_variance(self) -> Values:
+        """The variance over examples of q's mean, of each latent, shape (Z,)."""
+        # In one layout: arrays that were kept and read again have another, and another last bit.
+        return np.ascontiguousarray(self.arrays["means"]).var(axis=1)
+
+    def active_units(self, threshold: float) -> int:
+        """Latents whose mean varies more than this (arXiv 1509.00519, 5.1)."""
+        return int((self.latent_variance() > threshold).sum())
+
+    def curve(self) -> list[dict[str, Any]]:
+        """Each K: the bound, its standard error over examples, what is chance in it, and the jackknife."""
+        rows: list[dict[str, Any]] = []
+        for i, (k, bound, jackknife) in enumerate(
+            zip(self.ks, self.arrays["curve_bound"], self.arrays["curve_jackknife"], strict=True)
+        ):
+            jvi = None if np.isnan(jackknife).all() else Mean.of(jackknife.mean(axis=0)).as_json()
+            row = {"k": k, **Mean.of(bound.mean(axis=0)).as_json(), **self._chance(i).as_json()}
+            rows.append(row | {"spread": _spread(bound), "jackknife": jvi, "groups": self.ks[-1] // k})
+        return rows
+
+    def khat(self) -> dict[str, float] | None:
+        """The median of k-hat over examples and repeats, and the share of examples above 0.7."""
+        if "khat" not in self.arrays:
+            return None
+        found = self.arrays["khat"]
+        return {"median": float(np.median(found)), f"share_above_{UNRELIABLE}": float((found > UNRELIABLE).mean())}
+
+    def log_p(self) -> dict[str, Any]:
+        """Exact log p(x), of the model and of the data's own distribution, where known, and what is missing to it."""
+        found: dict[str, Any] = {}
+        for whose in ("model", "data"):
+            if (exact := self.arrays.get(f"{whose}_log_p")) is not None:
+                found[whose] = {**Mean.of(exact).as_json(), "bound_less_exact": Mean.of(self.bound - exact).as_json()}
+        return found
+
+    def as_json(self, *, active_threshold: float) -> dict[str, Any]:
+        """All of it as plain values."""
+        elbo, kl = self.arrays["elbo"].mean(axis=0), self.arrays["kl_prior"]
+        kl_posterior = self.kl_posterior()
+        return {
+            "n": self.n,
+            "k": self.ks[-1],
+            "repeats": self.repeats,
+            "bound": {**Mean.of(self.bound).as_json(), **self.chance.as_json(), "bias": self._bias_value()},
+            "spread": _spread(self.arrays["curve_bound"][-1]),
+            "curve": self.curve(),
+            "ess": float(self.ess.mean()),
+            "khat": self.khat(),
+            "elbo": Mean.of(elbo).as_json(),
+            "reconstruction": Mean.of(elbo + kl).as_json(),
+            "kl_prior": Mean.of(kl).as_json(),
+            "kl_posterior": None if kl_posterior is None else kl_posterior.as_json(),
+            "active_units": self.active_units(active_threshold),
+            "active_threshold": active_threshold,
+            "log_p": self.log_p(),
+        }
+
+
+def _spread(values: Values) -> float | None:
+    """The standard deviation over repeats of the mean over examples, of (R, n); None of one repeat."""
+    return float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None

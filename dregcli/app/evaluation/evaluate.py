@@ -1,0 +1,235 @@
+"""Evaluate runs: log-likelihoods with what tells how far they can be trusted, per-example values kept in the run."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dregcli import __version__
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.evaluation.estimates import Estimates
+from dregcli.app.evaluation.importance import Sampling, sample_split
+from dregcli.app.evaluation.request import ANNEALED_EXAMPLES, EvalRequest
+from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
+from dregcli.app.loading.build import build_model
+from dregcli.app.loading.restore import load_checkpoint, load_model
+from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.planning.executing import Shape, decide_compile
+from dregcli.app.planning.plan import data_of
+from dregcli.app.planning.run_data import RunData
+from dregcli.commands import command
+from dregcli.engine.annealing import Annealing
+from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.pixels import EVALUATION_BATCH
+from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
+from dregcli.names import EvalMethod, Split
+from dregcli.specs.run import RunSpec
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+__all__ = ["EvalRequest", "EvalResult", "evaluate_runs"]
+
+_HINT = "every option is shown by: dreg eval --help"
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """One run's evaluation, and the file that keeps it.
+
+    Attributes:
+        run: that was evaluated.
+        path: the file.
+        spec: the run's.
+        estimates: example by example.
+        opinion: of AIS, where it was asked.
+        summary: everything that is told, as plain values; see ``as_json``.
+    """
+
+    run: Run
+    path: Path
+    spec: RunSpec
+    estimates: Estimates
+    opinion: SecondOpinion | None
+    summary: Mapping[str, Any]
+
+    def again(self, **options: object) -> str:
+        """A command that evaluates the same examples with some options changed, ready to be pasted into a shell."""
+        told = self.summary
+        asked: dict[str, object] = {"split": told["split"], "k": told["k"], "n": told["n"]}
+        if self.opinion:
+            usual, annealing = Annealing(), self.opinion.annealing
+            asked |= {"method": told["method"]}
+            asked |= {} if annealing.steps == usual.steps else {"steps": annealing.steps}
+            asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
+        asked |= {"eval-seed": told["seed"]} if told["seed"] else {}
+        asked |= {} if told["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": told["checkpoint"]}
+        words = [word for name, value in (asked | options).items() for word in (f"--{name}", str(value))]
+        return command("eval", self.run.label, *words)
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as ``dreg eval --json`` gives it."""
+        return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
+
+
+def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
+    """What two bounds must share to be compared, beside the split's hash, K and the seed."""
+    return {
+        "task": spec.task.value,
+        "binarisation": spec.binarisation,
+        "likelihood": spec.likelihood.value,
+        "split_convention": spec.split_convention,
+    }
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """A run that can be evaluated: its spec on the evaluation's device, its data, and how many examples of them."""
+
+    run: Run
+    spec: RunSpec
+    data: RunData
+    examples: int
+
+
+def evaluate_runs(
+    references: Sequence[str], request: EvalRequest, *, runs_dir: Path, data_dir: Path, listener: Listener
+) -> list[EvalResult]:
+    """Evaluate runs; a name means all its versions that have a checkpoint.
+
+    Args:
+        references: names or versions.
+        request: what.
+        runs_dir: the store.
+        data_dir: the data folder.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        StoreFormatError: the store is of an older format, which is only read.
+        RunNotFound: no such run, or none with a checkpoint.
+        Interrupted: a signal came; what was done is kept, and the same call goes on.
+    """
+    if faults := request.faults():
+        raise SpecError(faults, hint=_HINT)
+    runs = RunStore(runs_dir).resolve_all(references)
+    ready = [run for run in runs if run.checkpoints()]
+    for run in runs:
+        if run not in ready:
+            listener.warn(f"{run.path} has no checkpoint: left out.")
+    if not ready:
+        what = "None of these runs has a checkpoint to evaluate."
+        where = ", ".join(str(run.path) for run in runs)
+        raise RunNotFound(what, where=where, hint=f"train it on: {command('train', '--resume', runs[-1].path)}")
+    which = parse_checkpoint(request.checkpoint)
+    for run in ready:
+        run.check_can_keep("evals")
+        if isinstance(which, int) and which not in run.checkpoints():
+            what = f"The run has no checkpoint of step {which}."
+            hint = f"it has {', '.join(map(str, run.checkpoints()))}; or --checkpoint last, best"
+            raise RunNotFound(what, where=str(run.path), hint=hint)
+    prepare_process()
+    device = resolve_device(request.device)
+    # All before the first, which may take hours.
+    prepared = [_prepared(run, request, device, data_dir) for run in ready]
+    return [_evaluated(each, request, listener) for each in prepared]
+
+
+def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _Ready:
+    spec = spec_of(run).model_copy(update={"device": device})
+    data = data_of(spec, data_dir)
+    split = Split(request.split)
+    size = data.size(split)
+    if size == 0:
+        message = f"the {split} split of {spec.dataset} is empty: choose another."
+        raise SpecError([Fault("split", message)], where=str(run.path))
+    if request.n is not None and request.n > size:
+        message = f"must be at most the {size} examples of the {split} split of {spec.dataset}, got {request.n}."
+        raise SpecError([Fault("n", message)], where=str(run.path))
+    few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
+    return _Ready(run, spec, data, request.n or few)
+
+
+def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
+    run, spec, data, k = ready.run, ready.spec, ready.data, request.ks[-1]
+    shape = Shape.of(dict(spec), data.dataset)
+    k_chunk = request.k_chunk if isinstance(request.k_chunk, int) else shape.evaluation_chunk(k)
+    seconds = shape.evaluation_saves(examples=ready.examples * request.repeats, k=k, k_chunk=k_chunk)
+    compiled, _, warnings = decide_compile(request.compiled, seconds)
+    for warning in warnings:
+        listener.warn(warning)
+    spec = spec.model_copy(update={"compile": compiled})
+    checkpoint = load_checkpoint(run, parse_checkpoint(request.checkpoint), listener)
+    how = Sampling(Split(request.split), request.ks, request.seed, request.repeats, ready.examples, k_chunk)
+    settings = {
+        "method": request.method,
+        "split": how.split.value,
+        "ks": list(how.ks),
+        "seed": how.seed,
+        "repeats": how.repeats,
+        "examples": how.examples,
+        "checkpoint": checkpoint.step,
+        "data_checksum": spec.data_checksum,
+        "device": spec.device,
+        "dreg": __version__,
+        # What was kept on the way by a version that kept other arrays is not gone on with.
+        "arrays": 2,
+    }
+    of_ais = settings | {"annealing": asdict(request.annealing)}
+    unfinished = [
+        Unfinished(run, "evals", key_of(each), each, listener, what="evaluation") for each in (settings, of_ais)
+    ]
+    work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
+    started = time.monotonic()
+    with memory_explained(work, smaller="--k"):
+        model = build_model(spec, data)
+        load_model(model, checkpoint, run)
+        estimates = sample_split(model, data, how, unfinished[0], listener)
+        opinion = None
+        if request.method == EvalMethod.AIS:
+            opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
+    told = estimates.as_json(active_threshold=request.active_threshold)
+    summary = {
+        "checkpoint": checkpoint.step,
+        "split": how.split.value,
+        "seed": how.seed,
+        "method": request.method,
+        **told,
+        **({"ais": opinion.as_json()} if opinion else {}),
+        **_what_was_modelled(spec),
+        "split_hash": data.split_hashes[how.split],
+        "seconds": time.monotonic() - started,
+    }
+    found = EvalResult(run, run.path, spec, estimates, opinion, summary)
+    kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
+    for each in unfinished:
+        each.forget()
+    return kept
+
+
+def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
+    """Keep an evaluation in its run; ``value`` and ``stderr`` are of the bound at the largest K."""
+    summary, estimates = found.summary, found.estimates
+    bound = summary["bound"]
+    attrs = {
+        **summary,
+        "value": bound["value"],
+        "stderr": bound["stderr"],
+        "active_variance": summary["active_threshold"],
+        "units": "nats per example",
+        "data_checksum": spec.data_checksum,
+        "device": spec.device,
+        **how,
+    }
+    arrays = {name: array for name, array in estimates.arrays.items() if name != "means"}
+    arrays |= found.opinion.arrays() if found.opinion else {}
+    arrays |= {"bound": estimates.bound, "ess": estimates.ess, "latent_variance": estimates.latent_variance()}
+    stem = f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
+    try:
+        return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)
+    except StoreWriteError as error:
+        # The number may have cost hours: it is told even where it cannot be kept.
+        what = f"{error.what}. The bound, computed but not kept, is {bound['value']} (s.e. {bound['stderr']})."
+        raise StoreWriteError(what, where=error.where, hint=error.hint) from error

@@ -1,0 +1,114 @@
+"""Estimate log p(x) of a split by importance sampling: batch by batch, kept while it goes on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dregcli.app.common.interrupts import stop_requests
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.unfinished import Unfinished
+from dregcli.app.evaluation.estimates import Collected, Estimates
+from dregcli.app.loading.bounds import not_compiled
+from dregcli.app.planning.run_data import RunData
+from dregcli.engine.evaluation import SeenBatch, seen_batches
+from dregcli.engine.likelihood_estimate import BatchEstimates, estimate
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.pixels import EVALUATION_BATCH
+from dregcli.names import Split
+
+SAVE_SECONDS = 30.0
+"""What a kill may cost of a running evaluation."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a split is sampled.
+
+    Attributes:
+        split: which part of the data.
+        ks: samples per example, ascending.
+        seed: of pixels and noise.
+        repeats: independent draws.
+        examples: the first so many of the split.
+        k_chunk: samples in one pass over rows; None is all of them at once.
+    """
+
+    split: Split
+    ks: tuple[int, ...]
+    seed: int
+    repeats: int
+    examples: int
+    k_chunk: int | None
+
+
+@dataclass
+class _Sampled:
+    """The examples that are done."""
+
+    collected: Collected
+    done: int
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See ``HasState``."""
+        arrays = self.collected.arrays()
+        return {"examples": self.done}, {name: torch.from_numpy(array) for name, array in arrays.items()}
+
+
+def sample_split(
+    model: LatentModel, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener
+) -> Estimates:
+    """Estimates of every example, going on where an earlier, unfinished call was.
+
+    Args:
+        model: frozen, on its device.
+        data: the run's.
+        how: the split and the samples.
+        unfinished: where it is kept meanwhile.
+        listener: told of progress.
+
+    Raises:
+        Interrupted: a signal came; what was done is kept.
+    """
+    work = _Sampled(Collected(), 0)
+    if (kept := unfinished.found()) is not None:
+        numbers, tensors = kept
+        work = _Sampled(Collected({name: each.numpy() for name, each in tensors.items()}), numbers["examples"])
+        listener.note(f"continuing at example {work.done:,} of an earlier, unfinished evaluation")
+    listener.begin(f"evaluate {how.split}", how.examples, "examples", done=work.done)
+    batches = seen_batches(
+        model,
+        data.examples(how.split),
+        data.pixels,
+        split=how.split,
+        seed=how.seed,
+        limit=how.examples,
+        first=work.done // EVALUATION_BATCH,
+    )
+    with stop_requests() as stop:
+        for batch in batches if work.done < how.examples else ():
+            work.collected.add(_estimated(model, batch, how.ks, how, listener), data.true_log_p(batch.pixels))
+            work.done += len(batch.pixels)
+            listener.update(work.done)
+            if work.done < how.examples:
+                if stop.received is not None:
+                    unfinished.stop(work, stop, at=f"example {work.done:,}")
+                unfinished.save_if_due(work, SAVE_SECONDS)
+    listener.end()
+    return Estimates(how.ks, work.collected.arrays())
+
+
+def _estimated(
+    model: LatentModel, batch: SeenBatch, ks: Sequence[int], how: Sampling, listener: Listener
+) -> BatchEstimates:
+    try:
+        return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)
+    except RuntimeError as error:
+        if not model.fused:
+            raise
+        # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
+        model.unfuse()
+        listener.warn(not_compiled(str(error)))
+        return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)

@@ -1,0 +1,98 @@
+"""What ``dreg eval`` was asked for."""
+
+from dataclasses import dataclass
+
+from dregcli.app.common.sample_counts import parse_ks
+from dregcli.app.loading.stored import parse_checkpoint
+from dregcli.app.planning.executing import decide_compile
+from dregcli.engine.annealing import Annealing, number_faults
+from dregcli.errors import Fault, SpecError
+from dregcli.names import EvalMethod, Split, unknown
+from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.resolve import flag, spec_faults
+
+ACTIVE_VARIANCE = 0.01
+"""A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
+
+ANNEALED_EXAMPLES = 100
+"""Examples that get a second opinion where ``n`` is not given."""
+
+
+@dataclass(frozen=True)
+class EvalRequest:
+    """A request to evaluate runs.
+
+    Attributes:
+        split: train, valid or test.
+        k: samples per example, as typed: one number or several with commas.
+        seed: of the evaluation's pixels and noise.
+        repeats: independent draws of all samples.
+        n: only the first so many examples; None is all of importance sampling, and ``ANNEALED_EXAMPLES`` of AIS.
+        active_threshold: of the variance of a latent's mean, above which it is active.
+        method: importance or ais.
+        steps: of AIS: temperatures; None is the default.
+        chains: of AIS: for each example; None is the default.
+        checkpoint: last, best or a step.
+        device: auto, cpu or cuda.
+        k_chunk: samples at once, or auto.
+        compiled: auto, on or off.
+    """
+
+    split: str = "test"
+    k: str = "500"
+    seed: int = 0
+    repeats: int = 1
+    n: int | None = None
+    active_threshold: float = ACTIVE_VARIANCE
+    method: str = EvalMethod.IMPORTANCE.value
+    steps: int | None = None
+    chains: int | None = None
+    checkpoint: str = "last"
+    device: str = "auto"
+    k_chunk: int | str = AUTO
+    compiled: str = AUTO
+
+    def faults(self) -> list[Fault]:
+        """Everything that cannot be, whatever the runs."""
+        ks, faults = parse_ks(self.k)
+        chunk = chunk_faults(self.k_chunk)
+        if not (faults or chunk) and self.k_chunk != AUTO:
+            chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
+        # What compiling would save is known only run by run; whether it can be had is known now.
+        faults += chunk + decide_compile(self.compiled, 0.0)[1]
+        if self.split not in list(Split):
+            faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
+        if self.method not in list(EvalMethod):
+            faults.append(Fault("method", unknown("method", self.method, EvalMethod)))
+        wrong = {
+            "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
+            "repeats": (self.repeats < 1, "must be at least 1"),
+            "n": (self.n is not None and self.n < 1, "must be at least 1"),
+            "active_threshold": (not self.active_threshold >= 0.0, "must be at least 0"),
+        }
+        for field, (is_so, why) in wrong.items():
+            if is_so:
+                name = "eval-seed" if field == "seed" else flag(field)
+                faults.append(Fault(name, f"{why}, got {getattr(self, field)}."))
+        if self.method == EvalMethod.AIS:
+            numbers = self.annealing
+            faults += number_faults(steps=numbers.steps, chains=numbers.chains, leapfrogs=numbers.leapfrogs)
+        if self.method == EvalMethod.IMPORTANCE:
+            of_ais = [name for name in ("steps", "chains") if getattr(self, name) is not None]
+            faults += [Fault(name, "is of --method ais: leave it out, or give the method.") for name in of_ais]
+        try:
+            parse_checkpoint(self.checkpoint)
+        except SpecError as error:
+            faults.extend(error.faults)
+        return faults
+
+    @property
+    def annealing(self) -> Annealing:
+        """How AIS is done."""
+        given = {"steps": self.steps, "chains": self.chains}
+        return Annealing(**{name: value for name, value in given.items() if value is not None})
+
+    @property
+    def ks(self) -> tuple[int, ...]:
+        """Samples per example, ascending."""
+        return parse_ks(self.k)[0]

@@ -1,0 +1,200 @@
+"""Annealed importance sampling of a split, kept while it goes on, and how it compares with importance sampling."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dregcli.app.common.interrupts import stop_requests
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.unfinished import Unfinished
+from dregcli.app.evaluation.estimates import Estimates, Mean, Values
+from dregcli.app.evaluation.importance import SAVE_SECONDS, Sampling
+from dregcli.app.planning.run_data import RunData
+from dregcli.engine.annealed import Annealed, mean_log_p
+from dregcli.engine.annealing import AnnealedBatch, Annealing, anneal
+from dregcli.engine.models.base import LatentModel
+from dregcli.names import Opinion
+
+SIGNIFICANT = 3.0
+"""Standard errors beyond which two estimates differ."""
+
+SMALL_BIAS = 0.1
+"""Nats that a bound may be expected to be too low by, for want of samples, and still be compared."""
+
+_BIAS_KNOWN_TO = 2.0
+"""The factor to which that expectation is trusted: so much more of it is still no missed mass."""
+
+_CURRENT = "current/"
+
+
+@dataclass(frozen=True)
+class SecondOpinion:
+    """Annealed estimates of the first n examples, beside importance sampling's.
+
+    Attributes:
+        annealing: how they were made.
+        found: chains of all examples.
+        estimates: by importance sampling, of the same examples and pixels.
+    """
+
+    annealing: Annealing
+    found: Annealed
+    estimates: Estimates
+
+    def arrays(self) -> dict[str, Values]:
+        """What is kept, example by example; the chains' log-weights are (M, n), the rest (n,)."""
+        tensors = {
+            "ais_log_weights": self.found.log_weights,
+            "ais_log_p": self.found.log_p,
+            "ais_stderr": self.found.stderr,
+            "ais_acceptance": self.found.acceptance,
+        }
+        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """All of it as plain values; ``mc_stderr`` is what chance leaves at these examples, of either estimate."""
+        mean = mean_log_p([self.found])
+        log_p = self.arrays()["ais_log_p"]
+        difference = Mean.of(log_p - self.estimates.bound)
+        chance, bias = self.estimates.chance.stderr, self.estimates.bias
+        missing = None if bias is None else -bias.value
+        error = None if chance is None else math.hypot(mean.of_chains, chance)
+        exact = self.estimates.arrays.get("model_log_p")
+        return {
+            "value": mean.value,
+            "stderr": mean.stderr,
+            "mc_stderr": mean.of_chains,
+            "steps": self.annealing.steps,
+            "chains": self.annealing.chains,
+            "leapfrogs": self.annealing.leapfrogs,
+            "acceptance": float(self.found.acceptance.mean()),
+            "ess": float(self.found.ess.median()),
+            "less_importance": {**difference.as_json(), "mc_stderr": error},
+            "less_exact": None if exact is None else Mean.of(log_p - exact).as_json(),
+            "opinion": _opinion(difference.value, error, missing).value,
+        }
+
+    def k_to_compare(self) -> int:
+        """About the K with which the bound's bias is small enough for the two to be compared."""
+        return self.estimates.k_for(SMALL_BIAS)
+
+
+def _opinion(difference: float, error: float | None, missing: float | None) -> Opinion:
+    """What follows from AIS less the bound, nats.
+
+    A bound is low by itself as long as K is small: nothing but that is expected of a difference as large as its bias.
+
+    Args:
+        difference: of the means.
+        error: what chance leaves in it; None where that is not known.
+        missing: what the bound is expected to be low by; None where that is not known. See ``Estimates.bias``.
+    """
+    allowed = SIGNIFICANT * error if error is not None and math.isfinite(error) else None
+    if allowed is not None and difference < -allowed:
+        return Opinion.LOWER  # both are bounds: whatever K is, the higher one is the nearer
+    if missing is None or missing > SMALL_BIAS:
+        return Opinion.K_TOO_SMALL
+    if allowed is None:
+        return Opinion.UNKNOWN
+    return Opinion.HIGHER if difference > allowed + _BIAS_KNOWN_TO * missing else Opinion.AGREES
+
+
+def anneal_split(
+    model: LatentModel,
+    data: RunData,
+    how: Sampling,
+    annealing: Annealing,
+    estimates: Estimates,
+    unfinished: Unfinished,
+    listener: Listener,
+) -> SecondOpinion:
+    """Anneal the examples that were sampled, going on where an earlier, unfinished call was.
+
+    Args:
+        model: frozen, on its device.
+        data: the run's.
+        how: the split, its examples and the seed.
+        annealing: how chains go.
+        estimates: of the same examples.
+        unfinished: where it is kept meanwhile.
+        listener: told of progress.
+
+    Raises:
+        NotFinite: the model has no finite density where a chain begins.
+        Interrupted: a signal came; what was done is kept.
+    """
+    kept = unfinished.found()
+    work = _Chains([] if kept is None else _finished(*kept))
+    batches = anneal(
+        model,
+        data.examples(how.split),
+        data.pixels,
+        annealing,
+        split=how.split,
+        seed=how.seed,
+        limit=how.examples,
+        first_batch=len(work.parts),
+    )
+    with stop_requests() as stop:
+        for number, batch in enumerate(batches):
+            work.batch = batch
+            if number == 0:
+                if kept is not None:
+                    batch.load(kept[0], _under(_CURRENT, kept[1]))
+                    listener.note(f"continuing at transition {work.done:,} of an earlier, unfinished annealing")
+                listener.begin(f"anneal {how.split}", how.examples * batch.work, "transitions", done=work.done)
+            while not batch.done:
+                batch.advance()
+                listener.update(work.done)
+                if stop.received is not None:
+                    unfinished.stop(work, stop, at=f"transition {work.done:,}")
+                unfinished.save_if_due(work, SAVE_SECONDS)
+            work.parts.append(batch.result())
+    listener.end()
+    whole = Annealed(*(torch.cat(tensors, dim=-1) for tensors in zip(*map(_tensors, work.parts), strict=True)))
+    return SecondOpinion(annealing, whole, estimates)
+
+
+@dataclass
+class _Chains:
+    """Batches whose chains have arrived, and the one at work."""
+
+    parts: list[Annealed]
+    batch: AnnealedBatch | None = None
+
+    @property
+    def done(self) -> int:
+        """Transitions of one chain that are done, of all examples together."""
+        if self.batch is None:
+            return 0
+        examples = sum(len(part.acceptance) for part in self.parts)
+        return examples * self.batch.work + self.batch.worked * self.batch.examples
+
+    def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """See ``HasState``."""
+        assert self.batch is not None
+        numbers, tensors = self.batch.state()
+        found = {f"{_CURRENT}{name}": tensor for name, tensor in tensors.items()}
+        for i, part in enumerate(self.parts):
+            found |= {f"{i}/{name}": tensor for name, tensor in zip(_NAMES, _tensors(part), strict=True)}
+        return {"batch": self.batch.batch, **numbers}, found
+
+
+_NAMES = ("log_weights", "acceptance")
+
+
+def _tensors(part: Annealed) -> tuple[Tensor, Tensor]:
+    return part.log_weights, part.acceptance
+
+
+def _finished(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Annealed]:
+    """The batches that an earlier process finished."""
+    return [Annealed(*(_under(f"{i}/", tensors)[name] for name in _NAMES)) for i in range(numbers["batch"])]
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,85 @@
+"""Engine objects from a spec and its data."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+
+from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.tracked import tracked_pairs
+from dregcli.engine.likelihoods import make_likelihood
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.linear_gaussian import LinearGaussian
+from dregcli.engine.models.structured import StructuredVae, image_parts
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.training import Trainer
+from dregcli.names import LikelihoodName, ModelName, Split, Task
+from dregcli.specs.run import RunSpec
+
+
+def build_model(spec: RunSpec, data: RunData) -> LatentModel:
+    """The run's model before its first step, its arithmetic compiled where the spec says so.
+
+    Weights are drawn on the CPU, so that every device has the same.
+    """
+    model = _MODELS[spec.model](spec, data).to(spec.device)
+    if spec.compile == "on":
+        model.fuse()
+    return model
+
+
+def _vae(spec: RunSpec, data: RunData) -> LatentModel:
+    """Tanh networks, of a whole image or of one part given the other."""
+    mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
+    networks: Any = {
+        "hidden": spec.hidden,
+        "latent_dim": spec.latent_dim,
+        "generator": Randomness(spec.seed).generator(Stream.INITIALISATION),
+        # Intensities have a scale of their own; real values are brought to one.
+        "spread": spread if spec.likelihood is LikelihoodName.GAUSSIAN else None,
+    }
+    levels = data.dataset.levels
+    if spec.task is Task.GENERATIVE:
+        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
+    # The top rows of every channel; the smaller part where their number is odd.
+    channels = data.dataset.channels
+    top = channels * (data.dataset.height // 2) * data.dataset.width
+    crossed = spec.task is Task.STRUCTURED_REFERENCE
+    target = spread[image_parts(len(mean), context=top, channels=channels, crossed=crossed).target]
+    likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
+    return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
+
+
+def _linear_gaussian(spec: RunSpec, data: RunData) -> LatentModel:
+    return LinearGaussian(
+        torch.from_numpy(data.mean),
+        latent_dim=spec.latent_dim,
+        generator=Randomness(spec.seed).generator(Stream.INITIALISATION),
+        spread=torch.from_numpy(data.dataset.spread()),
+    )
+
+
+_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], LatentModel]]] = {
+    ModelName.VAE: _vae,
+    ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
+}
+
+
+def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
+    """The run's trainer before its first step; of a run with a parent theta is frozen."""
+    return Trainer(
+        build_model(spec, data),
+        resolve_pair(spec.objective, spec.estimator, spec.k),
+        data.examples(Split.TRAIN),
+        data.pixels,
+        k=spec.k,
+        batch_size=spec.batch_size,
+        lr=spec.lr,
+        seed=spec.seed,
+        train_model=spec.parent is None,
+        execution=execution_of(spec),
+        tracked=tracked_pairs(spec),
+    )

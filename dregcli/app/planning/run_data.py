@@ -1,0 +1,112 @@
+"""A data set as one run sees it: its examples on the run's device, and how their values become pixels."""
+
+import warnings
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from dregcli.app.planning.mapped_examples import MappedExamples
+from dregcli.data.binarisation import FixedPixels, StaticPixels, ThresholdPixels, fixed_blocks
+from dregcli.data.catalogue import log_density_of
+from dregcli.data.dataset import Dataset
+from dregcli.data.scan import Values
+from dregcli.engine.examples import Examples, ResidentExamples
+from dregcli.engine.pixels import AsStored, Dynamic, Pixels
+from dregcli.names import Binarisation, Split, Task
+from dregcli.specs.binarisation import BinarisationRule, parse_binarisation
+from dregcli.specs.run import RunSpec
+
+
+class RunData:
+    """What a run takes from its data set.
+
+    Args:
+        dataset: the data set.
+        spec: the run's, for binarisation, device and task.
+    """
+
+    def __init__(self, dataset: Dataset, spec: RunSpec) -> None:
+        self.dataset = dataset
+        self._rule = parse_binarisation(spec.binarisation)
+        self._device = torch.device(spec.device)
+        self._task = spec.task
+        self._examples: dict[Split, Examples] = {}
+
+    @property
+    def split_hashes(self) -> dict[str, str]:
+        """SHA-256 of the stored values of each split, by its name."""
+        return {split.value: digest for split, digest in self.dataset.split_hashes.items()}
+
+    @property
+    def pixels(self) -> Pixels:
+        """How what the examples give becomes pixels."""
+        if self._rule.name is Binarisation.DYNAMIC:
+            return Dynamic(self.dataset.levels)
+        return AsStored(1 if self._is_fixed else self.dataset.levels)
+
+    def size(self, split: Split) -> int:
+        """How many examples a split has."""
+        return len(self.dataset.splits[split])
+
+    def examples(self, split: Split) -> Examples:
+        """The examples of a split on the run's device; the same object every time."""
+        if split not in self._examples:
+            self._examples[split] = self._made(split)
+        return self._examples[split]
+
+    def true_log_p(self, pixels: Tensor) -> Tensor | None:
+        """Exact log p(x) of what the data were drawn from, where it is known: no model can be better in expectation.
+
+        Args:
+            pixels: whole images as the model sees them, shape (B, D).
+
+        Returns:
+            Shape (B,), float64, nats; None where it is not known, or not what the run's bounds are of.
+        """
+        log_density = log_density_of(self.dataset.name)
+        if log_density is None or self._task is not Task.GENERATIVE:
+            return None
+        return torch.from_numpy(log_density(pixels.cpu().numpy()))
+
+    @cached_property
+    def mean(self) -> NDArray[np.float32]:
+        """The mean of the training split's pixels, (D,): in expectation where they are drawn afresh."""
+        if not self._is_fixed:
+            return self.dataset.mean_intensity()
+        stored = self.dataset.splits[Split.TRAIN]
+        total = np.zeros(self.dataset.pixels, dtype=np.uint64)
+        for block in fixed_blocks(self._fixed(Split.TRAIN), stored):
+            total += block.sum(axis=0, dtype=np.uint64)
+        return (total.astype(np.float64) / len(stored)).astype(np.float32)
+
+    @property
+    def _is_fixed(self) -> bool:
+        return self._rule.name in (Binarisation.STATIC_SEED, Binarisation.THRESHOLD)
+
+    def _fixed(self, split: Split) -> FixedPixels:
+        return _fixed_pixels(self._rule, self.dataset, split)
+
+    def _made(self, split: Split) -> Examples:
+        stored = self.dataset.splits[split]
+        if isinstance(stored, np.memmap):
+            return MappedExamples(stored, self._device, self._fixed(split) if self._is_fixed else None)
+        if self._is_fixed:
+            stored = np.concatenate(list(fixed_blocks(self._fixed(split), stored)))
+        return ResidentExamples(_tensor(stored).to(self._device))
+
+
+def _tensor(stored: Values) -> Tensor:
+    """An array as a tensor, its memory shared: nothing writes to either."""
+    with warnings.catch_warnings():
+        # Of arrays that may not be written to: torch has no tensor that is so.
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(stored)
+
+
+def _fixed_pixels(rule: BinarisationRule, dataset: Dataset, split: Split) -> FixedPixels:
+    if rule.name is Binarisation.THRESHOLD:
+        return ThresholdPixels(rule.threshold, dataset.levels)
+    return StaticPixels(split, seed=rule.seed, levels=dataset.levels, width=dataset.pixels)

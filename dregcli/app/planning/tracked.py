@@ -1,0 +1,86 @@
+"""Which estimators a run tracks beside the one it trains with: ``--track-estimators``."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import cast
+
+from dregcli.app.planning.asked_pairs import asked_pairs, means_all, parse_asked
+from dregcli.engine.objectives import Objective
+from dregcli.engine.pairs import Pair
+from dregcli.engine.words import parse_objective, word_of
+from dregcli.errors import Fault, SpecError
+from dregcli.specs.run import RunSpec
+
+_FIELD = "track-estimators"
+
+
+def split_words(text: str) -> list[str]:
+    """Words with commas between them, which also stand between the parameters of one.
+
+    A parameter after the first has no name of its own before it: ``stl,dreg-cv:alpha=1,beta=0`` are two words.
+    """
+    words: list[str] = []
+    for part in (each.strip() for each in text.split(",")):
+        is_parameter = "=" in part and ":" not in part.partition("=")[0]
+        if words and is_parameter:
+            words[-1] += f",{part}"
+        elif part:
+            words.append(part)
+    return words
+
+
+def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[list[str], list[Fault]]:
+    """What was asked for as a spec keeps it: each word spelt out, a pair where its objective is not the run's.
+
+    Args:
+        given: a text with commas, or a list of words; ``all`` is every estimator that the objective takes.
+        objective: the run's, as a word; of one that is none only the names are looked at.
+        k: samples per example; None where that is no number.
+
+    Returns:
+        The words, and every fault.
+    """
+    if not isinstance(given, str | list | tuple):
+        return [], [Fault(_FIELD, f"must be words with commas between, such as stl,dreg, got {given!r}.")]
+    items = split_words(given) if isinstance(given, str) else cast("Sequence[object]", given)
+    target: Objective | None = None
+    if isinstance(objective, str):
+        with suppress(SpecError):  # told with the objective
+            target = parse_objective(objective)
+    found: dict[Pair, None] = {}
+    faults: list[Fault] = []
+    for word in items:
+        if not isinstance(word, str):
+            faults.append(Fault(_FIELD, f"must be words such as stl or rws/dreg, got {word!r}."))
+            continue
+        try:
+            pairs = _pairs(word, target, k)
+        except SpecError as error:
+            faults += [Fault(_FIELD, f"{_of_k(fault)}{fault.message}") for fault in error.faults]
+            continue
+        if any(pair in found for pair in pairs) and not means_all(word):
+            faults.append(Fault(_FIELD, f"'{word}' is given twice."))
+        found |= dict.fromkeys(pairs)
+    return [_word(pair, target) for pair in found], list(dict.fromkeys(faults))
+
+
+def _pairs(word: str, target: Objective | None, k: int | None) -> list[Pair]:
+    if target is None or k is None:
+        if not means_all(word):
+            parse_asked(word, None)
+        return []
+    return [each.pair for each in asked_pairs(None, [word], default_objective=word_of(target), k=k)]
+
+
+def _of_k(fault: Fault) -> str:
+    return "k: " if fault.field == "k" else ""
+
+
+def _word(pair: Pair, target: Objective | None) -> str:
+    return word_of(pair.estimator) if pair.objective == target else pair.word
+
+
+def tracked_pairs(spec: RunSpec) -> list[Pair]:
+    """The pairs that a run tracks."""
+    found = asked_pairs(None, spec.track_estimators, default_objective=spec.objective, k=spec.k)
+    return [each.pair for each in found]

@@ -1,0 +1,40 @@
+"""A report as files for others to read: CSV, LaTeX and BibTeX."""
+
+from dregcli import __version__
+from dregcli.app.reporting.report import Report
+from dregcli.report.bibtex import CITED, Citation, bibtex, citations
+from dregcli.report.csv_table import csv_table
+from dregcli.report.latex_table import latex_table
+from dregcli.report.used import data_sets_of_ones_own, used
+from dregcli.specs.run import spelt_out
+
+__all__ = ["Citation", "bibtex", "report_citations", "report_csv", "report_latex"]
+
+
+def report_csv(report: Report, *, time_to: float | None) -> str:
+    """A tidy table of its runs; see :func:`dregcli.report.csv_table.csv_table`."""
+    return csv_table(
+        report.groups, report.labels, time_to=time_to, spelt_out=lambda spec: {**spec, **spelt_out(spec)}
+    )
+
+
+def report_latex(report: Report, *, command: str) -> str:
+    """A table of its groups; see :func:`dregcli.report.latex_table.latex_table`.
+
+    Args:
+        report: what was found.
+        command: what made it, as it can be typed again.
+    """
+    return latex_table(
+        report.groups,
+        report.labels,
+        report.comparisons,
+        provenance=[f"by dreg {__version__}: {command}"],
+        warnings=[*report.warnings, *(f"left out: {each}" for each in report.left_out)],
+    )
+
+
+def report_citations(report: Report) -> tuple[list[Citation], list[str]]:
+    """What to cite for its runs, and the data sets that are the user's own, for which nothing is known."""
+    found = citations(used(report.groups, report.comparisons))
+    return found, data_sets_of_ones_own(report.groups, CITED["data set"])

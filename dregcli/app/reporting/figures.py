@@ -1,0 +1,127 @@
+"""The figures of a report: what only they need of the store is read here, and they become files."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from PIL import Image
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.reporting.report import Report
+from dregcli.errors import DregError, StoreWriteError
+from dregcli.names import Split
+from dregcli.report.drawn import SUFFIXES, Drawn
+from dregcli.report.figures.active import Latents
+from dregcli.report.figures.draw import draw_all
+from dregcli.report.figures.pictures import Kind, Picture
+from dregcli.report.groups import RunRow
+from dregcli.store.filesystem import LOCAL, make_folders, write_new
+from dregcli.store.layout import entries
+from dregcli.store.results import check_digest
+
+__all__ = ["Drawn", "WrittenFigure", "draw_report", "write_figures"]
+
+_FOLDER: Final = "figures"
+_VARIANCE: Final = "latent_variance"
+_THRESHOLDS: Final = ("active_threshold", "active_variance")
+"""What a threshold is called, the second by the first evaluations."""
+
+
+@dataclass(frozen=True)
+class WrittenFigure:
+    """A figure and its files, a PNG and an SVG."""
+
+    drawn: Drawn
+    files: tuple[Path, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``dreg report --json`` gives it."""
+        files = {path.suffix.removeprefix("."): str(path) for path in self.files}
+        return {"name": self.drawn.name, "title": self.drawn.title, "alt": self.drawn.alt, **files}
+
+
+def draw_report(report: Report, listener: Listener) -> list[Drawn]:
+    """All figures that there are data for.
+
+    Args:
+        report: what was found.
+        listener: told what could not be read, and is left out.
+    """
+    held = _Held(report, listener)
+    return draw_all(report.groups, report.labels, report.comparisons, latents=held.latents, picture=held.picture)
+
+
+def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener) -> list[WrittenFigure]:
+    """Write each as PNG and SVG, over nothing that is there.
+
+    Args:
+        drawn: figures.
+        folder: where; it is made where it is missing.
+        listener: told of progress.
+
+    Raises:
+        StoreWriteError: the disk refuses.
+    """
+    found: list[WrittenFigure] = []
+    listener.begin("figures", len(drawn), "figures")
+    try:
+        make_folders(LOCAL, folder)
+        for each in drawn:
+            files = [write_new(LOCAL, folder, each.name, suffix, each.render(suffix)) for suffix in SUFFIXES]
+            found.append(WrittenFigure(each, tuple(files)))
+            listener.update(len(found))
+    except StoreWriteError as error:
+        hint = "choose a folder you can write: --figures FOLDER"
+        raise StoreWriteError(error.what, where=error.where, hint=hint) from error
+    listener.end()
+    return found
+
+
+class _Held:
+    """What the runs of a report hold beside what it has read, read where it is asked for."""
+
+    def __init__(self, report: Report, listener: Listener) -> None:
+        self._runs = report.runs
+        self._listener = listener
+
+    def latents(self, row: RunRow) -> Latents | None:
+        """Of the evaluation of most examples at the run's last step, the newest of such."""
+        own = [each for each in row.evals if each["checkpoint"] == row.summary.get("step")]
+        if not own:
+            return None
+        chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))
+        threshold = next((float(chosen[name]) for name in _THRESHOLDS if name in chosen), None)
+        try:
+            results = self._runs[row.path].results("evals")
+            variance = next(each for each in reversed(results) if each.attrs == chosen).arrays().get(_VARIANCE)
+        except DregError as error:
+            self._left_out(row, error)
+            return None
+        return None if variance is None or threshold is None else Latents(variance.astype(np.float64), threshold)
+
+    def picture(self, row: RunRow, kind: Kind) -> Picture | None:
+        """The newest that ``dreg sample`` has kept."""
+        try:
+            path = _newest(Path(row.path) / _FOLDER, kind)
+            if path is None:
+                return None
+            check_digest(path)
+            with Image.open(path) as image:
+                return Picture(row.key, np.asarray(image.convert("RGB")))
+        except (DregError, OSError, Image.DecompressionBombError) as error:
+            self._left_out(row, error)
+            return None
+
+    def _left_out(self, row: RunRow, error: Exception) -> None:
+        told = f"{error.what} ({error.where})" if isinstance(error, DregError) else str(error)
+        self._listener.warn(f"left out of the figures: {row.label}: {told}")
+
+
+def _newest(folder: Path, kind: Kind) -> Path | None:
+    """Of ``samples.png``, ``samples-2.png`` ... the last: a name is never given twice."""
+    pattern = re.compile(rf"{kind}(?:-([0-9]+))?\.png", re.ASCII)
+    numbers = {int(found[1] or 1): name for name in entries(folder) if (found := pattern.fullmatch(name))}
+    return folder / numbers[max(numbers)] if numbers else None

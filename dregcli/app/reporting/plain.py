@@ -1,0 +1,100 @@
+"""A report as plain values: what ``dreg report --json`` gives."""
+
+from typing import Any
+
+from dregcli.app.reporting.report import Report
+from dregcli.columns import at_floor
+from dregcli.names import Split
+from dregcli.report.comparison import Comparison
+from dregcli.report.groups import Aggregate, Group
+
+
+def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
+    """Everything that the report's tables hold.
+
+    Args:
+        report: what was found.
+        time_to: the bound that the time to is told of, nats per example.
+    """
+    return {
+        "groups": [_group(group, report.labels[group.key], time_to) for group in report.groups],
+        "comparisons": [_comparison(each) for each in report.comparisons],
+        "warnings": report.warnings,
+        "left_out": report.left_out,
+    }
+
+
+def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "group": group.key,
+        "label": label,
+        "spec": {key: value for key, value in group.spec.items() if key != "seed"},
+        "seeds": len(group.seeds()),
+        "bound": _by_split(group.bound),
+        "steps_per_second": _plain(group.steps_per_second()),
+        **_over_parent(group),
+        **_tracked(group),
+        "evals": [
+            {
+                **key._asdict(),
+                "examples": key.n,
+                **vars(found.bound),
+                "ess": _plain(found.ess),
+                "khat_share_above_0.7": _plain(found.khat_share),
+                "active_units": _plain(found.active_units),
+                "curve": [{"k": k, **vars(point)} for k, point in found.curve.items()],
+            }
+            for key, found in group.evaluations().items()
+        ],
+        "runs": [
+            {**row.summary, "run": row.path, "seed": row.seed, "status": row.status.value} for row in group.rows
+        ],
+    }
+    if time_to is not None:
+        reached = _plain(group.seconds_to(time_to))
+        found["time_to"] = {"bound": time_to, "seconds": reached, "of": len(group.seeds())}
+    if bias := group.bias():
+        found["bias"] = [{"run": path, **verdict} for path, verdict in bias]
+    return found
+
+
+def _by_split(of: Any) -> dict[str, Any]:  # noqa: ANN401 - a method of a group
+    return {split.value: _plain(of(split)) for split in Split}
+
+
+def _plain(found: Aggregate | None) -> dict[str, Any] | None:
+    return vars(found) if found else None
+
+
+def _over_parent(group: Group) -> dict[str, Any]:
+    """Of runs that trained the encoder alone: the bounds before, and what it gained, by split."""
+    if not group.spec.get("parent"):
+        return {}
+    return {"before": _by_split(group.before), "gain": _by_split(group.gain)}
+
+
+def _tracked(group: Group) -> dict[str, Any]:
+    """Of runs that tracked estimators: their gradients at the end of training, and of what windows the means are."""
+    if not (found := group.tracked()):
+        return {}
+    steps, floor = group.tracked_window() or (None, None)
+    estimators = {
+        word: {key: vars(a) | _floored(a, group.tracked_floor(key)) for key, a in each.items()}
+        for word, each in found.items()
+    }
+    return {"tracked": {"window": {"steps": steps, "snr_floor": floor}, "estimators": estimators}}
+
+
+def _floored(found: Aggregate, floor: float | None) -> dict[str, bool]:
+    return {} if floor is None else {"at_floor": at_floor(found.mean, floor)}
+
+
+def _comparison(found: Comparison) -> dict[str, Any]:
+    return {
+        "measure": vars(found.measure),
+        "groups": [{"group": key, **vars(found.of(key))} for key in found.values],
+        "best": found.best if found.cannot_be_told_from_best else None,
+        "not_told_from_best": sorted(found.cannot_be_told_from_best),
+        "pairs": [{**vars(pair), "seeds": list(pair.seeds)} for pair in found.pairs],
+        "apart": dict(found.apart),
+    }

@@ -1,0 +1,133 @@
+"""Collect runs from the store, group them and compare them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dregcli.app.loading.stored import spec_of
+from dregcli.errors import DregError, RunNotFound
+from dregcli.report.comparison import Comparison, compare, labels
+from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
+from dregcli.report.paired import Paired
+from dregcli.report.series import Metrics
+from dregcli.report.sparklines import sparklines
+from dregcli.report.warnings import warnings_of
+from dregcli.specs.run import experiment_of, group_hash
+from dregcli.store.results import ResultKind
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+__all__ = ["Aggregate", "Comparison", "Group", "Paired", "Report", "make_report", "read_row"]
+
+
+_NEEDED: Final[Mapping[ResultKind, tuple[str, ...]]] = {
+    "evals": ("checkpoint", "split", "k", "seed", "n", "value"),
+    "bias": ("results",),
+    "variance": ("told",),
+}
+"""What a report cannot do without, of results that other programs or versions may have written."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What is known of some runs.
+
+    Attributes:
+        groups: the runs, by what they repeat.
+        labels: a short name of each group, by its key.
+        comparisons: of groups, the one that says most first.
+        warnings: what a reader must know.
+        left_out: what could not be read, and why.
+        runs: by path, of those that could be.
+    """
+
+    groups: list[Group]
+    labels: dict[str, str]
+    comparisons: list[Comparison]
+    warnings: list[str]
+    left_out: list[str]
+    runs: dict[str, Run]
+
+    def sparklines(self) -> dict[str, str]:
+        """The validation bound of each group along its training, in one line of text; see ``sparklines``."""
+        return sparklines(self.groups)
+
+
+def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
+    """Report on runs; a name means all its versions.
+
+    Args:
+        references: names or versions; none means all runs of the store.
+        runs_dir: the store.
+
+    Raises:
+        RunNotFound: no such run, or none of them can be read.
+        StoreFormatError: the store is of another format.
+    """
+    found = RunStore(runs_dir).resolve_all(references)
+    if not found:
+        what = "There are no runs to report on."
+        raise RunNotFound(
+            what, where=str(runs_dir), hint="name the store with --runs-dir; or train one: dreg train --help"
+        )
+    rows: list[RunRow] = []
+    runs: dict[str, Run] = {}
+    left_out: list[str] = []
+    for run in found:
+        try:
+            rows.append(read_row(run, left_out))
+            runs[rows[-1].path] = run
+        except DregError as error:
+            left_out.append(f"{run.path}: {error.what}")
+    if not rows:
+        what = "None of these runs can be read: " + "; ".join(left_out)
+        raise RunNotFound(what, where=str(runs_dir), hint="name another run")
+    groups = group_rows(rows)
+    names, comparisons = labels(groups), compare(groups)
+    return Report(groups, names, comparisons, warnings_of(groups, comparisons, names), left_out, runs)
+
+
+def read_row(run: Run, left_out: list[str]) -> RunRow:
+    """What a report knows of a run; what of it cannot be read is told in ``left_out``.
+
+    Raises:
+        DregError: its state or spec cannot be read, or is not known to this program.
+    """
+    info = run.info()
+    spec_of(run)  # one that dreg does not know has not what a report tells
+    spec = run.spec(info)
+
+    def results(kind: ResultKind) -> list[dict[str, Any]]:
+        try:
+            found = run.results(kind)
+        except DregError as error:
+            left_out.append(f"{kind} of {run.path}: {error.what}")
+            return []
+        whole = [result for result in found if all(key in result.attrs for key in _NEEDED[kind])]
+        left_out.extend(
+            f"{result.path}: it does not say all that such a result does" for result in found if result not in whole
+        )
+        return [result.attrs for result in whole]
+
+    metrics: Metrics = {}
+    try:
+        metrics = run.all_metrics()
+    except DregError as error:  # all else of the run is known without its metrics
+        left_out.append(f"metrics of {run.path}: {error.what}")
+    return RunRow(
+        path=str(run.path),
+        name=run.name,
+        version=run.path.name,
+        group=group_hash(spec),
+        spec=spec,
+        experiment=experiment_of(spec),
+        status=info.status,
+        summary=info.summary,
+        evals=results("evals"),
+        metrics=metrics,
+        bias=results("bias"),
+        variance=results("variance"),
+        created=info.created.isoformat(),
+        elsewhere=run.elsewhere,
+    )

@@ -1,0 +1,143 @@
+"""``dreg runs export --tensorboard``: runs as files of events, a folder each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from dregcli.app.common.listener import Listener
+from dregcli.commands import command
+from dregcli.errors import DregError, RunNotFound, StoreWriteError, UsageError
+from dregcli.names import Split
+from dregcli.report.event_file import RunEvents, check_tensorboard, event_file
+from dregcli.specs.run import spelt_out
+from dregcli.store.filesystem import LOCAL, make_folders, write_folder_aside
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+_PICTURES: Final = ("samples", "reconstructions", "traversals")
+"""What ``dreg sample`` keeps."""
+
+
+@dataclass(frozen=True)
+class EventsOfRun:
+    """A run, and the file of its events."""
+
+    run: Run
+    file: Path
+    size: int
+
+
+def export_events(
+    references: Sequence[str], folder: Path, *, runs_dir: Path, listener: Listener
+) -> list[EventsOfRun]:
+    """Write the events of runs, each to ``FOLDER/NAME/vNNN``.
+
+    Args:
+        references: names (all versions) or versions; none means all runs of the store.
+        folder: where; made if need be.
+        runs_dir: the store.
+        listener: told of progress, and of what of a run cannot be read, which is left out.
+
+    Raises:
+        UsageError: TensorBoard is not installed, or there is something where a run would go; nothing is written.
+        RunNotFound: no such run, or none of them can be read.
+        StoreWriteError: the disk refuses.
+    """
+    check_tensorboard()
+    runs = RunStore(runs_dir).resolve_all(references)
+    if not runs:
+        hint = "name the store with --runs-dir; or train one: dreg train --help"
+        what = "There are no runs to export."
+        raise RunNotFound(what, where=str(runs_dir), hint=hint)
+    _check_free([_target(folder, run) for run in runs])
+    written: list[EventsOfRun] = []
+    listener.begin("export", len(runs), "runs")
+    for i, run in enumerate(runs):
+        try:
+            events = _events(run, listener)
+        except DregError as error:
+            listener.warn(f"left out: {run.path}: {error.what}")
+            continue
+        written.append(_write(run, folder, events))
+        listener.update(i + 1)
+    listener.end()
+    if not written:
+        what = "None of these runs can be read."
+        raise RunNotFound(
+            what, where=str(runs_dir), hint=f"see what is wrong: {command('runs', 'verify', runs[0].path)}"
+        )
+    return written
+
+
+def _target(folder: Path, run: Run) -> Path:
+    return folder / run.name / run.path.name
+
+
+def _check_free(targets: Sequence[Path]) -> None:
+    """TensorBoard would mix the events of two exports, or of two runs, and what else is there is not ours."""
+    if twice := [path for i, path in enumerate(targets) if path in targets[:i]]:
+        what = "Runs of several stores that are called alike would go to one folder."
+        raise UsageError(what, where=str(twice[0]), hint="export those of each store to a DIR of their own")
+    taken = [path for path in targets if path.is_symlink() or (path.exists() and not _is_empty(path))]
+    if taken:
+        some = f" and {len(taken) - 1} more like it" if len(taken) > 1 else ""
+        what = f"There is something already where a run's events would go{some}; it is left as it is."
+        raise UsageError(what, where=str(taken[0]), hint="remove it, or name another DIR: --tensorboard DIR")
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_dir() and next(path.iterdir(), None) is None
+
+
+def _events(run: Run, listener: Listener) -> RunEvents:
+    """What there is of a run; of one that lives, as far as it is written.
+
+    Raises:
+        DregError: its state, spec or metrics cannot be read.
+    """
+    info = run.info()
+    spec = run.spec(info)
+    pictures: dict[str, bytes] = {}
+    for name in _PICTURES:
+        try:
+            if (png := run.newest_file("figures", name, ".png")) is not None:
+                pictures[name] = png
+        except DregError as error:
+            listener.warn(f"left out: {name} of {run.path}: {error.what}")
+    metrics = run.all_metrics()
+    steps = [int(columns["step"][-1]) for columns in metrics.values() if len(columns["step"])]
+    return RunEvents(
+        metrics=metrics,
+        final=_final(info.summary),
+        last_step=max(steps, default=0),
+        spec=spelt_out(spec),
+        created=info.created.timestamp(),
+        pictures=pictures,
+    )
+
+
+def _final(summary: Mapping[str, Any]) -> dict[str, float]:
+    """The bounds after the last step, by split, as far as a summary has any."""
+    bound = summary.get("bound")
+    if not isinstance(bound, Mapping):
+        return {}
+    values = cast("Mapping[str, object]", bound)
+    return {split.value: value for split in Split if isinstance(value := values.get(split.value), float)}
+
+
+def _write(run: Run, folder: Path, events: RunEvents) -> EventsOfRun:
+    target = _target(folder, run)
+    # TensorBoard knows its files by "tfevents", and orders those of a folder by the number behind it.
+    name = f"events.out.tfevents.{int(events.created):010d}.dreg"
+    content = event_file(events)
+    try:
+        make_folders(LOCAL, target.parent)
+        write_folder_aside(LOCAL, target, {name: content})
+    except FileExistsError:
+        _check_free([target])
+        raise
+    except StoreWriteError as error:
+        hint = "name a DIR that you can write and that has room for it: --tensorboard DIR"
+        raise StoreWriteError(error.what, where=error.where, hint=hint) from error
+    return EventsOfRun(run, target / name, len(content))

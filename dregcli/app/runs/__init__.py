@@ -1,0 +1,1 @@
+"""Keep house in the store."""

@@ -1,0 +1,132 @@
+"""The first steps of a run once more, its metrics compared bit for bit; nothing is written."""
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.loading.bounds import split_bounds
+from dregcli.app.loading.stored import spec_of
+from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.plan import Plan, data_of
+from dregcli.app.runs.rerun import differing_here
+from dregcli.app.training.train import built
+from dregcli.engine.device import prepare_process, resolve_device, settled_process
+from dregcli.errors import UsageError
+from dregcli.names import Split
+from dregcli.store.hdf5 import Array
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+_TIMES = ("seconds",)
+
+
+@dataclass(frozen=True)
+class RowDifference:
+    """A number that came out otherwise.
+
+    Attributes:
+        split: of the metrics.
+        step: of the row.
+        column: its name.
+        stored: what the run kept.
+        replayed: what it is now.
+    """
+
+    split: str
+    step: int
+    column: str
+    stored: float
+    replayed: float
+
+
+@dataclass
+class Replay:
+    """What replaying showed.
+
+    Attributes:
+        run: which.
+        steps: how many were replayed.
+        rows: how many rows were compared, by split.
+        differences: numbers that are not the same to the last bit.
+        differing: what is another here than when the run was made.
+    """
+
+    run: Run
+    steps: int
+    differing: list[str]
+    rows: dict[str, int] = field(default_factory=dict[str, int])
+    differences: list[RowDifference] = field(default_factory=list[RowDifference])
+
+
+def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: Listener) -> Replay:
+    """Train the first steps of a run again and compare every row of metrics that it kept of them.
+
+    Args:
+        run: which.
+        steps: how many; at least one row must be among them.
+        store: where its parent is, if it has one.
+        data_dir: the data folder.
+        listener: told of progress.
+
+    Raises:
+        UsageError: so few steps that the run kept no row of them.
+        DatasetMissing, DataCorrupt: its data are not here.
+        RunNotFound: its parent is not.
+    """
+    spec = spec_of(run)
+    stored = {split: run.metrics(split) for split in run.splits()}
+    first = min((int(columns["step"][0]) for columns in stored.values() if len(columns["step"])), default=None)
+    if first is None or steps < first:
+        what = f"The run kept no metrics of its first {steps} steps."
+        hint = f"replay at least {first}: --replay {first}" if first else "it kept none at all"
+        raise UsageError(what, where=str(run.path), hint=hint)
+    resolve_device(spec.device)
+    data = data_of(spec, data_dir)
+    prepare_process()
+    trainer, _ = built(Plan(spec, data), store)
+    found = Replay(run, steps, differing_here(run, spec))
+    trainer.warm_up()
+    chunk = Shape.of(dict(spec), data.dataset).evaluation_chunk(spec.k)
+    last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
+    listener.begin("replay", min(steps, last), "steps")
+    with settled_process():
+        while trainer.step < min(steps, last):
+            trainer.advance()
+            step = trainer.step
+            # A row's window begins after the row before it, so that all rows are taken that the run has taken.
+            if _row(stored, Split.TRAIN, step) is not None:
+                trainer.collect()
+                _compare(found, stored, Split.TRAIN, step, trainer.row())
+                listener.update(step)
+            if _row(stored, Split.VALID, step) is not None:
+                trainer.collect()
+                bounds = split_bounds(
+                    trainer.model, data, Split.VALID, k=spec.k, seed=spec.eval_seed, listener=listener, k_chunk=chunk
+                )
+                stderr = math.nan if bounds.stderr is None else bounds.stderr
+                values = {"bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
+                _compare(found, stored, Split.VALID, step, values)
+    listener.end()
+    return found
+
+
+def _row(stored: dict[str, dict[str, Array]], split: str, step: int) -> int | None:
+    """The index of a step's row."""
+    if split not in stored:
+        return None
+    places = (stored[split]["step"] == step).nonzero()[0]
+    return int(places[0]) if len(places) else None
+
+
+def _compare(
+    found: Replay, stored: dict[str, dict[str, Array]], split: str, step: int, values: dict[str, float]
+) -> None:
+    row = _row(stored, split, step)
+    found.rows[split] = found.rows.get(split, 0) + 1
+    for column, kept in stored[split].items():
+        if column in ("step", *_TIMES):
+            continue
+        before, now = float(kept[row]), float(values.get(column, math.nan))
+        if before != now and not (math.isnan(before) and math.isnan(now)):
+            found.differences.append(RowDifference(split, step, column, before, now))

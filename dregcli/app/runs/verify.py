@@ -1,0 +1,61 @@
+"""``dreg runs verify``: every byte of some runs, or of a whole store."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.loading.stored import newest_version
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+from dregcli.store.verify import Finding, verify_run, verify_store_file
+
+if TYPE_CHECKING:
+    from dregcli.app.runs.replay import Replay
+
+__all__ = ["Finding", "Verified", "replay_run", "verify_runs"]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was found.
+
+    Attributes:
+        runs: how many were read.
+        findings: of all of them, and of ``store.json``.
+    """
+
+    runs: list[Run]
+    findings: list[Finding]
+
+    def of(self, kind: str) -> list[Finding]:
+        """The faults, or the notes."""
+        return [finding for finding in self.findings if finding.kind == kind]
+
+
+def replay_run(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> "Replay":
+    """Train the first steps of a run again and compare; see :func:`dregcli.app.runs.replay.replay`."""
+    from dregcli.app.runs.replay import replay  # torch, which reading files needs not
+
+    run = newest_version(RunStore(runs_dir), reference, listener)
+    return replay(run, steps, store=RunStore.of(run), data_dir=data_dir, listener=listener)
+
+
+def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) -> Verified:
+    """Read every file of some runs; without any named, of all, and ``store.json``.
+
+    Raises:
+        RunNotFound: no such run.
+    """
+    store = RunStore(runs_dir)
+    of_store = [] if references else verify_store_file(runs_dir)
+    if any(finding.kind == "fault" for finding in of_store):
+        return Verified([], of_store)  # without its format no run can be read
+    runs = store.resolve_all(references)
+    listener.begin("verify", len(runs), "runs")
+    findings = list(of_store)
+    for done, run in enumerate(runs, start=1):
+        findings += verify_run(run)
+        listener.update(done)
+    listener.end()
+    return Verified(runs, findings)

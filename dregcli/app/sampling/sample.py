@@ -1,0 +1,304 @@
+"""What a trained model makes: prior samples, reconstructions and traversals, as pictures kept in the run."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.evaluation.request import ACTIVE_VARIANCE
+from dregcli.app.loading.build import build_model
+from dregcli.app.loading.restore import load_checkpoint, load_model
+from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.planning.plan import data_of
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.sampling import pictures
+from dregcli.app.sampling.pictures import Look
+from dregcli.app.sampling.request import SampleRequest
+from dregcli.data.dataset import Dataset
+from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.randomness import Randomness
+from dregcli.engine.sampling import (
+    EXAMPLES_BLOCK,
+    best_of_k,
+    latent_variances,
+    most_active,
+    prior_images,
+    seen_pixels,
+    traversals,
+)
+from dregcli.errors import DregError, Fault, NotFinite, SpecError
+from dregcli.names import DataKind, Split, Task
+from dregcli.specs.run import RunSpec
+from dregcli.store.checkpoints import Which
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+REACH: Final = 3.0
+"""How far traversals go, in standard deviations of the prior to both sides of its mean."""
+
+LATENTS: Final = 10
+"""Latents that are traversed where nobody says how many; fewer where there are fewer."""
+
+MOST_A_SIDE: Final = 16_384
+"""Screen pixels of a picture's side; larger ones many programs do not open."""
+
+_RANGE: Final = (0.005, 0.995)
+"""Of real training values, by quantiles: what is shown from black to white."""
+
+_RANGE_ROWS: Final = 10_000
+"""Training examples whose values it is taken from."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One grid of images.
+
+    Attributes:
+        kind: samples, reconstructions or traversals.
+        what: in words.
+        rows: of images.
+        columns: of images.
+        grid: shape (3, H, W), in [0, 1].
+    """
+
+    kind: str
+    what: str
+    rows: int
+    columns: int
+    grid: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, in screen pixels."""
+        return self.grid.shape[2], self.grid.shape[1]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """The pictures of a run, and where they are kept.
+
+    Attributes:
+        run: whose model.
+        checkpoint: the step of its parameters.
+        asked: the request.
+        k: posterior samples of which the best is shown.
+        eval_seed: of the examples' pixels, the run's.
+        look: how values are shown.
+        pictures: each with its file.
+        latents: the traversed ones, with the variance over examples of q's mean, in the pictures' order.
+    """
+
+    run: Run
+    checkpoint: int
+    asked: SampleRequest
+    k: int
+    eval_seed: int
+    look: Look
+    pictures: list[tuple[Picture, Path]]
+    latents: list[tuple[int, float]]
+
+    def as_json(self) -> dict[str, Any]:
+        """As ``dreg sample --json`` gives it."""
+        return {
+            "run": str(self.run.path),
+            "checkpoint": self.checkpoint,
+            "split": self.asked.split,
+            "seed": self.asked.seed,
+            "eval_seed": self.eval_seed,
+            "k": self.k,
+            "images": [
+                {
+                    "kind": picture.kind,
+                    "file": str(path),
+                    "rows": picture.rows,
+                    "columns": picture.columns,
+                    "pixels": list(picture.size),
+                    "what": picture.what,
+                }
+                for picture, path in self.pictures
+            ],
+            "latents": [
+                {"index": index, "variance": variance, "active": variance > ACTIVE_VARIANCE}
+                for index, variance in self.latents
+            ],
+            "range": [-REACH, REACH],
+            "scale": self.look.scale,
+            "display": {"black": self.look.low, "white": self.look.high},
+        }
+
+
+def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Sampled:
+    """Make the pictures of a run and keep them in it.
+
+    Args:
+        asked: the request.
+        runs_dir: the store.
+        data_dir: the data folder.
+        listener: told which run is meant.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, none that is completed, or no such checkpoint.
+        StoreWriteError: nothing can be kept in the run.
+        NotFinite: the model's images are not; nothing is kept.
+    """
+    run = find_completed_run(RunStore(runs_dir), asked.run, listener)
+    run.check_can_keep("figures")
+    spec = spec_of(run)
+    found = asked.faults()
+    which: Which = "last"
+    try:
+        which = parse_checkpoint(asked.checkpoint)
+    except SpecError as error:
+        found += error.faults
+    if asked.latents is not None and asked.latents > spec.latent_dim:
+        found.append(Fault("latents", f"must be at most the model's {spec.latent_dim}, got {asked.latents}."))
+    spec = spec.model_copy(update={"compile": "off"})
+    data = _data(spec, asked, data_dir, found)
+    checkpoint = load_checkpoint(run, which, listener)
+    prepare_process()
+    spec = spec.model_copy(update={"device": resolve_device(asked.device)})
+    data = RunData(data.dataset, spec)
+    look = _look(data.dataset, asked)
+    k = spec.k if asked.k is None else asked.k
+    with memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
+        model = build_model(spec, data)
+        load_model(model, checkpoint, run)
+        try:
+            made, latents = _pictures(model, data, spec, asked, k, look)
+        except NotFinite as error:
+            where = f"{run.path}, checkpoint of step {checkpoint.step}"
+            raise NotFinite(error.what, where=where, hint=error.hint) from error
+    kept = [(each, run.add_file("figures", each.kind, ".png", pictures.png(each.grid))) for each in made]
+    return Sampled(run, checkpoint.step, asked, k, spec.eval_seed, look, kept, latents)
+
+
+def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault]) -> RunData:
+    """The run's data.
+
+    Raises:
+        SpecError: what was found before, more examples than there are, and pictures that nobody could open.
+        Others as ``data_of``, where nothing else is wrong.
+    """
+    hint = "every option is shown by: dreg sample --help"
+    try:
+        data = data_of(spec, data_dir)
+    except DregError:
+        if found:
+            raise SpecError(found, hint=hint) from None
+        raise
+    faults = list(found)
+    if not found:
+        examples, size = asked.examples(spec.task), data.size(Split(asked.split))
+        if examples > size:
+            message = f"shows {examples} examples, and the {asked.split} split has {size}: got {asked.n}."
+            faults.append(Fault("n", message))
+        sides = _sides(data.dataset, asked, _latents(spec, asked))
+        if max(sides) > MOST_A_SIDE:
+            message = (
+                f"makes pictures of up to {sides[0]:,} x {sides[1]:,} screen pixels, more than {MOST_A_SIDE:,} "
+                "a side: ask for a smaller one, or fewer images."
+            )
+            faults.append(Fault("scale", message))
+    if faults:
+        raise SpecError(faults, hint=hint)
+    return data
+
+
+def _latents(spec: RunSpec, asked: SampleRequest) -> int:
+    return min(LATENTS, spec.latent_dim) if asked.latents is None else asked.latents
+
+
+def _scale(dataset: Dataset, asked: SampleRequest) -> int:
+    return pictures.usual_scale(dataset.height, dataset.width) if asked.scale is None else asked.scale
+
+
+def _sides(dataset: Dataset, asked: SampleRequest, latents: int) -> tuple[int, int]:
+    """Width and height, in screen pixels, that no picture exceeds by more than a gap or two."""
+    scale, side = _scale(dataset, asked), max(2, asked.columns)
+    across, down = max(side, asked.steps + 1), max(side, latents)
+    return across * (dataset.width * scale + pictures.FAR), down * (dataset.height * scale + pictures.FAR)
+
+
+def _look(dataset: Dataset, asked: SampleRequest) -> Look:
+    low, high = 0.0, 1.0
+    if dataset.kind is DataKind.REAL:
+        values = np.asarray(dataset.splits[Split.TRAIN][:_RANGE_ROWS])
+        low, high = (float(each) for each in np.quantile(values, _RANGE))
+        high = high if high > low else low + 1.0
+    return Look(dataset.height, dataset.width, low, high, _scale(dataset, asked), dataset.channels)
+
+
+def _pictures(
+    model: LatentModel, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
+) -> tuple[list[Picture], list[tuple[int, float]]]:
+    """All pictures, and the latents that are traversed with their variances."""
+    split, shown = Split(asked.split), asked.examples(spec.task)
+    examples, randomness = data.examples(split), Randomness(asked.seed, torch.device(spec.device))
+
+    def seen(limit: int | None) -> Iterator[Tensor]:
+        return seen_pixels(examples, data.pixels, split=split, seed=spec.eval_seed, limit=limit)
+
+    blocks = -(-shown // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
+    inputs = torch.cat(list(seen(blocks)))[:blocks]
+    made = [
+        _samples(model, inputs, randomness, asked, look, spec.task),
+        _reconstructions(model, inputs, randomness, asked, look, k, spec.task),
+    ]
+    variances = latent_variances(model, seen(None))
+    latents = most_active(variances, _latents(spec, asked))
+    made.append(_traversals(model, inputs[:1], latents, asked, look))
+    return made, [(each, float(variances[each])) for each in latents]
+
+
+def _samples(
+    model: LatentModel, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
+) -> Picture:
+    if task is Task.GENERATIVE:
+        columns = asked.columns
+        images = prior_images(model, inputs[:1], randomness, k=asked.n)
+        grid = pictures.plain_grid(look.screen(images), columns=columns)
+        return Picture("samples", "mean images E[x|z] of z from the prior", -(-asked.n // columns), columns, grid)
+    rows, columns = asked.contexts
+    contexts = inputs[:rows]
+    images = prior_images(model, contexts, randomness, k=columns - 1).transpose(0, 1)
+    grid = pictures.led_rows(look.screen(contexts), look.screen(images), columns=columns - 1)
+    what = f"left {asked.split} images, then mean images E[x|z,c] of z from the prior given the image's context c"
+    return Picture("samples", what, rows, columns, grid)
+
+
+def _reconstructions(
+    model: LatentModel,
+    inputs: Tensor,
+    randomness: Randomness,
+    asked: SampleRequest,
+    look: Look,
+    k: int,
+    task: Task,
+) -> Picture:
+    pairs, columns = asked.pairs
+    blocks = -(-pairs // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
+    images = best_of_k(model, inputs[:blocks], randomness, k=k).images[:pairs]
+    grid = pictures.pairs_grid(look.screen(inputs[:pairs]), look.screen(images), columns=columns)
+    of = f"of the z with the largest weight of {k} from q" if k > 1 else "of a z from q"
+    whole = "" if task is Task.GENERATIVE else ", the context as it is"
+    what = f"pairs: left a {asked.split} image as the model sees it, right the mean image {of}{whole}"
+    return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
+
+
+def _traversals(model: LatentModel, example: Tensor, latents: list[int], asked: SampleRequest, look: Look) -> Picture:
+    offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
+    at, images = traversals(model, example, latents, offsets)
+    grid = pictures.led_rows(look.screen(at.expand(len(latents), -1)), look.screen(images), columns=asked.steps)
+    what = (
+        f"a row a latent, in the table's order: left the mean image at q's mean of the first {asked.split} image, "
+        f"then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"
+    )
+    return Picture("traversals", what, len(latents), asked.steps + 1, grid)

@@ -1,0 +1,1 @@
+"""Many runs of one request, and the command that starts either."""

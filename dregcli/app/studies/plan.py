@@ -1,0 +1,195 @@
+"""From what was asked for to the runs of a study, or every fault of all of them at once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+from dregcli.app.planning.plan import Plan, canonical_words, resolve_plan, run_name, short_words, spread_pair
+from dregcli.app.planning.run_data import RunData
+from dregcli.app.studies.request import TrainRequest
+from dregcli.app.training.resuming import FREE
+from dregcli.data.dataset import Dataset
+from dregcli.errors import DregError, Fault, SpecError, UsageError
+from dregcli.specs.resolve import merge_options
+from dregcli.specs.run import RunSpec
+from dregcli.specs.seeds import parse_seeds
+from dregcli.store.layout import check_name
+
+
+@dataclass(frozen=True)
+class Combination:
+    """One run of a study.
+
+    Attributes:
+        spec: what it is.
+        warnings: of what was decided for it.
+        free: what a cut run of it may be given anew when it is gone on with, as
+            ``dregcli.app.training.resuming.FREE``.
+    """
+
+    spec: RunSpec
+    warnings: tuple[str, ...]
+    free: Mapping[str, Any]
+
+    @property
+    def told(self) -> str:
+        """``iwae/dreg, seed 2``."""
+        return f"{'/'.join(short_words(self.spec).values())}, seed {self.spec.seed}"
+
+
+@dataclass(frozen=True)
+class StudyPlan:
+    """Runs that can work.
+
+    Attributes:
+        combinations: seed by seed, so that what a stop leaves of a study is already in pairs.
+        dataset: of all of them.
+        name: of all of them; None for default names.
+    """
+
+    combinations: tuple[Combination, ...]
+    dataset: Dataset
+    name: str | None
+
+    def plan(self, combination: Combination) -> Plan:
+        """What trains one of them; made when it is due, since each takes its own copy of the data to the device."""
+        return Plan(combination.spec, RunData(self.dataset, combination.spec), combination.warnings)
+
+
+@dataclass
+class _Faults:
+    """Faults of combinations, each once, with those that have it."""
+
+    asked: Sequence[str]
+    common: list[Fault]
+    by_fault: dict[Fault, list[str]] = field(default_factory=dict[Fault, list[str]])
+
+    def add(self, told: str, faults: Sequence[Fault]) -> None:
+        for fault in faults:
+            self.by_fault.setdefault(fault, []).append(told)
+
+    def told(self) -> list[Fault]:
+        """What is wrong with all of them as it is; the rest behind the names of those it is wrong with."""
+        of_all = [fault for fault, has_it in self.by_fault.items() if len(has_it) == len(self.asked)]
+        of_some = [
+            Fault(f"{', '.join(has_it)}: {fault.field}", fault.message)
+            for fault, has_it in self.by_fault.items()
+            if fault not in of_all and fault not in self.common
+        ]
+        return [*dict.fromkeys([*self.common, *of_all]), *of_some]
+
+
+def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path) -> StudyPlan:
+    """Resolve every run of a study: each estimator at each seed.
+
+    Args:
+        request: what was asked for.
+        config: the options in its config file.
+        data_dir: the data folder.
+
+    Raises:
+        SpecError: everything that is wrong with any of them, at once.
+        DatasetMissing: only the data are missing.
+    """
+    options, faults = merge_options(request.flags, config, request.preset)
+    seeds, of_seeds = parse_seeds(options["seeds"]) if "seeds" in options else (None, [])
+    words = options.get("estimator")
+    words = cast("list[Any]", words) if isinstance(words, list) else [words]
+    of_words = [] if words else [Fault("estimator", "names none, and a study needs one.")]
+    asked = [_options_of(word, request, config, by_seeds=seeds is not None) for word in words]
+    told = [_told(each.options) for each in asked]
+    of_name = _name_faults(request.name) if request.name is not None else []
+    found = _Faults(told, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
+    templates: list[Combination] = []
+    dataset: Dataset | None = None
+    missing: DregError | None = None
+    for name, each in zip(told, asked, strict=True):
+        try:
+            plan = resolve_plan(each.options, data_dir, each.faults)
+        except SpecError as error:
+            found.add(name, error.faults)
+        except DregError as error:
+            missing = missing or error
+        else:
+            # The data are the same for all, and are kept once.
+            dataset = plan.data.dataset
+            templates.append(Combination(plan.spec, plan.warnings, each.free))
+    if all_faults := found.told():
+        raise SpecError(all_faults, hint="correct the above; every option is shown by: dreg train --help")
+    if missing:
+        raise missing
+    assert dataset is not None
+    for template in templates:
+        check_name(request.name or run_name(template.spec))
+    by_seed = zip(*(_at_seeds(template, seeds) for template in templates), strict=True)
+    return StudyPlan(tuple(each for of_seed in by_seed for each in of_seed), dataset, request.name)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Options of one estimator's runs, at any seed, and what was wrong with them before they were resolved."""
+
+    options: dict[str, Any]
+    faults: list[Fault]
+
+    @property
+    def free(self) -> dict[str, Any]:
+        return {key: self.options.get(key) for key in FREE}
+
+
+def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], *, by_seeds: bool) -> _Asked:
+    """As for ``dreg train`` of this estimator alone."""
+
+    def at_any_seed(layer: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in layer.items() if key != "seeds" and not (by_seeds and key == "seed")}
+
+    given, below = at_any_seed(request.flags), at_any_seed(config)
+    # The word goes where the list was; a config's list is nothing beside flags that name others.
+    if isinstance(given.get("estimator"), list):
+        given["estimator"] = word
+    if isinstance(below.get("estimator"), list):
+        below["estimator"] = word
+        if given.get("estimator") is not None:
+            del below["estimator"]
+    flags, contradiction = spread_pair(given)
+    below, other = spread_pair(below)
+    options, faults = merge_options(flags, below, request.preset)
+    return _Asked(options, [*contradiction, *other, *faults])
+
+
+def _defaulted(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Objective and estimator, whether or not they were given."""
+    return {key: options.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")}
+
+
+def _told(options: Mapping[str, Any]) -> str:
+    """``iwae/dreg``, as typed: it may be no pair."""
+    return "/".join(map(str, _defaulted(options).values()))
+
+
+def _twice(asked: Sequence[_Asked]) -> list[Fault]:
+    """A fault for each pair that is there more than once, whatever words were used for it."""
+    seen: set[str] = set()
+    faults: list[Fault] = []
+    for each in asked:
+        pair = _told(canonical_words(_defaulted(each.options)))
+        if pair in seen:
+            faults.append(Fault("estimator", f"{_told(each.options)} is given twice."))
+        seen.add(pair)
+    return faults
+
+
+def _name_faults(name: str) -> list[Fault]:
+    try:
+        check_name(name)
+    except UsageError as error:
+        return [Fault("name", error.what)]
+    return []
+
+
+def _at_seeds(template: Combination, seeds: Sequence[int] | None) -> list[Combination]:
+    """Nothing but the seed is another: no check of a spec and no ``auto`` looks at it."""
+    if seeds is None:
+        return [template]
+    return [replace(template, spec=template.spec.model_copy(update={"seed": seed})) for seed in seeds]

@@ -1,0 +1,1 @@
+"""Train one run: new, resumed, or the encoder alone."""

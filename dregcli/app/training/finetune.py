@@ -1,0 +1,99 @@
+"""Train q alone, on a frozen model: a new run that starts from a checkpoint of another."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.loading.restore import load_checkpoint
+from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.planning.plan import Plan, data_of, resolve_plan, spread_pair
+from dregcli.app.training.session import TrainResult
+from dregcli.app.training.train import start
+from dregcli.engine.checksum import tensors_sha256
+from dregcli.errors import Fault, SpecError
+from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.resolve import merge_options
+from dregcli.specs.run import ParentSpec, RunSpec
+from dregcli.store.checkpoints import Which
+from dregcli.store.runs import RunStore
+
+
+@dataclass(frozen=True)
+class FinetuneRequest:
+    """A request to train the posterior of a run.
+
+    Attributes:
+        run: the parent, a name or a version.
+        options: given on the command line, by field of the spec; None where not given, which is as in the parent.
+        checkpoint: last, best or a step of the parent.
+        reset_encoder: q starts anew.
+        name: the new run's name.
+    """
+
+    run: str
+    options: Mapping[str, Any]
+    checkpoint: str = "last"
+    reset_encoder: bool = False
+    name: str | None = None
+
+
+def finetune(
+    request: FinetuneRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+) -> TrainResult:
+    """Train q of a run's checkpoint with any objective, estimator and K, as a new run.
+
+    Args:
+        request: what.
+        runs_dir: the store that names are of; the new run is kept beside its parent.
+        data_dir: the data folder.
+        argv: the command line, kept in the run.
+        listener: told of progress.
+
+    Raises:
+        SpecError: every option that cannot be.
+        RunNotFound: no such run, or no such checkpoint of it.
+        StoreFormatError: the parent's spec is unknown, or its checkpoint of another architecture.
+        DataCorrupt: other pixels than the parent was trained on.
+        Others as ``dregcli.app.training.train.start``.
+    """
+    run = find_completed_run(RunStore(runs_dir), request.run, listener)
+    parent = spec_of(run)
+    data_of(parent, data_dir)  # its data as they were, before anything is asked of them as they are
+    which, faults = _which(request.checkpoint)
+    given, contradiction = spread_pair(request.options)
+    plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
+    checkpoint = load_checkpoint(run, which, listener)
+    origin = ParentSpec(
+        run=run.key,
+        checkpoint=checkpoint.step,
+        model_sha256=tensors_sha256(checkpoint.model),
+        reset_encoder=request.reset_encoder,
+    )
+    encoder = "starts anew" if request.reset_encoder else "goes on"
+    listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
+    plan = replace(plan, spec=plan.spec.model_copy(update={"parent": origin}))
+    return start(plan, name=request.name, store=RunStore.of(run), argv=argv, listener=listener)
+
+
+def _which(text: str) -> tuple[Which, list[Fault]]:
+    """The checkpoint asked for, and what is wrong with how."""
+    try:
+        return parse_checkpoint(text), []
+    except SpecError as error:
+        return "last", list(error.faults)
+
+
+def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
+    """The parent's spec with the options given, resolved; for the data as they are here, and this machine."""
+    # What is tracked goes with the objective, which may be another.
+    inherited = parent.model_dump(
+        exclude={"spec_version", "parent", "data_checksum", "track_estimators", *ROUNDING_ONLY}
+    )
+    options, _ = merge_options(given, inherited, None)
+    try:
+        return resolve_plan(options, data_dir, faults)
+    except SpecError as error:
+        hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
+        raise SpecError(error.faults, hint=hint) from error

@@ -1,0 +1,44 @@
+"""Work without steps, such as an evaluation, keeps the run's heartbeat fresh all the same."""
+
+from collections.abc import Mapping
+
+from dregcli.app.common.listener import Listener
+from dregcli.store.writer import RunWriter
+
+
+class Heartbeat:
+    """A listener that passes everything on, and lets the writer flush when that is due.
+
+    Without it a reader on another host, who has the heartbeat alone to go by, would take a run in a long evaluation
+    for dead.
+
+    Args:
+        listener: who is told.
+        writer: of the run at work.
+    """
+
+    def __init__(self, listener: Listener, writer: RunWriter) -> None:
+        self._listener = listener
+        self._writer = writer
+
+    def note(self, message: str) -> None:
+        """See ``Listener``."""
+        self._listener.note(message)
+
+    def warn(self, message: str) -> None:
+        """See ``Listener``."""
+        self._listener.warn(message)
+
+    def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
+        """See ``Listener``."""
+        self._listener.begin(task, total, unit, done=done)
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """See ``Listener``; and flush."""
+        self._listener.update(done, values)
+        if self._writer.flush_due():
+            self._writer.flush()
+
+    def end(self) -> None:
+        """See ``Listener``."""
+        self._listener.end()

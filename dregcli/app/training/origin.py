@@ -1,0 +1,125 @@
+"""Where a run that trains q alone starts: its parent's checkpoint, proven to be the one its spec names."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dregcli.app.loading.bounds import SplitBounds
+from dregcli.app.loading.build import build_model
+from dregcli.app.loading.restore import load_model
+from dregcli.app.loading.stored import spec_of
+from dregcli.app.planning.plan import Plan
+from dregcli.commands import command
+from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.models.base import LatentModel
+from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
+from dregcli.specs.resolve import flag
+from dregcli.specs.run import ParentSpec, RunSpec
+from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+KEPT_FIELDS = (
+    "task",
+    "dataset",
+    "data_checksum",
+    "split_convention",
+    "binarisation",
+    "likelihood",
+    "model",
+    "hidden",
+    "latent_dim",
+)
+"""What a run must share with its parent: theta is the parent's, and says nothing about other pixels."""
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a run with a parent is measured against; kept in its checkpoints, since the parent may go.
+
+    Attributes:
+        theta_sha256: of theta's named tensors before the first step.
+        bounds: of the parent's parameters by split, as ``SplitBounds.summary``.
+        examples: the same for each example, nats; the gain is of the same examples and noise, and so is its error.
+    """
+
+    theta_sha256: str
+    bounds: dict[str, dict[str, Any]]
+    examples: dict[str, list[float]]
+
+    def gain(self, after: SplitBounds) -> dict[str, Any]:
+        """What a split's bound gained, with the standard error of the paired differences, nats per example."""
+        gain = replace(after, bound=after.bound - np.array(self.examples[after.split.value]))
+        return {"value": gain.value, "stderr": gain.stderr}
+
+
+def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
+    """What is kept of a parent's model and its bounds."""
+    return Baseline(
+        theta_sha256(parent),
+        {each.split.value: each.summary() for each in bounds},
+        {each.split.value: each.bound.tolist() for each in bounds},
+    )
+
+
+def theta_sha256(model: LatentModel) -> str:
+    """The checksum of what must not move while q alone is trained."""
+    return tensors_sha256(model.model_parameters())
+
+
+def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
+    """The parent's model as it was at the checkpoint that the spec names; None for a run without a parent.
+
+    Raises:
+        SpecError: the spec differs from the parent's where it may not.
+        RunNotFound: the parent or its checkpoint is no longer there.
+        StoreCorrupt: the checkpoint holds other tensors than when the run was made.
+        StoreFormatError: of another architecture than its spec says.
+    """
+    parent = plan.spec.parent
+    if parent is None:
+        return None
+    run, checkpoint = _find(parent, store)
+    if faults := _differences(plan.spec, spec_of(run)):
+        raise SpecError(faults, where=str(run.path), hint="leave these options out")
+    model = build_model(plan.spec, plan.data)
+    load_model(model, checkpoint, run)
+    if tensors_sha256(checkpoint.model) != parent.model_sha256:
+        what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
+        raise StoreCorrupt(what, where=str(run.path), hint=f"start anew: {command('finetune-encoder', run.path)}")
+    return model
+
+
+def _find(parent: ParentSpec, store: RunStore) -> tuple[Run, Checkpoint]:
+    try:
+        (run,) = store.resolve(parent.run, only_here=True)
+        return run, run.load_checkpoint(parent.checkpoint)
+    except RunNotFound as error:
+        what = f"The run starts from step {parent.checkpoint} of {parent.run}, which is not there. {error.what}"
+        hint = f"start anew from a run that is there: {command('finetune-encoder', 'RUN')}"
+        raise RunNotFound(what, where=error.where, hint=hint) from error
+
+
+def _differences(spec: RunSpec, parent: RunSpec) -> list[Fault]:
+    return [
+        Fault(flag(field), f"the parent was made with {getattr(parent, field)}, got {getattr(spec, field)}.")
+        for field in KEPT_FIELDS
+        if getattr(spec, field) != getattr(parent, field)
+    ]
+
+
+def hand_over(parent: LatentModel, model: LatentModel, *, reset_encoder: bool) -> None:
+    """Give a model its parent's parameters; with ``reset_encoder`` theta's alone, q staying as it was drawn."""
+    inherited = dict(parent.state_dict())
+    if reset_encoder:
+        inherited |= model.posterior_parameters()
+    model.load_state_dict(inherited)
+
+
+def theta_moved(before: str, after: str, where: str) -> DregError:
+    """The error for what cannot happen: frozen parameters that are no longer those of the start."""
+    what = f"The frozen model changed while q was trained: SHA-256 {before[:16]} before, {after[:16]} now."
+    hint = "this is a fault of dreg, or of this machine's memory: report it"
+    return DregError(what, where=where, hint=hint)

@@ -1,0 +1,103 @@
+"""Which run ``--resume`` means, and that nothing but its length was asked to change."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from dregcli.app.loading.stored import spec_of
+from dregcli.app.planning.executing import decide_compile
+from dregcli.app.planning.plan import Plan, canonical_words, data_of
+from dregcli.app.planning.tracked import tracked_words
+from dregcli.commands import command
+from dregcli.engine.device import resolve_device
+from dregcli.errors import Fault, RunStateError, SpecError
+from dregcli.names import RunStatus
+from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
+from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.run import RunSpec
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+FREE = (*ROUNDING_ONLY, "keep_last", "capture")
+"""What a resumed run may be given otherwise."""
+
+RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
+"""What a run can be that is neither done nor at work."""
+
+
+def find_run_to_resume(store: RunStore, reference: str) -> Run:
+    """A version as named; of a name, the newest that can go on: unfinished, begun, and with no living writer.
+
+    Where there is none such, the newest of all, so that the error says what keeps it from going on.
+    """
+    runs = store.resolve(reference)
+    waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
+    return (waiting or runs)[-1]
+
+
+def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
+    """The plan that continues a run.
+
+    Args:
+        run: the run.
+        flags: options given beside ``--resume``; only more steps may differ from the run's spec, which checkpoints
+            are kept, and what changes its numbers by rounding alone, since a smaller chunk is the way on for a run
+            that was out of memory.
+        data_dir: the data folder.
+
+    Raises:
+        SpecError: an option differs from the run's spec.
+        RunStateError: the run is completed and no more steps were asked for.
+        DeviceUnavailable: the run's device is not here.
+    """
+    spec = spec_of(run)
+    resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
+    data = data_of(spec, data_dir)
+    stored = canonical_words(spec.model_dump())
+    changes, faults = _free_to_change(spec, flags)
+    given = canonical_words(flags)
+    if given.get("track_estimators") is not None:
+        given["track_estimators"], of_tracked = tracked_words(
+            given["track_estimators"], objective=spec.objective, k=spec.k
+        )
+        faults += of_tracked
+        stored["track_estimators"] = list(spec.track_estimators)
+    steps = spec.steps
+    for key, value in given.items():
+        if value is None or key in FREE or (key == "device" and value == AUTO):
+            continue
+        if key == "steps":
+            steps = value
+            if value < spec.steps:
+                faults.append(
+                    Fault("steps", f"the run has {spec.steps} steps; it can be prolonged, not cut to {value}.")
+                )
+        elif key not in stored:
+            faults.append(Fault(flag(key), "cannot be given with --resume."))
+        elif value != stored[key]:
+            was = ",".join(map(str, stored[key])) if isinstance(stored[key], list | tuple) else stored[key]
+            was = "none" if was is None or was == "" else was
+            faults.append(Fault(flag(key), f"the run was made with {was}; a resumed run keeps its spec."))
+    if faults:
+        raise SpecError(
+            faults, where=str(run.path), hint="leave these options out, or start a new run without --resume"
+        )
+    if run.status() is RunStatus.COMPLETED and steps == spec.steps:
+        what = f"The run is completed: all {spec.steps} steps are done."
+        hint = f"prolong it: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
+        raise RunStateError(what, where=str(run.path), hint=hint)
+    return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
+
+
+def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """What is to change of ``FREE``, and what is wrong with it; ``auto`` is what was decided once."""
+    changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
+    faults = chunk_faults(changes.get("k_chunk"))
+    if "compile" in changes:
+        changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
+        faults += of_compile
+    told = {fault.field for fault in faults}
+    faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in told]
+    if changes.get("k_chunk") == spec.k:
+        changes["k_chunk"] = None
+    return changes, faults

@@ -1,0 +1,324 @@
+"""One process's work on one run: steps, rows of metrics, evaluations, checkpoints, and the end, whatever it is."""
+
+import math
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from dregcli.app.common.interrupts import StopRequest, stop_requests
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import out_of_memory
+from dregcli.app.loading.bounds import SplitBounds, not_compiled, split_bounds
+from dregcli.app.planning.executing import Shape, bound_computed
+from dregcli.app.planning.plan import Plan, short_words, warnings_of
+from dregcli.app.training.heartbeat import Heartbeat
+from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
+from dregcli.commands import command
+from dregcli.engine.device import settled_process
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.training import Trainer
+from dregcli.errors import Diverged, DregError, Interrupted
+from dregcli.names import RunStatus, Split
+from dregcli.specs.run import RunSpec
+from dregcli.store.run import Run
+from dregcli.store.writer import RunWriter
+
+CHECKPOINT_SECONDS = 300.0
+"""A checkpoint is never older than this, however many steps that is."""
+
+TRAIN_EXAMPLES = 10_000
+"""Training examples in the final bound: enough for its standard error, and as many as a usual test split has."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished run came to."""
+
+    run: Run
+    spec: RunSpec
+    summary: dict[str, Any]
+
+    @property
+    def pair(self) -> str:
+        """Objective and estimator, as short as they can be."""
+        return "/".join(short_words(self.spec).values())
+
+
+def _every(period: int, step: int) -> bool:
+    return period > 0 and step % period == 0
+
+
+def _values(bounds: dict[str, dict[str, Any]]) -> dict[str, float]:
+    return {split: each["value"] for split, each in bounds.items()}
+
+
+def _known_log_p(bounds: list[SplitBounds]) -> dict[str, Any]:
+    """Exact log p(x) by split, of the model and of the data, where it is known."""
+    found = {bound.split.value: bound.log_p for bound in bounds if bound.log_p}
+    return {"log_p": found} if found else {}
+
+
+class Session:
+    """Trains one run to its end, or to a signal.
+
+    Args:
+        plan: what to train.
+        trainer: with the parameters and the step to go on from.
+        writer: where everything is kept.
+        listener: told of progress.
+        parent: of a run that trains q alone and has no checkpoint yet: the model it starts from.
+    """
+
+    def __init__(
+        self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: LatentModel | None = None
+    ) -> None:
+        self._spec = plan.spec
+        self._data = plan.data
+        self._warnings = plan.warnings
+        self._compiled = plan.spec.compile == "on"
+        self._eval_chunk = Shape.of(dict(plan.spec), plan.data.dataset).evaluation_chunk(plan.spec.k)
+        self._writer = writer
+        self._listener = listener
+        self._trainer = trainer
+        self._parent = parent
+        self._baseline: Baseline | None = None
+        self._best: tuple[int, float] | None = None
+        self._seconds_before = 0.0
+        self._seconds = 0.0
+        self._steps = 0
+        self._last_checkpoint_time = time.monotonic()
+        self._saved_step: int | None = None
+
+    def continue_from(self, step: int, state: dict[str, Any]) -> None:
+        """Take over what a checkpoint knows beside the trainer's state."""
+        self._best = tuple(state["best"]) if state["best"] else None
+        self._seconds_before = state["seconds"]
+        self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
+        self._saved_step = step
+
+    def train(self, opening: str) -> TrainResult:
+        """Run all steps, evaluate, finish the run.
+
+        Args:
+            opening: the first line in the log; from there on what goes wrong is recorded.
+        """
+        for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
+            self._listener.warn(warning)
+        with self._failures_kept(), stop_requests() as stop:
+            self._writer.log(opening)
+            self._measure_parent(stop)
+            self._warm_up()
+            with settled_process():
+                self._run_steps(stop)
+            bounds = self._all_bounds(self._trainer.model, stop)
+            told = {bound.split.value: bound.summary() for bound in bounds}
+            summary = self._summary(RunStatus.COMPLETED) | {
+                "bound": _values(told),
+                "bounds": told,
+                **_known_log_p(bounds),
+                **self._gained(bounds),
+            }
+            self._writer.finish(RunStatus.COMPLETED, summary)
+        return TrainResult(self._writer.run, self._spec, summary)
+
+    def _measure_parent(self, stop: StopRequest) -> None:
+        """What the run is measured against, before its first step."""
+        if self._parent is not None:
+            self._baseline = baseline(self._parent, self._all_bounds(self._parent, stop))
+            self._parent = None
+
+    def _warm_up(self) -> None:
+        """Have compiled what can be, before the steps are timed."""
+        if self._trainer.step >= self._spec.steps:
+            return
+        if self._compiled:
+            self._listener.note("compiling first; the steps are timed from the first one on")
+        if (fell_back := self._trainer.warm_up()) is not None:
+            self._compiled = False
+            self._listener.warn(not_compiled(fell_back))
+
+    def _run_steps(self, stop: StopRequest) -> None:
+        spec, trainer, listener = self._spec, self._trainer, self._listener
+        listener.begin("train", spec.steps, "steps", done=trainer.step)
+        while trainer.step < spec.steps:
+            before = time.perf_counter()
+            trainer.advance()
+            step = trainer.step
+            last = step == spec.steps
+            logs = last or step % spec.log_every == 0
+            evaluates = last or _every(spec.eval_every, step)
+            saves = last or _every(spec.checkpoint_every, step) or stop.received is not None
+            if logs or evaluates or saves:
+                # On a GPU the steps end here, and their time is theirs, not that of what comes between them.
+                trainer.collect()
+            self._seconds += time.perf_counter() - before
+            self._steps += 1
+            if logs:
+                self._log_window()
+            is_best = evaluates and self._evaluate_valid()
+            if saves or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
+                self._checkpoint(is_best=is_best)
+            if self._writer.flush_due():
+                self._writer.flush()
+            if stop.received is not None:
+                self._stop(stop)
+        listener.end()
+
+    def _log_window(self) -> None:
+        means = self._trainer.row()
+        row = {"step": float(self._trainer.step), **means, "seconds": self._seconds_before + self._seconds}
+        self._writer.append(Split.TRAIN, row)
+        rate = self._steps / self._seconds
+        self._listener.update(self._trainer.step, {"bound": means["bound"], "steps/s": rate})
+
+    def _evaluate_valid(self) -> bool:
+        """Evaluate on the validation split; whether it is the best bound so far."""
+        bounds = self._bounds(self._trainer.model, Split.VALID)
+        step = self._trainer.step
+        stderr = math.nan if bounds.stderr is None else bounds.stderr
+        row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
+        self._writer.append(Split.VALID, row)
+        if not math.isfinite(bounds.value):
+            what = "Training diverged: the validation bound is not finite."
+            raise Diverged(what, where=f"step {step}", hint="use a smaller --lr")
+        is_best = self._best is None or bounds.value > self._best[1]
+        if is_best:
+            self._best = (step, bounds.value)
+        return is_best
+
+    def _bounds(
+        self, model: LatentModel, split: Split, limit: int | None = None, between: Callable[[], None] = lambda: None
+    ) -> SplitBounds:
+        spec = self._spec
+        return split_bounds(
+            model,
+            self._data,
+            split,
+            k=spec.k,
+            seed=spec.eval_seed,
+            listener=Heartbeat(self._listener, self._writer),
+            k_chunk=self._eval_chunk,
+            limit=limit,
+            between=between,
+        )
+
+    def _all_bounds(self, model: LatentModel, stop: StopRequest) -> list[SplitBounds]:
+        """A model's bounds on all splits."""
+
+        def stop_if_asked() -> None:
+            # All of it is measured anew by whoever resumes, from the checkpoint of the last step.
+            if stop.received is not None:
+                self._stop(stop)
+
+        limits = {Split.TRAIN: TRAIN_EXAMPLES, Split.VALID: None, Split.TEST: None}
+        return [self._bounds(model, split, limit, stop_if_asked) for split, limit in limits.items()]
+
+    def _checkpoint(self, *, is_best: bool) -> None:
+        state = self._trainer.state()
+        if state.step != self._saved_step:
+            self._trainer.check(state)
+            self._check_theta()
+            extra = {"window": state.window, "best": self._best, "seconds": self._seconds_before + self._seconds}
+            if self._baseline:
+                extra["baseline"] = asdict(self._baseline)
+            self._writer.save_checkpoint(
+                state.step,
+                model=state.model,
+                optimizer=state.optimizer,
+                state=extra,
+                best=is_best,
+                keep_last=self._spec.keep_last,
+            )
+        self._saved_step = state.step
+        self._last_checkpoint_time = time.monotonic()
+
+    def _check_theta(self) -> str | None:
+        """The checksum of a frozen theta, which is that of the start or an error; None where theta is trained."""
+        if self._baseline is None:
+            return None
+        before, now = self._baseline.theta_sha256, theta_sha256(self._trainer.model)
+        if now != before:
+            raise theta_moved(before, now, f"{self._writer.run.path}, step {self._trainer.step}")
+        return now
+
+    def _stop(self, stop: StopRequest) -> None:
+        """End after a signal, wherever between two steps it came."""
+        # Before its parent is measured a run has done nothing that is worth a checkpoint: it starts again from there.
+        started = self._parent is None
+        if started:
+            self._checkpoint(is_best=False)
+        self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
+        path = self._writer.run.path
+        kept = "a checkpoint was written first" if started else "nothing had been trained yet"
+        raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
+
+    def _gained(self, bounds: list[SplitBounds]) -> dict[str, Any]:
+        """Of a run with a parent: the bounds before, what q gained, and the proof that theta stood still."""
+        before = self._baseline
+        if before is None:
+            return {}
+        return {
+            "bound_before": _values(before.bounds),
+            "bounds_before": before.bounds,
+            "gain": {bound.split.value: before.gain(bound) for bound in bounds},
+            "theta_sha256": {"before": before.theta_sha256, "after": self._check_theta()},
+        }
+
+    def _summary(self, status: RunStatus) -> dict[str, Any]:
+        learned = self._trainer.learned.values()
+        spec, parent = self._spec, self._spec.parent
+        return {
+            "run": str(self._writer.run.path),
+            "status": status.value,
+            "step": self._trainer.step,
+            "k": spec.k,
+            "task": spec.task.value,
+            "binarisation": spec.binarisation,
+            "likelihood": spec.likelihood.value,
+            "split_convention": spec.split_convention,
+            "split_hashes": self._data.split_hashes,
+            "backward": spec.backward.value,
+            "screen_inflation": spec.screen_inflation,
+            "screen_precision": spec.screen_precision.value if spec.screen_precision else None,
+            "k_chunk": spec.k_chunk,
+            "compile": "on" if self._compiled else "off",
+            "bound_computed": bound_computed(spec),
+            "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
+            "seconds": self._seconds_before + self._seconds,
+            "steps_per_second": self._steps / self._seconds if self._seconds else None,
+            **({"learned": learned} if learned else {}),
+            **({"parent": parent.model_dump()} if parent else {}),
+        }
+
+    @contextmanager
+    def _failures_kept(self) -> Generator[None]:
+        """Record what ends the run before it is reported; what was written stays."""
+        try:
+            yield
+        except Diverged as error:
+            self._fail(error)
+            raise self._with_way_out(error) from error
+        except Interrupted:
+            raise
+        except Exception as error:
+            self._fail(error)
+            if told := out_of_memory(error, self._spec, self._writer.run):
+                raise told from error
+            raise
+
+    def _fail(self, error: Exception) -> None:
+        # The failure itself is what the user must see, even where the store can no longer record it.
+        with suppress(DregError, ValueError):
+            failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
+            self._writer.add_failure(failure)
+            self._writer.log(f"failed: {error}")
+            self._writer.finish(RunStatus.FAILED, self._summary(RunStatus.FAILED))
+
+    def _with_way_out(self, error: Diverged) -> Diverged:
+        run = self._writer.run
+        steps = run.checkpoints()
+        kept = f"the last checkpoint before it is step {steps[-1]}" if steps else "no checkpoint had been written yet"
+        where = f"{error.where}; {run.path}: {kept}"
+        return Diverged(error.what, where=where, hint=f"start again with a smaller --lr than {self._spec.lr:g}")

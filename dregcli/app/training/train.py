@@ -1,0 +1,123 @@
+"""Train a run from its spec, or continue one, and keep everything about it."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from dregcli.app.common.listener import Listener
+from dregcli.app.common.out_of_memory import memory_explained
+from dregcli.app.loading.build import build_trainer
+from dregcli.app.loading.restore import load_trainer
+from dregcli.app.planning.plan import Plan, run_name
+from dregcli.app.training.origin import hand_over, parent_model
+from dregcli.app.training.session import Session, TrainResult
+from dregcli.engine.device import gpu, libraries, prepare_process, threads
+from dregcli.engine.models.base import LatentModel
+from dregcli.engine.training import Trainer
+from dregcli.redaction import redacted_words
+from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.run import RunSpec, as_json
+from dregcli.store.capture import capture_environment
+from dregcli.store.run import Run
+from dregcli.store.runs import RunStore
+
+__all__ = ["TrainResult", "built", "claim", "environment_now", "resume", "start"]
+
+
+def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
+    """Claim a new run and train it; one whose spec names a parent starts at the parent's checkpoint.
+
+    Args:
+        plan: what to train.
+        name: the run's name, or None for the default one.
+        store: where the run is kept.
+        argv: the command line, kept in the run.
+        listener: told of progress.
+
+    Raises:
+        Diverged: the bound or a gradient is no longer finite; the last good checkpoint is kept.
+        Interrupted: a signal came; a checkpoint was written first.
+        StoreWriteError: the store cannot be written.
+        Others as ``dregcli.app.training.origin.parent_model``.
+    """
+    return claim(plan, name=name, store=store, argv=argv, listener=listener)()
+
+
+def claim(
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+) -> Callable[[], TrainResult]:
+    """Claim a new run, as ``start``; what trains it is to be called at once, the run counts as being at work."""
+    prepare_process()
+    trainer, parent = built(plan, store)
+    environment = environment_now(plan.spec, argv)
+    writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
+    return partial(
+        Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
+    )
+
+
+def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
+    """Continue a run from its last whole checkpoint, or from its start (its parent's) when it has none.
+
+    Args:
+        run: the run.
+        plan: its spec; with more steps than it was made with, the run is prolonged.
+            What changes rounding only may be another.
+        store: where the run is kept.
+        argv: the command line, kept in the log.
+        listener: told of progress.
+
+    Raises:
+        RunStateError: the run is alive or completed.
+        CheckpointCorrupt: no checkpoint is whole.
+        Others as ``start``.
+    """
+    prepare_process()
+    before_spec, spec = run.spec(), as_json(plan.spec)
+    if any(before_spec.get(key) != spec.get(key) for key in ROUNDING_ONLY):
+        listener.warn("with another --k-chunk or --compile the run goes on equal up to rounding, not bit for bit.")
+    before = run.environment().get("threads")
+    if before is not None and before != threads():
+        listener.warn(f"the run used {before} threads, this process {threads()}: it will not continue bit for bit.")
+    checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
+    # With a checkpoint of its own a run needs its parent no more, which may be gone.
+    trainer, parent = built(plan, None if checkpoint else store)
+    if checkpoint:
+        load_trainer(trainer, checkpoint, run)
+    environment = environment_now(plan.spec, argv)
+    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment)
+    step = checkpoint.step if checkpoint else 0
+    for fault in checkpoint.skipped if checkpoint else ():
+        listener.warn(f"checkpoint skipped: {fault}")
+    kept_aside = writer.roll_back(step)
+    if kept_aside:
+        listener.note(f"metrics after step {step} were rolled back; they are kept in {kept_aside}")
+    listener.note(f"resuming {run.path} at step {step}")
+    session = Session(plan, trainer, writer, listener, parent)
+    if checkpoint:
+        session.continue_from(checkpoint.step, checkpoint.state)
+    return session.train(f"resumed at step {step}: {' '.join(redacted_words(argv))}")
+
+
+def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
+    """The trainer, and the parent's model that it starts from where the spec names one.
+
+    Built before a run is claimed, so that what does not fit leaves no run behind.
+
+    Args:
+        plan: what to train.
+        store: where the parent is; None for a run that goes on from a checkpoint of its own.
+    """
+    with memory_explained(plan.spec):
+        parent = parent_model(plan, store) if store else None
+        trainer = build_trainer(plan.spec, plan.data)
+    if parent is not None and plan.spec.parent is not None:
+        hand_over(parent, trainer.model, reset_encoder=plan.spec.parent.reset_encoder)
+    return trainer, parent
+
+
+def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
+    """What this process makes a run with, and what the run is to keep of it."""
+    setting = {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
+    extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
+    return capture_environment(argv=argv, extra=extra, capture=spec.capture)

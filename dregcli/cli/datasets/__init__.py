@@ -1,0 +1,1 @@
+"""``dreg data`` and ``dreg download``."""

@@ -1,0 +1,268 @@
+"""``dreg data``: list, show, verify and rm; ``import_`` has the rest."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dregcli.app.common.places import NO_FOLDER, data_folder, data_folder_if_any
+from dregcli.cli.datasets import import_ as data_import
+from dregcli.cli.datasets.plain import dataset_json, image_in_words
+from dregcli.cli.datasets.preview import preview
+from dregcli.cli.options import DataDir, Json, Quiet, split_option
+from dregcli.cli.render import Terminal, bytes_in_words
+from dregcli.errors import UsageError
+from dregcli.names import Split, unknown
+
+if TYPE_CHECKING:
+    from dregcli.app.datasets.remove import Removal
+    from dregcli.app.datasets.status import DataRow
+
+_LIST = """[bold]dreg data list[/bold]
+
+For a program:  [bold]dreg data list --json[/bold]"""
+_SHOW = """The training split of the embedded data:  [bold]dreg data show digits[/bold]
+
+Another split, in a file of your own:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
+_VERIFY = """All that is on this machine:  [bold]dreg data verify[/bold]
+
+One:  [bold]dreg data verify mnist[/bold]"""
+_RM = """[bold]dreg data rm mine[/bold]
+
+Without a question, as in a script:  [bold]dreg data rm mine mnist --yes[/bold]"""
+
+_CHECK_SAYS_NO = 1
+
+app = typer.Typer(
+    help="The data sets on this machine: list, show, import, verify, remove.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    epilog="Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
+)
+app.command("import", epilog=data_import.EXAMPLES)(data_import.import_)
+
+
+def _remove_with(command: str | None) -> str:
+    return f"; remove it with  {command}" if command else ""
+
+
+def _as_json(row: "DataRow") -> dict[str, Any]:
+    return {
+        "dataset": row.name,
+        "status": row.status.value,
+        "imported": row.imported,
+        "problem": row.problem,
+        "kind": row.kind.value if row.kind else None,
+        "image": list(row.image) or None,
+        "splits": {split.value: count for split, count in row.splits.items()} or None,
+        "split_conventions": list(row.conventions),
+        "bytes": row.nbytes,
+        "checksum": row.checksum,
+        "path": str(row.path) if row.path else None,
+        "source": row.source,
+    }
+
+
+@app.command("list", epilog=_LIST)
+def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
+    """List the data sets: those of the catalogue and your own, and how they stand on this machine."""
+    from dregcli.app.datasets.status import list_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    folder = data_folder_if_any(data_dir)
+    rows = list_data(folder)
+    if as_json:
+        terminal.result(
+            {"data_dir": None if folder == NO_FOLDER else str(folder), "results": [_as_json(row) for row in rows]}
+        )
+        return
+    terminal.table(
+        ["data set", "status", "kind", "image", *Split, "on disk", "checksum", "splits"],
+        [
+            [
+                row.name,
+                f"{row.status.value}, imported" if row.imported else row.status.value,
+                row.kind.value if row.kind else "-",
+                image_in_words(row.image),
+                *(f"{row.splits[split]:,}" if row.splits else "-" for split in Split),
+                bytes_in_words(row.nbytes),
+                row.checksum[:8] if row.checksum else "-",
+                ", ".join(row.conventions) or "-",
+            ]
+            for row in rows
+        ],
+    )
+    for row in rows:
+        if row.problem:
+            terminal.line(f"{row.name} is damaged: {row.problem}{_remove_with(row.removal)}")
+    if not quiet:
+        for row in rows:
+            if row.path and row.source:
+                terminal.line(f"{row.name}: {row.path}, {row.source}")
+
+
+@app.command("show", epilog=_SHOW)
+def show(
+    name: Annotated[str, typer.Argument(help="A data set: see `dreg data list`.")],
+    split: Annotated[str, split_option("Which part: train, valid or test.")] = Split.TRAIN.value,
+    split_convention: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="How to split it, of those that `dreg data list` shows.", show_default="its first"
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where to, not over another file.", show_default="figures/ in the data folder"
+        ),
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw a data set as a PNG: images, their mean, and a histogram of the values."""
+    from dregcli.app.datasets.show import show_data
+
+    if split not in list(Split):
+        raise UsageError(unknown("split", split, Split), where="--split", hint="dreg data show --help")
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        shown = show_data(
+            name,
+            data_folder_if_any(data_dir),
+            split=Split(split),
+            convention=split_convention,
+            out=out,
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    if as_json:
+        terminal.result(
+            {
+                **dataset_json(shown),
+                "split": shown.split.value,
+                "figure": str(shown.path),
+            }
+        )
+        return
+    for note in shown.dataset.provenance.get("done", ()):
+        terminal.note(str(note))
+    terminal.line(f"figure: {shown.path}")
+    preview(terminal, shown, shown.split)
+
+
+@app.command("verify", epilog=_VERIFY)
+def verify(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; none means all on this machine.")
+    ] = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> int:
+    """Read every value again, and hold it against the checksums; exit code 1 if one is damaged."""
+    from dregcli.app.datasets.status import verify_data
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    try:
+        results = verify_data(names or [], data_folder_if_any(data_dir), terminal)
+    finally:
+        terminal.close()
+    damaged = [result for result in results if result.problem]
+    if as_json:
+        terminal.result(
+            {
+                "results": [
+                    {
+                        "dataset": result.name,
+                        "verdict": "damaged" if result.problem else "ok",
+                        "problem": result.problem,
+                        "checksum": result.checksum,
+                        "path": str(result.path) if result.path else None,
+                    }
+                    for result in results
+                ]
+            }
+        )
+        return _CHECK_SAYS_NO if damaged else 0
+    terminal.table(
+        ["data set", "verdict", "checksum", "where"],
+        [
+            [
+                result.name,
+                "damaged" if result.problem else "OK",
+                (result.checksum or "-")[:8],
+                str(result.path or "with the program"),
+            ]
+            for result in results
+        ],
+    )
+    for result in damaged:
+        terminal.line(f"{result.name}: {result.problem}{_remove_with(result.removal)}")
+    return _CHECK_SAYS_NO if damaged else 0
+
+
+def _figures(removal: "Removal") -> str:
+    count = len(removal.figures)
+    return f" and {count} figure{'s' if count > 1 else ''} of it" if count else ""
+
+
+@app.command("rm", epilog=_RM)
+def rm(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets of the data folder.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also a file that cannot be read, and so may not be of dreg.")
+    ] = False,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Remove data sets from the data folder, after a question."""
+    from dregcli.app.datasets.remove import plan_removal, remove_data
+    from dregcli.app.datasets.status import removal_command
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    folder = data_folder(data_dir)
+    removals = plan_removal(names, folder, force=force)
+    for removal in removals:
+        if removal.unreadable:
+            terminal.warn(f"{removal.path} cannot be read: nobody can tell whether it is a data set of dreg.")
+        elif removal.imported:
+            origin = f" ({removal.source})" if removal.source else ""
+            terminal.warn(f"'{removal.name}' is your own{origin}: it cannot be downloaded again, only imported.")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError(
+                what="there is nobody to ask whether to remove " + ", ".join(removal.name for removal in removals),
+                hint=removal_command([removal.name for removal in removals], folder, force=force, yes=True),
+            )
+        told = ", ".join(
+            f"{removal.path} ({bytes_in_words(removal.nbytes)}){_figures(removal)}" for removal in removals
+        )
+        # On stderr: stdout is for the result.
+        if not typer.confirm(f"Remove {told}?", err=True):
+            removals = []
+    remove_data(removals)
+    if as_json:
+        terminal.result(
+            {
+                "removed": [
+                    {
+                        "dataset": removal.name,
+                        "path": str(removal.path),
+                        "bytes": removal.nbytes,
+                        "figures": [str(path) for path in removal.figures],
+                    }
+                    for removal in removals
+                ]
+            }
+        )
+        return
+    if not removals:
+        terminal.line("nothing was removed")
+    for removal in removals:
+        terminal.line(f"removed {removal.name}: {removal.path} ({bytes_in_words(removal.nbytes)}){_figures(removal)}")

@@ -1,0 +1,128 @@
+"""``dreg bias-check``."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from dregcli.app.common.places import data_folder_if_any, runs_folder
+from dregcli.cli.diagnosis.bias_result import show
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Examples,
+    Json,
+    Objective,
+    OfDataset,
+    OfTask,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+)
+from dregcli.cli.render import Terminal
+from dregcli.names import Promise, Verdict
+from dregcli.specs.execution import DEFAULT_INFLATION, DEFAULT_PRECISION
+
+EXAMPLES = """On the embedded data, trained for 1,000 steps first:  [bold]dreg bias-check --k 64[/bold]
+
+Every estimator of a run's objective, on its model:  \
+[bold]dreg bias-check digits-iwae-dreg-k64 --estimator all[/bold]
+
+Some pairs:  [bold]dreg bias-check --estimator rws/dreg --estimator jvi:order=2/dreg[/bold]
+
+Exit code: 0 all unbiased or identical, 1 some biased, 5 inconclusive."""
+
+
+def bias_check(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="RUN",
+            help="Whose model: a name (its newest completed version) or one version. Without it a model is trained "
+            "for 1,000 steps on the embedded data, and kept as a run.",
+            show_default=False,
+        ),
+    ] = None,
+    estimator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="What to check: an estimator, a pair such as rws/dreg, or all; may be given several times.",
+            show_default="the run's, or dreg",
+        ),
+    ] = None,
+    objective: Objective = None,
+    k: Annotated[
+        int | None, typer.Option("--k", help="Samples per example.", show_default="the run's, or 64")
+    ] = None,
+    detect: Annotated[
+        float, typer.Option(help="The relative bias that a verdict of unbiased must have been able to find.")
+    ] = 0.02,
+    false_alarm: Annotated[
+        float, typer.Option(help="Probability of calling any unbiased pair biased, over the whole call.")
+    ] = 1e-3,
+    max_batches: Annotated[int, typer.Option(help="Batches at most.")] = 12_288,
+    max_seconds: Annotated[
+        float | None, typer.Option(help="Seconds at most, training apart.", show_default="no limit")
+    ] = None,
+    examples: Examples = 32,
+    seed: Annotated[int, typer.Option(help="Of examples, pixels and noise.")] = 0,
+    checkpoint: Checkpoint = "last",
+    dataset: OfDataset = None,
+    task: OfTask = None,
+    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
+    backward: Annotated[str, setting("backward")] = "dense",
+    screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
+    screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
+    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
+    device: Device = "auto",
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Check estimators for bias on a frozen model: a verdict that always comes, with its error rates."""
+    from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    request = BiasRequest(
+        run=run,
+        dataset=dataset,
+        task=task,
+        capture=capture,
+        objective=objective,
+        estimators=tuple(estimator or ()),
+        k=k,
+        checkpoint=checkpoint,
+        examples=examples,
+        seed=seed,
+        false_alarm=false_alarm,
+        detect=detect,
+        max_batches=max_batches,
+        max_seconds=max_seconds,
+        device=device,
+        backward=backward,
+        screen_inflation=screen_inflation,
+        screen_precision=screen_precision,
+        k_chunk=number_or_word(k_chunk),
+    )
+    try:
+        report = check_run_for_bias(
+            request,
+            runs_dir=runs_folder(runs_dir),
+            data_dir=data_folder_if_any(data_dir),
+            argv=["dreg", *sys.argv[1:]],
+            listener=terminal,
+        )
+    finally:
+        terminal.close()
+    for result in report.results:
+        if result.verdict is Verdict.BIASED and result.promise is Promise.UNBIASED:
+            terminal.warn(f"{report.label(result)} promises to be unbiased and is not: this is a fault, report it.")
+    if as_json:
+        terminal.result(report.as_json())
+    else:
+        show(terminal, report, quiet=quiet)
+    raise typer.Exit(report.exit_code)

@@ -1,0 +1,144 @@
+"""How gradient variance and signal-to-noise ratios read in the terminal."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.constrain import Constrain
+from rich.text import Text
+
+from dregcli.cli.render import Terminal
+from dregcli.names import Network
+from dregcli.wording import AT_FLOOR
+
+if TYPE_CHECKING:
+    from dregcli.app.diagnosis.variance_report import Row, Slope, VarianceReport
+
+_HOW_TO_READ = """\
+In brackets: the standard error, in units of the last digits. variance: mean over the parameters, squared nats per \
+unit of parameter. SNR: mean of |mean| / standard deviation over the parameters that vary; of noise alone it is \
+{floor:.4f} with {replicates:,} replicates, and a part of up to that is noise, whatever the standard \
+error. DSNR: along the direction of the expected gradient over across it, the direction learned on other replicates; \
+of noise: what it is of noise alone. cosine: to the gradient at K={k}. The decoder's gradient is the same for every \
+estimator of an objective."""
+
+_WIDTH = 98
+_NAMES = {"variance": "variance", "snr": "SNR", "dsnr": "DSNR"}
+_COLUMNS = ("gradient", "K", "variance", "SNR", "DSNR", "of noise", "cosine")
+
+
+def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
+    """Shows what was found, and unless quiet how to read it."""
+    terminal.line(f"{report.title}, {report.seconds:.0f} s")
+    for network in Network:
+        rows = [
+            [report.label(row.of), str(row.k), *_told(report, row)]
+            for row in report.rows
+            if row.of.network is network
+        ]
+        missing = _missing(report, network)
+        terminal.line()
+        terminal.table(_COLUMNS, [*rows, *missing], title=network.value)
+    terminal.line()
+    _slopes(terminal, report)
+    terminal.line()
+    _shared(terminal, report)
+    if not quiet:
+        terminal.line()
+        settings = report.settings
+        text = _HOW_TO_READ.format(floor=report.floor, replicates=settings["replicates"], k=settings["reference_k"])
+        terminal.show(Constrain(Text(text), _WIDTH))
+    terminal.line()
+    if report.file:
+        terminal.line(f"kept: {report.file}")
+    for figure in report.figures:
+        terminal.line(f"figure: {figure}")
+    if not report.file:
+        terminal.line("nothing is kept: --out DIR writes PNG, SVG and JSON")
+
+
+def _told(report: "VarianceReport", row: "Row") -> list[str]:
+    """The statistics of a row; an SNR near its floor has no value that its standard error belongs to."""
+    told = {
+        name: with_digits(row[name].value, row[name].stderr)
+        for name in ("variance", "snr", "dsnr", "dsnr_floor", "cosine")
+    }
+    return [*(told | ({"snr": AT_FLOOR} if report.at_floor(row) else {})).values()]
+
+
+def _missing(report: "VarianceReport", network: Network) -> list[list[str]]:
+    """A row of dashes for each K that a gradient is not defined at."""
+    found: list[list[str]] = []
+    for of in dict.fromkeys(row.of for row in report.rows if row.of.network is network):
+        there = {row.k for row in report.rows if row.of == of}
+        found += [
+            [report.label(of), str(k), *["-"] * (len(_COLUMNS) - 2)] for k in report.settings["k"] if k not in there
+        ]
+    return found
+
+
+def with_digits(value: float, stderr: float) -> str:
+    """A number with its standard error in brackets, in units of its last digits: 0.0133(1), 1.50(2)e-07."""
+    if not math.isfinite(value):
+        return "-"
+    if not (math.isfinite(stderr) and stderr > 0.0):
+        return f"{value:.4g}"
+    scale = 0
+    if not 1e-3 <= (size := max(abs(value), stderr)) < 1e4:
+        scale = math.floor(math.log10(size))
+    value, stderr = value / 10.0**scale, stderr / 10.0**scale
+    first = math.floor(math.log10(stderr))
+    # One digit of the error; two where it is a 1, which rounding would change by a lot.
+    places = -first + (1 if stderr / 10.0**first < 1.95 else 0)
+    if places < 0:
+        places = 0
+    told = f"{value:.{places}f}({round(stderr * 10.0**places)})"
+    return told if not scale else f"{told}e{scale:+03d}"
+
+
+def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
+    """Slopes, and which points they are not of."""
+    labels = list(dict.fromkeys(slope.of for slope in report.slopes))
+    rows = [
+        [
+            f"{of.network.value} {report.label(of)}",
+            *(_interval(each.slope) for each in report.slopes if each.of == of),
+        ]
+        for of in labels
+    ]
+    title = "slopes of log(statistic) against log(K), with 95 % intervals"
+    terminal.table(("gradient", "variance", "SNR", "DSNR"), rows, title=title)
+    left_out = [
+        f"{each.of.network.value} {report.label(each.of)} {_NAMES[each.statistic]} at K={_ks(each.left_out)}"
+        for each in report.slopes
+        if each.left_out
+    ]
+    if left_out:
+        text = f"not to be told from noise, and so no points of a slope: {'; '.join(left_out)}"
+        terminal.show(Constrain(Text(text), _WIDTH))
+
+
+def _ks(ks: Sequence[int]) -> str:
+    return ",".join(map(str, ks))
+
+
+def _interval(slope: "Slope | None") -> str:
+    return f"{slope.value:+.2f} [{slope.low:+.2f}, {slope.high:+.2f}]" if slope else "-"
+
+
+def _shared(terminal: Terminal, report: "VarianceReport") -> None:
+    """What belongs to K, whatever the estimator, and how good the reference is."""
+    sampled = report.sampled
+    terminal.line("ESS: " + ", ".join(f"K={s.k} {with_digits(s.ess.value, s.ess.stderr)}" for s in sampled))
+    bounds = ", ".join(f"K={s.k} {with_digits(s.bound.value, s.bound.stderr)}" for s in sampled)
+    terminal.line(f"IWAE bound, nats per example: {bounds}")
+    if report.log_p:
+        known = (("model", report.log_p.model), ("data", report.log_p.data))
+        told = ", ".join(f"{name} {value:.4f}" for name, value in known if value is not None)
+        terminal.line(f"exact log p(x), nats per example: {told}")
+    least = min((each.agreement for each in report.references), default=math.nan)
+    settings = report.settings
+    terminal.line(
+        f"reference: dreg at K={settings['reference_k']}, {settings['reference_replicates']} replicates; "
+        f"cosine between its halves at least {least:.3f}"
+    )

@@ -1,0 +1,93 @@
+"""``dreg eval``."""
+
+from typing import Annotated
+
+import typer
+
+from dregcli.app.common.places import data_folder_if_any, runs_folder
+from dregcli.cli.evaluation.result import show
+from dregcli.cli.options import (
+    Checkpoint,
+    DataDir,
+    Device,
+    Json,
+    Quiet,
+    RunsDir,
+    number_or_word,
+    setting,
+    split_option,
+)
+from dregcli.cli.render import Terminal
+from dregcli.commands import command
+
+EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
+
+A curve over K from one pass:  [bold]dreg eval digits-iwae-dreg-k64 --k 1,10,100,1000,5000[/bold]
+
+A second opinion on the first 100 examples:  [bold]dreg eval digits-iwae-dreg-k64 --k 5000 --method ais --n 100[/bold]
+
+One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]
+
+A stopped evaluation goes on when the same is asked again."""
+
+
+def evaluate(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
+    split: Annotated[str, split_option("train, valid or test.")] = "test",
+    k: Annotated[
+        str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
+    ] = "500",
+    repeats: Annotated[int, typer.Option(help="Independent draws of all samples, for their spread.")] = 1,
+    n: Annotated[
+        int | None, typer.Option("--n", help="Only the first so many examples.", show_default="all; of ais 100")
+    ] = None,
+    method: Annotated[
+        str, typer.Option(help="importance, or ais: beside it annealed importance sampling, a second opinion.")
+    ] = "importance",
+    steps: Annotated[
+        int | None, typer.Option(help="Temperatures of ais, each with a Hamiltonian transition.", show_default="1000")
+    ] = None,
+    chains: Annotated[int | None, typer.Option(help="Chains of ais per example.", show_default="16")] = None,
+    active_threshold: Annotated[
+        float, typer.Option(help="A latent is active if the variance of q's mean over examples exceeds this.")
+    ] = 0.01,
+    checkpoint: Checkpoint = "last",
+    eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
+    device: Device = "auto",
+    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
+    compile_: Annotated[str, setting("compile")] = "auto",
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Evaluate log-likelihoods, and how far they can be trusted; per-example values are kept in the run."""
+    from dregcli.app.evaluation.evaluate import EvalRequest, evaluate_runs
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    request = EvalRequest(
+        split=split,
+        k=k,
+        seed=eval_seed,
+        repeats=repeats,
+        n=n,
+        active_threshold=active_threshold,
+        method=method,
+        steps=steps,
+        chains=chains,
+        checkpoint=checkpoint,
+        device=device,
+        k_chunk=number_or_word(k_chunk),
+        compiled=compile_,
+    )
+    try:
+        results = evaluate_runs(
+            runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
+        )
+    finally:
+        terminal.close()
+    if as_json:
+        terminal.result({"results": [result.as_json() for result in results]})
+        return
+    show(terminal, results)
+    terminal.line(f"next: {command('report', *runs)}")

@@ -1,0 +1,206 @@
+"""How evaluations read in the terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from dregcli.cli.render import Terminal
+from dregcli.commands import command
+from dregcli.describe import described, seen_as
+from dregcli.names import ChanceMethod, ModelName, Opinion
+from dregcli.wording import difference, with_error
+
+if TYPE_CHECKING:
+    from dregcli.app.evaluation.evaluate import EvalResult
+
+_UNRELIABLE_SHARE = 0.01
+"""Share of examples with a k-hat above 0.7 from which on it is worth a warning."""
+
+_FEW_CHAINS = 0.25
+"""Share of the chains that their effective sample size is at least where their standard error is to be believed."""
+
+
+def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
+    """Shows the bounds, what they are made of, and what to make of them."""
+    first = results[0].summary
+    title = f"IWAE bound at K={first['k']} on {first['split']}, nats per example"
+    columns = ["run", "step", "bound ± s.e.", "examples", "mean ESS", "k-hat", "active units"]
+    terminal.table(columns, [_bound(result) for result in results], title=title)
+    for result in results:
+        if len(result.summary["curve"]) > 1 or result.estimates.repeats > 1:
+            _curve(terminal, result, named=len(results) > 1)
+    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife", "MC s.e."]
+    terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example")
+    for result in results:
+        for line in (*_chance(result), *_no_kl(result), *_exact(result)):
+            terminal.line(f"{result.run.label}: {line}" if len(results) > 1 else line)
+    for result in results:
+        for line in _second_opinion(result, terminal):
+            terminal.line(line)
+    whats = {(described(r.spec.model_dump()), r.summary["split_hash"]): None for r in results}
+    for what, split_hash in whats:
+        terminal.line(f"of {what}, {first['split']} split {split_hash[:12]}, eval seed {first['seed']}")
+    if len({(r.summary["split_hash"], *seen_as(r.spec.model_dump())) for r in results}) > 1:
+        terminal.warn("these runs are of different data or pixels: their bounds do not compare.")
+    for result in results:
+        if (warning := _unreliable(result)) is not None:
+            terminal.warn(warning)
+    for result in results:
+        terminal.line(f"kept: {result.path}")
+
+
+def _bound(result: "EvalResult") -> list[str]:
+    found = result.summary
+    return [
+        result.run.label,
+        str(found["checkpoint"]),
+        _mean(found["bound"]),
+        f"{found['n']:,}",
+        f"{found['ess']:.1f}",
+        f"{found['khat']['median']:.2f}" if found["khat"] else "-",
+        str(found["active_units"]),
+    ]
+
+
+def _parts(result: "EvalResult") -> list[str]:
+    found = result.summary
+    return [
+        result.run.label,
+        *(_mean(found[name]) for name in ("elbo", "reconstruction", "kl_prior", "kl_posterior")),
+        _mean(found["curve"][-1]["jackknife"]),
+        _error(found["bound"]["mc_stderr"]),
+    ]
+
+
+def _error(found: float | None) -> str:
+    return "-" if found is None else f"{found:.4f}"
+
+
+def _chance(result: "EvalResult") -> list[str]:
+    """How the MC s.e. of each K was found, and of which it is not known."""
+    curve, repeats = result.summary["curve"], result.estimates.repeats
+    ways = {
+        ChanceMethod.GROUPS: "from the variance between disjoint groups of K samples",
+        ChanceMethod.REPEATS: f"from the variance between the {repeats} repeats",
+        ChanceMethod.LEFT_OUT: "by leaving out each sample in turn",
+    }
+    found: list[str] = []
+    for method, how in ways.items():
+        if ks := [f"{row['k']:,}" for row in curve if row["mc_method"] == method]:
+            found.append(f"at K={', '.join(ks)} {how}")
+    lines = [f"MC s.e., what other draws of the samples would change: {'; '.join(found)}"] if found else []
+    if unknown := [f"{row['k']:,}" for row in curve if row["mc_method"] is None]:
+        lines.append(f"MC s.e. is not known at K={', '.join(unknown)}: {result.again(repeats=max(10, 2 * repeats))}")
+    return lines
+
+
+def _no_kl(result: "EvalResult") -> list[str]:
+    """Why KL(q||posterior) is not shown."""
+    found = result.summary
+    if found["kl_posterior"] is not None:
+        return []
+    command = result.again(k=result.estimates.k_for_kl())
+    return [f"KL(q||posterior) is the bound less the ELBO with a large K; {_still_low(found)}: {command}"]
+
+
+def _still_low(found: Mapping[str, Any]) -> str:
+    """What is known of the bias of a bound whose K is too small."""
+    k, bias = f"K={found['k']:,}", found["bound"]["bias"]
+    if bias is None:
+        return f"{k} is too small"
+    return f"{k} is too small, as the bound is still about {-bias:.2g} nats below log p(x)"
+
+
+def _curve(terminal: Terminal, result: "EvalResult", *, named: bool) -> None:
+    """The bound against K, and how much it moves from one draw to the next."""
+    repeats = result.estimates.repeats
+    columns = ["K", "bound ± s.e.", "MC s.e.", "jackknife ± s.e.", "groups", *(["spread"] if repeats > 1 else [])]
+    rows = [
+        [
+            f"{row['k']:,}",
+            _mean(row),
+            _error(row["mc_stderr"]),
+            _mean(row["jackknife"]),
+            f"{row['groups']:,}",
+            *([f"{row['spread']:.4f}"] if repeats > 1 else []),
+        ]
+        for row in result.summary["curve"]
+    ]
+    of = f"{result.run.label}, " if named else ""
+    spread = f"; spread: s.d. of the mean over {repeats} independent draws" if repeats > 1 else ""
+    terminal.table(columns, rows, title=f"{of}from the same draws, in disjoint groups of K{spread}")
+
+
+def _exact(result: "EvalResult") -> list[str]:
+    """What is known exactly, beside the estimate."""
+    log_p, bound = result.summary["log_p"], result.summary["bound"]
+    whose = {"model": f"the model's ({ModelName.LINEAR_GAUSSIAN})", "data": "the data's own distribution's"}
+    lines: list[str] = []
+    for key, found in log_p.items():
+        missing = found["bound_less_exact"]
+        error = bound["mc_stderr"] if key == "model" else missing["stderr"]
+        lines.append(
+            f"exact log p(x), {whose[key]}: {_mean(found)}; the bound less it: {missing['value']:+.4f}"
+            + (f" ± {error:.4f}{' (importance sampling)' if key == 'model' else ''}" if error is not None else "")
+        )
+    return lines
+
+
+def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
+    """What annealing from the prior found on the same examples, and what follows."""
+    found = result.summary.get("ais")
+    if found is None:
+        return []
+    less, label = found["less_importance"], result.run.label
+    opinion = Opinion(found["opinion"])
+    follows = {
+        Opinion.AGREES: "the two agree",
+        Opinion.HIGHER: "importance sampling has missed mass: take a larger --k, or train the encoder",
+        Opinion.LOWER: "the annealing is too short: take more --steps",
+        Opinion.K_TOO_SMALL: f"they are not compared; {_still_low(result.summary)}",
+        Opinion.UNKNOWN: "they are not compared, as the error of so few examples is not known",
+    }[opinion]
+    if found["ess"] < _FEW_CHAINS * found["chains"]:
+        terminal.warn(
+            f"{label}: the chains' weights differ much (median ESS {found['ess']:.1f} of {found['chains']}): their "
+            "error is itself uncertain; take more --steps."
+        )
+    apart = f"{difference(less['value'], less['mc_stderr'])}{_expected(result)}"
+    lines = [
+        f"{label}, AIS from the prior ({found['steps']:,} steps, {found['chains']} chains, acceptance "
+        f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, "
+        f"of which ± {found['mc_stderr']:.4f} by the chains' chance",
+        f"  AIS less importance sampling: {apart}: {follows}",
+    ]
+    if opinion is Opinion.K_TOO_SMALL and result.opinion:
+        lines.append(f"  to compare them: {result.again(k=result.opinion.k_to_compare())}")
+    if opinion is Opinion.UNKNOWN:
+        lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
+    if (exact := found["less_exact"]) is not None:
+        lines.append(f"  AIS less the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
+    return lines
+
+
+def _expected(result: "EvalResult") -> str:
+    """The part of a difference from AIS that a limited K makes by itself, where anybody could see it."""
+    bias = result.summary["bound"]["bias"]
+    return "" if bias is None or -bias < 5e-5 else f", of which about {-bias:+.4f} is expected at this K"
+
+
+def _unreliable(result: "EvalResult") -> str | None:
+    """In words: that importance sampling misses something, and what to do."""
+    khat = result.summary["khat"]
+    if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
+        return None
+    share = 100.0 * khat["share_above_0.7"]
+    ways = ["take a larger --k"]
+    if result.opinion is None:
+        ways.append("ask for a second opinion (--method ais)")
+    ways.append(f"train the encoder on: {command('finetune-encoder', result.run.path)}")
+    return (
+        f"{result.run.label}: k-hat is above 0.7 for {share:.3g} % of the examples: there q misses mass of the "
+        f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}"
+    )
+
+
+def _mean(found: Mapping[str, Any] | None) -> str:
+    return "-" if found is None else with_error(found["value"], found["stderr"])

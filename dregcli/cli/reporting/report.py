@@ -1,0 +1,98 @@
+"""``dreg report``."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dregcli.app.common.places import runs_folder
+from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.cli.render import Terminal
+from dregcli.cli.reporting.exports import Cite, Csv, Exports, Figures, Html, Latex, export
+from dregcli.cli.reporting.result import show
+from dregcli.cli.runs.watching import follow
+
+if TYPE_CHECKING:
+    from dregcli.app.runs.watch import Watched
+
+EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
+
+Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
+
+All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
+
+What is training now, until it is done:  [bold]dreg report --watch[/bold]
+
+A page to hand on, and all its figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
+
+For a paper, and what it has to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
+
+
+def report(
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[RUN]...", help="Runs: a name (all versions) or one version; all.", show_default=False
+        ),
+    ] = None,
+    time_to: Annotated[
+        float | None,
+        typer.Option(metavar="BOUND", help="Tell how long each run trained until its validation bound was so high."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Follow the runs until none of them trains any more; then report.")
+    ] = False,
+    every: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 2.0,
+    html: Html = None,
+    figures: Figures = None,
+    csv: Csv = None,
+    latex: Latex = None,
+    cite: Cite = False,
+    runs_dir: RunsDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare runs: means over seeds, paired differences, evaluations, learning curves; as tables, page, figures."""
+    from dregcli.app.reporting.plain import report_json
+    from dregcli.app.reporting.report import make_report
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    asked = Exports(runs or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every)
+    asked.check()
+    if watch:
+        asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
+    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
+    for left_out in found.left_out:
+        terminal.warn(f"left out: {left_out}")
+    try:
+        written = export(terminal, found, asked)
+    finally:
+        terminal.close()
+    if cite:
+        return
+    if as_json:
+        terminal.result(report_json(found, time_to=time_to) | written)
+        return
+    if not asked.instead:
+        show(terminal, found, time_to=time_to)
+    for warning in found.warnings:
+        terminal.warn(warning)
+
+
+def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float) -> list[str]:
+    """Follow the runs; what is to be reported on then: without names all that were followed."""
+    from dregcli.app.runs.watch import watch
+
+    seen: dict[str, None] = {}
+
+    def noted() -> Iterator[list["Watched"]]:
+        for frame in watch(runs, runs_dir=runs_dir, interval=every):
+            seen.update(dict.fromkeys(str(each.path) for each in frame))
+            yield frame
+
+    follow(terminal, noted())
+    if not seen:
+        terminal.note("nothing is training now")
+    return runs or [path for path in seen if Path(path).is_dir()]

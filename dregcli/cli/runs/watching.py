@@ -1,0 +1,52 @@
+"""How runs that are followed read in the terminal."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from dregcli.cli.render import Terminal
+from dregcli.wording import with_error
+
+if TYPE_CHECKING:
+    from dregcli.app.runs.watch import Watched
+
+_COLUMNS: Final = ("run", "status", "step", "train", "valid", "left", "steps/s", "bound by step")
+_STALE: Final = 60.0
+"""Seconds without a word from which on it is worth showing: runs tell something every half minute."""
+
+
+def follow(terminal: Terminal, frames: Iterable[list["Watched"]]) -> None:
+    """Shows them until the last frame."""
+    terminal.follow(_COLUMNS, ([_row(each) for each in frame] for frame in frames))
+
+
+def _row(run: "Watched") -> list[str]:
+    return [
+        run.label,
+        run.status.value + _stale(run),
+        f"{run.step:,}/{run.steps:,} ({100 * run.step // max(1, run.steps)} %)",
+        with_error(run.train, None),
+        with_error(run.valid, None),
+        "" if run.seconds_left is None else in_words(run.seconds_left),
+        with_error(run.rate, None),
+        run.curve,
+    ]
+
+
+def _stale(run: "Watched") -> str:
+    """Where it has not told anything for long."""
+    running = run.seconds_left is not None
+    return f", told {in_words(run.age)} ago" if running and run.age >= _STALE else ""
+
+
+def in_words(seconds: float) -> str:
+    """``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"

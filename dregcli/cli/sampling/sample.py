@@ -1,0 +1,82 @@
+"""``dreg sample``."""
+
+from typing import Annotated
+
+import typer
+
+from dregcli.app.common.places import data_folder_if_any, runs_folder
+from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, split_option
+from dregcli.cli.render import Terminal
+
+EXAMPLES = """The newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
+
+Its best checkpoint, larger:  [bold]dreg sample digits-iwae-dreg-k64 --checkpoint best --scale 8[/bold]"""
+
+
+def sample(
+    run: Annotated[str, typer.Argument(help="A run: a name (its newest completed version) or one version.")],
+    checkpoint: Checkpoint = "last",
+    split: Annotated[str, split_option("train, valid or test: whose images are reconstructed.")] = "test",
+    n: Annotated[int, typer.Option("--n", help="Images in a grid.")] = 64,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", help="Posterior samples of which the best is shown.", show_default="the run's"),
+    ] = None,
+    latents: Annotated[
+        int | None,
+        typer.Option(help="How many latents are traversed, the most active first.", show_default="10, or all"),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Values of each, from -3 to 3 standard deviations of the prior.")] = 9,
+    seed: Annotated[int, typer.Option(help="Of the samples' noise.")] = 0,
+    scale: Annotated[
+        int | None, typer.Option(help="Screen pixels of a pixel.", show_default="images about 32 high or more")
+    ] = None,
+    device: Device = "auto",
+    runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Prior samples, reconstructions and traversals of latents, as pictures kept in the run."""
+    from dregcli.app.sampling.request import SampleRequest
+    from dregcli.app.sampling.sample import sample_run
+
+    terminal = Terminal(as_json=as_json, quiet=quiet)
+    asked = SampleRequest(
+        run=run,
+        checkpoint=checkpoint,
+        split=split,
+        n=n,
+        k=k,
+        latents=latents,
+        steps=steps,
+        seed=seed,
+        scale=scale,
+        device=device,
+    )
+    try:
+        found = sample_run(
+            asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
+        )
+    finally:
+        terminal.close()
+    told = found.as_json()
+    if as_json:
+        terminal.result(told)
+        return
+    rows = [
+        [each["kind"], f"{each['rows']} x {each['columns']}", "{} x {}".format(*each["pixels"]), each["file"]]
+        for each in told["images"]
+    ]
+    title = f"{found.run.label}, checkpoint of step {found.checkpoint}"
+    terminal.table(["picture", "images", "screen pixels", "file"], rows, title=title)
+    for each in told["images"]:
+        terminal.line(f"{each['kind']}: {each['what']}")
+    if told["display"] != {"black": 0.0, "white": 1.0}:
+        low, high = told["display"].values()
+        terminal.line(f"black is {low:.3g} and white {high:.3g}, between which 99 % of the training values lie")
+    table = [
+        [str(each["index"]), f"{each['variance']:.3g}", "yes" if each["active"] else "no"] for each in told["latents"]
+    ]
+    title = f"traversed latents, by the variance over {split} images of q's mean"
+    terminal.table(["latent", "variance", "active"], table, title=title)

@@ -1,0 +1,1 @@
+"""``dreg train`` and ``dreg finetune-encoder``."""

@@ -1,0 +1,70 @@
+"""What a command shows of a study that it has trained."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dregcli.cli.render import Terminal
+from dregcli.cli.reporting.result import show
+from dregcli.cli.training.trained import trained_json
+from dregcli.commands import command
+from dregcli.names import RunStatus
+
+if TYPE_CHECKING:
+    from dregcli.app.studies.study import StudyResult, StudyRun
+
+
+def show_study(terminal: Terminal, study: "StudyResult") -> None:
+    """The report of its runs, as ``dreg report`` of them shows it, and how many of them there are."""
+    from dregcli.app.reporting.plain import report_json
+
+    report = study.report
+    for left_out in report.left_out if report else ():
+        terminal.warn(f"left out: {left_out}")
+    if terminal.as_json:
+        told = report_json(report, time_to=None) if report else None
+        terminal.result({"runs": [_json(each) for each in study.runs], "report": told})
+        return
+    if report:
+        show(terminal, report, time_to=None)
+        for warning in report.warnings:
+            terminal.warn(warning)
+    terminal.line()
+    terminal.line(f"study: {_counts(study)}")
+    if names := dict.fromkeys(str(each.run.path.parent) for each in study.runs if each.run and not each.failure):
+        words = [*(Path(name).name for name in names), "--split", "test", "--k", "500"]
+        terminal.line(f"next:  {command('eval', *words, runs_dir=Path(next(iter(names))).parent)}")
+
+
+def _counts(study: "StudyResult") -> str:
+    failed = sum(each.failure is not None for each in study.runs)
+    there = [each for each in study.runs if each.skipped and each.failure is None]
+    elsewhere = sum(not (each.info and each.info.status is RunStatus.COMPLETED) for each in there)
+    counts = {
+        "trained": len(study.runs) - failed - len(there),
+        "done before": len(there) - elsewhere,
+        "at work in another process": elsewhere,
+        "failed": failed,
+    }
+    parts = [f"{count} {what}" for what, count in counts.items() if count]
+    return f"{len(study.runs)} run{'s' if len(study.runs) != 1 else ''}: {', '.join(parts)}"
+
+
+def _json(each: "StudyRun") -> dict[str, Any]:
+    """As ``dreg train --json`` of that run, with what tells it from the others, and why it has no numbers."""
+    spec = each.spec
+    found: dict[str, Any] = {"objective": spec.objective, "estimator": spec.estimator, "seed": spec.seed}
+    if each.info:
+        found = {**trained_json(each.info.summary), **found, "status": each.info.status.value}
+    else:
+        found["status"] = "failed"
+    found["run"] = str(each.run.path) if each.run else None
+    if each.skipped:
+        found["skipped"] = True
+    if failure := each.failure:
+        found["error"] = {
+            "what": failure.what,
+            "where": failure.where,
+            "next": failure.hint,
+            "exit_code": failure.exit_code,
+        }
+    return found

@@ -1,0 +1,333 @@
+"""The list of data sets, their verification and removal: no damaged one keeps the others from being told."""
+
+import os
+
+import h5py
+import numpy as np
+import pytest
+
+from dregcli.app.datasets.import_ import ImportWords, import_dataset
+from dregcli.app.datasets.remove import plan_removal, remove_data
+from dregcli.app.datasets.show import show_data
+from dregcli.app.datasets.status import DataStatus, list_data, verify_data
+from dregcli.data.cache import read_cache
+from dregcli.data.catalogue import DATASETS
+from dregcli.data.folders import cache_path
+from dregcli.errors import DatasetMissing, SpecError, UsageError
+from dregcli.names import DataKind, Split
+from tests.support.data_import import contents
+from tests.support.listener import Recorder
+
+REAL = np.random.RandomState(3).randn(60, 4, 5)
+
+
+def bring(folder, name="mine", values=REAL, **options):
+    folder.mkdir(exist_ok=True)
+    np.save(folder.parent / f"{name}.npy", values)
+    words = ImportWords(source=folder.parent / f"{name}.npy", name=name, **options)
+    return import_dataset(words, folder, Recorder())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    bring(tmp_path / "data")
+    bring(tmp_path / "data", "other", (REAL > 0))
+    return tmp_path / "data"
+
+
+def row(folder, name):
+    (found,) = [each for each in list_data(folder) if each.name == name]
+    return found
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [
+            ("digits", "'digits' is a data set of the catalogue"),
+            ("MNIST", "'mnist' is a data set of the catalogue"),
+            ("mine", "'mine' is taken: take another name, or give --replace"),
+            ("Mine", "'Mine' differs from the data set 'mine' only in case"),
+        ],
+    )
+    def test_that_are_taken(self, folder, name, reason):
+        before = contents(folder)
+        with pytest.raises(SpecError, match=reason):
+            bring(folder, name)
+        assert contents(folder) == before
+        if name != "mine":
+            with pytest.raises(SpecError, match=reason):
+                bring(folder, name, replace=True)
+            assert contents(folder) == before
+
+    def test_replaced_by_what_is_whole(self, folder):
+        bring(folder, values=REAL + 1.0, replace=True)
+        order = np.random.RandomState(0).permutation(60)
+        wanted = (REAL + 1.0).reshape(60, -1)[order[54:]].astype(np.float32)
+        np.testing.assert_array_equal(read_cache("mine", folder).splits[Split.TEST], wanted)
+
+    def test_not_replaced_by_what_is_not(self, folder):
+        before = contents(folder)
+        with pytest.raises(Exception, match="not finite"):
+            bring(folder, values=np.where(REAL > 1, np.nan, REAL), replace=True)
+        assert contents(folder) == before
+
+
+class TestTargets:
+    @pytest.mark.parametrize("replace", [False, True])
+    @pytest.mark.parametrize("content", ["foreign", "cut", "folder", "pipe", "dangling"])
+    def test_what_is_not_a_data_set_is_never_replaced(self, folder, content, replace):
+        path = cache_path("theirs", folder)
+        if content == "folder":
+            path.mkdir()
+        elif content == "pipe":
+            os.mkfifo(path)
+        elif content == "dangling":
+            path.symlink_to("nowhere")
+        elif content == "foreign":
+            with h5py.File(path, "w") as file:
+                file["train"] = REAL
+        else:
+            path.write_bytes(cache_path("mine", folder).read_bytes()[:100])
+        before = contents(folder)
+        reason = "nobody can tell" if content == "cut" else "is not a file of dreg: it stays as it is"
+        with pytest.raises(UsageError, match=reason):
+            bring(folder, "theirs", replace=replace)
+        assert contents(folder) == before
+        assert path.exists() or path.is_symlink()
+        assert "theirs" not in [each.name for each in list_data(folder)]
+
+    def test_the_source_is_never_its_own_target(self, folder):
+        before = contents(folder)
+        (folder.parent / "link.h5").symlink_to(cache_path("mine", folder))
+        for source in (cache_path("mine", folder), folder.parent / "link.h5"):
+            words = ImportWords(source=source, name="mine", keys=("train",), replace=True)
+            with pytest.raises(UsageError, match="the very file that the import would write"):
+                import_dataset(words, folder, Recorder())
+        assert contents(folder) == before
+
+    @pytest.mark.parametrize("replace", [False, True])
+    def test_of_two_imports_at_once_the_second_does_not_win_unasked(self, folder, replace):
+        class Meanwhile(Recorder):
+            def begin(self, task, total, unit):
+                super().begin(task, total, unit)
+                if task == "write":
+                    bring(folder, "new", REAL + 1)
+
+        np.save(folder.parent / "late.npy", REAL)
+        words = ImportWords(source=folder.parent / "late.npy", name="new", replace=replace)
+        if replace:
+            import_dataset(words, folder, Meanwhile())
+            assert "late.npy" in str(row(folder, "new").source)
+            return
+        with pytest.raises(UsageError, match="there is a data set 'new' in the data folder already"):
+            import_dataset(words, folder, Meanwhile())
+        assert "new.npy" in str(row(folder, "new").source)
+        assert sorted(path.name for path in folder.glob("*.h5")) == ["mine.h5", "new.h5", "other.h5"]
+
+
+class TestList:
+    def test_everything_there_is(self, folder):
+        rows = list_data(folder)
+        assert [each.name for each in rows] == [*DATASETS, "mine", "other"]
+        assert [each.imported for each in rows] == [False] * len(DATASETS) + [True, True]
+
+    def test_embedded_missing_and_imported(self, folder):
+        digits = row(folder, "digits")
+        assert (digits.status, digits.kind, digits.height, digits.width) == ("embedded", DataKind.INTENSITY, 8, 8)
+        assert digits.splits == {Split.TRAIN: 1297, Split.VALID: 250, Split.TEST: 250}
+        assert (digits.path, digits.nbytes) == (None, None)
+        mnist = row(folder, "mnist")
+        assert (mnist.status, mnist.kind, mnist.height, mnist.checksum) == ("not downloaded", "intensity", 28, None)
+        assert mnist.splits == {Split.TRAIN: 50_000, Split.VALID: 10_000, Split.TEST: 10_000}
+        assert "dreg" in mnist.conventions
+        mine = row(folder, "mine")
+        assert (mine.status, mine.kind, mine.height, mine.width) == ("cached", DataKind.REAL, 4, 5)
+        assert mine.splits == {Split.TRAIN: 48, Split.VALID: 6, Split.TEST: 6}
+        assert mine.conventions == ("seed-0",)
+        assert mine.nbytes == cache_path("mine", folder).stat().st_size
+        assert mine.checksum == read_cache("mine", folder).checksum
+        assert "mine.npy" in str(mine.source)
+
+    def test_damage_is_told_and_the_rest_is_listed(self, folder):
+        _damage(folder, "mine")
+        cache_path("mnist", folder).write_bytes(b"")
+        for name in ("mine", "mnist"):
+            assert row(folder, name).status is DataStatus.DAMAGED
+            assert "damaged" in str(row(folder, name).problem)
+        assert row(folder, "other").status is DataStatus.CACHED
+
+    def test_a_folder_where_a_file_should_be(self, folder):
+        cache_path("mnist", folder).mkdir()
+        assert row(folder, "mnist").status is DataStatus.DAMAGED
+        assert "Is a directory" in str(row(folder, "mnist").problem)
+
+    def test_a_pipe_is_not_waited_for(self, folder):
+        for name in ("mnist", "mine2"):
+            os.mkfifo(cache_path(name, folder))
+        assert row(folder, "mnist").problem == "the data set 'mnist' cannot be read: it is not a file"
+        assert "mine2" not in [each.name for each in list_data(folder)]
+
+    def test_values_are_not_read(self, folder):
+        """An altered value is `verify`'s to find: `list` stays fast."""
+        _alter(folder, "mine")
+        assert row(folder, "mine").status is DataStatus.CACHED
+
+    def test_no_folder_at_all(self, tmp_path):
+        assert len(list_data(tmp_path / "nowhere")) == len(DATASETS)
+        assert not (tmp_path / "nowhere").exists()
+
+
+def _damage(folder, name):
+    """Not to be opened any more, and still to be told for dreg's."""
+    path = cache_path(name, folder)
+    path.write_bytes(b"x" + path.read_bytes()[1:])
+
+
+def _alter(folder, name):
+    with h5py.File(cache_path(name, folder), "a") as file:
+        file["train"][0, 0] += 1
+
+
+class TestVerify:
+    def test_reads_every_value(self, folder):
+        _alter(folder, "mine")
+        watch = Recorder()
+        found = {each.name: each.problem for each in verify_data([], folder, watch)}
+        assert found.keys() == {"digits", "linear-gaussian", "mine", "other"}
+        assert "checksum" in str(found.pop("mine"))
+        assert set(found.values()) == {None}
+        assert watch.open_tasks == 0
+
+    def test_some(self, folder):
+        (found,) = verify_data(["other", "other"], folder, Recorder())
+        assert found.checksum == read_cache("other", folder).checksum
+
+    def test_what_is_not_there(self, folder):
+        with pytest.raises(DatasetMissing, match="'mnist' is not on this machine"):
+            verify_data(["mine", "mnist"], folder, Recorder())
+        with pytest.raises(UsageError, match="Did you mean 'mine'"):
+            verify_data(["mien"], folder, Recorder())
+
+
+class TestRemove:
+    def test_only_what_is_named(self, folder):
+        (removal,) = plan_removal(["mine", "mine"], folder)
+        assert (removal.imported, removal.nbytes) == (True, cache_path("mine", folder).stat().st_size)
+        assert cache_path("mine", folder).exists()
+        remove_data([removal])
+        assert sorted(path.name for path in folder.rglob("*.*")) == ["other-train.png", "other.h5"]
+
+    def test_a_damaged_one(self, folder, monkeypatch):
+        monkeypatch.delenv("DREG_DATA_DIR")
+        with h5py.File(cache_path("mine", folder), "a") as file:
+            del file["train"]
+        assert row(folder, "mine").removal == f"dreg data rm mine --data-dir {folder}"
+        remove_data(plan_removal(["mine"], folder))
+        assert not cache_path("mine", folder).exists()
+
+    def test_one_that_cannot_be_read_only_by_force(self, folder, monkeypatch):
+        monkeypatch.delenv("DREG_DATA_DIR")
+        _damage(folder, "mine")
+        cache_path("other", folder).write_bytes(cache_path("other", folder).read_bytes()[:100])
+        cache_path("mnist", folder).write_bytes(b"<html>")
+        for name in ("mine", "other"):
+            with pytest.raises(UsageError, match="nobody can tell whether it is a data set of dreg") as caught:
+                plan_removal([name], folder)
+            assert caught.value.hint == f"dreg data rm {name} --force --data-dir {folder}"
+        # Whether it still can be told for dreg's decides whether it is listed.
+        assert row(folder, "mine").removal == caught.value.hint.replace("other", "mine")
+        assert "other" not in [each.name for each in list_data(folder)]
+        # What has a name of the catalogue can be downloaded again.
+        assert row(folder, "mnist").removal == f"dreg data rm mnist --data-dir {folder}"
+        removals = plan_removal(["mnist", "mine", "other"], folder, force=True)
+        assert [removal.unreadable for removal in removals] == [False, True, True]
+        remove_data(removals)
+        assert list(folder.rglob("*.*")) == []
+
+    @pytest.mark.parametrize("name", ["theirs", "mnist"])
+    @pytest.mark.parametrize("force", [False, True])
+    def test_never_what_dreg_did_not_make(self, folder, name, force):
+        with h5py.File(cache_path(name, folder), "w") as file:
+            file["train"] = REAL
+        before = contents(folder)
+        with pytest.raises(UsageError, match=f"'{name}.h5' is not a file of dreg: nothing was removed"):
+            plan_removal(["mine", name], folder, force=force)
+        assert contents(folder) == before
+        if name == "mnist":
+            assert row(folder, name).status is DataStatus.DAMAGED
+            assert row(folder, name).removal is None
+            (verified,) = verify_data([name], folder, Recorder())
+            assert (verified.problem is None, verified.removal) == (False, None)
+        else:
+            assert name not in [each.name for each in list_data(folder)]
+            assert name not in [each.name for each in verify_data([], folder, Recorder())]
+
+    def test_its_figures_go_with_it_and_no_others(self, folder):
+        bring(folder, "mine-given")
+        wanted = ["mine-train.png", "mine-seed-0-test.png", "mine-seed-12-valid.png", "mine-given-test.png"]
+        kept = ["mine-given-train.png", "other-train.png", "mine-notes.png", "mine-train.png.bak", "mnist-test.png"]
+        for each in [*wanted, *kept]:
+            (folder / "figures" / each).write_bytes(b"png")
+        # It could be of either; it stays.
+        wanted.remove("mine-given-test.png")
+        kept.append("mine-given-test.png")
+        (removal,) = plan_removal(["mine"], folder)
+        remove_data([removal])
+        assert sorted(path.name for path in removal.figures) == sorted(wanted)
+        assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(kept)
+
+    @pytest.mark.parametrize(
+        ("name", "kind", "reason"),
+        [
+            ("digits", UsageError, "comes with the program"),
+            ("mnist", DatasetMissing, "not on this machine"),
+            ("others", UsageError, "Did you mean 'other'"),
+            ("../mine", UsageError, "no data set is called"),
+        ],
+    )
+    def test_all_or_nothing(self, folder, name, kind, reason):
+        before = contents(folder)
+        with pytest.raises(kind, match=reason):
+            plan_removal(["mine", name], folder)
+        assert contents(folder) == before
+
+
+class TestShow:
+    def test_by_default_beside_the_data(self, folder):
+        for _ in range(2):
+            shown = show_data("mine", folder, split=Split.VALID, convention=None, out=None, listener=Recorder())
+            assert shown.path == folder / "figures" / "mine-valid.png"
+            assert shown.path.read_bytes().startswith(b"\x89PNG")
+
+    def test_never_over_another_file(self, folder, tmp_path):
+        (tmp_path / "there.png").write_bytes(b"precious")
+        (tmp_path / "link.png").symlink_to("nowhere")
+        for name in ("there.png", "link.png"):
+            with pytest.raises(UsageError, match="such a file already"):
+                show_data(
+                    "mine", folder, split=Split.TRAIN, convention=None, out=tmp_path / name, listener=Recorder()
+                )
+        assert (tmp_path / "there.png").read_bytes() == b"precious"
+        with pytest.raises(UsageError, match="no such folder"):
+            show_data(
+                "mine", folder, split=Split.TRAIN, convention=None, out=tmp_path / "no/x.png", listener=Recorder()
+            )
+
+    def test_the_numbers_in_the_figure_are_those_of_the_data(self, folder, monkeypatch):
+        seen = []
+        monkeypatch.setattr("dregcli.app.datasets.show.data_figure", lambda picture: seen.append(picture) or b"png")
+        for name in ("mine", "other", "digits"):
+            show_data(name, folder, split=Split.TRAIN, convention=None, out=None, listener=Recorder())
+        for picture, dataset, unit in zip(
+            seen,
+            (read_cache("mine", folder), read_cache("other", folder), DATASETS["digits"].load()),
+            (1, 1, 16),
+            strict=True,
+        ):
+            values = np.asarray(dataset.splits[Split.TRAIN], np.float64) / unit
+            np.testing.assert_allclose(picture.mean.ravel(), values.mean(axis=0), rtol=1e-6)
+            np.testing.assert_array_equal(picture.images.reshape(len(picture.images), -1), values[:64])
+            np.testing.assert_array_equal(picture.histogram, np.histogram(values, bins=picture.edges)[0])
+            assert picture.histogram.sum() == values.size
+            assert (picture.low, picture.high) == pytest.approx((values.min(), values.max()))

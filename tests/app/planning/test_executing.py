@@ -1,0 +1,358 @@
+"""From what is asked of the gradient executor to a spec without ``auto``; one that is resumed keeps what it has."""
+
+from pathlib import Path
+
+import pytest
+
+from dregcli.app.common.out_of_memory import out_of_memory
+from dregcli.app.loading.build import build_trainer
+from dregcli.app.planning import executing, machine
+from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.plan import Plan, resolve_plan, warnings_of
+from dregcli.app.training import train
+from dregcli.app.training.resuming import find_run_to_resume, resume_plan
+from dregcli.data.sets.digits import load_digits
+from dregcli.engine.training import Trainer
+from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
+from dregcli.names import Backward, LikelihoodName, Precision, RunStatus
+from dregcli.specs.resolve import merge_options
+from dregcli.specs.run import RunSpec, as_json
+from dregcli.store.runs import RunStore
+from tests.support.listener import Recorder
+
+SMALL = {
+    "k": 48,
+    "steps": 6,
+    "hidden": (6,),
+    "latent_dim": 2,
+    "checkpoint_every": 2,
+    "eval_every": 0,
+    "device": "cpu",
+}
+MIB = 1 << 20
+
+
+@pytest.fixture(autouse=True)
+def _machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A known machine: caches for 16 of the samples of a batch of 32 digits, memory for a few."""
+    monkeypatch.setattr(executing, "cache_size", lambda device: 64 * 4 * 32 * 16 // 3 + 1)
+    monkeypatch.setattr(executing, "memory_at_hand", lambda device: MIB)
+    monkeypatch.setattr(executing, "has_compiler", lambda: True)
+
+
+def _plan(**flags: object) -> Plan:
+    options, faults = merge_options(SMALL | flags, {}, None)
+    return resolve_plan(options, Path("unused"), faults)
+
+
+def _faults(**flags: object) -> list[str]:
+    with pytest.raises(SpecError) as caught:
+        _plan(**flags)
+    return [str(fault) for fault in caught.value.faults]
+
+
+@pytest.mark.parametrize(
+    ("flags", "backward", "inflation", "precision", "chunk"),
+    [
+        ({}, "screened", 0.15, "float32", 16),
+        ({"screen_inflation": 0.05}, "screened", 0.05, "float32", 16),
+        ({"screen_precision": "bfloat16"}, "screened", 0.15, "bfloat16", 16),
+        ({"k_chunk": 32}, "screened", 0.15, "float32", 32),
+        ({"k_chunk": 48}, "screened", 0.15, "float32", None),
+        ({"k_chunk": "auto", "k": 16}, "screened", 0.15, "float32", None),
+        ({"backward": "dense"}, "dense", None, None, 16),
+        ({"backward": "dense", "k_chunk": 48}, "dense", None, None, None),
+    ],
+)
+def test_everything_is_resolved(flags, backward, inflation, precision, chunk) -> None:
+    spec = _plan(**flags).spec
+    assert (spec.backward, spec.screen_inflation, spec.screen_precision) == (backward, inflation, precision)
+    assert spec.k_chunk == chunk
+    assert spec.compile == "off", "so little work does not pay for a compilation"
+
+
+def test_a_dense_pass_is_whole_where_there_is_memory(monkeypatch) -> None:
+    monkeypatch.setattr(executing, "memory_at_hand", lambda device: 1 << 34)
+    assert _plan(backward="dense").spec.k_chunk is None
+    assert _plan(backward="screened").spec.k_chunk == 16, "screening's first pass goes by the cache"
+
+
+def test_all_faults_at_once() -> None:
+    told = _faults(
+        backward="dense",
+        screen_inflation=0.3,
+        k_chunk=33,
+        compile="onn",
+        track_estimators="stl,dregg",
+        lr=-1.0,
+        objective="iwae",
+    )
+    fields = {fault.partition(":")[0] for fault in told}
+    assert fields == {"screen-inflation", "k-chunk", "compile", "track-estimators", "lr"}
+    assert len(told) == len(fields)
+
+
+@pytest.mark.parametrize(
+    ("flags", "fault"),
+    [
+        ({"k_chunk": 0}, "k-chunk: must be a positive whole number or auto, got 0."),
+        ({"k_chunk": "aut"}, "k-chunk: must be a positive whole number or auto, got 'aut'."),
+        ({"k_chunk": 64}, "k-chunk: must be at most k, which is 48, got 64."),
+        ({"screen_inflation": 0.0}, "screen-inflation: must be greater than 0.0, got 0.0."),
+        ({"compile": True}, "compile: must be auto, on or off, got True."),
+        ({"backward": "Dense"}, "backward: must be one of 'dense' or 'screened', got 'Dense'. Did you mean 'dense'?"),
+        ({"k": 0}, "k: must be at least 1, got 0."),
+        ({"batch_size": "many"}, "batch-size: input should be a valid integer, got 'many'."),
+        ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, got 5."),
+        ({"likelihood": "poisson"}, "likelihood: no likelihood is called 'poisson'."),
+        ({"objective": "miwae:groups=7", "track_estimators": "stl"}, "objective: "),
+    ],
+)
+def test_a_fault_is_told_once_whatever_auto_would_have_been(flags, fault) -> None:
+    (told,) = _faults(**flags)
+    assert told.startswith(fault)
+
+
+@pytest.fixture
+def big() -> dict[str, object]:
+    """Work whose compiled arithmetic pays: 40 million rows of 64 outputs, 8,192 of them at once, save 12.6 s."""
+    return {"k": 256, "k_chunk": 256, "steps": 48_000}
+
+
+def test_compile_is_on_where_it_pays(big) -> None:
+    assert _plan(**big).spec.compile == "on"
+    assert _plan(**big | {"compile": "off"}).spec.compile == "off"
+    assert _plan(**big | {"steps": 30_000}).spec.compile == "off"
+    assert _plan(**big | {"k_chunk": 16}).spec.compile == "off", "arrays too small to be compiled"
+    assert _plan(compile="on").spec.compile == "on", "asked for, it is done"
+
+
+def test_without_a_compiler_one_warning_where_it_would_have_paid(big, monkeypatch) -> None:
+    monkeypatch.setattr(executing, "has_compiler", lambda: False)
+    plan = _plan(**big)
+    assert plan.spec.compile == "off"
+    (warning,) = plan.warnings
+    assert "no C++ compiler" in warning
+    assert "13 s longer" in warning
+    assert _plan().warnings == ()
+    assert _plan(**big | {"compile": "off"}).warnings == (), "who does not want it needs no warning"
+    (fault,) = _faults(compile="on")
+    assert fault.startswith("compile: torch.compile finds no C++ compiler here: install g++ or clang++")
+    assert "--compile off" in fault
+
+
+def test_slow_bfloat16_is_warned_of_and_works(monkeypatch) -> None:
+    monkeypatch.setattr(machine, "has_bfloat16_products", lambda device: False)
+    plan = _plan(screen_precision="bfloat16")
+    (warning,) = warnings_of(plan.spec, plan.data.dataset)
+    assert "slower here than float32" in warning
+    fast = _plan()
+    assert warnings_of(fast.spec, fast.data.dataset) == []
+
+
+def test_the_engine_gets_what_the_spec_says(monkeypatch) -> None:
+    seen: dict[str, object] = {}
+
+    class Spy(Trainer):
+        def __init__(self, *arguments, **options) -> None:
+            seen.update(options)
+            super().__init__(*arguments, **options)
+
+    monkeypatch.setattr("dregcli.app.loading.build.Trainer", Spy)
+    flags = {"screen_inflation": 0.5, "screen_precision": "bfloat16", "track_estimators": "stl,rws/dreg"}
+    plan = _plan(**flags, compile="on")
+    trainer = build_trainer(plan.spec, plan.data)
+    execution = seen["execution"]
+    assert (execution.backward, execution.inflation, execution.precision, execution.k_chunk) == (
+        Backward.SCREENED,
+        0.5,
+        Precision.BFLOAT16,
+        16,
+    )
+    assert [pair.word for pair in seen["tracked"]] == ["iwae/stl", "rws/dreg"]
+    assert trainer.model.fused
+    dense = _plan(backward="dense")
+    assert not build_trainer(dense.spec, dense.data).model.fused
+    assert seen["execution"].backward is Backward.DENSE
+    assert seen["tracked"] == []
+
+
+def test_the_size_of_a_decoders_work() -> None:
+    dataset = _plan().data.dataset
+
+    def shape(**options: object) -> tuple[int, int]:
+        found = Shape.of({"likelihood": "bernoulli", "device": "cpu", "hidden": (6,), **options}, dataset)
+        return found.outputs, found.widest
+
+    assert shape() == (64, 64)
+    assert shape(hidden=(300, 20)) == (64, 300)
+    assert shape(likelihood=LikelihoodName.GAUSSIAN) == (128, 128)
+    assert shape(task="structured") == (32, 32)
+
+
+def _train(store: RunStore, **flags: object):
+    return train.start(_plan(**flags), name="run", store=store, argv=["dreg"], listener=Recorder())
+
+
+def _cut(store: RunStore, monkeypatch: pytest.MonkeyPatch, error: Exception, **flags: object) -> BaseException:
+    """A run that fails in its fifth step."""
+    advance = Trainer.advance
+
+    def fails(trainer: Trainer) -> None:
+        if trainer.step == 4:
+            raise error
+        advance(trainer)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "advance", fails)
+        with pytest.raises(type(error) if not isinstance(error, RuntimeError) else DeviceUnavailable) as caught:
+            _train(store, **flags)
+    return caught.value
+
+
+NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+
+
+def test_out_of_memory_says_how_to_go_on_and_that_is_how(tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    error = _cut(store, monkeypatch, NO_MEMORY, k_chunk=32)
+    run = find_run_to_resume(store, "run")
+    assert error.hint.endswith(f"; or go on in less memory: dreg train --resume {run.path} --k-chunk 16")
+    assert "32 samples at once" in error.what
+    assert run.status() is RunStatus.FAILED
+    assert run.checkpoints() == [2, 4]
+    recorder = Recorder()
+    plan = resume_plan(run, {"k_chunk": 16}, Path("unused"))
+    result = train.resume(run, plan, store=store, argv=["dreg"], listener=recorder)
+    assert result.summary["step"] == 6
+    assert run.spec()["k_chunk"] == 16
+    assert any("not bit for bit" in warning for warning in recorder.warnings)
+    whole = _train(RunStore(tmp_path / "whole"), k_chunk=32).summary["bound"]
+    assert result.summary["bound"] == pytest.approx(whole, rel=1e-3)
+
+
+@pytest.mark.parametrize(("k", "chunk", "smaller"), [(64, None, 32), (64, 48, 16), (20, None, 16), (64, 16, None)])
+def test_a_smaller_chunk_is_smaller_and_can_be(k, chunk, smaller) -> None:
+    spec = _plan().spec.model_copy(update={"k": k, "k_chunk": chunk})
+    error = out_of_memory(MemoryError(), spec)
+    assert error is not None
+    assert error.hint == (f"use --k-chunk {smaller}, or" if smaller else "use") + (
+        " a smaller --k, --batch-size or --hidden"
+    )
+    assert out_of_memory(RuntimeError("shapes do not match"), spec) is None
+
+
+def test_a_resumed_run_keeps_what_was_resolved(tmp_path, monkeypatch) -> None:
+    """Less cache, more memory, no compiler: what ``auto`` was is what it stays."""
+    store = RunStore(tmp_path)
+    _cut(store, monkeypatch, NO_MEMORY, compile="on", track_estimators="stl")
+    run = find_run_to_resume(store, "run")
+    before = run.spec()
+    assert (before["k_chunk"], before["compile"]) == (16, "on")
+    monkeypatch.setattr(executing, "cache_size", lambda device: 1 << 30)
+    monkeypatch.setattr(executing, "has_compiler", lambda: False)
+    for flags in (
+        {},
+        {"k_chunk": "auto", "compile": "auto"},
+        {"track_estimators": "iwae/stl", "backward": "screened"},
+    ):
+        plan = resume_plan(run, flags, Path("unused"))
+        assert as_json(plan.spec) == before, flags
+        assert plan.warnings == ()
+    whole = resume_plan(run, {"k_chunk": 48, "compile": "off"}, Path("unused"))
+    assert (whole.spec.k_chunk, whole.spec.compile) == (None, "off")
+
+
+def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
+    store = RunStore(tmp_path)
+    _cut(store, monkeypatch, NO_MEMORY)
+    run = find_run_to_resume(store, "run")
+    monkeypatch.setattr(executing, "has_compiler", lambda: False)
+    flags = {
+        "backward": "dense",
+        "screen_inflation": 0.5,
+        "track_estimators": "stl",
+        "k_chunk": 24,
+        "compile": "on",
+    }
+    with pytest.raises(SpecError) as caught:
+        resume_plan(run, flags, Path("unused"))
+    told = {fault.field: fault.message for fault in caught.value.faults}
+    assert set(told) == {"backward", "screen-inflation", "track-estimators", "k-chunk", "compile"}
+    assert told["track-estimators"] == "the run was made with none; a resumed run keeps its spec."
+    assert "multiple of 16" in told["k-chunk"]
+
+
+def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Trainer, "warm_up", lambda trainer: "CppCompileError: no space left\nmore")
+    recorder = Recorder()
+    result = train.start(_plan(compile="on"), name="x", store=RunStore(tmp_path), argv=["dreg"], listener=recorder)
+    (warning,) = recorder.warnings
+    assert warning == "torch.compile failed, and the work goes on without: CppCompileError: no space left"
+    assert result.summary["compile"] == "off", "what was done, not what was wanted"
+    assert result.run.spec()["compile"] == "on"
+
+
+@pytest.mark.parametrize(
+    ("flags", "computed"),
+    [
+        ({}, "float32"),
+        ({"backward": "dense"}, "float32"),
+        ({"screen_precision": "bfloat16"}, "bfloat16 with randomised correction"),
+    ],
+)
+def test_a_run_says_how_its_bound_was_computed(tmp_path, flags, computed) -> None:
+    result = _train(RunStore(tmp_path), **flags)
+    assert result.summary["bound_computed"] == computed
+    assert result.run.info().summary["backward"] == flags.get("backward", "screened")
+    assert result.summary["k_chunk"] == 16
+
+
+def test_the_warm_up_is_in_no_steps_time(tmp_path, monkeypatch) -> None:
+    import time
+
+    warm_up = Trainer.warm_up
+
+    def slow(trainer: Trainer) -> str | None:
+        time.sleep(1.0)
+        return warm_up(trainer)
+
+    monkeypatch.setattr(Trainer, "warm_up", slow)
+    assert _train(RunStore(tmp_path), k=2, k_chunk=2).summary["seconds"] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("flags", "backward"),
+    [
+        ({}, "screened"),
+        ({"objective": "elbo"}, "dense"),
+        ({"k": 1}, "dense"),
+        ({"objective": "vr-iwae:alpha=1"}, "dense"),
+        ({"objective": "ciwae"}, "screened"),
+        ({"objective": "elbo", "screen_inflation": 0.5}, "screened"),
+        ({"backward": "auto"}, "screened"),
+    ],
+)
+def test_equal_weights_are_not_screened_by_themselves(flags: dict[str, object], backward: str) -> None:
+    known = {"device": "cpu", "likelihood": "bernoulli", "steps": 5, "backward": "auto", **flags}
+    assert executing.decide_execution(known, load_digits()).options["backward"] == backward
+
+
+@pytest.mark.parametrize(
+    ("outputs", "products", "precision"),
+    [(2**20, True, "bfloat16"), (2**20 - 1, True, "float32"), (2**21, False, "float32")],
+)
+def test_bfloat16_by_itself_where_it_is_faster(
+    outputs: int, products: bool, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "has_bfloat16_products", lambda _: products)
+    assert machine.auto_precision(outputs=outputs, device="cpu") == precision
+
+
+def test_a_path_is_no_reason_to_speak_of_memory() -> None:
+    full = StoreWriteError(
+        "No space left on the disk", where="/scratch/alloc_123/out of memory/runs", hint="free some"
+    )
+    spec = RunSpec(dataset="digits", data_checksum="", split_convention="dreg", steps=1)
+    assert out_of_memory(full, spec) is None
+    assert out_of_memory(NO_MEMORY, spec) is not None

@@ -1,0 +1,162 @@
+"""``dreg train`` with seeds, or several estimators, as a user sees it."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from dregcli.engine.training import Trainer
+from dregcli.names import RunStatus
+from dregcli.specs.run import RunSpec
+from dregcli.store.runs import RunStore
+from tests.support.cli import SMALL, run
+from tests.support.quick_training import each_step, quick_training
+
+STUDY = (*SMALL, "--estimator", "dreg", "--estimator", "reparam")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick_training(monkeypatch)
+
+
+def test_a_study_in_one_line_ends_with_the_report_of_its_runs(capsys, tmp_path) -> None:
+    outcome = run(capsys, "train", *STUDY, "--seeds", "0-1")
+    assert outcome.code == 0, outcome.err
+    assert "run 3 of 4: iwae/dreg, seed 1" in outcome.err
+    assert "2 seeds only" in outcome.err
+    assert "study: 4 runs: 4 trained" in outcome.out
+    report = run(capsys, "report", *(run_.path for run_ in RunStore(tmp_path / "runs").runs()))
+    assert outcome.out.startswith(report.out.rstrip("\n"))
+    assert set(report.err.splitlines()) <= set(outcome.err.splitlines())
+    again = run(capsys, "train", *STUDY, "--seeds", "0-1")
+    assert again.code == 0, again.err
+    assert again.out == outcome.out.replace("4 trained", "4 done before")
+    assert again.err.count("done before") == 4
+    assert len(RunStore(tmp_path / "runs").runs()) == 4
+
+
+def test_json_has_every_run_as_train_gives_it_and_the_report(capsys) -> None:
+    alone = run(capsys, "train", *SMALL, "--seed", 1, "--name", "alone", "--json").json
+    outcome = run(capsys, "train", *STUDY, "--seeds", "0-1", "--json", "--name", "s")
+    assert outcome.code == 0, outcome.err
+    runs = outcome.json["runs"]
+    assert [(each["estimator"], each["seed"], each.get("skipped", False)) for each in runs] == [
+        *(("dreg", 0, False), ("reparam", 0, False), ("dreg", 1, True), ("reparam", 1, False))
+    ]
+    told = {key: value for key, value in runs[2].items() if key in alone}
+    assert told == alone
+    assert set(runs[0]) - set(alone) == {"objective", "estimator", "seed"}
+    assert [each["run"].split("/")[-2] for each in runs] == ["s", "s", "alone", "s"]
+    paths = [each["run"] for each in runs]
+    alone = run(capsys, "report", *paths, "--json").json
+    assert outcome.json["report"] == {name: each for name, each in alone.items() if name not in ("files", "figures")}
+
+
+def test_one_run_is_no_study(capsys) -> None:
+    asked = [(), ("--estimator", "dreg"), ("--seed", 0, "--estimator", "iwae/dreg")]
+    found = [run(capsys, "train", *SMALL, *arguments, "--json").json for arguments in asked]
+    # What is asked for alone is trained, whether or not it is there.
+    assert [each["run"].rpartition("/")[2] for each in found] == ["v001", "v002", "v003"]
+    assert "run 1 of" not in run(capsys, "train", *SMALL).err
+
+
+def test_estimators_without_seeds_are_a_study_of_one_seed(capsys) -> None:
+    outcome = run(capsys, "train", *STUDY, "--seed", 3, "--json")
+    assert [each["seed"] for each in outcome.json["runs"]] == [3, 3]
+    # And so is one seed that is asked for as seeds, for scripts that count them.
+    alone = run(capsys, "train", *SMALL, "--seeds", "3", "--json")
+    assert [each.get("skipped") for each in alone.json["runs"]] == [True]
+
+
+def test_a_config_may_hold_a_study(capsys, tmp_path) -> None:
+    config = tmp_path / "c.toml"
+    config.write_text('seeds = "0-1"\nestimator = ["dreg", "rws/dreg"]\n')
+    outcome = run(capsys, "train", *SMALL, "--config", config, "--json")
+    assert outcome.code == 0, outcome.err
+    assert [(each["objective"], each["seed"]) for each in outcome.json["runs"]] == [
+        *(("iwae", 0), ("rws", 0), ("iwae", 1), ("rws", 1))
+    ]
+    config.write_text('estimator = ["dreg"]\n')
+    assert "run" in run(capsys, "train", *SMALL, "--config", config, "--json").json
+
+
+@pytest.mark.parametrize(
+    ("arguments", "texts"),
+    [
+        (("--seeds", "0-4", "--seed", 1), ["seeds: give --seed or --seeds, not both."]),
+        (("--seeds", "0-4", "--resume", "x"), ["--seeds cannot be given with --resume"]),
+        (("--estimator", "dreg", "--estimator", "stl", "--resume", "x"), ["several --estimator cannot be given"]),
+        (("--seeds", "0-4", "--name", "n", "--resume", "x"), ["--name and --seeds cannot be given with --resume"]),
+        (("--seeds", ""), ["seeds: must be"]),
+        (("--seeds", "0-4", "--name", "../x"), ["name: '../x' cannot be"]),
+        (
+            ("--seeds", "4-0", "--estimator", "dreg", "--estimator", "dregg", "--k", 0, "--dataset", "digts"),
+            ["seeds: '4-0' ends", "iwae/dregg: estimator: ", "k: must be at least 1", "dataset: no data set"],
+        ),
+    ],
+)
+def test_what_cannot_be_is_told_before_any_work(capsys, tmp_path, arguments, texts) -> None:
+    outcome = run(capsys, "train", *arguments)
+    assert outcome.code == 2, outcome.err
+    for text in texts:
+        assert outcome.err.count(text) == 1, outcome.err
+    assert "Traceback" not in outcome.err
+    assert outcome.out == ""
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_signal_ends_the_study_and_the_same_command_goes_on(capsys, tmp_path, monkeypatch) -> None:
+    def stops(spec: RunSpec, trainer: Trainer) -> None:
+        if (spec.estimator, trainer.step) == ("reparam", 7):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with monkeypatch.context() as during:
+        each_step(during, stops)
+        stopped = run(capsys, "train", *STUDY, "--seeds", "0-1")
+    assert stopped.code == 143
+    assert "a checkpoint was written first" in stopped.err
+    assert "the same command goes on" in stopped.err
+    assert stopped.out == ""
+    store = RunStore(tmp_path / "runs")
+    assert [each.status() for each in store.runs()] == [RunStatus.COMPLETED, RunStatus.INTERRUPTED]
+    outcome = run(capsys, "train", *STUDY, "--seeds", "0-1")
+    assert outcome.code == 0, outcome.err
+    assert "reparam-k4/v001 at step 7" in outcome.err
+    assert "study: 4 runs: 3 trained, 1 done before" in outcome.out
+    assert [each.status() for each in store.runs()] == [RunStatus.COMPLETED] * 4
+
+
+def test_a_failure_is_told_and_gives_the_exit_code(capsys, monkeypatch) -> None:
+    def breaks(spec: RunSpec, trainer: Trainer) -> None:
+        if (spec.seed, spec.estimator) == (0, "reparam"):
+            with torch.no_grad():
+                trainer.model.decoder[0].weight[0, 0] = torch.nan
+
+    each_step(monkeypatch, breaks)
+    outcome = run(capsys, "train", *STUDY, "--seeds", "0-1", "--json")
+    assert outcome.code == 18, outcome.err
+    assert "run 2 of 4: iwae/reparam, seed 0: failed: Training diverged" in outcome.err
+    runs = outcome.json["runs"]
+    assert [each["status"] for each in runs] == ["completed", "failed", "completed", "completed"]
+    assert runs[1]["error"]["exit_code"] == 18
+    assert runs[1]["run"].endswith("digits-iwae-reparam-k4/v001")
+    assert [group["seeds"] for group in outcome.json["report"]["groups"]] == [2, 1]
+    again = run(capsys, "train", *STUDY, "--seeds", "0-1")
+    assert again.code == 18
+    assert "skipped: Training diverged" in again.err
+    assert "study: 4 runs: 3 done before, 1 failed" in again.out
+
+
+def test_where_nothing_could_be_trained_there_is_no_report(capsys, monkeypatch) -> None:
+    def built(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("dregcli.app.training.train.build_trainer", built)
+    outcome = run(capsys, "train", *SMALL, "--seeds", "0-1", "--json")
+    assert outcome.code == 19, outcome.err
+    assert outcome.json["report"] is None
+    assert [(each["run"], each["status"]) for each in outcome.json["runs"]] == [(None, "failed")] * 2
+    shown = run(capsys, "train", *SMALL, "--seeds", "0-1")
+    assert "study: 2 runs: 2 failed" in shown.out
