@@ -20,9 +20,9 @@ from typing import Any, Final
 
 from dregcli.commands import command
 from dregcli.errors import DregError, StoreCorrupt, StoreWriteError
+from dregcli.filesystem import FileSystem, discard, make_folders, write_errors
 from dregcli.names import RunStatus
 from dregcli.store import documents, hdf5, layout
-from dregcli.store.filesystem import FileSystem, discard, make_folders, write_errors
 from dregcli.store.lease import newest_lease
 from dregcli.store.records import read_info
 from dregcli.store.run import Run

@@ -10,9 +10,9 @@ from typing import Any, Final, cast
 
 from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError, UsageError
+from dregcli.filesystem import FileSystem, check_can_write, is_temporary, make_folders, write_errors
 from dregcli.names import RunStatus
 from dregcli.store import archive, documents, hdf5, layout, trash
-from dregcli.store.filesystem import FileSystem, check_can_write, is_temporary, make_folders, write_errors
 from dregcli.store.records import write_info
 from dregcli.store.run import Run
 from dregcli.store.verify import Finding, verify_run

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from dregcli.commands import command
 from dregcli.errors import CheckpointCorrupt, DregError, RunNotFound, StoreCorrupt
-from dregcli.store import documents, layout
-from dregcli.store.filesystem import (
+from dregcli.filesystem import (
     FileSystem,
     discard,
     make_folders,
@@ -20,6 +19,7 @@ from dregcli.store.filesystem import (
     write_aside,
     write_folder_aside,
 )
+from dregcli.store import documents, layout
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,8 +13,8 @@ from typing import Any, Final, cast
 
 from dregcli.commands import command
 from dregcli.errors import UsageError
+from dregcli.filesystem import FileSystem, make_folders, write_new
 from dregcli.store import documents, layout
-from dregcli.store.filesystem import FileSystem, make_folders, write_new
 from dregcli.store.lease import parse_time
 
 TAG_LENGTH: Final = 60

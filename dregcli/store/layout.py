@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from dregcli.commands import command
 from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
+from dregcli.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 from dregcli.store import documents
-from dregcli.store.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 
 FORMAT_VERSION: Final = 2
 OLDEST_FORMAT: Final = 1

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.errors import StoreCorrupt
+from dregcli.filesystem import FileSystem, make_folders, write_folder_aside
 from dregcli.store import documents, layout
-from dregcli.store.filesystem import FileSystem, make_folders, write_folder_aside
 
 HEARTBEAT_LIMIT: Final = timedelta(minutes=5)
 

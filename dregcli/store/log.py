@@ -7,8 +7,8 @@ more than that, which nothing speaks for.
 from pathlib import Path
 
 from dregcli.errors import StoreCorrupt
+from dregcli.filesystem import FileSystem, move
 from dregcli.store import documents, layout
-from dregcli.store.filesystem import FileSystem, move
 from dregcli.store.records import LogSeal, RunInfo
 
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 import numpy as np
 
 from dregcli.errors import StoreCorrupt
+from dregcli.filesystem import FileSystem, discard, make_folders, write_aside
 from dregcli.store import hdf5, layout
-from dregcli.store.filesystem import FileSystem, discard, make_folders, write_aside
 from dregcli.store.hdf5 import Array
 
 KIND: Final = "metrics"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.errors import DregError, RunStateError
+from dregcli.filesystem import FileSystem, make_folders, write_aside
 from dregcli.names import RunStatus
 from dregcli.store import documents, hdf5, layout, log, metrics, results
-from dregcli.store.filesystem import FileSystem, make_folders, write_aside
 from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from dregcli.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
 from dregcli.store import documents, hdf5, layout
-from dregcli.store.filesystem import FileSystem, make_folders, write_aside, write_errors, write_new
 from dregcli.store.hdf5 import Array
 
 ResultKind = Literal["evals", "bias", "variance"]

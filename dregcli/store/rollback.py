@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dregcli.filesystem import FileSystem, move, write_aside
 from dregcli.store import checkpoints, documents, hdf5, layout, metrics
-from dregcli.store.filesystem import FileSystem, move, write_aside
 
 
 def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:

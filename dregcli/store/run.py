@@ -8,10 +8,10 @@ from typing import Any
 
 from dregcli.commands import command
 from dregcli.errors import RunNotFound, RunStateError
+from dregcli.filesystem import LOCAL, FileSystem, check_can_write
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
-from dregcli.store.filesystem import LOCAL, FileSystem, check_can_write
 from dregcli.store.hdf5 import Array, Content
 from dregcli.store.lease import is_alive
 from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info

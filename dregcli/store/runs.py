@@ -8,9 +8,7 @@ from typing import Any, Final
 
 from dregcli.commands import command
 from dregcli.errors import RunStateError, StoreWriteError
-from dregcli.names import RunStatus
-from dregcli.store import documents, layout, log, references
-from dregcli.store.filesystem import (
+from dregcli.filesystem import (
     LOCAL,
     FileSystem,
     discard,
@@ -19,6 +17,8 @@ from dregcli.store.filesystem import (
     write_aside,
     write_errors,
 )
+from dregcli.names import RunStatus
+from dregcli.store import documents, layout, log, references
 from dregcli.store.lease import (
     Lease,
     is_alive,

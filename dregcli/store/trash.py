@@ -13,9 +13,9 @@ from typing import Final
 
 from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
+from dregcli.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout
-from dregcli.store.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
 from dregcli.store.lease import Lease, is_alive, newest_lease
 from dregcli.store.run import Run
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from dregcli.commands import command
 from dregcli.errors import DregError, StoreCorrupt
+from dregcli.filesystem import is_temporary
 from dregcli.names import RunStatus
 from dregcli.store import layout, log, metrics
-from dregcli.store.filesystem import is_temporary
 from dregcli.store.records import RunInfo, read_info
 from dregcli.store.run import Run
 from dregcli.store.verify_folders import (

@@ -7,8 +7,8 @@ from typing import Final, Literal
 
 from dregcli.commands import command
 from dregcli.errors import DregError
+from dregcli.filesystem import is_temporary
 from dregcli.store import checkpoints, documents, hdf5, layout, lease, metrics, results
-from dregcli.store.filesystem import is_temporary
 from dregcli.store.records import RunInfo, read_info
 from dregcli.store.run import Run
 

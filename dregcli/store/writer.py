@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from dregcli.errors import DregError, RunStateError
+from dregcli.filesystem import write_aside, write_errors
 from dregcli.names import RunStatus
 from dregcli.redaction import redacted, redacted_values
 from dregcli.store import checkpoints, layout, log, metrics, rollback
-from dregcli.store.filesystem import write_aside, write_errors
 from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
 

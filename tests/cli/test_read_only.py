@@ -9,8 +9,8 @@ from dregcli.app.diagnosis import subject as bias_subject
 from dregcli.app.diagnosis import variance
 from dregcli.app.evaluation import evaluate
 from dregcli.app.sampling import sample
+from dregcli.filesystem import LocalFileSystem, check_can_write
 from dregcli.store import archive_writer
-from dregcli.store.filesystem import LocalFileSystem, check_can_write
 from tests.support.cli import SMALL, run
 
 

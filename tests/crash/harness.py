@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from dregcli.filesystem import is_temporary
 from dregcli.names import RunStatus
 from dregcli.store import layout
-from dregcli.store.filesystem import is_temporary
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 

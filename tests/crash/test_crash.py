@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dregcli.filesystem import discard
 from dregcli.store import checkpoints, hdf5, layout, metrics
-from dregcli.store.filesystem import discard
 from dregcli.store.run import Run
 from tests.crash.harness import campaign, differences, only_run
 from tests.support.store_faults import CountingFileSystem

@@ -20,9 +20,9 @@ import numpy as np
 import pytest
 
 from dregcli.errors import StoreCorrupt, StoreWriteError
+from dregcli.filesystem import discard, write_aside
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log
-from dregcli.store.filesystem import discard, write_aside
 from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from dregcli.errors import RunStateError, StoreWriteError
+from dregcli.filesystem import LOCAL
 from dregcli.names import RunStatus
 from dregcli.store import documents
-from dregcli.store.filesystem import LOCAL
 from dregcli.store.lease import is_alive, own_lease, take_lease
 from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from dregcli.errors import StoreCorrupt, StoreWriteError
+from dregcli.filesystem import LOCAL, FileSystem
 from dregcli.names import RunStatus
 from dregcli.store import metrics
-from dregcli.store.filesystem import LOCAL, FileSystem
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.store_faults import FailingFileSystem, Killed, KillingFileSystem, every, flip, temporaries

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dregcli.filesystem import write_new
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, results, verify
-from dregcli.store.filesystem import write_new
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

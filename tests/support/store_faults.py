@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from dregcli.store.filesystem import LocalFileSystem
+from dregcli.filesystem import LocalFileSystem
 
 
 class Killed(BaseException):

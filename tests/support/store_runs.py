@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from dregcli.store.filesystem import FileSystem
+from dregcli.filesystem import FileSystem
 from dregcli.store.records import Clock
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.errors import Fault, StoreWriteError
-from dregcli.store.filesystem import LOCAL, check_can_write, make_folders, write_aside
+from dregcli.filesystem import LOCAL, check_can_write, make_folders, write_aside
 
 _HINT: Final = "name a FILE in a folder that you can write and that has room for it"
 

@@ -11,8 +11,8 @@ from dregcli.data.importing.column_words import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
 from dregcli.errors import StoreWriteError
+from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import Split
-from dregcli.store.filesystem import LOCAL, check_can_write
 
 __all__ = ["ColumnWords", "ImportWords", "Imported", "import_dataset"]
 

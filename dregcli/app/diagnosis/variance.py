@@ -24,8 +24,8 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import SpecError
+from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import ObjectiveName, Split
-from dregcli.store.filesystem import LOCAL, check_can_write
 
 __all__ = ["VarianceRequest", "measure_variance"]
 

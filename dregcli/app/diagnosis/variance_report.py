@@ -24,10 +24,10 @@ from dregcli.engine.diagnostics.variance_result import (
 )
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import StoreWriteError
+from dregcli.filesystem import LOCAL, make_folders, write_new
 from dregcli.names import Network
 from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.figures.variance import PANELS, Curve, variance_figure
-from dregcli.store.filesystem import LOCAL, make_folders, write_new
 from dregcli.store.run import Run
 
 __all__ = ["LogP", "Row", "Slope", "VarianceReport", "keep_in_folder", "keep_in_run"]

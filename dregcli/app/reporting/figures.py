@@ -12,13 +12,13 @@ from PIL import Image
 from dregcli.app.common.listener import Listener
 from dregcli.app.reporting.report import Report
 from dregcli.errors import DregError, StoreWriteError
+from dregcli.filesystem import LOCAL, make_folders, write_new
 from dregcli.names import Split
 from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.figures.active import Latents
 from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.pictures import Kind, Picture
 from dregcli.report.groups import RunRow
-from dregcli.store.filesystem import LOCAL, make_folders, write_new
 from dregcli.store.layout import entries
 from dregcli.store.results import check_digest
 

@@ -8,10 +8,10 @@ from typing import Any, Final, cast
 from dregcli.app.common.listener import Listener
 from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, StoreWriteError, UsageError
+from dregcli.filesystem import LOCAL, make_folders, write_folder_aside
 from dregcli.names import Split
 from dregcli.report.event_file import RunEvents, check_tensorboard, event_file
 from dregcli.specs.run import spelt_out
-from dregcli.store.filesystem import LOCAL, make_folders, write_folder_aside
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 

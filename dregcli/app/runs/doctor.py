@@ -10,9 +10,9 @@ from typing import Final
 
 from dregcli.commands import command
 from dregcli.errors import DregError
+from dregcli.filesystem import discard, write_aside
 from dregcli.names import RunStatus
 from dregcli.store import layout, trash
-from dregcli.store.filesystem import discard, write_aside
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

@@ -1,6 +1,6 @@
-"""The one seam through which this layer changes the disk, and the safe ways to write through it.
+"""The one seam through which the program changes the disk, and the safe ways to write through it.
 
-Every write, mkdir, fsync, rename and removal of the store is a method of :class:`FileSystem`, so that a test can
+Every write, mkdir, fsync, rename and removal is a method of :class:`FileSystem`, so that a test can
 make the n-th of them fail. Nothing is ever written in place: content goes to a temporary name in the same folder,
 is fsync-ed, and only then gets its real name by a rename, which a reader sees whole or not at all.
 """

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from dregcli import filesystem
 from dregcli.errors import StoreWriteError
-from dregcli.store import filesystem
-from dregcli.store.filesystem import LOCAL
+from dregcli.filesystem import LOCAL
 from tests.support.store_faults import FailingFileSystem, every, temporaries
 
 FAULTS = [errno.ENOSPC, errno.EACCES, errno.EROFS, errno.EIO]
