@@ -14,7 +14,7 @@ import typer
 
 from dregcli import __version__
 from dregcli.app.common.interrupts import on_termination
-from dregcli.cli import runs
+from dregcli.cli import runs, spec
 from dregcli.cli.datasets import data, download
 from dregcli.cli.diagnosis import bias_check, estimators, variance
 from dregcli.cli.evaluation import evaluate
@@ -46,6 +46,7 @@ app = typer.Typer(
 app.command("download", epilog=download.EXAMPLES)(download.download)
 app.add_typer(data.app, name="data")
 app.add_typer(runs.app, name="runs")
+app.add_typer(spec.app, name="spec")
 app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
 app.command("train", epilog=train.EXAMPLES)(train.train)
 app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)

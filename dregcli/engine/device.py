@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import gc
 from collections.abc import Generator
+from typing import Literal
 
 import torch
 
@@ -17,7 +18,7 @@ _M_MMAP_THRESHOLD = -3
 _KEEP = 1 << 30
 
 
-def resolve_device(wanted: str) -> str:
+def resolve_device(wanted: str) -> Literal["cpu", "cuda"]:
     """``auto`` becomes ``cuda`` where there is one, else ``cpu``.
 
     Raises:
@@ -28,7 +29,7 @@ def resolve_device(wanted: str) -> str:
     if wanted == "cuda" and not torch.cuda.is_available():
         what = "No CUDA device is available to this installation of torch."
         raise DeviceUnavailable(what, where="--device cuda", hint="use --device cpu or --device auto")
-    return wanted
+    return "cuda" if wanted == "cuda" else "cpu"
 
 
 def prepare_process() -> None:

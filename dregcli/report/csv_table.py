@@ -7,7 +7,7 @@ cell, and so is NaN.
 import csv
 import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, cast
 
 from dregcli.names import Split
@@ -22,7 +22,6 @@ def csv_table(
     labels: Mapping[str, str],
     *,
     time_to: float | None = None,
-    spelt_out: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
 ) -> str:
     """The table, with a header.
 
@@ -30,13 +29,12 @@ def csv_table(
         groups: of the report; their runs are the rows, whatever their status.
         labels: of the groups, by key.
         time_to: the bound that the time to is told of, nats per example; None leaves that column out.
-        spelt_out: what makes a stored spec whole, with the fields that it leaves out.
     """
     rows = [(group, row) for group in groups for row in group.rows]
     several = _counted_otherwise(row for _, row in rows)
     blocks: list[list[Cells]] = [
         [_identity(row, group, labels[group.key]) for group, row in rows],
-        [{f"spec.{name}": value for name, value in _flat(spelt_out(row.spec)).items()} for _, row in rows],
+        [{f"spec.{name}": value for name, value in _flat(row.spec).items()} for _, row in rows],
         [_results(row) for _, row in rows],
         [_evaluations(row, several) for _, row in rows],
         [_tracked(row) for _, row in rows],

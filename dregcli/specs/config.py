@@ -10,8 +10,12 @@ from dregcli.errors import UsageError
 _MAX_BYTES = 1 << 20
 
 
-def read_config(path: Path) -> dict[str, Any]:
+def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     """The options in a config file, keys as the flags are spelt or with underscores.
+
+    Args:
+        path: the file.
+        option: the option that names it, for the message.
 
     Raises:
         UsageError: the file is not there, too large, or neither TOML nor JSON with one level of keys.
@@ -23,7 +27,7 @@ def read_config(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         what = f"The config file cannot be read: {error}."
-        raise UsageError(what, where=f"--config {path}", hint="give a TOML file or a run's spec.json") from error
+        raise UsageError(what, where=f"{option} {path}", hint="give a TOML file or a run's spec.json") from error
     try:
         content: object = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:

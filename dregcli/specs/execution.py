@@ -1,6 +1,6 @@
 """How gradients are computed, not of what: the options of the executor and the rules for them, each once."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -17,14 +17,14 @@ DEFAULT_INFLATION: Final = 0.15
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
 ROUNDING_ONLY: Final = ("k_chunk", "compile")
-"""Fields that change results by rounding alone. Their ``auto`` goes by the memory and the compiler at hand at one
-moment, so that runs which differ in nothing else repeat each other, and a resumed run may be given others."""
+"""Fields that change results by rounding alone. Their ``auto`` depends on the memory and the compiler of the
+moment, so runs that differ in nothing else repeat each other, and a resumed run may be given other values."""
 
 # Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
-class ExecutionSpec(BaseModel):
+class ExecutionSpec(BaseModel, frozen=True):
     """How the gradients of K samples are computed, resolved: no ``auto`` left."""
 
     model_config = STRICT
@@ -85,9 +85,13 @@ def compile_faults(word: object) -> list[Fault]:
     return [Fault("compile", f"must be {words[0]}, {words[1]} or {words[2]}, got {word!r}.{meant}")]
 
 
-def with_screening(options: dict[str, Any]) -> dict[str, Any]:
-    """Options of a screened run with the defaults of what was left out; all others as they are."""
-    if options.get("backward") != Backward.SCREENED:
-        return options
-    defaults = {"screen_inflation": DEFAULT_INFLATION, "screen_precision": DEFAULT_PRECISION.value}
-    return options | {key: value for key, value in defaults.items() if options.get(key) is None}
+def with_screening(
+    backward: Backward, inflation: float | None, precision: Precision | None
+) -> tuple[float | None, Precision | None]:
+    """Inflation and precision of a pass: a screened one has the defaults of what was left out."""
+    if backward is not Backward.SCREENED:
+        return inflation, precision
+    return (
+        DEFAULT_INFLATION if inflation is None else inflation,
+        DEFAULT_PRECISION if precision is None else precision,
+    )

@@ -1,17 +1,11 @@
-"""Settings by name, and the defaults they override. Flag > config > preset > default."""
+"""Settings by name. Flag > config > preset > default."""
 
+from pathlib import Path
 from typing import Any, Final
 
-from dregcli.specs.execution import AUTO, DEFAULT_BACKWARD
-
-DEFAULTS: Final[dict[str, Any]] = {
-    "dataset": "digits",
-    "steps": 2000,
-    "device": AUTO,
-    "backward": DEFAULT_BACKWARD,
-    "k_chunk": AUTO,
-    "compile": AUTO,
-}
+from dregcli.errors import Fault
+from dregcli.names import unknown
+from dregcli.specs.config import read_config
 
 PRESETS: Final[dict[str, dict[str, Any]]] = {
     # The reference's setting, arXiv 1810.04152 and its code: evaluation every 10 passes over 50,000 images in
@@ -30,3 +24,24 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
         "log_every": 100,
     },
 }
+
+
+def read_preset(word: str | None) -> tuple[dict[str, Any], list[Fault]]:
+    """The options of a preset: one of ``PRESETS``, or a file of the user's; none where no preset is given.
+
+    Args:
+        word: the name of a preset, or the path of a file as ``read_config`` takes it.
+
+    Returns:
+        The options, and a fault where there is no such preset.
+
+    Raises:
+        UsageError: the file cannot be read, or holds no options.
+    """
+    if word is None:
+        return {}, []
+    if word in PRESETS:
+        return PRESETS[word], []
+    if Path(word).suffix in (".toml", ".json") or Path(word).is_file():
+        return read_config(Path(word), "--preset"), []
+    return {}, [Fault("preset", f"{unknown('preset', word, PRESETS)} Or give a TOML file of your own.")]

@@ -1,23 +1,21 @@
-"""From options to a resolved spec: layers of options merged, every fault of the result found at once."""
+"""From what was typed to the options of a run: layers of options merged, and every fault of their values at once."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from dregcli.errors import Fault
-from dregcli.names import nearest, unknown
+from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
-from dregcli.specs.presets import DEFAULTS, PRESETS
+from dregcli.specs.options import RunOptions, described
+from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
-_EXTRA_OPTIONS = ("epochs",)
-"""Options that are resolved into other fields."""
-
 _SAID_TWO_WAYS = (("steps", "epochs"), ("seed", "seeds"))
-"""Options of which the stronger layer's stands, whichever of the two it gives."""
+"""Options that say the same thing: the stronger layer's counts, whichever of the two it gives."""
 
 _OF_THE_DATA = ("data_checksum", "split_convention")
 
@@ -31,59 +29,123 @@ def flag(field: str) -> str:
 
 def merge_options(
     flags: Mapping[str, Any], config: Mapping[str, Any], preset: str | None
-) -> tuple[dict[str, Any], list[Fault]]:
-    """Options by precedence: flag > config > preset > default. A flag of None was not given.
+) -> tuple[RunOptions, list[Fault]]:
+    """Merge options by precedence: flag > config > preset > default. A flag of None was not given.
 
-    ``steps`` and ``epochs`` say the same thing, and so do ``seed`` and ``seeds``: whichever comes from the stronger
-    layer stands. What a layer says of its data goes when a stronger one names another data set, or another split of
-    it; what it says of screening when a stronger one names another ``backward``. Where a config is a run's spec, what
-    was decided for that run (``ROUNDING_ONLY``) goes unless the new one repeats it, seed apart: it may no longer fit.
+    ``steps`` and ``epochs`` say the same thing, and so do ``seed`` and ``seeds``: the stronger layer's counts. What a
+    layer says of its data is dropped when a stronger one names another data set, or another split of it; what it says
+    of screening when a stronger one names another ``backward``. Where a config is a run's spec, what was decided for
+    that run (``ROUNDING_ONLY``) is dropped unless the new run repeats it, seed apart: it may no longer fit.
 
     Returns:
-        The options, and a fault for an unknown preset and for one thing said in two ways in one layer.
+        The options, and all faults. A value with a fault is replaced by the default of its field.
+
+    Raises:
+        UsageError: the file of a preset cannot be read.
     """
-    faults: list[Fault] = []
-    if preset is not None and preset not in PRESETS:
-        faults.append(Fault("preset", unknown("preset", preset, PRESETS)))
+    below, faults = read_preset(preset)
     given = {key: value for key, value in flags.items() if value is not None}
     if "spec_version" in config:
         config = spelt_out(config)
         if any(key not in ("seed", "seeds") and config.get(key) != value for key, value in given.items()):
             config = {key: value for key, value in config.items() if key not in ROUNDING_ONLY}
     options: dict[str, Any] = {}
-    for layer in (DEFAULTS, PRESETS.get(preset or "", {}), config, given):
-        for one, other in _SAID_TWO_WAYS:
-            if one in layer and other in layer:
-                faults.append(Fault(other, f"give --{one} or --{other}, not both."))
-        if "dataset" in layer and layer["dataset"] != options.get("dataset"):
-            for key in _OF_THE_DATA:
-                options.pop(key, None)
-        if layer.get("split_convention", options.get("split_convention")) != options.get("split_convention"):
-            options.pop("data_checksum", None)
-        if layer.get("backward", options.get("backward")) != options.get("backward"):
-            for key in _OF_SCREENING:
-                options.pop(key, None)
-        for one, other in _SAID_TWO_WAYS:
-            if one in layer:
-                options.pop(other, None)
-            if other in layer:
-                options.pop(one, None)
+    for layer in (below, config, given):
+        faults += [
+            Fault(other, f"give --{one} or --{other}, not both.")
+            for one, other in _SAID_TWO_WAYS
+            if one in layer and other in layer
+        ]
+        for key in _overruled(layer, options):
+            options.pop(key, None)
         options |= layer
-    return options, faults
+    read, of_values = read_options(options)
+    return read, faults + of_values
 
 
-def unknown_option_faults(options: Mapping[str, Any]) -> list[Fault]:
-    """A fault for every option that is none, with the nearest one that is."""
-    known = [*RunSpec.model_fields, *_EXTRA_OPTIONS]
+def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[str]:
+    """The options of weaker layers that a stronger one makes void."""
+
+    def changes(field: str) -> bool:
+        before = options.get(field, RunOptions.model_fields[field].default)
+        return layer.get(field, before) != before
+
+    if changes("dataset"):
+        yield from _OF_THE_DATA
+    if changes("split_convention"):
+        yield "data_checksum"
+    if changes("backward"):
+        yield from _OF_SCREENING
+    for one, other in _SAID_TWO_WAYS:
+        if one in layer:
+            yield other
+        if other in layer:
+            yield one
+
+
+def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
+    """Read options by field.
+
+    Returns:
+        The options, and all faults. A value with a fault is replaced by the default of its field, so that the rest
+        can be looked at too.
+    """
+    known = [flag(field) for field in RunOptions.model_fields]
     faults: list[Fault] = []
-    for key in options:
-        if key not in known:
-            near = did_you_mean(meant(key, [flag(each) for each in known]))
-            faults.append(Fault(flag(key), f"there is no such option.{near}"))
-    return faults
+    for field in values:
+        if flag(field) not in known:
+            near = did_you_mean(meant(field, known))
+            faults.append(Fault(flag(field), f"there is no such option.{near}"))
+    options = {field: value for field, value in values.items() if flag(field) in known}
+    faults += spec_faults(options, RunOptions)
+    refused = {fault.field for fault in faults}
+    sound = {field: value for field, value in options.items() if flag(field) not in refused}
+    return RunOptions.model_validate(sound), faults
 
 
-def _message(error: Mapping[str, Any]) -> str:
+def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
+    """Everything wrong with options as the fields of a kind of spec; empty when they make one."""
+    try:
+        kind.model_validate(options)
+    except ValidationError as error:
+        by_field: dict[str, list[Mapping[str, Any]]] = {}
+        for item in error.errors():
+            by_field.setdefault(str(item["loc"][0]), []).append(item)
+        return [Fault(flag(field), _message(field, items, options.get(field))) for field, items in by_field.items()]
+    return []
+
+
+def _message(field: str, errors: list[Mapping[str, Any]], given: object) -> str:
+    """What is wrong with the value of a field: in the field's own words where its type has several forms."""
+    must_be = _must_be(field)
+    first = errors[0]
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"] == "missing":
+        return "is missing."
+    if must_be is not None:
+        words = [word for item in errors for word in _expected(item)]
+        return f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}"
+    where = "".join(f"[{part}]" for part in first["loc"][1:])
+    return f"{where} {_of_type(first)}".lstrip()
+
+
+def _must_be(field: str) -> str | None:
+    shown = described(field)[1] if field in RunOptions.model_fields else None
+    return shown.must_be if shown else None
+
+
+def _expected(error: Mapping[str, Any]) -> list[str]:
+    """The words that a literal or an enumeration takes."""
+    return re.findall(r"'([^']*)'", error.get("ctx", {}).get("expected", ""))
+
+
+def _did_you_mean(given: object, words: list[str]) -> str:
+    near = nearest(given, words) if isinstance(given, str) else None
+    return f" Did you mean '{near}'?" if near else ""
+
+
+def _of_type(error: Mapping[str, Any]) -> str:
     """Pydantic's message in this program's words, with what was given."""
     context: Mapping[str, Any] = error.get("ctx", {})
     given = f", got {error['input']!r}"
@@ -97,31 +159,7 @@ def _message(error: Mapping[str, Any]) -> str:
         case "less_than_equal":
             return f"must be at most {context['le']}{given}."
         case "literal_error" | "enum":
-            known: list[str] = re.findall(r"'([^']*)'", context["expected"])
-            near = nearest(error["input"], known) if isinstance(error["input"], str) else None
-            meant = f" Did you mean '{near}'?" if near else ""
-            return f"must be one of {context['expected']}{given}.{meant}"
-        case "missing":
-            return "is missing."
-        case "value_error":
-            return str(context["error"])
+            near = _did_you_mean(error["input"], _expected(error))
+            return f"must be one of {context['expected']}{given}.{near}"
         case _:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}{given}."
-
-
-def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
-    """Everything wrong with options as the fields of a kind of spec; empty when they make one."""
-    try:
-        kind.model_validate(options)
-    except ValidationError as error:
-        faults: list[Fault] = []
-        for item in error.errors():
-            field, *rest = item["loc"]
-            if field == "hidden" and item["type"] != "value_error":
-                fault = Fault("hidden", f"must be layer sizes such as 200,200, got {options['hidden']!r}.")
-            else:
-                fault = Fault(flag(str(field)) + "".join(f"[{part}]" for part in rest), _message(item))
-            if fault not in faults:
-                faults.append(fault)
-        return faults
-    return []

@@ -1,66 +1,42 @@
-"""The resolved spec of a training run: all that decides its numbers. Its fields are the flags of ``dreg train``."""
+"""The resolved spec of a training run: all that decides its numbers."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import to_jsonable_python
 
-from dregcli.names import Capture, LikelihoodName, ModelName, Task
+from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
-from dregcli.specs.execution import ROUNDING_ONLY, STRICT, ExecutionSpec
+from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec
+from dregcli.specs.options import Device, OnOff, ParentSpec, Positive, Settings
+
+__all__ = ["ParentSpec", "RunSpec", "as_json", "default_run_name", "experiment_of", "group_hash", "spelt_out"]
 
 SPEC_VERSION = 1
 
-_LayerSize = Annotated[int, Field(ge=1, strict=True)]
 
-
-class ParentSpec(BaseModel):
-    """Where a run that trains q alone starts: at a checkpoint of another run, whose theta it keeps."""
-
-    model_config = STRICT
-
-    run: str = Field(pattern=r"^[^/]+/v[0-9]+$", description="NAME/v001")
-    checkpoint: int = Field(ge=0, description="its step")
-    model_sha256: str = Field(description="of the checkpoint's named model tensors")
-    reset_encoder: bool = Field(default=False, description="q starts anew, at the seed's address")
-
-
-class RunSpec(ExecutionSpec):
+class RunSpec(ExecutionSpec, Settings, frozen=True):
     """A training run, resolved: no ``auto``, no epochs, no preset left.
 
-    Lengths are in optimisation steps; ``eval_every`` and ``checkpoint_every`` 0 mean only at the end.
+    Its fields are those of ``Settings``, in types that leave nothing to decide.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
-    task: Task = Field(default=Task.GENERATIVE, strict=False)
     dataset: str
-    data_checksum: str = Field(description="identifies the pixels of all splits")
+    data_checksum: str
     split_convention: str
-    binarisation: str = Field(default="dynamic", description="a word of specs.binarisation")
-    likelihood: LikelihoodName = Field(default=LikelihoodName.BERNOULLI, strict=False)
-    model: ModelName = Field(default=ModelName.VAE, strict=False)
-    hidden: tuple[_LayerSize, ...] = Field(default=(200, 200), strict=False)
-    latent_dim: int = Field(default=50, ge=1)
-    objective: str = "iwae"
+    binarisation: str = "dynamic"
+    likelihood: Annotated[LikelihoodName, Field(strict=False)] = LikelihoodName.BERNOULLI
+    hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (200, 200)
+    latent_dim: Positive = 50
     estimator: str = "dreg"
-    batch_size: int = Field(default=32, ge=1)
-    steps: int = Field(ge=1)
-    lr: float = Field(default=1e-3, gt=0)
-    seed: int = Field(default=0, ge=0, lt=2**63)
-    eval_seed: int = Field(default=0, ge=0, lt=2**63)
-    eval_every: int = Field(default=500, ge=0)
-    checkpoint_every: int = Field(default=500, ge=0)
-    keep_last: int = Field(default=2, ge=1, description="newest checkpoints that are kept, beside the best")
-    log_every: int = Field(default=50, ge=1)
-    compile: Literal["on", "off"] = "off"
-    track_estimators: tuple[str, ...] = Field(
-        default=(), strict=False, description="words of estimators, or of pairs where the objective is another"
-    )
-    device: Literal["cpu", "cuda"] = "cpu"
-    capture: Capture = Field(default=Capture.NAMES, strict=False, description="of the source tree's changes")
-    parent: ParentSpec | None = None
+    track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    steps: Positive
+    device: Device = "cpu"
+    compile: OnOff = "off"
 
     @field_validator("hidden")
     @classmethod
@@ -80,61 +56,61 @@ class RunSpec(ExecutionSpec):
         return parse_binarisation(word).word
 
 
-_CAME_LATER: Final[dict[str, Any]] = {
-    "parent": None,
-    "model": "vae",
-    "likelihood": "bernoulli",
-    "screen_inflation": None,
-    "screen_precision": None,
-    "k_chunk": None,
-    "compile": "off",
-    "track_estimators": [],
-    "keep_last": 2,
-    "capture": "names",
-}
-"""Fields that the first specs did not have, and what every run was then: left out where they still say that, so that
-a spec and its group are the same whenever they were written."""
+def defaults_of(kind: type[RunSpec]) -> dict[str, Any]:
+    """The defaults of a spec as plain JSON values, but for its version, which is always written."""
+    return {
+        name: to_jsonable_python(field.get_default())
+        for name, field in kind.model_fields.items()
+        if not field.is_required() and name != "spec_version"
+    }
+
+
+_DEFAULTS: Final = defaults_of(RunSpec)
 
 
 def as_json(spec: RunSpec) -> dict[str, Any]:
-    """The spec as plain JSON values."""
-    content = spec.model_dump(mode="json")
-    return {key: value for key, value in content.items() if key not in _CAME_LATER or value != _CAME_LATER[key]}
+    """The spec as it is written: plain JSON values, without what equals its default."""
+    return _without_defaults(spec.model_dump(mode="json"))
 
 
 def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a spec as it was written, with what it leaves out."""
-    return {**_CAME_LATER, **content}
+    """The values of a spec as it was written, with the defaults that it leaves out."""
+    return {**_DEFAULTS, **content}
+
+
+def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
+    """So a field that is added later changes no spec, and no hash, of a run that did without it."""
+    return {key: value for key, value in content.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
 
 
 NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last", "capture")
-"""Fields that repeats of one experiment may differ in: training notices nothing of all but the first."""
+"""Fields in which repeats of one experiment may differ: the seed, and those that training does not notice."""
 
 
 def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Those of a spec's plain values that its numbers depend on, but for rounding."""
-    return {key: value for key, value in spec.items() if key not in (*ROUNDING_ONLY, "capture")}
+    """The plain values of a spec that its numbers depend on, up to rounding; with the defaults that it leaves out."""
+    return {key: value for key, value in spelt_out(spec).items() if key not in (*ROUNDING_ONLY, "capture")}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What repeats of one experiment share: the resolved spec without the seed.
 
-    Without what is rounding only too: a machine with less memory free makes no other experiment.
+    What changes numbers by rounding alone is left out too: a machine with less free memory makes no other experiment.
     """
     return {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
 
 
 def group_hash(spec: Mapping[str, Any]) -> str:
-    """The hash of ``experiment_of``."""
-    text = json.dumps(experiment_of(spec), sort_keys=True, separators=(",", ":"))
+    """The hash of ``experiment_of``, without what equals its default."""
+    text = json.dumps(_without_defaults(experiment_of(spec)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def default_run_name(spec: RunSpec) -> str:
     """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``.
 
-    Of another task or model than the usual: ``<dataset>-<task>-...``, ``<dataset>-<model>-...``. Of a run with a
-    parent: ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
+    A task or model other than the usual one is named after the data set. A run with a parent is called
+    ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
     """
     usual = (Task.GENERATIVE, ModelName.VAE)
     parts = [spec.dataset, *(each for each in (spec.task, spec.model) if each not in usual)]

@@ -8,11 +8,13 @@ import pytest
 from typer.main import get_command
 
 from dregcli import synonyms
+from dregcli.app.planning.architectures import LINEAR_LATENTS
 from dregcli.cli.main import app
 from dregcli.data.catalogue import DATASETS
 from dregcli.names import EstimatorName, ObjectiveName, Split, split_word
 from dregcli.specs.execution import DEFAULT_INFLATION
-from dregcli.specs.presets import DEFAULTS, PRESETS
+from dregcli.specs.options import RunOptions
+from dregcli.specs.presets import PRESETS
 from dregcli.specs.run import RunSpec
 from tests.support.cli import SMALL, run
 
@@ -23,8 +25,10 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     for name in (*DATASETS, *ObjectiveName, *EstimatorName, *PRESETS):
         assert name in shown
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
-    fields = {name: field.default for name, field in RunSpec.model_fields.items()} | DEFAULTS
-    by_kind = "by the data's kind"
+    fields = {name: field.default for name, field in RunOptions.model_fields.items()}
+    by_kind = "by the kind of the data"
+    fields |= {"hidden": RunSpec.model_fields["hidden"].default}
+    fields |= {"latent_dim": f"{RunSpec.model_fields['latent_dim'].default}; linear-gaussian: {LINEAR_LATENTS}"}
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
     fields |= {
         "screen_inflation": DEFAULT_INFLATION,
@@ -37,7 +41,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
             text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
             assert f"[default: ({text})]" in line, name
             checked += 1
-    assert checked >= 24
+    assert checked >= 27
 
 
 @pytest.mark.parametrize("command", ["download", "train", "finetune-encoder", "eval", "sample", "report"])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from dregcli.app.planning import plan
+from dregcli.app.planning import load_data
 from dregcli.data.dataset import Dataset
 
 COUNT = 48
@@ -13,10 +13,10 @@ COUNT = 48
 
 def few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is trained and evaluated in this process has so many examples a split; the names stay as they are."""
-    load = plan.load_dataset
+    load = load_data.load_dataset
 
     def few(*arguments: Any) -> Dataset:
         dataset = load(*arguments)
         return replace(dataset, splits={split: images[:COUNT] for split, images in dataset.splits.items()})
 
-    monkeypatch.setattr(plan, "load_dataset", few)
+    monkeypatch.setattr(load_data, "load_dataset", few)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dregcli.names import RunStatus, Split
-from dregcli.specs.run import RunSpec, as_json
+from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -16,7 +16,7 @@ ENVIRONMENT: Mapping[str, Any] = {"argv": ["dreg", "train"], "python": {"version
 
 
 def spec(**changes: Any) -> dict[str, Any]:
-    """A spec as a run stores it."""
+    """A spec with all its values, as a report reads it."""
     base: dict[str, Any] = {
         "dataset": "digits",
         "data_checksum": "c" * 64,
@@ -24,7 +24,7 @@ def spec(**changes: Any) -> dict[str, Any]:
         "steps": 1000,
         "k_chunk": None,
     }
-    return as_json(RunSpec.model_validate(base | changes))
+    return RunSpec.model_validate(base | changes).model_dump(mode="json")
 
 
 def add_run(

@@ -7,7 +7,7 @@ from dregcli.app.planning.executing import Shape
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults, with_screening
+from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec, chunk_faults
 from dregcli.specs.resolve import flag, spec_faults
 
 
@@ -90,15 +90,17 @@ class BiasRequest:
 
     def execution(self, k: int) -> dict[str, Any]:
         """How gradients are computed, as the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
-        return with_screening(
-            {
-                "k": k,
-                "backward": self.backward,
-                "screen_inflation": self.screen_inflation,
-                "screen_precision": self.screen_precision,
-                "k_chunk": self.k_chunk,
-            }
-        )
+        inflation, precision = self.screen_inflation, self.screen_precision
+        if self.backward == Backward.SCREENED:
+            inflation = DEFAULT_INFLATION if inflation is None else inflation
+            precision = DEFAULT_PRECISION if precision is None else precision
+        return {
+            "k": k,
+            "backward": self.backward,
+            "screen_inflation": inflation,
+            "screen_precision": precision,
+            "k_chunk": self.k_chunk,
+        }
 
     def execution_faults(self, k: int) -> list[Fault]:
         """What cannot be of how gradients are computed, with K samples."""

@@ -12,8 +12,10 @@ from dregcli.app.loading.restore import load_checkpoint, load_model, trained_pai
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
 from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs, means_all
 from dregcli.app.planning.executing import Shape
-from dregcli.app.planning.plan import Plan, data_of, resolve_plan, run_name
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.words import run_name
 from dregcli.app.training.resuming import RESUMABLE
 from dregcli.app.training.train import resume, start
 from dregcli.engine.device import resolve_device
@@ -24,7 +26,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError
 from dregcli.names import RunStatus, Split
 from dregcli.specs.execution import AUTO, ExecutionSpec
-from dregcli.specs.presets import DEFAULTS
+from dregcli.specs.resolve import read_options
 from dregcli.specs.run import RunSpec, as_json, up_to_rounding
 from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.results import ResultKind
@@ -205,7 +207,7 @@ def _plan(
     """
     faults = list(found)
     try:
-        plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked), data_dir)
+        plan = Plan(spec, data_of(spec, data_dir)) if spec else _to_train(pairs, asked, data_dir)
     except SpecError as error:
         raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
     except DregError:
@@ -220,14 +222,14 @@ def _plan(
     return plan
 
 
-def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
-    """Of a model that is trained for the check, for as long as the reference's."""
+def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> Plan:
+    """A model to train for the check, for as long as the reference trains its own."""
     first = pairs[0].pair.word if pairs else "iwae/dreg"
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
     samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
     k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
     of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture}
-    return DEFAULTS | {
+    wanted = {
         "objective": first.partition("/")[0],
         "estimator": estimator,
         "k": k,
@@ -236,6 +238,8 @@ def _options(pairs: list[AskedPair], asked: SubjectRequest) -> dict[str, Any]:
         "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
         **{key: value for key, value in of_run.items() if value is not None},
     }
+    options, faults = read_options(wanted)
+    return resolve_plan(options, data_dir, faults)
 
 
 def _subject(
@@ -273,7 +277,7 @@ def _subject(
 def _execution(asked: SubjectRequest, spec: RunSpec, data: RunData, k: int) -> ExecutionSpec:
     options = asked.execution(k)
     if asked.k_chunk == AUTO:
-        options["k_chunk"] = asked.auto_chunk(Shape.of(dict(spec), data.dataset), k)
+        options["k_chunk"] = asked.auto_chunk(Shape.of_run(spec, data.dataset), k)
     return ExecutionSpec.model_validate(options)
 
 

@@ -18,7 +18,7 @@ from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.planning.executing import Shape, decide_compile
-from dregcli.app.planning.plan import data_of
+from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.commands import command
 from dregcli.engine.annealing import Annealing
@@ -154,10 +154,10 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _R
 
 def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
     run, spec, data, k = ready.run, ready.spec, ready.data, request.ks[-1]
-    shape = Shape.of(dict(spec), data.dataset)
+    shape = Shape.of_run(spec, data.dataset)
     k_chunk = request.k_chunk if isinstance(request.k_chunk, int) else shape.evaluation_chunk(k)
     seconds = shape.evaluation_saves(examples=ready.examples * request.repeats, k=k, k_chunk=k_chunk)
-    compiled, _, warnings = decide_compile(request.compiled, seconds)
+    compiled, _, warnings = decide_compile(request.compile, seconds)
     for warning in warnings:
         listener.warn(warning)
     spec = spec.model_copy(update={"compile": compiled})

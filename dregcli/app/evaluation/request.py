@@ -35,7 +35,7 @@ class EvalRequest:
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
         k_chunk: samples at once, or auto.
-        compiled: auto, on or off.
+        compile: auto, on or off.
     """
 
     split: str = "test"
@@ -50,7 +50,7 @@ class EvalRequest:
     checkpoint: str = "last"
     device: str = "auto"
     k_chunk: int | str = AUTO
-    compiled: str = AUTO
+    compile: str = AUTO
 
     def faults(self) -> list[Fault]:
         """Everything that cannot be, whatever the runs."""
@@ -59,7 +59,7 @@ class EvalRequest:
         if not (faults or chunk) and self.k_chunk != AUTO:
             chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
         # What compiling would save is known only run by run; whether it can be had is known now.
-        faults += chunk + decide_compile(self.compiled, 0.0)[1]
+        faults += chunk + decide_compile(self.compile, 0.0)[1]
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):

@@ -1,9 +1,8 @@
 """How a run's gradients are computed: every ``auto`` decided, and what the engine needs to know of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from dataclasses import dataclass
 
 from dregcli.app.planning.machine import (
     auto_chunk,
@@ -21,27 +20,30 @@ from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults, compile_faults, with_screening
+from dregcli.specs.execution import AUTO, ExecutionSpec, compile_faults, with_screening
+from dregcli.specs.options import OnOff, RunOptions
 from dregcli.specs.run import RunSpec
-
-OnOff = Literal["on", "off"]
 
 _NO_COMPILER = "torch.compile finds no C++ compiler here: install g++ or clang++"
 
 
 @dataclass(frozen=True)
 class Decided:
-    """Options with nothing left to decide.
+    """How the gradients of a run are computed, with nothing left to decide.
 
     Attributes:
-        options: by field of the spec.
-        faults: in what was asked for.
-        warnings: of what could not be had.
+        backward: over all rows, or over some.
+        screen_inflation: growth of the variance that screening may cost; None where nothing is screened.
+        screen_precision: of screening's first pass; None where nothing is screened.
+        k_chunk: samples at once; None is all.
+        compile: whether the likelihood is compiled.
     """
 
-    options: dict[str, Any]
-    faults: list[Fault] = field(default_factory=list[Fault])
-    warnings: list[str] = field(default_factory=list[str])
+    backward: Backward
+    screen_inflation: float | None
+    screen_precision: Precision | None
+    k_chunk: int | None
+    compile: OnOff
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Shape:
     """The size of a decoder's work.
 
     Attributes:
-        outputs: of the decoder, for one row.
+        outputs: numbers that the decoder gives for one row.
         widest: numbers for one row in its widest layer.
         device: where.
     """
@@ -59,14 +61,20 @@ class Shape:
     device: str
 
     @classmethod
-    def of(cls, options: Mapping[str, Any], dataset: Dataset) -> "Shape":
-        """That of a run's options, as far as they are valid."""
+    def of(
+        cls, dataset: Dataset, *, task: Task, likelihood: LikelihoodName, hidden: Sequence[int], device: str
+    ) -> "Shape":
+        """The size of the work on some data."""
         pixels = dataset.pixels
-        if options.get("task", Task.GENERATIVE) != Task.GENERATIVE:  # the bottom rows; the larger part
+        if task is not Task.GENERATIVE:  # the bottom rows; the larger part
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
-        outputs = pixels * LIKELIHOODS[LikelihoodName(options["likelihood"])].outputs_per_pixel
-        hidden = options.get("hidden", RunSpec.model_fields["hidden"].default)
-        return cls(outputs, max([outputs, *hidden]), options["device"])
+        outputs = pixels * LIKELIHOODS[likelihood].outputs_per_pixel
+        return cls(outputs, max([outputs, *hidden]), device)
+
+    @classmethod
+    def of_run(cls, spec: RunSpec, dataset: Dataset) -> "Shape":
+        """The size of a run's work."""
+        return cls.of(dataset, task=spec.task, likelihood=spec.likelihood, hidden=spec.hidden, device=spec.device)
 
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
         """Seconds that compilation saves of an evaluation, as ``decide_compile`` weighs them."""
@@ -90,47 +98,46 @@ class Shape:
         return self.chunk(Backward.SCREENED, k, EVALUATION_BATCH)
 
 
-def decide_execution(options: Mapping[str, Any], dataset: Dataset | None) -> Decided:
-    """A run's options with ``backward`` and all that belongs to it decided.
+def decide_execution(
+    options: RunOptions, shape: Shape | None, *, steps: int, compiles: bool = True
+) -> tuple[Decided, list[Fault], list[str]]:
+    """Decide every ``auto`` of how a run's gradients are computed.
 
     Args:
-        options: by field of the spec, the device resolved. What else is wrong with them is told elsewhere.
-        dataset: the run's; None where it cannot be had.
+        options: as asked for.
+        shape: the size of the work; None where a fault, reported elsewhere, leaves it open.
+        steps: optimisation steps.
+        compiles: whether the model's likelihood has anything to compile.
+
+    Returns:
+        What was decided, every fault of what was asked for, and warnings about what could not be had.
     """
-    known = dict(options)
-    if known.get("backward") == AUTO:
-        known["backward"] = _auto_backward(known)
-    faults = chunk_faults(chunk := known.get("k_chunk", AUTO))
-    word = known.get("compile", AUTO)
-    shape = _shape(known, dataset)
-    if shape and known["backward"] == Backward.SCREENED and known.get("screen_precision") is None:
-        _, k, batch_size, _ = _numbers(known)
-        known["screen_precision"] = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device).value
-    known = with_screening(known)
-    if faults:
-        chunk = None
+    backward = _auto_backward(options) if options.backward == AUTO else options.backward
+    k, batch_size = options.k, options.batch_size
+    precision = options.screen_precision
+    if shape and backward is Backward.SCREENED and precision is None:
+        precision = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device)
+    inflation, precision = with_screening(backward, options.screen_inflation, precision)
+    chunk = options.k_chunk
     if chunk == AUTO:
-        backward, k, batch_size, _ = _numbers(known)
-        chunk = shape.chunk(Backward(backward), k, batch_size) if shape else None
-    known["k_chunk"] = None if chunk == known.get("k", _default("k")) else chunk
+        chunk = shape.chunk(backward, k, batch_size) if shape else None
+    chunk = None if chunk == k else chunk
     seconds = 0.0
     if shape:
-        _, k, batch_size, steps = _numbers(known)
-        at_once = min(k, known["k_chunk"] or k) * batch_size
+        at_once = min(k, chunk or k) * batch_size
         seconds = compile_saves(rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs)
-    known["compile"], of_compile, warnings = decide_compile(word, seconds)
-    return Decided(known, faults + of_compile, warnings)
+    compiled, faults, warnings = decide_compile(options.compile if compiles else "off", seconds)
+    return Decided(backward, inflation, precision, chunk, compiled), faults, warnings
 
 
-def _auto_backward(options: Mapping[str, Any]) -> str:
-    """Screened, but where weights are equal: then it would keep every row, and have looked at all of them before."""
-    if any(options.get(key) is not None for key in ("screen_inflation", "screen_precision")):
-        return Backward.SCREENED.value
-    objective, k = options.get("objective", _default("objective")), options.get("k", _default("k"))
-    with suppress(SpecError):  # told with the objective
-        if type(k) is int and k >= 1 and isinstance(objective, str) and parse_objective(objective).is_linear(k):
-            return Backward.DENSE.value
-    return Backward.SCREENED.value
+def _auto_backward(options: RunOptions) -> Backward:
+    """Screened, unless weights are equal: then screening would keep every row, after a look at all of them."""
+    if options.screen_inflation is not None or options.screen_precision is not None:
+        return Backward.SCREENED
+    with suppress(SpecError):  # reported with the objective
+        if parse_objective(options.objective).is_linear(options.k):
+            return Backward.DENSE
+    return Backward.SCREENED
 
 
 def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], list[str]]:
@@ -153,25 +160,6 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
         cost = f"without one this takes about {seconds:,.0f} s longer."
         return "off", [], [f"{_NO_COMPILER}; {cost}"]
     return "off", [Fault("compile", f"{_NO_COMPILER}, or use --compile off.")], []
-
-
-def _default(name: str) -> Any:  # noqa: ANN401 - of any field
-    return RunSpec.model_fields[name].default
-
-
-def _numbers(known: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
-    backward, k, batch_size = (known.get(key, _default(key)) for key in ("backward", "k", "batch_size"))
-    return backward, k, batch_size, known.get("steps")
-
-
-def _shape(known: Mapping[str, Any], dataset: Dataset | None) -> Shape | None:
-    """The size of a run; None where a fault or missing data, told elsewhere, leaves it open."""
-    backward, *numbers = _numbers(known)
-    hidden = known.get("hidden", _default("hidden"))
-    sizes: list[object] = [*numbers, *(cast("Sequence[object]", hidden) if isinstance(hidden, list | tuple) else [0])]
-    valid = all(type(each) is int and each >= 1 for each in sizes) and backward in list(Backward)
-    valid = valid and known.get("likelihood") in list(LikelihoodName)
-    return Shape.of(known, dataset) if valid and dataset is not None else None
 
 
 def execution_of(spec: ExecutionSpec) -> Execution:

@@ -6,16 +6,13 @@ from dregcli.report.bibtex import CITED, Citation, bibtex, citations
 from dregcli.report.csv_table import csv_table
 from dregcli.report.latex_table import latex_table
 from dregcli.report.used import data_sets_of_ones_own, used
-from dregcli.specs.run import spelt_out
 
 __all__ = ["Citation", "bibtex", "report_citations", "report_csv", "report_latex"]
 
 
 def report_csv(report: Report, *, time_to: float | None) -> str:
     """A tidy table of its runs; see :func:`dregcli.report.csv_table.csv_table`."""
-    return csv_table(
-        report.groups, report.labels, time_to=time_to, spelt_out=lambda spec: {**spec, **spelt_out(spec)}
-    )
+    return csv_table(report.groups, report.labels, time_to=time_to)
 
 
 def report_latex(report: Report, *, command: str) -> str:

@@ -13,7 +13,7 @@ from dregcli.report.paired import Paired
 from dregcli.report.series import Metrics
 from dregcli.report.sparklines import sparklines
 from dregcli.report.warnings import warnings_of
-from dregcli.specs.run import experiment_of, group_hash
+from dregcli.specs.run import experiment_of, group_hash, spelt_out
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -96,7 +96,7 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
     """
     info = run.info()
     spec_of(run)  # one that dreg does not know has not what a report tells
-    spec = run.spec(info)
+    spec = spelt_out(run.spec(info))
 
     def results(kind: ResultKind) -> list[dict[str, Any]]:
         try:

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from dregcli.app.runs.words import check_estimator, check_objective, not_known, stands_for
 from dregcli.errors import DregError
 from dregcli.names import DatasetName, RunStatus, Split
+from dregcli.specs.run import spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -185,7 +186,7 @@ def read_listed(run: Run) -> ListedRun:
         RunNotFound: it was removed meanwhile.
     """
     info = run.info()
-    spec = run.spec(info) if info.started else {}
+    spec = spelt_out(run.spec(info)) if info.started else {}
     tags, damage = (), None
     try:
         tags = run.labels().tags

@@ -8,7 +8,8 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import split_bounds
 from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.executing import Shape
-from dregcli.app.planning.plan import Plan, data_of
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.plan import Plan
 from dregcli.app.runs.rerun import differing_here
 from dregcli.app.training.train import built
 from dregcli.engine.device import prepare_process, resolve_device, settled_process
@@ -87,7 +88,7 @@ def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: L
     trainer, _ = built(Plan(spec, data), store)
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
-    chunk = Shape.of(dict(spec), data.dataset).evaluation_chunk(spec.k)
+    chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     listener.begin("replay", min(steps, last), "steps")
     with settled_process():

@@ -15,7 +15,7 @@ from dregcli.app.evaluation.request import ACTIVE_VARIANCE
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
-from dregcli.app.planning.plan import data_of
+from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
 from dregcli.app.sampling.pictures import Look

@@ -1,9 +1,12 @@
 """What ``dreg train`` was asked for: a new run, one to go on with, or a study of many; planned and then trained."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.planning.plan import resolve_plan, spread_pair
+from dregcli.app.planning.plan import Plan, resolve_plan
+from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.plan import plan_study
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
@@ -12,9 +15,10 @@ from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
 from dregcli.specs.resolve import merge_options
+from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
-__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch"]
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "print_config"]
 
 
 def launch(
@@ -40,11 +44,46 @@ def launch(
     if request.is_study(given):
         study = plan_study(request, given, data_dir)
         return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener)
-    flags, contradiction = spread_pair(request.flags)
-    config, other = spread_pair(given)
-    options, faults = merge_options(flags, config, request.preset)
-    plan = resolve_plan(options, data_dir, [*contradiction, *other, *faults])
+    plan = plan_run(request, given, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
+
+
+def print_config(request: TrainRequest, *, data_dir: Path) -> RunSpec:
+    """Resolve what was asked for, and train nothing.
+
+    Args:
+        request: what was asked for: one new run.
+        data_dir: the data folder.
+
+    Raises:
+        UsageError: a study, which has many specs, or a resumed run, which keeps its own.
+        Others as ``dregcli.app.planning.plan.resolve_plan``.
+    """
+    if request.resume is not None:
+        what = "A resumed run keeps its spec: --print-config has nothing to resolve."
+        raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
+    config = request.read_config()
+    if request.is_study(config):
+        what = "--print-config prints one run, and a study has several."
+        raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
+    return plan_run(request, config, data_dir).spec
+
+
+def plan_run(request: TrainRequest, config: Mapping[str, Any], data_dir: Path) -> Plan:
+    """Resolve the one run that is asked for.
+
+    Args:
+        request: what was asked for.
+        config: the options in its config file.
+        data_dir: the data folder.
+
+    Raises:
+        Others as ``dregcli.app.planning.plan.resolve_plan``.
+    """
+    flags, contradiction = spread_pair(request.flags)
+    config, other = spread_pair(config)
+    options, faults = merge_options(flags, config, request.preset)
+    return resolve_plan(options, data_dir, [*contradiction, *other, *faults])
 
 
 def _resume(

@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from dregcli.app.planning.plan import Plan, canonical_words, resolve_plan, run_name, short_words, spread_pair
+from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.words import canonical_words, run_name, short_words, spread_pair
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.training.resuming import FREE
 from dregcli.data.dataset import Dataset
 from dregcli.errors import DregError, Fault, SpecError, UsageError
+from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec
 from dregcli.specs.seeds import parse_seeds
@@ -93,12 +95,11 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
         DatasetMissing: only the data are missing.
     """
     options, faults = merge_options(request.flags, config, request.preset)
-    seeds, of_seeds = parse_seeds(options["seeds"]) if "seeds" in options else (None, [])
-    words = options.get("estimator")
-    words = cast("list[Any]", words) if isinstance(words, list) else [words]
+    seeds, of_seeds = parse_seeds(options.seeds) if options.seeds is not None else (None, [])
+    words = [options.estimator] if isinstance(options.estimator, str) else options.estimator
     of_words = [] if words else [Fault("estimator", "names none, and a study needs one.")]
     asked = [_options_of(word, request, config, by_seeds=seeds is not None) for word in words]
-    told = [_told(each.options) for each in asked]
+    told = [_named(dict(each.options)) for each in asked]
     of_name = _name_faults(request.name) if request.name is not None else []
     found = _Faults(told, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
     templates: list[Combination] = []
@@ -130,12 +131,12 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
 class _Asked:
     """Options of one estimator's runs, at any seed, and what was wrong with them before they were resolved."""
 
-    options: dict[str, Any]
+    options: RunOptions
     faults: list[Fault]
 
     @property
     def free(self) -> dict[str, Any]:
-        return {key: self.options.get(key) for key in FREE}
+        return {key: getattr(self.options, key) for key in FREE}
 
 
 def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], *, by_seeds: bool) -> _Asked:
@@ -158,14 +159,9 @@ def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], 
     return _Asked(options, [*contradiction, *other, *faults])
 
 
-def _defaulted(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Objective and estimator, whether or not they were given."""
-    return {key: options.get(key, RunSpec.model_fields[key].default) for key in ("objective", "estimator")}
-
-
-def _told(options: Mapping[str, Any]) -> str:
+def _named(options: Mapping[str, Any]) -> str:
     """``iwae/dreg``, as typed: it may be no pair."""
-    return "/".join(map(str, _defaulted(options).values()))
+    return f"{options['objective']}/{options['estimator']}"
 
 
 def _twice(asked: Sequence[_Asked]) -> list[Fault]:
@@ -173,9 +169,9 @@ def _twice(asked: Sequence[_Asked]) -> list[Fault]:
     seen: set[str] = set()
     faults: list[Fault] = []
     for each in asked:
-        pair = _told(canonical_words(_defaulted(each.options)))
+        pair = _named(canonical_words(dict(each.options)))
         if pair in seen:
-            faults.append(Fault("estimator", f"{_told(each.options)} is given twice."))
+            faults.append(Fault("estimator", f"{_named(dict(each.options))} is given twice."))
         seen.add(pair)
     return faults
 

@@ -8,7 +8,8 @@ from typing import Final
 from dregcli.app.training.resuming import RESUMABLE
 from dregcli.errors import Diverged, DregError, NotFinite
 from dregcli.names import RunStatus
-from dregcli.specs.run import RunSpec, as_json, group_hash
+from dregcli.specs.resolve import spec_faults
+from dregcli.specs.run import RunSpec, as_json, group_hash, spelt_out
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -79,12 +80,14 @@ def repeats_in(store: RunStore) -> dict[Key, Repeat]:
     for run in store.runs():
         try:
             info = run.info()
-            spec = run.spec(info) if info.started else {}
+            if not info.started:
+                continue
+            spec = run.spec(info)
         except DregError:
             continue
-        if "seed" not in spec:
+        if spec_faults(spec):
             continue
-        key, repeat = (group_hash(spec), spec["seed"]), Repeat(run, info)
+        key, repeat = (group_hash(spec), spelt_out(spec)["seed"]), Repeat(run, info)
         if repeat.better_than(found.get(key)):
             found[key] = repeat
     return found

@@ -48,7 +48,7 @@ class TrainRequest:
             config: what ``read_config`` gave.
         """
         options, _ = merge_options(self.flags, config, self.preset)
-        return "seeds" in options or isinstance(options.get("estimator"), list)
+        return options.seeds is not None or not isinstance(options.estimator, str)
 
 
 def _plain(options: Mapping[str, Any]) -> dict[str, Any]:

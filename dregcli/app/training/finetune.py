@@ -8,7 +8,9 @@ from typing import Any
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.restore import load_checkpoint
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
-from dregcli.app.planning.plan import Plan, data_of, resolve_plan, spread_pair
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.plan import Plan, resolve_plan
+from dregcli.app.planning.words import spread_pair
 from dregcli.app.training.session import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256

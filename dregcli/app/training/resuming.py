@@ -6,8 +6,10 @@ from typing import Any
 
 from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.executing import decide_compile
-from dregcli.app.planning.plan import Plan, canonical_words, data_of
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.tracked import tracked_words
+from dregcli.app.planning.words import canonical_words
 from dregcli.commands import command
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError

@@ -12,7 +12,8 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.bounds import SplitBounds, not_compiled, split_bounds
 from dregcli.app.planning.executing import Shape, bound_computed
-from dregcli.app.planning.plan import Plan, short_words, warnings_of
+from dregcli.app.planning.plan import Plan, warnings_of
+from dregcli.app.planning.words import short_words
 from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.commands import command
@@ -78,7 +79,7 @@ class Session:
         self._data = plan.data
         self._warnings = plan.warnings
         self._compiled = plan.spec.compile == "on"
-        self._eval_chunk = Shape.of(dict(plan.spec), plan.data.dataset).evaluation_chunk(plan.spec.k)
+        self._eval_chunk = Shape.of_run(plan.spec, plan.data.dataset).evaluation_chunk(plan.spec.k)
         self._writer = writer
         self._listener = listener
         self._trainer = trainer

@@ -8,7 +8,8 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
-from dregcli.app.planning.plan import Plan, run_name
+from dregcli.app.planning.plan import Plan
+from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
 from dregcli.app.training.session import Session, TrainResult
 from dregcli.engine.device import gpu, libraries, prepare_process, threads

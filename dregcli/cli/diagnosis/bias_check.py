@@ -1,29 +1,17 @@
 """``dreg bias-check``."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.diagnosis.bias_result import show
-from dregcli.cli.options import (
-    Checkpoint,
-    DataDir,
-    Device,
-    Examples,
-    Json,
-    Objective,
-    OfDataset,
-    OfTask,
-    Quiet,
-    RunsDir,
-    number_or_word,
-    setting,
-)
+from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.cli.settings import with_settings
 from dregcli.names import Promise, Verdict
-from dregcli.specs.execution import DEFAULT_INFLATION, DEFAULT_PRECISION
+from dregcli.specs.execution import DEFAULT_PRECISION
 
 EXAMPLES = """On the embedded data, trained for 1,000 steps first:  [bold]dreg bias-check --k 64[/bold]
 
@@ -35,7 +23,20 @@ Some pairs:  [bold]dreg bias-check --estimator rws/dreg --estimator jvi:order=2/
 Exit code: 0 all unbiased or identical, 1 some biased, 5 inconclusive."""
 
 
+_FIELDS = (
+    *("dataset", "task", "capture"),
+    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk"),
+)
+
+
+@with_settings(
+    _FIELDS,
+    shown={"screen_precision": DEFAULT_PRECISION},
+    defaults={"backward": "dense"},
+    more={field: "Without RUN." for field in ("dataset", "task", "capture")},
+)
 def bias_check(
+    settings: dict[str, Any],
     run: Annotated[
         str | None,
         typer.Argument(
@@ -58,7 +59,8 @@ def bias_check(
         int | None, typer.Option("--k", help="Samples per example.", show_default="the run's, or 64")
     ] = None,
     detect: Annotated[
-        float, typer.Option(help="The relative bias that a verdict of unbiased must have been able to find.")
+        float,
+        typer.Option(help="Smallest relative bias the check must be able to detect before it reports 'unbiased'."),
     ] = 0.02,
     false_alarm: Annotated[
         float, typer.Option(help="Probability of calling any unbiased pair biased, over the whole call.")
@@ -68,16 +70,8 @@ def bias_check(
         float | None, typer.Option(help="Seconds at most, training apart.", show_default="no limit")
     ] = None,
     examples: Examples = 32,
-    seed: Annotated[int, typer.Option(help="Of examples, pixels and noise.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels and the noise.")] = 0,
     checkpoint: Checkpoint = "last",
-    dataset: OfDataset = None,
-    task: OfTask = None,
-    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
-    backward: Annotated[str, setting("backward")] = "dense",
-    screen_inflation: Annotated[float | None, setting("screen_inflation", str(DEFAULT_INFLATION))] = None,
-    screen_precision: Annotated[str | None, setting("screen_precision", DEFAULT_PRECISION)] = None,
-    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
-    device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -89,9 +83,6 @@ def bias_check(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     request = BiasRequest(
         run=run,
-        dataset=dataset,
-        task=task,
-        capture=capture,
         objective=objective,
         estimators=tuple(estimator or ()),
         k=k,
@@ -102,11 +93,7 @@ def bias_check(
         detect=detect,
         max_batches=max_batches,
         max_seconds=max_seconds,
-        device=device,
-        backward=backward,
-        screen_inflation=screen_inflation,
-        screen_precision=screen_precision,
-        k_chunk=number_or_word(k_chunk),
+        **settings,
     )
     try:
         report = check_run_for_bias(

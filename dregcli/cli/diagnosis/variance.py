@@ -1,27 +1,15 @@
 """``dreg variance``."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.diagnosis.variance_result import show
-from dregcli.cli.options import (
-    Checkpoint,
-    DataDir,
-    Device,
-    Examples,
-    Json,
-    Objective,
-    OfDataset,
-    OfTask,
-    Quiet,
-    RunsDir,
-    number_or_word,
-    setting,
-)
+from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.cli.settings import with_settings
 
 EXAMPLES = """Of a run's model, every estimator of its objective:  [bold]dreg variance digits-iwae-dreg-k64[/bold]
 
@@ -30,7 +18,12 @@ Some pairs:  [bold]dreg variance --k 4,64 --estimator reparam --estimator dreg -
 The Gaussian toy, with its figure:  [bold]dreg variance --toy --out toy[/bold]"""
 
 
+@with_settings(
+    ("dataset", "task", "capture", "device", "k_chunk"),
+    more={field: "Without RUN." for field in ("dataset", "task", "capture")},
+)
 def variance(
+    settings: dict[str, Any],
     run: Annotated[
         str | None,
         typer.Argument(
@@ -64,13 +57,8 @@ def variance(
         typer.Option(help="Samples of the gradient that cosines are to.", show_default="1024, or the largest K"),
     ] = None,
     examples: Examples = 32,
-    seed: Annotated[int, typer.Option(help="Of examples, pixels and noise; of the toy, too.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for examples, pixels and noise, and for the toy.")] = 0,
     checkpoint: Checkpoint = "last",
-    dataset: OfDataset = None,
-    task: OfTask = None,
-    capture: Annotated[str | None, setting("capture", "names", more="Without RUN.")] = None,
-    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
-    device: Device = "auto",
     out: Annotated[
         str | None,
         typer.Option(metavar="DIR", help="With --toy: a folder for PNG, SVG and JSON.", show_default="only printed"),
@@ -94,13 +82,9 @@ def variance(
         examples=examples,
         seed=seed,
         checkpoint=checkpoint,
-        device=device,
-        k_chunk=number_or_word(k_chunk),
         reference_k=reference_k,
-        dataset=dataset,
-        task=task,
-        capture=capture,
         out=out,
+        **settings,
     )
     try:
         report = measure_variance(

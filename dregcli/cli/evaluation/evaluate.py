@@ -1,23 +1,14 @@
 """``dreg eval``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.evaluation.result import show
-from dregcli.cli.options import (
-    Checkpoint,
-    DataDir,
-    Device,
-    Json,
-    Quiet,
-    RunsDir,
-    number_or_word,
-    setting,
-    split_option,
-)
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split_option
 from dregcli.cli.render import Terminal
+from dregcli.cli.settings import with_settings
 from dregcli.commands import command
 
 EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
@@ -31,8 +22,10 @@ One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/
 A stopped evaluation goes on when the same is asked again."""
 
 
+@with_settings(("device", "k_chunk", "compile"))
 def evaluate(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
+    settings: dict[str, Any],
     split: Annotated[str, split_option("train, valid or test.")] = "test",
     k: Annotated[
         str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
@@ -52,10 +45,7 @@ def evaluate(
         float, typer.Option(help="A latent is active if the variance of q's mean over examples exceeds this.")
     ] = 0.01,
     checkpoint: Checkpoint = "last",
-    eval_seed: Annotated[int, typer.Option(help="Of pixels and noise; the same for all runs.")] = 0,
-    device: Device = "auto",
-    k_chunk: Annotated[str, setting("k_chunk")] = "auto",
-    compile_: Annotated[str, setting("compile")] = "auto",
+    eval_seed: Annotated[int, typer.Option(help="Seed for evaluation; keep it fixed to compare runs.")] = 0,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -76,9 +66,7 @@ def evaluate(
         steps=steps,
         chains=chains,
         checkpoint=checkpoint,
-        device=device,
-        k_chunk=number_or_word(k_chunk),
-        compiled=compile_,
+        **settings,
     )
     try:
         results = evaluate_runs(

@@ -1,13 +1,14 @@
 """``dreg runs rerun``."""
 
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, setting
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
+from dregcli.cli.settings import with_settings
 from dregcli.cli.training.trained import show_trained
 
 EXAMPLES = """[bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
@@ -15,10 +16,11 @@ EXAMPLES = """[bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
 And what came of it:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]"""
 
 
+@with_settings(("capture",), shown="the run's")
 def rerun(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name, which means its newest version.")],
-    name: Annotated[str | None, typer.Option(help="Of the new run.", show_default="the same")] = None,
-    capture: Annotated[str | None, setting("capture", "the run's")] = None,
+    settings: dict[str, Any],
+    name: Annotated[str | None, typer.Option(help="Name of the new run.", show_default="the same")] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -36,7 +38,7 @@ def rerun(
             data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
-            capture=capture,
+            capture=settings.get("capture"),
         )
     finally:
         terminal.close()

@@ -7,6 +7,8 @@ from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.describe import described
 from dregcli.names import Backward, Precision
+from dregcli.specs.run import RunSpec, as_json, spelt_out
+from dregcli.specs.toml import as_toml
 from dregcli.wording import difference, with_error
 
 if TYPE_CHECKING:
@@ -80,6 +82,14 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
     terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', '500')}")
+
+
+def show_config(terminal: Terminal, spec: RunSpec) -> None:
+    """Print a resolved run as TOML that ``--config`` takes; with --json as one object."""
+    if terminal.as_json:
+        terminal.result({"spec": spelt_out(as_json(spec))})
+    else:
+        terminal.line(as_toml(spec).rstrip("\n"))
 
 
 def _how(result: "TrainResult") -> str:

@@ -6,13 +6,13 @@ from dregcli.app.diagnosis.subject import TRAINING_STEPS
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.specs.presets import DEFAULTS
+from dregcli.specs.options import RunOptions
 from tests.support.exact import small_batch, small_vae
 
 
 def test_the_model_is_trained_as_long_as_the_references() -> None:
     assert TRAINING_STEPS == 1000
-    assert DEFAULTS["dataset"] == "digits"
+    assert RunOptions().dataset == "digits"
 
 
 def test_what_is_learned_on_a_frozen_model_is_learned_on_other_noise() -> None:

@@ -11,10 +11,10 @@ from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.plan import Plan, resolve_plan, warnings_of
 from dregcli.app.training import train
 from dregcli.app.training.resuming import find_run_to_resume, resume_plan
-from dregcli.data.sets.digits import load_digits
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
-from dregcli.names import Backward, LikelihoodName, Precision, RunStatus
+from dregcli.names import Backward, LikelihoodName, Precision, RunStatus, Task
+from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.runs import RunStore
@@ -100,11 +100,14 @@ def test_all_faults_at_once() -> None:
         ({"k_chunk": 64}, "k-chunk: must be at most k, which is 48, got 64."),
         ({"screen_inflation": 0.0}, "screen-inflation: must be greater than 0.0, got 0.0."),
         ({"compile": True}, "compile: must be auto, on or off, got True."),
-        ({"backward": "Dense"}, "backward: must be one of 'dense' or 'screened', got 'Dense'. Did you mean 'dense'?"),
+        ({"backward": "Dense"}, "backward: must be auto, dense or screened, got 'Dense'. Did you mean 'dense'?"),
         ({"k": 0}, "k: must be at least 1, got 0."),
         ({"batch_size": "many"}, "batch-size: input should be a valid integer, got 'many'."),
         ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, got 5."),
-        ({"likelihood": "poisson"}, "likelihood: no likelihood is called 'poisson'."),
+        (
+            {"likelihood": "poisson"},
+            "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'poisson'.",
+        ),
         ({"objective": "miwae:groups=7", "track_estimators": "stl"}, "objective: "),
     ],
 )
@@ -181,13 +184,14 @@ def test_the_size_of_a_decoders_work() -> None:
     dataset = _plan().data.dataset
 
     def shape(**options: object) -> tuple[int, int]:
-        found = Shape.of({"likelihood": "bernoulli", "device": "cpu", "hidden": (6,), **options}, dataset)
+        usual = {"task": Task.GENERATIVE, "likelihood": LikelihoodName.BERNOULLI, "hidden": (6,), "device": "cpu"}
+        found = Shape.of(dataset, **{**usual, **options})
         return found.outputs, found.widest
 
     assert shape() == (64, 64)
     assert shape(hidden=(300, 20)) == (64, 300)
     assert shape(likelihood=LikelihoodName.GAUSSIAN) == (128, 128)
-    assert shape(task="structured") == (32, 32)
+    assert shape(task=Task.STRUCTURED) == (32, 32)
 
 
 def _train(store: RunStore, **flags: object):
@@ -334,8 +338,8 @@ def test_the_warm_up_is_in_no_steps_time(tmp_path, monkeypatch) -> None:
     ],
 )
 def test_equal_weights_are_not_screened_by_themselves(flags: dict[str, object], backward: str) -> None:
-    known = {"device": "cpu", "likelihood": "bernoulli", "steps": 5, "backward": "auto", **flags}
-    assert executing.decide_execution(known, load_digits()).options["backward"] == backward
+    decided, faults, _ = executing.decide_execution(RunOptions.model_validate(flags), None, steps=5)
+    assert (decided.backward, faults) == (backward, [])
 
 
 @pytest.mark.parametrize(

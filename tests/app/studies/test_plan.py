@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from dregcli.app.planning.plan import resolve_plan, spread_pair
+from dregcli.app.planning.plan import resolve_plan
+from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.request import TrainRequest
 from dregcli.errors import DatasetMissing, SpecError
@@ -116,7 +117,7 @@ def test_one_pair_twice(words: list[str]) -> None:
 def test_what_is_no_list_of_estimators() -> None:
     with pytest.raises(SpecError, match="estimator: names none"):
         planned({"estimator": []})
-    with pytest.raises(SpecError, match="iwae/5: estimator: "):
+    with pytest.raises(SpecError, match="estimator: must be a word such as dreg, or a list of words, got"):
         planned({"estimator": ["dreg", 5]})
 
 

@@ -69,9 +69,10 @@ def mode_options(mode: str, settings: list[str]) -> dict[str, Any]:
 def make_plan(options: dict[str, Any], data_dir: Path) -> "Plan":
     """A plan as ``dreg train`` makes it."""
     from dregcli.app.planning.plan import resolve_plan
-    from dregcli.specs.presets import DEFAULTS
+    from dregcli.specs.resolve import read_options
 
-    return resolve_plan(DEFAULTS | options, data_dir)
+    read, faults = read_options(options)
+    return resolve_plan(read, data_dir, faults)
 
 
 def make_trainer(plan: "Plan") -> "Trainer":

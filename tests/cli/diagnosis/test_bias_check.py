@@ -14,7 +14,7 @@ import pytest
 
 from dregcli.app.diagnosis import bias_check
 from dregcli.app.diagnosis import subject as bias_subject
-from dregcli.app.planning import plan
+from dregcli.app.planning import load_data
 from dregcli.engine.diagnostics import learn
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.estimators.stl import Stl
@@ -544,9 +544,9 @@ def test_runs_that_cannot_be_checked(capsys, monkeypatch, trained: Run) -> None:
     no_step = _check(capsys, "t", "--checkpoint", 7)
     assert no_step.code == 13
     assert "has no checkpoint of step 7" in no_step.err
-    load = plan.load_dataset
+    load = load_data.load_dataset
     with monkeypatch.context() as patch:
-        patch.setattr(plan, "load_dataset", lambda *a: other_pixels(load(*a)))
+        patch.setattr(load_data, "load_dataset", lambda *a: other_pixels(load(*a)))
         altered = _check(capsys, "t")
         assert altered.code == 11
         assert "not those of the run" in altered.err

@@ -148,20 +148,6 @@ def test_resume_takes_any_spelling_of_the_runs_words_and_no_other(capsys, tmp_pa
         assert "estimator: the run was made with dreg-alpha:alpha=0.9; a resumed run keeps its spec." in outcome.err
 
 
-def test_a_run_whose_spec_has_the_plain_word_goes_on(capsys, tmp_path, monkeypatch) -> None:
-    """As runs made before words were spelt out have it."""
-    with monkeypatch.context() as before:
-        before.setattr("dregcli.app.planning.plan.canonical_words", dict)
-        assert _train(capsys, ("iwae", "dreg-alpha"), "--name", "r").code == 0
-    path = tmp_path / "runs/r/v001/spec.json"
-    assert json.loads(path.read_text())["estimator"] == "dreg-alpha"
-    outcome = run(capsys, "train", "--resume", "r", "--estimator", "dreg-alpha:alpha=0.9", "--steps", 6)
-    assert outcome.code == 0, outcome.err
-    assert run(capsys, "eval", "r", "--k", 8).code == 0
-    assert run(capsys, "train", "--config", path, "--name", "again").code == 0
-    assert _only(tmp_path, "again").spec()["estimator"] == "dreg-alpha:alpha=0.9"
-
-
 @pytest.mark.parametrize(
     ("objective", "estimator", "k", "said"),
     [

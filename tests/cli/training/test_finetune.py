@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from dregcli.app.loading.build import build_model
-from dregcli.app.planning.plan import data_of
+from dregcli.app.planning.load_data import data_of
 from dregcli.app.training import session
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.training import Trainer

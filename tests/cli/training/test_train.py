@@ -293,7 +293,8 @@ def test_resume_continues_bit_for_bit(capsys, tmp_path, interrupted, number) -> 
     assert run(capsys, "train", "--config", spec_file, "--name", "whole").code == 0
     whole = _only(tmp_path, "whole")
 
-    from dregcli.app.planning.plan import Plan, data_of
+    from dregcli.app.planning.load_data import data_of
+    from dregcli.app.planning.plan import Plan
     from dregcli.specs.run import RunSpec
 
     short = RunSpec.model_validate(spec)

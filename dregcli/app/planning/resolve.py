@@ -1,0 +1,145 @@
+"""From the options of a run to its spec, step by step; each step gives a value and every fault that it finds."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from dregcli.app.planning.architectures import Architecture, architecture
+from dregcli.app.planning.executing import Shape, decide_execution
+from dregcli.app.planning.observation import observation
+from dregcli.app.planning.tracked import tracked_words
+from dregcli.app.planning.words import canonical_words
+from dregcli.data.dataset import Dataset
+from dregcli.engine.device import resolve_device
+from dregcli.engine.pairs import word_faults
+from dregcli.errors import DeviceUnavailable, Fault, SpecError
+from dregcli.names import LikelihoodName, Split
+from dregcli.specs.options import Device, RunOptions
+from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.run import RunSpec
+
+HINT = "correct the above; every option is shown by: dreg train --help"
+
+
+class Faults(list[Fault]):
+    """Faults found so far. A field whose fault is known is a stand-in, and later steps say no more about it."""
+
+    def is_open(self, field: str) -> bool:
+        """Whether the value of a field is a stand-in for one that has a fault."""
+        return any(fault.field.partition("[")[0] == flag(field) for fault in self)
+
+    def add(self, found: Iterable[Fault]) -> None:
+        """Add the faults of one step, without those of fields whose fault is known."""
+        self += [fault for fault in found if not self.is_open(fault.field)]
+
+
+def resolve(
+    options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = ()
+) -> tuple[RunSpec, tuple[str, ...]]:
+    """Resolve the options of a run: every ``auto`` decided, epochs counted.
+
+    Args:
+        options: as asked for.
+        dataset: the data of the run; None where they cannot be had. Then all other faults are still found.
+        found: faults found before, to be reported with the rest. The options have defaults in place of their values.
+
+    Returns:
+        The spec, and warnings about what was decided.
+
+    Raises:
+        SpecError: everything that is wrong, at once; also where nothing is, but there are no data.
+        DeviceUnavailable: only the device is missing.
+    """
+    faults = Faults(found)
+    steps, of_length = _length(options, dataset, faults)
+    built, of_model = architecture(options, dataset)
+    faults.add(of_length + of_model)
+    observed, of_observation = _observed(options, built, dataset, known=not of_model)
+    faults.add(of_observation)
+    identity, of_identity = _identity(options, dataset)
+    faults.add(of_identity)
+    device, unavailable = _device(options)
+    shape = _shape(options, built, observed, dataset, device)
+    decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
+    faults.add(of_execution)
+    tracked, of_words = _words(options, faults)
+    faults.add(of_words)
+    values: dict[str, Any] = {
+        **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
+        **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim, "device": device},
+        **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
+        **{"track_estimators": tracked, **observed, **identity, **asdict(decided)},
+    }
+    faults.add(spec_faults(values))
+    if faults:
+        raise SpecError(faults, hint=HINT)
+    if unavailable:
+        raise unavailable
+    return RunSpec.model_validate(canonical_words(values)), tuple(warnings)
+
+
+def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tuple[int, list[Fault]]:
+    """Optimisation steps: counted from the epochs where these are given."""
+    size = len(dataset.splits[Split.TRAIN]) if dataset else None
+    if size is None or faults.is_open("batch_size"):
+        return options.steps, []
+    if options.batch_size > size:
+        message = f"must be at most the {size} training examples of {options.dataset}, got {options.batch_size}."
+        return options.steps, [Fault("batch-size", message)]
+    steps = options.steps if options.epochs is None else options.epochs * (size // options.batch_size)
+    return steps, []
+
+
+def _observed(
+    options: RunOptions, built: Architecture, dataset: Dataset | None, *, known: bool
+) -> tuple[dict[str, str], list[Fault]]:
+    """Binarisation and likelihood, where they could be decided."""
+    if not known:
+        return {}, []
+    asked = {"binarisation": options.binarisation, "likelihood": built.likelihood, "task": options.task}
+    return observation(dataset, asked)
+
+
+def _identity(options: RunOptions, dataset: Dataset | None) -> tuple[dict[str, str], list[Fault]]:
+    """Which data these are; a config may name others than those that are here."""
+    if dataset is None:
+        return {"data_checksum": "unknown", "split_convention": "unknown"}, []
+    faults: list[Fault] = []
+    actual = {"data_checksum": dataset.checksum, "split_convention": dataset.split_convention}
+    for field, value in actual.items():
+        asked = getattr(options, field)
+        if asked not in (None, value):
+            message = f"the {dataset.name} data here differ from the spec's: {value}, not {asked}."
+            faults.append(Fault(flag(field), message))
+    return actual, faults
+
+
+def _device(options: RunOptions) -> tuple[Device, DeviceUnavailable | None]:
+    try:
+        return resolve_device(options.device), None
+    except DeviceUnavailable as error:
+        return "cpu", error
+
+
+def _shape(
+    options: RunOptions, built: Architecture, observed: dict[str, str], dataset: Dataset | None, device: Device
+) -> Shape | None:
+    """The size of the work; None where a fault or missing data leave it open."""
+    if dataset is None or "likelihood" not in observed:
+        return None
+    likelihood = LikelihoodName(observed["likelihood"])
+    return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=built.hidden, device=device)
+
+
+def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fault]]:
+    """The estimators to track, and what is wrong with them, with the objective and with the estimator."""
+    if not isinstance(options.estimator, str):
+        return (), [Fault("estimator", f"must be one for one run, got {', '.join(options.estimator)}.")]
+    k = None if faults.is_open("k") else options.k
+    if faults.is_open("objective") or faults.is_open("estimator"):
+        return (), []
+    of_pair = word_faults(options.objective, options.estimator, k)
+    # What is wrong with the objective itself is reported once, with the objective.
+    sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
+    tracked, of_tracked = tracked_words(options.track_estimators, objective=options.objective, k=sound)
+    return tracked, of_pair + of_tracked

@@ -1,0 +1,25 @@
+"""``dreg spec``."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from dregcli.cli.render import Terminal
+
+EXAMPLES = """For an editor that checks TOML files:  [bold]dreg spec schema --config > dreg.schema.json[/bold]"""
+
+app = typer.Typer(name="spec", help="The settings of a run, for other programs.", no_args_is_help=True)
+
+
+@app.command("schema", epilog=EXAMPLES)
+def schema(
+    config: Annotated[
+        bool,
+        typer.Option("--config", help="Print the schema of a config file, which may leave things open."),
+    ] = False,
+) -> None:
+    """Print the JSON schema of a resolved run: of the file spec.json, and of what --print-config prints."""
+    from dregcli.specs.schema import schema_of
+
+    Terminal().line(json.dumps(schema_of(config=config), indent=2, ensure_ascii=False))

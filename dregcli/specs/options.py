@@ -1,0 +1,247 @@
+"""What a user may ask a run to be, each setting named once: its type, default, help, panel and how it is typed.
+
+The options of the command line are generated from these fields, and ``RunSpec`` narrows their types to what is left
+once everything is decided. A new setting is a field here, and the code that uses it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, Field
+
+from dregcli.names import (
+    Backward,
+    Capture,
+    DatasetName,
+    EstimatorName,
+    LikelihoodName,
+    ModelName,
+    ObjectiveName,
+    Precision,
+    Task,
+)
+from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT
+
+
+class Panel(StrEnum):
+    """The groups in which the help of a command shows its options."""
+
+    DATA = "Data"
+    MODEL = "Model"
+    OBJECTIVE = "Objective"
+    OPTIMISATION = "Optimisation"
+    EXECUTION = "Execution"
+    OUTPUT = "Output"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How the command line shows a field and reads it.
+
+    Attributes:
+        panel: the group it is shown in.
+        metavar: what stands for its value; None is the name of its type.
+        default: its default in words, where it depends on other settings.
+        typed: turns what was typed into a value; what is none comes back as it is, to be refused with all other
+            faults. None takes the type of the field.
+        several: whether it may be given several times.
+        must_be: what a value must be, where its type has several forms; the message for one that is none of them.
+    """
+
+    panel: Panel
+    metavar: str | None = None
+    default: str | None = None
+    typed: Callable[[str], object] | None = None
+    several: bool = False
+    must_be: str | None = None
+
+
+def number_or_word(text: str) -> int | str:
+    """Turn a whole number into one; any other text stays as it is."""
+    try:
+        return int(text)
+    except ValueError:
+        return text
+
+
+def layer_sizes(text: str) -> tuple[int, ...] | str:
+    """Turn ``200,200`` into (200, 200); any other text stays as it is."""
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        return text
+
+
+def _one_of(names: type[StrEnum]) -> str:
+    """``a, b or c``."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}"
+
+
+Auto = Literal["auto"]
+OnOff = Literal["on", "off"]
+Device = Literal["cpu", "cuda"]
+Positive = Annotated[int, Field(ge=1)]
+# A config file has lists, and strict validation would take tuples alone; the same goes for words of a StrEnum.
+LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
+Words = Annotated[tuple[str, ...], Field(strict=False)]
+AnyBackward = Annotated[Backward, Field(strict=False)]
+AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
+AnyPrecision = Annotated[Precision, Field(strict=False)]
+
+_NUMBER_OR_AUTO: Final = f"a positive whole number or {AUTO}"
+
+_BY_KIND: Final = "by the kind of the data"
+
+
+class ParentSpec(BaseModel, frozen=True):
+    """Where a run that trains q alone starts: at a checkpoint of another run, whose theta it keeps."""
+
+    model_config = STRICT
+
+    run: str = Field(pattern=r"^[^/]+/v[0-9]+$", description="NAME/v001")
+    checkpoint: int = Field(ge=0, description="The step of the checkpoint.")
+    model_sha256: str = Field(description="SHA-256 of the checkpoint's named model tensors.")
+    reset_encoder: bool = Field(default=False, description="Whether q starts anew, at the seed's address.")
+
+
+class Settings(BaseModel, frozen=True):
+    """The settings that a request and a resolved run both have, in the types of the request.
+
+    Lengths are in optimisation steps. A field of None was left open, and follows from the other fields. A field
+    without a default has one in a request and none in a resolved run, which always states it.
+    """
+
+    model_config = STRICT
+
+    dataset: Annotated[str, Shown(Panel.DATA, "NAME")] = Field(
+        description=f"{_one_of(DatasetName)}, or your own: `dreg data list`."
+    )
+    task: Annotated[Task, Shown(Panel.DATA)] = Field(
+        default=Task.GENERATIVE,
+        strict=False,
+        description=f"{_one_of(Task)}: model whole images, or one half given the other.",
+    )
+    split_convention: Annotated[str | None, Shown(Panel.DATA, "NAME", "the data set's first")] = Field(
+        description="dreg, burda or larochelle, where the data set has it: which published split to use.",
+    )
+    binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND)] = Field(
+        default=None,
+        description="dynamic, static-seed:N, threshold:T or none: how intensities become binary pixels.",
+    )
+    data_checksum: str | None = Field(description="Identifies the pixels of all splits.")
+
+    model: Annotated[ModelName, Shown(Panel.MODEL)] = Field(
+        default=ModelName.VAE,
+        strict=False,
+        description=f"{_one_of(ModelName)}; the exact log p(x) of linear-gaussian is known.",
+    )
+    likelihood: Annotated[AnyLikelihood | None, Shown(Panel.MODEL, default=_BY_KIND)] = Field(
+        default=None, description=f"{_one_of(LikelihoodName)}."
+    )
+    hidden: Annotated[
+        LayerSizes | None,
+        Shown(Panel.MODEL, "N,N,...", "200,200", layer_sizes, must_be="layer sizes such as 200,200"),
+    ] = Field(default=None, description="Sizes of the hidden layers.")
+    latent_dim: Annotated[Positive | None, Shown(Panel.MODEL, default="50; linear-gaussian: 5")] = Field(
+        default=None, description="Number of latent dimensions."
+    )
+
+    objective: Annotated[str, Shown(Panel.OBJECTIVE, "WORD")] = Field(
+        default="iwae", description=f"{_one_of(ObjectiveName)}; with parameters: vr-iwae:alpha=0.3."
+    )
+    estimator: Annotated[
+        str | Words, Shown(Panel.OBJECTIVE, "WORD", several=True, must_be="a word such as dreg, or a list of words")
+    ] = Field(
+        default="dreg",
+        description=f"{_one_of(EstimatorName)}; or a pair such as rws/dreg. `dreg estimators` shows all pairs.",
+    )
+    k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(default=64, ge=1, description="Samples per example.")
+    track_estimators: Annotated[
+        str | Words,
+        Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
+    ] = Field(
+        default=(),
+        description="Log the gradient variance and SNR of these too: words with commas, such as stl,rws/dreg.",
+    )
+
+    steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, description="Optimisation steps.")
+    batch_size: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(default=32, ge=1, description="Examples per step.")
+    lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
+    seed: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
+        default=0, ge=0, lt=2**63, description="Random seed for training."
+    )
+
+    device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
+        default=AUTO, description="auto, cpu or cuda."
+    )
+    backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
+        default=AUTO,
+        description=f"auto, {_one_of(Backward)}: compute the gradient over all rows, or over a random few of them; "
+        "both are unbiased.",
+    )
+    screen_inflation: Annotated[float | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
+        default=None, gt=0, le=1, description="Growth of the gradient's variance that screening may cost, up to 1."
+    )
+    screen_precision: Annotated[
+        AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
+    ] = Field(
+        default=None,
+        description=f"{_one_of(Precision)}: precision of the matrix products in screening's first pass.",
+    )
+    k_chunk: Annotated[
+        Positive | Auto | None,
+        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
+    ] = Field(default=AUTO, description="Samples at once, a multiple of 16, or auto: less memory for more time.")
+    compile: Annotated[OnOff | Auto, Shown(Panel.EXECUTION, must_be="auto, on or off")] = Field(
+        default=AUTO,
+        description="auto, on or off: use torch.compile for the likelihood's arithmetic; auto is where it pays.",
+    )
+
+    eval_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
+        default=500, ge=0, description="Steps between evaluations; 0 evaluates only at the end."
+    )
+    eval_seed: Annotated[int, Shown(Panel.OUTPUT)] = Field(
+        default=0, ge=0, lt=2**63, description="Seed for evaluation; keep it fixed to compare runs."
+    )
+    checkpoint_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
+        default=500,
+        ge=0,
+        description="Steps between checkpoints, beside the best, the last and one every 5 minutes; 0: only these.",
+    )
+    keep_last: Annotated[int, Shown(Panel.OUTPUT)] = Field(
+        default=2, ge=1, description="Number of newest checkpoints to keep, beside the best."
+    )
+    log_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(default=50, ge=1, description="Steps per row of metrics.")
+    capture: Annotated[Capture, Shown(Panel.OUTPUT)] = Field(
+        default=Capture.NAMES,
+        strict=False,
+        description=f"{_one_of(Capture)}: what the run keeps of dreg's source tree. Only the commit; the diff too, "
+        "and names and digests of untracked files; also what is in untracked source files. Never passwords and keys.",
+    )
+    parent: ParentSpec | None = Field(default=None, description="Where a run starts that trains the encoder alone.")
+
+
+class RunOptions(Settings, frozen=True):
+    """What a run is asked to be: ``auto``, epochs, several estimators and seeds are allowed."""
+
+    dataset: str = DatasetName.DIGITS.value
+    split_convention: str | None = None
+    data_checksum: str | None = None
+    steps: Positive = 2000
+    epochs: Annotated[Positive | None, Shown(Panel.OPTIMISATION)] = Field(
+        default=None, description="Passes over the data, instead of --steps."
+    )
+    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS")] = Field(
+        default=None, description="A study: one run for each seed, such as 0-4 or 0,2,5-7; then a report of them."
+    )
+    spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
+
+
+def described(field: str) -> tuple[str, Shown | None]:
+    """The help of a field, and how the command line shows it; None for one that only a config file may give."""
+    info = Settings.model_fields.get(field) or RunOptions.model_fields[field]
+    ways = [each for each in info.metadata if isinstance(each, Shown)]
+    return info.description or "", ways[0] if ways else None

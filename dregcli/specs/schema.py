@@ -1,0 +1,21 @@
+"""JSON schemas of a resolved run and of a config file."""
+
+from typing import Any
+
+from dregcli.specs.options import RunOptions, described
+from dregcli.specs.run import RunSpec
+
+
+def schema_of(*, config: bool) -> dict[str, Any]:
+    """The JSON schema of a config file, or of a resolved run.
+
+    Args:
+        config: whether of a config file, in which ``auto``, epochs and several estimators are allowed.
+    """
+    kind = RunOptions if config else RunSpec
+    found = kind.model_json_schema()
+    for field, entry in found["properties"].items():
+        # A field that narrows the type of another keeps its help.
+        if field in RunOptions.model_fields:
+            entry.setdefault("description", described(field)[0])
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

@@ -1,0 +1,66 @@
+"""``dreg train --print-config``: what it prints is the same run again."""
+
+import json
+import tomllib
+
+import pytest
+
+from dregcli.specs.run import spelt_out
+from tests.support.cli import SMALL, run
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        (),
+        ("--estimator", "iwae/dreg-alpha:alpha=.8", "--k", "48", "--backward", "dense", "--epochs", "2"),
+        (
+            "--model",
+            "linear-gaussian",
+            "--dataset",
+            "linear-gaussian",
+            "--objective",
+            "elbo",
+            "--estimator",
+            "reparam",
+        ),
+        ("--hidden", "7,5", "--track-estimators", "stl,rws/dreg", "--screen-inflation", "0.3", "--k-chunk", "16"),
+        ("--task", "structured", "--binarisation", "threshold:0.5", "--seed", "9", "--capture", "none"),
+    ],
+)
+def test_a_printed_config_resolves_to_the_same_run(capsys, tmp_path, flags: tuple[str, ...]) -> None:
+    printed = run(capsys, "train", "--print-config", *flags)
+    assert printed.code == 0, printed.err
+    file = tmp_path / "run.toml"
+    file.write_text(printed.out)
+    assert len(tomllib.loads(printed.out)) > 20
+    again = run(capsys, "train", "--print-config", "--config", file)
+    assert again.out == printed.out
+    spec = run(capsys, "train", "--print-config", "--config", file, "--json").json["spec"]
+    assert spec == run(capsys, "train", "--print-config", *flags, "--json").json["spec"]
+    assert not list(tmp_path.glob("runs/*/v*"))
+
+
+def test_what_is_printed_is_what_is_trained(capsys, tmp_path, ready) -> None:
+    spec = run(capsys, "train", *SMALL, "--print-config", "--json").json["spec"]
+    trained = ready(*SMALL, name="t").spec()
+    assert spelt_out(trained) == spec
+
+
+def test_a_study_and_a_resumed_run_have_no_one_config(capsys) -> None:
+    for flags in (("--seeds", "0-1"), ("--estimator", "stl", "--estimator", "dreg"), ("--resume", "x")):
+        outcome = run(capsys, "train", "--print-config", *flags)
+        assert (outcome.code, outcome.out) == (2, "")
+        assert "next: " in outcome.err
+
+
+def test_faults_come_instead_of_a_config(capsys) -> None:
+    outcome = run(capsys, "train", "--print-config", "--estimator", "dregg", "--lr", "-1")
+    assert outcome.code == 2
+    assert "estimator: " in outcome.err
+    assert "lr: " in outcome.err
+
+
+def test_the_schema_is_json(capsys) -> None:
+    for flags in ((), ("--config",)):
+        assert "properties" in json.loads(run(capsys, "spec", "schema", *flags).out)

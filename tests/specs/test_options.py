@@ -1,0 +1,59 @@
+"""Settings are named once: what the command line, a config file and a spec have of them."""
+
+import pytest
+
+from dregcli.specs.options import Panel, RunOptions, Settings, described
+from dregcli.specs.resolve import merge_options, read_options
+from dregcli.specs.run import RunSpec
+from dregcli.specs.schema import schema_of
+
+CONFIG_ONLY = {"data_checksum", "parent", "spec_version"}
+
+
+def test_a_resolved_run_has_the_settings_of_a_request_and_no_others() -> None:
+    asked, resolved = set(RunOptions.model_fields), set(RunSpec.model_fields)
+    assert asked - resolved == {"epochs", "seeds"}
+    assert resolved <= asked
+    assert set(Settings.model_fields) == resolved - {"spec_version"}
+
+
+@pytest.mark.parametrize("field", RunOptions.model_fields)
+def test_every_setting_says_what_it_is(field: str) -> None:
+    text, shown = described(field)
+    assert text.endswith(".")
+    assert (shown is None) == (field in CONFIG_ONLY)
+    assert shown is None or shown.panel in Panel
+
+
+def test_a_value_with_a_fault_is_replaced_and_all_faults_are_found() -> None:
+    read, faults = read_options({"k": 0, "lr": "fast", "hidden": [3, 0], "latent_dm": 2, "seed": 4})
+    assert {fault.field for fault in faults} == {"k", "lr", "hidden", "latent-dm"}
+    assert (read.k, read.lr, read.hidden, read.seed) == (64, 1e-3, None, 4)
+    assert "Did you mean 'latent-dim'?" in next(fault.message for fault in faults if fault.field == "latent-dm")
+
+
+def test_nothing_passes_for_something_else() -> None:
+    for field, value in {"k": True, "steps": "5", "lr": "0.1", "seed": 1.0, "epochs": 2.5, "device": "gpu"}.items():
+        _, faults = read_options({field: value})
+        assert [fault.field for fault in faults] == [field]
+
+
+def test_a_preset_may_be_a_file(tmp_path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('k = 8\nlr = 0.01\nestimator = "stl"\n')
+    options, faults = merge_options({"k": 4}, {"lr": 0.02}, str(file))
+    assert (options.k, options.lr, options.estimator, faults) == (4, 0.02, "stl", [])
+    _, (fault,) = merge_options({}, {}, "papr")
+    assert "Did you mean 'paper'?" in fault.message
+    assert "TOML file" in fault.message
+
+
+@pytest.mark.parametrize("config", [False, True])
+def test_a_schema_describes_every_field(config: bool) -> None:
+    schema = schema_of(config=config)
+    kind = RunOptions if config else RunSpec
+    assert set(schema["properties"]) == set(kind.model_fields)
+    assert all(entry["description"] for entry in schema["properties"].values())
+    required = {"dataset", "data_checksum", "split_convention", "steps"}
+    assert set(schema.get("required", [])) == (set() if config else required)
+    assert schema["additionalProperties"] is False
