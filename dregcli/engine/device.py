@@ -11,7 +11,14 @@ import torch
 from dregcli.engine.half import has_bfloat16_products
 from dregcli.errors import DeviceUnavailable
 
-__all__ = ["has_bfloat16_products", "prepare_process", "resolve_device", "settled_process", "threads"]
+__all__ = [
+    "has_bfloat16_products",
+    "prepare_process",
+    "resolve_device",
+    "settled_process",
+    "threads",
+    "using_threads",
+]
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -60,6 +67,18 @@ def settled_process() -> Generator[None]:
         yield
     finally:
         gc.unfreeze()
+
+
+@contextlib.contextmanager
+def using_threads(number: int | None) -> Generator[None]:
+    """Let torch use so many threads meanwhile; None leaves its own choice."""
+    before = torch.get_num_threads()
+    if number is not None:
+        torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def threads() -> int:

@@ -16,9 +16,9 @@ DEFAULT_BACKWARD: Final = AUTO
 DEFAULT_INFLATION: Final = 0.15
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
-ROUNDING_ONLY: Final = ("k_chunk", "compile")
-"""Fields that change results by rounding alone. Their ``auto`` depends on the memory and the compiler of the
-moment, so runs that differ in nothing else repeat each other, and a resumed run may be given other values."""
+ROUNDING_ONLY: Final = ("k_chunk", "compile", "threads")
+"""Fields that change results by rounding alone. Their ``auto`` depends on the memory, the compiler and the processor
+of the moment, so runs that differ in nothing else repeat each other, and a resumed run may be given other values."""
 
 # Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)

@@ -177,6 +177,10 @@ class Settings(BaseModel, frozen=True):
     device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
         default=AUTO, description="auto, cpu or cuda."
     )
+    threads: Annotated[
+        Positive | Auto | None,
+        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
+    ] = Field(default=AUTO, description="Threads of torch on the processor; auto is torch's own choice.")
     backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
         default=AUTO,
         description=f"auto, {_one_of(Backward)}: compute the gradient over all rows, or over a random few of them; "

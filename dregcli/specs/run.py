@@ -36,6 +36,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Positive
     device: Device = "cpu"
+    threads: Positive | None = Field(default=None, description="None is torch's own choice.")
     compile: OnOff = "off"
 
     @field_validator("hidden")

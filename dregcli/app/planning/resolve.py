@@ -10,10 +10,11 @@ from dregcli.app.planning.observation import observation
 from dregcli.app.planning.tracked import tracked_words
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
-from dregcli.engine.device import resolve_device
+from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.pairs import word_faults
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import LikelihoodName, Split
+from dregcli.specs.execution import AUTO
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -60,13 +61,16 @@ def resolve(
     faults.add(of_identity)
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
-    decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
+    number = threads() if options.threads == AUTO else options.threads
+    with using_threads(number):  # where chunks are by themselves, they fit into the caches of these cores
+        decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
     values: dict[str, Any] = {
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
-        **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim, "device": device},
+        **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},
+        **{"device": device, "threads": number},
         **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
         **{"track_estimators": tracked, **observed, **identity, **asdict(decided)},
     }

@@ -12,7 +12,7 @@ from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.runs.rerun import differing_here
 from dregcli.app.training.train import built
-from dregcli.engine.device import prepare_process, resolve_device, settled_process
+from dregcli.engine.device import prepare_process, resolve_device, settled_process, using_threads
 from dregcli.errors import UsageError
 from dregcli.names import Split
 from dregcli.store.hdf5 import Array
@@ -91,7 +91,7 @@ def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: L
     chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     listener.begin("replay", min(steps, last), "steps")
-    with settled_process():
+    with settled_process(), using_threads(spec.threads):
         while trainer.step < min(steps, last):
             trainer.advance()
             step = trainer.step

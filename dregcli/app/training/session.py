@@ -17,7 +17,7 @@ from dregcli.app.planning.words import short_words
 from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.commands import command
-from dregcli.engine.device import settled_process
+from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, Interrupted
@@ -107,7 +107,7 @@ class Session:
         """
         for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
             self._listener.warn(warning)
-        with self._failures_kept(), stop_requests() as stop:
+        with self._failures_kept(), stop_requests() as stop, using_threads(self._spec.threads):
             self._writer.log(opening)
             self._measure_parent(stop)
             self._warm_up()

@@ -17,6 +17,7 @@ from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.redaction import redacted_words
 from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
 from dregcli.store.run import Run
@@ -75,11 +76,8 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     """
     prepare_process()
     before_spec, spec = run.spec(), as_json(plan.spec)
-    if any(before_spec.get(key) != spec.get(key) for key in ROUNDING_ONLY):
-        listener.warn("with another --k-chunk or --compile the run goes on equal up to rounding, not bit for bit.")
-    before = run.environment().get("threads")
-    if before is not None and before != threads():
-        listener.warn(f"the run used {before} threads, this process {threads()}: it will not continue bit for bit.")
+    if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
+        listener.warn(f"with another {' and '.join(others)} the run continues equal up to rounding, not bit for bit.")
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     # With a checkpoint of its own a run needs its parent no more, which may be gone.
     trainer, parent = built(plan, None if checkpoint else store)
@@ -119,6 +117,6 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | No
 
 def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
     """What this process makes a run with, and what the run is to keep of it."""
-    setting = {"threads": threads(), "device": spec.device, "data_checksum": spec.data_checksum}
+    setting = {"threads": spec.threads or threads(), "device": spec.device, "data_checksum": spec.data_checksum}
     extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
     return capture_environment(argv=argv, extra=extra, capture=spec.capture)

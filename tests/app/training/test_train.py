@@ -123,19 +123,34 @@ def test_progress_has_a_bound_and_ends(tmp_path) -> None:
     assert {"bound", "steps/s"} <= set(recorder.updates[0][1])
 
 
-def test_another_thread_count_is_warned_of(tmp_path) -> None:
-    store = RunStore(tmp_path)
-    run = _train(store).run
+def test_threads_are_kept_and_used_again(tmp_path, monkeypatch) -> None:
+    used: list[int] = []
+    advance = Trainer.advance
+
+    def seen(trainer: Trainer) -> None:
+        used.append(torch.get_num_threads())
+        advance(trainer)
+
+    monkeypatch.setattr(Trainer, "advance", seen)
+    store, outside = RunStore(tmp_path), torch.get_num_threads()
+    run = _train(store, threads=outside + 1).run
+    assert (run.spec()["threads"], run.environment()["threads"]) == (outside + 1, outside + 1)
     recorder = Recorder()
-    before = torch.get_num_threads()
-    torch.set_num_threads(before + 1)
-    try:
-        train.resume(
-            run, resume_plan(run, {"steps": 8}, Path("unused")), store=store, argv=["dreg"], listener=recorder
-        )
-    finally:
-        torch.set_num_threads(before)
-    assert any("will not continue bit for bit" in warning for warning in recorder.warnings)
+
+    def resumed(**flags: object) -> None:
+        plan = resume_plan(run, flags, Path("unused"))
+        train.resume(run, plan, store=store, argv=["dreg"], listener=recorder)
+
+    resumed(steps=8)
+    assert set(used) == {outside + 1}
+    assert recorder.warnings == []
+    resumed(steps=9, threads=outside + 2)
+    assert used[-1] == run.spec()["threads"] == outside + 2
+    assert recorder.warnings == [
+        "with another --threads the run continues equal up to rounding, not bit for bit.",
+    ]
+    assert torch.get_num_threads() == outside
+    assert _plan().spec.threads == outside, "by itself what torch has here"
 
 
 @pytest.mark.parametrize("poison", [math.nan, math.inf])
