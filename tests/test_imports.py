@@ -14,22 +14,23 @@ LAYERS = {
     "errors": set(),
     "columns": set(),
     "describe": {"names"},
+    "parts": {"names"},
     "wording": set(),
     "commands": {"wording"},
     "redaction": set(),
     "synonyms": set(),
     "filesystem": {"errors", "commands"},
     "engine": {"names", "errors", "columns"},
-    "specs": {"names", "errors", "synonyms"},
+    "specs": {"names", "errors", "parts", "synonyms"},
     "data": {"names", "errors", "redaction", "commands", "filesystem"},
     "store": {"names", "errors", "redaction", "commands", "filesystem"},
-    "report": {"names", "errors", "columns", "describe", "wording", "commands"},
+    "report": {"names", "errors", "columns", "describe", "parts", "wording", "commands"},
     "app": {
-        *("names", "errors", "columns", "describe", "wording", "redaction", "commands", "filesystem"),
+        *("names", "errors", "columns", "describe", "parts", "wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
     "cli": {
-        *("names", "errors", "describe", "wording", "commands", "redaction", "synonyms"),
+        *("names", "errors", "describe", "parts", "wording", "commands", "redaction", "synonyms"),
         # Of these two only what loads no torch: the options of a run, and the tables of a report.
         *("specs", "report", "app"),
     },
@@ -53,6 +54,7 @@ FORBIDDEN = {
     "errors": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "describe": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "columns": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "parts": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "wording": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "commands": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "synonyms": {"torch", "typer", "pydantic", "h5py", "numpy"},
@@ -156,6 +158,18 @@ def test_a_report_needs_no_torch_and_no_matplotlib_without_figures() -> None:
         "import sys; import dregcli.cli.reporting.report, dregcli.app.reporting.report, dregcli.app.reporting.plain\n"
         "assert not {'torch', 'matplotlib', 'PIL'} & set(sys.modules)\n"
         "import dregcli.app.reporting.figures; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
+    code = (
+        "import sys; from dregcli.cli.main import main; from dregcli.parts import known_words\n"
+        "for words in ([], ['--k', '16'], ['--objective', 'rws'], ['--estimator', 'iwae/dreg'], ['--json']):\n"
+        "    assert main(['estimators', *words]) == 0\n"
+        "assert all(known_words())\n"
+        "assert not {'torch', 'h5py', 'numpy', 'dregcli.engine'} & set(sys.modules)\n"
+        "assert main(['estimators', '--k', '17']) == 0 and 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

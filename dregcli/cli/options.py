@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from enum import StrEnum
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
@@ -11,14 +11,13 @@ from dregcli.names import (
     Backward,
     Capture,
     DatasetName,
-    EstimatorName,
     LikelihoodName,
     ModelName,
-    ObjectiveName,
     Precision,
     Task,
     split_word,
 )
+from dregcli.parts import known_words
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
@@ -83,16 +82,18 @@ OfTask = Annotated[
 ]
 
 
-def _one_of(names: type[StrEnum]) -> str:
+def _one_of(names: Iterable[str]) -> str:
     """``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} or {last}"
 
 
+_OBJECTIVES, _ESTIMATORS = known_words()
+
 _SETTINGS: Final = {
     "dataset": f"{_one_of(DatasetName)}, or your own: `dreg data list`.",
-    "objective": f"{_one_of(ObjectiveName)}; parameters as vr-iwae:alpha=0.3.",
-    "estimator": f"{_one_of(EstimatorName)}; or a pair such as rws/dreg; see `dreg estimators`.",
+    "objective": f"{_one_of(_OBJECTIVES)}; parameters as vr-iwae:alpha=0.3.",
+    "estimator": f"{_one_of(_ESTIMATORS)}; or a pair such as rws/dreg; see `dreg estimators`.",
     "k": "Samples per example.",
     "batch_size": "Examples per step.",
     "steps": "Optimisation steps.",

@@ -111,6 +111,7 @@ class Embedded:
 
     Attributes:
         name: as the user types it.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
@@ -120,6 +121,7 @@ class Embedded:
     """
 
     name: str
+    cites: tuple[str, ...]
     kind: DataKind
     height: int
     width: int
@@ -164,6 +166,7 @@ class Downloadable:
 
     Attributes:
         name: as the user types it.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
@@ -175,6 +178,7 @@ class Downloadable:
     """
 
     name: str
+    cites: tuple[str, ...]
     kind: DataKind
     height: int
     width: int

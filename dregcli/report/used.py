@@ -1,4 +1,4 @@
-"""What runs used that somebody published: by kind and name, as ``bibtex.CITED`` has them."""
+"""What runs used that somebody published: by kind and name, as ``bibtex.cited`` has them."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence

@@ -25,7 +25,7 @@ from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import SpecError
 from dregcli.filesystem import LOCAL, check_can_write
-from dregcli.names import ObjectiveName, Split
+from dregcli.names import Split
 
 __all__ = ["VarianceRequest", "measure_variance"]
 
@@ -71,8 +71,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     asked: list[AskedPair] = []
     k, *fewer = request.samples(1)
     try:
-        default = ObjectiveName.IWAE.value
-        asked = asked_pairs(request.objective, request.estimators, default_objective=default, k=k, or_k=fewer)
+        asked = asked_pairs(request.objective, request.estimators, default_objective="iwae", k=k, or_k=fewer)
     except SpecError as error:
         found += error.faults
     pairs = [each.pair for each in asked]

@@ -1,10 +1,10 @@
 """Words of objectives and estimators compared as they are stored, without the engine: a list loads no torch."""
 
-from collections.abc import Iterable
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
 
 from dregcli.errors import UsageError
-from dregcli.names import EstimatorName, ObjectiveName, nearest
+from dregcli.names import nearest
+from dregcli.parts import known_words
 
 
 def check_objective(word: str) -> None:
@@ -13,7 +13,8 @@ def check_objective(word: str) -> None:
     Raises:
         UsageError: with the nearest one.
     """
-    _check("objective", word, ObjectiveName)
+    objectives, _ = known_words()
+    _check("objective", word, objectives)
 
 
 def check_estimator(word: str) -> None:
@@ -22,10 +23,11 @@ def check_estimator(word: str) -> None:
     Raises:
         UsageError: with the nearest one.
     """
+    objectives, estimators = known_words()
     objective, slash, estimator = word.rpartition("/")
     if slash:
-        _check("objective", objective, ObjectiveName)
-    _check("estimator", estimator, EstimatorName)
+        _check("objective", objective, objectives)
+    _check("estimator", estimator, estimators)
 
 
 def stands_for(asked: str, stored: str) -> bool:
@@ -51,9 +53,9 @@ def _same(a: str, b: str | None) -> bool:
         return False
 
 
-def _check(kind: str, word: str, names: type[StrEnum]) -> None:
+def _check(kind: str, word: str, names: Sequence[str]) -> None:
     name, parameters = _parsed(word)
-    if name not in list(names):
+    if name not in names:
         what = f"There is no {kind} '{name}'."
         raise not_known(what, kind, name, names)
     if empty := [key for key, value in parameters.items() if not value]:

@@ -24,12 +24,14 @@ class Likelihood(nn.Module, ABC):
     the model that holds it and is in its state.
 
     Attributes:
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
         outputs_per_pixel: what the decoder gives for every pixel. Of more than one, the first D outputs are the
             first number of each pixel, the next D the second.
         kernel: computes it.
         compiled_kernel: the same in the form that compiles to the fastest code.
     """
 
+    cites: ClassVar[tuple[str, ...]]
     outputs_per_pixel: ClassVar[int] = 1
     kernel: ClassVar[Kernel]
     compiled_kernel: ClassVar[Kernel]

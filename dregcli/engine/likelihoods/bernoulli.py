@@ -52,6 +52,7 @@ def _evaluate_compiled(
 class Bernoulli(Likelihood):
     """x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It has no buffers: it needs nothing of the data."""
 
+    cites = ("kingma2014vae",)
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate_compiled)
 

@@ -66,6 +66,7 @@ class DiscretisedLogistic(Likelihood):
         levels: what a pixel of intensity 1 is stored as, at least 1: 255 for 256 grey levels.
     """
 
+    cites = ("kingma2016iaf", "salimans2017pixelcnn")
     outputs_per_pixel = 2
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate)

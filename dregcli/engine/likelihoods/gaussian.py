@@ -49,6 +49,7 @@ class Gaussian(Likelihood):
         spread: standard deviation of each training pixel, shape (D,), above 0.
     """
 
+    cites = ("kingma2014vae",)
     outputs_per_pixel = 2
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate)

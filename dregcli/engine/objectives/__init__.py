@@ -11,17 +11,16 @@ from dregcli.engine.objectives.miwae import Miwae
 from dregcli.engine.objectives.piwae import Piwae
 from dregcli.engine.objectives.rws import Rws
 from dregcli.engine.objectives.vr_iwae import VrIwae
-from dregcli.names import ObjectiveName
 
 __all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "Terms"]
 
-OBJECTIVES: Final[dict[ObjectiveName, type[Objective]]] = {
-    ObjectiveName.ELBO: Elbo,
-    ObjectiveName.IWAE: Iwae,
-    ObjectiveName.RWS: Rws,
-    ObjectiveName.JVI: Jvi,
-    ObjectiveName.VR_IWAE: VrIwae,
-    ObjectiveName.MIWAE: Miwae,
-    ObjectiveName.PIWAE: Piwae,
-    ObjectiveName.CIWAE: Ciwae,
+OBJECTIVES: Final[dict[str, type[Objective]]] = {
+    "elbo": Elbo,
+    "iwae": Iwae,
+    "rws": Rws,
+    "jvi": Jvi,
+    "vr-iwae": VrIwae,
+    "miwae": Miwae,
+    "piwae": Piwae,
+    "ciwae": Ciwae,
 }
