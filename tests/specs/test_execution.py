@@ -2,10 +2,9 @@
 
 import pytest
 
-from dregcli.engine.randomness import NOISE_BLOCK
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
-from dregcli.specs.execution import CHUNK_UNIT, DEFAULT_BACKWARD, ExecutionSpec, chunk_faults, compile_faults
+from dregcli.specs.execution import DEFAULT_BACKWARD, ExecutionSpec, chunk_faults, compile_faults
 from dregcli.specs.resolve import merge_options, spec_faults
 from dregcli.specs.run import RunSpec, as_json, group_hash, up_to_rounding
 
@@ -68,10 +67,6 @@ def test_what_makes_another_experiment(change) -> None:
 def test_the_seed_is_more_than_rounding() -> None:
     assert up_to_rounding(SCREENED | {"k_chunk": 16, "compile": "on"}) == SCREENED
     assert up_to_rounding(SCREENED | {"seed": 1}) != SCREENED
-
-
-def test_a_chunk_is_made_of_whole_blocks_of_noise() -> None:
-    assert CHUNK_UNIT == NOISE_BLOCK
 
 
 @pytest.mark.parametrize(

@@ -34,12 +34,12 @@ from dregcli.store.runs import RunStore
 TRAINING_STEPS = 1000
 """Steps before a check that names no run, as the reference's ``--bias_check``."""
 
-_HINT = "every option is shown by: dreg bias-check --help"
-
 
 class SubjectRequest(Protocol):
     """What a diagnosis asks for; see ``BiasRequest``."""
 
+    @property
+    def command(self) -> str: ...  # noqa: D102
     @property
     def run(self) -> str | None: ...  # noqa: D102
     @property
@@ -203,20 +203,20 @@ def _plan(
         SpecError: whatever was found before, what cannot be trained, and more examples than there are.
         Others as ``data_of`` and ``resolve_plan``, where nothing else is wrong.
     """
-    faults = list(found)
+    faults, hint = list(found), f"every option is shown by: dreg {asked.command} --help"
     try:
         plan = Plan(spec, data_of(spec, data_dir)) if spec else resolve_plan(_options(pairs, asked), data_dir)
     except SpecError as error:
-        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
+        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=hint) from None
     except DregError:
         if faults:
-            raise SpecError(faults, hint=_HINT) from None
+            raise SpecError(faults, hint=hint) from None
         raise
     if asked.examples > (size := plan.data.size(Split.TRAIN)):
         message = f"must be at most the {size} training examples of {plan.spec.dataset}, got {asked.examples}."
         faults.append(Fault("examples", message))
     if faults:
-        raise SpecError(faults, hint=_HINT)
+        raise SpecError(faults, hint=hint)
     return plan
 
 

@@ -83,7 +83,8 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     _tell_left_out(pairs, request.ks, listener)
     for each in asked:
         if each.bare and each.pair.estimator.learned:
-            listener.note(f"{short_word(each.pair.estimator)} does not learn on the toy: it is where learning starts")
+            word = short_word(each.pair.estimator)
+            listener.note(f"{word} uses its initial parameters on the toy; nothing is learned")
     device = resolve_device(request.device)
     randomness = Randomness(request.seed, device)
     problem = toy_problem(randomness)
