@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -38,8 +38,8 @@ TRAINING_STEPS = 1000
 class SubjectRequest(Protocol):
     """What a diagnosis asks for; see ``BiasRequest``."""
 
-    @property
-    def command(self) -> str: ...  # noqa: D102
+    command: ClassVar[str]
+
     @property
     def run(self) -> str | None: ...  # noqa: D102
     @property
