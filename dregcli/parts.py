@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.names import Promise
+from dregcli.words import name_of, split_pair
 
 FILE: Final = Path(__file__).with_name("parts.json")
 
@@ -126,18 +127,18 @@ class Parts:
         """
         if k not in self.ks or not (objective is None or objective in self.objectives):
             return None
-        of_objective = [pair for pair in self.pairs if objective in (None, pair["objective"].partition(":")[0])]
+        of_objective = [pair for pair in self.pairs if objective in (None, name_of(pair["objective"]))]
         if not estimators:
             return [_row(pair, k) for pair in of_objective]
         chosen: list[Mapping[str, Any]] = []
         for word in estimators:
-            own, slash, name = word.rpartition("/")
+            own, name = split_pair(word)
             found = [pair for pair in of_objective if pair["label"] == word or pair["label"].endswith(f"/{word}")]
-            if not found or name not in self.estimators or (slash and own not in self.objectives):
+            if not found or name not in self.estimators or own not in (None, *self.objectives):
                 return None
             chosen += [pair for pair in found if pair not in chosen]
         order = list(self.objectives)
-        chosen.sort(key=lambda pair: order.index(pair["label"].partition("/")[0]))
+        chosen.sort(key=lambda pair: order.index(split_pair(pair["label"])[0]))
         return [_row(pair, k) for pair in chosen]
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import MISSING, asdict, fields
 from enum import StrEnum
-from typing import Any, Final, cast, get_type_hints
+from typing import Any, Final, cast
 
 from dregcli.app.planning.asked_pairs import parse_asked
 from dregcli.app.planning.plan import in_words
@@ -18,7 +18,7 @@ from dregcli.engine.formulas import SYMBOLS
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair, all_pairs, estimators_of
-from dregcli.engine.words import parse_objective, short_word, word_of
+from dregcli.engine.words import parameter_kinds, parse_objective, short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Promise
 from dregcli.parts import FILE, PairRow, Parameter, Part
@@ -98,12 +98,12 @@ def _row(pair: Pair, k: int) -> PairRow:
 
 
 def _part(part: Objective | Estimator) -> Part:
-    hints = get_type_hints(type(part))
+    kinds = parameter_kinds(type(part))
     learned = () if isinstance(part, Objective) else part.learned
     parameters: list[Parameter] = []
     for field in fields(cast("Any", part)):
         assert field.default is not MISSING, f"{part.name}:{field.name} must have a default"
-        kind = cast("type", hints[field.name])
+        kind = kinds[field.name]
         choices = tuple(map(str, kind)) if issubclass(kind, StrEnum) else ()
         name = "choice" if choices else "whole number" if kind is int else "number"
         default = str(field.default) if choices else field.default

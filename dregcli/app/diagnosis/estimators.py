@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dregcli.parts import PairRow, Part, parts
+from dregcli.words import name_of
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def list_pairs(k: int, objective: str | None = None, estimators: Sequence[str] =
         from dregcli.app.diagnosis.computed import computed_rows
 
         rows = computed_rows(k, objective, estimators)
-    objectives = {row.objective.partition(":")[0] for row in rows}
-    used = {row.estimator.partition(":")[0] for row in rows}
+    objectives = {name_of(row.objective) for row in rows}
+    used = {name_of(row.estimator) for row in rows}
     return Listing(
         k,
         tuple(rows),

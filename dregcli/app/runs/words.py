@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dregcli.errors import UsageError
 from dregcli.names import nearest
 from dregcli.parts import known_words
+from dregcli.words import split_pair, split_parameters
 
 
 def check_objective(word: str) -> None:
@@ -24,8 +25,8 @@ def check_estimator(word: str) -> None:
         UsageError: with the nearest one.
     """
     objectives, estimators = known_words()
-    objective, slash, estimator = word.rpartition("/")
-    if slash:
+    objective, estimator = split_pair(word)
+    if objective is not None:
         _check("objective", objective, objectives)
     _check("estimator", estimator, estimators)
 
@@ -42,8 +43,8 @@ def stands_for(asked: str, stored: str) -> bool:
 
 
 def _parsed(word: str) -> tuple[str, dict[str, str]]:
-    name, _, text = word.partition(":")
-    return name, {key: value for key, _, value in (item.partition("=") for item in text.split(",") if item)}
+    name, items = split_parameters(word)
+    return name, {key: value or "" for key, value in items}
 
 
 def _same(a: str, b: str | None) -> bool:
