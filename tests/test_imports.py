@@ -190,14 +190,6 @@ def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_torchvision_waits_for_a_picture() -> None:
-    code = (
-        "import sys; import dregcli.app.sampling.sample, dregcli.app.training.train\n"
-        "assert 'torchvision' not in sys.modules"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_nothing_unpickles() -> None:
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()
