@@ -111,23 +111,23 @@ class Embedded:
 
     Attributes:
         name: as the user types it.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
         convention: its one split.
         load: makes it.
         log_density: exact log p(x) of what it was drawn from, (N, height * width) to (N,) in nats, where it is known.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
     """
 
     name: str
-    cites: tuple[str, ...]
     kind: DataKind
     height: int
     width: int
     convention: str
     load: Callable[[], Dataset]
     log_density: LogDensity | None = None
+    cites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,6 @@ class Downloadable:
 
     Attributes:
         name: as the user types it.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
         kind: what its values are.
         height: rows of an image.
         width: columns of an image.
@@ -175,10 +174,10 @@ class Downloadable:
         published: the files that the mirrors have.
         others: files that make a data set of this name too, where the user has only them.
         system_folders: where a package of the operating system puts the published files.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
     """
 
     name: str
-    cites: tuple[str, ...]
     kind: DataKind
     height: int
     width: int
@@ -187,6 +186,7 @@ class Downloadable:
     published: FileSet
     others: tuple[FileSet, ...] = ()
     system_folders: tuple[str, ...] = ()
+    cites: tuple[str, ...] = ()
 
     @property
     def file_sets(self) -> tuple[FileSet, ...]:
