@@ -138,7 +138,7 @@ class Parts:
                 return None
             chosen += [pair for pair in found if pair not in chosen]
         order = list(self.objectives)
-        chosen.sort(key=lambda pair: order.index(split_pair(pair["label"])[0]))
+        chosen.sort(key=lambda pair: order.index(name_of(pair["objective"])))
         return [_row(pair, k) for pair in chosen]
 
 
