@@ -1,4 +1,8 @@
-"""How gradients are estimated. A new estimator is one file and one entry here."""
+"""How gradients are estimated.
+
+A new estimator is one file and one entry here.
+Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+"""
 
 from typing import Final
 

@@ -1,4 +1,8 @@
-"""How pixels are distributed given a decoder's output. A new likelihood is one file and one entry here."""
+"""How pixels are distributed given a decoder's output.
+
+A new likelihood is one file and one entry here.
+Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+"""
 
 from typing import Final
 

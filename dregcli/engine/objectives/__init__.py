@@ -1,4 +1,8 @@
-"""What can be maximised. A new objective is one file and one entry here."""
+"""What can be maximised.
+
+A new objective is one file and one entry here.
+Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+"""
 
 from typing import Final
 
