@@ -190,10 +190,6 @@ def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_nothing_needs_torchvision() -> None:
-    assert not [path for path in PACKAGE.rglob("*.py") if any("torchvision" in name for name in _imports(path))]
-
-
 def test_nothing_unpickles() -> None:
     for path in PACKAGE.rglob("*.py"):
         text = path.read_text()

@@ -5,7 +5,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from dregcli.data.formats.archives import member_content
 from dregcli.data.importing.archive import checked_entries
@@ -17,14 +17,16 @@ from dregcli.data.importing.watch import Watch
 from dregcli.errors import DataCorrupt
 
 _LARGEST_FILE: Final = 256 << 20
-_ENDINGS: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 
 
 def is_picture(name: str) -> bool:
     """Whether a name ends as torchvision's ``ImageFolder`` wants."""
+    # Imported here: torchvision takes seconds.
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
     parts = name.split("/")
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
-    return not hidden and name.lower().endswith(_ENDINGS)
+    return not hidden and name.lower().endswith(cast("tuple[str, ...]", IMG_EXTENSIONS))
 
 
 def folder_found(folder: Path, watch: Watch, wanted: Wanted) -> Found:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _SHOWN: Final = 12
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""What the endings of image files stand for; of other formats Pillow's decoders are never asked."""
+"""What torchvision's endings stand for; of other formats Pillow's decoders are never asked."""
 
 
 @dataclass(frozen=True)
@@ -182,10 +182,10 @@ class _Stage:
                 raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
             plain = self._plain(self._upright(image), where)
         if self._size is not None and (plain.height, plain.width) != self._size:
-            from PIL import Image
+            from torchvision.transforms import functional
 
             self._note(f"resized to {self._size[0]} x {self._size[1]}, with antialiasing")
-            plain = plain.resize((self._size[1], self._size[0]), Image.Resampling.BILINEAR)
+            plain = cast("Any", functional).resize(plain, list(self._size), antialias=True)
         found = (plain.height, plain.width)
         self._first = self._first or (name, found)
         if found != self._first[1]:
