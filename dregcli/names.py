@@ -6,34 +6,6 @@ from enum import StrEnum
 from typing import Final
 
 
-class ObjectiveName(StrEnum):
-    """What is maximised. ``engine.OBJECTIVES`` holds one entry for each."""
-
-    ELBO = "elbo"
-    IWAE = "iwae"
-    RWS = "rws"
-    JVI = "jvi"
-    VR_IWAE = "vr-iwae"
-    MIWAE = "miwae"
-    PIWAE = "piwae"
-    CIWAE = "ciwae"
-
-
-class EstimatorName(StrEnum):
-    """How its gradient is estimated. ``engine.ESTIMATORS`` holds one entry for each."""
-
-    REPARAM = "reparam"
-    STL = "stl"
-    DREG = "dreg"
-    DREG_NORM = "dreg-norm"
-    DREG_ALPHA = "dreg-alpha"
-    DREG_CV = "dreg-cv"
-    REINFORCE = "reinforce"
-    VIMCO = "vimco"
-    VIMCO_STAR = "vimco-star"
-    OVIS = "ovis"
-
-
 class VimcoBaseline(StrEnum):
     """Which mean of the other samples' weights stands in for a sample in VIMCO's baseline."""
 

@@ -13,23 +13,38 @@ LAYERS = {
     "names": set(),
     "errors": set(),
     "columns": set(),
+    "defaults": set(),
     "describe": {"names"},
+    "words": {"names", "errors"},
+    "parts": {"names", "words"},
     "wording": set(),
     "commands": {"wording"},
     "redaction": set(),
     "synonyms": set(),
     "filesystem": {"errors", "commands"},
-    "engine": {"names", "errors", "columns"},
-    "specs": {"names", "errors", "synonyms"},
+    "engine": {"names", "errors", "defaults", "columns", "words"},
+    "specs": {"names", "errors", "defaults", "parts", "words", "synonyms"},
     "data": {"names", "errors", "redaction", "commands", "filesystem"},
     "store": {"names", "errors", "redaction", "commands", "filesystem"},
-    "report": {"names", "errors", "columns", "describe", "wording", "commands"},
+    "report": {"names", "errors", "columns", "describe", "parts", "words", "wording", "commands"},
     "app": {
-        *("names", "errors", "columns", "describe", "wording", "redaction", "commands", "filesystem"),
+        *("names", "errors", "columns", "defaults", "describe", "parts", "words"),
+        *("wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
     "cli": {
-        *("names", "errors", "describe", "wording", "commands", "redaction", "synonyms"),
+        *(
+            "names",
+            "errors",
+            "defaults",
+            "describe",
+            "parts",
+            "words",
+            "wording",
+            "commands",
+            "redaction",
+            "synonyms",
+        ),
         # Of these two only what loads no torch: the options of a run, and the tables of a report.
         *("specs", "report", "app"),
     },
@@ -53,6 +68,9 @@ FORBIDDEN = {
     "errors": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "describe": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "columns": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "defaults": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "words": {"torch", "typer", "pydantic", "h5py", "numpy"},
+    "parts": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "wording": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "commands": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "synonyms": {"torch", "typer", "pydantic", "h5py", "numpy"},
@@ -160,10 +178,14 @@ def test_a_report_needs_no_torch_and_no_matplotlib_without_figures() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
-def test_torchvision_waits_for_a_picture() -> None:
+def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
     code = (
-        "import sys; import dregcli.app.sampling.sample, dregcli.app.training.train\n"
-        "assert 'torchvision' not in sys.modules"
+        "import sys; from dregcli.cli.main import main; from dregcli.parts import known_words\n"
+        "for words in ([], ['--k', '16'], ['--objective', 'rws'], ['--estimator', 'iwae/dreg'], ['--json']):\n"
+        "    assert main(['estimators', *words]) == 0\n"
+        "assert all(known_words())\n"
+        "assert not {'torch', 'h5py', 'numpy', 'dregcli.engine'} & set(sys.modules)\n"
+        "assert main(['estimators', '--k', '17']) == 0 and 'torch' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 

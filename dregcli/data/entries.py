@@ -117,6 +117,7 @@ class Embedded:
         convention: its one split.
         load: makes it.
         log_density: exact log p(x) of what it was drawn from, (N, height * width) to (N,) in nats, where it is known.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
     """
 
     name: str
@@ -126,6 +127,7 @@ class Embedded:
     convention: str
     load: Callable[[], Dataset]
     log_density: LogDensity | None = None
+    cites: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,7 @@ class Downloadable:
         published: the files that the mirrors have.
         others: files that make a data set of this name too, where the user has only them.
         system_folders: where a package of the operating system puts the published files.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
     """
 
     name: str
@@ -183,6 +186,7 @@ class Downloadable:
     published: FileSet
     others: tuple[FileSet, ...] = ()
     system_folders: tuple[str, ...] = ()
+    cites: tuple[str, ...] = ()
 
     @property
     def file_sets(self) -> tuple[FileSet, ...]:

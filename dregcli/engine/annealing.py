@@ -23,12 +23,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.examples import Examples
 from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
-from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import Fault, NotFinite
 from dregcli.names import Split
 

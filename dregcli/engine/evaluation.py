@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.models.base import DiagonalGaussian, LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
-from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 from dregcli.names import Split
 

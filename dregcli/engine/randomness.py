@@ -16,9 +16,7 @@ from enum import IntEnum
 import torch
 from torch import Tensor
 
-NOISE_BLOCK = 16
-"""Samples per noise block. Torch's normals depend on the size of the tensor they fill, so a block is always
-drawn whole and then sliced; with that, the noise of K = 64 is the prefix of that of K = 1024."""
+from dregcli.defaults import NOISE_BLOCK
 
 
 class Stream(IntEnum):

@@ -1,6 +1,6 @@
 """What autograd reaches from a tensor: the leaves that its backward pass would add to, and the way there."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -9,6 +9,13 @@ from torch.autograd.graph import GradientEdge
 
 _COMPILED = "CompiledFunctionBackward"
 """The node that ``torch.compile`` makes of a whole graph. As a rule it runs once: its buffers are given away."""
+
+
+_LEAF = "torch::autograd::AccumulateGrad"
+"""The node that adds to a leaf's ``grad``."""
+
+Place = tuple[Any, int]
+"""An edge of the graph: the node that it leads into, and which of the node's outputs it is of."""
 
 
 @dataclass(frozen=True)
@@ -30,21 +37,13 @@ class Reach:
         if output.grad_fn is None:
             return cls(frozenset({output} if output.requires_grad else ()), ())
         leaves: set[Tensor] = set()
-        names: list[str] = []
-        todo, seen = [output.grad_fn], {output.grad_fn}
-        while todo:
-            node = todo.pop()
-            name = node.name()
-            if name == "torch::autograd::AccumulateGrad":
-                leaves.add(cast("Any", node).variable)
-            elif (training := getattr(node, "_saved_training", None)) is not None:
-                name += f" {training}"
-            names.append(name)
-            for following, _ in node.next_functions:
-                if following is not None and following not in seen:
-                    seen.add(following)
-                    todo.append(following)
-        return cls(frozenset(leaves), tuple(names))
+        names: dict[Any, str] = {}
+        for (node, _), name in _walk(output):
+            if name == _LEAF:
+                leaves.add(node.variable)
+            training = getattr(node, "_saved_training", None)
+            names[node] = name if training is None else f"{name} {training}"
+        return cls(frozenset(leaves), tuple(names.values()))
 
     @property
     def is_compiled(self) -> bool:
@@ -62,25 +61,40 @@ def ends_before(output: Tensor, stops: Sequence[Tensor] = ()) -> Ends:
     Compiled parts, which stand one pass, end it as well: there it is at the edges that lead into these.
     """
     edges = {(cast("Any", each.grad_fn), each.output_nr) for each in stops if each.grad_fn is not None}
-    found: Ends = {}
     if output.grad_fn is None:
-        return {output: output} if output.requires_grad else found
-    todo, seen = [(output.grad_fn, output.output_nr)], set[Any]()
+        return {output: output} if output.requires_grad else {}
+
+    def is_end(place: Place, name: str) -> bool:
+        return place in edges or name == _COMPILED
+
+    found: Ends = {}
+    for place, name in _walk(output, is_end):
+        if is_end(place, name):
+            found[place] = GradientEdge(*place)
+        elif name == _LEAF:
+            leaf = place[0].variable
+            found[leaf] = leaf
+    return found
+
+
+def _walk(output: Tensor, is_end: Callable[[Place, str], bool] | None = None) -> Iterator[tuple[Place, str]]:
+    """The edges of the graph behind a tensor, each once, with the names of the nodes that they lead into.
+
+    Args:
+        output: where the walk begins.
+        is_end: whether the walk does not go beyond an edge.
+    """
+    todo: list[Place] = [(output.grad_fn, output.output_nr)]
+    seen, entered = set[Place](), set[Any]()
     while todo:
         place = todo.pop()
-        if place in seen:
+        node = place[0]
+        if node is None or place in seen:
             continue
         seen.add(place)
-        node, number = place
         name = node.name()
-        if place in edges or name == _COMPILED:
-            found[place] = GradientEdge(node, number)
+        yield place, name
+        if node in entered or (is_end is not None and is_end(place, name)):
             continue
-        if name == "torch::autograd::AccumulateGrad":
-            leaf = cast("Tensor", cast("Any", node).variable)
-            found[leaf] = leaf
-        if node in seen:
-            continue
-        seen.add(node)
-        todo.extend((following, nr) for following, nr in node.next_functions if following is not None)
-    return found
+        entered.add(node)
+        todo.extend(node.next_functions)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
-from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream
+from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
 from dregcli.names import Split
 

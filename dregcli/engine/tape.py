@@ -11,11 +11,12 @@ over samples seeds the examples' own graph.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.reach import Reach
 from dregcli.engine.rows import Rows, Selection
 
 
@@ -105,7 +106,7 @@ class RowTape(Rows):
                 not on a latent.
         """
         leaves = [*latents, *(record.leaf for record in self._shared)]
-        if self._check and (strays := _reached(log_p) - set(leaves)):
+        if self._check and (strays := Reach.of(log_p).leaves - set(leaves)):
             shapes = ", ".join(str(tuple(stray.shape)) for stray in strays)
             message = f"log p depends on parameters outside Rows.linear and Rows.shared, of shape {shapes}"
             raise RuntimeError(message)
@@ -171,19 +172,3 @@ class RowTape(Rows):
         for parameter, gradient in zip(wanted, found, strict=True):
             if gradient is not None:
                 yield parameter, gradient
-
-
-def _reached(output: Tensor) -> set[Tensor]:
-    """The leaves to whose ``grad`` a backward pass from ``output`` would add."""
-    todo, found = [output.grad_fn], set[Tensor]()
-    seen = set(todo)
-    while todo:
-        node = todo.pop()
-        if node is None:
-            continue
-        if node.name() == "torch::autograd::AccumulateGrad":
-            found.add(cast("Any", node).variable)
-        following = {each for each, _ in node.next_functions} - seen
-        seen |= following
-        todo += following
-    return found

@@ -3,59 +3,26 @@
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import StrEnum
+from functools import cache
 from typing import Any, TypeVar, cast, get_type_hints
 
 from dregcli.engine.estimators import ESTIMATORS, Estimator
 from dregcli.engine.objectives import OBJECTIVES, Objective
-from dregcli.errors import Fault, SpecError
-from dregcli.names import unknown
+from dregcli.words import read_word
 
 Part = TypeVar("Part", Objective, Estimator)
 
 
-def _value(kind: type, text: str) -> int | float | StrEnum:
-    """A parameter's value.
-
-    Raises:
-        ValueError: with what it takes.
-    """
-    if issubclass(kind, StrEnum):
-        if text in list(kind):
-            return kind(text)
-        message = f"one of {', '.join(kind)}"
-    else:
-        try:
-            return kind(text)
-        except ValueError:
-            message = "a whole number" if kind is int else "a number"
-    raise ValueError(message)
-
-
-def _parse(kind: str, word: str, entries: Mapping[Any, type[Part]]) -> Part:
-    name, _, text = word.partition(":")
-    if name not in entries:
-        raise SpecError([Fault(kind, unknown(kind, name, entries))])
-    entry = entries[name]
+@cache
+def parameter_kinds(entry: type[Objective] | type[Estimator]) -> dict[str, type]:
+    """The parameters of an objective or estimator, each with the type of its values."""
     hints = get_type_hints(entry)
-    known = {field.name: cast("type", hints[field.name]) for field in fields(cast("Any", entry))}
-    values: dict[str, int | float | StrEnum] = {}
-    faults: list[Fault] = []
-    for item in filter(None, text.split(",")):
-        key, equals, given = item.partition("=")
-        if key not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes no parameters"
-            faults.append(Fault(kind, f"'{name}' has no parameter '{key}': it {takes}."))
-        elif key in values:
-            faults.append(Fault(kind, f"parameter '{key}' of '{name}' is given twice."))
-        else:
-            try:
-                values[key] = _value(known[key], given)
-            except ValueError as error:
-                got = f"'{given}'" if equals else "nothing"
-                faults.append(Fault(kind, f"parameter '{key}' of '{name}' needs {error}, got {got}."))
-    if faults:
-        raise SpecError(faults)
-    return entry(**values)
+    return {field.name: cast("type", hints[field.name]) for field in fields(cast("Any", entry))}
+
+
+def _parse(kind: str, word: str, entries: Mapping[str, type[Part]]) -> Part:
+    name, values = read_word(kind, word, entries, lambda name: parameter_kinds(entries[name]))
+    return entries[name](**values)
 
 
 def parse_objective(word: str) -> Objective:

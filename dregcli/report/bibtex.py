@@ -1,55 +1,21 @@
 """What to cite for what was used, and how BibTeX has it."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
-from dregcli.names import (
-    DatasetName,
-    EstimatorName,
-    EvalMethod,
-    LikelihoodName,
-    ModelName,
-    ObjectiveName,
-    Task,
-)
-from dregcli.report.bibliography import WORKS
-from dregcli.report.works import Work
+from dregcli import __version__
+from dregcli.names import EvalMethod, ModelName, Task
+from dregcli.parts import parts
 
-CITED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+_ENTRY: Final = re.compile(r"^@(\w+)\{(\w+),\n((?:  .*\n)*)\}$", re.MULTILINE)
+_FIELD: Final = re.compile(r"^  (\w+) *= \{(.*)\},$", re.MULTILINE)
+
+_DECLARED_BY_NO_CLASS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "program": {"dreg": ("dreg",)},
-    "objective": {
-        ObjectiveName.ELBO: ("kingma2014vae",),
-        ObjectiveName.IWAE: ("burda2016iwae",),
-        ObjectiveName.RWS: ("bornschein2015rws",),
-        ObjectiveName.JVI: ("nowozin2018jvi",),
-        ObjectiveName.VR_IWAE: ("daudel2023vriwae", "li2016renyi"),
-        ObjectiveName.MIWAE: ("rainforth2018tighter",),
-        ObjectiveName.PIWAE: ("rainforth2018tighter",),
-        ObjectiveName.CIWAE: ("rainforth2018tighter",),
-    },
-    "estimator": {
-        EstimatorName.REPARAM: ("kingma2014vae", "burda2016iwae"),
-        EstimatorName.STL: ("roeder2017stl",),
-        EstimatorName.DREG: ("tucker2019dreg",),
-        EstimatorName.DREG_NORM: ("tucker2019dreg",),
-        EstimatorName.DREG_ALPHA: ("tucker2019dreg",),
-        EstimatorName.DREG_CV: ("tucker2019dreg",),
-        EstimatorName.REINFORCE: ("williams1992reinforce", "mnih2016vimco"),
-        EstimatorName.VIMCO: ("mnih2016vimco",),
-        EstimatorName.VIMCO_STAR: ("lievin2020ovis",),
-        EstimatorName.OVIS: ("lievin2020ovis",),
-    },
-    "data set": {
-        DatasetName.DIGITS: ("alpaydin1998digits", "pedregosa2011sklearn"),
-        DatasetName.MNIST: ("lecun1998mnist",),
-        DatasetName.BINARIZED_MNIST: ("lecun1998mnist", "salakhutdinov2008quantitative", "larochelle2011nade"),
-        DatasetName.FASHION_MNIST: ("xiao2017fashion",),
-        DatasetName.OMNIGLOT: ("lake2015omniglot", "burda2016iwae"),
-        DatasetName.OMNIGLOT_LAKE: ("lake2015omniglot",),
-        DatasetName.CALTECH101_SILHOUETTES: ("marlin2010silhouettes",),
-        DatasetName.LINEAR_GAUSSIAN: ("tipping1999ppca",),
-    },
     "model": {
         ModelName.VAE: ("kingma2014vae", "rezende2014stochastic"),
         ModelName.LINEAR_GAUSSIAN: ("tipping1999ppca",),
@@ -58,11 +24,6 @@ CITED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         Task.GENERATIVE: (),
         Task.STRUCTURED: ("tucker2019dreg",),
         Task.STRUCTURED_REFERENCE: ("tucker2019dreg",),
-    },
-    "likelihood": {
-        LikelihoodName.BERNOULLI: ("kingma2014vae",),
-        LikelihoodName.GAUSSIAN: ("kingma2014vae",),
-        LikelihoodName.DISCRETISED_LOGISTIC: ("kingma2016iaf", "salimans2017pixelcnn"),
     },
     "optimiser": {"adam": ("kingma2015adam",)},
     "evaluation": {
@@ -81,6 +42,42 @@ CITED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
 
 
 @dataclass(frozen=True)
+class Work:
+    """A published work.
+
+    Attributes:
+        kind: ``article``, ``inproceedings`` ...
+        fields: by name, as LaTeX, in the order in which they are printed.
+    """
+
+    kind: str
+    fields: Mapping[str, str]
+
+
+@cache
+def works() -> Mapping[str, Work]:
+    """The works of ``references.bib`` by their keys. The program's own entry has its version."""
+    text = files("dregcli.report").joinpath("references.bib").read_text(encoding="utf-8")
+    found = {key: Work(kind, dict(_FIELD.findall(fields))) for kind, key, fields in _ENTRY.findall(text)}
+    return found | {"dreg": Work(found["dreg"].kind, {**found["dreg"].fields, "version": __version__})}
+
+
+def cited(data_sets: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, Sequence[str]]]:
+    """The keys of the works to cite, by kind of use and name.
+
+    Args:
+        data_sets: what each data set of the catalogue cites.
+    """
+    return {
+        **_DECLARED_BY_NO_CLASS,
+        "objective": {name: part.cites for name, part in parts().objectives.items()},
+        "estimator": {name: part.cites for name, part in parts().estimators.items()},
+        "likelihood": parts().likelihoods,
+        "data set": data_sets,
+    }
+
+
+@dataclass(frozen=True)
 class Citation:
     """A work, and what of some runs it is cited for, such as ``objective iwae (5 runs)``."""
 
@@ -95,18 +92,19 @@ class Citation:
         return "\n".join([f"% {'; '.join(self.uses)}", f"@{self.work.kind}{{{self.key},", *fields, "}"])
 
 
-def citations(uses: Mapping[tuple[str, str], int]) -> list[Citation]:
+def citations(uses: Mapping[tuple[str, str], int], keys: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Citation]:
     """The works to cite, each once, by key.
 
     Args:
-        uses: of how many runs each use is, by kind and name; one that nobody published is left out.
+        uses: the number of runs that each use is found in, by kind and name.
+        keys: the keys of works by kind and name; see ``cited``. A name that is not there is left out.
     """
     found: dict[str, list[str]] = {}
     for (kind, name), count in uses.items():
-        for key in CITED[kind].get(name, ()):
+        for key in keys[kind].get(name, ()):
             many = "" if kind == "program" else f" ({count} run{'s' if count != 1 else ''})"
             found.setdefault(key, []).append(f"{kind} {name}{many}")
-    return [Citation(key, WORKS[key], tuple(told)) for key, told in sorted(found.items())]
+    return [Citation(key, works()[key], tuple(said)) for key, said in sorted(found.items())]
 
 
 def bibtex(found: Sequence[Citation]) -> str:

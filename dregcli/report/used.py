@@ -1,4 +1,4 @@
-"""What runs used that somebody published: by kind and name, as ``bibtex.CITED`` has them."""
+"""What runs used that somebody published: by kind and name, as ``bibtex.cited`` has them."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from dregcli.names import EvalMethod, LikelihoodName, ModelName
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow
+from dregcli.words import name_of, split_pair
 
 Use = tuple[str, str]
 """Kind and name."""
@@ -69,13 +70,12 @@ def _of_evaluation(attrs: Mapping[str, Any]) -> Iterator[Use]:
 
 def _of_word(word: str) -> Iterator[Use]:
     """An estimator's word, or a pair's: ``dreg-alpha:alpha=0.9``, ``rws/dreg``."""
-    objective, _, estimator = word.rpartition("/")
-    yield from _of_pair(objective or None, estimator)
+    yield from _of_pair(*split_pair(word))
 
 
 def _of_pair(objective: object, estimator: object) -> Iterator[Use]:
     """Words without their parameters."""
     if isinstance(objective, str):
-        yield "objective", objective.partition(":")[0]
+        yield "objective", name_of(objective)
     if isinstance(estimator, str):
-        yield "estimator", estimator.partition(":")[0]
+        yield "estimator", name_of(estimator)

@@ -4,16 +4,12 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from dregcli.defaults import DEFAULT_INFLATION, NOISE_BLOCK
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision, nearest
 
 AUTO: Final = "auto"
 
-CHUNK_UNIT: Final = 16
-"""Noise is drawn 16 samples at a time (``engine.randomness.NOISE_BLOCK``): chunks of other sizes would draw twice."""
-
-DEFAULT_BACKWARD: Final = AUTO
-DEFAULT_INFLATION: Final = 0.15
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
 ROUNDING_ONLY: Final = ("k_chunk", "compile", "threads")
@@ -62,8 +58,8 @@ class ExecutionSpec(BaseModel, frozen=True):
         if chunk > k:
             message = f"must be at most k, which is {k}, got {chunk}."
             raise ValueError(message)
-        if chunk % CHUNK_UNIT:
-            message = f"must be a multiple of {CHUNK_UNIT}, or k itself, which is {k}, got {chunk}."
+        if chunk % NOISE_BLOCK:
+            message = f"must be a multiple of {NOISE_BLOCK}, or k itself, which is {k}, got {chunk}."
             raise ValueError(message)
         return chunk
 

@@ -4,7 +4,7 @@ The options of the command line are generated from these fields, and ``RunSpec``
 once everything is decided. A new setting is a field here, and the code that uses it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
@@ -15,13 +15,12 @@ from dregcli.names import (
     Backward,
     Capture,
     DatasetName,
-    EstimatorName,
     LikelihoodName,
     ModelName,
-    ObjectiveName,
     Precision,
     Task,
 )
+from dregcli.parts import known_words
 from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT
 
 
@@ -74,7 +73,10 @@ def layer_sizes(text: str) -> tuple[int, ...] | str:
         return text
 
 
-def _one_of(names: type[StrEnum]) -> str:
+OBJECTIVES, ESTIMATORS = known_words()
+
+
+def _one_of(names: Iterable[str]) -> str:
     """``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} or {last}"
@@ -150,13 +152,13 @@ class Settings(BaseModel, frozen=True):
     )
 
     objective: Annotated[str, Shown(Panel.OBJECTIVE, "WORD")] = Field(
-        default="iwae", description=f"{_one_of(ObjectiveName)}; with parameters: vr-iwae:alpha=0.3."
+        default="iwae", description=f"{_one_of(OBJECTIVES)}; with parameters: vr-iwae:alpha=0.3."
     )
     estimator: Annotated[
         str | Words, Shown(Panel.OBJECTIVE, "WORD", several=True, must_be="a word such as dreg, or a list of words")
     ] = Field(
         default="dreg",
-        description=f"{_one_of(EstimatorName)}; or a pair such as rws/dreg. `dreg estimators` shows all pairs.",
+        description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` shows all pairs.",
     )
     k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(default=64, ge=1, description="Samples per example.")
     track_estimators: Annotated[

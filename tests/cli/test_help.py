@@ -11,7 +11,8 @@ from dregcli import synonyms
 from dregcli.app.planning.architectures import LINEAR_LATENTS
 from dregcli.cli.main import app
 from dregcli.data.catalogue import DATASETS
-from dregcli.names import EstimatorName, ObjectiveName, Split, split_word
+from dregcli.engine import ESTIMATORS, OBJECTIVES
+from dregcli.names import Split, split_word
 from dregcli.specs.execution import DEFAULT_INFLATION
 from dregcli.specs.options import RunOptions
 from dregcli.specs.presets import PRESETS
@@ -22,7 +23,7 @@ from tests.support.cli import SMALL, run
 def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     shown = run(capsys, "train", "--help").out
-    for name in (*DATASETS, *ObjectiveName, *EstimatorName, *PRESETS):
+    for name in (*DATASETS, *OBJECTIVES, *ESTIMATORS, *PRESETS):
         assert name in shown
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
     fields = {name: field.default for name, field in RunOptions.model_fields.items()}

@@ -289,6 +289,8 @@ def test_unknown_names_come_with_the_nearest_one_and_all_at_once() -> None:
         ("vr-iwae:beta=0.3", "dreg", 4, "it takes alpha."),
         ("vr-iwae:alpha=x", "dreg", 4, "parameter 'alpha' of 'vr-iwae' needs a number, got 'x'."),
         ("vr-iwae:alpha", "dreg", 4, "needs a number, got nothing."),
+        ("vr-iwae:alpa=0.3", "dreg", 4, "it takes alpha. Did you mean 'alpha'?"),
+        ("iwae", "vimco:baseline=geometrical", 4, "got 'geometrical'. Did you mean 'geometric'?"),
         ("vr-iwae:alpha=0.1,alpha=0.2", "dreg", 4, "is given twice."),
         ("vr-iwae:alpha=1.5", "dreg", 4, "alpha must be from 0 to 1, got 1.5."),
         ("vr-iwae:alpha=nan", "dreg", 4, "alpha must be from 0 to 1, got nan."),

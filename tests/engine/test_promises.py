@@ -10,7 +10,7 @@ from dregcli.engine import ESTIMATORS, OBJECTIVES
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
 from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
-from dregcli.names import EstimatorName, ObjectiveName, Promise
+from dregcli.names import Promise
 from tests.support.quadrature import (
     Gaussian1d,
     expected_gradient,
@@ -67,7 +67,7 @@ class _StlDeclaredUnbiased(Stl):
 
 class _StlWithoutThePublishedBias(Stl):
     def expectation(self, objective):
-        return {ObjectiveName.IWAE: 1.0}
+        return {"iwae": 1.0}
 
 
 class _KTimesTooLarge(Reparam):
@@ -168,9 +168,7 @@ def test_the_standard_deviations_of_the_table(word: str, sd: float, error: float
 
 
 def test_every_name_has_an_entry() -> None:
-    assert list(OBJECTIVES) == list(ObjectiveName)
-    assert list(ESTIMATORS) == list(EstimatorName)
-    assert all(entry.name is name for name, entry in {**OBJECTIVES, **ESTIMATORS}.items())
+    assert all(entry.name == name for name, entry in {**OBJECTIVES, **ESTIMATORS}.items())
 
 
 def test_every_pair_at_every_setting_is_among_the_cases() -> None:
@@ -184,7 +182,7 @@ F_OBJECTIVES = ["elbo", "iwae", "jvi", "vr-iwae", "miwae", "ciwae"]
 PAIRS = {
     *((o, e) for o in [*F_OBJECTIVES, "piwae"] for e in ("reparam", "stl", "dreg")),
     *((o, e) for o in F_OBJECTIVES for e in ("reinforce", "vimco")),
-    *(("iwae", e) for e in EstimatorName),
+    *(("iwae", e) for e in ESTIMATORS),
     *(("rws", e) for e in ("reparam", "dreg", "dreg-norm")),
 }
 """Exactly the pairs of the design, typed in."""

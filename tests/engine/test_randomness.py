@@ -2,7 +2,8 @@
 
 import torch
 
-from dregcli.engine.randomness import NOISE_BLOCK, Randomness, Stream, address
+from dregcli.defaults import NOISE_BLOCK
+from dregcli.engine.randomness import Randomness, Stream, address
 
 
 def test_addresses_never_change() -> None:

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from dregcli.columns import WINDOW_STEPS, TrackedColumn, at_floor, moving_snr_floor, snr_floor, tracked_columns
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.engine.diagnostics.gradient_report import _RunningMoments
-from dregcli.engine.diagnostics.jackknife import GroupMoments
+from dregcli.engine.diagnostics.gradient_report import _moments as reported_moments
 from dregcli.engine.diagnostics.measurement import _variance_and_snr
 from dregcli.engine.draws import GivenNoise
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import dense_gradients
+from dregcli.engine.moments import GroupMoments, RunningMoments
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
-from dregcli.engine.tracking import DECAY, TRACKED, Moments, Tracker
+from dregcli.engine.tracking import DECAY, TRACKED, Tracker
 from dregcli.engine.training import Trainer
 from tests.support.exact import small_vae
 from tests.support.screened_batch import EXECUTIONS
@@ -30,8 +30,8 @@ STL, CV, RWS = (resolve_pair(*words, K) for words in (("iwae", "stl"), ("iwae", 
 Vectors = list[dict[str, Tensor]]
 
 
-def _moments(vectors: Vectors, decay: float = DECAY) -> Moments:
-    moments = Moments(decay)
+def _moments(vectors: Vectors, decay: float = DECAY) -> RunningMoments:
+    moments = RunningMoments(decay)
     for each in vectors:
         moments.add({name: part.clone() for name, part in each.items()})
     return moments
@@ -96,7 +96,7 @@ def test_parts_are_worked_on_in_blocks_to_the_last_coordinate() -> None:
     generator = torch.Generator().manual_seed(0)
     vectors = [{"x": torch.randn(70_001, 2, generator=generator, dtype=torch.float64).T} for _ in range(3)]
     kept = [each["x"].clone() for each in vectors]
-    moments = Moments(1.0)
+    moments = RunningMoments(1.0)
     for each in vectors:
         moments.add(each)
     np.testing.assert_allclose(moments.variance_and_snr(), _plain(vectors), rtol=1e-10)
@@ -105,7 +105,7 @@ def test_parts_are_worked_on_in_blocks_to_the_last_coordinate() -> None:
 
 @pytest.mark.parametrize("decay", [DECAY, 1.0])
 def test_one_vector_has_no_variance(decay: float) -> None:
-    moments = Moments(decay)
+    moments = RunningMoments(decay)
     assert not moments.started
     moments.add(_sequence(1)[0])
     assert moments.started
@@ -129,19 +129,20 @@ def test_coordinates_that_never_vary_have_no_ratio_wherever_it_is_measured() -> 
     # `dreg variance` and `gradient_report` say the same of the same vectors.
     plain = _moments(vectors, decay=1.0).variance_and_snr()
     rows = torch.from_numpy(_coordinates(vectors))
-    groups, reported = GroupMoments(1), _RunningMoments()
+    groups, reported = GroupMoments(1), RunningMoments()
     groups.add(0, rows.transpose(0, 1))
     for row in rows[:, 0]:
-        reported.add({"all": row})
+        reported.add({"all": row[None]})
     assert _variance_and_snr(*groups.merged(0, [0]))[:2] == pytest.approx(plain[:, 0].tolist(), rel=1e-10)
-    assert vars(reported.total()) == pytest.approx(dict(zip(("variance", "snr"), plain[:, 0].tolist(), strict=True)))
+    both = dict(zip(("variance", "snr"), plain[:, 0].tolist(), strict=True))
+    assert vars(reported_moments(reported)) == pytest.approx(both)
 
 
 def test_the_floors_are_what_pure_noise_measures() -> None:
     """Over 20,000 coordinates the mean of |mean| / sd has a relative deviation of .5 %: 5 of them, and .8 % of sd."""
     generator = torch.Generator().manual_seed(0)
     for decay, n, floor in ((1.0, 60, snr_floor(60)), (DECAY, 40, moving_snr_floor(40)), (DECAY, 600, 0.0566)):
-        moments = Moments(decay)
+        moments = RunningMoments(decay)
         for _ in range(n):
             moments.add({"x": torch.randn(1, 20_000, generator=generator)})
         found = float(moments.variance_and_snr()[1, 0])
@@ -185,7 +186,7 @@ def test_the_variance_is_unbiased(n: int) -> None:
 def test_moments_put_back_continue_bit_for_bit() -> None:
     vectors = _sequence(20)
     straight, cut = _moments(vectors), _moments(vectors[:8])
-    tensors, put_back = cut.tensors(), Moments(DECAY)
+    tensors, put_back = cut.tensors(), RunningMoments(DECAY)
     cut.add({name: part.clone() for name, part in vectors[0].items()})  # must not reach what was taken
     put_back.load(tensors, torch.device("cpu"))
     for each in vectors[8:]:
@@ -423,7 +424,7 @@ def test_a_state_without_moments_cannot_continue_them_and_moments_not_wanted_are
 def test_moments_loaded_in_another_order_measure_the_same_to_the_last_bit() -> None:
     generator = torch.Generator().manual_seed(0)
     for _ in range(50):
-        moments, again = Moments(DECAY), Moments(DECAY)
+        moments, again = RunningMoments(DECAY), RunningMoments(DECAY)
         for _ in range(3):
             moments.add({f"part{i}": torch.randn(2, 1 + i, generator=generator).double() ** 3 for i in range(12)})
         tensors = moments.tensors()

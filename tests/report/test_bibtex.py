@@ -1,34 +1,25 @@
 """What to cite: every name has its works, and what is printed is BibTeX."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 import dregcli
 from dregcli.data.catalogue import DATASETS
 from dregcli.engine import ESTIMATORS, OBJECTIVES
-from dregcli.names import (
-    DatasetName,
-    EstimatorName,
-    EvalMethod,
-    LikelihoodName,
-    ModelName,
-    ObjectiveName,
-    RunStatus,
-    Task,
-)
-from dregcli.report.bibliography import WORKS
-from dregcli.report.bibtex import CITED, Citation, bibtex, citations
+from dregcli.names import DatasetName, EvalMethod, LikelihoodName, ModelName, RunStatus, Task
+from dregcli.report.bibtex import Citation, Work, bibtex, citations, cited, works
 from dregcli.report.comparison import compare
 from dregcli.report.groups import RunRow, group_rows
 from dregcli.report.used import data_sets_of_ones_own, used
-from dregcli.report.works import Work
 from tests.support.bibtex_parser import NotBibtex, parse
 
-ENUMS = {
-    "objective": ObjectiveName,
-    "estimator": EstimatorName,
+NAMES = {
+    "objective": OBJECTIVES,
+    "estimator": ESTIMATORS,
     "data set": DatasetName,
     "model": ModelName,
     "task": Task,
@@ -44,13 +35,30 @@ NEEDED = {
 }
 
 
+WORKS = works()
+CITED = cited({name: entry.cites for name, entry in DATASETS.items()})
+
+
 def everything() -> list[Citation]:
-    return citations({(kind, name): 2 for kind, names in CITED.items() for name in names})
+    return citations({(kind, name): 2 for kind, names in CITED.items() for name in names}, CITED)
 
 
-@pytest.mark.parametrize("kind", ENUMS)
+def test_the_file_is_bibtex_and_read_whole() -> None:
+    text = (Path(dregcli.__file__).parent / "report" / "references.bib").read_text(encoding="utf-8")
+    head, *entries = text.removesuffix("\n").split("\n\n")
+    assert all(line.startswith("%") for line in head.splitlines())
+    parsed = parse("\n\n".join(f"% an entry\n{entry}" for entry in entries) + "\n")
+    assert list(parsed) == list(WORKS)
+    for key, entry in parsed.items():
+        assert (entry.kind, entry.fields) == (
+            WORKS[key].kind,
+            {name: value for name, value in WORKS[key].fields.items() if name != "version"},
+        )
+
+
+@pytest.mark.parametrize("kind", NAMES)
 def test_every_name_has_its_entry(kind: str) -> None:
-    assert CITED[kind].keys() == set(ENUMS[kind])
+    assert CITED[kind].keys() == set(NAMES[kind])
     assert all(works for name, works in CITED[kind].items() if name != Task.GENERATIVE)
 
 
@@ -85,8 +93,8 @@ def of_the_engine(reference: str) -> set[str]:
     return set(_ARXIV.findall(reference))
 
 
-def arxiv(keys: tuple[str, ...]) -> set[str]:
-    return {number for key in keys if (number := WORKS[key].arxiv)}
+def arxiv(keys: Sequence[str]) -> set[str]:
+    return {number for key in keys if (number := WORKS[key].fields.get("eprint"))}
 
 
 @pytest.mark.parametrize(("kind", "parts"), [("objective", OBJECTIVES), ("estimator", ESTIMATORS)])
@@ -100,7 +108,7 @@ def test_arxiv_numbers_are_those_of_the_engine(kind: str, parts) -> None:
 
 def test_a_wrong_number_would_be_found() -> None:
     assert of_the_engine("arXiv 1312.6114, 1509.00519 eq. 13") == {"1312.6114", "1509.00519"}
-    assert arxiv(("kingma2014vae",)) != of_the_engine(OBJECTIVES[ObjectiveName.IWAE].reference)
+    assert arxiv(("kingma2014vae",)) != of_the_engine(OBJECTIVES["iwae"].reference)
 
 
 def test_all_of_it_is_bibtex_each_entry_once_and_sorted() -> None:
@@ -215,4 +223,4 @@ def test_the_paired_test_is_cited_where_it_was_made() -> None:
 def test_data_of_ones_own_has_nothing_to_cite() -> None:
     groups = group_rows([run(), run("stl", spec={**run().spec, "dataset": "mine"})])
     assert data_sets_of_ones_own(groups, DATASETS) == ["mine"]
-    assert not any("mine" in use for each in citations(used(groups, [])) for use in each.uses)
+    assert not any("mine" in use for each in citations(used(groups, []), CITED) for use in each.uses)

@@ -2,11 +2,10 @@
 
 import pytest
 
-from dregcli.engine.randomness import NOISE_BLOCK
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
 from dregcli.specs import run
-from dregcli.specs.execution import CHUNK_UNIT, ExecutionSpec, chunk_faults, compile_faults
+from dregcli.specs.execution import ExecutionSpec, chunk_faults, compile_faults
 from dregcli.specs.resolve import merge_options, spec_faults
 from dregcli.specs.run import RunSpec, as_json, defaults_of, group_hash, spelt_out, up_to_rounding
 
@@ -67,10 +66,6 @@ def test_what_makes_another_experiment(change) -> None:
 def test_the_seed_is_more_than_rounding() -> None:
     assert up_to_rounding(SCREENED | {"k_chunk": 16, "compile": "on"}) == up_to_rounding(SCREENED)
     assert up_to_rounding(SCREENED | {"seed": 1}) != up_to_rounding(SCREENED)
-
-
-def test_a_chunk_is_made_of_whole_blocks_of_noise() -> None:
-    assert CHUNK_UNIT == NOISE_BLOCK
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from dregcli.commands import command
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.errors import DeviceUnavailable, DregError
-from dregcli.specs.execution import CHUNK_UNIT
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
@@ -65,5 +65,5 @@ def memory_explained(spec: RunSpec, *, smaller: str = TRAINING) -> Generator[Non
 def _smaller_chunk(spec: RunSpec) -> int | None:
     """Half of the samples that are worked on at once, or less; None where there is no smaller chunk."""
     at_once = spec.k_chunk or spec.k
-    half = max(CHUNK_UNIT, at_once // 2 // CHUNK_UNIT * CHUNK_UNIT)
+    half = max(NOISE_BLOCK, at_once // 2 // NOISE_BLOCK * NOISE_BLOCK)
     return half if half < at_once else None

@@ -1,9 +1,10 @@
 """What ``dreg bias-check`` was asked for."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from dregcli.app.planning.executing import Shape
+from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
@@ -16,6 +17,7 @@ class BiasRequest:
     """A request to check estimators.
 
     Attributes:
+        command: the command that asks.
         run: whose model, a name or a version; None trains one first.
         dataset: of a model that is trained first; None is the embedded one.
         task: of a model that is trained first; None is generative.
@@ -37,6 +39,7 @@ class BiasRequest:
         k_chunk: samples at once, or auto.
     """
 
+    command: ClassVar[str] = "bias-check"
     run: str | None = None
     dataset: str | None = None
     task: str | None = None
@@ -45,11 +48,11 @@ class BiasRequest:
     estimators: tuple[str, ...] = ()
     k: int | None = None
     checkpoint: str = "last"
-    examples: int = 32
+    examples: int = DIAGNOSED_EXAMPLES
     seed: int = 0
-    false_alarm: float = 1e-3
-    detect: float = 0.02
-    max_batches: int = 12_288
+    false_alarm: float = FALSE_ALARM
+    detect: float = DETECT
+    max_batches: int = MAX_BATCHES
     max_seconds: float | None = None
     device: str = "auto"
     backward: str = Backward.DENSE.value

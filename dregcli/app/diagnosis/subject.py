@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from torch import Tensor
 
@@ -36,11 +36,11 @@ from dregcli.store.runs import RunStore
 TRAINING_STEPS = 1000
 """Steps before a check that names no run, as the reference's ``--bias_check``."""
 
-_HINT = "every option is shown by: dreg bias-check --help"
-
 
 class SubjectRequest(Protocol):
     """What a diagnosis asks for; see ``BiasRequest``."""
+
+    command: ClassVar[str]
 
     @property
     def run(self) -> str | None: ...  # noqa: D102
@@ -205,20 +205,20 @@ def _plan(
         SpecError: whatever was found before, what cannot be trained, and more examples than there are.
         Others as ``data_of`` and ``resolve_plan``, where nothing else is wrong.
     """
-    faults = list(found)
+    faults, hint = list(found), f"every option is shown by: dreg {asked.command} --help"
     try:
         plan = Plan(spec, data_of(spec, data_dir)) if spec else _to_train(pairs, asked, data_dir)
     except SpecError as error:
-        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=_HINT) from None
+        raise SpecError([*faults, *(each for each in error.faults if each not in faults)], hint=hint) from None
     except DregError:
         if faults:
-            raise SpecError(faults, hint=_HINT) from None
+            raise SpecError(faults, hint=hint) from None
         raise
     if asked.examples > (size := plan.data.size(Split.TRAIN)):
         message = f"must be at most the {size} training examples of {plan.spec.dataset}, got {asked.examples}."
         faults.append(Fault("examples", message))
     if faults:
-        raise SpecError(faults, hint=_HINT)
+        raise SpecError(faults, hint=hint)
     return plan
 
 

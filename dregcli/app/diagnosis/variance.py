@@ -25,7 +25,7 @@ from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import SpecError
 from dregcli.filesystem import LOCAL, check_can_write
-from dregcli.names import ObjectiveName, Split
+from dregcli.names import Split
 
 __all__ = ["VarianceRequest", "measure_variance"]
 
@@ -71,8 +71,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     asked: list[AskedPair] = []
     k, *fewer = request.samples(1)
     try:
-        default = ObjectiveName.IWAE.value
-        asked = asked_pairs(request.objective, request.estimators, default_objective=default, k=k, or_k=fewer)
+        asked = asked_pairs(request.objective, request.estimators, default_objective="iwae", k=k, or_k=fewer)
     except SpecError as error:
         found += error.faults
     pairs = [each.pair for each in asked]
@@ -84,7 +83,8 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     _tell_left_out(pairs, request.ks, listener)
     for each in asked:
         if each.bare and each.pair.estimator.learned:
-            listener.note(f"{short_word(each.pair.estimator)} does not learn on the toy: it is where learning starts")
+            word = short_word(each.pair.estimator)
+            listener.note(f"{word} uses its initial parameters on the toy; nothing is learned")
     device = resolve_device(request.device)
     randomness = Randomness(request.seed, device)
     problem = toy_problem(randomness)

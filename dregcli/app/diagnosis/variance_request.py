@@ -1,11 +1,12 @@
 """What ``dreg variance`` was asked for."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from dregcli.app.common.sample_counts import parse_ks
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape
+from dregcli.defaults import DIAGNOSED_EXAMPLES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
@@ -29,6 +30,7 @@ class VarianceRequest:
     """A request to measure how gradients vary.
 
     Attributes:
+        command: the command that asks.
         run: whose model, a name or a version; None trains one first, or is the toy.
         toy: the Gaussian toy instead of a model.
         k: numbers of samples with commas between; None is the default of a model or of the toy.
@@ -47,13 +49,14 @@ class VarianceRequest:
         out: the folder for results of the toy, which has no run; None keeps none.
     """
 
+    command: ClassVar[str] = "variance"
     run: str | None = None
     toy: bool = False
     k: str | None = None
     estimators: tuple[str, ...] = ()
     objective: str | None = None
     replicates: int | None = None
-    examples: int = 32
+    examples: int = DIAGNOSED_EXAMPLES
     seed: int = 0
     checkpoint: str = "last"
     device: str = "auto"

@@ -8,7 +8,7 @@ import torch
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
-from dregcli.engine.likelihoods import make_likelihood
+from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
@@ -16,7 +16,7 @@ from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
-from dregcli.names import LikelihoodName, ModelName, Split, Task
+from dregcli.names import ModelName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
@@ -38,8 +38,7 @@ def _vae(spec: RunSpec, data: RunData) -> LatentModel:
         "hidden": spec.hidden,
         "latent_dim": spec.latent_dim,
         "generator": Randomness(spec.seed).generator(Stream.INITIALISATION),
-        # Intensities have a scale of their own; real values are brought to one.
-        "spread": spread if spec.likelihood is LikelihoodName.GAUSSIAN else None,
+        "spread": spread if LIKELIHOODS[spec.likelihood].standardises else None,
     }
     levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:

@@ -10,10 +10,10 @@ from typing import Final
 
 import torch
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.device import has_bfloat16_products
 from dregcli.engine.likelihoods.base import FEWEST_COMPILED
 from dregcli.names import Backward, Precision
-from dregcli.specs.execution import CHUNK_UNIT
 
 _FLOAT_BYTES: Final = 4
 
@@ -62,7 +62,7 @@ def auto_chunk(*, backward: Backward, k: int, batch_size: int, outputs: int, mem
     a_sample = batch_size * outputs * _FLOAT_BYTES
     if backward is Backward.DENSE and _DENSE_ARRAYS * k * a_sample <= min(memory // _MEMORY_SHARE, _MOST_MEMORY):
         return None
-    chunk = max(CHUNK_UNIT, _CACHES * cache // a_sample // CHUNK_UNIT * CHUNK_UNIT)
+    chunk = max(NOISE_BLOCK, _CACHES * cache // a_sample // NOISE_BLOCK * NOISE_BLOCK)
     return chunk if chunk < k else None
 
 

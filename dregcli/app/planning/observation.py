@@ -1,16 +1,22 @@
 """What is modelled of a data set: which values of its pixels, under which likelihood, and how much of the image."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dregcli.data.dataset import Dataset
+from dregcli.engine.likelihoods import LIKELIHOODS, fitting
 from dregcli.errors import Fault
 from dregcli.names import Binarisation, DataKind, LikelihoodName, Task, unknown
 from dregcli.specs.binarisation import parse_binarisation
 
 _DRAWN = f"{Binarisation.DYNAMIC}, {Binarisation.STATIC_SEED}:0 or {Binarisation.THRESHOLD}:0.5"
+_NOTHING_DRAWN = {
+    DataKind.BINARY: "the pixels of {} are 0 and 1 already",
+    DataKind.REAL: "{} has real values, not intensities",
+}
+_VALUES = {DataKind.BINARY: "binary pixels", DataKind.REAL: "real values"}
 
 
 def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
@@ -40,51 +46,54 @@ def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[di
     faults += _task_faults(dataset, options.get("task"))
     if faults or dataset is None:
         return {}, faults
-    fits = _of_intensities if dataset.kind is DataKind.INTENSITY else _of_plain
-    found, chosen, faults = fits(dataset, binarisation, likelihood)
-    return {"binarisation": str(word) if binarisation else found.value, "likelihood": chosen.value}, faults
-
-
-Chosen = tuple[Binarisation, LikelihoodName, list[Fault]]
-
-
-def _of_plain(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
-    """Values of which nothing is drawn have one likelihood."""
-    fits, values, reason = {
-        DataKind.BINARY: (LikelihoodName.BERNOULLI, "binary pixels", "the pixels of {} are 0 and 1 already"),
-        DataKind.REAL: (LikelihoodName.GAUSSIAN, "real values", "{} has real values, not intensities"),
-    }[dataset.kind]
-    faults: list[Fault] = []
-    if binarisation not in (None, Binarisation.NONE):
-        faults.append(Fault("binarisation", f"{reason.format(dataset.name)}: leave it out, or give none."))
-    if likelihood not in (None, fits):
-        message = f"{likelihood} does not fit the {values} of {dataset.name}; {fits} does."
-        faults.append(Fault("likelihood", message))
-    return Binarisation.NONE, fits, faults
-
-
-def _of_intensities(dataset: Dataset, binarisation: Binarisation | None, likelihood: LikelihoodName | None) -> Chosen:
-    of_levels = LikelihoodName.DISCRETISED_LOGISTIC if dataset.levels > 1 else LikelihoodName.GAUSSIAN
+    of_drawn = fitting(DataKind.BINARY, 1) if dataset.kind is DataKind.INTENSITY else []
+    as_stored = fitting(dataset.kind, dataset.levels)
     if likelihood is None:
-        plain = binarisation is Binarisation.NONE
-        likelihood = of_levels if plain else LikelihoodName.BERNOULLI
+        drawn = of_drawn and binarisation is not Binarisation.NONE
+        likelihood = of_drawn[0] if drawn else as_stored[0]
     if binarisation is None:
-        drawn = likelihood is LikelihoodName.BERNOULLI
-        binarisation = Binarisation.DYNAMIC if drawn else Binarisation.NONE
+        binarisation = Binarisation.DYNAMIC if likelihood in of_drawn else Binarisation.NONE
+    chosen = {"binarisation": binarisation.value if word is None else str(word), "likelihood": likelihood.value}
+    return chosen, _misfits(dataset, binarisation, likelihood, of_drawn, as_stored)
+
+
+def _misfits(
+    dataset: Dataset,
+    binarisation: Binarisation,
+    likelihood: LikelihoodName,
+    of_drawn: Sequence[LikelihoodName],
+    as_stored: Sequence[LikelihoodName],
+) -> list[Fault]:
+    """Why pixels and likelihood of a run do not fit the data or each other.
+
+    Args:
+        dataset: the run's data.
+        binarisation: how pixels are drawn from it.
+        likelihood: the distribution of the pixels.
+        of_drawn: the likelihoods that take pixels drawn from this data; none where nothing can be drawn.
+        as_stored: the likelihoods that take the data as they are stored.
+    """
     faults: list[Fault] = []
-    if likelihood is LikelihoodName.BERNOULLI and binarisation is Binarisation.NONE:
+    is_drawn = binarisation is not Binarisation.NONE
+    if is_drawn and not of_drawn:
+        faults.append(Fault("binarisation", f"{_NOTHING_DRAWN[dataset.kind].format(dataset.name)}: leave it out."))
+    fit = of_drawn if is_drawn and of_drawn else as_stored
+    if likelihood in fit:
+        return faults
+    if likelihood in of_drawn:
+        needs = LIKELIHOODS[likelihood].needs
         message = (
-            f"bernoulli needs binary pixels, and {dataset.name} has intensities: give --binarisation {_DRAWN}, "
-            f"or --likelihood {of_levels}."
+            f"{likelihood} needs {needs}, and {dataset.name} has intensities: give --binarisation {_DRAWN}, "
+            f"or --likelihood {as_stored[0]}."
         )
-        faults.append(Fault("likelihood", message))
-    if likelihood is not LikelihoodName.BERNOULLI and binarisation is not Binarisation.NONE:
-        message = f"{likelihood} is of the intensities themselves: it needs --binarisation none."
-        faults.append(Fault("likelihood", message))
-    if likelihood is LikelihoodName.DISCRETISED_LOGISTIC and dataset.levels == 1:
-        message = f"discretised-logistic needs whole grey levels, and {dataset.name} has fractions: gaussian fits."
-        faults.append(Fault("likelihood", message))
-    return binarisation, likelihood, faults
+    elif likelihood in as_stored:
+        message = f"{likelihood} is for the intensities themselves: it needs --binarisation none."
+    else:
+        values = "fractions" if dataset.kind is DataKind.INTENSITY else _VALUES[dataset.kind]
+        message = (
+            f"{likelihood} needs {LIKELIHOODS[likelihood].needs}, and {dataset.name} has {values}: use {fit[0]}."
+        )
+    return [*faults, Fault("likelihood", message)]
 
 
 def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
@@ -103,12 +112,12 @@ def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
 
 def observation_warning(dataset: Dataset, likelihood: LikelihoodName) -> str | None:
     """The one warning for a density of values that are discrete, or of some that never vary."""
-    if likelihood is not LikelihoodName.GAUSSIAN:
+    if not LIKELIHOODS[likelihood].unbounded:
         return None
     if dataset.kind is DataKind.INTENSITY:
         return (
-            "a gaussian density of grey levels is bounded by the scale's floor only: compare its bounds with other "
-            "gaussian runs on the same data; discretised-logistic gives the levels probabilities."
+            f"a {likelihood} density of grey levels is bounded by the scale's floor only: compare its bounds with "
+            f"other {likelihood} runs on the same data; {fitting(dataset.kind, 2)[0]} gives the levels probabilities."
         )
     constant = np.flatnonzero(dataset.scanned.moments.deviation == 0.0).tolist()
     if not constant:

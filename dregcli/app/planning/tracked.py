@@ -10,23 +10,9 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.words import parse_objective, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.run import RunSpec
+from dregcli.words import split_list
 
 _FIELD = "track-estimators"
-
-
-def split_words(text: str) -> list[str]:
-    """Words with commas between them, which also stand between the parameters of one.
-
-    A parameter after the first has no name of its own before it: ``stl,dreg-cv:alpha=1,beta=0`` are two words.
-    """
-    words: list[str] = []
-    for part in (each.strip() for each in text.split(",")):
-        is_parameter = "=" in part and ":" not in part.partition("=")[0]
-        if words and is_parameter:
-            words[-1] += f",{part}"
-        elif part:
-            words.append(part)
-    return words
 
 
 def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[list[str], list[Fault]]:
@@ -42,7 +28,7 @@ def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[l
     """
     if not isinstance(given, str | list | tuple):
         return [], [Fault(_FIELD, f"must be words with commas between, such as stl,dreg, got {given!r}.")]
-    items = split_words(given) if isinstance(given, str) else cast("Sequence[object]", given)
+    items = split_list(given) if isinstance(given, str) else cast("Sequence[object]", given)
     target: Objective | None = None
     if isinstance(objective, str):
         with suppress(SpecError):  # told with the objective

@@ -2,7 +2,8 @@
 
 from dregcli import __version__
 from dregcli.app.reporting.report import Report
-from dregcli.report.bibtex import CITED, Citation, bibtex, citations
+from dregcli.data.catalogue import DATASETS
+from dregcli.report.bibtex import Citation, bibtex, citations, cited
 from dregcli.report.csv_table import csv_table
 from dregcli.report.latex_table import latex_table
 from dregcli.report.used import data_sets_of_ones_own, used
@@ -33,5 +34,6 @@ def report_latex(report: Report, *, command: str) -> str:
 
 def report_citations(report: Report) -> tuple[list[Citation], list[str]]:
     """What to cite for its runs, and the data sets that are the user's own, for which nothing is known."""
-    found = citations(used(report.groups, report.comparisons))
-    return found, data_sets_of_ones_own(report.groups, CITED["data set"])
+    keys = cited({name: entry.cites for name, entry in DATASETS.items()})
+    found = citations(used(report.groups, report.comparisons), keys)
+    return found, data_sets_of_ones_own(report.groups, DATASETS)

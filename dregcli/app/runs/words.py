@@ -1,10 +1,11 @@
 """Words of objectives and estimators compared as they are stored, without the engine: a list loads no torch."""
 
-from collections.abc import Iterable
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
 
 from dregcli.errors import UsageError
-from dregcli.names import EstimatorName, ObjectiveName, nearest
+from dregcli.names import nearest
+from dregcli.parts import known_words
+from dregcli.words import split_pair, split_parameters
 
 
 def check_objective(word: str) -> None:
@@ -13,7 +14,8 @@ def check_objective(word: str) -> None:
     Raises:
         UsageError: with the nearest one.
     """
-    _check("objective", word, ObjectiveName)
+    objectives, _ = known_words()
+    _check("objective", word, objectives)
 
 
 def check_estimator(word: str) -> None:
@@ -22,10 +24,11 @@ def check_estimator(word: str) -> None:
     Raises:
         UsageError: with the nearest one.
     """
-    objective, slash, estimator = word.rpartition("/")
-    if slash:
-        _check("objective", objective, ObjectiveName)
-    _check("estimator", estimator, EstimatorName)
+    objectives, estimators = known_words()
+    objective, estimator = split_pair(word)
+    if objective is not None:
+        _check("objective", objective, objectives)
+    _check("estimator", estimator, estimators)
 
 
 def stands_for(asked: str, stored: str) -> bool:
@@ -40,8 +43,8 @@ def stands_for(asked: str, stored: str) -> bool:
 
 
 def _parsed(word: str) -> tuple[str, dict[str, str]]:
-    name, _, text = word.partition(":")
-    return name, {key: value for key, _, value in (item.partition("=") for item in text.split(",") if item)}
+    name, items = split_parameters(word)
+    return name, {key: value or "" for key, value in items}
 
 
 def _same(a: str, b: str | None) -> bool:
@@ -51,9 +54,9 @@ def _same(a: str, b: str | None) -> bool:
         return False
 
 
-def _check(kind: str, word: str, names: type[StrEnum]) -> None:
+def _check(kind: str, word: str, names: Sequence[str]) -> None:
     name, parameters = _parsed(word)
-    if name not in list(names):
+    if name not in names:
         what = f"There is no {kind} '{name}'."
         raise not_known(what, kind, name, names)
     if empty := [key for key, value in parameters.items() if not value]:

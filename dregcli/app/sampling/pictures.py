@@ -1,4 +1,4 @@
-"""Grids of images as PNG, by torchvision; in colour where the images are."""
+"""Grids of images as PNG; in colour where the images are."""
 
 import io
 import math
@@ -7,7 +7,6 @@ from typing import Final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from dregcli.app.planning.colours import as_rgb
 from dregcli.errors import NotFinite
@@ -87,21 +86,25 @@ def led_rows(lead: Tensor, images: Tensor, *, columns: int) -> Tensor:
 
 def png(grid: Tensor) -> bytes:
     """A grid as a file."""
-    # Of seconds to import, and no other command wants it.
-    from torchvision.utils import save_image  # pyright: ignore[reportUnknownVariableType]
+    # It takes long to import, and no other command wants it.
+    from PIL import Image
 
+    levels = (grid * 255.0 + 0.5).clamp(0.0, 255.0).to(torch.uint8).movedim(0, -1).numpy()
     buffer = io.BytesIO()
-    save_image(grid, buffer, format="png")
+    Image.fromarray(levels).save(buffer, format="png")
     return buffer.getvalue()
 
 
 def _grid(images: Tensor, columns: int, gap: int) -> Tensor:
     """Images (N, 1 or 3, h, w) row by row, as (3, H, W), NaN between and around them."""
-    from torchvision.utils import make_grid
-
-    grid = make_grid(images, nrow=columns, padding=gap, pad_value=math.nan)
-    # Of a single image torchvision makes no grid.
-    return pad(grid, (gap, gap, gap, gap), value=math.nan) if len(images) == 1 else grid
+    n, _, height, width = images.shape
+    across = min(columns, n)
+    down = -(-n // across)
+    grid = images.new_full((3, gap + down * (height + gap), gap + across * (width + gap)), math.nan)
+    for i, image in enumerate(images):
+        top, left = gap + i // across * (height + gap), gap + i % across * (width + gap)
+        grid[:, top : top + height, left : left + width] = image
+    return grid
 
 
 def _coloured(grid: Tensor) -> Tensor:

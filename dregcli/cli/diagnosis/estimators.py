@@ -13,7 +13,8 @@ from dregcli.cli.render import Terminal
 from dregcli.names import Promise
 
 if TYPE_CHECKING:
-    from dregcli.app.diagnosis.estimators import Listing, PairRow, Parameter, Part
+    from dregcli.app.diagnosis.estimators import Listing
+    from dregcli.parts import PairRow, Parameter, Part
 
 EXAMPLES = """All there are:  [bold]dreg estimators[/bold]
 

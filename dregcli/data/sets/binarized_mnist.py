@@ -29,6 +29,7 @@ def by_file(contents: Contents) -> Splits:
 
 BINARIZED_MNIST: Final = Downloadable(
     name="binarized-mnist",
+    cites=("lecun1998mnist", "salakhutdinov2008quantitative", "larochelle2011nade"),
     kind=DataKind.BINARY,
     height=28,
     width=28,

@@ -45,6 +45,7 @@ def published_split(contents: Contents, *, side: int) -> Splits:
 
 CALTECH101_SILHOUETTES: Final = Downloadable(
     name="caltech101-silhouettes",
+    cites=("marlin2010silhouettes",),
     kind=DataKind.BINARY,
     height=_SIDE,
     width=_SIDE,

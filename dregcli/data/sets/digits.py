@@ -60,6 +60,7 @@ def _values() -> NDArray[np.float64]:
 
 DIGITS: Final = Embedded(
     name="digits",
+    cites=("alpaydin1998digits", "pedregosa2011sklearn"),
     kind=DataKind.INTENSITY,
     height=8,
     width=8,

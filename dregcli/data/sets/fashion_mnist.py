@@ -9,6 +9,7 @@ from dregcli.names import DataKind
 
 FASHION_MNIST: Final = Downloadable(
     name="fashion-mnist",
+    cites=("xiao2017fashion",),
     kind=DataKind.INTENSITY,
     height=28,
     width=28,

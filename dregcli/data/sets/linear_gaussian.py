@@ -138,6 +138,7 @@ def _hadamard() -> NDArray[np.float64]:
 
 LINEAR_GAUSSIAN: Final = Embedded(
     name="linear-gaussian",
+    cites=("tipping1999ppca",),
     kind=DataKind.REAL,
     height=_HEIGHT,
     width=_WIDTH,

@@ -72,6 +72,7 @@ HELD_OUT: Final = "the last 10,000 training images are the validation split"
 
 MNIST: Final = Downloadable(
     name="mnist",
+    cites=("lecun1998mnist",),
     kind=DataKind.INTENSITY,
     height=28,
     width=28,

@@ -89,6 +89,7 @@ BURDA: Final = Convention(sizes(_TRAIN - _VALID, _VALID, _TEST))
 
 OMNIGLOT: Final = Downloadable(
     name="omniglot",
+    cites=("lake2015omniglot", "burda2016iwae"),
     kind=DataKind.INTENSITY,
     height=_SIDE,
     width=_SIDE,

@@ -149,6 +149,7 @@ def archive(name: str, *, count: int, md5: str | None = None) -> SourceFile:
 
 OMNIGLOT_LAKE: Final = Downloadable(
     name="omniglot-lake",
+    cites=("lake2015omniglot",),
     kind=DataKind.INTENSITY,
     height=_SIDE,
     width=_SIDE,

@@ -4,16 +4,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from dregcli.columns import at_floor, snr_floor
 from dregcli.engine.diagnostics.own_model import Make, OwnModelSource, own_pairs
-from dregcli.engine.diagnostics.source import Parts, StackedWeights
+from dregcli.engine.diagnostics.source import StackedWeights
 from dregcli.engine.estimators import Estimator
+from dregcli.engine.moments import RunningMoments
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
-from dregcli.engine.snr import signal_to_noise
 from dregcli.engine.weights import effective_sample_size
 from dregcli.errors import Fault, SpecError
 
@@ -88,49 +87,28 @@ def gradient_report(
         raise SpecError([Fault("batches", f"must be at least 2, got {batches}.")])
     pairs = own_pairs(objective, estimators, k)
     source = OwnModelSource(make, parameters, k=k)
-    running = [_RunningMoments() for _ in pairs]
+    running = [RunningMoments() for _ in pairs]
     ess = 0.0
     for _ in range(batches):
         samples, posterior = source.samples(pairs)
         ess += float(effective_sample_size(samples.log_w.detach().double()).mean()) / batches
         weights = StackedWeights.at(pairs, samples.log_w)
         for i, (pair, moments) in enumerate(zip(pairs, running, strict=True)):
-            moments.add(
-                source.gradients(samples, posterior, weights.one(i), pair, path=pair.uses_path, score=pair.uses_score)
+            found = source.gradients(
+                samples, posterior, weights.one(i), pair, path=pair.uses_path, score=pair.uses_score
             )
-    return [
-        GradientReport(pair, batches, moments.total(), moments.blocks(), ess, snr_floor(batches))
-        for pair, moments in zip(pairs, running, strict=True)
-    ]
+            moments.add({name: part.double().reshape(1, -1) for name, part in found.items()})
+    return [_report(pair, moments, ess, batches) for pair, moments in zip(pairs, running, strict=True)]
 
 
-class _RunningMoments:
-    """Means and sums of squared deviations, updated vector by vector (Welford's recurrence), float64."""
+def _report(pair: Pair, running: RunningMoments, ess: float, batches: int) -> GradientReport:
+    blocks = {name: _moments(running, name) for name in running.means}
+    return GradientReport(pair, batches, _moments(running), blocks, ess, snr_floor(batches))
 
-    def __init__(self) -> None:
-        self._n = 0
-        self._means: dict[str, Tensor] = {}
-        self._squares: dict[str, Tensor] = {}
 
-    def add(self, parts: Parts) -> None:
-        self._n += 1
-        for name, part in parts.items():
-            values = part.double()
-            mean = self._means.get(name, torch.zeros_like(values))
-            deviation = values - mean
-            mean = mean + deviation / self._n
-            self._means[name] = mean
-            self._squares[name] = self._squares.get(name, torch.zeros_like(values)) + deviation * (values - mean)
-
-    def _moments(self, names: Sequence[str]) -> Moments:
-        means = torch.cat([self._means[name] for name in names])
-        variances = torch.cat([self._squares[name] for name in names]) / (self._n - 1)
-        if not (variances > 0.0).any():  # there is no noise
-            return Moments(0.0, math.inf if means.any() else 0.0)
-        return Moments(float(variances.mean()), float(signal_to_noise([(means[None], variances[None])])))
-
-    def total(self) -> Moments:
-        return self._moments(list(self._means))
-
-    def blocks(self) -> dict[str, Moments]:
-        return {name: self._moments([name]) for name in self._means}
+def _moments(running: RunningMoments, *names: str) -> Moments:
+    """Over some parameters, or all."""
+    variance, snr = (float(each) for each in running.variance_and_snr(*names)[:, 0])
+    if variance == 0.0:  # there is no noise
+        return Moments(0.0, math.inf if any(running.means[name].any() for name in names or running.means) else 0.0)
+    return Moments(variance, snr)

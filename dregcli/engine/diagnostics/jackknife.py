@@ -1,10 +1,9 @@
-"""Moments of vectors in groups, and what errors the groups give to any statistic of them: the jackknife."""
+"""Standard errors of any statistic of replicates in groups: the jackknife."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from scipy.special import stdtrit  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
 from torch import Tensor
 
@@ -67,79 +66,6 @@ def mean_of_groups(values: Tensor, group: Tensor, groups: Sequence[int]) -> Stat
         size = sum(sizes[each] for each in kept)
         found.append(math.fsum(sums[each] for each in kept) / size if size else math.nan)
     return statistic_of_sets(found)
-
-
-class GroupMoments:
-    """Means and sums of squared deviations of P sequences of vectors, group by group, coordinate by coordinate.
-
-    They are merged as Chan, Golub and LeVeque do: a difference of two sums of squares would lose the variance of a
-    coordinate that hardly varies about a large mean.
-
-    Args:
-        groups: G.
-    """
-
-    def __init__(self, groups: int) -> None:
-        self.counts = [0] * groups
-        self._mean: Tensor | None = None  # (G, P, D)
-        self._squares: Tensor | None = None
-
-    def add(self, group: int, vectors: Tensor) -> None:
-        """Add n vectors of each sequence to a group, shape (P, n, D)."""
-        pairs, n, width = vectors.shape
-        if self._mean is None or self._squares is None:
-            self._mean = vectors.new_zeros(len(self.counts), pairs, width)
-            self._squares = torch.zeros_like(self._mean)
-        mean, squares = self._mean[group], self._squares[group]
-        # From the first one on, as in ``merged``: what is the same in all of them does not vary in its last bit.
-        theirs = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
-        if n > 1:
-            squares += (vectors - theirs.unsqueeze(1)).square_().sum(dim=1)
-        total = self.counts[group] + n
-        deviation = theirs.sub_(mean)
-        mean.add_(deviation, alpha=n / total)
-        squares.addcmul_(deviation, deviation, value=self.counts[group] * n / total)
-        self.counts[group] = total
-
-    def merged(self, sequence: int, groups: Sequence[int]) -> tuple[int, Tensor, Tensor]:
-        """Number, mean and unbiased variance of all vectors of one sequence in some groups; (D,) each, float64."""
-        assert self._mean is not None
-        assert self._squares is not None
-        used = [each for each in groups if self.counts[each]]
-        n = sum(self.counts[each] for each in used)
-        means = [self._mean[each, sequence].double() for each in used]
-        mean = means[0].clone()
-        # From the first one on: where all are equal so is their mean, and nothing varies.
-        for each, group_mean in zip(used, means, strict=True):
-            mean.add_(group_mean - means[0], alpha=self.counts[each] / n)
-        squares = torch.zeros_like(mean)
-        for each, group_mean in zip(used, means, strict=True):
-            # Not in place: of float64 moments these are the moments themselves.
-            deviation = group_mean - mean
-            squares += self._squares[each, sequence].double()
-            squares.addcmul_(deviation, deviation, value=float(self.counts[each]))
-        return n, mean, squares / (n - 1)
-
-    def mean(self, groups: Sequence[int]) -> Tensor:
-        """Mean of each sequence over some groups, (P, D), float64."""
-        assert self._mean is not None
-        n = sum(self.counts[each] for each in groups)
-        total = torch.zeros(self._mean.shape[1:], dtype=torch.float64, device=self._mean.device)
-        for each in groups:
-            total.add_(self._mean[each].double(), alpha=self.counts[each] / n)
-        return total
-
-    def state(self) -> dict[str, Tensor]:
-        """Its arrays; none before the first vector."""
-        if self._mean is None or self._squares is None:
-            return {}
-        return {"mean": self._mean, "squares": self._squares, "counts": torch.tensor(self.counts)}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
-        if state:
-            self._mean, self._squares = state["mean"], state["squares"]
-            self.counts = [int(each) for each in state["counts"]]
 
 
 @dataclass(frozen=True)

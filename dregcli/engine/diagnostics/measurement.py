@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.diagnostics.jackknife import (
-    GroupMoments,
     Statistic,
     leave_one_out,
     mean_of_groups,
@@ -20,6 +19,7 @@ from dregcli.engine.diagnostics.jackknife import (
 )
 from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
 from dregcli.engine.estimators.dreg import Dreg
+from dregcli.engine.moments import GroupMoments
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.snr import ratios, signal_to_noise

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
+from dregcli.defaults import DETECT, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
 from dregcli.engine.diagnostics.source import (
@@ -146,9 +147,9 @@ def check_bias(
     objective: Objective | str = "iwae",
     estimators: Sequence[Estimator | str] = ("dreg",),
     *,
-    false_alarm: float = 1e-3,
-    detect: float = 0.02,
-    max_batches: int = 12_288,
+    false_alarm: float = FALSE_ALARM,
+    detect: float = DETECT,
+    max_batches: int = MAX_BATCHES,
     max_seconds: float | None = None,
 ) -> list[BiasResult]:
     """Check estimators for bias on one's own model, as ``dreg bias-check`` does.

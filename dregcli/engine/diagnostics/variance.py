@@ -8,10 +8,11 @@ from typing import Any, Final, cast
 import torch
 from torch import Tensor
 
-from dregcli.engine.diagnostics.jackknife import GroupMoments, Statistic, mean_of_groups
+from dregcli.engine.diagnostics.jackknife import Statistic, mean_of_groups
 from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, dreg_of, groups_of, units
 from dregcli.engine.diagnostics.replicates import Replicates
 from dregcli.engine.diagnostics.variance_result import GradientOf, Name, Reference, Row, Sampled
+from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Stream
 from dregcli.errors import NotFinite

@@ -1,4 +1,8 @@
-"""How gradients are estimated. A new estimator is one file and one entry here."""
+"""How gradients are estimated.
+
+A new estimator is one file and one entry here.
+Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+"""
 
 from typing import Final
 
@@ -13,19 +17,18 @@ from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
 from dregcli.engine.estimators.vimco import Vimco
 from dregcli.engine.estimators.vimco_star import VimcoStar
-from dregcli.names import EstimatorName
 
 __all__ = ["ESTIMATORS", "Coefficients", "Estimator", "Expectation", "Formula"]
 
-ESTIMATORS: Final[dict[EstimatorName, type[Estimator]]] = {
-    EstimatorName.REPARAM: Reparam,
-    EstimatorName.STL: Stl,
-    EstimatorName.DREG: Dreg,
-    EstimatorName.DREG_NORM: DregNorm,
-    EstimatorName.DREG_ALPHA: DregAlpha,
-    EstimatorName.DREG_CV: DregCv,
-    EstimatorName.REINFORCE: Reinforce,
-    EstimatorName.VIMCO: Vimco,
-    EstimatorName.VIMCO_STAR: VimcoStar,
-    EstimatorName.OVIS: Ovis,
+ESTIMATORS: Final[dict[str, type[Estimator]]] = {
+    "reparam": Reparam,
+    "stl": Stl,
+    "dreg": Dreg,
+    "dreg-norm": DregNorm,
+    "dreg-alpha": DregAlpha,
+    "dreg-cv": DregCv,
+    "reinforce": Reinforce,
+    "vimco": Vimco,
+    "vimco-star": VimcoStar,
+    "ovis": Ovis,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.names import EstimatorName, ObjectiveName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def bracketed(formula: str) -> str:
     return f"({formula})" if " " in formula else formula
 
 
-Expectation = Mapping[ObjectiveName, float]
+Expectation = Mapping[str, float]
 """Expected gradient in phi as a combination of the expected gradients of objectives, without parameters."""
 
 
@@ -44,12 +44,14 @@ class Estimator(ABC):
 
     Attributes:
         name: as the user types it.
-        reference: where it comes from.
+        reference: where it comes from, in a few words.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
         learned: fields that change during training, by what ``derivatives`` says; empty for most.
     """
 
-    name: ClassVar[EstimatorName]
+    name: ClassVar[str]
     reference: ClassVar[str]
+    cites: ClassVar[tuple[str, ...]]
     learned: ClassVar[tuple[str, ...]] = ()
 
     def refusal(self, objective: Objective) -> str | None:

@@ -7,7 +7,7 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Dreg(Estimator):
     Reference: Tucker, Lawson, Gu, Maddison, arXiv 1810.04152, equations 5 and 8.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.DREG
+    name: ClassVar[str] = "dreg"
     reference: ClassVar[str] = "arXiv 1810.04152, eqs. 5 and 8"
+    cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
 
     def uses_path(self, objective: Objective) -> bool:
         """Always: what has no path gets one from its score."""

@@ -8,7 +8,7 @@ import torch
 from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import log_one_minus_normalised, normalised
-from dregcli.names import EstimatorName, ObjectiveName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class DregAlpha(IwaeEstimator):
     Reference: arXiv 1810.04152 and its code (the code's default is alpha = 0.9).
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.DREG_ALPHA
+    name: ClassVar[str] = "dreg-alpha"
     reference: ClassVar[str] = "code of arXiv 1810.04152"
+    cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
 
     alpha: float = 0.9
 
@@ -44,7 +45,7 @@ class DregAlpha(IwaeEstimator):
 
     def expectation(self, objective: Objective) -> Expectation | None:
         """The same combination of the two updates."""
-        return {ObjectiveName.IWAE: 1.0 - self.alpha, ObjectiveName.RWS: self.alpha}
+        return {"iwae": 1.0 - self.alpha, "rws": self.alpha}
 
     def formula(self, objective: Objective) -> Formula:
         """As in the class's first line."""

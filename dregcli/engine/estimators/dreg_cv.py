@@ -9,7 +9,7 @@ import torch
 from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import leave_one_out_logsumexp, normalised
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class DregCv(IwaeEstimator):
     Reference: the reference implementation of arXiv 1810.04152 (dreg-cv).
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.DREG_CV
+    name: ClassVar[str] = "dreg-cv"
     reference: ClassVar[str] = "code of arXiv 1810.04152"
+    cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
     learned: ClassVar[tuple[str, ...]] = ("alpha", "beta", "gamma", "delta")
 
     alpha: float = 0.0

@@ -10,7 +10,7 @@ from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.rws import Rws
 from dregcli.engine.weights import leave_one_out_logsumexp, normalised
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class DregNorm(Estimator):
     Reference: the reference implementation of arXiv 1810.04152 (dreg-norm, rws-dreg-norm).
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.DREG_NORM
+    name: ClassVar[str] = "dreg-norm"
     reference: ClassVar[str] = "code of arXiv 1810.04152"
+    cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
 
     def refusal(self, objective: Objective) -> str | None:
         """Anything but iwae and rws."""

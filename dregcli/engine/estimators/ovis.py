@@ -9,7 +9,7 @@ import torch
 from dregcli.engine.estimators.base import Coefficients, Expectation, Formula, IwaeEstimator, ScoreEstimator
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import log_one_minus_normalised, normalised
-from dregcli.names import EstimatorName, ObjectiveName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,9 @@ class Ovis(ScoreEstimator, IwaeEstimator):
     Reference: Lievin, Dittadi, Christensen, Winther, arXiv 2008.01998.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.OVIS
+    name: ClassVar[str] = "ovis"
     reference: ClassVar[str] = "arXiv 2008.01998"
+    cites: ClassVar[tuple[str, ...]] = ("lievin2020ovis",)
 
     gamma: float = 0.0
 
@@ -45,7 +46,7 @@ class Ovis(ScoreEstimator, IwaeEstimator):
 
     def expectation(self, objective: Objective) -> Expectation | None:
         """At gamma 1 that of stl."""
-        return {ObjectiveName.IWAE: 1.0, ObjectiveName.RWS: self.gamma}
+        return {"iwae": 1.0, "rws": self.gamma}
 
     def formula(self, objective: Objective) -> Formula:
         """As in ``coefficients``."""

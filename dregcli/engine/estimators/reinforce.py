@@ -7,7 +7,7 @@ import torch
 
 from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator, bracketed
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,9 @@ class Reinforce(ScoreEstimator):
     Reference: Williams, Machine Learning 8, 1992; for K samples Mnih, Rezende, arXiv 1602.06725.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.REINFORCE
+    name: ClassVar[str] = "reinforce"
     reference: ClassVar[str] = "Williams 1992; arXiv 1602.06725"
+    cites: ClassVar[tuple[str, ...]] = ("williams1992reinforce", "mnih2016vimco")
 
     def refusal(self, objective: Objective) -> str | None:
         """Objectives that are no function of the log-weights."""
@@ -37,7 +38,7 @@ class Reinforce(ScoreEstimator):
         return Formula(objective.formula.model, "0", f"F - {bracketed(objective.formula.path)}")
 
 
-def not_a_function(estimator: EstimatorName, objective: Objective) -> str | None:
+def not_a_function(estimator: str, objective: Objective) -> str | None:
     """Why a score-function estimator cannot take an objective, or None when it can."""
     if objective.is_function:
         return None

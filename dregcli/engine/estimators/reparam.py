@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
 from dregcli.engine.objectives import Objective, Terms
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -15,8 +15,9 @@ class Reparam(Estimator):
     Reference: arXiv 1312.6114; for IWAE arXiv 1509.00519, equation 13.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.REPARAM
+    name: ClassVar[str] = "reparam"
     reference: ClassVar[str] = "arXiv 1312.6114, 1509.00519 eq. 13"
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014vae", "burda2016iwae")
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """(model, path, score)."""

@@ -8,7 +8,7 @@ import torch
 from dregcli.engine.estimators.base import Coefficients, Estimator, Expectation, Formula
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.names import EstimatorName, ObjectiveName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class Stl(Estimator):
     Reference: Roeder, Wu, Duvenaud, arXiv 1703.09194; its bias for K > 1: arXiv 1810.04152, section 4.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.STL
+    name: ClassVar[str] = "stl"
     reference: ClassVar[str] = "arXiv 1703.09194"
+    cites: ClassVar[tuple[str, ...]] = ("roeder2017stl",)
 
     def refusal(self, objective: Objective) -> str | None:
         """Objectives without a path: nothing would be left."""
@@ -43,7 +44,7 @@ class Stl(Estimator):
 
     def expectation(self, objective: Objective) -> Expectation | None:
         """Of IWAE: IWAE's own plus the update of rws."""
-        return {ObjectiveName.IWAE: 1.0, ObjectiveName.RWS: 1.0} if isinstance(objective, Iwae) else None
+        return {"iwae": 1.0, "rws": 1.0} if isinstance(objective, Iwae) else None
 
     def formula(self, objective: Objective) -> Formula:
         """The objective's, without the score."""

@@ -11,7 +11,7 @@ from dregcli.engine.estimators.base import Coefficients, Formula, ScoreEstimator
 from dregcli.engine.estimators.reinforce import not_a_function
 from dregcli.engine.objectives import FunctionObjective, Objective, Terms
 from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum
-from dregcli.names import EstimatorName, Promise, VimcoBaseline
+from dregcli.names import Promise, VimcoBaseline
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,9 @@ class Vimco(ScoreEstimator):
     Reference: Mnih, Rezende, arXiv 1602.06725.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.VIMCO
+    name: ClassVar[str] = "vimco"
     reference: ClassVar[str] = "arXiv 1602.06725"
+    cites: ClassVar[tuple[str, ...]] = ("mnih2016vimco",)
 
     baseline: VimcoBaseline = VimcoBaseline.ARITHMETIC
 

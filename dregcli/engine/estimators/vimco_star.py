@@ -8,7 +8,7 @@ import torch
 from dregcli.engine.estimators.base import Coefficients, Formula, IwaeEstimator, ScoreEstimator
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import log_one_minus_normalised, normalised
-from dregcli.names import EstimatorName, Promise
+from dregcli.names import Promise
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,9 @@ class VimcoStar(ScoreEstimator, IwaeEstimator):
     Reference: Lievin, Dittadi, Christensen, Winther, arXiv 2008.01998.
     """
 
-    name: ClassVar[EstimatorName] = EstimatorName.VIMCO_STAR
+    name: ClassVar[str] = "vimco-star"
     reference: ClassVar[str] = "arXiv 2008.01998"
+    cites: ClassVar[tuple[str, ...]] = ("lievin2020ovis",)
 
     def smallest_k(self, objective: Objective) -> int:
         """With one sample 1 - v is 0."""

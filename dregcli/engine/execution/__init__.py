@@ -5,6 +5,7 @@ from typing import Protocol, Self
 
 from torch import Tensor
 
+from dregcli.defaults import DEFAULT_INFLATION
 from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.row_pass import Sums
@@ -52,7 +53,7 @@ class Execution:
     """
 
     backward: Backward = Backward.DENSE
-    inflation: float = 0.2
+    inflation: float = DEFAULT_INFLATION
     precision: Precision = Precision.FLOAT32
     k_chunk: int | None = None
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.likelihoods.fused import fused
+from dregcli.names import DataKind
 
 FEWEST_COMPILED = 2**18
 """Outputs, of all rows together, below which compiled code is not worth its call, nor a compilation for its shape."""
@@ -24,12 +25,21 @@ class Likelihood(nn.Module, ABC):
     the model that holds it and is in its state.
 
     Attributes:
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
+        needs: the pixels that it takes, in words.
+        standardises: whether the model divides its inputs by each pixel's spread: values that have no scale of their
+            own are brought to one.
+        unbounded: whether only the floor of its scale bounds the log-density that it gives to a value.
         outputs_per_pixel: what the decoder gives for every pixel. Of more than one, the first D outputs are the
             first number of each pixel, the next D the second.
         kernel: computes it.
         compiled_kernel: the same in the form that compiles to the fastest code.
     """
 
+    cites: ClassVar[tuple[str, ...]]
+    needs: ClassVar[str]
+    standardises: ClassVar[bool] = False
+    unbounded: ClassVar[bool] = False
     outputs_per_pixel: ClassVar[int] = 1
     kernel: ClassVar[Kernel]
     compiled_kernel: ClassVar[Kernel]
@@ -37,6 +47,16 @@ class Likelihood(nn.Module, ABC):
     def __init__(self) -> None:
         super().__init__()
         self._compiled: Kernel | None = None
+
+    @classmethod
+    @abstractmethod
+    def takes(cls, kind: DataKind, levels: int) -> bool:
+        """Whether pixels of a kind are what it is the distribution of.
+
+        Args:
+            kind: what the pixels are, after binarisation.
+            levels: what a pixel of intensity 1 is stored as; 1 where intensities are fractions.
+        """
 
     @classmethod
     @abstractmethod

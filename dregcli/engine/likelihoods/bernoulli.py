@@ -7,6 +7,7 @@ from torch import Tensor
 
 from dregcli.engine.likelihoods.base import Likelihood
 from dregcli.engine.likelihoods.fused import log_of_product, part_count
+from dregcli.names import DataKind
 
 MEAN_CLIP = 1e-3
 """Mean intensities are clipped to [0.001, 0.999] before their logit is taken, as in the reference code."""
@@ -52,8 +53,15 @@ def _evaluate_compiled(
 class Bernoulli(Likelihood):
     """x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It has no buffers: it needs nothing of the data."""
 
+    cites = ("kingma2014vae",)
+    needs = "binary pixels"
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate_compiled)
+
+    @classmethod
+    def takes(cls, kind: DataKind, levels: int) -> bool:
+        """Values that are 0 or 1, stored or drawn."""
+        return kind is DataKind.BINARY
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:

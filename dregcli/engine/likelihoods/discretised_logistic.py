@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.names import DataKind
 
 SCALE_FLOOR = 0.05
 """The smallest scale, in bins. At it all but 1e-4 of the mass is in loc's own bin, so nothing is gained by a smaller
@@ -66,6 +67,8 @@ class DiscretisedLogistic(Likelihood):
         levels: what a pixel of intensity 1 is stored as, at least 1: 255 for 256 grey levels.
     """
 
+    cites = ("kingma2016iaf", "salimans2017pixelcnn")
+    needs = "whole grey levels"
     outputs_per_pixel = 2
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate)
@@ -75,6 +78,11 @@ class DiscretisedLogistic(Likelihood):
         super().__init__()
         self.levels = levels
         self.register_buffer("spread", spread.clone())
+
+    @classmethod
+    def takes(cls, kind: DataKind, levels: int) -> bool:
+        """Intensities that are stored as whole numbers."""
+        return kind is DataKind.INTENSITY and levels > 1
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.names import DataKind
 
 SCALE_FLOOR = 0.01
 """The smallest scale, in units of a pixel's spread. The density of a point has no bound: without a floor a model that
@@ -49,6 +50,10 @@ class Gaussian(Likelihood):
         spread: standard deviation of each training pixel, shape (D,), above 0.
     """
 
+    cites = ("kingma2014vae",)
+    needs = "real values or intensities"
+    standardises = True
+    unbounded = True
     outputs_per_pixel = 2
     kernel = staticmethod(_evaluate)
     compiled_kernel = staticmethod(_evaluate)
@@ -57,6 +62,11 @@ class Gaussian(Likelihood):
     def __init__(self, spread: Tensor) -> None:
         super().__init__()
         self.register_buffer("spread", spread.clone())
+
+    @classmethod
+    def takes(cls, kind: DataKind, levels: int) -> bool:
+        """Whatever varies continuously; levels too, as if they did."""
+        return kind in (DataKind.REAL, DataKind.INTENSITY)
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:

@@ -1,4 +1,8 @@
-"""What can be maximised. A new objective is one file and one entry here."""
+"""What can be maximised.
+
+A new objective is one file and one entry here.
+Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+"""
 
 from typing import Final
 
@@ -11,17 +15,16 @@ from dregcli.engine.objectives.miwae import Miwae
 from dregcli.engine.objectives.piwae import Piwae
 from dregcli.engine.objectives.rws import Rws
 from dregcli.engine.objectives.vr_iwae import VrIwae
-from dregcli.names import ObjectiveName
 
 __all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "Terms"]
 
-OBJECTIVES: Final[dict[ObjectiveName, type[Objective]]] = {
-    ObjectiveName.ELBO: Elbo,
-    ObjectiveName.IWAE: Iwae,
-    ObjectiveName.RWS: Rws,
-    ObjectiveName.JVI: Jvi,
-    ObjectiveName.VR_IWAE: VrIwae,
-    ObjectiveName.MIWAE: Miwae,
-    ObjectiveName.PIWAE: Piwae,
-    ObjectiveName.CIWAE: Ciwae,
+OBJECTIVES: Final[dict[str, type[Objective]]] = {
+    "elbo": Elbo,
+    "iwae": Iwae,
+    "rws": Rws,
+    "jvi": Jvi,
+    "vr-iwae": VrIwae,
+    "miwae": Miwae,
+    "piwae": Piwae,
+    "ciwae": Ciwae,
 }

@@ -6,8 +6,6 @@ from typing import ClassVar, Self
 
 from torch import Tensor
 
-from dregcli.names import ObjectiveName
-
 
 @dataclass(frozen=True)
 class Terms:
@@ -62,14 +60,16 @@ class Objective(ABC):
 
     Attributes:
         name: as the user types it.
-        reference: where it comes from.
+        reference: where it comes from, in a few words.
+        cites: the works that a user of it cites, by their keys in ``references.bib``.
         formula: its weights, to show.
         is_function: whether it is one scalar function F of an example's log-weights, for theta and phi alike.
         has_path: whether phi's gradient has a path at all. Of rws it has not: there is only the score.
     """
 
-    name: ClassVar[ObjectiveName]
+    name: ClassVar[str]
     reference: ClassVar[str]
+    cites: ClassVar[tuple[str, ...]]
     formula: ClassVar[ObjectiveFormula]
     is_function: ClassVar[bool] = False
     has_path: ClassVar[bool] = True

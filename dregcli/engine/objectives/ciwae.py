@@ -8,7 +8,6 @@ from torch import Tensor
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,9 @@ class Ciwae(FunctionObjective):
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.CIWAE
+    name: ClassVar[str] = "ciwae"
     reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula(
         "beta/K + (1-beta)*v", "beta/K + (1-beta)*v", "-beta/K - (1-beta)*v", "beta/K + (1-beta)*v^2"
     )

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.weights import leave_one_out_sum
-from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,9 @@ class Elbo(FunctionObjective):
     Reference: Kingma, Welling, arXiv 1312.6114, equation 7 with K samples.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.ELBO
+    name: ClassVar[str] = "elbo"
     reference: ClassVar[str] = "arXiv 1312.6114, eq. 7"
+    cites: ClassVar[tuple[str, ...]] = ("kingma2014vae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("1/K", "1/K", "-1/K", "1/K")
 
     def terms(self, log_w: Tensor) -> Terms:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normalised
-from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
@@ -19,8 +18,9 @@ class Iwae(FunctionObjective):
     Reference: Burda, Grosse, Salakhutdinov, arXiv 1509.00519, equation 8.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.IWAE
+    name: ClassVar[str] = "iwae"
     reference: ClassVar[str] = "arXiv 1509.00519, eq. 8"
+    cites: ClassVar[tuple[str, ...]] = ("burda2016iwae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v", "-v", "v^2")
 
     def terms(self, log_w: Tensor) -> Terms:

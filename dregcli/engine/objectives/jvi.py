@@ -10,7 +10,6 @@ from torch import Tensor
 
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.weights import largest, leave_one_out_logsumexp, log_mean_exp, normalised
-from dregcli.names import ObjectiveName
 
 MOST_TERMS = 10**7
 """Terms per example, K for each ordered choice of all but one of the removed samples, beyond which one step would
@@ -117,8 +116,9 @@ class Jvi(FunctionObjective):
     Reference: Nowozin, Debiasing evidence approximations, ICLR 2018.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.JVI
+    name: ClassVar[str] = "jvi"
     reference: ClassVar[str] = "Nowozin, ICLR 2018"
+    cites: ClassVar[tuple[str, ...]] = ("nowozin2018jvi",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
 
     order: int = 1

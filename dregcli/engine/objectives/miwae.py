@@ -8,7 +8,6 @@ from torch import Tensor
 from dregcli.engine.objectives.base import FunctionObjective, Objective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.weights import leave_one_out_sum, log_mean_exp
-from dregcli.names import ObjectiveName
 
 
 def divisors(k: int) -> list[int]:
@@ -52,8 +51,9 @@ class Miwae(Grouped, FunctionObjective):
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.MIWAE
+    name: ClassVar[str] = "miwae"
     reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
 
     def _grouped(self, x: Tensor) -> Tensor:

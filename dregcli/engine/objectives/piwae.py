@@ -8,7 +8,6 @@ from torch import Tensor
 from dregcli.engine.objectives.base import ObjectiveFormula, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.miwae import Grouped, Miwae
-from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,9 @@ class Piwae(Grouped):
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.PIWAE
+    name: ClassVar[str] = "piwae"
     reference: ClassVar[str] = "arXiv 1802.04537, section 5"
+    cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v_m/M", "-v_m/M", "v_m^2/M")
 
     def terms(self, log_w: Tensor) -> Terms:

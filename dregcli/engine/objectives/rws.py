@@ -8,7 +8,6 @@ from torch import Tensor
 
 from dregcli.engine.objectives.base import Objective, ObjectiveFormula, Terms
 from dregcli.engine.weights import log_mean_exp, log_one_minus_normalised, normalised
-from dregcli.names import ObjectiveName
 
 
 @dataclass(frozen=True)
@@ -18,8 +17,9 @@ class Rws(Objective):
     Reference: Bornschein, Bengio, arXiv 1406.2751 (wake-phase update of q).
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.RWS
+    name: ClassVar[str] = "rws"
     reference: ClassVar[str] = "arXiv 1406.2751"
+    cites: ClassVar[tuple[str, ...]] = ("bornschein2015rws",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "0", "v", "v - v^2")
     has_path: ClassVar[bool] = False
 

@@ -10,7 +10,6 @@ from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, 
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.weights import leave_one_out_sum, log_mean_exp, normalised
-from dregcli.names import ObjectiveName
 
 _NEAR = 1e-3
 """Powers of weights this close to 1 are computed as 1 plus a small number."""
@@ -23,8 +22,9 @@ class VrIwae(FunctionObjective):
     Reference: Daudel, Benton, Shi, Doucet, arXiv 2210.06226; Li, Turner, arXiv 1602.02311.
     """
 
-    name: ClassVar[ObjectiveName] = ObjectiveName.VR_IWAE
+    name: ClassVar[str] = "vr-iwae"
     reference: ClassVar[str] = "arXiv 2210.06226, 1602.02311"
+    cites: ClassVar[tuple[str, ...]] = ("daudel2023vriwae", "li2016renyi")
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("u", "u", "-u", "alpha*u + (1-alpha)*u^2")
 
     alpha: float = 0.5

@@ -57,19 +57,30 @@ def test_what_is_not_given_follows(kind, given, binarisation, likelihood) -> Non
     ("kind", "given", "said"),
     [
         ("binary", {"binarisation": "dynamic"}, ["binarisation: the pixels of toy are 0 and 1 already"]),
-        ("binary", {"likelihood": "gaussian"}, ["likelihood: gaussian does not fit the binary pixels"]),
+        (
+            "binary",
+            {"likelihood": "gaussian"},
+            ["likelihood: gaussian needs real values or intensities, and toy has binary pixels: use bernoulli"],
+        ),
         (
             "real",
             {"binarisation": "threshold:0.5", "likelihood": "bernoulli"},
-            ["binarisation: toy has real values", "likelihood: bernoulli does not fit the real values"],
+            [
+                "binarisation: toy has real values",
+                "likelihood: bernoulli needs binary pixels, and toy has real values: use gaussian",
+            ],
         ),
         (
             "levels",
             {"binarisation": "none", "likelihood": "bernoulli"},
             ["likelihood: bernoulli needs binary pixels"],
         ),
-        ("levels", {"binarisation": "dynamic", "likelihood": "gaussian"}, ["likelihood: gaussian is of the intens"]),
-        ("fractions", {"likelihood": "discretised-logistic"}, ["needs whole grey levels"]),
+        ("levels", {"binarisation": "dynamic", "likelihood": "gaussian"}, ["likelihood: gaussian is for the intens"]),
+        (
+            "fractions",
+            {"likelihood": "discretised-logistic"},
+            ["needs whole grey levels, and toy has fractions: use gaussian"],
+        ),
         ("levels", {"binarisation": "dynamc"}, ["binarisation: must be dynamic"]),
         ("levels", {"likelihood": "gausian"}, ["likelihood: no likelihood is called 'gausian'. Did you mean"]),
         ("levels", {"task": "structurd"}, ["task: no task is called 'structurd'. Did you mean 'structured'"]),

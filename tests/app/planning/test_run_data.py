@@ -72,6 +72,22 @@ def test_drawn_pixels_are_centred_by_the_intensity(digits) -> None:
     np.testing.assert_array_equal(RunData(digits, _spec(digits)).mean, digits.mean_intensity())
 
 
+@pytest.mark.parametrize("task", ["generative", "structured"])
+def test_inputs_are_divided_by_their_spread_where_the_likelihood_says_so(digits, task) -> None:
+    """Values of a density have no scale of their own; intensities have one."""
+    for likelihood, binarisation in (
+        ("bernoulli", "dynamic"),
+        ("discretised-logistic", "none"),
+        ("gaussian", "none"),
+    ):
+        spec = _spec(digits, likelihood=likelihood, binarisation=binarisation, task=task)
+        found = build_model(spec, RunData(digits, spec)).spread
+        if likelihood == "gaussian":
+            np.testing.assert_array_equal(found, digits.spread())
+        else:
+            assert found is None
+
+
 def test_the_system_is_told_where_rows_lie(tmp_path, digits, monkeypatch) -> None:
     values = _mapped(digits, tmp_path).splits[Split.VALID]
     told = []

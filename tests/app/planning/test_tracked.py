@@ -2,7 +2,8 @@
 
 import pytest
 
-from dregcli.app.planning.tracked import split_words, tracked_words
+from dregcli.app.planning.tracked import tracked_words
+from dregcli.words import split_list
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from dregcli.app.planning.tracked import split_words, tracked_words
     ],
 )
 def test_commas_stand_between_words_and_between_parameters(text, words) -> None:
-    assert split_words(text) == words
+    assert split_list(text) == words
 
 
 def _tracked(given: object, objective: object = "iwae", k: int | None = 4) -> tuple[list[str], list[str]]:

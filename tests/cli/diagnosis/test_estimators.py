@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from dregcli.app.diagnosis.computed import KS, computed_rows, table_text
 from dregcli.app.diagnosis.estimators import list_pairs
 from dregcli.app.planning.plan import in_words
 from dregcli.cli.main import main
@@ -11,7 +12,7 @@ from dregcli.engine import ESTIMATORS, OBJECTIVES, promise
 from dregcli.engine.formulas import SYMBOLS
 from dregcli.engine.pairs import all_pairs, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
-from dregcli.names import EstimatorName, ObjectiveName
+from dregcli.parts import FILE, parts
 from tests.support.cli import run
 
 
@@ -38,6 +39,27 @@ def test_every_pair_is_listed_with_the_promise_of_the_one_source(capsys, k: int)
         expected = in_words(expectation) if expectation and result["promise"] == "biased" else None
         assert result["expectation"] == expected
     assert listed["symbols"] == SYMBOLS
+
+
+def test_the_table_in_the_package_is_what_the_engine_says() -> None:
+    again = "run: python -m dregcli.app.diagnosis.computed"
+    assert FILE.read_text(encoding="utf-8") == table_text(), again
+
+
+ASKED = [
+    *((None, ()), ("iwae", ()), ("rws", ()), (None, ("dreg",)), (None, ("dreg", "iwae/stl", "rws/dreg", "dreg"))),
+    *(("miwae", ("stl",)), ("iwae", ("iwae/stl", "dreg"))),
+]
+
+
+def test_the_table_answers_as_the_engine_does() -> None:
+    """At every number of samples that it holds; where it does not answer, it says so."""
+    for objective, estimators in ASKED:
+        for k in KS:
+            assert parts().rows(k, objective, estimators) == computed_rows(k, objective, estimators)
+    cannot = [("iwae:", ()), ("iwea", ()), ("rws", ("stl",)), ("iwae", ("rws/dreg",)), (None, ("ovis:gamma=0.0",))]
+    assert all(parts().rows(64, objective, estimators) is None for objective, estimators in cannot)
+    assert parts().rows(0, None, ()) is parts().rows(17, None, ()) is None
 
 
 def test_the_table_shows_each_pair_once_with_promise_and_formula(capsys) -> None:
@@ -217,7 +239,7 @@ def test_help_has_an_example_and_help_of_train_points_here(capsys) -> None:
     shown = " ".join(run(capsys, "train", "--help").out.replace("│", " ").split())
     assert "dreg estimators" in shown
     assert "vr-iwae:alpha=0.3" in shown
-    for name in (*ObjectiveName, *EstimatorName):
+    for name in (*OBJECTIVES, *ESTIMATORS):
         assert name in shown
 
 

@@ -190,6 +190,7 @@ def test_all_that_cannot_be_is_told_at_once(capsys, arguments, faults) -> None:
     assert "Traceback" not in outcome.err
     for fault in faults:
         assert fault in outcome.err, outcome.err
+    assert outcome.err.endswith("every option is shown by: dreg variance --help\n"), outcome.err
 
 
 def test_pairs_are_left_out_only_where_they_are_not_defined(capsys) -> None:

@@ -105,7 +105,10 @@ def test_linear_gaussian_is_there(capsys) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--dataset", "mine", "--likelihood", "bernoulli"), "likelihood: bernoulli does not fit the real values"),
+        (
+            ("--dataset", "mine", "--likelihood", "bernoulli"),
+            "likelihood: bernoulli needs binary pixels, and mine has real values: use gaussian",
+        ),
         (("--likelihood", "bernoulli", "--binarisation", "none"), "likelihood: bernoulli needs binary pixels"),
         (("--binarisation", "threshold"), "binarisation: threshold needs an intensity"),
         (("--likelihood", "gauss"), "likelihood: no likelihood is called 'gauss'. Did you mean 'gaussian'?"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dregcli.columns import snr_floor
 from dregcli.engine.diagnostics import measurement, variance
-from dregcli.engine.diagnostics.jackknife import GroupMoments, Statistic, fit_slope, leave_one_out, mean_of_groups
+from dregcli.engine.diagnostics.jackknife import Statistic, fit_slope, leave_one_out, mean_of_groups
 from dregcli.engine.diagnostics.measurement import GROUPS, LEARNING, MEASURING, Measurement, groups_of
 from dregcli.engine.diagnostics.replicates import Drawn, ModelReplicates, ToyReplicates
 from dregcli.engine.diagnostics.variance import VarianceStudy
@@ -19,6 +19,7 @@ from dregcli.engine.diagnostics.variance_result import fit_slopes
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, log_marginal, toy_problem
+from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
