@@ -23,7 +23,7 @@ def seal(folder: Path) -> LogSeal:
 
 
 def unsealed(folder: Path, info: RunInfo) -> int:
-    """How many bytes of the log nothing speaks for: those after what ``run.json`` knows, or all in old runs.
+    """How many bytes of the log nothing speaks for: those after what ``run.json`` knows.
 
     Raises:
         StoreCorrupt: what ``run.json`` knows of it has been altered, or is missing.

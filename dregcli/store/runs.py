@@ -113,10 +113,10 @@ class RunStore:
         Raises:
             RunStateError: completed, alive (saying who writes it), or killed before it had a spec.
             StoreCorrupt: ``run.json`` or a lease is altered.
-            StoreFormatError: the store is of another format, or of an older one, which is not written.
+            StoreFormatError: the store is of another format.
             StoreWriteError: the disk refuses.
         """
-        layout.check_writable(self.root)
+        layout.check_store(self.root)
         # The lease before the state: one taken after this line takes our number, and ours is then refused.
         taken = newest_lease(run.path)
         info = run.info()

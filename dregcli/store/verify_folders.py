@@ -128,9 +128,8 @@ def _hdf5_results(_: Run, folder: Path) -> Findings:
         yield from check_known(path, read if name.endswith(_HDF5) else None)
 
 
-def other_folder(run: Run, folder: Path) -> Findings:
+def other_folder(_: Run, folder: Path) -> Findings:
     """Figures and other files, each with its digest beside it."""
-    old = (info := _info(run)) is not None and info.version < 2
     names = names_in(folder)
     for name in names:
         path = folder / name
@@ -139,8 +138,6 @@ def other_folder(run: Run, folder: Path) -> Findings:
                 yield Finding(path, "note", "The file that it is the digest of is gone, or was never finished")
         elif path.is_dir() and not path.is_symlink() and not results.digest_path(path).exists():
             yield Finding(path, "note", "This folder is not dreg's")
-        elif old and not results.digest_path(path).exists():
-            yield Finding(path, "note", "It has no digest: the run is of an older format")
         else:
             yield from check_known(path, lambda path=path: results.check_digest(path))
 

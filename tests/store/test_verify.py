@@ -18,7 +18,6 @@ from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
 from dregcli.store.verify_folders import names_in
 from tests.store.test_fault_matrix import bury
-from tests.store.test_migrate import OLD
 from tests.support.store_faults import CountingFileSystem, flip
 from tests.support.store_runs import SPEC, claim, save, train
 
@@ -139,13 +138,6 @@ def test_what_is_no_file_is_not_read(rich: Run, tmp_path: Path) -> None:
         "notes.txt": "note",
         ".0009-000001.h5.abcd.tmp": "note",
     }
-
-
-def test_old_runs_have_notes_and_no_faults() -> None:
-    done, stopped, killed = RunStore(OLD).runs()
-    for run in (done, stopped, killed):
-        assert _faults(run) == []
-    assert "learning-curves.png" in {finding.file.name for finding in verify_run(done)}
 
 
 def test_a_live_run_is_sound_while_it_is_written(tmp_path: Path) -> None:

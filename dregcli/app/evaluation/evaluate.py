@@ -108,7 +108,6 @@ def evaluate_runs(
 
     Raises:
         SpecError: every option that cannot be.
-        StoreFormatError: the store is of an older format, which is only read.
         RunNotFound: no such run, or none with a checkpoint.
         Interrupted: a signal came; what was done is kept, and the same call goes on.
     """
