@@ -37,7 +37,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Read every byte of every file of runs against its digest; name what was altered, cut or is missing."""
-    from dregcli.app.runs.verify import replay_run, verify_runs
+    from dregcli.app.runs.verify import verify_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root, replayed = runs_folder(runs_dir), None
@@ -47,9 +47,10 @@ def verify(
     try:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):
-            replayed = replay_run(
-                runs[0], replay, runs_dir=root, data_dir=data_folder_if_any(data_dir), listener=terminal
-            )
+            from dregcli.app.runs.replay import replay as replay_run  # torch, which reading files does not need
+
+            data = data_folder_if_any(data_dir)
+            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data, listener=terminal)
     finally:
         terminal.close()
     faults, notes = found.of("fault"), found.of("note")
