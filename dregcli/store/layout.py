@@ -125,13 +125,18 @@ def parse_step(name: str) -> int | None:
 
 
 def entries(folder: Path) -> list[str]:
-    """The names in a folder, sorted, without temporaries; empty where there is no folder.
+    """The names in a folder, sorted, without temporaries; raises as :func:`names_in`."""
+    return [name for name in names_in(folder) if not is_temporary(name)]
+
+
+def names_in(folder: Path) -> list[str]:
+    """All names in a folder, sorted, temporaries too; empty where there is no folder.
 
     Raises:
         StoreCorrupt: the folder cannot be read.
     """
     try:
-        return sorted(path.name for path in folder.iterdir() if not is_temporary(path.name))
+        return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -12,6 +12,7 @@ from dregcli.store import documents, hdf5, layout
 from dregcli.store.hdf5 import Array
 
 ResultKind = Literal["evals", "bias", "variance"]
+RESULT_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
 
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"

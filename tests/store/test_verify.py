@@ -16,7 +16,6 @@ from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
-from dregcli.store.verify_folders import names_in
 from tests.store.test_fault_matrix import bury
 from tests.support.store_faults import CountingFileSystem, flip
 from tests.support.store_runs import SPEC, claim, save, train
@@ -230,7 +229,7 @@ def test_a_folder_that_vanishes_while_it_is_read(rich: Run, tmp_path: Path) -> N
     found = verify._entry(run, run.path / "checkpoints", run.info())
     shutil.rmtree(run.path / "checkpoints")
     assert [finding.kind for finding in found] in ([], ["note"])
-    assert names_in(run.path / "checkpoints") == []
+    assert layout.names_in(run.path / "checkpoints") == []
 
 
 def test_a_folder_in_the_place_of_a_figure_is_a_fault(rich: Run, tmp_path: Path) -> None:

@@ -93,11 +93,12 @@ class _Held:
         chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))
         try:
             results = self._runs[row.path].results("evals")
-            variance = next(each for each in reversed(results) if each.attrs == chosen).arrays()[_VARIANCE]
+            variance = next(each for each in reversed(results) if each.attrs == chosen).arrays().get(_VARIANCE)
         except DregError as error:
             self._left_out(row, error)
             return None
-        return Latents(variance.astype(np.float64), float(chosen["active_threshold"]))
+        threshold = chosen.get("active_threshold")
+        return None if variance is None or threshold is None else Latents(variance.astype(np.float64), threshold)
 
     def picture(self, row: RunRow, kind: Kind) -> Picture | None:
         """The newest that ``dreg sample`` has kept."""
