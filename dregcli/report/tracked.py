@@ -22,7 +22,7 @@ class Tracked:
         values: by estimator's word and quantity, such as ``posterior_variance``: of moving averages the last value,
             of quantities over windows the mean over the last tenth of training, each window counting as many times
             as its variance has degrees of freedom. NaN where no window has two steps.
-        steps: steps of those windows, counted in the same way; NaN of runs of before there were windows.
+        steps: steps of those windows, counted in the same way; NaN where no window has two steps.
         snr_floor: what pure noise has for an SNR in them.
         moving_floor: what it has in the moving averages.
     """
@@ -43,9 +43,8 @@ def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
     if not columns or not len(metrics["step"]):
         return None
     last = metrics["step"] > (1.0 - LAST_SHARE) * metrics["step"][-1]
-    nothing = np.full(len(last), math.nan)
-    steps = metrics.get(WINDOW_STEPS, nothing)[last]
-    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)  # NaN is not
+    steps = metrics[WINDOW_STEPS][last]
+    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)
 
     def mean(values: NDArray[np.float64]) -> float:
         counts = freedom > 0.0
