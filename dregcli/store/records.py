@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout
-from dregcli.store.lease import Lease, parse_time
+from dregcli.store.lease import Lease, is_alive, parse_time
 
 _KIND: Final = "run"
 _VERSION: Final = 2
@@ -75,6 +75,19 @@ class RunInfo:
     last: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     merged: str = ""
     log: LogSeal | None = None
+
+    def holder(self, taken: Lease | None, now: datetime) -> Lease | None:
+        """Who writes the run: its lease here, or a newer one taken so recently that this state does not know it yet.
+
+        Args:
+            taken: the newest lease, read before this state: one taken later gets the same number, and is refused.
+            now: the time, UTC.
+        """
+        if self.status is RunStatus.RUNNING:
+            return self.lease
+        if taken and self.lease and taken.generation > self.lease.generation and is_alive(taken, now):
+            return taken
+        return None
 
     @property
     def started(self) -> bool:

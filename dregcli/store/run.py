@@ -118,14 +118,6 @@ class Run:
         found = [(generation, layout.environment_file(generation)) for generation in layout.generations(info.digests)]
         return {generation: self._document(name, info) for generation, name in found if generation > 1}
 
-    def splits(self) -> list[str]:
-        """The splits it has metrics of.
-
-        Raises:
-            StoreCorrupt: a metrics file is truncated or altered.
-        """
-        return list(metrics.read(self.path))
-
     def all_metrics(self) -> dict[str, dict[str, Array]]:
         """The metrics of every split, read once; see :meth:`metrics`.
 

@@ -14,9 +14,8 @@ from typing import Final
 from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
 from dregcli.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
-from dregcli.names import RunStatus
 from dregcli.store import layout
-from dregcli.store.lease import Lease, is_alive, newest_lease
+from dregcli.store.lease import Lease, newest_lease
 from dregcli.store.run import Run
 
 TRASH_FOLDER: Final = ".trash"
@@ -48,13 +47,8 @@ def check_not_live(run: Run) -> None:
         RunStateError: naming the process.
         StoreCorrupt: nobody can tell, since ``run.json`` is altered.
     """
-    # The lease before the state, as who resumes does it: one taken after this line is in the state or is newer yet.
     taken = _newest_lease(run)
-    info = run.info()
-    holder = info.lease if info.status is RunStatus.RUNNING else None
-    if taken and info.lease and taken.generation > info.lease.generation and is_alive(taken, run.clock.now()):
-        holder = taken  # resumed just now: run.json does not know yet
-    if holder:
+    if holder := run.info().holder(taken, run.clock.now()):
         what = f"The run {run.label} is being written by {holder.holder}."
         raise RunStateError(what, where=str(run.path), hint="stop that process first: Ctrl-C keeps a checkpoint")
 

@@ -76,7 +76,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
     """
     run = newest_version(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
-    stored = {split: run.metrics(split) for split in run.splits()}
+    stored = run.all_metrics()
     first = min((int(columns["step"][0]) for columns in stored.values() if len(columns["step"])), default=None)
     if first is None or steps < first:
         what = f"The run kept no metrics of its first {steps} steps."

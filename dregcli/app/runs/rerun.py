@@ -7,9 +7,9 @@ from typing import Any, Final, cast
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.stored import newest_version, spec_of
 from dregcli.app.planning.plan import Plan, data_of
-from dregcli.app.runs.diff import flat
 from dregcli.app.training.session import TrainResult
 from dregcli.app.training.train import environment_now, start
+from dregcli.describe import flat
 from dregcli.engine.device import resolve_device
 from dregcli.errors import SpecError
 from dregcli.names import Capture

@@ -10,6 +10,7 @@ from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.errors import UsageError
+from dregcli.wording import counted
 
 if TYPE_CHECKING:
     from dregcli.app.runs.replay import Replay
@@ -63,11 +64,8 @@ def verify(
             terminal.line(f"fault: {each.file}: {each.what}")
         for each in notes:
             terminal.note(f"note: {each.file}: {each.what}")
-        count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
-        told = (
-            f"{len(faults)} fault{'s' if len(faults) != 1 else ''}" if faults else "every file is as it was written"
-        )
-        terminal.line(f"{count}: {told}")
+        told = counted(len(faults), "fault") if faults else "every file is as it was written"
+        terminal.line(f"{counted(len(found.runs), 'run')}: {told}")
         if replayed:
             _tell(terminal, replayed)
     raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)
