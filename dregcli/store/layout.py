@@ -196,7 +196,9 @@ def check_version(found: object, known: int, path: Path, word: str) -> None:
         what = (
             f"{path.name} has {word} {found}, which dreg wrote before version 0.1.0; this dreg knows {word} {known}."
         )
-        hint = "read it with the code that wrote it: check out the tag of that version of dreg"
+        hint = (
+            "read it with the dreg of that time, from a clone at its tag; or choose another folder: --runs-dir FOLDER"
+        )
     elif found > known:
         what = f"{path.name} has {word} {found}, which a newer dreg wrote; this dreg knows {word} {known}."
         hint = "install a newer dreg, or choose another folder with --runs-dir FOLDER"
