@@ -43,8 +43,9 @@ def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
     if not columns or not len(metrics["step"]):
         return None
     last = metrics["step"] > (1.0 - LAST_SHARE) * metrics["step"][-1]
-    steps = metrics[WINDOW_STEPS][last]
-    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)
+    nothing = np.full(len(last), math.nan)
+    steps = metrics.get(WINDOW_STEPS, nothing)[last]
+    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)  # NaN is not
 
     def mean(values: NDArray[np.float64]) -> float:
         counts = freedom > 0.0
