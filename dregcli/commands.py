@@ -17,7 +17,7 @@ USUAL_RUNS: Final = "runs"
 OF_RUNS: Final = frozenset(
     {"train", "finetune-encoder", "bias-check", "variance", "eval", "sample", "report"}
     | {f"runs {name}" for name in ("list", "show", "diff", "tag", "note", "verify", "rm", "gc", "export", "import")}
-    | {"runs rerun", "runs doctor", "runs migrate"}
+    | {"runs rerun", "runs doctor"}
 )
 """The commands that take ``--runs-dir``."""
 

@@ -1,6 +1,5 @@
 import pytest
 
-from dregcli.app.diagnosis.bias_check import partial_key
 from dregcli.describe import described, seen_as
 
 BASE = {"dataset": "mnist", "task": "generative", "split_convention": "dreg", "binarisation": "dynamic"}
@@ -27,9 +26,3 @@ def test_what_two_bounds_must_share() -> None:
     assert seen_as(BASE) == seen_as({**BASE, "likelihood": "bernoulli", "split_convention": "burda"})
     for changes in ({"task": "structured"}, {"binarisation": "none"}, {"likelihood": "gaussian"}):
         assert seen_as({**BASE, **changes}) != seen_as(BASE)
-
-
-def test_a_check_of_before_there_were_split_hashes_goes_on() -> None:
-    settings = {"k": 4, "data_checksum": "c"}
-    assert partial_key({**settings, "split_hash": "s"}) == partial_key(settings)
-    assert partial_key({**settings, "data_checksum": "d"}) != partial_key(settings)

@@ -91,17 +91,14 @@ class Tracker:
     def load(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``tensors`` gave; others of the mapping are left alone.
 
-        Of before there were windows they have none: the window starts anew, and tells so by its steps.
-
         Raises:
-            KeyError: there is nothing.
+            KeyError: a part is missing.
         """
         self._windows = {network: RunningMoments(1.0) for network in NETWORKS}
         for part, moments in self._parts().items():
             prefix = f"{TRACKED}{part}/"
             own = {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
-            if own or not part.endswith(_OF_WINDOW):
-                moments.load(own, self._device)
+            moments.load(own, self._device)
 
     def _parts(self) -> dict[str, RunningMoments]:
         """All moments, by what their tensors' names begin with."""

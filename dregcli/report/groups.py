@@ -291,11 +291,11 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     def over(values: list[object], better: Better | None) -> Aggregate | None:
         return aggregate([known for value in values if (known := number(value)) is not None], better)
 
-    thresholds = {attrs.get("active_threshold", attrs.get("active_variance")) for attrs in evals}
+    thresholds = {attrs.get("active_threshold") for attrs in evals}
     khats = [khat for attrs in evals if (khat := mapping(attrs.get("khat"))) is not None]
     points: dict[int, list[object]] = {}
     for attrs in evals:
-        for point in attrs.get("curve", [attrs]):  # the first evaluations had one K each
+        for point in attrs.get("curve", ()):
             points.setdefault(point["k"], []).append(point["value"])
     curve = {k: value for k, values in sorted(points.items()) if (value := over(values, "larger"))}
     return Evaluated(

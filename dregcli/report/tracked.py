@@ -22,7 +22,7 @@ class Tracked:
         values: by estimator's word and quantity, such as ``posterior_variance``: of moving averages the last value,
             of quantities over windows the mean over the last tenth of training, each window counting as many times
             as its variance has degrees of freedom. NaN where no window has two steps.
-        steps: steps of those windows, counted in the same way; NaN of runs of before there were windows.
+        steps: steps of those windows, counted in the same way; NaN where no window has two steps.
         snr_floor: what pure noise has for an SNR in them.
         moving_floor: what it has in the moving averages.
     """

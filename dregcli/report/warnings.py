@@ -54,7 +54,7 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
 
 def apart(groups: Sequence[Group]) -> list[Split]:
     """The splits on which not all groups' bounds are of the same examples, pixels and task."""
-    # Runs of before there were hashes of splits are known by all their data together.
+    # A group of which no run was finished tells no hashes of splits: all groups are then known by their whole data.
     known = all(_telling(group) for group in groups)
     seen = {
         split: {

@@ -61,7 +61,7 @@ def entry(content: bytes, modified_ns: int) -> dict[str, Any]:
 
     Args:
         content: its bytes.
-        modified_ns: when it was written; results are read in this order.
+        modified_ns: when it was written: the imported file keeps its date.
     """
     return {"size": len(content), "sha256": documents.sha256(content), "modified_ns": modified_ns}
 
@@ -190,7 +190,7 @@ def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> dict[str, Any]:
         raise _refused(archive, "its members are larger than the file")
     found = documents.unseal_bytes(opened.read(members[0]), archive)
     layout.check_encoding(found, _KIND, archive)
-    layout.check_version(found.get("format"), layout.FORMAT_VERSION, archive, "format", layout.OLDEST_FORMAT)
+    layout.check_version(found.get("format"), layout.FORMAT_VERSION, archive, "format")
     names = [member.filename for member in members[1:]]
     if fault := fault_of_names(names):
         raise _refused(archive, fault)

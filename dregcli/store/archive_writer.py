@@ -35,13 +35,11 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
         Notes about files that nobody vouches for, or that are left out; the faults where they are allowed.
 
     Raises:
-        StoreFormatError: the store is of an older format.
         RunStateError: the run is being written, or was killed before there was anything of it.
         StoreCorrupt: a file of the run is not what was written, naming it.
         UsageError: there is such a file already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
-    layout.check_writable(run.root)  # of an older format some files have no digest yet
     trash.check_not_live(run)
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."

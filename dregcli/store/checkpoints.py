@@ -62,7 +62,7 @@ def steps(folder: Path) -> list[int]:
 
 def best(folder: Path) -> int | None:
     """The step of the best checkpoint, or None where none was marked (or its manifest is corrupt)."""
-    marked = [step for step in steps(folder) if _is_best(folder, step)]
+    marked = [step for step in steps(folder) if _is_best(_home(folder, step))]
     return marked[-1] if marked else None
 
 
@@ -88,8 +88,8 @@ def load(folder: Path, which: Which) -> Checkpoint:
     candidates = known[::-1]
     if which == "best":
         # One whose manifest cannot be read may have been the best: it is tried, and so named among the skipped.
-        candidates.sort(key=lambda step: _is_best(folder, step) is False)
-        if candidates and _is_best(folder, candidates[0]) is False:
+        candidates.sort(key=lambda step: _is_best(_home(folder, step)) is False)
+        if candidates and _is_best(_home(folder, candidates[0])) is False:
             what = "This run has no best checkpoint: it was never evaluated while it trained."
             raise RunNotFound(what, where=str(folder), hint="use the newest one: --checkpoint last")
     if not candidates:
@@ -128,15 +128,13 @@ def save(
         StoreWriteError: the disk refuses; the earlier checkpoints are untouched.
         CheckpointCorrupt: what was written does not read back as it should; the earlier checkpoints are untouched.
     """
-    home = folder / layout.CHECKPOINTS_FOLDER
-    target = home / layout.step_name(step)
-    if not (target.exists() and _kept_as_is(fs, folder, step, is_best=is_best)):
+    home = _home(folder, step)
+    if not (home.exists() and _kept_as_is(fs, home, is_best=is_best)):
         files = {_MODEL: _tensor_bytes(model), _OPTIMIZER: _tensor_bytes(optimizer), _STATE: documents.encode(state)}
-        make_folders(fs, home)
-        if target.exists():
-            aside = layout.put_aside(fs, folder, "corrupt")
-            move(fs, target, aside / target.name)
-        write_folder_aside(fs, target, {**files, _MANIFEST: _manifest(files, step, is_best=is_best)})
+        make_folders(fs, home.parent)
+        if home.exists():
+            move(fs, home, layout.put_aside(fs, folder, "corrupt") / home.name)
+        write_folder_aside(fs, home, {**files, _MANIFEST: _manifest(files, home, is_best=is_best)})
     _thin_out(fs, folder, step, keep_last)
 
 
@@ -146,32 +144,30 @@ def _thin_out(fs: FileSystem, folder: Path, newest: int, keep_last: int) -> None
     kept = {*known[-keep_last:], best(folder), newest}
     if kept.issuperset(known):
         return
-    _read_files(folder, newest)
-    home = folder / layout.CHECKPOINTS_FOLDER
+    check_folder(_home(folder, newest))
     for old in known:
         # One whose manifest cannot be read may be the best: not ours to remove.
-        if old not in kept and _is_best(folder, old) is not None:
-            discard(fs, home / layout.step_name(old))
+        if old not in kept and _is_best(home := _home(folder, old)) is not None:
+            discard(fs, home)
 
 
-def _kept_as_is(fs: FileSystem, folder: Path, step: int, *, is_best: bool) -> bool:
-    """Whether the existing checkpoint of the step is whole; marks it best when asked to."""
+def _kept_as_is(fs: FileSystem, home: Path, *, is_best: bool) -> bool:
+    """Whether an existing checkpoint is whole; marks it best when asked to."""
     try:
-        files = _read_files(folder, step)
+        files = check_folder(home)
     except CheckpointCorrupt:
         return False
-    if is_best and not _is_best(folder, step):
-        path = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step) / _MANIFEST
-        write_aside(fs, path, _manifest(files, step, is_best=True))
+    if is_best and not _is_best(home):
+        write_aside(fs, home / _MANIFEST, _manifest(files, home, is_best=True))
     return True
 
 
-def _manifest(files: Mapping[str, bytes], step: int, *, is_best: bool) -> bytes:
+def _manifest(files: Mapping[str, bytes], home: Path, *, is_best: bool) -> bytes:
     return documents.seal(
         {
             "encoding-type": _KIND,
             "encoding-version": "1",
-            "step": step,
+            "step": layout.parse_step(home.name),
             "best": is_best,
             "files": {
                 name: {"size": len(content), "sha256": documents.sha256(content)} for name, content in files.items()
@@ -180,45 +176,36 @@ def _manifest(files: Mapping[str, bytes], step: int, *, is_best: bool) -> bytes:
     )
 
 
-def check_folder(home: Path) -> None:
-    """Reads all of one checkpoint's folder, wherever it lies.
-
-    Raises:
-        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
-        StoreFormatError: of a newer version.
-    """
-    _verified(home, layout.parse_step(home.name) or 0)
-
-
 def _home(folder: Path, step: int) -> Path:
     return folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
 
 
-def _read_manifest(home: Path, step: int) -> dict[str, Any]:
+def _read_manifest(home: Path) -> dict[str, Any]:
     path = home / _MANIFEST
     manifest = documents.unseal(path)
     layout.check_encoding(manifest, _KIND, path)
-    if manifest.get("step") != step:
+    if manifest.get("step") != layout.parse_step(home.name):
         raise documents.corrupt(path, f"The manifest is of step {manifest.get('step')}")
     return manifest
 
 
-def _is_best(folder: Path, step: int) -> bool | None:
+def _is_best(home: Path) -> bool | None:
     """Whether a checkpoint is marked best; None where its manifest cannot be read."""
     try:
-        return _read_manifest(_home(folder, step), step).get("best") is True
+        return _read_manifest(home).get("best") is True
     except DregError:
         return None
 
 
-def _read_files(folder: Path, step: int) -> dict[str, bytes]:
-    """The verified content of the files of a run's checkpoint; raises as :func:`check_folder`."""
-    return _verified(_home(folder, step), step)
+def check_folder(home: Path) -> dict[str, bytes]:
+    """Reads all of one checkpoint's folder, wherever it lies, and returns the verified content of its files.
 
-
-def _verified(home: Path, step: int) -> dict[str, bytes]:
+    Raises:
+        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
+        StoreFormatError: its manifest has another version.
+    """
     try:
-        manifest = _read_manifest(home, step)
+        manifest = _read_manifest(home)
         files: dict[str, bytes] = {}
         for name in _CONTENT:
             entry = manifest["files"][name]
@@ -235,8 +222,7 @@ def _verified(home: Path, step: int) -> dict[str, bytes]:
 
 
 def _load_step(folder: Path, step: int, skipped: tuple[str, ...]) -> Checkpoint:
-    files = _read_files(folder, step)
-    home = folder / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
+    files = check_folder(home := _home(folder, step))
     try:
         state = documents.decode(files[_STATE], home / _STATE)
     except StoreCorrupt as error:

@@ -82,15 +82,6 @@ def decode(content: bytes, path: Path) -> dict[str, Any]:
     return cast("dict[str, Any]", document)
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The plain document in a file.
-
-    Raises:
-        StoreCorrupt: missing, too large or not JSON, naming the file.
-    """
-    return decode(read_bytes(path, limit=SIZE_LIMIT), path)
-
-
 def seal(document: Mapping[str, Any]) -> bytes:
     """A document with its own digest as the last key, to be read by :func:`unseal`."""
     content = encode(document)

@@ -5,14 +5,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.commands import command
 from dregcli.errors import StoreCorrupt, StoreFormatError, UsageError
 from dregcli.filesystem import FileSystem, is_temporary, make_folders, write_aside, write_errors
 from dregcli.store import documents
 
 FORMAT_VERSION: Final = 2
-OLDEST_FORMAT: Final = 1
-"""Older stores are read; ``dreg runs migrate`` makes them such that they can be written."""
+"""The one format that is read and written: a store of another is refused with what reads it."""
 
 STORE_FILE: Final = "store.json"
 SPEC_FILE: Final = "spec.json"
@@ -28,6 +26,8 @@ LABELS_FOLDER: Final = "labels"
 
 _OWN_FOLDERS: Final = (PARTS_FOLDER, CHECKPOINTS_FOLDER, LEASES_FOLDER, ROLLED_BACK_FOLDER, LABELS_FOLDER)
 _RUN_ENTRIES: Final = (SPEC_FILE, RUN_FILE, ENVIRONMENT_FILE, LOG_FILE, METRICS_FILE, *_OWN_FOLDERS)
+
+_STORE_CONTENT: Final = documents.encode({"format": FORMAT_VERSION})
 
 NAME_LENGTH: Final = 120
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
@@ -125,13 +125,18 @@ def parse_step(name: str) -> int | None:
 
 
 def entries(folder: Path) -> list[str]:
-    """The names in a folder, sorted, without temporaries; empty where there is no folder.
+    """The names in a folder, sorted, without temporaries; raises as :func:`names_in`."""
+    return [name for name in names_in(folder) if not is_temporary(name)]
+
+
+def names_in(folder: Path) -> list[str]:
+    """All names in a folder, sorted, temporaries too; empty where there is no folder.
 
     Raises:
         StoreCorrupt: the folder cannot be read.
     """
     try:
-        return sorted(path.name for path in folder.iterdir() if not is_temporary(path.name))
+        return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
@@ -163,78 +168,47 @@ def is_run(folder: Path) -> bool:
 
 
 def check_store(root: Path) -> None:
-    """Refuses a store this program cannot read. A folder without ``store.json`` is an empty store.
+    """Refuses a store that this program does not know. A folder without ``store.json`` is an empty store.
 
     Raises:
-        StoreFormatError: of a newer format.
-        StoreCorrupt: ``store.json`` is not what it should be.
-    """
-    store_format(root)
-
-
-def store_format(root: Path) -> int:
-    """The format of a store that can be read; that of an empty one is the newest.
-
-    Raises:
-        StoreFormatError: of a newer format.
+        StoreFormatError: the store has another format.
         StoreCorrupt: ``store.json`` is not what it should be.
     """
     path = root / STORE_FILE
     if not path.exists():
-        return FORMAT_VERSION
+        return
     content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
-    found = check_version(
-        documents.decode(content, path).get("format"), FORMAT_VERSION, path, "format", OLDEST_FORMAT
-    )
-    if content != store_content(found):
+    check_version(documents.decode(content, path).get("format"), FORMAT_VERSION, path, "format")
+    if content != _STORE_CONTENT:
         raise documents.corrupt(path, "The file holds more, or other, than the store's format")
-    return found
 
 
-def store_content(version: int) -> bytes:
-    """``store.json``."""
-    return documents.encode({"format": version})
-
-
-def check_writable(root: Path) -> None:
-    """Refuses a store whose runs this program does not write.
+def check_version(found: object, known: int, path: Path, word: str) -> None:
+    """Refuses a version that is not the one that this program reads and writes.
 
     Raises:
-        StoreFormatError: of an older format, with what makes it a new one; or newer.
-        StoreCorrupt: ``store.json`` is not what it should be.
+        StoreFormatError: the version is older or newer, or is none; the error names the file.
     """
-    if (found := store_format(root)) < FORMAT_VERSION:
-        what = f"This store has format {found}, which is read only; this dreg writes format {FORMAT_VERSION}."
-        hint = command("runs", "migrate", runs_dir=root)
-        raise StoreFormatError(what, where=str(root / STORE_FILE), hint=hint)
+    if found is True or not isinstance(found, int) or found < 1:
+        what = f"The {word} of {path.name} is not one that dreg knows ({found!r})."
+        hint = "is it a folder of dreg's runs? Choose another with --runs-dir FOLDER"
+    elif found < known:
+        what = (
+            f"{path.name} has {word} {found}, which dreg wrote before version 0.1.0; this dreg knows {word} {known}."
+        )
+        hint = (
+            "read it with the dreg of that time, from a clone at its tag; or choose another folder: --runs-dir FOLDER"
+        )
+    elif found > known:
+        what = f"{path.name} has {word} {found}, which a newer dreg wrote; this dreg knows {word} {known}."
+        hint = "install a newer dreg, or choose another folder with --runs-dir FOLDER"
+    else:
+        return
+    raise StoreFormatError(what, where=str(path), hint=hint)
 
 
-def check_version(found: object, known: int, path: Path, word: str, oldest: int | None = None) -> int:
-    """A version that is known: from the oldest one that is read to the newest, which may be the only one.
-
-    Raises:
-        StoreFormatError: newer, or not a version, naming the file.
-    """
-    if isinstance(found, int) and not isinstance(found, bool):
-        if (known if oldest is None else oldest) <= found <= known:
-            return found
-        if found > known:
-            what = f"This store has {word} {found}; this dreg knows {word} {known}."
-            raise StoreFormatError(
-                what,
-                where=str(path),
-                hint="install a newer dreg: pip install --upgrade dreg, or choose another folder with --runs-dir",
-            )
-    what = f"The {word} of this store is not one that dreg knows ({found!r})."
-    raise StoreFormatError(
-        what,
-        where=str(path),
-        hint="is it a folder of dreg's runs? Choose another with --runs-dir FOLDER",
-    )
-
-
-def check_encoding(document: dict[str, Any], kind: str, path: Path, *, known: int = 1) -> int:
-    """The ``encoding-version`` of a file, from 1 to the newest known one; refused where it or the type is another.
+def check_encoding(document: dict[str, Any], kind: str, path: Path, *, known: int = 1) -> None:
+    """Refuses a file whose ``encoding-type`` or ``encoding-version`` is not the known one.
 
     Raises:
         StoreCorrupt: of another type.
@@ -244,7 +218,7 @@ def check_encoding(document: dict[str, Any], kind: str, path: Path, *, known: in
         raise documents.corrupt(path, f"The file is not of type '{kind}'")
     version: Any = document.get("encoding-version")
     number = int(version) if isinstance(version, str) and version.isdecimal() and len(version) < 9 else version
-    return check_version(number, known, path, f"{kind} encoding-version", oldest=1)
+    check_version(number, known, path, f"{kind} encoding-version")
 
 
 def prepare_store(root: Path, fs: FileSystem) -> None:
@@ -254,10 +228,10 @@ def prepare_store(root: Path, fs: FileSystem) -> None:
         StoreFormatError: it is a store of another format.
         StoreWriteError: the disk refuses.
     """
-    check_writable(root)
+    check_store(root)
     if not (root / STORE_FILE).exists():
         make_folders(fs, root)
-        write_aside(fs, root / STORE_FILE, store_content(FORMAT_VERSION))
+        write_aside(fs, root / STORE_FILE, _STORE_CONTENT)
 
 
 def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:

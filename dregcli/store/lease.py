@@ -120,16 +120,16 @@ def newest_lease(folder: Path) -> Lease | None:
     numbers = [int(name) for name in layout.entries(leases) if name.isdecimal()]
     if not numbers:
         return None
-    return read_lease(folder, max(numbers))
+    return read_lease(leases / _lease_name(max(numbers)))
 
 
-def read_lease(folder: Path, generation: int) -> Lease:
-    """The lease that a resuming process took.
+def read_lease(home: Path) -> Lease:
+    """The lease that a resuming process took, in its folder.
 
     Raises:
         StoreCorrupt: its file is altered.
     """
-    path = folder / layout.LEASES_FOLDER / _lease_name(generation) / _HOLDER_FILE
+    path = home / _HOLDER_FILE
     document = documents.unseal(path)
     try:
         return Lease.parse(document)

@@ -23,7 +23,7 @@ def seal(folder: Path) -> LogSeal:
 
 
 def unsealed(folder: Path, info: RunInfo) -> int:
-    """How many bytes of the log nothing speaks for: those after what ``run.json`` knows, or all in old runs.
+    """How many bytes of the log nothing speaks for: those after what ``run.json`` knows.
 
     Raises:
         StoreCorrupt: what ``run.json`` knows of it has been altered, or is missing.
@@ -40,11 +40,8 @@ def unsealed(folder: Path, info: RunInfo) -> int:
     return len(content) - known.size
 
 
-def begin_anew_where_altered(fs: FileSystem, folder: Path, info: RunInfo) -> Path | None:
+def begin_anew_where_altered(fs: FileSystem, folder: Path, info: RunInfo) -> None:
     """Puts an altered log aside, so that the next line does not vouch for it.
-
-    Returns:
-        Where it is now, or None where it is as it was written.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -53,9 +50,5 @@ def begin_anew_where_altered(fs: FileSystem, folder: Path, info: RunInfo) -> Pat
         unsealed(folder, info)
     except StoreCorrupt:
         path = folder / layout.LOG_FILE
-        if not path.exists():
-            return None
-        aside = layout.put_aside(fs, folder, "log") / path.name
-        move(fs, path, aside)
-        return aside
-    return None
+        if path.exists():
+            move(fs, path, layout.put_aside(fs, folder, "log") / path.name)

@@ -106,7 +106,12 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
 def part_names(folder: Path) -> list[str]:
     """The parts of a run in the order they were written."""
     names = layout.entries(folder / layout.PARTS_FOLDER)
-    return sorted((name for name in names if _PART.fullmatch(name)), key=_order)
+    return sorted(filter(is_part, names), key=_order)
+
+
+def is_part(name: str) -> bool:
+    """Whether a file's name is that of a part."""
+    return bool(_PART.fullmatch(name))
 
 
 def missing_parts(folder: Path) -> list[str]:
@@ -181,7 +186,7 @@ def _part_path(folder: Path, name: str) -> Path:
 
 
 def _order(name: str) -> tuple[int, int]:
-    if not _PART.fullmatch(name):
+    if not is_part(name):
         return (0, 0)
     generation, number = name.removesuffix(".h5").split("-")
     return int(generation), int(number)

@@ -9,11 +9,10 @@ from typing import Any, Final
 
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout
-from dregcli.store.lease import Lease, parse_time
+from dregcli.store.lease import Lease, is_alive, parse_time
 
 _KIND: Final = "run"
 _VERSION: Final = 2
-"""Of ``run.json``: 1 had neither ``log`` nor ``last``."""
 
 
 def _utc_now() -> datetime:
@@ -63,8 +62,7 @@ class RunInfo:
         digests: for each plain file the SHA-256 values it may have.
         last: for each split its last row of metrics, so that a list of runs reads no metrics.
         merged: the last part of the metrics that is in ``metrics.h5``; empty where none is.
-        log: of ``log.txt``; None in files of version 1, and before the first line.
-        version: of the file it was read from.
+        log: the seal of ``log.txt``; None before the first line.
     """
 
     status: RunStatus
@@ -77,7 +75,19 @@ class RunInfo:
     last: Mapping[str, Mapping[str, float]] = field(default_factory=dict[str, Mapping[str, float]])
     merged: str = ""
     log: LogSeal | None = None
-    version: int = _VERSION
+
+    def holder(self, taken: Lease | None, now: datetime) -> Lease | None:
+        """Who writes the run: its lease here, or a newer one taken so recently that this state does not know it yet.
+
+        Args:
+            taken: the newest lease, read before this state: one taken later gets the same number, and is refused.
+            now: the time, UTC.
+        """
+        if self.status is RunStatus.RUNNING:
+            return self.lease
+        if taken and self.lease and taken.generation > self.lease.generation and is_alive(taken, now):
+            return taken
+        return None
 
     @property
     def started(self) -> bool:
@@ -110,10 +120,10 @@ def read_info(path: Path) -> RunInfo:
 
     Raises:
         StoreCorrupt: altered, naming the file.
-        StoreFormatError: of a newer version.
+        StoreFormatError: the file has another version.
     """
     document = documents.unseal(path)
-    version = layout.check_encoding(document, _KIND, path, known=_VERSION)
+    layout.check_encoding(document, _KIND, path, known=_VERSION)
     try:
         return RunInfo(
             status=RunStatus(document["status"]),
@@ -123,12 +133,9 @@ def read_info(path: Path) -> RunInfo:
             summary=dict(document["summary"]),
             failures=tuple(dict(failure) for failure in document["failures"]),
             digests={name: tuple(digests) for name, digests in document["digests"].items()},
-            last={split: dict(row) for split, row in document["last"].items()} if version > 1 else {},
-            merged=str(document.get("merged", "")),
-            log=LogSeal(int(document["log"]["size"]), str(document["log"]["sha256"]))
-            if document.get("log")
-            else None,
-            version=version,
+            last={split: dict(row) for split, row in document["last"].items()},
+            merged=str(document["merged"]),
+            log=LogSeal(int(log["size"]), str(log["sha256"])) if (log := document["log"]) else None,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise documents.corrupt(path, f"The file does not hold the state of a run: {error!r}") from error

@@ -4,7 +4,6 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,6 +12,7 @@ from dregcli.store import documents, hdf5, layout
 from dregcli.store.hdf5 import Array
 
 ResultKind = Literal["evals", "bias", "variance"]
+RESULT_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
 
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"
@@ -157,10 +157,4 @@ def read_results(folder: Path, kind: ResultKind) -> list[Result]:
     """
     paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
     found = [Result(path, hdf5.read(path, kind, with_arrays=False).attrs) for path in paths]
-    return sorted(found, key=_when)
-
-
-def _when(result: Result) -> tuple[str, str]:
-    """What orders results: their own word, or their file's time, which copying can lose."""
-    modified = datetime.fromtimestamp(result.path.stat().st_mtime, UTC).isoformat()
-    return str(result.attrs.get(WRITTEN, modified)), result.path.name
+    return sorted(found, key=lambda result: (str(result.attrs.get(WRITTEN)), result.path.name))

@@ -109,7 +109,7 @@ class Run:
         return self._document(layout.ENVIRONMENT_FILE)
 
     def resumed_environments(self) -> dict[int, dict[str, Any]]:
-        """What was captured each time it was resumed, by the generation of the writer, from 2; old runs have none.
+        """What was captured each time it was resumed, by the generation of the writer, from 2.
 
         Raises:
             StoreCorrupt: a file is missing or altered.
@@ -117,14 +117,6 @@ class Run:
         info = self.info()
         found = [(generation, layout.environment_file(generation)) for generation in layout.generations(info.digests)]
         return {generation: self._document(name, info) for generation, name in found if generation > 1}
-
-    def splits(self) -> list[str]:
-        """The splits it has metrics of.
-
-        Raises:
-            StoreCorrupt: a metrics file is truncated or altered.
-        """
-        return list(metrics.read(self.path))
 
     def all_metrics(self) -> dict[str, dict[str, Array]]:
         """The metrics of every split, read once; see :meth:`metrics`.
@@ -157,26 +149,15 @@ class Run:
         """
         return labels.read(self.path)
 
-    def check_writable(self) -> None:
-        """Refuses a run of a store that is only read: asked before any work is done for it.
-
-        Raises:
-            StoreFormatError: of an older format, with what makes it a new one; or newer.
-            StoreCorrupt: ``store.json`` is not what it should be.
-        """
-        layout.check_writable(self.root)
-
     def check_can_keep(self, folder: str) -> None:
-        """Refuses a run that nothing can be added to, by the format of its store or by the disk: before any work.
+        """Refuses a run that the disk lets nothing be added to: before any work.
 
         Args:
             folder: that of the results, which need not exist yet.
 
         Raises:
-            StoreFormatError, StoreCorrupt: as ``check_writable``.
             StoreWriteError: the disk refuses.
         """
-        self.check_writable()
         copied = command("runs", "export", self.label, "run.zip")
         imported = command("runs", "import", "run.zip", runs_dir=Path("FOLDER"))
         hint = "make the folder one that you can write to, or copy the run to a store of your own in FOLDER:\n"
@@ -188,10 +169,8 @@ class Run:
 
         Raises:
             UsageError: what cannot be a tag, or too long a note.
-            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
-        self.check_writable()
         labels.write(self.fs, self.path, self.clock.now(), add=add, remove=remove, note=note)
 
     def checkpoints(self) -> list[int]:
@@ -226,10 +205,8 @@ class Run:
             The file.
 
         Raises:
-            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
-        self.check_writable()
         attrs = {**attrs, results.WRITTEN: self.clock.now().isoformat()}
         return results.add_result(self.fs, self.path, kind, stem, arrays, attrs)
 
@@ -237,7 +214,6 @@ class Run:
         self, kind: ResultKind, key: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
     ) -> None:
         """Keeps an unfinished result, to be continued by ``key``; see :func:`dregcli.store.results.put_partial`."""
-        self.check_writable()
         results.put_partial(self.fs, self.path, kind, key, arrays, attrs)
 
     def partial(self, kind: ResultKind, key: str) -> Content | None:
@@ -264,10 +240,8 @@ class Run:
         """Keeps a file such as a figure as ``FOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
 
         Raises:
-            StoreFormatError: the store is of an older format.
             StoreWriteError: the disk refuses.
         """
-        self.check_writable()
         return results.add_file(self.fs, self.path, folder, stem, suffix, content)
 
     def newest_file(self, folder: str, stem: str, suffix: str) -> bytes | None:

@@ -21,7 +21,6 @@ from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log, references
 from dregcli.store.lease import (
     Lease,
-    is_alive,
     lease_folder,
     newest_holder,
     newest_lease,
@@ -113,15 +112,12 @@ class RunStore:
         Raises:
             RunStateError: completed, alive (saying who writes it), or killed before it had a spec.
             StoreCorrupt: ``run.json`` or a lease is altered.
-            StoreFormatError: the store is of another format, or of an older one, which is not written.
+            StoreFormatError: the store is of another format.
             StoreWriteError: the disk refuses.
         """
-        layout.check_writable(self.root)
-        # The lease before the state: one taken after this line takes our number, and ours is then refused.
-        taken = newest_lease(run.path)
-        info = run.info()
-        _check_free(run, info, taken, prolong=spec is not None, clock=self.clock)
-        now = self.clock.now()
+        layout.check_store(self.root)
+        now, taken, info = self.clock.now(), newest_lease(run.path), run.info()
+        _check_free(run, info, info.holder(taken, now), prolong=spec is not None)
         previous = max(lease.generation for lease in (taken, info.lease) if lease)
         lease = own_lease(previous + 1, now)
         try:
@@ -235,15 +231,13 @@ class RunStore:
         return info
 
 
-def _check_free(run: Run, info: RunInfo, taken: Lease | None, *, prolong: bool, clock: Clock) -> None:
+def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool) -> None:
     """Refuses a run that cannot be taken over."""
     if info.lease is None:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
         raise RunStateError(what, where=str(run.path), hint="start it anew: dreg train --help")
-    if info.status is RunStatus.RUNNING:
-        raise _held(run, info.lease.holder)
-    if taken and taken.generation > info.lease.generation and is_alive(taken, clock.now()):
-        raise _held(run, taken.holder)
+    if holder:
+        raise _held(run, holder.holder)
     if info.status is RunStatus.COMPLETED and not prolong:
         what = f"The run {run.label} is completed."
         raise RunStateError(

@@ -14,9 +14,8 @@ from typing import Final
 from dregcli.commands import command
 from dregcli.errors import DregError, RunNotFound, RunStateError, StoreCorrupt
 from dregcli.filesystem import FileSystem, discard, is_temporary, make_folders, move, write_errors
-from dregcli.names import RunStatus
-from dregcli.store import documents, layout
-from dregcli.store.lease import Lease, is_alive, newest_lease
+from dregcli.store import layout
+from dregcli.store.lease import Lease, newest_lease
 from dregcli.store.run import Run
 
 TRASH_FOLDER: Final = ".trash"
@@ -48,13 +47,8 @@ def check_not_live(run: Run) -> None:
         RunStateError: naming the process.
         StoreCorrupt: nobody can tell, since ``run.json`` is altered.
     """
-    # The lease before the state, as who resumes does it: one taken after this line is in the state or is newer yet.
     taken = _newest_lease(run)
-    info = run.info()
-    holder = info.lease if info.status is RunStatus.RUNNING else None
-    if taken and info.lease and taken.generation > info.lease.generation and is_alive(taken, run.clock.now()):
-        holder = taken  # resumed just now: run.json does not know yet
-    if holder:
+    if holder := run.info().holder(taken, run.clock.now()):
         what = f"The run {run.label} is being written by {holder.holder}."
         raise RunStateError(what, where=str(run.path), hint="stop that process first: Ctrl-C keeps a checkpoint")
 
@@ -140,7 +134,7 @@ def garbage(runs: list[Run], root: Path, *, older_than: timedelta, now: datetime
         if _is_abandoned(run):
             folders += _folders(run.path)
     for folder in dict.fromkeys(folders):
-        temporaries = [path for path in _inside(folder) if is_temporary(path.name)]
+        temporaries = [folder / name for name in layout.names_in(folder) if is_temporary(name)]
         found += [path for path in temporaries if now - _changed(path) >= LEFT_BEHIND]
     return found
 
@@ -157,7 +151,7 @@ def _is_abandoned(run: Run) -> bool:
 
 def _folders(folder: Path) -> list[Path]:
     """A folder and all below, without temporaries and links."""
-    inner = [path for path in _inside(folder) if not is_temporary(path.name) and _is_folder(path)]
+    inner = [path for name in layout.entries(folder) if _is_folder(path := folder / name)]
     return [folder, *(found for path in inner for found in _folders(path))]
 
 
@@ -165,19 +159,9 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _inside(folder: Path) -> list[Path]:
-    """What is in a folder, sorted; nothing in one that is gone."""
-    try:
-        return sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise documents.corrupt(folder, f"The folder cannot be read: {error.strerror or error}") from error
-
-
 def _changed(path: Path) -> datetime:
     """When anything of it last changed: a folder that is being filled may be older than what is inside."""
-    times = [_changed(inner) for inner in _inside(path)] if _is_folder(path) else []
+    times = [_changed(path / name) for name in layout.names_in(path)] if _is_folder(path) else []
     with suppress(FileNotFoundError):
         times.append(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
     return max(times, default=datetime.now(UTC))
@@ -186,7 +170,7 @@ def _changed(path: Path) -> datetime:
 def size(path: Path) -> int:
     """Bytes of a file, or of all files below a folder; links, and what is gone meanwhile, count nothing."""
     if _is_folder(path):
-        return sum(size(inner) for inner in _inside(path))
+        return sum(size(path / name) for name in layout.names_in(path))
     with suppress(FileNotFoundError):
         return 0 if path.is_symlink() else path.stat().st_size
     return 0

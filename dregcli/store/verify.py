@@ -7,7 +7,6 @@ aside as damaged before, and what nobody vouches for, such as files that are not
 import math
 from pathlib import Path
 
-from dregcli.commands import command
 from dregcli.errors import DregError, StoreCorrupt
 from dregcli.filesystem import is_temporary
 from dregcli.names import RunStatus
@@ -19,8 +18,8 @@ from dregcli.store.verify_folders import (
     Finding,
     Findings,
     check_document,
+    check_known,
     fault_of,
-    names_in,
     other_folder,
 )
 
@@ -41,7 +40,7 @@ def verify_run(run: Run) -> list[Finding]:
 
 def verify_store_file(root: Path) -> list[Finding]:
     """``store.json``."""
-    return list(fault_of(root / layout.STORE_FILE, lambda: layout.store_format(root)))
+    return list(fault_of(root / layout.STORE_FILE, lambda _: layout.check_store(root)))
 
 
 def _is_live(run: Run) -> bool:
@@ -55,16 +54,16 @@ def _run(run: Run) -> Findings:
     path = run.path / layout.RUN_FILE
     if not path.exists():
         # Claiming writes the two documents first; all else comes after it.
-        lost = any(not layout.is_document(name) and not is_temporary(name) for name in names_in(run.path))
+        lost = any(not layout.is_document(name) and not is_temporary(name) for name in layout.names_in(run.path))
         what = "is missing" if lost else "was never written: the run was killed while it was claimed"
         yield Finding(path, "fault" if lost else "note", f"The file {what}")
         return
-    yield from fault_of(path, lambda: read_info(path))
+    yield from fault_of(path, read_info)
     try:
         info = read_info(path)
     except DregError:
         info = None
-    for name in names_in(run.path):
+    for name in layout.names_in(run.path):
         yield from _told(_entry(run, run.path / name, info))
     yield from _missing(run, info)
 
@@ -80,27 +79,23 @@ def _told(found: Findings) -> Findings:
 def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
     """What lies at the top of a run."""
     name = path.name
-    if path.is_symlink():
-        yield Finding(path, "fault", "This is a link: what it leads to is not part of the run")
-    elif is_temporary(name):
-        yield Finding(path, "note", f"A writer that was killed left it; remove it: {command('runs', 'gc')}")
-    elif name == layout.RUN_FILE:
+    if name == layout.RUN_FILE and not path.is_symlink():
         return
+    if path.is_symlink() or is_temporary(name):
+        yield from check_known(path, None)
     elif name == layout.LOG_FILE:
         yield from _log(run, info)
-    elif name == layout.METRICS_FILE:
-        yield from fault_of(path, lambda: metrics.load(path))
     elif layout.is_document(name):
         yield from check_document(path, info)
     elif path.is_dir():
-        yield from FOLDERS.get(name, other_folder)(run, path)
+        yield from FOLDERS.get(name, other_folder)(path)
     else:
-        yield Finding(path, "note", "This file is not dreg's")
+        yield from check_known(path, metrics.load if name == layout.METRICS_FILE else None)
 
 
 def _log(run: Run, info: RunInfo | None) -> Findings:
     path = run.path / layout.LOG_FILE
-    yield from fault_of(path, lambda: log.unsealed(run.path, info) if info else None)
+    yield from fault_of(path, lambda _: log.unsealed(run.path, info) if info else None)
     if info and info.log and path.is_file() and path.stat().st_size > info.log.size:
         # As written: a dead writer's run says running, and crashed once it was exported.
         if info.status in (RunStatus.RUNNING, RunStatus.CRASHED):
@@ -108,8 +103,7 @@ def _log(run: Run, info: RunInfo | None) -> Findings:
         else:
             yield Finding(path, "fault", "It is longer than it was when the run ended")
     if info and info.log is None:
-        why = "the run is of an older format" if info.version < 2 else "its writer was killed after its first line"
-        yield Finding(path, "note", f"It has no digest: {why}")
+        yield Finding(path, "note", "It has no digest: its writer was killed after its first line")
 
 
 def _missing(run: Run, info: RunInfo | None) -> Findings:

@@ -10,11 +10,7 @@ from dregcli.errors import DregError
 from dregcli.filesystem import is_temporary
 from dregcli.store import checkpoints, documents, hdf5, layout, lease, metrics, results
 from dregcli.store.records import RunInfo, read_info
-from dregcli.store.run import Run
 
-RESULT_KINDS: Final = ("evals", "bias", "variance")
-
-_SEALED: Final = ".json"
 _HDF5: Final = (".h5", ".partial")
 _PUT_ASIDE_DAMAGED: Final = ("corrupt", "log")
 
@@ -35,29 +31,15 @@ class Finding:
 
 
 Findings = Iterator[Finding]
-Read = Callable[[], object]
+Read = Callable[[Path], object]
 
 
 def fault_of(path: Path, read: Read) -> Findings:
     """What is wrong with a file, by reading it."""
     try:
-        read()
+        read(path)
     except DregError as error:  # its place is a file: this one, or one inside
         yield Finding(Path(error.where or path), "fault", error.what)
-
-
-def names_in(folder: Path) -> list[str]:
-    """All names in a folder, temporaries too; none of one that a living writer has just removed.
-
-    Raises:
-        StoreCorrupt: the folder cannot be read.
-    """
-    try:
-        return sorted(path.name for path in folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise documents.corrupt(folder, f"The folder cannot be read: {error.strerror or error}") from error
 
 
 def check_document(path: Path, info: RunInfo | None) -> Findings:
@@ -67,19 +49,12 @@ def check_document(path: Path, info: RunInfo | None) -> Findings:
         yield Finding(path, "note", "run.json has no digest of it: its writer was killed before that")
         return
 
-    def read() -> None:
+    def read(path: Path) -> None:
         content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
         if documents.sha256(content) not in digests:
             raise documents.corrupt(path, "The file does not match the digest in run.json")
 
     yield from fault_of(path, read)
-
-
-def _parts(_: Run, folder: Path) -> Findings:
-    for name in names_in(folder):
-        path = folder / name
-        is_part = name in metrics.part_names(folder.parent)
-        yield from check_known(path, (lambda path=path: metrics.load(path)) if is_part else None)
 
 
 def check_known(path: Path, read: Read | None) -> Findings:
@@ -94,44 +69,29 @@ def check_known(path: Path, read: Read | None) -> Findings:
         yield Finding(path, "note", "This file is not dreg's")
 
 
-def _checkpoints(_: Run, folder: Path) -> Findings:
-    yield from _checkpoints_of(folder.parent)
+def _files(is_ours: Callable[[str], object], read: Read) -> Callable[[Path], Findings]:
+    """Check a folder of files, each of which ``read`` proves whole; names that are not ours are notes."""
+
+    def check(folder: Path) -> Findings:
+        for name in layout.names_in(folder):
+            yield from check_known(folder / name, read if is_ours(name) else None)
+
+    return check
 
 
-def _checkpoints_of(run: Path) -> Findings:
-    home = run / layout.CHECKPOINTS_FOLDER
-    for name in names_in(home):
-        path, step = home / name, layout.parse_step(name)
-        yield from check_known(path, None if step is None else lambda path=path: checkpoints.check_folder(path))
-        if step is not None and path.is_dir():
-            for inner in names_in(path):
+def _checkpoints(folder: Path) -> Findings:
+    for name in layout.names_in(folder):
+        path, is_ours = folder / name, layout.parse_step(name) is not None
+        yield from check_known(path, checkpoints.check_folder if is_ours else None)
+        if is_ours and path.is_dir():
+            for inner in layout.names_in(path):
                 if inner not in checkpoints.FILES:
                     yield Finding(path / inner, "note", "This file is not dreg's")
 
 
-def _leases(run: Run, folder: Path) -> Findings:
-    for name in names_in(folder):
-        read: Read = lambda name=name: lease.read_lease(run.path, int(name))  # noqa: E731
-        yield from check_known(folder / name, read if name.isdecimal() else None)
-
-
-def _labels(_: Run, folder: Path) -> Findings:
-    for name in names_in(folder):
-        path = folder / name
-        yield from check_known(path, (lambda path=path: documents.unseal(path)) if name.endswith(_SEALED) else None)
-
-
-def _hdf5_results(_: Run, folder: Path) -> Findings:
-    for name in names_in(folder):
-        path = folder / name
-        read: Read = lambda path=path: hdf5.read(path, folder.name)  # noqa: E731
-        yield from check_known(path, read if name.endswith(_HDF5) else None)
-
-
-def other_folder(run: Run, folder: Path) -> Findings:
+def other_folder(folder: Path) -> Findings:
     """Figures and other files, each with its digest beside it."""
-    old = (info := _info(run)) is not None and info.version < 2
-    names = names_in(folder)
+    names = layout.names_in(folder)
     for name in names:
         path = folder / name
         if name.endswith(results.DIGEST_SUFFIX):
@@ -139,44 +99,42 @@ def other_folder(run: Run, folder: Path) -> Findings:
                 yield Finding(path, "note", "The file that it is the digest of is gone, or was never finished")
         elif path.is_dir() and not path.is_symlink() and not results.digest_path(path).exists():
             yield Finding(path, "note", "This folder is not dreg's")
-        elif old and not results.digest_path(path).exists():
-            yield Finding(path, "note", "It has no digest: the run is of an older format")
         else:
-            yield from check_known(path, lambda path=path: results.check_digest(path))
+            yield from check_known(path, results.check_digest)
 
 
-def _info(run: Run) -> RunInfo | None:
-    try:
-        return read_info(run.path / layout.RUN_FILE)
-    except DregError:
-        return None
-
-
-def _rolled_back(run: Run, folder: Path) -> Findings:
-    for name in names_in(folder):
+def _rolled_back(folder: Path) -> Findings:
+    for name in layout.names_in(folder):
         aside, reason = folder / name, name.partition("-")[2]
         if not aside.is_dir() or reason in _PUT_ASIDE_DAMAGED:
             yield Finding(aside, "note", "It was put aside because it was damaged")
             continue
-        for inner in names_in(aside):
-            yield from _put_aside(run, aside / inner)
+        for inner in layout.names_in(aside):
+            yield from _put_aside(aside / inner, run=folder.parent)
 
 
-def _put_aside(run: Run, path: Path) -> Findings:
+def _put_aside(path: Path, *, run: Path) -> Findings:
     """One file or checkpoint that was rolled back."""
     if path.name == layout.SPEC_FILE:
-        yield from check_document(path, _info(run))
+        try:
+            info = read_info(run / layout.RUN_FILE)
+        except DregError:
+            info = None
+        yield from check_document(path, info)
     elif path.is_dir() and layout.parse_step(path.name) is not None:
-        yield from fault_of(path, lambda: checkpoints.check_folder(path))
+        yield from fault_of(path, checkpoints.check_folder)
     else:
-        yield from check_known(path, (lambda: metrics.load(path)) if path.name.endswith(_HDF5) else None)
+        yield from check_known(path, metrics.load if path.name.endswith(_HDF5) else None)
 
 
-FOLDERS: Final[dict[str, Callable[[Run, Path], Findings]]] = {
-    layout.PARTS_FOLDER: _parts,
+FOLDERS: Final[dict[str, Callable[[Path], Findings]]] = {
+    layout.PARTS_FOLDER: _files(metrics.is_part, metrics.load),
     layout.CHECKPOINTS_FOLDER: _checkpoints,
-    layout.LEASES_FOLDER: _leases,
+    layout.LEASES_FOLDER: _files(str.isdecimal, lease.read_lease),
     layout.ROLLED_BACK_FOLDER: _rolled_back,
-    layout.LABELS_FOLDER: _labels,
-    **dict.fromkeys(RESULT_KINDS, _hdf5_results),
+    layout.LABELS_FOLDER: _files(lambda name: name.endswith(".json"), documents.unseal),
+    **dict.fromkeys(
+        results.RESULT_KINDS,
+        _files(lambda name: name.endswith(_HDF5), lambda path: hdf5.read(path, path.parent.name)),
+    ),
 }

@@ -39,7 +39,7 @@ QUICK = {
 RELATIVE = ("eval", "report", "train", "runs diff", "runs rerun")
 """Those that are tried with a relative path."""
 
-OF_A_STORE = {"runs gc", "runs import", "runs doctor", "runs migrate"}
+OF_A_STORE = {"runs gc", "runs import", "runs doctor"}
 """Those that take a whole store and no run."""
 
 

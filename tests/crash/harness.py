@@ -223,7 +223,7 @@ def _state_after_kill(root: Path) -> str:
     info = run.info()
     assert info.status in (RunStatus.CRASHED, RunStatus.COMPLETED), info.status
     run.spec(), run.environment(), run.resumed_environments()
-    for split in run.splits():
+    for split in run.all_metrics():
         steps = run.metrics(split)["step"].tolist()
         assert steps == sorted(set(steps)), f"{split}: {steps}"
     known = run.checkpoints()
@@ -251,9 +251,9 @@ def differences(mine: Run, theirs: Run) -> list[str]:
         found += [f"{part}: {name}" for name in tensors[0] if _bytes(tensors[0][name]) != _bytes(tensors[1][name])]
     if _without_times(a.state) != _without_times(b.state):
         found.append("state")
-    if sorted(mine.splits()) != sorted(theirs.splits()):
-        found.append(f"splits: {mine.splits()} and {theirs.splits()}")
-    for split in theirs.splits():
+    if sorted(mine.all_metrics()) != sorted(theirs.all_metrics()):
+        found.append(f"splits: {list(mine.all_metrics())} and {list(theirs.all_metrics())}")
+    for split in theirs.all_metrics():
         one, other = mine.metrics(split), theirs.metrics(split)
         if one.keys() != other.keys():
             found.append(f"{split}: other columns")

@@ -94,7 +94,7 @@ def test_evaluations_that_differ_are_columns_of_their_own(tmp_path: Path) -> Non
 
 def test_a_finetuned_encoder_tracked_estimators_and_odd_text(tmp_path: Path) -> None:
     parent = {"run": "x/v001", "checkpoint": 3, "model_sha256": "0" * 64, "reset_encoder": True}
-    columns = {"stl.posterior_variance": np.linspace(2.0, 1.0, 20).tolist()}
+    columns = {"stl.posterior_variance": np.linspace(2.0, 1.0, 20).tolist(), "tracked_window": [50.0] * 20}
     add_run(tmp_path, name="a", parent=parent, track_estimators=["stl"], extra=columns, dataset='my "own", data\nset')
     _, rows = table(tmp_path)
     assert rows[0]["spec.parent.run"] == "x/v001"

@@ -57,8 +57,8 @@ def test_what_was_tracked_at_the_end_of_training() -> None:
     assert same.snr_floor == pytest.approx(math.sqrt(2 / (math.pi * 50)))
 
 
-def test_a_run_of_before_there_were_windows_has_its_moving_averages() -> None:
-    (group,) = group_rows([tracking(**{"step": [10, 20], V: [1.0, 2.0]})])
+def test_a_run_with_windows_of_one_step_has_its_moving_averages() -> None:
+    (group,) = group_rows([tracking(**{"step": [1, 2], V: [1.0, 2.0], N: [1.0, 1.0], WINDOWED: [math.nan] * 2})])
     assert group.tracked_window() is None
     assert group.tracked()["stl"]["posterior_variance"].mean == 2.0
 
@@ -81,7 +81,7 @@ def test_what_was_tracked_over_seeds_leaves_out_what_is_no_number() -> None:
     assert [cell.text for _, _, *cells in tracked_rows(group) for cell in cells] == ["2 ± 1", "5", "-", "-"] + [
         "-"
     ] * 4
-    (noise,) = group_rows([tracking(seed=i, step=[10], **{snr: [0.5]}) for i in range(2)])
+    (noise,) = group_rows([tracking(seed=i, step=[10], **{snr: [0.5], N: [1.0]}) for i in range(2)])
     assert [cell.text for cell in tracked_rows(noise)[0]][3] == "at the floor"
     assert group_rows([row({})])[0].tracked() == {}
 

@@ -251,9 +251,9 @@ def test_what_a_working_tree_was() -> None:
     clean = environment_in_words({"git.commit": "c0", "git.clean": True})
     assert clean == {"git commit": "c0", "changes to the commit": "none"}
     dirty = {"git.commit": "c0", "git.clean": False, "git.diff": "9 characters, SHA-256 ab"}
-    files = {"git.untracked_text.x.py": "5 characters, SHA-256 cd"}
+    files = {"git.untracked_files.x.py.bytes": 5, "git.untracked_files.x.py.sha256": "cd" * 32}
     assert environment_in_words(dirty | files)["changes to the commit"] == (
-        "uncommitted: diff of 9 characters, SHA-256 ab; new file x.py of 5 characters, SHA-256 cd"
+        "uncommitted: diff of 9 characters, SHA-256 ab; new file x.py of SHA-256 cdcdcdcdcdcd"
     )
     assert environment_in_words({"git": None, "gpu": None, "threads": None}) == {}
 

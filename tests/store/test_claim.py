@@ -142,6 +142,12 @@ def test_the_time_of_a_run_killed_while_claimed_is_its_folder_s(tmp_path: Path) 
     assert abs(run.info().created.timestamp() - before) < 60
 
 
+def test_a_run_killed_while_its_first_file_was_written_is_one(tmp_path: Path) -> None:
+    (tmp_path / "digits" / "v001").mkdir(parents=True)
+    (tmp_path / "digits" / "v001" / ".spec.json.abcd.tmp").write_text("{")
+    assert [run.label for run in RunStore(tmp_path).runs()] == ["digits/v001"]
+
+
 def test_a_newer_store_is_refused_with_advice(tmp_path: Path) -> None:
     claim(tmp_path)
     (tmp_path / "store.json").write_text('{"format": 3}')
@@ -149,14 +155,14 @@ def test_a_newer_store_is_refused_with_advice(tmp_path: Path) -> None:
     for use in (store.runs, lambda: store.resolve("digits"), lambda: claim(tmp_path)):
         with pytest.raises(StoreFormatError) as caught:
             use()
-        assert "pip install --upgrade dreg" in str(caught.value)
+        assert "install a newer dreg" in str(caught.value)
         assert caught.value.where == str(tmp_path / "store.json")
 
 
 @pytest.mark.parametrize("text", ['{"format": "1"}', '{"format": 0}', '{"format": true}', "{}"])
 def test_an_unknown_format_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "store.json").write_text(text)
-    with pytest.raises(StoreFormatError):
+    with pytest.raises(StoreFormatError, match="not one that dreg knows"):
         RunStore(tmp_path).runs()
 
 

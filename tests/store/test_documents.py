@@ -78,4 +78,4 @@ def test_a_file_too_large_is_refused_unread(tmp_path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(documents.SIZE_LIMIT + 1)  # sparse: takes no space
     with pytest.raises(StoreCorrupt, match="larger"):
-        documents.read(path)
+        documents.read_bytes(path, limit=documents.SIZE_LIMIT)

@@ -146,7 +146,7 @@ def _resume(store: RunStore) -> RunWriter:
 def _to_the_end(writer: RunWriter, last: int) -> None:
     """Trains what is left and finishes."""
     writer.flush()
-    known = writer.run.metrics("train")["step"].tolist() if writer.run.splits() else []
+    known = writer.run.metrics("train")["step"].tolist() if writer.run.all_metrics() else []
     train(writer, int(max(known, default=0)) + 1, last)
     save(writer, last)
     writer.finish(RunStatus.COMPLETED, {"step": last})
@@ -219,7 +219,7 @@ def _content(store: RunStore) -> dict[str, Any]:
             assert info.status is RunStatus.CRASHED
             continue
         run.spec(), run.environment(), run.resumed_environments(), log.unsealed(run.path, info)
-        rows = run.metrics("train")["step"].tolist() if run.splits() else []
+        rows = run.metrics("train")["step"].tolist() if run.all_metrics() else []
         assert rows == sorted(set(rows)), "a row of metrics twice"
         last = run.load_checkpoint("last") if run.checkpoints() else None
         assert last is None or not last.skipped

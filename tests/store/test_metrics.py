@@ -35,7 +35,7 @@ def test_rows_come_back_by_split_and_step_with_nan_where_they_had_no_value(tmp_p
     writer.append("valid", {"step": 2, "bound": -1e-320})
     writer.flush()
     run = writer.run
-    assert sorted(run.splits()) == ["train", "valid"]
+    assert sorted(run.all_metrics()) == ["train", "valid"]
     found = run.metrics("train")
     assert found["step"].dtype == np.int64
     assert found["step"].tolist() == [1, 2, 3]
@@ -66,7 +66,7 @@ def test_a_flush_without_rows_writes_no_part(tmp_path: Path) -> None:
     writer.flush()
     assert metrics.part_names(writer.run.path) == []
     writer.finish(RunStatus.COMPLETED, {})
-    assert writer.run.splits() == []
+    assert writer.run.all_metrics() == {}
 
 
 @pytest.mark.parametrize("row", [{}, {"bound": 1.0}, {"step": 1.5}, {"step": 1, "a/b": 1.0}, {"step": 1, "": 1.0}])
@@ -75,7 +75,7 @@ def test_rows_that_cannot_be_kept_are_refused(tmp_path: Path, row: dict[str, flo
     with pytest.raises(ValueError, match=r"step|name"):
         writer.append("train", row)
     writer.flush()
-    assert writer.run.splits() == []
+    assert writer.run.all_metrics() == {}
 
 
 @pytest.mark.parametrize("merged", [False, True])
@@ -94,7 +94,7 @@ def test_altered_metrics_are_found_and_named(tmp_path: Path, merged: bool) -> No
         path.write_bytes(whole)
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(StoreCorrupt, match="digest"):
-        run.splits()
+        run.all_metrics()
     path.write_bytes(whole)
     assert train_steps(run) == [1, 2, 3, 4, 5]
 

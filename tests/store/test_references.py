@@ -97,7 +97,7 @@ def test_listing_loads_no_torch(store: RunStore) -> None:
     code = (
         "import sys; from pathlib import Path; from dregcli.store.runs import RunStore\n"
         "for run in RunStore(Path('runs')).runs():\n"
-        "    run.info(), run.spec(), run.splits(), run.checkpoints(), run.best()\n"
+        "    run.info(), run.spec(), run.all_metrics(), run.checkpoints(), run.best()\n"
         "print('torch' in sys.modules)"
     )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -16,9 +16,7 @@ from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
-from dregcli.store.verify_folders import names_in
 from tests.store.test_fault_matrix import bury
-from tests.store.test_migrate import OLD
 from tests.support.store_faults import CountingFileSystem, flip
 from tests.support.store_runs import SPEC, claim, save, train
 
@@ -141,13 +139,6 @@ def test_what_is_no_file_is_not_read(rich: Run, tmp_path: Path) -> None:
     }
 
 
-def test_old_runs_have_notes_and_no_faults() -> None:
-    done, stopped, killed = RunStore(OLD).runs()
-    for run in (done, stopped, killed):
-        assert _faults(run) == []
-    assert "learning-curves.png" in {finding.file.name for finding in verify_run(done)}
-
-
 def test_a_live_run_is_sound_while_it_is_written(tmp_path: Path) -> None:
     writer = claim(tmp_path)
     train(writer, 1, 5)
@@ -238,7 +229,7 @@ def test_a_folder_that_vanishes_while_it_is_read(rich: Run, tmp_path: Path) -> N
     found = verify._entry(run, run.path / "checkpoints", run.info())
     shutil.rmtree(run.path / "checkpoints")
     assert [finding.kind for finding in found] in ([], ["note"])
-    assert names_in(run.path / "checkpoints") == []
+    assert layout.names_in(run.path / "checkpoints") == []
 
 
 def test_a_folder_in_the_place_of_a_figure_is_a_fault(rich: Run, tmp_path: Path) -> None:

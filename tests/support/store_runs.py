@@ -57,7 +57,7 @@ def save(writer: RunWriter, step: int, *, best: bool = False) -> None:
 
 
 def train_steps(run: Run) -> list[int]:
-    return run.metrics("train")["step"].tolist() if run.splits() else []
+    return run.metrics("train")["step"].tolist() if run.all_metrics() else []
 
 
 def dead_process(code: str, *arguments: str) -> None:

@@ -15,11 +15,9 @@ from dregcli.errors import Interrupted, Terminated
 _FORCING: Final = (signal.SIGINT, signal.SIGTERM)
 """A second one of these ends the process at once."""
 
-_WARNING: Final = tuple(
-    signal.Signals[name] for name in ("SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU") if hasattr(signal, name)
-)
+_WARNING: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
 """What comes ahead of the end, and often more than once: SIGHUP when the terminal closes, from the system and from
-the shell; the others from schedulers (SLURM, Grid Engine, LSF) before the time is up. Windows has none of them."""
+the shell; the others from schedulers (SLURM, Grid Engine, LSF) before the time is up."""
 
 
 @dataclass

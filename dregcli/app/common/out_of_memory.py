@@ -9,8 +9,8 @@ from dregcli.errors import DeviceUnavailable, DregError
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
-_WORDS = ("can't allocate memory", "not enough memory", "out of memory")
-"""Of torch's allocators: CPU on POSIX, CPU on Windows, GPU."""
+_WORDS = ("can't allocate memory", "out of memory")
+"""What torch's allocators say: that of the CPU, and that of the GPU."""
 
 TRAINING = "--k, --batch-size or --hidden"
 """What else makes a training run smaller."""

@@ -17,8 +17,9 @@ from dregcli.store.run import Run
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """The name of unfinished work: the hash of all that its numbers depend on."""
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    """The name of unfinished work: the hash of all that its numbers depend on; chunks change their rounding only."""
+    matter = {name: value for name, value in settings.items() if name != "k_chunk"}
+    return hashlib.sha256(json.dumps(matter, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class HasState(Protocol):
@@ -34,17 +35,16 @@ class Unfinished:
 
     Args:
         run: where.
-        kind: of the result.
-        key: the hash of all that the numbers depend on.
-        settings: those, kept beside the state.
+        kind: the folder of the result.
+        settings: all that the numbers depend on: their hash finds the work again.
         listener: told of what cannot be kept or continued.
         what: the work, in a word.
     """
 
     def __init__(
-        self, run: Run, kind: ResultKind, key: str, settings: Mapping[str, Any], listener: Listener, *, what: str
+        self, run: Run, kind: ResultKind, settings: Mapping[str, Any], listener: Listener, *, what: str
     ) -> None:
-        self._run, self._key = run, key
+        self._run, self._key = run, key_of(settings)
         self._kind: ResultKind = kind
         self._settings = dict(settings)
         self._listener, self._what = listener, what

@@ -1,7 +1,6 @@
 """Check estimators of a frozen model for bias, and keep what was found in its run."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from dregcli import __version__
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
 from dregcli.app.diagnosis.bias_request import BiasRequest
 from dregcli.app.diagnosis.subject import Subject, find_subject
@@ -22,12 +21,9 @@ from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
-from dregcli.names import Backward, Split
-from dregcli.store.run import Run
+from dregcli.names import Split
 
-__all__ = ["BiasRequest", "check_run_for_bias", "partial_key"]
-
-_BEFORE_SCREENING = {"backward": Backward.DENSE.value, "screen_inflation": None, "screen_precision": None}
+__all__ = ["BiasRequest", "check_run_for_bias"]
 
 SAVE_SECONDS = 30.0
 """What a kill may cost of a running check."""
@@ -76,8 +72,9 @@ def check_run_for_bias(
     )
     settings = _settings(request, subject, pairs, learned, fixed)
     started = time.monotonic()
+    kept = Unfinished(subject.run, "bias", settings, listener, what="check")
     with memory_explained(work, smaller="--k or --examples"):
-        _Session(check, subject.run, settings, request.max_seconds, listener).finish()
+        _Session(check, kept, request.max_seconds, listener).finish()
     report = keep_report(
         subject.run,
         subject.checkpoint,
@@ -87,7 +84,7 @@ def check_run_for_bias(
         time.monotonic() - started,
         listener,
     )
-    subject.run.drop_partial("bias", partial_key(settings))
+    kept.forget()
     return report
 
 
@@ -112,7 +109,7 @@ def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair]
 def _settings(
     request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair], fixed: list[Pair]
 ) -> dict[str, Any]:
-    """What the numbers depend on; the key of an unfinished check is their hash."""
+    """What the numbers depend on; an unfinished check is found again by them."""
     return {
         "pairs": [pair.word for pair in pairs],
         "learned": [word_of(pair.estimator) for pair in learned],
@@ -134,16 +131,9 @@ def _settings(
 class _Session:
     """One process's work on one check."""
 
-    def __init__(
-        self,
-        check: BiasCheck,
-        run: Run,
-        settings: Mapping[str, Any],
-        max_seconds: float | None,
-        listener: Listener,
-    ) -> None:
+    def __init__(self, check: BiasCheck, kept: Unfinished, max_seconds: float | None, listener: Listener) -> None:
         self._check = check
-        self._kept = Unfinished(run, "bias", partial_key(settings), settings, listener, what="check")
+        self._kept = kept
         self._max_seconds = max_seconds
         self._listener = listener
 
@@ -169,13 +159,3 @@ class _Session:
         if (found := self._kept.found()) is not None:
             self._check.load(*found)
             self._listener.note(f"continuing at batch {self._check.step} of an earlier, unfinished check")
-
-
-def partial_key(settings: Mapping[str, Any]) -> str:
-    """The name of an unfinished check: the hash of all that its numbers depend on."""
-    # The data's checksum says which splits they are, and chunks change rounding only; a key that stays the same lets
-    # checks go on that were begun before there was screening, or with other memory at hand.
-    silent = ("split_hash", "k_chunk")
-    told = {name: value for name, value in settings.items() if name not in silent}
-    told = dict(item for item in told.items() if item not in _BEFORE_SCREENING.items())
-    return key_of(told)

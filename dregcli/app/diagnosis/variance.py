@@ -10,7 +10,7 @@ from dregcli import __version__
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
@@ -120,7 +120,7 @@ def _of_model(
         "split_hash": subject.split_hashes[Split.TRAIN],
         "device": str(subject.pixels.device),
     }
-    kept = Unfinished(subject.run, "variance", _key(settings), settings, listener, what="measurement")
+    kept = Unfinished(subject.run, "variance", settings, listener, what="measurement")
     study = _study(request, ModelReplicates(subject.model, subject.pixels, randomness, k_chunk=chunk), pairs)
     started = time.monotonic()
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
@@ -185,12 +185,6 @@ def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -
         "seed": request.seed,
         "dreg": __version__,
     }
-
-
-def _key(settings: dict[str, Any]) -> str:
-    """The hash of all that the numbers depend on; chunks change their rounding only."""
-    told = {name: value for name, value in settings.items() if name not in ("k_chunk", "split_hash")}
-    return key_of(told)
 
 
 def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from dregcli import __version__
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.common.unfinished import Unfinished, key_of
+from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.evaluation.estimates import Estimates
 from dregcli.app.evaluation.importance import Sampling, sample_split
 from dregcli.app.evaluation.request import ANNEALED_EXAMPLES, EvalRequest
@@ -108,7 +108,6 @@ def evaluate_runs(
 
     Raises:
         SpecError: every option that cannot be.
-        StoreFormatError: the store is of an older format, which is only read.
         RunNotFound: no such run, or none with a checkpoint.
         Interrupted: a signal came; what was done is kept, and the same call goes on.
     """
@@ -174,13 +173,9 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "data_checksum": spec.data_checksum,
         "device": spec.device,
         "dreg": __version__,
-        # What was kept on the way by a version that kept other arrays is not gone on with.
-        "arrays": 2,
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
-    unfinished = [
-        Unfinished(run, "evals", key_of(each), each, listener, what="evaluation") for each in (settings, of_ais)
-    ]
+    unfinished = [Unfinished(run, "evals", each, listener, what="evaluation") for each in (settings, of_ais)]
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
     with memory_explained(work, smaller="--k"):
@@ -217,7 +212,6 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
         **summary,
         "value": bound["value"],
         "stderr": bound["stderr"],
-        "active_variance": summary["active_threshold"],
         "units": "nats per example",
         "data_checksum": spec.data_checksum,
         "device": spec.device,

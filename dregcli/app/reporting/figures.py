@@ -26,8 +26,6 @@ __all__ = ["Drawn", "WrittenFigure", "draw_report", "write_figures"]
 
 _FOLDER: Final = "figures"
 _VARIANCE: Final = "latent_variance"
-_THRESHOLDS: Final = ("active_threshold", "active_variance")
-"""What a threshold is called, the second by the first evaluations."""
 
 
 @dataclass(frozen=True)
@@ -93,13 +91,13 @@ class _Held:
         if not own:
             return None
         chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))
-        threshold = next((float(chosen[name]) for name in _THRESHOLDS if name in chosen), None)
         try:
             results = self._runs[row.path].results("evals")
             variance = next(each for each in reversed(results) if each.attrs == chosen).arrays().get(_VARIANCE)
         except DregError as error:
             self._left_out(row, error)
             return None
+        threshold = chosen.get("active_threshold")
         return None if variance is None or threshold is None else Latents(variance.astype(np.float64), threshold)
 
     def picture(self, row: RunRow, kind: Kind) -> Picture | None:

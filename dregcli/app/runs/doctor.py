@@ -81,12 +81,10 @@ def _checks(store: RunStore) -> Iterator[Check]:
 
 def _format(store: RunStore) -> Check:
     try:
-        found = layout.store_format(store.root)
-        layout.check_writable(store.root)
+        layout.check_store(store.root)
     except DregError as error:
-        older = "read only" in error.what
-        return Check("format", Health.WARNING if older else Health.FAULT, error.what, error.hint or "")
-    return Check("format", Health.OK, f"{found}, the newest that this dreg knows")
+        return Check("format", Health.FAULT, error.what, error.hint or "")
+    return Check("format", Health.OK, f"{layout.FORMAT_VERSION}, as this dreg writes it")
 
 
 def _writable(store: RunStore) -> Check:

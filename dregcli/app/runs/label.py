@@ -37,7 +37,6 @@ def label_runs(
     Raises:
         UsageError: what cannot be a tag, or not a note; nothing is written then.
         RunNotFound: no such run; the same.
-        StoreFormatError: the store is of an older format; the same.
         StoreWriteError: the disk refuses.
     """
     check_tags([*add, *remove])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import split_bounds
-from dregcli.app.loading.stored import spec_of
+from dregcli.app.loading.stored import newest_version, spec_of
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
@@ -60,23 +60,24 @@ class Replay:
     differences: list[RowDifference] = field(default_factory=list[RowDifference])
 
 
-def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: Listener) -> Replay:
+def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Replay:
     """Train the first steps of a run again and compare every row of metrics that it kept of them.
 
     Args:
-        run: which.
+        reference: the run; a name means its newest version.
         steps: how many; at least one row must be among them.
-        store: where its parent is, if it has one.
+        runs_dir: the store.
         data_dir: the data folder.
-        listener: told of progress.
+        listener: hears which version a name means, and the progress.
 
     Raises:
         UsageError: so few steps that the run kept no row of them.
         DatasetMissing, DataCorrupt: its data are not here.
-        RunNotFound: its parent is not.
+        RunNotFound: the run, or its parent, is not here.
     """
+    run = newest_version(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
-    stored = {split: run.metrics(split) for split in run.splits()}
+    stored = run.all_metrics()
     first = min((int(columns["step"][0]) for columns in stored.values() if len(columns["step"])), default=None)
     if first is None or steps < first:
         what = f"The run kept no metrics of its first {steps} steps."
@@ -85,7 +86,7 @@ def replay(run: Run, steps: int, *, store: RunStore, data_dir: Path, listener: L
     resolve_device(spec.device)
     data = data_of(spec, data_dir)
     prepare_process()
-    trainer, _ = built(Plan(spec, data), store)
+    trainer, _ = built(Plan(spec, data), RunStore.of(run))
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
     chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.k)

@@ -8,16 +8,15 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.stored import newest_version, spec_of
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
-from dregcli.app.runs.diff import flat
 from dregcli.app.training.session import TrainResult
 from dregcli.app.training.train import environment_now, start
+from dregcli.describe import flat
 from dregcli.engine.device import resolve_device
 from dregcli.errors import SpecError
 from dregcli.names import Capture
 from dregcli.specs.resolve import spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.capture import SOURCE_SUFFIXES
-from dregcli.store.documents import sha256
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -107,14 +106,10 @@ def _differing_sources(then: object, now: object) -> list[str]:
 
 def _source_digests(git: Mapping[str, Any]) -> dict[str, str | None] | None:
     """SHA-256 of each source file that git does not track; None where nothing was captured of them."""
-    found: dict[str, str | None]
-    if "untracked_files" in git:
-        found = {name: each.get("sha256") for name, each in git["untracked_files"].items()}
-    elif "untracked_text" in git:  # of a run whose dreg kept contents alone
-        found = {name: sha256(text.encode()) for name, text in git["untracked_text"].items()}
-    else:
+    if "untracked_files" not in git:
         return None
-    return {name: digest for name, digest in found.items() if name.endswith(SOURCE_SUFFIXES)}
+    files = git["untracked_files"].items()
+    return {name: each.get("sha256") for name, each in files if name.endswith(SOURCE_SUFFIXES)}
 
 
 def _short(value: object) -> str:

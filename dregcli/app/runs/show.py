@@ -16,11 +16,10 @@ from dregcli.specs.run import RunSpec
 from dregcli.store import checkpoints, layout, trash
 from dregcli.store.labels import Labels, Note
 from dregcli.store.lease import Lease
-from dregcli.store.results import ResultKind
+from dregcli.store.results import RESULT_KINDS
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
 _TOLD: Final = ("objective", "estimator", "lr", "seed")
 """Fields that nobody would look for among what is as usual."""
 
@@ -132,7 +131,7 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
             return otherwise
 
     results: dict[str, dict[str, Any]] = {}
-    for kind in _KINDS:
+    for kind in RESULT_KINDS:
         found = readable(lambda kind=kind: run.results(kind), [])
         results |= {str(each.path.relative_to(run.path)): each.attrs for each in found}
     shown = [each for step in run.checkpoints() if (each := _checkpoint(run, step))]

@@ -2,18 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.loading.stored import newest_version
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import Finding, verify_run, verify_store_file
-
-if TYPE_CHECKING:
-    from dregcli.app.runs.replay import Replay
-
-__all__ = ["Finding", "Verified", "replay_run", "verify_runs"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +24,6 @@ class Verified:
     def of(self, kind: str) -> list[Finding]:
         """The faults, or the notes."""
         return [finding for finding in self.findings if finding.kind == kind]
-
-
-def replay_run(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> "Replay":
-    """Train the first steps of a run again and compare; see :func:`dregcli.app.runs.replay.replay`."""
-    from dregcli.app.runs.replay import replay  # torch, which reading files needs not
-
-    run = newest_version(RunStore(runs_dir), reference, listener)
-    return replay(run, steps, store=RunStore.of(run), data_dir=data_dir, listener=listener)
 
 
 def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) -> Verified:

@@ -2,7 +2,7 @@
 
 import typer
 
-from dregcli.cli.runs import carry, diff, doctor, label, list_, migrate, remove, rerun, show, verify
+from dregcli.cli.runs import carry, diff, doctor, label, list_, remove, rerun, show, verify
 
 app = typer.Typer(
     help="The runs of a store: list, compare, label, verify, move, remove, repeat.",
@@ -22,4 +22,3 @@ app.command("export", epilog=carry.EXPORT_EXAMPLES)(carry.export)
 app.command("import", epilog=carry.IMPORT_EXAMPLES)(carry.import_)
 app.command("rerun", epilog=rerun.EXAMPLES)(rerun.rerun)
 app.command("doctor", epilog=doctor.EXAMPLES)(doctor.doctor)
-app.command("migrate", epilog=migrate.EXAMPLES)(migrate.migrate)

@@ -10,6 +10,7 @@ from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.errors import UsageError
+from dregcli.wording import counted
 
 if TYPE_CHECKING:
     from dregcli.app.runs.replay import Replay
@@ -37,7 +38,7 @@ def verify(
     quiet: Quiet = False,
 ) -> None:
     """Read every byte of every file of runs against its digest; name what was altered, cut or is missing."""
-    from dregcli.app.runs.verify import replay_run, verify_runs
+    from dregcli.app.runs.verify import verify_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root, replayed = runs_folder(runs_dir), None
@@ -47,9 +48,10 @@ def verify(
     try:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):
-            replayed = replay_run(
-                runs[0], replay, runs_dir=root, data_dir=data_folder_if_any(data_dir), listener=terminal
-            )
+            from dregcli.app.runs.replay import replay as replay_run  # torch, which reading files does not need
+
+            data = data_folder_if_any(data_dir)
+            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data, listener=terminal)
     finally:
         terminal.close()
     faults, notes = found.of("fault"), found.of("note")
@@ -62,11 +64,8 @@ def verify(
             terminal.line(f"fault: {each.file}: {each.what}")
         for each in notes:
             terminal.note(f"note: {each.file}: {each.what}")
-        count = f"{len(found.runs)} run{'s' if len(found.runs) != 1 else ''}"
-        told = (
-            f"{len(faults)} fault{'s' if len(faults) != 1 else ''}" if faults else "every file is as it was written"
-        )
-        terminal.line(f"{count}: {told}")
+        told = counted(len(faults), "fault") if faults else "every file is as it was written"
+        terminal.line(f"{counted(len(found.runs), 'run')}: {told}")
         if replayed:
             _tell(terminal, replayed)
     raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)

@@ -37,7 +37,7 @@ class BiasRow:
 
 def computed(settings: Mapping[str, Any]) -> str:
     """How gradients were computed; empty where over all rows."""
-    if settings.get("backward", Backward.DENSE) == Backward.DENSE:  # the first checks knew no other
+    if settings["backward"] == Backward.DENSE:
         return ""
     return f"{settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
 

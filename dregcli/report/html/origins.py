@@ -209,15 +209,12 @@ def _changes(values: Mapping[str, Any]) -> str:
     if values.get("git.clean"):
         return "none"
     parts = [f"diff of {values['git.diff']}"] if values.get("git.diff") else []
-    texts, files, digest = "git.untracked_text.", "git.untracked_files.", ".sha256"
-    digests = {
-        name.removeprefix(files).removesuffix(digest): f"SHA-256 {str(value)[:12]}"
+    files, digest = "git.untracked_files.", ".sha256"
+    parts += [
+        f"new file {name.removeprefix(files).removesuffix(digest)} of SHA-256 {str(value)[:12]}"
         for name, value in values.items()
         if name.startswith(files) and name.endswith(digest) and value is not None
-    }
-    # Runs of older versions kept what is in them and no digests.
-    known = {name.removeprefix(texts): value for name, value in values.items() if name.startswith(texts)} | digests
-    parts += [f"new file {name} of {known[name]}" for name in known]
+    ]
     return "uncommitted: " + ("; ".join(parts) or "untracked files")
 
 

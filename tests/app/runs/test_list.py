@@ -109,15 +109,6 @@ def test_a_run_killed_while_it_was_claimed_is_listed_too(tmp_path: Path) -> None
     assert (found["y/v001"].status, found["y/v001"].step, found["y/v001"].spec) == ("crashed", None, {})
 
 
-def test_runs_of_the_first_format_are_listed_from_their_summary() -> None:
-    old = Path(__file__).parents[2] / "store" / "old" / "format-1"
-    rows = list_runs(Wanted(), runs_dir=old).rows
-    assert rows
-    assert all(row.last == {} for row in rows)
-    for row in rows:
-        assert row.step == (row.summary.get("step") if row.ended else None)
-
-
 def test_filters_hold_together(tmp_path: Path) -> None:
     _make(tmp_path, "a", estimator="dreg-alpha:alpha=0.9")
     _make(tmp_path, "b", objective="rws")

@@ -1,6 +1,5 @@
 """``dreg runs doctor``."""
 
-import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from dregcli.store import trash
 from dregcli.store.records import Clock
 from dregcli.store.runs import RunStore
 from tests.store.test_fault_matrix import bury
-from tests.store.test_migrate import OLD
 from tests.support.cli import run
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem, flip
 from tests.support.store_runs import ENVIRONMENT, SPEC, FakeClock
@@ -64,13 +62,6 @@ def test_what_cannot_be_read(capsys, store: RunStore) -> None:
     flip(store.root / "store.json", 4)
     code, health = _health(capsys, store)
     assert (code, health["format"], "runs" in health) == (1, "fault", False)
-
-
-def test_an_older_format_is_a_warning(capsys, tmp_path: Path) -> None:
-    old = RunStore(Path(shutil.copytree(OLD, tmp_path / "old")))
-    code, health = _health(capsys, old)
-    assert (code, health["format"]) == (0, "warning")
-    assert "dreg runs migrate" in run(capsys, "runs", "doctor", "--runs-dir", old.root).out
 
 
 def test_a_run_from_the_future(capsys, store: RunStore) -> None:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from dregcli.app.diagnosis.bias_check import partial_key
+from dregcli.app.common.unfinished import key_of
 from dregcli.app.evaluation import importance
 from dregcli.app.planning import executing
 from dregcli.engine.likelihoods import base
@@ -192,7 +192,7 @@ def test_bias_check_says_how_the_gradients_were_computed(capsys, ready) -> None:
 
 
 def test_an_unfinished_check_is_found_by_what_its_numbers_depend_on() -> None:
-    old = {
+    settings = {
         "pairs": ["iwae/dreg"],
         "learned": [],
         "fixed": [],
@@ -207,13 +207,11 @@ def test_an_unfinished_check_is_found_by_what_its_numbers_depend_on() -> None:
         "split_hash": "e9",
         "device": "cpu",
         "dreg": "0.1",
+        **{"backward": "dense", "screen_inflation": None, "screen_precision": None, "k_chunk": None},
     }
-    assert partial_key(old) == "9aedbdbb21e29599", "the key that the version without screening gave it"
-    dense = {"backward": "dense", "screen_inflation": None, "screen_precision": None, "k_chunk": None}
-    assert partial_key(old | dense) == partial_key(old | dense | {"k_chunk": 16}) == partial_key(old)
-    screened = {"backward": "screened", "screen_inflation": 0.2, "screen_precision": "float32"}
-    keys = {partial_key(old | screened | change) for change in ({}, {"screen_precision": "bfloat16"})}
-    assert len(keys | {partial_key(old)}) == 3
+    assert key_of(settings | {"k_chunk": 16}) == key_of(settings)
+    changes = ({"screen_precision": "bfloat16"}, {"backward": "screened"}, {"k": 4}, {"data_checksum": "d"})
+    assert len({key_of(settings), *(key_of(settings | change) for change in changes)}) == 5
 
 
 def test_the_model_of_a_check_is_used_again_whatever_memory_there_is(capsys, tmp_path, monkeypatch) -> None:

@@ -128,10 +128,13 @@ def test_equal_gradients_of_the_decoder_are_one_curve() -> None:
     assert legend(drawn) == ["stl = dreg-alpha:alpha=0.9"]
 
 
-def test_runs_of_before_there_were_windows_have_their_moving_averages() -> None:
+def test_runs_with_windows_of_one_step_have_their_moving_averages() -> None:
     names = ("stl.posterior_variance", "stl.posterior_snr")
     columns = (
-        {"step": STEPS} | {name: np.full(len(STEPS), 3.0) for name in names} | {"a.posterior_snr": 0.0 * STEPS + 0.1}
+        {"step": STEPS, "tracked_window": np.ones(len(STEPS))}
+        | {name: np.full(len(STEPS), 3.0) for name in names}
+        | {f"{name}_window": np.full(len(STEPS), np.nan) for name in names}
+        | {"a.posterior_snr": 0.0 * STEPS + 0.1}
     )
     drawn = tracked_figure(grouped([run_row(0, metrics={"train": columns})])[3], Network.ENCODER)
     assert drawn is not None
