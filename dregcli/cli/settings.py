@@ -78,7 +78,7 @@ def _read(field: str, value: Any) -> Any:  # noqa: ANN401 - whatever was typed
     if way is None or value is None:
         return value
     if way.several:
-        return value[0] if len(value) == 1 else tuple(value) or None
+        return value[0] if len(value) == 1 else value or None
     return way.typed(value) if way.typed else value
 
 

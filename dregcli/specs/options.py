@@ -21,6 +21,7 @@ from dregcli.names import (
     Task,
 )
 from dregcli.parts import known_words
+from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT
 
 
@@ -129,9 +130,9 @@ class Settings(BaseModel, frozen=True):
     split_convention: Annotated[str | None, Shown(Panel.DATA, "NAME", "the data set's first")] = Field(
         description="dreg, burda or larochelle, where the data set has it: which published split to use.",
     )
-    binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND)] = Field(
+    binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND, must_be=BINARISATIONS)] = Field(
         default=None,
-        description="dynamic, static-seed:N, threshold:T or none: how intensities become binary pixels.",
+        description=f"{BINARISATIONS}: how intensities become binary pixels.",
     )
     data_checksum: str | None = Field(description="Identifies the pixels of all splits.")
 
