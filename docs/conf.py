@@ -1,0 +1,42 @@
+"""How Sphinx builds the pages: ``sphinx-build -W -n docs FOLDER``."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import generated
+
+from dregcli import __version__
+
+project = "dreg"
+author = "The authors of dreg"
+copyright = author  # noqa: A001 - Sphinx reads this name
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["gallery/make.py"]
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r".*")]  # types of torch and private names have no page to link to
+autodoc_typehints = "none"
+napoleon_google_docstring = True
+napoleon_numpy_docstring = False
+napoleon_use_rtype = False
+
+html_theme = "furo"
+html_title = "dreg"
+html_show_sphinx = False
+html_show_sourcelink = False
+
+
+def _fill(app: Any, name: str, source: list[str]) -> None:  # noqa: ANN401 - Sphinx's application
+    """Put what is made from the program into a page."""
+    source[0] = generated.fill(source[0])
+
+
+def setup(app: Any) -> None:  # noqa: ANN401
+    """Connect ``_fill``; Sphinx calls this."""
+    app.connect("source-read", _fill)
