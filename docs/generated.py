@@ -71,9 +71,7 @@ def commands() -> str:
         panels: dict[str, list[list[str]]] = {}
         for each in parameters:
             panels.setdefault(_panel(each), []).append(_row(each, context))
-        sections += [
-            f"**{panel}**\n\n{table(('name', 'value', 'meaning'), rows)}" for panel, rows in panels.items()
-        ]
+        sections += [f"**{panel}**\n\n{table(('name', 'value', 'meaning'), rows)}" for panel, rows in panels.items()]
         if command.epilog:
             sections.append(f"Examples:\n\n```text\n{_plain(command.epilog)}\n```")
     return "\n\n".join(sections)
@@ -141,7 +139,9 @@ def objectives() -> str:
             for promise in (Promise.UNBIASED, Promise.BIASED)
         }
         maximised = (OBJECTIVES[named[0].objective.name].__doc__ or "").partition("\n")[0].rstrip(".")
-        rows.append([code(part.name), _escaped(maximised), code(part.model), by[Promise.UNBIASED], by[Promise.BIASED]])
+        rows.append(
+            [code(part.name), _escaped(maximised), code(part.model), by[Promise.UNBIASED], by[Promise.BIASED]]
+        )
     header = ("objective", "what is maximised", "θ's weight", "unbiased at K = 64", "biased at K = 64")
     return table(header, rows)
 

@@ -14,7 +14,7 @@ import torch
 
 from dregcli.cli.main import main
 from tests.docs.blocks import PAGES, PLAIN, PYTHON, SHELL, Block, before, blocks, commands, name
-from tests.docs.shortened import ALSO, shortened
+from tests.docs.shortened import ALSO, STEPS, shorten, shortened
 from tests.support.cli import run
 
 VERDICTS = {"biased", "inconclusive", "identical"}
@@ -100,6 +100,7 @@ def test_the_examples_of_a_page_run(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DREG_RUNS_DIR")
+    shorten(monkeypatch)
     text = page.read_text(encoding="utf-8")
     reader = Reader(monkeypatch, capsys)
     for line in before(text):
@@ -163,17 +164,22 @@ def test_an_example_that_fails_is_caught(monkeypatch, capsys, tmp_path: Path) ->
 
 
 def test_shortened_commands_keep_what_they_do() -> None:
-    assert shortened(["train", "--steps", "4000", "--k", "16"]) == ["train", "--steps", "30", "--k", "16"]
-    assert shortened(["eval", "RUN", "--k", "1,10"]) == ["eval", "RUN", "--k", "1,10", "--n", "8"]
-    assert shortened(["report"]) == ["report"]
+    for typed, run_ in (
+        ("train --steps 4000 --k 16", f"train --steps {STEPS} --k 16"),
+        ("train --resume RUN --steps 4000", f"train --resume RUN --steps {2 * STEPS}"),
+        ("train --resume RUN", "train --resume RUN"),
+        ("train --steps 2 --seeds 1-4", "train --steps 2 --seeds 1-2"),
+        ("eval RUN --k 1,10", "eval RUN --k 1,10 --n 8"),
+        ("eval RUN --method ais --n 4", "eval RUN --method ais --n 4 --steps 5"),
+        ("report", "report"),
+    ):
+        assert shortened(typed.split()) == run_.split()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_every_command_of_a_page_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every ``dreg ...`` line of a block, run or not, names a command and options that its help knows."""
-    lines = [
-        line for each in blocks(page.read_text()) if each.language in SHELL for line in commands(each.text)
-    ]
+    lines = [line for each in blocks(page.read_text()) if each.language in SHELL for line in commands(each.text)]
     known: dict[str, str] = {}
     for line in lines:
         if not (found := re.search(r"(?:^|&& |/)dreg ([a-z].*)$", line)):
