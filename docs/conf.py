@@ -29,6 +29,8 @@ napoleon_use_rtype = False
 
 html_theme = "furo"
 html_title = "dreg"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_show_sphinx = False
 html_show_sourcelink = False
 

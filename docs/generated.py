@@ -1,7 +1,7 @@
 """Parts of the pages that are made from the program, so that they cannot say anything else than it does.
 
-A page has a line such as ``<!-- generated: commands -->``; ``fill`` puts the text in its place. Sphinx does so for each
-page that it reads (see ``conf.py``).
+A page has a line such as ``<!-- generated: commands -->``; ``fill`` puts the text in its place. Sphinx does so for
+each page that it reads (see ``conf.py``).
 """
 
 import re
@@ -73,7 +73,7 @@ def commands() -> str:
             panels.setdefault(_panel(each), []).append(_row(each, context))
         sections += [f"**{panel}**\n\n{table(('name', 'value', 'meaning'), rows)}" for panel, rows in panels.items()]
         if command.epilog:
-            sections.append(f"Examples:\n\n```text\n{_plain(command.epilog)}\n```")
+            sections.append(f"Examples:\n\n{_examples(command.epilog)}")
     return "\n\n".join(sections)
 
 
@@ -87,6 +87,12 @@ def _walk(command: Any, parent: Any, path: str) -> Iterator[tuple[str, Any, Any]
 
 def _plain(text: str) -> str:
     return _STYLES.sub("", text).strip()
+
+
+def _examples(text: str) -> str:
+    """The paragraphs below a command's options as a list, with what is typed as code."""
+    typed = re.sub(r"\[bold\](.*?)\[/bold\]", lambda found: code(found[1]), text, flags=re.DOTALL)
+    return "\n".join("- " + " ".join(_plain(part).split()) for part in re.split(r"\n\s*\n", typed.strip()))
 
 
 def _panel(parameter: Any) -> str:  # noqa: ANN401

@@ -21,7 +21,7 @@ STEPS = 8
 AT_MOST = {
     "train": {"--steps": STEPS, "--k": 64},
     "finetune-encoder": {"--steps": 4},
-    "bias-check": {"--max-batches": 24},
+    "bias-check": {"--max-batches": 48, "--examples": 4},
     "variance": {"--replicates": 20, "--reference-k": 256, "--examples": 4},
     "eval": {"--n": 8, "--steps": 5, "--repeats": 10},
     "sample": {"--n": 64},
