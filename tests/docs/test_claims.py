@@ -138,7 +138,7 @@ def test_words_with_parameters_are_words_of_the_program(generated: dict[str, Any
 
 def decision_faults(text: str) -> list[str]:
     """Rows of the decision table whose promise is another than the program's."""
-    header = "| your situation | start with | its promise at K = 64 | why | check |"
+    header = "| your situation | start with | promise (K = 64) | why | check |"
     return [cells[1] for cells in rows(text, header) if promise(*cells[1].split("/"), k=64) != cells[2]]
 
 
