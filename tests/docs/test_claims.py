@@ -14,8 +14,6 @@ from dregcli.data.catalogue import DATASETS
 from dregcli.data.entries import Embedded
 from dregcli.engine import ESTIMATORS, OBJECTIVES, pairs, promise
 from dregcli.engine.formulas import SYMBOLS
-from dregcli.engine.words import parse_estimator, parse_objective, word_of
-from dregcli.errors import SpecError
 from dregcli.names import DatasetName, Promise, Split
 from tests.docs.blocks import PAGES, PYTHON, ROOT, blocks, name
 
@@ -79,7 +77,7 @@ def test_readme_leads_to_every_page() -> None:
 def stated(pair: pairs.Pair, k: int) -> str:
     if k < pair.smallest_k:
         return f"needs K >= {pair.smallest_k}"
-    promised = promise(word_of(pair.objective), word_of(pair.estimator), k)
+    promised = promise(*pair.word.split("/"), k)
     expectation = pair.estimator.expectation(pair.objective)
     return f"biased: {in_words(expectation)}" if promised == "biased" and expectation else str(promised)
 
@@ -112,10 +110,8 @@ def word_faults(text: str) -> list[str]:
     """Words with parameters that the program does not take."""
     found = []
     for word in sorted(set(WORD.findall(text))):
-        parse = parse_objective if word.partition(":")[0] in OBJECTIVES else parse_estimator
-        try:
-            parse(word)
-        except SpecError:
+        pair = (word, "reparam") if word.partition(":")[0] in OBJECTIVES else ("iwae", word)
+        if pairs.word_faults(*pair, k=None):
             found.append(word)
     return found
 
@@ -128,12 +124,13 @@ def test_words_with_parameters_are_words_of_the_program(generated: dict[str, Any
     text = page("theory/pairs.md")
     words = set(WORD.findall(text))
     defaults = generated["parameters"]()
-    for entry in (*OBJECTIVES.values(), *ESTIMATORS.values()):
-        default = word_of(entry())
-        if ":" in default and not getattr(entry, "learned", ()):
-            assert [word for word in words if word.startswith(f"{entry.name}:")] not in ([], [default]), entry
-            value = default.partition("=")[2]
-            assert re.search(rf"\| `{entry.name}` \|.* default `{value}`\)", defaults), entry
+    learned = {entry.name for entry in ESTIMATORS.values() if entry.learned}
+    for default in {word for pair in pairs.all_pairs() for word in pair.word.split("/")}:
+        entry, _, parameter = default.partition(":")
+        if parameter and entry not in learned:
+            assert [word for word in words if word.startswith(f"{entry}:")] not in ([], [default]), entry
+            value = parameter.partition("=")[2]
+            assert re.search(rf"\| `{entry}` \|.* default `{value}`\)", defaults), entry
 
 
 def decision_faults(text: str) -> list[str]:
