@@ -12,7 +12,7 @@ import typer
 
 from dregcli import errors
 from dregcli.app.diagnosis.estimators import list_pairs
-from dregcli.cli.main import app
+from dregcli.cli import main
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.entries import Embedded
 from dregcli.engine import OBJECTIVES
@@ -56,7 +56,7 @@ def code(text: str) -> str:
 def commands() -> str:
     """A section for every command: what it does, its arguments and options by panel, examples."""
     sections: list[str] = []
-    for name, command, context in _walk(typer.main.get_command(app), None, "dreg"):
+    for name, command, context in _walk(_program(), None, "dreg"):
         if name == "dreg":
             continue
         sections += [f"## {name}", _plain(command.help or "")]
@@ -77,8 +77,15 @@ def commands() -> str:
     return "\n\n".join(sections)
 
 
-def _walk(command: Any, parent: Any, path: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401 - Typer's own
+def _program() -> Any:  # noqa: ANN401 - Typer's own
+    """The program as Typer runs it; its commands may be stand-ins that are loaded by name."""
+    program = getattr(main, "program", None)
+    return program() if program else typer.main.get_command(main.app)
+
+
+def _walk(command: Any, parent: Any, path: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401
     """Every command below one, with its path and its context."""
+    command = command.load() if hasattr(command, "load") else command
     context = command.context_class(command, info_name=path.rpartition(" ")[2], parent=parent)
     yield path, command, context
     for name in command.list_commands(context) if hasattr(command, "list_commands") else ():
