@@ -57,15 +57,15 @@ def commands() -> str:
     """A section for every command: what it does, its arguments and options by panel, examples."""
     sections: list[str] = []
     for name, command, context in _walk(_program(), None, "dreg"):
-        if name == "dreg":
-            continue
         sections += [f"## {name}", _plain(command.help or "")]
+        parameters = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
         if hasattr(command, "list_commands"):
             inside = [f"{name} {each}" for each in command.list_commands(context)]
             links = [f"[{each}](#{each.replace(' ', '-')})" for each in inside]
             sections.append(f"Commands: {', '.join(links)}.")
+            own = [_row(each, context) for each in parameters if "--help" not in each.opts]
+            sections += [table(("name", "value", "meaning"), own)] if own else []
             continue
-        parameters = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
         usage = " ".join([name, "[OPTIONS]", *(_usage(e) for e in parameters if e.param_type_name == "argument")])
         sections.append(f"```text\n{usage}\n```")
         panels: dict[str, list[list[str]]] = {}
