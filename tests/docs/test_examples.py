@@ -176,20 +176,24 @@ def test_shortened_commands_keep_what_they_do() -> None:
         assert shortened(typed.split()) == run_.split()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_command_of_a_page_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_of_every_page_exists(capsys: pytest.CaptureFixture[str]) -> None:
     """Every ``dreg ...`` line of a block, run or not, names a command and options that its help knows."""
-    lines = [line for each in blocks(page.read_text()) if each.language in SHELL for line in commands(each.text)]
     known: dict[str, str] = {}
-    for line in lines:
-        if not (found := re.search(r"(?:^|&& |/)dreg ([a-z].*)$", line)):
-            continue
-        words = shlex.split(found[1], comments=True)
-        command = words[: 2 if words[0] in ("data", "runs", "spec") else 1]
-        if (typed := " ".join(command)) not in known:
-            capsys.readouterr()
-            assert main([*command, "--help"]) == 0
-            known[typed] = capsys.readouterr().out
-        for word in words:
-            if word.startswith("--"):
-                assert word.partition("=")[0] in known[typed], f"{word} is not an option of dreg {typed}"
+    seen = 0
+    for page in PAGES:
+        shell = [block for block in blocks(page.read_text(encoding="utf-8")) if block.language in SHELL]
+        for line in (line for block in shell for line in commands(block.text)):
+            if not (found := re.search(r"(?:^|&& |/)dreg ([a-z].*)$", line)):
+                continue
+            seen += 1
+            words = shlex.split(found[1], comments=True)
+            command = words[: 2 if words[0] in ("data", "runs", "spec") else 1]
+            if (typed := " ".join(command)) not in known:
+                capsys.readouterr()
+                assert main([*command, "--help"]) == 0, line
+                known[typed] = capsys.readouterr().out
+            for word in words:
+                if word.startswith("--"):
+                    what = f"{name(page)}: {word} is not an option of dreg {typed}"
+                    assert re.search(rf"{re.escape(word.partition('=')[0])}(?![a-z-])", known[typed]), what
+    assert seen > 100
