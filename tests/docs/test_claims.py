@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from dregcli import errors
-from dregcli.app.planning.plan import in_words
 from dregcli.cli.main import main
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.entries import Embedded
@@ -78,8 +77,11 @@ def stated(pair: pairs.Pair, k: int) -> str:
     if k < pair.smallest_k:
         return f"needs K >= {pair.smallest_k}"
     promised = promise(*pair.word.split("/"), k)
-    expectation = pair.estimator.expectation(pair.objective)
-    return f"biased: {in_words(expectation)}" if promised == "biased" and expectation else str(promised)
+    expectation = pair.estimator.expectation(pair.objective) if promised == "biased" else None
+    if not expectation:
+        return str(promised)
+    shares = (f"{share:g} {each}".removeprefix("1 ") for each, share in expectation.items() if share)
+    return f"biased: {' + '.join(shares)}"
 
 
 def test_the_table_of_pairs_has_every_pair_and_its_promise(generated: dict[str, Any]) -> None:
