@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from dregcli.cli.main import main
-from tests.docs.blocks import PAGES, PLAIN, PYTHON, SHELL, Block, before, blocks, commands, name
+from tests.docs.blocks import PAGES, PLAIN, PYTHON, ROOT, SHELL, Block, before, blocks, commands, name
 from tests.docs.shortened import ALSO, STEPS, shorten, shortened
 from tests.support.cli import run
+
+PAGE_OF_CHOICE = (ROOT / "docs" / "choose.md").read_text(encoding="utf-8")
 
 VERDICTS = {"biased", "inconclusive", "identical"}
 """Words of an output that a test, with so few batches, may print in place of ``unbiased``."""
@@ -90,7 +92,23 @@ def claims_of_check(scope: dict[str, Any]) -> None:
     assert scope["c"].path.shape == (64, 32)
 
 
-CLAIMS = {"README.md": claims_of_own_model, "docs/tutorials/own-model.md": claims_of_check}
+def claims_of_choice(scope: dict[str, Any]) -> None:
+    """The table in one dimension, and that the mean of STL is that of IWAE and of RWS together."""
+    (found,) = re.findall(r"^\| `iwae/reparam` \| `iwae/dreg` \|.*\n.*\n.*$", PAGE_OF_CHOICE, re.MULTILINE)
+    header, _, numbers = found.splitlines()
+    pairs = re.findall(r"`([^`]+)`", header)
+    shown = dict(zip(pairs, map(float, numbers.strip("| ").split("|")), strict=True))
+    assert shown == pytest.approx(scope["deviations"], rel=0.05, abs=0.0005)
+    means = scope["means"]
+    assert means["iwae/stl"] == pytest.approx(means["iwae/dreg"] + means["rws/dreg"], abs=0.002)
+    assert means["iwae/reparam"] == pytest.approx(means["iwae/dreg"], abs=0.01)
+
+
+CLAIMS = {
+    "README.md": claims_of_own_model,
+    "docs/tutorials/own-model.md": claims_of_check,
+    "docs/choose.md": claims_of_choice,
+}
 """What must be true of a page's Python session at its end."""
 
 
