@@ -141,6 +141,8 @@ def faults(text: str) -> list[str]:
     marks = re.findall(r"^<!-- (?:not run|file|output)\b.*$", text, flags=re.MULTILINE)
     if len(marks) != sum(bool(block.mark) for block in blocks(text)):
         found.append("a mark that stands above no block")
+    if re.search(r"\n\n {4}\S", re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)):
+        found.append("an indented block, which nothing would run")
     if len(re.findall(r"^```", text, flags=re.MULTILINE)) != 2 * len(list(blocks(text))):
         found.append("a block that is not closed, or is indented")
     return found
@@ -161,6 +163,7 @@ def test_every_block_runs_or_has_a_reason(page: Path) -> None:
         "<!-- not run: needs the network -->\n\n```sh\nls\n```\n",
         "<!-- file: ../x -->\n```toml\nk = 1\n```\n",
         "```sh\nls\n",
+        "Text.\n\n    dreg train\n",
     ],
 )
 def test_a_block_without_a_reason_is_caught(text: str) -> None:
