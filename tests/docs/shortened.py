@@ -1,0 +1,69 @@
+"""How long an example may work in a test: what a reader runs for minutes runs here for a part of a second.
+
+The rules, all of them:
+
+- Options of the table below are lowered to its numbers, and added where a command leaves them out.
+- A run that is resumed with more steps gets twice as many as the table has.
+- A study has its first two seeds.
+- The data sets have few examples (``tests.support.data_few``).
+- A check that trains a model first trains it for as many steps as the table has.
+"""
+
+import re
+
+import pytest
+
+from dregcli.app.diagnosis import subject
+from tests.support.quick_training import quick_training
+
+STEPS = 8
+
+AT_MOST = {
+    "train": {"--steps": STEPS, "--k": 64},
+    "finetune-encoder": {"--steps": 4},
+    "bias-check": {"--max-batches": 48, "--examples": 4},
+    "variance": {"--replicates": 20, "--reference-k": 64, "--examples": 4},
+    "eval": {"--n": 8, "--steps": 5, "--repeats": 10},
+    "sample": {"--n": 64},
+    "runs": {"--replay": STEPS},
+}
+ONLY_WHERE_GIVEN = {
+    ("train", "--k"),  # a run's name has it
+    ("eval", "--repeats"),
+    ("sample", "--n"),
+    ("runs", "--replay"),
+}
+
+ALSO = {"bias-check": (1, 5)}
+"""Exit codes other than 0: after so few batches a verdict may be any."""
+
+
+def shortened(words: list[str]) -> list[str]:
+    """A command's words, without ``dreg``, with the numbers of the table."""
+    words = list(words)
+    for option, most in AT_MOST.get(words[0], {}).items():
+        if option in words:
+            most *= 2 if "--resume" in words and option == "--steps" else 1
+            place = words.index(option) + 1
+            words[place] = ",".join(str(min(int(each), most)) for each in words[place].split(","))
+        elif _belongs(option, words):
+            words += [option, str(most)]
+    if "--seeds" in words:
+        place = words.index("--seeds") + 1
+        words[place] = re.sub(r"^(\d+)-\d+$", lambda found: f"{found[1]}-{int(found[1]) + 1}", words[place])
+    return words
+
+
+def _belongs(option: str, words: list[str]) -> bool:
+    """Whether a command may have an option that it was not given."""
+    if (words[0], option) == ("eval", "--steps"):  # steps of the annealing
+        return "ais" in words
+    if option == "--reference-k":  # the toy's default K go beyond it, and cost little
+        return "--toy" not in words
+    return (words[0], option) not in ONLY_WHERE_GIVEN and "--resume" not in words
+
+
+def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few examples, and few steps where a check trains a model first."""
+    quick_training(monkeypatch)
+    monkeypatch.setattr(subject, "TRAINING_STEPS", STEPS)
