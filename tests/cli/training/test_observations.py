@@ -111,8 +111,14 @@ def test_linear_gaussian_is_there(capsys) -> None:
         ),
         (("--likelihood", "bernoulli", "--binarisation", "none"), "likelihood: bernoulli needs binary pixels"),
         (("--binarisation", "threshold"), "binarisation: threshold needs an intensity"),
-        (("--likelihood", "gauss"), "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'gauss'. Did you mean 'gaussian'?"),
-        (("--task", "structure"), "task: must be one of 'generative', 'structured' or 'structured-reference', got 'structure'. Did you mean 'structured'?"),
+        (
+            ("--likelihood", "gauss"),
+            "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'gauss'. Did you mean 'gaussian'?",
+        ),
+        (
+            ("--task", "structure"),
+            "task: must be one of 'generative', 'structured' or 'structured-reference', got 'structure'. Did you mean 'structured'?",
+        ),
         (("--split-convention", "burda"), "split-convention: digits has dreg, got 'burda'."),
         (("--dataset", "mine", "--split-convention", "dreg"), "split-convention: mine has given, got 'dreg'."),
         (("--dataset", "minee"), "dataset: no data set is called 'minee'. Did you mean 'mine'?"),
@@ -150,7 +156,10 @@ def test_a_mapped_set_trains_as_a_resident_one(capsys, tmp_path, monkeypatch, bi
         ('binarisation = ["threshold", 0.5]', "binarisation: must be dynamic"),
         ("likelihood = 3", "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 3."),
         ("task = 1", "task: must be one of 'generative', 'structured' or 'structured-reference', got 1."),
-        ('dataset = "nonesuch"\ntask = "foo"\nlikelihood = "bar"', "task: must be one of 'generative', 'structured' or 'structured-reference', got 'foo'."),
+        (
+            'dataset = "nonesuch"\ntask = "foo"\nlikelihood = "bar"',
+            "task: must be one of 'generative', 'structured' or 'structured-reference', got 'foo'.",
+        ),
     ],
 )
 def test_a_config_that_means_something_else_trains_nothing(capsys, tmp_path, text, said) -> None:
