@@ -85,6 +85,16 @@ class CommandByName(TyperCommand):
 class CommandGroup(TyperGroup):
     """A group that knows its commands by name, and whose help imports none of them."""
 
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps the types private
+        """The options of the group: flags, none of which is given unless it is typed.
+
+        Typer would import pydantic to read the None that the flags of its own have as their default.
+        """
+        options: list[Any] = [*super().get_params(ctx)]
+        for option in options:
+            option.default = option.default or False
+        return options
+
     def get_short_help_str(self, limit: int = 45) -> str:
         """What the group is for, whole."""
         return self.help or ""

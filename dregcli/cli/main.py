@@ -60,9 +60,6 @@ def program() -> Any:  # noqa: ANN401 - Typer keeps the type private
     """The program as Typer runs it; its commands are imported when they are called."""
     found: Any = get_command(app)
     found.commands.update(commands())
-    for option in found.params:
-        # Of --install-completion and --show-completion. Typer would import pydantic to read their None.
-        option.default = option.default or False
     return found
 
 
