@@ -1,8 +1,6 @@
 """Every command of the program by what is typed for it, and where it is."""
 
-from typing import Final
-
-from typer.core import TyperCommand, TyperGroup
+from typing import Any, Final
 
 from dregcli.cli.lazy import CommandByName, CommandGroup, Place
 
@@ -49,9 +47,9 @@ _GROUPS: Final = {
 """Groups of commands: what each is for, and what is shown below its help."""
 
 
-def commands() -> dict[str, TyperCommand | TyperGroup]:
+def commands() -> dict[str, CommandByName | CommandGroup]:
     """The commands of the program, then its groups, by name; none of them is imported."""
-    inside: dict[str, dict[str, TyperCommand | TyperGroup]] = {name: {} for name in ("", *_GROUPS)}
+    inside: dict[str, dict[str, Any]] = {name: {} for name in ("", *_GROUPS)}
     for typed, place in COMMANDS.items():
         within, _, name = typed.rpartition(" ")
         inside[within][name] = CommandByName(typed, place)
