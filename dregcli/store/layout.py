@@ -223,7 +223,7 @@ def check_version(found: object, known: int, path: Path, word: str, oldest: int 
             raise StoreFormatError(
                 what,
                 where=str(path),
-                hint="bring your clone of dreg up to date (git pull), or choose another folder with --runs-dir",
+                hint="install a newer dreg (in your clone: git pull), or choose another folder with --runs-dir",
             )
     what = f"The {word} of this store is not one that dreg knows ({found!r})."
     raise StoreFormatError(
