@@ -7,10 +7,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import typer
 
 from dregcli import commands
-from dregcli.cli.main import app
+from dregcli.cli.lazy import CommandByName
+from dregcli.cli.tree import COMMANDS
 from dregcli.commands import command
 
 PACKAGE = Path(__file__).parents[1] / "dregcli"
@@ -48,16 +48,10 @@ def test_no_command_is_written_by_hand() -> None:
     assert not hand_written('"""As dreg train does."""\nhint = "every option: dreg train --help"')
 
 
-def _commands() -> dict[str, typer.models.CommandInfo]:
-    found = {each.name: each for each in app.registered_commands}
-    for group in app.registered_groups:
-        found |= {f"{group.name} {each.name}": each for each in group.typer_instance.registered_commands}
-    return found
-
-
 def test_the_commands_that_take_a_folder_are_those_that_are_listed() -> None:
-    for option, listed in (("runs_dir", commands.OF_RUNS), ("data_dir", commands.OF_DATA)):
-        assert {name for name, each in _commands().items() if option in each.callback.__annotations__} == listed
+    for option, listed in (("--runs-dir", commands.OF_RUNS), ("--data-dir", commands.OF_DATA)):
+        options = {typed: CommandByName(typed, place).load().params for typed, place in COMMANDS.items()}
+        assert {typed for typed, each in options.items() if any(option in found.opts for found in each)} == listed
 
 
 ODD = ["plain", "a b", "it's", '"', "$HOME", "`x`", "a;b", "*", "\\", "é", "new\nline", "-dash", "a\tb", "~", "", "#"]

@@ -160,24 +160,6 @@ def test_every_layer_has_files() -> None:
     assert {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} == set(LAYERS)
 
 
-def test_help_imports_no_torch() -> None:
-    code = (
-        "import sys; from dregcli.cli.main import main\n"
-        "assert all(main([*command, '--help']) == 0 for command in ([], ['train'], ['sample']))\n"
-        "assert not {'torch', 'torchvision', 'h5py', 'matplotlib', 'numpy'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_a_report_needs_no_torch_and_no_matplotlib_without_figures() -> None:
-    code = (
-        "import sys; import dregcli.cli.reporting.report, dregcli.app.reporting.report, dregcli.app.reporting.plain\n"
-        "assert not {'torch', 'matplotlib', 'PIL'} & set(sys.modules)\n"
-        "import dregcli.app.reporting.figures; assert not {'torch', 'matplotlib.pyplot'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
 def test_the_table_of_estimators_and_words_to_complete_need_no_torch() -> None:
     code = (
         "import sys; from dregcli.cli.main import main; from dregcli.parts import known_words\n"

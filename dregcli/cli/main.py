@@ -1,32 +1,28 @@
-"""The program: its commands, and the boundary where errors become messages and exit codes."""
+"""The program: its commands, and the boundary where errors become messages and exit codes.
+
+What ``dreg --version`` and ``dreg --help`` do not need is imported where it is used.
+"""
 
 import contextlib
 import gc
 import os
-import platform
 import signal
 import sys
-import tempfile
-import traceback
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from dregcli import __version__
 from dregcli.app.common.interrupts import on_termination
-from dregcli.cli import runs, spec
-from dregcli.cli.datasets import data, download
-from dregcli.cli.diagnosis import bias_check, estimators, variance
-from dregcli.cli.evaluation import evaluate
-from dregcli.cli.mistyped import message_of
-from dregcli.cli.render import Terminal
-from dregcli.cli.reporting import report
-from dregcli.cli.sampling import sample
+from dregcli.cli.lazy import CommandGroup
 from dregcli.cli.streams import ReaderLeft, Streams
-from dregcli.cli.training import finetune, train
+from dregcli.cli.tree import COMMANDS, commands
 from dregcli.commands import forget_folders
 from dregcli.errors import DregError, Interrupted, OutputLost, Terminated, UsageError
-from dregcli.redaction import redacted, redacted_words
+
+if TYPE_CHECKING:
+    from dregcli.cli.render import Terminal
 
 UNEXPECTED = 3
 
@@ -35,31 +31,19 @@ _READER_LEFT = 141
 
 app = typer.Typer(
     name="dreg",
+    cls=CommandGroup,
     help="Train deep latent-variable models with multi-sample bounds and gradient estimators you can trust.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["--help", "-h"]},  # of all commands
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
-app.command("download", epilog=download.EXAMPLES)(download.download)
-app.add_typer(data.app, name="data")
-app.add_typer(runs.app, name="runs")
-app.add_typer(spec.app, name="spec")
-app.command("estimators", epilog=estimators.EXAMPLES)(estimators.estimators)
-app.command("train", epilog=train.EXAMPLES)(train.train)
-app.command("finetune-encoder", epilog=finetune.EXAMPLES)(finetune.finetune_encoder)
-app.command("bias-check", epilog=bias_check.EXAMPLES)(bias_check.bias_check)
-app.command("variance", epilog=variance.EXAMPLES)(variance.variance)
-app.command("eval", epilog=evaluate.EXAMPLES)(evaluate.evaluate)
-app.command("sample", epilog=sample.EXAMPLES)(sample.sample)
-app.command("report", epilog=report.EXAMPLES)(report.report)
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        Terminal().line(f"dreg {__version__}")
+        typer.echo(f"dreg {__version__}")
         raise typer.Exit
 
 
@@ -72,8 +56,21 @@ def _options(
     """Commands of dreg."""
 
 
+def program() -> Any:  # noqa: ANN401 - Typer keeps the type private
+    """The program as Typer runs it; its commands are imported when they are called."""
+    found: Any = get_command(app)
+    found.commands.update(commands())
+    return found
+
+
 def _unexpected(arguments: list[str]) -> DregError:
     """Keep the traceback in a file; the user gets its path, or the place in the program where there can be none."""
+    import platform
+    import tempfile
+    import traceback
+
+    from dregcli.redaction import redacted, redacted_words
+
     error = sys.exc_info()[1]
     what = f"Unexpected error: {type(error).__name__}: {error}"
     hint = "this is a fault of dreg: report it with that file"
@@ -90,16 +87,21 @@ def _unexpected(arguments: list[str]) -> DregError:
     return DregError(what, where=path, hint=hint)
 
 
+def _terminal(arguments: list[str]) -> "Terminal":
+    """Where the error of a command is shown."""
+    from dregcli.cli.render import Terminal
+
+    return Terminal(as_json="--json" in arguments)
+
+
 def _help_for(arguments: list[str]) -> str:
     """The help of the command that was typed, as far as it is one."""
-    words = ["dreg"]
-    if arguments and arguments[0] in {command.name for command in app.registered_commands}:
-        words.append(arguments[0])
-    for group in app.registered_groups:
-        if arguments and arguments[0] == group.name and group.typer_instance:
-            inside = {command.name for command in group.typer_instance.registered_commands}
-            words += [arguments[0], *(word for word in arguments[1:2] if word in inside)]
-    return " ".join([*words, "--help"])
+    words: list[str] = []
+    for word in arguments[:2]:
+        if not any(typed.split()[: len(words) + 1] == [*words, word] for typed in COMMANDS):
+            break
+        words.append(word)
+    return " ".join(["dreg", *words, "--help"])
 
 
 class _Termination:
@@ -141,7 +143,7 @@ def main(arguments: list[str]) -> int:
             return _READER_LEFT
         except OutputLost as lost:
             with contextlib.suppress(ReaderLeft):
-                Terminal().error(lost)
+                _terminal([]).error(lost)
             return lost.exit_code
         finally:
             forget_folders()
@@ -153,34 +155,41 @@ def _run(arguments: list[str]) -> int:
     Raises:
         ReaderLeft, OutputLost: they cannot be shown, or its results cannot.
     """
-    terminal = Terminal(as_json="--json" in arguments)
     try:
-        return _run_command(arguments, terminal)
+        return _run_command(arguments)
     except KeyboardInterrupt:  # while an error was shown
         return _termination.error().exit_code
 
 
-def _run_command(arguments: list[str], terminal: Terminal) -> int:
+def _run_command(arguments: list[str]) -> int:
     try:
-        code: object = app(args=arguments, prog_name="dreg", standalone_mode=False)
+        code: object = program()(args=arguments, prog_name="dreg", standalone_mode=False)
     except (ReaderLeft, OutputLost):
         raise
     except DregError as error:
-        terminal.error(error)
+        _terminal(arguments).error(error)
         return error.exit_code
     except typer.TyperException as error:
+        from dregcli.cli.mistyped import message_of
+
         if message := message_of(error, arguments):
-            terminal.error(UsageError(message, hint=_help_for(arguments)))
+            _terminal(arguments).error(UsageError(message, hint=_help_for(arguments)))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = Interrupted.exit_code
+    except SystemExit as done:  # of Typer's completion
+        code = done.code
     except Exception:
-        terminal.error(_unexpected(arguments))
+        _terminal(arguments).error(_unexpected(arguments))
         return UNEXPECTED
+    if code == 1 and any(f"--{each}-completion" in arguments for each in ("install", "show")):
+        what = "There is completion for bash, zsh, fish and PowerShell; your shell was not recognised as one of them."
+        _terminal(arguments).error(UsageError(what, hint="type it in one of them"))
+        return UsageError.exit_code
     # Typer gives this code where a signal ended a command.
     if code == Interrupted.exit_code:
         error = _termination.error()
-        terminal.error(error)
+        _terminal(arguments).error(error)
         return error.exit_code
     return code if isinstance(code, int) else 0
 

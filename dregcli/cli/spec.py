@@ -9,10 +9,7 @@ from dregcli.cli.render import Terminal
 
 EXAMPLES = """For an editor that checks TOML files:  [bold]dreg spec schema --config > dreg.schema.json[/bold]"""
 
-app = typer.Typer(name="spec", help="The settings of a run, for other programs.", no_args_is_help=True)
 
-
-@app.command("schema", epilog=EXAMPLES)
 def schema(
     config: Annotated[
         bool,

@@ -6,7 +6,7 @@ from typing import Final
 from dregcli.data.cache import read_cache
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry, LogDensity
-from dregcli.data.folders import cache_path
+from dregcli.data.folders import cache_path, file_names
 from dregcli.data.owner import Owner, owner_of
 from dregcli.data.sets.binarized_mnist import BINARIZED_MNIST
 from dregcli.data.sets.caltech101 import CALTECH101_SILHOUETTES
@@ -51,23 +51,13 @@ def imported_names(data_dir: Path) -> list[str]:
     """
     ours = (Owner.DREG, Owner.WAS_DREG)
     return [
-        name for name in _names_in(data_dir) if name not in DATASETS and owner_of(cache_path(name, data_dir)) in ours
+        name for name in file_names(data_dir) if name not in DATASETS and owner_of(cache_path(name, data_dir)) in ours
     ]
 
 
 def file_owner(name: str, data_dir: Path) -> Owner | None:
     """Whose the file is that a data set of this name would have; None where there is none, or can be none."""
-    return owner_of(cache_path(name, data_dir)) if name in _names_in(data_dir) else None
-
-
-def _names_in(data_dir: Path) -> list[str]:
-    """What the files of the data folder could be called as data sets, in order."""
-    try:
-        found = sorted(path.stem for path in data_dir.glob("*.h5"))
-    except OSError:
-        return []
-    # A name whose bytes are no text cannot be typed, printed or kept.
-    return [name for name in found if name.isprintable() and not name.startswith(".")]
+    return owner_of(cache_path(name, data_dir)) if name in file_names(data_dir) else None
 
 
 def known_datasets(data_dir: Path) -> list[str]:

@@ -51,6 +51,16 @@ def cache_path(name: str, data_dir: Path) -> Path:
     return data_dir / f"{name}.h5"
 
 
+def file_names(data_dir: Path) -> list[str]:
+    """What the files of the data folder could be called as data sets, in order."""
+    try:
+        found = sorted(path.stem for path in data_dir.glob("*.h5"))
+    except OSError:
+        return []
+    # A name whose bytes are no text cannot be typed, printed or kept.
+    return [name for name in found if name.isprintable() and not name.startswith(".")]
+
+
 def named(data_dir: Path) -> Path:
     """The data folder, if there is one.
 

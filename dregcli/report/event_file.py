@@ -72,7 +72,9 @@ def check_tensorboard() -> None:
         importlib.import_module("tensorboard.summary.writer.record_writer")
     except ImportError as error:
         what = f"TensorBoard's files are written by its own package, which cannot be loaded: {error}."
-        raise UsageError(what, where="--tensorboard", hint="pip install 'dreg[tensorboard]'") from error
+        raise UsageError(
+            what, where="--tensorboard", hint="in your clone of dreg: pip install -e '.[tensorboard]'"
+        ) from error
 
 
 def rows(metrics: Metrics, final: Mapping[str, float], last_step: int) -> list[Row]:

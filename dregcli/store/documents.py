@@ -9,11 +9,10 @@ import hashlib
 import json
 import math
 import stat
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
-
-import numpy as np
 
 from dregcli.errors import StoreCorrupt
 
@@ -118,8 +117,9 @@ def _last_key(content: bytes) -> bytes:
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON values are what they are
-    if isinstance(value, np.generic):
-        return _plain(cast("Any", value.item()))
+    # Where nobody has imported numpy, as where a shell completes words, there is no value of numpy either.
+    if (numpy := sys.modules.get("numpy")) and isinstance(value, numpy.generic):
+        return _plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
         return {_FLOAT: str(value)}
     if isinstance(value, Mapping):

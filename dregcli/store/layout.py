@@ -201,7 +201,7 @@ def check_version(found: object, known: int, path: Path, word: str) -> None:
         )
     elif found > known:
         what = f"{path.name} has {word} {found}, which a newer dreg wrote; this dreg knows {word} {known}."
-        hint = "install a newer dreg, or choose another folder with --runs-dir FOLDER"
+        hint = "install a newer dreg (in your clone: git pull), or choose another folder: --runs-dir FOLDER"
     else:
         return
     raise StoreFormatError(what, where=str(path), hint=hint)

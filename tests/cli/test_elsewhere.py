@@ -5,9 +5,10 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
-from dregcli.cli.main import app, main
+from dregcli.cli.lazy import CommandByName
+from dregcli.cli.main import main
+from dregcli.cli.tree import COMMANDS
 from dregcli.commands import OF_DATA, OF_RUNS
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
@@ -78,13 +79,9 @@ def hints(text: str) -> list[list[str]]:
 def accepted(words: list[str]) -> bool:
     """Whether the program's own parser takes a command."""
     assert words[0] == "dreg"
-    info = app
-    name, *rest = words[1:]
-    for group in app.registered_groups:
-        if group.name == name:
-            info, (name, *rest) = group.typer_instance, rest
-    found = typer.main.get_command(info).commands[name]
-    found.make_context(name, rest, resilient_parsing=False).close()
+    typed = next(typed for typed in COMMANDS if words[1 : 1 + len(typed.split())] == typed.split())
+    command = CommandByName(typed, COMMANDS[typed])
+    command.make_context(command.name, words[1 + len(typed.split()) :], resilient_parsing=False).close()
     return True
 
 

@@ -5,11 +5,11 @@ import subprocess
 import sys
 
 import pytest
-from typer.main import get_command
 
 from dregcli import synonyms
 from dregcli.app.planning.architectures import LINEAR_LATENTS
-from dregcli.cli.main import app
+from dregcli.cli import tree
+from dregcli.cli.lazy import CommandByName
 from dregcli.data.catalogue import DATASETS
 from dregcli.engine import ESTIMATORS, OBJECTIVES
 from dregcli.names import Split, split_word
@@ -66,15 +66,11 @@ def test_a_reader_that_leaves_is_no_verdict() -> None:
     assert done.stderr == ""
 
 
-def _commands(command, words: tuple[str, ...] = ()) -> dict[tuple[str, ...], list[str]]:
-    """The options of every command, by what is typed for it; of groups, too."""
-    found = {words: [name for each in command.params for name in each.opts]}
-    for name, inner in getattr(command, "commands", {}).items():
-        found |= _commands(inner, (*words, name))
-    return found
-
-
-COMMANDS = _commands(get_command(app))
+COMMANDS = {(): [], ("runs",): [], ("data",): []} | {
+    tuple(typed.split()): [name for each in CommandByName(typed, place).load().params for name in each.opts]
+    for typed, place in tree.COMMANDS.items()
+}
+"""The options of every command, by what is typed for it; of groups, too."""
 
 
 def test_h_is_help_everywhere(capsys) -> None:

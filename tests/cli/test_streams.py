@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_line_and_a_code_of_its_own(x, tmp_path, capsys, monk
     # Who sent a signal waits for its code.
     with monkeypatch.context() as patch:
         patch.setattr(sys, "stderr", full := _stream("/dev/full"))
-        patch.setattr("dregcli.cli.main.app", lambda **_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr("dregcli.cli.main.program", lambda: (_ for _ in ()).throw(KeyboardInterrupt))
         assert main([]) == 130
     full.close()
     # Messages that are lost end no work, and what was to be shown is.

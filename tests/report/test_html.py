@@ -2,13 +2,10 @@
 
 import math
 import re
-import tomllib
 from base64 import b64encode
-from fnmatch import fnmatch
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,8 +23,6 @@ from dregcli.report.html.view import Page, Section
 from dregcli.report.tables import Cell, Column, Table, groups_table, pairs_table
 from tests.report.test_comparison import rows
 from tests.support.report_page import figures, hostile_store, page_bytes
-
-ROOT = Path(__file__).parents[2]
 
 
 class Parsed(HTMLParser):
@@ -267,22 +262,3 @@ def test_a_drawing_that_is_too_large_becomes_pixels(monkeypatch: pytest.MonkeyPa
     FigureCanvasAgg(figure)
     (image,) = drawing.images([Drawn("a", "A", "words", figure)])
     assert (image.width, image.height, image.title, image.alt) == (192, 96, "A", "words")
-
-
-def undeclared(project: dict[str, Any]) -> list[str]:
-    """Files of the package that a wheel would not have."""
-    declared = project["tool"]["setuptools"]["package-data"]
-    found: list[str] = []
-    for path in sorted((ROOT / "dregcli").rglob("*")):
-        if path.is_file() and path.suffix not in (".py", ".pyc"):
-            patterns = declared.get(".".join(path.parent.relative_to(ROOT).parts), [])
-            found += [] if any(fnmatch(path.name, pattern) for pattern in patterns) else [path.name]
-    return found
-
-
-def test_a_wheel_has_the_pages_parts() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert undeclared(project) == []
-    declared = project["tool"]["setuptools"]["package-data"]
-    declared["dregcli.report.html"].remove("page.js")
-    assert undeclared(project) == ["page.js"]

@@ -155,7 +155,7 @@ def test_a_newer_store_is_refused_with_advice(tmp_path: Path) -> None:
     for use in (store.runs, lambda: store.resolve("digits"), lambda: claim(tmp_path)):
         with pytest.raises(StoreFormatError) as caught:
             use()
-        assert "install a newer dreg" in str(caught.value)
+        assert "git pull" in str(caught.value)
         assert caught.value.where == str(tmp_path / "store.json")
 
 

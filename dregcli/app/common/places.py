@@ -7,7 +7,6 @@ from typing import Any, cast
 from dregcli.commands import USUAL_RUNS
 from dregcli.data.folders import NO_FOLDER, data_command, default_data_dir
 from dregcli.errors import UsageError
-from dregcli.redaction import redacted_words
 from dregcli.wording import shell_command
 
 __all__ = ["NO_FOLDER", "data_folder", "data_folder_if_any", "runs_folder", "training_command", "typed"]
@@ -52,6 +51,8 @@ def training_command(name: str, data_dir: Path, *, examples: int) -> str:
 
 def typed(environment: Mapping[str, Any]) -> str | None:
     """What was typed to make a run, without what looks like a secret; None where that was not captured."""
+    from dregcli.redaction import redacted_words
+
     argv = environment.get("argv")
     if not isinstance(argv, list):
         return None

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dregcli.app.common.places import NO_FOLDER, data_folder, data_folder_if_any
-from dregcli.cli.datasets import import_ as data_import
 from dregcli.cli.datasets.plain import dataset_json, image_in_words
 from dregcli.cli.datasets.preview import preview
 from dregcli.cli.options import DataDir, Json, Quiet, split_option
@@ -19,28 +18,20 @@ if TYPE_CHECKING:
     from dregcli.app.datasets.remove import Removal
     from dregcli.app.datasets.status import DataRow
 
-_LIST = """[bold]dreg data list[/bold]
+LIST_EXAMPLES = """[bold]dreg data list[/bold]
 
 For a program:  [bold]dreg data list --json[/bold]"""
-_SHOW = """The training split of the embedded data:  [bold]dreg data show digits[/bold]
+SHOW_EXAMPLES = """The training split of the embedded data:  [bold]dreg data show digits[/bold]
 
 Another split, in a file of your own:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
-_VERIFY = """All that is on this machine:  [bold]dreg data verify[/bold]
+VERIFY_EXAMPLES = """All that is on this machine:  [bold]dreg data verify[/bold]
 
 One:  [bold]dreg data verify mnist[/bold]"""
-_RM = """[bold]dreg data rm mine[/bold]
+RM_EXAMPLES = """[bold]dreg data rm mine[/bold]
 
 Without a question, as in a script:  [bold]dreg data rm mine mnist --yes[/bold]"""
 
 _CHECK_SAYS_NO = 1
-
-app = typer.Typer(
-    help="The data sets on this machine: list, show, import, verify, remove.",
-    no_args_is_help=True,
-    rich_markup_mode="rich",
-    epilog="Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
-)
-app.command("import", epilog=data_import.EXAMPLES)(data_import.import_)
 
 
 def _remove_with(command: str | None) -> str:
@@ -64,7 +55,6 @@ def _as_json(row: "DataRow") -> dict[str, Any]:
     }
 
 
-@app.command("list", epilog=_LIST)
 def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
     """List the data sets: those of the catalogue and your own, and how they stand on this machine."""
     from dregcli.app.datasets.status import list_data
@@ -102,7 +92,6 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
                 terminal.line(f"{row.name}: {row.path}, {row.source}")
 
 
-@app.command("show", epilog=_SHOW)
 def show(
     name: Annotated[str, typer.Argument(help="A data set: see `dreg data list`.")],
     split: Annotated[str, split_option("Which part: train, valid or test.")] = Split.TRAIN.value,
@@ -154,7 +143,6 @@ def show(
     preview(terminal, shown, shown.split)
 
 
-@app.command("verify", epilog=_VERIFY)
 def verify(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; none means all on this machine.")
@@ -210,7 +198,6 @@ def _figures(removal: "Removal") -> str:
     return f" and {count} figure{'s' if count > 1 else ''} of it" if count else ""
 
 
-@app.command("rm", epilog=_RM)
 def rm(
     names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets of the data folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

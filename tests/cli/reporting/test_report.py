@@ -1,8 +1,6 @@
 """``dreg report`` as a user sees it, on stores as trainings leave them."""
 
 import math
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -140,16 +138,6 @@ def test_a_damaged_run_hides_no_other(capsys, tmp_path) -> None:
     assert "metrics of" in outcome.err
     assert "v003" in outcome.err
     assert run(capsys, "report", "--json").json["groups"][0]["seeds"] == 2
-
-
-def test_a_report_loads_no_torch(tmp_path) -> None:
-    add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -88.5}, seeds=range(3))
-    code = (
-        "import sys; from dregcli.cli.main import main\n"
-        f"assert main(['report', '--runs-dir', {str(tmp_path / 'runs')!r}, '--time-to', '-91']) == 0\n"
-        "assert not {'torch', 'dregcli.engine', 'matplotlib'} & set(sys.modules)"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
 def test_an_evaluation_that_is_no_number_decides_nothing(capsys, tmp_path) -> None:

@@ -20,7 +20,7 @@ from tests.support.cli import Outcome, run
 from tests.support.store_faults import flip
 from tests.support.store_study import add_run
 
-pytest.importorskip("tensorboard", reason="TensorBoard is optional: pip install 'dreg[tensorboard]'")
+pytest.importorskip("tensorboard", reason="TensorBoard is optional: pip install -e '.[tensorboard]'")
 
 
 def read(folder: Path) -> Any:

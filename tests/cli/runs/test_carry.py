@@ -151,5 +151,5 @@ def test_without_tensorboard_it_says_what_to_install(runs, tmp_path: Path, monke
     monkeypatch.setitem(sys.modules, "tensorboard.summary.writer.record_writer", None)
     refused = runs("export", "x", "--tensorboard", tmp_path / "logs")
     assert refused.code == 2
-    assert "next:  pip install 'dreg[tensorboard]'" in refused.err
+    assert "next:  in your clone of dreg: pip install -e '.[tensorboard]'" in refused.err
     assert not (tmp_path / "logs").exists()

@@ -1,0 +1,106 @@
+"""Commands that are known by name, and imported when they are called."""
+
+import ast
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
+
+_FOLDER: Final = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a command is.
+
+    Attributes:
+        module: its module, inside of ``dregcli.cli``.
+        function: the function whose parameters are the command's options, and whose docstring is its help.
+        examples: the constant of the module that is shown below the help.
+    """
+
+    module: str
+    function: str
+    examples: str = "EXAMPLES"
+
+    def summary(self) -> str:
+        """The first paragraph of the command's help, read from its source: much faster than an import."""
+        source = _FOLDER.joinpath(*self.module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
+        for node in ast.parse(source).body:
+            if isinstance(node, ast.FunctionDef) and node.name == self.function:
+                return " ".join((ast.get_docstring(node) or "").partition("\n\n")[0].split())
+        return ""
+
+
+class _Command(TyperCommand):
+    """A command that is not checked while a shell completes it."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer keeps the type private
+        """Read the command line; where it is only completed, keep the words as they are.
+
+        Typer checks values with pydantic, whose import takes longer than all the rest of a completion.
+        """
+        if not ctx.resilient_parsing:
+            return super().parse_args(ctx, args)
+        given, rest, _ = self.make_parser(ctx).parse_args(args=list(args))
+        for parameter in self.params:
+            ctx.params[parameter.name], source = parameter.consume_value(ctx, given)
+            ctx.set_parameter_source(parameter.name, source)
+        ctx.args = rest
+        return rest
+
+
+class CommandByName(TyperCommand):
+    """Stands for a command until it is called, asked for its help or completed."""
+
+    def __init__(self, typed: str, place: Place) -> None:
+        super().__init__(typed.split()[-1])
+        self.typed, self.place = typed, place
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """The first paragraph of the help, whole."""
+        return self.place.summary()
+
+    def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
+        """Begin the command itself: what follows is between Typer and the command."""
+        return self.load().make_context(info_name, args, parent, **extra)
+
+    def load(self) -> TyperCommand:
+        """Import the command."""
+        from dregcli.cli.words import with_words
+
+        module = import_module(f"dregcli.cli.{self.place.module}")
+        function = with_words(getattr(module, self.place.function), self.typed)
+        single = typer.Typer(add_completion=False, rich_markup_mode="rich")
+        single.command(self.name, cls=_Command, epilog=getattr(module, self.place.examples))(function)
+        command = get_command(single)
+        assert isinstance(command, TyperCommand)
+        return command
+
+
+class CommandGroup(TyperGroup):
+    """A group that knows its commands by name, and whose help imports none of them."""
+
+    def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps the types private
+        """The options of the group: flags, none of which is given unless it is typed.
+
+        Typer would import pydantic to read the None that the flags of its own have as their default.
+        """
+        options: list[Any] = [*super().get_params(ctx)]
+        for option in options:
+            option.default = option.default or False
+        return options
+
+    def get_short_help_str(self, limit: int = 45) -> str:
+        """What the group is for, whole."""
+        return self.help or ""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer keeps the types private
+        """Show the group's options and commands."""
+        from dregcli.cli.overview import show_overview
+
+        show_overview(self, ctx)

@@ -1,0 +1,64 @@
+"""Every command of the program by what is typed for it, and where it is."""
+
+from typing import Any, Final
+
+from dregcli.cli.lazy import CommandByName, CommandGroup, Place
+
+COMMANDS: Final = {
+    "download": Place("datasets.download", "download"),
+    "estimators": Place("diagnosis.estimators", "estimators"),
+    "train": Place("training.train", "train"),
+    "finetune-encoder": Place("training.finetune", "finetune_encoder"),
+    "bias-check": Place("diagnosis.bias_check", "bias_check"),
+    "variance": Place("diagnosis.variance", "variance"),
+    "eval": Place("evaluation.evaluate", "evaluate"),
+    "sample": Place("sampling.sample", "sample"),
+    "report": Place("reporting.report", "report"),
+    "data list": Place("datasets.data", "list_", "LIST_EXAMPLES"),
+    "data show": Place("datasets.data", "show", "SHOW_EXAMPLES"),
+    "data import": Place("datasets.import_", "import_"),
+    "data verify": Place("datasets.data", "verify", "VERIFY_EXAMPLES"),
+    "data rm": Place("datasets.data", "rm", "RM_EXAMPLES"),
+    "runs list": Place("runs.list_", "list_"),
+    "runs show": Place("runs.show", "show"),
+    "runs diff": Place("runs.diff", "diff"),
+    "runs tag": Place("runs.label", "tag", "TAG_EXAMPLES"),
+    "runs note": Place("runs.label", "note", "NOTE_EXAMPLES"),
+    "runs verify": Place("runs.verify", "verify"),
+    "runs rm": Place("runs.remove", "rm", "RM_EXAMPLES"),
+    "runs gc": Place("runs.remove", "gc", "GC_EXAMPLES"),
+    "runs export": Place("runs.carry", "export", "EXPORT_EXAMPLES"),
+    "runs import": Place("runs.carry", "import_", "IMPORT_EXAMPLES"),
+    "runs rerun": Place("runs.rerun", "rerun"),
+    "runs doctor": Place("runs.doctor", "doctor"),
+    "spec schema": Place("spec", "schema"),
+}
+
+_GROUPS: Final = {
+    "data": (
+        "The data sets on this machine: list, show, import, verify, remove.",
+        "Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
+    ),
+    "runs": (
+        "The runs of a store: list, compare, label, verify, move, remove, repeat.",
+        "What there is:  [bold]dreg runs list[/bold]",
+    ),
+    "spec": (
+        "The settings of a run, for other programs.",
+        "Check a config file in an editor:  [bold]dreg spec schema --config > dreg.schema.json[/bold]",
+    ),
+}
+"""Groups of commands: what each is for, and what is shown below its help."""
+
+
+def commands() -> dict[str, CommandByName | CommandGroup]:
+    """The commands of the program, then its groups, by name; none of them is imported."""
+    inside: dict[str, dict[str, Any]] = {name: {} for name in ("", *_GROUPS)}
+    for typed, place in COMMANDS.items():
+        within, _, name = typed.rpartition(" ")
+        inside[within][name] = CommandByName(typed, place)
+    for name, (help_, epilog) in _GROUPS.items():
+        inside[""][name] = CommandGroup(
+            name=name, commands=inside[name], help=help_, epilog=epilog, no_args_is_help=True, rich_markup_mode="rich"
+        )
+    return inside[""]

@@ -1,0 +1,134 @@
+"""What a shell may complete: the values that an option or an argument can have, by the name of its parameter."""
+
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+import typer
+from typer.models import ParameterInfo
+
+from dregcli.names import (
+    Backward,
+    Capture,
+    Channels,
+    DataKind,
+    DatasetName,
+    Flip,
+    LikelihoodName,
+    ModelName,
+    Precision,
+    RunStatus,
+    Split,
+    Task,
+)
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Words = Callable[[typer.Context, str], Iterable[str]]
+"""Gives the values that are possible; Typer leaves out those that do not begin as the word does."""
+
+
+def _runs(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of runs; when one name is left, its versions, too."""
+    from dregcli.app.common.on_disk import run_versions
+    from dregcli.app.common.places import runs_folder
+
+    versions = run_versions(runs_folder(_folder(context, "runs_dir")))
+    name, slash, _ = incomplete.partition("/")
+    left = [each for each in versions if (each == name if slash else each.startswith(name))]
+    return [*left, *(f"{left[0]}/{version}" for version in versions[left[0]])] if len(left) == 1 else left
+
+
+def _datasets(context: typer.Context, incomplete: str) -> list[str]:
+    """The data sets of the catalogue, and those on disk."""
+    return list(dict.fromkeys([*DatasetName, *_files(context, incomplete)]))
+
+
+def _files(context: typer.Context, incomplete: str) -> list[str]:
+    """The data sets on disk."""
+    from dregcli.app.common.on_disk import dataset_names
+    from dregcli.app.common.places import data_folder_if_any
+
+    return dataset_names(data_folder_if_any(_folder(context, "data_dir")))
+
+
+def _presets(context: typer.Context, incomplete: str) -> list[str]:
+    from dregcli.specs.presets import PRESETS
+
+    return list(PRESETS)
+
+
+def _objectives(context: typer.Context, incomplete: str) -> list[str]:
+    from dregcli.parts import known_words
+
+    return list(known_words()[0])
+
+
+def _estimators(context: typer.Context, incomplete: str) -> list[str]:
+    """Estimators; of a list with commas, the last one is completed."""
+    from dregcli.parts import known_words
+
+    before = "".join(incomplete.rpartition(",")[:2])
+    return [before + name for name in known_words()[1]]
+
+
+def _folder(context: typer.Context, option: str) -> Path | None:
+    """The folder that an option or its variable names: as it was typed, for no shell has read it yet."""
+    found = context.params.get(option)
+    return Path(found).expanduser() if found else None
+
+
+def _any_of(*words: str) -> Words:
+    def given(context: typer.Context, incomplete: str) -> list[str]:
+        return list(words)
+
+    return given
+
+
+_WORDS: Final[dict[str, Words]] = {
+    **dict.fromkeys(("run", "runs", "resume", "a", "b"), _runs),
+    "runs export words": _runs,
+    "runs list names": _runs,
+    "dataset": _datasets,
+    "data show name": _datasets,
+    "data verify names": _datasets,
+    "data rm names": _files,
+    "datasets": _any_of(*DatasetName),
+    "preset": _presets,
+    "objective": _objectives,
+    "estimator": _estimators,
+    "track_estimators": _estimators,
+    "task": _any_of(*Task),
+    "model": _any_of(*ModelName),
+    "likelihood": _any_of(*LikelihoodName),
+    "binarisation": _any_of("dynamic", "static-seed:0", "threshold:0.5", "none"),
+    "split": _any_of(*Split),
+    "checkpoint": _any_of("last", "best"),
+    "device": _any_of("auto", "cpu", "cuda"),
+    "backward": _any_of("auto", *Backward),
+    "screen_precision": _any_of(*Precision),
+    "k_chunk": _any_of("auto"),
+    "compile": _any_of("auto", "on", "off"),
+    "capture": _any_of(*Capture),
+    "method": _any_of("ais"),
+    "status": _any_of(*RunStatus, "unreadable"),
+    "kind": _any_of(*DataKind),
+    "channels": _any_of(*Channels),
+    "flip": _any_of(*Flip),
+}
+"""By parameter, or by command and parameter where the same name means another thing elsewhere."""
+
+
+def with_words(command: Command, typed: str) -> Command:
+    """A command whose options and arguments know their values.
+
+    Args:
+        command: the function of the command; what it declares of its parameters is completed in place.
+        typed: what is typed for the command.
+    """
+    for name, parameter in inspect.signature(command).parameters.items():
+        words = _WORDS.get(f"{typed} {name}", _WORDS.get(name))
+        for declared in get_args(parameter.annotation):
+            if words and isinstance(declared, ParameterInfo):
+                declared.autocompletion = words
+    return command
