@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from dregcli.app.planning.colours import as_rgb
 from dregcli.data.dataset import Dataset
-from dregcli.data.files import written_aside
+from dregcli.data.folders import WRITE_ELSEWHERE
+from dregcli.filesystem import LOCAL, written_aside
 from dregcli.names import DataKind, Split
 
 SHOWN: Final = 16
@@ -64,7 +65,7 @@ def write_picture(path: Path, examples: Pixels) -> None:
         grid = _grid(_enlarged(_shrunk(examples, factor, factor), scale, scale), _COLUMNS, gap=2)
     buffer = io.BytesIO()
     Image.fromarray(grid).save(buffer, "PNG")
-    with written_aside(path) as (file, _):
+    with written_aside(LOCAL, path, hint=WRITE_ELSEWHERE) as (file, _):
         file.write(buffer.getvalue())
 
 

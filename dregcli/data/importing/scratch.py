@@ -10,8 +10,9 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.files import writing
+from dregcli.data.folders import WRITE_ELSEWHERE
 from dregcli.errors import DataCorrupt
+from dregcli.filesystem import LOCAL, make_folders, write_errors
 
 Content = Iterable["bytes | memoryview[Any] | NDArray[Any]"]
 
@@ -43,8 +44,8 @@ class Scratch:
         Raises:
             StoreWriteError: the data folder cannot be written.
         """
-        with writing(self._folder):
-            self._folder.mkdir(parents=True, exist_ok=True)
+        make_folders(LOCAL, self._folder, hint=WRITE_ELSEWHERE)
+        with write_errors(self._folder, hint=WRITE_ELSEWHERE):
             return self._open.enter_context(tempfile.TemporaryFile(dir=self._folder))
 
     def fill(self, content: Content, *, most: Callable[[int], None] | None = None) -> tuple[IO[bytes], int]:
@@ -66,9 +67,9 @@ class Scratch:
             size += view.nbytes
             if most is not None:
                 most(size)
-            with writing(self._folder):
+            with write_errors(self._folder, hint=WRITE_ELSEWHERE):
                 out.write(view)
-        with writing(self._folder):
+        with write_errors(self._folder, hint=WRITE_ELSEWHERE):
             out.flush()
         return out, size
 

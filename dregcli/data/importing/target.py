@@ -1,15 +1,14 @@
 """The file that an import makes: free, or a data set of dreg's that may be replaced, up to the moment it is made."""
 
-import os
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dregcli.data.files import writing
-from dregcli.data.folders import cache_path, data_command
+from dregcli.data.folders import WRITE_ELSEWHERE, cache_path, data_command
 from dregcli.data.importing.request import ImportRequest
 from dregcli.data.owner import Owner, owner_of
 from dregcli.errors import UsageError
+from dregcli.filesystem import folder_locked, write_errors
 
 
 def check_target(request: ImportRequest, data_dir: Path) -> None:
@@ -60,26 +59,9 @@ def last_check(request: ImportRequest, data_dir: Path) -> Generator[Callable[[],
     with ExitStack() as stack:
 
         def check() -> None:
-            stack.enter_context(_locked(data_dir))
+            with write_errors(data_dir, hint=WRITE_ELSEWHERE):
+                # A lock on the folder itself, so that no file is left over.
+                stack.enter_context(folder_locked(data_dir))
             check_target(request, data_dir)
 
         yield check
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """A lock on the folder itself, so that no file is left over; the system lifts it with the process."""
-    if os.name != "posix":
-        yield
-        return
-    import fcntl
-
-    with writing(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems lock no folders; then only the moment between check and rename is open.
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

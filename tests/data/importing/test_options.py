@@ -111,5 +111,5 @@ def test_a_full_disk_while_unpacking(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    error = refuse(tmp_path / "a.npz", tmp_path / "data", "No space left on device")
+    error = refuse(tmp_path / "a.npz", tmp_path / "data", "No space left on the disk")
     assert "free some space" in str(error.hint)
