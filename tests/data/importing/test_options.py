@@ -38,7 +38,7 @@ def test_sizes(source, tmp_path, options, valid, test):
 
 def test_the_permutation_never_changes():
     # Golden: NumPy promises RandomState's stream for ever (NEP 19); a change breaks every imported data set.
-    plan = plan_splits({None: 10}, valid=2, test=3, seed=0, where="here")
+    plan = plan_splits({None: 10}, valid=2, test=3, seed=0)
     orders = {split: portion.order.tolist() for split, portion in plan.portions.items()}
     assert orders == {Split.TRAIN: [2, 8, 4, 9, 1], Split.VALID: [6, 7], Split.TEST: [3, 0, 5]}
 
