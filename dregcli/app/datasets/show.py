@@ -100,7 +100,7 @@ def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
     unit = 1.0 / dataset.levels
     low, high = np.inf, -np.inf
     total = np.zeros(dataset.pixels)
-    grey = dataset.kind is not DataKind.REAL
+    grey = dataset.kind.is_bounded
     bins = _edges(dataset)
     counts = np.zeros(len(bins) - 1, np.int64)
     passes = 1 if grey else 2
@@ -143,7 +143,7 @@ def _shown(images: NDArray[np.float64], low: float, high: float, kind: DataKind)
     """Images (..., C, height, width) as the figure takes them: grey as they are, others as red, green and blue."""
     if images.shape[-3] == 1:
         return images[..., 0, :, :]
-    if kind is DataKind.REAL:
+    if not kind.is_bounded:
         # Nobody knows what is black and white among them.
         images = (images - low) / (high - low if high > low else 1.0)
     return as_rgb(images)

@@ -11,7 +11,7 @@ from dregcli.app.planning.colours import as_rgb
 from dregcli.data.dataset import Dataset
 from dregcli.data.folders import WRITE_ELSEWHERE
 from dregcli.filesystem import LOCAL, written_aside
-from dregcli.names import DataKind, Split
+from dregcli.names import Split
 
 SHOWN: Final = 16
 """How many."""
@@ -39,7 +39,7 @@ def first_examples(dataset: Dataset, split: Split) -> Pixels:
     """
     rows = np.asarray(dataset.splits[split][:SHOWN])
     values = rows.astype(np.float64) / dataset.levels
-    if dataset.kind is DataKind.REAL:
+    if not dataset.kind.is_bounded:
         low, high = values.min(), values.max()
         values = (values - low) / (high - low if high > low else 1.0)
     images = values.reshape(-1, dataset.channels, dataset.height, dataset.width)

@@ -127,7 +127,7 @@ def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[i
         what = f"--shape {_typed(asked)} contradicts {named}, whose images are {said(shape[-2:])}"
         raise UsageError(what, hint="leave --shape out")
     side = math.isqrt(pixels)
-    if asked is None and len(shape) == 2 and side * side == pixels and kind is not DataKind.REAL:
+    if asked is None and len(shape) == 2 and side * side == pixels and kind.is_bounded:
         source.note(f"{pixels} values were taken as images of {side} x {side} (--shape HxW says otherwise)")
         return side, side
     if asked is None and len(shape) == 2:

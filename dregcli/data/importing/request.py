@@ -120,9 +120,9 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         check("--split-seed", f"must be 0 to {_SEEDS - 1}, not {words.seed}")
     if not 1 <= words.levels <= FULL_LEVELS:
         check("--levels", f"must be 1 to {FULL_LEVELS}, not {words.levels}")
-    elif words.levels != FULL_LEVELS and words.kind in (DataKind.BINARY, DataKind.REAL):
+    elif words.levels != FULL_LEVELS and words.kind and not words.kind.has_levels:
         check("--levels", f"only intensities have levels, and --kind is {words.kind}")
-    if words.invert and words.kind is DataKind.REAL:
+    if words.invert and words.kind and not words.kind.is_bounded:
         check("--invert", "real values have neither black nor white")
     if len(set(words.keys)) != len(words.keys):
         check("--key", "one is given twice")

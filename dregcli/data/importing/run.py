@@ -23,7 +23,7 @@ from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
 from dregcli.data.scan import Values
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError, UsageError
 from dregcli.filesystem import folder_locked, write_errors
-from dregcli.names import DataKind, Split
+from dregcli.names import Split
 
 _PAIRS: Final = ((Split.VALID, Split.TRAIN), (Split.TEST, Split.TRAIN), (Split.TEST, Split.VALID))
 _SAME_SCALE: Final = 10
@@ -157,7 +157,7 @@ def _draft(source: Source) -> tuple[Draft, str]:
     channels, height, width = images[first][1]
     size, digest = source.stamp()
     # Of one level, and of all that there are, "levels" would say nothing.
-    has_levels = conversion.kind is DataKind.INTENSITY and conversion.levels not in (1, FULL_LEVELS)
+    has_levels = conversion.kind.has_levels and conversion.levels not in (1, FULL_LEVELS)
     levels = f" of {conversion.levels} levels" if has_levels else ""
     draft = Draft(
         name=request.name,

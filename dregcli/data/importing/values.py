@@ -186,7 +186,7 @@ def conversion(found: Survey, *, kind: DataKind | None, invert: bool) -> Convers
         raise DataCorrupt(what, hint="scale them before the import")
     if not invert:
         return picked
-    if picked.kind is DataKind.REAL:
+    if not picked.kind.is_bounded:
         what = "--invert is for images: real values have neither black nor white"
         raise UsageError(what, hint="leave --invert out, or give --kind intensity or binary")
     white = picked.dtype.type(picked.levels)

@@ -74,8 +74,8 @@ class TestBinarizedMnist:
         ("change", "reason"),
         [
             (lambda text: text[:-2] + b" ", "line 2 has 783 numbers, not 784"),
-            (lambda text: text[:-2] + b"x\n", "line 2 holds 'x', which is no number"),
-            (lambda text: text[:-2] + b"2\n", "line 2 holds 2, neither 0 nor 1"),
+            (lambda text: text[:-2] + b"x\n", "line 2 holds 'x', neither 0 nor 1"),
+            (lambda text: text[:-2] + b"2\n", "line 2 holds '2', neither 0 nor 1"),
             (lambda text: bytes([text[0] ^ 1]) + text[1:], "SHA-256 is .*, not "),
             (lambda text: text + b"0\n", "exceeds the 3,136 bytes"),
             (lambda _: b"<!DOCTYPE html>", "a web page"),
