@@ -45,7 +45,9 @@ def chosen(source: Source) -> Parts:
     parts = _asked(source, keys) if keys else _by_names(source)
     for each in parts.values():
         if each.refusal:
-            raise DataCorrupt(what=f"{each if each.key else 'it'} {each.refusal}", hint=_others_hint(source))
+            good = [other for other in source.arrays if not other.refusal]
+            hint = f"the file also has {_listed(good)}: name one with --key KEY" if good else _PLAIN
+            raise DataCorrupt(what=f"{each if each.key else 'it'} {each.refusal}", hint=hint)
     if None not in parts and Split.TRAIN not in parts:
         has = " and ".join(f"{split} ('{each.key}')" for split, each in parts.items())
         raise UsageError(
@@ -123,8 +125,3 @@ def _by_names(source: Source) -> Parts:
 
 def _listed(arrays: Sequence[Named]) -> str:
     return listed(f"'{each.key}' ({said(each.shape) if each.shape else each.dtype})" for each in arrays)
-
-
-def _others_hint(source: Source) -> str:
-    good = [each for each in source.arrays if not each.refusal]
-    return f"the file also has {_listed(good)}: name one with --key KEY" if good else _PLAIN

@@ -4,7 +4,6 @@ A reader takes a :class:`Source` and returns a :class:`Named` for each array in 
 much may come out of a file is asked of :func:`most_bytes` before any of it is made.
 """
 
-import os
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -254,11 +253,6 @@ def pieces(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
     for first in range(0, len(array), step):
         piece = np.asarray(array[first : first + step])
         yield first, piece.astype(piece.dtype.newbyteorder("="), copy=False)
-
-
-def size_of(stream: IO[bytes]) -> int:
-    """Bytes of an open file."""
-    return os.fstat(stream.fileno()).st_size
 
 
 def said(shape: Iterable[int]) -> str:

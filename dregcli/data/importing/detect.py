@@ -12,7 +12,7 @@ from typing import IO, Final
 from dregcli.commands import command, quoted
 from dregcli.data.formats.archives import checked_members, open_archive
 from dregcli.data.formats.unpack import GZIP_MAGIC, gunzipped
-from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, size_of, watched
+from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, watched
 from dregcli.data.importing.foreign import H5AD, TORCH, foreign, refusal
 from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
 from dregcli.data.importing.hdf5 import hdf5_arrays
@@ -54,7 +54,7 @@ def found_in(
         source.arrays = folder_arrays(source)
         return source
     stream = stack.enter_context(_opened(path))
-    if not (size := size_of(stream)):
+    if not (size := os.fstat(stream.fileno()).st_size):
         raise DataCorrupt(what="the source is empty", hint="write or fetch it again")
     source = Source(request, scratch, watch, stream, size)
     source.stamp = _stamp(source)

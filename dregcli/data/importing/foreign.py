@@ -31,6 +31,8 @@ _RECORDS: Final = (
 )
 _TENSORS: Final = "import numpy; from torch import load; x = load({source}, map_location='cpu', weights_only=True); "
 _PICKLED: Final = "import gzip, numpy, pathlib, pickle; x = pickle.loads({content}, encoding='latin1'); "
+_PICKLES: Final = (".pkl", ".pickle", ".pkl.gz", ".pickle.gz")
+_JOBLIB: Final = "import joblib, numpy; x = joblib.load({source}); "
 _STREAM: Final = "import numpy, pyarrow; x = pyarrow.ipc.open_stream(pyarrow.memory_map({source})).read_pandas(); "
 _CELLS: Final = "import numpy, anndata; numpy.save({target}, anndata.read_h5ad({source}).to_df().to_numpy())"
 _SAFE: Final = "import numpy; from safetensors.numpy import load_file; numpy.savez({target}, **load_file({source}))"
@@ -73,19 +75,8 @@ _FORMATS: Final = (
     Foreign("Arrow or Feather", _PANDAS % "feather", (".feather", ".arrow"), magic=b"ARROW1|FEA1"),
     Foreign("ORC", _PANDAS % "orc", (".orc",), magic=b"ORC"),
     Foreign("records of TensorFlow", _RECORDS, (".tfrecord", ".tfrecords")),
-    Foreign(
-        f"joblib's pickled objects{_TRUST}",
-        "import joblib, numpy; x = joblib.load({source}); " + _ITEMS,
-        (".joblib",),
-        ".npz",
-    ),
-    Foreign(
-        f"pickled Python objects{_TRUST}",
-        _PICKLED + _ITEMS,
-        (".pkl", ".pickle", ".pkl.gz", ".pickle.gz"),
-        ".npz",
-        rb"\x80[\2-\5]",
-    ),
+    Foreign(f"joblib's pickled objects{_TRUST}", _JOBLIB + _ITEMS, (".joblib",), ".npz"),
+    Foreign(f"pickled Python objects{_TRUST}", _PICKLED + _ITEMS, _PICKLES, ".npz", rb"\x80[\2-\5]"),
     Foreign("a workbook", _PANDAS % "excel", (".xlsx", ".xls", ".ods")),
     Foreign("Zarr", _ZARR, (".zarr",), ".npz"),
     Foreign("a tar archive", _UNTAR, (".tar", ".tgz", ".tar.gz"), "", rb".{257}ustar"),
@@ -116,12 +107,10 @@ def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorru
     while Path(target).exists():
         count += 1
         target = f"{stem}-{count}{found.makes}"
-    if found.makes:
-        content = f"pathlib.Path({str(path)!r}).read_bytes()"
-        content = f"gzip.decompress({content})" if path.suffix.lower() == ".gz" else content
-        code = found.line.format(source=repr(str(path)), target=repr(target), content=content)
-        line = f"python -c {shlex.quote(code)}"
-    else:
-        line = found.line.format(source=shlex.quote(str(path)), target=shlex.quote(target))
+    read = f"pathlib.Path({str(path)!r}).read_bytes()"
+    content = f"gzip.decompress({read})" if path.suffix.lower() == ".gz" else read
+    quote = repr if found.makes else shlex.quote
+    line = found.line.format(source=quote(str(path)), target=quote(target), content=content)
+    line = f"python -c {shlex.quote(line)}" if found.makes else line
     what = f"its format is not known to the import, and looks like {found.what}"
     return DataCorrupt(what, hint=f"{line} && {then(target)}")

@@ -50,12 +50,12 @@ def hdf5_arrays(source: Source, *, is_matlab: bool) -> list[Named]:
     Raises:
         DataCorrupt: HDF5 cannot read it.
     """
-    found: list[Named] = []
+    found, objects = list[Named](), itertools.count()
 
     def visit(key: str, item: object) -> None:
-        if len(found) > _MOST_OBJECTS:
+        if next(objects) >= _MOST_OBJECTS:
             raise DataCorrupt(
-                what=f"it has more than {_MOST_OBJECTS:,} arrays", hint="copy one into a file of its own"
+                what=f"it has more than {_MOST_OBJECTS:,} objects", hint="copy one into a file of its own"
             )
         if isinstance(item, h5py.Dataset):
             found.append(_named(key, item, source, is_matlab=is_matlab))

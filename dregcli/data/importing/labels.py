@@ -194,6 +194,6 @@ def array_warnings(array: NDArray[Any], named: Named, source: Source) -> None:
     sizes = [math.prod(shape)] if shape else [side * side for side in range(2, math.isqrt(width) + 1)]
     for each in judge(array, shape=shape) if array.ndim == 2 and {width - 1, width - 2} & {*sizes} else ():
         source.warnings.append(
-            f"in {named} {told([each.column], ())} seems to be {each.role} ({each.why}), and was kept: if it is no "
+            f"in {named}, {told([each.column], ())} seems to be {each.role} ({each.why}), and was kept: if it is no "
             "value, save the array without it and import that"
         )

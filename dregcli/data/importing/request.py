@@ -104,30 +104,25 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         UsageError: there is no such source.
         SpecError: with every fault of the options.
     """
-    source = _source_path(words.source)
-    faults: list[Fault] = []
-
-    def check(field: str, message: str | None) -> None:
-        if message:
-            faults.append(Fault(field, message))
-
-    check("--name", _name_fault(words.name) or taken.get(words.name.lower()))
+    source, faults = _source_path(words.source), list[Fault]()
+    reason = _name_fault(words.name) or taken.get(words.name.lower())
+    faults += [Fault("--name", reason)] if reason else []
     shape, resize = _shape("--shape", words.shape, faults), _shape("--resize", words.resize, faults)
     valid, test = _amount("--valid", words.valid, faults), _amount("--test", words.test, faults)
-    if isinstance(valid, float) and isinstance(test, float) and valid + test >= 1.0:
-        check("--valid, --test", f"fractions of {valid} and {test} leave no training data")
-    if words.seed is not None and not 0 <= words.seed < _SEEDS:
-        check("--split-seed", f"must be 0 to {_SEEDS - 1}, not {words.seed}")
-    if not 1 <= words.levels <= FULL_LEVELS:
-        check("--levels", f"must be 1 to {FULL_LEVELS}, not {words.levels}")
-    elif words.levels != FULL_LEVELS and words.kind and not words.kind.has_levels:
-        check("--levels", f"only intensities have levels, and --kind is {words.kind}")
-    if words.invert and words.kind and not words.kind.is_bounded:
-        check("--invert", "real values have neither black nor white")
-    if len(set(words.keys)) != len(words.keys):
-        check("--key", "one is given twice")
-    if len(set(words.flips)) != len(words.flips):
-        check("--flip", "the same is given twice, which would change nothing")
+    fractions = [each for each in (valid, test) if isinstance(each, float)]
+    kind, levels, seed, repeated = words.kind, words.levels, words.seed, "the same is given twice"
+    checks = {
+        ("--valid, --test", f"fractions of {valid} and {test} leave no training data"): sum(fractions) >= 1.0,
+        ("--split-seed", f"must be 0 to {_SEEDS - 1}, not {seed}"): not 0 <= (seed or 0) < _SEEDS,
+        ("--levels", f"must be 1 to {FULL_LEVELS}, not {levels}"): not 1 <= levels <= FULL_LEVELS,
+        ("--levels", f"only intensities have levels, and --kind is {kind}"): levels < FULL_LEVELS
+        and kind is not None
+        and not kind.has_levels,
+        ("--invert", "real values have neither black nor white"): words.invert and kind is DataKind.REAL,
+        ("--key", repeated): len(set(words.keys)) != len(words.keys),
+        ("--flip", f"{repeated}, which would change nothing"): len(set(words.flips)) != len(words.flips),
+    }
+    faults += [Fault(*fault) for fault, is_wrong in checks.items() if is_wrong]
     if faults:
         raise SpecError(faults, hint="change these and repeat; see: dreg data import --help")
     options = {each.name: getattr(words, each.name) for each in fields(_Options)}

@@ -111,19 +111,16 @@ def _advised(where: str) -> Generator[None]:
 
 def _check_options(source: Source) -> None:
     """Refuse options that mean nothing for such a source."""
-    request, is_images = source.request, source.is_images
-    text = f"is for text, whose columns have names and numbers, and this is {source.format}: cut them off before"
+    request, is_images, this = source.request, source.is_images, f"and this is {source.format}"
+    text = f"is for text, whose columns have names and numbers, {this}: cut them off before the import"
     turn = "is for arrays whose examples are the last axis; --transpose-images turns images"
-    size = f"is for images, and this is {source.format}; --shape HxW says what they are"
-    faults = [
-        *(
-            [Fault("--shape", "images have their own; --resize HxW brings them to another")]
-            * bool(request.shape and is_images)
-        ),
-        *([Fault("--transpose", turn)] * (is_images and request.transpose)),
-        *([Fault(option, text) for option in request.columns.given] * (not source.is_text)),
-        *([Fault("--resize", size)] * bool(request.resize and not is_images)),
-    ]
+    checks = {
+        ("--shape", "images have their own; --resize HxW brings them to another"): is_images and request.shape,
+        ("--transpose", turn): is_images and request.transpose,
+        **{(option, text): not source.is_text for option in request.columns.given},
+        ("--resize", f"is for images, {this}; --shape HxW says what they are"): request.resize and not is_images,
+    }
+    faults = [Fault(*fault) for fault, is_wrong in checks.items() if is_wrong]
     if faults:
         raise SpecError(faults, hint="leave these out")
 
