@@ -224,8 +224,9 @@ class _Text:
             hint = f"mend or remove line {at}, and import again"
             if len(cells) != len(layout.first):
                 raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
-            row = self._row(line, [cells[i] for i in taken])
-            if len(bad := [i for i, value in zip(taken, row, strict=True) if not np.isfinite(value)]):
+            row = np.array(self._row(line, cells if len(taken) == len(cells) else [cells[i] for i in taken]))
+            if not np.isfinite(row).all():
+                bad = [taken[i] for i in np.flatnonzero(~np.isfinite(row))]
                 cell = cells[bad[0]].strip()
                 shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
                 if len(bad) < len(cells):
@@ -237,7 +238,7 @@ class _Text:
                     else "is empty"
                 )
                 raise DataCorrupt(what=f"line {at}, {told(bad[:1], names)} {what}", hint=hint)
-            yield np.array(row)
+            yield row
 
     def _row(self, line: str, cells: Sequence[str]) -> list[float]:
         """The numbers of a line; NaN where there is none."""
