@@ -226,7 +226,7 @@ class _Text:
                 raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
             row = np.array(self._row(line, cells if len(taken) == len(cells) else [cells[i] for i in taken]))
             if not np.isfinite(row).all():
-                bad = [taken[i] for i in np.flatnonzero(~np.isfinite(row))]
+                bad = [i for i, value in zip(taken, row.tolist(), strict=True) if not math.isfinite(value)]
                 cell = cells[bad[0]].strip()
                 shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
                 if len(bad) < len(cells):
