@@ -88,6 +88,16 @@ class DataKind(StrEnum):
     REAL = "real"
     """Any finite numbers."""
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether 0 is black and 1 is white, or its highest level is."""
+        return self is not DataKind.REAL
+
+    @property
+    def has_levels(self) -> bool:
+        """Whether there may be several levels between black and white, counted in whole numbers."""
+        return self is DataKind.INTENSITY
+
 
 class Channels(StrEnum):
     """What becomes of the colours of images that are imported."""

@@ -32,6 +32,50 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, er
     assert path.read_bytes() == b"new content"
 
 
+@pytest.mark.parametrize("error", FAULTS)
+def test_a_failed_stream_keeps_the_old_file_and_leaves_nothing(tmp_path: Path, error: int) -> None:
+    path = tmp_path / "x.h5"
+    path.write_bytes(b"old")
+    hints: list[str] = []
+
+    def attempt(number: int) -> bool:
+        fs = FailingFileSystem(number, error)
+        try:
+            with filesystem.written_aside(fs, path, hint="somewhere else") as (out, _):
+                out.write(b"new ")
+                out.write(b"content")
+        except StoreWriteError as failed:
+            hints.append(str(failed.hint))
+            assert path.read_bytes() == (b"new content" if "rename" in fs.operations[: number - 1] else b"old")
+            assert not temporaries(tmp_path)
+            return True
+        return False
+
+    assert every(10, attempt) == 4
+    assert path.read_bytes() == b"new content"
+    assert all(hint.endswith("somewhere else") for hint in hints)
+
+
+def test_what_a_writer_of_bytes_holds_is_not_taken_for_a_dead_ones(tmp_path: Path) -> None:
+    """A writer of bytes locks nothing, so that no writer of a stream may take its temporary for a dead one's."""
+
+    def meanwhile(temporary: Path) -> None:
+        filesystem.remove_dead_asides(LOCAL, tmp_path / "x")
+        assert temporary.exists()
+
+    filesystem.write_aside(LOCAL, tmp_path / "x", b"x", check=meanwhile)
+
+
+def test_a_file_that_was_not_there_is_never_written_over(tmp_path: Path) -> None:
+    filesystem.write_exclusive(LOCAL, tmp_path / "x", b"first")
+    with pytest.raises(FileExistsError):
+        filesystem.write_exclusive(LOCAL, tmp_path / "x", b"second")
+    assert (tmp_path / "x").read_bytes() == b"first"
+    with pytest.raises(OSError, match="No space"):
+        filesystem.write_exclusive(FailingFileSystem(1), tmp_path / "y", b"half of it")
+    assert not (tmp_path / "y").exists()
+
+
 def test_each_fault_has_its_own_words(tmp_path: Path) -> None:
     said: set[str] = set()
     for error in FAULTS:

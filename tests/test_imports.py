@@ -78,7 +78,7 @@ FORBIDDEN = {
     "filesystem": {"torch", "typer", "pydantic", "h5py", "numpy"},
     "engine": {"typer", "pydantic", "h5py", "pathlib", "rich", "os", "safetensors"},
     "specs": {"torch", "typer", "h5py", "rich"},
-    "data": {"torch", "typer", "pydantic", "rich"},
+    "data": {"torch", "torchvision", "typer", "pydantic", "rich"},
     "store": {"typer", "pydantic", "rich"},
     "report": {"torch", "typer", "pydantic", "rich"},
     "app": {"typer", "rich", "h5py"},

@@ -9,8 +9,6 @@ float32; and the training split's ``train-mean`` and ``train-deviation``, float6
 Format 2.1 is the same of images with several channels: it has the attribute ``channels``, 3 or 4, and every row holds
 channels * height * width values, channel after channel. Images of one channel are of format 2.
 
-Format 1, which is read too, has uint8 values only, and no kind, provenance, split hashes or moments.
-
 Data that fit are loaded whole and held against their checksum. Larger ones are mapped: their file's structure is
 checked, their values when ``verify_cache`` is asked to.
 """
@@ -29,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.data.cache_writer import COLOUR_VERSION, ENCODING_TYPE, ENCODING_VERSION
-from dregcli.data.dataset import Dataset, Draft, byte_kind
+from dregcli.data.dataset import Dataset, Draft
 from dregcli.data.folders import NO_FOLDER, cache_path, data_command, download_command, place_of
 from dregcli.data.owner import HDF5_RAISES, Owner, owner_of
 from dregcli.data.scan import Moments, Scanned, Scanner, Values, chunks
@@ -39,7 +37,7 @@ from dregcli.names import DataKind, Split
 RESIDENT_BYTES: Final = 1 << 30
 """Data sets up to this size are loaded whole; larger ones are mapped."""
 
-_READABLE: Final = ("1", ENCODING_VERSION, COLOUR_VERSION)
+_READABLE: Final = (ENCODING_VERSION, COLOUR_VERSION)
 _NOT_THE_FILES_FAULT: Final = (errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.EACCES)
 
 
@@ -156,37 +154,29 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
     if _text(file, "name") != name:
         raise DataCorrupt(what=f"it holds '{_text(file, 'name')}', not '{name}'")
     stored = {split: _stored(file, split.value, path) for split in Split}
-    mapped = version != "1" and sum(each.nbytes for each in stored.values()) > resident_bytes
-    levels = _integer(file, "levels")
+    mapped = sum(each.nbytes for each in stored.values()) > resident_bytes
     draft = Draft(
         name=name,
-        kind=byte_kind(levels) if version == "1" else DataKind(_text(file, "kind")),
+        kind=DataKind(_text(file, "kind")),
         height=_integer(file, "height"),
         width=_integer(file, "width"),
-        levels=levels,
+        levels=_integer(file, "levels"),
         channels=_integer(file, "channels") if version == COLOUR_VERSION else 1,
         splits={split: _mapped(each, path) if mapped else each[()] for split, each in stored.items()},
         split_convention=_text(file, "split-convention"),
         source=_text(file, "source"),
-        provenance={} if version == "1" else _provenance(file),
+        provenance=_provenance(file),
     )
-    if mapped:
-        scanner = draft.scanner()
-        for split in Split:
-            scanner.begin(split, draft.splits[split])
-        return Dataset.of(
-            draft, cast("Any", draft.splits), _stated(file, path, draft.channels * draft.height * draft.width)
-        )
     arrays = cast("Mapping[Split, Values]", draft.splits)
-    if version == "1":
-        found = _scan(arrays, draft.scanner())
-        if found.checksum != _text(file, "checksum"):
-            raise DataCorrupt(what="its pixels do not have the checksum that it states")
-    else:
-        # The moments have a checksum of their own: to compute them again would double the time of a load.
-        stated = _stated(file, path, draft.channels * draft.height * draft.width)
-        found = _scan(arrays, draft.scanner(stated.moments))
-        _compare(found, stated)
+    stated = _stated(file, path, draft.channels * draft.height * draft.width)
+    # The moments have a checksum of their own: to compute them again would double the time of a load.
+    scanner = draft.scanner(stated.moments)
+    if mapped:
+        for split in Split:
+            scanner.begin(split, arrays[split])
+        return Dataset.of(draft, arrays, stated)
+    found = _scan(arrays, scanner)
+    _compare(found, stated)
     for array in arrays.values():
         array.setflags(write=False)
     return Dataset.of(draft, arrays, found)
@@ -208,7 +198,7 @@ def _version(file: h5py.File, name: str) -> str:
     if encoding[1] not in _READABLE:
         raise StoreFormatError(
             what=f"the cached data set '{name}' is of format {encoding[1]}; "
-            f"this dreg reads formats {', '.join(_READABLE[:-1])} and {_READABLE[-1]}"
+            f"this dreg reads formats {' and '.join(_READABLE)}"
         )
     return encoding[1]
 

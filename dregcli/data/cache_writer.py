@@ -14,11 +14,11 @@ import h5py
 import numpy as np
 
 from dregcli.data.dataset import Dataset, Draft
-from dregcli.data.files import written_aside
-from dregcli.data.folders import cache_path
+from dregcli.data.folders import WRITE_ELSEWHERE, cache_path
 from dregcli.data.scan import Scanned, chunks
 from dregcli.data.sparse import SparseImage
 from dregcli.errors import DataCorrupt
+from dregcli.filesystem import LOCAL, written_aside
 from dregcli.names import Split
 from dregcli.redaction import redacted, redacted_values
 
@@ -51,7 +51,7 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
     path = cache_path(draft.name, data_dir)
     scanner = draft.scanner()
     image = SparseImage()
-    with written_aside(path) as (out, _):
+    with written_aside(LOCAL, path, hint=WRITE_ELSEWHERE) as (out, _):
         offsets = _lay_out(draft, image)
         for split in Split:
             rows = draft.splits[split]

@@ -221,7 +221,7 @@ class Dataset:
         Of intensities at least ``LEAST_SPREAD``; of real values, whose unit nobody knows, 1 where they never vary.
         """
         deviation = self.scanned.moments.deviation.astype(np.float32)
-        if self.kind is not DataKind.REAL:
+        if self.kind.is_bounded:
             return np.maximum(deviation, np.float32(LEAST_SPREAD))
         return np.where(deviation > 0.0, deviation, np.float32(1.0))
 

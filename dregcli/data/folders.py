@@ -9,6 +9,9 @@ from typing import Final
 from dregcli.commands import command
 from dregcli.errors import UsageError
 
+WRITE_ELSEWHERE: Final = "choose another folder with --data-dir FOLDER or DREG_DATA_DIR"
+"""What to do where the data folder cannot be written."""
+
 NO_FOLDER: Final = Path(os.devnull) / "FOLDER"
 """Stands for the data folder where nobody has named one and there is no home folder: nothing can be in it. Data sets
 that come with the program need none."""
@@ -31,9 +34,6 @@ def default_data_dir(env: Mapping[str, str] = os.environ, platform: str = sys.pl
         chosen = env.get("DREG_DATA_DIR")
         if chosen:
             return Path(chosen).expanduser()
-        if platform == "win32":
-            local = env.get("LOCALAPPDATA")
-            return (Path(local) if local else Path.home() / "AppData" / "Local") / "dreg"
         if platform == "darwin":
             return Path.home() / "Library" / "Caches" / "dreg"
         cache = env.get("XDG_CACHE_HOME", "")

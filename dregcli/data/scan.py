@@ -113,7 +113,7 @@ class Scanner:
             raise DataCorrupt(what=f"images have 1, 3 or 4 channels, not {channels}", where=name)
         if not 1 <= levels <= 255:
             raise DataCorrupt(what=f"the intensity levels must be 1 to 255, not {levels}", where=name)
-        if (kind is DataKind.BINARY or kind is DataKind.REAL) and levels != 1:
+        if not kind.has_levels and levels != 1:
             raise DataCorrupt(what=f"{kind} values have 1 level, not {levels}", where=name)
         self._name, self._kind, self._levels, self._pixels = name, kind, levels, channels * height * width
         self._known = moments
@@ -150,7 +150,7 @@ class Scanner:
                 where=self._name,
             )
         if self._whole is None:
-            # Bytes have had this beginning since format 1: changing it breaks every stored run.
+            # Changing this beginning breaks every stored run.
             kind = "pixels 1" if dtype == np.uint8 else f"values 1: {self._kind}, float32"
             self._whole = hashlib.sha256(f"dreg {kind}: {self._told}".encode())
         self._whole.update(f"\n{split} {shape[0]}\n".encode())
@@ -200,7 +200,7 @@ class Scanner:
             row = self._at + int(np.argmin(np.isfinite(chunk).all(axis=1)))
             message = f"has a value that is not finite (NaN or infinite) in example {row}"
             raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
-        if self._kind is DataKind.INTENSITY and not 0.0 <= lowest <= highest <= 1.0:
+        if self._kind.is_bounded and not 0.0 <= lowest <= highest <= 1.0:
             message = f"has intensities from {lowest:g} to {highest:g}, not within 0 to 1"
             raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
 

@@ -230,8 +230,8 @@ class TestWriting:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         before = cached.read_bytes()
-        monkeypatch.setattr("dregcli.data.files.os.fsync", full)
-        with pytest.raises(StoreWriteError, match="No space left on device") as caught:
+        monkeypatch.setattr("dregcli.filesystem.seam.os.fsync", full)
+        with pytest.raises(StoreWriteError, match="No space left on the disk") as caught:
             write_cache(dataset, tmp_path)
         assert caught.value.where == str(cached)
         assert "free some space" in str(caught.value.hint)
@@ -253,7 +253,7 @@ class TestWriting:
 
     def test_a_data_folder_that_cannot_be_one(self, dataset, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(DregError, match="cannot write") as caught:
+        with pytest.raises(DregError, match="is a file, not a folder") as caught:
             write_cache(dataset, tmp_path / "file" / "data")
         assert isinstance(caught.value, StoreWriteError)
         assert "--data-dir" in str(caught.value.hint)

@@ -26,8 +26,6 @@ def home(monkeypatch):
         ({"XDG_CACHE_HOME": "relative"}, "linux", HOME / ".cache/dreg"),
         ({}, "linux", HOME / ".cache/dreg"),
         ({}, "darwin", HOME / "Library/Caches/dreg"),
-        ({"LOCALAPPDATA": "/local"}, "win32", Path("/local/dreg")),
-        ({}, "win32", HOME / "AppData/Local/dreg"),
     ],
 )
 def test_default_data_dir(env, platform, expected):

@@ -326,33 +326,6 @@ def test_a_large_set_passes_through_little_memory(tmp_path) -> None:
     np.testing.assert_array_equal(back.mean_intensity(), np.float32(7 / 255))
 
 
-def _format_1(path, splits: dict[Split, np.ndarray], checksum: str) -> None:
-    """As dreg wrote it before there were kinds."""
-    with h5py.File(path, "w", libver=("v110", "v110")) as file:
-        texts = {"encoding-type": "dreg-dataset", "encoding-version": "1", "name": "toy", "source": "old"}
-        for key, text in {**texts, "checksum": checksum, "split-convention": "dreg"}.items():
-            file.attrs[key] = np.bytes_(text.encode())
-        for key, number in {"height": 2, "width": 3, "levels": 255}.items():
-            file.attrs[key] = np.int64(number)
-        for split, array in splits.items():
-            file.create_dataset(split.value, data=array)
-
-
-def test_files_of_format_1_are_read(tmp_path) -> None:
-    splits = values(DataKind.INTENSITY, levels=255)
-    new = Dataset.build(
-        name="toy", height=2, width=3, levels=255, splits=splits, split_convention="dreg", source="old"
-    )
-    _format_1(tmp_path / "toy.h5", splits, new.checksum)
-    old = read_cache("toy", tmp_path, resident_bytes=0)
-    assert (old.kind, old.checksum, old.split_hashes) == (DataKind.INTENSITY, new.checksum, new.split_hashes)
-    assert not old.is_mapped
-    _format_1(tmp_path / "toy.h5", splits, "0" * 64)
-    with pytest.raises(DataCorrupt, match="checksum"):
-        read_cache("toy", tmp_path)
-
-
-@pytest.mark.skipif(sys.byteorder != "little", reason="the literal is of a little-endian machine")
 def test_the_float_checksum_is_golden() -> None:
     """A change breaks every stored run on float data."""
     splits = {split: np.arange(n * 6, dtype=np.float32).reshape(n, 6) / 4 for split, n in SIZES.items()}

@@ -15,7 +15,7 @@ from dregcli.names import Split
 from tests.support.listener import Recorder
 
 
-def _request(source: Path | str, name: str, options: dict[str, Any]) -> ImportRequest:
+def request_of(source: Path | str, name: str, options: dict[str, Any]) -> ImportRequest:
     # Replacing, so that a test can import twice; whether a name is free has its own tests.
     return read_request(ImportWords(source=source, name=name, **{"replace": True, **options}), taken={})
 
@@ -23,7 +23,7 @@ def _request(source: Path | str, name: str, options: dict[str, Any]) -> ImportRe
 def bring(source: Path, folder: Path, watch: Recorder | None = None, name: str = "mine", **options: Any) -> Imported:
     """Import ``source`` into the data folder ``folder``."""
     watch = watch or Recorder()
-    imported = import_data(_request(source, name, options), folder, watch)
+    imported = import_data(request_of(source, name, options), folder, watch)
     assert watch.open_tasks == 0
     # What was kept is whole by its own checksums, read again from the disk.
     verify_cache(name, folder)
@@ -37,7 +37,7 @@ def refuse(
     before = contents(folder)
     watch = Recorder()
     with pytest.raises(error, match=reason) as caught:
-        import_data(_request(source, "mine", options), folder, watch)
+        import_data(request_of(source, "mine", options), folder, watch)
     assert watch.open_tasks == 0
     assert contents(folder) == before
     assert caught.value.hint

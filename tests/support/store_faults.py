@@ -4,6 +4,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO, Literal
 
 from dregcli.filesystem import LocalFileSystem
 
@@ -38,6 +39,10 @@ class CountingFileSystem(LocalFileSystem):
     def append(self, path: Path, content: bytes) -> None:
         self.before("append", path, content)
         super().append(path, content)
+
+    def open(self, path: Path, mode: Literal["x+b", "a+b"]) -> IO[bytes]:
+        self.before("open", path)
+        return super().open(path, mode)
 
     def sync(self, path: Path) -> None:
         # Counted, not done: no test can tell, and hundreds of fsyncs are most of a fault matrix's time.

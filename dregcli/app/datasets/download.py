@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dregcli.app.common.listener import Listener
 from dregcli.data.catalogue import DATASETS, find_entry
-from dregcli.data.fetching.download import DownloadProgress, DownloadResult, download
+from dregcli.data.fetching.download import DownloadProgress, DownloadResult, download_entry
 from dregcli.data.folders import data_command, download_command
 from dregcli.errors import DownloadFailed, DregError, UsageError
 
@@ -110,7 +110,7 @@ def download_datasets(
 def download_dataset(
     name: str, data_dir: Path, *, source: str | None, offline: bool = False, listener: Listener
 ) -> DownloadResult:
-    """Download or import one data set; see ``dregcli.data.fetching.download.download``.
+    """Download or import one data set; see ``dregcli.data.fetching.download.download_entry``.
 
     Args:
         name: as in the catalogue.
@@ -131,7 +131,7 @@ def download_dataset(
         listener.update(progress.done)
 
     try:
-        result = download(name, data_dir, source=source, offline=offline, on_progress=on_progress)
+        result = download_entry(find_entry(name), data_dir, source=source, offline=offline, on_progress=on_progress)
     finally:
         if current is not None:
             listener.end()

@@ -7,7 +7,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.planning.first_examples import first_examples, write_picture
 from dregcli.data.catalogue import DATASETS, imported_names
 from dregcli.data.folders import figure_path
-from dregcli.data.importing.column_words import ColumnWords
+from dregcli.data.importing.columns import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
 from dregcli.errors import StoreWriteError

@@ -1,5 +1,6 @@
 """Removal of data sets from the data folder: only of files that dreg made."""
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from pathlib import Path
 from dregcli.app.datasets.status import check_known, data_row, file_size, missing, removal_command
 from dregcli.data.catalogue import DATASETS, file_owner, imported_names
 from dregcli.data.entries import Embedded
-from dregcli.data.files import writing
-from dregcli.data.folders import cache_path, data_command
+from dregcli.data.folders import WRITE_ELSEWHERE, cache_path, data_command
 from dregcli.data.owner import Owner
 from dregcli.errors import UsageError
+from dregcli.filesystem import LOCAL, write_errors
 from dregcli.names import Split
 
 
@@ -121,5 +122,5 @@ def remove_data(removals: Sequence[Removal]) -> None:
     """
     for removal in removals:
         for path in (removal.path, *removal.figures):
-            with writing(path):
-                path.unlink(missing_ok=True)
+            with write_errors(path, hint=WRITE_ELSEWHERE), contextlib.suppress(FileNotFoundError):
+                LOCAL.remove(path)

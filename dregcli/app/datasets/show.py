@@ -13,10 +13,10 @@ from dregcli.app.planning.colours import as_rgb
 from dregcli.commands import quoted
 from dregcli.data.catalogue import load_dataset
 from dregcli.data.dataset import Dataset
-from dregcli.data.files import writing, written_aside
-from dregcli.data.folders import figure_path, named
+from dregcli.data.folders import WRITE_ELSEWHERE, figure_path, named
 from dregcli.data.scan import chunks
 from dregcli.errors import UsageError
+from dregcli.filesystem import LOCAL, write_errors, write_exclusive, written_aside
 from dregcli.names import DataKind, Split
 from dregcli.report.figures.data import SHOWN, DataPicture, data_figure
 
@@ -69,7 +69,7 @@ def show_data(
     if out is not None:
         _create(out, content)
     else:
-        with written_aside(path) as (file, _):
+        with written_aside(LOCAL, path, hint=WRITE_ELSEWHERE) as (file, _):
             file.write(content)
     return Shown(dataset, split, path)
 
@@ -86,13 +86,12 @@ def _check_free(out: Path) -> None:
 
 def _create(out: Path, content: bytes) -> None:
     """Write a file that was not there, in no moment over another one."""
-    with writing(out):
-        try:
-            with out.open("xb") as file:
-                file.write(content)
-        except FileExistsError:
-            _check_free(out)
-            raise
+    try:
+        with write_errors(out, hint="name a FILE in a folder that you can write: --out FILE"):
+            write_exclusive(LOCAL, out, content)
+    except FileExistsError:
+        _check_free(out)
+        raise
 
 
 def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
@@ -101,7 +100,7 @@ def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
     unit = 1.0 / dataset.levels
     low, high = np.inf, -np.inf
     total = np.zeros(dataset.pixels)
-    grey = dataset.kind is not DataKind.REAL
+    grey = dataset.kind.is_bounded
     bins = _edges(dataset)
     counts = np.zeros(len(bins) - 1, np.int64)
     passes = 1 if grey else 2
@@ -144,7 +143,7 @@ def _shown(images: NDArray[np.float64], low: float, high: float, kind: DataKind)
     """Images (..., C, height, width) as the figure takes them: grey as they are, others as red, green and blue."""
     if images.shape[-3] == 1:
         return images[..., 0, :, :]
-    if kind is DataKind.REAL:
+    if not kind.is_bounded:
         # Nobody knows what is black and white among them.
         images = (images - low) / (high - low if high > low else 1.0)
     return as_rgb(images)

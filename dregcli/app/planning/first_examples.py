@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from dregcli.app.planning.colours import as_rgb
 from dregcli.data.dataset import Dataset
-from dregcli.data.files import written_aside
-from dregcli.names import DataKind, Split
+from dregcli.data.folders import WRITE_ELSEWHERE
+from dregcli.filesystem import LOCAL, written_aside
+from dregcli.names import Split
 
 SHOWN: Final = 16
 """How many."""
@@ -38,7 +39,7 @@ def first_examples(dataset: Dataset, split: Split) -> Pixels:
     """
     rows = np.asarray(dataset.splits[split][:SHOWN])
     values = rows.astype(np.float64) / dataset.levels
-    if dataset.kind is DataKind.REAL:
+    if not dataset.kind.is_bounded:
         low, high = values.min(), values.max()
         values = (values - low) / (high - low if high > low else 1.0)
     images = values.reshape(-1, dataset.channels, dataset.height, dataset.width)
@@ -64,7 +65,7 @@ def write_picture(path: Path, examples: Pixels) -> None:
         grid = _grid(_enlarged(_shrunk(examples, factor, factor), scale, scale), _COLUMNS, gap=2)
     buffer = io.BytesIO()
     Image.fromarray(grid).save(buffer, "PNG")
-    with written_aside(path) as (file, _):
+    with written_aside(LOCAL, path, hint=WRITE_ELSEWHERE) as (file, _):
         file.write(buffer.getvalue())
 
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
-from dregcli.data.catalogue import find_entry
 from dregcli.data.conventions import Splits
 from dregcli.data.dataset import Dataset
 from dregcli.data.entries import Downloadable, Embedded, Entry
 from dregcli.data.fetching.kept import forget_downloads, read_kept
 from dregcli.data.fetching.mirrors import fetch_all
-from dregcli.data.fetching.sources import Gathered, read_local, read_system
+from dregcli.data.fetching.sources import Gathered, by_hand, read_local, read_system
 from dregcli.data.fetching.transfer import DownloadProgress, OnProgress, Patience
 from dregcli.data.folders import cache_path, download_command
 from dregcli.data.owner import Owner, owner_of
@@ -24,7 +23,7 @@ from dregcli.data.splitting import check_sizes
 from dregcli.errors import DataCorrupt, DatasetMissing, UsageError
 from dregcli.names import Split
 
-__all__ = ["DownloadProgress", "DownloadResult", "OnProgress", "Outcome", "Patience", "download", "download_entry"]
+__all__ = ["DownloadProgress", "DownloadResult", "OnProgress", "Outcome", "Patience", "download_entry"]
 
 
 class Outcome(StrEnum):
@@ -63,42 +62,6 @@ def _unwatched(_: DownloadProgress) -> None:
     pass
 
 
-def download(
-    name: str,
-    data_dir: Path,
-    *,
-    source: str | None = None,
-    offline: bool = False,
-    on_progress: OnProgress = _unwatched,
-) -> DownloadResult:
-    """Fetch a data set, verify it and keep it in the cache.
-
-    Without a source, a whole cached copy is left alone and a damaged one replaced: from what an operating system's
-    package has, from files that an earlier call left, and from the mirrors, in that order. With a source, its files
-    are always read, and take the place of what is cached.
-
-    Args:
-        name: as in the catalogue.
-        data_dir: the data folder.
-        source: a folder, one of the files, or an http(s) address of a folder or file, instead of the mirrors.
-        offline: never touch the network.
-        on_progress: called as bytes arrive.
-
-    Returns:
-        What was done, and the data set.
-
-    Raises:
-        UsageError: no data set has that name; its place in the data folder has a file that dreg did not make; or the
-            source does not exist, is of an unknown kind, or is an address although offline.
-        DatasetMissing: offline, and this machine has no files of it.
-        DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
-        DataCorrupt: a file of the named source is truncated or altered.
-        StoreFormatError: the cached file is of another version of the format.
-        StoreWriteError: the data folder cannot be written.
-    """
-    return download_entry(find_entry(name), data_dir, source=source, offline=offline, on_progress=on_progress)
-
-
 def download_entry(
     entry: Entry,
     data_dir: Path,
@@ -108,15 +71,31 @@ def download_entry(
     on_progress: OnProgress = _unwatched,
     patience: Patience = Patience(),  # noqa: B008 - it is frozen
 ) -> DownloadResult:
-    """As ``download``, for an entry that need not be in the catalogue.
+    """Fetch a data set, verify it and keep it in the cache.
+
+    Without a source, a whole cached copy is left alone and a damaged one replaced: from what an operating system's
+    package has, from files that an earlier call left, and from the mirrors, in that order. With a source, its files
+    are always read, and take the place of what is cached.
 
     Args:
-        entry: the data set.
+        entry: the data set, which need not be in the catalogue.
         data_dir: the data folder.
-        source: as for ``download``.
-        offline: as for ``download``.
-        on_progress: as for ``download``.
+        source: a folder, one of the files, or an http(s) address of a folder or file, instead of the mirrors.
+        offline: never touch the network.
+        on_progress: called as bytes arrive.
         patience: how long a mirror is borne with.
+
+    Returns:
+        What was done, and the data set.
+
+    Raises:
+        UsageError: its place in the data folder has a file that dreg did not make; or the
+            source does not exist, is of an unknown kind, or is an address although offline.
+        DatasetMissing: offline, and this machine has no files of it.
+        DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
+        DataCorrupt: a file of the named source is truncated or altered.
+        StoreFormatError: the cached file is of another version of the format.
+        StoreWriteError: the data folder cannot be written.
     """
     if isinstance(entry, Embedded):
         return DownloadResult(Outcome.EMBEDDED, entry.load(), None)
@@ -172,13 +151,10 @@ def download_entry(
 
 
 def _nothing_here(entry: Downloadable, data_dir: Path, reason: DatasetMissing | DataCorrupt) -> DatasetMissing:
-    wanted = "\n".join(f"  {each}" for each in entry.addresses())
-    command = download_command(entry.name, data_dir, source="FOLDER")
     return DatasetMissing(
         what=f"{reason.what}, and offline it cannot be fetched",
         where=reason.where,
-        hint=f"repeat without --offline (or DREG_OFFLINE), or bring these files into a folder by other means:\n"
-        f"{wanted}\nand import them: {command}",
+        hint=f"repeat without --offline (or DREG_OFFLINE), or {by_hand(entry, data_dir)}",
     )
 
 

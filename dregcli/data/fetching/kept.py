@@ -12,9 +12,9 @@ from typing import Any, cast
 from dregcli.data.entries import Downloadable, SourceFile
 from dregcli.data.fetching.parts import remove_dead
 from dregcli.data.fetching.sources import Fetched, Gathered, check_file, read_bounded
-from dregcli.data.files import remove_dead_asides, written_aside
-from dregcli.data.folders import downloads_dir
+from dregcli.data.folders import WRITE_ELSEWHERE, downloads_dir
 from dregcli.errors import DataCorrupt, DownloadFailed
+from dregcli.filesystem import LOCAL, remove_dead_asides, written_aside
 
 
 def vouch(path: Path, address: str, sha256: str) -> None:
@@ -28,7 +28,7 @@ def vouch(path: Path, address: str, sha256: str) -> None:
     Raises:
         StoreWriteError: the folder cannot be written.
     """
-    with written_aside(_beside(path)) as (out, _):
+    with written_aside(LOCAL, _beside(path), hint=WRITE_ELSEWHERE) as (out, _):
         out.write(json.dumps({"address": address, "sha256": sha256}).encode())
 
 
@@ -67,11 +67,12 @@ def forget_downloads(entry: Downloadable, data_dir: Path) -> None:
     with suppress(OSError):
         for file in entry.published.files:
             path = folder / file.published_name
-            remove_dead_asides(_beside(path))
-            path.unlink(missing_ok=True)
-            _beside(path).unlink(missing_ok=True)
-        folder.rmdir()
-        folder.parent.rmdir()
+            remove_dead_asides(LOCAL, _beside(path))
+            for each in (path, _beside(path)):
+                with suppress(FileNotFoundError):
+                    LOCAL.remove(each)
+        LOCAL.rmdir(folder)
+        LOCAL.rmdir(folder.parent)
 
 
 def _beside(path: Path) -> Path:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from dregcli.data.entries import Downloadable, SourceFile
 from dregcli.data.fetching.kept import read_kept_file
-from dregcli.data.fetching.sources import Fetched, Gathered
+from dregcli.data.fetching.sources import Fetched, Gathered, by_hand
 from dregcli.data.fetching.transfer import OnProgress, Patience, fetch_file
 from dregcli.data.fetching.web import MirrorFailed, NotThere, address
-from dregcli.data.folders import download_command, downloads_dir
+from dregcli.data.folders import downloads_dir
 from dregcli.errors import DataCorrupt, DownloadFailed
 
 
@@ -73,11 +73,8 @@ def _fetch(
             except (MirrorFailed, DataCorrupt) as error:
                 reasons[base] = f"{url}: {error.what if isinstance(error, DataCorrupt) else error}"
                 break
-    wanted = "\n".join(f"  {each}" for each in entry.addresses())
-    command = download_command(entry.name, data_dir, source="FOLDER")
     raise DownloadFailed(
         what="\n".join([f"no source gave {file.name}, which '{entry.name}' needs:", *reasons.values()]),
         where=", ".join(bases),
-        hint="try again later (what has come is kept), or fetch these files into a folder by other means:\n"
-        f"{wanted}\nand import them: {command}",
+        hint=f"try again later (what has come is kept), or {by_hand(entry, data_dir)}",
     )

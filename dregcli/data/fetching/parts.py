@@ -11,15 +11,15 @@ import json
 import os
 import re
 import secrets
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
-from dregcli.data.files import is_at, remove_dead_asides, try_lock, writing, written_aside
+from dregcli.data.folders import WRITE_ELSEWHERE
 from dregcli.errors import StoreWriteError
+from dregcli.filesystem import LOCAL, is_at, make_folders, remove_dead_asides, try_lock, write_errors, written_aside
 
 _SLOTS: Final = 8
 _TRIES: Final = 100
@@ -64,9 +64,9 @@ class Part:
 
     def clear(self) -> None:
         """Throw away what has come."""
-        with writing(self.path):
+        with write_errors(self.path, hint=WRITE_ELSEWHERE):
             # First what vouches for the bytes, so that a crash between the two leaves no bytes that look good.
-            _beside(self.path).unlink(missing_ok=True)
+            _removed(_beside(self.path))
             self._handle.truncate(0)
             self._handle.seek(0)
         self.origin, self.size = None, 0
@@ -75,23 +75,23 @@ class Part:
         """Start over with the bytes of another answer."""
         self.clear()
         self.origin = origin
-        with written_aside(_beside(self.path)) as (out, _):
+        with written_aside(LOCAL, _beside(self.path), hint=WRITE_ELSEWHERE) as (out, _):
             out.write(json.dumps(asdict(origin)).encode())
 
     def append(self, chunk: bytes) -> None:
         """Keep what has come."""
-        with writing(self.path):
+        with write_errors(self.path, hint=WRITE_ELSEWHERE):
             self._handle.write(chunk)
             self._handle.flush()
             self.size += len(chunk)
             self._unsynced += len(chunk)
             if self._unsynced >= _SYNC_EVERY:
-                os.fsync(self._handle.fileno())
+                LOCAL.sync(self.path)
                 self._unsynced = 0
 
     def read_back(self) -> bytes:
         """All bytes, from the file, so that what is verified is what was written."""
-        with writing(self.path):
+        with write_errors(self.path, hint=WRITE_ELSEWHERE):
             self._handle.flush()
             self._handle.seek(0)
             content = self._handle.read()
@@ -100,15 +100,12 @@ class Part:
 
     def keep_as(self, path: Path) -> None:
         """Give the whole file its name."""
-        with writing(path):
+        with write_errors(path, hint=WRITE_ELSEWHERE):
             self._handle.flush()
-            os.fsync(self._handle.fileno())
-            if sys.platform == "win32":
-                # It renames no open file.
-                self._handle.close()
-            # Elsewhere before the lock goes, or another process might begin to write to what is now the whole file.
-            self.path.replace(path)
-            _beside(self.path).unlink(missing_ok=True)
+            LOCAL.sync(self.path)
+            # Before the lock goes, or another process might begin to write to what is now the whole file.
+            LOCAL.rename(self.path, path)
+            _removed(_beside(self.path))
         self._gone = True
 
     def leave(self) -> None:
@@ -117,10 +114,9 @@ class Part:
             if not self._gone and not self._handle.closed:
                 if self.size and self.origin:
                     self._handle.flush()
-                    os.fsync(self._handle.fileno())
+                    LOCAL.sync(self.path)
                 else:
-                    _beside(self.path).unlink(missing_ok=True)
-                    self.path.unlink(missing_ok=True)
+                    _removed(_beside(self.path), self.path)
         with suppress(OSError):
             self._handle.close()
 
@@ -137,7 +133,7 @@ def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
         # Where no lock is to be had (some network disks have none) a name of its own keeps it apart from others.
         slot = str(number) if number < _SLOTS else f"own-{secrets.token_hex(8)}"
         path = folder / f"{file_name}.{key}.{slot}.part"
-        with writing(path):
+        with write_errors(path, hint=WRITE_ELSEWHERE):
             handle = _opened(path, must_lock=number < _SLOTS)
         if handle is not None:
             break
@@ -160,18 +156,17 @@ def remove_dead(folder: Path) -> None:
             if handle is not None:
                 with handle:
                     # With what a process that died was just writing there.
-                    remove_dead_asides(_beside(path))
-                    _beside(path).unlink(missing_ok=True)
-                    path.unlink(missing_ok=True)
+                    remove_dead_asides(LOCAL, _beside(path))
+                    _removed(_beside(path), path)
 
 
 def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
     """The file open and in our hands, or None where another process has it."""
     for _ in range(_TRIES):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folders(LOCAL, path.parent, hint=WRITE_ELSEWHERE)
         # Another process may just have removed the empty folder.
         with suppress(FileNotFoundError):
-            handle = path.open("a+b")
+            handle = LOCAL.open(path, "a+b")
             if not try_lock(handle) and must_lock:
                 handle.close()
                 return None
@@ -180,6 +175,12 @@ def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
             # Another process gave it its name, or removed it, between our opening and our lock.
             handle.close()
     return None
+
+
+def _removed(*paths: Path) -> None:
+    for path in paths:
+        with suppress(FileNotFoundError):
+            LOCAL.remove(path)
 
 
 def _beside(path: Path) -> Path:

@@ -123,6 +123,13 @@ def read_local(entry: Downloadable, source: str, data_dir: Path) -> Gathered:
     )
 
 
+def by_hand(entry: Downloadable, data_dir: Path) -> str:
+    """What to do where no server can be asked, ending a sentence."""
+    wanted = "".join(f"  {each}\n" for each in entry.addresses())
+    command = download_command(entry.name, data_dir, source="FOLDER")
+    return f"fetch these files into a folder by other means:\n{wanted}and import them: {command}"
+
+
 def read_system(entry: Downloadable, data_dir: Path) -> Gathered | None:
     """The published files from where a package of the operating system puts them; None where none has them whole."""
     for folder in entry.system_folders:

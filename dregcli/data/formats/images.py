@@ -74,6 +74,13 @@ def decoding(where: str) -> Generator[None]:
         ) from error
 
 
+def resized(image: "Image", height: int, width: int) -> "Image":
+    """An image of another size: bilinear filter, antialiased."""
+    from PIL import Image
+
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
 def grey_levels(image: "Image", *, where: str) -> NDArray[np.uint8]:
     """The levels of a grey image, (height, width), 0 (black) to 255; of 1 bit a pixel 0 and 255.
 

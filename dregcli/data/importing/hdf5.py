@@ -1,7 +1,12 @@
-"""Arrays of an HDF5 file, and of MATLAB's version 7.3, which is one. Only values that lie in the file itself."""
+"""Arrays of an HDF5 file, and of MATLAB's version 7.3, which is one. Only values that lie in the file itself.
 
-import contextlib
+HDF5 unpacks whatever a piece of an array holds, however large; its header may say that the piece is small. So a piece
+is measured first, by a reader that stops.
+"""
+
+import itertools
 import math
+import zlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, cast
@@ -10,12 +15,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.filters import Measure, piece_bytes, refused_filters
-from dregcli.data.importing.limits import promise_fault, why_no_numbers
-from dregcli.data.importing.offers import Offer, refused
-from dregcli.data.importing.plain import Plain
-from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.watch import Watch, watched
+from dregcli.data.formats.unpack import inflated_size
+from dregcli.data.importing.contract import Named, Source, most_bytes, promise_fault, refused, watched, why_no_numbers
 from dregcli.data.owner import HDF5_RAISES
 from dregcli.data.scan import CHUNK_VALUES
 from dregcli.errors import DataCorrupt
@@ -23,104 +24,84 @@ from dregcli.errors import DataCorrupt
 MAGIC: Final = b"\x89HDF\r\n\x1a\n"
 _MOST_OBJECTS: Final = 10_000
 _RAISED: Final = (*HDF5_RAISES, MemoryError)
+_NO_ARRAYS: Final = (b"cell", b"char", b"struct", b"function_handle")
+
+# Filters, by the file format's own numbers.
+_DEFLATE: Final = 1
+_SHUFFLE: Final = 2
+_CHECKSUM: Final = 3
+_SCALE_OFFSET: Final = 6
+_LZF: Final = 32000
+_KNOWN: Final = (_DEFLATE, _SHUFFLE, _CHECKSUM, _SCALE_OFFSET, _LZF)
+_CHECKSUM_BYTES: Final = 4
+_SCALE_OFFSET_HEADER: Final = 21
+_LZF_RATIO: Final = 90
+"""LZF makes 264 bytes of 3 at most."""
+
+Item = Any
+"""An ``h5py.Dataset``, which has no types."""
 
 
-@contextmanager
-def hdf5_offers(plain: Plain, watch: Watch, *, is_matlab: bool) -> Generator[list[Offer]]:
-    """The arrays of an open file, by their paths inside it.
+def hdf5_arrays(source: Source, *, is_matlab: bool) -> list[Named]:
+    """The arrays of a file, by their paths inside it; they can be read as long as the source's stack is open.
 
-    Args:
-        plain: the file.
-        watch: told of progress.
-        is_matlab: MATLAB writes the axes in reverse; they are given as MATLAB shows them.
-
-    Yields:
-        The arrays; they can be read until the block is left.
+    MATLAB writes the axes in reverse; they are given as MATLAB shows them.
 
     Raises:
         DataCorrupt: HDF5 cannot read it.
     """
-    with contextlib.ExitStack() as stack:
-        with _reading(plain.where):
-            # The open file and not its path: what is read is what was digested.
-            file = stack.enter_context(h5py.File(cast("Any", plain.stream), "r"))
-            offers = list(_walk(file, plain, watch, is_matlab=is_matlab))
-        yield offers
+    found, objects = list[Named](), itertools.count()
+
+    def visit(key: str, item: object) -> None:
+        if next(objects) >= _MOST_OBJECTS:
+            raise DataCorrupt(
+                what=f"it has more than {_MOST_OBJECTS:,} objects", hint="copy one into a file of its own"
+            )
+        if isinstance(item, h5py.Dataset):
+            found.append(_named(key, item, source, is_matlab=is_matlab))
+
+    with _reading():
+        # The open file and not its path: what is read is what was digested.
+        file: Any = source.scratch.stack.enter_context(h5py.File(cast("Any", source.stream), "r"))
+        # Every object once, by plain links alone.
+        file.visititems(visit)
+        links = [key for key in file if isinstance(file.get(key, getlink=True), h5py.ExternalLink)]
+    return [*found, *(refused(key, "is a link to another file") for key in links)]
 
 
 @contextmanager
-def _reading(where: str) -> Generator[None]:
+def _reading() -> Generator[None]:
     try:
         yield
     except _RAISED as error:
-        raise DataCorrupt(
-            what=f"HDF5 cannot read it: damaged or cut short ({error})", where=where, hint="write or fetch it again"
-        ) from error
+        raise DataCorrupt(what=f"HDF5 cannot read it: damaged or cut short ({error})") from error
 
 
-def _walk(file: h5py.File, plain: Plain, watch: Watch, *, is_matlab: bool) -> Iterator[Offer]:
-    """Every array that a path of plain links leads to, each object once."""
-    pending: list[tuple[str, Any]] = [("", file)]
-    seen: set[int] = set()
-    while pending:
-        path, group = pending.pop()
-        for name in sorted(group):
-            key = f"{path}/{name}".lstrip("/")
-            link: Any = group.get(name, getlink=True)
-            if isinstance(link, h5py.ExternalLink):
-                yield refused(key, "is a link to another file")
-            if not isinstance(link, h5py.HardLink):
-                continue
-            item: Any = group[name]
-            address: int = cast("Any", h5py).h5o.get_info(item.id).addr
-            if address in seen:
-                continue
-            seen.add(address)
-            if len(seen) > _MOST_OBJECTS:
-                raise DataCorrupt(
-                    what=f"it has more than {_MOST_OBJECTS:,} objects",
-                    where=plain.where,
-                    hint="copy the array into a file of its own",
-                )
-            if isinstance(item, h5py.Group):
-                pending.append((key, item))
-            elif isinstance(item, h5py.Dataset):
-                yield _offer(key, item, plain, watch, is_matlab=is_matlab)
-
-
-def _offer(key: str, item: Any, plain: Plain, watch: Watch, *, is_matlab: bool) -> Offer:  # noqa: ANN401
+def _named(key: str, item: Item, source: Source, *, is_matlab: bool) -> Named:
     """One array, or why not."""
     try:
         dtype: np.dtype[Any] = item.dtype
-        shape: tuple[int, ...] = tuple(item.shape or ())
+        shape: tuple[int, ...] = tuple(item.shape or ())[:: -1 if is_matlab else 1]
         kind = item.attrs.get("MATLAB_class", b"") if is_matlab else b""
-        refusal = why_no_numbers(dtype) or _not_inside(item, plain)
-    except TypeError as error:
-        return refused(key, f"holds a type that NumPy has not ({error})")
-    except _RAISED as error:
+        refusal = why_no_numbers(dtype) or _not_inside(item, source.size)
+    except (TypeError, *_RAISED) as error:
         # One damaged array does not keep the others from being read.
-        return refused(key, f"cannot be read: damaged or cut short ({error})")
-    if is_matlab:
-        shape = shape[::-1]
-    if kind in (b"cell", b"char", b"struct", b"function_handle"):
-        return refused(key, f"is MATLAB's {kind.decode()}, not an array of numbers", shape, dtype)
-    if refusal:
-        return refused(key, refusal, shape, dtype)
+        return refused(key, f"cannot be read: damaged, cut short, or of a type that NumPy has not ({error})")
+    if kind in _NO_ARRAYS:
+        refusal = f"is MATLAB's {kind.decode()}, not an array of numbers"
 
-    def read(scratch: Scratch) -> NDArray[Any]:
+    def read() -> NDArray[Any]:
         offset: int | None = item.id.get_offset()
         # NumPy has no types of fewer bits than their bytes hold: such values are for HDF5 to read.
         as_numpy = item.id.get_type().equal(cast("Any", h5py.h5t).py_create(dtype))
-        if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= plain.size:
-            stream = cast("Any", plain.stream)
-            return np.memmap(stream, dtype=dtype, mode="r", offset=offset, shape=shape)
-        pieces = _pieces(item, plain.where, watch, reverse=is_matlab)
-        return scratch.array(pieces, shape, dtype, where=f"{plain.where}, array {key}")
+        if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= source.size:
+            return np.memmap(cast("Any", source.stream), dtype, "r", offset, shape)
+        return source.scratch.array(_examples(item, source, reverse=is_matlab), shape, dtype)
 
-    return Offer(key, shape, str(dtype), read)
+    return Named(key, shape, str(dtype), read, refusal)
 
 
-def _not_inside(item: Any, plain: Plain) -> str | None:  # noqa: ANN401 - h5py has no types
+def _not_inside(item: Item, size: int) -> str | None:
     """Why its values are not to be had from this very file: elsewhere, never written, or promised only."""
     if item.external:
         return "keeps its values in another file"
@@ -137,28 +118,97 @@ def _not_inside(item: Any, plain: Plain) -> str | None:  # noqa: ANN401 - h5py h
         if (written := item.id.get_num_chunks()) != wanted:
             return f"promises {item.nbytes:,} bytes in {wanted:,} pieces, and {written:,} were written"
         # A piece is unpacked whole, and may be larger than the array.
-        if fault := promise_fault(piece_bytes(item), plain.size) or refused_filters(item):
+        if fault := promise_fault(_piece_bytes(item), size) or _refused_filters(item):
             return fault
-    if stored > plain.size:
+    if stored > size:
         return f"promises {stored:,} bytes, more than the file has"
-    return promise_fault(item.nbytes, plain.size)
+    return promise_fault(item.nbytes, size)
 
 
-def _pieces(item: Any, where: str, watch: Watch, *, reverse: bool) -> Iterator[NDArray[Any]]:  # noqa: ANN401
+def _refused_filters(item: Item) -> str | None:
+    """Why the pieces of an array cannot be unpacked safely, or None where they can."""
+    filters = _filters(item)
+    codes = [code for code, _ in filters]
+    for code in codes:
+        if code not in _KNOWN:
+            return f"needs filter {code}, which is not unpacked here; write it with gzip, or unpacked"
+    if len(set(codes)) != len(codes) or {_DEFLATE, _LZF} <= set(codes):
+        return "is packed twice over, as no honest file is; write it with one filter, or unpacked"
+    # What these two say of themselves decides how much memory is taken, whatever the piece is.
+    said = {code: (*values, *[None] * 5) for code, values in filters}
+    wanted = math.prod(item.chunks), item.id.get_type().get_size()
+    if _LZF in said and said[_LZF][2] != _piece_bytes(item):
+        return "is packed with LZF for pieces of another size"
+    if _SCALE_OFFSET in said and (said[_SCALE_OFFSET][2], said[_SCALE_OFFSET][4]) != wanted:
+        return "is packed by scale and offset for pieces of another size"
+    return None
+
+
+def _examples(item: Item, source: Source, *, reverse: bool) -> Iterator[NDArray[Any]]:
     """The values example by example, some at a time."""
     axis = len(item.shape) - 1 if reverse else 0
     count: int = item.shape[axis]
     step = max(1, CHUNK_VALUES * count // item.size)
-    measure = None if item.chunks is None else Measure(item, where)
     if item.chunks is not None:
         # Whole pieces of the file, so that none is unpacked twice.
         step = -(-step // item.chunks[axis]) * item.chunks[axis]
-    with watched(watch, "read", count, "examples"):
+    with watched(source.watch, "read", count, "examples"):
         for first in range(0, count, step):
-            with _reading(where):
-                rows = slice(first, min(first + step, count))
-                if measure is not None:
-                    measure.check(axis, rows.start, rows.stop)
-                piece: NDArray[Any] = item[..., rows].T if reverse else item[rows]
-            yield np.ascontiguousarray(piece)
-            watch.update(rows.stop)
+            last = min(first + step, count)
+            with _reading():
+                if item.chunks is not None:
+                    _check_pieces(item, axis, first, last)
+                values: NDArray[Any] = item[..., first:last].T if reverse else item[first:last]
+            yield np.ascontiguousarray(values)
+            source.watch.update(last)
+
+
+def _check_pieces(item: Item, axis: int, first: int, last: int) -> None:
+    """Refuse the examples from ``first`` up to ``last`` if a piece of theirs unpacks to another size than it has."""
+    filters = [code for code, _ in _filters(item)]
+    ranges = [range(0, length, chunk) for length, chunk in zip(item.shape, item.chunks, strict=True)]
+    chunk = item.chunks[axis]
+    ranges[axis] = range(first // chunk * chunk, last, chunk)
+    for at in itertools.product(*ranges) if filters else ():
+        mask, raw = cast("tuple[int, bytes]", item.id.read_direct_chunk(at))
+        # A bit of the mask says that the filter of that place was left out for this piece.
+        used = [code for i, code in enumerate(filters) if not mask >> i & 1]
+        if fault := _piece_fault(used, raw, _piece_bytes(item)):
+            raise DataCorrupt(
+                what=f"the piece at {', '.join(map(str, at))} {fault} that such a piece has",
+                hint="write the array again without packing it, or in smaller pieces",
+            )
+
+
+def _piece_fault(used: list[int], raw: bytes, size: int) -> str | None:
+    """How a piece comes out otherwise than with ``size`` bytes."""
+    if _DEFLATE in used:
+        inner, outer = used[: used.index(_DEFLATE)], used[used.index(_DEFLATE) :]
+        packed = raw[: len(raw) - _CHECKSUM_BYTES * outer.count(_CHECKSUM)]
+        wanted = size + _CHECKSUM_BYTES * inner.count(_CHECKSUM)
+        # What scale-offset leaves of a piece is as long as its values need, after a header of its own.
+        room = _SCALE_OFFSET_HEADER if _SCALE_OFFSET in inner else 0
+        try:
+            found = inflated_size(packed, limit=wanted + room)
+        except zlib.error:
+            found = 0  # no such piece is empty
+        if found > wanted + room:
+            return f"unpacks to more than the {wanted:,} bytes"
+        return f"unpacks to less than the {wanted:,} bytes" if found < wanted and not room else None
+    if _LZF in used:
+        if len(raw) * _LZF_RATIO > max(most_bytes(0), size):
+            return f"is {len(raw):,} bytes, packed with LZF, and could exceed the memory; not"
+    elif _SCALE_OFFSET not in used and len(raw) != size + _CHECKSUM_BYTES * used.count(_CHECKSUM):
+        return f"has {len(raw):,} bytes, not the {size:,} bytes"
+    return None
+
+
+def _piece_bytes(item: Item) -> int:
+    """Bytes of an unpacked piece, in the file's type and not in NumPy's."""
+    return math.prod(item.chunks) * item.id.get_type().get_size()
+
+
+def _filters(item: Item) -> list[tuple[int, tuple[int, ...]]]:
+    """Code and parameters of each filter, in the order in which they were applied."""
+    made = item.id.get_create_plist()
+    return [(made.get_filter(i)[0], tuple(made.get_filter(i)[2])) for i in range(made.get_nfilters())]

@@ -1,5 +1,6 @@
 """What a user asks of an import, all its faults found at once."""
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -8,19 +9,17 @@ from typing import Final
 
 from dregcli.commands import command
 from dregcli.data.formats.images import MAX_PIXELS
-from dregcli.data.importing.column_words import ColumnWords
-from dregcli.data.importing.shapes import Size
-from dregcli.data.importing.splits import Amount
+from dregcli.data.importing.columns import ColumnWords
 from dregcli.data.scan import CHANNELS
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Channels, DataKind, Flip
 
-NAME_LENGTH: Final = 64
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_SIZE: Final = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})")
-_COLOURED: Final = re.compile(r"([0-9]{1,6})[xX]([0-9]{1,6})[xX]([0-9]{1,6})")
-_SEEDS: Final = 1 << 32
 FULL_LEVELS: Final = 255
+_NAME_LENGTH: Final = 64
+_SEEDS: Final = 1 << 32
+
+Amount = int | float
+"""A count of examples, or a fraction of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +88,9 @@ class ImportRequest(_Options):
 
     source: Path
     shape: tuple[int, ...] | None = None
-    resize: Size | None = None
+    resize: tuple[int, ...] | None = None
     valid: Amount | None = None
     test: Amount | None = None
-
-    @property
-    def size(self) -> Size | None:
-        """Height and width alone; None where nothing is said of the shape, or of the channels too."""
-        return self.shape if self.shape is not None and len(self.shape) == 2 else None
 
 
 def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportRequest:
@@ -110,76 +104,54 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         UsageError: there is no such source.
         SpecError: with every fault of the options.
     """
-    source = source_path(words.source)
-    faults: list[Fault] = []
-    if reason := name_fault(words.name) or taken.get(words.name.lower()):
-        faults.append(Fault("--name", reason))
-    shape, resize = _shape(words.shape, faults), _size("--resize", words.resize, faults)
-    amounts = {"--valid": _amount("--valid", words.valid, faults), "--test": _amount("--test", words.test, faults)}
-    fractions = [amount for amount in amounts.values() if isinstance(amount, float)]
-    if sum(fractions) >= 1.0:
-        faults.append(
-            Fault("--valid, --test", f"fractions of {' and '.join(map(str, fractions))} leave no training data")
-        )
-    if words.seed is not None and not 0 <= words.seed < _SEEDS:
-        faults.append(Fault("--split-seed", f"must be 0 to {_SEEDS - 1}, not {words.seed}"))
-    if not 1 <= words.levels <= FULL_LEVELS:
-        faults.append(Fault("--levels", f"must be 1 to {FULL_LEVELS}, not {words.levels}"))
-    elif words.levels != FULL_LEVELS and words.kind in (DataKind.BINARY, DataKind.REAL):
-        faults.append(Fault("--levels", f"only intensities have levels, and --kind is {words.kind}"))
-    if words.invert and words.kind is DataKind.REAL:
-        faults.append(Fault("--invert", "real values have neither black nor white"))
-    if len(set(words.keys)) != len(words.keys):
-        faults.append(Fault("--key", "one is given twice"))
-    faults += [
-        Fault(option, "a name or a number is empty")
-        for option, typed in words.columns.given.items()
-        if not all(word.strip() for word in typed)
-    ]
-    if len(set(words.flips)) != len(words.flips):
-        faults.append(Fault("--flip", "the same is given twice, which would change nothing"))
+    source, faults = _source_path(words.source), list[Fault]()
+    reason = _name_fault(words.name) or taken.get(words.name.lower())
+    faults += [Fault("--name", reason)] if reason else []
+    shape, resize = _shape("--shape", words.shape, faults), _shape("--resize", words.resize, faults)
+    valid, test = _amount("--valid", words.valid, faults), _amount("--test", words.test, faults)
+    fractions = [each for each in (valid, test) if isinstance(each, float)]
+    kind, levels, seed, repeated = words.kind, words.levels, words.seed, "the same is given twice"
+    checks = {
+        ("--valid, --test", f"fractions of {valid} and {test} leave no training data"): sum(fractions) >= 1.0,
+        ("--split-seed", f"must be 0 to {_SEEDS - 1}, not {seed}"): not 0 <= (seed or 0) < _SEEDS,
+        ("--levels", f"must be 1 to {FULL_LEVELS}, not {levels}"): not 1 <= levels <= FULL_LEVELS,
+        ("--levels", f"only intensities have levels, and --kind is {kind}"): levels < FULL_LEVELS
+        and kind is not None
+        and not kind.has_levels,
+        ("--invert", "real values have neither black nor white"): words.invert and kind is DataKind.REAL,
+        ("--key", repeated): len(set(words.keys)) != len(words.keys),
+        ("--flip", f"{repeated}, which would change nothing"): len(set(words.flips)) != len(words.flips),
+    }
+    faults += [Fault(*fault) for fault, is_wrong in checks.items() if is_wrong]
     if faults:
         raise SpecError(faults, hint="change these and repeat; see: dreg data import --help")
-    return ImportRequest(
-        source=source,
-        shape=shape,
-        resize=resize,
-        valid=amounts["--valid"],
-        test=amounts["--test"],
-        **{option.name: getattr(words, option.name) for option in fields(_Options)},
-    )
+    options = {each.name: getattr(words, each.name) for each in fields(_Options)}
+    return ImportRequest(source=source, shape=shape, resize=resize, valid=valid, test=test, **options)
 
 
-def name_fault(name: str) -> str | None:
+def _name_fault(name: str) -> str | None:
     """Why a data set cannot have this name, or None where it can."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         return f"'{name}' must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
-    if len(name) > NAME_LENGTH:
-        return f"has at most {NAME_LENGTH} characters, not {len(name)}"
-    return None
+    return f"has at most {_NAME_LENGTH} characters, not {len(name)}" if len(name) > _NAME_LENGTH else None
 
 
-def _shape(text: str | None, faults: list[Fault]) -> tuple[int, ...] | None:
-    """Two numbers, or three with channels."""
-    if text is None or (found := _COLOURED.fullmatch(text.strip())) is None:
-        return _size("--shape", text, faults)
-    shape = tuple(int(number) for number in found.groups())
-    if not ((shape[0] in CHANNELS or shape[2] in CHANNELS) and min(shape)):
-        message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
-        faults.append(Fault("--shape", message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
-        return None
-    return shape
-
-
-def _size(field: str, text: str | None, faults: list[Fault]) -> Size | None:
+def _shape(field: str, text: str | None, faults: list[Fault]) -> tuple[int, ...] | None:
+    """Height and width; of ``--shape`` also three numbers, with channels."""
     if text is None:
         return None
-    found = _SIZE.fullmatch(text.strip())
-    if found and (height := int(found[1])) and (width := int(found[2])):
-        if field == "--resize" and height * width > MAX_PIXELS:
-            faults.append(Fault(field, f"{height} x {width} is more than the {MAX_PIXELS:,} pixels of an image"))
-        return height, width
-    faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
+    most = 3 if field == "--shape" else 2
+    is_shape = re.fullmatch(r"\s*[0-9]{1,6}([xX][0-9]{1,6}){1,2}\s*", text)
+    shape: tuple[int, ...] = tuple(map(int, re.split("[xX]", text))) if is_shape else ()
+    if not (2 <= len(shape) <= most and all(shape)):
+        faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
+    elif len(shape) == 3 and not (shape[0] in CHANNELS or shape[2] in CHANNELS):
+        message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
+        faults.append(Fault(field, message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
+    elif field == "--resize" and math.prod(shape) > MAX_PIXELS:
+        faults.append(Fault(field, f"{text} is more than the {MAX_PIXELS:,} pixels of an image"))
+    else:
+        return shape
     return None
 
 
@@ -190,20 +162,14 @@ def _amount(field: str, text: str | None, faults: list[Fault]) -> Amount | None:
         amount: Amount = int(text) if re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else float(text)
     except ValueError:
         amount = -1
-    if isinstance(amount, int) and amount >= 1:
-        return amount
-    if isinstance(amount, float) and 0.0 < amount < 1.0:
+    if amount >= 1 if isinstance(amount, int) else 0.0 < amount < 1.0:
         return amount
     faults.append(Fault(field, f"must be a count of at least 1, or a fraction between 0 and 1, not '{text}'"))
     return None
 
 
-def source_path(text: str | Path) -> Path:
-    """The absolute path of a source.
-
-    Raises:
-        UsageError: there is no such file or folder.
-    """
+def _source_path(text: str | Path) -> Path:
+    """The absolute path of a source, which is there."""
     hint = command("data", "import", "FILE", "--name", "NAME")
     try:
         # An empty name would mean the current folder, which nobody who types "$UNSET" wants.

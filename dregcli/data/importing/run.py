@@ -1,34 +1,32 @@
 """An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+import hashlib
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
-from dregcli.data.folders import data_command
-from dregcli.data.importing.columns import LeftOut, array_warnings
-from dregcli.data.importing.duplicates import leaks
-from dregcli.data.importing.formats import found_in
-from dregcli.data.importing.keys import Parts, choose, passed_over
-from dregcli.data.importing.kinds import Conversion, conversion
-from dregcli.data.importing.layout import Arrays, Images, as_images, lay_out, named
-from dregcli.data.importing.offers import Found
-from dregcli.data.importing.pictures import Wanted
+from dregcli.data.folders import WRITE_ELSEWHERE, data_command
+from dregcli.data.importing import axes, choose, detect, labels, splits, target, values
+from dregcli.data.importing.columns import LeftOut
+from dregcli.data.importing.contract import Source, Watch, said, watched
 from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
-from dregcli.data.importing.rows import ConvertedRows
-from dregcli.data.importing.scratch import Scratch
-from dregcli.data.importing.splits import Plan, plan_splits
-from dregcli.data.importing.survey import scale_warnings, survey
-from dregcli.data.importing.target import check_target, last_check
-from dregcli.data.importing.watch import Watch, watched
-from dregcli.errors import DataCorrupt, Fault, SpecError
-from dregcli.names import Channels, DataKind, Split
+from dregcli.data.scan import Values
+from dregcli.errors import DataCorrupt, DregError, Fault, SpecError, UsageError
+from dregcli.filesystem import folder_locked, write_errors
+from dregcli.names import Split
+
+_PAIRS: Final = ((Split.VALID, Split.TRAIN), (Split.TEST, Split.TRAIN), (Split.TEST, Split.VALID))
+_SAME_SCALE: Final = 10
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
     Args:
         request: what is asked for; its name must be free, or may be replaced.
         data_dir: the data folder.
-        watch: told of progress.
+        watch: shown the progress.
 
     Returns:
         The data set and what was done.
@@ -70,166 +68,181 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         DataCorrupt: it is damaged, hostile, of no known format, or holds values that no data set has.
         StoreWriteError: the data folder cannot be written.
     """
-    check_target(request, data_dir)
-    with (
-        _advised(),
-        Scratch(data_dir) as scratch,
-        found_in(request, scratch, watch, wanted=_wanted(request), then=_command(request, data_dir)) as found,
-    ):
-        _check_options(request, found)
-        parts, remarks = choose(found, request.keys)
-        stored = {split: offer.read(scratch) for split, offer in parts.items()}
-        laid = lay_out(stored, parts, request, found, scratch)
-        arrays = laid.arrays
-        plan = plan_splits(
-            {split: len(array) for split, array in arrays.items()},
-            valid=request.valid,
-            test=request.test,
-            seed=request.seed,
-            where=found.where,
-        )
-        looked = survey(
-            {parts[split].key: array for split, array in arrays.items()},
-            levels=request.levels,
-            where=found.where,
-            watch=watch,
-        )
-        chosen = conversion(looked, kind=request.kind, invert=request.invert, where=found.where)
-        images = as_images(laid, parts, request, chosen, found.where)
-        done = [*found.notes, *remarks, *laid.notes, *images.notes, *chosen.notes]
-        warnings = [*found.warnings, *laid.warnings, *passed_over(found, request.keys, parts)]
-        if not (found.is_text or found.is_images):
-            first = next(iter(stored))
-            warnings += array_warnings(arrays[first], shape=request.shape, named=named(first, parts))
-        warnings += scale_warnings({split: looked.ranges[parts[split].key] for split in arrays})
-        bytes_read, digest = found.stamp()
-        provenance = {
-            "file": as_text(request.source),
-            "format": found.format,
-            "bytes": bytes_read,
-            "sha256": digest,
-            "arrays": [_described(split, parts, stored) for split in parts],
-            "done": done,
-            **({"left_out": [each.as_json() for each in found.left_out]} if found.left_out else {}),
-            "splits": dict(plan.provenance),
-            "imported": datetime.now(UTC).isoformat(timespec="seconds"),
-            "dreg": __version__,
-        }
-        path, shared = _write(request, data_dir, images, plan, chosen, provenance, found, watch)
+
+    def then(file: str) -> str:
+        """The command that imports another file under the same name."""
+        replace = ["--replace"] if request.replace else []
+        return data_command("data", "import", file, "--name", request.name, *replace, data_dir=data_dir)
+
+    target.check_target(request, data_dir)
+    with _advised(str(request.source)), ExitStack() as stack:
+        source = detect.found_in(request, data_dir, stack, watch, then)
+        _check_options(source)
+        draft, note = _draft(source)
+        path = _write(draft, source, data_dir, stack)
     return Imported(
         # Mapped: that its values are what was written was just made sure of.
         read_cache(request.name, data_dir, resident_bytes=0),
         path,
-        found.format,
-        (*done, plan.note),
-        (*warnings, *shared),
-        tuple(found.left_out),
+        source.format,
+        (*source.notes, note),
+        tuple(source.warnings),
+        tuple(source.left_out),
     )
 
 
 @contextmanager
-def _advised() -> Generator[None]:
-    """Give damage that the strict readers found the advice that holds for every user's file."""
+def _advised(where: str) -> Generator[None]:
+    """Give every error its place, and damage the advice that holds for every user's file."""
     try:
         yield
-    except DataCorrupt as error:
+    except DregError as error:
+        error.where = error.where or where
         error.hint = error.hint or "repair the file or fetch it again, and repeat the command"
         raise
+    # What cannot be written has an error of its own.
+    except OSError as error:
+        raise DataCorrupt(
+            what=f"the source cannot be read: {error.strerror or error}",
+            where=str(error.filename or where),
+            hint="look whether it is whole, and repeat the command",
+        ) from error
 
 
-def _wanted(request: ImportRequest) -> Wanted:
-    return Wanted(request.resize, colours=request.channels is Channels.KEEP)
-
-
-def _command(request: ImportRequest, data_dir: Path) -> Callable[[str], str]:
-    """The command that imports another file under the same name."""
-    options = ["--name", request.name, *(["--replace"] if request.replace else [])]
-    return lambda file: data_command("data", "import", file, *options, data_dir=data_dir)
-
-
-def _check_options(request: ImportRequest, found: Found) -> None:
+def _check_options(source: Source) -> None:
     """Refuse options that mean nothing for such a source."""
-    faults: list[Fault] = []
-    if found.is_images:
-        if request.shape is not None:
-            faults.append(Fault("--shape", "images have their own; --resize HxW brings them to another"))
-        if request.transpose:
-            faults.append(
-                Fault(
-                    "--transpose",
-                    "is for arrays whose examples are the last axis; --transpose-images turns images",
-                )
-            )
-    if not found.is_text:
-        faults += [
-            Fault(
-                option,
-                f"is for text, whose columns have names and numbers, and this is {found.format}: cut them "
-                "off before the import",
-            )
-            for option in request.columns.given
-        ]
-    if request.resize is not None and not found.is_images:
-        faults.append(Fault("--resize", f"is for images, and this is {found.format}; --shape HxW says what they are"))
-    if faults:
-        raise SpecError(faults, where=found.where, hint="leave these out")
-
-
-def _described(split: Split | None, parts: Parts, stored: Arrays) -> dict[str, Any]:
-    return {
-        "split": split.value if split else None,
-        "key": parts[split].key,
-        "shape": list(stored[split].shape),
-        "dtype": str(stored[split].dtype),
+    request, is_images, this = source.request, source.is_images, f"and this is {source.format}"
+    text = f"is for text, whose columns have names and numbers, {this}: cut them off before the import"
+    turn = "is for arrays whose examples are the last axis; --transpose-images turns images"
+    checks = {
+        ("--shape", "images have their own; --resize HxW brings them to another"): is_images and request.shape,
+        ("--transpose", turn): is_images and request.transpose,
+        **{(option, text): not source.is_text for option in request.columns.given},
+        ("--resize", f"is for images, {this}; --shape HxW says what they are"): request.resize and not is_images,
     }
+    faults = [Fault(*fault) for fault, is_wrong in checks.items() if is_wrong]
+    if faults:
+        raise SpecError(faults, hint="leave these out")
 
 
-def _write(
-    request: ImportRequest,
-    data_dir: Path,
-    images: Images,
-    plan: Plan,
-    chosen: Conversion,
-    provenance: Mapping[str, Any],
-    found: Found,
-    watch: Watch,
-) -> tuple[Path, list[str]]:
-    """Write the cache file; warnings about what passed by."""
-    arrays = images.arrays
-    total = sum(
-        len(arrays[portion.part]) if portion.order is None else len(portion.order)
-        for portion in plan.portions.values()
+def _draft(source: Source) -> tuple[Draft, str]:
+    """The data set that a source makes, whose values are read as they are written; and how it is split, in words."""
+    request = source.request
+    parts = choose.chosen(source)
+    # All of them first: whether pictures have colours is known when the last one is decoded.
+    stored = {split: named.read() for split, named in parts.items()}
+    arrays = {split: axes.laid_out(array, parts[split], source) for split, array in stored.items()}
+    first = next(iter(arrays))
+    axes.axes_note(arrays[first], source)
+    if not (source.is_text or source.is_images):
+        labels.array_warnings(arrays[first], parts[first], source)
+    counts = {split: len(array) for split, array in arrays.items()}
+    plan = splits.plan_splits(counts, valid=request.valid, test=request.test, seed=request.seed)
+    by_key = {parts[split].key: array for split, array in arrays.items()}
+    found = values.survey(by_key, levels=request.levels, watch=source.watch)
+    spans = {split: found.span(each.key) for split, each in parts.items()}
+    widths = [high - low for low, high in spans.values()]
+    if min(widths) * _SAME_SCALE < max(widths):
+        told = ", ".join(f"{split} has {low:g} to {high:g}" for split, (low, high) in spans.items())
+        source.warnings.append(f"the splits seem to be on different scales: {told}; if so, bring them to one")
+    conversion = values.conversion(found, kind=request.kind, invert=request.invert)
+    source.note(*conversion.notes)
+    images = {split: axes.as_images(array, parts[split], source, conversion.kind) for split, array in arrays.items()}
+    if len({shape for _, shape in images.values()}) > 1:
+        told = ", ".join(f"{split} {said(shape[shape[0] == 1 :])}" for split, (_, shape) in images.items())
+        raise UsageError(what=f"the splits have examples of different sizes: {told}", hint="import one of them")
+    channels, height, width = images[first][1]
+    size, digest = source.stamp()
+    # Of one level, and of all that there are, "levels" would say nothing.
+    has_levels = conversion.kind.has_levels and conversion.levels not in (1, FULL_LEVELS)
+    levels = f" of {conversion.levels} levels" if has_levels else ""
+    draft = Draft(
+        name=request.name,
+        kind=conversion.kind,
+        height=height,
+        width=width,
+        levels=conversion.levels,
+        channels=channels,
+        splits={
+            split: _Rows(images[portion.part][0], portion.order, conversion)
+            for split, portion in plan.portions.items()
+        },
+        split_convention=plan.convention,
+        source=f"imported from {as_text(request.source)} ({source.format}{levels})",
+        provenance={
+            "file": as_text(request.source),
+            "format": source.format,
+            "bytes": size,
+            "sha256": digest,
+            "arrays": [
+                {"split": split, "key": parts[split].key, "shape": list(array.shape), "dtype": str(array.dtype)}
+                for split, array in stored.items()
+            ],
+            "done": list(source.notes),
+            **({"left_out": [each.as_json() for each in source.left_out]} if source.left_out else {}),
+            "splits": dict(plan.provenance),
+            "imported": datetime.now(UTC).isoformat(timespec="seconds"),
+            "dreg": __version__,
+        },
     )
-    done = 0
+    return draft, plan.note
+
+
+class _Rows:
+    """Some examples of a source as stored values, cut and converted as they are asked for (``data.scan.StoredRows``).
+
+    Args:
+        array: the source's, (N, ...), in memory or mapped.
+        order: which examples, and in which order; None is all of them as they lie.
+        conversion: from the source's values.
+    """
+
+    def __init__(
+        self, array: NDArray[np.generic], order: NDArray[np.int64] | None, conversion: values.Conversion
+    ) -> None:
+        self._array, self._order, self._conversion = array, order, conversion
+        self.shape = (len(array) if order is None else len(order), array[0].size)
+        self.dtype = conversion.dtype
+        self.fingerprints: NDArray[np.uint64] = np.zeros(self.shape[0], np.uint64)
+        """64 bits of a digest of each row that has been read: equal rows have equal ones."""
+        self.on_rows: Callable[[int], None] = lambda _: None
+
+    def __getitem__(self, rows: slice) -> Values:
+        """Some consecutive rows."""
+        found = np.asarray(self._array[rows if self._order is None else self._order[rows]])
+        found = found.reshape(len(found), -1).astype(found.dtype.newbyteorder("="), copy=False)
+        stored = np.ascontiguousarray(self._conversion.convert(found))
+        digests = b"".join(hashlib.blake2b(row.data, digest_size=8).digest() for row in stored)
+        self.fingerprints[rows] = np.frombuffer(digests, np.uint64)
+        self.on_rows(len(stored))
+        return stored
+
+
+def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Path:
+    """Write the cache file, and look at source and target once more before it gets its name."""
+    rows = {split: each for split, each in draft.splits.items() if isinstance(each, _Rows)}
+    total, done = sum(each.shape[0] for each in rows.values()), 0
 
     def on_rows(count: int) -> None:
         nonlocal done
         done += count
-        watch.update(done)
+        source.watch.update(done)
         if done == total:
-            # Before the file gets its name: a source that somebody wrote to meanwhile is no source.
-            found.stamp()
-            check()
+            # A source that somebody wrote to meanwhile is no source.
+            source.stamp()
+            with write_errors(data_dir, hint=WRITE_ELSEWHERE):
+                # A lock on the folder itself, so that no file is left over. From here on no other import gets past
+                # its own check: of two imports of one name the second finds the file of the first.
+                stack.enter_context(folder_locked(data_dir))
+            target.check_target(source.request, data_dir)
 
-    rows = {
-        split: ConvertedRows(arrays[portion.part], portion.order, chosen, on_rows)
-        for split, portion in plan.portions.items()
-    }
-    # Of one level, and of all that there are, "levels" would say nothing.
-    has_levels = chosen.kind is DataKind.INTENSITY and chosen.levels not in (1, FULL_LEVELS)
-    levels = f" of {chosen.levels} levels" if has_levels else ""
-    draft = Draft(
-        name=request.name,
-        kind=chosen.kind,
-        height=images.height,
-        width=images.width,
-        levels=chosen.levels,
-        channels=images.channels,
-        splits=rows,
-        split_convention=plan.convention,
-        source=f"imported from {as_text(request.source)} ({found.format}{levels})",
-        provenance=provenance,
-    )
-    with watched(watch, "write", total, "examples"), last_check(request, data_dir) as check:
+    for each in rows.values():
+        each.on_rows = on_rows
+    with watched(source.watch, "write", total, "examples"):
         path = write_cache(draft, data_dir)
-    return path, leaks({split: each.fingerprints for split, each in rows.items()})
+    for of, other in _PAIRS:
+        # What is tested on was trained on.
+        if shared := int(np.isin(rows[of].fingerprints, rows[other].fingerprints).sum()):
+            count = f"{shared:,} of {len(rows[of].fingerprints):,} {of} examples"
+            source.warnings.append(f"{count} are in {other} too, value for value: the {of} bound flatters")
+    return path

@@ -7,15 +7,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.importing.request import Amount
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Split
 
-Amount = int | float
-"""A count of examples, or a fraction of them."""
-
-DEFAULT_SHARE: Final = 0.1
-DEFAULT_SEED: Final = 0
-_FEWEST: Final = 3
+_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ class Plan:
 
 
 def plan_splits(
-    counts: Mapping[Split | None, int], *, valid: Amount | None, test: Amount | None, seed: int | None, where: str
+    counts: Mapping[Split | None, int], *, valid: Amount | None, test: Amount | None, seed: int | None
 ) -> Plan:
     """Decide which examples go where.
 
@@ -60,63 +56,52 @@ def plan_splits(
         counts: examples of each array; a single one is under None or "train".
         valid: what the user wants for validation, where it is not given; a tenth by default.
         test: the same for testing.
-        seed: of the permutation.
-        where: the source, for messages.
+        seed: of the permutation; 0 by default.
 
     Raises:
         UsageError: sizes are asked of splits that are given, or leave nothing.
     """
     whole = None if None in counts else Split.TRAIN
-    total = counts[whole]
-    given = [split for split in Split if split in counts and split is not whole]
-    asked = {Split.VALID: valid, Split.TEST: test}
+    total, asked = counts[whole], {Split.VALID: valid, Split.TEST: test}
+    given = [split for split in asked if split in counts]
+    missing = [split for split in asked if split not in counts]
     faults = [
         Fault(f"--{split}", f"the source gives the {split} split itself, {counts[split]:,} examples")
-        for split, amount in asked.items()
-        if amount is not None and split in given
+        for split in given
+        if asked[split] is not None
     ]
-    missing = [split for split in (Split.VALID, Split.TEST) if split not in given]
     if seed is not None and not missing:
         faults.append(Fault("--split-seed", "the source gives all three splits: there is nothing to draw"))
     if faults:
-        raise SpecError(faults, where=where, hint="leave these out, or take one array with --key KEY")
+        raise SpecError(faults, hint="leave these out, or take one array with --key KEY")
+    portions = {split: Portion(split, None) for split in Split}
     if not missing:
         told = ", ".join(f"{split} {counts[split]:,}" for split in Split)
-        portions = {split: Portion(split, None) for split in Split}
         return Plan(portions, "given", f"the splits are the source's: {told}", {"made": "given"})
-    seed = DEFAULT_SEED if seed is None else seed
     if total < len(missing) + 1:
-        raise UsageError(
-            what=f"{total} example{'s' if total != 1 else ''} cannot make {len(missing) + 1} splits",
-            where=where,
-            hint=f"a data set needs at least {_FEWEST} examples; many more to learn anything",
-        )
+        what = f"{total} example{'s' if total != 1 else ''} cannot make {len(missing) + 1} splits"
+        raise UsageError(what, hint="a data set needs at least 3 examples; many more to learn anything")
     sizes = {split: _size(asked[split], total) for split in missing}
-    if sum(sizes.values()) >= total or 0 in sizes.values():
-        told = " and ".join(f"{size:,} for {split}" for split, size in sizes.items())
-        raise UsageError(
-            what=f"of {total:,} examples, {told} leave {total - sum(sizes.values()):,} to train on; each "
-            "needs at least 1",
-            where=where,
-            hint="give smaller or larger --valid and --test, as counts or fractions",
-        )
-    # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
-    order = np.random.RandomState(seed).permutation(total)
     end = total - sum(sizes.values())
-    portions = {Split.TRAIN: Portion(whole, order[:end])}
+    if end < 1:
+        told = " and ".join(f"{size:,} for {split}" for split, size in sizes.items())
+        what = f"of {total:,} examples, {told} leave {end:,} to train on; each needs at least 1"
+        raise UsageError(what, hint="give smaller --valid and --test, as counts or fractions")
+    # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
+    order = np.random.RandomState(seed or 0).permutation(total)
+    portions[Split.TRAIN] = Portion(whole, order[:end])
     for split in missing:
         portions[split] = Portion(whole, order[end : end + sizes[split]])
         end += sizes[split]
-    portions |= {split: Portion(split, None) for split in given}
     drawn = " and ".join(f"{split} {sizes[split]:,}" for split in missing)
     rest = f", {' and '.join(given)} as the source has it" if given else ""
     return Plan(
-        {split: portions[split] for split in Split},
-        f"seed-{seed}",
-        f"{drawn} of {total:,} examples were drawn with --split-seed {seed}{rest}",
+        portions,
+        f"seed-{seed or 0}",
+        f"{drawn} of {total:,} examples were drawn with --split-seed {seed or 0}{rest}",
         {
             "made": "seed",
-            "seed": seed,
+            "seed": seed or 0,
             "permutation": "numpy.random.RandomState(seed).permutation(total): train, then valid, then test",
             "total": total,
             "given": [split.value for split in given],
@@ -126,6 +111,4 @@ def plan_splits(
 
 
 def _size(amount: Amount | None, total: int) -> int:
-    if amount is None:
-        return max(1, round(DEFAULT_SHARE * total))
-    return amount if isinstance(amount, int) else max(1, round(amount * total))
+    return amount if isinstance(amount, int) else max(1, round((_SHARE if amount is None else amount) * total))

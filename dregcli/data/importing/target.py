@@ -1,11 +1,7 @@
-"""The file that an import makes: free, or a data set of dreg's that may be replaced, up to the moment it is made."""
+"""The file that an import makes: free, or a data set of dreg's that may be replaced."""
 
-import os
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from dregcli.data.files import writing
 from dregcli.data.folders import cache_path, data_command
 from dregcli.data.importing.request import ImportRequest
 from dregcli.data.owner import Owner, owner_of
@@ -18,68 +14,22 @@ def check_target(request: ImportRequest, data_dir: Path) -> None:
     Raises:
         UsageError: the target is the source itself, is there and may not be replaced, or is not dreg's.
     """
-    path = cache_path(request.name, data_dir)
+    path, name = cache_path(request.name, data_dir), request.name
     owner = owner_of(path)
     if owner is None:
         return
+    what, instead = f"there is a data set '{name}' in the data folder already", "give --replace"
     if path.exists() and path.samefile(request.source):
-        raise UsageError(
-            what="the source is the very file that the import would write",
-            where=str(path),
-            hint="take another --name, or copy the source elsewhere first",
+        what, instead = "the source is the very file that the import would write", "copy the source elsewhere first"
+    elif owner is Owner.OTHER:
+        what = f"'{path.name}' in the data folder is not a file of dreg: it stays as it is"
+        instead = "move that file away"
+    elif owner is not Owner.DREG:
+        what = (
+            f"'{path.name}' in the data folder cannot be read, so that nobody can tell whether it is a data set of "
+            "dreg: it stays as it is"
         )
-    if owner in (Owner.WAS_DREG, Owner.UNKNOWN):
-        raise UsageError(
-            what=f"'{path.name}' in the data folder cannot be read, so that nobody can tell whether it is a data set "
-            "of dreg: it stays as it is",
-            where=str(path),
-            hint=f"take another --name, or: {data_command('data', 'rm', request.name, '--force', data_dir=data_dir)}",
-        )
-    if owner is Owner.OTHER:
-        raise UsageError(
-            what=f"'{path.name}' in the data folder is not a file of dreg: it stays as it is",
-            where=str(path),
-            hint="take another --name, or move that file away",
-        )
-    if not request.replace:
-        raise UsageError(
-            what=f"there is a data set '{request.name}' in the data folder already",
-            where=str(path),
-            hint="take another --name, or give --replace",
-        )
-
-
-@contextmanager
-def last_check(request: ImportRequest, data_dir: Path) -> Generator[Callable[[], None]]:
-    """The same just before the file gets its name.
-
-    Yields:
-        The check, to be called once. From then on until the block is left no other import gets past its own: of two
-        imports of one name the second finds the file of the first.
-    """
-    with ExitStack() as stack:
-
-        def check() -> None:
-            stack.enter_context(_locked(data_dir))
-            check_target(request, data_dir)
-
-        yield check
-
-
-@contextmanager
-def _locked(folder: Path) -> Generator[None]:
-    """A lock on the folder itself, so that no file is left over; the system lifts it with the process."""
-    if os.name != "posix":
-        yield
+        instead = data_command("data", "rm", name, "--force", data_dir=data_dir)
+    elif request.replace:
         return
-    import fcntl
-
-    with writing(folder):
-        handle = os.open(folder, os.O_RDONLY)
-    try:
-        # Some network file systems lock no folders; then only the moment between check and rename is open.
-        with suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+    raise UsageError(what, where=str(path), hint=f"take another --name, or {instead}")

@@ -1,74 +1,212 @@
 """Numbers as text, one example a line: read as it is written, without the columns that are no values."""
 
-import dataclasses
+import codecs
+import contextlib
+import csv
 import io
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.column_words import numbers, option, resolve, told
-from dregcli.data.importing.columns import (
-    DROPPED,
-    LABELS,
-    ROW_NUMBERS,
-    LeftOut,
-    Verdict,
-    cut,
-    is_index_name,
-    is_label_name,
-    judge,
-)
-from dregcli.data.importing.offers import Found, Offer
-from dregcli.data.importing.plain import Plain
-from dregcli.data.importing.request import ImportRequest
-from dregcli.data.importing.scratch import Scratch, reading
-from dregcli.data.importing.text_layout import Layout, is_comment, is_decimal_comma, number
-from dregcli.data.importing.watch import Watch, watched
+from dregcli.data.importing.columns import LeftOut, listed, numbers, option, resolve, told
+from dregcli.data.importing.contract import Named, Source, pieces, watched
+from dregcli.data.importing.labels import LABELS, ROW_NUMBERS, Verdict, is_index_name, is_label_name, judge
 from dregcli.errors import DataCorrupt
 
+_COMMENTS: Final = ("#", "%")
+_HEAD: Final = 1 << 18
+"""A line of names may be as long."""
 _LONGEST_LINE: Final = 1 << 25
 _LONGEST_NAME: Final = 80
-_SHOWN: Final = 12
+_TOLD_BY: Final = 1024
+_MOST_DAMAGE: Final = 0.01
+_LOOKED_AT: Final = 40
+_FEWEST_NUMBERS: Final = 0.25
+"""Less of a text in numbers is prose, or a page."""
 _SHOWN_LETTERS: Final = 20
-_SEPARATED: Final = {",": "commas", ";": "semicolons", "|": "vertical bars"}
-_OTHERS: Final = "not among --columns"
+_MARKS: Final = {
+    codecs.BOM_UTF8: "utf-8",
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
+_SEPARATORS: Final = {";": "semicolons", ",": "commas", "\t": "", "|": "vertical bars", None: ""}
+"""None is white space. A comma beside semicolons would be a decimal one."""
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
+_DROPPED: Final = "dropped"
 _TEXT_IN_IT: Final = "its name, and the text in it"
-_MISSING: Final = frozenset(("?", "na", "n/a", "null", "none", "-", "--", ".", "*", "missing", "#n/a"))
-_OPTIONS: Final = {LABELS: "--labels", ROW_NUMBERS: "--drop-columns"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a text is written.
+
+    Attributes:
+        encoding: as Python calls it.
+        mark: bytes before the text that only say how it is encoded.
+        separator: what stands between numbers; None for white space.
+        decimal_comma: whether 0,5 is a half.
+        has_points: whether a number among the first ones has a decimal point.
+        closed: whether a separator ends each line.
+        names: in the first line, or in a comment before it; empty where there are none.
+        has_header: whether the first line that is no comment is the one of names.
+        first: the cells of the first line of numbers.
+    """
+
+    encoding: str
+    mark: int
+    separator: str | None
+    decimal_comma: bool
+    has_points: bool
+    closed: bool
+    names: tuple[str, ...]
+    has_header: bool
+    first: tuple[str, ...]
+
+
+def layout_of(source: Source) -> Layout | None:
+    """How a source is written, told by its beginning; None where it does not start as a text of numbers does."""
+    head = source.head(_HEAD)
+    encoding, mark = _encoding(head)
+    text = head[mark:].decode(encoding, "replace")
+    # Only the start, and not for one damaged byte: what is no text further down is told by its line.
+    if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text[:_TOLD_BY])) > _MOST_DAMAGE * len(text[:_TOLD_BY]):
+        return None
+    lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
+    # The last one may be cut off.
+    lines = lines[:-1] if len(head) == _HEAD and len(lines) > 1 else lines
+    body = [line for line in lines if not _is_comment(line)][:_LOOKED_AT]
+    # Pages, JSON and ARFF begin so; of numbers there may be many in them.
+    if not body or body[0].lstrip().startswith(("<", "[", "{", "@")):
+        return None
+    # The second line: the first may be names.
+    separator = _separator(body[min(1, len(body) - 1)])
+    closed = separator is not None and all(line.rstrip(" ").endswith(separator) for line in body[1:] or body)
+    rows = [_cells(line, separator, closed=closed) for line in body]
+    words = [cell for row in rows for cell in row]
+    # A decimal point anywhere says that commas are something else.
+    has_points = any("." in word and _is_number(word) for word in words)
+    decimal_comma = separator != "," and not has_points and any(_DECIMAL_COMMA.fullmatch(word) for word in words)
+    numeric = [[_is_number(cell, decimal_comma=decimal_comma) for cell in row] for row in rows]
+    below = numeric[1:] or numeric
+    if sum(map(sum, below)) < _FEWEST_NUMBERS * sum(map(len, below)):
+        return None
+    has_header = len(rows) > 1 and _is_header(rows[0], numeric[0], numeric[1])
+    first = rows[1] if has_header else rows[0]
+    names = rows[0] if has_header else []
+    comments = lines[: lines.index(body[0])]
+    if comments and not has_header:
+        # NumPy writes names as a comment.
+        said = _cells(comments[-1].strip().lstrip("#%"), separator)
+        is_names = len(said) == len(first) and any(said) and not any(_is_number(cell) for cell in said)
+        names = said if is_names else []
+    return Layout(
+        encoding, mark, separator, decimal_comma, has_points, closed, tuple(names), has_header, tuple(first)
+    )
+
+
+def _encoding(head: bytes) -> tuple[str, int]:
+    """The encoding, and how many bytes of mark there are. Of numbers in UTF-16 every other byte is zero."""
+    for mark, encoding in _MARKS.items():
+        if head.startswith(mark):
+            return encoding, len(mark)
+    even, odd = head[:64:2], head[1:64:2]
+    if odd and not any(odd) and all(even):
+        return "utf-16-le", 0
+    return ("utf-16-be", 0) if odd and not any(even) and all(odd) else ("utf-8", 0)
+
+
+def _is_comment(line: str) -> bool:
+    return line.lstrip().startswith(_COMMENTS)
+
+
+def _number(cell: str, *, decimal_comma: bool = False) -> float:
+    """The number in a cell, or NaN where there is none; with decimal commas, a point makes it none."""
+    if decimal_comma:
+        cell = cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell.replace(".", ",")
+    try:
+        # Python's float() also reads 1_000, which no writer of numbers means.
+        return math.nan if "_" in cell else float(cell)
+    except ValueError:
+        return math.nan
+
+
+def _is_number(cell: str, *, decimal_comma: bool = False) -> bool:
+    """Whether a cell holds a number, or says that there is none."""
+    return cell.lower().strip("+-") == "nan" or not math.isnan(_number(cell, decimal_comma=decimal_comma))
+
+
+def _cells(line: str, separator: str | None, *, closed: bool = False) -> list[str]:
+    """The cells of a line, without quotes and white space around them."""
+    if separator is None:
+        return [word.strip("\"'") for word in re.findall(r'"[^"]*"|\S+', line)]
+    cells = line.split(separator)
+    if '"' in line:
+        # A quoted name may hold the separator. What is too long for a name is told as any other bad cell.
+        with contextlib.suppress(csv.Error):
+            cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+    cells = [cell.strip().strip("'").strip() for cell in cells]
+    return cells[:-1] if closed and len(cells) > 1 and not cells[-1] else cells
+
+
+def _separator(line: str) -> str | None:
+    """What makes most numbers of a line."""
+
+    def share(separator: str | None) -> float:
+        cells = [cell for cell in _cells(line, separator) if cell]
+        good = [_is_number(cell, decimal_comma=separator != "," and "," in cell) for cell in cells]
+        return sum(good) / max(1, len(good))
+
+    return max((each for each in _SEPARATORS if each is None or each in line), key=share)
+
+
+def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[bool]) -> bool:
+    """Whether a first line holds names: no numbers, or the numbers of columns beside names that are no values."""
+    words = [cell for cell, numeric in zip(first, is_number, strict=True) if not numeric]
+    # A name has letters, which 0,5 has not; pandas gives none to the column of row numbers.
+    if not words or not all(any(map(str.isalpha, word)) or is_index_name(word) for word in words):
+        return False
+    counted = [cell for cell, numeric in zip(first, is_number, strict=True) if numeric]
+    if not counted:
+        return any(words)
+    if counted[0] not in ("0", "1") or counted != [str(int(counted[0]) + i) for i in range(len(counted))]:
+        return False
+    # A column of text would hold text in the next line, too.
+    is_text = len(first) == len(below) and not all(map(max, zip(is_number, below, strict=True)))
+    return all(is_index_name(word) or is_label_name(word) for word in words) or (len(counted) > 2 and not is_text)
 
 
 class _Text:
     """A text that is read once, in order."""
 
-    def __init__(self, plain: Plain, layout: Layout, watch: Watch) -> None:
-        self._plain, self._layout, self._watch = plain, layout, watch
+    def __init__(self, source: Source, layout: Layout) -> None:
+        self._source, self._layout = source, layout
         # Numbers of the first lines may be whole, so that the first comma or point comes later.
-        self._has_points = layout.has_points
-        self.decimal_comma = layout.decimal_comma
-        self.comments = 0
+        self._has_points, self.decimal_comma = layout.has_points, layout.decimal_comma
 
     def _lines(self) -> Iterator[tuple[int, str]]:
         """Lines with their numbers from 1, without the empty ones, the comments and the names."""
-        stream, where = self._plain.stream, self._plain.where
-        stream.seek(self._layout.mark)
-        text = io.TextIOWrapper(cast("Any", stream), self._layout.encoding, "replace", newline=None)
-        names_left = self._layout.has_header
-        at, done, wide = 0, 0, len("0".encode(self._layout.encoding))
+        source, layout, done = self._source, self._layout, 0
+        source.stream.seek(layout.mark)
+        text = io.TextIOWrapper(cast("Any", source.stream), layout.encoding, "replace", newline=None)
+        names_left, wide = layout.has_header, len("0".encode(layout.encoding))
         try:
             # An endless line would fill the memory.
-            while line := _next(text, where):
-                at, done = at + 1, done + len(line) * wide
+            for at, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
                 if len(line) == _LONGEST_LINE:
-                    raise DataCorrupt(what=f"line {at} is longer than {_LONGEST_LINE:,} letters", where=where)
-                if is_comment(line):
-                    self.comments += 1
-                elif line.strip() and names_left:
+                    raise DataCorrupt(what=f"line {at} is longer than {_LONGEST_LINE:,} letters")
+                if line.strip() and not _is_comment(line):
+                    if not names_left:
+                        yield at, line
                     names_left = False
-                elif line.strip():
-                    yield at, line
-                self._watch.update(min(done, self._plain.size))
+                done += len(line) * wide
+                source.watch.update(min(done, source.size))
         finally:
             # It would close the source when it goes.
             text.detach()
@@ -79,186 +217,142 @@ class _Text:
         Raises:
             DataCorrupt: a line has more or fewer cells than the first, or one that is no finite number.
         """
-        layout, count, every = self._layout, len(self._layout.first), len(taken) == len(self._layout.first)
+        layout, names = self._layout, self._layout.names
         for at, line in self._lines():
-            quoted = '"' in line or "'" in line
-            cells = layout.cells(line) if quoted or layout.closed else line.split(layout.separator)
-            if len(cells) != count:
-                raise DataCorrupt(
-                    what=f"line {at} has {len(cells):,} numbers, not {count:,}",
-                    where=self._plain.where,
-                    hint=f"mend or remove line {at}, and import again",
-                )
-            try:
-                has_point = "." in line
-                # Python's float() also reads 1_000, which no writer of numbers means; and where 0,5 is a half, 1.500
-                # may be a thousand and a half of them.
-                if "_" in line or (has_point and self.decimal_comma):
-                    raise ValueError
-                self._has_points |= has_point
-                row = np.array([float(cell) for cell in cells] if every else [float(cells[i]) for i in taken])
-            except ValueError:
-                row = self._slowly(at, [cell.strip() for cell in cells], taken)
+            is_plain = not (layout.closed or '"' in line or "'" in line)
+            cells = line.split(layout.separator) if is_plain else _cells(line, layout.separator, closed=layout.closed)
+            hint = f"mend or remove line {at}, and import again"
+            if len(cells) != len(layout.first):
+                raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
+            row = np.array(self._row(line, cells if len(taken) == len(cells) else [cells[i] for i in taken]))
             if not np.isfinite(row).all():
-                i = taken[int(np.argmin(np.isfinite(row)))]
-                raise self._bad(at, i, "holds a number that is not finite (NaN or infinite)", [i])
+                bad = [i for i, value in zip(taken, row.tolist(), strict=True) if not math.isfinite(value)]
+                cell = cells[bad[0]].strip()
+                shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
+                if len(bad) < len(cells):
+                    drop, labels = (option(each, bad, names) for each in ("--drop-columns", "--labels"))
+                    hint += f"; or leave {told(bad, ())} out: {drop} (or {labels}, if labels are in it)"
+                what = (
+                    f"holds '{shown}', which is {'not finite' if _is_number(cell) else 'no number'}"
+                    if cell
+                    else "is empty"
+                )
+                raise DataCorrupt(what=f"line {at}, {told(bad[:1], names)} {what}", hint=hint)
             yield row
 
-    def _slowly(self, at: int, cells: Sequence[str], taken: Sequence[int]) -> NDArray[np.float64]:
+    def _row(self, line: str, cells: Sequence[str]) -> list[float]:
+        """The numbers of a line; NaN where there is none."""
+        # Python's float() also reads 1_000; and where 0,5 is a half, 1.500 may be a thousand and a half of them.
+        has_point = "." in line
+        if not ("_" in line or (has_point and self.decimal_comma)):
+            self._has_points |= has_point
+            with contextlib.suppress(ValueError):
+                return [float(cell) for cell in cells]
+        cells = [cell.strip() for cell in cells]
         if not self._has_points and self._layout.separator != ",":
-            self.decimal_comma |= any(is_decimal_comma(cells[i]) for i in taken)
-        values = [number(cells[i], decimal_comma=self.decimal_comma) for i in taken]
-        bad = [i for i, value in zip(taken, values, strict=True) if value is None]
-        if not bad:
-            return np.array(values, np.float64)
-        cell = cells[bad[0]]
-        shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
-        if not cell:
-            raise self._bad(at, bad[0], "is empty", bad)
-        if cell.lower() in _MISSING:
-            raise self._bad(at, bad[0], f"holds '{shown}', which stands for a missing value", bad)
-        if is_decimal_comma(cell) or (self.decimal_comma and number(cell) is not None):
-            what = f"holds '{shown}', and there are numbers with a decimal point and numbers with a decimal comma"
-            raise self._bad(at, bad[0], what, bad, hint="write all numbers with a decimal point, and import again")
-        drop, labels = (option(each, bad, self._layout.names) for each in ("--drop-columns", "--labels"))
-        hint = f"mend or remove line {at}, and import again"
-        if len(bad) < len(self._layout.first):
-            hint += f"; or leave {told(bad, ())} out: {drop} (or {labels}, if labels are in it)"
-        raise self._bad(at, bad[0], f"holds '{shown}', which is no number", bad, hint=hint)
-
-    def _bad(self, at: int, column: int, what: str, bad: Sequence[int], *, hint: str = "") -> DataCorrupt:
-        names, count = self._layout.names, len(self._layout.first)
-        if not hint:
-            hint = f"fill the gap in line {at}, or remove the line, and import again"
-            if len(bad) < count:
-                hint += f"; or leave {told(bad, ())} out: {option('--drop-columns', bad, names)}"
-        return DataCorrupt(what=f"line {at}, {told([column], names)} {what}", where=self._plain.where, hint=hint)
+            self.decimal_comma |= any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
+        return [_number(cell, decimal_comma=self.decimal_comma) for cell in cells]
 
 
-def _next(text: io.TextIOWrapper, where: str) -> str:
-    with reading(where):
-        return text.readline(_LONGEST_LINE)
-
-
-def text_offers(plain: Plain, layout: Layout, watch: Watch, found: Found, request: ImportRequest) -> list[Offer]:
-    """The one array of a text.
-
-    Args:
-        plain: the source.
-        layout: how it is written.
-        watch: told of progress.
-        found: gets what was assumed, what was left out, and warnings.
-        request: what the user says of the columns, and of the image that an example is.
+def text_arrays(source: Source, layout: Layout) -> list[Named]:
+    """The one array of a text. The source gets notes of what was assumed and left out.
 
     Raises:
         DataCorrupt: there are more or fewer names than numbers.
-        SpecError: with every column that is not there.
+        SpecError: with every column that is asked for and not there.
     """
     # Names may be as long as a line.
     names, count = [name[:_LONGEST_NAME] for name in layout.names], len(layout.first)
     if names and len(names) != count:
         raise DataCorrupt(
             what=f"the first line has {len(names):,} names, and the next {count:,} numbers",
-            where=plain.where,
             hint="remove the line of names, or save the numbers as .npy",
         )
-    asked = resolve(request.columns, layout.names, count, where=plain.where)
+    asked = resolve(source.request.columns, layout.names, count)
     # Of a text that is turned the columns are the examples.
-    is_judged = "--columns" not in asked and not request.transpose
-    out = _out_unread(layout, names, asked, is_judged=is_judged)
+    is_judged = "--columns" not in asked and not source.request.transpose
+    out = _out_unread(layout, asked, is_judged=is_judged)
 
-    def read(scratch: Scratch) -> NDArray[Any]:
+    def read() -> NDArray[Any]:
         taken = [column for column in range(count) if column not in out]
-        text = _Text(plain, layout, watch)
-        with watched(watch, "read", plain.size, "bytes"):
-            array = scratch.array(text.rows(taken), (-1, len(taken)), np.dtype(np.float64), where=plain.where)
-        found.notes += _layout_notes(layout, names, text)
-        verdicts: list[Verdict] = []
-        if is_judged:
-            of_taken = [names[column] for column in taken] if names else []
-            verdicts = judge(array, of_taken, shape=request.shape)
-            verdicts = [dataclasses.replace(each, column=taken[each.column]) for each in verdicts]
+        text = _Text(source, layout)
+        with watched(source.watch, "read", source.size, "bytes"):
+            array = source.scratch.array(text.rows(taken), (-1, len(taken)), np.dtype(np.float64))
+        _note_layout(source, layout, names, text)
+        of_taken = [names[column] for column in taken] if names else []
+        found = judge(array, of_taken, shape=source.request.shape) if is_judged else []
+        verdicts = [replace(each, column=taken[each.column]) for each in found]
         # Who names the labels knows best which they are.
         certain = [each for each in verdicts if each.certain and not (each.role == LABELS and "--labels" in asked)]
-        without = {**out, **{each.column: (each.role, each.why) for each in certain}}
+        without = out | {each.column: (each.role, each.why) for each in certain}
         has_labels = any(role == LABELS for role, _ in without.values())
-        doubtful = [
-            each
-            for each in verdicts
-            if each not in certain and (each.certain or each.role != LABELS or not has_labels)
-        ]
         kept = [column for column in range(count) if column not in without]
-        found.warnings += [_doubt(each, kept, names) for each in doubtful]
-        found.left_out += _left_out(without, names)
-        found.notes += [_note(each, names, count) for each in found.left_out]
-        return cut(array, [taken.index(column) for column in kept], scratch, where=plain.where)
+        for each in verdicts:
+            if each not in certain and (each.certain or each.role != LABELS or not has_labels):
+                source.warnings.append(_doubt(each, kept, names))
+        _leave_out(source, without, names, count)
+        return _cut(array, [taken.index(column) for column in kept], source)
 
-    return [Offer("", (), "text", read)]
+    return [Named("", (), "text", read)]
 
 
-def _out_unread(
-    layout: Layout, names: Sequence[str], asked: Mapping[str, Sequence[int]], *, is_judged: bool
-) -> dict[int, tuple[str, str]]:
-    """By column that need not be read, what it is and how that is known."""
+def _out_unread(layout: Layout, asked: Mapping[str, Sequence[int]], *, is_judged: bool) -> dict[int, tuple[str, str]]:
+    """The columns that need not be read, with what each is and how that is known."""
     count = len(layout.first)
     out = {column: (LABELS, "--labels") for column in asked.get("--labels", ())}
-    out |= {column: (DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
+    out |= {column: (_DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
     if "--columns" in asked:
-        return out | {column: (DROPPED, _OTHERS) for column in {*range(count)} - {*asked["--columns"], *out}}
-    for column, name in enumerate(names if is_judged else ()):
+        others = {*range(count)} - {*asked["--columns"], *out}
+        return out | {column: (_DROPPED, "not among --columns") for column in others}
+    for column, name in enumerate(layout.names if is_judged else ()):
         cell = layout.first[column]
         # Text under such a name needs no second sign: it can be no value.
-        is_text = bool(cell) and number(cell, decimal_comma=layout.decimal_comma) is None
+        is_text = bool(cell) and not _is_number(cell, decimal_comma=layout.decimal_comma)
         if column not in out and is_text and (is_label_name(name) or is_index_name(name)):
             out[column] = LABELS if is_label_name(name) else ROW_NUMBERS, _TEXT_IN_IT
     return out if len(out) < count else {}
 
 
-def _layout_notes(layout: Layout, names: Sequence[str], text: _Text) -> list[str]:
-    count = len(layout.first)
-    notes = [f"the text is in {layout.encoding.upper()}"] if layout.encoding != "utf-8" else []
-    if layout.separator in _SEPARATED:
-        notes.append(f"{count:,} numbers a line, separated by {_SEPARATED[layout.separator]}")
+def _note_layout(source: Source, layout: Layout, names: Sequence[str], text: _Text) -> None:
+    if separated := _SEPARATORS[layout.separator]:
+        source.note(f"{len(layout.first):,} numbers a line, separated by {separated}")
     if text.decimal_comma:
-        notes.append("commas in numbers were read as decimal points: if they part thousands, remove them")
-    if text.comments:
-        notes.append(f"passed over: {text.comments:,} line{'s' if text.comments > 1 else ''} of comment (# or %)")
-    shown = ", ".join(name or "(no name)" for name in names[:_SHOWN])
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    if layout.has_header:
-        notes.append(f"the first line was left out, as names: {shown}{more}")
-    elif names:
-        notes.append(f"a comment has the columns' names: {shown}{more}")
-    elif count > 2 and list(layout.first) == [str(i) for i in range(count)]:
+        source.note("commas in numbers were read as decimal points: if they part thousands, remove them")
+    if names:
+        how = "the first line was left out, as names" if layout.has_header else "a comment has the columns' names"
+        source.note(f"{how}: {listed(name or '(no name)' for name in names)}")
+    elif list(layout.first) == [str(i) for i in range(len(layout.first))] and len(layout.first) > 2:
         # So pandas names columns that have no names.
-        notes.append(
-            f"the first line is 0 to {count - 1}, and was taken as an example: if these are numbers of columns, "
-            "remove it"
+        source.note(
+            f"the first line is 0 to {layout.first[-1]}, and was taken as an example: if it has names, remove it"
         )
-    return notes
 
 
-def _left_out(out: dict[int, tuple[str, str]], names: Sequence[str]) -> list[LeftOut]:
-    """Columns of one role and reason together."""
+def _leave_out(source: Source, out: Mapping[int, tuple[str, str]], names: Sequence[str], count: int) -> None:
+    """Keep with the data, and say, what was left out: columns of one role and reason together."""
     groups: dict[tuple[str, str], list[int]] = {}
     for column in sorted(out):
         groups.setdefault(out[column], []).append(column)
-    return [
-        LeftOut(tuple(columns), role, reason, tuple(names[column] for column in columns) if names else ())
-        for (role, reason), columns in groups.items()
-    ]
-
-
-def _note(each: LeftOut, names: Sequence[str], count: int) -> str:
-    if each.role == DROPPED:
-        return f"left out: {told(each.columns, names)} ({each.why})"
-    back = "" if each.why in ("--labels", _TEXT_IN_IT) else f"; --columns 1-{count} keeps all"
-    return f"left out: {told(each.columns, names)}, as {each.role} ({each.why}){back}"
+    for (role, why), columns in groups.items():
+        named = tuple(names[column] for column in columns) if names else ()
+        source.left_out.append(LeftOut(tuple(columns), role, why, named))
+        as_role = "" if role == _DROPPED else f", as {role}"
+        unasked = role != _DROPPED and why not in ("--labels", _TEXT_IN_IT)
+        back = f"; --columns 1-{count} keeps all" if unasked else ""
+        source.note(f"left out: {told(columns, names)}{as_role} ({why}){back}")
 
 
 def _doubt(verdict: Verdict, kept: Sequence[int], names: Sequence[str]) -> str:
-    away = option(_OPTIONS[verdict.role], [verdict.column], names)
+    away = option("--labels" if verdict.role == LABELS else "--drop-columns", [verdict.column], names)
     return (
         f"{told([verdict.column], names)} may be {verdict.role} ({verdict.why}), and was kept as a value: {away} "
         f"leaves it out, and --columns {numbers(kept)} says that it is a value"
     )
+
+
+def _cut(array: NDArray[Any], kept: Sequence[int], source: Source) -> NDArray[Any]:
+    """Some columns of an array (N, columns), by their places from 0, rising; never held in memory at once."""
+    if list(kept) == list(range(kept[0], kept[-1] + 1)):
+        return array[:, kept[0] : kept[-1] + 1]
+    content = (np.ascontiguousarray(piece[:, list(kept)]) for _, piece in pieces(array))
+    return source.scratch.array(content, (-1, len(kept)), array.dtype)

@@ -6,10 +6,10 @@ both of these, so testing on one after training on the other as they are would t
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dregcli.data.conventions import Convention, Splits, sizes
 from dregcli.data.entries import Checksum, Contents, Digest, Downloadable, FileSet, SourceFile
 from dregcli.data.formats.archives import ZipLimits, zip_members
-from dregcli.data.formats.images import decode_image, grey_levels
+from dregcli.data.formats.images import decode_image, grey_levels, resized
 from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
@@ -30,7 +30,7 @@ _SIDE: Final = 28
 _SEED: Final = 123
 _DRAWING: Final = re.compile(r"[^/]+/([^/]+)/character\d+/[^/]+\.png")
 _RESIZED: Final = (
-    "ink is 1 - pixel, resized from 105x105 to 28x28 by torchvision (bilinear filter, antialiased) and rounded to "
+    "ink is 1 - pixel, resized from 105x105 to 28x28 by Pillow (bilinear filter, antialiased) and rounded to "
     "256 levels"
 )
 
@@ -59,8 +59,10 @@ def parse_drawings(content: bytes, *, count: int, where: str) -> Drawings:
     Raises:
         DataCorrupt: it is damaged or hostile, holds another number of drawings, or one that is not 105x105 grey.
     """
+    # Imported here: no other data set wants it.
+    from PIL import Image
+
     limits = ZipLimits(count=count, member_bytes=1 << 16, total_bytes=count << 11)
-    resize = _resizer()
     alphabets: list[str] = []
     images: list[NDArray[np.uint8]] = []
     members = zip_members(content, where=where, limits=limits, wanted=lambda path: bool(_DRAWING.fullmatch(path)))
@@ -70,27 +72,13 @@ def parse_drawings(content: bytes, *, count: int, where: str) -> Drawings:
         if image.size != (_DRAWN, _DRAWN):
             said = f"{image.size[0]} x {image.size[1]}"
             raise DataCorrupt(what=f"the drawing is {said}, not {_DRAWN} x {_DRAWN}", where=place)
-        images.append(resize(255 - grey_levels(image, where=place)).reshape(-1))
+        ink = Image.fromarray(255 - grey_levels(image, where=place))
+        images.append(np.asarray(resized(ink, _SIDE, _SIDE), dtype=np.uint8).reshape(-1))
         found = _DRAWING.fullmatch(path)
         alphabets.append(found.group(1) if found else "")
     if len(images) != count:
         raise DataCorrupt(what=f"the archive holds {len(images):,} drawings, not {count:,}", where=where)
     return Drawings(np.array(alphabets), np.stack(images))
-
-
-def _resizer() -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
-    """What makes 28x28 of a drawing."""
-    # Imported here: it brings all of torch, which takes seconds.
-    from PIL import Image
-    from torchvision.transforms import InterpolationMode, functional
-
-    resize: Any = functional.resize
-
-    def resized(ink: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        small = resize(Image.fromarray(ink), [_SIDE, _SIDE], interpolation=InterpolationMode.BILINEAR, antialias=True)
-        return np.asarray(small, dtype=np.uint8)
-
-    return resized
 
 
 def shuffled(drawings: Drawings, valid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

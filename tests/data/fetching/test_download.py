@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.fetching.download import Outcome, download, download_entry
+from dregcli.data.catalogue import find_entry
+from dregcli.data.fetching.download import Outcome, download_entry
 from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import (
     UsageError,
@@ -18,13 +19,13 @@ from tests.support.data_idx import tiny_entry, tiny_files, tiny_folder
 
 class TestNames:
     def test_digits_needs_no_download(self, data_dir):
-        result = download("digits", data_dir)
+        result = download_entry(find_entry("digits"), data_dir)
         assert (result.outcome, result.path, result.dataset.name) == (Outcome.EMBEDDED, None, "digits")
         assert not data_dir.exists()
 
     def test_unknown(self, data_dir):
         with pytest.raises(UsageError, match="Did you mean 'mnist'"):
-            download("minst", data_dir)
+            download_entry(find_entry("minst"), data_dir)
 
 
 def test_provenance_names_every_file(tmp_path, data_dir):

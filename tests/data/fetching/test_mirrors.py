@@ -154,7 +154,7 @@ class TestMirrors:
 
     def test_a_folder_that_cannot_be_written_is_no_fault_of_the_mirror(self, site, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.raises(StoreWriteError, match="cannot write"):
+        with pytest.raises(StoreWriteError, match="is a file, not a folder"):
             download_entry(tiny_entry(f"{site.url}/good/"), tmp_path / "file")
 
 

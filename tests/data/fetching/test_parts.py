@@ -97,9 +97,9 @@ class TestParts:
             living.append(b"abc")
             for part in (dead, living):
                 # What a process is just writing, or was when it died.
-                part.path.with_name(f".{part.path.name}.json.{'0' * 16}.part").write_bytes(b"{")
+                part.path.with_name(f".{part.path.name}.json.{'0' * 16}.tmp").write_bytes(b"{")
             remove_dead(tmp_path)
-            left = [f".{living.path.name}.json.{'0' * 16}.part", living.path.name, f"{living.path.name}.json"]
+            left = [f".{living.path.name}.json.{'0' * 16}.tmp", living.path.name, f"{living.path.name}.json"]
             assert sorted(path.name for path in tmp_path.iterdir()) == left
 
     def test_two_that_live_have_one_each_and_the_dead_ones_is_taken_over(self, tmp_path):

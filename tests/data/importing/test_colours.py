@@ -138,7 +138,12 @@ def test_grey_is_that_of_the_pictures_and_has_one_channel(tmp_path):
         (RANDOM.rand(9, 16, 3), KEEP, "48 values an example", "--shape 3x4x4 "),
         (RANDOM.rand(9, 36), KEEP | {"shape": "6x2"}, "36 values an example", "--shape 3x6x2 "),
         (COLOURS, KEEP | {"shape": "3x5x6"}, "--shape 3x5x6 contradicts the array", "C, H and W"),
-        (COLOURS, KEEP | {"shape": "3x5x5"}, "--shape 3x5x5 is 75 values, .* with 90", "C, H and W"),
+        (
+            COLOURS,
+            KEEP | {"shape": "3x5x5"},
+            "--shape 3x5x5 contradicts the array, .* 90 values an example, and not 75",
+            "C, H and W",
+        ),
         (COLOURS, KEEP | {"shape": "5x6"}, "whose images are 6 x 5", "leave --shape out"),
         (COLOURS, {"shape": "5x6x9"}, "there are 1, 3 or 4 channels: '5x6x9'", "change these"),
         (np.concatenate([COLOURS, COLOURS[..., :1]], 3), {"channels": Channels.GREY}, "may be alpha", "keep"),
@@ -203,9 +208,9 @@ def test_turning_needs_images_and_transposing_says_what_it_took(tmp_path):
     )
     assert "--shape HxW" in str(error.hint)
     refuse(source, tmp_path / "data", "--flip: the same is given twice", SpecError, flips=(Flip.VERTICAL,) * 2)
-    (warning,) = bring(idx(tmp_path, GREY), tmp_path / "data", transpose=True).warnings
-    assert "took 5 examples of 20 x 6" in warning
-    assert "--transpose-images" in warning
+    taken = bring(idx(tmp_path, GREY), tmp_path / "data", transpose=True)
+    assert taken.dataset.image == (20, 6)
+    assert "the examples were taken from the last axis" in taken.notes
     refuse(pictures(tmp_path, GREY), tmp_path / "data", "--transpose-images turns images", SpecError, transpose=True)
 
 

@@ -5,6 +5,7 @@ import io
 import os
 import random
 import zipfile
+from contextlib import ExitStack
 
 import h5py
 import numpy as np
@@ -13,9 +14,11 @@ from PIL import Image
 from scipy import io as scipy_io
 
 from dregcli.data.formats.archives import checked_members, member_content, open_archive
+from dregcli.data.importing.contract import Scratch, Source
+from dregcli.data.importing.images import Stage
 from dregcli.errors import DataCorrupt, DregError, SpecError, UsageError
 from dregcli.names import DataKind, Split
-from tests.support.data_import import assert_holds, bring, refuse, seeded
+from tests.support.data_import import assert_holds, bring, refuse, request_of, seeded
 from tests.support.listener import Recorder
 
 VALUES = np.random.RandomState(2).randint(0, 256, (50, 36)).astype(np.uint8)
@@ -200,13 +203,12 @@ class TestPictures:
         assert any("upright" in note for note in imported.notes) == (orientation != 1)
 
     def test_mutated_tiffs_end_in_a_reason(self, tmp_path):
-        from dregcli.data.importing.pictures import _Stage
-
         draw = random.Random(5)
         good = [
             picture(Image.fromarray(VALUES[:6]), "TIFF", compression=compression)
             for compression in (None, "tiff_lzw", "tiff_adobe_deflate")
         ]
+        source = Source(request_of(tmp_path, "mine", {}), Scratch(tmp_path, ExitStack()), Recorder(), io.BytesIO(), 0)
         for i in range(1000):
             bad = bytearray(good[i % 3])
             for _ in range(draw.choice((1, 2, 8))):
@@ -214,7 +216,7 @@ class TestPictures:
                 bad[draw.choice((draw.randrange(len(bad)), len(bad) - 1 - draw.randrange(200)))] = draw.randrange(256)
             # Any other error fails the test.
             with contextlib.suppress(DregError):
-                _Stage("here", None, []).decoded("x.tif", bytes(bad))
+                Stage(source).decoded("x.tif", bytes(bad))
 
 
 def test_a_key_that_names_two_splits(tmp_path):

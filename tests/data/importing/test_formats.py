@@ -207,8 +207,6 @@ def test_what_is_assumed_of_a_row_is_said(tmp_path):
     assert any("taken as vectors, 1 x 24" in note for note in row.notes)
     real = bring(npy(tmp_path / "a.npy", RANDOM.randn(30, 16)), tmp_path / "data", name="real")
     assert (real.dataset.height, real.dataset.width) == (1, 16)
-    labelled = bring(npy(tmp_path / "a.npy", RANDOM.randint(0, 256, (30, 17))), tmp_path / "data", name="labelled")
-    assert any("17 is 4 x 4 + 1: if the first or the last value is a label" in note for note in labelled.notes)
 
 
 def test_examples_along_the_last_axis(tmp_path):

@@ -104,3 +104,11 @@ def test_integers_of_fewer_bits_than_their_bytes(chunked, tmp_path):
         made.write(h5py.h5s.ALL, h5py.h5s.ALL, VALUES.astype(np.uint16))
     assert VALUES.astype("<u2").tobytes() not in (tmp_path / "a.h5").read_bytes()
     assert_holds(bring(tmp_path / "a.h5", tmp_path / "data").dataset, seeded(VALUES))
+
+
+def test_more_objects_than_an_honest_file_has(tmp_path, monkeypatch):
+    monkeypatch.setattr("dregcli.data.importing.hdf5._MOST_OBJECTS", 3)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for i in range(4):
+            file.create_group(f"group-{i}")
+    refuse(tmp_path / "a.h5", tmp_path / "data", "more than 3 objects", DataCorrupt)

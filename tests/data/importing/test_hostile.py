@@ -160,7 +160,7 @@ class TestSourcesThatAreNone:
             def denied(*_, **__):
                 raise PermissionError(13, "Permission denied")
 
-            monkeypatch.setattr("dregcli.data.importing.plain.Path.open", denied)
+            monkeypatch.setattr("dregcli.data.importing.detect.Path.open", denied)
         refuse(path, tmp_path / "data", "cannot be read: Permission denied", UsageError)
 
     def test_one_image(self, tmp_path):

@@ -1,15 +1,16 @@
 """Sources larger than the memory pass through it piece by piece, also when their rows are shuffled."""
 
 import tracemalloc
+from contextlib import ExitStack
 
 import h5py
 import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
+from dregcli.data.importing.contract import Scratch
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import import_data
-from dregcli.data.importing.scratch import Scratch
 from dregcli.errors import DataCorrupt
 from dregcli.names import Split
 from tests.support.data_idx import idx_bytes
@@ -69,10 +70,11 @@ def test_memory_stays_far_below_the_size(kind, tmp_path):
 
 @pytest.mark.parametrize(("pieces", "came"), [(2, 16), (4, 32)])
 def test_unpacked_content_fills_its_array_exactly(pieces, came, tmp_path):
-    with Scratch(tmp_path) as scratch:
+    with ExitStack() as stack:
+        scratch = Scratch(tmp_path, stack)
         with pytest.raises(DataCorrupt, match=f"{came} bytes came where 24 were promised"):
-            scratch.array([bytes(8)] * pieces, (3, 2), np.dtype(np.float32), where="here")
-        whole = scratch.array([np.arange(4, dtype=np.uint8)] * 3, (-1, 4), np.dtype(np.uint8), where="here")
+            scratch.array([bytes(8)] * pieces, (3, 2), np.dtype(np.float32))
+        whole = scratch.array([np.arange(4, dtype=np.uint8)] * 3, (-1, 4), np.dtype(np.uint8))
         np.testing.assert_array_equal(whole, [[0, 1, 2, 3]] * 3)
         assert not whole.flags.writeable
     assert list(tmp_path.iterdir()) == []

@@ -38,7 +38,7 @@ def test_sizes(source, tmp_path, options, valid, test):
 
 def test_the_permutation_never_changes():
     # Golden: NumPy promises RandomState's stream for ever (NEP 19); a change breaks every imported data set.
-    plan = plan_splits({None: 10}, valid=2, test=3, seed=0, where="here")
+    plan = plan_splits({None: 10}, valid=2, test=3, seed=0)
     orders = {split: portion.order.tolist() for split, portion in plan.portions.items()}
     assert orders == {Split.TRAIN: [2, 8, 4, 9, 1], Split.VALID: [6, 7], Split.TEST: [3, 0, 5]}
 
@@ -111,5 +111,5 @@ def test_a_full_disk_while_unpacking(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
-    error = refuse(tmp_path / "a.npz", tmp_path / "data", "No space left on device")
+    error = refuse(tmp_path / "a.npz", tmp_path / "data", "No space left on the disk")
     assert "free some space" in str(error.hint)

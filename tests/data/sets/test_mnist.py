@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dregcli.data.catalogue import load_dataset
-from dregcli.data.fetching.download import Outcome, download
+from dregcli.data.catalogue import find_entry, load_dataset
+from dregcli.data.fetching.download import Outcome, download_entry
 from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import DataCorrupt
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def data_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mnist")
-    assert download("mnist", folder, source=str(SOURCE)).outcome == Outcome.STORED
+    assert download_entry(find_entry("mnist"), folder, source=str(SOURCE)).outcome == Outcome.STORED
     return folder
 
 
@@ -85,5 +85,5 @@ def test_one_altered_byte_is_refused(tmp_path):
     (tmp_path / f"{TEST_IMAGES}.gz").unlink()
     (tmp_path / f"{TEST_IMAGES}.gz").write_bytes(gzip.compress(altered, 1))
     with pytest.raises(DataCorrupt, match="MD5"):
-        download("mnist", tmp_path / "data", source=str(tmp_path))
+        download_entry(find_entry("mnist"), tmp_path / "data", source=str(tmp_path))
     assert not (tmp_path / "data").exists()

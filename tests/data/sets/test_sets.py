@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dregcli.data.cache import read_cache
-from dregcli.data.catalogue import conventions_of, load_dataset
-from dregcli.data.fetching.download import Outcome, download, download_entry
+from dregcli.data.catalogue import conventions_of, find_entry, load_dataset
+from dregcli.data.fetching.download import Outcome, download_entry
 from dregcli.data.sets.caltech101 import SILHOUETTES
 from dregcli.data.sets.omniglot import CHARDATA, rows_first, stored
 from dregcli.data.sets.omniglot_lake import BACKGROUND, EVALUATION, SMALL
@@ -74,8 +74,8 @@ class TestBinarizedMnist:
         ("change", "reason"),
         [
             (lambda text: text[:-2] + b" ", "line 2 has 783 numbers, not 784"),
-            (lambda text: text[:-2] + b"x\n", "line 2 holds 'x', which is no number"),
-            (lambda text: text[:-2] + b"2\n", "line 2 holds 2, neither 0 nor 1"),
+            (lambda text: text[:-2] + b"x\n", "line 2 holds 'x', neither 0 nor 1"),
+            (lambda text: text[:-2] + b"2\n", "line 2 holds '2', neither 0 nor 1"),
             (lambda text: bytes([text[0] ^ 1]) + text[1:], "SHA-256 is .*, not "),
             (lambda text: text + b"0\n", "exceeds the 3,136 bytes"),
             (lambda _: b"<!DOCTYPE html>", "a web page"),
@@ -309,7 +309,7 @@ class TestOmniglotLake:
     not (SHARED / "omniglot" / SMALL[0]).is_file(), reason="Lake's small archives are not beside the repository"
 )
 def test_the_real_small_archives(tmp_path):
-    result = download("omniglot-lake", tmp_path, source=str(SHARED / "omniglot"))
+    result = download_entry(find_entry("omniglot-lake"), tmp_path, source=str(SHARED / "omniglot"))
     assert [len(rows) for rows in result.dataset.splits.values()] == [2_500, 220, 2_120]
     assert conventions_of("omniglot-lake", tmp_path) == ("lake-small",)
     # 5,840 drawings, of which the 1,000 of Greek and Latin are in both archives.
@@ -326,7 +326,7 @@ def test_the_real_small_archives(tmp_path):
 class TestRealFashionMnist:
     def test_comes_from_the_systems_package_before_any_mirror(self, tmp_path, monkeypatch):
         monkeypatch.setattr("dregcli.data.fetching.download.fetch_all", None)
-        result = download("fashion-mnist", tmp_path)
+        result = download_entry(find_entry("fashion-mnist"), tmp_path)
         assert result.outcome == Outcome.STORED
         assert str(FASHION) in result.dataset.source
         whole = load_dataset("fashion-mnist", tmp_path)
@@ -341,7 +341,7 @@ class TestRealFashionMnist:
 
     def test_is_not_taken_for_mnist(self, tmp_path):
         with pytest.raises(DataCorrupt, match="MD5"):
-            download("mnist", tmp_path, source=str(FASHION))
+            download_entry(find_entry("mnist"), tmp_path, source=str(FASHION))
 
 
 def test_a_table_of_another_entry_does_no_harm(tmp_path):

@@ -11,19 +11,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dregcli.data import files
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import write_cache
 from dregcli.data.dataset import Dataset
-from dregcli.data.files import is_at, remove_dead_asides, written_aside
 from dregcli.errors import StoreWriteError
+from dregcli.filesystem import LOCAL, asides, is_at, remove_dead_asides, written_aside
 from dregcli.names import Split
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from dregcli.data.files import written_aside
-with written_aside(Path(sys.argv[1])) as (out, _):
+from dregcli.filesystem import LOCAL, written_aside
+with written_aside(LOCAL, Path(sys.argv[1])) as (out, _):
     out.write(b"half")
     out.flush()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -41,14 +40,14 @@ def killed_writer(path: Path) -> Path:
 
 def test_two_writers_of_one_process_do_each_other_no_harm(tmp_path):
     path = tmp_path / "file"
-    with written_aside(path) as (one, part):
+    with written_aside(LOCAL, path) as (one, part):
         one.write(b"one ")
-        with written_aside(path) as (two, other):
+        with written_aside(LOCAL, path) as (two, other):
             assert part != other
             two.write(b"two")
         assert path.read_bytes() == b"two"
-        one.write(b"goes on")
-    assert path.read_bytes() == b"one goes on"
+        one.write(b"and more")
+    assert path.read_bytes() == b"one and more"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -80,12 +79,11 @@ def test_threads_that_write_one_data_set_leave_a_whole_one(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["same.h5"]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
 @pytest.mark.parametrize("umask", [0o022, 0o077, 0o002])
 def test_the_file_may_be_read_by_whom_a_plain_new_one_may(tmp_path, umask):
     before = os.umask(umask)
     try:
-        with written_aside(tmp_path / "file") as (out, _):
+        with written_aside(LOCAL, tmp_path / "file") as (out, _):
             out.write(b"x")
         (tmp_path / "plain").write_bytes(b"x")
     finally:
@@ -93,26 +91,25 @@ def test_the_file_may_be_read_by_whom_a_plain_new_one_may(tmp_path, umask):
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is POSIX's")
 def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path):
     path = tmp_path / "file"
     path.write_bytes(b"older")
     left, other = killed_writer(path), killed_writer(tmp_path / "other")
     assert left.name.startswith(".file.")
-    assert left.suffix == ".part"
+    assert left.suffix == ".tmp"
     assert left.read_bytes() == b"half"
     assert path.read_bytes() == b"older"
-    for name in (".file.part", ".file.123.part", "file.0123456789abcdef.part"):
+    for name in (".file.tmp", ".file.123.tmp", "file.0123456789abcdef.tmp"):
         (tmp_path / name).write_bytes(b"not ours")
-    with written_aside(path) as (out, _):
+    with written_aside(LOCAL, path) as (out, _):
         out.write(b"newer")
-    names = {".file.part", ".file.123.part", "file.0123456789abcdef.part", "file", other.name}
+    names = {".file.tmp", ".file.123.tmp", "file.0123456789abcdef.tmp", "file", other.name}
     assert {each.name for each in tmp_path.iterdir()} == names
 
 
 def test_a_living_writers_is_never_removed(tmp_path):
-    with written_aside(tmp_path / "file") as (out, part):
-        remove_dead_asides(tmp_path / "file")
+    with written_aside(LOCAL, tmp_path / "file") as (out, part):
+        remove_dead_asides(LOCAL, tmp_path / "file")
         assert is_at(out, part)
         out.write(b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
@@ -120,7 +117,7 @@ def test_a_living_writers_is_never_removed(tmp_path):
 
 def test_a_file_that_is_taken_away_before_it_is_locked_is_not_written_to(tmp_path, monkeypatch):
     """Another writer may take it for a dead one's."""
-    real, removed = files._lock_own, []
+    real, removed = asides.lock_own, []
 
     def late(handle):
         if not removed:
@@ -128,22 +125,21 @@ def test_a_file_that_is_taken_away_before_it_is_locked_is_not_written_to(tmp_pat
             Path(handle.name).unlink()
         real(handle)
 
-    monkeypatch.setattr(files, "_lock_own", late)
-    with written_aside(tmp_path / "file") as (out, part):
+    monkeypatch.setattr(asides, "lock_own", late)
+    with written_aside(LOCAL, tmp_path / "file") as (out, part):
         assert is_at(out, part)
         assert str(part) not in removed
         out.write(b"x")
     assert (tmp_path / "file").read_bytes() == b"x"
 
 
-@pytest.mark.skipif(os.name != "posix", reason="flock is POSIX's")
 def test_a_file_system_without_locks_will_do(tmp_path, monkeypatch):
     def none(*_):
         raise OSError(95, "not supported")
 
     monkeypatch.setattr("fcntl.flock", none)
-    with written_aside(tmp_path / "file") as (out, part):
-        remove_dead_asides(tmp_path / "file")
+    with written_aside(LOCAL, tmp_path / "file") as (out, part):
+        remove_dead_asides(LOCAL, tmp_path / "file")
         assert is_at(out, part)
         out.write(b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -155,7 +151,7 @@ def test_an_error_leaves_the_older_file_alone(tmp_path, error):
     path.write_bytes(b"older")
 
     def broken_off():
-        with written_aside(path) as (out, _):
+        with written_aside(LOCAL, path) as (out, _):
             out.write(b"half")
             raise error
 

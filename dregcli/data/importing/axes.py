@@ -1,0 +1,262 @@
+"""From the arrays of a source to images: examples first, then channels, rows and columns, the right way up.
+
+All that is done to an array but turning colours to grey is a view of it, of which nothing is in memory.
+"""
+
+import math
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.importing.contract import Named, Source, pieces, said
+from dregcli.data.scan import CHANNELS
+from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.names import Channels, DataKind, Flip
+
+Shape = tuple[int, ...]
+
+TO_GREY: Final = "colours were turned to grey (ITU-R 601 luma)"
+_LUMA: Final = (19595, 38470, 7471)
+"""Weights of red, green and blue, in 65,536ths: Pillow's own, so that an array becomes grey as its PNG files do."""
+_WANTED: Final = "(N, pixels), (N, H, W), (N, H, W, C) or (N, C, H, W)"
+
+
+def laid_out(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
+    """Find examples and channels among the axes, and turn colours to grey where that is wanted.
+
+    Args:
+        array: as it is stored.
+        named: what it is, for messages.
+        source: gets notes of what was assumed and done.
+
+    Returns:
+        (N, values), (N, H, W), or where there are 3 or 4 channels (N, C, H, W).
+
+    Raises:
+        UsageError: axes that cannot be, or of which it is not clear what they are.
+    """
+    request = source.request
+    if request.transpose and array.ndim > 1:
+        array = np.moveaxis(array, -1, 0)
+        source.note("the examples were taken from the last axis")
+    shape, hint = array.shape, "reshape it and save it, or name another array with --key KEY"
+    if len(shape) == 1:
+        what = f"{named} has one axis, of {shape[0]} values: labels have that shape, examples have {_WANTED}"
+        raise UsageError(what, hint=hint)
+    if len(shape) not in (2, 3, 4) or 0 in shape:
+        what = f"{named} has {len(shape)} axes ({said(shape)}), and not as many values as {_WANTED}"
+        raise UsageError(what, hint=hint)
+    if not source.is_images:
+        array = _channels_first(array, named, source)
+    elif array.ndim == 4:
+        # Pictures that are all grey are of one channel, although their colours were to be kept.
+        array = array if source.has_colours else array[:, 0]
+        source.note(*["the colours were kept: 3 channels, red, green and blue"] * source.has_colours)
+    if request.channels is Channels.KEEP and array.ndim < 4:
+        source.note("there is one channel, grey: no colours were found to be kept")
+    return array
+
+
+def axes_note(array: NDArray[Any], source: Source) -> None:
+    """Say how an array was taken whose last axis is its longest: the examples may lie along it.
+
+    Images themselves come one by one, and have no axis to turn; MATLAB's lie so.
+    """
+    (count, *inner), last = array.shape[:-1], array.shape[-1]
+    if not (source.request.transpose or source.is_images or len(inner) > 1 or last <= max(count, *inner, 0)):
+        of = f" of {said((*inner, last))}; if the examples are the last axis" if inner else "; if they are columns"
+        source.note(f"{said(array.shape)} was taken as {count} examples{of}, give --transpose")
+
+
+def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind) -> tuple[NDArray[Any], Shape]:
+    """Find height and width, and turn the images as the user wants.
+
+    Args:
+        array: as ``laid_out`` gives it.
+        named: what it is, for messages.
+        source: gets notes of what was assumed and done.
+        kind: what the values are.
+
+    Returns:
+        (N, ...), whose values in order are those of the images, channel after channel, each row by row; and channels,
+        height and width.
+
+    Raises:
+        UsageError: the user says another size than the array has.
+    """
+    height, width = _size(array.shape, named, source, kind)
+    request, channels = source.request, array.shape[1] if array.ndim == 4 else 1
+    if not (request.transpose_images or request.flips):
+        return array, (channels, height, width)
+    if array.ndim == 2 and request.shape is None and height == 1:
+        option = "--transpose-images" if request.transpose_images else "--flip"
+        fault = Fault(option, f"turns images, and {width} values an example were taken as vectors")
+        raise SpecError([fault], hint="give --shape HxW as well, such as --shape 28x28")
+    images = array.reshape(len(array), channels, height, width)
+    if request.transpose_images:
+        images = images.swapaxes(2, 3)
+        source.note(
+            f"each image was turned, its rows became its columns: {height} x {width} became {width} x {height}"
+        )
+    if Flip.HORIZONTAL in request.flips:
+        images = images[..., ::-1]
+        source.note("each image was mirrored: left and right changed places")
+    if Flip.VERTICAL in request.flips:
+        images = images[..., ::-1, :]
+        source.note("each image was mirrored: top and bottom changed places")
+    return images, images.shape[1:]
+
+
+def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[int, int]:
+    """Height and width of an image."""
+    asked = source.request.shape
+    # Three numbers were heeded when the channels were found.
+    asked = asked if asked is not None and len(asked) == 2 else None
+    pixels = math.prod(shape[max(1, len(shape) - 2) :])
+    if asked is not None and math.prod(asked) != pixels:
+        is_turned = source.request.transpose
+        other = math.prod(shape[2:]) * shape[0] if is_turned else math.prod(shape[:-1])
+        turn = (", or leave --transpose out" if is_turned else ", or --transpose") * (math.prod(asked) == other)
+        raise UsageError(
+            what=f"--shape {_typed(asked)} is {math.prod(asked)} pixels, and {named} has {pixels} values an example "
+            f"({said(shape)})",
+            hint=f"give H and W whose product is {pixels}{turn}",
+        )
+    if asked is not None and len(shape) > 2 and asked != shape[-2:]:
+        what = f"--shape {_typed(asked)} contradicts {named}, whose images are {said(shape[-2:])}"
+        raise UsageError(what, hint="leave --shape out")
+    side = math.isqrt(pixels)
+    if asked is None and len(shape) == 2 and side * side == pixels and kind.is_bounded:
+        source.note(f"{pixels} values were taken as images of {side} x {side} (--shape HxW says otherwise)")
+        return side, side
+    if asked is None and len(shape) == 2:
+        source.note(f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)")
+        return 1, pixels
+    height, width = list(asked or shape[-2:])
+    return height, width
+
+
+def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
+    """A view of an array, examples first, that has its channels, where there are several, before rows and columns.
+
+    Raises:
+        UsageError: four axes without channels, several axes that could be channels, colours of which nobody says
+            what becomes of them, or another shape than the user says.
+    """
+    asked, channels = source.request.shape, source.request.channels
+    if asked is not None and len(asked) == 3:
+        array, axis = _as_asked(array, asked, named)
+    elif array.ndim == 4:
+        axis = _channel_axis(array.shape, channels, named)
+    else:
+        if channels is Channels.KEEP:
+            _refuse_hidden(array.shape, asked, named)
+        return array
+    found, shape = np.moveaxis(array, axis, 1), said(array.shape)
+    count = found.shape[1]
+    if count == 1:
+        return found[:, 0]
+    if channels is None:
+        raise UsageError(
+            what=f"{named} is {shape}. The {count} channels look like colours{' and alpha' * (count == 4)}, and it "
+            "is not said what becomes of them",
+            hint="give --channels keep to keep them, or --channels grey to turn them to grey",
+        )
+    if channels is Channels.GREY and count != 3:
+        raise UsageError(
+            what=f"{named} is {shape}: {count} channels cannot be turned to grey, for the last one may be alpha",
+            hint="give --channels keep, or save red, green and blue alone and import that",
+        )
+    order = "the second axis, (N, C, H, W)" if axis == 1 else "the last axis, (N, H, W, C)"
+    source.note(f"{shape} was taken as images with {count} channels along {order}")
+    return _turned_grey(found, source) if channels is Channels.GREY else found
+
+
+def _turned_grey(array: NDArray[Any], source: Source) -> NDArray[Any]:
+    """Red, green and blue (N, 3, H, W) as one grey value each, (N, H, W), of their type; of booleans floats."""
+    native = array.dtype.newbyteorder("=")
+    dtype = np.dtype(np.float32) if native == np.bool_ else native
+    is_exact = native.kind in "iu" and native.itemsize <= 4
+
+    def luma(piece: NDArray[Any]) -> NDArray[Any]:
+        wide: NDArray[Any] = piece.astype(np.int64 if is_exact else np.float64)
+        red, green, blue = (weight * wide[:, i] for i, weight in enumerate(_LUMA))
+        if is_exact:
+            return (red + green + blue + (1 << 15)) >> 16
+        grey = (red + green + blue) / (1 << 16)
+        return np.rint(grey) if native.kind in "iu" else grey
+
+    content = (np.ascontiguousarray(luma(piece).astype(dtype)) for _, piece in pieces(array))
+    source.note(TO_GREY)
+    return source.scratch.array(content, (len(array), *array.shape[2:]), dtype)
+
+
+def _as_asked(array: NDArray[Any], asked: Shape, named: Named) -> tuple[NDArray[Any], int]:
+    """The array with four axes, and the one of the channels, as the user's three numbers say."""
+    example = array.shape[1:]
+    # Only axes that are cut further: to put axes together would copy what may be larger than the memory.
+    if array.ndim < 4 and math.prod(example) == math.prod(asked) and _cuts(example) <= _cuts(asked):
+        return array.reshape(len(array), *asked), 1 if asked[0] in CHANNELS else 3
+    for axis in (1, 3) if array.ndim == 4 else ():
+        is_so = asked == _moved(example, axis) or (axis == 3 and asked == example)
+        if is_so and example[axis - 1] in CHANNELS:
+            return array, axis
+    raise UsageError(
+        what=f"--shape {_typed(asked)} contradicts {named}, which is {said(array.shape)}: "
+        f"{math.prod(example)} values an example, and not {math.prod(asked)} in that order",
+        hint=f"give C, H and W of an example{_last_hint(array.shape)}",
+    )
+
+
+def _cuts(shape: Shape) -> set[int]:
+    """How many values lie within each axis and all axes before it."""
+    return {math.prod(shape[: i + 1]) for i in range(len(shape))}
+
+
+def _moved(example: Shape, axis: int) -> Shape:
+    """The shape of an example with its channels, along ``axis`` of the array, first."""
+    return example if axis == 1 else (example[2], *example[:2])
+
+
+def _channel_axis(shape: Shape, channels: Channels | None, named: Named) -> int:
+    """The axis whose size is a number of channels, if there is one alone."""
+    axes = [axis for axis in (3, 1) if shape[axis] in CHANNELS]
+    # An axis of one has always been a grey image's, the last one before the second. Three are colours before four
+    # are: small images of four rows are not rare, and alpha is.
+    single = [axis for axis in axes if shape[axis] == 1 and channels is not Channels.KEEP][:1]
+    likely = single or [axis for axis in axes if shape[axis] == 3] or axes
+    if len(likely) == 1:
+        return likely[0]
+    if not axes:
+        raise UsageError(
+            what=f"{named} is {said(shape)}: four axes are (N, H, W, C) or (N, C, H, W), where C is 1, 3 or 4",
+            hint=f"save it so{_last_hint(shape)}",
+        )
+    choices = dict.fromkeys(f"--shape {_typed(_moved(shape[1:], axis))}" for axis in (1, 3))
+    where = " where the channels are the second axis" if len(choices) == 1 else ""
+    raise UsageError(
+        what=f"{named} is {said(shape)}: both the second axis and the last one could be the channels",
+        hint=f"say which it is, as channels x height x width: {' or '.join(choices)}{where}",
+    )
+
+
+def _last_hint(shape: Shape) -> str:
+    return "; or if the examples are the last axis, give --transpose" if shape[-1] > max(shape[:-1]) else ""
+
+
+def _refuse_hidden(shape: Shape, asked: Shape | None, named: Named) -> None:
+    """Refuse to guess where colours are kept, and values that may be colours lie in one row."""
+    values = math.prod(shape[1:])
+    size = asked or (math.isqrt(values // 3),) * 2
+    if math.prod(size) * 3 == values and (len(shape) == 2 or 3 in shape[1:]):
+        raise UsageError(
+            what=f"{named} has {values:,} values an example ({said(shape)}), and it is not clear where colours are",
+            hint=f"give --shape {_typed((3, *size))} where they lie channel after channel, --shape "
+            f"{_typed((*size, 3))} where they lie pixel by pixel, or leave --channels out where there are none",
+        )
+
+
+def _typed(shape: Shape) -> str:
+    """A shape as it is typed on the command line."""
+    return "x".join(map(str, shape))

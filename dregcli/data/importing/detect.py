@@ -1,0 +1,166 @@
+"""What a source is, told by its first bytes and not by its name; opened once, digested, and watched for changes."""
+
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, Final
+
+from dregcli.commands import command, quoted
+from dregcli.data.formats.archives import checked_members, open_archive
+from dregcli.data.formats.unpack import GZIP_MAGIC, gunzipped
+from dregcli.data.importing.contract import Scratch, Source, Watch, check_promise, watched
+from dregcli.data.importing.foreign import H5AD, TORCH, foreign, refusal
+from dregcli.data.importing.hdf5 import MAGIC as HDF5_MAGIC
+from dregcli.data.importing.hdf5 import hdf5_arrays
+from dregcli.data.importing.idx import idx_arrays
+from dregcli.data.importing.images import folder_arrays, is_picture, zip_arrays
+from dregcli.data.importing.mat import mat_arrays
+from dregcli.data.importing.npy import npy_arrays, npz_arrays
+from dregcli.data.importing.request import ImportRequest
+from dregcli.data.importing.text import layout_of, text_arrays
+from dregcli.errors import DataCorrupt, DregError, UsageError
+
+_FORMATS: Final = ".npy, .npz, .h5, .mat, IDX, .amat or .csv (text of numbers), or a folder or zip of images"
+_HEAD: Final = 1024
+_IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
+_PIECE: Final = 1 << 20
+
+
+def found_in(
+    request: ImportRequest, data_dir: Path, stack: ExitStack, watch: Watch, then: Callable[[str], str]
+) -> Source:
+    """Look at a source. What is in it can be read as long as the stack is open.
+
+    Args:
+        request: what is asked for: its source is a file or a folder of images.
+        data_dir: where unpacked content lies.
+        stack: closes what is opened here.
+        watch: shown the progress.
+        then: the command that imports another file in its place.
+
+    Raises:
+        UsageError: it is not there or may not be read.
+        DataCorrupt: it is none of the formats, damaged or hostile.
+    """
+    path, scratch = request.source, Scratch(data_dir, stack)
+    if path.is_dir():
+        if other := foreign(path):
+            raise refusal(other, path, then)
+        source = Source(request, scratch, watch, io.BytesIO(), 0)
+        source.arrays = folder_arrays(source)
+        return source
+    stream = stack.enter_context(_opened(path))
+    if not (size := os.fstat(stream.fileno()).st_size):
+        raise DataCorrupt(what="the source is empty", hint="write or fetch it again")
+    source = Source(request, scratch, watch, stream, size)
+    source.stamp = _stamp(source)
+    if is_packed := source.head(2) == GZIP_MAGIC:
+        with watched(watch, "unpack", size, "bytes"):
+            source.stream, source.size = scratch.fill(_unpacked(source), packed=size)
+        if not source.size:
+            raise DataCorrupt(what="nothing is packed in the source")
+    head = source.head(_HEAD)
+    if not _read(source, head, then):
+        raise refusal(other, path, then) if (other := foreign(path, head)) else _unknown(head, path)
+    source.format += ", gzipped" * is_packed
+    return source
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise UsageError(what="the source is neither a file nor a folder", hint="name a file")
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        hint = command("data", "import", "FILE", "--name", "NAME")
+        raise UsageError(what=f"the source cannot be read: {reason}", hint=hint) from error
+
+
+def _unpacked(source: Source) -> Iterator[bytes]:
+    stream = source.stream
+    for piece in gunzipped(stream, where=source.where):
+        yield piece
+        source.watch.update(stream.tell())
+
+
+def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
+    """Digest a source as it lies on the disk; what is returned proves that nobody wrote to it since."""
+    stream = source.stream
+
+    def state() -> tuple[int, int]:
+        found = os.fstat(stream.fileno())
+        return found.st_size, found.st_mtime_ns
+
+    before, digest = state(), hashlib.sha256()
+    with watched(source.watch, "digest", source.size, "bytes"):
+        for piece in iter(lambda: stream.read(_PIECE), b""):
+            digest.update(piece)
+            source.watch.update(stream.tell())
+
+    def stamp() -> tuple[int, str]:
+        if state() != before:
+            raise DataCorrupt(
+                what="the source was written to while it was read", hint="repeat the command when it is finished"
+            )
+        return before[0], digest.hexdigest()
+
+    return stamp
+
+
+def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
+    """Tell the format by the first bytes and ask its reader; false where they are of none."""
+    path = source.request.source
+    if head.startswith(b"\x93NUMPY"):
+        source.format, source.arrays = ".npy", npy_arrays(source)
+    elif head.startswith(b"PK"):
+        archive = source.scratch.stack.enter_context(open_archive(source.stream, where=source.where))
+        names = [info.filename for info in archive.infolist() if not info.is_dir()]
+        is_npz = bool(names) and all(name.endswith(".npy") for name in names)
+        other = TORCH if any(name.endswith("/data.pkl") for name in names) else foreign(path)
+        if other and not is_npz:
+            raise refusal(other, path, then)
+        members = checked_members(archive, where=source.where)
+        total = 0
+        for member in members:
+            # Several members may share the same packed bytes, so it is the sum that is held against the whole file.
+            total += member.file_size
+            check_promise(member.file_size, member.compress_size, where=f"{source.where}, {member.filename!r}")
+            check_promise(total, source.size)
+        if is_npz:
+            source.format, source.arrays = ".npz", npz_arrays(source, archive, members)
+        else:
+            source.arrays = zip_arrays(source, archive, members)
+    elif HDF5_MAGIC in (head[:8], head[512:520]):
+        is_matlab = head.startswith(b"MATLAB 7.3")
+        source.format = ".mat (version 7.3)" if is_matlab else "HDF5"
+        source.arrays = hdf5_arrays(source, is_matlab=is_matlab)
+        has_matrix = any(each.key == "X" and len(each.shape) == 2 for each in source.arrays)
+        if not has_matrix and foreign(path) is H5AD:
+            raise refusal(H5AD, path, then)
+    elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
+        source.format, source.arrays = ".mat", mat_arrays(source)
+    elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:
+        source.format, source.arrays = "IDX", idx_arrays(source)
+    elif foreign(path, head) or not (layout := layout_of(source)):
+        return False
+    else:
+        source.format, source.is_text, source.arrays = "text", True, text_arrays(source, layout)
+    return True
+
+
+def _unknown(head: bytes, path: Path) -> DregError:
+    if is_picture(path.name):
+        return UsageError(
+            "this is one image, and a data set needs many", hint=f"name the folder: {quoted(path.parent)}"
+        )
+    if not head.strip():
+        return DataCorrupt("there are no numbers in it", hint=f"known formats: {_FORMATS}")
+    return DataCorrupt(
+        f"its format is not known: it starts with {head[:8].hex(' ')}", hint=f"known formats: {_FORMATS}"
+    )

@@ -1,0 +1,199 @@
+"""Columns that are no values: labels and row numbers, recognised by their names and by what is in them."""
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.importing.columns import told
+from dregcli.data.importing.contract import Named, Source, pieces
+
+LABELS: Final = "labels"
+ROW_NUMBERS: Final = "row numbers"
+
+_INDEX_NAME: Final = re.compile(
+    r"unnamed[0-9]*|ids?|index|idx|rows?|row(id|index|number|num|names)|(image|sample|record)id|no|nr"
+)
+_LABEL_NAME: Final = re.compile(
+    r"(true|class|target)?(labels?|class|classes|targets?|digits?|species|variety|category|categories)(id|idx|name|code)?"
+)
+_WEAK_LABEL_NAME: Final = re.compile(r"y(true|train|test|label)?")
+"""A y may as well be a coordinate."""
+
+_ENOUGH: Final = 10
+"""Examples from which on it is no accident that a column counts or has few values."""
+_MOST_CLASSES: Final = 100
+_SAME_TOP: Final = 0.9
+_SIDE: Final = 3
+"""The side of the smallest square whose width plus 1 is a sign by itself: 5 columns are too often just 5."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A column that is, or may be, no value.
+
+    Attributes:
+        column: its place from 0.
+        role: what it is.
+        certain: whether it can be left out unasked.
+        why: the signs.
+    """
+
+    column: int
+    role: str
+    certain: bool
+    why: str
+
+
+def is_index_name(name: str) -> bool:
+    """Whether a name is one of row numbers; pandas and R give none to them."""
+    return not name.strip() or name == "#" or bool(_INDEX_NAME.fullmatch(_bare(name)))
+
+
+def is_label_name(name: str) -> bool:
+    """Whether a name is one of labels, whatever stands beside it."""
+    return bool(_LABEL_NAME.fullmatch(_bare(name)))
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+class _Look:
+    """What is true of every column, from one pass."""
+
+    def __init__(self, array: NDArray[Any], noted: set[int]) -> None:
+        self._array, (self.count, width) = array, array.shape
+        self.low, self.high = np.full(width, np.inf), np.full(width, -np.inf)
+        self.whole, start = np.ones(width, np.bool_), np.asarray(array[0], np.float64)
+        self.counting = (start == 0) | (start == 1)
+        self._seen: dict[int, set[float]] = {column: set() for column in noted}
+        for first, piece in pieces(array):
+            values = piece.astype(np.float64, copy=False)
+            self.low, self.high = np.minimum(self.low, values.min(axis=0)), np.maximum(self.high, values.max(axis=0))
+            self.whole &= (values == np.floor(values)).all(axis=0)
+            self.counting &= (values == start + np.arange(first, first + len(values))[:, None]).all(axis=0)
+            for column, seen in self._seen.items():
+                if len(seen) <= _MOST_CLASSES:
+                    seen.update(np.unique(values[:, column])[: _MOST_CLASSES + 1].tolist())
+        self.varying = self.low < self.high
+
+    def span(self, column: int) -> str:
+        return f"from {self.low[column]:g} to {self.high[column]:g}"
+
+    def is_different(self, column: int) -> bool:
+        """Whether the values are whole numbers, no two the same."""
+        return bool(self.whole[column]) and len(np.unique(np.asarray(self._array[:, column]))) == self.count
+
+    def is_numbered(self, column: int) -> bool:
+        """Whether each number from 0 or 1 on is there once, in any order."""
+        first, last = self.low[column], self.high[column]
+        return first in (0, 1) and last - first == self.count - 1 and self.is_different(column)
+
+    def is_like_classes(self, column: int) -> bool:
+        """Whether nothing speaks against classes: a few examples need not have every one, nor any of them twice."""
+        plain = self.low[column] >= 0 or self._seen.get(column) == {-1, 1}
+        return bool(self.whole[column] and self.varying[column] and self.high[column] < _MOST_CLASSES and plain)
+
+    def is_few(self, column: int) -> bool:
+        """Whether the values are as few and as close together as numbers of classes are: 0 to 9, or -1 and 1."""
+        seen = self._seen.get(column, set[float]())
+        dense = self.high[column] - self.low[column] + 1 <= 2 * len(seen)
+        plain = self.low[column] in (0, 1) or seen == {-1, 1}
+        return bool(self.whole[column] and 2 <= len(seen) <= min(_MOST_CLASSES, self.count // 2) and plain and dense)
+
+    def is_another_scale(self, column: int, others: list[int]) -> bool:
+        """Whether the values of a column are unlike those of all others together."""
+        low, high, varying = self.low[others], self.high[others], self.varying[others]
+        if not varying.any():
+            return False
+        top, mine = float(high.max()), float(self.high[column])
+        if not self.whole[others].all():
+            # Fractions beside whole numbers; columns that are fractions by accident would be some of many.
+            return bool((~self.whole[others])[varying].mean() > 0.5)
+        if top <= 1:
+            return mine > 1 or bool(self.low[column] < low.min())
+        # One scale for all others, such as 0 to 255, which many of them reach.
+        return bool((high[varying] >= _SAME_TOP * top).mean() >= 0.25) and not _SAME_TOP * top <= mine <= top
+
+
+def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: tuple[int, ...] | None = None) -> list[Verdict]:
+    """Find the columns that are, or may be, labels or row numbers.
+
+    Args:
+        array: (N, columns), finite or not.
+        names: of the columns, where the file gives any.
+        shape: the image that an example is, where the user says so.
+    """
+    count, width = array.shape
+    if width < 2 or count < 3:
+        return []
+    named = {column for column, name in enumerate(names) if is_label_name(name)}
+    look = _Look(array, {0, 1, width - 2, width - 1} | (named if len(named) <= _MOST_CLASSES else set()))
+    found = list(_row_numbers(names, look))
+    rest = [column for column in range(width) if column not in {verdict.column for verdict in found}]
+    if len(rest) > 1:
+        found += list(_named_labels(names, look, rest)) or list(_labels_by_values(look, rest, shape))
+    # Something has to be left.
+    all_certain = sum(verdict.certain for verdict in found) == width
+    return [replace(verdict, certain=False) for verdict in found] if all_certain else found
+
+
+def _row_numbers(names: Sequence[str], look: _Look) -> Iterator[Verdict]:
+    for column in range(len(look.low)):
+        by_name = bool(names) and is_index_name(names[column])
+        if look.counting[column]:
+            yield Verdict(column, ROW_NUMBERS, by_name or look.count >= _ENOUGH, f"it counts {look.span(column)}")
+        elif by_name:
+            certain = look.is_different(column)
+            also = ", and its values are whole numbers, no two the same" if certain else ""
+            yield Verdict(column, ROW_NUMBERS, certain, f"its name{also}")
+        elif column == 0 and look.count >= _ENOUGH and look.is_numbered(0):
+            yield Verdict(0, ROW_NUMBERS, certain=False, why=f"it has each number {look.span(0)} once")
+
+
+def _named_labels(names: Sequence[str], look: _Look, rest: list[int]) -> Iterator[Verdict]:
+    # A y beside an x is a coordinate.
+    has_x = any(name.strip().lower() == "x" for name in names)
+    for column in rest if names else []:
+        by_name = is_label_name(names[column])
+        is_y = column in (rest[0], rest[-1]) and _WEAK_LABEL_NAME.fullmatch(_bare(names[column])) and not has_x
+        if by_name or is_y:
+            certain = bool(look.whole[column]) if by_name else look.is_few(column)
+            signs = "and its whole values" if certain else "but not its values"
+            yield Verdict(column, LABELS, certain, f"its name, {signs} {look.span(column)}")
+
+
+def _labels_by_values(look: _Look, rest: list[int], shape: tuple[int, ...] | None) -> Iterator[Verdict]:
+    """The first or the last column, where its values are as labels' are and those of all others are not."""
+    width = len(rest) - 1
+    side = math.isqrt(width)
+    fits = width == math.prod(shape) if shape else side * side == width and side >= _SIDE
+    signs, doubts = list[int](), list[int]()
+    for column in (rest[0], rest[-1]) if not shape or len(rest) != math.prod(shape) else ():
+        others = [each for each in rest if each != column]
+        small = look.whole[others] & (look.high[others] - look.low[others] < _MOST_CLASSES) & look.varying[others]
+        if look.is_another_scale(column, others):
+            if look.is_few(column) and (fits or not small.any()):
+                signs.append(column)
+            elif fits and look.is_like_classes(column):
+                doubts.append(column)
+    for column in signs or doubts:
+        why = f"its few whole values {look.span(column)}, unlike all others"
+        yield Verdict(column, LABELS, certain=fits and len(signs) == 1 and look.count >= _ENOUGH, why=why)
+
+
+def array_warnings(array: NDArray[Any], named: Named, source: Source) -> None:
+    """Warn of columns of an array that may be labels or row numbers; an array's columns are never left out."""
+    width, shape = array.shape[1], source.request.shape
+    # The look costs a pass, so there must be a reason.
+    sizes = [math.prod(shape)] if shape else [side * side for side in range(2, math.isqrt(width) + 1)]
+    for each in judge(array, shape=shape) if array.ndim == 2 and {width - 1, width - 2} & {*sizes} else ():
+        source.warnings.append(
+            f"in {named}, {told([each.column], ())} seems to be {each.role} ({each.why}), and was kept: if it is no "
+            "value, save the array without it and import that"
+        )

@@ -1,0 +1,279 @@
+"""What the values of a source are: one pass over all of them, a kind, and how they become stored ones."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dregcli.data.importing.contract import Watch, pieces, watched
+from dregcli.data.importing.request import FULL_LEVELS
+from dregcli.data.scan import Values
+from dregcli.errors import DataCorrupt, UsageError
+from dregcli.names import DataKind
+
+_STEP_TOLERANCE: Final = 1e-6
+_EXACT_INTEGER: Final = 1 << 53
+"""Up to here a 64-bit float holds every integer, so that what a 32-bit float does to it can be measured."""
+_MOST_MOVED: Final = 1e-3
+"""How much of its column's spread a value may move when it is kept: a column of more than 1,000 values that could be
+told apart stays one. A 32-bit float moves a value by 6e-8 of itself at most."""
+
+
+@dataclass
+class Survey:
+    """What was found.
+
+    Attributes:
+        levels: the value of full intensity.
+        low: the smallest value.
+        high: the largest.
+        offenders: by the name of a test, the first value that fails it, in words; where there is none, all pass.
+        columns: by array, the smallest and the largest value of each place in an example, and the most by which a
+            32-bit float moves one, of shape (3, values).
+    """
+
+    levels: int
+    low: float | int = np.inf
+    high: float | int = -np.inf
+    offenders: dict[str, str] = field(default_factory=dict[str, str])
+    columns: dict[str, NDArray[np.float64]] = field(default_factory=dict[str, NDArray[np.float64]])
+
+    def all(self, *tests: str) -> bool:
+        """Whether all values pass these tests."""
+        return not any(test in self.offenders for test in tests)
+
+    @property
+    def is_stepped(self) -> bool:
+        """Whether the values are levels divided by the number of them, and not merely all close to one level."""
+        return self.all("unit", "stepped") and round(self.low * self.levels) < round(self.high * self.levels)
+
+    @property
+    def outside(self) -> str:
+        """The value to show: the one that is too large or negative rather than one that is just not whole."""
+        names = ("unit", "stepped", "whole") if self.all("level") else ("level", "unit", "stepped")
+        return next(self.offenders[name] for name in names if name in self.offenders)
+
+    def span(self, key: str) -> tuple[float, float]:
+        """The smallest and the largest value of an array."""
+        low, high, _ = self.columns[key]
+        return float(low.min()), float(high.max())
+
+    def add(self, key: str, values: NDArray[Any]) -> None:
+        """Some examples of an array, (n, values)."""
+        # Integers stay integers: as floats, large ones that differ would be equal.
+        self.low, self.high = min(self.low, values.min().item()), max(self.high, values.max().item())
+        wide = values.astype(np.float64, copy=False)
+        # Values beyond the range of a 32-bit float become infinite, which has its own test. The smallest types lose
+        # nothing.
+        with np.errstate(over="ignore"):
+            moved = np.abs(wide - wide.astype(np.float32)).max(axis=0) if values.itemsize > 2 else wide[0] * 0.0
+        found = np.stack([wide.min(axis=0), wide.max(axis=0), moved])
+        if key in self.columns:
+            before = self.columns[key]
+            found = np.stack([np.minimum(before[0], found[0]), *np.maximum(before[1:], found[1:])])
+        self.columns[key] = found
+
+
+def _tests(levels: int) -> dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]:
+    def stepped(values: NDArray[Any]) -> NDArray[np.bool_]:
+        wide = values.astype(np.float64)
+        # A step is kept as the nearest number of its type: half a unit in the last place away, if the type is coarse.
+        coarse = float(np.finfo(values.dtype).eps) / 2 if values.dtype.kind == "f" else 0.0
+        return np.abs(wide - np.rint(wide * levels) / levels) <= max(_STEP_TOLERANCE, coarse)
+
+    return {
+        "binary": lambda values: (values == 0) | (values == 1),
+        "extreme": lambda values: (values == 0) | (values == levels),
+        "whole": lambda values: np.equal(values, np.floor(values)),
+        "level": lambda values: (values >= 0) & (values <= levels),
+        "unit": lambda values: (values >= 0) & (values <= 1),
+        "stepped": stepped,
+        "exact": lambda values: (
+            np.array(values.dtype.kind == "f") | ((values >= -_EXACT_INTEGER) & (values <= _EXACT_INTEGER))
+        ),
+        "single": lambda values: np.abs(values.astype(np.float64)) <= np.finfo(np.float32).max,
+    }
+
+
+def survey(arrays: Mapping[str, NDArray[Any]], *, levels: int, watch: Watch) -> Survey:
+    """Look at every value once.
+
+    Args:
+        arrays: by key, (N, ...).
+        levels: the value of full intensity.
+        watch: shown the progress.
+
+    Raises:
+        DataCorrupt: a value is not finite, or all are the same.
+    """
+    found, pending, done = Survey(levels), _tests(levels), 0
+
+    def told(key: str, example: int) -> str:
+        return f"example {example}{f' of array {key!r}' if key else ''}"
+
+    with watched(watch, "look", sum(len(array) for array in arrays.values()), "examples"):
+        for key, array in arrays.items():
+            for first, piece in pieces(array):
+                values = piece.reshape(len(piece), -1)
+                values = values.view(np.uint8) if values.dtype == np.bool_ else values
+                if not (math.isfinite(values.min()) and math.isfinite(values.max())):
+                    example = told(key, first + int(np.argmin(np.isfinite(values).all(axis=1))))
+                    raise DataCorrupt(
+                        what=f"{example} has a value that is not finite (NaN or infinite)",
+                        hint="remove such examples, or fill the gaps, and import again",
+                    )
+                found.add(key, values)
+                # The largest floats overflow on the way to an answer, which is right all the same.
+                with np.errstate(over="ignore", invalid="ignore"):
+                    failed = {name: good for name in pending if not (good := pending[name](values)).all()}
+                for name, good in failed.items():
+                    at = int(np.argmin(good))
+                    value = values.reshape(-1)[at].item()
+                    shown = repr(value) if isinstance(value, int) else f"{value:.9g}"
+                    found.offenders[name] = f"{shown} in {told(key, first + at // values.shape[1])}"
+                    # One is enough: the rest of the source need not be asked.
+                    del pending[name]
+                done += len(values)
+                watch.update(done)
+    if found.low == found.high:
+        raise DataCorrupt(
+            what=f"every value is {found.low:g}: there is nothing to learn",
+            hint="look whether the right array was taken (--key) and written",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """How values are stored.
+
+    Attributes:
+        kind: what they are.
+        levels: the stored value of full intensity.
+        dtype: of stored values.
+        convert: from values of the source.
+        notes: what was assumed, and what else could be.
+    """
+
+    kind: DataKind
+    levels: int
+    dtype: np.dtype[Any]
+    convert: Callable[[NDArray[Any]], Values]
+    notes: tuple[str, ...] = ()
+
+
+def conversion(found: Survey, *, kind: DataKind | None, invert: bool) -> Conversion:
+    """Decide what the values are.
+
+    Args:
+        found: what is true of them.
+        kind: what the user says they are.
+        invert: whether black and white change places.
+
+    Raises:
+        UsageError: the values are not what the user says.
+        DataCorrupt: they cannot be stored.
+    """
+    picked = _assumed(found) if kind is None else _asked(found, kind)
+    low, high = picked.convert(np.array([found.low, found.high]))
+    if low == high:
+        what = (
+            f"the values {found.low:.9g} to {found.high:.9g} would all be kept as {low:g}: nothing could be learned"
+        )
+        raise DataCorrupt(what, hint="scale them before the import")
+    if not invert:
+        return picked
+    if not picked.kind.is_bounded:
+        what = "--invert is for images: real values have neither black nor white"
+        raise UsageError(what, hint="leave --invert out, or give --kind intensity or binary")
+    white = picked.dtype.type(picked.levels)
+    return Conversion(
+        picked.kind,
+        picked.levels,
+        picked.dtype,
+        lambda values: np.asarray(white - picked.convert(values)),
+        (*picked.notes, "inverted: black and white changed places"),
+    )
+
+
+def _bytes(kind: DataKind, levels: int, convert: Callable[[NDArray[Any]], NDArray[Any]], *notes: str) -> Conversion:
+    return Conversion(kind, levels, np.dtype(np.uint8), lambda values: convert(values).astype(np.uint8), notes)
+
+
+def _binary(*notes: str) -> Conversion:
+    return _bytes(DataKind.BINARY, 1, lambda values: values != 0, *notes)
+
+
+def _levels(levels: int, *notes: str) -> Conversion:
+    return _bytes(DataKind.INTENSITY, levels, lambda values: values, *notes)
+
+
+def _steps(levels: int, *notes: str) -> Conversion:
+    return _bytes(DataKind.INTENSITY, levels, lambda values: np.rint(values.astype(np.float64) * levels), *notes)
+
+
+def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
+    for test, reason in (("exact", "above 2^53 is not exact"), ("single", "is beyond its range")):
+        if not found.all(test):
+            what = f"values are kept as 32-bit floats, and {found.offenders[test]} {reason}"
+            raise DataCorrupt(what, hint="scale or shift the values before the import")
+    for key, (low, high, moved) in found.columns.items():
+        # Of a column that never varies one number moves a little, and stays one.
+        if (bad := np.flatnonzero((moved > _MOST_MOVED * (high - low)) & (high > low))).size:
+            i, array = int(bad[0]), f" of array '{key}'" if key else ""
+            raise DataCorrupt(
+                what=f"values are kept as 32-bit floats, which would move value {i} of the examples{array} by up to "
+                f"{moved[i]:.3g}: too much for values from {low[i]:.12g} to {high[i]:.12g}",
+                hint=f"before the import, subtract {low[i] + (high[i] - low[i]) / 2:.12g} from these values, or "
+                "scale them",
+            )
+    return Conversion(kind, 1, np.dtype(np.float32), lambda values: values.astype(np.float32), notes)
+
+
+def _assumed(found: Survey) -> Conversion:
+    """By the values alone, the narrowest kind first."""
+    span, levels = f"{found.low:g} to {found.high:g}", found.levels
+    if found.all("binary"):
+        return _binary("all values are 0 or 1: taken as binary")
+    if found.all("whole", "level"):
+        notes = [f"whole numbers {span}: taken as grey levels of {levels} (--kind real keeps them as numbers)"]
+        if found.all("extreme"):
+            notes.append(f"only 0 and {levels} occur: --kind binary takes them as 0 and 1")
+        elif found.high < levels / 2:
+            notes.append(f"the brightest is {found.high:g}: if that is white, give --levels {found.high:g}")
+        return _levels(levels, *notes)
+    if found.is_stepped:
+        return _steps(levels, f"multiples of 1/{levels} from {span}: taken as grey levels")
+    if levels != FULL_LEVELS:
+        asked, wanted = f"--levels {levels}", f"whole numbers 0 to {levels} or multiples of 1/{levels}"
+        raise _refused(asked, wanted, found.outside)
+    hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
+    return _floats(found, DataKind.REAL, f"values from {span}: taken as real{hint}")
+
+
+def _asked(found: Survey, kind: DataKind) -> Conversion:
+    levels, asked = found.levels, f"--kind {kind}"
+    if kind is DataKind.REAL:
+        return _floats(found, kind)
+    if kind is DataKind.BINARY:
+        if found.all("binary"):
+            return _binary()
+        if found.all("extreme"):
+            return _binary(f"{levels} was taken as 1")
+        raise _refused(asked, "0 or 1", found.offenders["binary"])
+    if found.all("binary"):
+        return _levels(1, "the intensities are only 0 and 1")
+    if found.all("whole", "level"):
+        return _levels(levels)
+    if found.all("unit"):
+        return _steps(levels) if found.is_stepped else _floats(found, kind)
+    wanted = f"0 to {levels}" if found.all("whole") else f"whole numbers 0 to {levels}, or from 0 to 1"
+    raise _refused(asked, wanted, found.outside)
+
+
+def _refused(asked: str, wanted: str, offender: str) -> UsageError:
+    what = f"{asked}: such values are {wanted}, and there is {offender}"
+    return UsageError(what, hint="leave the option out to have the kind found, or give --kind real")
