@@ -98,7 +98,7 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
             faults.append(Fault(flag(field), f"there is no such option.{near}"))
     options = {field: value for field, value in values.items() if flag(field) in known}
     faults += spec_faults(options, RunOptions)
-    refused = {fault.field for fault in faults}
+    refused = {fault.field.partition("[")[0] for fault in faults}
     sound = {field: value for field, value in options.items() if flag(field) not in refused}
     return RunOptions.model_validate(sound), faults
 
@@ -111,23 +111,18 @@ def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> 
         by_field: dict[str, list[Mapping[str, Any]]] = {}
         for item in error.errors():
             by_field.setdefault(str(item["loc"][0]), []).append(item)
-        return [Fault(flag(field), _message(field, items, options.get(field))) for field, items in by_field.items()]
+        return [fault for field, items in by_field.items() for fault in _of_field(field, items, options.get(field))]
     return []
 
 
-def _message(field: str, errors: list[Mapping[str, Any]], given: object) -> str:
-    """What is wrong with the value of a field: in the field's own words where its type has several forms."""
+def _of_field(field: str, errors: list[Mapping[str, Any]], given: object) -> list[Fault]:
+    """What is wrong with a field: once, in its own words, where its type has several forms; else part by part."""
     must_be = _must_be(field)
-    first = errors[0]
-    if first["type"] == "value_error":
-        return str(first["ctx"]["error"])
-    if first["type"] == "missing":
-        return "is missing."
-    if must_be is not None:
-        words = [word for item in errors for word in _expected(item)]
-        return f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}"
-    where = "".join(f"[{part}]" for part in first["loc"][1:])
-    return f"{where} {_of_type(first)}".lstrip()
+    if must_be is None or errors[0]["type"] in ("value_error", "missing"):
+        parts = ("".join(f"[{part}]" for part in each["loc"][1:]) for each in errors)
+        return [Fault(flag(field) + part, _message(each)) for part, each in zip(parts, errors, strict=True)]
+    words = [word for each in errors for word in _expected(each)]
+    return [Fault(flag(field), f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}")]
 
 
 def _must_be(field: str) -> str | None:
@@ -145,7 +140,7 @@ def _did_you_mean(given: object, words: list[str]) -> str:
     return f" Did you mean '{near}'?" if near else ""
 
 
-def _of_type(error: Mapping[str, Any]) -> str:
+def _message(error: Mapping[str, Any]) -> str:
     """Pydantic's message in this program's words, with what was given."""
     context: Mapping[str, Any] = error.get("ctx", {})
     given = f", got {error['input']!r}"
@@ -161,5 +156,9 @@ def _of_type(error: Mapping[str, Any]) -> str:
         case "literal_error" | "enum":
             near = _did_you_mean(error["input"], _expected(error))
             return f"must be one of {context['expected']}{given}.{near}"
+        case "missing":
+            return "is missing."
+        case "value_error":
+            return str(context["error"])
         case _:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}{given}."

@@ -93,9 +93,9 @@ def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults:
     inherited = parent.model_dump(
         exclude={"spec_version", "parent", "data_checksum", "track_estimators", *ROUNDING_ONLY}
     )
-    options, _ = merge_options(given, inherited, None)
+    options, of_values = merge_options(given, inherited, None)
     try:
-        return resolve_plan(options, data_dir, faults)
+        return resolve_plan(options, data_dir, [*faults, *of_values])
     except SpecError as error:
         hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
         raise SpecError(error.faults, hint=hint) from error

@@ -14,6 +14,7 @@ from dregcli.engine.pairs import Pair, all_pairs
 from dregcli.engine.words import word_of
 from dregcli.names import Promise, RunStatus
 from dregcli.specs.resolve import merge_options
+from dregcli.specs.run import spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import Outcome, run
@@ -121,7 +122,7 @@ def test_a_spec_has_the_canonical_words_and_its_name_is_legal(
     capsys, tmp_path, objective, estimator, stored, name
 ) -> None:
     assert _train(capsys, (objective, estimator)).code == 0
-    spec = _only(tmp_path, name).spec()
+    spec = spelt_out(_only(tmp_path, name).spec())
     assert (spec["objective"], spec["estimator"]) == stored
 
 

@@ -16,7 +16,7 @@ from dregcli.app.training import session
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.training import Trainer
 from dregcli.names import RunStatus
-from dregcli.specs.run import RunSpec, as_json, group_hash
+from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, Outcome, run
@@ -280,15 +280,6 @@ def test_its_spec_repeats_it_and_keeps_to_its_parent(capsys, store, parent: Run)
     assert faulty.code == 2
     for text in ("parent[run]", "parent[checkpoint]: must be at least 0", "parent[model_sha256]: is missing"):
         assert text in faulty.err
-
-
-def test_an_ordinary_runs_spec_and_group_are_as_they_were(capsys, store) -> None:
-    assert run(capsys, "train", *SMALL, "--name", "p", "--backward", "dense").code == 0
-    spec = _only(store, "p").spec()
-    assert "parent" not in spec
-    assert "parent" not in as_json(RunSpec.model_validate(spec))
-    # Of a run made by the commit before there were parents.
-    assert group_hash(spec) == "5f35a5e7047a6069"
 
 
 @pytest.mark.parametrize(
