@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""Those of torchvision's ``ImageFolder``."""
+"""The endings that torchvision's ``ImageFolder`` takes."""
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
 """What these endings stand for; of other formats Pillow's decoders are never asked."""
 _LARGEST_FILE: Final = 256 << 20
