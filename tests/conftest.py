@@ -2,8 +2,10 @@
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,21 +16,42 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 
 import torch
 
+from dregcli.app.training import train
+from dregcli.store import capture
+
 torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _imports_are_not_garbage() -> Iterator[None]:
-    """Keep the objects of imported modules out of collections of garbage.
+def _quick_process() -> Iterator[None]:
+    """Leave out what a user's process does once and a process of tests would do a thousand times.
 
-    Training collects garbage once at its start. In a process of tests that would visit a million objects each time.
+    No test can see any of it: garbage is looked for at a training's start among all objects there are, a million of
+    imported modules; content is brought to the disk itself; and the source tree and the installed packages, which
+    stay the same meanwhile, are looked at.
     """
     gc.collect()
     gc.freeze()
-    unfreeze, gc.unfreeze = gc.unfreeze, lambda: None
-    yield
-    gc.unfreeze = unfreeze
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "unfreeze", lambda: None)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(train, "capture_environment", _with_one_look(capture.capture_environment))
+        yield
     gc.unfreeze()
+
+
+def _with_one_look(captured: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    looks = {name: getattr(capture, name) for name in ("source_state", "package_versions")}
+    once = {name: cache(look) for name, look in looks.items()}
+
+    def looked(**settings: Any) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, look in looks.items():
+                if getattr(capture, name) is look:  # no test put another in its place
+                    patch.setattr(capture, name, once[name])
+            return captured(**settings)
+
+    return looked
 
 
 @pytest.fixture(autouse=True)
