@@ -17,6 +17,7 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 import torch
 
 from dregcli.app.training import train
+from dregcli.data.sets import digits
 from dregcli.store import capture
 
 torch.set_num_threads(1)
@@ -27,14 +28,15 @@ def _quick_process() -> Iterator[None]:
     """Leave out what a user's process does once and a process of tests would do a thousand times.
 
     No test can see any of it: garbage is looked for at a training's start among all objects there are, a million of
-    imported modules; content is brought to the disk itself; and the source tree and the installed packages, which
-    stay the same meanwhile, are looked at.
+    imported modules; content is brought to the disk itself; and what stays the same meanwhile is looked at: the
+    source tree, the installed packages, and the file of digits.
     """
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gc, "unfreeze", lambda: None)
         patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(digits, "_values", cache(digits._values))
         patch.setattr(train, "capture_environment", _with_one_look(capture.capture_environment))
         yield
     gc.unfreeze()
