@@ -13,6 +13,8 @@ import pytest
 # each other. Set before torch is imported, and inherited by the processes that tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
+# Compilation happens in the process itself: a pool of helpers would import torch in each of them.
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 import torch
 

@@ -22,7 +22,7 @@ from dregcli.names import RunStatus
 from dregcli.store import layout
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from tests.crash.forked import Forked
+from tests.support.forked import Forked
 
 NAME: Final = "x"
 BASE: Final = (

@@ -17,8 +17,8 @@ from dregcli.store import layout
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
-from tests.crash.forked import Forked
 from tests.crash.harness import ENVIRONMENT, NAME, command, differences, only_run, resume_command, until
+from tests.support.forked import Forked
 from tests.support.store_faults import temporaries
 
 PATIENCE = 60.0

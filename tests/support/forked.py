@@ -15,7 +15,7 @@ from dregcli.filesystem import LocalFileSystem
 
 _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["torch", "torch._dynamo", "dregcli.cli.main", "dregcli.app.training.train", "tests.crash.forked"]
+    ["torch", "torch._dynamo", "dregcli.cli.main", "dregcli.app.training.train", "tests.support.forked"]
 )
 OPERATIONS: Final = ("mkdir", "write", "append", "sync", "rename", "remove", "rmdir")
 
