@@ -1,4 +1,7 @@
-"""No test touches the user's runs or data, nor leaves global state behind."""
+"""No test touches the user's runs or data, nor leaves global state behind; and no process does needless work.
+
+Torch is imported in fixtures: the process that hands out tests to others reads this file and needs none.
+"""
 
 import gc
 import os
@@ -16,13 +19,10 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 # Compilation happens in the process itself: a pool of helpers would import torch in each of them.
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
-import torch
 
-from dregcli.app.training import train
-from dregcli.data.sets import digits
-from dregcli.store import capture
-
-torch.set_num_threads(1)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process works on it alone at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,18 +33,25 @@ def _quick_process() -> Iterator[None]:
     imported modules; content is brought to the disk itself; and what stays the same meanwhile is looked at: the
     source tree, the installed packages, and the file of digits.
     """
+    import torch
+
+    from dregcli.app.training import train
+    from dregcli.data.sets import digits
+    from dregcli.store import capture
+
+    torch.set_num_threads(1)
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gc, "unfreeze", lambda: None)
         patch.setattr(os, "fsync", lambda descriptor: None)
         patch.setattr(digits, "_values", cache(digits._values))
-        patch.setattr(train, "capture_environment", _with_one_look(capture.capture_environment))
+        patch.setattr(train, "capture_environment", _with_one_look(capture))
         yield
     gc.unfreeze()
 
 
-def _with_one_look(captured: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+def _with_one_look(capture: Any) -> Callable[..., dict[str, Any]]:
     looks = {name: getattr(capture, name) for name in ("source_state", "package_versions")}
     once = {name: cache(look) for name, look in looks.items()}
 
@@ -53,13 +60,15 @@ def _with_one_look(captured: Callable[..., dict[str, Any]]) -> Callable[..., dic
             for name, look in looks.items():
                 if getattr(capture, name) is look:  # no test put another in its place
                     patch.setattr(capture, name, once[name])
-            return captured(**settings)
+            return capture.capture_environment(**settings)
 
     return looked
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import torch
+
     monkeypatch.setenv("DREG_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("DREG_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "120")

@@ -38,6 +38,7 @@ def test_ruff_format() -> None:
     _check("ruff", "format", "--check", ".")
 
 
+@pytest.mark.long
 def test_pyright_strict() -> None:
     _check("pyright", "--pythonpath", sys.executable)
 
@@ -244,6 +245,7 @@ def _python_blocks() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.long
 def test_the_examples_in_python_run() -> None:
     """The README's blocks, each by itself, and the docstrings of the public functions, as written."""
     scopes: list[dict[str, Any]] = []

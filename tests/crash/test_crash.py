@@ -17,6 +17,7 @@ KILLS, PER_RUN = 10, 2
 """Of each variant's run two."""
 
 
+@pytest.mark.long
 def test_nothing_is_lost_and_no_byte_differs(references: dict[str, Run], tmp_path: Path) -> None:
     tally = campaign(tmp_path, references, KILLS, seed=0, per_run=PER_RUN)
     assert tally.lost == []
