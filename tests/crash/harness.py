@@ -42,7 +42,7 @@ VARIANTS: Final[dict[str, tuple[str, ...]]] = {
 # One thread: two processes then have a core each, and sums have one order on every machine.
 ENVIRONMENT: Final = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PATIENCE, _PAUSE = 120.0, 0.005
-_OPERATIONS = 360
+_OPERATIONS = 220
 """Operations on the disk of a whole run, about."""
 
 _STARTING, _WRITING, _AT_ANY_TIME = "while it starts", "while it writes", "at any time"

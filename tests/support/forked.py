@@ -17,7 +17,9 @@ _CONTEXT: Final = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     ["torch", "torch._dynamo", "dregcli.cli.main", "dregcli.app.training.train", "tests.support.forked"]
 )
-OPERATIONS: Final = ("mkdir", "write", "append", "sync", "rename", "remove", "rmdir")
+OPERATIONS: Final = ("mkdir", "write", "append", "rename", "remove", "rmdir")
+"""What changes the disk as another process sees it: a kill at a sync is one after the write before it."""
+
 
 
 class Forked:
