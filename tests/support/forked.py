@@ -21,7 +21,6 @@ OPERATIONS: Final = ("mkdir", "write", "append", "rename", "remove", "rmdir")
 """What changes the disk as another process sees it: a kill at a sync is one after the write before it."""
 
 
-
 class Forked:
     """A process of the console script, in a session of its own.
 
