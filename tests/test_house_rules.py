@@ -245,7 +245,6 @@ def _python_blocks() -> list[str]:
     return re.findall(r"^```python\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
 
 
-@pytest.mark.long
 def test_the_examples_in_python_run() -> None:
     """The README's blocks, each by itself, and the docstrings of the public functions, as written."""
     scopes: list[dict[str, Any]] = []
