@@ -20,9 +20,17 @@ os.environ["OMP_WAIT_POLICY"] = "passive"
 os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
 
 
+LONG = {
+    "test_pyright_strict",
+    "test_nothing_is_lost_and_no_byte_differs",
+    "test_what_is_compiled_is_the_formula",
+    "test_batches_of_many_shapes_end_in_few_compilations",
+}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes long, so that no process works on it alone at the end."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    items.sort(key=lambda item: item.name.partition("[")[0] not in LONG)
 
 
 @pytest.fixture(scope="session", autouse=True)

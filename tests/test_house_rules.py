@@ -38,7 +38,6 @@ def test_ruff_format() -> None:
     _check("ruff", "format", "--check", ".")
 
 
-@pytest.mark.long
 def test_pyright_strict() -> None:
     _check("pyright", "--pythonpath", sys.executable)
 

@@ -17,7 +17,6 @@ KILLS, PER_RUN = 15, 3
 """Of each variant's run three."""
 
 
-@pytest.mark.long
 def test_nothing_is_lost_and_no_byte_differs(references: dict[str, Run], tmp_path: Path) -> None:
     tally = campaign(tmp_path, references, KILLS, seed=0, per_run=PER_RUN)
     assert tally.lost == []

@@ -149,7 +149,6 @@ def test_small_arrays_are_not_compiled(name: LikelihoodName, monkeypatch: pytest
 
 
 @compiles
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "width"),
     [
@@ -214,7 +213,6 @@ def test_a_fused_models_gradients_are_those_of_the_oracle(name: str, monkeypatch
 
 
 @compiles
-@pytest.mark.long
 def test_batches_of_many_shapes_end_in_few_compilations() -> None:
     """Screening keeps another number of rows at every step, and the evaluation has a last batch of its own."""
     model = MODELS["vae"].build().float()
