@@ -4,13 +4,17 @@ Torch is imported in fixtures: the process that hands out tests to others reads 
 """
 
 import gc
+import importlib
 import os
+import pkgutil
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from dregcli import app, cli
 
 # Tests run in as many processes as there are cores: with more than one thread of torch in each they would wait for
 # each other. Set before torch is imported, and inherited by the processes that tests start.
@@ -48,6 +52,7 @@ def _quick_process() -> Iterator[None]:
     from dregcli.store import capture
 
     torch.set_num_threads(1)
+    _import_use_cases()
     gc.collect()
     gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
@@ -57,6 +62,16 @@ def _quick_process() -> Iterator[None]:
         patch.setattr(train, "capture_environment", _with_one_look(capture))
         yield
     gc.unfreeze()
+
+
+def _import_use_cases() -> None:
+    """Import what commands import when they are run.
+
+    A module that is first imported while a test has something patched would keep what it imported by name.
+    """
+    for package in (app, cli):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
 
 
 def _with_one_look(capture: Any) -> Callable[..., dict[str, Any]]:
