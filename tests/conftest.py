@@ -1,19 +1,97 @@
-"""No test touches the user's runs or data, nor leaves global state behind."""
+"""No test touches the user's runs or data, nor leaves global state behind; and no process does needless work.
 
+Torch is imported in fixtures: the process that hands out tests to others reads this file and needs none.
+"""
+
+import gc
+import importlib
 import os
-from collections.abc import Iterator
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-# Tests run in as many processes as there are cores, each with torch's threads: they must not spin while they wait.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+from dregcli import app, cli
 
-import torch
+# Tests run in as many processes as there are cores: with more than one thread of torch in each they would wait for
+# each other. Set before torch is imported, and inherited by the processes that tests start.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["OMP_WAIT_POLICY"] = "passive"
+# Compilation happens in the process itself: a pool of helpers would import torch in each of them.
+os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+
+
+LONG = {
+    "test_pyright_strict",
+    "test_nothing_is_lost_and_no_byte_differs",
+    "test_what_is_compiled_is_the_formula",
+    "test_batches_of_many_shapes_end_in_few_compilations",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes long, so that no process works on it alone at the end."""
+    items.sort(key=lambda item: item.name.partition("[")[0] not in LONG)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick_process() -> Iterator[None]:
+    """Leave out what a user's process does once and a process of tests would do a thousand times.
+
+    No test can see any of it: garbage is looked for at a training's start among all objects there are, a million of
+    imported modules; content is brought to the disk itself; and what stays the same meanwhile is looked at: the
+    source tree, the installed packages, and the file of digits.
+    """
+    import torch
+
+    from dregcli.app.training import train
+    from dregcli.data.sets import digits
+    from dregcli.store import capture
+
+    torch.set_num_threads(1)
+    _import_use_cases()
+    gc.collect()
+    gc.freeze()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(gc, "unfreeze", lambda: None)
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        patch.setattr(digits, "_values", cache(digits._values))
+        patch.setattr(train, "capture_environment", _with_one_look(capture))
+        yield
+    gc.unfreeze()
+
+
+def _import_use_cases() -> None:
+    """Import what commands import when they are run.
+
+    A module that is first imported while a test has something patched would keep what it imported by name.
+    """
+    for package in (app, cli):
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
+
+
+def _with_one_look(capture: Any) -> Callable[..., dict[str, Any]]:
+    looks = {name: getattr(capture, name) for name in ("source_state", "package_versions")}
+    once = {name: cache(look) for name, look in looks.items()}
+
+    def looked(**settings: Any) -> dict[str, Any]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, look in looks.items():
+                if getattr(capture, name) is look:  # no test put another in its place
+                    patch.setattr(capture, name, once[name])
+            return capture.capture_environment(**settings)
+
+    return looked
 
 
 @pytest.fixture(autouse=True)
 def _own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    import torch
+
     monkeypatch.setenv("DREG_RUNS_DIR", str(tmp_path / "runs"))
     monkeypatch.setenv("DREG_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("COLUMNS", "120")

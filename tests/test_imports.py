@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.support.sweep import swept
 
 PACKAGE = Path(__file__).parents[1] / "dregcli"
 
@@ -118,7 +118,7 @@ def wrong_rooms(room: str, imports: set[str]) -> list[str]:
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE or path.stem in LAYERS)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
+@swept("path", FILES, named=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows(path: Path) -> None:
     layer = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
     assert violations(layer, _imports(path)) == []
@@ -134,7 +134,7 @@ def test_a_wrong_arrow_would_be_caught() -> None:
 IN_ROOMS = sorted(path for path in (PACKAGE / "app").rglob("*.py") if path.parent != PACKAGE / "app")
 
 
-@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda p: str(p.relative_to(PACKAGE)))
+@swept("path", IN_ROOMS, named=lambda path: str(path.relative_to(PACKAGE)))
 def test_arrows_between_rooms(path: Path) -> None:
     assert wrong_rooms(path.relative_to(PACKAGE).parts[1], _imports(path)) == []
 

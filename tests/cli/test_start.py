@@ -11,7 +11,8 @@ import pytest
 
 from dregcli.cli.lazy import CommandByName
 from dregcli.cli.tree import COMMANDS
-from dregcli.names import DatasetName, EstimatorName, ObjectiveName
+from dregcli.engine import ESTIMATORS, OBJECTIVES
+from dregcli.names import DatasetName
 from dregcli.specs.presets import PRESETS
 from tests.support.cli import run
 from tests.support.store_study import add_study
@@ -48,7 +49,7 @@ COMPLETED = {
     "runs show --runs-dir ELSEWHERE m": ["mine", "mine/v001"],
     "runs list --json m": [],
     "runs list --estimator vimco": ["vimco", "vimco-star"],
-    "runs list --objective ": [*ObjectiveName],
+    "runs list --objective ": [*OBJECTIVES],
     "data show ": [*DatasetName, "faces"],
     "data rm ": ["faces"],
     "data verify --data-dir ELSEWHERE ": [*DatasetName],
@@ -58,7 +59,7 @@ COMPLETED = {
 OF_TRAIN = {
     "train --lat": ["--latent-dim"],
     "train --objective=v": ["vr-iwae"],
-    "train --estimator stl --estimator dreg-": [each for each in EstimatorName if each.startswith("dreg-")],
+    "train --estimator stl --estimator dreg-": [each for each in ESTIMATORS if each.startswith("dreg-")],
     "train --track-estimators stl,ovi": ["stl,ovis"],
     "train --dataset fa": ["fashion-mnist", "faces"],
     "train --preset ": [*PRESETS],

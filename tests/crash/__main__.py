@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tests.crash.fuzz import fuzz
-from tests.crash.harness import campaign, uninterrupted
+from tests.crash.harness import ENVIRONMENT, campaign, uninterrupted
 
 
 def _told(line: str) -> None:
@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--mutations", type=int, default=0)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
+    os.environ |= ENVIRONMENT
     started, wrong = time.monotonic(), list[str]()
     with tempfile.TemporaryDirectory() as folder:
         if asked.kills:

@@ -1,7 +1,8 @@
 """Kills ``dreg train`` with SIGKILL at seeded random moments and resumes it until it is done.
 
-After each kill everything in the store must be readable and the run crashed, not running; at the end the run must
-equal one that was never interrupted, bit for bit: tensors, state and metrics, times apart.
+A kill while the run writes comes at an exact operation on the disk, any other one after a random time. After each
+kill everything in the store must be readable and the run crashed, not running; at the end the run must equal one that
+was never interrupted, bit for bit: tensors, state and metrics, times apart.
 """
 
 import os
@@ -17,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.filesystem import is_temporary
 from dregcli.names import RunStatus
 from dregcli.store import layout
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from tests.support.forked import Forked
 
 NAME: Final = "x"
 BASE: Final = (
@@ -40,7 +41,9 @@ VARIANTS: Final[dict[str, tuple[str, ...]]] = {
 
 # One thread: two processes then have a core each, and sums have one order on every machine.
 ENVIRONMENT: Final = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-_PATIENCE = 120.0
+_PATIENCE, _PAUSE = 120.0, 0.005
+_OPERATIONS = 220
+"""Operations on the disk of a whole run, about."""
 
 _STARTING, _WRITING, _AT_ANY_TIME = "while it starts", "while it writes", "at any time"
 
@@ -67,12 +70,13 @@ class Tally:
 
 
 def command(root: Path, variant: str) -> list[str]:
-    return [sys.executable, "-m", "dregcli", "train", *BASE, *VARIANTS[variant], "--runs-dir", str(root)]
+    """The arguments that start a run."""
+    return ["train", *BASE, *VARIANTS[variant], "--runs-dir", str(root)]
 
 
 def resume_command(root: Path) -> list[str]:
-    words = ("--resume", f"{NAME}/v001", "--quiet", "--json", "--runs-dir", str(root))
-    return [sys.executable, "-m", "dregcli", "train", *words]
+    """The arguments that resume the run."""
+    return ["train", "--resume", f"{NAME}/v001", "--quiet", "--json", "--runs-dir", str(root)]
 
 
 # All in one process: most of a short run's time is the import of torch.
@@ -88,7 +92,7 @@ for words in sys.stdin.read().splitlines():
 
 def uninterrupted(folder: Path) -> dict[str, Run]:
     """A run of each variant that nobody disturbs."""
-    lines = "\n".join("\t".join(command(folder / variant, variant)[3:]) for variant in VARIANTS)
+    lines = "\n".join("\t".join(command(folder / variant, variant)) for variant in VARIANTS)
     subprocess.run([sys.executable, "-c", _ALL], input=lines, text=True, check=True, env=ENVIRONMENT, stdout=-3)
     return {variant: only_run(folder / variant) for variant in VARIANTS}
 
@@ -121,18 +125,18 @@ def interrupted(root: Path, variant: str, kills: int, seconds: float, seed: int,
     chance = random.Random(f"{variant}/{seed}")
     for number in range(kills):
         aim = chance.choices((_STARTING, _WRITING, _AT_ANY_TIME), (1, 5, 5))[0]
-        moment = _moment(chance, root, aim, seconds / (number + 1))
-        if not _killed(_next_command(root, variant), moment):
+        if not _killed(chance, root, variant, aim, number, seconds):
             break  # it was done before the moment came
         try:
             tally.add(aim, _state_after_kill(root))
         except Exception as error:
             tally.lost.append(f"{variant}, seed {seed}, after kill {number + 1} ({aim}): {error!r}")
             return None
-    done = subprocess.run(_next_command(root, variant), env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    already = "The run is completed" in done.stderr
-    if done.returncode and not already:
-        tally.lost.append(f"{variant}, seed {seed}: {done.stderr}")
+    done = Forked(_next_command(root, variant), _output(root))
+    done.wait()
+    already = "The run is completed" in done.err
+    if done.code and not already:
+        tally.lost.append(f"{variant}, seed {seed}: {done.err}")
         return None
     return RunStore(root).resolve(f"{NAME}/v001")[0]
 
@@ -146,66 +150,38 @@ def _next_command(root: Path, variant: str) -> list[str]:
     return resume_command(root)
 
 
-Moment = Callable[[subprocess.Popen[bytes]], bool]
-"""Waits for the moment to kill a process; false where the process ended before."""
+def _output(root: Path) -> Path:
+    return root.with_name(f"{root.name}-output")
 
 
-def _moment(chance: random.Random, root: Path, aim: str, seconds: float) -> Moment:
+def _killed(chance: random.Random, root: Path, variant: str, aim: str, number: int, seconds: float) -> bool:
+    """Kills one process at a moment; false where it ended before the moment came."""
+    words, wait = _next_command(root, variant), chance.uniform(0.0, seconds / (number + 1))
+    at = chance.randint(1, _OPERATIONS // (number + 1)) if aim == _WRITING else None
     home = root / NAME / "v001"
-    begun = sum(len(layout.entries(path)) for path in (home, home / layout.LEASES_FOLDER))
-
-    def running(_: float = 0.0) -> bool:
-        return sum(len(layout.entries(path)) for path in (home, home / layout.LEASES_FOLDER)) > begun
-
-    def writing() -> bool:
-        folders = (home, home / layout.CHECKPOINTS_FOLDER, home / layout.PARTS_FOLDER, home / layout.LEASES_FOLDER)
-        return any(is_temporary(path.name) for folder in folders if folder.is_dir() for path in folder.iterdir())
-
-    wait, times = chance.uniform(0.0, seconds), chance.randint(1, 12)
-
-    def moment(process: subprocess.Popen[bytes]) -> bool:
-        if aim == _STARTING:
-            return _sleep(process, wait)
-        if not _until(process, running):
-            return False
-        if aim == _AT_ANY_TIME:
-            return _sleep(process, wait)
-        return all(
-            _until(process, writing) and (number == times or _until(process, lambda: not writing()))
-            for number in range(1, times + 1)
-        )
-
-    return moment
-
-
-def _sleep(process: subprocess.Popen[bytes], seconds: float) -> bool:
+    begun = _entries(home)
+    process = Forked(words, _output(root), at)
     try:
-        process.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return True
-    return False
+        if aim == _WRITING:
+            process.wait(_PATIENCE)
+        elif aim == _STARTING or until(process, lambda: _entries(home) > begun):
+            process.wait(wait)
+    finally:
+        process.kill()
+    return process.code == -signal.SIGKILL
 
 
-def _until(process: subprocess.Popen[bytes], condition: Callable[[], bool]) -> bool:
-    """Polls without a pause, since what is waited for lasts a millisecond."""
+def _entries(home: Path) -> int:
+    return sum(len(layout.entries(path)) for path in (home, home / layout.LEASES_FOLDER))
+
+
+def until(process: Forked, condition: Callable[[], bool]) -> bool:
+    """Waits for a condition; false where the process ended before, or where it takes too long."""
     limit = time.monotonic() + _PATIENCE
     while not condition():
-        if process.poll() is not None or time.monotonic() > limit:
+        if process.wait(_PAUSE) or time.monotonic() > limit:
             return False
     return True
-
-
-def _killed(words: list[str], moment: Moment) -> bool:
-    process = subprocess.Popen(
-        words, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        came = moment(process)
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return came and process.returncode == -signal.SIGKILL
 
 
 def _state_after_kill(root: Path) -> str:

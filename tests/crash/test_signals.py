@@ -1,4 +1,7 @@
-"""Signals to the real command, and real processes that want the same run."""
+"""Signals to the real command, and real processes that want the same run.
+
+SIGINT goes to a process that was started as a user starts one; the other processes are forked with torch imported.
+"""
 
 import os
 import signal
@@ -14,84 +17,100 @@ from dregcli.store import layout
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
-from tests.crash.harness import ENVIRONMENT, NAME, command, differences, only_run, resume_command
+from tests.crash.harness import ENVIRONMENT, NAME, command, differences, only_run, resume_command, until
+from tests.support.forked import Forked
 from tests.support.store_faults import temporaries
 
 PATIENCE = 60.0
 
 
-def _started(words: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def _wait_for(path: Path, process: subprocess.Popen[str]) -> None:
-    limit = time.monotonic() + PATIENCE
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < limit
-        time.sleep(0.002)
+def _wait_for(path: Path, process: Forked) -> None:
+    assert until(process, path.exists), process.err
 
 
 def _checkpoint(root: Path, step: int) -> Path:
     return root / NAME / "v001" / layout.CHECKPOINTS_FOLDER / layout.step_name(step)
 
 
+def _interrupted_when_fresh(root: Path, variant: str) -> tuple[int | None, str]:
+    words = [sys.executable, "-m", "dregcli", *command(root, variant)]
+    process = subprocess.Popen(words, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    limit = time.monotonic() + PATIENCE
+    while not _checkpoint(root, 50).exists():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < limit
+        time.sleep(0.005)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=PATIENCE)
+    return process.returncode, err
+
+
+def _terminated_when_forked(root: Path, variant: str) -> tuple[int | None, str]:
+    process = Forked(command(root, variant), root.with_name("output"))
+    _wait_for(_checkpoint(root, 50), process)
+    process.send(signal.SIGTERM)
+    assert process.wait(PATIENCE)
+    return process.code, process.err
+
+
 @pytest.mark.parametrize(
-    ("number", "code", "variant"), [(signal.SIGINT, 130, "tracking"), (signal.SIGTERM, 143, "dreg-cv")]
+    ("stopped", "expected", "variant"),
+    [(_interrupted_when_fresh, 130, "tracking"), (_terminated_when_forked, 143, "dreg-cv")],
+    ids=["SIGINT", "SIGTERM"],
 )
 def test_a_signal_keeps_a_checkpoint_and_the_run_goes_on_bit_for_bit(
-    references: dict[str, Run], tmp_path: Path, number: signal.Signals, code: int, variant: str
+    references: dict[str, Run], tmp_path: Path, stopped, expected: int, variant: str
 ) -> None:
-    process = _started(command(tmp_path, variant))
-    _wait_for(_checkpoint(tmp_path, 50), process)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=PATIENCE)
-    assert process.returncode == code, out + err
-    assert f"dreg train --resume {tmp_path / NAME / 'v001'}" in err
-    run = only_run(tmp_path)
+    root = tmp_path / "runs"
+    code, err = stopped(root, variant)
+    assert code == expected, err
+    assert f"dreg train --resume {root / NAME / 'v001'}" in err
+    run = only_run(root)
     info = run.info()
     assert info.status is RunStatus.INTERRUPTED
     assert run.checkpoints()[-1] == info.summary["step"] < 240
     assert verify_run(run) == []
-    subprocess.run(resume_command(tmp_path), env=ENVIRONMENT, check=True, capture_output=True)
+    resumed = Forked(resume_command(root), tmp_path / "output")
+    assert resumed.wait(PATIENCE)
+    assert resumed.code == 0, resumed.err
     assert differences(run, references[variant]) == []
 
 
 def test_a_second_signal_ends_the_command_at_once(tmp_path: Path) -> None:
-    process = _started(command(tmp_path, "dense"))
-    _wait_for(_checkpoint(tmp_path, 25), process)
+    root = tmp_path / "runs"
+    process = Forked(command(root, "dense"), tmp_path / "output")
+    _wait_for(_checkpoint(root, 25), process)
     # Stopped while both arrive, so that the first cannot have done its work before the second.
-    process.send_signal(signal.SIGSTOP)
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGCONT)
+    process.send(signal.SIGSTOP)
+    process.send(signal.SIGINT)
+    process.send(signal.SIGCONT)
     time.sleep(0.001)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=PATIENCE)
+    process.send(signal.SIGTERM)
+    assert process.wait(PATIENCE)
     # Whichever came to be handled first; by the first alone where the command was quicker.
-    assert process.returncode in (130, 143, -signal.SIGTERM)
-    run = only_run(tmp_path)
+    assert process.code in (130, 143, -signal.SIGTERM)
+    run = only_run(root)
     assert run.status() in (RunStatus.CRASHED, RunStatus.INTERRUPTED)
     assert [finding for finding in verify_run(run) if finding.kind == "fault"] == []
     assert run.load_checkpoint("last").skipped == ()
 
 
 def test_of_two_resumes_one_wins_and_the_other_says_who_holds_it(references: dict[str, Run], tmp_path: Path) -> None:
-    process = _started(command(tmp_path, "dense"))
-    _wait_for(_checkpoint(tmp_path, 25), process)
+    root = tmp_path / "runs"
+    process = Forked(command(root, "dense"), tmp_path / "output")
+    _wait_for(_checkpoint(root, 25), process)
     process.kill()
-    process.communicate()
-    both = [_started(resume_command(tmp_path)) for _ in range(2)]
-    ends = [(each.communicate(timeout=PATIENCE), each.returncode, each.pid) for each in both]
-    won = [pid for _, code, pid in ends if code == 0]
-    lost = [(streams[1], code) for streams, code, _ in ends if code != 0]
+    both = [Forked(resume_command(root), tmp_path / f"output-{number}") for number in range(2)]
+    assert all(each.wait(PATIENCE) for each in both)
+    won = [each for each in both if each.code == 0]
+    lost = [each for each in both if each.code != 0]
     assert len(won) == 1
-    ((err, code),) = lost
-    assert code == 14
-    # It may be told of a run that the winner has finished meanwhile.
-    assert f"is being written by process {won[0]}" in err or "completed" in err
-    run = only_run(tmp_path)
+    assert lost[0].code == 14
+    # The loser may find a run that the winner has finished meanwhile.
+    assert f"is being written by process {won[0].pid}" in lost[0].err or "completed" in lost[0].err
+    run = only_run(root)
     assert differences(run, references["dense"]) == []
-    assert not temporaries(tmp_path)
+    assert not temporaries(root)
 
 
 CLAIMERS = 50

@@ -36,6 +36,7 @@ from dregcli.names import Promise
 from tests.support.exact import relative_distance, small_batch, small_vae
 from tests.support.given_noise import GivenNoise
 from tests.support.naive_values import naive_values
+from tests.support.sweep import swept
 
 Gradients = dict[str, Tensor]
 
@@ -92,10 +93,10 @@ def plus(*several: Gradients) -> Gradients:
 
 # --- every pair, exactly ---
 
-CASES = [pytest.param(pair, k, id=f"{pair.word}-k{k}") for k in (1, 2, 4) for pair in checked_pairs(k)]
 
-
-@pytest.mark.parametrize(("pair", "k"), CASES)
+@swept(
+    "pair, k", [(pair, k) for k in (1, 2, 4) for pair in checked_pairs(k)], named=lambda pair, k: f"{pair.word}-k{k}"
+)
 def test_one_backward_gives_the_executors_gradients(pair: Pair, k: int) -> None:
     s = setup(k)
     loss, bound = s.loss(pair.objective, pair.estimator)
@@ -182,7 +183,7 @@ def test_any_posterior_against_two_naive_losses(name: str, word: str) -> None:
 # --- discrete latents, against enumeration ---
 
 SCORE_PAIRS = [
-    pytest.param(pair, id=pair.word)
+    pair
     for pair in checked_pairs(2)
     if not pair.uses_path and pair.objective.is_function and pair.promise(2) is Promise.UNBIASED
 ]
@@ -198,7 +199,7 @@ def categorical(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
 
 
 @pytest.mark.parametrize("build", [bernoulli, categorical])
-@pytest.mark.parametrize("pair", SCORE_PAIRS)
+@swept("pair", SCORE_PAIRS, named=lambda pair: pair.word)
 def test_discrete_latents_against_all_their_values(pair: Pair, build) -> None:
     """The expected gradient, over every pair of samples there is, is the gradient of the expected value."""
     logits = torch.tensor([[0.3, -0.8, 0.5]], dtype=torch.float64, requires_grad=True)

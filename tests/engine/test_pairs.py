@@ -17,6 +17,7 @@ from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum, l
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import NotFinite, SpecError
 from tests.engine.test_objectives import log_weights
+from tests.support.sweep import swept
 
 ARRAYS = ("model", "path", "score")
 
@@ -72,7 +73,7 @@ def test_with_one_sample_stl_is_dreg(objective: str) -> None:
     assert_same(f"{word}/stl", f"{word}/dreg", log_weights(1))
 
 
-@pytest.mark.parametrize("pair", [p for p in all_pairs() if not hasattr(p.objective, "groups")], ids=lambda p: p.word)
+@swept("pair", (p for p in all_pairs() if not hasattr(p.objective, "groups")), named=lambda pair: pair.word)
 def test_coefficients_follow_a_permutation_of_the_samples(pair: Pair) -> None:
     log_w, order = log_weights(6), torch.tensor([3, 1, 5, 0, 4, 2])
     for straight, permuted in zip(arrays(pair, log_w), arrays(pair, log_w[order]), strict=True):
@@ -88,7 +89,7 @@ def test_groups_follow_a_permutation_inside_them_and_of_them(objective: str, est
         torch.testing.assert_close(permuted, straight[order], rtol=1e-11, atol=1e-13)
 
 
-@pytest.mark.parametrize("pair", list(checked_pairs(4)), ids=lambda p: p.word)
+@swept("pair", checked_pairs(4), named=lambda pair: pair.word)
 def test_what_a_pair_says_it_uses_is_what_it_uses(pair: Pair) -> None:
     _, path, score = arrays(pair, log_weights(4))
     assert bool((path != 0).any()) == pair.uses_path
@@ -132,7 +133,7 @@ class _Row(dict[str, torch.Tensor]):
             self["F_r"] = pair.objective.replaced(log_w, mean)
 
 
-@pytest.mark.parametrize("pair", list(checked_pairs(4)), ids=lambda p: p.word)
+@swept("pair", checked_pairs(4), named=lambda pair: pair.word)
 def test_the_formulas_shown_are_the_formulas_computed(pair: Pair) -> None:
     log_w = log_weights(4)
     found = dict(zip(ARRAYS, arrays(pair, log_w), strict=True))
@@ -265,7 +266,7 @@ def test_leave_one_out_sums_are_sums_of_the_others(values: list[float]) -> None:
 # --- words and refusals -----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("pair", list(checked_pairs(4)), ids=lambda p: p.word)
+@swept("pair", checked_pairs(4), named=lambda pair: pair.word)
 def test_a_word_names_what_it_was_made_of(pair: Pair) -> None:
     assert parse_objective(word_of(pair.objective)) == pair.objective
     assert parse_estimator(word_of(pair.estimator)) == pair.estimator

@@ -18,11 +18,12 @@ from tests.support.quadrature import (
     standard_deviation,
     target_gradient,
 )
+from tests.support.sweep import swept
 
 NODES = {1: 64, 2: 64, 3: 40}
 """Nodes a dimension; each case shows that the quadrature has converged with them."""
 
-CASES = [pytest.param(pair, k, id=f"{pair.word}-k{k}") for k in (1, 2, 3) for pair in checked_pairs(k)]
+CASES = [(pair, k) for k in (1, 2, 3) for pair in checked_pairs(k)]
 
 
 def distance(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -53,7 +54,7 @@ def contract_faults(pair: Pair, k: int) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize(("pair", "k"), CASES)
+@swept("pair, k", CASES, named=lambda pair, k: f"{pair.word}-k{k}")
 def test_the_promise_holds(pair: Pair, k: int) -> None:
     fine, coarse = expected(pair, k, NODES[k]), expected(pair, k, NODES[k] * 3 // 4)
     assert distance(coarse, fine) < 1e-6, "the quadrature itself has not converged"
@@ -191,7 +192,7 @@ PAIRS = {
 PATH_PAIRS = [p for p in checked_pairs(2) if p.uses_path and not p.uses_score]
 
 
-@pytest.mark.parametrize("pair", PATH_PAIRS, ids=lambda p: p.word)
+@swept("pair", PATH_PAIRS, named=lambda pair: pair.word)
 def test_path_gradient_vanishes_when_q_is_the_posterior(pair: Pair) -> None:
     gradient = expected_gradient(pair, Gaussian1d.at_the_posterior(), k=2, nodes=20)
     assert float(gradient[1:].abs().max()) < 1e-12

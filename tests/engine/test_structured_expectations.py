@@ -29,6 +29,7 @@ from tests.support.exact import (
 )
 from tests.support.naive_values import naive_values
 from tests.support.quadrature import grid
+from tests.support.sweep import swept
 
 K, NODES = 2, 72
 TOLERANCE = 1e-6
@@ -106,7 +107,7 @@ def faults(pair: Pair, kind: type[DenseRows] = DenseRows) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in checked_pairs(K)])
+@swept("pair", checked_pairs(K), named=lambda pair: pair.word)
 def test_the_promise_holds_for_prior_decoder_and_encoder(pair: Pair) -> None:
     fine, coarse = expected_gradient(pair), expected_gradient(pair, NODES * 3 // 4)
     assert {name.partition(".")[0] for name in fine} == {"prior", "decoder", "context_layer", "encoder"}

@@ -96,6 +96,6 @@ class Unmoved(AnnealedBatch):
         return torch.ones_like(self._log_weights)
 
 
-def as_stored(stored: Tensor, uniform) -> Tensor:
+def as_stored(stored: Tensor, uniform: Tensor) -> Tensor:
     """Pixels are the values as they are, in their own precision."""
     return stored

@@ -39,7 +39,7 @@ def bands(axes: Axes) -> dict[str, PolyCollection]:
 
 def ends(band: PolyCollection) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Where a band is, and its lower and upper end there."""
-    vertices = band.get_paths()[0].vertices
+    vertices = np.asarray(band.get_paths()[0].vertices)
     x = np.unique(vertices[:, 0])
     there = [vertices[vertices[:, 0] == each, 1] for each in x]
     return x, np.array([each.min() for each in there]), np.array([each.max() for each in there])

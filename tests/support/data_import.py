@@ -17,7 +17,8 @@ from tests.support.listener import Recorder
 
 def request_of(source: Path | str, name: str, options: dict[str, Any]) -> ImportRequest:
     # Replacing, so that a test can import twice; whether a name is free has its own tests.
-    return read_request(ImportWords(source=source, name=name, **{"replace": True, **options}), taken={})
+    words: dict[str, Any] = {"replace": True, **options}
+    return read_request(ImportWords(source=source, name=name, **words), taken={})
 
 
 def bring(source: Path, folder: Path, watch: Recorder | None = None, name: str = "mine", **options: Any) -> Imported:

@@ -2,6 +2,8 @@
 
 import gzip
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from dregcli.data.fetching.download import Patience, download_entry
 from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.errors import DownloadFailed
 from tests.support.data_idx import tiny_entry, tiny_files, tiny_images
-from tests.support.data_server import Answer, Ranges
+from tests.support.data_server import Answer, Ranges, Site
 
 BODY = gzip.compress(tiny_files()[TRAIN_IMAGES], mtime=0)
 OTHER = bytes(reversed(BODY))
@@ -23,11 +25,11 @@ ONCE = Patience(timeout=0.4, least_bytes=100, requests=1, pause=0.01)
 OFTEN = replace(ONCE, requests=10)
 
 
-def fetch(site, data_dir, patience=OFTEN, **options):
+def fetch(site: Site, data_dir: Path, patience: Patience = OFTEN, **options: Any) -> Any:
     return download_entry(tiny_entry(f"{site.url}/"), data_dir, patience=patience, **options)
 
 
-def broken_off(site, data_dir, answer=CUT):
+def broken_off(site: Site, data_dir: Path, answer: Answer = CUT) -> None:
     """A first call that gets 200 bytes; what is kept of it."""
     site.answers[PATH] = answer
     with pytest.raises(DownloadFailed, match=r"ended after 200 of|truncated|timed out"):
@@ -35,7 +37,7 @@ def broken_off(site, data_dir, answer=CUT):
     site.requests.clear()
 
 
-def assert_whole(data_dir):
+def assert_whole(data_dir: Path) -> None:
     """The cache has the very images, and nothing else is left."""
     expected = np.concatenate([images.reshape(-1, 15) for images in tiny_images().values()])
     cached = read_cache("tiny", data_dir)
@@ -43,5 +45,5 @@ def assert_whole(data_dir):
     assert [path.name for path in data_dir.rglob("*")] == ["tiny.h5"]
 
 
-def ranges_asked(site):
+def ranges_asked(site: Site) -> list[str | None]:
     return [each.range for each in site.requests if each.path == PATH]

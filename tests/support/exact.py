@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import groupby
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import LikelihoodName
 
+AnyVae = TypeVar("AnyVae", Vae, StructuredVae)
 LEVELS = 8
 """Of pixels for the discretised logistic."""
 
@@ -25,7 +27,7 @@ def small_spread(pixels: int = 12) -> Tensor:
     return torch.linspace(0.4, 1.5, pixels)
 
 
-def _made(model: Vae | StructuredVae) -> Vae | StructuredVae:
+def _made(model: AnyVae) -> AnyVae:
     """In float64, with weights large enough that importance weights differ."""
     model = model.double()
     with torch.no_grad():
@@ -188,9 +190,10 @@ def naive_log_joint(model: Vae | StructuredVae, pixels: Tensor, z: Tensor, *, cr
         # By the context's own spread, whichever half it is.
         context = centred = centred / (model.spread[size:] if crossed else model.spread[:size])
     inputs = torch.cat([z, context.expand(z.shape[0], -1, -1)], dim=-1)
-    weight = torch.cat([model.decoder[0].weight, model.context_layer.weight], dim=1)
-    h = inputs @ weight.T + model.decoder[0].bias
-    for layer in model.decoder[1:]:
+    first_layer, *others = model.decoder
+    weight = torch.cat([first_layer.get_parameter("weight"), model.context_layer.weight], dim=1)
+    h = inputs @ weight.T + first_layer.get_parameter("bias")
+    for layer in others:
         h = layer(torch.tanh(h))
     prior = Normal(*_naive_gaussian(model.prior, centred))
     return naive_log_likelihood(model.likelihood, h, target) + prior.log_prob(z).sum(-1)
@@ -236,17 +239,21 @@ def naive_gradients(
     )
 
 
+def _norm(vector: Tensor) -> float:
+    return vector.square().sum().sqrt().item()
+
+
 def relative_distance(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
     """The norm of the difference over the norm of what is expected, all tensors together; of 0, the difference's."""
     assert list(found) == list(expected)
-    flat = [torch.cat([t.flatten() for t in gradients.values()]).double() for gradients in (found, expected)]
-    return float((flat[0] - flat[1]).norm() / (flat[1].norm() or 1.0))
+    mine, theirs = (torch.cat([t.flatten() for t in each.values()]).double() for each in (found, expected))
+    return _norm(mine - theirs) / (_norm(theirs) or 1.0)
 
 
 def off_networks(found: dict[str, Tensor], expected: dict[str, Tensor], tolerance: float = 1e-12) -> dict[str, float]:
     """The networks, by the first part of their parameters' names, whose relative distance is above a tolerance."""
     assert list(found) == list(expected)
-    distances = {}
+    distances: dict[str, float] = {}
     for network, names in groupby(expected, key=lambda name: name.partition(".")[0]):
         listed = list(names)
         distances[network] = relative_distance({n: found[n] for n in listed}, {n: expected[n] for n in listed})

@@ -1,9 +1,10 @@
 """A latent model whose log p(x) is known: z ~ N(0, I), x given z ~ N(W z + b, s^2 I)."""
 
 import math
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
 from dregcli.engine.models.base import DiagonalGaussian, LatentModel, Latents, standard_normal_log_prob
@@ -31,7 +32,8 @@ class LinearGaussian(LatentModel):
 
     def log_marginal(self, pixels: Tensor) -> Tensor:
         covariance = self.weight @ self.weight.T + self.noise**2 * torch.eye(len(self.bias), dtype=torch.float64)
-        return MultivariateNormal(self.bias, covariance).log_prob(pixels)
+        marginal: Any = MultivariateNormal(self.bias, covariance)  # whose log_prob torch does not annotate
+        return marginal.log_prob(pixels)
 
     def draw(self, examples: int, seed: int) -> Tensor:
         """x of the model, shape (B, D)."""
@@ -46,8 +48,8 @@ class LinearGaussian(LatentModel):
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         raise AssertionError
 
-    def model_parameters(self) -> dict:
+    def model_parameters(self) -> dict[str, nn.Parameter]:
         return {}
 
-    def posterior_parameters(self) -> dict:
+    def posterior_parameters(self) -> dict[str, nn.Parameter]:
         return {}

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Recorder:
-    notes: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    begun: list[tuple[str, int | None, str, int]] = field(default_factory=list)
-    updates: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list[str])
+    warnings: list[str] = field(default_factory=list[str])
+    begun: list[tuple[str, int | None, str, int]] = field(default_factory=list[tuple[str, int | None, str, int]])
+    updates: list[tuple[int, Mapping[str, float]]] = field(default_factory=list[tuple[int, Mapping[str, float]]])
     open_tasks: int = 0
 
     def note(self, message: str) -> None:

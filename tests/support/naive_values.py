@@ -6,6 +6,7 @@ Nothing of the engine's log-space or leave-one-out machinery is used. Log-weight
 import itertools
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,21 +44,34 @@ def _vr(log_w: Tensor, alpha: float) -> Tensor:
 def naive_values(objective: Objective) -> tuple[Value, Value | None]:
     """The value that theta ascends and the one that phi ascends; None where phi follows no function."""
 
+    parameters: Any = objective
+
+    def elbo(log_w: Tensor) -> Tensor:
+        return log_w.mean(dim=0)
+
+    def jvi(log_w: Tensor) -> Tensor:
+        return _jackknife(log_w, parameters.order)
+
+    def vr_iwae(log_w: Tensor) -> Tensor:
+        return _vr(log_w, parameters.alpha)
+
     def ciwae(log_w: Tensor) -> Tensor:
-        return objective.beta * log_w.mean(dim=0) + (1.0 - objective.beta) * _bound(log_w)
+        return parameters.beta * elbo(log_w) + (1.0 - parameters.beta) * _bound(log_w)
 
     def miwae(log_w: Tensor) -> Tensor:
-        return torch.stack([_bound(group) for group in _groups(log_w, objective.groups)]).mean(dim=0)
+        return torch.stack([_bound(group) for group in _groups(log_w, parameters.groups)]).mean(dim=0)
+
+    def own(log_w: Tensor) -> Tensor:
+        return objective.terms(log_w).value
 
     values: dict[str, tuple[Value, Value | None]] = {
-        "elbo": (lambda x: x.mean(dim=0),) * 2,
+        "elbo": (elbo, elbo),
         "iwae": (_bound, _bound),
         "rws": (_bound, None),
-        "jvi": (lambda x: _jackknife(x, objective.order),) * 2,
-        "vr-iwae": (lambda x: _vr(x, objective.alpha),) * 2,
+        "jvi": (jvi, jvi),
+        "vr-iwae": (vr_iwae, vr_iwae),
         "ciwae": (ciwae, ciwae),
         "miwae": (miwae, miwae),
         "piwae": (_bound, miwae),
     }
-    fallback = (lambda x: objective.terms(x).value,) * 2
-    return values.get(objective.name, fallback)
+    return values.get(objective.name, (own, own))

@@ -111,7 +111,8 @@ def formula_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Te
     if parts is None:
         return None
     targets = {name: OBJECTIVES[name]() for name in parts}
-    return sum(share * target_gradient(targets[name], model, k=k, nodes=nodes)[1:] for name, share in parts.items())
+    gradients = [share * target_gradient(targets[name], model, k=k, nodes=nodes)[1:] for name, share in parts.items()]
+    return torch.stack(gradients).sum(dim=0)
 
 
 def reparam(objective: Objective) -> Pair:

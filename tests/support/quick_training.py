@@ -16,8 +16,12 @@ Act = Callable[[RunSpec, Trainer], None]
 
 def quick_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A small run takes a tenth of a second: few digits, no capture of the environment, no clearing of garbage."""
+
+    def nothing(*_: object) -> dict[str, Any]:
+        return {}
+
     few_digits(monkeypatch)
-    monkeypatch.setattr(train, "environment_now", lambda *_: {})
+    monkeypatch.setattr(train, "environment_now", nothing)
     monkeypatch.setattr(session, "settled_process", nullcontext)
 
 

@@ -37,8 +37,8 @@ class Prescribed:
     given: Tensor
     kept: Tensor | Callable[[Tensor], Tensor]
     chosen: Tensor
-    probability: list[Tensor] = field(default_factory=list)
-    counts: list[int] = field(default_factory=list)
+    probability: list[Tensor] = field(default_factory=list[Tensor])
+    counts: list[int] = field(default_factory=list[int])
 
     @property
     def k(self) -> int:
@@ -170,10 +170,10 @@ def off_sums(found: Sums, expected: Sums, tolerance: float = 1e-12) -> dict[str,
 
 def off_values(found: WeighedRows, expected: WeighedRows, tolerance: float = 1e-12) -> dict[str, float]:
     names = ("value", "model", "path", "score")
-    arrays = (
+    mine, theirs = (
         {n: a for n, a in zip(names, w.weights.arrays(), strict=True) if a is not None} for w in (found, expected)
     )
-    return off_networks(*arrays, tolerance)
+    return off_networks(mine, theirs, tolerance)
 
 
 def off_gradients(found: Gradients, expected: Gradients, tolerance: float = 1e-12) -> dict[str, float]:

@@ -1,11 +1,14 @@
 """A trainer of a small model in float32, on 20 binary examples, 4 steps an epoch."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
+from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.training import Trainer
@@ -24,17 +27,18 @@ def binary_examples() -> Tensor:
 
 
 def small_trainer(
-    kind: type[Trainer] = Trainer, *, word: str = "dreg", stored: Tensor | None = None, **changes
+    kind: type[Trainer] = Trainer, *, word: str = "dreg", stored: Tensor | None = None, **changes: Any
 ) -> Trainer:
     """Of iwae with an estimator, on these or other stored values as they are."""
-    settings = {"k": K, "batch_size": BATCH, "lr": 0.01, "seed": 1, **changes}
+    settings: dict[str, Any] = {"k": K, "batch_size": BATCH, "lr": 0.01, "seed": 1, **changes}
     examples = ResidentExamples(binary_examples() if stored is None else stored)
     return kind(small_vae().float(), resolve_pair("iwae", word, K), examples, AsStored(1), **settings)
 
 
 def trained_sha256(trainer: Trainer) -> str:
     """Of parameters and Adam's state as they lie there, without asking the trainer for its state."""
-    adam = trainer._optimizer.tensors()
+    optimizer: Adam = vars(trainer)["_optimizer"]  # read behind its back, so that nothing is collected
+    adam = optimizer.tensors()
     # Before the first step there is no state, and one of zeros is the same.
     adam = {name: each for name, each in adam.items() if each.any()}
     return tensors_sha256({**trainer.model.state_dict(), **adam, **trainer.learned.tensors()})

@@ -61,7 +61,8 @@ def add_run(
         "".join(c if c.isalnum() or c in "._-" else "-" for c in label), spec=content, environment=environment
     )
     noise = np.random.default_rng(content["seed"])
-    steps = np.linspace(content["steps"] / rows, content["steps"], rows).round().astype(int)
+    last = int(content["steps"])
+    steps: list[int] = np.linspace(last / rows, last, rows).round().astype(int).tolist()
     for i, step in enumerate(steps):
         bound = level + 1.0 - 30.0 * math.exp(-5.0 * (i + 1) / rows)
         more = {column: values[i] for column, values in (extra or {}).items()}
@@ -73,7 +74,7 @@ def add_run(
         writer.flush()
         return writer.run
     told: dict[str, Any] = {
-        "step": int(steps[-1]),
+        "step": steps[-1],
         "seconds": content["steps"] / rate,
         "steps_per_second": rate,
         "split_hashes": {split.value: f"{split.value}-{content['dataset']}".ljust(64, "0") for split in Split},

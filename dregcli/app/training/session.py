@@ -165,6 +165,10 @@ class Session:
                 self._writer.flush()
             if stop.received is not None:
                 self._stop(stop)
+        if not self._steps:
+            # The last checkpoint was there already, and a kill may have come before older ones were removed.
+            self._saved_step = None
+            self._checkpoint(is_best=False)
         listener.end()
 
     def _log_window(self) -> None:

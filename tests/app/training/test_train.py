@@ -14,10 +14,12 @@ from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, StoreWriteError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
+from dregcli.store import checkpoints
 from dregcli.store.runs import RunStore
+from tests.store.test_fault_matrix import bury
 from tests.support.data_few import few_digits
 from tests.support.listener import Recorder
-from tests.support.store_faults import CountingFileSystem, FailingFileSystem
+from tests.support.store_faults import CountingFileSystem, FailingFileSystem, Killed
 
 SMALL = {
     "k": 2,
@@ -103,6 +105,30 @@ def test_best_and_last_checkpoints_are_kept(tmp_path) -> None:
     assert run.load_checkpoint("best").step == best
     assert run.load_checkpoint("last").step == 40
     assert len(run.checkpoints()) <= 3
+
+
+def test_a_kill_after_the_last_checkpoint_leaves_no_checkpoint_too_many(tmp_path, monkeypatch) -> None:
+    """Between the last checkpoint and the removal of older ones: what is resumed has nothing to train."""
+    whole = _train(RunStore(tmp_path / "whole")).run
+    thin_out = checkpoints._thin_out
+
+    def dies(fs, folder, newest: int, keep_last: int) -> None:
+        if newest == 6:
+            raise Killed
+        thin_out(fs, folder, newest, keep_last)
+
+    store = RunStore(tmp_path / "killed")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints, "_thin_out", dies)
+        with pytest.raises(Killed):
+            _train(store)
+    (run,) = store.runs()
+    assert len(run.checkpoints()) > len(whole.checkpoints())
+    bury(run)
+    train.resume(run, resume_plan(run, {}, Path("unused")), store=store, argv=["dreg"], listener=Recorder())
+    assert run.checkpoints() == whole.checkpoints()
+    assert run.best() == whole.best()
+    assert run.status() is RunStatus.COMPLETED
 
 
 def test_a_name_means_its_newest_unfinished_version(tmp_path) -> None:

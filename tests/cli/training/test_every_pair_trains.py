@@ -1,44 +1,35 @@
 """Every pair trains from the command line, logs the IWAE bound whatever it optimises, and keeps one spelling."""
 
 import json
-from functools import cache
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
+from dregcli.app.loading.bounds import split_bounds
 from dregcli.app.loading.build import build_trainer
-from dregcli.app.planning.plan import resolve_plan
-from dregcli.engine.pairs import Pair, all_pairs
+from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.plan import warnings_of
+from dregcli.app.planning.run_data import RunData
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.words import word_of
-from dregcli.names import Promise, RunStatus
-from dregcli.specs.resolve import merge_options
-from dregcli.specs.run import spelt_out
+from dregcli.names import Promise, RunStatus, Split
+from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import Outcome, run
 from tests.support.data_few import few_digits
+from tests.support.listener import Recorder
 
 TINY = ("--k", 8, "--steps", 3, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--log-every", 1)
-PAIRS = [pytest.param(pair, id=f"{pair.objective.name}/{pair.estimator.name}") for pair in all_pairs()]
 
 
 @pytest.fixture(autouse=True)
 def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
     few_digits(monkeypatch)
-
-
-@cache
-def _first_bound() -> float:
-    """IWAE's, of the first step: parameters, pixels and noise are the same for every pair, so must the bound be."""
-    settings = {"k": 8, "steps": 3, "batch_size": 16, "hidden": (8,), "latent_dim": 2}
-    options, _ = merge_options({**settings, "device": "cpu", "estimator": "reparam"}, {}, None)
-    planned = resolve_plan(options, Path("unused"))
-    trainer = build_trainer(planned.spec, planned.data)
-    trainer.advance()
-    trainer.collect()
-    return trainer.window.means()["bound"]
 
 
 def _train(capsys, pair: Pair | tuple[str, str], *extra: object) -> Outcome:
@@ -51,22 +42,111 @@ def _only(tmp_path: Path, reference: str) -> Run:
     return found
 
 
-@pytest.mark.parametrize("pair", PAIRS)
-def test_every_pair_trains(capsys, tmp_path, pair: Pair) -> None:
-    outcome = _train(capsys, pair, "--name", "run")
+@dataclass(frozen=True)
+class Trained:
+    """What training a pair for three steps came to.
+
+    Attributes:
+        warnings: number of warnings.
+        bound: mean bound of each step, nats per example.
+        value: mean of the objective of each step.
+        evaluated: bound of each split at the end.
+    """
+
+    warnings: int
+    bound: list[float]
+    value: list[float]
+    evaluated: list[float]
+
+    def faults(self, pair: Pair, first_bound: float) -> list[str]:
+        """Everything that is not as it should be.
+
+        Args:
+            pair: what was trained.
+            first_bound: IWAE's bound of the first step. Parameters, pixels and noise are the same for every pair, and
+                so must the bound be.
+        """
+        # rws and piwae have the IWAE bound as theta's objective.
+        same = pair.objective.name in ("iwae", "rws", "piwae")
+        claims = {
+            "one warning where it is biased": self.warnings == (pair.promise(8) is Promise.BIASED),
+            "three rows of finite numbers": len(self.bound) == len(self.value) == 3
+            and bool(np.isfinite([*self.bound, *self.value]).all()),
+            "finite bounds of all splits": len(self.evaluated) == 3 and bool(np.isfinite(self.evaluated).all()),
+            "the bound is IWAE's": self.bound[0] == pytest.approx(first_bound, rel=1e-6),
+            "the value is the objective's": np.allclose(self.value, self.bound, rtol=0, atol=1e-9) == same,
+        }
+        return [claim for claim, holds in claims.items() if not holds]
+
+
+def _by_the_command(capsys, tmp_path: Path, pair: Pair, name: str) -> Trained:
+    outcome = _train(capsys, pair, "--name", name)
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("warning:") == (pair.promise(8) is Promise.BIASED)
-    found = _only(tmp_path, "run")
+    found = _only(tmp_path, name)
     assert found.status() is RunStatus.COMPLETED
     rows = found.metrics("train")
     assert rows["step"].tolist() == [1, 2, 3]
-    assert np.isfinite(rows["bound"]).all()
-    assert np.isfinite(rows["value"]).all()
-    assert all(np.isfinite(found.info().summary["bound"][split]) for split in ("train", "valid", "test"))
-    assert rows["bound"][0] == pytest.approx(_first_bound(), rel=1e-6), "the bound is not IWAE's"
-    # rws and piwae have the IWAE bound as theta's objective.
-    same = pair.objective.name in ("iwae", "rws", "piwae")
-    assert np.allclose(rows["value"], rows["bound"], rtol=0, atol=1e-9) == same
+    bounds = found.info().summary["bound"]
+    return Trained(
+        outcome.err.count("warning:"),
+        rows["bound"].tolist(),
+        rows["value"].tolist(),
+        [bounds[split] for split in ("train", "valid", "test")],
+    )
+
+
+def _by_the_trainer(spec: RunSpec, data: RunData) -> Trained:
+    trainer = build_trainer(spec, data)
+    rows: list[dict[str, float]] = []
+    for _ in range(3):
+        trainer.advance()
+        rows.append(trainer.row())
+    evaluated = [
+        split_bounds(
+            trainer.model, data, split, k=spec.k, seed=spec.eval_seed, listener=Recorder(), k_chunk=None
+        ).value
+        for split in Split
+    ]
+    warnings = len(warnings_of(spec, data.dataset))
+    return Trained(warnings, [row["bound"] for row in rows], [row["value"] for row in rows], evaluated)
+
+
+WHOLE = ("iwae/dreg", "iwae/stl", "iwae/dreg-cv", "rws/dreg-norm", "jvi/vimco")
+"""Pairs that are trained by the whole command: a function of all samples, one that is none, one that learns, with a
+path, with a score, biased and not."""
+
+
+def _word(pair: Pair) -> str:
+    return f"{pair.objective.name}/{pair.estimator.name}"
+
+
+def test_every_pair_trains(capsys, tmp_path) -> None:
+    """Five by the command; the others by the trainer that it builds, of a spec that differs in the pair alone."""
+    pairs = {_word(pair): pair for pair in all_pairs()}
+    trained = {word: _by_the_command(capsys, tmp_path, pairs[word], word.replace("/", "-")) for word in WHOLE}
+    spec = _only(tmp_path, "iwae-dreg").spec()
+    data = data_of(RunSpec.model_validate(spec), tmp_path)
+    for word, pair in pairs.items():
+        words = {"objective": word_of(pair.objective), "estimator": word_of(pair.estimator)}
+        mine = _by_the_trainer(RunSpec.model_validate(spec | words), data)
+        assert trained.setdefault(word, mine) == mine, f"{word}: the command trains otherwise"
+    first_bound = trained["iwae/reparam"].bound[0]
+    faults = {word: found for word, pair in pairs.items() if (found := trained[word].faults(pair, first_bound))}
+    assert faults == {}
+
+
+def test_what_a_pair_does_wrong_is_named() -> None:
+    """The wrong twin of the sweep: a value that is the bound where it should not be, and a warning too few."""
+    pair = resolve_pair("jvi", "stl", 8)
+    right = Trained(1, [-1.0, -2.0, -3.0], [-1.5, -2.5, -3.5], [-1.0, -1.0, -1.0])
+    assert right.faults(pair, -1.0) == []
+    wrong = replace(right, warnings=0, value=right.bound)
+    assert wrong.faults(pair, -1.0) == ["one warning where it is biased", "the value is the objective's"]
+    assert replace(right, evaluated=[math.nan] * 3).faults(pair, -1.0) == ["finite bounds of all splits"]
+    assert replace(right, bound=[math.inf, -2.0, -3.0]).faults(pair, -1.0) == [
+        "three rows of finite numbers",
+        "the bound is IWAE's",
+    ]
 
 
 def _numbers(content: object, word: str = "") -> list[float]:

@@ -1,11 +1,8 @@
 """``dreg train`` as a user sees it."""
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,6 +16,7 @@ from dregcli.names import RunStatus
 from dregcli.specs.run import spelt_out
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
+from tests.support.forked import Forked
 
 STEP = (*SMALL, "--checkpoint-every", 5, "--eval-every", 10)
 
@@ -241,19 +239,14 @@ def test_resume_refuses_another_spec(capsys, ready) -> None:
 def _stop(store: Path, number: signal.Signals) -> None:
     """Start the real command, stop it by a signal in the middle of training; keep how it ended beside its run."""
     arguments = [*STEP, "--log-every", 7, "--name", "i", "--steps", 100_000, "--runs-dir", store / "runs"]
-    command = [sys.executable, "-m", "dregcli", "train", *map(str, arguments)]
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=dict(os.environ)
-    )
+    process = Forked(["train", *map(str, arguments)], store / "output")
     folder = store / "runs/i/v001/checkpoints"
     deadline = time.monotonic() + 60
-    while not (folder / "step-00000015").exists() and time.monotonic() < deadline:
-        if folder.exists() and any(path.name >= "step-00000015" for path in folder.iterdir()):
-            break
-        time.sleep(0.02)
-    process.send_signal(number)
-    _, err = process.communicate(timeout=30)
-    (store / "ended.json").write_text(json.dumps([process.returncode, err]))
+    while not any(path.name >= "step-00000015" for path in folder.glob("step-*")) and time.monotonic() < deadline:
+        assert not process.wait(0.02), process.err
+    process.send(number)
+    assert process.wait(60)
+    (store / "ended.json").write_text(json.dumps([process.code, process.err]))
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """The same gradients however the rows are divided into passes; all at fixed noise, masks and choices."""
 
+from functools import cache
+from itertools import product
+
 import pytest
 import torch
 
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.execution import Execution, dense
 from dregcli.engine.execution.batch import Batch
-from dregcli.engine.execution.row_pass import RowPass
+from dregcli.engine.execution.row_pass import RowPass, Sums
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step, dense_gradients
@@ -18,13 +21,11 @@ from dregcli.names import Backward, Precision
 from tests.support.exact import MODELS, naive_gradients, off_networks, small_batch
 from tests.support.screened_batch import CHOSEN, B, K, batch_of, drawn, subject
 from tests.support.screening import Prescribed, off_gradients, off_sums, off_values
+from tests.support.sweep import swept
 
 names = pytest.mark.parametrize("name", MODELS)
-pairs = pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs()])
 precisions = pytest.mark.parametrize("precision", Precision)
-words = pytest.mark.parametrize(
-    "word", ["iwae/dreg", "iwae/dreg-cv:alpha=0.3,beta=0.6", "rws/dreg-norm", "iwae/vimco"]
-)
+WORDS = ("iwae/dreg", "iwae/dreg-cv:alpha=0.3,beta=0.6", "rws/dreg-norm", "iwae/vimco")
 
 
 def screened(name: str, pair: Pair, screening: Screening, *, train_model: bool = True) -> ScreenedRows:
@@ -35,7 +36,7 @@ def screened(name: str, pair: Pair, screening: Screening, *, train_model: bool =
 
 
 @names
-@pairs
+@swept("pair", all_pairs(), named=lambda pair: pair.word)
 def test_dense_in_chunks_is_dense(name: str, pair: Pair) -> None:
     model, pixels, noise = subject(name)
     whole = dense_gradients(model, pixels, noise, pair)
@@ -98,17 +99,22 @@ DIVIDED = {
 }
 
 
+@cache
+def undivided(name: str, word: str, precision: Precision) -> tuple[ScreenedRows, Sums]:
+    rows = screened(name, resolve_pair(*word.split("/"), K), Screening(0.2, precision))
+    return rows, rows.sums(rows.weights)
+
+
 @precisions
 @names
-@words
-@pytest.mark.parametrize("divided", DIVIDED)
+@swept("word, divided", product(WORDS, DIVIDED))
 def test_screened_rows_however_divided(divided: str, word: str, name: str, precision: Precision) -> None:
     pair, how = resolve_pair(*word.split("/"), K), DIVIDED[divided]
-    whole = screened(name, pair, Screening(0.2, precision))
+    whole, sums = undivided(name, word, precision)
     found = screened(name, pair, Screening(0.2, precision, how.k_chunk, how.capacity, how.pad))
     # What is corrected is multiplied by 32, its rounding too.
     tolerance = 1e-12 if precision is Precision.FLOAT32 else 1e-11
-    assert off_sums(found.sums(found.weights), whole.sums(whole.weights), tolerance) == {}
+    assert off_sums(found.sums(found.weights), sums, tolerance) == {}
     assert off_values(found, whole, tolerance) == {}
     torch.testing.assert_close(found.log_w, whole.log_w, rtol=1e-13, atol=1e-12)
 

@@ -15,6 +15,7 @@ from dregcli.engine.execution.screening import (
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from tests.support.exact import off_networks
+from tests.support.sweep import swept
 
 inflations = st.floats(0.01, 1.0)
 seeds = st.integers(0, 10_000)
@@ -214,7 +215,7 @@ def test_what_was_approximate_is_left_as_it_is_and_float32_is_widened() -> None:
 # Weights that are right on average.
 
 
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs() if not pair.faults(K)])
+@swept("pair", (pair for pair in all_pairs() if not pair.faults(K)), named=lambda pair: pair.word)
 def test_a_correction_has_the_expectation_of_the_exact_weights(pair) -> None:
     weigh, exact = PairWeigh((pair,)), normal(K, B)
     mine, theirs = weigh(exact + normal(K, B, seed=1)), weigh(exact)
@@ -258,7 +259,7 @@ def test_weights_of_rows_and_of_samples() -> None:
 
 
 @pytest.mark.parametrize("at_once", [1, 2 * 16, 2 * 16 + 1, 10**6])
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs()])
+@swept("pair", all_pairs(), named=lambda pair: pair.word)
 def test_weights_made_for_some_examples_at_a_time_are_those_made_at_once(pair: Pair, at_once: int) -> None:
     log_w = normal(16, 5)
     whole, parts = PairWeigh((pair,))(log_w), PairWeigh((pair,), at_once=at_once)(log_w)

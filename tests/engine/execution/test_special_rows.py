@@ -15,6 +15,7 @@ from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, resolve_pair
 from dregcli.names import Backward, Precision
 from tests.support.exact import MODELS, off_networks, relative_distance, small_batch
 from tests.support.screening import Prescribed, named_values
+from tests.support.sweep import swept
 
 names = pytest.mark.parametrize("name", ["vae", "structured", "discretised-logistic"])
 precisions = pytest.mark.parametrize("precision", Precision)
@@ -81,7 +82,7 @@ def off(found: Gradients, expected: Gradients, tolerance: float = 1e-12) -> dict
 
 @precisions
 @names
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs()])
+@swept("pair", all_pairs(), named=lambda pair: pair.word)
 def test_when_every_row_is_kept_it_is_dense(pair: Pair, name: str, precision: Precision) -> None:
     """In bfloat16 too: every log-weight is then an exact one, and nothing is left to mix or to correct."""
     of = subject(name, 8)
@@ -102,7 +103,7 @@ def test_equal_weights_keep_every_row_by_themselves(estimator: str) -> None:
 
 
 @precisions
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in checked_pairs(1)])
+@swept("pair", checked_pairs(1), named=lambda pair: pair.word)
 def test_one_sample(pair: Pair, precision: Precision) -> None:
     of = subject("structured", 1)
     found, _ = screened(of, pair, likely, precision=precision)
@@ -125,7 +126,7 @@ def test_one_row_with_all_the_weight_is_enough(word: str, precision: Precision) 
 
 
 @precisions
-@pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in all_pairs() if not pair.faults(6)])
+@swept("pair", (pair for pair in all_pairs() if not pair.faults(6)), named=lambda pair: pair.word)
 def test_saturated_weights_with_every_row_kept_are_dense(pair: Pair, precision: Precision) -> None:
     """Rows of weight 0 are kept one time in a thousand, and their 1/p must not make anything of nothing."""
     of = saturated(6)

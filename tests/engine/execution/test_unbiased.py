@@ -25,6 +25,7 @@ from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
 from dregcli.names import Backward, Precision
 from tests.support.exact import MODELS, off_networks, small_batch
 from tests.support.screening import Prescribed, chance, erring, errors, every, expectation
+from tests.support.sweep import swept
 
 K = 4
 LARGE = 3.0
@@ -52,11 +53,10 @@ def _first_pass_errs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyP
 
 
 both = pytest.mark.parametrize("precision", Precision)
-pairs = pytest.mark.parametrize("pair", [pytest.param(pair, id=pair.word) for pair in checked_pairs(K)])
 
 
 @both
-@pairs
+@swept("pair", checked_pairs(K), named=lambda pair: pair.word)
 def test_every_pair_has_denses_expectation(pair: Pair, precision: Precision) -> None:
     found = expectation(*subject("vae"), pair, screening(precision))
     assert found.uncertain >= 2
