@@ -42,10 +42,6 @@ COMPLETED = {
     "d": ["download", "data"],
     "runs re": ["rerun"],
     "--v": ["--version"],
-    "eval --checkp": ["--checkpoint"],
-    "eval digits-iwae-d": [NAME, f"{NAME}/v001", f"{NAME}/v002"],
-    "eval digits": [NAME, OTHER],
-    f"eval {NAME}/v001 {OTHER}/": [f"{OTHER}/v001", f"{OTHER}/v002"],
     "runs show --runs-dir ELSEWHERE m": ["mine", "mine/v001"],
     "runs list --json m": [],
     "runs list --estimator vimco": ["vimco", "vimco-star"],
@@ -53,10 +49,14 @@ COMPLETED = {
     "data show ": [*DatasetName, "faces"],
     "data rm ": ["faces"],
     "data verify --data-dir ELSEWHERE ": [*DatasetName],
-    "eval x --split ": ["train", "valid", "test"],
 }
 """What is typed, and the words that bash is given for the last one."""
-OF_TRAIN = {
+OF_SETTINGS = {
+    "eval --checkp": ["--checkpoint"],
+    "eval digits-iwae-d": [NAME, f"{NAME}/v001", f"{NAME}/v002"],
+    "eval digits": [NAME, OTHER],
+    f"eval {NAME}/v001 {OTHER}/": [f"{OTHER}/v001", f"{OTHER}/v002"],
+    "eval x --split ": ["train", "valid", "test"],
     "train --lat": ["--latent-dim"],
     "train --objective=v": ["vr-iwae"],
     "train --estimator stl --estimator dreg-": [each for each in ESTIMATORS if each.startswith("dreg-")],
@@ -65,7 +65,7 @@ OF_TRAIN = {
     "train --preset ": [*PRESETS],
     f"train --resume {NAME}": [NAME, f"{NAME}/v001", f"{NAME}/v002"],
 }
-"""The same of the command whose own options may need pydantic."""
+"""The same for commands whose options are generated from pydantic fields."""
 READS = (
     *(
         "data list",
@@ -102,7 +102,9 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
     (here / "elsewhere/mine/v001").mkdir(parents=True)
     (here / "data").mkdir()
     (here / "data/faces.h5").touch()
-    completed = {line: line.replace("ELSEWHERE", str(here / "elsewhere")).split(" ") for line in COMPLETED | OF_TRAIN}
+    completed = {
+        line: line.replace("ELSEWHERE", str(here / "elsewhere")).split(" ") for line in COMPLETED | OF_SETTINGS
+    }
     bash = {
         line: {
             "COMP_WORDS": " ".join(("dreg", *words)),
@@ -117,7 +119,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Answer]:
         **{line: (line.split(), {}) for line in SHOWN},
         **{line: ([], bash[line]) for line in COMPLETED},
         "zsh": ([], zsh),
-        **{line: ([], bash[line]) for line in OF_TRAIN},
+        **{line: ([], bash[line]) for line in OF_SETTINGS},
         **{line: (line.split(), {}) for line in (*helps, *READS, DRAWS)},
     }
     folders = {"DREG_RUNS_DIR": str(here / "runs"), "DREG_DATA_DIR": str(here / "data"), "COLUMNS": "100"}
@@ -146,9 +148,9 @@ def test_help_and_version_import_no_command_and_nothing_heavy(answers: dict[str,
 
 
 def test_a_shell_is_given_what_there_is_and_loads_little_for_it(answers: dict[str, Answer]) -> None:
-    for line, words in (COMPLETED | OF_TRAIN).items():
+    for line, words in (COMPLETED | OF_SETTINGS).items():
         assert (answers[line].code, answers[line].out.split()) == (0, words), (line, answers[line].err)
-        assert not answers[line].packages & (HEAVY if line in OF_TRAIN else {*HEAVY, "pydantic"}), line
+        assert not answers[line].packages & (HEAVY if line in OF_SETTINGS else {*HEAVY, "pydantic"}), line
     assert '"list":"List the runs of a store' in answers["zsh"].out
 
 
@@ -171,7 +173,7 @@ def test_what_reads_runs_and_data_sets_loads_no_torch(answers: dict[str, Answer]
 
 def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "300")
-    shown = {within: run(capsys, *within.split(), "--help").out for within in ("", "data", "runs")}
+    shown = {within: run(capsys, *within.split(), "--help").out for within in ("", "data", "runs", "spec")}
     for typed, place in COMMANDS.items():
         command = CommandByName(typed, place).load()
         assert place.summary() == " ".join((command.help or "").partition("\n\n")[0].split()) != "", typed
