@@ -30,7 +30,7 @@ class Points:
     slope: Tensor
 
     def where(self, chosen: Tensor, other: "Points") -> "Points":
-        """Return these points where ``chosen`` (shape (M, B), bool) is true, and those of ``other`` elsewhere."""
+        """Return these points where ``chosen`` (shape (M, B), bool) is true, and ``other``'s points elsewhere."""
         wide = chosen.unsqueeze(-1)
         return Points(
             torch.where(wide, self.e, other.e),

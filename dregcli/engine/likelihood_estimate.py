@@ -34,7 +34,7 @@ class Curve:
 def curve(log_w: Tensor, ks: Sequence[int]) -> Curve:
     """Compute bounds at several K: the draws are cut into groups of K samples, and the groups' bounds are averaged.
 
-    All bounds use the same draws, so that their differences have little noise; the noise decreases with K.
+    All bounds use the same draws, so that their differences have little noise; the smaller K is, the less noise.
 
     Args:
         log_w: log-weights, shape (K, B), float64, nats.

@@ -66,7 +66,7 @@ def multi_sample_loss(
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
-        bound: the IWAE bound, whatever the objective is; shape (B,), nats, detached. Larger is better.
+        bound: the IWAE bound for every objective; shape (B,), nats, detached. Larger is better.
 
     Raises:
         SpecError: a pair or a K that cannot work; wrong shapes; log-densities of half precision; a posterior that

@@ -151,8 +151,7 @@ class GroupMoments:
             self._mean = vectors.new_zeros(len(self.counts), pairs, width)
             self._squares = torch.zeros_like(self._mean)
         mean, squares = self._mean[group], self._squares[group]
-        # Relative to the first vector: a coordinate that is equal in all vectors then varies not even in its last
-        # bit.
+        # Relative to the first vector, so that a coordinate that is equal in all vectors has exactly no variance.
         added_mean = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
         if n > 1:
             squares += (vectors - added_mean.unsqueeze(1)).square_().sum(dim=1)

@@ -64,7 +64,7 @@ class Unfolded:
         return self.spread(found, values)
 
     def spread(self, log_density: Tensor, values: Sequence[Tensor], *, first: int = 0) -> Tensor:
-        """Turn the log-density of x_first, the first of ``values``, into that of the last value, (samples, B)."""
+        """Turn the log-density of the first of ``values``, x_first, into the last value's, shape (samples, B)."""
         for step, before, after in zip(self.steps[first:], values, values[1:], strict=False):
             volume = cast("Tensor", step.transform.log_abs_det_jacobian(before, after))
             log_density = log_density - _sum_rightmost(volume, step.summed)

@@ -70,7 +70,7 @@ def mean_of_groups(values: Tensor, group: Tensor, groups: Sequence[int]) -> Stat
 
 @dataclass(frozen=True)
 class Slope:
-    """The slope of a statistic against K: it is proportional to K to the power ``value``.
+    """The slope of a statistic against K: the statistic is about proportional to K to the power ``value``.
 
     Attributes:
         value: slope of log(statistic) against log(K), by least squares.

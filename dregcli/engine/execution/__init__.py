@@ -29,7 +29,7 @@ class WeighedRows(Protocol):
 
     @property
     def weights(self) -> RowWeights:
-        """Row weights; their expectation equals that of the weights at exact log-weights."""
+        """Row weights, with the same expectation as weights at exact log-weights."""
         ...
 
     def sums(self, weights: RowWeights) -> Sums:

@@ -34,7 +34,7 @@ class RowWeights:
         return self.value, self.model, self.path, self.score
 
     def samples(self, first: int, count: int) -> Self:
-        """Return weights of ``count`` samples, starting at ``first``; the values stay those of all samples."""
+        """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
         parts = (None if each is None else each[:, first : first + count] for each in self.arrays()[1:])
         return type(self)(self.value, *parts)  # pyright: ignore[reportArgumentType]
 

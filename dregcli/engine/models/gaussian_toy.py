@@ -112,9 +112,8 @@ def toy_problem(randomness: Randomness) -> ToyProblem:
 
     There are 1,024 examples x ~ N(theta*, 2 I) with theta* ~ N(0, I); the optimum is theta = mean of the examples,
     A = I / 2 and b = theta / 2. Gradients are computed at one example, so that only noise makes them vary. It is the
-    example with the median distance between the means of q and of the true posterior. This distance is the signal:
-    from seed to seed, that of the first example would be half or double as large, the median stays within about a
-    tenth.
+    example with the median distance between the means of q and of the true posterior. This distance is the signal.
+    From seed to seed the first example's distance can halve or double, but the median changes by only about a tenth.
     """
     # Drawn on the CPU for every device, so that all devices have the same toy.
     generator = Randomness(randomness.seed).generator(Stream.TOY)
