@@ -159,7 +159,7 @@ class AddressedDraws(AddressedNoise):
         self._screening = screening
 
     def keep(self, probability: Tensor) -> Tensor:
-        """Compare uniform numbers with the probabilities. They are float64: float32 is too coarse for small ones."""
+        """Keep a row where its uniform number is below its probability; float32 is too coarse for small ones."""
         return self._uniform(_KEEP, *probability.shape) < probability
 
     def choose(self, rate: float, batch: int) -> Tensor:

@@ -14,8 +14,8 @@ _STATE = ("step", "exp_avg", "exp_avg_sq")
 class Adam:
     """torch's Adam with the reference's settings (0.9, 0.999, 1e-8), fused into one pass over the parameters.
 
-    It calls torch's functional interface. torch's class would load the compiler, which costs a process that compiles
-    nothing one second and 100 MB, and it inspects every parameter again at each step.
+    It calls torch's functional interface. torch's own class would load the compiler, which costs a process that
+    compiles nothing one second and 100 MB. That class also inspects every parameter again at each step.
 
     Args:
         parameters: parameters by name.

@@ -52,7 +52,7 @@ class Reach:
 
 
 Ends = dict[Any, Tensor | GradientEdge]
-"""Where to differentiate to, by a key that is equal for equal places."""
+"""The places to differentiate to, by a key that is equal for equal places."""
 
 
 def ends_before(output: Tensor, stops: Sequence[Tensor] = ()) -> Ends:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 class Rows(ABC):
-    """How a model's tensors meet rows. There is no other way."""
+    """The ways in which a model's tensors meet rows. There are no others."""
 
     @abstractmethod
     def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:

@@ -145,7 +145,7 @@ def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
         (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
     outputs = values[-1].reshape(*rows, -1)
     if outputs.shape[-1] != start[0, 0].numel():
-        message = "a transform without an inverse changes how many numbers a sample has."
+        message = "a transform without an inverse changes the number of coordinates of a sample."
         raise SpecError([Fault("posterior", f"{message} Use estimator 'reparam', which needs no inverse.")])
     jacobian = [
         torch.autograd.grad(outputs[..., i].sum(), start, retain_graph=True)[0].reshape(*rows, -1)

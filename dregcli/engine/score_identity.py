@@ -24,16 +24,16 @@ _MOST = 2**12
 _GROUPS = 16
 """Number of independent means in the test; half of all draws find the direction, and the other half tests it."""
 
-_SURELY = 8.0
+_CRITICAL_T = 8.0
 """Threshold of the t statistic with 15 degrees of freedom; chance exceeds it in 4 of 10 million cases."""
 
-_NOTICEABLE = 0.02
+_SMALLEST_GAP = 0.02
 """The smallest gap that counts, as a share of the gradients that the identity makes equal."""
 
-_FEW = 0.75
+_TAIL_SHARE = 0.75
 """Largest share of a sum of squares that 1 % of the samples may have: .01 to .5 for a jump, .87 for (z - a)^.2."""
 
-_AS_MUCH = 0.05
+_FIXED_SHARE = 0.05
 """A border counts as fixed if it moves by at most this share of the middle's motion: no sample lies exactly on it."""
 
 Function = Callable[[Tensor], Tensor]
@@ -48,7 +48,7 @@ def support_moves(draw: Samples, posterior: Distribution) -> bool:
     except NotImplementedError:
         pass
     base = draw.unfolded.base
-    if not base.has_rsample and _declares_it(posterior):
+    if not base.has_rsample and _declares_moving_support(posterior):
         return True
     with torch.random.fork_rng(devices=[draw.start.device] if draw.start.is_cuda else []):
         try:
@@ -58,7 +58,7 @@ def support_moves(draw: Samples, posterior: Distribution) -> bool:
             return False
 
 
-def _declares_it(posterior: Distribution) -> bool:
+def _declares_moving_support(posterior: Distribution) -> bool:
     """Whether a bound of the posterior's support requires grad."""
     try:
         todo: list[Any] = [posterior.support]
@@ -132,7 +132,7 @@ def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: End
     # because of samples that were not drawn.
     squares = (near(leaf) * slope).double().square().flatten(0, 1).sort(dim=0).values
     share = squares[-max(1, squares.shape[0] // 100) :].sum(0) / squares.sum(0).clamp_min(1e-300)
-    is_light, is_flat = (share < _FEW).to(leaf.dtype), (slope == 0.0).flatten(0, 1).all(0).to(leaf.dtype)
+    is_light, is_flat = (share < _TAIL_SHARE).to(leaf.dtype), (slope == 0.0).flatten(0, 1).all(0).to(leaf.dtype)
     both = {key: at for key, at in of_q.items() if key in of_z}
     # A parameter that only the samples depend on moves a flat density; otherwise log_prob omits it on purpose.
     alone = {key: at for key, at in of_z.items() if key not in of_q}
@@ -154,7 +154,7 @@ def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: T
     for chosen in (order[:1], order[leaf.shape[0] // 2][None]):
         value = (live.gather(0, chosen) * rises.to(live.dtype)).sum()
         moved.append(_gradient(value, of_z))
-    return _norm(moved[0]) > _AS_MUCH * _norm(moved[1])
+    return _norm(moved[0]) > _FIXED_SHARE * _norm(moved[1])
 
 
 def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
@@ -182,7 +182,7 @@ def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
         means.append(float((gradient(value) * direction).sum()) / length)
     found = torch.tensor(means, dtype=torch.float64)
     mean, stderr = float(found.mean()), float(found.std()) / _GROUPS**0.5
-    return mean > _NOTICEABLE * size and mean > _SURELY * stderr
+    return mean > _SMALLEST_GAP * size and mean > _CRITICAL_T * stderr
 
 
 def _gradient(value: Tensor, ends: Ends) -> Tensor:

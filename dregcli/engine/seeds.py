@@ -65,7 +65,7 @@ def _path(dz: Tensor, weights: Tensor, pair: Pair) -> Tensor:
     product = torch.where(weights == 0, 0.0, weights * dz)
     broken = ~torch.isfinite(product).reshape(*weights.shape[:2], -1).all(dim=-1).all(dim=0)
     if broken.any():
-        what = f"d log w / d z is not finite for samples that have weight in '{pair.word}'."
+        what = f"d log w / d z is not finite for samples with weight in '{pair.word}'."
         hint = "look for log(0), sqrt(0) or 0/0 in log_joint and log_prob"
         raise NotFinite(what, where=examples_in_words(broken), hint=hint)
     return product
@@ -128,7 +128,7 @@ class _Reached:
 def _require_trainable(reached: _Reached) -> None:
     if not (reached.theta or reached.phi or reached.z):
         message = "nothing to train: neither log_joint nor the posterior reaches a tensor that requires grad."
-        hint = "to evaluate, call it under torch.no_grad(); to train, build the posterior outside of it"
+        hint = "to evaluate, use torch.no_grad(); to train, build the posterior outside of torch.no_grad()"
         raise SpecError([Fault("posterior", message)], hint=hint)
 
 

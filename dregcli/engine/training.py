@@ -233,12 +233,12 @@ class Trainer:
         for i, numbers in enumerate(rows):
             if not all(map(math.isfinite, numbers)):
                 self.step = first + i
-                self._diverged = self._what_diverged()
+                self._diverged = self._divergence()
                 raise self._diverged
             self.window.add(*numbers[:_LOGGED])
         return rows[-1][_LOGGED:]
 
-    def _what_diverged(self) -> Diverged:
+    def _divergence(self) -> Diverged:
         """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
         _, gradients = self._gradients(self.step)
         named = {

@@ -76,7 +76,7 @@ class OwnModelSource:
         if samples.reach_of_p.is_compiled or Reach.of(samples.live).is_compiled:
             message = "it is compiled by torch.compile, so that its graph allows only one backward pass; here there "
             message += "are several, at least one for each estimator."
-            raise SpecError([Fault("make", message)], hint="give the modules uncompiled: compiled._orig_mod")
+            raise SpecError([Fault("make", message)], hint="pass the uncompiled modules: compiled._orig_mod")
 
     def _require_reached(self, samples: Samples) -> None:
         """Refuse parameters of another model than the one that was built: they would have no gradients."""
@@ -87,7 +87,7 @@ class OwnModelSource:
             if parameter not in reached
         ]
         if faults:
-            raise SpecError(faults, hint="name the parameters that make() uses, and build the modules outside of it")
+            raise SpecError(faults, hint="name the parameters that make() uses; build the modules outside of make()")
 
     def gradients(
         self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool

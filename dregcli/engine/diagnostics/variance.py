@@ -19,7 +19,7 @@ from dregcli.errors import NotFinite
 from dregcli.names import Network
 
 FEWEST_REPLICATES: Final = 2 * GROUPS
-"""Two per group, since one replicate has no variance."""
+"""Smallest number of replicates: two per group, since one replicate has no variance."""
 
 FEWEST_REFERENCE: Final = 2
 
@@ -159,7 +159,7 @@ class VarianceStudy:
         for pair, is_finite in zip(pairs, cast("list[bool]", finite), strict=True):
             if not is_finite:
                 what = f"'{pair.word}' has no finite gradient at K={self.k}."
-                raise NotFinite(what, hint="leave it out, or leave out this K")
+                raise NotFinite(what, hint="leave out this estimator or this K")
 
     def rows(self) -> list[Row]:
         """Return the results at every finished K: sequence by sequence, each by K."""

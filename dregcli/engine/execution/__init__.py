@@ -43,7 +43,7 @@ class WeighedRows(Protocol):
 
 @dataclass(frozen=True)
 class Execution:
-    """How gradients are computed. All ways have the same expectation; all dense ways give the same numbers.
+    """A way to compute gradients. All ways have the same expectation; all dense ways give the same numbers.
 
     Attributes:
         backward: dense uses every row; screened uses a random choice of the rows that matter.

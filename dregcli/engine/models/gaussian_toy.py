@@ -22,7 +22,7 @@ POSTERIOR_VARIANCE = 2.0 / 3.0
 
 
 class GaussianToy(LatentModel):
-    """z ~ N(theta, I), x | z ~ N(z, I), q(z | x) = N(A x + b, 2/3 I), where 2/3 I is a covariance, not a scale.
+    """The toy z ~ N(theta, I), x | z ~ N(z, I), q(z | x) = N(A x + b, 2/3 I); 2/3 I is a covariance, not a scale.
 
     Every example of a batch has its own copy of the parameters, with equal values. So the gradient has one row per
     example, and a batch that repeats one data point gives as many independent replicates of its gradient, through the

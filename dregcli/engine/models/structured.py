@@ -41,7 +41,7 @@ def image_parts(pixels: int, *, context: int, channels: int = 1, crossed: bool =
         message = f"the context must be from 1 to {pixels - 1} of {pixels} pixels, got {context}"
         raise ValueError(message)
     if pixels % channels or context % channels:
-        message = f"{channels} channels cannot share {pixels} pixels and a context of {context} alike"
+        message = f"{channels} channels cannot share {pixels} pixels and a context of {context} equally"
         raise ValueError(message)
     first, second = _places(0, context, pixels, channels), _places(context, pixels, pixels, channels)
     if not crossed:
