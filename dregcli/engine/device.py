@@ -59,8 +59,8 @@ def settled_process() -> Generator[None]:
     """Exclude all present objects, mainly torch's modules, from garbage collection inside the block.
 
     A step makes about a hundred small objects, and collecting them took 3 % of its time. Use it in programs, not in
-    libraries. It ends with the block, since torch's compiler reports objects as leaked that are still excluded when
-    the process ends.
+    libraries. The exclusion ends with the block: torch's compiler would report objects that are still excluded at the
+    end of the process as leaked.
     """
     gc.collect()
     gc.freeze()

@@ -20,7 +20,7 @@ LogJoint = Callable[[Tensor], Tensor]
 
 
 class Replay:
-    """The state of torch's generators at one moment, to draw the same numbers again (for example those of dropout).
+    """The state of torch's generators at one moment, to draw the same numbers again (for example for dropout).
 
     Args:
         device: device of the numbers.

@@ -1,7 +1,7 @@
 """Images of a trained model: prior samples, reconstructions, traversals of latents. Numbers are drawn by address.
 
-When more images are requested, the first of them equal those of a smaller request to the last bit. For this, noise is
-drawn and networks are applied in blocks of one size, since the last bits of a matrix product depend on the shapes.
+The first images of a large request equal the images of a smaller request to the last bit. For this, noise is drawn
+and networks are applied in blocks of one size, since the last bits of a matrix product depend on the shapes.
 """
 
 from collections.abc import Iterator, Sequence

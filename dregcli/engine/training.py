@@ -265,8 +265,7 @@ class Trainer:
         """Check that a state can be continued from, at the cost of one forward pass.
 
         A step is refused if its own numbers are not finite. But only the next step shows whether the updated
-        parameters
-        work: an update can be finite and still break the model.
+        parameters work: an update can be finite and still break the model.
 
         Args:
             state: present state of the trainer.

@@ -48,9 +48,8 @@ class Row:
 
             - ``variance``: mean over coordinates, squared nats per unit of parameter.
             - ``snr``: see ``signal_to_noise``; about ``snr_floor`` for pure noise.
-            - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: 1 /
-            R,
-              the value for R replicates of pure noise, is subtracted.
+            - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: the
+              value for R replicates of pure noise, 1 / R, is subtracted.
             - ``dsnr``: mean of |u.g| / ||g - (u.g) u|| along the direction u of the expected gradient.
             - ``dsnr_floor``: the same for gradients without their mean, along a direction of pure noise.
             - ``cosine``: mean cosine to the reference gradient.
