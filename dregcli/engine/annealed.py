@@ -1,4 +1,4 @@
-"""What annealed chains say of log p(x), and how well they know it."""
+"""The estimate of log p(x) from annealed chains, and its uncertainty."""
 
 import math
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ class Annealed:
     """The chains of some examples.
 
     Attributes:
-        log_weights: of the measured chains, shape (M, B), float64, nats; exp of each has the mean p(x).
-        acceptance: mean probability of acceptance over chains and temperatures, shape (B,), float64. Far below the
-            0.65 that is aimed at, chains have hardly moved, and the estimate is low.
+        log_weights: log-weights of the measured chains, shape (M, B), float64, nats; exp of each has the mean p(x).
+        acceptance: mean probability of acceptance over chains and temperatures, shape (B,), float64. If it is far
+            below the target of 0.65, chains have hardly moved, and the estimate is too low.
     """
 
     log_weights: Tensor
@@ -25,7 +25,7 @@ class Annealed:
 
     @property
     def log_p(self) -> Tensor:
-        """log of the mean weight, shape (B,), nats; a lower bound of log p(x) in expectation."""
+        """Log of the mean weight, shape (B,), nats; a lower bound of log p(x) in expectation."""
         return log_mean_exp(self.log_weights)
 
     @property
@@ -37,8 +37,9 @@ class Annealed:
     def stderr(self) -> Tensor:
         """Standard error of ``log_p``, by leaving out each chain in turn, shape (B,), nats.
 
-        Its mean square over examples holds whatever the weights (see ``left_out_variance``); of a single example
-        whose chains differ by much more than 1 nat it is itself uncertain. What all chains missed, none can tell.
+        Its mean square over examples is right for any weights (see ``left_out_variance``). For a single example whose
+        chains differ by much more than 1 nat, the standard error itself is uncertain. If all chains missed a region,
+        the standard error does not show it.
         """
         return left_out_variance(self.log_weights).sqrt()
 
@@ -49,10 +50,11 @@ class MeanLogP:
 
     Attributes:
         value: nats per example.
-        stderr: standard error over examples, as that of a bound; None for a single one.
-        of_chains: the part of it that the chains' chance makes: what repeating the annealing at these examples would
-            vary by, and what the difference from another estimate at the same examples is to be compared with.
-        n: examples.
+        stderr: standard error over examples, as for a bound; None for a single example.
+        of_chains: the part of ``stderr`` that comes from the chains' random numbers: by this much the mean would vary
+            if the annealing were repeated at these examples. Compare a difference from another estimate at the same
+            examples with it.
+        n: number of examples.
     """
 
     value: float
@@ -62,7 +64,7 @@ class MeanLogP:
 
 
 def mean_log_p(parts: Sequence[Annealed]) -> MeanLogP:
-    """The mean over the examples of all parts."""
+    """Return the mean over the examples of all parts."""
     log_p, stderr = torch.cat([part.log_p for part in parts]), torch.cat([part.stderr for part in parts])
     n = len(log_p)
     return MeanLogP(

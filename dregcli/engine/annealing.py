@@ -1,16 +1,18 @@
-"""Annealed importance sampling: an estimate of log p(x) in which the posterior q has no part.
+"""Annealed importance sampling: an estimate of log p(x) that does not use the posterior q.
 
 Chains go from the prior p(z), or p(z | c), to the true posterior through f_b(z) = p(z) p(x | z)^b, by one Hamiltonian
-transition at each of N - 1 inverse temperatures. Each carries a weight w with E[w] = p(x), whatever q is and however
-badly it fits: a second opinion on an importance estimate, which is blind to where q has no samples.
+transition at each of N - 1 inverse temperatures. Each chain carries a weight w with E[w] = p(x), for any q, however
+badly q fits. So annealing gives a second opinion on an importance estimate, which cannot see regions where q draws
+no samples.
 
-What is told is the log of the mean weight: the log of an unbiased estimate. So in expectation it is a **lower** bound
-of log p(x) (Jensen), too low by about half the square of its standard error; as is the importance estimate. Where the
-two disagree with annealing above, the importance estimate has missed mass; where annealing is below, its schedule is
-too short.
+The result is the log of the mean weight: the log of an unbiased estimate. So in expectation the result is a **lower**
+bound of log p(x) (Jensen), too low by about half the square of its standard error. The same holds for the importance
+estimate. If the two disagree and annealing is higher, the importance estimate has missed mass. If annealing is lower,
+its schedule is too short.
 
-Weights are unbiased only if what a transition does depends on nothing the chain has been through. So a pilot with few
-chains and noise of its own finds a step size for every example and temperature, and the measured chains use these.
+Weights are unbiased only if a transition's settings do not depend on the chain's past. So a pilot pass with few
+chains and its own noise finds a step size for every example and temperature, and the measured chains use these step
+sizes.
 
 References: Neal, "Annealed importance sampling", arXiv physics/9803008; Wu, Burda, Salakhutdinov, Grosse, "On the
 quantitative analysis of decoder-based generative models", arXiv 1611.04273.
@@ -34,38 +36,38 @@ from dregcli.errors import Fault, NotFinite
 from dregcli.names import Split
 
 MOST_STEPS = 2**20
-"""Temperatures that addresses have room for."""
+"""Largest number of temperatures that addresses have room for."""
 
 TARGET_ACCEPTANCE = 0.65
-"""What step sizes are adapted to; near the best for Hamiltonian transitions (arXiv 1206.1901, section 4.4)."""
+"""Acceptance that step sizes are adapted to; near the optimum for Hamiltonian transitions (arXiv 1206.1901, 4.4)."""
 
 LONGEST = 0.5 * math.pi
-"""Trajectories are no longer. In a direction that the likelihood leaves as wide as the prior, a quarter of a period
-forgets the start, and half of one comes to its mirror image."""
+"""Largest length of a trajectory. In a direction that the likelihood leaves as wide as the prior, a quarter of a
+period forgets the start, and half a period arrives at the start's mirror image."""
 
 JITTER = 0.2
-"""Step sizes vary by so much either way, from chain to chain and from transition to transition: trajectories of one
-length would bring a direction whose period it is back to its start every time."""
+"""Largest relative change of a step size, up or down, drawn for every chain and transition. If all trajectories had
+one length, a direction with this length as its period would return to its start every time."""
 
 _GAIN = 0.25
-"""How far the logarithm of a step size moves by an acceptance that is off by 1, in the long run. It follows the
-temperatures within some six steps, and four chains' noise leaves it within a few per cent."""
+"""Change of a step size's logarithm if the acceptance is off by 1, in the long run. With this gain, step sizes follow
+the temperatures within about six steps, and the noise of four chains moves them by only a few per cent."""
 
 _SHARPNESS = 4.0
 
 _SPLIT_BITS = 42
-"""Of ``evaluation_step``."""
+"""Number of low bits that ``evaluation_step`` uses."""
 
 
 @dataclass(frozen=True)
 class Annealing:
-    """How it is done.
+    """Settings of the annealing.
 
     Attributes:
-        steps: N, increments of the inverse temperature. Twice as many halve the variance of log-weights, about.
-        chains: measured chains of each example, M. They show the error as well as lessen it: few show it badly.
-        leapfrogs: leapfrog steps in a transition, each one evaluation of the decoder and its derivative.
-        pilot_chains: chains of each example that step sizes are found with.
+        steps: N, increments of the inverse temperature. Twice as many about halve the variance of log-weights.
+        chains: measured chains of each example, M. More chains reduce the error and also estimate it better.
+        leapfrogs: leapfrog steps in a transition; each evaluates the decoder and its derivative once.
+        pilot_chains: chains of each example that find the step sizes.
     """
 
     steps: int = 1000
@@ -75,7 +77,7 @@ class Annealing:
 
 
 def number_faults(*, steps: int, chains: int, leapfrogs: int) -> list[Fault]:
-    """What is wrong with the numbers of an annealing."""
+    """Return the faults in the numbers of an annealing."""
     faults: list[Fault] = []
     if type(steps) is not int or not 2 <= steps <= MOST_STEPS:
         faults.append(Fault("steps", f"must be a whole number from 2 to {MOST_STEPS}, got {steps}."))
@@ -87,25 +89,25 @@ def number_faults(*, steps: int, chains: int, leapfrogs: int) -> list[Fault]:
 
 
 def schedule(steps: int) -> Tensor:
-    """Inverse temperatures 0 = b_0 < ... < b_N = 1, float64, shape (N + 1,).
+    """Return inverse temperatures 0 = b_0 < ... < b_N = 1, float64, shape (N + 1,).
 
-    A sigmoid from -4 to 4, rescaled: small increments where chains leave the prior, whose draws explain x worst, and
-    where they arrive (arXiv 1611.04273).
+    They follow a sigmoid from -4 to 4, rescaled. Increments are small where chains leave the prior, whose draws
+    explain x worst, and where chains arrive (arXiv 1611.04273).
     """
     along = torch.sigmoid(torch.linspace(-_SHARPNESS, _SHARPNESS, steps + 1, dtype=torch.float64))
     return (along - along[0]) / (along[-1] - along[0])
 
 
 def annealing_step(split: Split, batch: int, index: int, *, pilot: bool) -> int:
-    """The address's step for the index-th transition of an evaluation batch; no two share one."""
+    """Return the address's step for the index-th transition of an evaluation batch; each has its own."""
     return ((2 * index + pilot) << _SPLIT_BITS) + evaluation_step(split, batch)
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """The random numbers of a batch, drawn for whole blocks of chains and whole batches, and then cut.
+    """The random numbers of a batch, drawn for whole blocks of chains and whole batches and then cut.
 
-    So an example's do not depend on how many examples there are with it, nor a chain's on how many chains.
+    So an example's numbers do not depend on the number of examples, nor a chain's numbers on the number of chains.
     """
 
     randomness: Randomness
@@ -116,13 +118,13 @@ class _Draws:
     dtype: torch.dtype
 
     def normal(self, stream: Stream, index: int, chains: int, *, pilot: bool) -> Tensor:
-        """Standard normal, shape (M, B, Z)."""
+        """Draw standard normal numbers, shape (M, B, Z)."""
         step = annealing_step(self.split, self.batch, index, pilot=pilot)
         drawn = self.randomness.normal(stream, step, k=chains, batch=EVALUATION_BATCH, width=self.width)
         return drawn[:, : self.examples].to(self.dtype)
 
     def uniform(self, index: int, chains: int, *, pilot: bool) -> Tensor:
-        """In [0, 1), two for every chain, shape (2, M, B), float64."""
+        """Draw uniform numbers in [0, 1), two for every chain, shape (2, M, B), float64."""
         step = annealing_step(self.split, self.batch, index, pilot=pilot)
         blocks = [
             self.randomness.uniform64(Stream.ANNEALING_ACCEPTANCE, step, i, 2, NOISE_BLOCK, EVALUATION_BATCH)
@@ -132,17 +134,18 @@ class _Draws:
 
 
 class AnnealedBatch:
-    """The annealing of one evaluation batch, a transition at a time; it can be stopped and continued at any.
+    """The annealing of one evaluation batch, one transition at a time; it can stop and continue after each.
 
-    Every random number is addressed, so the state holds none, and what is continued ends with the same bits.
+    Every random number is drawn by address, so the state holds none, and a continued annealing ends with the same
+    bits.
 
     Args:
         model: the model; its posterior is not used.
         pixels: shape (B, D), at most a whole evaluation batch.
-        annealing: how.
-        split: which split these are of; noise is addressed by it.
-        batch: which evaluation batch of it.
-        seed: the evaluation's seed, never the training's.
+        annealing: settings of the annealing.
+        split: split of these examples; noise is addressed by it.
+        batch: index of the evaluation batch in the split.
+        seed: seed of the evaluation, never the training's seed.
     """
 
     def __init__(
@@ -165,7 +168,7 @@ class AnnealedBatch:
 
     @property
     def examples(self) -> int:
-        """B."""
+        """Number of examples, B."""
         return self._examples
 
     @property
@@ -176,7 +179,7 @@ class AnnealedBatch:
         """Draw the chains of a pass from the prior."""
         e = self._draws.normal(Stream.ANNEALING_STATES, 0, self._chains, pilot=self._pilot)
         self._points = self._likelihood(e)
-        # -inf is a density of 0 and a weight of 0. Later ones are finite, or no chain would have come to them.
+        # -inf is a density of 0 and a weight of 0. Later values are finite, since no chain moves to a density of 0.
         self._refuse(
             ~(self._points.log_likelihood < math.inf), "log p(x | z) is not a number at a draw of the prior."
         )
@@ -184,7 +187,7 @@ class AnnealedBatch:
         self._accepted = torch.zeros_like(self._points.log_likelihood[0])
 
     def _refuse(self, wrong: Tensor, what: str) -> None:
-        """Raise for the first example of which any chain is wrong, shape (M, B)."""
+        """Raise for the first example with a wrong chain; ``wrong`` has shape (M, B)."""
         if wrong.any():
             example = self.batch * EVALUATION_BATCH + int(wrong.any(dim=0).nonzero()[0])
             hint = "look for overflow in the model at these parameters"
@@ -192,12 +195,12 @@ class AnnealedBatch:
 
     @property
     def work(self) -> int:
-        """Transitions of one chain that there are in all, the pilot's included."""
+        """Number of transitions of single chains in total, including the pilot's."""
         return (self.annealing.steps - 1) * (self.annealing.pilot_chains + self.annealing.chains)
 
     @property
     def worked(self) -> int:
-        """How many of them are done."""
+        """Number of these transitions that are done."""
         before = 0 if self._pilot else (self.annealing.steps - 1) * self.annealing.pilot_chains
         return before + self._index * self._chains
 
@@ -207,11 +210,11 @@ class AnnealedBatch:
         return not self._pilot and self._index == self.annealing.steps - 1
 
     def advance(self) -> None:
-        """All chains of the pass go on to the next temperature: first their weights, where they are, then they.
+        """Move all chains of the pass to the next temperature: first update their weights, then their positions.
 
         Raises:
             NotFinite: log p(x | z) is NaN or +inf at a draw of the prior.
-            RuntimeError: it is done.
+            RuntimeError: the annealing is done.
         """
         if self.done:
             message = "the chains have arrived"
@@ -228,7 +231,7 @@ class AnnealedBatch:
             self._begin()
 
     def _move(self, b: float, step_size: Tensor) -> Tensor:
-        """One transition of all chains; the probabilities of acceptance, shape (M, B)."""
+        """Make one transition of all chains and return the probabilities of acceptance, shape (M, B)."""
         momentum = self._draws.normal(Stream.ANNEALING_MOMENTA, self._index, self._chains, pilot=self._pilot)
         decides, varies = self._draws.uniform(self._index, self._chains, pilot=self._pilot)
         self._points, probability = transition(
@@ -243,16 +246,16 @@ class AnnealedBatch:
         return probability
 
     def _adapt(self, acceptance: Tensor) -> None:
-        """The step sizes from this temperature on, by a pilot's mean acceptance, shape (B,)."""
-        # By more at first, when they may be far off; never by less than what keeps up with the temperatures.
+        """Set the step sizes from this temperature on, from the pilot's mean acceptance, shape (B,)."""
+        # Move more at first, when step sizes may be far off, but always enough to follow the temperatures.
         gain = max(_GAIN, (1 + self._index) ** -0.5)
         moved = self._step_sizes[self._index] * (gain * (acceptance - TARGET_ACCEPTANCE)).exp()
         self._step_sizes[self._index :] = moved.clamp(max=self._longest)
 
     def state(self) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """Everything a later process needs to continue, as plain numbers and tensors by name.
+        """Return all that a later process needs to continue, as plain numbers and tensors by name.
 
-        The tensors stay as they are when the batch goes on.
+        The returned tensors do not change when the batch continues.
         """
         tensors = {
             "step_sizes": self._step_sizes.clone(),
@@ -273,11 +276,11 @@ class AnnealedBatch:
         self._log_weights, self._accepted = own["log_weights"], own["accepted"]
 
     def result(self) -> Annealed:
-        """What the measured chains say.
+        """Return the result of the measured chains.
 
         Raises:
             NotFinite: no chain of an example has a positive weight.
-            RuntimeError: it is not done.
+            RuntimeError: the annealing is not done.
         """
         if not self.done:
             message = "the chains have not arrived"
@@ -299,17 +302,17 @@ def anneal(
     limit: int | None = None,
     first_batch: int = 0,
 ) -> Iterator[AnnealedBatch]:
-    """The evaluation batches of a split, each to be advanced until it is done.
+    """Yield the evaluation batches of a split; the caller advances each until it is done.
 
     Args:
         model: the model.
-        examples: the split, given on the model's device.
-        pixels: how its stored values become pixels; the same that ``evaluate`` sees under the same seed.
-        annealing: how.
-        split: which split this is; pixels and noise are addressed by it.
-        seed: the evaluation's seed, never the training's.
-        limit: only the first so many examples.
-        first_batch: where to begin; earlier batches are known.
+        examples: examples of the split, on the model's device.
+        pixels: rule that turns stored values into pixels; under the same seed they equal those in ``evaluate``.
+        annealing: settings of the annealing.
+        split: name of the split; pixels and noise are addressed by it.
+        seed: seed of the evaluation, never the training's seed.
+        limit: number of examples to use, from the first on; None uses all.
+        first_batch: index of the batch to begin with; earlier batches are already known.
     """
     randomness = Randomness(seed)
     count = len(examples) if limit is None else min(limit, len(examples))

@@ -1,4 +1,4 @@
-"""What gradients of one's own model rest on, tried out where it cannot be read off: when, and what is refused."""
+"""The assumptions behind gradients of a user's own model: when they are checked by trial, and what is refused."""
 
 import functools
 import weakref
@@ -15,30 +15,30 @@ from dregcli.engine.score_identity import support_moves
 from dregcli.errors import Fault, SpecError
 
 _MOST_KINDS = 16
-"""Kinds of calls of one log_joint that are tried out; a model of ever new shapes is not tried out for ever."""
+"""Largest number of kinds of calls of one log_joint that are checked, since some models have new shapes each call."""
 
 _seen: "weakref.WeakKeyDictionary[Any, dict[int, int]]" = weakref.WeakKeyDictionary()
-"""For each log_joint, how often each kind of call has passed."""
+"""For each log_joint, the number of times that each kind of call has passed."""
 
 
 def require_assumptions(
     draw: Samples, posterior: Distribution, pair: Pair, *, check: bool | None, insist: bool = False
 ) -> None:
-    """Try out what a gradient rests on.
+    """Check by trial the assumptions of a gradient.
 
     Each row (k, b) must depend on its own sample alone, and the score's mean must be 0 if the pair needs that.
 
     Args:
         draw: samples of the model.
-        posterior: where they are from.
-        pair: what they are for.
-        check: True tries it out now, False never; None does so at the first call with this log_joint, these graphs
-            of both densities and these modes of modules, and then at the 10th, 100th, ... one, since what holds
-            depends on parameters, too.
-        insist: an error where rows cannot be tried out, in place of no error.
+        posterior: the posterior that they were drawn from.
+        pair: the pair that will use the samples.
+        check: True checks now, False never. None checks at the first call with this log_joint, these graphs of both
+            densities and these modes of modules, and then at the 10th, 100th, ... call, since the assumptions depend
+            on parameters too.
+        insist: True raises an error if rows cannot be checked; False ignores this.
 
     Raises:
-        SpecError: naming what depends on what.
+        SpecError: an assumption does not hold; the error says which.
     """
     if check is False:
         return
@@ -52,15 +52,11 @@ def require_assumptions(
     if faults := row_faults(draw, insist=insist):
         raise SpecError(faults, hint="call .eval() on modules with batch statistics; check=False skips this check")
     if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw, posterior):
-        message = (
-            "its support moves with its parameters, and it has density at the border that moves, or its rsample "
-        )
-        message += "and log_prob do not belong together: the mean of d log q / d phi is not 0, no score identity "
+        message = "its support moves with its parameters and has density at the moving border, or its rsample "
+        message += "and log_prob do not match: the mean of d log q / d phi is not 0, no score identity "
         message += f"holds, and '{pair.word}' would be biased."
-        hint = (
-            "use estimator 'reparam' of an objective that has a path, as 'iwae': it needs no such identity, and no "
-        )
-        hint += "check of bias; or take a posterior of fixed support, as a transformed Normal"
+        hint = "use estimator 'reparam' with an objective that has a path, such as 'iwae': it needs no such identity "
+        hint += "and no bias check; or take a posterior with a fixed support, such as a transformed Normal"
         raise SpecError([Fault("posterior", message)], hint=hint)
     passed[kind] = count
 
@@ -70,7 +66,7 @@ def _is_power_of_ten(count: int) -> bool:
 
 
 def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
-    """What two calls have in common of which one need not be tried out after the other, as a hash."""
+    """Return a hash; of two calls with the same hash, only the first needs a check."""
     k, batch = draw.log_p.shape
     kinds = (type(posterior), type(draw.unfolded.base), *(type(step.transform) for step in draw.unfolded.steps))
     graphs = (draw.reach_of_p.names, draw.reach_of_q.names)
@@ -79,7 +75,7 @@ def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
 
 
 def _unwrapped(log_joint: LogJoint) -> Any:  # noqa: ANN401 - whatever can be called
-    """What is called in the end: below partial applications, decorators and torch.compile."""
+    """Return the innermost callable, below partial applications, decorators and torch.compile."""
     found: Any = log_joint
     for _ in range(100):
         if isinstance(found, functools.partial):
@@ -94,7 +90,7 @@ def _unwrapped(log_joint: LogJoint) -> Any:  # noqa: ANN401 - whatever can be ca
 
 
 def _code_of(log_joint: LogJoint) -> object:
-    """What stays the same when a function, or an object that can be called, is made anew for every batch."""
+    """Return the part that stays the same if a function or callable object is created again for every batch."""
     found = _unwrapped(log_joint)
     if isinstance(found, nn.Module):
         found = type(found).forward
@@ -111,7 +107,7 @@ def _code_of(log_joint: LogJoint) -> object:
 
 
 def _values_used(log_joint: LogJoint) -> list[Any]:
-    """What a function finds beside its argument: its object, its closure, and the globals that it names."""
+    """Return the values that a function uses beside its argument: its object, its closure and its globals."""
     found = _unwrapped(log_joint)
     values: list[Any] = []
     owner = getattr(found, "__self__", None)
@@ -133,7 +129,7 @@ def _values_used(log_joint: LogJoint) -> list[Any]:
 
 
 def _state_of(value: object) -> object:
-    """What of a value decides how rows depend on each other: modes of modules, axes that a tensor broadcasts."""
+    """Return what decides how rows depend on each other: modes of modules, or a tensor's broadcast axes."""
     if isinstance(value, nn.Module):
         return tuple(module.training for module in value.modules())
     return tuple(size == 1 for size in value.shape) if isinstance(value, Tensor) else None

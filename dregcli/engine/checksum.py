@@ -8,9 +8,9 @@ from torch import Tensor
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 of tensors by name: of each name, dtype, shape and every bit of its values, in the names' order.
+    """Return the SHA-256 of tensors by name: each name, dtype, shape and every bit of the values, sorted by name.
 
-    Neither the device nor the order of the mapping matters.
+    It does not depend on the device or on the order of the mapping.
     """
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):

@@ -1,4 +1,4 @@
-"""Choosing a device, and setting the process up for it."""
+"""Choice of a device, and preparation of the process for it."""
 
 import contextlib
 import ctypes
@@ -26,10 +26,10 @@ _KEEP = 1 << 30
 
 
 def resolve_device(wanted: str) -> Literal["cpu", "cuda"]:
-    """``auto`` becomes ``cuda`` where there is one, else ``cpu``.
+    """Return the device; ``auto`` becomes ``cuda`` if there is one, otherwise ``cpu``.
 
     Raises:
-        DeviceUnavailable: ``cuda`` was asked for and there is none.
+        DeviceUnavailable: ``cuda`` was requested and there is none.
     """
     if wanted == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -40,11 +40,11 @@ def resolve_device(wanted: str) -> Literal["cpu", "cuda"]:
 
 
 def prepare_process() -> None:
-    """Set this process up for long numerical work. For programs, not for libraries: the effect is global.
+    """Prepare this process for long numerical work. Call it in programs, not in libraries: the effect is global.
 
-    Denormals are flushed: tiny normalised weights would otherwise make the weighted matrix products many times
-    slower. And glibc is told to keep freed memory: it returns every array of some megabytes to the system and
-    gets it back page by page, which was a fifth of a training step on two cores. Elsewhere than on glibc that
+    Denormals are flushed to zero: otherwise tiny normalised weights would make the weighted matrix products many
+    times slower. And glibc is set to keep freed memory: by default it returns every array of several megabytes to the
+    system and gets it back page by page, which took a fifth of a training step on two cores. Without glibc this
     second part does nothing.
     """
     torch.set_flush_denormal(True)
@@ -56,10 +56,11 @@ def prepare_process() -> None:
 
 @contextlib.contextmanager
 def settled_process() -> Generator[None]:
-    """Leave what there is by now, torch's modules above all, out of collections of cyclic garbage meanwhile.
+    """Exclude all present objects, mainly torch's modules, from garbage collection inside the block.
 
-    A step makes some hundred small objects, whose collections took 3 % of its time. For programs, as above; and not
-    for ever, since what is left out at the process's end is reported as leaked by torch's compiler.
+    A step makes about a hundred small objects, and collecting them took 3 % of its time. Use it in programs, not in
+    libraries. The exclusion ends with the block: torch's compiler would report objects that are still excluded at the
+    end of the process as leaked.
     """
     gc.collect()
     gc.freeze()
@@ -71,7 +72,7 @@ def settled_process() -> Generator[None]:
 
 @contextlib.contextmanager
 def using_threads(number: int | None) -> Generator[None]:
-    """Let torch use so many threads meanwhile; None leaves its own choice."""
+    """Let torch use this number of threads inside the block; None keeps torch's own choice."""
     before = torch.get_num_threads()
     if number is not None:
         torch.set_num_threads(number)
@@ -82,12 +83,12 @@ def using_threads(number: int | None) -> Generator[None]:
 
 
 def threads() -> int:
-    """Threads torch uses for one operation; part of what makes a CPU run repeatable bit for bit."""
+    """Return the number of torch's threads; it must be equal for a CPU run to repeat bit for bit."""
     return torch.get_num_threads()
 
 
 def libraries() -> dict[str, str]:
-    """What multiplies matrices here, by name: torch's build of BLAS, oneDNN and OpenMP; versions as they say them."""
+    """Return the libraries that multiply matrices, by name: torch's BLAS, oneDNN and OpenMP, with their versions."""
     found: dict[str, str] = {}
     for line in torch.__config__.show().splitlines():
         text = line.strip(" -")
@@ -98,7 +99,7 @@ def libraries() -> dict[str, str]:
 
 
 def gpu(device: str) -> dict[str, object] | None:
-    """Name, memory and CUDA version of the GPU that a run uses; None on the CPU."""
+    """Return name, memory and CUDA version of the GPU that a run uses; None on the CPU."""
     if device != "cuda":
         return None
     free_and_all = torch.cuda.mem_get_info()

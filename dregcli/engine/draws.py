@@ -1,4 +1,4 @@
-"""What is drawn for one batch: the samples' noise, and an executor's own choices of rows; all by address."""
+"""Random numbers of one batch, all by address: the samples' noise, and an executor's choices of rows."""
 
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
@@ -9,10 +9,10 @@ from torch import Tensor
 from dregcli.engine.randomness import Randomness, Stream
 
 KEPT_BYTES = 2**26
-"""Noise up to this size is kept for a second pass over the samples; more is drawn again."""
+"""Noise up to this size is kept for a second pass over the samples; larger noise is drawn again."""
 
 _KEEP, _CHOOSE = 0, 1
-"""Blocks of a screening stream's step."""
+"""Blocks within one step of a screening stream."""
 
 
 class Noise(Protocol):
@@ -24,29 +24,29 @@ class Noise(Protocol):
         ...
 
     def noise(self, first: int, count: int) -> Tensor:
-        """Standard normal noise of ``count`` samples of each example from the ``first`` on, shape (count, B, Z)."""
+        """Return standard normal noise of ``count`` samples of each example, starting at ``first``, (count, B, Z)."""
         ...
 
 
 @runtime_checkable
 class Draws(Noise, Protocol):
-    """All random numbers of one batch: the noise, and what an executor chooses rows by."""
+    """All random numbers of one batch: the noise, and the numbers by which an executor chooses rows."""
 
     def keep(self, probability: Tensor) -> Tensor:
-        """Which rows are kept, independently and with these probabilities; bool, (K, B) as they are."""
+        """Choose the rows to keep, independently, with these probabilities (K, B); bool, (K, B)."""
         ...
 
     def choose(self, rate: float, batch: int) -> Tensor:
-        """Which examples are chosen, independently of each other and of what is kept; bool, shape (B,)."""
+        """Choose examples, independently of each other and of the kept rows; bool, shape (B,)."""
         ...
 
 
 @dataclass(frozen=True)
 class GivenNoise:
-    """Noise that is given.
+    """Noise that the caller gives.
 
     Attributes:
-        given: shape (K, B, Z).
+        given: the noise, shape (K, B, Z).
     """
 
     given: Tensor
@@ -57,7 +57,7 @@ class GivenNoise:
         return self.given.shape[0]
 
     def noise(self, first: int, count: int) -> Tensor:
-        """A part of it."""
+        """Return ``count`` samples of the noise, starting at ``first``."""
         return self.given[first : first + count]
 
 
@@ -66,8 +66,8 @@ class NoiseOfExamples:
     """The noise of some examples of a batch.
 
     Attributes:
-        whole: of all of them.
-        examples: which, int64, shape (B',).
+        whole: noise of the whole batch.
+        examples: indices of the selected examples, int64, shape (B',).
     """
 
     whole: Noise
@@ -79,7 +79,7 @@ class NoiseOfExamples:
         return self.whole.k
 
     def noise(self, first: int, count: int) -> Tensor:
-        """Theirs."""
+        """Return the noise of the selected examples."""
         return self.whole.noise(first, count)[:, self.examples]
 
 
@@ -87,14 +87,14 @@ class AddressedNoise:
     """Noise that is drawn at one address.
 
     Args:
-        randomness: the seed, and the device.
-        stream: of the noise.
-        step: the training step, or the batch.
+        randomness: the seed and the device.
+        stream: stream of the noise.
+        step: the training step or the batch.
         k: samples per example.
-        batch: examples the noise is drawn for.
+        batch: number of examples that the noise is drawn for.
         width: latent dimensions of all layers together, Z.
-        dtype: of the noise that is given; it is drawn in float32.
-        examples: the first so many of the batch are used; all of them where it is not given.
+        dtype: type of the returned noise; it is drawn in float32.
+        examples: number of examples to use, from the first on; all if it is not given.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class AddressedNoise:
         self._kept: dict[tuple[int, int], Tensor] | None = {} if 4 * k * batch * width <= KEPT_BYTES else None
 
     def noise(self, first: int, count: int) -> Tensor:
-        """The same numbers however the samples are divided."""
+        """Return the noise; the numbers do not depend on how the samples are divided into calls."""
         if self._kept is not None and (first, count) in self._kept:
             return self._kept[first, count]
         drawn = self._randomness.normal(
@@ -133,14 +133,14 @@ class AddressedDraws(AddressedNoise):
     """Noise and choices that are drawn at one address.
 
     Args:
-        randomness: the seed, and the device.
-        stream: of the noise.
-        step: the training step, or the batch.
+        randomness: the seed and the device.
+        stream: stream of the noise.
+        step: the training step or the batch.
         k: samples per example.
-        batch: examples.
+        batch: number of examples.
         width: latent dimensions of all layers together, Z.
-        screening: stream of an executor's choices.
-        dtype: of the noise that is given.
+        screening: stream of the executor's choices.
+        dtype: type of the returned noise.
     """
 
     def __init__(
@@ -159,11 +159,11 @@ class AddressedDraws(AddressedNoise):
         self._screening = screening
 
     def keep(self, probability: Tensor) -> Tensor:
-        """Uniform numbers below the probabilities. They are float64: float32's are too coarse for small ones."""
+        """Keep a row where its uniform number is below its probability; float32 is too coarse for small ones."""
         return self._uniform(_KEEP, *probability.shape) < probability
 
     def choose(self, rate: float, batch: int) -> Tensor:
-        """Uniform numbers below the rate."""
+        """Choose an example where its uniform number is below the rate."""
         return self._uniform(_CHOOSE, batch) < rate
 
     def _uniform(self, block: int, *shape: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Log-weights of a frozen model over a split, at fixed pixels and noise, and the bounds they give."""
+"""Log-weights of a frozen model over a split, at fixed pixels and noise, and the bounds computed from them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class SeenBatch:
     """One evaluation batch as a frozen model sees it.
 
     Attributes:
-        number: of the batch in its split, from 0.
+        number: index of the batch in its split, from 0.
         pixels: shape (B, D).
         posterior: q(z | x).
     """
@@ -36,13 +36,13 @@ class SeenBatch:
 
     @torch.no_grad()
     def log_weights(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> Tensor:
-        """Log-weights of K samples, shape (K, B), float64, nats.
+        """Return log-weights of K samples, shape (K, B), float64, nats.
 
         Args:
             k: samples per example.
-            k_chunk: samples in one pass over rows, whole noise blocks; None is all of them at once. Memory grows
-                with it, and the numbers do not depend on it.
-            repeat: of independent draws, which.
+            k_chunk: samples in one pass over rows, a multiple of the noise block; None takes all at once. Memory
+                grows with it; the numbers do not depend on it.
+            repeat: index of the independent draw, from 0.
         """
         draws = AddressedNoise(
             self.randomness,
@@ -66,18 +66,18 @@ def seen_batches(
     limit: int | None = None,
     first: int = 0,
 ) -> Iterator[SeenBatch]:
-    """The batches of a split in order.
+    """Yield the batches of a split in order.
 
     Args:
         model: the model and its posterior.
-        examples: the split, given on the model's device.
-        pixels: how its stored values become pixels.
-        split: which split this is; pixels and noise are addressed by it.
-        seed: the evaluation's seed, never the training's.
-        limit: only the first so many examples.
-        first: the batch to begin with.
+        examples: examples of the split, on the model's device.
+        pixels: rule that turns stored values into pixels.
+        split: name of the split; pixels and noise are addressed by it.
+        seed: seed of the evaluation, never the training's seed.
+        limit: number of examples to use, from the first on; None uses all.
+        first: index of the batch to begin with.
     """
-    # Pixels are drawn on the CPU whatever the device: a run on a GPU is evaluated on the same ones.
+    # Pixels are drawn on the CPU on every device, so that a run on a GPU is evaluated on the same pixels.
     pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
     count = len(examples) if limit is None else min(limit, len(examples))
     for number, start in enumerate(range(0, count, EVALUATION_BATCH)):
@@ -94,13 +94,13 @@ def seen_batches(
 
 @dataclass(frozen=True)
 class BatchBounds:
-    """One evaluation batch.
+    """Bounds of one evaluation batch.
 
     Attributes:
         bound: the IWAE bound at K, shape (B,), float64, nats per example.
         ess: effective sample size, shape (B,), float64.
-        pixels: as the model saw them, shape (B, D).
-        model_log_p: the model's exact log p(x), shape (B,), float64, nats; None where it is not known.
+        pixels: pixels that the model saw, shape (B, D).
+        model_log_p: exact log p(x) of the model, shape (B,), float64, nats; None where it is unknown.
     """
 
     bound: Tensor
@@ -120,17 +120,17 @@ def evaluate(
     limit: int | None = None,
     k_chunk: int | None = NOISE_BLOCK,
 ) -> Iterator[BatchBounds]:
-    """Bounds of every example, batch by batch in order; what is averaged is for the caller to weigh by count.
+    """Yield the bounds of every example, batch by batch in order. The caller weights averages by the examples' count.
 
     Args:
         model: the model and its posterior.
-        examples: the split, given on the model's device.
-        pixels: how its stored values become pixels.
-        split: which split this is.
+        examples: examples of the split, on the model's device.
+        pixels: rule that turns stored values into pixels.
+        split: name of the split.
         k: samples per example.
-        seed: the evaluation's seed.
-        limit: only the first so many examples.
-        k_chunk: as of ``SeenBatch.log_weights``.
+        seed: seed of the evaluation.
+        limit: number of examples to use, from the first on; None uses all.
+        k_chunk: samples in one pass, as in ``SeenBatch.log_weights``.
     """
     for batch in seen_batches(model, examples, pixels, split=split, seed=seed, limit=limit):
         log_w = batch.log_weights(k=k, k_chunk=k_chunk)

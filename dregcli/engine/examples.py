@@ -1,4 +1,4 @@
-"""The stored examples of a split, however they are kept."""
+"""The stored examples of a split, for any kind of storage."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -8,23 +8,23 @@ from torch import Tensor
 
 
 class Examples(Protocol):
-    """Rows of stored values that are asked for by index."""
+    """Rows of stored values, requested by index."""
 
     @property
     def device(self) -> torch.device:
-        """Where rows are given."""
+        """The device on which rows are returned."""
         ...
 
     def __len__(self) -> int:
-        """How many there are, N."""
+        """Return the number of examples, N."""
         ...
 
     def rows(self, indices: Tensor) -> Tensor:
-        """Stored values, uint8 or float32, shape (B, D), for int64 indices of shape (B,)."""
+        """Return stored values, uint8 or float32, shape (B, D), for int64 indices of shape (B,)."""
         ...
 
     def expect(self, indices: Tensor) -> None:
-        """A hint that these rows will be asked for next."""
+        """Announce that these rows will be requested next."""
         ...
 
 
@@ -33,22 +33,22 @@ class ResidentExamples:
     """Examples in the device's memory.
 
     Attributes:
-        stored: uint8 or float32, shape (N, D).
+        stored: stored values, uint8 or float32, shape (N, D).
     """
 
     stored: Tensor
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the examples."""
         return self.stored.device
 
     def __len__(self) -> int:
         return self.stored.shape[0]
 
     def rows(self, indices: Tensor) -> Tensor:
-        """The rows, copied."""
+        """Return a copy of the rows."""
         return self.stored[indices.to(self.stored.device)]
 
     def expect(self, indices: Tensor) -> None:
-        """Nothing: they are there."""
+        """Do nothing: the rows are already in memory."""

@@ -1,4 +1,4 @@
-"""Gradients of one batch: a pair's row weights, an executor's sums, and the way through the encoder."""
+"""Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,9 +21,9 @@ class Gradients:
 
     Attributes:
         log_w: log-weights, shape (K, B), nats, detached.
-        values: by example, (3, B), float64: the IWAE bound at K and the objective's value, nats per example, and the
-            effective sample size.
-        model: minus d mean(objective) / d theta, by parameter name; empty where theta is frozen.
+        values: values by example, (3, B), float64: the IWAE bound at K and the objective's value, nats per example,
+            and the effective sample size.
+        model: minus d mean(objective) / d theta, by parameter name; empty if theta is frozen.
         posterior: minus d mean(objective) / d phi, by parameter name.
         learned: d (mean over phi of the squared posterior gradient) / d parameter, for each parameter that the
             estimator learns; scalars.
@@ -46,7 +46,7 @@ class Gradients:
         return self.values[1]
 
     def slopes(self) -> list[Tensor]:
-        """What is learned from, one number each, as tensors of one dimension."""
+        """Return the slopes of the learned parameters, each as a tensor of shape (1,)."""
         return [each.reshape(1) for each in self.learned.values()]
 
 
@@ -56,8 +56,8 @@ class Step:
     Args:
         model: the model and its posterior.
         pixels: shape (B, D).
-        draws: the samples' noise; ``Draws`` where the execution chooses rows.
-        execution: how.
+        draws: noise of the samples; ``Draws`` if the execution chooses rows.
+        execution: how the rows are executed.
     """
 
     def __init__(self, model: LatentModel, pixels: Tensor, draws: Noise, execution: Execution) -> None:
@@ -76,22 +76,22 @@ class Step:
 
     @property
     def values(self) -> Tensor:
-        """By example, (3, B), float64, as ``Gradients.values``; of the pairs asked for first.
+        """Values by example, (3, B), float64, as ``Gradients.values``; they belong to the pairs requested first.
 
         Raises:
-            RuntimeError: none was asked for yet.
+            RuntimeError: no gradient was requested yet.
         """
         if self._rows is None:
-            message = "there are no values before any gradient was asked for"
+            message = "there are no values before any gradient was requested"
             raise RuntimeError(message)
         return self._rows.weights.value
 
     def gradients(self, pair: Pair, *, train_model: bool = True) -> Gradients:
-        """A pair's gradients.
+        """Compute a pair's gradients.
 
         Args:
             pair: the objective and its estimator.
-            train_model: False leaves theta's gradients out, and the work for them.
+            train_model: False skips theta's gradients and the work for them.
         """
         rows = self._evaluated(PairWeigh((pair,), train_model))
         sums = rows.sums(rows.weights)
@@ -108,14 +108,15 @@ class Step:
         )
 
     def each(self, pairs: tuple[Pair, ...], *, train_model: bool) -> tuple[Named, Named]:
-        """Gradients of several pairs on the same samples; the ones asked for before stay what they are.
+        """Compute gradients of several pairs on the same samples; gradients computed earlier do not change.
 
         Args:
-            pairs: which.
-            train_model: False leaves theta's out.
+            pairs: pairs to compute.
+            train_model: False skips theta's gradients.
 
         Returns:
-            Theta's, stacked, one for each distinct objective in the order of the pairs, and phi's, one for each pair.
+            Theta's gradients, stacked, one for each distinct objective in the order of the pairs; and phi's
+            gradients, one for each pair.
         """
         rows = self._evaluated(PairWeigh(pairs, train_model, learning=False, known=frozenset(self._theta)))
         sums = rows.sums(rows.weights)
@@ -129,7 +130,7 @@ class Step:
 def stacked_through_posterior(
     posterior: DiagonalGaussian, phi: Mapping[str, nn.Parameter], by_posterior: Mapping[str, Tensor]
 ) -> Named:
-    """As ``through_posterior``, in one pass for all P: (P, ...) each."""
+    """Do the same as ``through_posterior``, in one pass for all P sets: (P, ...) each."""
     outputs = posterior.parameters()
     wanted = [outputs[name] for name in by_posterior]
     found = torch.autograd.grad(
@@ -141,12 +142,12 @@ def stacked_through_posterior(
 def through_posterior(
     posterior: DiagonalGaussian, phi: Mapping[str, nn.Parameter], by_posterior: Mapping[str, Tensor]
 ) -> list[Named]:
-    """Gradients by a posterior's own parameters, as gradients by phi.
+    """Turn gradients by a posterior's own parameters into gradients by phi.
 
     Args:
-        posterior: of B examples, on phi's graph, which is kept.
-        phi: by name.
-        by_posterior: some of the posterior's parameters, (P, B, Z) each.
+        posterior: posterior of B examples, on phi's graph, which is kept.
+        phi: parameters by name.
+        by_posterior: gradients by some of the posterior's parameters, (P, B, Z) each.
 
     Returns:
         P sets of gradients.
@@ -163,19 +164,19 @@ def through_posterior(
 def dense_gradients(
     model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool = True
 ) -> Gradients:
-    """Gradients from one forward and one backward pass over all K x B rows.
+    """Compute gradients in one forward and one backward pass over all K x B rows.
 
     Args:
         model: the model and its posterior.
         pixels: shape (B, D).
         noise: standard normal, shape (K, B, Z).
         pair: the objective and its estimator.
-        train_model: False leaves theta's gradients out, and the work for them.
+        train_model: False skips theta's gradients and the work for them.
     """
     return Step(model, pixels, GivenNoise(noise), Execution()).gradients(pair, train_model=train_model)
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:
-    """d mean(gradient^2) / d parameter, when d gradient / d parameter is ``derivative``; float64 scalar."""
+    """Return d mean(gradient^2) / d parameter, where ``derivative`` is d gradient / d parameter; float64 scalar."""
     products = [(gradient[name].double() * derivative[name].double()).sum() for name in gradient]
     return 2.0 * torch.stack(products).sum() / sum(each.numel() for each in gradient.values())

@@ -10,7 +10,7 @@ from dregcli.engine.rows import PlainRows
 
 
 def has_bfloat16_products(device: torch.device | str) -> bool:
-    """Whether a device's processor multiplies bfloat16 matrices itself."""
+    """Whether a device's processor can multiply bfloat16 matrices in hardware."""
     if torch.device(device).type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return _cpu_has_bfloat16_products()
@@ -18,13 +18,13 @@ def has_bfloat16_products(device: torch.device | str) -> bool:
 
 @cache
 def _cpu_has_bfloat16_products() -> bool:
-    """Found out by trying: a product of rounded inputs differs from the exact one."""
+    """Check by trial: a product of rounded inputs differs from the exact product."""
     inputs = torch.full((64, 64), 1.0 + 2.0**-12)
     return bool((_onednn_product(inputs, inputs) != nn.functional.linear(inputs, inputs)).any())
 
 
 def _onednn_product(inputs: Tensor, weight: Tensor) -> Tensor:
-    """float32 in and out. oneDNN rounds the inputs on the way, where the processor multiplies such."""
+    """Multiply float32 matrices. oneDNN rounds the inputs to bfloat16 if the processor supports it."""
     # torch adds the settings at run time.
     settings = cast("Any", torch.backends.mkldnn).matmul
     before = settings.fp32_precision
@@ -36,13 +36,14 @@ def _onednn_product(inputs: Tensor, weight: Tensor) -> Tensor:
 
 
 class HalfRows(PlainRows):
-    """Products of inputs rounded to bfloat16, for values without a graph. Sums are not rounded.
+    """Rows whose products have inputs rounded to bfloat16, for values without a graph. Sums are not rounded.
 
-    Where the processor has no such products they are those of the rounded inputs, which is slower than float32.
+    If the processor has no such products, the inputs are rounded and multiplied in float32, which is slower than
+    plain float32.
     """
 
     def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The product alone, and the bias."""
+        """Return the product without the bias, and the bias."""
         weight, half = layer.weight, torch.bfloat16
         if inputs.dtype == torch.float32 and has_bfloat16_products(inputs.device):
             if inputs.device.type == "cpu":

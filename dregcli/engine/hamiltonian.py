@@ -1,7 +1,8 @@
 """Hamiltonian transitions of many chains at once, for log p(x | z) raised to a power and whitened by the prior.
 
-A latent is z = loc + scale * e with loc and scale of the prior of its example, so that e is standard normal under
-every prior, a conditional one included. At the inverse temperature b the target is f_b(e) = N(e; 0, I) p(x | z)^b.
+A latent is z = loc + scale * e, where loc and scale belong to the prior of its example. So e is standard normal
+under every prior, including a conditional prior. At the inverse temperature b the target is
+f_b(e) = N(e; 0, I) p(x | z)^b.
 
 Reference: Neal, "MCMC using Hamiltonian dynamics", arXiv 1206.1901.
 """
@@ -16,12 +17,12 @@ from dregcli.engine.models.base import LatentModel, standard_normal_log_prob
 
 @dataclass(frozen=True)
 class Points:
-    """Where M chains of each of B examples are, and what is known there.
+    """Positions of M chains for each of B examples, with the likelihood and its slope at these positions.
 
     Attributes:
         e: whitened latents, shape (M, B, Z).
         log_likelihood: log p(x | z), shape (M, B), float64, nats.
-        slope: its derivative by e, shape (M, B, Z).
+        slope: derivative of ``log_likelihood`` by e, shape (M, B, Z).
     """
 
     e: Tensor
@@ -29,7 +30,7 @@ class Points:
     slope: Tensor
 
     def where(self, chosen: Tensor, other: "Points") -> "Points":
-        """These where ``chosen``, shape (M, B), bool; the other ones elsewhere."""
+        """Return these points where ``chosen`` (shape (M, B), bool) is true, and ``other``'s points elsewhere."""
         wide = chosen.unsqueeze(-1)
         return Points(
             torch.where(wide, self.e, other.e),
@@ -54,24 +55,24 @@ class WhitenedLikelihood:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of latents."""
+        """Floating-point type of the latents."""
         return self._prior.loc.dtype
 
     def __call__(self, e: Tensor) -> Points:
-        """Evaluate at e, shape (M, B, Z)."""
+        """Evaluate the likelihood and its slope at e, shape (M, B, Z)."""
         with torch.enable_grad():
             (z,) = self._prior.rsample(e)
             z.requires_grad_()
             log_joint = self._model.log_joint(self._pixels, (z,))
             (slope,) = torch.autograd.grad(log_joint.sum(), z)
-        # log p(x | z) is what the joint has beside the prior, log N(e; 0, I) - sum log scale with derivative -e.
+        # log p(x | z) = log joint - log prior; the log prior is log N(e; 0, I) - sum log scale, its derivative -e.
         log_prior = standard_normal_log_prob(e.double()) - self._log_scale
         log_likelihood = log_joint.detach().double() - log_prior
         return Points(e, log_likelihood, torch.addcmul(e, slope, self._prior.scale))
 
 
 def energy(points: Points, momentum: Tensor, b: float) -> Tensor:
-    """Minus log f_b(e) N(p; 0, I) but for a constant, shape (M, B), float64, nats."""
+    """Return minus log f_b(e) N(p; 0, I), up to a constant, shape (M, B), float64, nats."""
     half_squares = 0.5 * (points.e.double().square().sum(dim=-1) + momentum.double().square().sum(dim=-1))
     return half_squares - b * points.log_likelihood
 
@@ -79,20 +80,20 @@ def energy(points: Points, momentum: Tensor, b: float) -> Tensor:
 def leapfrog(
     likelihood: WhitenedLikelihood, start: Points, momentum: Tensor, *, b: float, step_size: Tensor, leapfrogs: int
 ) -> tuple[Points, Tensor]:
-    """Follow the dynamics: reversible by a change of the momentum's sign, and preserving volume.
+    """Follow the dynamics. A flipped momentum reverses them, and they preserve volume.
 
-    It costs one evaluation a leapfrog: the derivative at the start is known, and the one at the end is kept.
+    One leapfrog costs one evaluation: the derivative at the start is known, and the derivative at the end is kept.
 
     Args:
-        likelihood: of the examples.
-        start: where the chains are.
+        likelihood: likelihood of the examples.
+        start: positions of the chains.
         momentum: shape (M, B, Z).
         b: inverse temperature.
-        step_size: shape (M, B) or what broadcasts to it.
-        leapfrogs: steps; 0 stays.
+        step_size: step sizes, of shape (M, B) or one that broadcasts to it.
+        leapfrogs: number of steps; with 0 the chains do not move.
 
     Returns:
-        Where they arrive, and with what momentum.
+        The positions and momenta at the end.
     """
     step = step_size.to(start.e.dtype).unsqueeze(-1)
     points = start
@@ -105,7 +106,7 @@ def leapfrog(
 
 
 def _force(points: Points, b: float) -> Tensor:
-    """d log f_b / d e, shape (M, B, Z)."""
+    """Return d log f_b / d e, shape (M, B, Z)."""
     return points.slope.mul(b).sub_(points.e)
 
 
@@ -119,25 +120,26 @@ def transition(
     step_size: Tensor,
     leapfrogs: int,
 ) -> tuple[Points, Tensor]:
-    """One Hamiltonian transition, which leaves f_b invariant.
+    """Make one Hamiltonian transition, which leaves f_b invariant.
 
-    A proposal whose density is not finite, or where the dynamics overflowed, is never accepted.
+    A proposal is never accepted if its density is not finite or if the dynamics overflowed.
 
     Args:
-        likelihood: of the examples.
-        start: where the chains are.
-        momentum: fresh, standard normal, shape (M, B, Z).
+        likelihood: likelihood of the examples.
+        start: positions of the chains.
+        momentum: newly drawn standard normal numbers, shape (M, B, Z).
         uniform: numbers in [0, 1) that decide on acceptance, shape (M, B), float64.
         b: inverse temperature.
-        step_size: shape (M, B) or what broadcasts to it; it depends on nothing that these chains have been through.
-        leapfrogs: leapfrog steps.
+        step_size: step sizes, of shape (M, B) or one that broadcasts to it; they must not depend on these chains'
+            past.
+        leapfrogs: number of leapfrog steps.
 
     Returns:
-        Where the chains are then, and the probability with which each proposal was accepted, (M, B), float64.
+        The new positions, and the probability with which each proposal was accepted, (M, B), float64.
     """
     end, arrived = leapfrog(likelihood, start, momentum, b=b, step_size=step_size, leapfrogs=leapfrogs)
     gain = energy(start, momentum, b) - energy(end, arrived, b)
-    # A chain that starts where the density is 0 accepts any other place; NaN compares as no.
+    # A chain that starts where the density is 0 accepts any other place; a comparison with NaN is false.
     possible = torch.isfinite(end.log_likelihood) & (gain > -torch.inf)
     probability = torch.where(possible, gain.clamp(max=0.0).exp(), 0.0)
     return end.where(uniform < probability, start), probability

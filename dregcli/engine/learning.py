@@ -1,4 +1,4 @@
-"""An estimator's own parameters, changed during training by the Adam that changes the model's."""
+"""An estimator's own parameters, learned during training by Adam with the model's settings."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,16 +11,16 @@ from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 
 PREFIX = "estimator/"
-"""What the names of these tensors begin with, beside the model's in an optimiser's state."""
+"""Prefix of these tensors' names, which lie beside the model's tensors in an optimiser's state."""
 
 _VALUE = "value"
 
 
 class LearnedParameters:
-    """The values of what a pair's estimator learns, and the pair at these values.
+    """The parameters that a pair's estimator learns, and the pair at their present values.
 
-    The pair is replaced, never changed: who holds it holds the values of one moment. The values are float64 on the
-    CPU whatever the model is, since a step needs them as plain numbers.
+    The pair is replaced, never changed: a reference to it keeps the values of one moment. The values are float64 on
+    the CPU for every model, since a step needs them as plain numbers.
 
     Args:
         pair: objective and estimator; learning starts at the estimator's values.
@@ -36,18 +36,18 @@ class LearnedParameters:
         self._optimizer = Adam(self._parameters, lr=lr) if values else None
 
     def values(self) -> dict[str, float]:
-        """The values by name; empty where the estimator learns nothing."""
+        """Return the values by name; empty if the estimator learns nothing."""
         return {name: parameter.item() for name, parameter in self._parameters.items()}
 
     def update(self, slopes: Mapping[str, float]) -> None:
-        """Take one step down the slopes: d (mean squared gradient of phi) / d parameter, by name."""
+        """Take one step down the slopes, d (mean squared gradient of phi) / d parameter, by name."""
         if self._optimizer is None:
             return
         self._optimizer.step({name: torch.tensor(slope, dtype=torch.float64) for name, slope in slopes.items()})
         self.pair = _at(self.pair, self.values())
 
     def tensors(self) -> dict[str, Tensor]:
-        """Values and Adam's state, copied, as ``estimator/<name>/value`` and so on."""
+        """Return copies of the values and of Adam's state, as ``estimator/<name>/value`` and so on."""
         if self._optimizer is None:
             return {}
         found = {f"{name}/{_VALUE}": parameter.detach().clone() for name, parameter in self._parameters.items()}
@@ -55,7 +55,7 @@ class LearnedParameters:
         return {PREFIX + name: tensor for name, tensor in found.items()}
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``tensors`` gave; others of the mapping are left alone.
+        """Restore the state that ``tensors`` returned; other entries of the mapping are ignored.
 
         Raises:
             KeyError: a tensor is missing.
@@ -71,10 +71,10 @@ class LearnedParameters:
 
 
 def learned_pair(pair: Pair, tensors: Mapping[str, Tensor]) -> Pair:
-    """A pair at the values that a training state keeps.
+    """Return a pair at the values that a training state holds.
 
     Args:
-        pair: objective and estimator, as the run's spec has them.
+        pair: objective and estimator from the run's spec.
         tensors: the optimiser's part of the state.
 
     Raises:
@@ -84,5 +84,5 @@ def learned_pair(pair: Pair, tensors: Mapping[str, Tensor]) -> Pair:
 
 
 def _at(pair: Pair, values: Mapping[str, float]) -> Pair:
-    """The pair with other values of its estimator's parameters. An estimator is a frozen dataclass by contract."""
+    """Return the pair with other estimator parameters. An estimator is a frozen dataclass by contract."""
     return replace(pair, estimator=replace(cast("Any", pair.estimator), **values)) if values else pair

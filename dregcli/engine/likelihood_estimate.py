@@ -1,4 +1,4 @@
-"""What importance weights say of log p(x): bounds at many K from one pass, and how far they can be trusted."""
+"""Estimates of log p(x) from importance weights: bounds at many K from one pass, and how reliable they are."""
 
 import math
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ class Curve:
 
     Attributes:
         bound: the IWAE bound, shape (C, B) for C values of K, float64, nats.
-        jackknife: the jackknife of it (JVI of order 1), which is no bound, shape (C, B); NaN at K = 1.
-        squares: the sum over groups of squared deviations of a group's bound from ``bound``, shape (C, B); 0 of a
-            single group. Groups are independent: what it says of the bound's chance holds whatever the weights.
+        jackknife: the jackknife of the bound (JVI of order 1), which is not a bound, shape (C, B); NaN at K = 1.
+        squares: sum over groups of squared deviations of a group's bound from ``bound``, shape (C, B); 0 for a single
+            group. Groups are independent, so the bound's error computed from it is right for any weights.
     """
 
     bound: Tensor
@@ -32,13 +32,13 @@ class Curve:
 
 
 def curve(log_w: Tensor, ks: Sequence[int]) -> Curve:
-    """Bounds at several K: of the draws' whole groups of K samples, each group's bound averaged over groups.
+    """Compute bounds at several K: the draws are cut into groups of K samples, and the groups' bounds are averaged.
 
-    All are of the same draws, so that their differences have little noise, and the smaller K the less there is.
+    All bounds use the same draws, so that their differences have little noise; the smaller K is, the less noise.
 
     Args:
         log_w: log-weights, shape (K, B), float64, nats.
-        ks: each from 1 to K; where one does not divide K, the draws beyond its last whole group are left out of it.
+        ks: numbers from 1 to K. If one does not divide K, its bound omits the draws beyond the last whole group.
     """
     examples = log_w.shape[1]
     bounds: list[Tensor] = []
@@ -57,17 +57,17 @@ def curve(log_w: Tensor, ks: Sequence[int]) -> Curve:
 
 
 def _columns(log_w: Tensor, k: int) -> Tensor:
-    """The whole groups of K draws as columns, (K, groups x B): what every function of log-weights takes."""
+    """Return the whole groups of K draws as columns, (K, groups x B), as functions of log-weights take them."""
     examples = log_w.shape[1]
     groups = log_w.shape[0] // k
     return log_w[: groups * k].reshape(groups, k, examples).transpose(0, 1).reshape(k, groups * examples)
 
 
 def rises(log_w: Tensor) -> Tensor | None:
-    """What the bound rises by at each of the three last doublings of K, up to all draws, shape (3, B), nats.
+    """Return the bound's rise at each of the last three doublings of K, up to all draws, shape (3, B), nats.
 
-    Of the same draws, so that there is little noise in it; what 8 does not divide is left out. How fast they shrink
-    says what is still missing. None of fewer than eight.
+    All bounds use the same draws, so that the rises have little noise; draws beyond a multiple of 8 are omitted. The
+    speed at which the rises shrink shows how much is still missing. None with fewer than eight draws.
     """
     eighth, examples = log_w.shape[0] // 8, log_w.shape[1]
     if not eighth:
@@ -82,20 +82,20 @@ def rises(log_w: Tensor) -> Tensor | None:
 
 @dataclass(frozen=True)
 class BatchEstimates:
-    """What R independent passes over one batch gave; all float64, log-densities in nats.
+    """Results of R independent passes over one batch; all float64, log-densities in nats.
 
     Attributes:
         bound: the IWAE bound, shape (C, R, B) for C values of K.
         jackknife: see ``Curve``, shape (C, R, B).
         squares: see ``Curve``, shape (C, R, B).
-        left_out: see ``left_out_variance``, of the bound at the largest K, shape (R, B).
-        rises: see ``rises``, shape (3, R, B); None where K is too small.
+        left_out: variance of the bound at the largest K, see ``left_out_variance``, shape (R, B).
+        rises: see ``rises``, shape (3, R, B); None if K is too small.
         ess: effective sample size at the largest K, shape (R, B).
-        khat: see ``pareto_shape``, shape (R, B); None where K is too small.
+        khat: see ``pareto_shape``, shape (R, B); None if K is too small.
         elbo: the mean log-weight, an estimate of the ELBO, shape (R, B).
-        kl_prior: KL(q(z | x) || p(z)), exact, shape (B,); of a conditional prior to p(z | c).
-        means: the posterior's means, shape (B, Z).
-        model_log_p: the model's exact log p(x), shape (B,), where it is known.
+        kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c).
+        means: means of the posterior, shape (B, Z).
+        model_log_p: exact log p(x) of the model, shape (B,); None if it is unknown.
     """
 
     bound: Tensor
@@ -113,13 +113,13 @@ class BatchEstimates:
 
 @torch.no_grad()
 def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int | None) -> BatchEstimates:
-    """Importance estimates of log p(x) of a batch.
+    """Compute importance estimates of log p(x) for a batch.
 
     Args:
         batch: the examples.
-        ks: samples per example, ascending; the largest is drawn, and the others are of its groups.
-        repeats: independent passes, R.
-        k_chunk: samples in one pass over rows; None is all of them at once.
+        ks: samples per example, ascending; the largest number is drawn, and the others use groups of these draws.
+        repeats: number of independent passes, R.
+        k_chunk: samples in one pass over rows; None takes all at once.
     """
     curves: list[Curve] = []
     left_out: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""A drop-in loss for one's own torch model: any posterior, any network, right gradients from one ``backward()``."""
+"""A drop-in loss for your own torch model: any posterior, any network, right gradients from one ``backward()``."""
 
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
 
 _COMPILER: Any = torch.compiler
-"""Its ``disable`` is typed for decorators alone."""
+"""Typed as Any, because ``disable`` has types for use as a decorator only."""
 
 
 def multi_sample_loss(
@@ -28,53 +28,53 @@ def multi_sample_loss(
     *,
     check: bool | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """A loss whose ``backward()`` gives a pair's gradients, for the model and the posterior at once.
+    """Compute a loss whose ``backward()`` gives a pair's gradients, for the model and the posterior at once.
 
-    ``log_joint`` is called once, with samples that are cut off from the posterior: gradients reach the posterior by
-    the pair's weights alone. Back-propagated through are ``log_joint`` twice (once here, for d log w / d z, and once
-    by the loss's own ``backward()``) and the posterior once. Frozen parameters, accumulation over several losses,
-    scaling and adding other losses work as with any loss; ``create_graph=True`` is refused.
+    ``log_joint`` is called once, with samples that are detached from the posterior: gradients reach the posterior
+    only through the pair's weights. Backward passes go through ``log_joint`` twice (once here, for d log w / d z, and
+    once in the loss's own ``backward()``) and through the posterior once. Frozen parameters, accumulation over
+    several losses, scaling and adding other losses work as with any loss; ``create_graph=True`` is refused.
 
-    The gradients are right where log p(x, z) and log q(z | x) are differentiable in z and neither support moves with
-    parameters; of a continuous z outside the support of log p only pairs without a path are right. At its first call
-    with a model, and at the 10th, 100th, ... one, it evaluates ``log_joint`` a few times more, and draws some more
-    samples, to find rows that are not independent and a support that moves; torch's random numbers go on as if it had
-    not.
+    The gradients are right if log p(x, z) and log q(z | x) are differentiable in z and neither support moves with
+    parameters. If samples of a continuous z lie outside the support of log p, only pairs without a path are right. At
+    its first call with a model, and at the 10th, 100th, ... call, the function evaluates ``log_joint`` a few more
+    times and draws some more samples, to find rows that are not independent and a support that moves. These checks do
+    not change torch's later random numbers.
 
     Under ``torch.no_grad()`` the values are the same and the loss carries no gradient. Modules may be compiled by
-    ``torch.compile``, which makes ``log_joint`` run twice at each call, since a compiled graph can be back-propagated
-    through once; in a step that is compiled as a whole this function itself runs uncompiled, so leave
-    ``fullgraph=True`` out.
+    ``torch.compile``; ``log_joint`` then runs twice at each call, since a compiled graph allows one backward pass
+    only. In a step that is compiled as a whole, this function itself runs uncompiled, so leave ``fullgraph=True``
+    out.
 
     Args:
-        log_joint: maps samples z of shape (K, B, ...) to log p(x, z) of shape (K, B), nats, in float32 or better.
-            Each entry may depend on its own sample only, so there must be no batch statistics over K or B:
+        log_joint: function that maps samples z of shape (K, B, ...) to log p(x, z) of shape (K, B), nats, in float32
+            or better. Each entry may depend on its own sample only, so there must be no batch statistics over K or B:
             ``BatchNorm`` must be in eval mode. A sample outside the support has -inf, made by ``torch.where`` or
-            ``masked_fill``, and needs an estimator without a path, as ``vimco``.
-        posterior: q(z | x) with batch_shape (B,), one entry an example; its ``rsample`` and ``log_prob`` are used.
-            Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``: there z may be discrete. Torch's
-            ``TransformedDistribution`` is weighed by the values on the way from its base to z, without inverses; a
-            flow that has none costs one backward pass through it for each latent dimension, and none more with
-            ``reparam``.
-        k: K, the number of samples an example.
+            ``masked_fill``, and needs an estimator without a path, such as ``vimco``.
+        posterior: q(z | x) with batch_shape (B,), one entry per example; its ``rsample`` and ``log_prob`` are used.
+            Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``, so their z may be discrete. The
+            density of torch's ``TransformedDistribution`` is computed from the values between its base and z,
+            without inverses. A flow without an inverse costs one backward pass through it for each latent dimension,
+            and no extra pass with ``reparam``.
+        k: K, the number of samples per example.
         objective: an objective or its word, e.g. ``"iwae"`` or ``"vr-iwae:alpha=0.3"``.
-        estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased; there is no
-            warning here. ``dreg-cv`` has the scalars in its word and learns none: that is ``dreg train``'s.
-        check: whether to try out that rows are independent and that the score identity holds: None at the first
-            call with this kind of model and ever more seldom after it, True at this call, False never. A log_joint
-            that has a state, so that it gives other values for the same samples, is not tried out.
+        estimator: an estimator or its word, e.g. ``"dreg"``. ``promise`` says which pairs are biased; this function
+            gives no warning. ``dreg-cv`` takes the scalars from its word and learns none; only ``dreg train`` learns.
+        check: whether to check by trial that rows are independent and that the score identity holds. None checks at
+            the first call with this kind of model and more and more rarely later, True checks at this call, False
+            never. None does not check a log_joint with a state, which returns other values for the same samples.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
-        bound: the IWAE bound, whatever the objective is; shape (B,), nats, detached. Larger is better.
+        bound: the IWAE bound for every objective; shape (B,), nats, detached. Larger is better.
 
     Raises:
         SpecError: a pair or a K that cannot work; wrong shapes; log-densities of half precision; a posterior that
-            cannot be reparameterised, or whose sample or density is detached from a parameter (seen parameter by
-            parameter: half of one that feeds loc and scale cannot be told); a log_joint that is detached from z;
-            rows that depend on each other; a posterior whose support moves, but with ``reparam``; log p = -inf
-            with a pair that has a path; nothing to train.
-        NotFinite: log-weights, or gradients of a sample that has weight, that are not finite, naming the examples.
+            cannot be reparameterised, or whose sample or density is detached from a parameter (checked for whole
+            parameters: if one parameter feeds loc and scale, a detached half of it is not found); a log_joint that is
+            detached from z; rows that depend on each other; a posterior whose support moves, except with ``reparam``;
+            log p = -inf with a pair that has a path; nothing to train.
+        NotFinite: log-weights, or gradients of a sample with weight, are not finite; the error names the examples.
 
     Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``.
 
@@ -89,8 +89,8 @@ def multi_sample_loss(
         (torch.Size([5]), True)
     """
     if torch.compiler.is_dynamo_compiling():
-        # It walks autograd graphs and takes gradients, which are not there while a step is being traced.
-        # One expression: in more of them the loss itself would be traced.
+        # _loss walks autograd graphs and takes gradients, which do not exist while a step is being traced.
+        # Keep this a single expression: with several, torch would trace the loss itself.
         return _COMPILER.disable(_loss)(log_joint, posterior, k, objective, estimator, check)
     return _loss(log_joint, posterior, k, objective, estimator, check)
 
@@ -118,10 +118,10 @@ def _loss(
 
 
 class _WithGradients(torch.autograd.Function):
-    """A value whose gradients by some tensors are given.
+    """A value with given gradients by some tensors.
 
-    No surrogate, whose value would be another one, and no ``surrogate - surrogate.detach()``, which is NaN as soon
-    as one log-density is infinite.
+    A surrogate would have another value, and ``surrogate - surrogate.detach()`` is NaN as soon as one log-density
+    is infinite.
     """
 
     @staticmethod
@@ -132,7 +132,8 @@ class _WithGradients(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         if torch.is_grad_enabled():
-            # torch's once_differentiable would let this pass: it looks at what comes in, which is a constant here.
+            # torch's once_differentiable would not refuse this: it checks the incoming gradient, which is a constant
+            # here.
             what = "multi_sample_loss has first derivatives only: its weights are fixed numbers to autograd."
             raise UsageError(what, where="create_graph=True", hint="leave create_graph out for this loss")
         gradients: tuple[Tensor, ...] = ctx.saved_tensors
@@ -140,6 +141,6 @@ class _WithGradients(torch.autograd.Function):
 
 
 def _attach(value: Tensor, gradients: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The value, with these gradients by these tensors."""
+    """Return the value with given gradients, as pairs of a tensor and the gradient by it."""
     by, given = zip(*gradients, strict=True)
     return cast("Tensor", _WithGradients.apply(value, *by, *given))

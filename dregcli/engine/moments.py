@@ -1,7 +1,7 @@
-"""Means and variances of vectors that come one after the other, coordinate by coordinate: one recurrence for all.
+"""Means and variances of vectors that arrive one after the other, coordinate by coordinate.
 
-Deviations are from the running mean, and groups are merged as Chan, Golub and LeVeque do: a difference of two sums of
-squares would lose the variance of a coordinate that hardly varies about a large mean.
+Deviations are from the running mean, and groups are merged by the method of Chan, Golub and LeVeque: a difference of
+two sums of squares would lose the variance of a coordinate that hardly varies about a large mean.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,20 +14,20 @@ from dregcli.engine.snr import signal_to_noise
 _WEIGHTS = "weights"
 
 _BLOCK = 2**16
-"""Coordinates that are worked on at once. What several passes read and write is then in the cache after the first."""
+"""Coordinates that are processed at once. After the first pass over them, later passes find them in the cache."""
 
 
 def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, weight: float = 1.0) -> None:
     """Merge vectors into a mean and a sum of squared deviations, in place.
 
-    Where the vectors are more than one, their own squared deviations are added to ``squares`` by the caller.
+    If there is more than one vector, the caller adds the vectors' own squared deviations to ``squares``.
 
     Args:
-        mean: so far.
-        squares: so far.
-        deviation: the mean of the new vectors less ``mean``.
-        share: the weight of the new vectors over the weight of all.
-        weight: the weight of the new vectors.
+        mean: mean so far.
+        squares: sum of squared deviations so far.
+        deviation: mean of the new vectors minus ``mean``.
+        share: weight of the new vectors divided by the weight of all vectors.
+        weight: weight of the new vectors.
     """
     mean.add_(deviation, alpha=share)
     squares.addcmul_(deviation, deviation, value=weight * (1.0 - share))
@@ -36,13 +36,13 @@ def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, we
 class RunningMoments:
     """Weighted means and variances of P sequences of vectors, coordinate by coordinate.
 
-    The last vector counts 1, the one before it ``decay``, and so on; with a decay of 1 they are the plain mean and
+    The last vector has weight 1, the vector before it ``decay``, and so on; a decay of 1 gives the plain mean and
     variance. Deviations are from the running mean (West's recurrence): a difference of two averages would lose the
-    variance of a coordinate that hardly varies. The variance is unbiased for independent vectors: of weights w the
-    sum of squares is divided by sum w - sum w^2 / sum w, of n that count the same by n - 1.
+    variance of a coordinate that hardly varies. The variance is unbiased for independent vectors: with weights w, the
+    sum of squares is divided by sum w - sum w^2 / sum w; with n equal weights, by n - 1.
 
     Args:
-        decay: in (0, 1].
+        decay: factor by which older vectors lose weight, in (0, 1].
     """
 
     def __init__(self, decay: float = 1.0) -> None:
@@ -54,16 +54,16 @@ class RunningMoments:
 
     @property
     def started(self) -> bool:
-        """Whether there is any vector."""
+        """Whether any vector was added."""
         return self._weight > 0.0
 
     @property
     def count(self) -> float:
-        """The sum of the weights: with a decay of 1, how many vectors there were."""
+        """The sum of the weights; with a decay of 1, the number of vectors."""
         return self._weight
 
     def add(self, vectors: Mapping[str, Tensor]) -> None:
-        """Add one vector of each sequence, given by its parts, (P, ...) each."""
+        """Add one vector to each sequence, given by its parts, (P, ...) each."""
         self._weight = self._decay * self._weight + 1.0
         self._squared_weight = self._decay**2 * self._squared_weight + 1.0
         share = 1.0 / self._weight
@@ -81,15 +81,15 @@ class RunningMoments:
                 _merge(mean[block], squares[block], new[block] - mean[block], share=share)
 
     def variance_and_snr(self, *names: str) -> Tensor:
-        """Means over coordinates of the variance, and ``signal_to_noise``, (2, P), float64.
+        """Return the variance's mean over coordinates, and ``signal_to_noise``, (2, P), float64.
 
-        Before the second vector all is NaN.
+        All values are NaN before the second vector.
 
         Args:
-            names: the parts whose coordinates count; none is all parts.
+            names: parts whose coordinates count; without names, all parts.
         """
         rest = self._weight - self._squared_weight / self._weight
-        # By name: parts that were loaded may come in another order, in which the sum may be another in its last bit.
+        # Sorted by name: loaded parts may have another order, which may change the last bit of the sum.
         chosen = sorted(names or self._means)
         count = sum(self._means[name][0].numel() for name in chosen)
         parts: list[tuple[Tensor, Tensor]] = []
@@ -108,13 +108,13 @@ class RunningMoments:
         return self._means
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything, copied."""
+        """Return a copy of the whole state."""
         weights = torch.tensor([self._weight, self._squared_weight], dtype=torch.float64)
         means = {f"{name}/mean": each.clone() for name, each in self._means.items()}
         return {_WEIGHTS: weights} | means | {f"{name}/squares": each.clone() for name, each in self._squares.items()}
 
     def load(self, tensors: Mapping[str, Tensor], device: torch.device) -> None:
-        """Put back what ``tensors`` gave.
+        """Restore the state that ``tensors`` returned.
 
         Raises:
             KeyError: the weights are missing.
@@ -132,11 +132,11 @@ class RunningMoments:
 class GroupMoments:
     """Means and sums of squared deviations of P sequences of vectors, group by group, coordinate by coordinate.
 
-    They are merged as Chan, Golub and LeVeque do: a difference of two sums of squares would lose the variance of a
-    coordinate that hardly varies about a large mean.
+    They are merged by the method of Chan, Golub and LeVeque: a difference of two sums of squares would lose the
+    variance of a coordinate that hardly varies about a large mean.
 
     Args:
-        groups: G.
+        groups: number of groups, G.
     """
 
     def __init__(self, groups: int) -> None:
@@ -145,21 +145,21 @@ class GroupMoments:
         self._squares: Tensor | None = None
 
     def add(self, group: int, vectors: Tensor) -> None:
-        """Add n vectors of each sequence to a group, shape (P, n, D)."""
+        """Add n vectors of each sequence, shape (P, n, D), to a group."""
         pairs, n, width = vectors.shape
         if self._mean is None or self._squares is None:
             self._mean = vectors.new_zeros(len(self.counts), pairs, width)
             self._squares = torch.zeros_like(self._mean)
         mean, squares = self._mean[group], self._squares[group]
-        # From the first one on: what is the same in all of them does not vary in its last bit.
-        theirs = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
+        # Relative to the first vector, so that a coordinate that is equal in all vectors has exactly no variance.
+        added_mean = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
         if n > 1:
-            squares += (vectors - theirs.unsqueeze(1)).square_().sum(dim=1)
+            squares += (vectors - added_mean.unsqueeze(1)).square_().sum(dim=1)
         self.counts[group] += n
-        _merge(mean, squares, theirs.sub_(mean), share=n / self.counts[group], weight=n)
+        _merge(mean, squares, added_mean.sub_(mean), share=n / self.counts[group], weight=n)
 
     def merged(self, sequence: int, groups: Sequence[int]) -> tuple[int, Tensor, Tensor]:
-        """Number, mean and unbiased variance of all vectors of one sequence in some groups; (D,) each, float64."""
+        """Return number, mean and unbiased variance of one sequence's vectors in some groups; (D,) each, float64."""
         assert self._mean is not None
         assert self._squares is not None
         n, mean, squares = 0, None, None
@@ -169,7 +169,7 @@ class GroupMoments:
             n += self.counts[each]
             own, own_squares = self._mean[each, sequence].double(), self._squares[each, sequence].double()
             if mean is None or squares is None:
-                # Copies: of float64 moments these are the moments themselves.
+                # Copied, since .double() returns float64 moments themselves.
                 mean, squares = own.clone(), own_squares.clone()
                 continue
             squares += own_squares
@@ -179,7 +179,7 @@ class GroupMoments:
         return n, mean, squares / (n - 1)
 
     def mean(self, groups: Sequence[int]) -> Tensor:
-        """Mean of each sequence over some groups, (P, D), float64."""
+        """Return the mean of each sequence over some groups, (P, D), float64."""
         assert self._mean is not None
         n = sum(self.counts[each] for each in groups)
         total = torch.zeros(self._mean.shape[1:], dtype=torch.float64, device=self._mean.device)
@@ -188,13 +188,13 @@ class GroupMoments:
         return total
 
     def state(self) -> dict[str, Tensor]:
-        """Its arrays; none before the first vector."""
+        """Return the arrays; there are none before the first vector."""
         if self._mean is None or self._squares is None:
             return {}
         return {"mean": self._mean, "squares": self._squares, "counts": torch.tensor(self.counts)}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
+        """Restore what ``state`` returned."""
         if state:
             self._mean, self._squares = state["mean"], state["squares"]
             self.counts = [int(each) for each in state["counts"]]

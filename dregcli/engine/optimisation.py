@@ -14,13 +14,13 @@ _STATE = ("step", "exp_avg", "exp_avg_sq")
 class Adam:
     """torch's Adam with the reference's settings (0.9, 0.999, 1e-8), fused into one pass over the parameters.
 
-    By torch's functional interface: the class would load torch's compiler, which takes a second and 100 MB of a
-    process that compiles nothing, and looks at every parameter anew at each step.
+    It calls torch's functional interface. torch's own class would load the compiler, which costs a process that
+    compiles nothing one second and 100 MB. That class also inspects every parameter again at each step.
 
     Args:
-        parameters: by name.
+        parameters: parameters by name.
         lr: learning rate.
-        found_inf: a flag on the device, of one element: while it is 1 a step changes nothing.
+        found_inf: flag on the device with one element; while it is 1, a step changes nothing.
     """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter], *, lr: float, found_inf: Tensor | None = None) -> None:
@@ -31,17 +31,17 @@ class Adam:
 
     @torch.no_grad()
     def step(self, gradients: Mapping[str, Tensor]) -> None:
-        """Take one step down these gradients, one for each parameter.
+        """Take one step down these gradients; each parameter needs one.
 
         Raises:
-            UsageError: a parameter has none.
+            UsageError: a parameter has no gradient.
         """
         if missing := self._parameters.keys() - gradients.keys():
             what = f"no gradient for {', '.join(sorted(missing))}."
-            raise UsageError(what, where="Adam.step", hint="give one for every parameter")
+            raise UsageError(what, where="Adam.step", hint="pass a gradient for every parameter")
         parameters: list[Tensor] = list(self._parameters.values())
         if not self._state:
-            # As torch's own: the count of steps is a float32 tensor of each parameter.
+            # As in torch's Adam, each parameter has its own step count, a float32 tensor.
             counts = [torch.zeros((), dtype=torch.float32, device=each.device) for each in parameters]
             first, second = ([torch.zeros_like(each) for each in parameters] for _ in range(2))
             self._state = dict(zip(_STATE, (counts, first, second), strict=True))
@@ -65,7 +65,7 @@ class Adam:
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The state as ``<parameter>/<name>``, copied; empty before the first step."""
+        """Return a copy of the state as ``<parameter>/<name>``; empty before the first step."""
         return {
             f"{name}/{key}": each.clone()
             for key, tensors in self._state.items()
@@ -73,7 +73,7 @@ class Adam:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``tensors`` gave.
+        """Restore the state that ``tensors`` returned.
 
         Raises:
             KeyError: a tensor is missing.

@@ -1,4 +1,4 @@
-"""Pairs of objective and estimator: what they promise, what cannot work, their coefficients."""
+"""Pairs of objective and estimator: their promises, their faults and their coefficients."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,43 +16,43 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Pair:
-    """An objective and an estimator that go together."""
+    """An objective and an estimator that are used together."""
 
     objective: Objective
     estimator: Estimator
 
     @property
     def word(self) -> str:
-        """``objective/estimator``, with their parameters."""
+        """The word ``objective/estimator``, with both parts' parameters."""
         return f"{word_of(self.objective)}/{word_of(self.estimator)}"
 
     @property
     def smallest_k(self) -> int:
-        """The fewest samples that both are defined with."""
+        """The smallest number of samples for which both are defined."""
         return max(self.objective.smallest_k, self.estimator.smallest_k(self.objective))
 
     @property
     def uses_path(self) -> bool:
-        """False where the path weights are 0 by construction."""
+        """Whether the path weights can differ from 0."""
         return self.estimator.uses_path(self.objective)
 
     @property
     def uses_score(self) -> bool:
-        """False where the score weights are 0 by construction."""
+        """Whether the score weights can differ from 0."""
         return self.estimator.uses_score(self.objective)
 
     @property
     def needs_score_identity(self) -> bool:
-        """False where the gradient is the derivative of the value at fixed noise, whatever the support."""
+        """False if the gradient is the derivative of the value at fixed noise, which is right for any support."""
         return self.estimator.needs_score_identity(self.objective)
 
     @property
     def formula(self) -> Formula:
-        """The weights, to show."""
+        """The formulas of the weights, for display."""
         return self.estimator.formula(self.objective)
 
     def faults(self, k: int) -> list[Fault]:
-        """Why the pair cannot work with ``k`` samples; empty when it can."""
+        """Return the reasons why the pair cannot work with ``k`` samples; empty if it can."""
         faults = [Fault("objective", message) for message in self.objective.faults(k)]
         faults += [Fault("estimator", message) for message in self.estimator.faults()]
         if refusal := self.estimator.refusal(self.objective):
@@ -64,21 +64,21 @@ class Pair:
         return faults
 
     def promise(self, k: int) -> Promise:
-        """Whether the expected gradient is that of the objective, with ``k`` samples. See ``promise``."""
+        """Return whether the expected gradient equals the objective's with ``k`` samples. See ``promise``."""
         return self.estimator.promise(self.objective, k)
 
     def at(self, log_w: Tensor) -> tuple[Terms, Coefficients]:
-        """The objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
+        """Return the objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
 
-        Both are computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with
-        an error of eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the
-        decoder's rows, so this costs nothing that can be measured.
+        Both are computed in float64 for log-weights of any type: v - v^2 subtracted from v leaves v^2 with an error
+        of eps * v, which in float32 is larger than v^2 once K is large. The arrays are small beside the decoder's
+        rows, so the cost is too small to measure.
         """
         terms = self.objective.terms(log_w.detach().double())
         return terms, self.weights(terms)
 
     def weights(self, terms: Terms) -> Coefficients:
-        """The gradient's weights from the objective's terms, which pairs of one objective may share."""
+        """Return the gradient's weights from the objective's terms, which pairs of one objective may share."""
         return self.estimator.coefficients(self.objective, terms)
 
 
@@ -87,13 +87,13 @@ def _taken_by(objective: Objective) -> str:
 
 
 def estimators_of(objective: Objective) -> list[Estimator]:
-    """The estimators, with their default parameters, that an objective can be paired with."""
+    """Return the estimators, with default parameters, that an objective can be paired with."""
     found = [entry() for entry in ESTIMATORS.values()]
     return [estimator for estimator in found if estimator.refusal(objective) is None]
 
 
 def all_pairs() -> Iterator[Pair]:
-    """Every pair that there is, with default parameters, in the order of the dicts."""
+    """Yield every possible pair, with default parameters, in the order of the dicts."""
     for entry in OBJECTIVES.values():
         objective = entry()
         for estimator in estimators_of(objective):
@@ -101,7 +101,7 @@ def all_pairs() -> Iterator[Pair]:
 
 
 def checked_pairs(k: int) -> Iterator[Pair]:
-    """Every pair at every setting that is worth checking with ``k`` samples. The contract tests run them all."""
+    """Yield every pair at every setting worth checking with ``k`` samples. The contract tests run all of them."""
     for objective in (setting for entry in OBJECTIVES.values() for setting in entry.settings(k)):
         for estimator in (setting for entry in ESTIMATORS.values() for setting in entry.settings()):
             pair = Pair(objective, estimator)
@@ -110,7 +110,7 @@ def checked_pairs(k: int) -> Iterator[Pair]:
 
 
 def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
-    """Everything wrong with a pair given as words, all at once; without ``k`` what is wrong whatever it is."""
+    """Return all faults of a pair given as words; without ``k``, only the faults that do not depend on K."""
     faults: list[Fault] = []
     parsed: list[Any] = []
     for parse, word in ((parse_objective, objective), (parse_estimator, estimator)):
@@ -125,7 +125,7 @@ def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
 
 
 def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int) -> Pair:
-    """The pair that two words (or objects) name.
+    """Return the pair that two words (or objects) name.
 
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
@@ -144,14 +144,14 @@ def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int)
 
 
 def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> Promise:
-    """Whether the pair's expected gradient is that of its own target, with ``k`` samples.
+    """Return whether the pair's expected gradient equals the gradient of its own target, with ``k`` samples.
 
-    The one source of promises: the trainer's warning, ``dreg estimators``, the README's table and the tests read it.
-    It assumes of one's own model that log p(x, z) and log q(z | x) are differentiable in z wherever z is continuous,
-    and that their supports do not move with parameters. ``multi_sample_loss`` refuses what it sees of the rest: a
-    posterior whose support moves (only ``reparam`` of an objective with a path is right there), and log p = -inf
-    where samples are differentiated. A finite jump of log p, as of a hard threshold in z, cannot be seen: there only
-    pairs without a path are right.
+    This is the only source of promises: the trainer's warning, ``dreg estimators``, the documentation's tables and
+    the tests read it. It assumes that log p(x, z) and log q(z | x) of your model are differentiable in z wherever z
+    is continuous, and that their supports do not move with parameters. ``multi_sample_loss`` refuses the violations
+    that it can detect: a posterior whose support moves (then only ``reparam`` of an objective with a path is right),
+    and log p = -inf where samples are differentiated. It cannot detect a finite jump of log p, for example from a
+    hard threshold in z; there only pairs without a path are right.
 
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
@@ -160,7 +160,7 @@ def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> P
 
 
 def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: Tensor) -> Coefficients:
-    """The weights of a gradient estimate.
+    """Return the weights of a gradient estimate.
 
     Args:
         objective: an objective or its word, e.g. ``"iwae"`` or ``"vr-iwae:alpha=0.3"``.
@@ -168,12 +168,12 @@ def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: 
         log_w: log-weights, shape (K, B), nats.
 
     Returns:
-        ``model``, ``path`` and ``score``, each (K, B), detached, finite, of ``log_w``'s dtype or float32 where that
-        is less. See ``Terms``.
+        ``model``, ``path`` and ``score``, each (K, B), detached, finite, in ``log_w``'s dtype, but at least float32.
+        See ``Terms``.
 
     Raises:
         SpecError: unknown names, or a pair or a K that cannot work.
-        NotFinite: the pair has no finite weights at these log-weights, naming the examples.
+        NotFinite: the pair has no finite weights at these log-weights; the error names the examples.
 
     Example:
         >>> import torch
@@ -194,19 +194,19 @@ def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: 
 
 
 def require_finite(pair: Pair, arrays: Iterable[Tensor]) -> None:
-    """Refuse weights, each of shape (K, B), that are not finite: a gradient made of them would be.
+    """Refuse weights, each of shape (K, B), that are not finite, since they make the gradient not finite.
 
     Raises:
-        NotFinite: naming the examples.
+        NotFinite: a weight is not finite; the error names the examples.
     """
     broken = torch.stack([~torch.isfinite(array).all(dim=0) for array in arrays]).any(dim=0)
     if broken.any():
         what = f"'{pair.word}' has no finite gradient weights at these log-weights."
-        hint = "log-weights must not be NaN or +inf, nor -inf for more samples than the pair can spare"
+        hint = "log-weights must not be NaN or +inf, and not -inf for more samples than the pair allows"
         raise NotFinite(what, where=examples_in_words(broken), hint=hint)
 
 
 def examples_in_words(chosen: Tensor) -> str:
-    """Which examples of a batch are meant; ``chosen`` is bool, (B,)."""
+    """Name the chosen examples of a batch; ``chosen`` is bool, (B,)."""
     examples: list[int] = chosen.nonzero()[:, 0].tolist()  # pyright: ignore[reportUnknownVariableType]
     return f"examples {', '.join(map(str, examples[:10]))}{', ...' if len(examples) > 10 else ''} of the batch"

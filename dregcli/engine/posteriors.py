@@ -1,4 +1,4 @@
-"""A torch posterior as a base distribution and transforms of its samples, so that its density needs no inverse."""
+"""A torch posterior as a base distribution and transforms of its samples; its density then needs no inverse."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Step:
 
     Attributes:
         transform: maps values of one step to values of the next one.
-        summed: rightmost axes of its log-determinant that belong to one example's latent.
+        summed: number of rightmost axes of its log-determinant that belong to one example's latent.
     """
 
     transform: Transform
@@ -26,14 +26,14 @@ class Step:
 class Unfolded:
     """A posterior q(z | x) as a base distribution, whose samples x_0 go through transforms to z = x_n.
 
-    A density by ``log_prob(z)`` goes back through the inverses, which lose what rounding took from z: a logistic
-    function of 18 is 1 in float32. From the values on the way there the density is exact. Torch has a cache for the
-    same end, but it knows one sample object alone, and not its detached copy.
+    ``log_prob(z)`` goes back through the inverses, which cannot restore what rounding removed from z: a logistic
+    function of 18 is 1 in float32. From the values on the way to z the density is exact. Torch has a cache for this
+    purpose, but the cache knows only one sample object, not its detached copy.
 
     Attributes:
-        base: what is drawn from. Without steps it is the posterior itself.
-        summed: rightmost axes of the base's log-density that belong to one example's latent.
-        steps: in the order in which samples go through them.
+        base: the distribution to draw from. Without steps it is the posterior itself.
+        summed: number of rightmost axes of the base's log-density that belong to one example's latent.
+        steps: transforms in the order in which samples go through them.
     """
 
     base: Distribution
@@ -42,39 +42,39 @@ class Unfolded:
 
     @classmethod
     def of(cls, posterior: Distribution) -> "Unfolded":
-        """Unfold torch's own compositions; a class that defines its density itself is taken as it is."""
+        """Unfold torch's own compositions; a class that defines its own density stays whole."""
         found = _unfold(posterior)
         return found if found.steps else cls(posterior, 0, ())
 
     def draw(self, samples: int, *, has_path: bool) -> Tensor:
-        """Base samples, shape (samples, B, ...), on the posterior's graph if ``has_path``."""
+        """Draw base samples, shape (samples, B, ...), on the posterior's graph if ``has_path``."""
         shape = torch.Size((samples,))
         return self.base.rsample(shape) if has_path else self.base.sample(shape)
 
     def pushed(self, start: Tensor, *, first: int = 0, last: int | None = None) -> list[Tensor]:
-        """The values from ``start``, which is x_first, to x_last; to z where ``last`` is not given."""
+        """Return the values from ``start``, which is x_first, to x_last, or to z if ``last`` is not given."""
         values = [start]
         for step in self.steps[first:last]:
             values.append(cast("Tensor", step.transform(values[-1])))
         return values
 
     def log_density(self, values: Sequence[Tensor]) -> Tensor:
-        """The log-density of the last of some values that begin with base samples, nats, shape (samples, B)."""
+        """Return the log-density of the last of ``values``, which begin with base samples; nats, (samples, B)."""
         found = _sum_rightmost(self.base.log_prob(values[0]), self.summed)
         return self.spread(found, values)
 
     def spread(self, log_density: Tensor, values: Sequence[Tensor], *, first: int = 0) -> Tensor:
-        """A log-density of x_first, the first of some values, as that of the last of them, shape (samples, B)."""
+        """Turn the log-density of the first of ``values``, x_first, into the last value's, shape (samples, B)."""
         for step, before, after in zip(self.steps[first:], values, values[1:], strict=False):
             volume = cast("Tensor", step.transform.log_abs_det_jacobian(before, after))
             log_density = log_density - _sum_rightmost(volume, step.summed)
         return log_density
 
     def log_density_by_inverse(self, value: Tensor, *, steps: int) -> Tensor:
-        """The log-density of values of the first ``steps`` steps, by the transforms' inverses, (samples, B).
+        """Return the log-density of values after the first ``steps`` steps, by the inverses, (samples, B).
 
         Raises:
-            NotImplementedError, KeyError: a transform has none.
+            NotImplementedError, KeyError: a transform has no inverse.
         """
         values = [value]
         for step in reversed(self.steps[:steps]):
@@ -100,7 +100,7 @@ def _unfold(posterior: Distribution) -> Unfolded:
 
 
 def _is_torchs_own(posterior: Distribution, kind: type[Distribution]) -> bool:
-    """Whether it draws and weighs as ``kind`` does: no class or object between has methods of its own."""
+    """Whether the posterior draws and weighs exactly as ``kind`` does, with no methods of its own."""
     names = ("log_prob", "rsample", "sample")
     if not isinstance(posterior, kind) or any(name in vars(posterior) for name in names):
         return False

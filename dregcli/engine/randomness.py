@@ -1,12 +1,12 @@
-"""Random numbers by address: every one is a function of (seed, stream, step, block), never of what ran before.
+"""Random numbers by address: each is a function of (seed, stream, step, block), never of what ran before.
 
 So resuming needs no generator state, a chunked pass draws the same numbers as an unchunked one, and two
 estimators see the same noise.
 
-The address is hashed by BLAKE2b to 64 bits, which seed a torch generator. Torch's CPU generator keeps the low
-32 of them: two given addresses share their numbers with probability 2^-32, which over the million addresses of
-a long run makes about a hundred repeated draws, at unrelated steps. Its CUDA generator keeps all 64, and gives
-other numbers than the CPU's; the device is part of a run's spec for that reason.
+The address is hashed by BLAKE2b to 64 bits, which seed a torch generator. Torch's CPU generator keeps only the low
+32 bits. So two given addresses share their numbers with probability 2^-32: over the million addresses of a long run
+about a hundred draws repeat, at unrelated steps. Torch's CUDA generator keeps all 64 bits, and its numbers differ
+from the CPU's; for that reason the device is part of a run's spec.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from dregcli.defaults import NOISE_BLOCK
 
 
 class Stream(IntEnum):
-    """What the numbers are for. The values are part of every run's definition: never renumber."""
+    """Purpose of the random numbers. The values are part of every run's definition: never renumber them."""
 
     INITIALISATION = 1
     ORDER = 2
@@ -45,17 +45,17 @@ class Stream(IntEnum):
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
-    """The 64-bit seed of one block: BLAKE2b of the four numbers as little-endian 64-bit integers."""
+    """Return the 64-bit seed of one block: BLAKE2b of the four numbers as little-endian 64-bit integers."""
     packed = struct.pack("<4Q", seed, int(stream), step, block)
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little")
 
 
 class Randomness:
-    """Draws by address on one device.
+    """Random numbers by address on one device.
 
     Args:
-        seed: the run's seed, or the evaluation's; at least 0.
-        device: where the numbers are drawn.
+        seed: seed of the run or of the evaluation, at least 0.
+        device: device that draws the numbers.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu") -> None:
@@ -64,38 +64,38 @@ class Randomness:
         self._generator = torch.Generator(device=self.device)
 
     def generator(self, stream: Stream, step: int = 0, block: int = 0) -> torch.Generator:
-        """A generator at an address. It is one object, re-seeded: draw before asking for the next."""
+        """Return the generator, seeded at an address. All calls share one object: draw before the next call."""
         return self._generator.manual_seed(address(self.seed, stream, step, block))
 
     def uniform(self, stream: Stream, step: int, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1), float32."""
+        """Draw uniform numbers in [0, 1), float32."""
         return torch.rand(shape, generator=self.generator(stream, step), device=self.device)
 
     def uniform64(self, stream: Stream, step: int, block: int, *shape: int) -> Tensor:
-        """Uniform numbers in [0, 1), float64."""
+        """Draw uniform numbers in [0, 1), float64."""
         generator = self.generator(stream, step, block)
         return torch.rand(shape, generator=generator, device=self.device, dtype=torch.float64)
 
     def permutation(self, stream: Stream, step: int, n: int) -> Tensor:
-        """A permutation of 0..n-1, int64."""
+        """Draw a permutation of 0..n-1, int64."""
         return torch.randperm(n, generator=self.generator(stream, step), device=self.device)
 
     def normal(self, stream: Stream, step: int, *, k: int, batch: int, width: int, first: int = 0) -> Tensor:
-        """Standard normal noise for samples ``first`` to ``first + k`` of each example, float32.
+        """Draw standard normal noise for samples ``first`` to ``first + k`` of each example, float32.
 
         Args:
-            stream: what it is for.
-            step: the training step, or the evaluation's batch.
-            k: samples drawn.
-            batch: examples, B.
+            stream: purpose of the noise.
+            step: training step, or batch of the evaluation.
+            k: samples to draw.
+            batch: number of examples, B.
             width: latent dimensions of all layers together, Z.
-            first: the first sample, a multiple of ``NOISE_BLOCK``.
+            first: index of the first sample, a multiple of ``NOISE_BLOCK``.
 
         Returns:
             Noise of shape (k, B, Z).
 
         Raises:
-            ValueError: ``first`` is not at a block's start.
+            ValueError: ``first`` is not the start of a block.
         """
         if first % NOISE_BLOCK:
             message = f"noise starts at a block of {NOISE_BLOCK} samples, not at sample {first}"

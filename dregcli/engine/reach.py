@@ -1,4 +1,4 @@
-"""What autograd reaches from a tensor: the leaves that its backward pass would add to, and the way there."""
+"""The autograd graph behind a tensor: the leaves that its backward pass would add to, and the nodes before them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge
 
 _COMPILED = "CompiledFunctionBackward"
-"""The node that ``torch.compile`` makes of a whole graph. As a rule it runs once: its buffers are given away."""
+"""The node that ``torch.compile`` makes of a whole graph. Usually it runs only once, since it frees its buffers."""
 
 
 _LEAF = "torch::autograd::AccumulateGrad"
 """The node that adds to a leaf's ``grad``."""
 
 Place = tuple[Any, int]
-"""An edge of the graph: the node that it leads into, and which of the node's outputs it is of."""
+"""An edge of the graph: the node that it leads into, and the index of the node's output that it belongs to."""
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Reach:
     """The graph behind one tensor.
 
     Attributes:
-        leaves: the tensors to whose ``grad`` a backward pass would add.
-        names: the names of all nodes, in the order in which they were met; two equal ones are of equal graphs, as a
-            rule. Of batch normalisation it says whether it is in training mode.
+        leaves: tensors to whose ``grad`` a backward pass would add.
+        names: names of all nodes, in the order in which they were found; equal names usually mean equal graphs. The
+            name of a batch normalisation says whether it is in training mode.
     """
 
     leaves: frozenset[Tensor]
@@ -47,18 +47,18 @@ class Reach:
 
     @property
     def is_compiled(self) -> bool:
-        """Whether a part of it was compiled by ``torch.compile``."""
+        """Whether a part of the graph was compiled by ``torch.compile``."""
         return _COMPILED in self.names
 
 
 Ends = dict[Any, Tensor | GradientEdge]
-"""Where to differentiate to, by a key that is the same for the same place."""
+"""The places to differentiate to, by a key that is equal for equal places."""
 
 
 def ends_before(output: Tensor, stops: Sequence[Tensor] = ()) -> Ends:
-    """Where a backward pass from ``output`` ends: at some tensors, else at leaves.
+    """Return where a backward pass from ``output`` ends: at the ``stops``, otherwise at leaves.
 
-    Compiled parts, which stand one pass, end it as well: there it is at the edges that lead into these.
+    It also ends at the edges that lead into compiled parts, since these allow one pass only.
     """
     edges = {(cast("Any", each.grad_fn), each.output_nr) for each in stops if each.grad_fn is not None}
     if output.grad_fn is None:
@@ -78,11 +78,11 @@ def ends_before(output: Tensor, stops: Sequence[Tensor] = ()) -> Ends:
 
 
 def _walk(output: Tensor, is_end: Callable[[Place, str], bool] | None = None) -> Iterator[tuple[Place, str]]:
-    """The edges of the graph behind a tensor, each once, with the names of the nodes that they lead into.
+    """Yield each edge of the graph behind a tensor once, with the name of the node that it leads into.
 
     Args:
-        output: where the walk begins.
-        is_end: whether the walk does not go beyond an edge.
+        output: tensor at which the walk begins.
+        is_end: says whether the walk stops at an edge.
     """
     todo: list[Place] = [(output.grad_fn, output.output_nr)]
     seen, entered = set[Place](), set[Any]()

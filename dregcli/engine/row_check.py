@@ -1,4 +1,4 @@
-"""Whether the rows (k, b) of a log_joint and a log_prob depend on their own samples alone, tried out."""
+"""A check, by trial, that the rows (k, b) of a log_joint and a log_prob depend only on their own samples."""
 
 from collections.abc import Callable
 
@@ -13,23 +13,23 @@ Densities = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 _FIELDS = ("log_joint", "posterior")
 _WRONG = (
-    "log p of a sample changes when only other samples do, or with its place among the K samples. Entry (k, b) must "
-    "depend on sample (k, b) and example b alone. Look for BatchNorm in training mode, for a sum, mean or softmax "
-    "over the first two axes, and for a view, repeat or transpose that swaps K and B.",
-    "log q of a sample changes when only other samples do. Entry (k, b) must depend on sample (k, b) alone. Look for "
-    "batch statistics in log_prob or in a transform.",
+    "log p of a sample changes when only other samples change, or with its place among the K samples. Entry (k, b) "
+    "must depend on sample (k, b) and example b alone. Look for BatchNorm in training mode, for a sum, mean or "
+    "softmax over the first two axes, and for a view, repeat or transpose that swaps K and B.",
+    "log q of a sample changes when only other samples change. Entry (k, b) must depend on sample (k, b) alone. Look "
+    "for batch statistics in log_prob or in a transform.",
 )
 
 
 def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
-    """Replace samples in some patterns, and see whether the others' log-densities stay; then change their order.
+    """Replace samples in some patterns and check that the others' log-densities stay; then change the samples' order.
 
     Args:
-        draw: the samples, and what weighs them.
-        insist: an error where it cannot be tried out; else there is no fault then.
+        draw: the samples and their densities.
+        insist: True raises an error if the check is impossible; False then reports no fault.
 
     Raises:
-        SpecError: a log_joint with a state of its own, which gives other values for the same samples.
+        SpecError: the log_joint has a state of its own, so that it returns other values for the same samples.
     """
     start = draw.start.detach()
     k, batch = start.shape[:2]
@@ -45,11 +45,11 @@ def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
         before, again = densities(start), densities(start)
         if any(bool(_differ(one, other).any()) for one, other in zip(before, again, strict=True)):
             if insist:
-                message = "it gives other values for the same samples and random numbers, so that its rows cannot be "
-                message += "tried out: it has a state, or random numbers of its own."
+                message = "it returns other values for the same samples and random numbers, so that its rows cannot "
+                message += "be checked: it has a state, or random numbers of its own."
                 raise SpecError([Fault("log_joint", message)], hint="leave check=True out")
             return []
-        # Of another size, since a sampler may remember its noise by it.
+        # Draw another number of samples, since a sampler may cache its noise by size.
         other = draw.unfolded.draw(k + 1, has_path=False)[1:].to(start.dtype)
         wrong = [False, False]
         for pattern in _patterns(k, batch):
@@ -57,7 +57,7 @@ def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
             mixed = torch.where(replaced.reshape(k, batch, *(1,) * (start.ndim - 2)), other, start)
             for i, after in enumerate(densities(mixed)):
                 wrong[i] |= bool((_differ(before[i], after) & ~replaced).any())
-        # Which example a sample goes with shows in their order alone; random numbers, as of dropout, have one, too.
+        # Only a changed order shows which example a sample belongs to. Random numbers (dropout) have an order, too.
         if k > 1 and not draw.replay.moves(lambda: evaluate(start)):
             rolled = densities(start.roll(1, dims=0))[0]
             wrong[0] |= bool(_differ(before[0].roll(1, dims=0), rolled).any())
@@ -65,7 +65,7 @@ def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
 
 
 def _densities_of(draw: Samples, start: Tensor) -> Densities:
-    """Without graphs, which cost memory, unless log_joint differentiates by itself."""
+    """Return the densities without graphs, which cost memory, unless log_joint itself needs autograd."""
 
     def without_graph(value: Tensor) -> tuple[Tensor, Tensor]:
         with torch.no_grad():
@@ -84,19 +84,19 @@ def _densities_of(draw: Samples, start: Tensor) -> Densities:
 
 
 def _patterns(k: int, batch: int) -> list[Tensor]:
-    """Which samples are replaced, bool (K, B): two patterns in which (i, j) and (j, i) are never treated alike."""
+    """Return which samples to replace, bool (K, B) each; the first two never treat (i, j) and (j, i) alike."""
     generator = torch.Generator().manual_seed(0)
     side = max(k, batch)
     upper = torch.rand(2, side, side, generator=generator).lt(0.5).triu(1)
     lower = (~upper).triu(1).mT
     diagonal = torch.diag_embed(torch.rand(2, side, generator=generator).lt(0.5))
     patterns = list((upper | lower | diagonal)[:, :k, :batch])
-    # Alike over one axis, so that what mixes the other is seen with two samples, too.
+    # This pattern is constant over examples, so that mixing over samples is found even with two samples.
     return [*patterns, (torch.arange(k) % 2 == 0)[:, None].expand(k, batch)]
 
 
 def _differ(one: Tensor, other: Tensor) -> Tensor:
-    """Where two log-densities differ by more than rounding."""
+    """Return where two log-densities differ by more than rounding."""
     tolerance = 64.0 * torch.finfo(one.dtype).eps * (1.0 + one.abs())
     same = (one == other) | ((one - other).abs() <= tolerance) | (one.isnan() & other.isnan())
     return ~same

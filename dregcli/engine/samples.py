@@ -1,4 +1,4 @@
-"""Samples of any torch posterior and their log-densities, with what depends on z apart from what is at a fixed z."""
+"""Samples of any torch posterior and their log-densities, which separate dependence on z from the rest."""
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -20,10 +20,10 @@ LogJoint = Callable[[Tensor], Tensor]
 
 
 class Replay:
-    """The state of torch's generators at one moment, to draw the same numbers again, as those of dropout.
+    """The state of torch's generators at one moment, to draw the same numbers again (for example for dropout).
 
     Args:
-        device: of what is drawn.
+        device: device of the numbers.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -32,7 +32,7 @@ class Replay:
         self._others = [torch.cuda.get_rng_state(each) for each in self._devices]
 
     def moves(self, call: Callable[[], object]) -> bool:
-        """Whether a call, which begins at that moment, draws any number."""
+        """Whether a call draws any random number when it starts from the saved state."""
         with self():
             call()
             now = [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self._devices)]
@@ -40,7 +40,7 @@ class Replay:
 
     @contextmanager
     def __call__(self) -> Generator[None]:
-        """Within it torch draws as from that moment on; behind it as if nothing had been drawn."""
+        """Make torch draw from the saved state inside the block; afterwards restore the present state."""
         with torch.random.fork_rng(devices=self._devices):
             torch.set_rng_state(self._cpu)
             for device, state in zip(self._devices, self._others, strict=True):
@@ -52,17 +52,17 @@ class Replay:
 class Located:
     """Samples of a posterior and their log-density.
 
-    Transforms without parameters do not matter to a gradient: z is fixed where their input is. So the samples are
-    taken before those of them that come last, where numbers have not been rounded away.
+    Transforms without parameters do not change a gradient: if their input is fixed, z is fixed. So the samples are
+    taken before the last transforms if these have no parameters, because there rounding has lost less.
 
     Attributes:
         live: the samples, (samples, B, ...), on the posterior's graph, before the last transforms.
-        leaf: the same numbers, cut off from it.
-        z: the samples as log_joint takes them, made of the leaf.
+        leaf: the same numbers, detached from that graph.
+        z: the samples that log_joint takes, computed from the leaf.
         log_q: log q(z | x), nats, (samples, B).
-        is_apart: False says that log_q is a function of ``live``, not of the leaf, so that its gradient by the
-            posterior's parameters is that along the sample's path, too.
-        first: how many transforms come before ``live``.
+        is_apart: True if log_q is a function of the leaf. If False, log_q is a function of ``live``, so that its
+            gradient by the posterior's parameters includes the gradient along the sample's path.
+        first: number of transforms that come before ``live``.
     """
 
     live: Tensor
@@ -74,17 +74,18 @@ class Located:
 
 
 def locate(unfolded: Unfolded, start: Tensor, *, has_path: bool, apart: bool) -> Located:
-    """Take the density of base samples, by the values on their way to z, without any inverse.
+    """Compute the density of base samples from the values on their way to z, without any inverse.
 
     Args:
         unfolded: the posterior.
         start: base samples, on the posterior's graph.
-        has_path: whether anything will be differentiated through the samples.
-        apart: whether path and score must be told apart. Where they need not, a flow without an inverse will do.
+        has_path: whether a gradient will pass through the samples.
+        apart: whether path and score must be separated. If not, a flow without an inverse is enough.
 
     Raises:
-        NotFinite: they cannot be told apart, since the transforms' slope is 0 or infinite in floating point.
-        SpecError: nor where a transform without an inverse changes how many numbers there are.
+        NotFinite: path and score cannot be separated, since the transforms' slope is 0 or infinite in floating point.
+        SpecError: path and score cannot be separated, since a transform without an inverse changes the number of
+            coordinates.
     """
     leaf = _cut(start, has_path=has_path)
     after = unfolded.pushed(leaf)
@@ -106,7 +107,7 @@ def locate(unfolded: Unfolded, start: Tensor, *, has_path: bool, apart: bool) ->
 def _cut(live: Tensor, *, has_path: bool) -> Tensor:
     leaf = live.detach()
     if has_path and live.requires_grad:
-        # The loss's backward pass reaches the leaf again; what it would add up there is of no use and K x B rows big.
+        # The loss's backward pass reaches the leaf again. The gradient summed there is useless and has K x B rows.
         leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
     return leaf
 
@@ -116,11 +117,11 @@ def _forget(leaf: Tensor) -> None:
 
 
 def _apart(unfolded: Unfolded, start: Tensor, live: Tensor, leaf: Tensor, along: Tensor, first: int) -> Tensor:
-    """The log-density ``along`` the samples as a function of the leaf and of parameters at a fixed leaf.
+    """Return the log-density ``along`` the samples as a function of the leaf, and of parameters at a fixed leaf.
 
-    By the inverse where it agrees with the values on the way there. Else by a first-order term that is 0 in value and
-    moves all of the dependence on z from the live samples to the leaf; its factor, d log q / d z, costs one backward
-    pass through the transforms for each latent dimension.
+    The inverse is used where it agrees with the values on the way to the leaf. Otherwise a first-order term is added:
+    its value is 0, and it moves all dependence on z from the live samples to the leaf. Its factor, d log q / d z,
+    costs one backward pass through the transforms for each latent dimension.
     """
     try:
         inverse = unfolded.log_density_by_inverse(leaf, steps=first)
@@ -134,7 +135,7 @@ def _apart(unfolded: Unfolded, start: Tensor, live: Tensor, leaf: Tensor, along:
 
 
 def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
-    """d log q / d x_first with the parameters held fixed, from the transforms' Jacobian at the base samples."""
+    """Return d log q / d x_first at fixed parameters, from the transforms' Jacobian at the base samples."""
     start.requires_grad_()
     values = unfolded.pushed(start, last=first)
     density = unfolded.log_density(values)
@@ -144,7 +145,7 @@ def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
         (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
     outputs = values[-1].reshape(*rows, -1)
     if outputs.shape[-1] != start[0, 0].numel():
-        message = "a transform without an inverse changes how many numbers a sample has."
+        message = "a transform without an inverse changes the number of coordinates of a sample."
         raise SpecError([Fault("posterior", f"{message} Use estimator 'reparam', which needs no inverse.")])
     jacobian = [
         torch.autograd.grad(outputs[..., i].sum(), start, retain_graph=True)[0].reshape(*rows, -1)
@@ -157,7 +158,7 @@ def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
     if broken.any():
         what = "d log q / d z is not finite: a transform of the posterior is flat in floating point at its samples."
         where = examples_in_words(broken)
-        hint = "use estimator 'reparam', which does not need it, float64, or a posterior that saturates less"
+        hint = "use estimator 'reparam', which does not need this slope, float64, or a posterior that saturates less"
         raise NotFinite(what, where=where, hint=hint)
     return slope
 
@@ -167,13 +168,13 @@ class Samples:
     """K samples of every example and their log-densities.
 
     Attributes:
-        unfolded: the posterior they are from.
+        unfolded: the posterior that they were drawn from.
         start: the base samples, shape (K, B, ...), on the posterior's graph.
-        located: where they are differentiated.
-        log_joint: log p(x, z) of samples.
-        replay: the generators as they were before log_joint was called.
-        log_p: shape (K, B), nats.
-        log_w: log p less log q.
+        located: the place where they are differentiated.
+        log_joint: function that returns log p(x, z) of samples.
+        replay: state of the generators before log_joint was called.
+        log_p: log p(x, z), shape (K, B), nats.
+        log_w: log p minus log q, shape (K, B), nats.
     """
 
     unfolded: Unfolded
@@ -191,28 +192,28 @@ class Samples:
 
     @property
     def leaf(self) -> Tensor:
-        """The same numbers, cut off from it, so that a gradient through z and one at a fixed z never mix."""
+        """The same numbers, detached, so that a gradient through z and a gradient at a fixed z never mix."""
         return self.located.leaf
 
     @property
     def log_q(self) -> Tensor:
-        """Shape (K, B), nats."""
+        """log q(z | x) of the samples, shape (K, B), nats."""
         return self.located.log_q
 
     @cached_property
     def reach_of_p(self) -> Reach:
-        """What log p reaches."""
+        """The autograd graph behind log p."""
         return Reach.of(self.log_p)
 
     @cached_property
     def reach_of_q(self) -> Reach:
-        """What log q reaches."""
+        """The autograd graph behind log q."""
         return Reach.of(self.log_q)
 
     def gradients_of_log_p(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
-        """Gradients of the weighted sum of log p, from a pass that leaves log_p's own graph for a later one.
+        """Return gradients of the weighted sum of log p, and keep log_p's own graph for a later pass.
 
-        A compiled graph stands one pass, so there log_joint is called again, on the same numbers.
+        A compiled graph allows one backward pass only; for it, log_joint is called again on the same numbers.
         """
         if not self.reach_of_p.is_compiled:
             return torch.autograd.grad(self.log_p, list(inputs), weights, retain_graph=True, materialize_grads=True)
@@ -222,9 +223,9 @@ class Samples:
 
     @cached_property
     def dz(self) -> Tensor:
-        """d log w / d leaf with q's parameters held fixed, unweighted, shape (K, B, ...).
+        """The derivative d log w / d leaf with q's parameters held fixed, unweighted, shape (K, B, ...).
 
-        Only the leaf is asked for, which is what holds them fixed; the graph is kept for the passes that follow.
+        Only the leaf's gradient is requested; this holds the parameters fixed. The graph is kept for later passes.
         """
         ones = torch.ones_like(self.log_p)
         (of_p,) = self.gradients_of_log_p([self.leaf], ones)
@@ -236,23 +237,24 @@ class Samples:
         return of_p - of_q
 
     def densities(self, start: Tensor) -> tuple[Tensor, Tensor]:
-        """log p and log q of other base samples of the same shape."""
+        """Return log p and log q of other base samples of the same shape."""
         values = self.unfolded.pushed(start)
         return self.log_joint(values[-1]), self.unfolded.log_density(values)
 
 
 def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[Pair], k: int) -> Samples:
-    """Draw samples and take their log-densities.
+    """Draw samples and compute their log-densities.
 
     Args:
-        log_joint: log p(x, z) of samples.
-        posterior: accepted by ``require_posterior``.
-        pairs: what the samples are for.
+        log_joint: function that returns log p(x, z) of samples.
+        posterior: a posterior that ``require_posterior`` accepts.
+        pairs: pairs that will use the samples.
         k: samples per example.
 
     Raises:
-        SpecError: what came back is not of shape (K, B), or of half precision; a density that cannot be had.
-        NotFinite: a density whose derivative by z cannot be had.
+        SpecError: a returned tensor does not have shape (K, B) or has half precision, or a density cannot be
+            computed.
+        NotFinite: the derivative of a density by z cannot be computed.
     """
     shape = (k, *posterior.batch_shape)
     has_path = any(pair.uses_path for pair in pairs)
@@ -265,9 +267,9 @@ def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[P
     try:
         located = locate(unfolded, start, has_path=has_path, apart=apart)
     except (NotImplementedError, KeyError) as error:
-        message = f"its density cannot be had at a copy of its own sample ({type(error).__name__}: {error})."
+        message = f"its density cannot be computed at a copy of its own sample ({type(error).__name__}: {error})."
         advice = "Give it a log_prob that works for any z, or build it from torch's TransformedDistribution, "
-        advice += "of which no inverse is needed."
+        advice += "which then needs no inverse."
         raise SpecError([Fault("posterior", f"{message} {advice}")]) from error
     replay = Replay(start.device)
     log_p = log_joint(located.z)
@@ -279,7 +281,7 @@ def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[P
 
 
 def _density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tuple[int, ...]) -> list[Fault]:
-    """Why what ``call`` returned cannot be log-densities of samples z, for each of (K, B)."""
+    """Return the reasons why the value of ``call`` cannot be the log-densities of samples z, one per (K, B) entry."""
     if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
         return [Fault(field, f"{call} must return a tensor, got {type(found).__name__}.")]
     faults: list[Fault] = []
@@ -288,7 +290,7 @@ def _density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tupl
             f"{call} must have shape (K, B) = {shape} for z of shape {tuple(z.shape)}, got {tuple(found.shape)}."
         )
         if tuple(found.shape[:2]) == shape:
-            message += " Sum it over the axes behind the first two."
+            message += " Sum it over all axes after the first two."
         faults.append(Fault(field, message))
     if found.dtype not in (torch.float32, torch.float64):
         message = f"{call} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."

@@ -1,7 +1,7 @@
-"""Images of a trained model: prior samples, reconstructions, traversals of latents. No graphs; by address.
+"""Images of a trained model: prior samples, reconstructions, traversals of latents. Numbers are drawn by address.
 
-What is shown of more images begins with what is shown of fewer, to the last bit: noise is drawn, and networks are
-applied, in blocks of one size, since the last bits of a product of matrices depend on their shapes.
+The first images of a large request equal the images of a smaller request to the last bit. For this, noise is drawn
+and networks are applied in blocks of one size, since the last bits of a matrix product depend on the shapes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,20 +21,20 @@ from dregcli.errors import NotFinite
 from dregcli.names import Split
 
 EXAMPLES_BLOCK = 16
-"""Examples that are reconstructed at once."""
+"""Number of examples that are reconstructed at once."""
 
 
 def seen_pixels(
     examples: Examples, pixels: Pixels, *, split: Split, seed: int, limit: int | None = None
 ) -> Iterator[Tensor]:
-    """Examples as evaluations see them, batch by batch in order, (B, D) each.
+    """Yield the pixels that evaluations see, batch by batch in order, (B, D) each.
 
     Args:
-        examples: the split.
-        pixels: how its stored values become pixels.
-        split: which split this is.
-        seed: the evaluation's.
-        limit: only the batches that have the first so many examples, whole.
+        examples: examples of the split.
+        pixels: rule that turns stored values into pixels.
+        split: name of the split.
+        seed: seed of the evaluation.
+        limit: number of examples, from the first on; every batch with one of them is yielded whole.
     """
     randomness = Randomness(seed)  # on the CPU, as evaluations draw pixels
     count = len(examples) if limit is None else min(limit, len(examples))
@@ -45,13 +45,14 @@ def seen_pixels(
 
 @torch.no_grad()
 def prior_images(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
-    """E[x | z] of z from the prior; of what is predicted from a context, completions of each context.
+    """Return E[x | z] for z from the prior; a model with a context gives completions of each context.
 
     Args:
         model: the model.
-        pixels: whole images that contexts are taken from, shape (B, D); of a model without any, one row of anything.
-        randomness: on the model's device.
-        k: samples for each of the B.
+        pixels: whole images that contexts are taken from, shape (B, D); one row of any values if the model has no
+            context.
+        randomness: random numbers on the model's device.
+        k: samples for each of the B images.
 
     Returns:
         Shape (k, B, D).
@@ -72,11 +73,11 @@ def prior_images(model: LatentModel, pixels: Tensor, randomness: Randomness, *, 
 
 @dataclass(frozen=True)
 class Reconstructions:
-    """The best of K posterior samples of each example, by its importance weight.
+    """The best of K posterior samples of each example, judged by importance weight.
 
     Attributes:
-        images: E[x | z] of that sample, shape (B, D).
-        chosen: which sample, int64, shape (B,).
+        images: E[x | z] at the best sample, shape (B, D).
+        chosen: index of the best sample, int64, shape (B,).
         log_w: log-weights, shape (K, B), nats.
     """
 
@@ -91,9 +92,9 @@ def best_of_k(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: 
 
     Args:
         model: the model and its posterior.
-        pixels: whole blocks of ``EXAMPLES_BLOCK`` examples but for the last ones of a split, shape (B, D).
-        randomness: on the model's device.
-        k: samples of each.
+        pixels: whole blocks of ``EXAMPLES_BLOCK`` examples, except at the end of a split; shape (B, D).
+        randomness: random numbers on the model's device.
+        k: samples per example.
 
     Raises:
         NotFinite: a log-weight is not a number.
@@ -139,7 +140,7 @@ def _best_of_block(
 
 @torch.no_grad()
 def latent_variances(model: LatentModel, seen: Iterator[Tensor]) -> Tensor:
-    """The variance over examples of q's mean, by latent, (Z,), float64 (arXiv 1509.00519, 5.1).
+    """Return the variance over examples of q's mean, for each latent, (Z,), float64 (arXiv 1509.00519, 5.1).
 
     Args:
         model: the model and its posterior.
@@ -150,7 +151,7 @@ def latent_variances(model: LatentModel, seen: Iterator[Tensor]) -> Tensor:
 
 
 def most_active(variances: Tensor, count: int) -> list[int]:
-    """The indices of the latents with the largest variances, the largest first; of equal ones the lower index."""
+    """Return the indices of the latents with the largest variances, largest first; ties by the lower index."""
     order: list[int] = variances.sort(descending=True, stable=True).indices.tolist()  # pyright: ignore[reportUnknownVariableType]
     return order[:count]
 
@@ -159,16 +160,16 @@ def most_active(variances: Tensor, count: int) -> list[int]:
 def traversals(
     model: LatentModel, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """E[x | z] as one latent after the other moves, from q's mean of an example, through the prior.
+    """Return E[x | z] while each latent in turn moves through the prior; the others stay at q's mean of the example.
 
     Args:
         model: the model and its posterior.
         pixels: the example, shape (1, D).
-        latents: which.
-        offsets: where they are put, in standard deviations of the prior from its mean.
+        latents: indices of the latents to move.
+        offsets: values of the moved latent, in standard deviations of the prior from its mean.
 
     Returns:
-        The image at q's mean, (D,), and those with latent l at offset s, (L, S, D).
+        The image at q's mean, (D,), and the images with latent l at offset s, (L, S, D).
     """
     at, prior = model.posterior(pixels).loc, model.latent_prior(pixels)
     z = at.expand(len(latents), len(offsets), -1).clone()

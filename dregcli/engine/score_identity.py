@@ -1,6 +1,6 @@
-"""Whether a posterior's support moves, by the identity E[f(z) d log q / d phi] = E[f'(z) dz / d phi] for every f.
+"""A test for a moving support: does E[f(z) d log q / d phi] = E[f'(z) dz / d phi] hold for every f?
 
-It fails where q has density at a border that moves with a parameter: a term of that border is missing.
+This identity fails if q has density at a border that moves with a parameter: a term for this border is missing.
 """
 
 from collections.abc import Callable
@@ -16,50 +16,50 @@ from dregcli.engine.samples import Located, Samples, locate
 from dregcli.errors import DregError
 
 _SIZE = 2**18
-"""Numbers that are drawn, at most, unless a single draw has more."""
+"""Largest count of numbers to draw, unless a single draw has more."""
 
 _MOST = 2**12
-"""Draws, at most, in each half."""
+"""Largest number of draws in each half."""
 
 _GROUPS = 16
-"""Independent means behind the test; half of all draws learn the direction that the other half tests."""
+"""Number of independent means in the test; half of all draws find the direction, and the other half tests it."""
 
-_SURELY = 8.0
-"""Its t with 15 degrees of freedom: beyond it by chance in 4 of 10 million."""
+_CRITICAL_T = 8.0
+"""Threshold of the t statistic with 15 degrees of freedom; chance exceeds it in 4 of 10 million cases."""
 
-_NOTICEABLE = 0.02
+_SMALLEST_GAP = 0.02
 """The smallest gap that counts, as a share of the gradients that the identity makes equal."""
 
-_FEW = 0.75
-"""The share of a sum of squares that 1 % of the samples may have: of a jump .01 to .5, of (z - a)^.2 .87."""
+_TAIL_SHARE = 0.75
+"""Largest share of a sum of squares that 1 % of the samples may have: .01 to .5 for a jump, .87 for (z - a)^.2."""
 
-_AS_MUCH = 0.05
-"""How much a border may move, of how much the middle does, and be fixed: no sample lies on it."""
+_FIXED_SHARE = 0.05
+"""A border counts as fixed if it moves by at most this share of the middle's motion: no sample lies exactly on it."""
 
 Function = Callable[[Tensor], Tensor]
-"""Of samples, (samples, B, latent dimensions); a value for each of them, of the same shape."""
+"""Maps samples, (samples, B, latent dimensions), to values of the same shape."""
 
 
 def support_moves(draw: Samples, posterior: Distribution) -> bool:
-    """Whether the identity surely fails at the posterior's present parameters."""
+    """Whether the identity certainly fails at the posterior's present parameters."""
     try:
         if posterior.support.is_discrete:  # pyright: ignore[reportOptionalMemberAccess]
             return False
     except NotImplementedError:
         pass
     base = draw.unfolded.base
-    if not base.has_rsample and _declares_it(posterior):
+    if not base.has_rsample and _declares_moving_support(posterior):
         return True
     with torch.random.fork_rng(devices=[draw.start.device] if draw.start.is_cuda else []):
         try:
             return _gap(draw, posterior)
         except (RuntimeError, DregError):
-            # It cannot be tried out: nothing is known against the posterior.
+            # The test is impossible, so nothing is known against the posterior.
             return False
 
 
-def _declares_it(posterior: Distribution) -> bool:
-    """Whether a bound of its support requires grad."""
+def _declares_moving_support(posterior: Distribution) -> bool:
+    """Whether a bound of the posterior's support requires grad."""
     try:
         todo: list[Any] = [posterior.support]
     except NotImplementedError:
@@ -76,7 +76,7 @@ def _declares_it(posterior: Distribution) -> bool:
 
 
 def _gap(draw: Samples, posterior: Distribution) -> bool:
-    """Try the functions that are largest at the lower and at the upper end of each coordinate."""
+    """Test functions that are largest at the lower and at the upper end of each coordinate."""
     one = max(1, draw.start[0].numel())
     half = _GROUPS * max(1, min(_SIZE // (2 * one), _MOST) // _GROUPS)
     has_path = draw.unfolded.base.has_rsample
@@ -88,14 +88,14 @@ def _gap(draw: Samples, posterior: Distribution) -> bool:
     of_q, of_z = ends_before(located.log_q, held), ends_before(located.live, held)
     of_q.pop(located.leaf, None)
     if not has_path:
-        # Without a derivative of z there is f = 1 alone: the mean score.
+        # Without a derivative of z only f = 1 can be tested: the mean score.
         return bool(of_q) and _fails(None, located, of_q, half)
     slope = _slope(located)
     return any(_fails_at(end, located, slope, of_q, of_z, half) for end in (-1.0, 1.0))
 
 
 def _tensors_of(value: object, depth: int = 0) -> list[Tensor]:
-    """The tensors that a distribution holds: what a network made of its input, as a rule."""
+    """Return the tensors that a distribution holds, usually outputs of a network."""
     if isinstance(value, Tensor):
         return [value] if value.requires_grad else []
     if isinstance(value, (list, tuple)):
@@ -108,7 +108,7 @@ def _tensors_of(value: object, depth: int = 0) -> list[Tensor]:
 
 
 def _slope(located: Located) -> Tensor:
-    """d log q / d z at the samples, (samples, B, latent dimensions)."""
+    """Return d log q / d z at the samples, (samples, B, latent dimensions)."""
     rows = located.log_q.shape
     if not (located.leaf.requires_grad and located.log_q.requires_grad):
         return torch.zeros_like(located.leaf).reshape(*rows, -1)
@@ -117,9 +117,9 @@ def _slope(located: Located) -> Tensor:
 
 
 def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: Ends, half: int) -> bool:
-    """Whether the identity fails for a function of each coordinate that is largest at its lower (-1) or upper end."""
+    """Whether the identity fails for functions with their maximum at each coordinate's lower (-1) or upper end."""
     leaf = located.leaf.detach().reshape(slope.shape)
-    # Not the extremes, on which a function would rest that few samples see; beyond these it is constant.
+    # Quantiles, not the extremes: few samples would determine a function of these. It is constant beyond them.
     ordered = leaf[:half].sort(dim=0).values
     low, high = ordered[half // 20], ordered[-1 - half // 20]
     width = (high - low).clamp_min(torch.finfo(leaf.dtype).tiny)
@@ -128,13 +128,13 @@ def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: End
         inside = torch.minimum(torch.maximum(z, low), high)
         return ((inside - low if end > 0 else high - inside) / width).pow(4)
 
-    # Where d log q / d z is made by a few samples, as at a density that vanishes slowly, the mean score is 0 by
-    # samples that are not seen.
+    # If a few samples dominate d log q / d z, as for a density that vanishes slowly, the mean score is 0 only
+    # because of samples that were not drawn.
     squares = (near(leaf) * slope).double().square().flatten(0, 1).sort(dim=0).values
     share = squares[-max(1, squares.shape[0] // 100) :].sum(0) / squares.sum(0).clamp_min(1e-300)
-    is_light, is_flat = (share < _FEW).to(leaf.dtype), (slope == 0.0).flatten(0, 1).all(0).to(leaf.dtype)
+    is_light, is_flat = (share < _TAIL_SHARE).to(leaf.dtype), (slope == 0.0).flatten(0, 1).all(0).to(leaf.dtype)
     both = {key: at for key, at in of_q.items() if key in of_z}
-    # What only the samples depend on moves a density that is flat; else log_prob leaves it out on purpose.
+    # A parameter that only the samples depend on moves a flat density; otherwise log_prob omits it on purpose.
     alone = {key: at for key, at in of_z.items() if key not in of_q}
     for ends, mask in ((both, is_light), (alone, is_flat)):
         if ends and mask.any() and _fails(lambda z, mask=mask: mask * near(z), located, ends, half):
@@ -143,7 +143,7 @@ def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: End
 
 
 def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: Tensor, of_z: Ends) -> bool:
-    """Whether a density whose slope is heavy still rises at the outermost samples, and whether these move."""
+    """Whether a density with a heavy-tailed slope still rises at the outermost samples, and whether these move."""
     live, leaf = located.live.reshape(slope.shape), located.leaf.detach().reshape(slope.shape)
     order = (end * leaf).argsort(dim=0, descending=True)
     outermost = (end * slope).gather(0, order[:4]) > 0.0
@@ -154,11 +154,11 @@ def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: T
     for chosen in (order[:1], order[leaf.shape[0] // 2][None]):
         value = (live.gather(0, chosen) * rises.to(live.dtype)).sum()
         moved.append(_gradient(value, of_z))
-    return _norm(moved[0]) > _AS_MUCH * _norm(moved[1])
+    return _norm(moved[0]) > _FIXED_SHARE * _norm(moved[1])
 
 
 def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
-    """The identity's t along a direction that the first half of the samples shows, at the second half."""
+    """Test the identity with the second half of the samples, along a direction found from the first half."""
     rows = located.log_q.shape
     leaf, live = located.leaf.detach().reshape(*rows, -1), located.live.reshape(*rows, -1)
     weighed = located.log_q if f is None else f(leaf).sum(-1) * located.log_q
@@ -182,12 +182,12 @@ def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
         means.append(float((gradient(value) * direction).sum()) / length)
     found = torch.tensor(means, dtype=torch.float64)
     mean, stderr = float(found.mean()), float(found.std()) / _GROUPS**0.5
-    return mean > _NOTICEABLE * size and mean > _SURELY * stderr
+    return mean > _SMALLEST_GAP * size and mean > _CRITICAL_T * stderr
 
 
 def _gradient(value: Tensor, ends: Ends) -> Tensor:
-    """By all ends, in one vector, float64."""
-    places = cast("list[Tensor]", list(ends.values()))  # and edges, which torch's own types leave out
+    """Return the gradient by all ends, in one vector, float64."""
+    places = cast("list[Tensor]", list(ends.values()))  # also edges, which torch's types omit
     found = torch.autograd.grad(value, places, retain_graph=True, materialize_grads=True)
     return torch.cat([each.flatten() for each in found]).double()
 

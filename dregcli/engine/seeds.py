@@ -1,4 +1,4 @@
-"""What a backward pass starts from to give a pair's gradients; what would silently train a part is refused."""
+"""The tensors and gradients that start a backward pass for a pair; models with missing gradients are refused."""
 
 from dataclasses import dataclass
 from typing import Any, cast
@@ -18,22 +18,22 @@ from dregcli.errors import Fault, NotFinite, SpecError
 def gradient_seeds(
     draw: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
 ) -> list[tuple[Tensor, Tensor]]:
-    """What a backward pass starts from, to give a pair's descent directions for the mean over the batch.
+    """Return the start of a backward pass that gives a pair's descent directions for the mean over the batch.
 
     Args:
         draw: the samples.
-        posterior: where they are from.
-        weights: of model, path and score, each (K, B).
+        posterior: the posterior that they were drawn from.
+        weights: weights of model, path and score, each (K, B).
         pair: the objective and its estimator, for errors.
-        path: False says that the path weights are 0.
-        score: False says that the score weights are 0.
+        path: False means that the path weights are 0.
+        score: False means that the score weights are 0.
 
     Returns:
-        Tensors, each with the gradient by it.
+        Tensors, each with the gradient by this tensor.
 
     Raises:
         SpecError: a part of the gradient would silently be missing.
-        NotFinite: the gradient of a sample that has weight is not finite.
+        NotFinite: the gradient of a sample with weight is not finite.
     """
     reached = _Reached.by(draw)
     _require_trainable(reached)
@@ -50,7 +50,7 @@ def gradient_seeds(
     if reached.theta and weights.model.any():
         if outside.any():
             _require_spared(draw, reached.theta)
-        # Not for a frozen model: the pass would run through it for the leaf alone.
+        # This is skipped for a frozen model: the pass would run through the model only for the leaf.
         found.append((draw.log_p, (weights.model * to_descent).to(draw.log_p.dtype)))
     if score and reached.phi:
         found.append((draw.log_q, (weights.score * to_descent).to(draw.log_q.dtype)))
@@ -60,12 +60,12 @@ def gradient_seeds(
 
 
 def _path(dz: Tensor, weights: Tensor, pair: Pair) -> Tensor:
-    """Weights (K, B) times d log w / d z (K, B, ...), where 0 times anything is 0."""
+    """Return weights (K, B) times d log w / d z (K, B, ...), where 0 times anything is 0."""
     weights = weights.to(dz.dtype).reshape(*weights.shape, *(1,) * (dz.ndim - 2))
     product = torch.where(weights == 0, 0.0, weights * dz)
     broken = ~torch.isfinite(product).reshape(*weights.shape[:2], -1).all(dim=-1).all(dim=0)
     if broken.any():
-        what = f"d log w / d z is not finite for samples that have weight in '{pair.word}'."
+        what = f"d log w / d z is not finite for samples with weight in '{pair.word}'."
         hint = "look for log(0), sqrt(0) or 0/0 in log_joint and log_prob"
         raise NotFinite(what, where=examples_in_words(broken), hint=hint)
     return product
@@ -73,39 +73,39 @@ def _path(dz: Tensor, weights: Tensor, pair: Pair) -> Tensor:
 
 def _refuse_jump(outside: Tensor, pair: Pair) -> None:
     what = f"log_joint is -inf for some samples, and '{pair.word}' differentiates through the samples: it would miss"
-    what += " the jump of the weights at the border of the support, and be biased."
-    hint = f"{_score_only(pair.objective)} Or take a posterior that draws inside the support alone"
+    what += " the jump of the weights at the border of the support and so be biased."
+    hint = f"{_score_only(pair.objective)} Or take a posterior that draws only inside the support"
     raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
 
 
 def _require_spared(draw: Samples, theta: set[Tensor]) -> None:
-    """Refuse a log_joint that turns a row weight of exactly 0 into NaN: torch has 0 * inf inside it.
+    """Refuse a log_joint that turns a row weight of exactly 0 into NaN, because torch computes 0 * inf inside it.
 
-    Costs a backward pass, so only asked of batches with samples outside the support.
+    The check costs a backward pass, so it is made only for batches with samples outside the support.
     """
     found = draw.gradients_of_log_p(list(theta), torch.zeros_like(draw.log_p))
     if not all(torch.isfinite(each).all() for each in found):
-        what = "log_joint's gradient is NaN for samples whose weight is 0, and would be for all parameters."
-        hint = "outside the support, put safe inputs in with torch.where before log, sqrt or a division, not after"
+        what = "log_joint's gradient is NaN for samples whose weight is 0; this would make all parameters NaN."
+        hint = "outside the support, use torch.where to put in safe inputs before log, sqrt or a division, not after"
         raise NotFinite(what, where="log_joint, at samples with log p = -inf", hint=hint)
 
 
 def reached_leaves(draw: Samples) -> set[Tensor]:
-    """All leaves that a gradient made of a draw can reach."""
+    """Return all leaves that a gradient computed from a draw can reach."""
     reached = _Reached.by(draw)
     return reached.theta | reached.phi | reached.z
 
 
 @dataclass(frozen=True)
 class _Reached:
-    """The autograd leaves that the parts of a draw reach, parameters for the most part.
+    """The autograd leaves that the parts of a draw reach, mostly parameters.
 
     Attributes:
-        theta: by log p, with z held fixed.
-        phi: by log q, with z held fixed.
-        z: by the samples.
+        theta: leaves that log p reaches with z held fixed.
+        phi: leaves that log q reaches with z held fixed.
+        z: leaves that the samples reach.
         from_log_p: whether log p reaches z.
-        from_log_q: whether log q does.
+        from_log_q: whether log q reaches z.
     """
 
     theta: set[Tensor]
@@ -116,11 +116,11 @@ class _Reached:
 
     @classmethod
     def by(cls, draw: Samples) -> "_Reached":
-        """What a draw reaches."""
+        """Find the leaves that a draw reaches."""
         log_p, log_q = set(draw.reach_of_p.leaves), set(draw.reach_of_q.leaves)
         samples = set(Reach.of(draw.live).leaves) if draw.leaf.requires_grad else set[Tensor]()
         itself = {draw.leaf}
-        # Where it is not apart, log q is a function of the samples themselves, and so of z.
+        # If log q is not apart, it is a function of the samples themselves, and so of z.
         from_log_q = draw.leaf in log_q or not draw.located.is_apart
         return cls(log_p - itself, log_q - itself, samples, draw.leaf in log_p, from_log_q)
 
@@ -128,23 +128,23 @@ class _Reached:
 def _require_trainable(reached: _Reached) -> None:
     if not (reached.theta or reached.phi or reached.z):
         message = "nothing to train: neither log_joint nor the posterior reaches a tensor that requires grad."
-        hint = "to evaluate, call it under torch.no_grad(); to train, build the posterior outside of it"
+        hint = "to evaluate, use torch.no_grad(); to train, build the posterior outside of torch.no_grad()"
         raise SpecError([Fault("posterior", message)], hint=hint)
 
 
 def _require_live(draw: Samples, reached: _Reached, *, score: bool) -> None:
-    """Refuse what would train, silently, on a part of the gradient."""
+    """Refuse models whose training would silently miss a part of the gradient."""
     faults: list[Fault] = []
     if dead := reached.phi - reached.z:
-        message = f"a dead path: log_prob depends on {_shapes(dead)}, and the samples do not."
+        message = f"a dead path: log_prob depends on {_shapes(dead)}, but the samples do not."
         faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its rsample."))
     if score and draw.located.is_apart and (dead := reached.z - reached.phi):
-        message = f"a dead score: the samples depend on {_shapes(dead)}, and log_prob does not."
+        message = f"a dead score: the samples depend on {_shapes(dead)}, but log_prob does not."
         faults.append(Fault("posterior", f"{message} Look for detach() or no_grad() in its log_prob."))
     if draw.leaf.requires_grad:
         if not (reached.from_log_q or _is_flat(draw.unfolded.base)):
             message = "log_prob(z) does not depend on z for autograd, so that d log q / d z would be missing."
-            advice = "Compute it from its argument, not from a sample it remembers; if it is flat, add 0 * z to it."
+            advice = "Compute it from its argument, not from a stored sample; if it is flat, add 0 * z to it."
             faults.append(Fault("posterior", f"{message} {advice}"))
         if not reached.from_log_p:
             message = "log_joint(z) does not depend on z for autograd, so that d log p / d z would be missing."
@@ -160,7 +160,7 @@ def _shapes(parameters: set[Tensor]) -> str:
 
 
 def _has_live_parameters(posterior: Distribution) -> bool:
-    """Whether a parameter of it, or of what it is made of, requires grad. Without a path no sample tells."""
+    """Whether a parameter of the posterior or its base requires grad. Without a path, samples cannot show this."""
     if any(isinstance(value, Tensor) and value.requires_grad for value in vars(posterior).values()):
         return True
     inner = getattr(posterior, "base_dist", None)
@@ -168,7 +168,7 @@ def _has_live_parameters(posterior: Distribution) -> bool:
 
 
 def _is_flat(posterior: Distribution) -> bool:
-    """Whether its density is known not to depend on z where it is not 0."""
+    """Whether the density is known not to depend on z inside its support."""
     inner: Any = posterior
     while isinstance(inner, Independent):
         inner = cast("Any", inner).base_dist
@@ -176,10 +176,10 @@ def _is_flat(posterior: Distribution) -> bool:
 
 
 def require_posterior(posterior: Distribution, pair: Pair) -> None:
-    """Refuse what cannot be sampled and weighed for each example.
+    """Refuse a posterior that cannot be sampled and weighted for each example.
 
     Raises:
-        SpecError: with all of its faults.
+        SpecError: the posterior has faults; all are reported.
     """
     if not isinstance(posterior, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance]
         message = f"must be a torch.distributions.Distribution, got {type(posterior).__name__}."
@@ -187,7 +187,7 @@ def require_posterior(posterior: Distribution, pair: Pair) -> None:
     faults: list[Fault] = []
     batch = tuple(posterior.batch_shape)
     if len(batch) != 1 or 0 in batch:
-        message = f"must have batch_shape (B,), one entry an example, got {batch}."
+        message = f"must have batch_shape (B,), one entry per example, got {batch}."
         if len(batch) > 1:
             message += f" Wrap it: torch.distributions.Independent(posterior, {len(batch) - 1})."
         elif not batch:
@@ -203,5 +203,8 @@ def require_posterior(posterior: Distribution, pair: Pair) -> None:
 def _score_only(objective: Objective) -> str:
     names = [str(each.name) for each in estimators_of(objective) if not each.uses_path(objective)]
     if names:
-        return f"Estimators that need the score alone: {', '.join(names)}."
-    return f"All estimators of '{objective.name}' do; objective 'iwae' has some that do not, such as 'vimco'."
+        return f"Estimators that need only the score: {', '.join(names)}."
+    return (
+        f"All estimators of '{objective.name}' differentiate through the samples; "
+        "objective 'iwae' has some that do not, such as 'vimco'."
+    )

@@ -1,4 +1,4 @@
-"""The signal-to-noise ratio of gradients: one definition, for whatever measures it."""
+"""The signal-to-noise ratio of gradients: one definition, shared by all code that measures it."""
 
 from collections.abc import Iterable
 
@@ -7,23 +7,23 @@ from torch import Tensor
 
 
 def ratios(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """|mean| / standard deviation of each coordinate, and which coordinates have one; both of their shape.
+    """Return |mean| / standard deviation of each coordinate, and which coordinates vary; both in the inputs' shape.
 
-    A coordinate that never varies has none (its ratio reads 0): a dead unit is neither signal nor noise. Where the
-    variance is not known, NaN, neither is the ratio.
+    A coordinate that never varies has no ratio (the value is 0): a dead unit is neither signal nor noise. Where the
+    variance is unknown (NaN), the ratio is NaN too.
     """
     varies = ~(variance <= 0.0)
     return torch.where(varies, mean.abs() * variance.rsqrt(), 0.0), varies
 
 
 def signal_to_noise(parts: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
-    """The SNR of P sequences of gradients: the mean of ``ratios`` over the coordinates that vary, of all parts.
+    """Return the SNR of P sequences of gradients: the mean of ``ratios`` over all parts' coordinates that vary.
 
     Args:
         parts: means and variances, (P, D) each.
 
     Returns:
-        Shape (P,), float64, on the CPU; NaN where nothing varies. Of pure noise it is about ``snr_floor``.
+        Shape (P,), float64, on the CPU; NaN where nothing varies. The SNR of pure noise is about ``snr_floor``.
     """
     total, count = torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.int64)
     for mean, variance in parts:

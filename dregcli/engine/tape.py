@@ -1,12 +1,12 @@
 """Weighted gradients of the model's parameters from one backward pass with unit row weights.
 
-The model's gradient is a weighted sum over rows, sum model_kb * d log w_kb / d theta. Back-propagating unit weights
-and applying ``model`` where a layer's weight gradient is contracted, (model * input)^T delta, gives that sum for any
-number of weight arrays from one pass, and leaves d log w / d z unweighted for the path. No ratio path / model
-appears, which would be singular for objectives whose model weights cross zero.
+The model's gradient is a weighted sum over rows, sum model_kb * d log w_kb / d theta. The backward pass uses unit
+weights, and ``model`` is applied where a layer's weight gradient is contracted, (model * input)^T delta. This gives
+the sum for any number of weight arrays from one pass, and leaves d log w / d z unweighted for the path. It needs no
+ratio path / model, which would be singular for objectives whose model weights cross zero.
 
-Of the tensors that belong to examples the backward pass leaves d log w / d tensor for every row; their weighted sum
-over samples seeds the examples' own graph.
+For tensors that belong to examples, the backward pass gives d log w / d tensor for every row; the weighted sum of
+these over samples starts the backward pass of the examples' own graph.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,14 +25,14 @@ class _Layer:
     """A layer's application to rows."""
 
     layer: nn.Linear
-    with_bias: bool  # whether the output has it, or it is added to the output: its gradient is the same
+    with_bias: bool  # whether the output includes it or it is added later: the gradient is the same
     inputs: Tensor  # (K', B', I)
     delta: Tensor | None = None  # (K', B', O), d sum(log_p) / d outputs
 
 
 @dataclass
 class _Shared:
-    """A tensor of examples and what rows see of it."""
+    """A tensor of examples, and its copy for the rows."""
 
     tensor: Tensor  # (B, ...), on the examples' graph
     leaf: Tensor  # (K', B', ...), the same numbers for every row of an example
@@ -54,13 +54,14 @@ class _TapedLinear(torch.autograd.Function):
 
 
 class RowTape(Rows):
-    """Records what parameters did to rows, to contract their gradients with row weights afterwards.
+    """Record what parameters did to rows, to contract their gradients with row weights afterwards.
 
-    Use it for one forward pass, call ``backward`` once, and then ``contract`` as often as there are row weights.
+    Use it for one forward pass, call ``backward`` once, and then call ``contract`` once for each array of row
+    weights.
 
     Args:
-        selection: which rows.
-        check: whether to walk the graph for what else requires grad; once is enough for a model.
+        selection: the chosen rows.
+        check: whether to search the graph for other tensors that require grad; once is enough for a model.
     """
 
     def __init__(self, selection: Selection, *, check: bool = True) -> None:
@@ -70,11 +71,11 @@ class RowTape(Rows):
         self._shared: list[_Shared] = []
 
     def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
-        """Apply ``layer`` to rows of shape (K', B', I), recording what its weight gradient needs."""
+        """Apply ``layer`` to rows of shape (K', B', I) and record what its weight gradient needs."""
         return self._apply(layer, inputs, with_bias=True)
 
     def product(self, layer: nn.Linear, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The product alone and the bias, cut off from its parameter, whose gradient ``contract`` knows."""
+        """Return the product and the bias, detached from its parameter; ``contract`` computes its gradient."""
         bias = layer.bias.detach() if layer.bias is not None else None  # pyright: ignore[reportUnnecessaryComparison]
         return self._apply(layer, inputs, with_bias=False), bias
 
@@ -84,7 +85,7 @@ class RowTape(Rows):
         return _TapedLinear.apply(inputs, record)  # pyright: ignore[reportReturnType]
 
     def shared(self, tensor: Tensor) -> Tensor:
-        """The tensor with an entry for every row, cut off from its graph; data, which has none, just taken."""
+        """Return the tensor with one entry per row, detached from its graph; data has no graph and is only taken."""
         if not tensor.requires_grad:
             return self._selection.take(tensor)
         leaf = self._selection.each(tensor.detach()).requires_grad_()
@@ -92,25 +93,25 @@ class RowTape(Rows):
         return leaf
 
     def backward(self, log_p: Tensor, latents: Sequence[Tensor]) -> list[Tensor]:
-        """The one backward pass, with unit row weights.
+        """Do the only backward pass, with unit row weights.
 
         Args:
-            log_p: log p(x, z), shape (K', B'), made with this tape.
+            log_p: log p(x, z), shape (K', B'), computed with this tape.
             latents: leaves of shape (K', B', Z_layer).
 
         Returns:
             d sum(log_p) / d latents.
 
         Raises:
-            RuntimeError: log p depends on something else that requires grad, whose rows could not be weighted, or
-                not on a latent.
+            RuntimeError: log p depends on another tensor that requires grad, whose rows could not be weighted, or
+                log p does not depend on a latent.
         """
         leaves = [*latents, *(record.leaf for record in self._shared)]
         if self._check and (strays := Reach.of(log_p).leaves - set(leaves)):
             shapes = ", ".join(str(tuple(stray.shape)) for stray in strays)
             message = f"log p depends on parameters outside Rows.linear and Rows.shared, of shape {shapes}"
             raise RuntimeError(message)
-        # Typed as tensors, and None for what is not reached.
+        # torch's types say tensors, but unreached entries are None.
         found: list[Any] = list(torch.autograd.grad(log_p, leaves, torch.ones_like(log_p), allow_unused=True))
         for record, delta in zip(self._shared, found[len(latents) :], strict=True):
             record.delta = delta
@@ -120,18 +121,18 @@ class RowTape(Rows):
         return found[: len(latents)]
 
     def contract(self, row_weights: Tensor, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
-        """The weighted gradient of each parameter.
+        """Return the weighted gradient of each parameter.
 
         Args:
-            row_weights: shape (K', B'), what multiplies each row's gradient.
-            parameters: the parameters wanted.
+            row_weights: factor of each row's gradient, shape (K', B').
+            parameters: the requested parameters.
 
         Returns:
             One gradient for each parameter, in their order.
 
         Raises:
-            RuntimeError: a parameter is reached by no recorded layer and no shared tensor, or one of those was not
-                reached by the backward pass. Its rows could not be weighted, and a silently missing gradient is the
+            RuntimeError: no recorded layer and no shared tensor uses a parameter, or the backward pass did not reach
+                such a layer or tensor. Its rows could not be weighted, and a silently missing gradient would be the
                 worst kind of bias.
         """
         wanted = list(parameters)
@@ -144,7 +145,7 @@ class RowTape(Rows):
         return [found[parameter] for parameter in wanted]
 
     def _by_layers(self, row_weights: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Parameters of recorded layers, with the gradient that each application gives."""
+        """Yield the parameters of recorded layers, with the gradient from each application."""
         weights = row_weights.reshape(-1, 1)
         for record in self._layers:
             layer = record.layer
@@ -158,7 +159,7 @@ class RowTape(Rows):
                 yield layer.bias, delta.mT @ weights[:, 0]
 
     def _by_shared(self, row_weights: Tensor, wanted: list[nn.Parameter]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Parameters that shared tensors are made of, with the gradient through all of those; the graph is kept."""
+        """Yield the parameters behind shared tensors, with the gradient through all of these; the graph is kept."""
         if not self._shared:
             return
         seeds: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""How much the gradients of several pairs vary along a training trajectory, on the samples it trains on."""
+"""Variance of several pairs' gradients along a training trajectory, measured on the samples that training uses."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,18 +13,19 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.words import short_word
 
 TRACKED = "tracked/"
-"""What the names of these tensors begin with, beside the optimiser's in its state."""
+"""Prefix of these tensors' names, which lie beside the optimiser's tensors in its state."""
 
 _OF_WINDOW = "-window"
 
 
 class Tracker:
-    """Measures pairs along a trajectory. Training is the same to the last bit with and without it.
+    """Measure pairs along a trajectory. Training is the same to the last bit with and without a tracker.
 
     Args:
-        pairs: what is measured, at least one.
-        trained: the pair that trains, as its learning starts; where it is among them, it is measured as it learns.
-        device: the model's.
+        pairs: pairs to measure, at least one.
+        trained: the pair that trains, at its initial parameters; if it is in ``pairs``, it is measured at the
+            parameters that it has learned.
+        device: device of the model.
     """
 
     def __init__(self, pairs: Sequence[Pair], trained: Pair, device: torch.device) -> None:
@@ -40,9 +41,9 @@ class Tracker:
         """Measure one step.
 
         Args:
-            step: evaluated for the pair that trains.
-            current: that pair with what it has learned so far.
-            train_model: whether theta's gradients are measured, too.
+            step: step that was evaluated for the pair that trains.
+            current: the pair that trains, with the parameters learned so far.
+            train_model: whether theta's gradients are measured too.
         """
         pairs = tuple(current if pair == self._trained else pair for pair in self._pairs)
         model, posterior = step.each(pairs, train_model=train_model)
@@ -52,9 +53,9 @@ class Tracker:
             self._windows[network].add(each)
 
     def row(self) -> dict[str, float]:
-        """What is known of every pair, by ``TrackedColumn``, and the window's steps; a new window begins.
+        """Return the statistics of every pair, by ``TrackedColumn``, and the window's steps; begin a new window.
 
-        Of another objective than the one that trains, an estimator's word is its pair's.
+        A pair with another objective than the trained one is named by both words.
         """
         found: dict[str, float] = {WINDOW_STEPS: self._windows["posterior"].count}
         for windowed, of_networks in ((False, self._moments), (True, self._windows)):
@@ -65,7 +66,7 @@ class Tracker:
         return found
 
     def _columns(self, network: str, both: Tensor, *, windowed: bool) -> dict[str, float]:
-        """Columns of variances and ratios, (2, P), of the pairs or of their objectives."""
+        """Return the columns of variances and ratios, (2, P), for the pairs or for their objectives."""
         values: list[list[float]] = both.tolist()  # pyright: ignore[reportUnknownVariableType]
         return {
             TrackedColumn(self._name(pair), network, statistic, windowed).name: of_pairs[
@@ -76,12 +77,12 @@ class Tracker:
         }
 
     def _name(self, pair: Pair) -> str:
-        """As short as it can be; no slash, which has a meaning in files."""
+        """Return the shortest clear name, without a slash, which has a meaning in files."""
         estimator = short_word(pair.estimator)
         return estimator if pair.objective == self._trained.objective else f"{short_word(pair.objective)}-{estimator}"
 
     def tensors(self) -> Named:
-        """Everything, copied, as ``tracked/...``."""
+        """Return a copy of the whole state, as ``tracked/...``."""
         return {
             f"{TRACKED}{part}/{name}": each
             for part, moments in self._parts().items()
@@ -89,7 +90,7 @@ class Tracker:
         }
 
     def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Put back what ``tensors`` gave; others of the mapping are left alone.
+        """Restore the state that ``tensors`` returned; other entries of the mapping are ignored.
 
         Raises:
             KeyError: a part is missing.
@@ -101,5 +102,5 @@ class Tracker:
             moments.load(own, self._device)
 
     def _parts(self) -> dict[str, RunningMoments]:
-        """All moments, by what their tensors' names begin with."""
+        """Return all moments, by the prefix of their tensors' names."""
         return self._moments | {network + _OF_WINDOW: moments for network, moments in self._windows.items()}

@@ -24,7 +24,7 @@ from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
 
 MOST_PENDING = 64
-"""Steps whose numbers may wait on the device to be fetched."""
+"""Largest number of steps whose numbers wait on the device before they are fetched."""
 
 
 @dataclass
@@ -53,11 +53,11 @@ class Window:
 
 
 _LOGGED = len(vars(Window())) - 1
-"""Numbers of a step that a window takes."""
+"""Count of a step's numbers that a window takes."""
 
 
 def _norms(gradients: Gradients) -> Tensor:
-    """Euclidean norms of theta's and of phi's gradient, shape (2,), float64; 0 of a theta that is frozen."""
+    """Return the Euclidean norms of theta's and phi's gradients, shape (2,), float64; 0 for a frozen theta."""
     every = [*gradients.model.values(), *gradients.posterior.values()]
     squares = torch.stack([torch.linalg.vector_norm(each) for each in every]).double().square_()
     count = len(gradients.model)
@@ -65,7 +65,7 @@ def _norms(gradients: Gradients) -> Tensor:
 
 
 def _diverged(step: int, named: Mapping[str, Tensor], indices: Tensor, bound: Tensor) -> Diverged:
-    """The error that names the step, what is not finite, and the training examples it happened on."""
+    """Return the error that names the step, the non-finite tensors and the training examples."""
     broken = [name for name, tensor in named.items() if not torch.isfinite(tensor).all()]
     broken_examples = indices[~torch.isfinite(bound)]
     examples: list[int] = (broken_examples if len(broken_examples) else indices).tolist()  # pyright: ignore[reportUnknownVariableType]
@@ -88,20 +88,20 @@ class TrainerState:
 
 
 class Trainer:
-    """Trains a model, step by step, and what its estimator learns.
+    """Train a model, step by step, and the parameters that its estimator learns.
 
     Args:
-        model: the model, on its device.
+        model: model on its device.
         pair: objective and estimator.
-        examples: the training split, given on the model's device.
-        pixels: how its stored values become pixels.
+        examples: examples of the training split, on the model's device.
+        pixels: rule that turns stored values into pixels.
         k: samples per example.
         batch_size: examples per step, at most N.
         lr: Adam's learning rate.
-        seed: addresses order, pixels and noise.
+        seed: random seed of the order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
-        execution: how gradients are computed; dense unless given.
-        tracked: pairs whose gradients are measured on the way, on the same samples. Training does not notice.
+        execution: how gradients are computed; dense if it is not given.
+        tracked: pairs whose gradients are measured on the same samples. This does not change training.
     """
 
     def __init__(
@@ -134,8 +134,8 @@ class Trainer:
         self._epoch: tuple[int, Tensor] | None = None
         self._execution = execution or Execution()
         self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
-        # Numbers of steps stay on the device until they are asked for. A step that is not finite raises this flag
-        # there, which keeps it and all later ones from changing anything: no step has to wait to be looked at.
+        # The numbers of steps stay on the device until they are fetched. A step that is not finite sets this flag on
+        # the device; then this step and all later ones change nothing. So no step has to wait for a check.
         self._pending: list[Tensor] = []
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
@@ -143,11 +143,11 @@ class Trainer:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Whole batches in one pass; the last partial batch is dropped."""
+        """Number of whole batches in one pass over the data; the last partial batch is dropped."""
         return len(self._examples) // self._batch_size
 
     def _batch(self, step: int) -> Tensor:
-        """Which examples step ``step`` (from 0) trains on, int64, shape (B,)."""
+        """Return the indices of the examples of step ``step`` (from 0), int64, shape (B,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
         if self._epoch is None or self._epoch[0] != epoch:
             order = self._randomness.permutation(Stream.ORDER, epoch, len(self._examples))
@@ -155,7 +155,7 @@ class Trainer:
         return self._epoch[1][position * self._batch_size :][: self._batch_size]
 
     def _drawn(self, step: int) -> tuple[Tensor, Tensor, AddressedDraws]:
-        """What step ``step`` (from 0) trains on: indices (B,), pixels (B, D), and what is drawn for it."""
+        """Return the indices (B,), pixels (B, D) and random draws of step ``step`` (from 0)."""
         indices = self._batch(step)
         pixels = training_pixels(self._pixels, self._examples.rows(indices), self._randomness, step)
         draws = AddressedDraws(
@@ -171,16 +171,16 @@ class Trainer:
 
     def _gradients(self, step: int) -> tuple[Step, Gradients]:
         _, pixels, draws = self._drawn(step)
-        # Told before the step's work: rows that lie on the disk are brought while it runs.
+        # Announce the next rows before this step's work, so that rows on the disk are read while it runs.
         self._examples.expect(self._batch(step + 1))
         batch = Step(self.model, pixels, draws, self._execution)
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
 
     def warm_up(self) -> str | None:
-        """Compute one step's gradients and forget them, so that what happens once only is not in a step's time.
+        """Compute one step's gradients and discard them, so that one-time work does not count in a step's time.
 
         Returns:
-            Why the model's compiled code was given up, if it was: the same runs uncompiled.
+            The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
         try:
             self._gradients(self.step)
@@ -196,7 +196,7 @@ class Trainer:
         """Take one optimisation step.
 
         Raises:
-            Diverged: as ``collect``, which is called now and then; and ever after.
+            Diverged: see ``collect``, which is called from time to time. Every later call raises it too.
         """
         if self._diverged:
             raise self._diverged
@@ -209,19 +209,19 @@ class Trainer:
         self._optimizer.step({**gradients.model, **gradients.posterior})
         self.step += 1
         if gradients.learned:
-            # Last: parameters chosen by looking at these samples would bias the gradient made of them.
+            # This comes last: parameters chosen from these samples would bias the gradient computed from them.
             self.learned.update(dict(zip(gradients.learned, self.collect(), strict=True)))
         elif len(self._pending) >= MOST_PENDING:
             self.collect()
 
     def collect(self) -> list[float]:
-        """Fetch the numbers of all steps since the last time into the window.
+        """Fetch the numbers of all steps since the last call into the window.
 
         Returns:
-            The last step's slopes of what the estimator learns.
+            The last step's slopes of the parameters that the estimator learns.
 
         Raises:
-            Diverged: the bound or a gradient of one of them is not finite. The parameters are as before that step.
+            Diverged: the bound or a gradient of a step is not finite. The parameters are those before that step.
         """
         if self._diverged:
             raise self._diverged
@@ -233,13 +233,13 @@ class Trainer:
         for i, numbers in enumerate(rows):
             if not all(map(math.isfinite, numbers)):
                 self.step = first + i
-                self._diverged = self._what_diverged()
+                self._diverged = self._divergence()
                 raise self._diverged
             self.window.add(*numbers[:_LOGGED])
         return rows[-1][_LOGGED:]
 
-    def _what_diverged(self) -> Diverged:
-        """The step that is not finite, computed again: its numbers are addressed, and the parameters as they were."""
+    def _divergence(self) -> Diverged:
+        """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
         _, gradients = self._gradients(self.step)
         named = {
             "the bound": gradients.bound,
@@ -251,7 +251,7 @@ class Trainer:
         return _diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
 
     def row(self) -> dict[str, float]:
-        """The window's means, and the learned parameters' values as ``<estimator>.<name>``; a new window begins."""
+        """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window."""
         self.collect()
         means = self.window.means()
         self.window = Window()
@@ -262,16 +262,16 @@ class Trainer:
         return found | (self.tracker.row() if self.tracker else {})
 
     def check(self, state: TrainerState) -> None:
-        """Prove that a state is good to continue from, at the cost of one forward pass.
+        """Check that a state can be continued from, at the cost of one forward pass.
 
-        A step is refused when its own numbers are not finite, but whether the parameters it made are any good
-        shows only in the next one: an update can be finite and ruin everything.
+        A step is refused if its own numbers are not finite. But only the next step shows whether the updated
+        parameters work: an update can be finite and still break the model.
 
         Args:
-            state: the trainer's state now.
+            state: present state of the trainer.
 
         Raises:
-            Diverged: a tensor of it, or the bound it gives on the next batch, is not finite.
+            Diverged: a tensor of the state, or the bound on the next batch, is not finite.
         """
         indices, pixels, draws = self._drawn(self.step)
         with torch.no_grad():
@@ -279,7 +279,7 @@ class Trainer:
             bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))
         named = {
             **state.model,
-            # What is tracked does not train: it may overflow alone.
+            # Tracked statistics do not affect training, so they may overflow.
             **{f"Adam's {name}": each for name, each in state.optimizer.items() if not name.startswith(TRACKED)},
             "the bound": bound,
         }
@@ -287,10 +287,10 @@ class Trainer:
             raise _diverged(self.step, named, indices, bound)
 
     def state(self) -> TrainerState:
-        """The state after the last step, copied.
+        """Return a copy of the state after the last step.
 
         Raises:
-            Diverged: as ``collect``.
+            Diverged: see ``collect``.
         """
         self.collect()
         model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Words for objectives and estimators: a name with its parameters, as typed: ``iwae``, ``vr-iwae:alpha=0.3``."""
+"""Words for objectives and estimators: a name with its parameters, such as ``vr-iwae:alpha=0.3``."""
 
 from collections.abc import Mapping
 from dataclasses import fields
@@ -15,7 +15,7 @@ Part = TypeVar("Part", Objective, Estimator)
 
 @cache
 def parameter_kinds(entry: type[Objective] | type[Estimator]) -> dict[str, type]:
-    """The parameters of an objective or estimator, each with the type of its values."""
+    """Return the parameters of an objective or estimator, each with the type of its values."""
     hints = get_type_hints(entry)
     return {field.name: cast("type", hints[field.name]) for field in fields(cast("Any", entry))}
 
@@ -26,34 +26,34 @@ def _parse(kind: str, word: str, entries: Mapping[str, type[Part]]) -> Part:
 
 
 def parse_objective(word: str) -> Objective:
-    """The objective that a word names; its parameters' ranges are checked with the pair.
+    """Return the objective that a word names. The ranges of its parameters are checked later, with the pair.
 
     Raises:
-        SpecError: unknown name (with the nearest one) or parameters it does not take.
+        SpecError: the name is unknown (the error gives the nearest one), or it does not take these parameters.
     """
     return _parse("objective", word, OBJECTIVES)
 
 
 def parse_estimator(word: str) -> Estimator:
-    """The estimator that a word names; its parameters' ranges are checked with the pair.
+    """Return the estimator that a word names. The ranges of its parameters are checked later, with the pair.
 
     Raises:
-        SpecError: unknown name (with the nearest one) or parameters it does not take.
+        SpecError: the name is unknown (the error gives the nearest one), or it does not take these parameters.
     """
     return _parse("estimator", word, ESTIMATORS)
 
 
 def word_of(part: Objective | Estimator) -> str:
-    """The word that names an objective or estimator, its parameters spelt out; parsing it gives an equal one."""
+    """Return the word of an objective or estimator with all parameters; parsing it gives an equal object."""
     values = [f"{field.name}={_text(getattr(part, field.name))}" for field in fields(cast("Any", part))]
     return f"{part.name}:{','.join(values)}" if values else str(part.name)
 
 
 def short_word(part: Objective | Estimator) -> str:
-    """The name alone where all parameters have their defaults, else the whole word."""
+    """Return the name alone if all parameters have their defaults, otherwise the whole word."""
     return str(part.name) if part == type(part)() else word_of(part)
 
 
 def _text(value: float | StrEnum) -> str:
-    # -0.0 is 0.0, and must not name another group of runs.
+    # -0.0 equals 0.0, so it must not give another word and so another group of runs.
     return repr(value + 0.0) if isinstance(value, float) else str(value)

@@ -419,7 +419,7 @@ def test_what_was_met_does_not_vouch_for_another_model() -> None:
 
 def test_a_log_joint_with_a_state_is_not_tried_out() -> None:
     multi_sample_loss(with_a_state(4, 5), gaussian(5), 4)
-    with pytest.raises(SpecError, match="gives other values for the same samples"):
+    with pytest.raises(SpecError, match="returns other values for the same samples"):
         multi_sample_loss(with_a_state(4, 5), gaussian(5), 4, check=True)
 
 

@@ -697,7 +697,7 @@ def test_a_density_of_a_remembered_sample() -> None:
         def log_prob(self, value):
             return super().log_prob(self.last)
 
-    refuse("posterior", "log_prob(z) does not depend on z", "remembers", posterior=setup(4).posterior(Remembers))
+    refuse("posterior", "log_prob(z) does not depend on z", "stored sample", posterior=setup(4).posterior(Remembers))
 
 
 def test_a_log_joint_that_does_not_depend_on_z() -> None:

@@ -267,5 +267,5 @@ def test_what_cannot_be_done_exactly_is_refused_with_the_way_out() -> None:
         def log_prob(self, value):
             return {}[id(value)]
 
-    with pytest.raises(SpecError, match=r"posterior: its density cannot be had[\s\S]*KeyError"):
+    with pytest.raises(SpecError, match=r"posterior: its density cannot be computed[\s\S]*KeyError"):
         multi_sample_loss(lambda z: -z.square(), Remembers(loc - 20.0, loc), 4, estimator="reparam")

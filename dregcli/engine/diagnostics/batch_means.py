@@ -1,4 +1,4 @@
-"""Batch means: a stream of independent vectors kept as a bounded number of averages of equally many of them."""
+"""Batch means: a stream of independent vectors, stored as a bounded number of averages over equal numbers of them."""
 
 from collections.abc import Mapping
 
@@ -6,21 +6,22 @@ import torch
 from torch import Tensor
 
 MOST_MEANS = 96
-"""Means kept; when they are full, neighbours are averaged, so that from 48 to 96 are kept ever after."""
+"""Largest number of stored means; when it is reached, neighbours are averaged, so that 48 to 96 remain."""
 
 
 class BatchMeans:
     """Means of ``size`` consecutive vectors each, for several parts of a vector at a time.
 
-    The vectors are independent and alike, so their means are, too, and closer to normal; that is what the t tests of
-    ``bias_statistics`` rest on. Parts that are not given are 0 throughout, and cost nothing until they are not.
+    The vectors are independent and have one distribution, so their means do too, and the means are closer to normal.
+    The t tests of ``bias_statistics`` need this. Parts that are not given count as 0 and cost nothing until they are
+    given.
 
     Args:
-        most: means kept at most, an even number.
+        most: largest number of stored means, even.
 
     Attributes:
-        size: vectors in each whole mean.
-        count: vectors added.
+        size: number of vectors in each complete mean.
+        count: number of vectors added.
     """
 
     def __init__(self, most: int = MOST_MEANS) -> None:
@@ -31,18 +32,18 @@ class BatchMeans:
 
     @property
     def whole(self) -> int:
-        """Means that are complete."""
+        """Number of complete means."""
         return self.count // self.size
 
     def add(self, parts: Mapping[str, Tensor]) -> None:
-        """Add one vector, given by its parts, each of one dimension."""
+        """Add one vector, given by its one-dimensional parts."""
         if self.count == self._most * self.size:
             self._merge()
         row = self.count // self.size
         for name, values in parts.items():
             if name not in self._sums:
                 self._sums[name] = torch.zeros(self._most, values.numel(), dtype=values.dtype, device=values.device)
-            elif self._sums[name].device != values.device:  # loaded from a file, for a check on another device
+            elif self._sums[name].device != values.device:  # loaded from a file for a check on another device
                 self._sums[name] = self._sums[name].to(values.device)
             self._sums[name][row] += values
         self.count += 1
@@ -55,11 +56,11 @@ class BatchMeans:
         self.size *= 2
 
     def means(self) -> dict[str, Tensor]:
-        """The whole means of every part, shape (M, P), in the order they were added."""
+        """Return the complete means of every part, shape (M, P), in the order in which they were added."""
         return {name: sums[: self.whole] / self.size for name, sums in self._sums.items()}
 
     def state(self) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """Everything, as plain numbers and tensors; these are no copies, and change with the next vector."""
+        """Return the state as plain numbers and tensors; these are not copies and change with the next vector."""
         return {"size": self.size, "count": self.count}, dict(self._sums)
 
     def load(self, numbers: Mapping[str, int], sums: Mapping[str, Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The bias check: sequential, with a verdict that always comes and error probabilities that are stated."""
+"""The bias check: a sequential test that always ends with a verdict and states its error probabilities."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,22 +27,22 @@ from dregcli.names import Verdict
 __all__ = ["BiasCheck", "BiasResult", "look_schedule", "number_faults"]
 
 FIRST_LOOK = 384
-"""Batches before the first look: four in each mean, so that no mean is of a single heavy-tailed draw."""
+"""Batches before the first look: four in each mean, so that no mean rests on a single heavy-tailed draw."""
 
 REFERENCE_BATCHES = 128
-"""Batches whose whole reference gradients are computed, before they are of one batch in ``REFERENCE_EVERY``. Its norm
-is known well before the difference is tested, as a rule; where it is not, the later ones help."""
+"""Number of first batches for which whole reference gradients are computed; later, one batch in ``REFERENCE_EVERY``
+has one. Usually the reference's norm is known well before the difference is tested; if not, the later ones help."""
 
 REFERENCE_EVERY = 16
 
 _LOWER = 1.645
-"""Standard errors below an estimate that its one-sided 95 % bound lies."""
+"""Distance of an estimate's one-sided 95 % bound below the estimate, in standard errors."""
 
 _INTERVAL = 1.96
 
 
 def look_schedule(max_batches: int) -> tuple[int, ...]:
-    """When the data are looked at: after 384 batches, doubling, and at the end."""
+    """Return the numbers of batches at which the data are tested: 384, then doubling, and the last one."""
     looks: list[int] = []
     look = FIRST_LOOK
     while look < max_batches:
@@ -52,7 +52,7 @@ def look_schedule(max_batches: int) -> tuple[int, ...]:
 
 
 def number_faults(*, false_alarm: float, detect: float, max_batches: int, max_seconds: float | None) -> list[Fault]:
-    """What is wrong with the numbers of a check."""
+    """Return the faults in the numbers of a check."""
     faults: list[Fault] = []
     if not 0.0 < false_alarm <= 0.5:
         faults.append(Fault("false_alarm", f"must be greater than 0 and at most 0.5, got {false_alarm}."))
@@ -67,7 +67,7 @@ def number_faults(*, false_alarm: float, detect: float, max_batches: int, max_se
 
 @dataclass
 class _Running:
-    """What is kept of one comparison while the check runs."""
+    """The state of one comparison while the check runs."""
 
     comparison: Comparison
     means: BatchMeans
@@ -78,7 +78,7 @@ class _Running:
 
 @dataclass(frozen=True)
 class _Reference:
-    """The reference gradient: squared norms of all parameters and of the tested ones, and a direction."""
+    """The reference gradient: squared norms over all parameters and over the tested ones, and a direction."""
 
     norm: Estimate
     of_tested: Estimate
@@ -86,7 +86,7 @@ class _Reference:
 
 
 def _require_finite(comparison: Comparison, blocks: Blocks) -> None:
-    """Refuse NaN, which is no evidence and would pass for a lack of it."""
+    """Refuse NaN: it is not evidence, and the tests would read it as a lack of evidence."""
     if broken := [name for name, rows in blocks.items() if not torch.isfinite(rows).all()]:
         what = f"the gradients of '{comparison.pair.word}' or '{comparison.reference.word}' are not finite."
         shown = ", ".join(broken[:10]) + (", ..." if len(broken) > 10 else "")
@@ -96,16 +96,16 @@ def _require_finite(comparison: Comparison, blocks: Blocks) -> None:
 class BiasCheck:
     """A check of several estimators on the same noise.
 
-    The probability of any false alarm in the whole call is at most ``false_alarm``: it is shared equally between
-    comparisons, between looks in proportion to the batches since the look before (the last one has all that is left),
-    and between the tests of a look.
+    The probability of any false alarm in the whole call is at most ``false_alarm``. It is shared equally between
+    comparisons, then between looks in proportion to the batches since the look before (the last look gets all that is
+    left), and then between the tests of a look.
 
     Args:
-        source: a frozen model at fixed examples.
-        comparisons: what to compare.
-        false_alarm: the probability of calling any unbiased pair biased, up to the tests being asymptotic.
-        detect: the relative bias that 'unbiased' must have been able to find.
-        max_batches: where it ends at the latest.
+        source: gradients of a frozen model at fixed examples.
+        comparisons: comparisons to make.
+        false_alarm: probability of calling any unbiased pair biased; approximate, since the tests are asymptotic.
+        detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
+        max_batches: largest number of batches.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class BiasCheck:
 
     @property
     def undecided(self) -> int:
-        """Comparisons without a verdict."""
+        """Number of comparisons without a verdict."""
         return sum(each.result is None for each in self._running)
 
     @property
@@ -139,7 +139,7 @@ class BiasCheck:
         return self.undecided == 0
 
     def advance(self) -> bool:
-        """Draw one batch; whether a look is due."""
+        """Draw one batch and return whether a look is due."""
         waiting = [each for each in self._running if each.result is None]
         beyond = self.step - self._reference_batches
         references = beyond < 0 or beyond % REFERENCE_EVERY == 0
@@ -152,16 +152,16 @@ class BiasCheck:
         return self.step in self.looks
 
     def look(self, *, last: bool = False) -> None:
-        """Test what there is, and decide what can be decided.
+        """Test the data so far, and decide the comparisons that can be decided.
 
         Args:
-            last: no more batches will come; what is open is inconclusive.
+            last: no more batches will come; open comparisons become inconclusive.
 
         Raises:
-            NotFinite: an estimator's gradients are not, though its weights are.
+            NotFinite: an estimator's gradients are not finite, although its weights are.
         """
         last = last or self.step >= self._max_batches
-        # Whoever ends the check early has not looked, so that what later looks were to spend is there for this one.
+        # If the check ends early, the later looks do not happen, so this look may use their share.
         until = self._max_batches if last else self.step
         share = (until - self._last_look) / self._max_batches / len(self._running)
         for each in self._running:
@@ -192,9 +192,9 @@ class BiasCheck:
                 each.result = result
 
     def _reference(self, each: _Running, tested: Blocks) -> _Reference:
-        """The reference's squared norms, and its direction from the batches that learn and none of those that test.
+        """Return the reference's squared norms, and its direction from the learning batches but not the testing ones.
 
-        Reference and difference have noise in common, so that a direction from batches of the test finds it.
+        Reference and difference share noise, so a direction computed from the testing batches would find this noise.
         """
         kept = self._references[each.comparison.reference]
         means = kept.means()
@@ -206,7 +206,7 @@ class BiasCheck:
         )
 
     def _references_before(self, step: int) -> int:
-        """Reference gradients computed in the first ``step`` batches."""
+        """Return the number of reference gradients computed in the first ``step`` batches."""
         dense = min(step, self._reference_batches)
         return dense + -(-(step - dense) // REFERENCE_EVERY)
 
@@ -240,9 +240,9 @@ class BiasCheck:
         )
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """Everything a later process needs to continue, as plain values and tensors by name.
+        """Return all that a later process needs to continue, as plain values and tensors by name.
 
-        The tensors are no copies: write them before another batch is drawn.
+        The tensors are not copies: write them before another batch is drawn.
         """
         kept = [*(each.means for each in self._running), *self._references.values()]
         states = [means.state() for means in kept]
@@ -274,10 +274,10 @@ class BiasCheck:
             each.result = BiasResult.from_plain(each.comparison, plain["result"]) if plain["result"] else None
 
     def results(self) -> list[BiasResult]:
-        """The verdicts, in the order of the comparisons.
+        """Return the verdicts in the order of the comparisons.
 
         Raises:
-            RuntimeError: some are still open.
+            RuntimeError: some comparisons are still open.
         """
         found = [each.result for each in self._running if each.result is not None]
         if len(found) < len(self._running):

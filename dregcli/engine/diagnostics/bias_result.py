@@ -1,4 +1,4 @@
-"""What a bias check found of one pair."""
+"""The result of a bias check for one pair."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,24 +12,26 @@ from dregcli.names import Promise, Verdict
 
 @dataclass(frozen=True)
 class BiasResult:
-    """What was found of one pair.
+    """The result of a bias check for one pair.
 
     Attributes:
         comparison: the pair and its reference.
         k: samples per example.
-        n: batches seen.
-        promise: what the pair declares.
-        verdict: biased where a test says so; unbiased where none does and a relative bias of ``detect`` would have
-            been found; identical where the two estimates are the same numbers; else inconclusive.
-        p_value: corrected for all comparisons, tests and looks of the call: biased is p_value <= false_alarm.
-        evidence: the last look's tests; None where there was nothing to test.
-        relative_bias: norm of the bias over the norm of the reference gradient, all parameters together; None where
-            the gradient is lost in its noise.
-        interval: of ``relative_bias``, 95 %.
-        detectable: the relative bias that would have been found with probability 0.9.
-        tested_share: norm of the reference gradient of the tested blocks alone over that of all. Relative to their
-            own, ``relative_bias`` and ``detectable`` are larger by one over it; None where it is lost in noise.
-        looks: looks taken.
+        n: number of batches used.
+        promise: promise that the pair declares.
+        verdict: 'biased' if a test finds a bias; 'unbiased' if no test does and a relative bias of ``detect`` would
+            have been found; 'identical' if the two estimates are the same numbers; otherwise 'inconclusive'.
+        p_value: p-value, corrected for all comparisons, tests and looks of the call; 'biased' means p_value <=
+            false_alarm.
+        evidence: tests of the last look; None if there was nothing to test.
+        relative_bias: norm of the bias divided by the norm of the reference gradient, over all parameters; None if
+            the gradient cannot be distinguished from its noise.
+        interval: 95 % interval of ``relative_bias``.
+        detectable: relative bias that would have been found with probability 0.9.
+        tested_share: norm of the reference gradient over the tested blocks divided by its norm over all blocks.
+            Divide ``relative_bias`` and ``detectable`` by it to get them relative to the tested blocks; None if it
+            cannot be distinguished from noise.
+        looks: number of looks.
     """
 
     comparison: Comparison
@@ -47,16 +49,16 @@ class BiasResult:
 
     @property
     def pair(self) -> Pair:
-        """What was checked."""
+        """The checked pair."""
         return self.comparison.pair
 
     def as_plain(self) -> dict[str, Any]:
-        """All but the comparison, as plain values."""
+        """Return everything except the comparison, as plain values."""
         return {key: value for key, value in asdict(self).items() if key != "comparison"}
 
     @classmethod
     def from_plain(cls, comparison: Comparison, plain: Mapping[str, Any]) -> "BiasResult":
-        """What ``as_plain`` gave, with its comparison."""
+        """Build a result from ``as_plain``'s values and its comparison."""
         values: dict[str, Any] = dict(plain)
         values["promise"], values["verdict"] = Promise(plain["promise"]), Verdict(plain["verdict"])
         if (found := plain["evidence"]) is not None:

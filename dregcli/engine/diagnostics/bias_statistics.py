@@ -1,9 +1,9 @@
-"""Is the mean of a vector 0, of which there are M independent batch means? Tests, sizes, and what would be found.
+"""Tests of whether a vector's mean is 0, from M independent batch means; sizes of a bias, found or detectable.
 
-The vector is the difference of two gradient estimates on the same noise, in blocks (one a parameter). A bias is a
-mean other than 0, in a direction that nobody knows: the first third of the means learns one, the others are tested
-along it by Student's t. The tests are asymptotic in the number of vectors in each mean; a benchmark measures their
-false alarms on a model where there is no bias.
+The vector is the difference of two gradient estimates on the same noise, in blocks (one per parameter). A bias is a
+mean other than 0, in an unknown direction. A direction is learned from the first third of the means, and the other
+means are tested along it by Student's t. The tests are asymptotic in the number of vectors in each mean; a benchmark
+measures their false alarms on a model without bias.
 """
 
 import math
@@ -15,12 +15,12 @@ from scipy.special import ndtri, stdtr, stdtrit  # pyright: ignore[reportAttribu
 from torch import Tensor
 
 FEWEST_MEANS = 48
-"""With fewer means there is no test: two thirds of them must be at least 30."""
+"""Smallest number of means for a test: two thirds of them must be at least 30."""
 
 POWER = 0.9
 
-# How a look's error probability is shared between the tests on it. The learned direction finds what nobody thought
-# of, so it gets half.
+# Shares of a look's error probability for its tests. The learned direction finds biases in any direction, so it gets
+# half.
 _LEARNED, _ALONG_GRADIENT, _BLOCKS = 0.5, 0.25, 0.25
 
 Blocks = Mapping[str, Tensor]
@@ -37,18 +37,18 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What M batch means tell of a bias.
+    """Evidence about a bias from M batch means.
 
     Attributes:
-        p: the probability of tests this extreme without a bias, corrected for how many tests there are here.
-        t_learned: along the learned direction.
-        t_gradient: along the reference gradient.
-        t_blocks: along each block's own learned direction.
-        t_signed_mean: of the sum over all coordinates, as the reference implementation's bias check. Reported only:
-            biases of opposite sign cancel in it.
-        square: the bias's squared norm, by cross products of independent means; may come out negative.
-        detectable_square: the squared norm of a bias that would have been found with probability 0.9.
-        critical_t: what a block's |t| must exceed for it alone to be called a bias at level ``alpha``.
+        p: probability of tests this extreme without a bias, corrected for the number of tests.
+        t_learned: t statistic along the learned direction.
+        t_gradient: t statistic along the reference gradient.
+        t_blocks: t statistic along each block's own learned direction.
+        t_signed_mean: t statistic of the sum over all coordinates, as in the reference implementation's bias check.
+            It is only reported: biases of opposite sign cancel in it.
+        square: squared norm of the bias, from cross products of independent means; the estimate may be negative.
+        detectable_square: squared norm of a bias that would have been found with probability 0.9.
+        critical_t: threshold that one block's |t| must exceed to count alone as a bias at level ``alpha``.
     """
 
     p: float
@@ -67,20 +67,21 @@ class Evidence:
 
 
 def learning_means(means: int) -> int:
-    """How many of these means, the first ones, learn the direction; the others test it."""
+    """Return how many of the first means are used to learn the direction; the others test it."""
     return means // 3
 
 
 def gram(blocks: Blocks) -> Tensor:
-    """Inner products of the batch means, all blocks together, shape (M, M), float64."""
+    """Compute inner products of the batch means, over all blocks together, shape (M, M), float64."""
     return torch.stack([rows.double() @ rows.double().mT for rows in blocks.values()]).sum(dim=0)
 
 
 def squared_norm_of_mean(products: Tensor) -> Estimate:
-    """The squared norm of the vectors' mean from their inner products (M, M): the mean of those of different ones.
+    """Estimate the squared norm of the vectors' mean: the mean of inner products (M, M) of different vectors.
 
-    Unbiased, as different batch means are independent. Its standard error is by the jackknife, and at least what it
-    is where the mean is 0: there the jackknife comes out too small when the estimate happens to be low.
+    The estimate is unbiased, since different batch means are independent. Its standard error comes from the
+    jackknife, but is at least the standard error for a mean of 0: there the jackknife is too small if the estimate
+    happens to be low.
     """
     m = products.shape[0]
     total, diagonal, rows = products.sum(), products.diagonal(), products.sum(dim=1)
@@ -92,7 +93,7 @@ def squared_norm_of_mean(products: Tensor) -> Estimate:
 
 
 def _traces(products: Tensor) -> tuple[float, float]:
-    """tr S and tr S^2 of the vectors' covariance S, from their inner products (M, M)."""
+    """Return tr S and tr S^2 of the vectors' covariance S, from their inner products (M, M)."""
     m = products.shape[0]
     centred = products - products.mean(dim=0) - products.mean(dim=1)[:, None] + products.mean()
     off = centred - torch.diag(centred.diagonal())
@@ -100,7 +101,7 @@ def _traces(products: Tensor) -> tuple[float, float]:
 
 
 def t_statistic(values: Tensor) -> float:
-    """Student's t of the mean of independent values; 0 when all are 0."""
+    """Return Student's t of the mean of independent values; 0 if all are 0."""
     mean, sd = float(values.mean()), float(values.std())
     if sd == 0.0:
         return math.copysign(math.inf, mean) if mean else 0.0
@@ -108,12 +109,12 @@ def t_statistic(values: Tensor) -> float:
 
 
 def _critical(alpha: float, freedom: int) -> float:
-    """The |t| that is exceeded with probability ``alpha``."""
+    """Return the |t| that is exceeded with probability ``alpha``."""
     return float(stdtrit(freedom, 1.0 - alpha / 2.0))
 
 
 def _p(t: float, freedom: int) -> float:
-    """Two-sided."""
+    """Return the two-sided p-value."""
     return 2.0 * float(stdtr(freedom, -abs(t)))
 
 
@@ -122,8 +123,8 @@ def evidence(blocks: Blocks, gradient: Mapping[str, Tensor], *, alpha: float) ->
 
     Args:
         blocks: the batch means by parameter, each (M, P), at least ``FEWEST_MEANS`` of them.
-        gradient: the reference gradient's direction by parameter, from no data of the last two thirds.
-        alpha: the probability of a false alarm that the detectable size and the critical t are computed for.
+        gradient: direction of the reference gradient by parameter, computed without the last two thirds' data.
+        alpha: probability of a false alarm for which the detectable size and the critical t are computed.
     """
     m = len(next(iter(blocks.values())))
     if m < FEWEST_MEANS:
@@ -158,13 +159,13 @@ def evidence(blocks: Blocks, gradient: Mapping[str, Tensor], *, alpha: float) ->
 
 
 def _detectable_square(products: Tensor, third: int, alpha: float) -> float:
-    """The squared norm of a bias that the learned direction finds with probability ``POWER`` at level ``alpha``.
+    """Return the squared norm of a bias that the learned direction finds with probability ``POWER`` at ``alpha``.
 
-    Let the means have covariance S. The direction is learned as bias + noise of covariance S / third; along it, the
-    others have mean bias.direction and variance direction' S direction. With a bias in a direction in which the
-    noise is as strong as it is on average where it is (variance s = tr S^2 / tr S), t has mean
-    sqrt(rest) b^2 / sqrt(s b^2 + tr S^2 / third), which must exceed the critical value by as many standard
-    deviations of t as the power asks for; t varies by 1, and by what the learned direction happens to catch.
+    Let the means have covariance S. The learned direction is bias + noise of covariance S / third; along it, the
+    other means have mean bias.direction and variance direction' S direction. Assume that the noise in the bias's
+    direction has the noise's typical variance s = tr S^2 / tr S. Then t has mean
+    sqrt(rest) b^2 / sqrt(s b^2 + tr S^2 / third). It must exceed the critical value by as many standard deviations of
+    t as the power requires; t varies by 1, and in addition by the random error of the learned direction.
     """
     m = products.shape[0]
     rest = m - third

@@ -1,4 +1,4 @@
-"""How much the gradients of one's own torch model vary, estimator by estimator."""
+"""Variance of the gradients of a user's own torch model, estimator by estimator."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -19,12 +19,12 @@ from dregcli.errors import Fault, SpecError
 
 @dataclass(frozen=True)
 class Moments:
-    """How much a gradient varies, over the coordinates of some parameters.
+    """Variance and signal-to-noise ratio of a gradient, over the coordinates of some parameters.
 
     Attributes:
         variance: mean over coordinates of the variance, squared nats per example and unit of parameter.
-        snr: see ``signal_to_noise``. Of pure noise it is about ``snr_floor``; where nothing varies it is 0 of no
-            gradient, and infinite of any other.
+        snr: see ``signal_to_noise``. For pure noise it is about ``snr_floor``. If nothing varies, it is 0 for a zero
+            gradient and infinite for any other gradient.
     """
 
     variance: float
@@ -37,11 +37,11 @@ class GradientReport:
 
     Attributes:
         pair: objective and estimator.
-        n: batches.
-        total: over all parameters that it reaches.
-        blocks: by parameter.
+        n: number of batches.
+        total: moments over all parameters that it reaches.
+        blocks: moments by parameter.
         ess: mean effective sample size of the batches, the same for all estimators.
-        snr_floor: what ``snr`` measures where the true one is 0: sqrt(2 / pi / n).
+        snr_floor: measured ``snr`` if the true one is 0: sqrt(2 / pi / n).
     """
 
     pair: Pair
@@ -53,7 +53,7 @@ class GradientReport:
 
     @property
     def at_floor(self) -> bool:
-        """Whether the total's ``snr`` cannot be told from that of noise alone."""
+        """Whether the total's ``snr`` cannot be distinguished from pure noise."""
         return at_floor(self.total.snr, self.snr_floor)
 
 
@@ -66,22 +66,22 @@ def gradient_report(
     *,
     batches: int = 200,
 ) -> list[GradientReport]:
-    """Variance and signal-to-noise ratio of estimators' gradients on one's own model, on the same samples.
+    """Measure variance and signal-to-noise ratio of estimators' gradients on your own model, on the same samples.
 
     Args:
-        make: builds ``log_joint`` and ``posterior`` anew for every batch; see ``check_bias``.
-        parameters: whose gradients, by name.
-        k: K, the number of samples an example.
+        make: function that builds ``log_joint`` and ``posterior`` again for every batch; see ``check_bias``.
+        parameters: parameters whose gradients are measured, by name.
+        k: K, the number of samples per example.
         objective: an objective or its word.
         estimators: estimators or their words.
-        batches: independent batches, at least 2.
+        batches: number of independent batches, at least 2.
 
     Returns:
-        One report an estimator, in their order.
+        One report per estimator, in their order.
 
     Raises:
         SpecError: pairs, numbers or parameters that cannot work.
-        NotFinite: an estimator has no finite weights here.
+        NotFinite: an estimator has no finite weights for this model.
     """
     if batches < 2:
         raise SpecError([Fault("batches", f"must be at least 2, got {batches}.")])
@@ -107,7 +107,7 @@ def _report(pair: Pair, running: RunningMoments, ess: float, batches: int) -> Gr
 
 
 def _moments(running: RunningMoments, *names: str) -> Moments:
-    """Over some parameters, or all."""
+    """Return the moments over some parameters, or over all."""
     variance, snr = (float(each) for each in running.variance_and_snr(*names)[:, 0])
     if variance == 0.0:  # there is no noise
         return Moments(0.0, math.inf if any(running.means[name].any() for name in names or running.means) else 0.0)

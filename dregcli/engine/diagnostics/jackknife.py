@@ -13,8 +13,8 @@ class Statistic:
     """A statistic of independent replicates in G groups.
 
     Attributes:
-        value: of all of them; NaN where it is not defined.
-        without: of all but one group, each group in turn.
+        value: statistic of all replicates; NaN if it is not defined.
+        without: statistic of all groups except one, for each group in turn.
     """
 
     value: float
@@ -26,24 +26,24 @@ class Statistic:
         return jackknife_stderr(self.without)
 
     def map(self, function: Callable[[float], float]) -> "Statistic":
-        """A function of it."""
+        """Apply a function to the statistic."""
         return Statistic(function(self.value), tuple(map(function, self.without)))
 
 
 def jackknife_stderr(without: Sequence[float]) -> float:
-    """Of a statistic from its values with each of G groups left out."""
+    """Return a statistic's standard error from its values with each of G groups left out."""
     groups = len(without)
     mean = math.fsum(without) / groups
     return math.sqrt((groups - 1) / groups * math.fsum((each - mean) ** 2 for each in without))
 
 
 def statistic_of_sets(values: Sequence[float]) -> Statistic:
-    """From its values on ``leave_one_out``'s sets."""
+    """Build a statistic from its values on the sets of ``leave_one_out``."""
     return Statistic(values[0], tuple(values[1:]))
 
 
 def leave_one_out(groups: int) -> Iterator[list[int]]:
-    """The groups that count: all of them, then all but each in turn."""
+    """Yield the groups that count: first all, then all except each one in turn."""
     every = list(range(groups))
     yield every
     for left_out in every:
@@ -51,12 +51,12 @@ def leave_one_out(groups: int) -> Iterator[list[int]]:
 
 
 def mean_of_groups(values: Tensor, group: Tensor, groups: Sequence[int]) -> Statistic:
-    """The mean of numbers.
+    """Return the mean of numbers, as a statistic.
 
     Args:
-        values: shape (R,).
-        group: of each, int64, shape (R,).
-        groups: that there are.
+        values: numbers, shape (R,).
+        group: group of each number, int64, shape (R,).
+        groups: all groups.
     """
     members = [values[group == each].double() for each in groups]
     sums = [float(each.sum()) for each in members]
@@ -70,14 +70,14 @@ def mean_of_groups(values: Tensor, group: Tensor, groups: Sequence[int]) -> Stat
 
 @dataclass(frozen=True)
 class Slope:
-    """How a statistic goes with K: as K to the power ``value``.
+    """The slope of a statistic against K: the statistic is about proportional to K to the power ``value``.
 
     Attributes:
-        value: of log(statistic) against log(K), least squares.
-        stderr: by the jackknife.
-        low: of the 95 % interval, by Student's t with G - 1 degrees of freedom.
-        high: its other end.
-        ks: the points that it was fitted to.
+        value: slope of log(statistic) against log(K), by least squares.
+        stderr: standard error by the jackknife.
+        low: lower end of the 95 % interval, by Student's t with G - 1 degrees of freedom.
+        high: upper end of the 95 % interval.
+        ks: K of the points in the fit.
     """
 
     value: float
@@ -88,14 +88,14 @@ class Slope:
 
 
 def fit_slope(ks: Sequence[int], points: Sequence[Statistic]) -> Slope | None:
-    """The slope of a statistic's logarithm against log K; None with fewer than two points.
+    """Fit the slope of a statistic's logarithm against log K; None with fewer than two points.
 
-    It is fitted again with each group left out, of all points at once: points that share their noise move together,
-    which the interval has in it that way.
+    The fit is repeated with each group left out of all points at once. Points that share noise move together, and so
+    the interval accounts for this.
 
     Args:
         ks: K of each point.
-        points: all above 0, with the same groups.
+        points: statistics, all above 0, with the same groups.
     """
     if len(ks) < 2:
         return None

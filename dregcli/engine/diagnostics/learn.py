@@ -1,4 +1,4 @@
-"""What an estimator would learn on a frozen model."""
+"""The parameters that an estimator learns on a frozen model."""
 
 from torch import Tensor
 
@@ -17,16 +17,16 @@ LR = 1e-2
 def learn_on_frozen(
     model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness, k_chunk: int | None = None
 ) -> Pair:
-    """The pair at what its estimator learns from the posterior's gradients, with the model left as it is.
+    """Return the pair with the parameters that its estimator learns from the posterior's gradients at a fixed model.
 
     Args:
-        model: frozen.
-        pixels: shape (B, D).
-        pair: learning starts at its estimator's values.
+        model: frozen model.
+        pixels: pixels, shape (B, D).
+        pair: pair whose estimator's values learning starts from.
         k: samples per example.
-        randomness: addresses the noise, in a stream of its own: a check on the same noise would not be of fixed
-            parameters.
-        k_chunk: samples at once; None is all.
+        randomness: random numbers of the noise, from a stream of its own: the learned parameters must not depend on
+            the noise of a later check.
+        k_chunk: samples at once; None takes all.
     """
     learned = LearnedParameters(pair, lr=LR)
     for number in range(STEPS):

@@ -26,7 +26,7 @@ from dregcli.engine.snr import ratios, signal_to_noise
 from dregcli.names import Network, Promise
 
 GROUPS: Final = 10
-"""Of replicates, for the jackknife. Directions are learned on the first half and used on the second."""
+"""Number of groups of replicates, for the jackknife. Directions are learned on the first half, used on the second."""
 
 LEARNING: Final = range(GROUPS // 2)
 MEASURING: Final = range(GROUPS // 2, GROUPS)
@@ -35,23 +35,23 @@ _RATIOS: tuple[Name, ...] = ("cosine", "dsnr", "dsnr_floor")
 
 
 def dreg_of(objective: Objective) -> Pair:
-    """The pair with little noise that tells where an objective's gradient points: every objective has one."""
+    """Return the low-noise pair that shows the direction of an objective's gradient; every objective has one."""
     return Pair(objective, Dreg())
 
 
 def working_pairs(pairs: Sequence[Pair], k: int) -> list[Pair]:
-    """Those that are defined with k samples."""
+    """Return the pairs that are defined with k samples."""
     return [pair for pair in pairs if not pair.faults(k)]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is drawn at one K.
+    """The gradients that are drawn at one K.
 
     Attributes:
-        pairs: the ones asked for, then the dreg of each objective that is not among them.
-        sequences: what is told, by network; in the order of what a draw gives.
-        directions: by network and sequence, the sequence whose mean it is measured along.
+        pairs: the requested pairs, then the dreg pair of each objective if it was not requested.
+        sequences: sequences that are reported, by network; in the order in which a draw returns them.
+        directions: for each network and sequence, the sequence whose mean gives the direction of measurement.
     """
 
     pairs: list[Pair]
@@ -60,11 +60,12 @@ class Plan:
 
     @classmethod
     def of(cls, pairs: Sequence[Pair], k: int) -> "Plan":
-        """For those of the pairs that are defined with k samples."""
+        """Plan for the pairs that are defined with k samples."""
         asked = working_pairs(pairs, k)
         objectives = list(dict.fromkeys(pair.objective for pair in asked))
         drawn = list(dict.fromkeys([*asked, *map(dreg_of, objectives)]))
-        # What is unbiased points where its objective's dreg does, which has the least noise; what is biased does not.
+        # An unbiased pair points in the same direction as its objective's dreg, which has the least noise; a biased
+        # pair does not.
         along = [dreg_of(pair.objective) if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
         return cls(
             drawn,
@@ -76,7 +77,7 @@ class Plan:
         )
 
     def promise(self, of: GradientOf, k: int) -> Promise:
-        """Of a sequence's expected gradient. A decoder's is its objective's, whatever the estimator."""
+        """Return a sequence's promise. A decoder's expected gradient is the objective's for every estimator."""
         return of.pair.promise(k) if of.pair else Promise.UNBIASED
 
 
@@ -84,9 +85,9 @@ class Measurement:
     """The replicates of one network at one K.
 
     Args:
-        directions: of each told sequence, the sequence it is measured along.
-        references: of each told sequence, a unit vector, shape (P, D).
-        replicates: R.
+        directions: for each reported sequence, the sequence that gives its direction.
+        references: for each reported sequence, a unit vector, shape (P, D).
+        replicates: number of replicates, R.
     """
 
     def __init__(self, directions: Sequence[int], references: Tensor, replicates: int) -> None:
@@ -97,22 +98,22 @@ class Measurement:
         self._along: tuple[Tensor, Tensor, Tensor] | None = None
 
     def add(self, first: int, group: int, vectors: Tensor) -> None:
-        """Replicates ``first`` on, all of one group, shape (P, n, D); told sequences come first."""
-        told = vectors[: len(self._directions)]
-        here = slice(first, first + told.shape[1])
+        """Add replicates from ``first`` on, all in one group, shape (P, n, D); reported sequences come first."""
+        reported = vectors[: len(self._directions)]
+        here = slice(first, first + reported.shape[1])
         self._references = self._references.to(vectors.dtype)
-        self._ratios[0, :, here] = _cosines(told, self._references)
+        self._ratios[0, :, here] = _cosines(reported, self._references)
         if group in MEASURING:
             direction, noise, mean = self._along = self._along or self._learned(vectors.dtype)
-            self._ratios[1, :, here] = _directional(told, direction)
-            self._ratios[2, :, here] = _directional(told - mean.unsqueeze(1), noise)
+            self._ratios[1, :, here] = _directional(reported, direction)
+            self._ratios[2, :, here] = _directional(reported - mean.unsqueeze(1), noise)
         self._moments.add(group, vectors)
 
     def _learned(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """From the first half: unit vectors along means, unit vectors along what its parts differ by, and means.
+        """Return from the first half: unit vectors along means, unit vectors along its parts' differences, and means.
 
-        In differences the signal cancels, and what is left is noise like that of the direction. Along it, and without
-        their mean, gradients show what the ratio is of noise alone, in as many dimensions as the noise really has.
+        In differences the signal cancels; the noise that is left is like the noise of the direction. Along such a
+        difference, gradients without their mean show the ratio of pure noise, in the noise's effective dimensions.
         """
         parts = [self._moments.mean(groups) for groups in (LEARNING, LEARNING[:2], LEARNING[2:])]
         means = parts[0][: len(self._directions)]
@@ -120,7 +121,7 @@ class Measurement:
         return units(parts[0]).to(dtype), units(parts[1] - parts[2]).to(dtype), means.to(dtype)
 
     def statistics(self) -> list[dict[Name, Statistic]]:
-        """Of each told sequence."""
+        """Return the statistics of each reported sequence."""
         return [self._statistics(i) for i in range(len(self._directions))]
 
     def _statistics(self, i: int) -> dict[Name, Statistic]:
@@ -140,33 +141,33 @@ class Measurement:
         return dict(zip(NAMES, found, strict=True))
 
     def state(self) -> dict[str, Tensor]:
-        """What a later process needs; directions follow from the moments."""
+        """Return the arrays that a later process needs; directions follow from the moments."""
         return {"ratios": self._ratios, **self._moments.state()}
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Take up what ``state`` gave."""
+        """Restore what ``state`` returned."""
         self._ratios = state.pop("ratios").cpu()
         self._moments.load(state)
 
 
 def groups_of(replicates: int, groups: int) -> Tensor:
-    """The group of each replicate, in order and of equal size up to one; int64, shape (R,)."""
+    """Return the group of each replicate, in order; sizes differ by at most one; int64, shape (R,)."""
     return torch.arange(replicates) * groups // replicates
 
 
 def units(vectors: Tensor) -> Tensor:
-    """Scaled to length 1; NaN where there is no direction."""
+    """Scale vectors to length 1; NaN where there is no direction."""
     return vectors / _lengths(vectors).unsqueeze(-1)
 
 
 def _cosines(vectors: Tensor, along: Tensor) -> Tensor:
-    """Of vectors (P, n, D) to unit vectors (P, D): (P, n), float64 on the CPU."""
+    """Return cosines of vectors (P, n, D) to unit vectors (P, D): (P, n), float64 on the CPU."""
     part = torch.einsum("pnd,pd->pn", vectors, along)
     return (part / _lengths(vectors)).double().cpu()
 
 
 def _directional(vectors: Tensor, along: Tensor) -> Tensor:
-    """|u.g| / ||g - (u.g) u|| of vectors (P, n, D) and unit vectors (P, D): (P, n), float64 on the CPU."""
+    """Return |u.g| / ||g - (u.g) u|| for vectors (P, n, D) and unit vectors (P, D): (P, n), float64 on the CPU."""
     part = torch.einsum("pnd,pd->pn", vectors, along)
     across = vectors - part.unsqueeze(-1) * along.unsqueeze(1)
     return (part.abs() / _lengths(across)).double().cpu()
@@ -177,7 +178,7 @@ def _lengths(vectors: Tensor) -> Tensor:
 
 
 def _variance_and_snr(n: int, mean: Tensor, variance: Tensor) -> tuple[float, float, float]:
-    """Means over coordinates: of the variance, of |mean| / sd, and of its square without what noise adds."""
+    """Return means over coordinates of the variance, of |mean| / sd, and of its square without noise's part."""
     each, varies = ratios(mean, variance)
     # n times the square is a non-central F(1, n - 1), whose mean is (n - 1) / (n - 3) (1 + n mu^2 / sigma^2).
     power = float(each[varies].square().mean()) * (n - 3) / (n - 1) - 1.0 / n
@@ -185,6 +186,6 @@ def _variance_and_snr(n: int, mean: Tensor, variance: Tensor) -> tuple[float, fl
 
 
 def _reliability(n: int, mean: Tensor, variance: Tensor) -> float:
-    """About the cosine between a mean of n vectors and its expectation: the root of signal over signal and noise."""
+    """Estimate the cosine between a mean of n vectors and its expectation: sqrt(signal / (signal + noise))."""
     size = float(mean.square().sum())
     return math.sqrt(max(0.0, 1.0 - float(variance.sum()) / n / size)) if size else math.nan

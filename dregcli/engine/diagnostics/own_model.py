@@ -1,4 +1,4 @@
-"""The bias check for one's own torch model."""
+"""The bias check for a user's own torch model."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -29,14 +29,14 @@ from dregcli.engine.seeds import gradient_seeds, reached_leaves, require_posteri
 from dregcli.errors import Fault, SpecError
 
 Make = Callable[[], tuple[LogJoint, Distribution]]
-"""Builds what ``multi_sample_loss`` takes, anew for every batch: ``log_joint`` and the posterior."""
+"""Builds the inputs of ``multi_sample_loss`` again for every batch: ``log_joint`` and the posterior."""
 
 
 class OwnModelSource:
-    """Gradients of any torch model, by the parameters that are named. Samples come from torch's global generator.
+    """Gradients of any torch model by the given parameters. Samples come from torch's global generator.
 
     Args:
-        make: builds log_joint and posterior for one batch.
+        make: function that builds log_joint and posterior for one batch.
         parameters: leaves that require grad, by name.
         k: samples per example.
     """
@@ -48,7 +48,7 @@ class OwnModelSource:
         self._parameters = dict(parameters)
         self._is_checked = False
         faults = [
-            Fault("parameters", f"'{name}' does not require grad: leave what is frozen out.")
+            Fault("parameters", f"'{name}' does not require grad: leave out frozen parameters.")
             for name, parameter in parameters.items()
             if not parameter.requires_grad
         ]
@@ -58,7 +58,7 @@ class OwnModelSource:
             raise SpecError(faults)
 
     def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
-        """One batch's samples, the same for all pairs."""
+        """Draw one batch's samples, the same for all pairs."""
         log_joint, posterior = self._make()
         for pair in pairs:
             require_posterior(posterior, pair)
@@ -72,14 +72,14 @@ class OwnModelSource:
         return samples, posterior
 
     def _require_uncompiled(self, samples: Samples) -> None:
-        """Refuse compiled modules: several passes go through one graph here, and theirs stands one."""
+        """Refuse compiled modules: several backward passes use one graph here, and a compiled graph allows one."""
         if samples.reach_of_p.is_compiled or Reach.of(samples.live).is_compiled:
-            message = "it is compiled by torch.compile, so that its graph stands one backward pass; here there are "
-            message += "several, at least one for each estimator."
-            raise SpecError([Fault("make", message)], hint="give the modules uncompiled: compiled._orig_mod")
+            message = "it is compiled by torch.compile, so that its graph allows only one backward pass; here there "
+            message += "are several, at least one for each estimator."
+            raise SpecError([Fault("make", message)], hint="pass the uncompiled modules: compiled._orig_mod")
 
     def _require_reached(self, samples: Samples) -> None:
-        """Refuse parameters of another model than the one that was built: nothing would be found of them."""
+        """Refuse parameters of another model than the one that was built: they would have no gradients."""
         reached = reached_leaves(samples)
         faults = [
             Fault("parameters", f"neither log_joint nor the posterior depends on '{name}'.")
@@ -87,24 +87,24 @@ class OwnModelSource:
             if parameter not in reached
         ]
         if faults:
-            raise SpecError(faults, hint="name the parameters that make() uses, and build the modules outside of it")
+            raise SpecError(faults, hint="name the parameters that make() uses; build the modules outside of make()")
 
     def gradients(
         self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
     ) -> Parts:
-        """Descent directions by parameter; parameters that the weights do not reach are left out."""
+        """Compute descent directions by parameter; parameters that the weights do not reach are left out."""
         seeds = gradient_seeds(samples, posterior, weights, pair, path=path, score=score)
         if not seeds:
             return {}
         outputs, given = zip(*seeds, strict=True)
         wanted = list(self._parameters.values())
-        # Typed as tensors, and None where a parameter is not reached.
+        # torch's types say tensors, but unreached parameters have None.
         found: list[Any] = list(torch.autograd.grad(outputs, wanted, given, retain_graph=True, allow_unused=True))
         named = zip(self._parameters, found, strict=True)
         return {name: part.flatten() for name, part in named if part is not None}
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """The gradients of one batch; every batch is of new samples."""
+        """Compute the gradients of one batch; every batch has new samples."""
         pairs = pairs_of(comparisons)
         samples, posterior = self.samples(pairs)
         weights = StackedWeights.at(pairs, samples.log_w)
@@ -123,15 +123,15 @@ class OwnModelSource:
         return Draw(found, whole)
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
-        """They are by parameter already."""
+        """Return the means, which are already by parameter."""
         return dict(means)
 
 
 def own_pairs(objective: Objective | str, estimators: Sequence[Estimator | str], k: int) -> list[Pair]:
-    """The pairs of an objective with some estimators, at least one; a single one needs no list.
+    """Return the pairs of an objective with at least one estimator; a single word needs no list.
 
     Raises:
-        SpecError: there are none, or they cannot work.
+        SpecError: there are no estimators, or the pairs cannot work.
     """
     if isinstance(estimators, str):
         estimators = [estimators]
@@ -152,32 +152,33 @@ def check_bias(
     max_batches: int = MAX_BATCHES,
     max_seconds: float | None = None,
 ) -> list[BiasResult]:
-    """Check estimators for bias on one's own model, as ``dreg bias-check`` does.
+    """Check estimators for bias on your own model, as ``dreg bias-check`` does.
 
-    Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg), so the
-    posterior must have ``rsample`` whatever the estimator: of discrete latents there is no check. The model must not
-    change meanwhile.
+    Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg). So the
+    posterior must have ``rsample`` for every estimator, and models with discrete latents cannot be checked. The model
+    must not change during the check.
 
     Args:
-        make: builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, anew for every batch. Let
-            it use the same examples every time: then nothing but the samples varies, and the relative bias is that
-            of one training step's gradient. With a fresh minibatch each time it is that of the mean gradient over
-            the data, which is small once a model is trained, and takes far more batches to resolve.
-        parameters: whose gradients are checked, by name, e.g. ``dict(model.named_parameters())``.
-        k: K, the number of samples an example.
+        make: function that builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, again for
+            every batch. It should use the same examples every time: then only the samples vary, and the relative bias
+            refers to one training step's gradient. With a new minibatch each time, the relative bias refers to the
+            mean gradient over the data; this gradient is small once a model is trained, and the check needs far more
+            batches.
+        parameters: parameters whose gradients are checked, by name, e.g. ``dict(model.named_parameters())``.
+        k: K, the number of samples per example.
         objective: an objective or its word.
         estimators: estimators or their words.
         false_alarm: probability of calling any unbiased pair biased, over the whole call. The tests are asymptotic.
-        detect: the relative bias that a verdict of unbiased must have been able to find.
-        max_batches: where it ends at the latest, without a verdict better than inconclusive.
-        max_seconds: the same, in seconds.
+        detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
+        max_batches: largest number of batches; after them, open comparisons are inconclusive.
+        max_seconds: largest time in seconds; after it, open comparisons are inconclusive.
 
     Returns:
-        One result an estimator, in their order: its ``verdict``, ``p_value``, ``relative_bias``, ``detectable``.
+        One result per estimator, in their order: its ``verdict``, ``p_value``, ``relative_bias``, ``detectable``.
 
     Raises:
         SpecError: pairs, numbers or parameters that cannot work.
-        NotFinite: an estimator has no finite weights here.
+        NotFinite: an estimator has no finite weights for this model.
     """
     if faults := number_faults(
         false_alarm=false_alarm, detect=detect, max_batches=max_batches, max_seconds=max_seconds

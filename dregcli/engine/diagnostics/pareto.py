@@ -1,4 +1,4 @@
-"""How heavy the tail of importance weights is: the shape k-hat of Pareto-smoothed importance sampling."""
+"""The heaviness of importance weights' tail: the shape k-hat of Pareto-smoothed importance sampling."""
 
 import math
 
@@ -6,35 +6,35 @@ import torch
 from torch import Tensor
 
 UNRELIABLE = 0.7
-"""Above it an estimate by importance sampling cannot be trusted at any practical K (arXiv 1507.02646)."""
+"""Above this value an estimate by importance sampling is not reliable at any practical K (arXiv 1507.02646)."""
 
 FEWEST_TAIL = 5
-"""Weights in the tail below which no shape is fitted, as in the published implementations."""
+"""Smallest number of weights in the tail for a fit, as in the published implementations."""
 
 _AT_ONCE = 2**20
-"""Elements of the largest array that is made at a time."""
+"""Largest number of elements in an array."""
 
 _PRIOR_COUNT, _PRIOR_SHAPE = 10.0, 0.5
-"""The fitted shape is pulled towards a half as by ten more weights (arXiv 1507.02646, appendix C)."""
+"""Prior of the fit: it pulls the shape towards a half like ten more weights (arXiv 1507.02646, appendix C)."""
 
 
 def tail_size(k: int) -> int:
-    """How many of the largest of K weights are the tail: a fifth, at most 3 sqrt(K)."""
+    """Return how many of the largest of K weights form the tail: a fifth, at most 3 sqrt(K)."""
     return math.ceil(min(0.2 * k, 3.0 * math.sqrt(k)))
 
 
 def pareto_shape(log_w: Tensor) -> Tensor | None:
-    """k-hat of each example: the shape of a generalised Pareto distribution fitted to the largest weights.
+    """Return k-hat of each example: the shape of a generalised Pareto distribution fitted to the largest weights.
 
-    Where it is above 1 the weights have no mean and below 1/2 a variance; the estimate log p-hat is reliable up to
-    about ``UNRELIABLE``. Of weights that are all equal in the tail it is -inf: they could not be better; and inf
-    where one is so large that the others are nothing beside it.
+    Above 1 the weights have no mean; below 1/2 they have a variance; the estimate log p-hat is reliable up to about
+    ``UNRELIABLE``. If all weights in the tail are equal, k-hat is -inf, the best case. If one weight is so large that
+    the others vanish beside it, k-hat is inf.
 
     Args:
         log_w: log-weights, shape (K, B), nats; float64.
 
     Returns:
-        Shape (B,), float64; None where K is too small for a tail.
+        Shape (B,), float64; None if K is too small for a tail.
 
     Reference: Vehtari, Simpson, Gelman, Yao, Gabry, arXiv 1507.02646; the fit is Zhang and Stephens,
     Technometrics 51(3), 2009.
@@ -44,7 +44,7 @@ def pareto_shape(log_w: Tensor) -> Tensor | None:
         return None
     largest = torch.topk(log_w.T, size + 1, dim=1, sorted=True).values
     largest = largest - largest[:, :1]
-    # Ascending, as excesses over the largest weight that is not in the tail; by expm1, since they may be near 0.
+    # Excesses over the largest weight below the tail; by expm1, since they may be near 0.
     cutoff = largest[:, -1:]
     excess = largest[:, :-1].exp() * -torch.expm1(cutoff - largest[:, :-1])
     at_once = max(1, _AT_ONCE // (size * _grid_size(size)))
@@ -56,11 +56,11 @@ def _grid_size(size: int) -> int:
 
 
 def _shape(excess: Tensor) -> Tensor:
-    """Zhang and Stephens' estimate for excesses (B, M), ascending in each row; shape (B,)."""
+    """Compute Zhang and Stephens' estimate for excesses (B, M), ascending in each row; shape (B,)."""
     size = excess.shape[1]
     points = _grid_size(size)
     most = excess[:, -1:]
-    # In units of the largest excess, so that neither overflows; rows without any excess are answered at the end.
+    # In units of the largest excess, so that nothing overflows; rows without any excess are handled at the end.
     flat = most[:, 0] <= 0.0
     x = torch.where(flat[:, None], 1.0, excess / most)
     quartile = x[:, [math.floor(size / 4 + 0.5) - 1]].clamp_min(torch.finfo(x.dtype).tiny)
@@ -72,6 +72,6 @@ def _shape(excess: Tensor) -> Tensor:
     best = (theta * weight).sum(dim=1, keepdim=True)
     shape = torch.log1p(-best * x).mean(dim=1)
     shape = (size * shape + _PRIOR_COUNT * _PRIOR_SHAPE) / (size + _PRIOR_COUNT)
-    # Where the largest weight is beyond all the others there is no tail to fit, but nothing could be worse.
+    # If the largest weight is far beyond all others, there is no tail to fit, and it is the worst case.
     alone = x[:, math.floor(size / 4 + 0.5) - 1] <= torch.finfo(x.dtype).tiny
     return torch.where(flat, -math.inf, torch.where(alone, math.inf, shape))

@@ -1,4 +1,4 @@
-"""Independent replicates of many pairs' gradients on the same noise, of a frozen model or of the Gaussian toy."""
+"""Independent replicates of many pairs' gradients on the same noise, for a frozen model or the Gaussian toy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Drawn:
     """n independent replicates, as descent directions.
 
     Attributes:
-        gradients: of the encoder one sequence a pair, of the decoder one for each distinct objective in the order of
+        gradients: for the encoder one sequence per pair, for the decoder one per distinct objective in the order of
             the pairs; (P, n, D) each.
         bound: the IWAE bound at K, mean over the examples, shape (n,), float64, nats.
         ess: effective sample size, mean over the examples, shape (n,), float64.
@@ -35,35 +35,35 @@ class Drawn:
 
 
 class Replicates(Protocol):
-    """Gradients that vary with the noise of the samples alone.
+    """Gradients that vary only with the noise of the samples.
 
-    The noise is addressed: the same number of a stream is the same noise whatever the pairs, and that of fewer
-    samples is the beginning of that of more.
+    The noise is addressed: the same number of a stream gives the same noise for all pairs, and the noise of fewer
+    samples is the beginning of the noise of more samples.
     """
 
     @property
     def at_once(self) -> int:
-        """Replicates of one draw."""
+        """Number of replicates in one draw."""
         ...
 
     @property
     def device(self) -> torch.device:
-        """Where they are."""
+        """The device of the gradients."""
         ...
 
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
-        """The first ``count`` replicates of draw ``number``, the same for the same number."""
+        """Return the first ``count`` replicates of draw ``number``; equal numbers give equal replicates."""
         ...
 
 
 class ModelReplicates:
-    """Gradients of a model at fixed examples and pixels, for the mean over these.
+    """Gradients of a model at fixed examples and pixels, for the mean over the examples.
 
     Args:
-        model: frozen.
+        model: frozen model.
         pixels: shape (B, D).
-        randomness: addresses the noise.
-        k_chunk: samples at once; None is all.
+        randomness: random numbers of the noise.
+        k_chunk: samples at once; None takes all.
     """
 
     at_once = 1
@@ -76,11 +76,11 @@ class ModelReplicates:
 
     @property
     def device(self) -> torch.device:
-        """The pixels'."""
+        """The device of the pixels."""
         return self._pixels.device
 
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
-        """One replicate: one forward and one backward pass for all pairs."""
+        """Draw one replicate, by one forward and one backward pass for all pairs."""
         noise = AddressedNoise(
             self._randomness,
             stream,
@@ -98,16 +98,16 @@ class ModelReplicates:
 
 
 def _flat(gradients: Named) -> Tensor:
-    """Gradients by parameter, (P, ...) each, as one vector a pair: (P, 1, D)."""
+    """Turn gradients by parameter, (P, ...) each, into one vector per pair: (P, 1, D)."""
     return torch.cat([each.reshape(len(each), -1) for each in gradients.values()], dim=1).unsqueeze(1)
 
 
 class ToyReplicates:
-    """Gradients of the toy's b (encoder) and theta (decoder) at its data point, many replicates a batch.
+    """Gradients of the toy's b (encoder) and theta (decoder) at its data point, many replicates per batch.
 
     Args:
         problem: the toy.
-        randomness: addresses the noise.
+        randomness: random numbers of the noise.
     """
 
     at_once = 50
@@ -118,11 +118,11 @@ class ToyReplicates:
 
     @property
     def device(self) -> torch.device:
-        """The data point's."""
+        """The device of the data point."""
         return self._problem.x.device
 
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
-        """Each replicate is an example of one batch."""
+        """Draw replicates; each is one example of one batch."""
         if count not in self._models:
             self._models[count] = self._problem.model.repeated(count)
         model, x = self._models[count], self._problem.x.expand(count, -1)
@@ -139,5 +139,6 @@ class ToyReplicates:
         step = Step(model, x, noise, Execution())
         theta, phi = step.each(tuple(pairs), train_model=True)
         bound, _, ess = step.values
-        # A step's gradients are of the mean over its batch: each replicate's own is as much larger.
+        # A step's gradients belong to the mean over its batch, so each replicate's gradient is ``count`` times
+        # larger.
         return Drawn({Network.ENCODER: phi["b"] * count, Network.DECODER: theta["theta"] * count}, bound, ess)

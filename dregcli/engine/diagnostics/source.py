@@ -1,4 +1,4 @@
-"""Where gradients to compare come from: differences between estimators on the same noise, batch by batch."""
+"""Sources of gradients to compare: differences between estimators on the same noise, batch by batch."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,19 +22,19 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
-"""A vector in named parts, each of one dimension."""
+"""A vector in named one-dimensional parts."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """An estimator and what it is compared with, of the same objective."""
+    """A pair and the reference pair that it is compared with, with the same objective."""
 
     pair: Pair
     reference: Pair
 
 
 def comparison_of(pair: Pair) -> Comparison:
-    """An estimator against its objective's reparam; reparam itself against dreg."""
+    """Compare an estimator with its objective's reparam, and reparam itself with dreg."""
     reference = Dreg() if isinstance(pair.estimator, Reparam) else Reparam()
     return Comparison(pair, Pair(pair.objective, reference))
 
@@ -44,9 +44,9 @@ class Draw:
     """One batch of independent noise.
 
     Attributes:
-        differences: for each comparison the estimator's gradient less the reference's. A part that is equal by
-            construction is left out: the weights that make it are the same numbers.
-        references: the gradient of each distinct reference, whole and by parameter; empty unless asked for.
+        differences: for each comparison the estimator's gradient minus the reference's. A part that is equal by
+            construction, because both have the same weights, is left out.
+        references: the whole gradient of each distinct reference, by parameter; empty if it is not requested.
     """
 
     differences: list[Parts]
@@ -54,28 +54,28 @@ class Draw:
 
 
 class GradientSource(Protocol):
-    """A frozen model and fixed examples, whose gradients vary with the noise of the samples alone."""
+    """A frozen model and fixed examples, whose gradients vary only with the noise of the samples."""
 
     k: int
     blocks: tuple[str, ...]
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """The gradients of one batch, the same for the same step."""
+        """Compute the gradients of one batch; equal steps give equal gradients."""
         ...
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
-        """Batch means of differences, (M, P) each, by parameter of the model: a linear map."""
+        """Map batch means of differences, (M, P) each, to parameters of the model; the map is linear."""
         ...
 
 
 @dataclass(frozen=True)
 class StackedWeights:
-    """The weights of several pairs at the same log-weights, or differences of such.
+    """The weights of several pairs at the same log-weights, or differences of such weights.
 
     Attributes:
-        model: shape (P, K, B), float64.
-        path: shape (P, K, B), float64.
-        score: shape (P, K, B), float64.
+        model: weights of theta's gradient, shape (P, K, B), float64.
+        path: weights of the path, shape (P, K, B), float64.
+        score: weights of the score, shape (P, K, B), float64.
     """
 
     model: Tensor
@@ -84,10 +84,10 @@ class StackedWeights:
 
     @classmethod
     def at(cls, pairs: Sequence[Pair], log_w: Tensor) -> "StackedWeights":
-        """The weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
+        """Compute the weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
 
         Raises:
-            NotFinite: a pair has none that are finite at these log-weights.
+            NotFinite: a pair has no finite weights at these log-weights.
         """
         exact = log_w.detach().double()
         terms = {objective: objective.terms(exact) for objective in dict.fromkeys(pair.objective for pair in pairs)}
@@ -100,35 +100,35 @@ class StackedWeights:
 
     @classmethod
     def of(cls, weights: RowWeights) -> "StackedWeights":
-        """Those of pairs, as an executor has them."""
+        """Build the weights of pairs from an executor's row weights."""
         assert weights.path is not None
         assert weights.score is not None
         return cls(weights.model, weights.path, weights.score)
 
     def as_rows(self) -> RowWeights:
-        """As an executor takes them; nothing is estimated beside the gradients."""
+        """Return row weights for an executor; nothing is estimated beside the gradients."""
         return RowWeights(self.model.new_empty(0, self.model.shape[2]), self.model, self.path, self.score)
 
     def __getitem__(self, rows: list[int]) -> "StackedWeights":
-        """Those of some of the pairs."""
+        """Return the weights of some pairs."""
         return StackedWeights(self.model[rows], self.path[rows], self.score[rows])
 
     def __sub__(self, other: "StackedWeights") -> "StackedWeights":
-        """The differences, pair by pair."""
+        """Return the differences, pair by pair."""
         return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score)
 
     def differ(self) -> list[tuple[bool, bool, bool]]:
-        """For each pair, whether there is any weight of model, path and score that is not 0."""
+        """Return for each pair whether any weight of model, path and score is not 0."""
         flags = torch.stack([each.any(dim=2).any(dim=1) for each in (self.model, self.path, self.score)], dim=1)
         return [(bool(model), bool(path), bool(score)) for model, path, score in flags.tolist()]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
 
     def one(self, i: int) -> Coefficients:
-        """Those of one pair."""
+        """Return the weights of one pair."""
         return Coefficients(self.model[i], self.path[i], self.score[i])
 
 
 def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
-    """What makes an executor's row weights of pairs, one gradient of theta and one of phi each."""
+    """Return the function that computes row weights for pairs, with one gradient of theta and one of phi each."""
 
     def weigh(log_w: Tensor, *, values: bool = True) -> RowWeights:
         return StackedWeights.at(pairs, log_w).as_rows()
@@ -137,30 +137,30 @@ def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
 
 
 def pairs_of(comparisons: Sequence[Comparison]) -> list[Pair]:
-    """All pairs in comparisons, each once."""
+    """Return all pairs in comparisons, each once."""
     return list(dict.fromkeys(pair for each in comparisons for pair in (each.pair, each.reference)))
 
 
 def differences(weights: StackedWeights, pairs: list[Pair], comparisons: Sequence[Comparison]) -> StackedWeights:
-    """The weights of each comparison's pair less those of its reference, from those of all pairs."""
+    """Return the weights of each comparison's pair minus its reference's, from the weights of all pairs."""
     ours = [pairs.index(each.pair) for each in comparisons]
-    theirs = [pairs.index(each.reference) for each in comparisons]
-    return weights[ours] - weights[theirs]
+    references = [pairs.index(each.reference) for each in comparisons]
+    return weights[ours] - weights[references]
 
 
 class ModelSource:
     """Gradients of a model of this program at fixed examples and pixels.
 
-    With the pixels fixed, phi's gradient is a fixed linear map of the gradient by the posterior's own parameters
-    (loc and scale of B examples), so that is what is kept of each batch: a few thousand numbers for each estimator
-    instead of all weights, and no pass through the encoder.
+    With the pixels fixed, phi's gradient is a fixed linear map of the gradient by the posterior's own parameters (loc
+    and scale of B examples). So only this smaller gradient is kept for each batch: a few thousand numbers for each
+    estimator instead of all network weights, and no pass through the encoder.
 
     Args:
-        model: frozen.
+        model: frozen model.
         pixels: shape (B, D).
         k: samples per example.
-        randomness: addresses the noise.
-        execution: how the gradients of the pairs under test are computed. Those of the references are dense.
+        randomness: random numbers of the noise.
+        execution: how gradients of the tested pairs are computed. Gradients of the references are always dense.
     """
 
     def __init__(
@@ -182,7 +182,7 @@ class ModelSource:
         self.blocks = (*self._phi, *model.model_parameters())
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """The gradients of one batch, from one forward and one backward pass for all comparisons."""
+        """Compute one batch's gradients, by one forward and one backward pass for all comparisons."""
         draws = AddressedDraws(
             self._randomness,
             Stream.DIAGNOSTIC_NOISE,
@@ -218,22 +218,22 @@ class ModelSource:
     def _across(
         self, batch: Batch, comparisons: Sequence[Comparison], wanted: list[Pair], *, references: bool
     ) -> Draw:
-        """Differences between two executors' gradients: no part of them is equal by construction."""
+        """Compute differences between two executors' gradients; no part is equal by construction."""
         dense = replace(self._execution, backward=Backward.DENSE)
         tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons]))
         reference = dense.rows(batch, stacked_weigh(wanted))
-        ours, theirs = tested.sums(tested.weights), reference.sums(reference.weights)
+        ours, base = tested.sums(tested.weights), reference.sums(reference.weights)
         found: list[Parts] = []
         for i, each in enumerate(comparisons):
             j = wanted.index(each.reference)
             found.append(
-                {name: (part[i] - theirs.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
-                | {name: (part - theirs.model[j][name]).flatten() for name, part in ours.model[i].items()}
+                {name: (part[i] - base.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
+                | {name: (part - base.model[j][name]).flatten() for name, part in ours.model[i].items()}
             )
-        return Draw(found, self._whole(wanted, theirs) if references else {})
+        return Draw(found, self._whole(wanted, base) if references else {})
 
     def _whole(self, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
-        """Sums as whole gradients by parameter."""
+        """Turn sums into whole gradients by parameter."""
         phi = self._through_encoder(sums.posterior)
         return {
             pair: {name: each[i] for name, each in phi.items()}
@@ -242,12 +242,12 @@ class ModelSource:
         }
 
     def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Gradients by the posterior's parameters, (M, B, Z) each, as gradients by phi, (M, P) each."""
+        """Turn gradients by the posterior's parameters, (M, B, Z) each, into gradients by phi, (M, P) each."""
         rows = through_posterior(self._live, self._phi, by_posterior)
         return {name: torch.stack([row[name].flatten() for row in rows]) for name in self._phi}
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
-        """The batch means of differences by parameter of encoder and decoder."""
+        """Map batch means of differences to the parameters of encoder and decoder."""
         shapes = {name: value.shape for name, value in self._live.parameters().items()}
         by_posterior: dict[str, Tensor] = {
             name: means[name].unflatten(1, shape) for name, shape in shapes.items() if name in means

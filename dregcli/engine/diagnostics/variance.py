@@ -1,4 +1,4 @@
-"""How gradients of many estimators vary, and how well they point, against K: all on the same noise."""
+"""Variance and direction of many estimators' gradients against K, all on the same noise."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,30 +19,31 @@ from dregcli.errors import NotFinite
 from dregcli.names import Network
 
 FEWEST_REPLICATES: Final = 2 * GROUPS
-"""Two a group: of fewer there is no variance in a group."""
+"""Smallest number of replicates: two per group, since one replicate has no variance."""
 
 FEWEST_REFERENCE: Final = 2
 
 MOST_STATE: Final = 2**26
-"""Bytes of an unfinished K's moments that are kept. Those of ten estimators of a model with half a million parameters
-are three times as many, and writing them takes more memory than measuring does: there a stop costs the K it is at."""
+"""Largest size in bytes of an unfinished K's moments in the saved state. Ten estimators of a model with half a
+million parameters need three times as much, and writing this takes more memory than measuring; such a study repeats
+the unfinished K after a stop."""
 
 _HALVES: Final = 2
 
 Found = tuple[dict[Network, list[dict[Name, Statistic]]], Statistic, Statistic]
-"""Of one K: the statistics of each sequence, the effective sample size and the bound."""
+"""Results at one K: the statistics of each sequence, the effective sample size and the bound."""
 
 
 class VarianceStudy:
-    """Replicates of the reference, then of each K, one draw after the other.
+    """A study that draws replicates of the reference, then of each K, one draw after the other.
 
     Args:
-        source: of the replicates.
-        pairs: what is asked for; at a K where some are not defined the others are measured.
-        ks: numbers of samples, ascending; at each some pair is defined.
-        replicates: R, at each K; at least ``FEWEST_REPLICATES``.
-        reference_k: samples of the reference gradients.
-        reference_replicates: of these, on noise of their own; at least ``FEWEST_REFERENCE``.
+        source: source of the replicates.
+        pairs: requested pairs; at a K where some are not defined, the others are measured.
+        ks: numbers of samples, ascending; at each, at least one pair is defined.
+        replicates: number of replicates at each K, R; at least ``FEWEST_REPLICATES``.
+        reference_k: samples per example of the reference gradients.
+        reference_replicates: number of reference replicates, on separate noise; at least ``FEWEST_REFERENCE``.
     """
 
     def __init__(
@@ -71,19 +72,19 @@ class VarianceStudy:
 
     @property
     def k(self) -> int:
-        """Samples of what is drawn now."""
+        """Number of samples of the present draws."""
         if not self._referred:
             return self._reference_k
         return self._ks[min(len(self._found), len(self._ks) - 1)]
 
     @property
     def total(self) -> int:
-        """Samples of an example in all replicates together: what the work is measured in."""
+        """Total work: samples per example over all replicates."""
         return self._reference_k * self._reference_replicates + sum(self._ks) * self._replicates
 
     @property
     def samples(self) -> int:
-        """So many of them are done."""
+        """Finished work: samples per example that are done."""
         if not self._referred:
             return self._reference_k * self._drawn
         finished = (
@@ -92,7 +93,7 @@ class VarianceStudy:
         return finished + (0 if self.done else self.k * self._drawn)
 
     def advance(self) -> None:
-        """One draw.
+        """Make one draw.
 
         Raises:
             NotFinite: a pair has no finite gradient here.
@@ -112,7 +113,7 @@ class VarianceStudy:
             self._begin()
 
     def _begin(self) -> None:
-        """The next K, if there is one."""
+        """Begin the next K, if there is one."""
         self._drawn = 0
         if self.done:
             return
@@ -138,7 +139,7 @@ class VarianceStudy:
     def _next(
         self, stream: Stream, pairs: Sequence[Pair], group: Tensor
     ) -> Iterator[tuple[int, int, dict[Network, Tensor]]]:
-        """The replicates of the next draw, cut where groups end: the first one, the group, and the vectors."""
+        """Yield the next draw's replicates, cut at the ends of groups: first index, group and vectors."""
         first, at_once = self._drawn, self._source.at_once
         count = min(at_once, len(group) - first)
         drawn = self._source.draw(stream, first // at_once, count, pairs, self.k)
@@ -158,27 +159,27 @@ class VarianceStudy:
         for pair, is_finite in zip(pairs, cast("list[bool]", finite), strict=True):
             if not is_finite:
                 what = f"'{pair.word}' has no finite gradient at K={self.k}."
-                raise NotFinite(what, hint="leave it out, or leave out this K")
+                raise NotFinite(what, hint="leave out this estimator or this K")
 
     def rows(self) -> list[Row]:
-        """What was found at every K that is finished: sequence by sequence, each by K."""
+        """Return the results at every finished K: sequence by sequence, each by K."""
         found: dict[GradientOf, list[Row]] = {}
         for k, (statistics, _, _) in zip(self._ks, self._found, strict=False):
             plan = Plan.of(self._pairs, k)
             for network, sequences in plan.sequences.items():
                 for of, each in zip(sequences, statistics[network], strict=True):
                     found.setdefault(of, []).append(Row(of, k, plan.promise(of, k), each))
-        # In the order of the pairs asked for, of which not all are there at every K.
+        # In the order of the requested pairs; not all of them are defined at every K.
         order = [GradientOf(Network.ENCODER, pair.objective, pair) for pair in self._pairs]
         order += [GradientOf(Network.DECODER, pair.objective, None) for pair in self._references]
         return [row for of in order for row in found.get(of, [])]
 
     def sampled(self) -> list[Sampled]:
-        """What all pairs share, at every K that is finished."""
+        """Return the results that all pairs share, at every finished K."""
         return [Sampled(k, ess, bound) for k, (_, ess, bound) in zip(self._ks, self._found, strict=False)]
 
     def references(self) -> list[Reference]:
-        """How good the reference gradients are."""
+        """Return the quality of the reference gradients."""
         found: list[Reference] = []
         for network, halves in self._halves.items():
             one, two = (units(halves.mean([half])) for half in range(_HALVES))
@@ -195,7 +196,7 @@ class VarianceStudy:
         return found
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """All that a later process needs to go on: plain numbers, and arrays by name."""
+        """Return all that a later process needs to continue: plain numbers, and arrays by name."""
         arrays = {f"reference-{network}/{name}": each for network, name, each in _named(self._halves)}
         drawn = self._drawn
         if self._referred and not self.done:
@@ -207,7 +208,7 @@ class VarianceStudy:
         return {"referred": self._referred, "drawn": drawn, "found": [_plain(each) for each in self._found]}, arrays
 
     def load(self, numbers: Mapping[str, Any], arrays: Mapping[str, Tensor]) -> None:
-        """Take up what ``state`` gave, for the same source, pairs and numbers."""
+        """Restore what ``state`` returned, for the same source, pairs and numbers."""
 
         def under(prefix: str) -> dict[str, Tensor]:
             device = self._source.device

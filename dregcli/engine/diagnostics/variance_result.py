@@ -1,4 +1,4 @@
-"""What a study of gradient variance found, at one K and over all of them."""
+"""The results of a study of gradient variance, at one K and over all K."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,18 +17,18 @@ NAMES: Final[tuple[Name, ...]] = get_args(Name)
 SLOPED: Final[tuple[Sloped, ...]] = get_args(Sloped)
 
 _SIGNIFICANT, _ABOVE_FLOOR = 2.0, 2.0
-"""Standard errors that an SNR without its floor must be above 0, and times its floor that a DSNR must be, to be a
-point of a slope."""
+"""Conditions for a point of a slope: an SNR minus its floor must be this many standard errors above 0, and a DSNR
+must be at least this many times its floor."""
 
 
 @dataclass(frozen=True)
 class GradientOf:
-    """Whose gradients one sequence of vectors is.
+    """The gradient that a sequence of vectors belongs to.
 
     Attributes:
         network: encoder or decoder.
-        objective: whose gradient.
-        pair: objective and estimator; None of a decoder, whose gradient is the same for all estimators.
+        objective: objective of the gradient.
+        pair: objective and estimator; None for a decoder, whose gradient is the same for all estimators.
     """
 
     network: Network
@@ -41,19 +41,19 @@ class Row:
     """The gradients of one sequence at one K.
 
     Attributes:
-        of: whose.
+        of: the gradient that the vectors belong to.
         k: samples per example.
         promise: whether the expected gradient is the objective's own.
-        statistics: by name.
+        statistics: statistics by name.
 
             - ``variance``: mean over coordinates, squared nats per unit of parameter.
-            - ``snr``: see ``signal_to_noise``; of pure noise about ``snr_floor``.
+            - ``snr``: see ``signal_to_noise``; about ``snr_floor`` for pure noise.
             - ``power``: mean over coordinates of (mean / standard deviation)^2, unbiased for Gaussian gradients: the
-              part of it that R replicates of pure noise have, 1 / R, is taken off.
+              value for R replicates of pure noise, 1 / R, is subtracted.
             - ``dsnr``: mean of |u.g| / ||g - (u.g) u|| along the direction u of the expected gradient.
-            - ``dsnr_floor``: the same of gradients without their mean, along a direction of pure noise.
+            - ``dsnr_floor``: the same for gradients without their mean, along a direction of pure noise.
             - ``cosine``: mean cosine to the reference gradient.
-            - ``direction``: about the cosine between u, which is an estimate, and what it is an estimate of.
+            - ``direction``: approximate cosine between u, which is estimated, and the true direction.
     """
 
     of: GradientOf
@@ -62,13 +62,13 @@ class Row:
     statistics: Mapping[Name, Statistic]
 
     def __getitem__(self, name: Name) -> Statistic:
-        """One statistic."""
+        """Return one statistic."""
         return self.statistics[name]
 
 
 @dataclass(frozen=True)
 class Sampled:
-    """What all pairs share at one K.
+    """The results that all pairs share at one K.
 
     Attributes:
         k: samples per example.
@@ -87,10 +87,10 @@ class Reference:
 
     Attributes:
         network: encoder or decoder.
-        objective: whose dreg gradient it is the mean of.
+        objective: objective whose dreg gradients are averaged.
         k: samples per example.
-        n: replicates.
-        agreement: cosine between the means of its two halves; 1 is without noise.
+        n: number of replicates.
+        agreement: cosine between the means of its two halves; 1 means no noise.
     """
 
     network: Network
@@ -102,14 +102,14 @@ class Reference:
 
 @dataclass(frozen=True)
 class FittedSlope:
-    """How one statistic of one sequence goes with K.
+    """The slope of one statistic of one sequence against K.
 
     Attributes:
-        of: whose.
-        statistic: which. Of ``snr`` it is the slope of the root of ``power``: what |mean| of pure noise adds would
-            flatten it long before the floor.
-        slope: None where fewer than two points are above their floor.
-        left_out: K of points at their floor, or where the statistic is not defined.
+        of: the gradient that the vectors belong to.
+        statistic: name of the statistic. For ``snr`` the slope of the root of ``power`` is fitted: the noise's part
+            of |mean| would flatten the slope of ``snr`` long before the floor.
+        slope: the slope; None if fewer than two points are above their floor.
+        left_out: K of points that are at their floor or where the statistic is not defined.
     """
 
     of: GradientOf
@@ -119,7 +119,7 @@ class FittedSlope:
 
 
 def fit_slopes(rows: Sequence[Row]) -> list[FittedSlope]:
-    """The slopes of every sequence, in the order of the rows."""
+    """Fit the slopes of every sequence, in the order of the rows."""
     found: list[FittedSlope] = []
     for of in dict.fromkeys(row.of for row in rows):
         mine = [row for row in rows if row.of == of]
@@ -131,7 +131,7 @@ def fit_slopes(rows: Sequence[Row]) -> list[FittedSlope]:
 
 
 def _point(row: Row, statistic: Sloped) -> Statistic | None:
-    """A point of a slope, or None where it says nothing about one."""
+    """Return a point of a slope, or None if it is not usable."""
     if statistic == "snr":
         power = row["power"]
         usable = power.value > _SIGNIFICANT * power.stderr

@@ -1,4 +1,4 @@
-"""What an estimator is: a rule that turns an objective's terms into the weights of its gradient."""
+"""The base class of estimators: rules that turn an objective's terms into the weights of its gradient."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class Coefficients:
 
 @dataclass(frozen=True)
 class Formula:
-    """A pair's weights in the field's notation; the symbols are those of ``dregcli.engine.formulas.SYMBOLS``."""
+    """A pair's weights in the field's notation; ``dregcli.engine.formulas.SYMBOLS`` explains the symbols."""
 
     model: str
     path: str
@@ -31,22 +31,22 @@ class Formula:
 
 
 def bracketed(formula: str) -> str:
-    """A formula as an operand of another: in brackets where it is a sum."""
+    """Return a formula as an operand of another one: in brackets if it is a sum."""
     return f"({formula})" if " " in formula else formula
 
 
 Expectation = Mapping[str, float]
-"""Expected gradient in phi as a combination of the expected gradients of objectives, without parameters."""
+"""An expected gradient in phi, as a combination of expected gradients of objectives with default parameters."""
 
 
 class Estimator(ABC):
     """An estimator: a frozen dataclass whose fields are its parameters.
 
     Attributes:
-        name: as the user types it.
-        reference: where it comes from, in a few words.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
-        learned: fields that change during training, by what ``derivatives`` says; empty for most.
+        name: the name that the user types.
+        reference: short reference to its source.
+        cites: keys in ``references.bib`` of the works that a user of the estimator cites.
+        learned: fields that training changes, by the slopes from ``derivatives``; empty for most estimators.
     """
 
     name: ClassVar[str]
@@ -55,63 +55,64 @@ class Estimator(ABC):
     learned: ClassVar[tuple[str, ...]] = ()
 
     def refusal(self, objective: Objective) -> str | None:
-        """Why it cannot take an objective, or None when it can."""
+        """Return the reason why it cannot be used with an objective, or None if it can."""
         return None
 
     def smallest_k(self, objective: Objective) -> int:
-        """The fewest samples it is defined with; the objective may need more."""
+        """Return the smallest number of samples for which it is defined; the objective may need more."""
         return 1
 
     def faults(self) -> list[str]:
-        """What is wrong with its parameters."""
+        """Return the faults of its parameters."""
         return []
 
     def uses_path(self, objective: Objective) -> bool:
-        """False where the path weights are 0 by construction: then no sample needs to be reparameterised."""
+        """Whether path weights can differ from 0; if not, no sample needs to be reparameterised."""
         return objective.has_path
 
     def uses_score(self, objective: Objective) -> bool:
-        """False where the score weights are 0 by construction: then no work is spent on them."""
+        """Whether score weights can differ from 0; if not, no work is spent on them."""
         return True
 
     def needs_score_identity(self, objective: Objective) -> bool:
-        """Whether its expectation rests on E_q[d log q / d phi] = 0, so that path and score must be told apart.
+        """Whether its expectation needs E_q[d log q / d phi] = 0, so that path and score must be separated.
 
-        False where path + score = 0 by construction: then it is the derivative of the value at fixed noise.
+        It is False if path + score = 0 by construction: then the gradient is the derivative of the value at fixed
+        noise.
         """
         return True
 
     @abstractmethod
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """The weights of the gradient, from the objective's terms."""
+        """Compute the weights of the gradient from the objective's terms."""
 
     def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
-        """d coefficients / d parameter for every learned one."""
+        """Compute d coefficients / d parameter for every learned parameter."""
         return {}
 
     @abstractmethod
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Whether the expected gradient is that of the objective, with ``k`` samples."""
+        """Return whether the expected gradient equals the objective's with ``k`` samples."""
 
     def expectation(self, objective: Objective) -> Expectation | None:
-        """For a biased pair, its expected gradient in phi where a formula is known; None where there is none."""
+        """Return a biased pair's expected gradient in phi, or None if no formula is known."""
         return None
 
     @abstractmethod
     def formula(self, objective: Objective) -> Formula:
-        """The pair's weights, to show."""
+        """Return the formulas of the pair's weights, for display."""
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
-        """Parameter settings worth checking; the contract tests run them all."""
+        """Return parameter settings worth checking; the contract tests run all of them."""
         return (cls(),)
 
 
 class IwaeEstimator(Estimator):
-    """An estimator whose formula is written for the IWAE bound, and for no other objective."""
+    """An estimator whose formula is defined only for the IWAE bound."""
 
     def refusal(self, objective: Objective) -> str | None:
-        """Anything but iwae."""
+        """Refuse every objective except iwae."""
         return None if isinstance(objective, Iwae) else f"'{self.name}' is defined for objective 'iwae' only."
 
 
@@ -119,5 +120,5 @@ class ScoreEstimator(Estimator):
     """An estimator without a path: only the score function, so that samples need not be reparameterisable."""
 
     def uses_path(self, objective: Objective) -> bool:
-        """Never."""
+        """Return False: there is no path."""
         return False

@@ -12,9 +12,9 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Dreg(Estimator):
-    """The score weight s_k is turned into the path weight d s_k / d log w_k, with the same expectation.
+    """Turn the score weight s_k into the path weight d s_k / d log w_k, which has the same expectation.
 
-    For IWAE that is path v_k + (v_k^2 - v_k) = v_k^2.
+    For IWAE the path weight becomes v_k + (v_k^2 - v_k) = v_k^2.
 
     Reference: Tucker, Lawson, Gu, Maddison, arXiv 1810.04152, equations 5 and 8.
     """
@@ -24,21 +24,21 @@ class Dreg(Estimator):
     cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
 
     def uses_path(self, objective: Objective) -> bool:
-        """Always: what has no path gets one from its score."""
+        """Return True: an objective without a path gets one from its score."""
         return True
 
     def uses_score(self, objective: Objective) -> bool:
-        """Never."""
+        """Return False: the score becomes a path."""
         return False
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, path + dscore, 0)."""
+        """Compute (model, path + dscore, 0)."""
         return Coefficients(terms.model, terms.path + terms.dscore, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased for every objective: the rule keeps the expectation."""
+        """Promise no bias for every objective, since the rule keeps the expectation."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """The objective's, after the rule."""
+        """Return the objective's formulas after the rule."""
         return Formula(objective.formula.model, objective.formula.dreg, "0")

@@ -13,7 +13,7 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class DregAlpha(IwaeEstimator):
-    """(1 - alpha) iwae/dreg + alpha rws/dreg: at alpha 0 the first, at 1 the second, at 0.5 half of stl.
+    """The mixture (1 - alpha) iwae/dreg + alpha rws/dreg: the first at alpha 0, the second at 1, half of stl at 0.5.
 
     Reference: arXiv 1810.04152 and its code (the code's default is alpha = 0.9).
     """
@@ -25,33 +25,33 @@ class DregAlpha(IwaeEstimator):
     alpha: float = 0.9
 
     def faults(self) -> list[str]:
-        """alpha must be in [0, 1]."""
+        """Check that alpha is in [0, 1]."""
         return [] if 0.0 <= self.alpha <= 1.0 else [f"alpha must be from 0 to 1, got {self.alpha:g}."]
 
     def uses_score(self, objective: Objective) -> bool:
-        """Never."""
+        """Return False: there is no score."""
         return False
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(v, (1 - alpha) v^2 + alpha v (1 - v), 0)."""
+        """Compute (v, (1 - alpha) v^2 + alpha v (1 - v), 0)."""
         v = normalised(terms.log_w)
         rws = v * log_one_minus_normalised(terms.log_w).exp()
         path = (1.0 - self.alpha) * v.square() + self.alpha * rws
         return Coefficients(terms.model, path, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased where it is dreg."""
+        """Promise no bias only at alpha 0, where it equals dreg."""
         return Promise.UNBIASED if self.alpha == 0.0 else Promise.BIASED
 
     def expectation(self, objective: Objective) -> Expectation | None:
-        """The same combination of the two updates."""
+        """Return the same combination of the two updates."""
         return {"iwae": 1.0 - self.alpha, "rws": self.alpha}
 
     def formula(self, objective: Objective) -> Formula:
-        """As in the class's first line."""
+        """Return the formulas of the mixture."""
         return Formula(objective.formula.model, "(1-alpha)*v^2 + alpha*(v - v^2)", "0")
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
-        """The default, both ends and half of stl."""
+        """Return the default, both ends, and 0.5 (half of stl)."""
         return tuple(cls(alpha) for alpha in (0.9, 0.0, 0.5, 1.0))

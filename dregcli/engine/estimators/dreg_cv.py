@@ -14,11 +14,11 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class DregCv(IwaeEstimator):
-    """Four scalars, learned during training so as to make the squared gradient of the posterior small.
+    """A gradient with four scalars, which are learned during training to make the posterior's squared gradient small.
 
-    ``alpha`` moves from the path to the score function with a leave-one-out baseline (as VIMCO), ``beta`` from the
-    score to dreg's path, ``gamma`` and ``delta`` weaken the two baselines. The expectation does not depend on them.
-    All 0 is IWAE with a baseline of 1/K; beta = 1 is dreg; delta = 1 is reparam.
+    ``alpha`` moves weight from the path to the score function with a leave-one-out baseline (as in VIMCO), ``beta``
+    from the score to dreg's path; ``gamma`` and ``delta`` weaken the two baselines. The expectation does not depend
+    on the scalars. All 0 gives IWAE with a baseline of 1/K; beta = 1 gives dreg; delta = 1 gives reparam.
 
     Reference: the reference implementation of arXiv 1810.04152 (dreg-cv).
     """
@@ -34,16 +34,16 @@ class DregCv(IwaeEstimator):
     delta: float = 0.0
 
     def faults(self) -> list[str]:
-        """The scalars must be finite."""
+        """Check that the scalars are finite."""
         values = {name: getattr(self, name) for name in self.learned}
         return [f"{name} must be finite, got {value}." for name, value in values.items() if not math.isfinite(value)]
 
     def smallest_k(self, objective: Objective) -> int:
-        """The leave-one-out baseline needs another sample."""
+        """Return 2: the leave-one-out baseline needs another sample."""
         return 2
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(v, (1-alpha) v + beta (v^2 - v), alpha (L - (1-gamma) B_k) + (1-beta) ((1-delta)/K - v))."""
+        """Compute (v, (1-alpha) v + beta (v^2 - v), alpha (L - (1-gamma) B_k) + (1-beta) ((1-delta)/K - v))."""
         v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
         path = (1.0 - self.alpha) * v + self.beta * (v.square() - v)
         share = (1.0 - self.delta) / v.shape[0]
@@ -51,7 +51,7 @@ class DregCv(IwaeEstimator):
         return Coefficients(terms.model, path, score)
 
     def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
-        """The coefficients are linear in each scalar."""
+        """Compute the derivatives; the coefficients are linear in each scalar."""
         v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
         zero = torch.zeros_like(v)
         share = (1.0 - self.delta) / v.shape[0]
@@ -63,11 +63,11 @@ class DregCv(IwaeEstimator):
         }
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased for any scalars that do not depend on the samples they weigh."""
+        """Promise no bias for any scalars that do not depend on the samples they weight."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """As in ``coefficients``."""
+        """Return the formulas of ``coefficients``."""
         return Formula(
             objective.formula.model,
             "(1-alpha)*v + beta*(v^2 - v)",
@@ -76,5 +76,5 @@ class DregCv(IwaeEstimator):
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
-        """Where learning starts, and somewhere none of the scalars is 0."""
+        """Return the values where learning starts, and values of which none is 0."""
         return cls(), cls(alpha=0.01, beta=0.5, gamma=0.02, delta=0.5)

@@ -15,10 +15,10 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class DregNorm(Estimator):
-    """dreg's path weights divided by their sum over the samples: v^2 / sum v^2, of rws (v - v^2) / sum (v - v^2).
+    """Path weights of dreg divided by their sum over samples: v^2 / sum v^2; for rws (v - v^2) / sum (v - v^2).
 
-    Both are softmaxes, of 2 log w and of log w_k + log sum_{j != k} w_j, so that 0/0 cannot arise where the quotient
-    would have it: when one weight dominates.
+    Both are computed as softmaxes, of 2 log w and of log w_k + log sum_{j != k} w_j. The quotient would give 0/0 when
+    one weight dominates; a softmax does not.
 
     Reference: the reference implementation of arXiv 1810.04152 (dreg-norm, rws-dreg-norm).
     """
@@ -28,33 +28,33 @@ class DregNorm(Estimator):
     cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
 
     def refusal(self, objective: Objective) -> str | None:
-        """Anything but iwae and rws."""
+        """Refuse every objective except iwae and rws."""
         if isinstance(objective, (Iwae, Rws)):
             return None
         return f"'{self.name}' is defined for objectives 'iwae' and 'rws' only."
 
     def smallest_k(self, objective: Objective) -> int:
-        """Of rws two: with one sample it is 0/0."""
+        """Return 2 for rws, since one sample gives 0/0, and 1 for iwae."""
         return 1 if isinstance(objective, Iwae) else 2
 
     def uses_path(self, objective: Objective) -> bool:
-        """Always."""
+        """Return True: all weight is in the path."""
         return True
 
     def uses_score(self, objective: Objective) -> bool:
-        """Never."""
+        """Return False: there is no score."""
         return False
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, dreg's path over its sum, 0)."""
+        """Compute (model, dreg's path divided by its sum, 0)."""
         rest = terms.log_w if isinstance(objective, Iwae) else leave_one_out_logsumexp(terms.log_w)
         return Coefficients(terms.model, normalised(terms.log_w + rest), torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """With one sample iwae's only weight is 1 either way; else the division costs the expectation."""
+        """Promise no bias with one sample, whose weight is 1; otherwise the division changes the expectation."""
         return Promise.UNBIASED if k == 1 else Promise.BIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """dreg's, over its sum."""
+        """Return dreg's formula divided by its sum."""
         dreg = objective.formula.dreg
         return Formula(objective.formula.model, f"{bracketed(dreg)} / sum({dreg})", "0")

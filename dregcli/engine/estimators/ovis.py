@@ -1,4 +1,4 @@
-"""The score function with the asymptotically optimal baseline, gamma apart from unbiased."""
+"""The score function with the asymptotically optimal baseline; unbiased at gamma 0."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Ovis(ScoreEstimator, IwaeEstimator):
-    """Score weight gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v: IWAE's expectation plus gamma times that of rws.
+    """Score weight gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v; its mean is IWAE's plus gamma times rws's update.
 
     Reference: Lievin, Dittadi, Christensen, Winther, arXiv 2008.01998.
     """
@@ -26,33 +26,33 @@ class Ovis(ScoreEstimator, IwaeEstimator):
     gamma: float = 0.0
 
     def faults(self) -> list[str]:
-        """gamma must be in [0, 1]."""
+        """Check that gamma is in [0, 1]."""
         return [] if 0.0 <= self.gamma <= 1.0 else [f"gamma must be from 0 to 1, got {self.gamma:g}."]
 
     def smallest_k(self, objective: Objective) -> int:
-        """With one sample 1 - v is 0."""
+        """Return 2: with one sample 1 - v is 0."""
         return 2
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(v, 0, gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v)."""
+        """Compute (v, 0, gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v)."""
         v = normalised(terms.log_w)
         constant = self.gamma * math.log1p(-1.0 / v.shape[0])
         score = constant - log_one_minus_normalised(terms.log_w) - (1.0 - self.gamma) * v
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased where it is vimco-star."""
+        """Promise no bias only at gamma 0, where it equals vimco-star."""
         return Promise.UNBIASED if self.gamma == 0.0 else Promise.BIASED
 
     def expectation(self, objective: Objective) -> Expectation | None:
-        """At gamma 1 that of stl."""
+        """Return IWAE's gradient plus gamma times rws's update; at gamma 1 it equals stl's expectation."""
         return {"iwae": 1.0, "rws": self.gamma}
 
     def formula(self, objective: Objective) -> Formula:
-        """As in ``coefficients``."""
+        """Return the formulas of ``coefficients``."""
         return Formula(objective.formula.model, "0", "gamma*log(1-1/K) - log(1-v) - (1-gamma)*v")
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
-        """Both ends and between."""
+        """Return both ends and a value between."""
         return tuple(cls(gamma) for gamma in (0.0, 0.25, 1.0))

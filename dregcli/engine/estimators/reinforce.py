@@ -22,24 +22,24 @@ class Reinforce(ScoreEstimator):
     cites: ClassVar[tuple[str, ...]] = ("williams1992reinforce", "mnih2016vimco")
 
     def refusal(self, objective: Objective) -> str | None:
-        """Objectives that are no function of the log-weights."""
+        """Refuse objectives that are not a function of the log-weights."""
         return not_a_function(self.name, objective)
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, 0, F - F_k)."""
+        """Compute (model, 0, F - F_k)."""
         return Coefficients(terms.model, torch.zeros_like(terms.path), terms.value - terms.path)
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased: the log-derivative rule."""
+        """Promise no bias, by the log-derivative rule."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """As in ``coefficients``."""
+        """Return the formulas of ``coefficients``."""
         return Formula(objective.formula.model, "0", f"F - {bracketed(objective.formula.path)}")
 
 
 def not_a_function(estimator: str, objective: Objective) -> str | None:
-    """Why a score-function estimator cannot take an objective, or None when it can."""
+    """Return the reason why a score-function estimator cannot take an objective, or None if it can."""
     if objective.is_function:
         return None
     return f"'{estimator}' needs one function of the log-weights; '{objective.name}' has no such function."

@@ -10,7 +10,7 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Reparam(Estimator):
-    """The objective's own terms, unchanged: what automatic differentiation of its value gives.
+    """The objective's own terms, unchanged: the result of automatic differentiation of its value.
 
     Reference: arXiv 1312.6114; for IWAE arXiv 1509.00519, equation 13.
     """
@@ -20,17 +20,17 @@ class Reparam(Estimator):
     cites: ClassVar[tuple[str, ...]] = ("kingma2014vae", "burda2016iwae")
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, path, score)."""
+        """Return (model, path, score)."""
         return Coefficients(terms.model, terms.path, terms.score)
 
     def needs_score_identity(self, objective: Objective) -> bool:
-        """Not where there is a path: its weight is minus that of the score."""
+        """Return False if there is a path, since the path weight is then minus the score weight."""
         return not objective.has_path
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased for every objective: it is the derivative of the value (of rws, the update itself)."""
+        """Promise no bias: it is the derivative of the value (for rws, the update itself)."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """The objective's own."""
+        """Return the objective's own formulas."""
         return Formula(objective.formula.model, objective.formula.path, objective.formula.score)

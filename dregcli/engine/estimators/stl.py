@@ -13,7 +13,7 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Stl(Estimator):
-    """The score is dropped. Its expectation is 0 for the ELBO, and not for K-sample bounds.
+    """The path without the score. The score's expectation is 0 for the ELBO, but not for K-sample bounds.
 
     Reference: Roeder, Wu, Duvenaud, arXiv 1703.09194; its bias for K > 1: arXiv 1810.04152, section 4.
     """
@@ -23,29 +23,27 @@ class Stl(Estimator):
     cites: ClassVar[tuple[str, ...]] = ("roeder2017stl",)
 
     def refusal(self, objective: Objective) -> str | None:
-        """Objectives without a path: nothing would be left."""
+        """Refuse objectives without a path: no gradient would be left."""
         return (
-            None
-            if objective.has_path
-            else f"'{objective.name}' has no path: '{self.name}' would leave nothing of it."
+            None if objective.has_path else f"'{objective.name}' has no path: '{self.name}' would leave no gradient."
         )
 
     def uses_score(self, objective: Objective) -> bool:
-        """Never."""
+        """Return False: the score is dropped."""
         return False
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, path, 0)."""
+        """Return (model, path, 0)."""
         return Coefficients(terms.model, terms.path, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased where the dropped score has expectation 0: objectives linear in the log-weights."""
+        """Promise no bias if the dropped score has expectation 0: for objectives linear in the log-weights."""
         return Promise.UNBIASED if objective.is_linear(k) else Promise.BIASED
 
     def expectation(self, objective: Objective) -> Expectation | None:
-        """Of IWAE: IWAE's own plus the update of rws."""
+        """Return, for IWAE, IWAE's own gradient plus the update of rws."""
         return {"iwae": 1.0, "rws": 1.0} if isinstance(objective, Iwae) else None
 
     def formula(self, objective: Objective) -> Formula:
-        """The objective's, without the score."""
+        """Return the objective's formulas without the score."""
         return Formula(objective.formula.model, objective.formula.path, "0")

@@ -30,11 +30,11 @@ class Vimco(ScoreEstimator):
     baseline: VimcoBaseline = VimcoBaseline.ARITHMETIC
 
     def refusal(self, objective: Objective) -> str | None:
-        """Objectives that are no function of the log-weights."""
+        """Refuse objectives that are not a function of the log-weights."""
         return not_a_function(self.name, objective)
 
     def smallest_k(self, objective: Objective) -> int:
-        """There must be other samples."""
+        """Return 2: there must be another sample."""
         return 2
 
     def _replacement(self, log_w: Tensor) -> Tensor:
@@ -44,20 +44,20 @@ class Vimco(ScoreEstimator):
         return leave_one_out_logsumexp(log_w) - math.log(others)
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(model, 0, F - F_r - F_k)."""
+        """Compute (model, 0, F - F_r - F_k)."""
         assert isinstance(objective, FunctionObjective)
         signal = terms.value - objective.replaced(terms.log_w, self._replacement(terms.log_w))
         return Coefficients(terms.model, torch.zeros_like(terms.path), signal - terms.path)
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased: a sample's baseline does not depend on it."""
+        """Promise no bias, since a sample's baseline does not depend on the sample."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """As in ``coefficients``."""
+        """Return the formulas of ``coefficients``."""
         return Formula(objective.formula.model, "0", f"F - F_r - {bracketed(objective.formula.path)}")
 
     @classmethod
     def settings(cls) -> tuple[Self, ...]:
-        """Both means."""
+        """Return a setting for each mean."""
         return tuple(cls(baseline) for baseline in VimcoBaseline)

@@ -1,4 +1,4 @@
-"""The score function with VIMCO's baseline less its constant: variance O(K^-3) without reparameterisation."""
+"""The score function with VIMCO's baseline minus its constant: variance O(K^-3) without reparameterisation."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,18 +23,18 @@ class VimcoStar(ScoreEstimator, IwaeEstimator):
     cites: ClassVar[tuple[str, ...]] = ("lievin2020ovis",)
 
     def smallest_k(self, objective: Objective) -> int:
-        """With one sample 1 - v is 0."""
+        """Return 2: with one sample 1 - v is 0."""
         return 2
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """(v, 0, -log(1 - v) - v)."""
+        """Compute (v, 0, -log(1 - v) - v)."""
         score = -log_one_minus_normalised(terms.log_w) - normalised(terms.log_w)
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Unbiased: it differs from VIMCO by a constant times the score."""
+        """Promise no bias, since it differs from VIMCO by a constant times the score."""
         return Promise.UNBIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """As in ``coefficients``."""
+        """Return the formulas of ``coefficients``."""
         return Formula(objective.formula.model, "0", "-log(1-v) - v")

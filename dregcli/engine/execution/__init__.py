@@ -1,4 +1,4 @@
-"""How gradients are computed from row weights. It knows no objective and no estimator."""
+"""Computation of gradients from row weights. This package knows no objective and no estimator."""
 
 from dataclasses import dataclass
 from typing import Protocol, Self
@@ -16,11 +16,11 @@ from dregcli.names import Backward, Precision
 __all__ = ["Execution", "WeighedRows"]
 
 CAPACITY = 4096
-"""Rows in one forward and backward of those that are kept, on a GPU: always so many, missing ones with weight 0."""
+"""Number of kept rows in one forward and backward pass on a GPU; it is constant, missing rows have weight 0."""
 
 
 class WeighedRows(Protocol):
-    """The rows of a batch, with the weights that were made of their log-weights."""
+    """The rows of a batch, with the weights computed from their log-weights."""
 
     @property
     def log_w(self) -> Tensor:
@@ -29,27 +29,27 @@ class WeighedRows(Protocol):
 
     @property
     def weights(self) -> RowWeights:
-        """Row weights, with the expectation of those at exact log-weights."""
+        """Row weights, with the same expectation as weights at exact log-weights."""
         ...
 
     def sums(self, weights: RowWeights) -> Sums:
-        """Sums over rows with these weights, or others made of them linearly."""
+        """Sum over rows with these weights, or with a linear function of them."""
         ...
 
     def also(self, weigh: Weigh) -> Self:
-        """The same rows with other weights; what was computed before is not touched."""
+        """Return the same rows with other weights; earlier results do not change."""
         ...
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How gradients are computed. All ways have the same expectation, and dense ones are the same numbers.
+    """A way to compute gradients. All ways have the same expectation; all dense ways give the same numbers.
 
     Attributes:
-        backward: dense is every row; screened is those that matter, at random.
-        inflation: what screening may add to the second moment of a gradient, as a share of it.
-        precision: of the matrix products that screening looks at all rows with.
-        k_chunk: samples in one pass over rows; None is all of them at once.
+        backward: dense uses every row; screened uses a random choice of the rows that matter.
+        inflation: largest relative increase of a gradient's second moment by screening.
+        precision: precision of the matrix products in screening's pass over all rows.
+        k_chunk: samples in one pass over rows; None takes all at once.
     """
 
     backward: Backward = Backward.DENSE
@@ -58,11 +58,11 @@ class Execution:
     k_chunk: int | None = None
 
     def rows(self, batch: Batch, weigh: Weigh) -> WeighedRows:
-        """The rows of a batch.
+        """Evaluate the rows of a batch.
 
         Args:
             batch: the examples.
-            weigh: makes row weights of log-weights.
+            weigh: computes row weights from log-weights.
         """
         if self.backward is Backward.DENSE:
             return DenseRows(batch, weigh, k_chunk=self.k_chunk)

@@ -1,4 +1,4 @@
-"""What an executor works on, and the passes over rows that all executors are made of."""
+"""The batch that an executor works on, and the passes over rows that all executors share."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -21,8 +21,8 @@ class Batch:
     Attributes:
         model: the model; its posterior is not used.
         pixels: shape (B, D).
-        posterior: q(z | x), its parameters held fixed.
-        draws: the samples' noise; ``Draws`` to be screened by.
+        posterior: q(z | x) with its parameters held fixed.
+        draws: noise of the samples; ``Draws`` if rows are screened.
     """
 
     model: LatentModel
@@ -32,18 +32,18 @@ class Batch:
 
     @property
     def examples(self) -> int:
-        """B."""
+        """Number of examples, B."""
         return self.pixels.shape[0]
 
     def chunks(self, k_chunk: int | None) -> Iterator[tuple[int, Tensor]]:
-        """The first sample and the noise of each chunk of samples; None is all of them at once."""
+        """Yield the first sample and the noise of each chunk of samples; None takes all at once."""
         k = self.draws.k
         size = k if k_chunk is None else k_chunk
         for first in range(0, k, size):
             yield first, self.draws.noise(first, min(size, k - first))
 
     def of(self, examples: Tensor) -> "Batch":
-        """Some of the examples, by their indices."""
+        """Return some of the examples, by their indices."""
         return replace(
             self,
             pixels=self.pixels[examples],
@@ -54,16 +54,16 @@ class Batch:
 
 @torch.no_grad()
 def log_weights(batch: Batch, *, k_chunk: int | None, rows: Rows = PLAIN_ROWS) -> Tensor:
-    """Log-weights of all rows, shape (K, B), nats; without a graph, in memory for one chunk of samples.
+    """Compute log-weights of all rows, shape (K, B), nats, without a graph, in memory for one chunk of samples.
 
     Args:
         batch: the examples.
-        k_chunk: samples per chunk; None is all of them at once.
+        k_chunk: samples per chunk; None takes all at once.
         rows: applies layers.
     """
     model, posterior = batch.model, batch.posterior
-    # One array for all chunks. Kept one by one, their small results come to lie where a chunk's large arrays were
-    # before, so that the next chunk's find no room there: the process grows by as much with each chunk.
+    # One array for all chunks. Separate small results would be allocated where a chunk's large arrays were before;
+    # the next chunk's arrays would then find no room there, and the process would grow with each chunk.
     found = posterior.loc.new_empty(batch.draws.k, batch.examples)
     for first, noise in batch.chunks(k_chunk):
         log_p = model.log_joint(batch.pixels, posterior.rsample(noise), rows)

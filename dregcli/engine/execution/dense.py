@@ -1,4 +1,4 @@
-"""The dense executor: every row forward and backward, all at once or chunk by chunk of the samples."""
+"""The dense executor: every row goes forward and backward, all at once or in chunks of samples."""
 
 import copy
 from typing import Self
@@ -13,17 +13,17 @@ from dregcli.engine.execution.weighing import RowWeights, Weigh
 class DenseRows:
     """All rows of a batch.
 
-    In chunks there is a pass for the log-weights first, and a forward and a backward for each chunk when sums are
-    asked for: memory does not grow with K.
+    With chunks, a first pass computes the log-weights; then each sum costs a forward and a backward pass for each
+    chunk. So memory does not grow with K.
 
     Args:
         batch: the examples.
-        weigh: makes row weights of log-weights.
-        k_chunk: samples per chunk; None is all of them at once.
+        weigh: computes row weights from log-weights.
+        k_chunk: samples per chunk; None takes all at once.
 
     Attributes:
         log_w: log-weights, shape (K, B), nats.
-        weights: what was made of them.
+        weights: row weights computed from the log-weights.
     """
 
     def __init__(self, batch: Batch, weigh: Weigh, *, k_chunk: int | None) -> None:
@@ -35,13 +35,13 @@ class DenseRows:
         self.weights = weigh(self.log_w)
 
     def also(self, weigh: Weigh) -> Self:
-        """The same rows with other weights."""
+        """Return the same rows with other weights."""
         other = copy.copy(self)
         other.weights = weigh(self.log_w)
         return other
 
     def sums(self, weights: RowWeights) -> Sums:
-        """Weighted sums over rows."""
+        """Compute weighted sums over rows."""
         total = Sums.zero(weights, self._batch)
         for first, noise in self._batch.chunks(self._k_chunk):
             part = weights.samples(first, len(noise))

@@ -20,9 +20,9 @@ class Sums:
     """Weighted sums over rows, as descent directions for the mean over the batch.
 
     Attributes:
-        model: theta's gradients, M of them by parameter name.
-        posterior: gradients by the posterior's own parameters, (P, B, Z) each, from which ``through_posterior`` makes
-            phi's.
+        model: M gradients of theta, by parameter name.
+        posterior: gradients by the posterior's own parameters, (P, B, Z) each; ``through_posterior`` turns them into
+            gradients by phi.
     """
 
     model: list[Named]
@@ -30,7 +30,7 @@ class Sums:
 
     @classmethod
     def zero(cls, weights: RowWeights, batch: Batch) -> Self:
-        """Of no rows, to add to: there may be none."""
+        """Return sums over no rows, to add to; possibly no row is added."""
         theta = batch.model.model_parameters()
         model = [{name: torch.zeros_like(each) for name, each in theta.items()} for _ in weights.model]
         arrays = weights.score if weights.path is None else weights.path
@@ -39,9 +39,9 @@ class Sums:
         return cls(model, {name: each.new_zeros(pairs, *each.shape) for name, each in parameters.items()})
 
     def add(self, other: Self) -> None:
-        """Add those of other rows."""
-        for mine, theirs in zip(self.model, other.model, strict=True):
-            _add(mine, theirs)
+        """Add the sums over other rows."""
+        for mine, added in zip(self.model, other.model, strict=True):
+            _add(mine, added)
         self.add_posterior(other.posterior)
 
     def add_posterior(self, gradients: Named) -> None:
@@ -55,7 +55,7 @@ def _add(total: Named, gradients: Named) -> None:
 
 
 _CHECKED: WeakSet[LatentModel] = WeakSet()
-"""Models whose rows were found to depend on nothing that cannot be weighted: the graph is the same at every step."""
+"""Models whose rows were checked: every dependence can be weighted. The graph is the same at every step."""
 
 
 class RowPass:
@@ -63,8 +63,8 @@ class RowPass:
 
     Args:
         batch: the examples.
-        noise: of the rows, shape (K', B', Z).
-        selection: which rows these are; all samples of all examples unless given.
+        noise: noise of the rows, shape (K', B', Z).
+        selection: the chosen rows; all samples of all examples if it is not given.
     """
 
     def __init__(self, batch: Batch, noise: Tensor, selection: Selection | None = None) -> None:
@@ -82,38 +82,38 @@ class RowPass:
 
     @cached_property
     def dz(self) -> tuple[Tensor, ...]:
-        """d log w / d z, unweighted, (K', B', Z_layer) each; the one backward pass."""
+        """The derivative d log w / d z, unweighted, (K', B', Z_layer) each, from the only backward pass."""
         by_log_p = self._tape.backward(self._log_p, self._latents)
         _CHECKED.add(self._batch.model)
         slopes = self._posterior.slope_at(self._noise)
-        return tuple(mine - theirs for mine, theirs in zip(by_log_p, slopes, strict=True))
+        return tuple(of_p - of_q for of_p, of_q in zip(by_log_p, slopes, strict=True))
 
     def model_gradients(self, weights: Tensor) -> Named:
-        """Theta's gradient with these row weights, shape (K', B')."""
+        """Compute theta's gradient with these row weights, shape (K', B')."""
         _ = self.dz
         with torch.no_grad():
             found = self._tape.contract(descent_weights(weights, self._batch), self._theta.values())
         return dict(zip(self._theta, found, strict=True))
 
     def path_sums(self, weights: Tensor) -> Named:
-        """The path's gradients by the posterior's parameters with row weights (P, K', B'), (P, B, Z) each."""
+        """Compute the path's gradients by the posterior's parameters for row weights (P, K', B'), (P, B, Z) each."""
         descent = descent_weights(weights, self._batch)
         derivatives = self._posterior.path_derivatives(self._noise, self.dz)
         return {name: self._selection.sum(descent, each) for name, each in derivatives.items()}
 
     def sums(self, weights: RowWeights) -> Sums:
-        """What the weights ask for of model and path, from one backward pass; nothing asked for costs nothing."""
+        """Compute the sums that the weights request for model and path, from one backward pass."""
         path = {} if weights.path is None else self.path_sums(weights.path)
         return Sums([self.model_gradients(each) for each in weights.model], path)
 
 
 def score_sums(batch: Batch, noise: Tensor, weights: Tensor) -> Named:
-    """The score's gradients by the posterior's parameters; no decoder is needed for them.
+    """Compute the score's gradients by the posterior's parameters; they need no decoder.
 
     Args:
         batch: the examples.
-        noise: of some samples, shape (K', B, Z).
-        weights: of rows, shape (P, K', B).
+        noise: noise of some samples, shape (K', B, Z).
+        weights: weights of rows, shape (P, K', B).
 
     Returns:
         (P, B, Z) each.
@@ -124,5 +124,5 @@ def score_sums(batch: Batch, noise: Tensor, weights: Tensor) -> Named:
 
 
 def descent_weights(weights: Tensor, batch: Batch) -> Tensor:
-    """Weights of ascent directions, as those of descent for the mean over the batch, in the model's dtype."""
+    """Turn weights of ascent into weights of descent for the mean over the batch, in the model's dtype."""
     return (weights * (-1.0 / batch.examples)).to(batch.posterior.loc.dtype)

@@ -1,4 +1,4 @@
-"""Which rows are worth their backward pass: keep probabilities, and log-weights of two precisions in one softmax."""
+"""Screening of rows for the backward pass: keep probabilities, and log-weights of two precisions in one softmax."""
 
 from collections.abc import Iterable
 
@@ -6,32 +6,32 @@ import torch
 from torch import Tensor
 
 LEAST_PROBABILITY = 1e-3
-"""No row is kept with less, so that no row that turns up has an enormous weight."""
+"""Smallest probability of keeping a row, so that no kept row has an enormous weight."""
 
 CORRECTION_RATE = 1.0 / 64.0
-"""The share of examples whose log-weights are computed exactly, to correct those of the others in expectation. On
-MNIST 1/32 and 1/64 added the same to the encoder gradient's variance, 0.1 %, and the rarer costs half."""
+"""The share of examples whose log-weights are computed exactly, to correct the other examples in expectation. On
+MNIST, 1/32 and 1/64 both added 0.1 % to the encoder gradient's variance, and 1/64 costs half."""
 
 
 def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:
-    """With which probability each row is kept: p_k = min(1, max over arrays a of |a_k| / tau_a).
+    """Compute the probability of keeping each row: p_k = min(1, max over arrays a of |a_k| / tau_a).
 
     With tau_a = inflation * sum a^2 / sum |a| for each example, sum a_k^2 / p_k <= sum a_k^2 + tau_a sum |a_k|
-    = (1 + inflation) sum a_k^2: where the rows' norms do not depend on the weights, screening adds at most about
-    ``inflation`` to the second moment of a weighted sum. An array that is 0 throughout is left out.
+    = (1 + inflation) sum a_k^2. So if the rows' norms do not depend on the weights, screening adds at most about
+    ``inflation`` to the second moment of a weighted sum. An array that is 0 everywhere is ignored.
 
     Args:
-        arrays: row weights, shape (A, K, B) each, float64; at least one, of which A may be 0.
-        inflation: above 0.
+        arrays: row weights, shape (A, K, B) each, float64; at least one array, whose A may be 0.
+        inflation: largest relative increase of the second moment, above 0.
 
     Returns:
-        Shape (K, B), between ``LEAST_PROBABILITY`` and 1; 0 without any array, since nothing needs a row then.
+        Shape (K, B), between ``LEAST_PROBABILITY`` and 1; 0 without any array, since then no row is needed.
     """
     given = list(arrays)
     single = [each for array in given for each in array]
     if not single:
         return given[0].new_zeros(given[0].shape[1:])
-    # One after the other: at the largest K these arrays are most of the memory that there is.
+    # One array after the other: at the largest K these arrays take most of the memory.
     wanted = _wanted(single[0], inflation)
     for each in single[1:]:
         torch.maximum(wanted, _wanted(each, inflation), out=wanted)
@@ -39,35 +39,35 @@ def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:
 
 
 def _wanted(array: Tensor, inflation: float) -> Tensor:
-    """|a_k| / tau of one array, (K, B)."""
+    """Return |a_k| / tau of one array, (K, B)."""
     size = array.abs()
     threshold = size.square().sum(dim=0).mul_(inflation).div_(size.sum(dim=0))
-    # 0 / 0 where all weights of an array are 0: such an array keeps no row.
+    # If all weights of an array are 0, this is 0 / 0; such an array keeps no row.
     return size.div_(threshold).nan_to_num_(nan=0.0)
 
 
 def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, inverse: Tensor) -> Tensor:
-    """Log-weights with some rows' exact values, the others shifted by what these say of their example's error.
+    """Return log-weights with some rows' exact values; the others are shifted by their example's estimated error.
 
-    In one softmax an error that all of an example's log-weights share must cancel, and would not between exact and
-    approximate ones. So the others are moved by the mean of (exact - approximate) over the kept rows, which stands
-    for the mean over all rows by their importance: kept rows count v / p.
+    In one softmax, an error that all log-weights of an example share must cancel; between exact and approximate
+    log-weights it would not. So the approximate ones are moved by a mean of (exact - approximate) over the kept rows.
+    It estimates the importance-weighted mean over all rows: kept rows have weight v / p.
 
     Args:
-        approximate: shape (K, B), nats.
+        approximate: approximate log-weights, shape (K, B), nats.
         k: sample of each kept row, (R,).
         b: example of each kept row, (R,).
         exact: log-weights of the kept rows, (R,).
-        inverse: 1 / the probability of keeping each, (R,).
+        inverse: 1 / the probability of keeping each row, (R,).
 
     Returns:
-        Shape (K, B), float64. Of an example without a kept row the approximate ones.
+        Shape (K, B), float64. An example without a kept row keeps its approximate log-weights.
     """
     mixed, exact = approximate.to(torch.float64, copy=True), exact.double()
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
     error = exact - mixed[k, b]
     total = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share)
     shift = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share * error)
-    # Without a kept row 0 / tiny.
+    # Without a kept row this is 0 / tiny.
     mixed.add_(shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny)))
     return mixed.index_put_((k, b), exact)

@@ -1,4 +1,4 @@
-"""What estimators make of log-weights, in the form executors apply: weight arrays of rows, many at once."""
+"""Row weights that estimators compute from log-weights, as arrays for many gradients at once, for executors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from dregcli.engine.weights import effective_sample_size, log_mean_exp
 
 @dataclass(frozen=True)
 class RowWeights:
-    """Functions of one batch's log-weights that gradients are made with; float64.
+    """Functions of one batch's log-weights from which gradients are computed; float64.
 
     Attributes:
-        value: numbers of each example to estimate beside the gradients, (V, B).
+        value: V numbers of each example that are estimated beside the gradients, (V, B).
         model: weights of rows in M gradients of theta, (M, K, B).
-        path: weights of rows in the path of P gradients of phi, (P, K, B); None where they are 0 by construction.
-        score: the same of the score.
+        path: weights of rows in the path of P gradients of phi, (P, K, B); None if they are 0 by construction.
+        score: weights of rows in the score of P gradients of phi, (P, K, B); None if they are 0 by construction.
     """
 
     value: Tensor
@@ -30,62 +30,62 @@ class RowWeights:
     score: Tensor | None
 
     def arrays(self) -> tuple[Tensor | None, ...]:
-        """All of them; the last axis is the examples'."""
+        """Return all arrays; their last axis is the examples."""
         return self.value, self.model, self.path, self.score
 
     def samples(self, first: int, count: int) -> Self:
-        """Those of ``count`` samples from the ``first`` on; the values are of all of them."""
+        """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
         parts = (None if each is None else each[:, first : first + count] for each in self.arrays()[1:])
         return type(self)(self.value, *parts)  # pyright: ignore[reportArgumentType]
 
     def rows(self, k: Tensor, b: Tensor, inverse: Tensor) -> Self:
-        """Those of some rows (k, b), times ``inverse`` (R,), as one sample of R examples; without a score."""
+        """Return weights of rows (k, b), times ``inverse`` (R,), as one sample of R examples; without a score."""
         path = None if self.path is None else (self.path[:, k, b] * inverse).unsqueeze(1)
         return type(self)(self.value, (self.model[:, k, b] * inverse).unsqueeze(1), path, None)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Those of consecutive examples together."""
+        """Join the weights of consecutive examples."""
         arrays = zip(*(part.arrays() for part in parts), strict=True)
         whole = (None if each[0] is None else torch.cat(list(each), dim=-1) for each in arrays)
         return cls(*whole)  # pyright: ignore[reportArgumentType]
 
     def corrected(self, examples: Tensor, rate: float, exact: Self) -> Self:
-        """Those of some examples moved to what has their expectation: w + (exact - w) / rate.
+        """Correct the weights of some examples to w + (exact - w) / rate, so that all have the exact expectation.
 
         Args:
-            examples: chosen with probability ``rate``, int64.
-            rate: of choosing.
-            exact: of these examples.
+            examples: indices of examples, chosen with probability ``rate``, int64.
+            rate: probability of choosing an example.
+            exact: exact weights of these examples.
         """
         moved: list[Tensor | None] = []
-        for mine, theirs in zip(self.arrays(), exact.arrays(), strict=True):
-            if mine is None or theirs is None:
+        for mine, right in zip(self.arrays(), exact.arrays(), strict=True):
+            if mine is None or right is None:
                 moved.append(None)
                 continue
             chosen = mine[..., examples]
-            moved.append(mine.index_copy(mine.ndim - 1, examples, torch.lerp(chosen, theirs, 1.0 / rate)))
+            moved.append(mine.index_copy(mine.ndim - 1, examples, torch.lerp(chosen, right, 1.0 / rate)))
         return type(self)(*moved)  # pyright: ignore[reportArgumentType]
 
 
 class Weigh(Protocol):
-    """Makes row weights of log-weights. Examples do not mix: it is called with some of them, too."""
+    """Compute row weights from log-weights. Examples do not mix, so it may get only some examples."""
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
-        """Row weights at log-weights of shape (K, B); without ``values`` V is 0."""
+        """Return row weights at log-weights of shape (K, B); without ``values`` V is 0."""
         ...
 
 
 @dataclass(frozen=True)
 class PairWeigh:
-    """The weights of pairs: of phi one gradient a pair, then the first one's derivatives by what it learns.
+    """The weights of pairs: one gradient of phi per pair, then the first pair's derivatives by learned parameters.
 
     Attributes:
-        pairs: at least one.
-        train_model: whether theta's gradients are wanted, one for each distinct objective.
-        learning: whether the derivatives are wanted.
-        known: objectives whose gradient of theta is there already.
-        at_once: rows that are weighed together, about: 2 MiB an array.
+        pairs: at least one pair.
+        train_model: whether to compute theta's gradients, one for each distinct objective.
+        learning: whether to compute the derivatives.
+        known: objectives whose gradient of theta is already known.
+        at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
 
     pairs: tuple[Pair, ...]
@@ -95,11 +95,11 @@ class PairWeigh:
     at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
-        """Values are the bound, the first objective's value and the effective sample size.
+        """Compute row weights; the values are the bound, the first objective's value and the effective sample size.
 
-        All is computed in float64 whatever the log-weights are: v - v^2 subtracted from v leaves v^2 with an error of
-        eps * v, which in float32 swamps v^2 once K is large. The arrays are small beside the decoder's rows; a dozen
-        of them at K = 65,536 are not, so that they are made for some examples at a time.
+        All is computed in float64 for log-weights of any type: v - v^2 subtracted from v leaves v^2 with an error of
+        eps * v, which in float32 is larger than v^2 once K is large. The arrays are small beside the decoder's rows,
+        but a dozen of them at K = 65,536 are not, so they are made for some examples at a time.
         """
         examples = max(1, self.at_once // len(log_w))
         parts = [self._weights(part, values=values) for part in torch.split(log_w.detach(), examples, dim=1)]
@@ -110,7 +110,7 @@ class PairWeigh:
         terms = {objective: objective.terms(log_w) for objective in dict.fromkeys(p.objective for p in self.pairs)}
         first = terms[self.pairs[0].objective]
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]
-        # Pairs of one objective have the same; where one does not, by a fault of its own, the first one's is taken.
+        # Pairs of one objective have the same model weights; if one differs by an error, the first pair's are used.
         models = {pair.objective: each.model for pair, each in reversed(list(zip(self.pairs, found, strict=True)))}
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()

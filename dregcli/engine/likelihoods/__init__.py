@@ -1,7 +1,7 @@
-"""How pixels are distributed given a decoder's output.
+"""The likelihoods: distributions of pixels given a decoder's output.
 
 A new likelihood is one file and one entry here.
-Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+Then generate the table of all pairs again: ``python -m dregcli.app.diagnosis.computed``.
 """
 
 from typing import Final
@@ -21,21 +21,21 @@ LIKELIHOODS: Final[dict[LikelihoodName, type[Likelihood]]] = {
     LikelihoodName.GAUSSIAN: Gaussian,
     LikelihoodName.DISCRETISED_LOGISTIC: DiscretisedLogistic,
 }
-"""The more special one later: of several that take the same pixels, a run gets the last where none is asked for."""
+"""More special ones come later: if several take the same pixels, the last one is the default."""
 
 
 def fitting(kind: DataKind, levels: int) -> list[LikelihoodName]:
-    """The likelihoods that take pixels of a kind, the one for a run that asks for none first. See ``takes``."""
+    """Return the likelihoods that take pixels of a kind, the default one first. See ``takes``."""
     return [name for name, each in reversed(LIKELIHOODS.items()) if each.takes(kind, levels)]
 
 
 def make_likelihood(name: LikelihoodName, *, spread: Tensor, levels: int) -> Likelihood:
-    """The likelihood of a name for some data.
+    """Return the named likelihood for some data.
 
     Args:
-        name: which.
-        spread: standard deviation of each training pixel that is modelled, shape (D,), above 0. In
-            structured prediction the target's pixels alone.
-        levels: what a pixel of intensity 1 is stored as.
+        name: name of the likelihood.
+        spread: standard deviation of each modelled training pixel, shape (D,), above 0; in structured prediction
+            only the target's pixels.
+        levels: stored value of a pixel of intensity 1.
     """
     return LIKELIHOODS[name].of(spread=spread, levels=levels)

@@ -1,4 +1,4 @@
-"""What a likelihood is: the distribution of pixels given a decoder's outputs."""
+"""The base class of likelihoods: distributions of pixels given a decoder's outputs."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -11,29 +11,29 @@ from dregcli.engine.likelihoods.fused import fused
 from dregcli.names import DataKind
 
 FEWEST_COMPILED = 2**18
-"""Outputs, of all rows together, below which compiled code is not worth its call, nor a compilation for its shape."""
+"""Smallest number of outputs, over all rows, for which compiled code is worth its call and its compilation."""
 
 Kernel = Callable[..., tuple[Tensor, Tensor | None]]
-"""(outputs (K, B, O), pixels (B, D), the layer's bias (O,) or None, *constants, gradient=...) -> the value (K, B),
-and its gradient by the outputs or None. A pure function."""
+"""A pure function: (outputs (K, B, O), pixels (B, D), the layer's bias (O,) or None, *constants, gradient=...) -> the
+value (K, B), and its gradient by the outputs or None."""
 
 
 class Likelihood(nn.Module, ABC):
-    """Independent pixels given a decoder's outputs.
+    """The distribution of independent pixels given a decoder's outputs.
 
-    It has no parameters to train; what it needs to know of the data are buffers, so that it goes to a device with
-    the model that holds it and is in its state.
+    It has no parameters to train. The numbers that it needs from the data are buffers, so that they move to a device
+    together with the model and belong to its state.
 
     Attributes:
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
+        cites: keys in ``references.bib`` of the works that a user of the likelihood cites.
         needs: the pixels that it takes, in words.
-        standardises: whether the model divides its inputs by each pixel's spread: values that have no scale of their
-            own are brought to one.
-        unbounded: whether only the floor of its scale bounds the log-density that it gives to a value.
-        outputs_per_pixel: what the decoder gives for every pixel. Of more than one, the first D outputs are the
-            first number of each pixel, the next D the second.
-        kernel: computes it.
-        compiled_kernel: the same in the form that compiles to the fastest code.
+        standardises: whether the model divides its inputs by each pixel's spread, which gives values without a
+            natural scale a common one.
+        unbounded: whether the log-density of a value is bounded only by the floor of the scale.
+        outputs_per_pixel: number of outputs of the decoder for every pixel. If there are two, the first D outputs are
+            the first number of each pixel, the next D the second.
+        kernel: function that computes the likelihood.
+        compiled_kernel: the same function in the form that compiles to the fastest code.
     """
 
     cites: ClassVar[tuple[str, ...]]
@@ -51,42 +51,42 @@ class Likelihood(nn.Module, ABC):
     @classmethod
     @abstractmethod
     def takes(cls, kind: DataKind, levels: int) -> bool:
-        """Whether pixels of a kind are what it is the distribution of.
+        """Whether the likelihood is defined for pixels of a kind.
 
         Args:
-            kind: what the pixels are, after binarisation.
-            levels: what a pixel of intensity 1 is stored as; 1 where intensities are fractions.
+            kind: kind of the pixels after binarisation.
+            levels: stored value of a pixel of intensity 1; 1 if intensities are fractions.
         """
 
     @classmethod
     @abstractmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:
-        """The likelihood for some data; each takes what it needs of it.
+        """Return the likelihood for some data; each class uses the arguments that it needs.
 
         Args:
             spread: standard deviation of each training pixel, shape (D,), above 0.
-            levels: pixels are whole multiples of 1 / levels in [0, 1]; only where a likelihood is of such.
+            levels: pixels are whole multiples of 1 / levels in [0, 1]; used only by likelihoods of such pixels.
         """
 
     def constants(self) -> tuple[Any, ...]:
-        """What the kernel needs beside outputs, pixels and bias."""
+        """Return the kernel's arguments beside outputs, pixels and bias."""
         return ()
 
     def fuse(self) -> None:
-        """Compile the kernel: from now on large arrays go through it in one pass."""
+        """Compile the kernel; large arrays then go through it in one pass."""
         self._compiled = torch.compile(type(self).compiled_kernel)
 
     def unfuse(self) -> None:
-        """Compile no more."""
+        """Stop using compiled code."""
         self._compiled = None
 
     def log_prob(self, outputs: Tensor, pixels: Tensor, bias: Tensor | None = None) -> Tensor:
-        """log p(x | outputs), summed over pixels.
+        """Return log p(x | outputs), summed over pixels.
 
         Args:
             outputs: shape (K, B, outputs_per_pixel * D), float32 or better.
             pixels: shape (B, D).
-            bias: what is to be added to the outputs first, shape (outputs_per_pixel * D,); no gradient reaches it.
+            bias: added to the outputs first, shape (outputs_per_pixel * D,); no gradient reaches it.
 
         Returns:
             Shape (K, B), nats.
@@ -100,7 +100,7 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def initial_bias(self, mean: Tensor) -> Tensor:
-        """The decoder's last bias before training, shape (outputs_per_pixel * D,).
+        """Return the decoder's last bias before training, shape (outputs_per_pixel * D,).
 
         Args:
             mean: mean of each training pixel, shape (D,).
@@ -108,4 +108,4 @@ class Likelihood(nn.Module, ABC):
 
     @abstractmethod
     def mean(self, outputs: Tensor) -> Tensor:
-        """E[x | outputs], the mean image, shape (K, B, D), for outputs as ``log_prob`` takes them."""
+        """Return E[x | outputs], the mean image, shape (K, B, D), for outputs as in ``log_prob``."""

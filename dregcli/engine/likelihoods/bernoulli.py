@@ -1,4 +1,4 @@
-"""Binary pixels, or intensities in [0, 1] taken as such."""
+"""The likelihood of binary pixels, or of intensities in [0, 1] that are treated as binary."""
 
 from typing import Self
 
@@ -14,8 +14,8 @@ MEAN_CLIP = 1e-3
 
 
 def _evaluate(logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool) -> tuple[Tensor, Tensor | None]:
-    # log p = sum x*l - softplus(l), and softplus(l) = (l + |l|)/2 - log sigmoid(|l|), where sigmoid(|l|) is
-    # in [1/2, 1]: its products are safe and nothing cancels. One temporary the size of the logits.
+    # log p = sum x*l - softplus(l), and softplus(l) = (l + |l|)/2 - log sigmoid(|l|), where sigmoid(|l|) is in
+    # [1/2, 1]: products of it are safe and nothing cancels. This needs one temporary array of the logits' size.
     logits = logits if bias is None else logits + bias
     magnitude = logits.abs()
     total = magnitude.sum(dim=-1).mul_(-0.5)
@@ -30,8 +30,8 @@ def _evaluate_compiled(
     logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
     # softplus(l) = (l + |l|)/2 + log(1 + e) with e = exp(-|l|) in (0, 1]: no log1p, which has no vector code. 1 + e
-    # is in (1, 2], so one logarithm serves the product of a pixel of each part; and the parts are added up side by
-    # side, in one loop over their pixels.
+    # is in (1, 2], so one logarithm is enough for the product of one pixel from each part. All parts are summed in
+    # one loop over their pixels.
     parts = part_count(logits.shape[-1])
     width = logits.shape[-1] // parts
     linear, product = pixels.new_zeros(()), pixels.new_ones(())
@@ -51,7 +51,7 @@ def _evaluate_compiled(
 
 
 class Bernoulli(Likelihood):
-    """x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It has no buffers: it needs nothing of the data."""
+    """The likelihood x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It needs no numbers from the data."""
 
     cites = ("kingma2014vae",)
     needs = "binary pixels"
@@ -60,21 +60,21 @@ class Bernoulli(Likelihood):
 
     @classmethod
     def takes(cls, kind: DataKind, levels: int) -> bool:
-        """Values that are 0 or 1, stored or drawn."""
+        """Whether values are 0 or 1, stored or drawn."""
         return kind is DataKind.BINARY
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:
-        """It needs neither."""
+        """Return the likelihood; it needs neither argument."""
         return cls()
 
     def initial_bias(self, mean: Tensor) -> Tensor:
-        """The logit of the mean intensity, clipped to [0.001, 0.999]; shape (D,).
+        """Return the logit of the mean intensity, clipped to [0.001, 0.999]; shape (D,).
 
-        The reference adds that logit to the output instead; with Adam and no weight decay the two train alike.
+        The reference adds this logit to the output instead; with Adam and no weight decay both train in the same way.
         """
         return torch.logit(mean.clamp(MEAN_CLIP, 1.0 - MEAN_CLIP))
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The probabilities, shape (K, B, D)."""
+        """Return the probabilities, shape (K, B, D)."""
         return torch.sigmoid(outputs)

@@ -1,4 +1,4 @@
-"""Pixels of a few hundred levels, each with a probability of its own."""
+"""The likelihood of pixels with a few hundred levels, which gives each level a probability."""
 
 import math
 from typing import Self
@@ -11,22 +11,22 @@ from dregcli.engine.likelihoods.base import Likelihood
 from dregcli.names import DataKind
 
 SCALE_FLOOR = 0.05
-"""The smallest scale, in bins. At it all but 1e-4 of the mass is in loc's own bin, so nothing is gained by a smaller
-one, and gradients by loc, at most 1 / scale, stay bounded."""
+"""The smallest scale, in bins. At this scale all mass except 1e-4 is in loc's own bin, so a smaller scale would gain
+nothing, and gradients by loc, at most 1 / scale, stay bounded."""
 
 _INITIAL_SCALE = math.sqrt(3.0) / math.pi
-"""In spreads: a logistic of scale s has the standard deviation s pi / sqrt(3)."""
+"""Initial scale in spreads: a logistic of scale s has the standard deviation s pi / sqrt(3)."""
 
 
 def _log_sigmoid(x: Tensor) -> Tensor:
-    """log sigmoid(x) to an absolute error of the dtype's rounding; linear, not -inf, far below 0."""
+    """Return log sigmoid(x) with the dtype's rounding as absolute error; far below 0 it is linear, not -inf."""
     return x.clamp(max=0.0).add_(x.abs().sigmoid_().log_())
 
 
 def _evaluate(
     outputs: Tensor, pixels: Tensor, bias: Tensor | None, spread: Tensor, levels: int, *, gradient: bool
 ) -> tuple[Tensor, Tensor | None]:
-    # Everything in bins: y in 0..levels, b and a the upper and the lower end of y's bin from loc in scales.
+    # All in bins: y in 0..levels; b and a are the upper and lower end of y's bin, measured from loc in scales.
     # sigmoid(b) - sigmoid(a) = sigmoid(b) sigmoid(-a) (1 - exp(-d)) with d = b - a = 1/scale: nothing cancels.
     y = (pixels * levels).round()
     has_upper, has_lower = (y < levels).to(outputs.dtype), (y > 0).to(outputs.dtype)
@@ -57,14 +57,14 @@ def _evaluate(
 
 
 class DiscretisedLogistic(Likelihood):
-    """The mass that a logistic distribution gives to each level's bin (arXiv 1606.04934; 1701.05517, equation 2).
+    """The mass of a logistic distribution in each level's bin (arXiv 1606.04934; 1701.05517, equation 2).
 
-    Pixels are 0, 1/levels, ..., 1. A bin reaches half a level up and down; those of 0 and 1 are open-ended, so that
-    the masses of all levels sum to 1. loc = spread * out_1, scale = spread * softplus(out_2) + 0.05 / levels.
+    Pixels are 0, 1/levels, ..., 1. A bin reaches half a level up and down; the bins of 0 and 1 are open-ended, so
+    that the masses of all levels sum to 1. loc = spread * out_1, scale = spread * softplus(out_2) + 0.05 / levels.
 
     Args:
         spread: standard deviation of each training pixel, shape (D,), above 0.
-        levels: what a pixel of intensity 1 is stored as, at least 1: 255 for 256 grey levels.
+        levels: stored value of a pixel of intensity 1, at least 1: 255 for 256 grey levels.
     """
 
     cites = ("kingma2016iaf", "salimans2017pixelcnn")
@@ -81,30 +81,30 @@ class DiscretisedLogistic(Likelihood):
 
     @classmethod
     def takes(cls, kind: DataKind, levels: int) -> bool:
-        """Intensities that are stored as whole numbers."""
+        """Whether pixels are intensities that are stored as whole numbers."""
         return kind is DataKind.INTENSITY and levels > 1
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:
-        """It needs both."""
+        """Return the likelihood; it needs both arguments."""
         return cls(spread, levels=levels)
 
     def constants(self) -> tuple[Tensor, int]:
-        """The spread and the levels."""
+        """Return the spread and the levels."""
         return self.spread, self.levels
 
     def initial_bias(self, mean: Tensor) -> Tensor:
-        """Training starts from loc = mean and a standard deviation of one spread; shape (2 D,)."""
-        # What softplus must give beside the floor; of a spread below the floor nearly nothing.
+        """Return the bias for loc = mean and a standard deviation of one spread; shape (2 D,)."""
+        # The part of the scale above the floor, which softplus must give; nearly 0 if the spread is below the floor.
         rest = (_INITIAL_SCALE - SCALE_FLOOR / (self.spread * self.levels)).clamp(min=0.01)
         return torch.cat([mean / self.spread, torch.log(torch.expm1(rest))])
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """The mean of the discrete distribution, not loc: at the edges they differ. Shape (K, B, D)."""
+        """Return the mean of the discrete distribution, which differs from loc at the edges. Shape (K, B, D)."""
         loc, raw = outputs.chunk(2, dim=-1)
         unit = self.spread * self.levels
         loc, scale = unit * loc, unit * softplus(raw) + SCALE_FLOOR
-        # E[y] = sum over y of P(at least y).
+        # E[y] = sum over y of P(value >= y).
         total = torch.zeros_like(loc)
         for y in range(1, self.levels + 1):
             total += torch.sigmoid((loc - (y - 0.5)) / scale)

@@ -1,8 +1,8 @@
-"""Log-likelihoods that bring their gradient along, reduced over pixels in few passes over memory.
+"""Log-likelihoods computed together with their gradient, summed over pixels in few passes over memory.
 
-The K x B x D numbers of a likelihood are read and written from main memory, and autograd would keep several such
-arrays and take several passes back. Here the gradient is computed beside the value, while the numbers are at hand;
-and compiled, in one pass over them.
+The K x B x D numbers of a likelihood are read from and written to main memory, and autograd would keep several such
+arrays and make several backward passes over them. Here the gradient is computed together with the value, while the
+numbers are in the cache; compiled code needs one pass over them.
 """
 
 from collections.abc import Callable
@@ -13,16 +13,16 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 Evaluate = Callable[[Tensor, bool], tuple[Tensor, Tensor | None]]
-"""Outputs (K, B, O), and whether the gradient is wanted -> the value (K, B), and the gradient (K, B, O) or None."""
+"""Maps outputs (K, B, O) and whether to compute the gradient to the value (K, B) and gradient (K, B, O) or None."""
 
 MOST_FACTORS = 64
-"""Values in [1/2, 1] whose product is still far from float32's smallest normal number (2^-64 against 2^-126)."""
+"""Number of values in [1/2, 1] whose product stays far above float32's smallest normal number (2^-64 and 2^-126)."""
 
 MOST_PARTS = 16
-"""Values in [1, 2] whose product is far from float32's largest number; and code that an instruction cache holds."""
+"""Number of values in [1, 2] whose product stays far below float32's largest; the code fits an instruction cache."""
 
 _LANES = 16
-"""float32 numbers of the widest vector registers."""
+"""Number of float32 values in the widest vector registers."""
 
 
 class _Fused(torch.autograd.Function):
@@ -41,26 +41,26 @@ class _Fused(torch.autograd.Function):
 
 
 def fused(outputs: Tensor, evaluate: Evaluate) -> Tensor:
-    """A function of a decoder's outputs with its gradient by them; it can be differentiated once.
+    """Return a function of a decoder's outputs with its gradient; it can be differentiated once.
 
     Args:
-        outputs: what is differentiated by, shape (K, B, O).
-        evaluate: the function and its gradient.
+        outputs: the variable of the gradient, shape (K, B, O).
+        evaluate: computes the function and its gradient.
     """
     return _Fused.apply(outputs, evaluate)  # pyright: ignore[reportReturnType]
 
 
 def part_count(width: int) -> int:
-    """Into how many equal parts compiled code best takes ``width`` numbers: as many as it may, of whole vectors.
+    """Return the best number of equal parts of ``width`` numbers for compiled code: most parts of whole vectors.
 
-    A part is what one loop runs over, with the same place of every part at hand.
+    One loop runs over the places of a part and handles the same place of every part together.
     """
     possible = [count for count in range(1, MOST_PARTS + 1) if width % count == 0]
     return max(possible, key=lambda count: (width // count % _LANES == 0, count))
 
 
 def _factors(width: int) -> int:
-    """How many neighbours of ``width`` numbers can be multiplied before a logarithm is taken: a power of 2."""
+    """Return how many of ``width`` numbers can be multiplied before a logarithm is taken: a power of 2."""
     count = 1
     while count < MOST_FACTORS and width % (2 * count) == 0:
         count *= 2
@@ -68,7 +68,7 @@ def _factors(width: int) -> int:
 
 
 def log_of_product(each: Tensor) -> Tensor:
-    """sum over the last axis of log(each), for values in [1/2, 1]: few logarithms of products."""
+    """Return the sum of log(each) over the last axis for values in [1/2, 1], by few logarithms of products."""
     for _ in range(_factors(each.shape[-1]).bit_length() - 1):
         width = each.shape[-1] // 2
         each = each[..., :width] * each[..., width:]

@@ -1,4 +1,4 @@
-"""Real-valued pixels in the data's own units."""
+"""The likelihood of real-valued pixels in the data's own units."""
 
 import math
 from typing import Self
@@ -11,11 +11,11 @@ from dregcli.engine.likelihoods.base import Likelihood
 from dregcli.names import DataKind
 
 SCALE_FLOOR = 0.01
-"""The smallest scale, in units of a pixel's spread. The density of a point has no bound: without a floor a model that
-gives some pixel exactly, one that is constant for instance, gains without end by making its scale ever smaller."""
+"""The smallest scale, in units of a pixel's spread. A density has no upper bound: without a floor, a model that
+predicts some pixel exactly, such as a constant one, could increase the density without limit by a smaller scale."""
 
 _INITIAL_RAW = math.log(math.expm1(1.0 - SCALE_FLOOR))
-"""softplus of it is 1 - SCALE_FLOOR, so that training starts from a scale of one spread."""
+"""Its softplus is 1 - SCALE_FLOOR, so that training starts from a scale of one spread."""
 
 _LOG_2PI = math.log(2.0 * math.pi)
 
@@ -41,10 +41,10 @@ def _evaluate(
 
 
 class Gaussian(Likelihood):
-    """x ~ N(spread * out_1, (spread * (0.01 + softplus(out_2)))^2) for each pixel.
+    """The likelihood x ~ N(spread * out_1, (spread * (0.01 + softplus(out_2)))^2) for each pixel.
 
     The decoder works in units of each pixel's spread, so a model does not depend on the data's units. Log-densities
-    are in them: in other units they differ by D log(unit), and of continuous data they may be positive.
+    do: in other units they differ by D log(unit), and for continuous data they may be positive.
 
     Args:
         spread: standard deviation of each training pixel, shape (D,), above 0.
@@ -65,22 +65,22 @@ class Gaussian(Likelihood):
 
     @classmethod
     def takes(cls, kind: DataKind, levels: int) -> bool:
-        """Whatever varies continuously; levels too, as if they did."""
+        """Whether pixels are real values or intensities; grey levels are treated as continuous."""
         return kind in (DataKind.REAL, DataKind.INTENSITY)
 
     @classmethod
     def of(cls, *, spread: Tensor, levels: int) -> Self:
-        """It needs the spread."""
+        """Return the likelihood; it needs only the spread."""
         return cls(spread)
 
     def constants(self) -> tuple[Tensor]:
-        """The spread."""
+        """Return the spread."""
         return (self.spread,)
 
     def initial_bias(self, mean: Tensor) -> Tensor:
-        """Training starts from loc = mean and scale = spread; shape (2 D,)."""
+        """Return the bias for loc = mean and scale = spread; shape (2 D,)."""
         return torch.cat([mean / self.spread, torch.full_like(mean, _INITIAL_RAW)])
 
     def mean(self, outputs: Tensor) -> Tensor:
-        """loc, shape (K, B, D)."""
+        """Return loc, shape (K, B, D)."""
         return self.spread * outputs.chunk(2, dim=-1)[0]

@@ -1,1 +1,1 @@
-"""Models: the base class and what is built on it."""
+"""Models: the base class and the classes built on it."""

@@ -1,4 +1,4 @@
-"""What models of images have in common: a posterior by a tanh network of the whole image."""
+"""The common part of image models: a posterior computed by a tanh network from the whole image."""
 
 from collections.abc import Sequence
 
@@ -16,11 +16,11 @@ class AmortisedPosterior(LatentModel):
     """A model with a D - hidden - (Z means + Z raw scales) encoder. All other parameters are theta.
 
     Args:
-        mean: mean of each training pixel, shape (D,). The encoder's input is centred by it.
-        hidden: sizes of the encoder's hidden layers, from the input on; none makes it linear.
-        latent_dim: Z.
-        generator: where the initial weights are drawn.
-        spread: what centred pixels are divided by, shape (D,); None for pixels in [0, 1], which stay as they are.
+        mean: mean of each training pixel, shape (D,). It is subtracted from the encoder's input.
+        hidden: sizes of the encoder's hidden layers, from the input on; without hidden layers it is linear.
+        latent_dim: number of latent dimensions, Z.
+        generator: random generator of the initial weights.
+        spread: divisor of centred pixels, shape (D,); None for pixels in [0, 1], which are not divided.
     """
 
     mean: Tensor
@@ -40,24 +40,24 @@ class AmortisedPosterior(LatentModel):
         self._found: tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]] | None = None
         self.encoder = network([mean.shape[0], *hidden, 2 * latent_dim], generator)
         self.register_buffer("mean", mean.clone())
-        # A buffer that is None is not in the state: runs without a spread keep the tensors they always had.
+        # A buffer that is None is not part of the state, so the state without a spread has no such tensor.
         self.register_buffer("spread", None if spread is None else spread.clone())
 
     def posterior(self, pixels: Tensor) -> DiagonalGaussian:
-        """q(z | x) for pixels of shape (B, D)."""
+        """Return q(z | x) for pixels of shape (B, D)."""
         centred = pixels - self.mean
         return gaussian_network(self.encoder, centred if self.spread is None else centred / self.spread)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
-        """theta: all parameters but the encoder's, by name."""
+        """Return theta: all parameters except the encoder's, by name."""
         return self._parts()[0]
 
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
-        """phi: the encoder's parameters, by name."""
+        """Return phi: the encoder's parameters, by name."""
         return self._parts()[1]
 
     def _parts(self) -> tuple[dict[str, nn.Parameter], dict[str, nn.Parameter]]:
-        """theta and phi. Asked for several times a step, and looked up once: torch walks all modules for it."""
+        """Return theta and phi. They are needed several times a step but found once: torch walks all modules."""
         if self._found is None:
             every = dict(self.named_parameters())
             phi = {name: each for name, each in every.items() if name.startswith(ENCODER)}
@@ -66,15 +66,15 @@ class AmortisedPosterior(LatentModel):
 
 
 class AmortisedModel(AmortisedPosterior):
-    """One whose pixels, or some of them, have a likelihood given a network's outputs.
+    """A model in which pixels, or some of them, have a likelihood given a network's outputs.
 
     Args:
         mean: mean of each training pixel, shape (D,).
         hidden: sizes of the encoder's hidden layers, from the input on.
-        latent_dim: Z.
-        generator: where the initial weights are drawn.
-        likelihood: of the pixels that the model gives a density.
-        spread: what centred pixels are divided by, shape (D,); None for pixels in [0, 1], which stay as they are.
+        latent_dim: number of latent dimensions, Z.
+        generator: random generator of the initial weights.
+        likelihood: likelihood of the pixels that the model gives a density.
+        spread: divisor of centred pixels, shape (D,); None for pixels in [0, 1], which are not divided.
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class AmortisedModel(AmortisedPosterior):
         self.likelihood = likelihood
 
     def _start_output(self, decoder: nn.ModuleList, mean: Tensor) -> None:
-        """Let a decoder's last bias start where its likelihood begins for pixels of this mean."""
+        """Set a decoder's last bias to the likelihood's initial value for pixels of this mean."""
         output = decoder[-1]
         assert isinstance(output, nn.Linear)
         with torch.no_grad():
             output.bias.copy_(self.likelihood.initial_bias(mean))
 
     def fuse(self) -> None:
-        """Compile the likelihood's."""
+        """Compile the likelihood's pass over rows."""
         self.likelihood.fuse()
         self.fused = True
 
     def unfuse(self) -> None:
-        """Compile no more."""
+        """Stop using compiled code."""
         self.likelihood.unfuse()
         self.fused = False

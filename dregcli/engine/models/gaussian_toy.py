@@ -1,4 +1,4 @@
-"""The Gaussian toy of Rainforth et al. (arXiv 1802.04537, section 5), of which everything is known."""
+"""The Gaussian toy of Rainforth et al. (arXiv 1802.04537, section 5), where all quantities are known exactly."""
 
 import math
 from dataclasses import dataclass
@@ -12,32 +12,32 @@ from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 DIMENSIONS = 20
 EXAMPLES = 1024
-"""That theta is the best for."""
+"""Number of examples for which theta is optimal."""
 
 PERTURBATION = 0.01
-"""Standard deviation of what every parameter is moved away from the optimum by."""
+"""Standard deviation of the random offset of every parameter from its optimum."""
 
 POSTERIOR_VARIANCE = 2.0 / 3.0
-"""Of q, where the true posterior's is 1/2."""
+"""Variance of q; the true posterior has 1/2."""
 
 
 class GaussianToy(LatentModel):
-    """z ~ N(theta, I), x | z ~ N(z, I), q(z | x) = N(A x + b, 2/3 I): a covariance, not a scale.
+    """The toy z ~ N(theta, I), x | z ~ N(z, I), q(z | x) = N(A x + b, 2/3 I); 2/3 I is a covariance, not a scale.
 
-    Every example of a batch has parameters of its own, the same numbers in all of them. So the gradient by them is
-    one row for each example, and a batch of one data point many times over is as many independent replicates of its
-    gradient, through the same coefficients and the same executor as any other model's.
+    Every example of a batch has its own copy of the parameters, with equal values. So the gradient has one row per
+    example, and a batch that repeats one data point gives as many independent replicates of its gradient, through the
+    same coefficients and the same executor as for any other model.
 
     Args:
-        theta: shape (D,).
-        a: shape (D, D).
-        b: shape (D,).
-        examples: B.
+        theta: mean of the prior, shape (D,).
+        a: matrix A of the posterior, shape (D, D).
+        b: offset of the posterior, shape (D,).
+        examples: number of examples, B.
 
     Attributes:
-        theta: shape (B, D).
-        b: shape (B, D).
-        scale: of q, shape (B, D).
+        theta: mean of the prior, shape (B, D).
+        b: offset of the posterior, shape (B, D).
+        scale: standard deviation of q, shape (B, D).
     """
 
     a: Tensor
@@ -51,54 +51,54 @@ class GaussianToy(LatentModel):
         self.register_buffer("a", a.clone())
 
     def repeated(self, examples: int) -> "GaussianToy":
-        """The same for a batch of another size."""
+        """Return the same toy for a batch of another size."""
         return GaussianToy(self.theta.detach()[0], self.a, self.b.detach()[0], examples=examples)
 
     def posterior(self, pixels: Tensor) -> DiagonalGaussian:
-        """q(z | x) for data of shape (B, D)."""
+        """Return q(z | x) for data of shape (B, D)."""
         return DiagonalGaussian(pixels @ self.a.mT + self.b, self.scale)
 
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
-        """log N(x; z, I) + log N(z; theta, I), shape (K, B), nats."""
+        """Return log N(x; z, I) + log N(z; theta, I), shape (K, B), nats."""
         (z,) = latents
         return standard_normal_log_prob(z - rows.shared(self.theta)) + standard_normal_log_prob(
             rows.shared(pixels) - z
         )
 
     def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
-        """N(theta, I)."""
+        """Return N(theta, I)."""
         return DiagonalGaussian(self.theta, torch.ones_like(self.theta))
 
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
-        """z itself."""
+        """Return z itself, the mean of x."""
         return latents[0]
 
     def log_marginal(self, pixels: Tensor) -> Tensor:
-        """log N(x; theta, 2 I)."""
+        """Return log N(x; theta, 2 I)."""
         return log_marginal(pixels, self.theta.detach())
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
-        """theta."""
+        """Return theta."""
         return {"theta": self.theta}
 
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
-        """b, and the scale, which is of the same shape. A's gradient is b's times x."""
+        """Return b and the scale, which have one shape. A is left out: its gradient is b's times x."""
         return {"b": self.b, "scale": self.scale}
 
 
 def log_marginal(x: Tensor, theta: Tensor) -> Tensor:
-    """log N(x; theta, 2 I), shape (B,), float64, nats, for x of shape (B, D)."""
+    """Return log N(x; theta, 2 I), shape (B,), float64, nats, for x of shape (B, D)."""
     unit = math.sqrt(2.0)
     return standard_normal_log_prob((x.double() - theta.double()) / unit) - x.shape[-1] * math.log(unit)
 
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """The toy near its optimum, and the data point that gradients are taken at.
+    """The toy near its optimum, and the data point at which gradients are computed.
 
     Attributes:
-        model: of one example, float64.
-        x: shape (1, D).
+        model: the toy for one example, float64.
+        x: the data point, shape (1, D).
         truth: theta of the distribution that x was drawn from, shape (D,).
     """
 
@@ -108,14 +108,14 @@ class ToyProblem:
 
 
 def toy_problem(randomness: Randomness) -> ToyProblem:
-    """The toy with all parameters moved from their optimum by N(0, 0.01^2), drawn by the seed, float64.
+    """Return the toy with all parameters moved from their optimum by N(0, 0.01^2), drawn by the seed, float64.
 
-    1,024 examples x ~ N(theta*, 2 I) with theta* ~ N(0, I) put the optimum at theta = their mean, A = I / 2 and
-    b = theta / 2. Gradients are taken at one of them, so that only noise makes them vary: the one whose q is as far
-    from the true posterior in its mean as the median example's. That distance is the signal; the first example that
-    comes has half or double of it from seed to seed, the median one is within about a tenth.
+    There are 1,024 examples x ~ N(theta*, 2 I) with theta* ~ N(0, I); the optimum is theta = mean of the examples,
+    A = I / 2 and b = theta / 2. Gradients are computed at one example, so that only noise makes them vary. It is the
+    example with the median distance between the means of q and of the true posterior. This distance is the signal.
+    From seed to seed the first example's distance can halve or double, but the median changes by only about a tenth.
     """
-    # Drawn on the CPU whatever the device, so that every device has the same toy.
+    # Drawn on the CPU for every device, so that all devices have the same toy.
     generator = Randomness(randomness.seed).generator(Stream.TOY)
 
     def normal(*shape: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""A linear Gaussian model, whose log p(x) is known exactly: what every bound and estimate can be held against."""
+"""A linear Gaussian model with a known exact log p(x), so that every bound and estimate can be compared with it."""
 
 import math
 from typing import Any
@@ -13,16 +13,17 @@ from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
 class LinearGaussian(AmortisedPosterior):
-    """z ~ N(0, I), x given z ~ N(u (W z + b), (u s)^2 I), with a linear encoder: probabilistic PCA.
+    """Probabilistic PCA: z ~ N(0, I), x given z ~ N(u (W z + b), (u s)^2 I), with a linear encoder.
 
-    u is the data's unit, the root mean square of the pixels' spreads, so that training does not depend on it; W, b
-    and s are theta. The likelihood that is greatest is known too (Tipping and Bishop, 1999, section 3.2): by the
-    eigenvectors of the data's covariance, where the exact posterior is a diagonal Gaussian that the encoder can be.
+    u is the data's unit, the root mean square of the pixels' spreads; dividing by u makes training independent of the
+    unit. W, b and s are theta. The maximum likelihood is known too, from the eigenvectors of the data's covariance
+    (Tipping and Bishop, 1999, section 3.2). There the exact posterior is a diagonal Gaussian that the encoder can
+    express.
 
     Args:
-        mean: mean of each training pixel, shape (D,): b starts there, and the encoder's input is centred by it.
-        latent_dim: Z.
-        generator: where the initial weights are drawn.
+        mean: mean of each training pixel, shape (D,). b starts at it, and it is subtracted from the encoder's input.
+        latent_dim: number of latent dimensions, Z.
+        generator: random generator of the initial weights.
         spread: standard deviation of each training pixel, shape (D,), above 0; the encoder's input is divided by it.
     """
 
@@ -42,36 +43,36 @@ class LinearGaussian(AmortisedPosterior):
         return self.decoder
 
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
-        """log p(x | z) + log p(z), shape (K, B), nats."""
+        """Return log p(x | z) + log p(z), shape (K, B), nats."""
         (z,) = latents
         means, bias = rows.product(self._linear, z)
         residual = rows.shared(pixels / self.unit if bias is None else pixels / self.unit - bias) - means
-        # One number of the model, seen as each example's: rows meet parameters in no other way.
+        # One number of the model, given to each example, since rows can meet parameters in no other way.
         log_noise = rows.shared(self.log_noise.expand(pixels.shape[0]))
         distance = residual.square().sum(dim=-1) * torch.exp(-2.0 * log_noise)
         constant = self.unit.log() + 0.5 * LOG_2PI
         return -0.5 * distance - pixels.shape[-1] * (log_noise + constant) + standard_normal_log_prob(z)
 
     def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
-        """Standard normal."""
+        """Return the standard normal."""
         return DiagonalGaussian.standard(pixels.shape[0], self.latent_width, like=self.mean)
 
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
-        """u (W z + b), shape (K, B, D)."""
+        """Return u (W z + b), shape (K, B, D)."""
         (z,) = latents
         return self.unit * self._linear(z)
 
     @torch.no_grad()
     def log_marginal(self, pixels: Tensor) -> Tensor:
-        """Exact log N(x; u b, u^2 (W W^T + s^2 I)), shape (B,), float64, nats.
+        """Return the exact log N(x; u b, u^2 (W W^T + s^2 I)), shape (B,), float64, nats.
 
-        By the matrix inversion and determinant lemmas, of which only a Z x Z matrix is factorised.
+        The matrix inversion and determinant lemmas are used, so that only a Z x Z matrix is factorised.
         """
         weight, bias = self._linear.weight.double(), self._linear.bias.double()
         unit, variance = self.unit.double(), torch.exp(2.0 * self.log_noise.double())
         residual = pixels.double() / unit - bias
         dimensions, latents = weight.shape
-        linalg: Any = torch.linalg  # it ships no types
+        linalg: Any = torch.linalg  # torch.linalg has no types
         inner = torch.eye(latents, dtype=torch.float64, device=weight.device) + weight.T @ weight / variance
         factor: Tensor = linalg.cholesky(inner)
         whitened: Tensor = linalg.solve_triangular(factor, weight.T @ residual.T, upper=False)

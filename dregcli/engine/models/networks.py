@@ -1,4 +1,4 @@
-"""The reference's networks (arXiv 1810.04152): tanh layers, and diagonal Gaussians of them."""
+"""The reference's networks (arXiv 1810.04152): tanh layers, and diagonal Gaussians computed from them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,12 +10,12 @@ from dregcli.engine.models.base import DiagonalGaussian
 from dregcli.engine.rows import Rows
 
 RAW_SCALE_OFFSET = 0.25
-"""scale = softplus(raw + 0.25), as in the reference code."""
+"""Offset in scale = softplus(raw + 0.25), as in the reference code."""
 
 
 def layer_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
-    """A layer with copies of these, shapes (O, I) and (O,)."""
-    # Nothing is drawn: torch's own initialisation would draw from global state.
+    """Return a layer with copies of a weight and a bias, shapes (O, I) and (O,)."""
+    # On "meta" nothing is drawn; torch's own initialisation would draw from global state.
     layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     layer.weight = nn.Parameter(weight.clone())
     if bias is not None:
@@ -24,7 +24,7 @@ def layer_of(weight: Tensor, bias: Tensor | None) -> nn.Linear:
 
 
 def network(sizes: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
-    """Linear layers between ``sizes``, Xavier-uniform weights and zero biases."""
+    """Return linear layers between ``sizes``, with Xavier-uniform weights and zero biases."""
     layers = nn.ModuleList()
     for inputs, outputs in pairwise(sizes):
         weight = nn.init.xavier_uniform_(torch.empty(outputs, inputs), generator=generator)
@@ -33,11 +33,11 @@ def network(sizes: Sequence[int], generator: torch.Generator) -> nn.ModuleList:
 
 
 def tanh_network(layers: nn.ModuleList, inputs: Tensor) -> Tensor:
-    """tanh between layers, none after the last.
+    """Apply layers with tanh between them, but no tanh after the last.
 
     Args:
-        layers: linear.
-        inputs: (..., I).
+        layers: linear layers.
+        inputs: inputs of the first layer, (..., I).
     """
     for i, layer in enumerate(layers):
         inputs = layer(torch.tanh(inputs) if i else inputs)
@@ -47,16 +47,16 @@ def tanh_network(layers: nn.ModuleList, inputs: Tensor) -> Tensor:
 def decode(
     layers: nn.ModuleList, z: Tensor, rows: Rows, *, first_bias: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """A tanh network on rows.
+    """Apply a tanh network to rows.
 
     Args:
-        layers: linear.
-        z: (K, B, Z).
+        layers: linear layers.
+        z: latents, (K, B, Z).
         rows: applies the layers.
-        first_bias: what is added to the first layer's outputs, one more input's part of them.
+        first_bias: added to the first layer's outputs: the part that comes from another input.
 
     Returns:
-        The last layer's outputs, (K, B, O), and what a likelihood adds to them as it reads them, (O,) or None.
+        The last layer's outputs, (K, B, O), and a bias that the likelihood adds while it reads them, (O,) or None.
     """
     *hidden, last = layers
     for i, layer in enumerate(hidden):
@@ -64,13 +64,13 @@ def decode(
         z = rows.linear(layer, z)
         if first_bias is not None and i == 0:
             z = z + first_bias
-        # Each pass over an array costs as much as its arithmetic, and a new array more.
+        # A pass over an array costs as much as its arithmetic, and a new array costs more.
         z = torch.tanh(z) if torch.is_grad_enabled() else torch.tanh_(z)
     assert isinstance(last, nn.Linear)
     return rows.product(last, z)
 
 
 def gaussian_network(layers: nn.ModuleList, inputs: Tensor) -> DiagonalGaussian:
-    """The distribution whose means and raw scales a network gives, for inputs of shape (B, I)."""
+    """Return the distribution whose means and raw scales a network computes from inputs of shape (B, I)."""
     loc, raw = tanh_network(layers, inputs).chunk(2, dim=-1)
     return DiagonalGaussian(loc, nn.functional.softplus(raw + RAW_SCALE_OFFSET))

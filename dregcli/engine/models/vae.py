@@ -14,16 +14,16 @@ from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
 class Vae(AmortisedModel):
-    """D - hidden - (Z means + Z raw scales) encoder, Z - hidden - outputs decoder, standard normal prior.
+    """A VAE: D - hidden - (Z means + Z raw scales) encoder, Z - hidden - outputs decoder, standard normal prior.
 
     Args:
-        mean: mean of each training pixel, shape (D,). The encoder's input is centred by it, and the decoder's last
-            bias starts where the likelihood says for it.
-        hidden: sizes of the hidden layers, of the encoder from the input on, of the decoder reversed.
-        latent_dim: Z.
-        generator: where the initial weights are drawn.
-        likelihood: of the pixels given the decoder's outputs; Bernoulli unless given.
-        spread: what the encoder's centred input is divided by, shape (D,); None leaves it as it is.
+        mean: mean of each training pixel, shape (D,). It is subtracted from the encoder's input, and the likelihood
+            computes the decoder's initial last bias from it.
+        hidden: sizes of the hidden layers: from the input on for the encoder, reversed for the decoder.
+        latent_dim: number of latent dimensions, Z.
+        generator: random generator of the initial weights.
+        likelihood: likelihood of the pixels given the decoder's outputs; Bernoulli if it is not given.
+        spread: divisor of the encoder's centred input, shape (D,); None leaves the input unchanged.
     """
 
     def __init__(
@@ -49,16 +49,16 @@ class Vae(AmortisedModel):
         self._start_output(self.decoder, mean)
 
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
-        """log p(x | z) + log p(z), shape (K, B), nats."""
+        """Return log p(x | z) + log p(z), shape (K, B), nats."""
         (z,) = latents
         outputs, bias = decode(self.decoder, z, rows)
         return self.likelihood.log_prob(outputs, rows.shared(pixels), bias) + standard_normal_log_prob(z)
 
     def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
-        """Standard normal."""
+        """Return the standard normal."""
         return DiagonalGaussian.standard(pixels.shape[0], self.latent_width, like=self.mean)
 
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
-        """The likelihood's mean, shape (K, B, D)."""
+        """Return the likelihood's mean, shape (K, B, D)."""
         (z,) = latents
         return self.likelihood.mean(tanh_network(self.decoder, z))

@@ -1,7 +1,7 @@
-"""What can be maximised.
+"""The objectives: functions that training maximises.
 
 A new objective is one file and one entry here.
-Then write the table of all that there is again: ``python -m dregcli.app.diagnosis.computed``.
+Then generate the table of all pairs again: ``python -m dregcli.app.diagnosis.computed``.
 """
 
 from typing import Final

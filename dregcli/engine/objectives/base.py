@@ -1,4 +1,4 @@
-"""What an objective is: a value of the log-weights and the weight arrays of its gradient."""
+"""The base class of objectives: a value computed from log-weights, and the weight arrays of its gradient."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Terms:
-    """An objective at given log-weights. All directions are ascent; every array but ``value`` is (K, B).
+    """An objective at given log-weights. All directions are ascent; every array except ``value`` is (K, B).
 
-    With theta the model's and phi the posterior's parameters, the gradient of the objective is
+    Theta are the model's parameters and phi the posterior's. The gradient of the objective is
 
         theta:  sum_k model_k * d log w_k / d theta
         phi:    sum_k path_k * (d log w_k / d z_k, q's parameters held fixed) * d z_k / d phi
               + sum_k score_k * d log q(z_k | x) / d phi      (z_k held fixed)
 
     Attributes:
-        log_w: the log-weights, shape (K, B), nats.
-        value: what is maximised, shape (B,), nats per example. Not always a bound.
+        log_w: log-weights, shape (K, B), nats.
+        value: the value that is maximised, shape (B,), nats per example. It is not always a bound.
         model: weight of each sample in theta's gradient.
         path: weight of each sample's reparameterised path in phi's gradient.
         score: weight of each sample's score in phi's gradient.
@@ -37,16 +37,16 @@ class Terms:
 
 @dataclass(frozen=True)
 class ObjectiveFormula:
-    """The weights of an objective in the field's notation, as ``dreg estimators`` shows them.
+    """The weights of an objective in the field's notation, as shown by ``dreg estimators``.
 
-    The symbols are those of ``dregcli.engine.formulas.SYMBOLS``; the tests evaluate the strings and compare them
-    with the arrays.
+    ``dregcli.engine.formulas.SYMBOLS`` explains the symbols; the tests evaluate the strings and compare them with the
+    arrays.
 
     Attributes:
-        model: of theta's gradient.
-        path: of the reparameterised path.
-        score: of the score.
-        dreg: path + dscore, what the double-reparameterisation rule makes of the last two.
+        model: weight of theta's gradient.
+        path: weight of the reparameterised path.
+        score: weight of the score.
+        dreg: path + dscore, the path weight after the double-reparameterisation rule has removed the score.
     """
 
     model: str
@@ -59,12 +59,13 @@ class Objective(ABC):
     """An objective: a frozen dataclass whose fields are its parameters.
 
     Attributes:
-        name: as the user types it.
-        reference: where it comes from, in a few words.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
-        formula: its weights, to show.
-        is_function: whether it is one scalar function F of an example's log-weights, for theta and phi alike.
-        has_path: whether phi's gradient has a path at all. Of rws it has not: there is only the score.
+        name: the name that the user types.
+        reference: short reference to its source.
+        cites: keys in ``references.bib`` of the works that a user of the objective cites.
+        formula: formulas of its weights, for display.
+        is_function: whether the objective is one scalar function F of an example's log-weights, for both theta and
+            phi.
+        has_path: whether phi's gradient has a path. For rws it has none: there is only the score.
     """
 
     name: ClassVar[str]
@@ -76,28 +77,28 @@ class Objective(ABC):
 
     @property
     def smallest_k(self) -> int:
-        """The fewest samples it is defined with."""
+        """The smallest number of samples for which the objective is defined."""
         return 1
 
     def faults(self, k: int) -> list[str]:
-        """What is wrong with its parameters, alone or with ``k`` samples, beside too few of them."""
+        """Return the faults of its parameters, alone or with ``k`` samples, except that ``k`` is too small."""
         return []
 
     @abstractmethod
     def terms(self, log_w: Tensor) -> Terms:
-        """The objective's value and weight arrays at float64 log-weights of shape (K, B)."""
+        """Compute the value and weight arrays at float64 log-weights of shape (K, B)."""
 
     def value(self, log_w: Tensor) -> Tensor:
-        """The value alone, shape (B,), nats: that of ``terms``, where it can be had with less work."""
+        """Compute only the value of ``terms``, with less work where possible; shape (B,), nats."""
         return self.terms(log_w).value
 
     @abstractmethod
     def is_linear(self, k: int) -> bool:
-        """Whether dscore is 0 everywhere with ``k`` samples, so that dropping the score costs no bias."""
+        """Whether dscore is 0 everywhere with ``k`` samples, so that dropping the score causes no bias."""
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Parameter settings worth checking with ``k`` samples; the contract tests run them all."""
+        """Return parameter settings worth checking with ``k`` samples; the contract tests run all of them."""
         return (cls(),)
 
 
@@ -108,7 +109,7 @@ class FunctionObjective(Objective):
 
     @abstractmethod
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """F with the k-th log-weight replaced by ``replacement[k]`` and the others as they are, for every k.
+        """Compute F for every k, with the k-th log-weight replaced by ``replacement[k]`` and the others unchanged.
 
         Args:
             log_w: float64, shape (K, B), nats.
@@ -120,10 +121,10 @@ class FunctionObjective(Objective):
 
 
 def terms_of_function(log_w: Tensor, value: Tensor, first: Tensor, second: Tensor) -> Terms:
-    """The terms of an objective that is one scalar function F of an example's K log-weights.
+    """Return the terms of an objective that is one scalar function F of an example's K log-weights.
 
     Args:
-        log_w: the log-weights, shape (K, B).
+        log_w: log-weights, shape (K, B).
         value: F, shape (B,), nats per example.
         first: dF / d log w_k, shape (K, B).
         second: d2F / d log w_k^2, the diagonal only, shape (K, B).

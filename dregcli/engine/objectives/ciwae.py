@@ -12,7 +12,7 @@ from dregcli.engine.objectives.iwae import Iwae
 
 @dataclass(frozen=True)
 class Ciwae(FunctionObjective):
-    """beta * ELBO + (1 - beta) * IWAE.
+    """The objective beta * ELBO + (1 - beta) * IWAE.
 
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
@@ -27,30 +27,30 @@ class Ciwae(FunctionObjective):
     beta: float = 0.5
 
     def faults(self, k: int) -> list[str]:
-        """beta must be in [0, 1]."""
+        """Check that beta is in [0, 1]."""
         return [] if 0.0 <= self.beta <= 1.0 else [f"beta must be from 0 to 1, got {self.beta:g}."]
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = beta/K + (1 - beta) v_k and F_kk = (1 - beta)(v_k - v_k^2), shape (K, B)."""
+        """Compute F_k = beta/K + (1 - beta) v_k and F_kk = (1 - beta)(v_k - v_k^2), shape (K, B)."""
         elbo, iwae = Elbo().terms(log_w), Iwae().terms(log_w)
         first = self.beta * elbo.path + (1.0 - self.beta) * iwae.path
         return terms_of_function(log_w, self._mixed(elbo.value, iwae.value), first, -(1.0 - self.beta) * iwae.dscore)
 
     def _mixed(self, elbo: Tensor, iwae: Tensor) -> Tensor:
-        # At the ends the other part is left out, not multiplied by 0: the ELBO is -inf with one weight of 0.
+        # At beta = 0 the ELBO is omitted, not multiplied by 0: it is -inf if one weight is 0.
         if self.beta == 0.0:
             return iwae
         return self.beta * elbo + (1.0 - self.beta) * iwae
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """The same combination of the two."""
+        """Combine the replaced values of ELBO and IWAE in the same way."""
         return self._mixed(Elbo().replaced(log_w, replacement), Iwae().replaced(log_w, replacement))
 
     def is_linear(self, k: int) -> bool:
-        """Linear where it is the ELBO."""
+        """Whether it equals the ELBO, which is linear."""
         return k == 1 or self.beta == 1.0
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Both ends and between."""
+        """Return both ends and a value between."""
         return tuple(cls(beta) for beta in (0.0, 0.4, 1.0))

@@ -12,7 +12,7 @@ from dregcli.engine.weights import leave_one_out_sum
 
 @dataclass(frozen=True)
 class Elbo(FunctionObjective):
-    """(1/K) sum_k log w_k.
+    """The objective (1/K) sum_k log w_k.
 
     Reference: Kingma, Welling, arXiv 1312.6114, equation 7 with K samples.
     """
@@ -23,14 +23,14 @@ class Elbo(FunctionObjective):
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("1/K", "1/K", "-1/K", "1/K")
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = 1/K and F_kk = 0, shape (K, B)."""
+        """Compute F_k = 1/K and F_kk = 0, shape (K, B)."""
         first = torch.full_like(log_w, 1.0 / log_w.shape[0])
         return terms_of_function(log_w, log_w.mean(dim=0), first, torch.zeros_like(log_w))
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """The mean of the others and the replacement."""
+        """Compute the mean of the other log-weights and the replacement."""
         return (leave_one_out_sum(log_w) + replacement) / log_w.shape[0]
 
     def is_linear(self, k: int) -> bool:
-        """Linear in the log-weights at every K."""
+        """Return True: it is linear in the log-weights at every K."""
         return True

@@ -13,7 +13,7 @@ from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normal
 
 @dataclass(frozen=True)
 class Iwae(FunctionObjective):
-    """log (1/K) sum_k w_k.
+    """The objective log (1/K) sum_k w_k.
 
     Reference: Burda, Grosse, Salakhutdinov, arXiv 1509.00519, equation 8.
     """
@@ -24,14 +24,14 @@ class Iwae(FunctionObjective):
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v", "-v", "v^2")
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = v_k and F_kk = v_k - v_k^2 with v the normalised weights, shape (K, B)."""
+        """Compute F_k = v_k and F_kk = v_k - v_k^2 with v the normalised weights, shape (K, B)."""
         v = normalised(log_w)
         return terms_of_function(log_w, log_mean_exp(log_w), v, v - v.square())
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """The log of the mean of the others' weights and the replacement's."""
+        """Compute the log of the mean of the other weights and the replacement."""
         return torch.logaddexp(leave_one_out_logsumexp(log_w), replacement) - math.log(log_w.shape[0])
 
     def is_linear(self, k: int) -> bool:
-        """Linear only with one sample, where it is the ELBO."""
+        """Whether there is only one sample: then it equals the ELBO, which is linear."""
         return k == 1

@@ -12,11 +12,11 @@ from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, 
 from dregcli.engine.weights import largest, leave_one_out_logsumexp, log_mean_exp, normalised
 
 MOST_TERMS = 10**7
-"""Terms per example, K for each ordered choice of all but one of the removed samples, beyond which one step would
-take minutes."""
+"""Largest number of terms per example; with more, one step would take minutes. There are K terms for each ordered
+choice of all removed samples except one."""
 
 _CHUNK = 1 << 20
-"""Elements of the arrays that hold leave-one-out sets side by side; their number is cut to fit."""
+"""Largest number of elements in an array that holds leave-one-out sets; larger work is cut into chunks."""
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,9 @@ class _Means:
     """Means over all subsets S of K - j of the K samples.
 
     Attributes:
-        value: of the bound of S, log mean_{k in S} w_k, shape (B,).
-        first: of v_k^S, the weights normalised inside S (0 where k is not in S), shape (K, B).
-        square: of (v_k^S)^2, shape (K, B).
+        value: mean of the bound of S, log mean_{k in S} w_k, shape (B,).
+        first: mean of v_k^S, the weights normalised inside S (0 where k is not in S), shape (K, B).
+        square: mean of (v_k^S)^2, shape (K, B).
     """
 
     value: Tensor
@@ -35,7 +35,7 @@ class _Means:
 
 
 def _without_one(log_w: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Chunks of (removed, rest): removed samples, shape (I,), and the indices of the others, shape (K-1, I)."""
+    """Yield chunks of (removed, rest): removed samples, (I,), and the indices of the others, (K-1, I)."""
     k, elements = log_w.shape[0], log_w.numel()
     rows = torch.arange(k - 1, device=log_w.device)[:, None]
     size = max(1, _CHUNK // elements)
@@ -45,18 +45,18 @@ def _without_one(log_w: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _subset_means(log_w: Tensor, j: int) -> _Means:
-    """Means over all subsets with ``j`` samples removed. O(K) for j up to 1, O(K^j) beyond."""
+    """Compute means over all subsets with ``j`` samples removed. The cost is O(K) for j up to 1, O(K^j) beyond."""
     k = log_w.shape[0]
     if j == 0:
         v = normalised(log_w)
         return _Means(log_mean_exp(log_w), v, v.square())
     if j == 1:
-        # v_k^(-i) = w_k / sum_{j != i} w_j, so its sum over i != k is w_k times a leave-one-out sum once more.
+        # v_k^(-i) = w_k / sum_{j != i} w_j, so its sum over i != k is w_k times another leave-one-out sum.
         without = leave_one_out_logsumexp(log_w)
         first = (log_w + leave_one_out_logsumexp(-without)).exp() / k
         square = (2.0 * log_w + leave_one_out_logsumexp(-2.0 * without)).exp() / k
         return _Means(without.mean(dim=0) - math.log(k - 1), first, square)
-    # A subset of j is one removed sample and j - 1 removed from the rest, each subset counted j times alike.
+    # Remove one sample, then j - 1 of the others; this counts each set of j removed samples j times.
     batch = log_w.shape[1]
     value = torch.zeros_like(log_w[0])
     first, square = torch.zeros_like(log_w), torch.zeros_like(log_w)
@@ -69,7 +69,7 @@ def _subset_means(log_w: Tensor, j: int) -> _Means:
 
 
 def _subset_value(log_w: Tensor, j: int) -> Tensor:
-    """The mean of the bounds of all subsets with ``j`` samples removed, shape (B,)."""
+    """Compute the mean of the bounds of all subsets with ``j`` samples removed, shape (B,)."""
     if j == 0:
         return log_mean_exp(log_w)
     if j == 1:
@@ -79,13 +79,13 @@ def _subset_value(log_w: Tensor, j: int) -> Tensor:
 
 
 def _mean_log_one_minus(log_w: Tensor) -> Tensor:
-    """The mean over samples of log(1 - v_k), (B,): of the largest weight by what the others add up to."""
+    """Compute the mean over samples of log(1 - v_k), (B,); for the largest weight, 1 - v is the sum of the others."""
     most = log_w.argmax(dim=0, keepdim=True)
-    # Relative to the largest, which is 1 and left out: what is subtracted from 1 is below a half of it.
+    # Relative to the largest weight, which is 1 and omitted. So the share subtracted from 1 is at most a half.
     rest = log_w.scatter(0, most, -math.inf) - log_w.gather(0, most)
     weights = rest.exp()
     others = weights.sum(dim=0)
-    # Only where all the others are below what a float holds is there need of another pass.
+    # Another pass is needed only if all other weights underflow.
     log_others = others.log() if others.all() else torch.logsumexp(rest, dim=0)
     total = torch.log1p(others)
     each = torch.log1p(weights.div_(-1.0 - others)).sum(dim=0)
@@ -93,14 +93,14 @@ def _mean_log_one_minus(log_w: Tensor) -> Tensor:
 
 
 def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
-    """Means of the bounds of all subsets with ``j`` removed, with each sample replaced in turn; shape (K, B)."""
+    """Compute means of all subsets' bounds with ``j`` removed and each sample replaced in turn; shape (K, B)."""
     k, batch = log_w.shape
     if j == 0:
         return torch.logaddexp(leave_one_out_logsumexp(log_w), replacement) - math.log(k)
     total = torch.zeros_like(log_w)
     for removed, rest in _without_one(log_w):
         others, replacing = log_w[rest].flatten(1), replacement[rest].flatten(1)
-        # Where the replaced sample itself is the removed one, its replacement does not matter.
+        # If the replaced sample is itself removed, its replacement has no effect.
         total[removed] += _subset_means(others, j - 1).value.reshape(len(removed), batch)
         total.index_add_(0, rest.flatten(), _replaced_means(others, replacing, j - 1).reshape(-1, batch))
     return total / k
@@ -108,9 +108,9 @@ def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
 
 @dataclass(frozen=True)
 class Jvi(FunctionObjective):
-    """sum_{j=0..m} c_j * mean over subsets of K - j samples of their bound; c_j = (-1)^j (K-j)^m / ((m-j)! j!).
+    """The sum over j=0..m of c_j * mean bound over subsets of K - j samples; c_j = (-1)^j (K-j)^m / ((m-j)! j!).
 
-    Order 1 is K times the bound minus K - 1 times the mean of its leave-one-out versions; order 0 is IWAE. The value
+    Order 1 is K times the bound minus K - 1 times the mean of the leave-one-out bounds; order 0 is IWAE. The value
     estimates log p(x) with bias O(K^-(m+1)) and is not a bound.
 
     Reference: Nowozin, Debiasing evidence approximations, ICLR 2018.
@@ -125,11 +125,11 @@ class Jvi(FunctionObjective):
 
     @property
     def smallest_k(self) -> int:
-        """More samples than are removed."""
+        """One more sample than the number of removed samples."""
         return self.order + 1
 
     def faults(self, k: int) -> list[str]:
-        """The order must be at least 0, and its subsets not too many to be summed."""
+        """Check that the order is at least 0 and that its subsets are few enough to be summed."""
         if self.order < 0:
             return [f"order must be at least 0, got {self.order}."]
         if self.order >= 2 and (terms := k * math.perm(k, self.order - 1)) > MOST_TERMS:
@@ -142,7 +142,7 @@ class Jvi(FunctionObjective):
         return [(-1) ** j * (k - j) ** m / (math.factorial(m - j) * math.factorial(j)) for j in range(m + 1)]
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = sum_j c_j mean v_k^S and F_kk = sum_j c_j mean (v_k^S - (v_k^S)^2), shape (K, B)."""
+        """Compute F_k = sum_j c_j mean v_k^S and F_kk = sum_j c_j mean (v_k^S - (v_k^S)^2), shape (K, B)."""
         centre = largest(log_w)
         value, first = torch.zeros_like(log_w[0]), torch.zeros_like(log_w)
         square = torch.zeros_like(log_w)
@@ -154,23 +154,23 @@ class Jvi(FunctionObjective):
         return terms_of_function(log_w, value + centre, first, first - square)
 
     def value(self, log_w: Tensor) -> Tensor:
-        """The value alone: an evaluation asks for it at thousands of samples."""
+        """Compute the value alone, since evaluations need it at thousands of samples."""
         centre = largest(log_w)
         coefficients = self._coefficients(log_w.shape[0])
         return centre + sum(c * _subset_value(log_w - centre, j) for j, c in enumerate(coefficients))
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """The value with each sample's weight replaced in turn. O(K^(order + 1)) time, memory in proportion to K."""
+        """Compute the value with each weight replaced in turn, in O(K^(order + 1)) time and O(K) memory."""
         total = torch.zeros_like(log_w)
         for j, c in enumerate(self._coefficients(log_w.shape[0])):
             total += c * _replaced_means(log_w, replacement, j)
         return total
 
     def is_linear(self, k: int) -> bool:
-        """Only order 0 with one sample is the ELBO."""
+        """Whether there is only one sample: then the order is 0 and it equals the ELBO."""
         return k == 1
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Every order there can be, as long as it is cheap."""
+        """Return every possible order that is cheap."""
         return tuple(cls(order) for order in range(min(k, 4)))

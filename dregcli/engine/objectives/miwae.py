@@ -11,7 +11,7 @@ from dregcli.engine.weights import leave_one_out_sum, log_mean_exp
 
 
 def divisors(k: int) -> list[int]:
-    """The numbers of groups that ``k`` samples can be cut into."""
+    """Return the numbers of groups that ``k`` samples can be cut into."""
     return [m for m in range(1, k + 1) if k % m == 0]
 
 
@@ -23,11 +23,11 @@ class Grouped(Objective):
 
     @property
     def smallest_k(self) -> int:
-        """One sample a group."""
+        """One sample per group."""
         return self.groups
 
     def faults(self, k: int) -> list[str]:
-        """The groups must divide the samples."""
+        """Check that the number of groups divides the number of samples."""
         if self.groups < 1:
             return [f"groups must be at least 1, got {self.groups}."]
         if k >= self.groups and k % self.groups:
@@ -35,18 +35,18 @@ class Grouped(Objective):
         return []
 
     def is_linear(self, k: int) -> bool:
-        """With one sample a group phi's objective is the ELBO."""
+        """Whether each group has one sample: then phi's objective is the ELBO."""
         return k == self.groups
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Every number of groups there can be, as long as they are few."""
+        """Return the smallest possible numbers of groups, at most four."""
         return tuple(cls(groups) for groups in divisors(k)[:4])
 
 
 @dataclass(frozen=True)
 class Miwae(Grouped, FunctionObjective):
-    """(1/M) sum_m IWAE of group m, for M groups of K/M samples.
+    """The objective (1/M) sum_m IWAE of group m, for M groups of K/M samples.
 
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
@@ -57,7 +57,7 @@ class Miwae(Grouped, FunctionObjective):
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
 
     def _grouped(self, x: Tensor) -> Tensor:
-        """(K, B) as (K/M, M * B): each group is a column of its own, with its own softmax over the first axis."""
+        """Reshape (K, B) to (K/M, M * B), so that each group is a column with its own softmax over the first axis."""
         k, batch = x.shape
         size = k // self.groups
         return x.reshape(self.groups, size, batch).transpose(0, 1).reshape(size, self.groups * batch)
@@ -67,7 +67,7 @@ class Miwae(Grouped, FunctionObjective):
         return x.reshape(size, self.groups, batch).transpose(0, 1).reshape(self.groups * size, batch)
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = v_k / M and F_kk = (v_k - v_k^2) / M with v normalised inside the group, shape (K, B)."""
+        """Compute F_k = v_k / M and F_kk = (v_k - v_k^2) / M with v normalised inside the group, shape (K, B)."""
         batch = log_w.shape[1]
         inner = Iwae().terms(self._grouped(log_w))
         first = self._ungrouped(inner.path, batch) / self.groups
@@ -75,7 +75,7 @@ class Miwae(Grouped, FunctionObjective):
         return terms_of_function(log_w, inner.value.reshape(self.groups, batch).mean(dim=0), first, second)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """Only the sample's own group changes."""
+        """Replace each weight in turn; only the sample's own group changes."""
         batch = log_w.shape[1]
         own = self._ungrouped(Iwae().replaced(self._grouped(log_w), self._grouped(replacement)), batch)
         bounds = log_mean_exp(self._grouped(log_w)).reshape(self.groups, batch)

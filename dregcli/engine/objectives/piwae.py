@@ -12,7 +12,7 @@ from dregcli.engine.objectives.miwae import Grouped, Miwae
 
 @dataclass(frozen=True)
 class Piwae(Grouped):
-    """theta ascends the IWAE bound over all K samples, phi the MIWAE bound over M groups of them.
+    """Theta ascends the IWAE bound over all K samples, phi the MIWAE bound over M groups of these samples.
 
     Reference: Rainforth et al., arXiv 1802.04537, section 5.
     """
@@ -23,6 +23,6 @@ class Piwae(Grouped):
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v_m/M", "-v_m/M", "v_m^2/M")
 
     def terms(self, log_w: Tensor) -> Terms:
-        """MIWAE's terms with IWAE's model weights; the value is the IWAE bound, theta's objective."""
+        """Combine MIWAE's terms with IWAE's model weights; the value is the IWAE bound, theta's objective."""
         iwae = Iwae().terms(log_w)
         return replace(Miwae(self.groups).terms(log_w), value=iwae.value, model=iwae.model)

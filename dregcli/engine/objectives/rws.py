@@ -12,7 +12,7 @@ from dregcli.engine.weights import log_mean_exp, log_one_minus_normalised, norma
 
 @dataclass(frozen=True)
 class Rws(Objective):
-    """theta ascends the IWAE bound; phi follows sum_k v_k d log q(z_k | x) / d phi, the derivative of no function.
+    """Theta ascends the IWAE bound; phi follows sum_k v_k d log q(z_k | x) / d phi, not the derivative of a function.
 
     Reference: Bornschein, Bengio, arXiv 1406.2751 (wake-phase update of q).
     """
@@ -24,11 +24,11 @@ class Rws(Objective):
     has_path: ClassVar[bool] = False
 
     def terms(self, log_w: Tensor) -> Terms:
-        """Score v_k, its derivative v_k (1 - v_k), and no path; the value is the IWAE bound, theta's objective."""
+        """Compute score v_k, its derivative v_k (1 - v_k), and no path; the value is the IWAE bound for theta."""
         v = normalised(log_w)
         dscore = v * log_one_minus_normalised(log_w).exp()
         return Terms(log_w, log_mean_exp(log_w), model=v, path=torch.zeros_like(v), score=v, dscore=dscore)
 
     def is_linear(self, k: int) -> bool:
-        """With one sample the weight is 1 whatever the sample."""
+        """Whether there is only one sample: then its weight is always 1."""
         return k == 1

@@ -17,7 +17,7 @@ _NEAR = 1e-3
 
 @dataclass(frozen=True)
 class VrIwae(FunctionObjective):
-    """1 / (1 - alpha) * log (1/K) sum_k w_k^(1 - alpha): IWAE at alpha 0, in the limit the ELBO at alpha 1.
+    """The value 1 / (1 - alpha) * log (1/K) sum_k w_k^(1 - alpha): IWAE at alpha 0, the ELBO in the limit alpha 1.
 
     Reference: Daudel, Benton, Shi, Doucet, arXiv 2210.06226; Li, Turner, arXiv 1602.02311.
     """
@@ -30,11 +30,11 @@ class VrIwae(FunctionObjective):
     alpha: float = 0.5
 
     def faults(self, k: int) -> list[str]:
-        """alpha must be in [0, 1]: elsewhere the value is no lower bound."""
+        """Check that alpha is in [0, 1]: outside this range the value is not a lower bound."""
         return [] if 0.0 <= self.alpha <= 1.0 else [f"alpha must be from 0 to 1, got {self.alpha:g}."]
 
     def terms(self, log_w: Tensor) -> Terms:
-        """F_k = u_k and F_kk = (1 - alpha)(u_k - u_k^2) with u = softmax((1 - alpha) log w), shape (K, B)."""
+        """Compute F_k = u_k and F_kk = (1 - alpha)(u_k - u_k^2) with u = softmax((1 - alpha) log w), shape (K, B)."""
         power = 1.0 - self.alpha
         if power == 0.0:
             return Elbo().terms(log_w)
@@ -44,14 +44,14 @@ class VrIwae(FunctionObjective):
     def _value(self, log_w: Tensor) -> Tensor:
         power = 1.0 - self.alpha
         far = log_mean_exp(power * log_w) / power
-        # Close to alpha = 1 the quotient would lose its digits: there, the mean plus a small correction keeps them.
+        # Close to alpha = 1 the quotient would lose digits; the mean plus a small correction keeps them.
         centre = log_w.mean(dim=0)
         scaled = power * (log_w - centre)
         near = centre + torch.log1p(torch.expm1(scaled).mean(dim=0)) / power
         return torch.where(scaled.abs().amax(dim=0) < _NEAR, near, far)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
-        """The value with each sample's weight replaced in turn: IWAE's, of powers."""
+        """Compute the value with each weight replaced in turn, by IWAE of the weights' powers."""
         power = 1.0 - self.alpha
         if power == 0.0:
             return Elbo().replaced(log_w, replacement)
@@ -63,10 +63,10 @@ class VrIwae(FunctionObjective):
         return torch.where(is_near, centre + torch.log1p(mean) / power, far)
 
     def is_linear(self, k: int) -> bool:
-        """Linear where it is the ELBO."""
+        """Whether it equals the ELBO, which is linear."""
         return k == 1 or self.alpha == 1.0
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Both ends and between."""
+        """Return both ends and a value between."""
         return tuple(cls(alpha) for alpha in (0.0, 0.3, 1.0))

@@ -115,7 +115,7 @@ def test_frozen_parameters_are_refused_by_name(function) -> None:
     make = _Gaussian()
     make.named["mu"].requires_grad_(False)
     assert _fault(lambda: function(make, make.named, K)) == [
-        "parameters: 'mu' does not require grad: leave what is frozen out."
+        "parameters: 'mu' does not require grad: leave out frozen parameters."
     ]
     assert _fault(lambda: function(make, {}, K)) == [
         "parameters: there are none: pass dict(model.named_parameters())."

@@ -174,7 +174,7 @@ def test_noise_alone_is_not_screened() -> None:
     step = Step(
         model, pixels, GivenNoise(torch.zeros(4, len(pixels), model.latent_width)), Execution(Backward.SCREENED)
     )
-    with pytest.raises(TypeError, match="GivenNoise has noise alone"):
+    with pytest.raises(TypeError, match="GivenNoise has only noise"):
         step.gradients(resolve_pair("iwae", "dreg", 4))
 
 
