@@ -113,11 +113,13 @@ def test_linear_gaussian_is_there(capsys) -> None:
         (("--binarisation", "threshold"), "binarisation: threshold needs an intensity"),
         (
             ("--likelihood", "gauss"),
-            "'discretised-logistic', got 'gauss'. Did you mean 'gaussian'?",
+            "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'gauss'. "
+            "Did you mean 'gaussian'?",
         ),
         (
             ("--task", "structure"),
-            "'structured-reference', got 'structure'. Did you mean 'structured'?",
+            "task: must be one of 'generative', 'structured' or 'structured-reference', got 'structure'. "
+            "Did you mean 'structured'?",
         ),
         (("--split-convention", "burda"), "split-convention: digits has dreg, got 'burda'."),
         (("--dataset", "mine", "--split-convention", "dreg"), "split-convention: mine has given, got 'dreg'."),
