@@ -27,7 +27,7 @@ _STYLES = re.compile(r"\[/?(?:bold|dim|italic)?\]")
 
 OUTCOMES = {
     0: "The command is done.",
-    1: "A check says no: a bias was found, or data or a run are damaged.",
+    1: "A check found a fault: a bias, or damaged data, or a damaged run.",
     5: "A check was inconclusive, or another process trains a run of the study.",
 }
 """Exit codes that belong to results and not to errors."""

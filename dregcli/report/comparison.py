@@ -13,7 +13,7 @@ from dregcli.report.paired import Paired, all_pairs
 
 @dataclass(frozen=True)
 class Measure:
-    """What a bound measures. Two bounds are compared only if all these attributes are equal.
+    """The measure of a bound. Two bounds are compared only if all these attributes are equal.
 
     Attributes:
         kind: ``evaluation`` by ``dreg eval``, or the ``final`` bound of training.

@@ -205,7 +205,7 @@ def some_seeds(n: int, of: int) -> Cell:
     return Cell(str(n) if n in (0, of) and not (n == 0 < of) else f"{n} of {of}", float(n))
 
 
-def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be asked
+def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - the meaning is clear without a name
     return "best" if is_best else ""
 
 

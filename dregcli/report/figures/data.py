@@ -123,7 +123,7 @@ def _scale(picture: DataPicture, values: NDArray[np.floating]) -> dict[str, Any]
     return {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}
 
 
-def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked array, whose types NumPy does not tell
+def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked array, for which NumPy has no types
     """Arrange the images in rows and columns, with gaps that have no colour."""
     count, height, width = images.shape[:3]
     has_colours = images.ndim > 3

@@ -104,7 +104,7 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
         shown = [(k, v, s) for k, v, s in curve.points[panel] if math.isfinite(v) and (v > 0.0 or not log)]
         x, y, errors = ([each[n] for each in shown] for n in range(3))
         errors = [s if math.isfinite(s) else 0.0 for s in errors]
-        if panel == "snr":  # near the floor a bar would be no interval
+        if panel == "snr":  # near the floor, an error bar would not be an interval
             errors = [0.0 if at_floor(v, floor) else s for v, s in zip(y, errors, strict=True)]
         below = [min(s, 0.9 * v) if log else s for v, s in zip(y, errors, strict=True)]
         handles.append(
