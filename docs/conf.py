@@ -22,7 +22,7 @@ exclude_patterns = ["gallery/make.py"]
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nitpicky = True
-# What a check keeps for itself, which has no page.
+# Internal parts of the checks, which have no page.
 nitpick_ignore_regex = [("py:class", r"dregcli\.engine\.diagnostics\.(source|bias_statistics)\..*")]
 autodoc_typehints = "none"
 napoleon_google_docstring = True
@@ -39,18 +39,18 @@ html_show_sourcelink = False
 
 
 def _fill(app: Any, name: str, source: list[str]) -> None:  # noqa: ANN401 - Sphinx's application
-    """Put what is made from the program into a page."""
+    """Put the parts that are made from the program into a page."""
     source[0] = generated.fill(source[0])
 
 
 def _formula(writer: Any, node: Any) -> None:  # noqa: ANN401 - Sphinx's writer and node
-    """Write a formula as MathML, which browsers draw by themselves: no page needs a script from the network."""
+    """Write a formula as MathML. Browsers can draw it without a script, so no page needs the network."""
     mathml = tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block))
     writer.body.append(mathml)
     raise nodes.SkipNode
 
 
 def setup(app: Any) -> None:  # noqa: ANN401
-    """Connect what is above; Sphinx calls this."""
+    """Connect the functions above; Sphinx calls this."""
     app.connect("source-read", _fill)
     app.add_html_math_renderer("mathml", (_formula, None), (_formula, None))

@@ -1,7 +1,7 @@
-"""Parts of the pages that are made from the program, so that they cannot say anything else than it does.
+"""Parts of the pages that are made from the program, so that pages and program always agree.
 
-A page has a line such as ``<!-- generated: commands -->``; ``fill`` puts the text in its place. Sphinx does so for
-each page that it reads (see ``conf.py``).
+A page has a line such as ``<!-- generated: commands -->``, which ``fill`` replaces by the text. Sphinx calls ``fill``
+for each page that it reads (see ``conf.py``).
 """
 
 import re
@@ -23,38 +23,38 @@ from dregcli.names import Promise, Split
 MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 
 _STYLES = re.compile(r"\[/?(?:bold|dim|italic)?\]")
-"""Marks of Rich in the text of help."""
+"""Marks of Rich in help texts."""
 
 OUTCOMES = {
     0: "The command is done.",
-    1: "A check says no: a bias was found, or data or a run are damaged.",
+    1: "A check found a fault: a bias, or damaged data, or a damaged run.",
     5: "A check was inconclusive, or another process trains a run of the study.",
 }
-"""Exit codes that belong to results, and to no error."""
+"""Exit codes that belong to results and not to errors."""
 
 
 def fill(text: str) -> str:
-    """The text with every mark replaced by what it names.
+    """Replace every mark in a text by the part that it names.
 
     Raises:
-        KeyError: a mark that names nothing.
+        KeyError: a mark names no part.
     """
     return MARK.sub(lambda found: PARTS[found[1]](), text)
 
 
 def table(header: tuple[str, ...], rows: list[list[str]]) -> str:
-    """A Markdown table. Bars in cells are escaped."""
+    """Return a Markdown table. Bars in cells are escaped."""
     lines = [list(header), ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
 
 
 def code(text: str) -> str:
-    """The text as code, if there is any."""
+    """Return the text as code; an empty text stays empty."""
     return f"`{text}`" if text else ""
 
 
 def commands() -> str:
-    """A section for every command: what it does, its arguments and options by panel, examples."""
+    """Return a section for every command: its purpose, its arguments and options by panel, and examples."""
     sections: list[str] = []
     for name, command, context in _walk(_program(), None, "dreg"):
         sections += [f"## {name}", _plain(command.help or "")]
@@ -78,13 +78,13 @@ def commands() -> str:
 
 
 def _program() -> Any:  # noqa: ANN401 - Typer's own
-    """The program as Typer runs it; its commands may be stand-ins that are loaded by name."""
+    """Return the program as Typer runs it; its commands may be stand-ins that are loaded by name."""
     program = getattr(main, "program", None)
     return program() if program else typer.main.get_command(main.app)
 
 
 def _walk(command: Any, parent: Any, path: str) -> Iterator[tuple[str, Any, Any]]:  # noqa: ANN401
-    """Every command below one, with its path and its context."""
+    """Yield a command and every command below it, with its path and its context."""
     command = command.load() if hasattr(command, "load") else command
     context = command.context_class(command, info_name=path.rpartition(" ")[2], parent=parent)
     yield path, command, context
@@ -97,7 +97,7 @@ def _plain(text: str) -> str:
 
 
 def _examples(text: str) -> str:
-    """The paragraphs below a command's options as a list, with what is typed as code."""
+    """Return the paragraphs below a command's options as a list, with commands as code."""
     typed = re.sub(r"\[bold\](.*?)\[/bold\]", lambda found: code(found[1]), text, flags=re.DOTALL)
     return "\n".join("- " + " ".join(_plain(part).split()) for part in re.split(r"\n\s*\n", typed.strip()))
 
@@ -114,7 +114,7 @@ def _usage(argument: Any) -> str:  # noqa: ANN401
 
 
 def _row(parameter: Any, context: Any) -> list[str]:  # noqa: ANN401
-    """Name, value and meaning, as ``--help`` has them."""
+    """Return name, value and meaning of a parameter, as ``--help`` shows them."""
     names, help_ = parameter.get_help_record(context) or (_usage(parameter), parameter.help or "")
     if parameter.param_type_name == "argument":
         return [code(_usage(parameter)), "", _plain(help_)]
@@ -125,7 +125,7 @@ def _row(parameter: Any, context: Any) -> list[str]:  # noqa: ANN401
 
 
 def pairs() -> str:
-    """All pairs with their promises at K = 1 and K = 64, and their weights."""
+    """Return a table of all pairs with their promises at K = 1 and K = 64, and their weights."""
     one, many = list_pairs(1).rows, list_pairs(64).rows
     rows = [
         [
@@ -143,7 +143,7 @@ def pairs() -> str:
 
 
 def objectives() -> str:
-    """Each objective with what it maximises, θ's weight and its estimators by promise at K = 64."""
+    """Return a table of objectives: the maximised function, θ's weight, and estimators by promise at K = 64."""
     rows: list[list[str]] = []
     for part in list_pairs(64).objectives:
         named = [pair for pair in all_pairs() if pair.objective.name == part.name]
@@ -160,12 +160,12 @@ def objectives() -> str:
 
 
 def _escaped(text: str) -> str:
-    """A formula as plain text in Markdown."""
+    """Return a formula as plain text in Markdown."""
     return re.sub(r"([*_])", r"\\\1", text)
 
 
 def parameters() -> str:
-    """The parameters of objectives and estimators with their defaults, and where each comes from."""
+    """Return a table of the parameters of objectives and estimators, with defaults and sources."""
     listing = list_pairs(64)
     rows = [
         [code(part.name), what, "; ".join(map(_parameter, part.parameters)) or "none", part.reference]
@@ -182,12 +182,12 @@ def _parameter(parameter: Any) -> str:  # noqa: ANN401
 
 
 def symbols() -> str:
-    """The symbols of the formulas."""
+    """Return a table of the symbols in formulas."""
     return table(("symbol", "meaning"), [[code(name), meaning] for name, meaning in SYMBOLS.items()])
 
 
 def exit_codes() -> str:
-    """Every exit code, from the classes of errors."""
+    """Return a table of all exit codes, from the classes of errors."""
     found = dict(OUTCOMES)
     for each in _classes(errors.DregError):
         if each is errors.DregError:
@@ -207,7 +207,7 @@ def _classes(root: type[errors.DregError]) -> list[type[errors.DregError]]:
 
 
 def data_sets() -> str:
-    """The splits of every data set; the first is its default."""
+    """Return a table of the splits of every data set; the first one is the default."""
     rows: list[list[str]] = []
     for name, entry in DATASETS.items():
         if isinstance(entry, Embedded):

@@ -1,4 +1,4 @@
-"""Specs in words. Standard library only: whatever tells a run to people tells it alike."""
+"""Specs in words, the same wherever a run is described. Standard library only."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from typing import Any, Final, cast
 from dregcli.names import Binarisation, LikelihoodName, Task
 
 _TEXTS: Final = ("git.diff", "git.untracked_text.")
-"""Of an environment: what is too long to be shown, and is told apart by its digest."""
+"""Beginnings of names in an environment whose texts are too long to show. Their digests are shown instead."""
 
 
 def described(spec: Mapping[str, Any]) -> str:
-    """``mnist, bottom half given top half (burda split, dynamic binarisation)``: what two bounds must share.
+    """Describe what two bounds must share: ``mnist, bottom half given top half (burda split, dynamic binarisation)``.
 
     Args:
-        spec: a run's, as plain values.
+        spec: spec of a run, as plain values.
     """
     halves = {
         Task.STRUCTURED: ", bottom half given top half",
         Task.STRUCTURED_REFERENCE: ", top half given bottom half as in the reference code",
     }.get(spec["task"], "")
-    likelihood = spec.get("likelihood", LikelihoodName.BERNOULLI)
+    likelihood = spec["likelihood"]
     parts = [f"{spec['split_convention']} split"]
     if spec["binarisation"] != Binarisation.NONE:
         parts.append(f"{spec['binarisation']} binarisation")
@@ -30,19 +30,19 @@ def described(spec: Mapping[str, Any]) -> str:
 
 
 def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Task, binarisation and likelihood: what else two bounds on the same examples must share to be compared."""
-    return str(spec["task"]), str(spec["binarisation"]), str(spec.get("likelihood", LikelihoodName.BERNOULLI))
+    """Return task, binarisation and likelihood, which two bounds on the same examples must share to be compared."""
+    return str(spec["task"]), str(spec["binarisation"]), str(spec["likelihood"])
 
 
 def experiment_in_words(spec: Mapping[str, Any]) -> str:
-    """All that matters of a spec but its seed, in one line.
+    """Describe the important settings of a spec except its seed, in one line.
 
     Args:
-        spec: a run's, as plain values.
+        spec: spec of a run, as plain values.
     """
-    parent = spec.get("parent")
-    anew = " started anew" if parent and parent["reset_encoder"] else ""
-    origin = f", encoder{anew} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
+    parent = spec["parent"]
+    encoder = "reset encoder" if parent and parent["reset_encoder"] else "encoder"
+    origin = f", {encoder} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
     return (
         f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
@@ -50,12 +50,12 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
 
 
 def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment as one mapping, its long texts told by their digests."""
+    """Return an environment as one flat mapping, with digests in place of long texts."""
     return {name: _digested(value) if name.startswith(_TEXTS) else value for name, value in flat(content).items()}
 
 
 def _digested(text: object) -> object:
-    """A text told by its digest, so that two patches of one length are not the same."""
+    """Return length and digest of a text, so that two patches of equal length differ."""
     if not isinstance(text, str) or not text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -63,7 +63,7 @@ def _digested(text: object) -> object:
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, their names joined by dots."""
+    """Return nested mappings as one, with names joined by dots."""
     found: dict[str, Any] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""Make the pictures of the pages again, by the very commands that stand in the tutorial on studies.
+"""Make the pictures of the pages again, with the commands of the tutorial on studies.
 
-By hand: ``python docs/gallery/make.py``. It wants ``dreg`` beside the Python that runs it. Runs and files go to a
-temporary folder; the pictures that pages show are copied.
+Run it by hand: ``python docs/gallery/make.py``. It needs ``dreg`` beside the Python that runs it. Runs and files go
+to a temporary folder, and the pictures that pages show are copied from there.
 """
 
 import os
@@ -17,14 +17,14 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 PAGE = ROOT / "docs" / "tutorials" / "study.md"
 FOLDER = "gallery"
-"""Where the commands write to, below the folder that they are run in."""
+"""Folder that the commands write to, below the folder in which they run."""
 
 COLOURS = 96
-"""Colours of a picture: lines and bands have few, and the files are a third as large."""
+"""Colours of a picture: lines and bands need few, and the files become a third as large."""
 
 
 def commands(text: str) -> list[str]:
-    """The lines of the gallery's block."""
+    """Return the lines of the gallery's block."""
     found = re.search(r"<!-- gallery:[^>]*-->\n```sh\n(.*?)```", text, re.DOTALL)
     if found is None:
         what = f"{PAGE} has no block of commands after <!-- gallery: ... -->"
@@ -33,7 +33,7 @@ def commands(text: str) -> list[str]:
 
 
 def pictures() -> dict[str, list[str]]:
-    """The names of the files that pages show, with the words that stand for each."""
+    """Return the names of the pictures that pages show, with the alternative texts of each."""
     found: dict[str, list[str]] = {}
     for page in (ROOT / "README.md", *ROOT.glob("docs/**/*.md")):
         text = page.read_text(encoding="utf-8")
@@ -43,7 +43,7 @@ def pictures() -> dict[str, list[str]]:
 
 
 def main() -> None:
-    """Run the commands, copy the pictures."""
+    """Run the commands and copy the pictures."""
     beside = Path(sys.executable).parent
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DREG_")}
     environment["PATH"] = f"{beside}{os.pathsep}{environment.get('PATH', '')}"

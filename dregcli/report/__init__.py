@@ -1,1 +1,1 @@
-"""Tables and figures from what the store holds. It sees plain numbers and arrays."""
+"""Tables and figures of stored runs. This package sees plain numbers and arrays only."""

@@ -1,4 +1,4 @@
-"""What to cite for what was used, and how BibTeX has it."""
+"""The works to cite for what runs used, as BibTeX."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,10 @@ _DECLARED_BY_NO_CLASS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         "paired tests": ("holm1979multiple",),
     },
 }
-"""Keys of works by kind of use and name. Within a kind, since one name may be that of a model and of a data set."""
+"""Keys of works by kind of use and name.
+
+Names are grouped by kind because a model and a data set may have the same name.
+"""
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,8 @@ class Work:
     """A published work.
 
     Attributes:
-        kind: ``article``, ``inproceedings`` ...
-        fields: by name, as LaTeX, in the order in which they are printed.
+        kind: type of the BibTeX entry, such as ``article`` or ``inproceedings``.
+        fields: BibTeX fields by name, as LaTeX, in the order in which they are printed.
     """
 
     kind: str
@@ -56,17 +59,17 @@ class Work:
 
 @cache
 def works() -> Mapping[str, Work]:
-    """The works of ``references.bib`` by their keys. The program's own entry has its version."""
+    """Return the works of ``references.bib`` by key. The program's own entry also states its version."""
     text = files("dregcli.report").joinpath("references.bib").read_text(encoding="utf-8")
     found = {key: Work(kind, dict(_FIELD.findall(fields))) for kind, key, fields in _ENTRY.findall(text)}
     return found | {"dreg": Work(found["dreg"].kind, {**found["dreg"].fields, "version": __version__})}
 
 
 def cited(data_sets: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, Sequence[str]]]:
-    """The keys of the works to cite, by kind of use and name.
+    """Return the keys of the works to cite, by kind of use and name.
 
     Args:
-        data_sets: what each data set of the catalogue cites.
+        data_sets: keys of works by data set of the catalogue.
     """
     return {
         **_DECLARED_BY_NO_CLASS,
@@ -79,25 +82,25 @@ def cited(data_sets: Mapping[str, Sequence[str]]) -> Mapping[str, Mapping[str, S
 
 @dataclass(frozen=True)
 class Citation:
-    """A work, and what of some runs it is cited for, such as ``objective iwae (5 runs)``."""
+    """A work, and the uses in some runs for which it is cited, such as ``objective iwae (5 runs)``."""
 
     key: str
     work: Work
     uses: tuple[str, ...]
 
     def bibtex(self) -> str:
-        """The entry, below a comment that says what it is for."""
+        """Return the BibTeX entry, below a comment that lists the uses."""
         width = max(map(len, self.work.fields))
         fields = [f"  {name.ljust(width)} = {{{value}}}," for name, value in self.work.fields.items()]
         return "\n".join([f"% {'; '.join(self.uses)}", f"@{self.work.kind}{{{self.key},", *fields, "}"])
 
 
 def citations(uses: Mapping[tuple[str, str], int], keys: Mapping[str, Mapping[str, Sequence[str]]]) -> list[Citation]:
-    """The works to cite, each once, by key.
+    """Return the works to cite, each once, sorted by key.
 
     Args:
-        uses: the number of runs that each use is found in, by kind and name.
-        keys: the keys of works by kind and name; see ``cited``. A name that is not there is left out.
+        uses: number of runs with each use, by kind and name.
+        keys: keys of works by kind and name; see ``cited``. A name without keys is left out.
     """
     found: dict[str, list[str]] = {}
     for (kind, name), count in uses.items():
@@ -108,5 +111,5 @@ def citations(uses: Mapping[tuple[str, str], int], keys: Mapping[str, Mapping[st
 
 
 def bibtex(found: Sequence[Citation]) -> str:
-    """A file of them."""
+    """Return the content of a BibTeX file with these citations."""
     return "\n\n".join(each.bibtex() for each in found) + "\n"

@@ -1,4 +1,4 @@
-"""Which numbers of which runs may be compared, and what comes of it."""
+"""Find out which numbers of which runs may be compared, and compare them."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,18 +13,18 @@ from dregcli.report.paired import Paired, all_pairs
 
 @dataclass(frozen=True)
 class Measure:
-    """What a bound is of: two are compared where all of this is equal.
+    """The measure of a bound. Two bounds are compared only if all these attributes are equal.
 
     Attributes:
         kind: ``evaluation`` by ``dreg eval``, or the ``final`` bound of training.
-        split: of the data.
+        split: split of the data.
         k: samples per example.
-        seed: of pixels and noise.
-        examples: how many, where it is known.
+        seed: evaluation seed, for pixels and noise.
+        examples: number of examples; None where it is not known.
         task: what is modelled.
         binarisation: how intensities become pixels.
-        likelihood: of the pixels.
-        split_hash: SHA-256 of the split's stored values; where it is not known, of all the data.
+        likelihood: likelihood of the pixels.
+        split_hash: SHA-256 of the split's stored values, or of all the data where the split's hash is not known.
     """
 
     kind: Literal["evaluation", "final"]
@@ -38,23 +38,23 @@ class Measure:
     split_hash: str
 
     @property
-    def told(self) -> str:
-        """In words."""
+    def text(self) -> str:
+        """The measure in words."""
         what = "bound by dreg eval" if self.kind == "evaluation" else "final bound"
         few = f", {self.examples:,} examples" if self.examples is not None else ""
         return f"{self.split} {what} at K={self.k:,}{few}"
 
     @property
     def rank(self) -> tuple[int, int, int]:
-        """What orders measures, the one that says most first."""
+        """Key that sorts measures, the most informative one first."""
         splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
         return splits.index(self.split), int(self.kind == "final"), -self.k
 
 
 def measures_of(row: RunRow) -> dict[Measure, float]:
-    """Every bound of a completed run that can be compared, nats per example.
+    """Return every bound of a completed run that can be compared, nats per example.
 
-    Of evaluations those of its last step, if they are numbers; of repeats the newest.
+    Evaluations count if they belong to the run's last step and are finite numbers. The newest of repeats counts.
     """
     if row.status is not RunStatus.COMPLETED:
         return {}
@@ -75,7 +75,7 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
 
 
 def split_hash(row: RunRow, split: Split) -> str:
-    """Of a split's stored values, or of all the data where the run does not tell."""
+    """Return the SHA-256 of a split's stored values, or of all the data where the run did not record it."""
     return row.split_hashes.get(split.value) or row.spec["data_checksum"]
 
 
@@ -84,13 +84,13 @@ _DECIDED: Final = ("higher", "lower")
 
 @dataclass(frozen=True)
 class Comparison:
-    """Groups by one measure.
+    """Groups compared by one measure.
 
     Attributes:
         measure: what is compared.
-        values: by group's key and seed, nats per example.
-        pairs: every two of them.
-        apart: groups that have no such number, and why in words.
+        values: bounds by the group's key and by seed, nats per example.
+        pairs: every pair of these groups.
+        apart: groups without such a bound, by key, with the reason in words.
     """
 
     measure: Measure
@@ -100,10 +100,10 @@ class Comparison:
 
     @property
     def best(self) -> str:
-        """The key of the group with the highest mean of those that the test finds no other higher than.
+        """Key of the best group: the highest mean among the groups that no test has found lower than another.
 
-        Means may be over different seeds, of which some are luckier than others; so a group that no test is of is the
-        best only where no group is tested.
+        Means may be over different seeds, and some seeds give higher bounds than others. So a group that was not
+        tested is the best only if no group was tested.
         """
         lower = {pair.a if pair.verdict == "lower" else pair.b for pair in self.pairs if pair.verdict in _DECIDED}
         tested = {key for pair in self.pairs if pair.verdict != "untested" for key in (pair.a, pair.b)}
@@ -111,30 +111,30 @@ class Comparison:
         return max(candidates or self.values, key=lambda key: self.of(key).mean)
 
     def of(self, key: str) -> Aggregate:
-        """A group's numbers over its seeds."""
+        """Aggregate a group's bounds over its seeds."""
         found = aggregate([*self.values[key].values()], "larger")
         assert found is not None
         return found
 
     def against(self, key: str) -> list[Paired]:
-        """Every other group less this one, in the order of the groups."""
+        """Return the pairs of every other group less this one, in the order of the groups."""
         turned = [pair.turned() if pair.a == key else pair for pair in self.pairs if key in (pair.a, pair.b)]
         order = list(self.values)
         return sorted(turned, key=lambda pair: order.index(pair.a))
 
     @property
     def tests(self) -> int:
-        """How many pairs share enough seeds to be tested."""
+        """Number of pairs that share enough seeds to be tested."""
         return sum(pair.verdict != "untested" for pair in self.pairs)
 
     @property
     def untested(self) -> list[str]:
-        """The keys of groups that share too few seeds with the best one."""
+        """Keys of the groups that share too few seeds with the best one."""
         return [pair.a for pair in self.against(self.best) if pair.verdict == "untested"]
 
     @property
     def cannot_be_told_from_best(self) -> set[str]:
-        """The best group and those that the test has not found lower; empty where nothing was tested."""
+        """Keys of the best group and of the groups that the test has not found lower; empty if nothing was tested."""
         tested = [pair for pair in self.against(self.best) if pair.verdict != "untested"]
         return {self.best, *(pair.a for pair in tested if pair.verdict != "lower")} if tested else set()
 
@@ -142,9 +142,10 @@ class Comparison:
 def headline(
     groups: Sequence[Group], comparisons: Sequence[Comparison]
 ) -> tuple[Measure | None, dict[str, Aggregate]]:
-    """What groups are told by, and their numbers by key: of the first comparison, or the only group's own.
+    """Return the measure by which groups are listed, and the groups' numbers by key.
 
-    Of several groups that do not compare it is the final test bound, each at its own K, which is no one measure.
+    They come from the first comparison, or from the only group. Several groups that cannot be compared are listed by
+    their final test bounds, each at its own K. These bounds have no common measure, so the measure is then None.
     """
     if comparisons:
         first = comparisons[0]
@@ -158,10 +159,10 @@ def headline(
 
 
 def compare(groups: Sequence[Group]) -> list[Comparison]:
-    """Comparisons of two groups or more, the one that says most first.
+    """Return the comparisons of two groups or more, the most informative one first.
 
-    That is the one of most groups; of these evaluations before final bounds, the test split before others, and the
-    largest K.
+    The order is: more groups, then the test split before valid and train, then evaluations before final bounds, then
+    the larger K.
     """
     return [
         Comparison(measure, of_groups, all_pairs(of_groups), _apart(groups, measure, of_groups))
@@ -171,7 +172,7 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def measured(groups: Sequence[Group]) -> dict[Measure, dict[str, dict[int, float]]]:
-    """Every bound of every group by key and seed, nats per example; the measure that says most first."""
+    """Return every bound of every group by key and seed, nats per example; the most informative measure first."""
     found: dict[Measure, dict[str, dict[int, float]]] = {}
     for group in groups:
         for row in group.seeds():
@@ -185,20 +186,20 @@ def _apart(groups: Sequence[Group], measure: Measure, of_groups: Mapping[str, An
 
 
 def why_not(group: Group, measure: Measure) -> str:
-    """Why a group has no number of this measure: by what its nearest one differs."""
+    """Say why a group has no bound by this measure: how its most similar measure differs."""
     own = [each for row in group.seeds() for each in measures_of(row)]
     if not own:
-        return "no run of it is completed"
+        return "none of its runs is completed"
     nearest = min((_differing(each, measure) for each in own), key=len)
-    return f"it has other {' and '.join(nearest)}"
+    return f"its bounds differ in {' and '.join(nearest)}"
 
 
 _WORDS = {
-    "kind": "bounds (evaluated or final)",
-    "split": "splits",
+    "kind": "kind (evaluated or final)",
+    "split": "split",
     "k": "K",
     "seed": "evaluation seed",
-    "examples": "examples",
+    "examples": "number of examples",
     "task": "task",
     "binarisation": "binarisation",
     "likelihood": "likelihood",
@@ -211,22 +212,21 @@ def _differing(a: Measure, b: Measure) -> list[str]:
 
 
 def labels(groups: Sequence[Group]) -> dict[str, str]:
-    """Short names of groups: objective and estimator, and what else they differ in; no two are the same."""
+    """Return short names of groups: objective, estimator, and the other settings that differ. All are different."""
     names = [name for name in differing_names(groups) if name not in ("objective", "estimator")]
-    if "dataset" in names:  # and so of course they do in these
+    if "dataset" in names:  # other data sets always differ in these as well
         names = [name for name in names if name not in ("data_checksum", "split_convention")]
     found: dict[str, str] = {}
     for group in groups:
-        of = group.experiment
-        found[group.key] = " ".join(
-            [f"{of['objective']}/{of['estimator']}", *(_told(name, of.get(name)) for name in names)]
-        )
+        settings = group.experiment
+        pair = f"{settings['objective']}/{settings['estimator']}"
+        found[group.key] = " ".join([pair, *(_shown(name, settings.get(name)) for name in names)])
     seen = Counter(found.values())
     return {key: f"{label} [{key[:6]}]" if seen[label] > 1 else label for key, label in found.items()}
 
 
 def differing_names(groups: Sequence[Group]) -> list[str]:
-    """What the groups' experiments differ in, in the order of a spec."""
+    """Return the names of the settings in which the groups' experiments differ, in the order of a spec."""
     names = dict.fromkeys(name for group in groups for name in group.experiment)
     return [name for name in names if len({repr(group.experiment.get(name)) for group in groups}) > 1]
 
@@ -234,14 +234,14 @@ def differing_names(groups: Sequence[Group]) -> list[str]:
 _SHORT = {"dataset": "", "k": "K", "batch_size": "batch", "latent_dim": "latents", "data_checksum": "data"}
 
 
-def _told(name: str, value: object) -> str:
+def _shown(name: str, value: object) -> str:
     short = _SHORT.get(name, name.replace("_", "-"))
     words = value_in_words(name, value)
     return f"{short}={words}" if short else words
 
 
 def value_in_words(name: str, value: object) -> str:
-    """The value of a field of a spec, as short as can be."""
+    """Return the value of a field of a spec as a short text."""
     if isinstance(value, list | tuple):
         value = ",".join(map(str, cast("list[object]", value))) or "none"
     if isinstance(value, Mapping):

@@ -1,7 +1,7 @@
-"""The runs of a report as a tidy table, one row a run, for a spreadsheet or a data frame (RFC 4180).
+"""The runs of a report as a tidy CSV table (RFC 4180), one row per run, for a spreadsheet or a data frame.
 
-Columns that carry a unit say it in their names: ``_nats`` are nats per example. What a run does not have is an empty
-cell, and so is NaN.
+Columns with a unit have it in their names: ``_nats`` means nats per example. A value that a run does not have is an
+empty cell, and so is NaN.
 """
 
 import csv
@@ -23,12 +23,12 @@ def csv_table(
     *,
     time_to: float | None = None,
 ) -> str:
-    """The table, with a header.
+    """Return the table, with a header.
 
     Args:
-        groups: of the report; their runs are the rows, whatever their status.
-        labels: of the groups, by key.
-        time_to: the bound that the time to is told of, nats per example; None leaves that column out.
+        groups: groups of the report; their runs are the rows, whatever their status.
+        labels: labels of the groups, by key.
+        time_to: bound for the column of the time to reach it, nats per example; None leaves that column out.
     """
     rows = [(group, row) for group in groups for row in group.rows]
     several = _counted_otherwise(row for _, row in rows)
@@ -56,7 +56,7 @@ def _identity(row: RunRow, group: Group, label: str) -> Cells:
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
-    """A spec whose parts have names of their own, such as ``parent.run``."""
+    """Flatten a spec: a nested value gets a dotted name, such as ``parent.run``."""
     found: dict[str, object] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):
@@ -67,7 +67,7 @@ def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
 
 
 def _results(row: RunRow) -> Cells:
-    """How far it came, how fast, and its final bounds."""
+    """Return the run's last step, its final bounds and its speed."""
     steps = row.metrics.get(Split.TRAIN, {}).get("step")
     logged = int(steps[-1]) if steps is not None and len(steps) else None
     return {
@@ -89,11 +89,11 @@ _EVALUATED: Final[Mapping[str, tuple[str, ...]]] = {
     "elbo_nats": ("elbo", "value"),
     "ais_nats": ("ais", "value"),
 }
-"""Columns of an evaluation, and where its attributes have them."""
+"""Columns of an evaluation, and the path of each value in the evaluation's attributes."""
 
 
 def _evaluations(row: RunRow, several: set[str]) -> Cells:
-    """Of repeats of one evaluation the newest."""
+    """Return the columns of all evaluations of a run. The newest of repeats counts."""
     found: dict[str, object] = {}
     for attrs in row.evals:
         base = _name(row, attrs)
@@ -103,7 +103,7 @@ def _evaluations(row: RunRow, several: set[str]) -> Cells:
 
 
 def _name(row: RunRow, attrs: Mapping[str, Any]) -> str:
-    """``eval.test.k5000``; with the seed where it is not 0, and the step where it is not the run's last."""
+    """Return a name such as ``eval.test.k5000``, with the seed if it is not 0, and the step if it is not the last."""
     key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
     seed = f".seed{key.seed}" if key.seed else ""
     step = f".step{key.checkpoint}" if key.checkpoint != row.summary.get("step") else ""
@@ -111,7 +111,7 @@ def _name(row: RunRow, attrs: Mapping[str, Any]) -> str:
 
 
 def _counted_otherwise(rows: Iterable[RunRow]) -> set[str]:
-    """Evaluations of which there are some of more examples than others: one column would mix what differs."""
+    """Return the names of evaluations with different numbers of examples, which must not share a column."""
     counts: dict[str, set[int]] = {}
     for row in rows:
         for attrs in row.evals:
@@ -120,7 +120,7 @@ def _counted_otherwise(rows: Iterable[RunRow]) -> set[str]:
 
 
 def _at(content: Mapping[str, Any], path: Sequence[str]) -> object:
-    """What lies at a path of names; None where there is no such."""
+    """Return the value at a path of names; None if the path does not exist."""
     found: object = content
     for name in path:
         found = cast("Mapping[str, object]", found).get(name) if isinstance(found, Mapping) else None
@@ -128,7 +128,7 @@ def _at(content: Mapping[str, Any], path: Sequence[str]) -> object:
 
 
 def _tracked(row: RunRow) -> Cells:
-    """Gradient variance and SNR at the end of training."""
+    """Return the tracked gradient variances and SNRs at the end of training."""
     if row.tracked is None:
         return {}
     found = row.tracked.values

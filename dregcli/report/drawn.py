@@ -1,4 +1,4 @@
-"""A figure that is drawn, and how it becomes a file."""
+"""A drawn figure, and how it becomes a file."""
 
 import io
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Suffix = Literal[".png", ".svg"]
 SUFFIXES: Final[tuple[Suffix, ...]] = get_args(Suffix)
 
 DPI: Final = 120
-"""Of PNG; a page shows a figure at 96 pixels an inch, as browsers count."""
+"""Dots per inch of a PNG. A page shows a figure at 96 pixels an inch, as browsers count."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,11 @@ class Drawn:
     """One figure.
 
     Attributes:
-        name: stem of its files: lower case, with dashes.
-        title: what it is of, for people.
-        alt: what is to be seen, in words, with the numbers that matter: for those who do not see it.
-        figure: matplotlib's, with its canvas; no global state has a part in it.
-        dpi: of PNG; pictures whose pixels count have their own.
+        name: stem of the file names, in lower case with dashes.
+        title: title for readers.
+        alt: alternative text with the important numbers, for readers who do not see the figure.
+        figure: matplotlib's figure, with its canvas; it uses no global state of matplotlib.
+        dpi: dots per inch of the PNG; grids of images, whose pixels must not be scaled, use another value.
     """
 
     name: str
@@ -40,9 +40,9 @@ class Drawn:
         return round(96 * width), round(96 * height)
 
     def render(self, suffix: Suffix) -> bytes:
-        """The file: equal content is equal bytes."""
+        """Return the content of the file. Equal figures give equal bytes."""
         buffer = io.BytesIO()
-        # Ids in an SVG are random, and its date is today's, if nobody says otherwise.
+        # By default, matplotlib puts random ids and today's date into an SVG.
         with rc_context({"svg.hashsalt": "dreg"}):
             if suffix == ".svg":
                 self._print_svg(buffer)
@@ -51,9 +51,9 @@ class Drawn:
         return buffer.getvalue()
 
     def _print_svg(self, buffer: io.BytesIO) -> None:
-        """As ``savefig`` does, but for its drawing everything once more before: of many figures that is seconds."""
+        """Print as ``savefig`` does, without its extra pass of drawing, which costs seconds with many figures."""
         dpi = self.figure.dpi
         try:
             FigureCanvasSVG(self.figure).print_svg(buffer, metadata={"Date": None})
         finally:
-            self.figure.dpi = dpi  # which the canvas leaves at that of SVG
+            self.figure.dpi = dpi  # the canvas leaves the figure at SVG's own dpi

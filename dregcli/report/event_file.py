@@ -1,9 +1,9 @@
-"""A run's metrics as TensorBoard reads them: one file of events, made in memory.
+"""A run's metrics for TensorBoard: one file of events, made in memory.
 
-Names are those of the reference implementation's summaries (arXiv 1810.04152), where it has them: ``log_p_hat/train``
-is the bound, ``inference_grad_variance/ESTIMATOR`` and ``model_grad_variance/ESTIMATOR`` are moving averages. Its
-``inference_grad_snr_sq`` is a mean of squares, which is not kept: ``inference_grad_snr/ESTIMATOR`` is the SNR itself.
-TensorBoard keeps float32.
+Where the reference implementation (arXiv 1810.04152) has a summary, its name is used: ``log_p_hat/train`` is the
+bound, ``inference_grad_variance/ESTIMATOR`` and ``model_grad_variance/ESTIMATOR`` are moving averages. Its
+``inference_grad_snr_sq`` is a mean of squares, which a run does not keep: ``inference_grad_snr/ESTIMATOR`` is the SNR
+itself. TensorBoard keeps float32.
 """
 
 import importlib
@@ -31,9 +31,9 @@ class Row:
     """Values of one split at one step.
 
     Attributes:
-        step: of optimisation.
-        seconds: of optimisation steps until then; NaN where it is not known.
-        values: by tag; NaN where the bound itself is none.
+        step: optimisation step.
+        seconds: seconds of optimisation until this step; NaN where they are not known.
+        values: values by tag. A NaN is kept only in a row whose bound is not finite.
     """
 
     step: int
@@ -43,15 +43,15 @@ class Row:
 
 @dataclass(frozen=True)
 class RunEvents:
-    """What of a run becomes events.
+    """The parts of a run that become events.
 
     Attributes:
-        metrics: along training, by split and column.
-        final: the final bounds by split, nats per example, at the last step.
-        last_step: where those and the pictures belong.
-        spec: as plain values.
-        created: when the run was claimed, seconds since 1970: the time of an event is this and its seconds.
-        pictures: PNG files by name.
+        metrics: metrics along training, by split and column.
+        final: final bounds by split, nats per example, at the last step.
+        last_step: step of the final bounds and of the pictures.
+        spec: the spec as plain values.
+        created: when the run was claimed, in seconds since 1970. An event's time is this plus the event's seconds.
+        pictures: content of PNG files, by name.
     """
 
     metrics: Metrics
@@ -63,22 +63,22 @@ class RunEvents:
 
 
 def check_tensorboard() -> None:
-    """Refuse where it is not installed: it is an optional part of this program.
+    """Check that TensorBoard is installed. It is an optional dependency.
 
     Raises:
-        UsageError: with what installs it.
+        UsageError: it is not installed; the error says how to install it.
     """
     try:
         importlib.import_module("tensorboard.summary.writer.record_writer")
     except ImportError as error:
-        what = f"TensorBoard's files are written by its own package, which cannot be loaded: {error}."
+        what = f"dreg needs the package tensorboard to write TensorBoard's files, and cannot load it: {error}."
         raise UsageError(
             what, where="--tensorboard", hint="in your clone of dreg: pip install -e '.[tensorboard]'"
         ) from error
 
 
 def rows(metrics: Metrics, final: Mapping[str, float], last_step: int) -> list[Row]:
-    """All rows by step, then by split as they come; a final bound that the metrics have not is a row of its own."""
+    """Return all rows, sorted by step. A final bound that the metrics do not contain gets its own row."""
     found = [row for split, columns in metrics.items() for row in _of_split(metrics, split, columns)]
     known = {(row.step, tag) for row in found for tag in row.values}
     for split, bound in final.items():
@@ -99,14 +99,14 @@ def _of_split(metrics: Metrics, split: str, columns: Mapping[str, Any]) -> Itera
     tags = {name: tag_of(name, split) for name in columns if name != "step"}
     for i, step in enumerate(steps.tolist()):
         values = {tag: float(columns[name][i]) for name, tag in tags.items()}
-        # Beside a bound that is a number, NaN is what the row does not have; beside one that is none it happened.
+        # If the bound is finite, NaN means that the row lacks the value; if not, the NaN is a result and is kept.
         if math.isfinite(values.get(tag_of(_BOUND, split), math.nan)):
             values = {tag: value for tag, value in values.items() if not math.isnan(value)}
         yield Row(step, float(seconds[i]), values)
 
 
 def tag_of(column: str, split: str) -> str:
-    """What TensorBoard calls a column of metrics."""
+    """Return TensorBoard's tag for a column of metrics."""
     for tracked in tracked_columns([column]):
         window = "_window" if tracked.windowed else ""
         return f"{_NETWORKS[tracked.network]}_grad_{tracked.statistic}{window}/{tracked.estimator}"
@@ -114,7 +114,7 @@ def tag_of(column: str, split: str) -> str:
 
 
 def event_file(run: RunEvents) -> bytes:
-    """The content of the file: equal runs are equal bytes.
+    """Return the content of the file. Equal runs give equal bytes.
 
     Raises:
         UsageError: TensorBoard is not installed.
@@ -147,7 +147,7 @@ def event_file(run: RunEvents) -> bytes:
 
 
 def _about(run: RunEvents) -> Iterator[object]:
-    """The spec, as hyperparameters to sort and filter by, and as text."""
+    """Return the spec as hyperparameters, for sorting and filtering, and as text."""
     hparams = importlib.import_module("tensorboard.plugins.hparams.summary_v2")
     text = importlib.import_module("tensorboard.plugins.text.summary_v2")
     yield hparams.hparams_pb(hyperparameters(run.spec), start_time_secs=run.created)
@@ -155,7 +155,7 @@ def _about(run: RunEvents) -> Iterator[object]:
 
 
 def hyperparameters(spec: Mapping[str, Any], above: str = "") -> dict[str, bool | float | str]:
-    """The fields of a spec as TensorBoard takes them: numbers, booleans and texts; what is None is left out."""
+    """Return the fields of a spec as TensorBoard takes them: numbers, booleans and texts. None is left out."""
     found: dict[str, bool | float | str] = {}
     for name, value in spec.items():
         if isinstance(value, Mapping):
@@ -168,5 +168,5 @@ def hyperparameters(spec: Mapping[str, Any], above: str = "") -> dict[str, bool 
 
 
 def png_size(png: bytes) -> tuple[int, int]:
-    """Width and height, which every PNG file has in its first chunk."""
+    """Return width and height from the first chunk of a PNG file."""
     return struct.unpack(">II", png[16:24])

@@ -1,4 +1,4 @@
-"""Runs grouped by what they repeat, with mean and standard error over seeds."""
+"""Runs grouped by experiment, with means and standard errors over seeds."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -22,20 +22,20 @@ class RunRow:
     """One run as a report sees it.
 
     Attributes:
-        path: where the run lies.
-        name: the run's name.
-        version: ``v001``.
+        path: path of the run.
+        name: name of the run.
+        version: version, such as ``v001``.
         group: hash of ``experiment``.
         spec: the spec as plain values.
-        experiment: what it shares with runs of other seeds.
-        status: as it stands.
-        summary: what the finishing process left: ``step``, ``bound`` by split, ``steps_per_second``.
-        evals: attributes of its evaluations, the oldest first.
-        metrics: along training, by split and column.
-        bias: attributes of its bias checks, the oldest first.
-        variance: attributes of its measurements of gradient variance, the oldest first.
-        created: when it was claimed, as text that sorts.
-        elsewhere: whether it is of another store than the report's.
+        experiment: the part of the spec that runs of other seeds share.
+        status: present status.
+        summary: results at the end of training: ``step``, ``bound`` by split, ``steps_per_second``.
+        evals: attributes of the run's evaluations, the oldest first.
+        metrics: metrics along training, by split and column.
+        bias: attributes of the run's bias checks, the oldest first.
+        variance: attributes of the run's measurements of gradient variance, the oldest first.
+        created: when the run was claimed, as text that sorts by time.
+        elsewhere: whether the run belongs to another store than the report's.
     """
 
     path: str
@@ -55,71 +55,74 @@ class RunRow:
 
     @property
     def label(self) -> str:
-        """``NAME/v001``; its path where it is of another store."""
+        """``NAME/v001``, or the path of a run of another store."""
         return self.path if self.elsewhere else self.key
 
     @property
     def key(self) -> str:
-        """``NAME/v001``: what pictures call it, whose fonts have not every character of a path."""
+        """``NAME/v001``: the name used in figures, whose fonts lack some characters of paths."""
         return f"{self.name}/{self.version}"
 
     @property
     def seed(self) -> int:
-        """Of training."""
+        """Training seed."""
         return self.spec["seed"]
 
     @property
     def split_hashes(self) -> dict[str, str]:
-        """SHA-256 of each split's stored values; empty where the run does not tell."""
+        """SHA-256 of each split's stored values; empty if the run did not record them."""
         return {split: str(digest) for split, digest in (mapping(self.summary.get("split_hashes")) or {}).items()}
 
     @cached_property
     def tracked(self) -> Tracked | None:
-        """What it tracked of estimators; None where it did not."""
+        """Tracked gradient statistics at the end of training; None if the run tracked nothing."""
         return at_the_end(self.metrics.get(Split.TRAIN, {}))
 
     @property
     def steps_per_second(self) -> float | None:
-        """Optimisation steps alone; None where it is not known."""
+        """Steps per second of optimisation, without evaluation; None where it is not known."""
         return number(self.summary.get("steps_per_second"))
 
     def seconds_to(self, bound: float) -> float | None:
-        """Until the validation bound first was at least so high; None where it never was."""
+        """Return the seconds until the validation bound first reached this value; None if it never did."""
         return seconds_to(self.metrics, bound)
 
     def bound(self, split: Split) -> float | None:
-        """The final bound, nats per example; None of a run that is not completed, or no longer (prolonged)."""
+        """Return the final bound, nats per example; None if the run is not completed, or was prolonged."""
         if self.status is not RunStatus.COMPLETED:
             return None
         return _of_split(self.summary.get("bound"), split)
 
     def before(self, split: Split) -> float | None:
-        """Of a completed run that trained q alone: the bound before its first step, of its parent's parameters."""
+        """Return the bound before the first step of a run that trained q alone, nats per example.
+
+        It is the bound of the parent's parameters. None if the run is not completed, or has no parent.
+        """
         if self.status is not RunStatus.COMPLETED:
             return None
         return _of_split(self.summary.get("bound_before"), split)
 
 
 def _of_split(values: object, split: Split) -> float | None:
-    """A number by split; None where a summary that dreg did not write holds something else."""
+    """Return a split's number; None where a summary that another program wrote holds something else."""
     found = mapping(values)
     return None if found is None else number(found.get(split.value))
 
 
 def mapping(value: object) -> Mapping[str, object] | None:
-    """As one; None for anything else, such as what another program wrote there."""
+    """Return a mapping as it is; None for any other value, which another program may have written."""
     return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
 
 
 def number(value: object) -> float | None:
-    """As a float; None for anything that is no finite number."""
+    """Return a finite number as a float; None for any other value."""
     if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
         return float(value)
     return None
 
 
 Better = Literal["larger", "smaller"]
-"""Which way round a number is good."""
+"""Whether larger or smaller numbers are better."""
 
 _TRACKED: Final[Mapping[str, Better]] = {"variance": "smaller", "snr": "larger"}
 
@@ -129,10 +132,10 @@ class Aggregate:
     """Numbers over seeds.
 
     Attributes:
-        mean: of them.
-        stderr: its standard error; None of a single one.
-        best: the largest or the smallest, as the number has it; None of what is neither good nor bad.
-        n: how many.
+        mean: mean of the numbers.
+        stderr: standard error of the mean; None for a single number.
+        best: the largest or the smallest number, whichever is better; None where neither is better.
+        n: how many numbers there are.
     """
 
     mean: float
@@ -146,11 +149,11 @@ class Evaluated:
     """Evaluations over seeds.
 
     Attributes:
-        bound: nats per example.
+        bound: evaluated bound, nats per example.
         ess: mean effective sample size.
-        khat_share: share of examples with a k-hat above 0.7; None where K is too small for one.
-        active_units: latents whose mean varies.
-        curve: the bound by K, ascending.
+        khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
+        active_units: number of latents whose mean varies over examples.
+        curve: bound by K, ascending in K.
     """
 
     bound: Aggregate
@@ -161,7 +164,7 @@ class Evaluated:
 
 
 class EvaluationKey(NamedTuple):
-    """What evaluations must share to be averaged over seeds; ``n`` is the number of examples."""
+    """The settings that evaluations must share to be averaged over seeds; ``n`` is the number of examples."""
 
     split: str
     k: int
@@ -172,68 +175,68 @@ class EvaluationKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Group:
-    """Runs of one spec, seeds apart."""
+    """Runs whose specs are equal except for the seed."""
 
     key: str
     rows: tuple[RunRow, ...]
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """The first run's."""
+        """Spec of the first run."""
         return self.rows[0].spec
 
     @property
     def experiment(self) -> Mapping[str, Any]:
-        """What they share of their specs."""
+        """The part of the spec that all runs of the group share."""
         return self.rows[0].experiment
 
     def seeds(self) -> list[RunRow]:
-        """The completed runs, one a seed, ascending: repeats of a (spec, seed) count once, the newest."""
-        # By their own dates: the rows are in the order that somebody named them in.
+        """Return the completed runs, one per seed, ascending. Of repeats with one seed only the newest counts."""
+        # Sort by date, because the rows are in the order in which the user named them.
         ordered = sorted(self.rows, key=lambda row: row.created)
         found = {row.seed: row for row in ordered if row.status is RunStatus.COMPLETED}
         return [found[seed] for seed in sorted(found)]
 
     def not_counted(self) -> list[RunRow]:
-        """Runs at seeds of which none is completed: a mean without them is of those that went well."""
+        """Return the runs at seeds without any completed run: the means cover only seeds that went well."""
         done = {row.seed for row in self.seeds()}
         return [row for row in self.rows if row.seed not in done]
 
     def repeated(self) -> list[RunRow]:
-        """Completed runs of which a newer one of the same seed counts."""
+        """Return the completed runs that a newer run with the same seed replaces."""
         counted = {row.path for row in self.seeds()}
         return [row for row in self.rows if row.status is RunStatus.COMPLETED and row.path not in counted]
 
     def over_seeds(self, of: Callable[[RunRow], float | None], better: Better | None) -> Aggregate | None:
-        """Of any number of a run; runs that do not have it are left out."""
+        """Aggregate any number of a run over seeds; runs without this number are left out."""
         return aggregate([value for row in self.seeds() if (value := of(row)) is not None], better)
 
     def steps_per_second(self) -> Aggregate | None:
-        """Optimisation steps alone."""
+        """Aggregate the steps per second of optimisation, without evaluation."""
         return self.over_seeds(lambda row: row.steps_per_second, "larger")
 
     def seconds_to(self, bound: float) -> Aggregate | None:
-        """Until the validation bound first was at least so high, over the seeds that reached it."""
+        """Aggregate the seconds until the validation bound first reached this value, over the seeds that did."""
         return self.over_seeds(lambda row: row.seconds_to(bound), "smaller")
 
     def bound(self, split: Split) -> Aggregate | None:
-        """The final bound over seeds, nats per example."""
+        """Aggregate the final bound over seeds, nats per example."""
         return self.over_seeds(lambda row: row.bound(split), "larger")
 
     def before(self, split: Split) -> Aggregate | None:
-        """The parent's bound, nats per example; None where there is no parent."""
+        """Aggregate the parent's bound, nats per example; None if there is no parent."""
         return self.over_seeds(lambda row: row.before(split), "larger")
 
     def gain(self, split: Split) -> Aggregate | None:
-        """What training q alone gained over the parent, over seeds, nats per example."""
+        """Aggregate the gain of training q alone over the parent's bound, nats per example."""
         pairs = [(row.bound(split), row.before(split)) for row in self.seeds()]
         gains = [bound - before for bound, before in pairs if bound is not None and before is not None]
         return aggregate(gains, "larger")
 
     def evaluations(self) -> dict[EvaluationKey, Evaluated]:
-        """Evaluations over seeds.
+        """Aggregate evaluations over seeds.
 
-        Of one run's repeats the newest counts; what differs in its key is never averaged with each other.
+        The newest repeat of each run counts. Evaluations with different keys are never averaged together.
         """
         found: dict[EvaluationKey, dict[int, Mapping[str, Any]]] = {}
         for row in self.seeds():
@@ -243,13 +246,13 @@ class Group:
         return {key: _evaluated(list(of_seed.values())) for key, of_seed in sorted(found.items())}
 
     def bias(self) -> list[tuple[str, Mapping[str, Any]]]:
-        """The run and the verdict of every pair that its newest check looked at, run by run."""
+        """Return each run's path with the result of every pair in the run's newest bias check."""
         return [(row.path, result) for row in self.rows if row.bias for result in row.bias[-1]["results"]]
 
     def tracked(self) -> dict[str, dict[str, Aggregate]]:
-        """What was tracked at the end of training, over seeds, by estimator's word and quantity.
+        """Aggregate the tracked statistics at the end of training, by the estimator's word and the quantity.
 
-        A quantity that a run does not have, or has no number of, is left out of the mean.
+        A run without a finite number for a quantity is left out of that quantity's mean.
         """
         found: dict[str, dict[str, list[float]]] = {}
         for each in self._all_tracked():
@@ -265,12 +268,12 @@ class Group:
         }
 
     def tracked_window(self) -> tuple[float, float] | None:
-        """Steps of the windows that were tracked, and the SNR of pure noise in them, means over seeds."""
+        """Return the steps per tracked window and the SNR of pure noise in such windows, as means over seeds."""
         known = [(each.steps, each.snr_floor) for each in self._all_tracked() if math.isfinite(each.steps)]
         return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
 
     def tracked_floor(self, quantity: str) -> float | None:
-        """The SNR of pure noise where a quantity is an SNR, mean over seeds; None of what is none."""
+        """Return the SNR of pure noise for a quantity that is an SNR, mean over seeds; None for other quantities."""
         if not quantity.endswith(("_snr", "_snr_window")):
             return None
         if quantity.endswith("_window"):
@@ -283,7 +286,7 @@ class Group:
 
 
 def _better(quantity: str) -> Better | None:
-    """Of what is tracked: ``posterior_variance_window`` is a variance."""
+    """Say which values of a tracked quantity are better; ``posterior_variance_window`` is a variance."""
     return next((better for name, better in _TRACKED.items() if f"_{name}" in quantity), None)
 
 
@@ -302,14 +305,14 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
         over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
         over([attrs.get("ess") for attrs in evals], "larger"),
         over([khat.get("share_above_0.7") for khat in khats], "smaller"),
-        # Counted above other thresholds they are other numbers. More of them are not better.
+        # Counts above different thresholds cannot be averaged. More active units are not better.
         over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,
         curve,
     )
 
 
 def aggregate(values: Sequence[float], better: Better | None) -> Aggregate | None:
-    """Mean, standard error and the best, if one is better than another; None of nothing."""
+    """Return mean, standard error and the best of some numbers; None if there are no numbers."""
     if not values:
         return None
     mean = fmean(values)
@@ -319,7 +322,7 @@ def aggregate(values: Sequence[float], better: Better | None) -> Aggregate | Non
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:
-    """Rows by group, in the order the groups first appear."""
+    """Group rows by experiment, in the order in which the groups first appear."""
     found: dict[str, list[RunRow]] = {}
     for row in rows:
         found.setdefault(row.group, []).append(row)

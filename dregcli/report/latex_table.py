@@ -1,4 +1,4 @@
-r"""Groups of runs as a table that a paper can take in: booktabs, ``\input{table.tex}``."""
+r"""Groups of runs as a booktabs table for a paper: ``\input{table.tex}``."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
 from dregcli.report.paired import FEWEST_SEEDS, LEVEL
 
 _UNTESTED: Final = "$^{*}$"
-"""What marks a bound that the test has not compared with the best."""
+"""Mark of a bound that the test has not compared with the best."""
 
 MOST_BOUNDS: Final = 4
-"""Columns of bounds: a page is no wider."""
+"""Most columns of bounds that fit on a page."""
 
 
 @dataclass(frozen=True)
 class _Column:
-    """A column of numbers: its heading and its cells by group's key, as LaTeX; a dash where there is none."""
+    """A column of numbers as LaTeX: its heading, and its cells by the group's key. A missing cell becomes a dash."""
 
     heading: str
     cells: Mapping[str, str]
@@ -33,17 +33,17 @@ def latex_table(
     provenance: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
-    """The table, one row a group.
+    """Return the table, one row per group.
 
-    In bold, column by column, are the groups that the paired test cannot tell from the best: never the best mean
-    alone, and nothing where nothing could be tested.
+    In each column, bold marks the best group and all groups that the paired test has not found lower. Nothing is bold
+    where nothing could be tested.
 
     Args:
-        groups: of the report.
-        labels: of the groups, by key.
-        comparisons: of the groups, the one that says most first.
-        provenance: what the table is made of and by; comments at its top.
-        warnings: what a reader must know; comments.
+        groups: groups of the report.
+        labels: labels of the groups, by key.
+        comparisons: comparisons of the groups, the most informative one first.
+        provenance: where the table's numbers come from and what wrote them; comments at the top.
+        warnings: warnings for the reader; comments.
     """
     bounds, left_out = _bounds(groups, comparisons)
     evaluated = next((measure for measure in bounds if measure.kind == "evaluation"), None)
@@ -63,8 +63,8 @@ def latex_table(
             for group in groups
         ),
         *(f"warning: {each}" for each in warnings),
-        *(f"left out, for its width: {measure.told}" for measure in left_out),
-        r"in the preamble: \usepackage{booktabs}",
+        *(f"left out, because the table would be too wide: {measure.text}" for measure in left_out),
+        r"add to the preamble: \usepackage{booktabs}",
     ]
     rows = [
         [escaped(labels[group.key]), *(column.cells.get(group.key, NOTHING) for column in columns)]
@@ -98,11 +98,14 @@ def _environment(columns: Sequence[_Column], rows: Sequence[Sequence[str]], capt
 
 
 Bounds = dict[Measure, Comparison | dict[int, float]]
-"""What bounds a table shows: comparisons, or those of the one group that there is by seed."""
+"""Bounds that a table shows: comparisons, or, for a single group, its bounds by seed."""
 
 
 def _bounds(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> tuple[Bounds, list[Measure]]:
-    """The first comparison and others of all its groups, or all bounds of a single group; and what is too much."""
+    """Return the bounds to show, and the measures that are left out because the table would be too wide.
+
+    They are the first comparison and others of all its groups, or all bounds of a single group.
+    """
     found: Bounds = {}
     if comparisons:
         found = {each.measure: each for each in comparisons if each.values.keys() >= comparisons[0].values.keys()}
@@ -113,9 +116,9 @@ def _bounds(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> tuple
 
 
 def _headings(measures: Sequence[Measure]) -> dict[Measure, str]:
-    """A heading each: the split and K, and what else it takes to tell two columns apart."""
+    """Return a heading for each measure: the split and K, and more where two headings would be equal."""
 
-    def told(measure: Measure, *, more: bool) -> str:
+    def heading(measure: Measure, *, more: bool) -> str:
         final = "final " if measure.kind == "final" else ""
         parts = [f"{final}{measure.split}", f"$K={count(measure.k)}$"]
         if more:
@@ -123,14 +126,16 @@ def _headings(measures: Sequence[Measure]) -> dict[Measure, str]:
             parts += [f"eval seed {measure.seed}"]
         return ", ".join(parts)
 
-    short = [told(measure, more=False) for measure in measures]
-    return {measure: told(measure, more=short.count(text) > 1) for measure, text in zip(measures, short, strict=True)}
+    short = [heading(measure, more=False) for measure in measures]
+    return {
+        measure: heading(measure, more=short.count(text) > 1) for measure, text in zip(measures, short, strict=True)
+    }
 
 
 def _bound_column(
     heading: str, groups: Sequence[Group], found: Comparison | dict[int, float], *, marked: bool
 ) -> _Column:
-    """A column of bounds; what is not tested in it is marked where other columns or rows are."""
+    """Return a column of bounds. With ``marked``, bounds that were not tested get a mark."""
     if not isinstance(found, Comparison):
         return _Column(heading, {groups[0].key: _cell(aggregate([*found.values()], "larger"), groups[0])})
     bold = found.cannot_be_told_from_best
@@ -146,7 +151,7 @@ def _bound_column(
 
 
 def _cell(found: Aggregate | None, group: Group, *, bold: bool = False, marked: bool = False) -> str:
-    """The mean; and of how many seeds it is, where these are not all."""
+    """Return the mean, with its number of seeds if it does not cover all seeds of the group."""
     text = mean(found, bold=bold) + (_UNTESTED if marked else "")
     return text if found is None or found.n == len(group.seeds()) else f"{text} ($n={found.n}$)"
 
@@ -156,12 +161,12 @@ def _over_seeds(heading: str, groups: Sequence[Group], of: Callable[[Group], Agg
 
 
 def _final_bounds(groups: Sequence[Group]) -> _Column:
-    """Of groups that have nothing to be compared by."""
+    """Return a column of final test bounds, for groups that cannot be compared."""
     return _Column("final test", {group.key: _cell(group.bound(Split.TEST), group) for group in groups})
 
 
 def _diagnostics(groups: Sequence[Group], measure: Measure | None) -> list[_Column]:
-    """ESS and active units of the evaluation that the table shows."""
+    """Return columns with ESS and active units of the evaluation that the table shows."""
     if measure is None:
         return []
     found = {group.key: each for group in groups if (each := _evaluated(group, measure))}
@@ -171,7 +176,7 @@ def _diagnostics(groups: Sequence[Group], measure: Measure | None) -> list[_Colu
 
 
 def _evaluated(group: Group, measure: Measure) -> Evaluated | None:
-    """The evaluations of the group's last step that the measure is of."""
+    """Return the group's evaluations by this measure at the last step."""
     if measure.examples is None:
         return None
     for row in group.seeds():
@@ -184,20 +189,22 @@ def _evaluated(group: Group, measure: Measure) -> Evaluated | None:
 
 
 def _caption(groups: Sequence[Group], compared: Sequence[Comparison], evaluated: Measure | None) -> str:
-    told = [r"Bounds in nats per example, larger is better; mean $\pm$ standard error over seeds."]
+    sentences = [r"Bounds in nats per example, larger is better; mean $\pm$ standard error over seeds."]
     if compared:
-        told.append(_of_the_test(compared))
+        sentences.append(_about_the_test(compared))
     elif len(groups) > 1:
-        told.append("The groups are of different data, pixels or $K$: they are not compared, and nothing is in bold.")
+        sentences.append(
+            "The groups have different data, pixels or $K$: they are not compared, and nothing is in bold."
+        )
     if any(each.kind == "final" for each in (comparison.measure for comparison in compared)):
-        told.append("Final bounds are those at the end of training, at its $K$.")
+        sentences.append("Final bounds are computed at the end of training, at the $K$ of training.")
     if evaluated is not None:
-        told.append(f"ESS and active units are those of {evaluated.split}, $K={count(evaluated.k)}$.")
-    return " ".join(told)
+        sentences.append(f"ESS and active units belong to {evaluated.split}, $K={count(evaluated.k)}$.")
+    return " ".join(sentences)
 
 
-def _of_the_test(compared: Sequence[Comparison]) -> str:
-    """What bold means: the test, its level, the adjustment, and the seeds."""
+def _about_the_test(compared: Sequence[Comparison]) -> str:
+    """Explain what bold means: the test, its level, the adjustment, and the seeds."""
     tested = [pair for each in compared for pair in each.pairs if pair.verdict != "untested"]
     if not tested:
         return f"Nothing is in bold: a paired test needs two groups that share {FEWEST_SEEDS} seeds or more."
@@ -210,7 +217,7 @@ def _of_the_test(compared: Sequence[Comparison]) -> str:
     columns = ", column by column" if len(compared) > 1 else ""
     few = any(pair.verdict == "untested" for each in compared for pair in each.pairs)
     return (
-        f"In bold{columns}: the best mean and every group that a two-sided paired $t$-test over {over} does not find "
+        f"Bold{columns}: the best mean and every group that a two-sided paired $t$-test over {over} does not find "
         rf"lower, at a level of {100.0 * LEVEL:g}\,\% over all pairs of groups by Holm's method."
-        + (f" {_UNTESTED}~Not tested: fewer than {FEWEST_SEEDS} seeds are shared with the best." if few else "")
+        + (f" {_UNTESTED}~Not tested: shares fewer than {FEWEST_SEEDS} seeds with the best group." if few else "")
     )

@@ -1,4 +1,4 @@
-"""Text and numbers as LaTeX sets them, with no package needed."""
+"""Text and numbers as LaTeX that needs no package."""
 
 import math
 from typing import Final
@@ -27,25 +27,25 @@ _SPECIAL: Final = {
 
 
 def escaped(text: str) -> str:
-    """Text of any kind, so that it is set as it is.
+    """Escape any text, so that LaTeX sets it as it is.
 
-    Letters that the default fonts lack are spelt out, and so is whatever would end a line or move a cursor.
+    Letters that the default fonts lack are spelt out, and so are characters that would end a line or move the cursor.
     """
     return "".join(_SPECIAL.get(char, char) for char in plain(text))
 
 
 def plain(text: str) -> str:
-    """Text in printable ASCII on one line; anything else is spelt out. What a comment may hold."""
+    """Return text as printable ASCII on one line, as a comment needs it. Other characters are spelt out."""
     return "".join(char if " " <= char <= "~" else char.encode("unicode_escape").decode() for char in text)
 
 
 def count(value: float) -> str:
-    r"""A whole number with its thousands apart, ``5{,}000``: in mathematics a bare comma would have a gap."""
+    r"""Return a whole number with separated thousands, ``5{,}000``. In math mode, a bare comma would add a space."""
     return f"{value:,.0f}".replace(",", "{,}")
 
 
 def rate(value: float) -> str:
-    """Three digits of a positive number: ``$0.123$``, ``$12.3$``, ``$1{,}235$``."""
+    """Return a positive number with three digits: ``$0.123$``, ``$12.3$``, ``$1{,}235$``."""
     if not math.isfinite(value):
         return NOTHING
     if value >= 100.0:
@@ -55,15 +55,14 @@ def rate(value: float) -> str:
 
 
 def mean(found: Aggregate | None, *, bold: bool = False, places: int = 2) -> str:
-    r"""A mean with its standard error, as ``$-88.12 \pm 0.05$``.
+    r"""Return a mean with its standard error, such as ``$-88.12 \pm 0.05$``.
 
-    As many digits as the standard error justifies: it has one, or two if the first is 1, and the mean ends where it
-    does.
+    The standard error has one digit, or two if the first digit is 1. The mean has the same number of decimals.
 
     Args:
-        found: over seeds; None, and what is not finite, is a dash.
-        bold: the number is set in bold.
-        places: decimals where there is no standard error to say so.
+        found: mean over seeds; None, or a mean that is not finite, becomes a dash.
+        bold: whether the number is set in bold.
+        places: decimals if there is no standard error.
     """
     if found is None or not math.isfinite(found.mean):
         return NOTHING
@@ -76,7 +75,7 @@ def mean(found: Aggregate | None, *, bold: bool = False, places: int = 2) -> str
 
 
 def decimals(stderr: float) -> int:
-    """Places after the point that a standard error above 0 justifies; none of one above 1.95."""
+    """Return the number of decimals that a standard error above 0 justifies; 0 if it is above 1.95."""
     exponent = math.floor(math.log10(stderr))
     two = round(stderr / 10.0**exponent, 1) < 2.0
     return max(0, -exponent + int(two))

@@ -1,8 +1,8 @@
-"""Paired comparisons over shared seeds: how large a difference is, whether it is one, and how many seeds would tell.
+"""Paired comparisons over shared seeds: how large a difference is, whether it is real, how many seeds would decide.
 
-Runs that share a seed share their initial weights, the order of their data and their noise, so that much of what
-makes seeds differ is not in the differences. These are tested by Student's t; over all pairs of groups the chance of
-any false verdict is at most ``LEVEL`` (Holm 1979), if differences are about normal.
+Runs that share a seed share their initial weights, the order of their data and their noise. So much of the variation
+between seeds cancels in the differences. Student's t tests the differences. Over all pairs of groups, the chance of
+any false verdict is at most ``LEVEL`` (Holm 1979), if the differences are about normal.
 """
 
 import math
@@ -16,39 +16,42 @@ from scipy.special import nctdtr, stdtr, stdtrit  # pyright: ignore[reportAttrib
 from dregcli.report.moments import standard_error
 
 LEVEL: Final = 0.05
-"""The chance, at most, that any two groups are told apart that are equal."""
+"""The largest chance that the tests call any two equal groups different."""
 
 POWER: Final = 0.8
-"""The chance with which ``needed`` seeds tell a difference of the size that was seen."""
+"""The chance that ``needed`` seeds find a difference of the observed size."""
 
 FEWEST_SEEDS: Final = 4
-"""Seeds that two groups must share to be tested. Of fewer the deviation of their differences is hardly known, and so
-is how many seeds would be enough; that nothing was found then says nothing."""
+"""Number of seeds that two groups must share to be tested.
+
+With fewer seeds, the standard deviation of the differences is hardly known, and neither is the number of seeds that
+would be enough. A test that found nothing would then mean nothing.
+"""
 
 MOST_NEEDED: Final = 10_000
 
 _ROUNDING: Final = 1e-9
-"""Relative: a bound is a mean of float32 numbers."""
+"""Relative rounding error of a bound, which is a mean of float32 numbers."""
 
 Verdict = Literal["higher", "lower", "undecided", "identical", "untested"]
 
 
 @dataclass(frozen=True)
 class Paired:
-    """One group less another at the seeds that both have.
+    """One group less another, at the seeds that both groups have.
 
     Attributes:
-        a: the first group's key.
-        b: the second's.
-        seeds: that they share, ascending.
-        difference: mean of a less b, nats per example; NaN where they share none.
-        stderr: over seeds; None of fewer than two.
-        interval: of 95 % by Student's t, for this pair alone; None of fewer than two.
-        p: two-sided, for this pair alone; None where there is no test.
-        adjusted: the same by Holm's method over all pairs.
-        needed: seeds with which a difference of this size would be told with a chance of ``POWER``; None where it is
-            told already, where nothing tells its size, or where ``MOST_NEEDED`` would not do.
-        verdict: of a against b; untested with fewer than ``FEWEST_SEEDS`` shared seeds.
+        a: key of the first group.
+        b: key of the second group.
+        seeds: shared seeds, ascending.
+        difference: mean of a less b, nats per example; NaN if no seed is shared.
+        stderr: standard error of the difference over seeds; None with fewer than two seeds.
+        interval: 95 % interval by Student's t, for this pair alone; None with fewer than two seeds.
+        p: two-sided p-value, for this pair alone; None if the pair was not tested.
+        adjusted: p-value adjusted by Holm's method over all pairs.
+        needed: number of seeds that would find a difference of this size with a chance of ``POWER``. None if the test
+            has already decided, if the difference is 0, or if even ``MOST_NEEDED`` seeds would not be enough.
+        verdict: verdict on a against b; untested with fewer than ``FEWEST_SEEDS`` shared seeds.
     """
 
     a: str
@@ -63,7 +66,7 @@ class Paired:
     verdict: Verdict
 
     def turned(self) -> "Paired":
-        """b less a."""
+        """Return the same comparison as b less a."""
         turned: Mapping[Verdict, Verdict] = {"higher": "lower", "lower": "higher"}
         interval = (-self.interval[1], -self.interval[0]) if self.interval else None
         verdict = turned.get(self.verdict, self.verdict)
@@ -71,10 +74,10 @@ class Paired:
 
 
 def all_pairs(values: Mapping[str, Mapping[int, float]]) -> list[Paired]:
-    """Every pair of groups, the first ones first.
+    """Compare every pair of groups, in the order of the groups.
 
     Args:
-        values: by group's key and seed, nats per example, larger is better.
+        values: bounds by the group's key and by seed, nats per example; larger is better.
     """
     keys = list(values)
     found = [_pair(a, b, values[a], values[b]) for i, a in enumerate(keys) for b in keys[i + 1 :]]
@@ -99,7 +102,7 @@ def _pair(a: str, b: str, of_a: Mapping[int, float], of_b: Mapping[int, float]) 
 
 
 def _difference(a: float, b: float) -> float:
-    """0 where it is no more than rounding: of such differences a test would find that they are all alike."""
+    """Return a less b, or 0 if it is only rounding: a test would take equal rounding errors for a difference."""
     return 0.0 if abs(a - b) <= _ROUNDING * max(1.0, abs(a), abs(b)) else a - b
 
 
@@ -122,7 +125,7 @@ def _judged(pair: Paired, adjusted: float | None, tests: int) -> Paired:
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """P-values adjusted for all of them together; what has none stays without."""
+    """Adjust p-values for all tests together by Holm's method. None stays None."""
     order = sorted((value, i) for i, value in enumerate(p) if value is not None)
     found: list[float | None] = [None] * len(p)
     least = 0.0
@@ -133,12 +136,12 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def seeds_needed(difference: float, deviation: float, *, level: float) -> int | None:
-    """The fewest seeds whose two-sided test at this level finds such a difference with a chance of ``POWER``.
+    """Return the fewest seeds with which a two-sided test finds such a difference with a chance of ``POWER``.
 
     Args:
-        difference: the mean.
-        deviation: the standard deviation over seeds of the paired differences, above 0.
-        level: of the test.
+        difference: mean of the paired differences.
+        deviation: standard deviation of the paired differences over seeds, above 0.
+        level: level of the test.
     """
     if difference == 0.0 or power(difference, deviation, MOST_NEEDED, level=level) < POWER:
         return None
@@ -153,14 +156,14 @@ def seeds_needed(difference: float, deviation: float, *, level: float) -> int | 
 
 
 def power(difference: float, deviation: float, seeds: int, *, level: float) -> float:
-    """The chance that so many seeds (2 or more) find a difference, by the non-central t distribution."""
+    """Return the chance that a test over 2 seeds or more finds a difference, by the non-central t distribution."""
     freedom = seeds - 1
     critical = _critical(freedom, level)
     shift = abs(difference) / deviation * math.sqrt(seeds)
-    if shift > 37.0 + critical:  # the distribution function is 0 there, and may not converge
+    if shift > 37.0 + critical:  # the distribution function is 0 here, and its computation may not converge
         return 1.0
     below = cast("float", nctdtr(freedom, shift, critical))
-    return 1.0 - below  # beyond the other end there is nothing to speak of, and it would be the wrong verdict
+    return 1.0 - below  # the chance beyond the other end is negligible, and the verdict there would be wrong
 
 
 def _critical(freedom: int, level: float) -> float:

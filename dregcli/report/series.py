@@ -1,4 +1,4 @@
-"""What metrics say along training: curves of one run, bands over seeds, and when a bound was reached."""
+"""Metrics along training: curves of one run, bands over seeds, and the time to a bound."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,17 +13,17 @@ from dregcli.names import Split
 
 Values = NDArray[np.float64]
 Metrics = Mapping[str, Mapping[str, NDArray[Any]]]
-"""Columns by split and name; each split's of shape (rows,), rows sorted by ``step``."""
+"""Columns by split and name. The columns of a split have shape (rows,), with rows sorted by ``step``."""
 
 POINTS: Final = 200
-"""Of a curve that is drawn: more than that nobody sees."""
+"""Most points of a drawn curve; more would not be visible."""
 
 CONFIDENCE: Final = 0.95
 
 
 @dataclass(frozen=True)
 class Series:
-    """One quantity along training; finite, x ascending, both of shape (n,)."""
+    """One quantity along training: finite values y at ascending x, both of shape (n,)."""
 
     x: Values
     y: Values
@@ -32,7 +32,7 @@ class Series:
         return len(self.x)
 
     def thinned(self, points: int = POINTS) -> "Series":
-        """Means of so many stretches of equally many rows: what is drawn of thousands of noisy ones."""
+        """Return a curve of at most this many points, which are means over consecutive rows in equal numbers."""
         if len(self) <= points:
             return self
         starts = np.linspace(0, len(self), points, endpoint=False).astype(np.int64)
@@ -46,7 +46,7 @@ class Band:
 
     Attributes:
         x: steps or seconds, shape (n,).
-        values: of each seed, shape (S, n).
+        values: values of each seed, shape (S, n).
     """
 
     x: Values
@@ -54,39 +54,39 @@ class Band:
 
     @property
     def seeds(self) -> int:
-        """S."""
+        """Number of seeds, S."""
         return len(self.values)
 
     @cached_property
     def mean(self) -> Values:
-        """Over seeds, shape (n,)."""
+        """Mean over seeds, shape (n,)."""
         return self.values.mean(axis=0)
 
     @property
     def low(self) -> Values:
-        """The lower end of the mean's pointwise 95 % interval, by Student's t, shape (n,); NaN of a single seed."""
+        """Lower end of the mean's pointwise 95 % interval by Student's t, shape (n,); NaN for a single seed."""
         return self.mean - self._half
 
     @property
     def high(self) -> Values:
-        """The upper end."""
+        """Upper end of that interval, shape (n,); NaN for a single seed."""
         return self.mean + self._half
 
     @cached_property
     def _half(self) -> Values:
         if self.seeds == 1:
             return np.full(len(self.x), math.nan)
-        from scipy.special import stdtrit  # pyright: ignore # a quarter of a second, which a sparkline needs not
+        from scipy.special import stdtrit  # pyright: ignore # takes 0.25 s to import, and sparklines do not need it
 
         t = float(stdtrit(self.seeds - 1, 0.5 + 0.5 * CONFIDENCE))
         return t * self.values.std(axis=0, ddof=1) / math.sqrt(self.seeds)
 
 
 def series(metrics: Metrics, split: str, column: str, *, against: str = "step") -> Series | None:
-    """A column against steps or seconds; None where there is no finite value.
+    """Return a column against steps or seconds; None if it has no finite value.
 
-    Seconds are those of optimisation steps alone. Rows of a split that does not tell them have those of the training
-    rows at their steps, and none where training tells none either.
+    Seconds are seconds of optimisation alone. A split without a column of seconds takes them from the training rows
+    at the same steps. If the training rows have no seconds either, the result is None.
     """
     columns = metrics.get(split, {})
     if column not in columns or "step" not in columns:
@@ -102,24 +102,27 @@ def series(metrics: Metrics, split: str, column: str, *, against: str = "step") 
 
 
 def seconds_at(metrics: Metrics, steps: Values) -> Values | None:
-    """Seconds of optimisation until some steps, (n,), by the training rows; NaN after the last, None of none."""
+    """Return the seconds of optimisation until the given steps, shape (n,), from the training rows.
+
+    Steps after the last training row get NaN. The result is None if the training rows have no seconds.
+    """
     known = series(metrics, Split.TRAIN, "seconds")
     if known is None:
         return None
-    # Before the first row time runs evenly from 0; after the last nothing is known.
+    # Before the first row, time is assumed to run evenly from 0; after the last row it is not known.
     x, y = np.concatenate([[0.0], known.x]), np.concatenate([[0.0], known.y])
     return np.interp(steps, x, y, right=math.nan)
 
 
 def band(of_seeds: Sequence[Series], *, points: int = POINTS) -> Band | None:
-    """The mean over seeds, where all of them have values; None where there is no such stretch."""
+    """Return the curves of several seeds over the range where all of them have values; None if there is none."""
     if not of_seeds:
         return None
     thin = [each.thinned(points) for each in of_seeds]
     low, high = max(each.x[0] for each in thin), min(each.x[-1] for each in thin)
     x = thin[0].x
     if any(len(each) != len(x) or not np.array_equal(each.x, x) for each in thin):
-        # Seconds differ from seed to seed, and steps where a run was made otherwise: on one grid, by lines between.
+        # Seconds differ between seeds, and steps may too. Interpolate all curves linearly on one common grid.
         grid = np.unique(np.concatenate([each.x for each in thin]))
         grid = grid[(grid >= low) & (grid <= high)]
         x = grid[np.unique(np.linspace(0, len(grid) - 1, min(points, len(grid))).astype(np.int64))]
@@ -129,7 +132,7 @@ def band(of_seeds: Sequence[Series], *, points: int = POINTS) -> Band | None:
 
 
 def difference(a: Series, b: Series) -> Series | None:
-    """a less b at a's places, where both are known; None where they do not meet."""
+    """Return a less b at a's positions, where both are known; None if the two curves do not overlap."""
     inside = (a.x >= b.x[0]) & (a.x <= b.x[-1])
     if not inside.any():
         return None
@@ -137,7 +140,7 @@ def difference(a: Series, b: Series) -> Series | None:
 
 
 def seconds_to(metrics: Metrics, bound: float) -> float | None:
-    """Seconds of optimisation until the validation bound first was at least so high; None where it never was."""
+    """Return the seconds of optimisation until the validation bound first reached a value; None if it never did."""
     found = series(metrics, Split.VALID, "bound", against="seconds")
     if found is None:
         return None

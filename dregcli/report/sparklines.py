@@ -1,4 +1,4 @@
-"""Learning curves in one line of text each."""
+"""Learning curves as one line of text each."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -14,13 +14,13 @@ from dregcli.report.series import Band, Metrics, band, series
 BARS: Final = "▁▂▃▄▅▆▇█"
 WIDTH: Final = 24
 START: Final = 0.1
-"""Of training, that the scale does not show: the steep beginning would flatten all the rest."""
+"""Share of training that the scale ignores: its steep beginning would flatten the remaining curve."""
 
 
 def sparklines(groups: Sequence[Group]) -> dict[str, str]:
-    """The validation bound by step, mean over seeds, by group's key; of equal data and K on one scale.
+    """Return the curve of the validation bound by step, mean over seeds, by the group's key.
 
-    So heights compare where bounds do.
+    Groups with equal data and K share one scale. So their heights can be compared, as their bounds can.
     """
     curves: dict[str, Band] = {}
     scales: dict[Any, list[Band]] = {}
@@ -28,15 +28,14 @@ def sparklines(groups: Sequence[Group]) -> dict[str, str]:
     for group in groups:
         of_seeds = [found for row in group.seeds() if (found := series(row.metrics, Split.VALID, "bound"))]
         if (found := band(of_seeds, points=WIDTH)) is not None:
-            of = group.spec
-            scale = (seen_as(of), split_hash(group.seeds()[0], Split.VALID), of.get("k"))
+            scale = (seen_as(group.spec), split_hash(group.seeds()[0], Split.VALID), group.spec.get("k"))
             curves[group.key], scale_of[group.key] = found, scale
             scales.setdefault(scale, []).append(found)
     return {key: _bars(each, *_limits(scales[scale_of[key]])) for key, each in curves.items()}
 
 
 def sparkline(metrics: Metrics) -> str:
-    """One run's validation bound by step, or its training bound where there is none; empty where there is neither."""
+    """Return one run's validation bound by step, or else its training bound; empty if the run has neither."""
     for split in (Split.VALID, Split.TRAIN):
         found = series(metrics, split, "bound")
         if found is not None and len(found) > 1 and (curve := band([found], points=WIDTH)) is not None:

@@ -1,6 +1,6 @@
-"""Tables of a report: every cell in words, with the number that it is sorted by.
+"""Tables of a report: every cell has a text, and the number by which it is sorted.
 
-The terminal shows the words; a page sorts by the numbers, too.
+The terminal shows the texts. A page also sorts by the numbers.
 """
 
 import math
@@ -20,7 +20,7 @@ from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 Tone = Literal["", "best", "live", "stopped", "broken"]
 
 MOST_PAIRS: Final = 6
-"""Pairs of groups that are told one by one; of more those with the best group are."""
+"""Most pairs of groups that are all shown. If there are more, only pairs with the best group are shown."""
 
 TRACKED: Final = {
     "encoder variance": "posterior_variance",
@@ -28,7 +28,7 @@ TRACKED: Final = {
     "decoder variance": "model_variance",
     "decoder SNR": "model_snr",
 }
-"""Columns of tracked estimators, and the quantities in them."""
+"""Columns of the table of tracked estimators, with the quantity in each."""
 
 _TONES: Final[dict[RunStatus, Tone]] = {
     RunStatus.RUNNING: "live",
@@ -40,7 +40,7 @@ _TONES: Final[dict[RunStatus, Tone]] = {
 
 @dataclass(frozen=True)
 class Cell:
-    """Words, and the number that they stand for; None where they stand for none, or it is not known."""
+    """A text and the number that it shows; None if it shows no number, or the number is not known."""
 
     text: str
     value: float | None = None
@@ -48,13 +48,13 @@ class Cell:
 
     @property
     def key(self) -> float | None:
-        """What it is sorted by; None of what is no finite number."""
+        """Number by which the cell is sorted; None if it is not finite."""
         return self.value if self.value is not None and math.isfinite(self.value) else None
 
 
 @dataclass(frozen=True)
 class Column:
-    """A head, and whether numbers are under it."""
+    """Heading of a column, and whether the column holds numbers."""
 
     name: str
     numeric: bool = True
@@ -62,13 +62,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of as many cells as there are columns; the first cell says what a row is of.
+    """A table. The first cell of a row names the row.
 
     Attributes:
-        title: what it is of.
-        columns: heads.
-        rows: cells.
-        notes: how to read it.
+        title: title of the table.
+        columns: headings.
+        rows: rows of cells, one cell per column.
+        notes: sentences that explain the table.
     """
 
     title: str
@@ -81,38 +81,38 @@ NOTHING: Final = Cell("-")
 
 
 def quantity(value: float | None) -> Cell:
-    """A number, such as a bound."""
+    """Return a cell with a number, such as a bound."""
     return NOTHING if value is None else Cell(with_error(value, None), float(value))
 
 
 def count(value: object) -> Cell:
-    """A whole number as it is; anything else is not known."""
+    """Return a cell with a whole number. Any other value counts as not known."""
     return Cell(str(value), float(value)) if isinstance(value, int) and not isinstance(value, bool) else NOTHING
 
 
 def mean(found: Aggregate | None, tone: Tone = "") -> Cell:
-    """A mean with its standard error."""
+    """Return a cell with a mean and its standard error."""
     return Cell(with_error(found.mean, found.stderr), found.mean, tone) if found else NOTHING
 
 
 def seconds(value: float | None) -> Cell:
-    """A time."""
+    """Return a cell with a time in seconds."""
     return NOTHING if value is None else Cell(f"{value:.1f} s", value)
 
 
 def time_columns(time_to: float | None) -> list[Column]:
-    """The column of the time to a bound, where one was asked for."""
+    """Return the column of the time to a bound, if the user asked for one."""
     return [] if time_to is None else [Column(f"time to {time_to:g}")]
 
 
 def run_columns(time_to: float | None) -> list[Column]:
-    """Of ``run_cells``."""
+    """Return the columns of ``run_cells``."""
     kinds = {"seed": True, "status": False, "step": True, **dict.fromkeys(Split, True), "steps/s": True}
     return [*(Column(name, numeric) for name, numeric in kinds.items()), *time_columns(time_to)]
 
 
 def run_cells(row: RunRow, *, time_to: float | None) -> list[Cell]:
-    """What a table of runs tells of one, but for its name."""
+    """Return the cells of one run in a table of runs, without its name."""
     return [
         count(row.seed),
         Cell(row.status.value, tone=_TONES.get(row.status, "")),
@@ -131,14 +131,14 @@ def groups_table(
     *,
     time_to: float | None,
 ) -> Table:
-    """One row a group, the best first: what decides between them.
+    """Return the main table: one row per group, the highest mean first.
 
     Args:
-        groups: of runs.
-        labels: their names by key.
-        comparisons: the one that says most first; none where nothing is compared.
-        curves: the validation bound along training in one line of text, by key.
-        time_to: the bound that the time to is told of.
+        groups: groups of runs.
+        labels: labels of the groups, by key.
+        comparisons: comparisons, the most informative one first; empty if nothing is compared.
+        curves: learning curve of each group as one line of text, by key.
+        time_to: bound for the column of the time to reach it, nats per example; None leaves that column out.
     """
     first = comparisons[0] if comparisons else None
     best: set[str] = first.cannot_be_told_from_best if first else set()
@@ -165,9 +165,9 @@ def groups_table(
                 Cell(curves.get(group.key, "-")),
             )
         )
-    told = measure.told if measure else "final test bound, each at its own K"
+    what = measure.text if measure else "final test bound, each at its own K"
     return Table(
-        f"groups by their {told}, nats per example",
+        f"groups by their {what}, nats per example",
         tuple(columns),
         tuple(rows),
         _notes(groups, labels, first, time_to),
@@ -181,34 +181,36 @@ def _notes(
     if first and (near := first.cannot_be_told_from_best):
         others = ", ".join(labels[key] for key in first.values if key in near and key != first.best)
         notes.append(
-            f"best by the paired test: {labels[first.best]}" + (f"; not told from it: {others}" if others else "")
+            f"best by the paired test: {labels[first.best]}"
+            + (f"; the test has not found these lower: {others}" if others else "")
         )
         if untested := first.untested:
             names = ", ".join(labels[key] for key in untested)
-            notes.append(f"not tested against it, for want of {FEWEST_SEEDS} shared seeds: {names}")
+            notes.append(f"not tested, because fewer than {FEWEST_SEEDS} seeds are shared with the best: {names}")
     elif first:
-        notes.append(f"which is the best is not tested: that takes {FEWEST_SEEDS} seeds that two groups share")
+        notes.append(f"no test of which group is best: a test needs two groups that share {FEWEST_SEEDS} seeds")
     if (
         time_to is not None
         and len({(seen_as(group.spec), group.spec["data_checksum"], group.spec["k"]) for group in groups}) > 1
     ):
         notes.append(
-            "The time to a bound is of each run's own validation bound: of other data or K it does not compare."
+            "The time to a bound uses each run's own validation bound. "
+            "It cannot be compared between groups with different data or K."
         )
     return tuple(notes)
 
 
 def some_seeds(n: int, of: int) -> Cell:
-    """How many seeds a mean is over, and of how many where some are missing."""
+    """Return a cell with the number of seeds of a mean, and the number of all seeds if some are missing."""
     return Cell(str(n) if n in (0, of) and not (n == 0 < of) else f"{n} of {of}", float(n))
 
 
-def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - nothing else could be asked
+def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - the meaning is clear without a name
     return "best" if is_best else ""
 
 
 def _time_to(group: Group, bound: float) -> Cell:
-    """Mean and standard error of the seconds, and how many seeds reached the bound where not all did."""
+    """Return the mean and standard error of the seconds, and how many seeds reached the bound if not all did."""
     found = group.seconds_to(bound)
     if found is None:
         validated = any(series(row.metrics, Split.VALID, "bound") for row in group.seeds())
@@ -217,13 +219,13 @@ def _time_to(group: Group, bound: float) -> Cell:
     return Cell(f"{with_error(found.mean, found.stderr)} s{some}", found.mean)
 
 
-def told_pairs(found: Comparison) -> Sequence[Paired]:
-    """All pairs where they are few, else those with the best group."""
+def shown_pairs(found: Comparison) -> Sequence[Paired]:
+    """Return all pairs if there are few, else the pairs with the best group."""
     return found.pairs if len(found.pairs) <= MOST_PAIRS else found.against(found.best)
 
 
 def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Paired]) -> Table:
-    """One row a pair of groups: the difference, and whether it is one."""
+    """Return a table with one row per pair of groups: the difference, and the verdict on it."""
     columns = [
         Column("difference", numeric=False),
         *(Column(name) for name in ("nats ± s.e.", "95 % interval", "p (Holm)", "shared seeds")),
@@ -242,17 +244,17 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     ]
     tests = f"the {found.tests} tested pairs" if found.tests > 1 else "the one tested pair"
     notes = [
-        f"Student's t of the differences. Intervals are of each pair alone; p is adjusted for {tests}, so that any "
-        "false verdict has a chance of 5 % at most. Seeds to decide: a difference of this size would then be found "
-        "with a chance of 80 %."
+        f"Student's t of the differences. Intervals are for each pair alone; p is adjusted for {tests}, so that the "
+        "chance of any false verdict is at most 5 %. Seeds to decide: with so many seeds, the test would find a "
+        "difference of this size with a chance of 80 %."
     ]
     tested = any(pair.adjusted is not None for pair in pairs)
-    title = f"paired over seeds: {found.measure.told}"
+    title = f"paired over seeds: {found.measure.text}"
     return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))
 
 
 def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:
-    """Which group is higher, or why nobody can say."""
+    """Say which group is higher, or why the test does not decide."""
     if pair.verdict == "untested":
         return f"not tested: fewer than {FEWEST_SEEDS} shared seeds"
     if pair.verdict == "undecided":
@@ -264,25 +266,25 @@ def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:
 
 
 def tracked_columns() -> list[Column]:
-    """Of ``tracked_rows``."""
+    """Return the columns of ``tracked_rows``."""
     return [Column("estimator", numeric=False), Column("over", numeric=False), *map(Column, TRACKED)]
 
 
 def tracked_rows(group: Group) -> list[tuple[Cell, ...]]:
-    """What was tracked of each estimator; where there are windows each has a row of them, too."""
+    """Return the tracked statistics of each estimator: a row of moving averages, and of windows if there are any."""
     kinds = {"moving average": ""} | ({"windows": "_window"} if group.tracked_window() else {})
     return [
         (
             Cell(word),
             Cell(kind),
-            *(_of_tracked(each.get(name + end), group.tracked_floor(name + end)) for name in TRACKED.values()),
+            *(_tracked_cell(each.get(name + end), group.tracked_floor(name + end)) for name in TRACKED.values()),
         )
         for word, each in group.tracked().items()
         for kind, end in kinds.items()
     ]
 
 
-def _of_tracked(found: Aggregate | None, floor: float | None) -> Cell:
+def _tracked_cell(found: Aggregate | None, floor: float | None) -> Cell:
     if found is None:
         return NOTHING
     return Cell(AT_FLOOR if at_floor(found.mean, floor) else scientific(found.mean, found.stderr), found.mean)
@@ -294,21 +296,21 @@ TRACKED_TITLE: Final = (
 
 
 def tracked_note(group: Group) -> str | None:
-    """What the windows were; None where there were none."""
+    """Describe the windows of a group; None if it has none."""
     if not (window := group.tracked_window()):
         return None
     steps, floor = window
     return (
-        f"windows: means over the last tenth of training, of {steps:.0f} steps each; pure noise has an SNR of "
-        f"about {floor:.3f} in them, and of {group.tracked_floor('model_snr'):.3f} in the moving average"
+        f"windows: means over the last tenth of training, each window with {steps:.0f} steps; pure noise has an SNR "
+        f"of about {floor:.3f} in windows, and of {group.tracked_floor('model_snr'):.3f} in moving averages"
     )
 
 
 def share(found: Aggregate | None) -> Cell:
-    """A share of examples in per cent."""
+    """Return a cell with a share of examples in per cent."""
     return Cell(f"{100.0 * found.mean:.3g} %", found.mean) if found else NOTHING
 
 
 def in_brief(found: Aggregate | None, form: str) -> Cell:
-    """A mean alone, formatted."""
+    """Return a cell with a formatted mean, without its standard error."""
     return Cell(format(found.mean, form), found.mean) if found else NOTHING

@@ -1,4 +1,4 @@
-"""What a run tracked of estimators along its trajectory, at the end of training."""
+"""Gradient statistics of the estimators that a run tracked, at the end of training."""
 
 import math
 from collections.abc import Mapping
@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 from dregcli.columns import WINDOW_STEPS, moving_snr_floor, snr_floor, tracked_columns
 
 LAST_SHARE: Final = 0.1
-"""Of training, from whose windows means are taken: long enough for several windows, and nearly at the end."""
+"""Share of training, at its end, whose windows are averaged: long enough to hold several windows."""
 
 
 @dataclass(frozen=True)
 class Tracked:
-    """What one run tracked.
+    """The tracked statistics of one run.
 
     Attributes:
-        values: by estimator's word and quantity, such as ``posterior_variance``: of moving averages the last value,
-            of quantities over windows the mean over the last tenth of training, each window counting as many times
-            as its variance has degrees of freedom. NaN where no window has two steps.
-        steps: steps of those windows, counted in the same way; NaN where no window has two steps.
-        snr_floor: what pure noise has for an SNR in them.
-        moving_floor: what it has in the moving averages.
+        values: statistics by the estimator's word and the quantity, such as ``posterior_variance``. For a moving
+            average this is the last value. For a quantity over windows it is the mean over the last tenth of
+            training, with each window weighted by its variance's degrees of freedom; NaN if no window has two steps.
+        steps: mean number of steps of these windows, weighted in the same way; NaN if no window has two steps.
+        snr_floor: SNR of pure noise in these windows.
+        moving_floor: SNR of pure noise in the moving averages.
     """
 
     values: Mapping[str, Mapping[str, float]]
@@ -34,7 +34,7 @@ class Tracked:
 
 
 def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
-    """What was tracked by the end of training; None where nothing was, or before the first row.
+    """Return the tracked statistics at the end of training; None if nothing was tracked, or there are no rows yet.
 
     Args:
         metrics: columns of shape (rows,) by name, sorted by ``step``.
@@ -45,7 +45,7 @@ def at_the_end(metrics: Mapping[str, NDArray[Any]]) -> Tracked | None:
     last = metrics["step"] > (1.0 - LAST_SHARE) * metrics["step"][-1]
     nothing = np.full(len(last), math.nan)
     steps = metrics.get(WINDOW_STEPS, nothing)[last]
-    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)  # NaN is not
+    freedom = np.where(steps >= 2.0, steps - 1.0, 0.0)  # NaN counts as 0
 
     def mean(values: NDArray[np.float64]) -> float:
         counts = freedom > 0.0

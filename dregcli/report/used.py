@@ -1,10 +1,10 @@
-"""What runs used that somebody published: by kind and name, as ``bibtex.cited`` has them."""
+"""Published methods, data and diagnostics that runs used, by the kinds and names of ``bibtex.cited``."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, cast
 
-from dregcli.names import EvalMethod, LikelihoodName, ModelName
+from dregcli.names import EvalMethod
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Group, RunRow
 from dregcli.words import name_of, split_pair
@@ -16,11 +16,11 @@ _SNR: Final[Use] = ("diagnostic", "gradient SNR")
 
 
 def used(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Mapping[Use, int]:
-    """How many runs each use is of; whatever their status, since a run that was cut short was run.
+    """Count the runs of each use. Runs of every status count, because an unfinished run also used the method.
 
     Args:
-        groups: of a report.
-        comparisons: of these groups; their runs use the paired tests.
+        groups: groups of a report.
+        comparisons: comparisons of these groups; the runs of tested groups use the paired tests.
     """
     found = Counter[Use](use for group in groups for row in group.rows for use in dict.fromkeys(_of_run(row)))
     tested = {key for each in comparisons for pair in each.pairs if pair.p is not None for key in (pair.a, pair.b)}
@@ -30,7 +30,7 @@ def used(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> Mapping[
 
 
 def data_sets_of_ones_own(groups: Sequence[Group], known: Mapping[str, object]) -> list[str]:
-    """Those for which the program knows nothing to cite."""
+    """Return the names of the runs' data sets for which the program knows no work to cite."""
     return sorted({str(group.spec["dataset"]) for group in groups} - known.keys())
 
 
@@ -39,25 +39,25 @@ def _of_run(row: RunRow) -> Iterator[Use]:
     yield "program", "dreg"
     yield from _of_pair(str(spec["objective"]), str(spec["estimator"]))
     yield "data set", str(spec["dataset"])
-    yield "model", str(spec.get("model", ModelName.VAE))
+    yield "model", str(spec["model"])
     yield "task", str(spec["task"])
-    yield "likelihood", str(spec.get("likelihood", LikelihoodName.BERNOULLI))
+    yield "likelihood", str(spec["likelihood"])
     yield "optimiser", "adam"
-    for word in spec.get("track_estimators", ()):
+    for word in spec["track_estimators"]:
         yield from _of_word(str(word))
         yield _SNR
     for attrs in row.evals:
         yield from _of_evaluation(attrs)
     for attrs in (*row.bias, *row.variance):
         for result in cast("list[Mapping[str, Any]]", attrs["results"]):
-            # A gradient of the model has an objective and no estimator: it is one for all of them.
+            # A gradient of the model has an objective and no estimator, because it is the same for all estimators.
             yield from _of_pair(result.get("objective"), result.get("estimator"))
     if row.variance:
         yield _SNR
 
 
 def _of_evaluation(attrs: Mapping[str, Any]) -> Iterator[Use]:
-    yield "evaluation", str(EvalMethod.IMPORTANCE)  # the second opinion is beside it, not in its place
+    yield "evaluation", str(EvalMethod.IMPORTANCE)  # AIS comes in addition; it never replaces importance sampling
     if attrs.get("ais"):
         yield "evaluation", str(EvalMethod.AIS)
     if attrs.get("khat"):
@@ -69,12 +69,12 @@ def _of_evaluation(attrs: Mapping[str, Any]) -> Iterator[Use]:
 
 
 def _of_word(word: str) -> Iterator[Use]:
-    """An estimator's word, or a pair's: ``dreg-alpha:alpha=0.9``, ``rws/dreg``."""
+    """Yield the uses of an estimator's or a pair's word: ``dreg-alpha:alpha=0.9``, ``rws/dreg``."""
     yield from _of_pair(*split_pair(word))
 
 
 def _of_pair(objective: object, estimator: object) -> Iterator[Use]:
-    """Words without their parameters."""
+    """Yield objective and estimator without their parameters."""
     if isinstance(objective, str):
         yield "objective", name_of(objective)
     if isinstance(estimator, str):

@@ -1,4 +1,4 @@
-"""What a reader of a report must know before believing it."""
+"""Warnings that a reader of a report needs before relying on it."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,49 +13,55 @@ from dregcli.report.groups import Aggregate, Group, RunRow, mapping, number
 from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
-"""Fewer make a standard error that is itself off by half or more, as often as not."""
+"""Seeds from which on a report does not warn. With fewer, a standard error is often wrong by half or more."""
 
 _UNRELIABLE: Final = 0.01
-"""Share of examples with k-hat above 0.7 from which on an estimate is worth a warning."""
+"""Share of examples with k-hat above 0.7 from which on a report warns."""
 
 _SHARE: Final = "share_above_0.7"
 
 
 def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labels: Mapping[str, str]) -> list[str]:
-    """In words, the gravest first; what is the same of several groups is said once."""
-    found = [f"{labels[group.key]}: not in its means: {told}." for group in groups if (told := _missing(group))]
+    """Return the warnings as sentences, the most serious first. A warning for several groups appears once."""
+    found = [
+        f"{labels[group.key]}: these runs are not in its means: {missing}."
+        for group in groups
+        if (missing := _missing(group))
+    ]
     found += [warning for group in groups for row in group.rows for warning in _not_finite(row)]
     found += _few_seeds(groups, labels, headline(groups, comparisons)[1])
     if repeated := [row.label for group in groups for row in group.repeated()]:
-        found.append(f"of repeats of one seed the newest counts, so that these do not: {some_of(repeated)}.")
+        found.append(
+            f"of several runs with one seed only the newest counts; these do not count: {some_of(repeated)}."
+        )
     if others := [labels[group.key] for group in groups if _has_other_checkpoints(group)]:
-        found.append(f"{some_of(others)}: evaluations at other steps than a run's last are told, and not compared.")
+        found.append(f"{some_of(others)}: evaluations at other steps than a run's last are shown, but not compared.")
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):
         names = some_of([labels[key] for key, share in shares.items() if share])
         found.append(
-            f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: evaluated bounds are too "
-            "low there, and their standard errors too small."
+            f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: for these, evaluated "
+            "bounds are too low, and their standard errors too small."
         )
     different = apart(groups)
     if different:
-        told = "" if len(different) == len(Split) else f" {' and '.join(different)}"
-        found.append(f"these groups are of different data or pixels: their{told} bounds do not compare.")
+        which = "" if len(different) == len(Split) else f" {' and '.join(different)}"
+        found.append(f"these groups have different data or pixels: their{which} bounds cannot be compared.")
     if comparisons:
         first = comparisons[0]
-        found += [f"not compared by {first.measure.told}: {labels[key]}: {why}." for key, why in first.apart.items()]
+        found += [f"not compared by {first.measure.text}: {labels[key]}: {why}." for key, why in first.apart.items()]
     elif sum(bool(group.seeds()) for group in groups) > 1 and len(different) < len(Split):
         found.append(
-            "nothing is compared: no two groups have bounds of the same K and evaluation seed; "
-            f"evaluate them alike: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
+            "nothing is compared: no two groups have bounds with the same K and evaluation seed; "
+            f"evaluate them with the same settings: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
         )
     return found
 
 
 def apart(groups: Sequence[Group]) -> list[Split]:
-    """The splits on which not all groups' bounds are of the same examples, pixels and task."""
-    # A group of which no run was finished tells no hashes of splits: all groups are then known by their whole data.
-    known = all(_telling(group) for group in groups)
+    """Return the splits on which the groups' bounds do not all have the same examples, pixels and task."""
+    # A group without a finished run has no hashes of splits. Then all groups are compared by their whole data.
+    known = all(_with_hashes(group) for group in groups)
     seen = {
         split: {
             (seen_as(group.spec), _data(group, split) if known else group.spec["data_checksum"]) for group in groups
@@ -66,10 +72,10 @@ def apart(groups: Sequence[Group]) -> list[Split]:
 
 
 def _data(group: Group, split: Split) -> str:
-    return split_hash(_telling(group)[0], split)
+    return split_hash(_with_hashes(group)[0], split)
 
 
-def _telling(group: Group) -> list[RunRow]:
+def _with_hashes(group: Group) -> list[RunRow]:
     return [row for row in group.rows if row.split_hashes]
 
 
@@ -92,11 +98,13 @@ def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str], values: Mappi
     found: list[str] = []
     if 1 in by_number:
         names = some_of(by_number[1])
-        found.append(f"{names}: one seed only: no standard error over seeds; train more: --seeds 0-4.")
+        found.append(f"{names}: one seed only, so there is no standard error over seeds; train more: --seeds 0-4.")
     for few in range(2, FEW_SEEDS):
         if few in by_number:
             names = some_of(by_number[few])
-            found.append(f"{names}: {few} seeds only: their standard error is hardly known; train more: --seeds 0-4.")
+            found.append(
+                f"{names}: {few} seeds only, so the standard error is itself uncertain; train more: --seeds 0-4."
+            )
     return found
 
 
@@ -108,12 +116,12 @@ def _not_finite(row: RunRow) -> list[str]:
             rows = f"{wrong:,} of {len(bound):,} rows"
             found.append(f"{row.label}: the bound is not finite in {rows} of {split} metrics; they are left out.")
     if any(number(attrs["value"]) is None for attrs in row.evals):
-        found.append(f"{row.label}: an evaluated bound is no number; it is left out.")
+        found.append(f"{row.label}: an evaluated bound is not a finite number; it is left out.")
     return found
 
 
 def _unreliable(row: RunRow) -> float:
-    """The largest share of examples with a bad k-hat at the run's last step, where it is worth a word; else 0."""
+    """Return the largest share of examples with a bad k-hat at the run's last step; 0 if it needs no warning."""
     khats = [mapping(attrs.get("khat")) for attrs in row.evals if attrs["checkpoint"] == row.summary.get("step")]
     shares = [share for khat in khats if khat and (share := number(khat.get(_SHARE))) is not None]
     return max((share for share in shares if share >= _UNRELIABLE), default=0.0)

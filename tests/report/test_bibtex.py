@@ -142,7 +142,7 @@ def test_the_parser_is_strict(old: str, new: str) -> None:
 
 
 SPEC = {"dataset": "digits", "task": "generative", "binarisation": "dynamic", "objective": "iwae", "k": 64}
-SPEC |= {"data_checksum": "c", "eval_seed": 0}
+SPEC |= {"data_checksum": "c", "eval_seed": 0, "likelihood": "bernoulli", "model": "vae", "track_estimators": []}
 
 
 def run(estimator: str = "dreg", seed: int = 0, **changes) -> RunRow:

@@ -15,6 +15,7 @@ SPEC: dict[str, Any] = {
     "data_checksum": "c",
     "task": "generative",
     "binarisation": "dynamic",
+    "likelihood": "bernoulli",
     "objective": "iwae",
     "estimator": "dreg",
     "k": 64,
@@ -79,13 +80,13 @@ def test_groups_of_the_same_data_and_k_are_compared_over_their_seeds() -> None:
 def test_what_is_of_other_data_pixels_or_k_is_never_compared(changes: dict[str, Any], word: str) -> None:
     groups = group_rows([*rows([-90.0]), *rows([-80.0], **changes)])
     assert compare(groups) == []
-    told = "nothing is compared" if word in ("K", "evaluation seed") else "do not compare"
-    assert any(told in each for each in warnings_of(groups, [], labels(groups)))
+    text = "nothing is compared" if word in ("K", "evaluation seed") else "cannot be compared"
+    assert any(text in each for each in warnings_of(groups, [], labels(groups)))
     three = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl"), *rows([-80.0], **changes)])
     (found,) = compare(three)
     assert set(found.values) == {three[0].key, three[1].key}
-    assert found.apart == {three[2].key: f"it has other {word}"}
-    assert any(f"it has other {word}" in each for each in warnings_of(three, [found], labels(three)))
+    assert found.apart == {three[2].key: f"its bounds differ in {word}"}
+    assert any(f"its bounds differ in {word}" in each for each in warnings_of(three, [found], labels(three)))
 
 
 def test_evaluations_make_other_k_comparable_and_go_first() -> None:

@@ -111,7 +111,7 @@ def test_the_best_are_bold_by_the_paired_test(tmp_path: Path) -> None:
         assert row[2] == mean(best.of(group.key), bold=bold)
     assert [row[6:] for row in rows] == [["$50.0$", r"$8.5 \pm 0.0$", r"$20 \pm 0$"]] * 3
     caption = next(line for line in text.split("\n") if "caption" in line)
-    for words in ("In bold, column by column", "two-sided paired $t$-test", "seeds 0, 1, 2, 3, 4", r"5\,\%", "Holm"):
+    for words in ("Bold, column by column", "two-sided paired $t$-test", "seeds 0, 1, 2, 3, 4", r"5\,\%", "Holm"):
         assert words in caption
     assert "nats per example" in caption
 
@@ -146,7 +146,7 @@ def test_seeds_that_are_not_shared_and_not_all_evaluated(tmp_path: Path) -> None
     assert rows["dreg"][2].endswith("($n=5$)"), "one of six seeds has no evaluation"
     assert [("mathbf" in rows[name][2]) for name in names] == [True, False, False, False]
     assert [("$^{*}$" in rows[name][2]) for name in names] == [False, False, True, True]
-    assert "$^{*}$~Not tested: fewer than 4 seeds are shared with the best." in text
+    assert "$^{*}$~Not tested: shares fewer than 4 seeds with the best group." in text
     assert "over the seeds 0, 1, 2, 3 does" in text
 
 

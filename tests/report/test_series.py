@@ -79,6 +79,7 @@ def test_sparklines_share_a_scale_without_the_steep_beginning() -> None:
     from dregcli.report.groups import group_rows
 
     spec = {"seed": 0, "task": "generative", "binarisation": "dynamic", "k": 64, "data_checksum": "c"}
+    spec |= {"likelihood": "bernoulli"}
 
     def run(group: str, values: list[float], **other: object) -> object:
         valid = {"step": np.arange(1, len(values) + 1), "bound": np.array(values)}

@@ -121,6 +121,6 @@ def _groups(terminal: Terminal, report: "Report", time_to: float | None) -> None
 
 
 def _comparison(terminal: Terminal, report: "Report", found: "Comparison") -> None:
-    from dregcli.report.tables import pairs_table, told_pairs
+    from dregcli.report.tables import pairs_table, shown_pairs
 
-    _table(terminal, pairs_table(found, report.labels, told_pairs(found)))
+    _table(terminal, pairs_table(found, report.labels, shown_pairs(found)))

@@ -1,1 +1,1 @@
-"""Figures of groups of runs, a kind a file; ``draw`` makes those that there are data for."""
+"""Figures of groups of runs, one file per kind of figure; ``draw`` makes all figures that have data."""

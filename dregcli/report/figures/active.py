@@ -18,20 +18,20 @@ from dregcli.report.groups import RunRow
 from dregcli.report.series import Values
 
 _CAPTION: Final = (
-    "The variance over examples of q's mean, largest first: mean over seeds, band from the smallest to the largest. "
+    "Variance over examples of q's mean, largest first: mean over seeds; band from the smallest to the largest seed. "
     "Dashed grey: the threshold above which a latent counts as active."
 )
 _LEAST: Final = 1e-8
-"""Of a variance that is drawn: of collapsed latents there may be any number of zeros."""
+"""Smallest drawn variance. Collapsed latents may have variances of 0, which a logarithmic axis cannot show."""
 
 
 @dataclass(frozen=True)
 class Latents:
-    """What the newest evaluation of a run says of its latents.
+    """The latents of a run in its newest evaluation.
 
     Attributes:
-        variance: over examples of q's mean, shape (Z,).
-        threshold: above which a latent is active.
+        variance: variance of q's mean over examples, shape (Z,).
+        threshold: variance above which a latent is active.
     """
 
     variance: Values
@@ -39,7 +39,7 @@ class Latents:
 
     @property
     def active(self) -> int:
-        """How many are."""
+        """Number of active latents."""
         return int((self.variance > self.threshold).sum())
 
 
@@ -47,7 +47,7 @@ LatentsOf = Callable[[RunRow], Latents | None]
 
 
 def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
-    """The variances of every run, sorted, on a logarithmic axis with the threshold; None where no run has them."""
+    """Draw the sorted variances of every run on a logarithmic axis, with the threshold; None if no run has them."""
     found: list[tuple[Member, list[Latents]]] = []
     for member in chosen.members:
         if of_seeds := [each for row in member.group.seeds() if (each := latents(row)) is not None]:
@@ -57,26 +57,26 @@ def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
     title = chosen.titled("Active units")
     figure = new_figure(8.0)
     axes = panels(figure, 1, 1)[0][0]
-    told = [f"{member.label}: {_counted(of_seeds)}" for member, of_seeds in found]
+    names = [f"{member.label}: {_counted(of_seeds)}" for member, of_seeds in found]
     entries = {
-        label: _draw(axes, member, of_seeds, label) for label, (member, of_seeds) in zip(told, found, strict=True)
+        name: _draw(axes, member, of_seeds, name) for name, (member, of_seeds) in zip(names, found, strict=True)
     }
     thresholds = sorted({each.threshold for _, of_seeds in found for each in of_seeds})
     for threshold in thresholds:
         axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=1.2, label="_threshold")
     style.log_scale(axes, *_limits(found, thresholds))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("latents, by their variance")
+    axes.set_xlabel("latents, sorted by their variance")
     axes.set_ylabel("variance over examples of q's mean")
     style.grid(axes)
     lay_out(figure, title, height=3.4, entries=entries, caption=_CAPTION)
     above = " and ".join(f"{each:g}" for each in thresholds)
-    text = f"Variance over examples of q's mean by latent, largest first; active above {above}. {'; '.join(told)}."
+    text = f"Variance over examples of q's mean by latent, largest first; active above {above}. {'; '.join(names)}."
     return Drawn("active-units", title, text, figure)
 
 
 def _draw(axes: Axes, member: Member, of_seeds: Sequence[Latents], label: str) -> Line2D:
-    """Variances in falling order: their mean over seeds and their range; where they are next to nothing, nothing."""
+    """Draw the mean and the range over seeds of the variances in falling order, without negligible ones."""
     latents = min(len(each.variance) for each in of_seeds)
     values = np.stack([np.sort(each.variance)[::-1][:latents] for each in of_seeds])
     ranks, mean = np.arange(1.0, latents + 1.0), values.mean(axis=0)
@@ -87,14 +87,14 @@ def _draw(axes: Axes, member: Member, of_seeds: Sequence[Latents], label: str) -
 
 
 def _limits(found: Sequence[tuple[Member, Sequence[Latents]]], thresholds: Sequence[float]) -> tuple[float, float]:
-    """All variances but those next to nothing, and the threshold."""
+    """Return limits that show all variances except negligible ones, and the threshold."""
     every = np.concatenate([*(each.variance for _, of_seeds in found for each in of_seeds), thresholds])
     every = every[every >= _LEAST]
     return (float(every.min()) / 2.0, float(every.max()) * 2.0) if every.size else (_LEAST, 1.0)
 
 
 def _counted(of_seeds: Sequence[Latents]) -> str:
-    """How many are active of how many: the mean over seeds, and its range where they differ."""
+    """Say how many of the latents are active: the mean over seeds, and the range if the seeds differ."""
     counts = [each.active for each in of_seeds]
     latents = max(len(each.variance) for each in of_seeds)
     if len(set(counts)) == 1:

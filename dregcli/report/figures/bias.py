@@ -1,4 +1,4 @@
-"""The figure of a bias check: t of every parameter block."""
+"""The figure of a bias check: Student's t of every parameter block."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ from dregcli.report.figures.style import COLOURS
 
 _FOUND, _NOTHING = COLOURS[1], "#8A8A8A"
 _PALEST, _FULL_AT = 0.35, 10.0
-"""How strong the colour is of a |t| that has just been found, and how many times the critical one has all of it."""
+"""Strength of the colour just above the critical |t|, and the multiple of the critical |t| that has full strength."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class BiasRow:
     """One tested pair.
 
     Attributes:
-        pair: its label.
-        verdict: what was found.
-        t_blocks: t by parameter; blocks that are identical by construction are left out.
-        critical_t: what |t| of a block must exceed to be called a bias, at the look that decided.
+        pair: label of the pair.
+        verdict: verdict of the check.
+        t_blocks: Student's t by parameter block; blocks that are identical by construction are left out.
+        critical_t: value that a block's |t| must exceed to count as a bias, at the look that decided.
     """
 
     pair: str
@@ -36,20 +36,20 @@ class BiasRow:
 
 
 def computed(settings: Mapping[str, Any]) -> str:
-    """How gradients were computed; empty where over all rows."""
+    """Say how gradients were computed; empty if all rows were used."""
     if settings["backward"] == Backward.DENSE:
         return ""
     return f"{settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
 
 
 def titled(run: str, settings: Mapping[str, Any]) -> str:
-    """A figure's title: of which model, and how its gradients were computed."""
+    """Return a figure's title: which model was checked, and how its gradients were computed."""
     title = f"Bias check of {run}, step {settings['checkpoint']}, K={settings['k']}"
     return "\n".join(filter(None, [title, computed(settings)]))
 
 
 def _colour(t: float, critical: float) -> tuple[float, float, float]:
-    """Grey up to the critical |t|, orange beyond it; the stronger, the larger."""
+    """Return a colour: grey up to the critical |t|, orange beyond it, and stronger for a larger |t|."""
     ratio = abs(t) / critical
     if ratio <= 1.0:
         base, strength = to_rgb(_NOTHING), 0.45 * ratio
@@ -61,14 +61,14 @@ def _colour(t: float, critical: float) -> tuple[float, float, float]:
 
 
 def _number(t: float) -> str:
-    """Short enough for its cell."""
+    """Return t as a text that fits into its cell."""
     return f"{t:.1f}" if abs(t) < 100.0 else f"{t:.0f}" if abs(t) < 1e5 else f"{t:.0e}"
 
 
 def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -> Drawn:
-    """t of each pair (down) and parameter block (across), what was found in colour.
+    """Draw t of each pair (down) and parameter block (across), with biases in colour.
 
-    Blocks in which no pair has anything to test are left out.
+    Blocks without any test are left out.
     """
     shown = [block for block in blocks if any(block in row.t_blocks for row in rows)]
     figure = new_figure(max(7.5, 3.6 + 0.62 * len(shown)))
@@ -101,14 +101,14 @@ def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -
 
 
 def _alt(rows: Sequence[BiasRow]) -> str:
-    """In words: each verdict with the largest |t| of a block, and what it must exceed."""
-    told = [
+    """Describe the figure: each verdict with the largest |t| of a block, and the critical |t|."""
+    verdicts = [
         f"{row.pair}: {row.verdict}, largest |t| of a block {max(map(abs, row.t_blocks.values())):.1f} "
         f"(critical {row.critical_t:.1f})"
         for row in rows
         if row.t_blocks
     ]
-    return f"Student's t of each pair and parameter block. {'; '.join(told)}."
+    return f"Student's t of each pair and parameter block. {'; '.join(verdicts)}."
 
 
 def _weight(strong: bool) -> str:  # noqa: FBT001
@@ -120,11 +120,11 @@ def _caption(rows: Sequence[BiasRow], shown: Sequence[str]) -> str:
     critical = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}, by the look that decided"
     lines = [
         "Student's t along each block's learned direction.",
-        f"Orange: alone enough to call the pair biased, |t| > {critical}.",
+        f"Orange: this block alone shows that the pair is biased, |t| > {critical}.",
     ]
     biased = [row for row in rows if row.verdict is Verdict.BIASED]
     if any(all(abs(t) <= row.critical_t for t in row.t_blocks.values()) for row in biased):
-        lines.append("Biased without orange: found along all blocks together.")
+        lines.append("Biased without orange: the bias was found in all blocks together.")
     if any(block not in row.t_blocks for row in rows for block in shown):
         lines.append("=: identical by construction.")
     return "\n".join(lines)

@@ -21,28 +21,29 @@ SHOWN: Final = 64
 """Images in the grid."""
 
 _FEW_BARS: Final = 20
-"""So few levels are separate bars."""
+"""Most levels that are drawn as separate bars."""
 
 _MOST_ASPECT: Final = 4.0
-"""An image longer than this many times its height is drawn as a curve: as pixels it would be a hair."""
+"""Ratio of an image's sides above which it is drawn as a curve, because its pixels would form a thin line."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataPicture:
-    """What is shown of one split.
+    """The content of the figure of one split.
 
     Attributes:
-        name: the data set.
-        kind: what its values are.
-        split: which part.
-        convention: how it is split.
-        counts: examples of every split.
-        images: the first ones, (n, height, width), n at most ``SHOWN``; of colours (n, height, width, 3), in [0, 1].
-        mean: the mean image, (height, width), or (height, width, 3).
-        low: the smallest value of the split.
-        high: the largest.
-        edges: of the histogram's bars.
-        histogram: values in each.
+        name: name of the data set.
+        kind: kind of its values.
+        split: the split.
+        convention: split convention.
+        counts: number of examples in every split.
+        images: first n images, shape (n, height, width), or (n, height, width, 3) in [0, 1] with colours; n is at
+            most ``SHOWN``.
+        mean: mean image, shape (height, width) or (height, width, 3).
+        low: smallest value of the split.
+        high: largest value of the split.
+        edges: edges of the histogram's bars.
+        histogram: number of values in each bar.
     """
 
     name: str
@@ -59,7 +60,7 @@ class DataPicture:
 
 
 def data_figure(picture: DataPicture) -> bytes:
-    """The figure as PNG. Intensities are white on black, real values on a scale with a bar."""
+    """Return the figure as PNG. Intensities are white on black; real values have a colour scale with a bar."""
     height, width = picture.mean.shape[:2]
     coloured = picture.mean.ndim > 2
     figure = Figure(figsize=(11.0, 6.4), dpi=120, layout="constrained")
@@ -105,9 +106,9 @@ def _unit(kind: DataKind) -> str:
 
 
 def _scale(picture: DataPicture, values: NDArray[np.floating]) -> dict[str, Any]:
-    """Colours: black to white of intensities; of real values diverging about 0 where they have both signs.
+    """Return the colour scale: black to white for intensities. For real values of both signs it diverges about 0.
 
-    Of images that have colours of their own these are shown, whatever the scale is.
+    Images with colours are shown in their own colours, whatever the scale is.
     """
     if picture.kind is not DataKind.REAL:
         name, low, high = "gray", 0.0, 1.0
@@ -117,19 +118,19 @@ def _scale(picture: DataPicture, values: NDArray[np.floating]) -> dict[str, Any]
         if low < 0.0 < high:
             name, high = "RdBu_r", max(-low, high)
             low = -high
-    # Between the images lies a colour that is none of theirs.
+    # The gaps between the images have a colour that no image has.
     colours = colormaps[name].with_extremes(bad=COLOURS[5] if name == "gray" else "#4D4D4D")
     return {"cmap": colours, "vmin": low, "vmax": high, "interpolation": "nearest"}
 
 
-def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked array, whose types NumPy does not tell
-    """The images in rows and columns, with gaps that have no colour."""
+def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked array, for which NumPy has no types
+    """Arrange the images in rows and columns, with gaps that have no colour."""
     count, height, width = images.shape[:3]
     has_colours = images.ndim > 3
     columns = math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     gap = max(1, min(height, width) // 14)
-    # What is transparent has no colour: a fourth channel makes the gaps of coloured images so.
+    # A fourth channel makes the gaps between coloured images transparent.
     depth = (4,) if has_colours else ()
     whole = np.full(
         (rows * (height + gap) - gap, columns * (width + gap) - gap, *depth), 0.0 if has_colours else np.nan
@@ -145,7 +146,7 @@ def _mosaic(images: NDArray[np.floating]) -> Any:  # noqa: ANN401 - a masked arr
 
 
 def _curves(axes: Axes, picture: DataPicture) -> None:
-    """Vectors: a curve each, few enough to be told apart."""
+    """Draw vectors as curves. The first ones have colours; the others are thin and grey."""
     few = picture.images.reshape(len(picture.images), -1)
     positions = np.arange(few.shape[1])
     for i, values in enumerate(few):

@@ -1,4 +1,4 @@
-"""All figures that there are data for."""
+"""Draw all figures that have data."""
 
 from collections.abc import Mapping, Sequence
 
@@ -25,17 +25,17 @@ def draw_all(
     latents: LatentsOf = lambda _: None,
     picture: PictureOf = lambda _, __: None,
 ) -> list[Drawn]:
-    """What a report shows of its groups; a kind of figure without data is left out.
+    """Draw the figures of a report; a kind of figure without data is left out.
 
     Args:
-        groups: runs by what they repeat. Of more than can be told apart the best are drawn, which titles say.
-        labels: a short name of each, by its key.
-        comparisons: as ``compare`` gives them.
-        latents: of a run's newest evaluation, where it has one; asked only for runs that are drawn.
-        picture: the newest of a kind that a run has, where it has one; asked only where it may be drawn.
+        groups: groups of runs. If there are too many to distinguish, the best are drawn, and the titles say so.
+        labels: short name of each group, by key.
+        comparisons: comparisons as ``compare`` returns them.
+        latents: returns the latents of a run's newest evaluation, if it has one; called only for runs that are drawn.
+        picture: returns a run's newest picture of a kind, if it has one; called only where it may be drawn.
 
     Returns:
-        Figures with different names, in the order in which a page shows them.
+        Figures with unique names, in the order in which a page shows them.
     """
     chosen = choose(groups, labels, comparisons)
     drawn = [

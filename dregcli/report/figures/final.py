@@ -1,4 +1,4 @@
-"""Final bounds by group: every seed a dot, the same seed of all groups joined, means with their intervals."""
+"""Final bounds by group: a dot for every seed, lines that join equal seeds, and means with intervals."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -15,15 +15,15 @@ from dregcli.report.figures.members import Chosen, Member
 from dregcli.report.series import Band
 
 _BELOW: Final = 0.26
-"""How far under its dots a group's mean is, in rows."""
+"""Distance of a group's mean below its dots, in rows."""
 
 BySeed = Mapping[int, float]
 
 
 def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | None:
-    """The numbers of the first comparison, or those of the only group; None where there are none.
+    """Draw the bounds of the first comparison, or of the only group; None if there are none.
 
-    A row a group, the highest on top.
+    Each group is a row, the highest mean on top.
     """
     found = _first(chosen, comparisons)
     if found is None:
@@ -37,21 +37,21 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
     figure = new_figure(8.0)
     axes = panels(figure, 1, 1)[0][0]
     _join(axes, [of_seeds for _, of_seeds in rows])
-    told = [_row(axes, at, member, of_seeds) for at, (member, of_seeds) in enumerate(rows)]
+    texts = [_row(axes, at, member, of_seeds) for at, (member, of_seeds) in enumerate(rows)]
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), [wrapped(member.label, 3.4) for member, _ in rows], fontsize="small")
     for label, (member, _) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if member.group.key in equal else "normal")
-    axes.set_xlabel(f"{measure.told},\nnats per example (larger is better)")
+    axes.set_xlabel(f"{measure.text},\nnats per example (larger is better)")
     style.grid(axes)
-    caption = "Dots: seeds; grey lines join the same seed. Below them: the mean and its "
+    caption = "Dots: seeds; grey lines join the same seed. Below the dots: the mean and its "
     caption += "95\u00a0% interval (Student's\u00a0t)."
     if equal:
-        caption += " Bold: the best, and those that the paired test does not tell from it."
+        caption += " Bold: the best group, and groups that the paired test has not found lower."
     if others := len(chosen.members) - len(rows):
         caption += f" {others} group{'s have' if others > 1 else ' has'} no such bound."
     lay_out(figure, title, height=0.3 + 0.42 * len(rows), caption=caption)
-    text = f"{measure.told}, nats per example, larger is better, the highest first: {'; '.join(told)}."
+    text = f"{measure.text}, nats per example, larger is better, the highest first: {'; '.join(texts)}."
     return Drawn("final-bounds", title, text, figure)
 
 
@@ -62,7 +62,7 @@ def _first(
         first = comparisons[0]
         return first.measure, first.values, first.cannot_be_told_from_best
     if len(chosen.members) != 1:
-        return None  # nothing to compare: one axis would do just that
+        return None  # the groups cannot be compared, and a common axis would compare them
     group = chosen.members[0].group
     found: dict[Measure, dict[int, float]] = {}
     for row in group.seeds():
@@ -75,7 +75,7 @@ def _first(
 
 
 def _join(axes: Axes, rows: Sequence[BySeed]) -> None:
-    """The same seed from row to row, over those that have it."""
+    """Join the dots of each seed across the rows that have it."""
     for seed in sorted({seed for of_seeds in rows for seed in of_seeds}):
         known = [(of_seeds[seed], at) for at, of_seeds in enumerate(rows) if seed in of_seeds]
         x, y = [each[0] for each in known], [each[1] for each in known]
@@ -83,7 +83,7 @@ def _join(axes: Axes, rows: Sequence[BySeed]) -> None:
 
 
 def _row(axes: Axes, at: int, member: Member, of_seeds: BySeed) -> str:
-    """One group's dots, mean and interval; these in words."""
+    """Draw one group's dots, mean and interval; return the mean and interval in words."""
     look, values = member.look, [*of_seeds.values()]
     axes.plot(
         values, [at] * len(values), color=look.colour, marker=look.marker, linestyle="", markersize=6.0, alpha=0.8,

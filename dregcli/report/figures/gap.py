@@ -1,4 +1,4 @@
-"""The generalisation gap along training: how much higher the bound of training batches is than that of validation."""
+"""The generalisation gap along training: the bound of training batches less the validation bound."""
 
 from typing import Any, Final
 
@@ -11,16 +11,16 @@ from dregcli.report.groups import RunRow
 from dregcli.report.series import Series, difference, series
 
 _CAPTION: Final = (
-    "The two are of different pixels and noise: training batches as they are drawn, validation as its seed fixes it. "
-    "Mean over seeds where all have values; band: 95\u00a0% interval over seeds (Student's\u00a0t)."
+    "The two bounds use different pixels and noise: new ones for each training batch, fixed ones for validation. "
+    "Mean over seeds where all seeds have values; band: 95\u00a0% interval over seeds (Student's\u00a0t)."
 )
 
 _POINTS: Final = 30
-"""The bound of a training batch is noisy: a point is a mean over so much of training."""
+"""Number of points of a curve. The bounds of training batches are noisy, so each point averages many batches."""
 
 
 def gap_figure(chosen: Chosen) -> Drawn | None:
-    """The training bound less the validation bound against steps; None where no run has both."""
+    """Draw the training bound less the validation bound against steps; None if no run has both."""
     found = {
         member.group.key: gap for member in chosen.members if (gap := member.band(_gap, points=_POINTS)) is not None
     }
@@ -35,7 +35,7 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
         axes.axhline(0.0, color=style.GREY, linewidth=0.8, zorder=1.0)
         for member in panel.members:
             gap = found[member.group.key]
-            label = member.told(gap.seeds)
+            label = member.with_seeds(gap.seeds)
             entries[label] = style.draw_band(axes, gap, member.look, label, i=member.index)
             alt.append(f"{label}: {style.at_the_end(gap)}")
         if (limits := style.late_limits([found[member.group.key] for member in panel.members])) is not None:

@@ -16,17 +16,17 @@ from dregcli.report.figures.members import MOST_PANELS, Chosen, Member
 from dregcli.report.groups import aggregate
 
 _CAPTION: Final = (
-    "Solid: the bound; bars: ± one standard error over seeds, of a single seed over examples. Dashed, open markers: "
-    "the jackknife (JVI), an estimate of log p(x) and no bound."
+    "Solid: the bound; bars: ± one standard error over seeds, or over examples for a single seed. Dashed, open "
+    "markers: the jackknife (JVI), an estimate of log p(x) that is not a bound."
 )
 
 Attrs = Mapping[str, Any]
 
 
 class _Of(NamedTuple):
-    """What evaluations must share to have one axis."""
+    """The properties that evaluations must share to have a common axis."""
 
-    told: str
+    text: str
     split: str
     n: int
     seed: int
@@ -34,7 +34,7 @@ class _Of(NamedTuple):
 
 
 class Point(NamedTuple):
-    """At one K: the bound over seeds, its standard error, and the jackknife; NaN where there is none."""
+    """The bound over seeds at one K, its standard error, and the jackknife; NaN where there is none."""
 
     k: int
     value: float
@@ -43,9 +43,9 @@ class Point(NamedTuple):
 
 
 def k_curve_figure(chosen: Chosen) -> Drawn | None:
-    """The bound by K of each group's newest evaluations; None where no evaluation has two K.
+    """Draw the bound by K of each group's newest evaluations; None if no evaluation has two K.
 
-    Evaluations of other data, split, examples or seed have a panel of their own.
+    Evaluations that differ in data, split, number of examples or seed have separate panels.
     """
     found: dict[_Of, list[tuple[Member, int, list[Point]]]] = {}
     for member in chosen.members:
@@ -61,19 +61,19 @@ def k_curve_figure(chosen: Chosen) -> Drawn | None:
     entries: dict[str, Any] = {}
     alt: list[str] = []
     for axes, of in zip(panels(figure, 1, len(kept))[0], kept, strict=True):
-        told = [_draw(axes, *each, entries) for each in found[of]]
+        texts = [_draw(axes, *each, entries) for each in found[of]]
         style.ticks_at(axes, sorted({point.k for _, _, points in found[of] for point in points}))
-        axes.set_title(f"{of.told}\n{of.split}, {of.n:,} examples, evaluation seed {of.seed}", fontsize="medium")
+        axes.set_title(f"{of.text}\n{of.split}, {of.n:,} examples, evaluation seed {of.seed}", fontsize="medium")
         axes.set_ylabel("nats per example (larger is better)")
         style.grid(axes)
-        alt.append(f"{of.told}, {of.split}, {of.n:,} examples: {'; '.join(told)}.")
+        alt.append(f"{of.text}, {of.split}, {of.n:,} examples: {'; '.join(texts)}.")
     lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
     text = f"{what}, nats per example, larger is better. {' '.join(alt)}"
     return Drawn("k-curve", chosen.titled(what), text, figure)
 
 
 def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:
-    """The newest of each kind by seed, of the last step alone."""
+    """Return the newest evaluation of each kind by seed, at the last step only."""
     found: dict[_Of, dict[int, Attrs]] = {}
     for row in member.group.seeds():
         for attrs in row.evals:
@@ -85,7 +85,7 @@ def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:
 
 
 def _points(of_seeds: list[Attrs]) -> list[Point]:
-    """Over the seeds, at every K that all of them have."""
+    """Average over the seeds, at every K that all of them have."""
     curves = [{int(point["k"]): point for point in attrs["curve"]} for attrs in of_seeds]
     shared = sorted(set[int].intersection(*(set(curve) for curve in curves)))
     found: list[Point] = []
@@ -110,8 +110,8 @@ def _number(value: object) -> float:
 
 
 def _draw(axes: Axes, member: Member, seeds: int, points: list[Point], entries: dict[str, Any]) -> str:
-    """One group's two curves; what the first says, in words."""
-    look, label = member.look, member.told(seeds, lacking="")
+    """Draw one group's two curves; return the ends of the first one in words."""
+    look, label = member.look, member.with_seeds(seeds, lacking="")
     ks, values = [point.k for point in points], [point.value for point in points]
     errors = [point.stderr if math.isfinite(point.stderr) else 0.0 for point in points]
     same: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 5.0}

@@ -1,6 +1,6 @@
-"""Where things are in a figure: a title, a grid of axes, and below them a legend that hides nothing.
+"""The layout of a figure: a title, a grid of axes, and below the axes a legend that covers nothing.
 
-Matplotlib's own layouts measure everything many times over, which takes longer than to draw it; here it is once.
+Matplotlib's own layouts measure everything many times, which takes longer than drawing. This layout measures once.
 """
 
 import re
@@ -15,22 +15,22 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 _CHARACTERS: Final = 13.0
-"""Small ones that fit into an inch."""
+"""Number of small characters that fit into an inch."""
 
 _JOINT: Final = "\u200b"
-"""Where a word may be broken."""
+"""Mark of a place where a word may be broken."""
 
 _PAD: Final = 0.12
-"""Between what is apart, inches."""
+"""Space between the parts of a figure, inches."""
 
 
 def new_figure(width: float) -> Figure:
-    """An empty figure, so many inches wide; ``lay_out`` gives it its height."""
+    """Return an empty figure with a width in inches; ``lay_out`` sets its height."""
     return Figure(figsize=(width, width / 2.0))
 
 
 def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> list[list[Axes]]:
-    """Axes, row by row; with ``shared`` those of a row have one vertical axis, and all one horizontal one."""
+    """Return axes, row by row. With ``shared``, a row shares its vertical axis, and all share the horizontal axis."""
     found: Any = figure.subplots(
         rows, columns, squeeze=False, sharey="row" if shared else "none", sharex="all" if shared else "none"
     )
@@ -38,12 +38,12 @@ def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> 
 
 
 def wrapped(text: str, width: float, *, size: float = 1.0) -> str:
-    """In lines that fit into so many inches; ``size`` is that of the letters, 1 of small ones."""
+    """Break text into lines that fit into a width in inches; ``size`` is the letters' size relative to small ones."""
     return _filled(text, max(12, int(_CHARACTERS * width / size)))
 
 
 def _filled(text: str, fitting: int) -> str:
-    """In lines of so many characters; words with parameters break after their commas."""
+    """Break text into lines of at most this many characters; words with parameters break after commas."""
     loose = re.sub(r"([,/])(?=\S)", f"\\1{_JOINT} ", text)
     lines = "\n".join(fill(line, fitting, break_on_hyphens=False) for line in loose.splitlines())
     return lines.replace(f"{_JOINT} ", "").replace(_JOINT, "")
@@ -51,7 +51,7 @@ def _filled(text: str, fitting: int) -> str:
 
 @dataclass(frozen=True)
 class _Room:
-    """What is needed around axes, inches."""
+    """The space that labels need around axes, inches."""
 
     left: float
     right: float
@@ -68,28 +68,28 @@ _ROUGH: Final = _Room(0.8, 0.1, 0.2, 0.5)
 def lay_out(
     figure: Figure, title: str, *, height: float, entries: Mapping[str, Artist] | None = None, caption: str = ""
 ) -> None:
-    """Put a title above the axes, a legend or a caption below them, and make room for it all.
+    """Put a title above the axes and a legend or a caption below them, and make room for both.
 
     Args:
-        figure: whose axes are a grid, all drawn and labelled; it keeps its width.
-        title: of the whole.
-        height: of each of the axes, inches.
-        entries: the handle of each label of the legend.
-        caption: what is drawn how, in a sentence or more; above the legend's entries.
+        figure: figure whose axes form a grid, all drawn and labelled; it keeps its width.
+        title: title of the figure.
+        height: height of each of the axes, inches.
+        entries: handle of each label of the legend.
+        caption: sentences that explain the figure, shown above the legend's entries.
     """
     width = float(figure.get_size_inches()[0])
     head = figure.text(0.5, 1.0, wrapped(title, width, size=1.4), ha="center", va="top", fontsize="large")
     foot: Any = _legend(figure, entries, caption, width) if entries else _caption(figure, caption, width)
     renderer = FigureCanvasAgg(figure).get_renderer()
     of_head, of_foot = (each.get_window_extent(renderer).height / figure.dpi for each in (head, foot))
-    # What an axis needs depends a little on how long it is: first they get about their places.
+    # The space that an axis needs depends a little on its length, so first place the axes roughly.
     _place(figure, [_ROUGH for _ in figure.axes], height, of_head, of_foot)
     _place(figure, [_room(axes, renderer, figure.dpi) for axes in figure.axes], height, of_head, of_foot)
     head.set_y(1.0 - _PAD / float(figure.get_size_inches()[1]))
 
 
 def _place(figure: Figure, rooms: Sequence[_Room], height: float, head: float, foot: float) -> None:
-    """Axes in their grid, with the room that each row and column needs; the figure gets the height for it."""
+    """Place the axes in their grid with the room that each row and column needs, and set the figure's height."""
     width = float(figure.get_size_inches()[0])
     of_rows, of_columns = dict[int, _Room](), dict[int, _Room]()
     for axes, room in zip(figure.axes, rooms, strict=True):
@@ -120,7 +120,7 @@ def _cell(axes: Axes) -> tuple[int, int]:
 
 def _room(axes: Axes, renderer: Any, dpi: float) -> _Room:  # noqa: ANN401 - matplotlib's
     box = axes.get_window_extent(renderer)
-    # Of axes that share, the outer ones alone have labels.
+    # Among axes that share an axis, only the outer ones have labels.
     labelled = [axis for axis, side in ((axes.xaxis, "bottom"), (axes.yaxis, "left")) if _labelled(axis, side)]
     around = [each for axis in labelled if (each := axis.get_tightbbox(renderer)) is not None]
     title = axes.title.get_window_extent(renderer).height if axes.get_title() else 0.0
@@ -137,7 +137,7 @@ def _labelled(axis: Any, side: str) -> bool:  # noqa: ANN401 - matplotlib's
 
 
 def _caption(figure: Figure, caption: str, width: float) -> Any:  # noqa: ANN401 - a Text
-    # An empty line of its own is the space below it.
+    # The empty line makes the space below the caption.
     return figure.text(0.5, 0.0, f"{wrapped(caption, width)}\n", ha="center", va="bottom", fontsize="small")
 
 

@@ -1,4 +1,4 @@
-"""Which groups are drawn, how each looks in every figure, and which of them share a panel."""
+"""Choose the groups to draw, their look in every figure, and the groups that share a panel."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from dregcli.report.groups import Group, RunRow
 from dregcli.report.series import Band, Series, band
 
 MOST: Final = len(MARKERS)
-"""Groups in a figure: more of them nobody tells apart."""
+"""Most groups in a figure; more could not be distinguished."""
 
 MOST_PANELS: Final = 3
 
 MOST_OF_RUNS: Final = 4
-"""Groups of which there is a figure, or a column of one, each."""
+"""Most groups that get a figure, or a part of one, for a single run each."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class Member:
     """One group that is drawn.
 
     Attributes:
-        group: whose runs.
-        label: its short name.
-        look: the same in all figures.
-        index: which of the members it is.
+        group: the group.
+        label: short name of the group.
+        look: look of the group, the same in all figures.
+        index: position among the members.
     """
 
     group: Group
@@ -36,12 +36,12 @@ class Member:
     index: int
 
     def band(self, of: Callable[[RunRow], Series | None], *, points: int = POINTS) -> Band | None:
-        """Of a curve of each run, over the seeds that have one."""
+        """Return the band of a curve over the seeds that have one."""
         curves = [found for row in self.group.seeds() if (found := of(row)) is not None]
         return band(curves, points=points)
 
-    def told(self, seeds: int, *, lacking: str = "no band") -> str:
-        """Its label, of how many seeds a curve is, and what one of a single seed lacks."""
+    def with_seeds(self, seeds: int, *, lacking: str = "no band") -> str:
+        """Return the label with a curve's number of seeds; for a single seed, ``lacking`` names what is missing."""
         every = max(seeds, len(self.group.seeds()))
         of = f"{seeds} of {every}" if seeds < every else f"{seeds}"
         none = f", {lacking}" if seeds == 1 and lacking else ""
@@ -53,42 +53,42 @@ class Chosen:
     """The groups that are drawn.
 
     Attributes:
-        members: at most ``MOST``.
-        told: how many of how many, for titles; empty where all are.
+        members: at most ``MOST`` groups.
+        part: which of how many groups are drawn, for titles; empty if all are.
     """
 
     members: Sequence[Member]
-    told: str
+    part: str
 
     def titled(self, what: str) -> str:
-        """A figure's title."""
-        return f"{what} ({self.told})" if self.told else what
+        """Return a figure's title."""
+        return f"{what} ({self.part})" if self.part else what
 
 
 def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequence[Comparison]) -> Chosen:
-    """The groups of the highest means by the first comparison, where there are more than can be told apart.
+    """Choose all groups, or, if they are too many, those with the highest means in the first comparison.
 
-    Those that it does not compare come after those that it does. What is drawn keeps its order.
+    Groups outside the first comparison are chosen last. The chosen groups keep their order.
     """
     if len(groups) <= MOST:
-        kept, told = list(groups), ""
+        kept, part = list(groups), ""
     else:
         first = comparisons[0] if comparisons else None
         means = {key: first.of(key).mean for key in first.values} if first else {}
         order = sorted(range(len(groups)), key=lambda i: -means.get(groups[i].key, float("-inf")))
         kept = [groups[i] for i in sorted(order[:MOST])]
         which = f"the {'highest' if first else 'first'} {MOST}"
-        told = f"{which} of {len(groups)} groups" + (f", by {first.measure.told}" if first else "")
-    return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], told)
+        part = f"{which} of {len(groups)} groups" + (f", by {first.measure.text}" if first else "")
+    return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], part)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Groups whose bounds are of the same data and pixels.
+    """Groups whose bounds have the same data and pixels.
 
     Attributes:
-        title: of what.
-        members: of the figure.
+        title: the data and pixels.
+        members: the groups.
     """
 
     title: str
@@ -96,16 +96,16 @@ class Panel:
 
     @property
     def own_k(self) -> str:
-        """At what K their bounds of training are, in words."""
+        """The K of the groups' training bounds, in words."""
         ks = {member.group.spec["k"] for member in self.members}
         return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"
 
 
 def panels_by_data(members: Sequence[Member]) -> tuple[list[Panel], str]:
-    """Members by the data and pixels that their bounds are of: other ones have no axis in common.
+    """Sort members into panels by the data and pixels of their bounds, because other bounds cannot share an axis.
 
     Returns:
-        At most ``MOST_PANELS``, those of most groups, and a sentence on those left out, or nothing.
+        At most ``MOST_PANELS`` panels, those with the most groups, and a sentence if some are left out, or "".
     """
     found: dict[tuple[str, ...], list[Member]] = {}
     for member in members:

@@ -1,4 +1,4 @@
-"""Figures of one run's results, the newest of each group: bias checks, and gradients against K."""
+"""Figures of single runs' results, the newest of each group: bias checks, and gradients against K."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ _WRITTEN: Final = "written"
 
 
 def bias_figures(chosen: Chosen) -> list[Drawn]:
-    """t by block of each group's newest bias check that tested anything; at most ``MOST_OF_RUNS``."""
+    """Draw t by block for each group's newest bias check that tested something; at most ``MOST_OF_RUNS`` figures."""
 
     def tested(row: RunRow) -> list[Attrs]:
         return [attrs for attrs in row.bias if attrs.get("tested") and attrs.get("statistics")]
@@ -28,7 +28,7 @@ def bias_figures(chosen: Chosen) -> list[Drawn]:
 
 
 def variance_figures(chosen: Chosen) -> list[Drawn]:
-    """Gradient variance, SNR and cosine by K of each group's newest measurement; at most ``MOST_OF_RUNS``."""
+    """Draw gradient variance, SNR and cosine by K for each group's newest measurement; at most ``MOST_OF_RUNS``."""
 
     def measured(row: RunRow) -> list[Attrs]:
         whole = ("results", "settings", "checkpoint", "floor")
@@ -38,13 +38,17 @@ def variance_figures(chosen: Chosen) -> list[Drawn]:
 
 
 def _newest(chosen: Chosen, of: Callable[[RunRow], Sequence[Attrs]]) -> list[tuple[RunRow, Attrs]]:
-    """Of each group the result that was written last."""
+    """Return the result that each group wrote last, with its run."""
     found = [[(row, found[-1]) for row in member.group.rows if (found := of(row))] for member in chosen.members]
     return [max(each, key=lambda pair: str(pair[1].get(_WRITTEN, ""))) for each in found if each]
 
 
 def _numbered(name: str, figures: Sequence[Drawn]) -> list[Drawn]:
-    few = f" ({MOST_OF_RUNS} of {len(figures)} groups have such figures here)" if len(figures) > MOST_OF_RUNS else ""
+    few = (
+        f" ({MOST_OF_RUNS} of {len(figures)} groups with such results are shown)"
+        if len(figures) > MOST_OF_RUNS
+        else ""
+    )
     return [
         replace(each, name=f"{name}-{i}", alt=each.alt + few)
         for i, each in enumerate(figures[:MOST_OF_RUNS], start=1)
@@ -97,7 +101,7 @@ def _point(result: Attrs, name: str) -> tuple[int, float, float]:
 
 
 def _label(objective: str, estimator: str | None, settings: Attrs) -> str:
-    """A pair by its words; what was learned by that name, not by all its digits."""
+    """Return a pair's label; learned parameters appear as ``(learned)``, without their digits."""
     if estimator is None:
         return objective
     for kind in ("learned", "fixed"):

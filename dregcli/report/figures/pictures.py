@@ -1,4 +1,4 @@
-"""What trained models make: grids of images that ``dreg sample`` kept, pixel by pixel as they are."""
+"""Images of trained models: the grids that ``dreg sample`` kept, with unchanged pixels."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from dregcli.report.groups import RunRow
 Kind = Literal["samples", "reconstructions"]
 
 CSS: Final = 96
-"""Pixels of an inch on a page: a picture's pixel is one there, and one in the PNG."""
+"""Pixels per inch on a page, so that a pixel of a picture is one pixel on a page and in the PNG."""
 
 LARGEST: Final = 640
-"""Of a picture's side: of larger ones the top left part is shown, for scaling would change their pixels."""
+"""Most pixels of a picture's side. A larger picture is cut to its top left part; scaling would change its pixels."""
 
 _NARROWEST: Final = 480
-"""Of a figure, about: its words need room."""
+"""Smallest width of a figure, in about pixels: its words need room."""
 
 _COLUMNS: Final = 2
-"""Grids in a figure: of more the SVG would be large."""
+"""Most grids in a figure; with more, the SVG would be large."""
 
 _GAP: Final = 16
 _LINE: Final = 18
@@ -34,7 +34,7 @@ _LINE: Final = 18
 
 _WHAT: Final[dict[Kind, str]] = {
     "samples": "Samples: mean images of z from the prior",
-    "reconstructions": "Reconstructions: left of each pair an image, right what the model makes of it",
+    "reconstructions": "Reconstructions: in each pair, the image is left and its reconstruction is right",
 }
 
 
@@ -43,8 +43,8 @@ class Picture:
     """One grid of images.
 
     Attributes:
-        run: whose, NAME/v001.
-        pixels: shape (height, width, 3), uint8.
+        run: the run, as NAME/v001.
+        pixels: pixels, shape (height, width, 3), uint8.
     """
 
     run: str
@@ -55,7 +55,7 @@ PictureOf = Callable[[RunRow, Kind], Picture | None]
 
 
 def picture_figures(chosen: Chosen, kind: Kind, of: PictureOf) -> list[Drawn]:
-    """Grids of one run of each group that has one, two side by side; at most ``MOST_OF_RUNS``."""
+    """Draw the grid of one run of each group, two grids side by side; at most ``MOST_OF_RUNS`` grids."""
     found = [(member, shot) for member in chosen.members if (shot := _of(member, kind, of)) is not None]
     few = f" ({MOST_OF_RUNS} of {len(found)} groups)" if len(found) > MOST_OF_RUNS else ""
     title = f"{_WHAT[kind]}{few}"
@@ -63,19 +63,19 @@ def picture_figures(chosen: Chosen, kind: Kind, of: PictureOf) -> list[Drawn]:
     for i in range(0, min(len(found), MOST_OF_RUNS), _COLUMNS):
         shown = found[i : min(i + _COLUMNS, MOST_OF_RUNS)]
         figure = _laid_out([(member.label, shot) for member, shot in shown], title)
-        told = "; ".join(f"{member.label} ({shot.run})" for member, shot in shown)
+        whose = "; ".join(f"{member.label} ({shot.run})" for member, shot in shown)
         name = f"{kind}-{len(drawn) + 1}"
-        drawn.append(Drawn(name, title, f"{title}. Grids of images of {told}.", figure, dpi=CSS))
+        drawn.append(Drawn(name, title, f"{title}. Grids of images of {whose}.", figure, dpi=CSS))
     return drawn
 
 
 def _of(member: Member, kind: Kind, of: PictureOf) -> Picture | None:
-    """That of the first seed that has one."""
+    """Return the picture of the first seed that has one."""
     return next((found for row in member.group.seeds() if (found := of(row, kind)) is not None), None)
 
 
 def _laid_out(shots: Sequence[tuple[str, Picture]], title: str) -> Figure:
-    """Side by side, at whole pixels: nothing is resampled."""
+    """Place pictures side by side at whole pixels, so that nothing is resampled."""
     cut = [shot.pixels[:LARGEST, :LARGEST] for _, shot in shots]
     across = max(_NARROWEST // len(shots), *(image.shape[1] for image in cut))
     words = [_words(label, shot, across) for label, shot in shots]

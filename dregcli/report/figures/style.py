@@ -1,4 +1,4 @@
-"""How figures look: colours, markers, line styles, and the axes that they share."""
+"""The look of figures: colours, markers, line styles and axes."""
 
 import math
 from collections.abc import Sequence
@@ -12,31 +12,31 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLo
 
 from dregcli.report.series import Band, Values
 
-# Okabe and Ito's colours, told apart with every kind of colour vision.
+# The colours of Okabe and Ito, which people with every kind of colour vision can distinguish.
 COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS: Final = "osD^vP*X<>hp"
 LINES: Final = ("-", "--", "-.", ":")
 GREY: Final = "#777777"
 
 POINTS: Final = 100
-"""Of a curve with its band: of twelve groups the SVG is still small."""
+"""Points of a curve with its band, so few that the SVG of twelve groups is small."""
 
 START: Final = 0.1
-"""Of training, that the vertical axis need not show: the steep beginning would flatten all the rest."""
+"""Share of training that the vertical axis may omit: its steep beginning would flatten the remaining curve."""
 
 _MARKS: Final = 10
 """Markers on a curve."""
 
 _SUBDIVIDED: Final = {0.9: (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), 2.5: (1.0, 2.0, 5.0), math.inf: (1.0,)}
-"""Labels within each power of ten of a logarithmic axis, by how many of these it has at most."""
+"""Labels within each power of ten of a logarithmic axis, by the most powers of ten that the axis may span."""
 
 _BIN: Final = 0.06
-"""Least distance between two labels on an axis of K, as a share of its length."""
+"""Smallest distance between two labels on an axis of K, as a share of its length."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """How one of several is told from the others: in colour, and without."""
+    """The look of a curve: it differs from others in colour, and also without colour."""
 
     colour: str
     marker: str
@@ -44,27 +44,27 @@ class Look:
 
 
 def look(i: int) -> Look:
-    """Of the i-th; the first ``len(MARKERS)`` are all different, in grey too."""
+    """Return the look of the i-th curve; the first ``len(MARKERS)`` looks all differ, even in grey."""
     return Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
 
 
 def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Line2D:
-    """A mean over seeds and its interval, which a single seed does not have; the line, for a legend."""
+    """Draw a mean over seeds with its interval, if there are several seeds; return the line, for a legend."""
     if found.seeds > 1:
         fill_between(axes, found.x, found.low, found.high, look, label)
     return draw_line(axes, found.x, found.mean, look, label, i=i)
 
 
 def draw_line(axes: Axes, x: Values, y: Values, look: Look, label: str, *, i: int = 0) -> Line2D:
-    """A line with some markers.
+    """Draw a line with some markers.
 
     Args:
-        axes: where.
-        x: shape (n,).
-        y: shape (n,).
-        look: how.
-        label: of the line.
-        i: the how manieth of the curves, so that the markers of equal ones do not cover each other.
+        axes: axes to draw on.
+        x: horizontal positions, shape (n,).
+        y: values, shape (n,).
+        look: look of the line.
+        label: label of the line.
+        i: index of the curve, so that the markers of equal curves do not cover each other.
     """
     every = max(1, len(x) // _MARKS)
     (line,) = axes.plot(
@@ -82,18 +82,19 @@ def draw_line(axes: Axes, x: Values, y: Values, look: Look, label: str, *, i: in
 
 
 def fill_between(axes: Axes, x: Values, low: Values, high: Values, look: Look, label: str) -> None:
-    """What is around the line with this label."""
+    """Fill the band around the line with this label."""
     axes.fill_between(x, low, high, color=look.colour, alpha=0.18, linewidth=0.0, label=f"_band {label}")
 
 
 def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[float, float] | None:
-    """What the vertical axis shows: all that is after the steep beginning, and of intervals as much again at most.
+    """Return limits of the vertical axis that show all means after the steep beginning.
 
-    The intervals of few seeds can be many times as wide as all curves are apart.
+    Intervals may add at most that range again on each side, because the intervals of few seeds can be many times
+    wider than the distance between the curves.
 
     Args:
-        bands: curves that are drawn with their intervals.
-        lines: curves that are drawn without.
+        bands: curves drawn with their intervals.
+        lines: curves drawn without intervals.
     """
     means = [_late(each, each.mean) for each in (*bands, *lines)]
     if not means:
@@ -112,20 +113,20 @@ def _late(curve: Band, values: Values) -> Values:
 
 
 def steps_axis(axes: Axes) -> None:
-    """The horizontal axis is of steps, of which there is no half."""
+    """Make the horizontal axis one of steps, with whole numbers only."""
     low, high = axes.get_xlim()
-    if high - low < 2.0:  # a single one
+    if high - low < 2.0:  # a single step
         axes.set_xlim(0.5 * (low + high) - 1.0, 0.5 * (low + high) + 1.0)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
     axes.set_xlabel("optimisation steps")
 
 
 def ticks_at(axes: Axes, ks: Sequence[int]) -> None:
-    """The horizontal axis is of K, in logarithms: labels at these, as far as there is room."""
+    """Make the horizontal axis a logarithmic one of K, with labels at these K as far as there is room."""
     axes.set_xscale("log", base=2)
     shown = list[int]()
     span = math.log(ks[-1] / ks[0]) or 1.0
-    for k in reversed(ks):  # the largest one is what is told
+    for k in reversed(ks):  # begin with the largest K, whose label matters most
         if not shown or math.log(shown[-1] / k) >= _BIN * span:
             shown.append(k)
     axes.xaxis.set_major_locator(FixedLocator(shown[::-1]))
@@ -135,7 +136,7 @@ def ticks_at(axes: Axes, ks: Sequence[int]) -> None:
 
 
 def log_scale(axes: Axes, low: float, high: float) -> None:
-    """The vertical axis in logarithms, with plain numbers: to typeset powers takes most of a figure's time."""
+    """Make the vertical axis logarithmic, with plain numbers: typeset powers would take most of a figure's time."""
     axes.set_yscale("log")
     axes.set_ylim(low, high)
     decades = math.log10(high / low)
@@ -150,17 +151,17 @@ def _plain(value: float, _: int | None) -> str:
 
 
 def grid(axes: Axes) -> None:
-    """Faint lines behind the data."""
+    """Draw faint grid lines behind the data."""
     axes.grid(visible=True, alpha=0.3)
     axes.set_axisbelow(True)
 
 
 def at_the_end(found: Band) -> str:
-    """The last mean of a curve and its interval, in words."""
-    told = f"{_number(found.mean[-1])}"
+    """Return the last mean of a curve and its interval, in words."""
+    text = f"{_number(found.mean[-1])}"
     if found.seeds > 1:
-        told += f" (95 % interval {_number(found.low[-1])} to {_number(found.high[-1])})"
-    return told
+        text += f" (95 % interval {_number(found.low[-1])} to {_number(found.high[-1])})"
+    return text
 
 
 def _number(value: float) -> str:

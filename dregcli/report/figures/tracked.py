@@ -1,4 +1,4 @@
-"""Gradient variance and signal-to-noise ratio of tracked estimators along training, a figure a network."""
+"""Gradient variance and signal-to-noise ratio of tracked estimators along training, one figure per network."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -21,22 +21,22 @@ _LABELS: Final = {
     "snr": "SNR, mean of |mean| / sd",
 }
 _CAPTION: Final = (
-    "Means over coordinates, in windows of steps where they were logged, else moving averages; over seeds, with "
-    "95\u00a0% intervals (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it much of an SNR is noise. "
-    "Equal curves are one."
+    "Means over coordinates and seeds, in windows of steps if they were logged, else in moving averages, with "
+    "95\u00a0% intervals over seeds (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR "
+    "is noise. Equal curves are drawn once."
 )
 
 _POINTS: Final = 50
-"""Of a curve in one of many small panels."""
+"""Points of a curve in one of many small panels."""
 
 MOST_COLUMNS: Final = 3
-"""Groups in a figure."""
+"""Most groups in a figure."""
 
 
 def tracked_figure(chosen: Chosen, network: Network) -> Drawn | None:
-    """Variance (above) and SNR (below) of each group's tracked estimators against steps, a column a group.
+    """Draw variance (above) and SNR (below) of each group's tracked estimators against steps, one column per group.
 
-    Of more than ``MOST_COLUMNS`` groups the first ones that tracked; None where none did.
+    At most ``MOST_COLUMNS`` groups are drawn, the first ones that tracked. The result is None if no group tracked.
     """
     curves = {member.group.key: each for member in chosen.members if (each := _curves(member, network))}
     every = [member for member in chosen.members if member.group.key in curves]
@@ -76,14 +76,14 @@ def _draw(
     looks: Mapping[str, style.Look],
     entries: dict[str, Any],
 ) -> list[str]:
-    """One group's panel of one statistic; the ends of its curves in words."""
+    """Draw one group's panel of one statistic; return the ends of its curves in words."""
     alt: list[str] = []
     for i, (word, found) in enumerate(curves.items()):
         if statistic in found:
             entries[word] = style.draw_band(axes, found[statistic], looks[word], word, i=i)
             noise = statistic == "snr" and at_floor(float(found[statistic].mean[-1]), _floor(member))
-            told = AT_FLOOR if noise else style.at_the_end(found[statistic])
-            alt.append(f"{member.label}: {statistic} of {word} {told}")
+            end = AT_FLOOR if noise else style.at_the_end(found[statistic])
+            alt.append(f"{member.label}: {statistic} of {word} {end}")
     if statistic == "snr" and (floor := _floor(member)) is not None:
         axes.axhline(floor, color=style.GREY, linestyle=(0, (1, 2)), linewidth=1.5, label="_floor")
     style.grid(axes)
@@ -91,13 +91,13 @@ def _draw(
 
 
 def _floor(member: Member) -> float | None:
-    """What noise alone has for an SNR: in the last windows, or in moving averages where there are none."""
+    """Return the SNR of noise alone in the last windows, or in moving averages if there are no windows."""
     window = member.group.tracked_window()
     return member.group.tracked_floor("model_snr") if window is None else window[1]
 
 
 def _limits(curves: Sequence[Band], floors: Sequence[float | None]) -> tuple[float, float]:
-    """Of a logarithmic axis: what the means need after the beginning; intervals may reach below 0."""
+    """Return limits of a logarithmic axis that show the means after the beginning; intervals may reach below 0."""
     late = [each.mean[each.x >= style.START * each.x[-1]] for each in curves]
     values = np.concatenate([*late, [floor for floor in floors if floor is not None]])
     values = values[values > 0.0]
@@ -105,7 +105,7 @@ def _limits(curves: Sequence[Band], floors: Sequence[float | None]) -> tuple[flo
 
 
 def _curves(member: Member, network: Network) -> dict[str, dict[str, Band]]:
-    """By estimators' words and statistic; those whose curves are equal to the last bit have one entry."""
+    """Return the curves by the estimator's word and statistic. Estimators with equal curves share one entry."""
     names = dict.fromkeys(
         column.estimator
         for row in member.group.seeds()
@@ -124,7 +124,7 @@ def _curves(member: Member, network: Network) -> dict[str, dict[str, Band]]:
 
 
 def _curve(member: Member, word: str, network: Network, statistic: str) -> Band | None:
-    """Over windows of steps, where any run has them; else the moving average."""
+    """Return a curve over windows of steps if any run has them, else of the moving average."""
     columns = [TrackedColumn(word, _COLUMNS[network], statistic, windowed).name for windowed in (True, False)]
 
     def of(column: str) -> Band | None:

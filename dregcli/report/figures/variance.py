@@ -1,4 +1,4 @@
-"""The figure of gradient variance and signal-to-noise ratios against K."""
+"""The figure of gradient variance and signal-to-noise ratio against K."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -34,10 +34,10 @@ class Curve:
     """One gradient against K.
 
     Attributes:
-        label: of which.
+        label: label of the gradient.
         network: encoder or decoder.
-        points: by statistic: K, value and standard error.
-        slopes: by statistic, where there is one.
+        points: K, value and standard error of each point, by statistic.
+        slopes: slopes by statistic, where there are any.
     """
 
     label: str
@@ -47,19 +47,19 @@ class Curve:
 
     @property
     def legend(self) -> str:
-        """Its label and slopes."""
+        """Label with the slopes."""
         short = {"variance": "var", "snr": "SNR", "dsnr": "DSNR"}
-        told = [f"{short[name]} {value:+.2f}" for name, value in self.slopes.items()]
-        return f"{self.label}   {', '.join(told) or 'no slope'}"
+        slopes = [f"{short[name]} {value:+.2f}" for name, value in self.slopes.items()]
+        return f"{self.label}   {', '.join(slopes) or 'no slope'}"
 
 
 def variance_figure(curves: Sequence[Curve], *, title: str, floor: float) -> Drawn:
-    """Panels of each statistic (across) for encoder and decoder (down), the legend with slopes below.
+    """Draw panels of each statistic (across) for encoder and decoder (down), with the slopes in the legend.
 
     Args:
-        curves: at least one.
-        title: of the whole.
-        floor: what SNR is of noise alone.
+        curves: curves, at least one.
+        title: title of the figure.
+        floor: SNR of noise alone.
     """
     networks = [network for network in Network if any(curve.network is network for curve in curves)]
     figure = new_figure(14.0)
@@ -83,28 +83,28 @@ def variance_figure(curves: Sequence[Curve], *, title: str, floor: float) -> Dra
 
 
 def _alt(curves: Sequence[Curve], floor: float) -> str:
-    """In words: each gradient's variance and SNR at the largest K."""
-    told: list[str] = []
+    """Describe the figure: each gradient's variance and SNR at the largest K."""
+    texts: list[str] = []
     for curve in curves:
         (k, variance, _), (_, snr, _) = (curve.points[name][-1] for name in ("variance", "snr"))
         ratio = AT_FLOOR if at_floor(snr, floor) else f"{snr:.3g}"
-        told.append(f"{curve.network} {curve.label} at K={k:,}: variance {variance:.3g}, SNR {ratio}")
-    return f"Gradient variance, SNR, directional SNR and cosine to the reference against K. {'; '.join(told)}."
+        texts.append(f"{curve.network} {curve.label} at K={k:,}: variance {variance:.3g}, SNR {ratio}")
+    return f"Gradient variance, SNR, directional SNR and cosine to the reference against K. {'; '.join(texts)}."
 
 
 def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list[Any]:  # noqa: ANN401 - matplotlib's
-    """One panel; the handles of its curves."""
+    """Draw one panel; return the handles of its curves."""
     handles: list[Any] = []
     ks = sorted({k for curve in curves for k, _, _ in curve.points[panel]})
     log = panel != "cosine"
     if log:
         axes.set_yscale("log")
     for i, curve in enumerate(curves):
-        # Of a logarithm there is nothing to see of what is not above 0; an error bar ends where the axis would.
+        # A logarithmic axis shows only values above 0, so an error bar must end above 0.
         shown = [(k, v, s) for k, v, s in curve.points[panel] if math.isfinite(v) and (v > 0.0 or not log)]
         x, y, errors = ([each[n] for each in shown] for n in range(3))
         errors = [s if math.isfinite(s) else 0.0 for s in errors]
-        if panel == "snr":  # near the floor a bar would be no interval
+        if panel == "snr":  # near the floor, an error bar would not be an interval
             errors = [0.0 if at_floor(v, floor) else s for v, s in zip(y, errors, strict=True)]
         below = [min(s, 0.9 * v) if log else s for v, s in zip(y, errors, strict=True)]
         handles.append(
@@ -115,7 +115,7 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
                 color=COLOURS[i % len(COLOURS)],
                 marker=MARKERS[i % len(MARKERS)],
                 linestyle=LINES[(i // len(COLOURS)) % len(LINES)],
-                markersize=max(3.5, 7.5 - 0.4 * i),  # of equal gradients the first one's still show
+                markersize=max(3.5, 7.5 - 0.4 * i),  # so that the first of several equal curves still shows
                 linewidth=1.3,
                 capsize=2.0,
                 markerfacecolor="white" if i >= len(COLOURS) else None,
@@ -123,12 +123,12 @@ def _panel(axes: Any, curves: Sequence[Curve], panel: str, floor: float) -> list
         )
     if panel == "snr":
         axes.axhline(floor, color=GREY, linestyle=(0, (1, 2)), linewidth=1.5)
-        axes.annotate(f"dotted: of noise alone, {floor:.3f}", **_CORNER)
+        axes.annotate(f"dotted: noise alone, {floor:.3f}", **_CORNER)
     if panel == "dsnr":
         floors = [v for curve in curves for _, v, _ in curve.points["dsnr_floor"] if math.isfinite(v) and v > 0.0]
         if floors:
             axes.axhspan(min(floors), max(floors), color=GREY, alpha=0.25, linewidth=0)
-            axes.annotate("grey: of noise alone", **_CORNER)
+            axes.annotate("grey: noise alone", **_CORNER)
     axes.margins(y=0.14)
     if log:
         log_scale(axes, *axes.get_ylim())

@@ -1,1 +1,1 @@
-"""A report as one self-contained page: no request leaves it, and what runs contain can do nothing in it."""
+"""A report as one self-contained page. It makes no request, and nothing that runs contain can act in it."""

@@ -1,4 +1,4 @@
-"""Figures as what a page holds of them."""
+"""Figures as images inside a page."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -8,13 +8,13 @@ from dregcli.report.drawn import Drawn, Suffix
 from dregcli.report.html.view import Image
 
 LARGEST_SVG: Final = 400_000
-"""Bytes of a drawing from which on it goes into the page as pixels: a page is sent by mail, and opened on a phone."""
+"""Most bytes of a drawing as SVG; a larger one becomes a PNG, because pages are mailed and opened on phones."""
 
 _TYPES: Final[dict[Suffix, str]] = {".svg": "image/svg+xml", ".png": "image/png"}
 
 
 def images(figures: Sequence[Drawn]) -> tuple[Image, ...]:
-    """Drawings as SVG, sharp at any size; pictures made of pixels, and drawings that are too large, as PNG."""
+    """Return drawings as SVG, sharp at any size. Pictures made of pixels, and too large drawings, become PNG."""
     return tuple(_image(drawn) for drawn in figures)
 
 

@@ -1,4 +1,4 @@
-"""Where runs come from: their specs, data, environments and commands, section by section."""
+"""The sections on where runs come from: their specs, data, environments and commands."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from dregcli.report.tables import Cell, Column, Table, run_cells, run_columns
 from dregcli.wording import counted
 
 OPEN_COMMANDS: Final = 10
-"""Runs whose commands are in sight; of more they are unfolded when asked for."""
+"""Most runs whose commands are shown at once; for more runs they are folded."""
 
 MOST_NAMED: Final = 8
-"""Runs that are named of those with the most common value of what differs."""
+"""Most runs with the most common value that are named; of more runs only the number is shown."""
 
 _RUN: Final = Column("run", numeric=False)
 _GROUP: Final = Column("group", numeric=False)
@@ -23,13 +23,13 @@ _GROUP: Final = Column("group", numeric=False)
 
 @dataclass(frozen=True)
 class Origin:
-    """What a report needs not to compare a run, and a reader needs to repeat it.
+    """The parts of a run that a reader needs to repeat it, and that no comparison needs.
 
     Attributes:
-        commands: what was typed, and what to type to have it once more.
-        environments: what was captured when it began, and each time it was resumed, nested names joined by dots.
-        tags: of the run.
-        notes: on the run, the oldest first.
+        commands: the command as it was typed, and commands that repeat the run.
+        environments: environments captured at the start and at each resume, with nested names joined by dots.
+        tags: tags of the run.
+        notes: notes on the run, the oldest first.
     """
 
     commands: tuple[Command, ...]
@@ -39,7 +39,7 @@ class Origin:
 
 
 def specs(groups: Sequence[Group], labels: Mapping[str, str]) -> Section:
-    """What the groups differ in, and what they share."""
+    """Return the section on settings: the ones that differ between groups, and the shared ones."""
     names = differing_names(groups)
     shared = [name for name in groups[0].experiment if name not in names]
     rows = [
@@ -53,11 +53,11 @@ def specs(groups: Sequence[Group], labels: Mapping[str, str]) -> Section:
     numeric = {name: all(isinstance(group.experiment.get(name), int | float) for group in groups) for name in names}
     columns = (_GROUP, *(Column(_flag(name), numeric[name]) for name in names), Column("seeds", numeric=False))
     different = Table(
-        f"{'what the groups differ in, and ' if names else ''}the seeds that count", columns, tuple(rows)
+        f"{'settings that differ between groups, and ' if names else ''}the seeds that count", columns, tuple(rows)
     )
     same = tuple((Cell(_flag(name)), _value(name, groups[0].experiment[name])) for name in shared)
     columns = (Column("setting", numeric=False), Column("value", numeric=False))
-    title = f"what all groups share: {counted(len(shared), 'setting')}" if len(groups) > 1 else "all settings"
+    title = f"{counted(len(shared), 'setting')} that all groups share" if len(groups) > 1 else "all settings"
     return Section(
         "specs", "Settings", tables=(different, *_data(groups, labels)), folded=(Table(title, columns, same),)
     )
@@ -73,15 +73,15 @@ def _value(name: str, value: object) -> Cell:
 
 
 def _data(groups: Sequence[Group], labels: Mapping[str, str]) -> list[Table]:
-    """Which data there are, and who has them: by the digests of the splits, as the terminal tells them."""
+    """Return a table of the data with the digests of their splits, shortened as in the terminal, and the groups."""
     found: dict[tuple[str, tuple[tuple[str, str], ...]], list[str]] = {}
     for group in groups:
         hashes = next((_hashes(row) for row in group.rows if _hashes(row)), ())
         found.setdefault((described(group.spec), hashes), []).append(labels[group.key])
     splits = list(dict.fromkeys(split for _, hashes in found for split, _ in hashes))
     rows = [
-        (Cell(what), *(Cell(dict(hashes).get(split, "-")[:12]) for split in splits), Cell(_who(of, len(groups))))
-        for (what, hashes), of in found.items()
+        (Cell(what), *(Cell(dict(hashes).get(split, "-")[:12]) for split in splits), Cell(_who(names, len(groups))))
+        for (what, hashes), names in found.items()
     ]
     columns = [Column("data", numeric=False), *(Column(f"SHA-256 of {split}", numeric=False) for split in splits)]
     return [Table("data", (*columns, Column("groups", numeric=False)), tuple(rows))]
@@ -101,7 +101,7 @@ def _who(names: Sequence[str], of: int) -> str:
 def runs(
     groups: Sequence[Group], labels: Mapping[str, str], origins: Mapping[str, Origin], *, time_to: float | None
 ) -> Section:
-    """Every run, with its tags and notes where any has some."""
+    """Return the section with every run, and with tags and notes if any run has some."""
     texts: dict[str, dict[str, str]] = {
         "tags": {path: ", ".join(origin.tags) for path, origin in origins.items()},
         "notes": {path: "\n".join(origin.notes) for path, origin in origins.items()},
@@ -122,7 +122,7 @@ def runs(
 
 
 def environments(groups: Sequence[Group], origins: Mapping[str, Origin]) -> Section:
-    """What the runs were made with: first what is not the same for all of them."""
+    """Return the section on environments: first the values that differ between runs, then the common ones."""
     of_runs = [
         (row.label if i == 0 else f"{row.label} (resumed)", values)
         for group in groups
@@ -131,12 +131,12 @@ def environments(groups: Sequence[Group], origins: Mapping[str, Origin]) -> Sect
     ]
     if not of_runs:
         return Section("environment", "Environment")
-    told = [(label, environment_in_words(values)) for label, values in of_runs]
+    in_words = [(label, environment_in_words(values)) for label, values in of_runs]
     same: list[tuple[Cell, ...]] = []
     different: list[tuple[Cell, ...]] = []
-    for name in dict.fromkeys(name for _, words in told for name in words):
+    for name in dict.fromkeys(name for _, words in in_words for name in words):
         who: dict[str, list[str]] = {}
-        for label, words in told:
+        for label, words in in_words:
             who.setdefault(words.get(name, "not captured"), []).append(label)
         most = max(who, key=lambda value: len(who[value]))
         if len(who) == 1:
@@ -146,20 +146,20 @@ def environments(groups: Sequence[Group], origins: Mapping[str, Origin]) -> Sect
                 (Cell(name), Cell(value), Cell(_others(labels) if value == most else _together(labels)))
                 for value, labels in who.items()
             ]
-    columns = (Column("what", numeric=False), Column("value", numeric=False))
+    columns = (Column("name", numeric=False), Column("value", numeric=False))
     tables = [Table("what differs between runs", (*columns, _RUN), tuple(different))] if different else []
-    title = "the same in all runs" if len(told) > 1 else "environment"
+    title = "the same in all runs" if len(in_words) > 1 else "environment"
     tables += [Table(title, columns, tuple(same))] if same else []
     return Section("environment", "Environment", tables=tuple(tables))
 
 
 def _others(labels: Sequence[str]) -> str:
-    """Those that a value is usual for: of many how many, since all that differ are named."""
+    """Name the runs with the most common value, or count them if they are many: the other runs are all named."""
     return _together(labels) if len(labels) <= MOST_NAMED else f"the other {len(labels):,} runs"
 
 
 def _together(labels: Sequence[str]) -> str:
-    """``a/v001, v002; b/v001``."""
+    """Join labels of runs as ``a/v001, v002; b/v001``."""
     versions: dict[str, list[str]] = {}
     for label in labels:
         name, _, version = label.rpartition("/")
@@ -180,32 +180,34 @@ _NAMES: Final = {
     "libraries.": "",
     "variables.": "",
 }
-"""What is told of an environment, by the beginning of its name, and what the reader calls it. Not the names of hosts
-and folders: a page is handed on."""
+"""The shown parts of an environment, by the beginning of their names, with words for the reader.
+
+Names of hosts and folders are not shown, because a page is passed on.
+"""
 
 _PLACES: Final = ("variables.DREG_",)
 
 
 def environment_in_words(values: Mapping[str, Any]) -> dict[str, str]:
-    """What numbers may depend on, by name.
+    """Return the parts of an environment that numbers may depend on, by name.
 
     Args:
-        values: as captured, nested names joined by dots, long texts as digests.
+        values: the captured environment, with nested names joined by dots and digests in place of long texts.
     """
-    told: dict[str, str] = {}
+    found: dict[str, str] = {}
     for beginning, words in _NAMES.items():
         for name, value in values.items():
             whole = name == beginning or (beginning.endswith(".") and name.startswith(beginning))
             if whole and value is not None and not name.startswith(_PLACES):
                 text = " ".join(str(value).split())
-                told[words + name.removeprefix(beginning)] = text.split(" ")[0] if name == "python.version" else text
+                found[words + name.removeprefix(beginning)] = text.split(" ")[0] if name == "python.version" else text
         if beginning == "git.commit" and beginning in values:
-            told["changes to the commit"] = _changes(values)
-    return told
+            found["changes to the commit"] = _changes(values)
+    return found
 
 
 def _changes(values: Mapping[str, Any]) -> str:
-    """Whether the working tree was the commit, and if not by what it differed."""
+    """Say how the working tree differed from the commit, if it did."""
     if values.get("git.clean"):
         return "none"
     parts = [f"diff of {values['git.diff']}"] if values.get("git.diff") else []
@@ -219,7 +221,7 @@ def _changes(values: Mapping[str, Any]) -> str:
 
 
 def commands(groups: Sequence[Group], labels: Mapping[str, str], origins: Mapping[str, Origin]) -> Section:
-    """What to type to have each run once more."""
+    """Return the section with the commands that repeat each run."""
     many = sum(len(group.rows) for group in groups) > OPEN_COMMANDS
     lists = tuple(
         CommandList(
@@ -230,8 +232,8 @@ def commands(groups: Sequence[Group], labels: Mapping[str, str], origins: Mappin
         for group in groups
     )
     lead = (
-        "As it was typed, and from what the run captured of itself: dreg runs rerun trains its resolved settings "
-        "once more, whatever the defaults are by then, and says what of the environment is another.",
+        "Commands are shown as they were typed. dreg runs rerun trains a run again from the settings that the run "
+        "captured, whatever the defaults are by then, and reports what has changed in the environment.",
     )
     return Section("commands", "Commands to repeat each run", lead, commands=lists)
 

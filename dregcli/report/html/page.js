@@ -1,5 +1,5 @@
 "use strict";
-// Sorting, the theme and copying. Without this the page says the same, in its own order.
+// Sorting, the theme and copying. Without this script the page has the same content, in its original order.
 
 function button(name, text) {
   const made = document.createElement("button");
@@ -9,7 +9,7 @@ function button(name, text) {
   return made;
 }
 
-// ---- tables that sort by a column: numbers as such, and what is not known at the end, whichever way ----
+// ---- tables that sort by a column: numbers by value; unknown values are always last ----
 
 function compared(a, b, numeric) {
   return numeric ? a - b : a.localeCompare(b, "en", { numeric: true });
@@ -43,22 +43,22 @@ for (const table of document.querySelectorAll("table")) {
   });
 }
 
-// ---- light and dark: as the system has it until somebody says otherwise ----
+// ---- light and dark: as in the system's settings until the reader chooses ----
 
 const theme = button("theme", "");
 const dark = () =>
   (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) ===
   "dark";
-const tell = () => { theme.textContent = dark() ? "Light theme" : "Dark theme"; };
+const label = () => { theme.textContent = dark() ? "Light theme" : "Dark theme"; };
 theme.addEventListener("click", () => {
   document.documentElement.dataset.theme = dark() ? "light" : "dark";
-  tell();
+  label();
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", tell);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
 document.querySelector("header").append(theme);
-tell();
+label();
 
-// ---- commands to copy: by selection, which asks no permission; where it fails the text is left selected ----
+// ---- commands to copy: by selection, which needs no permission; if copying fails, the text stays selected ----
 
 const said = document.createElement("p");
 said.className = "unseen";
@@ -90,7 +90,7 @@ if (document.queryCommandSupported && document.queryCommandSupported("copy")) {
   }
 }
 
-// ---- what scrolls sideways can be reached with the keyboard, and only that ----
+// ---- only boxes that scroll sideways can be reached with the keyboard ----
 
 const boxes = new ResizeObserver((changed) => {
   for (const { target } of changed) {
@@ -100,7 +100,7 @@ const boxes = new ResizeObserver((changed) => {
 });
 for (const box of document.querySelectorAll(".scroll, .card")) boxes.observe(box);
 
-// ---- paper shows what is folded ----
+// ---- a printed page shows folded parts ----
 
 let folded = [];
 addEventListener("beforeprint", () => {

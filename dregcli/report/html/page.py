@@ -1,4 +1,4 @@
-"""A page's bytes: template, style and script in one file that needs nothing and can reach nothing."""
+"""The bytes of a page: template, style and script in one file that needs no other file and no network."""
 
 from base64 import b64encode
 from hashlib import sha256
@@ -14,10 +14,10 @@ _PACKAGE = "dregcli.report.html"
 
 
 def render(page: Page) -> bytes:
-    """The file, in UTF-8.
+    """Return the file in UTF-8.
 
-    Whatever the page holds is text, never markup: the template escapes it, and the content policy admits no script
-    and no style but the page's own, by their digests, and no address but ``data:`` of images.
+    All content of runs is text, never markup: the template escapes it. The content policy permits only the page's own
+    script and style, by their digests, and only images at ``data:`` addresses.
     """
     style, script = (files(_PACKAGE).joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     policy = {
@@ -29,13 +29,13 @@ def render(page: Page) -> bytes:
         "form-action": "'none'",
     }
     template = _environment().get_template("page.html")
-    told = template.render(
+    text = template.render(
         page=page,
         policy="; ".join(f"{name} {value}" for name, value in policy.items()),
         style=Markup(style),
         script=Markup(script),
     )
-    return told.encode("utf-8", "backslashreplace")  # a path may hold bytes that are no text
+    return text.encode("utf-8", "backslashreplace")  # a path may hold bytes that are not UTF-8
 
 
 def _environment() -> Environment:
@@ -50,7 +50,7 @@ def _environment() -> Environment:
 
 
 def _harmless(value: object) -> object:
-    """What cannot be seen is spelt out; surrogates would not even be UTF-8."""
+    """Spell out invisible characters; surrogates could not even be written as UTF-8."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -1,4 +1,4 @@
-"""What runs have reached, section by section."""
+"""The sections on the results of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ from dregcli.report.tables import (
     pairs_table,
     quantity,
     share,
-    told_pairs,
+    shown_pairs,
     tracked_columns,
     tracked_note,
     tracked_rows,
@@ -33,7 +33,7 @@ from dregcli.wording import counted, difference, some_of, with_error
 _GROUP: Final = Column("group", numeric=False)
 
 Labels = Mapping[str, str]
-"""Of groups, by key."""
+"""Labels of groups, by key."""
 
 
 def summary(
@@ -44,37 +44,37 @@ def summary(
     *,
     time_to: float | None,
 ) -> Section:
-    """What decides between the groups; see ``groups_table``."""
+    """Return the section that compares the groups; see ``groups_table``."""
     lead = (conclusion(comparisons[0], labels),) if comparisons else ()
     table = groups_table(groups, labels, comparisons, curves, time_to=time_to)
     if any(cell.tone == "best" for row in table.rows for cell in row):
-        table = replace(table, notes=("Bold: the best, and what the paired test has not found lower.",))
+        table = replace(table, notes=("Bold: the best group, and groups that the paired test has not found lower.",))
     return Section("groups", "Groups", lead, (table, *_final_bounds(groups, labels), *_gains(groups, labels)))
 
 
 def conclusion(found: Comparison, labels: Labels) -> str:
-    """Which group is the best, and which others may be as good."""
+    """Say which group is the best, and which others may be as good."""
     of_best = found.of(found.best)
-    # Of other seeds, or of too few to be tested, another mean may be higher.
+    # A group over other seeds, or over too few for a test, may have a higher mean.
     is_highest = all(found.of(key).mean <= of_best.mean for key in found.values)
     leads = "has the highest" if is_highest else "is the best by the paired test, with a"
-    told = f"{labels[found.best]} {leads} {found.measure.told}: {with_error(of_best.mean, of_best.stderr)} nats"
+    text = f"{labels[found.best]} {leads} {found.measure.text}: {with_error(of_best.mean, of_best.stderr)} nats"
     near = found.cannot_be_told_from_best
     if not near:
-        return f"{told}. No other group shares {FEWEST_SEEDS} seeds with it, so that nothing is tested."
+        return f"{text}. No other group shares {FEWEST_SEEDS} seeds with it, so nothing is tested."
     others = [labels[key] for key in found.values if key in near and key != found.best]
     untested = [labels[pair.a] for pair in found.against(found.best) if pair.verdict == "untested"]
     if others:
-        told += f"; the paired test has not found these lower: {some_of(others, 6)}"
+        text += f"; the paired test has not found these lower: {some_of(others, 6)}"
     else:
-        told += "; the paired test has found all others lower" + (" that it could test" if untested else "")
+        text += f"; the paired test has found all other {'tested ' if untested else ''}groups lower"
     if untested:
-        told += f". Not tested, for want of {FEWEST_SEEDS} shared seeds: {some_of(untested, 6)}"
-    return f"{told}."
+        text += f". Not tested, because they share fewer than {FEWEST_SEEDS} seeds with it: {some_of(untested, 6)}"
+    return f"{text}."
 
 
 def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
-    """The bounds that training ended with, by split."""
+    """Return a table of the bounds at the end of training, by split."""
     columns = [_GROUP, Column("seeds")]
     columns += [Column(name) for split in Split for name in (split.value, f"best {split}")]
     rows: list[tuple[Cell, ...]] = []
@@ -89,7 +89,7 @@ def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
 
 
 def _gains(groups: Sequence[Group], labels: Labels) -> list[Table]:
-    """Of runs that trained the encoder alone: the parent's bound, and what was gained over it."""
+    """Return a table for runs that trained the encoder alone: the parent's bound, and the gain over it."""
     rows: list[tuple[Cell, ...]] = []
     for group in groups:
         pairs = [(group.before(split), group.gain(split)) for split in Split]
@@ -108,21 +108,21 @@ def _gain(found: Aggregate | None) -> Cell:
 
 
 def comparison(comparisons: Sequence[Comparison], labels: Labels) -> Section:
-    """Every two groups that can be compared; those of the first measure in sight, all others folded."""
+    """Return the section with all paired comparisons: those by the first measure are open, the others are folded."""
     if not comparisons:
         return Section("comparisons", "Paired comparisons")
     first, *others = comparisons
     folded: list[Table] = []
     if len(first.pairs) > MOST_PAIRS:
         table = pairs_table(first, labels, first.pairs)
-        folded.append(replace(table, title=f"all {len(first.pairs)} pairs: {first.measure.told}"))
-    folded += [pairs_table(each, labels, told_pairs(each)) for each in others]
-    shown = pairs_table(first, labels, told_pairs(first))
+        folded.append(replace(table, title=f"all {len(first.pairs)} pairs: {first.measure.text}"))
+    folded += [pairs_table(each, labels, shown_pairs(each)) for each in others]
+    shown = pairs_table(first, labels, shown_pairs(first))
     return Section("comparisons", "Paired comparisons", tables=(shown,), folded=tuple(folded))
 
 
 def evaluations(groups: Sequence[Group], labels: Labels) -> Section:
-    """What ``dreg eval`` found, over seeds."""
+    """Return the section with results of ``dreg eval``, over seeds."""
     found = [(labels[group.key], key, each) for group in groups for key, each in group.evaluations().items()]
     if not found:
         return Section("evaluations", "Evaluations")
@@ -144,11 +144,11 @@ def _evaluated(key: EvaluationKey, found: Evaluated) -> list[Cell]:
 
 
 def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table]:
-    """The bound by K, where an evaluation has more than one."""
+    """Return a table of the bound by K, if an evaluation has more than one K."""
     curves = [each for each in found if len(each[2].curve) > 1]
     ks = sorted({k for _, _, each in curves for k in each.curve})
-    of = (Column("split", numeric=False), *map(Column, ("examples", "step", "eval seed")))
-    columns = (_GROUP, *of, *(Column(f"K={k:,}") for k in ks))
+    settings = (Column("split", numeric=False), *map(Column, ("examples", "step", "eval seed")))
+    columns = (_GROUP, *settings, *(Column(f"K={k:,}") for k in ks))
     rows = [
         (
             Cell(label),
@@ -162,7 +162,7 @@ def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
 
 
 def bias(groups: Sequence[Group], labels: Labels) -> Section:
-    """The verdicts of each run's newest check, and what was measured of gradient variance."""
+    """Return the section with each run's newest verdicts on bias, and with measured gradient variances."""
     names_of = {row.path: row.label for group in groups for row in group.rows}
     rows = [
         (
@@ -181,16 +181,18 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     texts = ("promise", "verdict")
     columns = [Column(name, numeric=False) for name in ("pair", "run")] + [_GROUP, Column("K")]
     columns += [*(Column(name, numeric=False) for name in texts), Column("relative bias"), Column("detectable")]
-    notes = ("Detectable: the relative bias that would have been found with a chance of 90 %.",)
+    notes = ("Detectable: the relative bias that the check would have found with a chance of 90 %.",)
     checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
-    told = [
+    found = [
         (Cell(row.label), Cell(str(row.variance[-1].get("told", "-"))))
         for group in groups
         for row in group.rows
         if row.variance
     ]
     columns = (Column("run", numeric=False), Column("what was found", numeric=False))
-    measured = [Table("gradient variance: the newest measurement of each run", columns, tuple(told))] if told else []
+    measured = (
+        [Table("gradient variance: the newest measurement of each run", columns, tuple(found))] if found else []
+    )
     return Section(
         "gradients", "Bias and variance of gradients", tables=(*checks, *measured, *_tracked(groups, labels))
     )
@@ -206,12 +208,12 @@ def _plain(value: object) -> Cell:
 
 def _tracked(groups: Sequence[Group], labels: Labels) -> list[Table]:
     rows = [(Cell(labels[group.key]), *cells) for group in groups for cells in tracked_rows(group)]
-    told = {note: labels[group.key] for group in groups if (note := tracked_note(group))}
-    notes = [*told] if len(told) == 1 else [f"{label}: {note}" for note, label in told.items()]
+    found = {note: labels[group.key] for group in groups if (note := tracked_note(group))}
+    notes = [*found] if len(found) == 1 else [f"{label}: {note}" for note, label in found.items()]
     return [Table(TRACKED_TITLE, (_GROUP, *tracked_columns()), tuple(rows), tuple(notes))] if rows else []
 
 
 def about(groups: Sequence[Group]) -> str:
-    """``20 runs in 4 groups``."""
+    """Count runs and groups: ``20 runs in 4 groups``."""
     runs = sum(len(group.rows) for group in groups)
     return f"{counted(runs, 'run')} in {counted(len(groups), 'group')}"

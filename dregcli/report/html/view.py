@@ -1,4 +1,4 @@
-"""A page as plain values: all wording is done before a template sees it."""
+"""A page as plain values. All texts are complete before the template gets them."""
 
 from dataclasses import dataclass
 
@@ -10,11 +10,11 @@ class Image:
     """A figure inside the page.
 
     Attributes:
-        title: what it is of.
-        alt: what is to be seen.
-        width: in CSS pixels.
-        height: in CSS pixels.
-        source: a ``data:`` address.
+        title: title of the figure.
+        alt: alternative text, which describes the figure.
+        width: width in CSS pixels.
+        height: height in CSS pixels.
+        source: content, as a ``data:`` address.
     """
 
     title: str
@@ -26,11 +26,11 @@ class Image:
 
 @dataclass(frozen=True)
 class Command:
-    """Something to type.
+    """A command to type.
 
     Attributes:
-        what: what it does.
-        line: for a shell.
+        what: what the command does.
+        line: the line for a shell.
     """
 
     what: str
@@ -42,9 +42,9 @@ class CommandList:
     """Commands of several runs.
 
     Attributes:
-        title: of which.
-        of: run by run, its name and its commands.
-        folded: whether they are shown when asked for only.
+        title: title of the list.
+        of: name and commands of each run.
+        folded: whether the list is folded at first.
     """
 
     title: str
@@ -57,13 +57,13 @@ class Section:
     """A part of the page.
 
     Attributes:
-        anchor: its address in the page.
-        title: its heading.
-        lead: paragraphs that come first.
-        tables: then these,
-        folded: these, shown when asked for,
-        images: these,
-        commands: and these.
+        anchor: address of the section in the page.
+        title: heading of the section.
+        lead: paragraphs at the beginning.
+        tables: tables below the paragraphs.
+        folded: folded tables below those.
+        images: figures below the tables.
+        commands: lists of commands at the end.
     """
 
     anchor: str
@@ -76,21 +76,21 @@ class Section:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to be told."""
+        """Whether the section has no content."""
         return not (self.lead or self.tables or self.folded or self.images or self.commands)
 
 
 @dataclass(frozen=True)
 class Page:
-    """All of it.
+    """A whole page.
 
     Attributes:
-        title: the heading.
-        lead: what it is about, in a line.
-        warnings: what a reader must know, the gravest first.
-        sections: in their order.
-        made: when and by what.
-        command: what made it.
+        title: heading of the page.
+        lead: one line that says what the page is about.
+        warnings: warnings for the reader, the most serious first.
+        sections: sections, in the order of the page.
+        made: when the page was made, and by which program.
+        command: command that made the page.
     """
 
     title: str

@@ -85,7 +85,7 @@ def test_what_does_not_compare_is_never_compared_in_silence(capsys, tmp_path, ch
     add_run(tmp_path / "runs", level=-88.0)
     add_run(tmp_path / "runs", level=-80.0, **changes)
     outcome = run(capsys, "report")
-    assert ("nothing is compared" if "k" in changes else "their bounds do not compare") in outcome.err
+    assert ("nothing is compared" if "k" in changes else "their bounds cannot be compared") in outcome.err
     assert "paired over seeds" not in outcome.out
     assert run(capsys, "report", "--json").json["comparisons"] == []
 
@@ -147,7 +147,7 @@ def test_an_evaluation_that_is_no_number_decides_nothing(capsys, tmp_path) -> No
         add_eval(each, math.nan if broken else each.info().summary["bound"]["test"])
     outcome = run(capsys, "report")
     assert "nan" not in outcome.out
-    assert "an evaluated bound is no number" in outcome.err
+    assert "an evaluated bound is not a finite number" in outcome.err
     found = run(capsys, "report", "--json").json["comparisons"][0]
     assert [len(pair["seeds"]) for pair in found["pairs"]] == [3]
     assert "3 of 4" in outcome.out, "how many seeds the mean is over"
@@ -160,7 +160,8 @@ def test_of_repeats_the_newest_counts_however_they_are_named(capsys, tmp_path) -
     for order in (("a", "z"), ("z", "a"), ()):
         outcome = run(capsys, "report", *order, "--json")
         assert outcome.json["groups"][0]["bound"]["test"]["mean"] == -90.0
-    assert "of repeats of one seed the newest counts, so that these do not: z/v001" in run(capsys, "report").err
+    text = "of several runs with one seed only the newest counts; these do not count: z/v001"
+    assert text in run(capsys, "report").err
 
 
 def test_results_that_lack_what_a_report_needs_are_left_out(capsys, tmp_path) -> None:

@@ -73,7 +73,7 @@ def test_seconds_are_seconds() -> None:
     (axes,) = _drawn(TWO, "seconds").figure.axes
     x, _ = xy(line(axes, "iwae/dreg (4 seeds)"))
     assert x[-1] == pytest.approx(1000 / 50.0)
-    assert axes.get_xlabel().startswith("s of optimisation")
+    assert axes.get_xlabel().startswith("seconds of optimisation")
 
 
 def test_axes_have_units_and_the_alternative_text_has_the_numbers() -> None:
