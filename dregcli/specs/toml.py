@@ -4,7 +4,6 @@ import json
 from typing import Any
 
 from dregcli.specs.options import RunOptions, described
-from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
 
 
@@ -20,9 +19,7 @@ def as_toml(spec: RunSpec) -> str:
     for field in RunOptions.model_fields:
         if field in values:
             shown = described(field)[1]
-            by_panel.setdefault(shown.panel if shown else "Data", []).append(
-                f"{flag(field)} = {_value(values[field])}"
-            )
+            by_panel.setdefault(shown.panel if shown else "Data", []).append(f"{field} = {_value(values[field])}")
     return "\n\n".join("\n".join([f"# {panel}", *lines]) for panel, lines in by_panel.items()) + "\n"
 
 
