@@ -221,7 +221,7 @@ def test_out_of_memory_says_how_to_go_on_and_that_is_how(tmp_path, monkeypatch) 
     store = RunStore(tmp_path)
     error = _cut(store, monkeypatch, NO_MEMORY, k_chunk=32)
     run = find_run_to_resume(store, "run")
-    assert error.hint.endswith(f"; or go on in less memory: dreg train --resume {run.path} --k-chunk 16")
+    assert error.hint.endswith(f"; or continue with less memory: dreg train --resume {run.path} --k-chunk 16")
     assert "32 samples at once" in error.what
     assert run.status() is RunStatus.FAILED
     assert run.checkpoints() == [2, 4]

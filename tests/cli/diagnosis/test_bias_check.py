@@ -353,7 +353,7 @@ def test_an_interrupted_check_goes_on_bit_for_bit(capsys, monkeypatch, trained: 
             _at_batch(patch, step, partial(signal.raise_signal, number))
             stopped = _check(capsys, *arguments)
         assert stopped.code == code
-        assert stopped.json["error"]["what"] == f"Stopped by {number.name}; what was measured is kept."
+        assert stopped.json["error"]["what"] == f"Stopped by {number.name}; the work so far is saved."
         assert stopped.json["error"]["where"] == f"{trained.path}, batch {step}"
         assert len(_partials(trained)) == 1
     done = _check(capsys, *arguments)
@@ -411,8 +411,8 @@ def test_a_full_disk_while_the_check_runs(capsys, monkeypatch) -> None:
         _at_batch(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
         stopped = _check(capsys, "t/v001", *FEW)
     assert stopped.code == 130
-    assert "the unfinished check cannot be kept, a stop would lose it: No space left on the disk" in stopped.err
-    assert "Stopped by SIGINT; what was measured cannot be kept: No space left on the disk" in stopped.err
+    assert "the unfinished check cannot be saved; a stop would lose it: No space left on the disk" in stopped.err
+    assert "Stopped by SIGINT; the work so far cannot be saved: No space left on the disk" in stopped.err
 
 
 def test_two_at_once_do_not_disturb_each_other(capsys, monkeypatch, trained: Run) -> None:

@@ -95,7 +95,7 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
             _stop_after(patch, draws)
             stopped = _variance(capsys, *arguments)
         assert stopped.code == 130
-        assert "what was measured is kept" in stopped.json["error"]["what"]
+        assert "the work so far is saved" in stopped.json["error"]["what"]
         assert len(list((trained.path / "variance").glob("*.partial"))) == 1
     assert run(capsys, "runs", "verify", "t").code == 0
     done = _variance(capsys, *arguments)

@@ -165,7 +165,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(
         stop_once(patch, owner, name, at)
         stopped = run(capsys, *arguments, "--json")
     assert stopped.code == 130, stopped.err
-    assert "what was measured is kept" in stopped.json["error"]["what"]
+    assert "the work so far is saved" in stopped.json["error"]["what"]
     assert len(partials(tmp_path)) == 1
     again = run(capsys, *arguments, "--json")
     assert again.code == 0
