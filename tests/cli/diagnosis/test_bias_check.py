@@ -549,7 +549,7 @@ def test_runs_that_cannot_be_checked(capsys, monkeypatch, trained: Run) -> None:
         patch.setattr(load_data, "load_dataset", lambda *a: other_pixels(load(*a)))
         altered = _check(capsys, "t")
         assert altered.code == 11
-        assert "not those of the run" in altered.err
+        assert "not the data of the run" in altered.err
         assert _check(capsys, "t", "--k", 0).code == 2, "what is wrong with the request comes first"
     (trained.path / "checkpoints").rename(trained.path / "gone")
     without = _check(capsys, "t")

@@ -158,7 +158,7 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     monkeypatch.setattr(base.torch, "compile", lambda kernel: breaks)
     outcome = run(capsys, "eval", "x", "--k", 4, "--compile", "on", "--json")
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("torch.compile failed, and the work goes on without: CppCompileError") == 1
+    assert outcome.err.count("torch.compile failed; the work continues without it: CppCompileError") == 1
     assert outcome.json["results"][0]["bound"] == plain
 
 
