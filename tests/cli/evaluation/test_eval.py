@@ -206,7 +206,7 @@ def test_all_faults_at_once(capsys) -> None:
     assert outcome.code == 2
     for text in ("k: ", "split: ", "repeats: ", "n: ", "Did you mean 'ais'?", "active-threshold: ", "eval-seed: "):
         assert text in outcome.err, text
-    assert "is of --method ais" in run(capsys, "eval", "t", "--steps", 3).err
+    assert "only applies with --method ais" in run(capsys, "eval", "t", "--steps", 3).err
     assert "k: 5 is given twice" in run(capsys, "eval", "t", "--k", "5,7,5").err
     ais = run(capsys, "eval", "t", "--method", "ais", "--steps", 1, "--chains", 1).err
     assert "steps: " in ais

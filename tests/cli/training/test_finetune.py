@@ -222,7 +222,7 @@ def test_resume_before_the_first_checkpoint_starts_from_the_parent_again(
         _interrupt_in_the_parents_bounds(patch)
         cut = _finetune(capsys, *reset)
     assert cut.code == 130
-    assert "nothing had been trained yet" in cut.err
+    assert "no step had been trained yet" in cut.err
     assert _only(store, "f").checkpoints() == []
     resumed = run(capsys, "train", "--resume", "f", "--json")
     assert resumed.code == 0, resumed.err
