@@ -131,7 +131,7 @@ def _kill(spec: RunSpec, trainer: Trainer) -> None:
 @pytest.mark.parametrize(
     ("act", "status", "ends"),
     [
-        (_signal, RunStatus.INTERRUPTED, pytest.raises(Terminated, match="the same command goes on with the study")),
+        (_signal, RunStatus.INTERRUPTED, pytest.raises(Terminated, match="run the same command again")),
         (_memory, RunStatus.FAILED, nullcontext()),
         (_kill, RunStatus.CRASHED, pytest.raises(SystemExit)),
     ],

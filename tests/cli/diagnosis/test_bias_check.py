@@ -312,7 +312,7 @@ def test_a_full_disk_costs_the_file_and_not_the_verdicts(capsys, monkeypatch, tr
         assert "Traceback" not in outcome.err
         codes.append(outcome.code)
         if outcome.code == 16:
-            assert "error: No space left on the disk. The verdicts, found but not kept: iwae/stl " in outcome.err
+            assert "error: No space left on the disk. The verdicts were found but not kept: iwae/stl " in outcome.err
             assert outcome.out == ""
         else:
             assert "iwae/stl" in outcome.out
@@ -441,13 +441,13 @@ def test_two_at_once_do_not_disturb_each_other(capsys, monkeypatch, trained: Run
 def test_without_a_run_one_is_trained_kept_and_used_again(capsys, store: RunStore) -> None:
     first = _check(capsys, "--k", 4, *FEW, "--json")
     assert first.code == 5, first.err
-    assert "training 12 steps first, kept as a run" in first.err
+    assert "training a model for 12 steps first; it is kept as a run" in first.err
     found = _only(store, "bias-check-digits-iwae-dreg-k4")
     assert first.json["run"] == str(found.path)
     assert found.status() is RunStatus.COMPLETED
     assert (found.spec()["steps"], found.spec()["dataset"], found.spec()["k"]) == (12, "digits", 4)
     again = _check(capsys, "--k", 4, *FEW, "--estimator", "dreg", "--json")
-    assert f"using {found.path}, trained before for 12 steps" in again.err
+    assert f"using {found.path}, which was trained before for 12 steps" in again.err
     assert again.json["results"] == first.json["results"]
     assert len(store.resolve("bias-check-digits-iwae-dreg-k4")) == 1
     everything = _check(capsys, "--k", 4, *FEW, "--estimator", "all", "--json")
@@ -508,7 +508,7 @@ def test_an_interrupted_training_goes_on(capsys, monkeypatch, store: RunStore) -
                 "k: 'vimco:baseline=arithmetic' needs at least 2 samples, got 1. Use --k 2 or more.",
                 "estimator: 'rws' has no path",
                 "examples: must be at most the 1297 training examples of digits, got 1298.",
-                "checkpoint: is one of a RUN: name the run too, got '7'.",
+                "checkpoint: only applies with a RUN: also name the run, got '7'.",
             ),
         ),
         (
