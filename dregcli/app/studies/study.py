@@ -123,12 +123,12 @@ def run_study(
     """
     study = _Study(plan, store, data_dir, argv, _StudyListener(listener))
     ended = [study.settle(number, each) for number, each in enumerate(plan.combinations, 1)]
-    runs = tuple(_as_it_stands(each) for each in ended)
+    runs = tuple(_with_final_state(each) for each in ended)
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None)
 
 
-def _as_it_stands(ended: StudyRun) -> StudyRun:
+def _with_final_state(ended: StudyRun) -> StudyRun:
     """Add the run's state at the end of the study: another process may have finished the run meanwhile."""
     try:
         info = ended.run.info() if ended.run else None
