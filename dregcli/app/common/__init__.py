@@ -1,1 +1,1 @@
-"""What every use case needs: places, progress, interrupts, running out of memory."""
+"""Shared parts of all use cases: folders, progress, interrupts, running out of memory."""

@@ -1,4 +1,4 @@
-"""Signals as a request to stop at the next step boundary: Ctrl-C, SIGTERM, and what schedulers and terminals send."""
+"""Handle signals as requests to stop after the current step: Ctrl-C, SIGTERM, signals of schedulers and terminals."""
 
 import contextlib
 import os
@@ -13,21 +13,21 @@ from typing import Final
 from dregcli.errors import Interrupted, Terminated
 
 _FORCING: Final = (signal.SIGINT, signal.SIGTERM)
-"""A second one of these ends the process at once."""
+"""A second one of these signals ends the process at once."""
 
 _WARNING: Final = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGXCPU)
-"""What comes ahead of the end, and often more than once: SIGHUP when the terminal closes, from the system and from
-the shell; the others from schedulers (SLURM, Grid Engine, LSF) before the time is up."""
+"""Signals that announce the end and often arrive more than once. SIGHUP comes from the system and from the shell when
+the terminal closes; the others come from schedulers (SLURM, Grid Engine, LSF) before the time is up."""
 
 
 @dataclass
 class StopRequest:
-    """Whether a signal has asked to stop."""
+    """A request to stop; ``received`` is None until a signal has arrived."""
 
     received: signal.Signals | None = None
 
     def error(self, kept: str, *, where: str, hint: str) -> Interrupted:
-        """The error that ends the command with the signal's exit code; ``kept`` says what was kept before."""
+        """Return the error that ends the command with the signal's exit code; ``kept`` says what was saved."""
         kind = Interrupted if self.received in (signal.SIGINT, None) else Terminated
         name = self.received.name if self.received else "a signal"
         return kind(f"Stopped by {name}; {kept}.", where=where, hint=hint)
@@ -37,7 +37,7 @@ class StopRequest:
 def stop_requests() -> Generator[StopRequest]:
     """Turn the first signal into a request; after it another SIGINT or SIGTERM ends the process at once.
 
-    SIGHUP and what schedulers send stay ignored where they are, as ``nohup`` has it.
+    SIGHUP and the signals of schedulers stay ignored if they were ignored before, as under ``nohup``.
     """
     request = StopRequest()
     wanted = (*_FORCING, *heard(_WARNING))
@@ -58,7 +58,7 @@ def stop_requests() -> Generator[StopRequest]:
 
 
 def on_termination(handler: Callable[[signal.Signals], None]) -> None:
-    """Have SIGTERM and what asks for the same call ``handler``, until the process ends; Ctrl-C stays as it is."""
+    """Call ``handler`` on SIGTERM and on the warning signals, until the process ends; Ctrl-C is not changed."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         handler(received(number))
@@ -68,12 +68,12 @@ def on_termination(handler: Callable[[signal.Signals], None]) -> None:
 
 
 def heard(numbers: Sequence[signal.Signals]) -> list[signal.Signals]:
-    """Those that whoever started this process does not want to be ignored."""
+    """Return the signals that the parent of this process did not set to be ignored."""
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def received(number: int) -> signal.Signals:
-    """Which signal came; what warns of the end is not listened to again, and a terminal that is gone is let go."""
+    """Return the signal that came; ignore later warning signals, and stop writing to a closed terminal."""
     for each in heard(_WARNING):
         signal.signal(each, signal.SIG_IGN)
     if signal.Signals(number) in _WARNING:
@@ -82,7 +82,7 @@ def received(number: int) -> signal.Signals:
 
 
 def let_go_of_closed_terminals(descriptors: Sequence[int]) -> None:
-    """Write to nowhere what a terminal that was closed would refuse: no message is to keep us from what is left."""
+    """Discard output to a terminal that was closed: a message that cannot be written must not stop the clean-up."""
     for descriptor in descriptors:
         with contextlib.suppress(OSError):
             if stat.S_ISCHR(os.fstat(descriptor).st_mode) and not os.isatty(descriptor):

@@ -1,28 +1,28 @@
-"""What a use case tells while it works. The command line shows it; tests collect it."""
+"""Messages that a use case sends while it works. The command line shows them; tests collect them."""
 
 from collections.abc import Mapping
 from typing import Protocol
 
 
 class Listener(Protocol):
-    """Someone who watches."""
+    """Receiver of messages and progress."""
 
     def note(self, message: str) -> None:
-        """Something worth knowing."""
+        """Receive something worth knowing."""
         ...
 
     def warn(self, message: str) -> None:
-        """Something that may not be what the user wants."""
+        """Receive something that the user may not want."""
         ...
 
     def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """A task of ``total`` units begins; one at a time, except that a task may nest in another."""
+        """Begin a task of ``total`` units. Only one task runs at a time, but a task may contain another."""
         ...
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """The innermost task has ``done`` units, with numbers worth seeing beside."""
+        """Set the innermost task to ``done`` units; ``values`` are numbers to show next to it."""
         ...
 
     def end(self) -> None:
-        """The innermost task ends."""
+        """End the innermost task."""
         ...

@@ -1,4 +1,4 @@
-"""What is on disk, by name alone: for a shell that completes words. Nothing is read, and nothing fails."""
+"""List names on disk for shell completion. No file is read, and no error is raised."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from dregcli.store.references import names
 
 
 def run_versions(root: Path) -> dict[str, list[str]]:
-    """The names of the runs of a store, each with its versions, such as ``v001``."""
+    """Return the names of the runs in a store, each with its versions, such as ``v001``."""
     try:
         return {name: [version_name(version) for version in versions] for name, versions in names(root).items()}
     except (DregError, OSError):
@@ -17,5 +17,5 @@ def run_versions(root: Path) -> dict[str, list[str]]:
 
 
 def dataset_names(data_dir: Path) -> list[str]:
-    """What the files of a data folder are called as data sets."""
+    """Return the names of the data sets whose files are in a data folder."""
     return file_names(data_dir)

@@ -1,4 +1,4 @@
-"""Running out of memory, in the user's words, with what to type next."""
+"""Report that memory ran out in the user's words, with the command to type next."""
 
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 
 _WORDS = ("can't allocate memory", "out of memory")
-"""What torch's allocators say: that of the CPU, and that of the GPU."""
+"""Words in the error messages of torch's CPU allocator and of its GPU allocator."""
 
 TRAINING = "--k, --batch-size or --hidden"
-"""What else makes a training run smaller."""
+"""Other options that reduce the memory of a training run."""
 
 
 def out_of_memory(
     error: Exception, spec: RunSpec, run: Run | None = None, *, smaller: str = TRAINING
 ) -> DeviceUnavailable | None:
-    """The error in the user's words, if it is torch's for memory that is not there.
+    """Return the error in the user's words if torch ran out of memory, else None.
 
     Args:
-        error: whatever was raised.
-        spec: of what was computed.
-        run: to go on with, once there is one.
+        error: the error that was raised.
+        spec: the spec of the computation.
+        run: the run that the user can resume; None if there is none yet.
         smaller: options that make the work smaller, beside ``--k-chunk``.
     """
     if not _is_of_memory(error):
@@ -40,30 +40,31 @@ def out_of_memory(
         return DeviceUnavailable(what, hint=f"{first} a smaller {smaller}")
     hint = f"start again with a smaller {smaller}"
     if chunk:
-        hint = f"{hint}; or go on in less memory: {command('train', '--resume', run.path, '--k-chunk', str(chunk))}"
+        resume = command("train", "--resume", run.path, "--k-chunk", str(chunk))
+        hint = f"{hint}; or continue with less memory: {resume}"
     return DeviceUnavailable(what, where=f"{run.path}: the run and its checkpoints are kept", hint=hint)
 
 
 def _is_of_memory(error: Exception) -> bool:
-    """Whether memory ran out; torch has a class of its own for a GPU alone. Our errors name paths, of any words."""
-    if isinstance(error, DregError):
+    """Whether memory ran out. Only for a GPU does torch have its own error class."""
+    if isinstance(error, DregError):  # its message may contain a path, and a path may contain any words
         return False
     return isinstance(error, MemoryError) or any(words in str(error) for words in _WORDS)
 
 
 @contextmanager
 def memory_explained(spec: RunSpec, *, smaller: str = TRAINING) -> Generator[None]:
-    """Raise ``DeviceUnavailable`` where memory runs out; see ``out_of_memory``."""
+    """Raise ``DeviceUnavailable`` if memory runs out; see ``out_of_memory``."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if told := out_of_memory(error, spec, smaller=smaller):
-            raise told from error
+        if explained := out_of_memory(error, spec, smaller=smaller):
+            raise explained from error
         raise
 
 
 def _smaller_chunk(spec: RunSpec) -> int | None:
-    """Half of the samples that are worked on at once, or less; None where there is no smaller chunk."""
+    """Return at most half of the samples that are computed at once; None if no smaller chunk is possible."""
     at_once = spec.k_chunk or spec.k
     half = max(NOISE_BLOCK, at_once // 2 // NOISE_BLOCK * NOISE_BLOCK)
     return half if half < at_once else None

@@ -1,4 +1,4 @@
-"""Where runs and data are kept when the user names no folder, and commands that say so."""
+"""Default folders of runs and data, and commands that name these folders."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,21 +13,21 @@ __all__ = ["NO_FOLDER", "data_folder", "data_folder_if_any", "runs_folder", "tra
 
 
 def runs_folder(given: Path | None) -> Path:
-    """The store's folder: ``runs`` here, unless one was given."""
+    """Return the store's folder: ``runs`` in the current folder, unless the user gave one."""
     return given or Path(USUAL_RUNS)
 
 
 def data_folder(given: Path | None) -> Path:
-    """The data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless one was given.
+    """Return the data folder: ``DREG_DATA_DIR`` or the platform's cache folder, unless the user gave one.
 
     Raises:
-        UsageError: there is no home folder that it could be in.
+        UsageError: the user has no home folder, so that there is no cache folder.
     """
     return given or default_data_dir()
 
 
 def data_folder_if_any(given: Path | None) -> Path:
-    """As ``data_folder``, for what may need none: where there is none, what does need one is refused later."""
+    """Return ``data_folder`` or, if there is none, a stand-in: only work that needs the folder is refused later."""
     try:
         return data_folder(given)
     except UsageError:
@@ -35,12 +35,12 @@ def data_folder_if_any(given: Path | None) -> Path:
 
 
 def training_command(name: str, data_dir: Path, *, examples: int) -> str:
-    """The command that trains on a data set, ready to be pasted into a shell.
+    """Return the command that trains on a data set, ready to be pasted into a shell.
 
     Args:
         name: the data set.
         data_dir: the data folder.
-        examples: how many there are to train on: a batch has no more.
+        examples: number of training examples; a batch cannot be larger.
     """
     from dregcli.specs.run import RunSpec
 
@@ -50,7 +50,7 @@ def training_command(name: str, data_dir: Path, *, examples: int) -> str:
 
 
 def typed(environment: Mapping[str, Any]) -> str | None:
-    """What was typed to make a run, without what looks like a secret; None where that was not captured."""
+    """Return the command line that made a run, with likely secrets removed; None if it was not recorded."""
     from dregcli.redaction import redacted_words
 
     argv = environment.get("argv")

@@ -1,4 +1,4 @@
-"""Long work on a result of a run that goes on, after a stop or a kill, from where it was kept last."""
+"""Save long computations of a result of a run, so that after a stop or a kill they continue from the last save."""
 
 import hashlib
 import json
@@ -17,7 +17,10 @@ from dregcli.store.run import Run
 
 
 def key_of(settings: Mapping[str, Any]) -> str:
-    """The name of unfinished work: the hash of all that its numbers depend on; chunks change their rounding only."""
+    """Return the name of unfinished work: the hash of all settings that its numbers depend on.
+
+    ``k_chunk`` is left out, because it changes the numbers only by rounding.
+    """
     matter = {name: value for name, value in settings.items() if name != "k_chunk"}
     return hashlib.sha256(json.dumps(matter, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -26,19 +29,19 @@ class HasState(Protocol):
     """Work whose state is plain numbers and arrays."""
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """All that a later process needs to go on."""
+        """Return everything that a later process needs to continue."""
         ...
 
 
 class Unfinished:
-    """What is kept of one piece of work in its run.
+    """The saved state of one unfinished computation, kept in its run.
 
     Args:
-        run: where.
+        run: the run that keeps the state.
         kind: the folder of the result.
-        settings: all that the numbers depend on: their hash finds the work again.
-        listener: told of what cannot be kept or continued.
-        what: the work, in a word.
+        settings: all settings that the numbers depend on; their hash finds the state again.
+        listener: receives a warning if the state cannot be saved or continued.
+        what: the work, in one word.
     """
 
     def __init__(
@@ -51,24 +54,24 @@ class Unfinished:
         self._saved = time.monotonic()
 
     def found(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-        """The state that an earlier process kept, or None."""
+        """Return the state that an earlier process saved, or None."""
         try:
             content = self._run.partial(self._kind, self._key)
-        except StoreCorrupt as error:  # it can be measured again, and is replaced by what is
+        except StoreCorrupt as error:  # the work can be done again, and its new state replaces the damaged one
             self._listener.warn(f"the {self._what} starts over: {error.where} cannot be continued ({error.what})")
             return None
         if content is None:
             return None
-        # In the order they had: sums over them must be the same to the last bit.
+        # Keep the order of the arrays: sums over them must be the same to the last bit.
         return content.attrs["state"], {
             name: torch.from_numpy(content.arrays[name]) for name in content.attrs["order"]
         }
 
     def save(self, work: HasState) -> None:
-        """Keep the state.
+        """Save the state.
 
         Raises:
-            StoreWriteError: the disk refuses.
+            StoreWriteError: the state cannot be written.
         """
         numbers, tensors = work.state()
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
@@ -77,29 +80,32 @@ class Unfinished:
         self._saved = time.monotonic()
 
     def save_if_due(self, work: HasState, seconds: float) -> None:
-        """Save, once so many seconds have passed; where that fails the work goes on, since it needs no disk."""
+        """Save if the last save is more than ``seconds`` ago.
+
+        If the state cannot be written, the work continues, because it needs no disk.
+        """
         if time.monotonic() - self._saved <= seconds:
             return
         try:
             self.save(work)
         except StoreWriteError as error:
             self._saved = time.monotonic()
-            self._listener.warn(f"the unfinished {self._what} cannot be kept, a stop would lose it: {error.what}")
+            self._listener.warn(f"the unfinished {self._what} cannot be saved; a stop would lose it: {error.what}")
 
     def stop(self, work: HasState, stop: StopRequest, *, at: str) -> None:
-        """Save, and raise what ends the command.
+        """Save the state, and raise the error that ends the command.
 
         Raises:
             Interrupted: always.
         """
-        kept, hint = "what was measured is kept", "the same command goes on from there"
+        kept, hint = "the work so far is saved", "run the same command again to continue from there"
         try:
             self.save(work)
         except StoreWriteError as error:
-            kept = f"what was measured cannot be kept: {error.what}"
-            hint = "the same command goes on from where it could be kept last, or starts over"
+            kept = f"the work so far cannot be saved: {error.what}"
+            hint = "the same command continues from the last save, or starts over if there is none"
         raise stop.error(kept, where=f"{self._run.path}, {at}", hint=hint)
 
     def forget(self) -> None:
-        """Once the result itself is kept."""
+        """Remove the saved state, once the result itself is in the run."""
         self._run.drop_partial(self._kind, self._key)

@@ -1,4 +1,4 @@
-"""Files that a user names for a result: replaced as a whole, and only where a file is what is replaced."""
+"""Write results to files that the user names: a file is replaced as a whole, and only files are replaced."""
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ _HINT: Final = "name a FILE in a folder that you can write and that has room for
 
 
 def target_faults(files: Mapping[str, Path]) -> list[Fault]:
-    """Why some of these cannot be written, as far as that is known before there is anything to write.
+    """Return the reasons why files cannot be written, as far as they can be known before the result exists.
 
     Args:
-        files: by the option that names each.
+        files: the files, each under the option that names it.
     """
     faults: list[Fault] = []
     options: dict[Path, str] = {}
@@ -23,29 +23,29 @@ def target_faults(files: Mapping[str, Path]) -> list[Fault]:
         if why := _why_not(target):
             faults.append(Fault(option, f"{path} {why}"))
         elif target in options:
-            faults.append(Fault(option, f"{path} is that of {options[target]}, too: name another."))
+            faults.append(Fault(option, f"{path} is also the file of {options[target]}: name another."))
         options.setdefault(target, option)
     return faults
 
 
 def _why_not(target: Path) -> str:
-    """Why no file can have this name, as far as looking tells; empty where it can."""
+    """Return why no file with this name can be written, as far as the folders show; empty if one can be."""
     try:
         if target.is_dir():
             return "is a folder: name a file in it."
         if target.exists() and not target.is_file():
-            return "is no plain file: name another."
+            return "is not a regular file: name another."
         above = next(folder for folder in target.parents if folder.exists())
     except OSError as error:
-        return f"cannot be a file's name ({error.strerror or error}): choose another."
-    return "" if above.is_dir() else f"is below {above}, which is no folder: name another."
+        return f"cannot be the name of a file ({error.strerror or error}): choose another."
+    return "" if above.is_dir() else f"is below {above}, which is not a folder: name another."
 
 
 def check_targets(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
-    """Refuse files and folders that cannot be made, before there is anything to write into them.
+    """Refuse files and folders that cannot be made, before the result exists.
 
     Raises:
-        StoreWriteError: the disk refuses.
+        StoreWriteError: a file or folder cannot be made.
     """
     for path in files:
         check_can_write(LOCAL, path.resolve().parent, hint=_HINT)
@@ -54,20 +54,20 @@ def check_targets(files: Iterable[Path], folders: Iterable[Path] = ()) -> None:
 
 
 def folder_faults(option: str, path: Path) -> list[Fault]:
-    """Why nothing can be written into a folder, which is made where it is missing."""
-    return [Fault(option, f"{path} is no folder: name another.")] if path.exists() and not path.is_dir() else []
+    """Return the reason why no file can be written into a folder. A missing folder is no fault: it will be made."""
+    return [Fault(option, f"{path} is not a folder: name another.")] if path.exists() and not path.is_dir() else []
 
 
 def write_named(path: Path, content: bytes) -> int:
-    """Write a file aside and give it its name, in place of a file that has it; folders above are made.
+    """Write a temporary file and rename it, in place of an existing file; missing folders are made.
 
-    A link stays one: what it leads to is replaced.
+    A link stays a link: the file that it points to is replaced.
 
     Returns:
-        Its size in bytes.
+        The size of the file in bytes.
 
     Raises:
-        StoreWriteError: the disk refuses; what was there is untouched.
+        StoreWriteError: the file cannot be written; an existing file is unchanged.
     """
     target = path.resolve()
     try:

@@ -15,11 +15,11 @@ __all__ = ["DownloadResult", "Downloads", "download_dataset", "download_datasets
 
 @dataclass(frozen=True)
 class Downloads:
-    """What became of several data sets.
+    """The outcome of a download of several data sets.
 
     Attributes:
-        results: of those that are here, in the order asked for.
-        failures: why the others are not, by name.
+        results: the data sets that were downloaded, in the order asked for.
+        failures: the error of each other data set, by name.
         data_dir: the data folder, for hints.
     """
 
@@ -28,28 +28,30 @@ class Downloads:
     data_dir: Path
 
     def error(self) -> DregError | None:
-        """All failures as one error; None where there are none."""
+        """Return all failures as one error; None if there are none."""
         if not self.failures:
             return None
-        lines = [f"{len(self.failures)} of {len(self.failures) + len(self.results)} data sets could not be had:"]
+        asked = len(self.failures) + len(self.results)
+        lines = [f"{len(self.failures)} of {asked} data sets could not be downloaded:"]
         for name, failure in self.failures.items():
             first, *rest = failure.what.splitlines()
             where = f" ({failure.where})" if failure.where and not rest else ""
             lines += [f"{name}: {first}{where}", *(f"  {line}" for line in rest)]
         retry = data_command("download", *self.failures, data_dir=self.data_dir)
-        advice = f"each of them alone says what else can be done; or try again: {retry}" if len(lines) > 2 else None
+        alone = "download each of them alone to see what else can be done"
+        advice = f"{alone}; or try again: {retry}" if len(lines) > 2 else None
         return DownloadFailed("\n".join(lines), hint=advice or next(iter(self.failures.values())).hint or retry)
 
 
 def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool, source: str | None) -> list[str]:
-    """The data sets that a command line means, each once.
+    """Return the data sets that a command line names, each once.
 
     Raises:
-        UsageError: it names none, an unknown one, or contradicts itself.
+        UsageError: the command line names no data set or an unknown one, or it contradicts itself.
     """
     if everything and names:
         raise UsageError(
-            what=f"--all is every data set, {' and '.join(names)} too", hint="leave out either the names or --all"
+            what=f"--all means every data set, also {' and '.join(names)}", hint="leave out either the names or --all"
         )
     if not everything and not names:
         raise UsageError(
@@ -61,7 +63,7 @@ def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool,
         find_entry(name)
     if source is not None and len(chosen) > 1:
         raise UsageError(
-            what=f"--source holds one data set, and {len(chosen)} are asked for",
+            what=f"--source holds one data set, but the command names {len(chosen)}",
             where=source,
             hint=download_command(chosen[0], data_dir, source=source),
         )
@@ -77,22 +79,22 @@ def download_datasets(
     offline: bool = False,
     listener: Listener,
 ) -> Downloads:
-    """Download or import data sets; one that fails does not keep the others from coming.
+    """Download or import data sets; a failed data set does not stop the others.
 
     Args:
-        names: as in the catalogue; all are checked before any work.
+        names: names as in the catalogue; all are checked before any work.
         data_dir: the data folder.
-        everything: the whole catalogue, and no names.
-        source: a folder, a file or an address, instead of the mirrors; for one name only.
-        offline: never touch the network.
-        listener: told of progress, file by file.
+        everything: whether to download the whole catalogue; then ``names`` is empty.
+        source: a folder, a file or an address to use instead of the mirrors; only for a single name.
+        offline: whether the network is never used.
+        listener: receives progress messages, file by file.
 
     Returns:
-        What came of each.
+        The outcome of each data set.
 
     Raises:
-        UsageError: as ``names_to_download``.
-        DregError: the only data set that was asked for failed.
+        UsageError: see ``names_to_download``.
+        DregError: only one data set was asked for, and it failed.
     """
     chosen = names_to_download(names, data_dir, everything=everything, source=source)
     results: list[DownloadResult] = []
@@ -113,11 +115,11 @@ def download_dataset(
     """Download or import one data set; see ``dregcli.data.fetching.download.download_entry``.
 
     Args:
-        name: as in the catalogue.
+        name: the name as in the catalogue.
         data_dir: the data folder.
-        source: a folder, a file or an address, instead of the mirrors.
-        offline: never touch the network.
-        listener: told of progress, file by file.
+        source: a folder, a file or an address to use instead of the mirrors.
+        offline: whether the network is never used.
+        listener: receives progress messages, file by file.
     """
     current: str | None = None
 

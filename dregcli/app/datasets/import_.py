@@ -21,26 +21,26 @@ def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Im
     """Import a file or a folder of images; see ``dregcli.data.importing``.
 
     Args:
-        words: what the user asks for.
+        words: the options that the user gave.
         data_dir: the data folder.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Returns:
-        The data set, what was done, and a picture of the first training examples.
+        The data set, what was done, and the path of a picture of the first training examples.
 
     Raises:
-        UsageError: the source, the name or an option cannot be.
-        DataCorrupt: the source is damaged, hostile or no data set.
+        UsageError: the source, the name or an option is not valid.
+        DataCorrupt: the source is damaged, hostile or not a data set.
         StoreWriteError: the data folder cannot be written.
     """
     request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
-    # A large source is read for minutes before there is anything to write.
+    # Checked first: reading a large source takes minutes.
     check_can_write(LOCAL, data_dir, hint="choose another folder with --data-dir FOLDER or DREG_DATA_DIR")
     return _with_picture(import_data(request, data_dir, listener), data_dir)
 
 
 def _with_picture(imported: Imported, data_dir: Path) -> Imported:
-    """Beside the data set, where ``dreg data show`` puts its own and ``dreg data rm`` finds it."""
+    """Add a picture to an import, in the folder of ``dreg data show``, where ``dreg data rm`` finds it."""
     path = figure_path(imported.dataset.name, data_dir, Split.TRAIN)
     try:
         write_picture(path, first_examples(imported.dataset, Split.TRAIN))
@@ -52,12 +52,12 @@ def _with_picture(imported: Imported, data_dir: Path) -> Imported:
 
 
 def _taken(name: str, data_dir: Path, *, replace: bool) -> dict[str, str]:
-    """Names that cannot be had, in lower case, with the reason."""
-    # In lower case, because there are file systems on which names that differ only in case are one file.
+    """Return the names that cannot be used, in lower case, each with the reason."""
+    # Lower case, because on some file systems names that differ only in case are the same file.
     taken = {known.lower(): f"'{known}' is a data set of the catalogue" for known in DATASETS}
     for known in imported_names(data_dir):
         if known != name:
             taken.setdefault(known.lower(), f"'{name}' differs from the data set '{known}' only in case")
         elif not replace:
-            taken[known.lower()] = f"'{known}' is taken: take another name, or give --replace"
+            taken[known.lower()] = f"'{known}' exists already: choose another name, or give --replace"
     return taken

@@ -1,4 +1,4 @@
-"""Removal of data sets from the data folder: only of files that dreg made."""
+"""Remove data sets from the data folder, but only files that dreg made."""
 
 import contextlib
 import re
@@ -18,16 +18,16 @@ from dregcli.names import Split
 
 @dataclass(frozen=True)
 class Removal:
-    """A data set that is to be removed.
+    """A data set that will be removed.
 
     Attributes:
         name: the data set.
         path: its file.
-        nbytes: the room it takes.
-        imported: whether it is the user's own, and cannot be downloaded again.
-        source: where it came from, as far as its file says.
-        figures: pictures of it that ``dreg data show`` left in the data folder; only of the user's own data.
-        unreadable: whether nobody can tell any more what its file was.
+        nbytes: size of the file in bytes.
+        imported: whether it is the user's own data set, which cannot be downloaded again.
+        source: where its content came from, if its file says so.
+        figures: its pictures by ``dreg data show`` in the data folder; only for the user's own data.
+        unreadable: whether the file cannot be read, so that its content is unknown.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Removal:
 
 
 def plan_removal(names: Sequence[str], data_dir: Path, *, force: bool = False) -> list[Removal]:
-    """What removing data sets would take away. Nothing is touched.
+    """Return what would be removed, without removing anything.
 
     Args:
         names: data sets.
         data_dir: the data folder.
-        force: whether a file that cannot be read, and so may not be dreg's, is removed too.
+        force: whether to remove also a file that cannot be read, and so may not belong to dreg.
 
     Raises:
-        UsageError: no data set has that name, it comes with the program, its file is not one of dreg's, or cannot be
-            read and ``force`` is not given.
-        DatasetMissing: one is not on this machine.
+        UsageError: no data set has that name; or it comes with the program; or its file does not belong to dreg; or
+            its file cannot be read and ``force`` is not given.
+        DatasetMissing: a data set is not on this machine.
     """
     return [_removal(name, data_dir, force=force) for name in dict.fromkeys(names)]
 
@@ -61,7 +61,7 @@ def _removal(name: str, data_dir: Path, *, force: bool) -> Removal:
     owner = file_owner(name, data_dir)
     if isinstance(DATASETS.get(name), Embedded):
         raise UsageError(
-            what=f"the data set '{name}' comes with the program: there is nothing to remove",
+            what=f"the data set '{name}' is part of the program: there is no file to remove",
             hint=f"see what is in the data folder: {data_command('data', 'list', data_dir=data_dir)}",
         )
     if owner is None:
@@ -71,13 +71,12 @@ def _removal(name: str, data_dir: Path, *, force: bool) -> Removal:
         raise UsageError(
             what=f"'{path.name}' is not a file of dreg: nothing was removed",
             where=str(path),
-            hint="if it is in the way, move or remove it yourself",
+            hint="if you do not need the file, move or remove it yourself",
         )
     unreadable = imported and owner is not Owner.DREG
     if unreadable and not force:
         raise UsageError(
-            what=f"'{path.name}' cannot be read, so that nobody can tell whether it is a data set of dreg: "
-            "nothing was removed",
+            what=f"'{path.name}' cannot be read, so it may not be a data set of dreg: nothing was removed",
             where=str(path),
             hint=removal_command([name], data_dir, force=True),
         )
@@ -93,13 +92,13 @@ def _removal(name: str, data_dir: Path, *, force: bool) -> Removal:
 
 
 def _figures(name: str, data_dir: Path) -> tuple[Path, ...]:
-    """The pictures of a data set of the user's."""
+    """Return the pictures of one of the user's own data sets."""
     splits = "|".join(Split)
 
     def pattern(name: str) -> re.Pattern[str]:
         return re.compile(rf"{re.escape(name)}(-seed-[0-9]+|-given)?-({splits})\.png")
 
-    # 'a-given-test.png' is of the data set 'a', split as given, or of the data set 'a-given'.
+    # 'a-given-test.png' belongs to the data set 'a', split as given, or to the data set 'a-given'.
     others = [pattern(other) for other in imported_names(data_dir) if other != name and other.startswith(f"{name}-")]
     try:
         found = sorted((data_dir / "figures").iterdir())
@@ -118,7 +117,7 @@ def remove_data(removals: Sequence[Removal]) -> None:
     """Remove the files.
 
     Raises:
-        StoreWriteError: the file system refuses.
+        StoreWriteError: a file cannot be removed.
     """
     for removal in removals:
         for path in (removal.path, *removal.figures):

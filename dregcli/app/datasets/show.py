@@ -1,4 +1,4 @@
-"""A picture of a data set: what is in it, at a glance."""
+"""Draw a picture of a data set that shows its content at a glance."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,9 +28,9 @@ class Shown:
     """A picture that was made.
 
     Attributes:
-        dataset: what it shows.
-        split: which part of it.
-        path: the file.
+        dataset: the data set that the picture shows.
+        split: the part that it shows.
+        path: the file of the picture.
     """
 
     dataset: Dataset
@@ -46,18 +46,18 @@ def show_data(
     Args:
         name: the data set.
         data_dir: the data folder.
-        split: which part.
-        convention: how to split it; its default where not given.
-        out: the file to write, which must not exist; by default one in the data folder, which is replaced.
-        listener: told of progress.
+        split: the part to draw.
+        convention: how to split the data set; None means its default.
+        out: the file to write, which must not exist; None means a file in the data folder, which is replaced.
+        listener: receives progress messages.
 
     Returns:
-        Where the picture is.
+        The picture that was made.
 
     Raises:
         UsageError: no such data set or convention, or ``out`` exists.
-        DatasetMissing: it has not been downloaded.
-        DataCorrupt: it is damaged.
+        DatasetMissing: the data set has not been downloaded.
+        DataCorrupt: the data set is damaged.
         StoreWriteError: the picture cannot be written.
     """
     check_known(name, data_dir)
@@ -75,17 +75,17 @@ def show_data(
 
 
 def _check_free(out: Path) -> None:
-    # A link that leads nowhere is something too.
+    # A link to a missing file also takes the name.
     if out.exists() or out.is_symlink():
-        raise UsageError(what="there is such a file already", where=str(out), hint="name another one with --out FILE")
+        raise UsageError(what="the file exists already", where=str(out), hint="name another file with --out FILE")
     if not out.parent.is_dir():
         raise UsageError(
-            what="there is no such folder", where=str(out.parent), hint=quoted("mkdir", "-p", out.parent)
+            what="the folder does not exist", where=str(out.parent), hint=quoted("mkdir", "-p", out.parent)
         )
 
 
 def _create(out: Path, content: bytes) -> None:
-    """Write a file that was not there, in no moment over another one."""
+    """Write a new file, and never over an existing one."""
     try:
         with write_errors(out, hint="name a FILE in a folder that you can write: --out FILE"):
             write_exclusive(LOCAL, out, content)
@@ -95,7 +95,7 @@ def _create(out: Path, content: bytes) -> None:
 
 
 def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
-    """What the figure shows, from two passes over the values: a mapped data set is never held whole."""
+    """Collect what the figure shows in at most two passes, so that a mapped data set is never wholly in memory."""
     rows = dataset.splits[split]
     unit = 1.0 / dataset.levels
     low, high = np.inf, -np.inf
@@ -140,17 +140,17 @@ def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:
 
 
 def _shown(images: NDArray[np.float64], low: float, high: float, kind: DataKind) -> NDArray[np.floating]:
-    """Images (..., C, height, width) as the figure takes them: grey as they are, others as red, green and blue."""
+    """Convert images (..., C, height, width) for the figure: grey stays as it is, others become red, green, blue."""
     if images.shape[-3] == 1:
         return images[..., 0, :, :]
     if not kind.is_bounded:
-        # Nobody knows what is black and white among them.
+        # Real values have no fixed black and white: use the range of the data.
         images = (images - low) / (high - low if high > low else 1.0)
     return as_rgb(images)
 
 
 def _edges(dataset: Dataset) -> NDArray[np.float64]:
-    """Of a histogram of intensities: one bar a level, or a hundred."""
+    """Return the bin edges of a histogram of intensities: one bar per level, or a hundred bars."""
     if dataset.splits[Split.TRAIN].dtype == np.uint8:
         return (np.arange(dataset.levels + 2) - 0.5) / dataset.levels
     return np.linspace(0.0, 1.0, _BINS + 1)

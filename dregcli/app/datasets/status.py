@@ -1,4 +1,4 @@
-"""The data sets of this machine: which there are, and whether they are whole; ``data_remove`` removes them."""
+"""List the data sets of this machine, and check that they are whole."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,39 +17,41 @@ from dregcli.names import DataKind, Split, unknown
 
 
 class DataStatus(StrEnum):
-    """How a data set stands on this machine."""
+    """State of a data set on this machine."""
 
     EMBEDDED = "embedded"
-    """It comes with the program."""
+    """The data set comes with the program."""
     CACHED = "cached"
-    """It was downloaded or imported."""
+    """The data set was downloaded or imported."""
     MISSING = "not downloaded"
-    """The catalogue knows where to get it."""
+    """The data set is in the catalogue and can be downloaded."""
     DAMAGED = "damaged"
-    """There is a file, and it cannot be used."""
+    """The data set has a file, but the file cannot be used."""
 
 
 @dataclass(frozen=True)
 class DataRow:
-    """What is known of a data set without reading its values.
+    """Facts about a data set that are known without reading its values.
+
+    The fields from ``kind`` on are None or empty for a damaged data set. For one that is not on this machine they
+    are the published values.
 
     Attributes:
-        name: as the user types it.
-        status: how it stands.
-        imported: whether it is the user's own.
+        name: the name as the user types it.
+        status: state of the data set on this machine.
+        imported: whether it is the user's own data set.
         problem: why it is damaged.
-        kind: what its values are; this and the following are None or empty of a damaged one, and of one that is not
-            here they are what is published.
+        kind: kind of its values.
         height: rows of an image.
         width: columns of an image.
         channels: values of a pixel.
-        splits: examples by split.
+        splits: number of examples of each split.
         conventions: the ways to split it, the default first.
-        nbytes: of its file.
-        checksum: as the file states it.
-        path: of its file, where there is one.
+        nbytes: size of its file in bytes.
+        checksum: the checksum that its file states.
+        path: path of its file, if it has one.
         source: where its content came from.
-        removal: the command that removes the file of a damaged one, where dreg would.
+        removal: the command that removes a damaged file, if dreg would remove it.
     """
 
     name: str
@@ -70,30 +72,30 @@ class DataRow:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """The shape of an image; () where it is not known."""
+        """The shape of an image; () if it is not known."""
         return image_shape(self.height, self.width, self.channels) if self.height and self.width else ()
 
 
 def list_data(data_dir: Path) -> list[DataRow]:
-    """Every data set of the catalogue, and every imported one; a damaged one does not keep the others from it."""
+    """Return a row for every data set of the catalogue and every imported one; damaged data sets are listed, too."""
     return [data_row(name, data_dir) for name in known_datasets(data_dir)]
 
 
 def data_row(name: str, data_dir: Path) -> DataRow:
-    """What is known of one of ``known_datasets``."""
+    """Return the row of one of ``known_datasets``."""
     path = cache_path(name, data_dir)
     imported = name not in DATASETS
     entry = DATASETS.get(name)
     try:
         if isinstance(entry, Embedded):
-            return _told(entry.load(), DataStatus.EMBEDDED, None, data_dir)
-        # Mapped and not loaded: what the file states is believed here, and `verify` looks.
-        return _told(read_cache(name, data_dir, resident_bytes=0), DataStatus.CACHED, path, data_dir)
+            return _row(entry.load(), DataStatus.EMBEDDED, None, data_dir)
+        # Mapped, not loaded: this function trusts what the file states, and `verify` checks it.
+        return _row(read_cache(name, data_dir, resident_bytes=0), DataStatus.CACHED, path, data_dir)
     except DatasetMissing as error:
         if path.exists():
             removal = _removal(name, data_dir)
             return DataRow(name, DataStatus.DAMAGED, imported, problem=error.what, path=path, removal=removal)
-        # An imported set is known by its file, which may have gone since.
+        # An imported data set is known only by its file, which may have been removed just now.
         return _published(entry) if isinstance(entry, Downloadable) else DataRow(name, DataStatus.MISSING, imported)
     except (DataCorrupt, StoreFormatError) as error:
         return DataRow(
@@ -108,13 +110,13 @@ def data_row(name: str, data_dir: Path) -> DataRow:
 
 
 def removal_command(names: Sequence[str], data_dir: Path, *, force: bool = False, yes: bool = False) -> str:
-    """The command that removes data sets, ready to be pasted into a shell."""
+    """Return the command that removes data sets, ready to be pasted into a shell."""
     options = [*(["--force"] if force else []), *(["--yes"] if yes else [])]
     return data_command("data", "rm", *names, *options, data_dir=data_dir)
 
 
 def _removal(name: str, data_dir: Path) -> str | None:
-    """The command that removes the file of a data set; None where the file is not one of dreg's, or is not there."""
+    """Return the command that removes the file of a data set; None if there is no file or dreg did not make it."""
     owner = file_owner(name, data_dir)
     if owner in (None, Owner.OTHER):
         return None
@@ -122,7 +124,7 @@ def _removal(name: str, data_dir: Path) -> str | None:
 
 
 def _published(entry: Downloadable) -> DataRow:
-    """What the catalogue knows of a data set that is not here."""
+    """Return the catalogue's facts about a data set that is not on this machine."""
     conventions = entry.published.conventions
     return DataRow(
         entry.name,
@@ -136,7 +138,7 @@ def _published(entry: Downloadable) -> DataRow:
     )
 
 
-def _told(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Path) -> DataRow:
+def _row(dataset: Dataset, status: DataStatus, path: Path | None, data_dir: Path) -> DataRow:
     return DataRow(
         dataset.name,
         status,
@@ -162,7 +164,7 @@ def _conventions(name: str, data_dir: Path) -> tuple[str, ...]:
 
 
 def file_size(path: Path) -> int | None:
-    """Bytes of a file, where it can be asked."""
+    """Return the size of a file in bytes; None if the system does not say."""
     try:
         return path.stat().st_size
     except OSError:
@@ -171,14 +173,14 @@ def file_size(path: Path) -> int | None:
 
 @dataclass(frozen=True)
 class Verified:
-    """What reading every value of a data set found.
+    """The result of a check that read every value of a data set.
 
     Attributes:
         name: the data set.
-        problem: what is wrong with it, or None.
-        checksum: of what was read.
-        path: its file; None of an embedded one.
-        removal: the command that removes a damaged file, where dreg would.
+        problem: what is wrong with the data set, or None.
+        checksum: checksum of the values that were read.
+        path: its file; None for an embedded data set.
+        removal: the command that removes a damaged file, if dreg would remove it.
     """
 
     name: str
@@ -189,19 +191,19 @@ class Verified:
 
 
 def verify_data(names: Sequence[str], data_dir: Path, listener: Listener) -> list[Verified]:
-    """Read data sets whole, and hold them against what their files state.
+    """Read all values of data sets, and compare them with what their files state.
 
     Args:
-        names: data sets; none means all that are on this machine.
+        names: data sets; an empty sequence means all that are on this machine.
         data_dir: the data folder.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Returns:
-        What was found, damage included.
+        One result for each data set, also for damaged ones.
 
     Raises:
         UsageError: no data set has that name.
-        DatasetMissing: a named one is not on this machine.
+        DatasetMissing: a named data set is not on this machine.
     """
     chosen = list(dict.fromkeys(names))
     if not chosen:
@@ -239,7 +241,7 @@ def check_known(name: str, data_dir: Path) -> None:
     """Refuse a name that no data set has.
 
     Raises:
-        UsageError: with the nearest name.
+        UsageError: no data set has that name; the error shows the nearest one.
     """
     known = known_datasets(data_dir)
     if name not in known:
@@ -247,7 +249,7 @@ def check_known(name: str, data_dir: Path) -> None:
 
 
 def missing(name: str, data_dir: Path) -> DatasetMissing:
-    """The error for a data set that is not on this machine."""
+    """Return the error for a data set that is not on this machine."""
     return DatasetMissing(
         what=f"the data set '{name}' is not on this machine",
         where=place_of(name, data_dir),

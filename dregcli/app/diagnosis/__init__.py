@@ -1,1 +1,1 @@
-"""Bias and variance of gradient estimators."""
+"""Check the bias and measure the variance of gradient estimators."""

@@ -1,4 +1,4 @@
-"""Check estimators of a frozen model for bias, and keep what was found in its run."""
+"""Check estimators of a frozen model for bias, and keep the results in its run."""
 
 import time
 from pathlib import Path
@@ -26,28 +26,28 @@ from dregcli.names import Split
 __all__ = ["BiasRequest", "check_run_for_bias"]
 
 SAVE_SECONDS = 30.0
-"""What a kill may cost of a running check."""
+"""Seconds of work that a running check may lose if it is killed."""
 
 
 def check_run_for_bias(
     request: BiasRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> BiasReport:
-    """Check estimators on a run's frozen model, or on one trained for it.
+    """Check estimators on a run's frozen model, or on a model that is trained for the check.
 
-    An interrupted check goes on where it was when the same is asked again.
+    An interrupted check continues if the same request is made again.
 
     Args:
-        request: what.
+        request: the request.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, or none with a checkpoint.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, or the run has no checkpoint.
         NotFinite: an estimator has no finite weights on this model.
-        Interrupted: a signal came; what was measured is kept.
+        Interrupted: a signal came; the work so far is saved.
     """
     prepare_process()
     subject = find_subject(request, "bias", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
@@ -89,9 +89,10 @@ def check_run_for_bias(
 
 
 def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair], list[Pair], list[Pair]]:
-    """The pairs to check, those of them that were learned, and the fixed settings checked beside these.
+    """Return the pairs to check, the pairs among them with learned parameters, and the ones with fixed settings.
 
-    An estimator that learns, named without parameters, is checked where it has learned to be and at a fixed setting.
+    An estimator that learns parameters and is named without them is checked twice: with its learned parameters and
+    with a fixed setting.
     """
     found: dict[Pair, None] = {}
     learned: list[Pair] = []
@@ -109,7 +110,7 @@ def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair]
 def _settings(
     request: BiasRequest, subject: Subject, pairs: list[Pair], learned: list[Pair], fixed: list[Pair]
 ) -> dict[str, Any]:
-    """What the numbers depend on; an unfinished check is found again by them."""
+    """Return all settings that the numbers depend on; their hash finds an unfinished check again."""
     return {
         "pairs": [pair.word for pair in pairs],
         "learned": [word_of(pair.estimator) for pair in learned],
@@ -129,7 +130,7 @@ def _settings(
 
 
 class _Session:
-    """One process's work on one check."""
+    """The work of one process on one check."""
 
     def __init__(self, check: BiasCheck, kept: Unfinished, max_seconds: float | None, listener: Listener) -> None:
         self._check = check
@@ -138,7 +139,7 @@ class _Session:
         self._listener = listener
 
     def finish(self) -> None:
-        """Work until every pair has a verdict."""
+        """Continue until every pair has a verdict."""
         check = self._check
         self._continue()
         started = time.monotonic()

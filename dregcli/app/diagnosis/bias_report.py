@@ -1,4 +1,4 @@
-"""What a bias check found, as plain values and as files of its run."""
+"""Convert the results of a bias check to plain values, and keep them as files of the run."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -21,17 +21,17 @@ __all__ = ["BiasReport", "BiasResult", "keep_report", "plain_result"]
 
 @dataclass(frozen=True)
 class BiasReport:
-    """What a check found, and where it is kept.
+    """The results of a check, and the files that keep them.
 
     Attributes:
-        run: whose model.
-        checkpoint: the step of its parameters.
-        blocks: parameters, in the order of the model.
-        results: one a pair.
-        settings: what the numbers depend on.
-        file: the kept result.
-        figure: t by block; None where nothing was tested.
-        seconds: of this process's batches and looks.
+        run: the run whose model was checked.
+        checkpoint: step of the model's parameters.
+        blocks: blocks of parameters, in the order of the model.
+        results: one result for each pair.
+        settings: settings that the numbers depend on.
+        file: the file of the results.
+        figure: the figure of t by block; None if nothing was tested.
+        seconds: time that this process spent on batches and looks.
     """
 
     run: Run
@@ -45,23 +45,23 @@ class BiasReport:
 
     @property
     def computed(self) -> str:
-        """How the gradients were computed; empty where over all rows."""
+        """How the gradients were computed; empty if over all rows."""
         return computed(self.settings)
 
     def label(self, result: BiasResult) -> str:
-        """A pair as short as it can be: what was learned by that name, not by all its digits."""
+        """Return a short name of a pair; learned parameters are shown as ``(learned)``, not by their digits."""
         return pair_label(result.comparison.pair, self.settings)
 
     @property
     def exit_code(self) -> int:
-        """0 when all are unbiased or identical, 1 when any is biased, else 5."""
+        """0 if all pairs are unbiased or identical, 1 if any pair is biased, else 5."""
         verdicts = {result.verdict for result in self.results}
         if Verdict.BIASED in verdicts:
             return 1
         return 5 if Verdict.INCONCLUSIVE in verdicts else 0
 
     def as_json(self) -> dict[str, Any]:
-        """The report as ``dreg bias-check --json`` gives it."""
+        """Return the report in the form of ``dreg bias-check --json``."""
         return {
             "run": str(self.run.path),
             "checkpoint": self.checkpoint,
@@ -74,7 +74,7 @@ class BiasReport:
 
 
 def pair_label(pair: Pair, settings: Mapping[str, Any]) -> str:
-    """A pair as short as it can be; see ``BiasReport.label``."""
+    """Return a short name of a pair; see ``BiasReport.label``."""
     estimator = short_word(pair.estimator)
     for kind in ("learned", "fixed"):
         if word_of(pair.estimator) in settings[kind]:
@@ -83,7 +83,7 @@ def pair_label(pair: Pair, settings: Mapping[str, Any]) -> str:
 
 
 def plain_result(result: BiasResult) -> dict[str, Any]:
-    """One result as plain values."""
+    """Return one result as plain values."""
     pair, found = result.comparison.pair, result.evidence
     return {
         "objective": word_of(pair.objective),
@@ -111,7 +111,7 @@ def plain_result(result: BiasResult) -> dict[str, Any]:
     }
 
 
-def _told(result: BiasResult, settings: Mapping[str, Any]) -> str:
+def _in_words(result: BiasResult, settings: Mapping[str, Any]) -> str:
     size = "" if result.relative_bias is None else f" (relative bias {result.relative_bias:.4f})"
     return f"{pair_label(result.comparison.pair, settings)} {result.verdict}{size}"
 
@@ -149,14 +149,14 @@ def keep_report(
     try:
         file = run.add_result("bias", stem, arrays={"t": t}, attrs=attrs)
     except StoreWriteError as error:
-        verdicts = ", ".join(_told(result, settings) for result in results)
-        what = f"{error.what}. The verdicts, found but not kept: {verdicts}."
+        verdicts = ", ".join(_in_words(result, settings) for result in results)
+        what = f"{error.what}. The verdicts were found but not kept: {verdicts}."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figure = None
     if rows:
         drawn = bias_figure(rows, blocks, title=titled(run.key, settings))
         try:
             figure = run.add_file("figures", drawn.name, ".png", drawn.render(".png"))
-        except StoreWriteError as error:  # the verdicts are what was asked for first
+        except StoreWriteError as error:  # only a warning, because the verdicts matter more than the figure
             listener.warn(f"the figure could not be kept: {error.what}")
     return BiasReport(run, checkpoint, blocks, results, settings, file, figure, seconds)

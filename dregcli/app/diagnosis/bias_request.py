@@ -1,4 +1,4 @@
-"""What ``dreg bias-check`` was asked for."""
+"""The options of ``dreg bias-check``, and their faults."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -17,26 +17,26 @@ class BiasRequest:
     """A request to check estimators.
 
     Attributes:
-        command: the command that asks.
-        run: whose model, a name or a version; None trains one first.
-        dataset: of a model that is trained first; None is the embedded one.
-        task: of a model that is trained first; None is generative.
-        capture: what the run of a model that is trained first keeps of changes to the source; None is names.
-        objective: of estimators named alone; None is the run's, or iwae.
-        estimators: names, pairs or ``all``; none is the run's, or dreg.
-        k: samples per example; None is the run's, or 64.
+        command: the command that makes the request.
+        run: the run whose model is checked, a name or a version; None trains a model first.
+        dataset: data set of a model that is trained first; None means the embedded one.
+        task: task of a model that is trained first; None means generative.
+        capture: which source changes the run of a model that is trained first keeps; None means names.
+        objective: objective for estimators without one; None means the run's objective, or iwae.
+        estimators: names, pairs or ``all``; empty means the run's estimator, or dreg.
+        k: samples per example; None means the run's K, or 64.
         checkpoint: last, best or a step.
-        examples: training examples, drawn by the seed and then fixed.
-        seed: addresses examples, pixels and noise.
-        false_alarm: the probability of calling any unbiased pair biased, over the whole call.
-        detect: the relative bias that a verdict of unbiased must have been able to find.
-        max_batches: batches at most.
-        max_seconds: seconds of this process at most.
+        examples: number of training examples, which are drawn by the seed and then fixed.
+        seed: seed of examples, pixels and noise.
+        false_alarm: probability, over the whole call, to report any unbiased pair as biased.
+        detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
+        max_batches: largest number of batches.
+        max_seconds: largest time of this process in seconds.
         device: auto, cpu or cuda.
-        backward: how the gradients of the pairs are computed; those they are compared with are dense.
-        screen_inflation: of screened; None is the default.
-        screen_precision: of screened; None is the default.
-        k_chunk: samples at once, or auto.
+        backward: how the gradients of the pairs are computed; the reference gradients are dense.
+        screen_inflation: growth of the variance that screening may cause; None means the default.
+        screen_precision: precision of screening's first pass; None means the default.
+        k_chunk: samples that are computed at once, or auto.
     """
 
     command: ClassVar[str] = "bias-check"
@@ -61,19 +61,19 @@ class BiasRequest:
     k_chunk: int | str = AUTO
 
     def samples(self, of_run: int) -> tuple[int, ...]:
-        """Samples per example that are looked at, the most first; ``of_run`` is what the run has, or a new one."""
+        """Return the numbers of samples to examine, the largest first; ``of_run`` is the K of the run."""
         return (self.k if self.k is not None else of_run,)
 
     def training_samples(self, of_new: int) -> tuple[int, ...]:
-        """Samples to train a model with, the first number that its pair can take."""
+        """Return the numbers of samples to try for training a model; the first valid one for its pair is used."""
         return self.samples(of_new)
 
     def auto_chunk(self, shape: Shape, k: int) -> int | None:
-        """What ``auto`` is for ``k_chunk``, here and now."""
+        """Decide ``auto`` for ``k_chunk``, with the memory that is available now."""
         return shape.chunk(Backward(self.backward), k, self.examples)
 
     def faults(self) -> list[Fault]:
-        """What cannot be, whatever the run."""
+        """Return all faults of the options that do not depend on a run."""
         wrong = {
             "k": (self.k is not None and self.k < 1, "must be at least 1"),
             "examples": (self.examples < 1, "must be at least 1"),
@@ -92,7 +92,7 @@ class BiasRequest:
         return faults + [Fault(flag(fault.field), fault.message) for fault in numbers]
 
     def execution(self, k: int) -> dict[str, Any]:
-        """How gradients are computed, as the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
+        """Return the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
         inflation, precision = self.screen_inflation, self.screen_precision
         if self.backward == Backward.SCREENED:
             inflation = DEFAULT_INFLATION if inflation is None else inflation
@@ -106,7 +106,7 @@ class BiasRequest:
         }
 
     def execution_faults(self, k: int) -> list[Fault]:
-        """What cannot be of how gradients are computed, with K samples."""
+        """Return the faults of ``execution`` with K samples."""
         faults = chunk_faults(self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO or k < 1 else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)

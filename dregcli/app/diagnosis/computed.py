@@ -1,4 +1,4 @@
-"""Pairs as the engine computes them: for words that ``parts.json`` does not answer, and to write that file.
+"""List pairs with the engine, for words that ``parts.json`` does not contain; also write that file.
 
 ``python -m dregcli.app.diagnosis.computed`` writes the file again. Run it after you add or change an objective, an
 estimator or a likelihood.
@@ -28,29 +28,28 @@ KS: Final = (
     *(20, 24, 25, 32, 40, 48, 50, 64, 80, 96, 100, 128, 200, 256, 500, 512),
     *(1000, 1024, 2000, 2048, 4096, 5000, 8192, 10_000),
 )
-"""Numbers of samples that are often asked for. The engine answers for any other."""
+"""Usual numbers of samples, which ``parts.json`` contains. The engine answers for all others."""
 
 
 def computed_rows(k: int, objective: str | None, estimators: Sequence[str]) -> list[PairRow]:
-    """The pairs that there are, or those that words ask for; see ``list_pairs``.
+    """Return all pairs, or the pairs that words name; see ``list_pairs``.
 
     Raises:
-        SpecError: unknown words, parameters out of range, or pairs that work with no K; all of them at once.
+        SpecError: unknown words, parameters out of range, or pairs that work with no K; all faults at once.
     """
     faults = [] if k >= 1 else [Fault("k", f"must be at least 1, got {k}.")]
     pairs = _asked(objective, estimators, faults)
-    # At its own smallest K a pair that can work at all has no fault; too few samples, or groups that do not divide
-    # them, are no reason not to list it.
+    # Check each pair at its smallest K: it is listed even if K is too small for it, or its groups do not divide K.
     faults += [fault for pair in pairs for fault in pair.faults(max(1, pair.smallest_k))]
     if faults:
-        raise SpecError(list(dict.fromkeys(faults)), hint=f"see all with their words: {command('estimators')}")
+        raise SpecError(list(dict.fromkeys(faults)), hint=f"this command lists all words: {command('estimators')}")
     order = list(OBJECTIVES)
     pairs = sorted(dict.fromkeys(pairs), key=lambda pair: order.index(pair.objective.name))
     return [_row(pair, k) for pair in pairs]
 
 
 def _asked(objective: str | None, estimators: Sequence[str], faults: list[Fault]) -> list[Pair]:
-    """The pairs that words name, whether they can work or not; what is no word is added to the faults."""
+    """Return the pairs that words name, even if they cannot work; add a fault for each unknown word."""
     if objective is None and not estimators:
         return list(all_pairs())
     target: Objective | None = None
@@ -113,7 +112,7 @@ def _part(part: Objective | Estimator) -> Part:
 
 
 def _answers(pair: Pair) -> list[dict[str, Any]]:
-    """What a pair's row says at each of ``KS``, those with the same answer together."""
+    """Return the answers of a pair's row for ``KS``; numbers with the same answer are grouped."""
     found: dict[tuple[Any, ...], list[int]] = {}
     for k in KS:
         row = _row(pair, k)
@@ -125,7 +124,7 @@ def _answers(pair: Pair) -> list[dict[str, Any]]:
 
 
 def table() -> dict[str, Any]:
-    """What ``parts.json`` must hold, from the engine."""
+    """Return the content of ``parts.json``, computed by the engine."""
     changing = {"k", "promise", "expectation", "faults"}
     return {
         "objectives": [asdict(_part(entry())) for entry in OBJECTIVES.values()],
@@ -142,7 +141,7 @@ def table() -> dict[str, Any]:
 
 
 def table_text() -> str:
-    """``parts.json``, one entry a line so that a change of one entry is a change of one line."""
+    """Return the text of ``parts.json``, one entry per line, so that a change of one entry changes one line."""
     blocks: list[str] = []
     for name, held in table().items():
         if name == "ks":

@@ -1,4 +1,4 @@
-"""What there is to choose from: pairs of objective and estimator, what they promise and how they are computed."""
+"""List the pairs of objective and estimator, with their promises and formulas."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,14 @@ from dregcli.words import name_of
 
 @dataclass(frozen=True)
 class Listing:
-    """Pairs at some K, with what is needed to read them.
+    """Pairs at one K, with explanations.
 
     Attributes:
         k: samples per example.
         rows: the pairs, by objective.
-        objectives: each that occurs.
-        estimators: each that occurs.
-        symbols: those of the formulas.
+        objectives: the objectives of the pairs.
+        estimators: the estimators of the pairs.
+        symbols: the symbols in the formulas, with their descriptions.
     """
 
     k: int
@@ -28,18 +28,18 @@ class Listing:
 
 
 def list_pairs(k: int, objective: str | None = None, estimators: Sequence[str] = ()) -> Listing:
-    """The pairs that there are, or those that words ask for.
+    """Return all pairs, or the pairs that words name.
 
-    Names alone are answered from a table that the engine has written, without torch. Parameters, an unusual K and
-    faults are answered by the engine.
+    Names without parameters are looked up in a table that the engine has written, without torch. The engine itself
+    answers for parameters, an unusual K and faults.
 
     Args:
         k: samples per example.
-        objective: only this one, a word.
-        estimators: only these, words, or pairs such as ``rws/dreg``.
+        objective: word of the only objective to list; None means all.
+        estimators: the only estimators to list, as words or as pairs such as ``rws/dreg``; empty means all.
 
     Raises:
-        SpecError: unknown words, parameters out of range, or pairs that work with no K; all of them at once.
+        SpecError: unknown words, parameters out of range, or pairs that work with no K; all faults at once.
     """
     known = parts()
     rows = known.rows(k, objective, estimators)
@@ -59,7 +59,7 @@ def list_pairs(k: int, objective: str | None = None, estimators: Sequence[str] =
 
 
 def _symbols(texts: Sequence[str], symbols: Mapping[str, str]) -> dict[str, str]:
-    """The symbols in formulas, and those that their descriptions use."""
+    """Return the symbols in formulas, and the symbols in the descriptions of these symbols."""
     used: set[str] = set()
     while found := {name for text in texts for name in _names(text) if name in symbols} - used:
         used |= found

@@ -1,4 +1,4 @@
-"""What a diagnosis is made on: a run's frozen model, or one trained for it, at fixed examples and pixels."""
+"""Find the subject of a diagnosis: a run's frozen model, or a model that is trained for it, and fixed pixels."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,11 +34,11 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 TRAINING_STEPS = 1000
-"""Steps before a check that names no run, as the reference's ``--bias_check``."""
+"""Training steps before a check that names no run, as in the reference code's ``--bias_check``."""
 
 
 class SubjectRequest(Protocol):
-    """What a diagnosis asks for; see ``BiasRequest``."""
+    """The request of a diagnosis; see ``BiasRequest``."""
 
     command: ClassVar[str]
 
@@ -66,46 +66,46 @@ class SubjectRequest(Protocol):
     def k_chunk(self) -> int | str: ...  # noqa: D102
 
     def faults(self) -> list[Fault]:
-        """What cannot be, whatever the run."""
+        """Return all faults of the options that do not depend on a run."""
         ...
 
     def samples(self, of_run: int) -> tuple[int, ...]:
-        """Samples per example that are looked at, the most first."""
+        """Return the numbers of samples per example to examine, the largest first."""
         ...
 
     def training_samples(self, of_new: int) -> tuple[int, ...]:
-        """Samples to train a model with, the first number that its pair can take."""
+        """Return the numbers of samples to try for training a model; the first valid one for its pair is used."""
         ...
 
     def execution(self, k: int) -> dict[str, Any]:
-        """How gradients are computed, as the fields of an ``ExecutionSpec``."""
+        """Return the fields of an ``ExecutionSpec``."""
         ...
 
     def execution_faults(self, k: int) -> list[Fault]:
-        """What cannot be of that."""
+        """Return the faults of ``execution`` with K samples."""
         ...
 
     def auto_chunk(self, shape: Shape, k: int) -> int | None:
-        """What ``auto`` is for ``k_chunk``."""
+        """Decide ``auto`` for ``k_chunk``."""
         ...
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A frozen model, what it is checked on, and which pairs.
+    """A frozen model, the pixels to check it on, and the pairs to check.
 
     Attributes:
-        run: whose model.
-        checkpoint: the step of its parameters.
+        run: the run of the model.
+        checkpoint: step of the model's parameters.
         model: the model, on its device.
-        pixels: fixed, shape (B, D).
-        k: samples per example; the most where there are several.
-        execution: how the gradients of the pairs are computed, decided.
-        pairs: asked for.
-        trained: the pair that the run was trained with, learned parameters at their values.
-        spec: of the run, on the check's device.
-        split_hashes: SHA-256 of each split's stored values.
-        true_log_p: exact log p(x) of what the data were drawn from, at these pixels; None where it is not known.
+        pixels: fixed pixels, shape (B, D).
+        k: samples per example; the largest number if there are several.
+        execution: how the gradients of the pairs are computed, with every ``auto`` decided.
+        pairs: the pairs that the user asked for.
+        trained: the pair that the run was trained with, with the values of learned parameters.
+        spec: spec of the run, with the check's device.
+        split_hashes: SHA-256 of the stored values of each split.
+        true_log_p: exact log p(x) of these pixels under the data's distribution; None if it is not known.
     """
 
     run: Run
@@ -124,20 +124,20 @@ class Subject:
 def find_subject(
     asked: SubjectRequest, kind: ResultKind, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> Subject:
-    """The subject of a check; where no run is named, one is trained and kept, once for the same settings.
+    """Return the subject of a check; if the request names no run, train and keep one, once for equal settings.
 
     Args:
         asked: the request.
-        kind: of the results that are to be kept in the run.
+        kind: kind of the results that the run will keep.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in a run that is trained.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, or none with a checkpoint.
-        DataCorrupt: other pixels than the run was trained on.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, or the run has no checkpoint.
+        DataCorrupt: the pixels differ from the pixels that the run was trained on.
     """
     store = RunStore(runs_dir)
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
@@ -149,7 +149,7 @@ def find_subject(
         getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
     )
     k, *fewer = asked.samples(spec.k if spec else int(defaults["k"].default))
-    # A run's own estimator need not go with another objective; dreg goes with all.
+    # The run's estimator may not work with another objective; dreg works with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
     found = asked.faults() + asked.execution_faults(k)
     pairs: list[AskedPair] = []
@@ -164,7 +164,7 @@ def find_subject(
         )
     except SpecError as error:
         found += error.faults
-    if not asked.estimators:  # a spec spells out where learning started; nobody named that
+    if not asked.estimators:  # the spec writes out initial parameters, but the user named no parameters
         pairs = [replace(pair, bare=True) for pair in pairs]
     which: Which = "last"
     try:
@@ -172,22 +172,22 @@ def find_subject(
     except SpecError as error:
         found += error.faults
     if run is None and which != "last":
-        found.append(Fault("checkpoint", f"is one of a RUN: name the run too, got '{asked.checkpoint}'."))
+        found.append(Fault("checkpoint", f"only applies with a RUN: also name the run, got '{asked.checkpoint}'."))
     if run is not None:
         of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
-        found += [Fault(name, f"is the run's: leave it out, got '{given}'.") for name, given in of_run if given]
+        found += [Fault(name, f"comes from the run: leave it out, got '{given}'.") for name, given in of_run if given]
     plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
         run = _trained_for_the_check(plan, store, argv, listener)
     checkpoint = load_checkpoint(run, which, listener)
-    # A check's own arithmetic is not compiled: its references are what everything else is compared with.
+    # A check does not use compiled arithmetic, because everything else is compared with its reference gradients.
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
     return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
 
 
 def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> Pair:
-    """A pair at what its estimator has learned on this model: when it was trained, or else now, with k samples."""
+    """Return a pair with learned parameters: from the run's training, or learned now on this model with k samples."""
     trained = subject.trained
     if trained.objective == pair.objective and trained.estimator.name == pair.estimator.name:
         return trained
@@ -199,11 +199,11 @@ def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> 
 def _plan(
     spec: RunSpec | None, pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path, found: list[Fault]
 ) -> Plan:
-    """What the model was trained with, or will be, and its data.
+    """Return the spec that the model was or will be trained with, and its data.
 
     Raises:
-        SpecError: whatever was found before, what cannot be trained, and more examples than there are.
-        Others as ``data_of`` and ``resolve_plan``, where nothing else is wrong.
+        SpecError: the faults in ``found``, faults of the training, or more examples than the split has.
+        Other errors: see ``data_of`` and ``resolve_plan``; only if there are no faults.
     """
     faults, hint = list(found), f"every option is shown by: dreg {asked.command} --help"
     try:
@@ -223,7 +223,7 @@ def _plan(
 
 
 def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> Plan:
-    """A model to train for the check, for as long as the reference trains its own."""
+    """Return the plan to train a model for the check, with as many steps as in the reference code."""
     first = pairs[0].pair.word if pairs else "iwae/dreg"
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
     samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
@@ -254,7 +254,7 @@ def _subject(
     model = build_model(spec, data)
     load_model(model, checkpoint, run)
     examples = data.examples(Split.TRAIN)
-    # Drawn on the CPU whatever the device, so that every device checks the same examples.
+    # Examples are drawn on the CPU, so that every device checks the same ones.
     randomness = Randomness(asked.seed)
     chosen = randomness.permutation(Stream.DIAGNOSTIC_EXAMPLES, 0, len(examples))[: asked.examples]
     stored = examples.rows(chosen)
@@ -282,23 +282,23 @@ def _execution(asked: SubjectRequest, spec: RunSpec, data: RunData, k: int) -> E
 
 
 def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
-    """A run that is trained for the check; one that is there already is used again."""
+    """Return a run that is trained for the check; an existing one is used again."""
     name = f"bias-check-{run_name(plan.spec)}"
     for run in _versions(store, name):
         if _is_of(run, plan):
             status = run.status()
             if status is RunStatus.COMPLETED:
-                listener.note(f"using {run.path}, trained before for {TRAINING_STEPS} steps")
+                listener.note(f"using {run.path}, which was trained before for {TRAINING_STEPS} steps")
                 return run
             if status in RESUMABLE:
                 kept = replace(plan, spec=spec_of(run))
                 return resume(run, kept, store=store, argv=argv, listener=listener).run
-    listener.note(f"training {TRAINING_STEPS} steps first, kept as a run")
+    listener.note(f"training a model for {TRAINING_STEPS} steps first; it is kept as a run")
     return start(plan, name=name, store=store, argv=argv, listener=listener).run
 
 
 def _versions(store: RunStore, name: str) -> list[Run]:
-    """The versions of a name, the newest first; none where there is no such name."""
+    """Return the versions of a name, the newest first; none if there is no such name."""
     try:
         return list(reversed(store.resolve(name, only_here=True)))
     except RunNotFound:
@@ -308,5 +308,5 @@ def _versions(store: RunStore, name: str) -> list[Run]:
 def _is_of(run: Run, plan: Plan) -> bool:
     try:
         return up_to_rounding(run.spec()) == up_to_rounding(as_json(plan.spec))
-    except DregError:  # one that cannot be read cannot be used; a new one will be trained
+    except DregError:  # a run that cannot be read is not used, and a new one will be trained
         return False

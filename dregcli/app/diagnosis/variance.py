@@ -1,4 +1,4 @@
-"""Measure how the gradients of estimators vary against K, on a frozen model or the toy, and keep what was found."""
+"""Measure the variance of estimators' gradients against K, on a frozen model or the toy, and keep the results."""
 
 import time
 from pathlib import Path
@@ -30,7 +30,7 @@ from dregcli.names import Split
 __all__ = ["VarianceRequest", "measure_variance"]
 
 SAVE_SECONDS = 30.0
-"""What a kill may cost of a running measurement."""
+"""Seconds of work that a running measurement may lose if it is killed."""
 
 _HINT = "every option is shown by: dreg variance --help"
 
@@ -43,22 +43,22 @@ def measure_variance(
     argv: list[str],
     listener: Listener,
 ) -> VarianceReport:
-    """Measure on a run's frozen model, on one trained for it, or on the toy.
+    """Measure on a run's frozen model, on a model that is trained for the measurement, or on the toy.
 
-    An interrupted measurement of a run goes on where it was when the same is asked again.
+    An interrupted measurement of a run continues if the same request is made again.
 
     Args:
-        request: what.
+        request: the request.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, or none with a checkpoint.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, or the run has no checkpoint.
         NotFinite: an estimator has no finite gradient on this model.
-        Interrupted: a signal came; of a run what was measured is kept.
+        Interrupted: a signal came; the work so far is saved, except for the toy.
     """
     prepare_process()
     if request.toy:
@@ -80,7 +80,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
         raise SpecError(list(dict.fromkeys(found)), hint=_HINT)
     if request.out is not None:
         check_can_write(LOCAL, Path(request.out), hint="name a folder that you can write to: --out DIR")
-    _tell_left_out(pairs, request.ks, listener)
+    _note_left_out(pairs, request.ks, listener)
     for each in asked:
         if each.bare and each.pair.estimator.learned:
             word = short_word(each.pair.estimator)
@@ -104,7 +104,7 @@ def _of_model(
     asked = [each.pair for each in subject.pairs]
     if found := request.reference_faults(_references(asked)):
         raise SpecError(found, hint=_HINT)
-    _tell_left_out(asked, request.ks, listener)
+    _note_left_out(asked, request.ks, listener)
     randomness = Randomness(request.seed, subject.pixels.device)
     chunk = subject.execution.k_chunk
     work = subject.spec.model_copy(
@@ -132,7 +132,10 @@ def _of_model(
 
 
 def _with_learned(subject: Subject, randomness: Randomness, listener: Listener) -> tuple[list[Pair], list[Pair]]:
-    """The pairs, one that learns at what it learned in training, or else now at the largest K; and those."""
+    """Return all pairs with learned parameters filled in, and the pairs that have learned parameters.
+
+    The parameters come from the run's training, or they are learned now at the largest K.
+    """
     found: list[Pair] = []
     taught: list[Pair] = []
     for asked in subject.pairs:
@@ -149,15 +152,15 @@ def _references(pairs: list[Pair]) -> list[Pair]:
     return [dreg_of(each) for each in dict.fromkeys(pair.objective for pair in pairs)]
 
 
-def _tell_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -> None:
-    """Pairs that are not defined at some K, in one note."""
-    told = [
+def _note_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -> None:
+    """Report the pairs that are not defined at some K, in one note."""
+    left_out = [
         f"{short_word(pair.objective)}/{short_word(pair.estimator)} at K={','.join(map(str, missing))}"
         for pair in pairs
         if (missing := [k for k in ks if pair.faults(k)])
     ]
-    if told:
-        listener.note(f"not defined and left out: {'; '.join(told)}")
+    if left_out:
+        listener.note(f"not defined and left out: {'; '.join(left_out)}")
 
 
 def _study(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> VarianceStudy:
@@ -172,7 +175,7 @@ def _study(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> V
 
 
 def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -> dict[str, Any]:
-    """What the numbers depend on; the key of an unfinished measurement is their hash."""
+    """Return all settings that the numbers depend on; their hash finds an unfinished measurement again."""
     return {
         "toy": request.toy,
         "pairs": [pair.word for pair in pairs],
@@ -188,7 +191,7 @@ def _settings(request: VarianceRequest, pairs: list[Pair], taught: list[Pair]) -
 
 
 def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -> None:
-    """Draw until all is there.
+    """Draw all replicates.
 
     Raises:
         Interrupted: a signal came.
@@ -203,8 +206,8 @@ def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -
             listener.update(study.samples, {"K": study.k})
             if stop.received is not None and not study.done:
                 if kept is None:
-                    nothing = "nothing is kept of the toy"
-                    hint = "run the command again; fewer --replicates take less"
+                    nothing = "work on the toy is not saved"
+                    hint = "run the command again; fewer --replicates take less time"
                     raise stop.error(nothing, where=f"K={study.k}", hint=hint)
                 kept.stop(study, stop, at=f"K={study.k}")
             if kept:
@@ -213,7 +216,7 @@ def _finish(study: VarianceStudy, kept: Unfinished | None, listener: Listener) -
 
 
 def _log_p(subject: Subject) -> LogP | None:
-    """The exact log p(x), where model or data know it, mean over the examples."""
+    """Return the mean of exact log p(x) over the examples; None if neither the model nor the data give it."""
     with torch.no_grad():
         of_model = subject.model.log_marginal(subject.pixels)
     of_data = subject.true_log_p

@@ -1,4 +1,4 @@
-"""What was found of gradients' variance, as plain values and as files."""
+"""Convert the results of a variance measurement to plain values, and keep them as files."""
 
 import json
 import math
@@ -35,11 +35,11 @@ __all__ = ["LogP", "Row", "Slope", "VarianceReport", "keep_in_folder", "keep_in_
 
 @dataclass(frozen=True)
 class LogP:
-    """Exact log p(x), mean over the examples, nats.
+    """Means of exact log p(x) over the examples, nats; None if not known.
 
     Attributes:
-        model: under the model.
-        data: under what the data were drawn from.
+        model: log p(x) under the model.
+        data: log p(x) under the distribution that the data were drawn from.
     """
 
     model: float | None
@@ -48,20 +48,20 @@ class LogP:
 
 @dataclass(frozen=True)
 class VarianceReport:
-    """What was found, and where it is kept.
+    """The results of a measurement, and the files that keep them.
 
     Attributes:
-        rows: one a gradient and K.
-        slopes: of every gradient against K.
+        rows: one row for each gradient and K.
+        slopes: slopes of every gradient's statistics against K.
         sampled: effective sample size and bound by K.
-        references: the gradients that cosines are to.
-        settings: what the numbers depend on.
-        log_p: where it is known.
-        seconds: of this process's draws.
-        run: whose model; None of the toy.
-        checkpoint: the step of its parameters.
-        file: the kept result.
-        figures: PNG and SVG.
+        references: the reference gradients of the cosines.
+        settings: settings that the numbers depend on.
+        log_p: exact log p(x); None if it is not known.
+        seconds: time that this process spent on draws.
+        run: the run of the model; None for the toy.
+        checkpoint: step of the model's parameters.
+        file: the file of the results.
+        figures: the figure as PNG and SVG.
     """
 
     rows: list[Row]
@@ -80,34 +80,34 @@ class VarianceReport:
     def of(
         cls, study: VarianceStudy, settings: dict[str, Any], log_p: LogP | None, *, seconds: float
     ) -> "VarianceReport":
-        """Of a study that is done."""
+        """Return the report of a finished study."""
         rows = study.rows()
         return cls(rows, fit_slopes(rows), study.sampled(), study.references(), settings, log_p, seconds)
 
     @property
     def floor(self) -> float:
-        """What SNR is of noise alone."""
+        """The SNR of pure noise."""
         return snr_floor(self.settings["replicates"])
 
     def at_floor(self, row: Row) -> bool:
-        """Whether a gradient's SNR cannot be told from that of noise."""
+        """Whether a gradient's SNR is not distinguishable from the SNR of pure noise."""
         return at_floor(row["snr"].value, self.floor)
 
     def _plain_snr(self, row: Row) -> dict[str, Any]:
         return _plain(row["snr"]) | {"at_floor": self.at_floor(row)}
 
     def label(self, of: GradientOf) -> str:
-        """A gradient as short as it can be."""
+        """Return a short name of a gradient."""
         return pair_label(of.pair, self.settings) if of.pair else short_word(of.objective)
 
     @property
     def title(self) -> str:
-        """What it is of."""
+        """The title of the figure: the model, its step, the number of replicates and the seed."""
         what = f"{self.run.key}, step {self.checkpoint}" if self.run else "the Gaussian toy"
         return f"Gradients of {what}: {self.settings['replicates']:,} replicates (seed {self.settings['seed']})"
 
     def as_json(self) -> dict[str, Any]:
-        """The report as ``dreg variance --json`` gives it."""
+        """Return the report in the form of ``dreg variance --json``."""
         return {
             "toy": self.run is None,
             "run": str(self.run.path) if self.run else None,
@@ -118,7 +118,7 @@ class VarianceReport:
         }
 
     def plain(self) -> dict[str, Any]:
-        """What was found, as plain values."""
+        """Return the results as plain values."""
         return {
             "k": self.settings["k"],
             "replicates": self.settings["replicates"],
@@ -145,7 +145,7 @@ class VarianceReport:
         }
 
     def curves(self) -> list[Curve]:
-        """What the figure shows."""
+        """Return the curves of the figure."""
         found: list[Curve] = []
         for of in dict.fromkeys(row.of for row in self.rows):
             mine = [row for row in self.rows if row.of == of]
@@ -159,12 +159,12 @@ class VarianceReport:
         return found
 
     def figure(self) -> Drawn:
-        """Statistics against K."""
+        """Return the figure of statistics against K."""
         return variance_figure(self.curves(), title=self.title, floor=self.floor)
 
 
 def _plain(statistic: Statistic) -> dict[str, float | None]:
-    """None where it is not defined: a gradient that is 0 has no direction, and no ratio to its deviation."""
+    """Return plain values, None if not defined: a zero gradient has no direction, and no ratio to its deviation."""
     return {"value": _finite(statistic.value), "stderr": _finite(statistic.stderr)}
 
 
@@ -181,12 +181,12 @@ def _whose(of: GradientOf) -> dict[str, Any]:
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
-    told = {name: _plain(row[name]) for name in NAMES if name != "direction"}
+    statistics = {name: _plain(row[name]) for name in NAMES if name != "direction"}
     return {
         **_whose(row.of),
         "promise": row.promise.value,
         "k": row.k,
-        **told,
+        **statistics,
         "direction": _finite(row["direction"].value),
     }
 
@@ -205,21 +205,21 @@ def _plain_slope(found: FittedSlope) -> dict[str, Any]:
 
 
 def _summary(report: VarianceReport) -> str:
-    """What ``dreg runs show`` says of it: variances at the largest K."""
+    """Return the line of ``dreg runs show`` for the result: variances at the largest K."""
     most = max(each.k for each in report.sampled)
-    told = [
+    variances = [
         f"{report.label(row.of)} {row['variance'].value:.3g}"
         for row in report.rows
         if row.k == most and row.of.network is Network.ENCODER
     ]
-    return f"encoder gradient variance at K={most}: {', '.join(told)}"
+    return f"encoder gradient variance at K={most}: {', '.join(variances)}"
 
 
 def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Listener) -> VarianceReport:
     """Keep results and figures in the run.
 
     Raises:
-        StoreWriteError: the disk refuses the results, which the message then has in short.
+        StoreWriteError: the results cannot be written; the message contains them in short form.
     """
     report = replace(report, run=run, checkpoint=checkpoint)
     arrays = {name: np.array([row[name].value for row in report.rows]) for name in NAMES}
@@ -229,23 +229,23 @@ def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Lis
     try:
         file = run.add_result("variance", stem, arrays=arrays, attrs=attrs)
     except StoreWriteError as error:
-        what = f"{error.what}. Found but not kept: {_summary(report)}."
+        what = f"{error.what}. The results were found but not kept: {_summary(report)}."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error
     figures: list[Path] = []
     try:
         drawn = report.figure()
         for suffix in SUFFIXES:
             figures.append(run.add_file("figures", drawn.name, suffix, drawn.render(suffix)))
-    except StoreWriteError as error:  # the numbers are what was asked for first
+    except StoreWriteError as error:  # only a warning, because the numbers matter more than the figure
         listener.warn(f"the figure could not be kept: {error.what}")
     return replace(report, file=file, figures=tuple(figures))
 
 
 def keep_in_folder(report: VarianceReport, folder: Path) -> VarianceReport:
-    """Write results and figures to a folder, over nothing that is there.
+    """Write results and figures to a folder; no existing file is replaced.
 
     Raises:
-        StoreWriteError: the disk refuses.
+        StoreWriteError: a file cannot be written.
     """
     make_folders(LOCAL, folder)
     stem = f"variance-toy-seed{report.settings['seed']}"

@@ -1,4 +1,4 @@
-"""What ``dreg variance`` was asked for."""
+"""The options of ``dreg variance``, and their faults."""
 
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -19,10 +19,10 @@ MODEL_KS, TOY_KS = "1,4,16,64", "4,16,64,256"
 MODEL_REPLICATES, TOY_REPLICATES = 200, 4000
 LEAST_REFERENCE_K = 1024
 REFERENCE_SHARE = 8
-"""Replicates for each one of the reference: at a large K a few have little noise left."""
+"""Number of replicates per reference replicate: at a large K a few replicates have little noise."""
 
 _MOST_MEMORY = 2**30
-"""Of which a pass over all rows takes a quarter at most: the moments of ten estimators need some, too."""
+"""Bytes of memory of which a pass over all rows takes at most a quarter; moments of ten estimators need some, too."""
 
 
 @dataclass(frozen=True)
@@ -30,23 +30,23 @@ class VarianceRequest:
     """A request to measure how gradients vary.
 
     Attributes:
-        command: the command that asks.
-        run: whose model, a name or a version; None trains one first, or is the toy.
-        toy: the Gaussian toy instead of a model.
-        k: numbers of samples with commas between; None is the default of a model or of the toy.
+        command: the command that makes the request.
+        run: the run whose model is measured, a name or a version; None trains a model first, or means the toy.
+        toy: whether to measure on the Gaussian toy instead of a model.
+        k: numbers of samples separated by commas; None means the default of a model or of the toy.
         estimators: names, pairs or ``all``.
-        objective: of estimators named alone; None is the run's, or iwae.
-        replicates: R, at each K; None is the default of a model or of the toy.
-        examples: training examples, drawn by the seed and then fixed.
-        seed: addresses examples, pixels and noise; of the toy all of it.
+        objective: objective for estimators without one; None means the run's objective, or iwae.
+        replicates: number of replicates R at each K; None means the default of a model or of the toy.
+        examples: number of training examples, which are drawn by the seed and then fixed.
+        seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
-        k_chunk: samples at once, or auto.
-        reference_k: samples of the reference gradient; None is 1,024, or the largest K if that is more.
-        dataset: of a model that is trained first; None is the embedded one.
-        task: of a model that is trained first; None is generative.
-        capture: what the run of a model that is trained first keeps of changes to the source; None is names.
-        out: the folder for results of the toy, which has no run; None keeps none.
+        k_chunk: samples that are computed at once, or auto.
+        reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.
+        dataset: data set of a model that is trained first; None means the embedded one.
+        task: task of a model that is trained first; None means generative.
+        capture: which source changes the run of a model that is trained first keeps; None means names.
+        out: the folder for results of the toy, which has no run; None means that they are not written.
     """
 
     command: ClassVar[str] = "variance"
@@ -69,48 +69,51 @@ class VarianceRequest:
     _parsed: tuple[tuple[int, ...], list[Fault]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        """Whole numbers of the text, once."""
+        """Parse the numbers of samples once, and choose default estimators."""
         object.__setattr__(self, "_parsed", parse_ks(self.k if self.k is not None else self.default_ks))
         if not self.estimators:
             object.__setattr__(self, "estimators", (ALL, "rws/dreg") if self.toy and not self.objective else (ALL,))
 
     @property
     def default_ks(self) -> str:
-        """Of a model or of the toy."""
+        """The default numbers of samples, for a model or for the toy."""
         return TOY_KS if self.toy else MODEL_KS
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """The numbers of samples, ascending; what is no such number is left out."""
+        """The numbers of samples, ascending; words that are not valid numbers are left out."""
         return self._parsed[0]
 
     @property
     def count(self) -> int:
-        """R."""
+        """The number of replicates R."""
         if self.replicates is not None:
             return self.replicates
         return TOY_REPLICATES if self.toy else MODEL_REPLICATES
 
     @property
     def reference(self) -> int:
-        """Samples of the reference."""
+        """The number of samples of the reference."""
         return self.reference_k if self.reference_k is not None else max(LEAST_REFERENCE_K, *self.ks, 1)
 
     @property
     def reference_count(self) -> int:
-        """Replicates of the reference."""
+        """The number of replicates of the reference."""
         return max(FEWEST_REFERENCE, self.count // REFERENCE_SHARE)
 
     def samples(self, of_run: int) -> tuple[int, ...]:
-        """The numbers of samples, the most first."""
+        """Return the numbers of samples, the largest first."""
         return tuple(reversed(self.ks)) or (of_run,)
 
     def training_samples(self, of_new: int) -> tuple[int, ...]:
-        """As any other model that is trained for a diagnosis, so that they can share it; or else one of the list."""
+        """Return the numbers of samples to try for training a model.
+
+        The first is the number of every diagnosis, so that diagnoses share a trained model; the list follows.
+        """
         return (of_new, *self.samples(of_new))
 
     def faults(self) -> list[Fault]:
-        """What cannot be, whatever the run."""
+        """Return all faults of the options that do not depend on a run."""
         wrong = {
             "replicates": (
                 self.count < FEWEST_REPLICATES,
@@ -126,34 +129,35 @@ class VarianceRequest:
             most = max(self.ks, default=1)
             faults.append(Fault("reference-k", f"must be at least the largest K, {most}, got {self.reference}."))
         if self.toy and self.run is not None:
-            faults.append(Fault("toy", f"is no model of a run: leave --toy or '{self.run}' out."))
+            faults.append(Fault("toy", f"cannot be given with a run: leave --toy or '{self.run}' out."))
         if self.toy:
             given = (("dataset", self.dataset), ("task", self.task))
             faults += [
-                Fault(name, f"is of a model: the toy has its own, got '{word}'.") for name, word in given if word
+                Fault(name, f"does not apply to the toy: leave it out, got '{word}'.") for name, word in given if word
             ]
         elif self.out is not None:
-            faults.append(Fault("out", "is for --toy: results of a run are kept in the run."))
+            faults.append(Fault("out", "only applies with --toy: results of a run are kept in the run."))
         if self.toy and self.checkpoint != "last":
-            faults.append(Fault("checkpoint", f"is one of a RUN: the toy has none, got '{self.checkpoint}'."))
+            message = f"does not apply to the toy: leave it out, got '{self.checkpoint}'."
+            faults.append(Fault("checkpoint", message))
         return faults
 
     def reference_faults(self, pairs: list[Pair]) -> list[Fault]:
-        """Why some of the pairs that are the reference cannot be with so many samples."""
+        """Return the faults of the reference pairs with the number of samples of the reference."""
         found = [fault for pair in pairs for fault in pair.faults(self.reference)]
-        advice = f"got {self.reference}; give a --reference-k that can be."
+        advice = f"got {self.reference}; give a valid --reference-k."
         return list(dict.fromkeys(Fault("reference-k", f"{each.message} {advice}") for each in found))
 
     def execution(self, k: int) -> dict[str, Any]:
-        """Over all rows: what screening adds to the variance is not the estimators'."""
+        """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance."""
         return {"k": k, "backward": Backward.DENSE.value, "k_chunk": self.k_chunk}
 
     def execution_faults(self, k: int) -> list[Fault]:
-        """What cannot be of how gradients are computed."""
+        """Return the faults of ``execution`` with K samples."""
         faults = chunk_faults(self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)
 
     def auto_chunk(self, shape: Shape, k: int) -> int | None:
-        """What ``auto`` is for ``k_chunk``: the reference has the most samples."""
+        """Decide ``auto`` for ``k_chunk``; the reference has the largest number of samples."""
         return shape.chunk(Backward.DENSE, max(k, self.reference), self.examples, most=_MOST_MEMORY)

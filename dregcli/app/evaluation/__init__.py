@@ -1,1 +1,1 @@
-"""Log-likelihoods of a trained model."""
+"""Estimate log-likelihoods of a trained model."""

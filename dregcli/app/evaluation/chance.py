@@ -1,4 +1,4 @@
-"""What chance and a limited K leave in a mean of bounds, and where neither can be known."""
+"""Estimate the random error and the bias of a mean of bounds with limited K, where they can be known."""
 
 import math
 from dataclasses import dataclass
@@ -10,50 +10,51 @@ from numpy.typing import NDArray
 from dregcli.names import ChanceMethod
 
 FEWEST_FREEDOM: Final = 10.0
-"""Effective degrees of freedom of a variance: with fewer its root has itself a standard error above 22 %."""
+"""Fewest effective degrees of freedom of a variance: with fewer, its root has a standard error above 22 %."""
 
 FASTEST: Final = 0.5
 SLOWEST: Final = 0.9
-"""Limits of the ratio of one rise to the one before, as K doubles: bounds near log p(x) with 1/K, or with K to the
-power -0.15 alone."""
+"""Limits of the ratio of one rise to the rise before it, as K doubles. With 0.5, bounds approach log p(x) like 1/K;
+with 0.9, only like K to the power -0.15."""
 
 FIRST_K: Final = 500
-"""Samples to begin with where so few were drawn that nothing is known."""
+"""Suggested K if so few samples were drawn that the bias is not known."""
 
 MOST_TIMES: Final = 100.0
-"""The K of a hint is at most so many times the K that was tried: an extrapolation reaches no further."""
+"""Largest ratio of a suggested K to the K that was tried, because an extrapolation reaches no further."""
 
 Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Chance:
-    """How much a mean over these examples would vary from one draw of samples to the next.
+    """How much a mean over the examples would vary from one draw of samples to the next.
 
     Attributes:
-        stderr: nats per example; None where it cannot be known.
-        method: how it was found; None with it.
+        stderr: standard error, nats per example; None if it cannot be known.
+        method: how the standard error was found; None if it cannot be known.
     """
 
     stderr: float | None
     method: ChanceMethod | None
 
     def as_json(self) -> dict[str, float | str | None]:
-        """As plain values."""
+        """Return plain values."""
         return {"mc_stderr": self.stderr, "mc_method": self.method.value if self.method else None}
 
 
 def chance_of(bound: Values, squares: Values, groups: int, left_out: Values | None, ess: Values) -> Chance:
-    """The chance in the mean over examples of bounds at one K; examples are drawn independently of each other.
+    """Return the random error of the mean over examples of bounds at one K; examples have independent samples.
 
-    The variance between independent values of an example holds whatever the weights. Where there are too few of them
-    it is by leaving out samples, which needs but one; at K = 1 there is then nothing.
+    The variance between independent values of an example is valid for any weights. If there are too few such values,
+    the variance comes from leaving out samples, which needs only one value; at K = 1 this is not possible either.
 
     Args:
-        bound: nats, shape (R, n) for R independent draws.
-        squares: within each draw, between its groups of K: see ``Curve``; shape (R, n).
-        groups: of K in one draw.
-        left_out: see ``left_out_variance``, shape (R, n); None where K is not the largest.
+        bound: bounds in nats, shape (R, n) for R independent draws.
+        squares: sums of squares between the groups of K within each draw, shape (R, n); see ``Curve``.
+        groups: number of groups of K in one draw.
+        left_out: variances from leaving out samples, shape (R, n), see ``left_out_variance``; None unless K is the
+            largest.
         ess: effective sample size at the largest K, shape (R, n).
     """
     count = len(bound) * groups
@@ -70,12 +71,12 @@ def chance_of(bound: Values, squares: Values, groups: int, left_out: Values | No
 
 
 def _chance(variances: Values, freedom: Values, method: ChanceMethod) -> Chance:
-    """The chance in a mean of independent examples, from the variance of each and its degrees of freedom."""
+    """Return the random error of a mean of independent examples, from their variances and degrees of freedom."""
     total = float(variances.sum())
     if not math.isfinite(total):
         return Chance(None, None)
     if total > 0.0:
-        # Welch and Satterthwaite, with an unbiased estimate of each variance's square.
+        # Welch-Satterthwaite equation, with an unbiased estimate of the square of each variance.
         effective = total**2 / float((np.square(variances) / (freedom + 2.0)).sum())
         if effective < FEWEST_FREEDOM:
             return Chance(None, None)
@@ -84,18 +85,21 @@ def _chance(variances: Values, freedom: Values, method: ChanceMethod) -> Chance:
 
 @dataclass(frozen=True)
 class Bias:
-    """About what a mean of bounds is below the mean of log p(x), for want of samples.
+    """Approximate bias of a mean of bounds, which is below the mean of log p(x) because K is limited.
 
     Attributes:
-        value: nats, not above 0.
-        ratio: what a doubling of K multiplies it by.
+        value: the bias in nats, not above 0.
+        ratio: the factor by which a doubling of K changes the bias.
     """
 
     value: float
     ratio: float
 
     def k_for(self, k: int, allowed: float) -> int:
-        """About the K from which on it is within so many nats if it goes on as at k, rounded up to one digit."""
+        """Return the approximate K at which the bias is at most ``allowed`` nats, rounded up to one digit.
+
+        The bias is assumed to shrink beyond ``k`` by the same ratio.
+        """
         steps = math.log(max(-self.value / allowed, 1.0)) / -math.log(self.ratio)
         needed = k * min(max(2.0**steps, 2.0), MOST_TIMES)
         unit = 10 ** math.floor(math.log10(needed))
@@ -103,20 +107,20 @@ class Bias:
 
 
 def bias_of(rises: Values | None) -> Bias | None:
-    """The bias at the largest K, from the three last doublings of K.
+    """Estimate the bias at the largest K from the last three doublings of K.
 
-    The bound rises to log p(x) as K grows. The last doublings of K say how fast the rises shrink, and what all
-    further ones would add is their geometric series: for weights of little variance half that variance over K. It
-    knows nothing of mass that no sample has met.
+    The bound rises to log p(x) as K grows. The last doublings of K show how fast the rises shrink, and the sum of all
+    further rises is a geometric series. For weights of small variance it is half of that variance over K. The
+    estimate cannot include probability mass that no sample has reached.
 
     Args:
-        rises: at the three last doublings, shape (3, R, n), nats; None where K is too small for them.
+        rises: rises of the bound at the last three doublings, shape (3, R, n), nats; None if K is too small.
     """
     if rises is None:
         return None
     first, second, third = (float(each.mean()) for each in rises)
     before, after = max(first + second, 0.0), max(second + third, 0.0)
     ratio = min(max(after / before, FASTEST), SLOWEST) if before > 0.0 else SLOWEST
-    # The last rise as the series has it: of the largest K alone it is the least known.
+    # Take the last rise from the series, because its own estimate has the largest error.
     last = after * ratio / (1.0 + ratio)
     return Bias(-last * ratio / (1.0 - ratio), ratio)

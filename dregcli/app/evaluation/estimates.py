@@ -1,4 +1,4 @@
-"""Importance estimates of a split, example by example, and what is told of them: always weighed by count."""
+"""Keep importance estimates of a split for each example, and summarise them as means over examples."""
 
 import math
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.likelihood_estimate import BatchEstimates
 
 KL_ERROR = 0.1
-"""The share of KL(q || posterior) that may be missing from it before it is no longer shown."""
+"""Largest share of KL(q || posterior) that its estimate may lack and still be shown."""
 
 _NOT_SEEN = 0.005
-"""Nats that do not show at the two decimal places of the table."""
+"""Nats that are not visible with the two decimal places of the table."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Mean:
 
     Attributes:
         value: the mean.
-        stderr: its standard error over examples; None of a single one.
+        stderr: standard error of the mean over examples; None for a single example.
     """
 
     value: float
@@ -33,23 +33,23 @@ class Mean:
 
     @classmethod
     def of(cls, values: Values) -> "Mean":
-        """That of one number an example, shape (n,)."""
+        """Return the mean of one number per example, shape (n,)."""
         n = len(values)
         return cls(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None)
 
     def as_json(self) -> dict[str, float | None]:
-        """As plain values."""
+        """Return plain values."""
         return {"value": self.value, "stderr": self.stderr}
 
 
 class Collected:
-    """Arrays that grow batch by batch along their last axis, that of the examples."""
+    """Arrays that grow batch by batch along their last axis, the axis of the examples."""
 
     def __init__(self, arrays: Mapping[str, Values] | None = None) -> None:
         self._parts: dict[str, list[Values]] = {name: [array] for name, array in (arrays or {}).items()}
 
     def add(self, found: BatchEstimates, data_log_p: Tensor | None) -> None:
-        """Add a batch's."""
+        """Add the estimates of a batch."""
         tensors = {
             "curve_bound": found.bound,
             "curve_jackknife": found.jackknife,
@@ -69,7 +69,7 @@ class Collected:
                 self._parts.setdefault(name, []).append(tensor.cpu().numpy().astype(np.float64))
 
     def arrays(self) -> dict[str, Values]:
-        """All that there is."""
+        """Return all arrays, by name."""
         return {name: np.concatenate(parts, axis=-1) for name, parts in self._parts.items()}
 
 
@@ -79,10 +79,10 @@ class Estimates:
 
     Attributes:
         ks: numbers of samples, ascending, C of them.
-        arrays: by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and ``curve_squares``
-            (C, R, n) for R independent draws, ``rises`` (3, R, n) where the largest K is at least 8, ``repeat_ess``,
-            ``left_out_variance``, ``elbo`` and, where the largest K has a tail, ``khat`` (R, n), ``kl_prior`` (n,),
-            ``means`` of q (Z, n), and the exact ``model_log_p`` and ``data_log_p`` (n,) where they are known.
+        arrays: arrays by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and
+            ``curve_squares`` (C, R, n) for R independent draws; ``rises`` (3, R, n) if the largest K is at least 8;
+            ``repeat_ess``, ``left_out_variance``, ``elbo`` and, if the largest K has a tail, ``khat`` (R, n);
+            ``kl_prior`` (n,); ``means`` of q (Z, n); the exact ``model_log_p`` and ``data_log_p`` (n,) if known.
     """
 
     ks: tuple[int, ...]
@@ -100,21 +100,21 @@ class Estimates:
 
     @property
     def n(self) -> int:
-        """Examples."""
+        """Number of examples."""
         return self.arrays["curve_bound"].shape[2]
 
     @property
     def repeats(self) -> int:
-        """Independent draws."""
+        """Number of independent draws."""
         return self.arrays["curve_bound"].shape[1]
 
     @property
     def chance(self) -> Chance:
-        """What the mean of bounds at the largest K would vary by from one draw of samples to the next."""
+        """The random error of the mean of bounds at the largest K, from one draw of samples to the next."""
         return self._chance(len(self.ks) - 1)
 
     def _chance(self, i: int) -> Chance:
-        """As ``chance``, at the i-th K of the curve."""
+        """Return ``chance`` at the i-th K of the curve."""
         is_last = i == len(self.ks) - 1
         return chance_of(
             self.arrays["curve_bound"][i],
@@ -126,23 +126,24 @@ class Estimates:
 
     @property
     def bias(self) -> Bias | None:
-        """About what the mean bound at the largest K is below log p(x); None below K = 8."""
+        """The approximate bias of the mean bound at the largest K, compared with log p(x); None below K = 8."""
         return bias_of(self.arrays.get("rises"))
 
     def kl_posterior(self) -> Mean | None:
-        """The bound less the ELBO: at least KL(q || posterior), and near it where the bound is near log p(x).
+        """Return the bound minus the ELBO, an estimate of KL(q || posterior) if the bound is near log p(x).
 
-        None where it is not: at K = 1, where it is 0 for any q, and as long as the bound still rises with K.
+        Return None if the bound is not near log p(x): at K = 1, where the difference is 0 for any q, and as long as
+        the bound still rises with K.
         """
         found = Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))
         return found if (bias := self.bias) and -bias.value <= self._kl_error(found) else None
 
     def k_for_kl(self) -> int:
-        """About the K from which on there is a ``kl_posterior``."""
+        """Return the approximate K from which on there is a ``kl_posterior``."""
         return self.k_for(self._kl_error(Mean.of(self.bound - self.arrays["elbo"].mean(axis=0))))
 
     def k_for(self, allowed: float) -> int:
-        """About the K with which the bias is within so many nats, above 0."""
+        """Return the approximate K with which the bias is at most ``allowed`` nats; ``allowed`` is above 0."""
         return bias.k_for(self.ks[-1], allowed) if (bias := self.bias) else FIRST_K
 
     def _bias_value(self) -> float | None:
@@ -152,16 +153,16 @@ class Estimates:
         return KL_ERROR * max(found.value, 0.0) + _NOT_SEEN
 
     def latent_variance(self) -> Values:
-        """The variance over examples of q's mean, of each latent, shape (Z,)."""
-        # In one layout: arrays that were kept and read again have another, and another last bit.
+        """Return the variance over examples of q's mean, for each latent, shape (Z,)."""
+        # Use one memory layout: arrays that were saved and read again have another one, which changes the last bit.
         return np.ascontiguousarray(self.arrays["means"]).var(axis=1)
 
     def active_units(self, threshold: float) -> int:
-        """Latents whose mean varies more than this (arXiv 1509.00519, 5.1)."""
+        """Return the number of latents whose mean has a variance above ``threshold`` (arXiv 1509.00519, 5.1)."""
         return int((self.latent_variance() > threshold).sum())
 
     def curve(self) -> list[dict[str, Any]]:
-        """Each K: the bound, its standard error over examples, what is chance in it, and the jackknife."""
+        """Return for each K: the bound, its standard error over examples, its random error, and the jackknife."""
         rows: list[dict[str, Any]] = []
         for i, (k, bound, jackknife) in enumerate(
             zip(self.ks, self.arrays["curve_bound"], self.arrays["curve_jackknife"], strict=True)
@@ -172,14 +173,14 @@ class Estimates:
         return rows
 
     def khat(self) -> dict[str, float] | None:
-        """The median of k-hat over examples and repeats, and the share of examples above 0.7."""
+        """Return the median of k-hat over examples and repeats, and the share of examples above 0.7."""
         if "khat" not in self.arrays:
             return None
         found = self.arrays["khat"]
         return {"median": float(np.median(found)), f"share_above_{UNRELIABLE}": float((found > UNRELIABLE).mean())}
 
     def log_p(self) -> dict[str, Any]:
-        """Exact log p(x), of the model and of the data's own distribution, where known, and what is missing to it."""
+        """Return exact log p(x) under the model and under the data's distribution, if known, and the bound's gap."""
         found: dict[str, Any] = {}
         for whose in ("model", "data"):
             if (exact := self.arrays.get(f"{whose}_log_p")) is not None:
@@ -187,7 +188,7 @@ class Estimates:
         return found
 
     def as_json(self, *, active_threshold: float) -> dict[str, Any]:
-        """All of it as plain values."""
+        """Return all estimates as plain values."""
         elbo, kl = self.arrays["elbo"].mean(axis=0), self.arrays["kl_prior"]
         kl_posterior = self.kl_posterior()
         return {
@@ -210,5 +211,5 @@ class Estimates:
 
 
 def _spread(values: Values) -> float | None:
-    """The standard deviation over repeats of the mean over examples, of (R, n); None of one repeat."""
+    """Return the standard deviation over repeats of the mean over examples, for (R, n) values; None if R = 1."""
     return float(values.mean(axis=1).std(ddof=1)) if len(values) > 1 else None

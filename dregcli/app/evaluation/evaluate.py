@@ -1,4 +1,4 @@
-"""Evaluate runs: log-likelihoods with what tells how far they can be trusted, per-example values kept in the run."""
+"""Evaluate runs: log-likelihoods with signs of how far to trust them; per-example values are kept in the run."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -40,12 +40,12 @@ class EvalResult:
     """One run's evaluation, and the file that keeps it.
 
     Attributes:
-        run: that was evaluated.
+        run: the run that was evaluated.
         path: the file.
-        spec: the run's.
-        estimates: example by example.
-        opinion: of AIS, where it was asked.
-        summary: everything that is told, as plain values; see ``as_json``.
+        spec: spec of the run.
+        estimates: estimates of each example.
+        opinion: the result of AIS, if it was asked for.
+        summary: everything that is reported, as plain values; see ``as_json``.
     """
 
     run: Run
@@ -56,26 +56,26 @@ class EvalResult:
     summary: Mapping[str, Any]
 
     def again(self, **options: object) -> str:
-        """A command that evaluates the same examples with some options changed, ready to be pasted into a shell."""
-        told = self.summary
-        asked: dict[str, object] = {"split": told["split"], "k": told["k"], "n": told["n"]}
+        """Return the command that evaluates the same examples with other options, ready to be pasted into a shell."""
+        used = self.summary
+        asked: dict[str, object] = {"split": used["split"], "k": used["k"], "n": used["n"]}
         if self.opinion:
             usual, annealing = Annealing(), self.opinion.annealing
-            asked |= {"method": told["method"]}
+            asked |= {"method": used["method"]}
             asked |= {} if annealing.steps == usual.steps else {"steps": annealing.steps}
             asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
-        asked |= {"eval-seed": told["seed"]} if told["seed"] else {}
-        asked |= {} if told["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": told["checkpoint"]}
+        asked |= {"eval-seed": used["seed"]} if used["seed"] else {}
+        asked |= {} if used["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": used["checkpoint"]}
         words = [word for name, value in (asked | options).items() for word in (f"--{name}", str(value))]
         return command("eval", self.run.label, *words)
 
     def as_json(self) -> dict[str, Any]:
-        """The result as ``dreg eval --json`` gives it."""
+        """Return the result in the form of ``dreg eval --json``."""
         return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
 
 
 def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
-    """What two bounds must share to be compared, beside the split's hash, K and the seed."""
+    """Return the settings that must be equal to compare two bounds, beside the split's hash, K and the seed."""
     return {
         "task": spec.task.value,
         "binarisation": spec.binarisation,
@@ -86,7 +86,7 @@ def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Ready:
-    """A run that can be evaluated: its spec on the evaluation's device, its data, and how many examples of them."""
+    """A run that can be evaluated: its spec with the evaluation's device, its data, and the number of examples."""
 
     run: Run
     spec: RunSpec
@@ -101,15 +101,15 @@ def evaluate_runs(
 
     Args:
         references: names or versions.
-        request: what.
+        request: the options of the evaluation.
         runs_dir: the store.
         data_dir: the data folder.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, or none with a checkpoint.
-        Interrupted: a signal came; what was done is kept, and the same call goes on.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, or none of the runs has a checkpoint.
+        Interrupted: a signal came; the work so far is saved, and the same call continues it.
     """
     if faults := request.faults():
         raise SpecError(faults, hint=_HINT)
@@ -117,21 +117,22 @@ def evaluate_runs(
     ready = [run for run in runs if run.checkpoints()]
     for run in runs:
         if run not in ready:
-            listener.warn(f"{run.path} has no checkpoint: left out.")
+            listener.warn(f"{run.path} has no checkpoint: it is left out.")
     if not ready:
         what = "None of these runs has a checkpoint to evaluate."
         where = ", ".join(str(run.path) for run in runs)
-        raise RunNotFound(what, where=where, hint=f"train it on: {command('train', '--resume', runs[-1].path)}")
+        hint = f"continue training the last one: {command('train', '--resume', runs[-1].path)}"
+        raise RunNotFound(what, where=where, hint=hint)
     which = parse_checkpoint(request.checkpoint)
     for run in ready:
         run.check_can_keep("evals")
         if isinstance(which, int) and which not in run.checkpoints():
             what = f"The run has no checkpoint of step {which}."
-            hint = f"it has {', '.join(map(str, run.checkpoints()))}; or --checkpoint last, best"
+            hint = f"its checkpoints are {', '.join(map(str, run.checkpoints()))}; or use --checkpoint last or best"
             raise RunNotFound(what, where=str(run.path), hint=hint)
     prepare_process()
     device = resolve_device(request.device)
-    # All before the first, which may take hours.
+    # Check all runs before the first evaluation, which may take hours.
     prepared = [_prepared(run, request, device, data_dir) for run in ready]
     return [_evaluated(each, request, listener) for each in prepared]
 
@@ -185,13 +186,13 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         opinion = None
         if request.method == EvalMethod.AIS:
             opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
-    told = estimates.as_json(active_threshold=request.active_threshold)
+    numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
         "checkpoint": checkpoint.step,
         "split": how.split.value,
         "seed": how.seed,
         "method": request.method,
-        **told,
+        **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
         "split_hash": data.split_hashes[how.split],
@@ -205,7 +206,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
 
 
 def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
-    """Keep an evaluation in its run; ``value`` and ``stderr`` are of the bound at the largest K."""
+    """Keep an evaluation in its run; ``value`` and ``stderr`` belong to the bound at the largest K."""
     summary, estimates = found.summary, found.estimates
     bound = summary["bound"]
     attrs = {
@@ -224,6 +225,6 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
     try:
         return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)
     except StoreWriteError as error:
-        # The number may have cost hours: it is told even where it cannot be kept.
-        what = f"{error.what}. The bound, computed but not kept, is {bound['value']} (s.e. {bound['stderr']})."
+        # The number may have cost hours: show it even if it cannot be written.
+        what = f"{error.what}. The bound was computed but not kept: {bound['value']} (s.e. {bound['stderr']})."
         raise StoreWriteError(what, where=error.where, hint=error.hint) from error

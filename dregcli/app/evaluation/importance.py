@@ -1,4 +1,4 @@
-"""Estimate log p(x) of a split by importance sampling: batch by batch, kept while it goes on."""
+"""Estimate log p(x) of a split by importance sampling, batch by batch; the state is saved during the work."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import Split
 
 SAVE_SECONDS = 30.0
-"""What a kill may cost of a running evaluation."""
+"""Seconds of work that a running evaluation may lose if it is killed."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Sampling:
     """How a split is sampled.
 
     Attributes:
-        split: which part of the data.
+        split: part of the data.
         ks: samples per example, ascending.
-        seed: of pixels and noise.
-        repeats: independent draws.
-        examples: the first so many of the split.
-        k_chunk: samples in one pass over rows; None is all of them at once.
+        seed: seed of pixels and noise.
+        repeats: number of independent draws.
+        examples: number of examples from the start of the split.
+        k_chunk: samples in one pass over rows; None means all at once.
     """
 
     split: Split
@@ -46,7 +46,7 @@ class Sampling:
 
 @dataclass
 class _Sampled:
-    """The examples that are done."""
+    """The estimates of the examples that are done."""
 
     collected: Collected
     done: int
@@ -60,17 +60,17 @@ class _Sampled:
 def sample_split(
     model: LatentModel, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener
 ) -> Estimates:
-    """Estimates of every example, going on where an earlier, unfinished call was.
+    """Estimate every example, or continue an earlier, unfinished call.
 
     Args:
-        model: frozen, on its device.
-        data: the run's.
+        model: frozen model, on its device.
+        data: data of the run.
         how: the split and the samples.
-        unfinished: where it is kept meanwhile.
-        listener: told of progress.
+        unfinished: keeps the state until the result is complete.
+        listener: receives progress messages.
 
     Raises:
-        Interrupted: a signal came; what was done is kept.
+        Interrupted: a signal came; the work so far is saved.
     """
     work = _Sampled(Collected(), 0)
     if (kept := unfinished.found()) is not None:
@@ -108,7 +108,7 @@ def _estimated(
     except RuntimeError as error:
         if not model.fused:
             raise
-        # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
+        # Compilation happens at the first batch, and can fail because of the system's compiler.
         model.unfuse()
         listener.warn(not_compiled(str(error)))
         return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)

@@ -1,4 +1,4 @@
-"""What ``dreg eval`` was asked for."""
+"""The options of ``dreg eval``, and their faults."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ ACTIVE_VARIANCE = 0.01
 """A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
 
 ANNEALED_EXAMPLES = 100
-"""Examples that get a second opinion where ``n`` is not given."""
+"""Examples that AIS evaluates if ``n`` is not given."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,17 @@ class EvalRequest:
     Attributes:
         split: train, valid or test.
         k: samples per example, as typed: one number or several with commas.
-        seed: of the evaluation's pixels and noise.
+        seed: seed of the evaluation's pixels and noise.
         repeats: independent draws of all samples.
-        n: only the first so many examples; None is all of importance sampling, and ``ANNEALED_EXAMPLES`` of AIS.
-        active_threshold: of the variance of a latent's mean, above which it is active.
+        n: number of examples from the start of the split; None means all for importance sampling, and
+            ``ANNEALED_EXAMPLES`` for AIS.
+        active_threshold: variance of a latent's mean above which the latent is active.
         method: importance or ais.
-        steps: of AIS: temperatures; None is the default.
-        chains: of AIS: for each example; None is the default.
+        steps: temperatures of AIS; None means the default.
+        chains: chains of AIS for each example; None means the default.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
-        k_chunk: samples at once, or auto.
+        k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
     """
 
@@ -53,12 +54,12 @@ class EvalRequest:
     compile: str = AUTO
 
     def faults(self) -> list[Fault]:
-        """Everything that cannot be, whatever the runs."""
+        """Return all faults of the options that do not depend on a run."""
         ks, faults = parse_ks(self.k)
         chunk = chunk_faults(self.k_chunk)
         if not (faults or chunk) and self.k_chunk != AUTO:
             chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
-        # What compiling would save is known only run by run; whether it can be had is known now.
+        # The time that compilation saves depends on the run; whether a compiler is installed is known now.
         faults += chunk + decide_compile(self.compile, 0.0)[1]
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
@@ -79,7 +80,8 @@ class EvalRequest:
             faults += number_faults(steps=numbers.steps, chains=numbers.chains, leapfrogs=numbers.leapfrogs)
         if self.method == EvalMethod.IMPORTANCE:
             of_ais = [name for name in ("steps", "chains") if getattr(self, name) is not None]
-            faults += [Fault(name, "is of --method ais: leave it out, or give the method.") for name in of_ais]
+            message = "only applies with --method ais: leave it out, or give the method."
+            faults += [Fault(name, message) for name in of_ais]
         try:
             parse_checkpoint(self.checkpoint)
         except SpecError as error:
@@ -88,7 +90,7 @@ class EvalRequest:
 
     @property
     def annealing(self) -> Annealing:
-        """How AIS is done."""
+        """The settings of AIS."""
         given = {"steps": self.steps, "chains": self.chains}
         return Annealing(**{name: value for name, value in given.items() if value is not None})
 

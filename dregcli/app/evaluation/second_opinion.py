@@ -1,4 +1,4 @@
-"""Annealed importance sampling of a split, kept while it goes on, and how it compares with importance sampling."""
+"""Run annealed importance sampling (AIS) on a split, save its state, and compare it with importance sampling."""
 
 import math
 from collections.abc import Mapping
@@ -20,25 +20,25 @@ from dregcli.engine.models.base import LatentModel
 from dregcli.names import Opinion
 
 SIGNIFICANT = 3.0
-"""Standard errors beyond which two estimates differ."""
+"""Two estimates differ if their difference is more than so many standard errors."""
 
 SMALL_BIAS = 0.1
-"""Nats that a bound may be expected to be too low by, for want of samples, and still be compared."""
+"""Largest expected bias of a bound, in nats, with which it is still compared with AIS."""
 
 _BIAS_KNOWN_TO = 2.0
-"""The factor to which that expectation is trusted: so much more of it is still no missed mass."""
+"""Factor up to which the expected bias may be wrong: only a larger difference means missed probability mass."""
 
 _CURRENT = "current/"
 
 
 @dataclass(frozen=True)
 class SecondOpinion:
-    """Annealed estimates of the first n examples, beside importance sampling's.
+    """Estimates by AIS of the first n examples, beside the estimates by importance sampling.
 
     Attributes:
-        annealing: how they were made.
+        annealing: settings of AIS.
         found: chains of all examples.
-        estimates: by importance sampling, of the same examples and pixels.
+        estimates: estimates by importance sampling for the same examples and pixels.
     """
 
     annealing: Annealing
@@ -46,7 +46,7 @@ class SecondOpinion:
     estimates: Estimates
 
     def arrays(self) -> dict[str, Values]:
-        """What is kept, example by example; the chains' log-weights are (M, n), the rest (n,)."""
+        """Return the arrays to keep; the log-weights of the chains have shape (M, n), all other arrays (n,)."""
         tensors = {
             "ais_log_weights": self.found.log_weights,
             "ais_log_p": self.found.log_p,
@@ -56,7 +56,7 @@ class SecondOpinion:
         return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
 
     def as_json(self) -> dict[str, Any]:
-        """All of it as plain values; ``mc_stderr`` is what chance leaves at these examples, of either estimate."""
+        """Return all results as plain values; ``mc_stderr`` is the random error for these examples."""
         mean = mean_log_p([self.found])
         log_p = self.arrays()["ais_log_p"]
         difference = Mean.of(log_p - self.estimates.bound)
@@ -79,23 +79,23 @@ class SecondOpinion:
         }
 
     def k_to_compare(self) -> int:
-        """About the K with which the bound's bias is small enough for the two to be compared."""
+        """Return the approximate K with which the bound's bias is small enough to compare it with AIS."""
         return self.estimates.k_for(SMALL_BIAS)
 
 
 def _opinion(difference: float, error: float | None, missing: float | None) -> Opinion:
-    """What follows from AIS less the bound, nats.
+    """Return the conclusion from the difference of AIS and the bound, in nats.
 
-    A bound is low by itself as long as K is small: nothing but that is expected of a difference as large as its bias.
+    With a small K every bound is too low, so that a difference as large as the bound's bias shows nothing else.
 
     Args:
-        difference: of the means.
-        error: what chance leaves in it; None where that is not known.
-        missing: what the bound is expected to be low by; None where that is not known. See ``Estimates.bias``.
+        difference: mean by AIS minus mean bound.
+        error: random error of the difference; None if it is not known.
+        missing: expected distance of the bound below log p(x); None if it is not known. See ``Estimates.bias``.
     """
     allowed = SIGNIFICANT * error if error is not None and math.isfinite(error) else None
     if allowed is not None and difference < -allowed:
-        return Opinion.LOWER  # both are bounds: whatever K is, the higher one is the nearer
+        return Opinion.LOWER  # both are lower bounds: at any K, the higher one is nearer to log p(x)
     if missing is None or missing > SMALL_BIAS:
         return Opinion.K_TOO_SMALL
     if allowed is None:
@@ -112,20 +112,20 @@ def anneal_split(
     unfinished: Unfinished,
     listener: Listener,
 ) -> SecondOpinion:
-    """Anneal the examples that were sampled, going on where an earlier, unfinished call was.
+    """Anneal the sampled examples, or continue an earlier, unfinished call.
 
     Args:
-        model: frozen, on its device.
-        data: the run's.
+        model: frozen model, on its device.
+        data: data of the run.
         how: the split, its examples and the seed.
-        annealing: how chains go.
-        estimates: of the same examples.
-        unfinished: where it is kept meanwhile.
-        listener: told of progress.
+        annealing: settings of AIS.
+        estimates: estimates by importance sampling for the same examples.
+        unfinished: keeps the state until the result is complete.
+        listener: receives progress messages.
 
     Raises:
-        NotFinite: the model has no finite density where a chain begins.
-        Interrupted: a signal came; what was done is kept.
+        NotFinite: the model has no finite density at the start of a chain.
+        Interrupted: a signal came; the work so far is saved.
     """
     kept = unfinished.found()
     work = _Chains([] if kept is None else _finished(*kept))
@@ -161,14 +161,14 @@ def anneal_split(
 
 @dataclass
 class _Chains:
-    """Batches whose chains have arrived, and the one at work."""
+    """Batches with finished chains, and the batch in progress."""
 
     parts: list[Annealed]
     batch: AnnealedBatch | None = None
 
     @property
     def done(self) -> int:
-        """Transitions of one chain that are done, of all examples together."""
+        """Finished transitions of one chain, summed over examples."""
         if self.batch is None:
             return 0
         examples = sum(len(part.acceptance) for part in self.parts)
@@ -192,7 +192,7 @@ def _tensors(part: Annealed) -> tuple[Tensor, Tensor]:
 
 
 def _finished(numbers: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> list[Annealed]:
-    """The batches that an earlier process finished."""
+    """Return the batches that an earlier process finished."""
     return [Annealed(*(_under(f"{i}/", tensors)[name] for name in _NAMES)) for i in range(numbers["batch"])]
 
 

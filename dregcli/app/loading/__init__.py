@@ -1,1 +1,1 @@
-"""A stored run as engine objects again."""
+"""Load a stored run as engine objects."""

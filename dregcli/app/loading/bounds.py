@@ -1,4 +1,4 @@
-"""Bounds of a model over a split, averaged by count, with their standard error over examples."""
+"""Compute bounds of a model over a split: their mean over examples and its standard error."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -17,12 +17,15 @@ from dregcli.names import Split
 
 @dataclass(frozen=True)
 class SplitBounds:
-    """The IWAE bound at ``k`` of each of the ``n`` first examples of a split.
+    """The IWAE bound with ``k`` samples for each of the first ``n`` examples of a split.
 
     Attributes:
-        bound: shape (n,), float64, nats per example.
+        split: the split.
+        k: samples per example.
+        seed: seed of the evaluation's pixels and noise.
+        bound: bounds, shape (n,), float64, nats per example.
         ess: effective sample sizes, shape (n,), float64.
-        log_p: the mean of exact log p(x) of the ``model`` and of the ``data``'s own distribution, where known.
+        log_p: means of exact log p(x), where known: under the ``model``, and under the distribution of the ``data``.
     """
 
     split: Split
@@ -34,7 +37,7 @@ class SplitBounds:
 
     @property
     def n(self) -> int:
-        """Examples evaluated."""
+        """Number of evaluated examples."""
         return len(self.bound)
 
     @property
@@ -44,11 +47,11 @@ class SplitBounds:
 
     @property
     def stderr(self) -> float | None:
-        """The standard error of the mean over examples; None for a single one."""
+        """The standard error of the mean over examples; None for a single example."""
         return float(self.bound.std(ddof=1)) / math.sqrt(self.n) if self.n > 1 else None
 
     def summary(self) -> dict[str, Any]:
-        """Plain numbers for results."""
+        """Return plain numbers for results."""
         known = {"log_p": self.log_p} if self.log_p else {}
         return {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k, **known}
 
@@ -69,38 +72,38 @@ def split_bounds(
 
     Args:
         model: the model, on the run's device.
-        data: the run's.
-        split: which part.
+        data: data of the run.
+        split: the split to evaluate.
         k: samples per example.
-        seed: the evaluation's seed.
-        listener: told of progress.
-        k_chunk: samples at once; None is all.
-        limit: only the first so many examples.
-        between: called after each batch; what it raises ends the evaluation.
+        seed: seed of the evaluation's pixels and noise.
+        listener: receives progress messages.
+        k_chunk: samples that are computed at once; None means all.
+        limit: number of examples from the start of the split; None means all.
+        between: called after each batch; an error that it raises ends the evaluation.
     """
     examples = data.examples(split)
     listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
 
     options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
     try:
-        parts = _told(evaluate(model, examples, data.pixels, **options), data, listener, between)
+        parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
     except RuntimeError as error:
         if not model.fused:
             raise
-        # Compilation happens at the first batch, and can fail for reasons that only the system's compiler knows.
+        # Compilation happens at the first batch, and can fail because of the system's compiler.
         model.unfuse()
         listener.warn(not_compiled(str(error)))
-        parts = _told(evaluate(model, examples, data.pixels, **options), data, listener, between)
+        parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
     listener.end()
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}
     return SplitBounds(split, k, seed, whole["bound"], whole["ess"], log_p)
 
 
-def _told(
+def _collected(
     evaluated: Iterable[BatchBounds], data: RunData, listener: Listener, between: Callable[[], None]
 ) -> dict[str, list[NDArray[np.float64]]]:
-    """The arrays of all batches by name, each batch told as it comes."""
+    """Return the arrays of all batches by name; report the progress of each batch."""
     found: dict[str, list[NDArray[np.float64]]] = {}
     done = 0
     for batch in evaluated:
@@ -115,5 +118,5 @@ def _told(
 
 
 def not_compiled(why: str) -> str:
-    """The warning for compilation that failed; what it was for goes on without."""
-    return f"torch.compile failed, and the work goes on without: {why.strip().partition(chr(10))[0]}"
+    """Return the warning for a failed compilation; the work continues without it."""
+    return f"torch.compile failed; the work continues without it: {why.strip().partition(chr(10))[0]}"

@@ -1,4 +1,4 @@
-"""Engine objects from a spec and its data."""
+"""Build engine objects from a spec and its data."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -21,9 +21,9 @@ from dregcli.specs.run import RunSpec
 
 
 def build_model(spec: RunSpec, data: RunData) -> LatentModel:
-    """The run's model before its first step, its arithmetic compiled where the spec says so.
+    """Return the run's model before its first step, compiled if the spec says so.
 
-    Weights are drawn on the CPU, so that every device has the same.
+    Weights are drawn on the CPU, so that they are the same on every device.
     """
     model = _MODELS[spec.model](spec, data).to(spec.device)
     if spec.compile == "on":
@@ -32,7 +32,7 @@ def build_model(spec: RunSpec, data: RunData) -> LatentModel:
 
 
 def _vae(spec: RunSpec, data: RunData) -> LatentModel:
-    """Tanh networks, of a whole image or of one part given the other."""
+    """Return a model with tanh networks, for whole images or for one part of an image given the other."""
     mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
     networks: Any = {
         "hidden": spec.hidden,
@@ -43,7 +43,7 @@ def _vae(spec: RunSpec, data: RunData) -> LatentModel:
     levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:
         return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
-    # The top rows of every channel; the smaller part where their number is odd.
+    # The context is the top half of every channel; the smaller part if the number of rows is odd.
     channels = data.dataset.channels
     top = channels * (data.dataset.height // 2) * data.dataset.width
     crossed = spec.task is Task.STRUCTURED_REFERENCE
@@ -68,7 +68,7 @@ _MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], LatentModel]]] = {
 
 
 def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
-    """The run's trainer before its first step; of a run with a parent theta is frozen."""
+    """Return the run's trainer before its first step; if the run has a parent, theta is frozen."""
     return Trainer(
         build_model(spec, data),
         resolve_pair(spec.objective, spec.estimator, spec.k),

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, put into the objects that its run's spec describes."""
+"""Load a checkpoint into the engine objects that the run's spec describes."""
 
 from collections.abc import Mapping
 
@@ -20,7 +20,7 @@ _HINT = "use another run, or the dreg version that wrote this one"
 
 
 def _misfits(model: LatentModel, tensors: Mapping[str, Tensor]) -> list[str]:
-    """What keeps tensors from being a model's, one line each."""
+    """Return why tensors do not fit a model, one line for each fault."""
     wanted = model.state_dict()
     faults: list[str] = []
     for name, parameter in wanted.items():
@@ -29,7 +29,7 @@ def _misfits(model: LatentModel, tensors: Mapping[str, Tensor]) -> list[str]:
         elif tensors[name].shape != parameter.shape:
             shapes = tuple(tensors[name].shape), tuple(parameter.shape)
             faults.append(f"'{name}' has shape {shapes[0]} instead of {shapes[1]}")
-    return faults + [f"'{name}' is none of the model's" for name in tensors if name not in wanted]
+    return faults + [f"'{name}' is not a tensor of the model" for name in tensors if name not in wanted]
 
 
 def _file(run: Run, checkpoint: Checkpoint, name: str) -> str:
@@ -37,22 +37,22 @@ def _file(run: Run, checkpoint: Checkpoint, name: str) -> str:
 
 
 def check_fits(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
-    """Refuse a checkpoint of another architecture than the model's.
+    """Refuse a checkpoint whose architecture differs from the model's.
 
     Raises:
-        StoreFormatError: naming the file and the first tensor that does not fit.
+        StoreFormatError: a tensor does not fit; the error names the file and the first such tensor.
     """
     if faults := _misfits(model, checkpoint.model):
         rest = f" (and {len(faults) - 1} more such faults)" if len(faults) > 1 else ""
-        what = f"The checkpoint is of another architecture than the spec of {run.label}: {faults[0]}{rest}."
+        what = f"The checkpoint has another architecture than the spec of {run.label}: {faults[0]}{rest}."
         raise StoreFormatError(what, where=_file(run, checkpoint, "model.safetensors"), hint=_HINT)
 
 
 def load_model(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
-    """Give a model a checkpoint's parameters.
+    """Load a checkpoint's parameters into a model.
 
     Raises:
-        StoreFormatError: they are of another architecture.
+        StoreFormatError: the checkpoint has another architecture.
     """
     check_fits(model, checkpoint, run)
     model.load_state_dict(checkpoint.model)
@@ -62,7 +62,7 @@ def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:
     """Continue a trainer from a checkpoint of its own run.
 
     Raises:
-        StoreFormatError: the checkpoint is not of a run with such a spec.
+        StoreFormatError: the checkpoint does not fit the run's spec.
     """
     check_fits(trainer.model, checkpoint, run)
     try:
@@ -72,15 +72,16 @@ def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:
 
 
 def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
-    """A run's checkpoint; those that are not whole are passed over, and told.
+    """Load a run's checkpoint; damaged checkpoints are skipped with a warning.
 
     Raises:
-        RunNotFound: the run has none, or none such.
-        CheckpointCorrupt: the step asked for, or every checkpoint, is corrupt.
+        RunNotFound: the run has no checkpoint, or not the one asked for.
+        CheckpointCorrupt: the step asked for is corrupt, or every checkpoint is.
     """
     if not run.checkpoints():
         what = f"The run {run.label} has no checkpoint."
-        raise RunNotFound(what, where=str(run.path), hint=f"train it on: {command('train', '--resume', run.path)}")
+        hint = f"continue its training: {command('train', '--resume', run.path)}"
+        raise RunNotFound(what, where=str(run.path), hint=hint)
     checkpoint = run.load_checkpoint(which)
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")
@@ -88,7 +89,7 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
 
 
 def trained_pair(run: Run, checkpoint: Checkpoint) -> Pair:
-    """A run's objective and estimator, what the estimator learns at its values in a checkpoint.
+    """Return a run's objective and estimator; learned values of the estimator are taken from a checkpoint.
 
     Raises:
         StoreFormatError: the run's spec is unknown, or the checkpoint lacks a value.
@@ -101,5 +102,5 @@ def trained_pair(run: Run, checkpoint: Checkpoint) -> Pair:
 
 
 def _lacking(error: KeyError, run: Run, checkpoint: Checkpoint) -> StoreFormatError:
-    what = f"The checkpoint lacks {error}, which the spec of {run.label} asks for."
+    what = f"The checkpoint lacks {error}, which the spec of {run.label} needs."
     return StoreFormatError(what, where=_file(run, checkpoint, "optimizer.safetensors"), hint=_HINT)

@@ -1,4 +1,4 @@
-"""What a command means by a run and a checkpoint, and the spec that a run was made with. Loads no engine."""
+"""Find the run, the checkpoint and the spec that a command names, without loading the engine."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from dregcli.store.runs import RunStore
 
 
 def newest_version(store: RunStore, reference: str, listener: Listener) -> Run:
-    """A version as named; of a name the newest, and the listener is told.
+    """Return the named version, or the newest version of a name; then a note says which version it is.
 
     Raises:
         RunNotFound: no such run.
@@ -27,7 +27,7 @@ def newest_version(store: RunStore, reference: str, listener: Listener) -> Run:
 
 
 def find_completed_run(store: RunStore, reference: str, listener: Listener) -> Run:
-    """A version as named, whatever its status; of a name, the newest completed version, and the listener is told.
+    """Return the named version with any status, or the newest completed version of a name; then a note says which.
 
     Raises:
         RunNotFound: no such run, or no version of the name is completed.
@@ -39,31 +39,31 @@ def find_completed_run(store: RunStore, reference: str, listener: Listener) -> R
     completed = [run for run in runs if run.status() is RunStatus.COMPLETED]
     if not completed:
         what = f"No version of '{newest.name}' is completed."
-        on = command("train", "--resume", newest.path)
-        hint = f"name the version itself, {quoted(newest.path)}; or train it on: {on}"
+        resume = command("train", "--resume", newest.path)
+        hint = f"name the version itself, {quoted(newest.path)}; or continue its training: {resume}"
         raise RunNotFound(what, where=str(newest.path.parent), hint=hint)
     listener.note(f"{reference} means {completed[-1].path}, its newest completed version")
     return completed[-1]
 
 
 def spec_of(run: Run) -> RunSpec:
-    """The spec of a run.
+    """Return the spec of a run.
 
     Raises:
-        StoreFormatError: this program does not know such a spec.
+        StoreFormatError: this version of the program does not know such a spec.
     """
     content = run.spec()
     if faults := spec_faults(content):
-        what = "The run's spec is not one this version of dreg knows: " + "; ".join(map(str, faults))
+        what = "This version of dreg does not know the run's spec: " + "; ".join(map(str, faults))
         raise StoreFormatError(what, where=str(run.path / "spec.json"), hint="use the dreg version that wrote it")
     return RunSpec.model_validate(content)
 
 
 def parse_checkpoint(text: str) -> Which:
-    """``last``, ``best`` or a step.
+    """Parse the word for a checkpoint: ``last``, ``best`` or a step.
 
     Raises:
-        SpecError: none of these.
+        SpecError: the text is none of these.
     """
     if text == "last" or text == "best":
         return text

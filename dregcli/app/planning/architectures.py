@@ -1,4 +1,4 @@
-"""What each kind of model decides for a run by itself, and what it cannot be given."""
+"""Derive settings of a run from its kind of model, and refuse options that the model cannot have."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,17 +10,17 @@ from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec
 
 LINEAR_LATENTS: Final = 5
-"""Latent dimensions of a linear model where none are given: those that the data set of its name was drawn with."""
+"""Default latent dimensions of a linear model: the same as in the data set ``linear-gaussian``."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What follows from the model.
+    """Settings that follow from the model.
 
     Attributes:
         hidden: sizes of the hidden layers.
         latent_dim: number of latent dimensions.
-        likelihood: the only one that the model has, or the one that was asked for; None is still open.
+        likelihood: the only likelihood of the model, or the one that was asked for; None means not yet decided.
         compiles: whether the likelihood has arithmetic that torch.compile can do.
     """
 
@@ -31,11 +31,11 @@ class Architecture:
 
 
 def architecture(options: RunOptions, dataset: Dataset | None) -> tuple[Architecture, list[Fault]]:
-    """What follows from the model, and every option that the model cannot have.
+    """Return the settings that follow from the model, and a fault for every option that the model cannot have.
 
     Args:
-        options: as asked for.
-        dataset: the data of the run; None where they cannot be had.
+        options: the options that the user gave.
+        dataset: the data of the run; None if they cannot be loaded.
     """
     if options.model is ModelName.LINEAR_GAUSSIAN:
         latents = LINEAR_LATENTS if options.latent_dim is None else options.latent_dim
@@ -51,12 +51,13 @@ def _of_linear(options: RunOptions, dataset: Dataset | None) -> list[Fault]:
     faults: list[Fault] = []
     name = ModelName.LINEAR_GAUSSIAN
     if options.task is not Task.GENERATIVE:
-        faults.append(Fault("task", f"{name} is a model of whole images: leave it out, got '{options.task}'."))
+        faults.append(Fault("task", f"{name} models whole images: leave --task out, got '{options.task}'."))
     if options.likelihood not in (None, LikelihoodName.GAUSSIAN):
-        faults.append(Fault("likelihood", f"{name} has gaussian pixels: leave it out, got '{options.likelihood}'."))
+        message = f"{name} has gaussian pixels: leave --likelihood out, got '{options.likelihood}'."
+        faults.append(Fault("likelihood", message))
     if options.compile == "on":
-        faults.append(Fault("compile", f"{name} has nothing to compile: leave it out."))
+        faults.append(Fault("compile", f"{name} has nothing to compile: leave --compile out."))
     if dataset is not None and dataset.kind is DataKind.BINARY:
-        message = f"{name} is a model of real values or intensities, and {dataset.name} is binary."
+        message = f"{name} models real values or intensities, but {dataset.name} is binary."
         faults.append(Fault("model", message))
     return faults

@@ -1,4 +1,4 @@
-"""Which pairs a command means by ``--objective`` and ``--estimator``: names, pairs, or all."""
+"""Find the pairs that a command names by ``--objective`` and ``--estimator``: names, pairs, or all."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -29,19 +29,18 @@ class AskedPair:
 def asked_pairs(
     objective: str | None, estimators: Sequence[str], *, default_objective: str, k: int, or_k: Sequence[int] = ()
 ) -> list[AskedPair]:
-    """The pairs that words ask for, each once.
+    """Return the pairs that words name, each once.
 
     Args:
-        objective: as given, or None.
-        estimators: each a name, a pair (``rws/dreg``) or ``all`` (``rws/all``), which means every estimator that the
-            objective takes with ``k`` samples.
-        default_objective: of estimators named alone, where no objective is given.
+        objective: the objective that the user gave, or None.
+        estimators: words, each a name, a pair (``rws/dreg``) or ``all`` (``rws/all``), which means every estimator
+            that the objective takes with ``k`` samples.
+        default_objective: objective for estimators without one, if the user gave no objective.
         k: samples per example.
-        or_k: other numbers of samples; a pair that works with one of them all is one that can be.
+        or_k: other numbers of samples; a pair is accepted if it works with at least one of all these numbers.
 
     Raises:
-        SpecError: everything that cannot be, at once: unknown words, pairs that do not go together, a pair that
-            contradicts the objective.
+        SpecError: all faults at once: unknown words, pairs that cannot work, a pair that contradicts the objective.
     """
     faults: list[Fault] = []
     found: dict[Pair, AskedPair] = {}
@@ -62,25 +61,25 @@ def asked_pairs(
             else:
                 found.setdefault(pair, AskedPair(pair, bare=":" not in word.rpartition("/")[2]))
     if faults:
-        raise SpecError(list(dict.fromkeys(faults)), hint="see every pair: " + command("estimators"))
+        raise SpecError(list(dict.fromkeys(faults)), hint="this command lists every pair: " + command("estimators"))
     return list(found.values())
 
 
 def faults_at_all(pair: Pair, ks: Sequence[int]) -> list[Fault]:
-    """Why a pair cannot work with any of some numbers of samples, by the first of them; empty when it can."""
+    """Return the faults of a pair with the first of ``ks`` samples if it works with none of ``ks``; else none."""
     found = [pair.faults(k) for k in ks]
     return found[0] if all(found) else []
 
 
 def parse_asked(word: str, target: Objective | None) -> tuple[Objective | None, Estimator]:
-    """The objective and the estimator that a word names: a pair (``rws/dreg``), or an estimator of the target.
+    """Return the objective and the estimator that a word names: a pair (``rws/dreg``), or an estimator alone.
 
     Args:
-        word: as typed.
-        target: the objective that was given, or None.
+        word: the word that the user typed.
+        target: the objective that the user gave, or None; an estimator alone belongs to it.
 
     Raises:
-        SpecError: unknown names, or a pair of another objective than the target.
+        SpecError: a name is unknown, or the pair has another objective than ``target``.
     """
     faults: list[Fault] = []
     own, estimator = target, None
@@ -98,7 +97,7 @@ def parse_asked(word: str, target: Objective | None) -> tuple[Objective | None, 
 
 
 def means_all(word: str) -> bool:
-    """Whether a word is ``all``, or ``all`` of an objective (``rws/all``)."""
+    """Whether a word is ``all``, or ``all`` with an objective (``rws/all``)."""
     return word.rpartition("/")[2] == ALL
 
 
@@ -114,7 +113,7 @@ def _objective_of(word: str, target: Objective | None) -> Objective | None:
 
 
 def _meant(word: str, common: Objective | None, *, given: bool, ks: Sequence[int]) -> list[Pair]:
-    """The pairs of a word; none where the objective that they would need is not known."""
+    """Return the pairs that a word names; none if their objective is not known."""
     target = common if given else None
     if means_all(word):
         objective = _objective_of(word, target) or common

@@ -1,17 +1,17 @@
-"""Images of any number of channels as a screen shows them."""
+"""Convert images to the colours of a screen."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 
 def as_rgb(images: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Red, green and blue of images.
+    """Return the red, green and blue values of images.
 
     Args:
-        images: shape (..., C, height, width), in [0, 1]; C is 1 (grey), 3 (red, green, blue) or 4 (and alpha).
+        images: shape (..., C, height, width), in [0, 1]; C is 1 (grey), 3 (red, green, blue) or 4 (with alpha).
 
     Returns:
-        Shape (..., height, width, 3), in [0, 1]: grey three times; what is transparent lies over white.
+        Shape (..., height, width, 3), in [0, 1]; grey is repeated three times, and transparent pixels show white.
     """
     last = np.moveaxis(images, -3, -1)
     colours, alpha = last[..., :3], last[..., 3:]

@@ -1,4 +1,4 @@
-"""How a run's gradients are computed: every ``auto`` decided, and what the engine needs to know of it."""
+"""Decide how a run's gradients are computed: every ``auto``, and the settings of the engine."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,18 +24,18 @@ from dregcli.specs.execution import AUTO, ExecutionSpec, compile_faults, with_sc
 from dregcli.specs.options import OnOff, RunOptions
 from dregcli.specs.run import RunSpec
 
-_NO_COMPILER = "torch.compile finds no C++ compiler here: install g++ or clang++"
+_NO_COMPILER = "torch.compile finds no C++ compiler on this machine: install g++ or clang++"
 
 
 @dataclass(frozen=True)
 class Decided:
-    """How the gradients of a run are computed, with nothing left to decide.
+    """How the gradients of a run are computed; every ``auto`` is decided.
 
     Attributes:
-        backward: over all rows, or over some.
-        screen_inflation: growth of the variance that screening may cost; None where nothing is screened.
-        screen_precision: of screening's first pass; None where nothing is screened.
-        k_chunk: samples at once; None is all.
+        backward: whether the backward pass uses all rows or only some.
+        screen_inflation: growth of the variance that screening may cause; None without screening.
+        screen_precision: precision of screening's first pass; None without screening.
+        k_chunk: samples that are computed at once; None means all.
         compile: whether the likelihood is compiled.
     """
 
@@ -53,7 +53,7 @@ class Shape:
     Attributes:
         outputs: numbers that the decoder gives for one row.
         widest: numbers for one row in its widest layer.
-        device: where.
+        device: the device of the work.
     """
 
     outputs: int
@@ -64,25 +64,25 @@ class Shape:
     def of(
         cls, dataset: Dataset, *, task: Task, likelihood: LikelihoodName, hidden: Sequence[int], device: str
     ) -> "Shape":
-        """The size of the work on some data."""
+        """Return the size of the work on a data set."""
         pixels = dataset.pixels
-        if task is not Task.GENERATIVE:  # the bottom rows; the larger part
+        if task is not Task.GENERATIVE:  # the bottom half; the larger part if the number of rows is odd
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
         outputs = pixels * LIKELIHOODS[likelihood].outputs_per_pixel
         return cls(outputs, max([outputs, *hidden]), device)
 
     @classmethod
     def of_run(cls, spec: RunSpec, dataset: Dataset) -> "Shape":
-        """The size of a run's work."""
+        """Return the size of a run's work."""
         return cls.of(dataset, task=spec.task, likelihood=spec.likelihood, hidden=spec.hidden, device=spec.device)
 
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
-        """Seconds that compilation saves of an evaluation, as ``decide_compile`` weighs them."""
+        """Return the seconds that compilation saves in an evaluation, for ``decide_compile``."""
         at_once = min(k, k_chunk or k) * EVALUATION_BATCH
         return compile_saves(rows=examples * k, rows_at_once=at_once, outputs=self.outputs, evaluating=True)
 
     def chunk(self, backward: Backward, k: int, batch_size: int, *, most: int | None = None) -> int | None:
-        """What ``auto`` is for ``k_chunk``, here and now, with the memory at hand or with ``most`` bytes of it."""
+        """Decide ``auto`` for ``k_chunk``, with the memory that is available now, but at most ``most`` bytes."""
         memory = memory_at_hand(self.device)
         return auto_chunk(
             backward=backward,
@@ -94,7 +94,7 @@ class Shape:
         )
 
     def evaluation_chunk(self, k: int) -> int | None:
-        """What ``auto`` is for the evaluation of a split."""
+        """Decide ``auto`` for ``k_chunk`` in the evaluation of a split."""
         return self.chunk(Backward.SCREENED, k, EVALUATION_BATCH)
 
 
@@ -104,13 +104,13 @@ def decide_execution(
     """Decide every ``auto`` of how a run's gradients are computed.
 
     Args:
-        options: as asked for.
-        shape: the size of the work; None where a fault, reported elsewhere, leaves it open.
+        options: the options that the user gave.
+        shape: the size of the work; None if a fault, which is reported elsewhere, leaves it open.
         steps: optimisation steps.
         compiles: whether the model's likelihood has anything to compile.
 
     Returns:
-        What was decided, every fault of what was asked for, and warnings about what could not be had.
+        The decisions, every fault of the options, and a warning if compilation would pay but is not possible.
     """
     backward = _auto_backward(options) if options.backward == AUTO else options.backward
     k, batch_size = options.k, options.batch_size
@@ -131,7 +131,7 @@ def decide_execution(
 
 
 def _auto_backward(options: RunOptions) -> Backward:
-    """Screened, unless weights are equal: then screening would keep every row, after a look at all of them."""
+    """Return ``screened``, unless all weights are equal: then screening would compute every row twice for nothing."""
     if options.screen_inflation is not None or options.screen_precision is not None:
         return Backward.SCREENED
     with suppress(SpecError):  # reported with the objective
@@ -141,14 +141,14 @@ def _auto_backward(options: RunOptions) -> Backward:
 
 
 def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], list[str]]:
-    """Whether to compile.
+    """Decide whether to compile.
 
     Args:
-        word: as asked for: ``auto``, ``on`` or ``off``.
-        seconds: what it would save.
+        word: the user's option: ``auto``, ``on`` or ``off``.
+        seconds: time that compilation would save.
 
     Returns:
-        The answer, every fault, and a warning where it would pay and cannot be done.
+        The answer, every fault, and a warning if compilation would pay but is not possible.
     """
     if faults := compile_faults(word):
         return "off", faults, []
@@ -157,13 +157,13 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
     if has_compiler():
         return "on", [], []
     if word == AUTO:
-        cost = f"without one this takes about {seconds:,.0f} s longer."
+        cost = f"without a compiler this takes about {seconds:,.0f} s longer."
         return "off", [], [f"{_NO_COMPILER}; {cost}"]
     return "off", [Fault("compile", f"{_NO_COMPILER}, or use --compile off.")], []
 
 
 def execution_of(spec: ExecutionSpec) -> Execution:
-    """What the engine needs to know of how gradients are computed."""
+    """Return the engine's settings for how gradients are computed."""
     if spec.screen_inflation is None or spec.screen_precision is None:  # dense
         return Execution(backward=spec.backward, k_chunk=spec.k_chunk)
     return Execution(
@@ -175,5 +175,5 @@ def execution_of(spec: ExecutionSpec) -> Execution:
 
 
 def bound_computed(spec: RunSpec) -> str:
-    """In what the bound of training's metrics is computed; every other bound is in float32."""
+    """Return the precision of the bound in training's metrics; every other bound is computed in float32."""
     return "bfloat16 with randomised correction" if spec.screen_precision is Precision.BFLOAT16 else "float32"

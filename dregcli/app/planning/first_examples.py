@@ -1,4 +1,4 @@
-"""The first examples of a data set as a small picture, so that one sees at once what was imported."""
+"""Draw the first examples of a data set as a small picture, so that the user sees what was imported."""
 
 import io
 from pathlib import Path
@@ -14,28 +14,28 @@ from dregcli.filesystem import LOCAL, written_aside
 from dregcli.names import Split
 
 SHOWN: Final = 16
-"""How many."""
+"""Number of examples in the picture."""
 
 Pixels = NDArray[np.uint8]
-"""Red, green and blue, shape (..., height, width, 3)."""
+"""Red, green and blue values, shape (..., height, width, 3)."""
 
 _COLUMNS: Final = 4
 _BETWEEN: Final = (0, 114, 178)
-"""The colour between images, #0072B2: no grey is like it."""
+"""The colour between images, #0072B2, which differs from every grey."""
 _SMALLEST: Final = 64
 _LARGEST: Final = 256
-"""Screen pixels of an image's longer side in the file, about."""
+"""Approximate limits of an image's longer side in the file, in screen pixels."""
 _LONGEST: Final = 1024
 _LINE: Final = 16
-"""Of a vector in the file: the most screen pixels along it, and how many across."""
+"""Size of a vector in the file, in screen pixels: the largest length, and the thickness."""
 _TERMINAL_COLUMNS: Final = 8
 _TERMINAL_HEIGHT: Final = 32
 
 
 def first_examples(dataset: Dataset, split: Split) -> Pixels:
-    """The first examples of a split, (n, height, width, 3), n at most ``SHOWN``.
+    """Return the first examples of a split, shape (n, height, width, 3), with n at most ``SHOWN``.
 
-    Real values are shown by their own range, the smallest black and the largest white.
+    Real values are scaled by their own range: the smallest is black and the largest white.
     """
     rows = np.asarray(dataset.splits[split][:SHOWN])
     values = rows.astype(np.float64) / dataset.levels
@@ -47,12 +47,12 @@ def first_examples(dataset: Dataset, split: Split) -> Pixels:
 
 
 def write_picture(path: Path, examples: Pixels) -> None:
-    """Keep examples as a PNG, in place of an older one: images four a row, vectors one below the other.
+    """Write examples as a PNG file, in place of an older one: four images per row, or one vector per row.
 
     Raises:
-        StoreWriteError: the file system refuses; an older file stays as it was.
+        StoreWriteError: the file cannot be written; an older file is unchanged.
     """
-    # Imported here: no other command wants it.
+    # Imported here, because no other command needs it.
     from PIL import Image
 
     height, width = examples.shape[1:3]
@@ -70,7 +70,11 @@ def write_picture(path: Path, examples: Pixels) -> None:
 
 
 def for_terminal(examples: Pixels, width: int) -> Pixels:
-    """The same for a terminal that is ``width`` characters wide, two pixels a character, (even, up to width, 3)."""
+    """Return the picture for a terminal that is ``width`` characters wide.
+
+    Returns:
+        Shape (an even number, at most ``width``, 3): each character shows two pixels, one above the other.
+    """
     down, across = examples.shape[1:3]
     if down == 1:
         grid = _grid(_shrunk(examples, 1, -(-across // width)), 1, gap=0)
@@ -83,7 +87,7 @@ def for_terminal(examples: Pixels, width: int) -> Pixels:
 
 
 def _shrunk(images: Pixels, down: int, across: int) -> Pixels:
-    """Each block of ``down`` x ``across`` pixels as their mean; the edge is repeated to a whole block."""
+    """Replace each block of ``down`` x ``across`` pixels by its mean; edge pixels are repeated to fill a block."""
     if down == across == 1:
         return images
     height, width = images.shape[1:3]
@@ -97,7 +101,7 @@ def _enlarged(images: Pixels, down: int, across: int) -> Pixels:
 
 
 def _grid(images: Pixels, columns: int, *, gap: int) -> Pixels:
-    """Images row by row."""
+    """Arrange images in rows."""
     count, height, width = images.shape[:3]
     rows, columns = -(-count // columns), min(columns, count)
     whole = np.empty((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), np.uint8)

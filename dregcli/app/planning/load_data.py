@@ -1,4 +1,4 @@
-"""Load the data of a run: those that are asked for, or those of an earlier run."""
+"""Load the data of a run: the data set that the options name, or the data of an earlier run."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ from dregcli.specs.run import RunSpec
 
 
 def load_asked(options: RunOptions, data_dir: Path) -> tuple[Dataset | None, DregError | None, list[Fault]]:
-    """Load the data set asked for.
+    """Load the data set that the options name.
 
     Returns:
-        The data; or why they cannot be had, or what is wrong with how they were asked for.
+        The data, or None; the error if the data cannot be loaded; and every fault of the options.
     """
     name, convention = options.dataset, options.split_convention
     names = known_datasets(data_dir)
@@ -35,17 +35,17 @@ def load_asked(options: RunOptions, data_dir: Path) -> tuple[Dataset | None, Dre
 
 
 def data_of(spec: RunSpec, data_dir: Path) -> RunData:
-    """The data of an earlier run.
+    """Load the data of an earlier run.
 
     Raises:
-        DatasetMissing: not on this machine, or no longer.
-        DataCorrupt: other values than the run was trained on, or other splits of them.
+        DatasetMissing: the data set is not on this machine.
+        DataCorrupt: the values or their splits differ from the data that the run was trained on.
     """
     if spec.dataset not in known_datasets(data_dir):
-        what = f"The run's data set '{spec.dataset}' was imported, and is no longer there."
+        what = f"The run's data set '{spec.dataset}' was imported, but is no longer there."
         where = f"{place_of(spec.dataset, data_dir)}; the run's data have the checksum {spec.data_checksum[:16]}"
         again = data_command("data", "import", "FILE", "--name", spec.dataset, data_dir=data_dir)
-        hint = f"point --data-dir at it; or import it again: {again}"
+        hint = f"give the folder that has it with --data-dir; or import it again: {again}"
         raise DatasetMissing(what, where=where, hint=hint)
     if spec.split_convention in conventions_of(spec.dataset, data_dir):
         dataset = load_dataset(spec.dataset, data_dir, spec.split_convention)
@@ -56,12 +56,13 @@ def data_of(spec: RunSpec, data_dir: Path) -> RunData:
 
 
 def check_data(spec: RunSpec, dataset: Dataset) -> None:
-    """Refuse data that are not those of an earlier run.
+    """Refuse data that differ from the data of an earlier run.
 
     Raises:
-        DataCorrupt: other values than the run was trained on, or other splits of them.
+        DataCorrupt: the values or their splits differ from the data that the run was trained on.
     """
     if dataset.checksum != spec.data_checksum:
-        what = f"The {spec.dataset} data here are not those of the run: their checksums differ."
+        what = f"The {spec.dataset} data here are not the data of the run: their checksums differ."
         where = f"here {dataset.checksum[:16]}, in the run {spec.data_checksum[:16]}"
-        raise DataCorrupt(what, where=where, hint="point --data-dir at the data the run was trained on")
+        hint = "give the folder of the data that the run was trained on with --data-dir"
+        raise DataCorrupt(what, where=where, hint=hint)

@@ -1,4 +1,4 @@
-"""What ``auto`` goes by: memory and caches of this machine, and the rules that turn them into settings."""
+"""Decide ``auto`` settings: read memory and caches of this machine, and turn them into settings by rules."""
 
 import os
 import re
@@ -18,46 +18,50 @@ from dregcli.names import Backward, Precision
 _FLOAT_BYTES: Final = 4
 
 _CACHES: Final = 3
-"""Total L2 that the widest array of a forward-only pass may take. Of 784 outputs on two cores with 2 MiB each, chunks
-of 1,024 to 4,096 rows were equally fast, 5,120 rows a tenth slower, and all 65,536 at once a fifth."""
+"""How many times the total L2 cache the widest array of a forward-only pass may fill. With 784 outputs on two cores
+with 2 MiB each, chunks of 1,024 to 4,096 rows were equally fast; 5,120 rows were a tenth slower, and all 65,536 rows
+at once a fifth slower."""
 
 _DENSE_ARRAYS: Final = 6
-"""Arrays of the widest layer's size that a forward and backward pass over all rows holds at once."""
+"""Number of arrays as large as the widest layer that a forward and backward pass over all rows holds at once."""
 
 _MEMORY_SHARE: Final = 4
 _MOST_MEMORY: Final = 2 << 30
-"""A dense pass is chunked, and pays a second forward pass, from a quarter of the memory at hand on, or from this."""
+"""Limits for a dense pass: if it needs more than a quarter of the available memory, or more than ``_MOST_MEMORY``
+bytes, it is computed in chunks, which costs a second forward pass."""
 
 _FEWEST_HALF: Final = 2**20
-"""Decoder outputs of a step from which bfloat16 products save more than their correction costs: with 131,000 a step
-took 4 % longer, with 1,600,000 15 % less."""
+"""Decoder outputs per step from which bfloat16 products save more time than their correction costs: with 131,000 a
+step took 4 % longer, with 1,600,000 it took 15 % less time."""
 
 _SAVED_SECONDS: Final = 0.5e-9
-"""By compiled code, for one decoder output of a training step: measured on two cores, screened and dense alike."""
+"""Time that compiled code saves per decoder output of a training step; measured on two cores, for screened and dense
+steps alike."""
 
 _SAVED_EVALUATING: Final = 1.2e-9
-"""The same of an evaluation, which computes the likelihood and little else."""
+"""Time in seconds that compiled code saves per decoder output of an evaluation, which computes little except the
+likelihood."""
 
 _COMPILE_SECONDS: Final = 10.0
-"""What compilation takes, and so the least that it must save."""
+"""Time that compilation takes, and so the least time that it must save."""
 
 _USUAL_L2: Final = 1 << 20
 _USUAL_MEMORY: Final = 4 << 30
 
 
 def auto_chunk(*, backward: Backward, k: int, batch_size: int, outputs: int, memory: int, cache: int) -> int | None:
-    """How many of the K samples to work on at once; None is all.
+    """Return how many of the K samples to compute at once; None means all.
 
-    A pass without a graph (screening's first, evaluation) is fastest when what it holds stays in the cache. A dense
-    pass pays a second forward pass as soon as it is chunked, so it is not while its arrays fit in memory.
+    A pass without a graph (the first pass of screening, or an evaluation) is fastest when its arrays stay in the
+    cache. A dense pass in chunks costs a second forward pass, so it is chunked only if its arrays exceed the memory.
 
     Args:
-        backward: ``screened`` also stands for evaluation.
+        backward: the backward pass; an evaluation counts as ``screened``.
         k: samples per example.
-        batch_size: examples.
+        batch_size: examples in a batch.
         outputs: numbers for one row in the widest layer.
-        memory: bytes at hand.
-        cache: bytes of L2 of all cores.
+        memory: available memory in bytes.
+        cache: L2 cache of all cores in bytes.
     """
     a_sample = batch_size * outputs * _FLOAT_BYTES
     if backward is Backward.DENSE and _DENSE_ARRAYS * k * a_sample <= min(memory // _MEMORY_SHARE, _MOST_MEMORY):
@@ -67,50 +71,50 @@ def auto_chunk(*, backward: Backward, k: int, batch_size: int, outputs: int, mem
 
 
 def auto_precision(*, outputs: int, device: str) -> Precision:
-    """Of the products with which screening looks at all rows: the faster one.
+    """Return the faster precision for the products of screening's first pass, which looks at all rows.
 
     Args:
-        outputs: of the decoder, for all rows of a step together.
-        device: where.
+        outputs: decoder outputs of all rows of a step together.
+        device: the device.
     """
     fast = outputs >= _FEWEST_HALF and has_bfloat16_products(torch.device(device))
     return Precision.BFLOAT16 if fast else Precision.FLOAT32
 
 
 def compile_saves(*, rows: int, rows_at_once: int, outputs: int, evaluating: bool = False) -> float:
-    """Seconds that compiled arithmetic saves.
+    """Return the seconds that compiled arithmetic saves.
 
     Args:
         rows: decoder evaluations of the whole work.
-        rows_at_once: of one pass; of small ones nothing is compiled.
-        outputs: of the decoder for one row.
-        evaluating: whether there is no gradient.
+        rows_at_once: decoder evaluations of one pass; small passes are not compiled.
+        outputs: decoder outputs for one row.
+        evaluating: whether the work is an evaluation, without gradients.
     """
     saved = _SAVED_EVALUATING if evaluating else _SAVED_SECONDS
     return rows * outputs * saved if rows_at_once * outputs >= FEWEST_COMPILED else 0.0
 
 
 def compile_pays(seconds: float) -> bool:
-    """Whether what compilation saves is more than what it takes."""
+    """Whether compilation saves more time than it takes."""
     return seconds > _COMPILE_SECONDS
 
 
 def has_compiler() -> bool:
-    """Whether there is a compiler for what torch.compile writes: C++ for a CPU, C for a GPU."""
+    """Whether a compiler is installed for the code of torch.compile: C++ for a CPU, C for a GPU."""
     return any(shutil.which(each) for each in (os.environ.get("CXX"), "g++", "clang++", "c++") if each)
 
 
 def precision_warning(precision: Precision | None, device: str) -> str | None:
-    """That a machine does bfloat16 products by other means; None where it does not matter."""
+    """Return a warning if the device has no bfloat16 products of its own and the run uses them; else None."""
     if precision is not Precision.BFLOAT16 or has_bfloat16_products(torch.device(device)):
         return None
     return (
-        f"this {device} has no bfloat16 products: --screen-precision bfloat16 works, and is slower here than float32."
+        f"this {device} has no bfloat16 products: --screen-precision bfloat16 works, but is slower here than float32."
     )
 
 
 def memory_at_hand(device: str) -> int:
-    """Bytes that this process may still take on a device."""
+    """Return the memory in bytes that this process may still use on a device."""
     if device == "cuda":
         free: int = torch.cuda.mem_get_info()[0]
         return free
@@ -118,19 +122,22 @@ def memory_at_hand(device: str) -> int:
 
 
 def cache_size(device: str) -> int:
-    """Bytes of L2 of all the cores that torch uses, or of the GPU."""
+    """Return the L2 cache in bytes of all cores that torch uses, or of the GPU."""
     if device == "cuda":
         return int(torch.cuda.get_device_properties(0).L2_cache_size)  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
     return _l2_of(_cpus()) or _USUAL_L2 * torch.get_num_threads()
 
 
 def _cpus() -> Iterable[int]:
-    # macOS has neither affinities nor sysfs: any number does.
+    # macOS has neither affinities nor sysfs, so that any number works.
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
 
 
 def _l2_of(cpus: Iterable[int], root: Path = Path("/sys/devices/system/cpu")) -> int:
-    """L2 of some CPUs as Linux tells it, each shared one once, no more of them than torch has threads; else 0."""
+    """Return the total L2 cache of CPUs in bytes as Linux reports it; 0 if it reports none.
+
+    A cache that several CPUs share counts once, and at most as many caches count as torch has threads.
+    """
     found: dict[str, int] = {}
     for cpu in cpus:
         for folder in sorted((root / f"cpu{cpu}" / "cache").glob("index*")):
@@ -145,9 +152,9 @@ def _l2_of(cpus: Iterable[int], root: Path = Path("/sys/devices/system/cpu")) ->
 
 
 def _free_memory() -> int:
-    """Bytes that can be had without swapping, as the system tells it."""
+    """Return the memory in bytes that is available without swapping, as the system reports it."""
     with suppress(OSError):
-        # Free pages alone leave out what the page cache would give back: after reading data that is nearly all.
+        # Not the free pages alone: they leave out the page cache, which after reading data is nearly all memory.
         if found := re.search(
             r"^MemAvailable: +([0-9]+) kB$",
             Path("/proc/meminfo").read_text(encoding="utf-8", errors="replace"),
@@ -160,7 +167,7 @@ def _free_memory() -> int:
 
 
 def _left_by_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[int]:
-    """Bytes that each control group (version 2) around this process has left; none where none limits it."""
+    """Return the free bytes of each control group (version 2) around this process; empty if none has a limit."""
     try:
         lines = own.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -169,7 +176,7 @@ def _left_by_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pro
     for line in lines:
         if line.startswith("0::/"):
             inner = root / line.removeprefix("0::/")
-            # Inside a container the path may be the host's, which is not there: the root is the container's own.
+            # Inside a container the path may belong to the host and be missing; the root is the container's group.
             for folder in {inner, *inner.parents, root}:
                 if folder.is_relative_to(root):
                     left += _left_by(folder)
@@ -177,7 +184,7 @@ def _left_by_cgroups(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/pro
 
 
 def _left_by(folder: Path) -> list[int]:
-    with suppress(OSError, ValueError):  # no limit is the word "max"
+    with suppress(OSError, ValueError):  # the word "max" means no limit
         limit, used = (
             int((folder / name).read_text(encoding="utf-8", errors="replace"))
             for name in ("memory.max", "memory.current")

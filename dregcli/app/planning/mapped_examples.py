@@ -1,4 +1,4 @@
-"""Examples of a data set that stays in its file."""
+"""Read examples from the file of a data set that is not loaded into memory."""
 
 import os
 import weakref
@@ -13,12 +13,12 @@ from dregcli.data.scan import Values
 
 
 class MappedExamples:
-    """Examples that are read from the cache file as they are asked for.
+    """Examples that are read from the cache file only when they are needed.
 
     Args:
-        values: a map of the file.
-        device: where rows are wanted.
-        fixed: how the values become pixels, where that is for good.
+        values: memory map of the file.
+        device: the device for the rows.
+        fixed: how the values become pixels, if each value always gives the same pixel; else None.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class MappedExamples:
         return self._values.shape[0]
 
     def rows(self, indices: Tensor) -> Tensor:
-        """As ``Examples.rows``."""
+        """See ``Examples.rows``."""
         wanted = indices.cpu().numpy()
         rows: Values = np.asarray(self._values[wanted])
         if self._fixed is not None:
@@ -46,7 +46,7 @@ class MappedExamples:
         return torch.from_numpy(rows).to(self.device)
 
     def expect(self, indices: Tensor) -> None:
-        """Ask the system to read these rows ahead, while the processor is at work."""
+        """Ask the system to read these rows in advance, while the processor is busy."""
         if not hasattr(os, "posix_fadvise"):
             return
         starts: list[int] = (self._values.offset + self._row_bytes * indices.cpu().numpy()).tolist()

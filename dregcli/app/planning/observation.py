@@ -1,4 +1,4 @@
-"""What is modelled of a data set: which values of its pixels, under which likelihood, and how much of the image."""
+"""Decide what a run models: the binarisation of the pixels, their likelihood, and whether the task fits the image."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,20 +20,22 @@ _VALUES = {DataKind.BINARY: "binary pixels", DataKind.REAL: "real values"}
 
 
 def observation(dataset: Dataset | None, options: Mapping[str, Any]) -> tuple[dict[str, str], list[Fault]]:
-    """Binarisation and likelihood of a run: what is given must fit the data and each other, the rest follows.
+    """Decide binarisation and likelihood of a run.
+
+    The given options must fit the data and each other; options that are not given are chosen to fit.
 
     Args:
-        dataset: the run's data; None where they cannot be had, and only the words can be looked at.
-        options: by field of the spec; ``binarisation``, ``likelihood`` and ``task`` count, where given.
+        dataset: the run's data; None if they cannot be loaded, and then only the words are checked.
+        options: options by field of the spec; only ``binarisation``, ``likelihood`` and ``task`` are used.
 
     Returns:
-        Both fields where they could be decided, and every fault.
+        Both fields, or none if they could not be decided; and every fault.
     """
     faults: list[Fault] = []
     binarisation: Binarisation | None = None
     if (word := options.get("binarisation")) is not None:
         try:
-            # A config may hold anything; what is no word must not pass for one that was left out.
+            # A config may hold a value that is no text; it must not count as left out.
             binarisation = parse_binarisation(word if isinstance(word, str) else repr(word)).name
         except ValueError as error:
             faults.append(Fault("binarisation", str(error)))
@@ -64,66 +66,68 @@ def _misfits(
     of_drawn: Sequence[LikelihoodName],
     as_stored: Sequence[LikelihoodName],
 ) -> list[Fault]:
-    """Why pixels and likelihood of a run do not fit the data or each other.
+    """Return faults for pixels and a likelihood that do not fit the data or each other.
 
     Args:
         dataset: the run's data.
-        binarisation: how pixels are drawn from it.
+        binarisation: how pixels are drawn from the data.
         likelihood: the distribution of the pixels.
-        of_drawn: the likelihoods that take pixels drawn from this data; none where nothing can be drawn.
-        as_stored: the likelihoods that take the data as they are stored.
+        of_drawn: likelihoods for pixels that are drawn from this data; empty if no pixels can be drawn.
+        as_stored: likelihoods for the data as they are stored.
     """
     faults: list[Fault] = []
     is_drawn = binarisation is not Binarisation.NONE
     if is_drawn and not of_drawn:
-        faults.append(Fault("binarisation", f"{_NOTHING_DRAWN[dataset.kind].format(dataset.name)}: leave it out."))
+        reason = _NOTHING_DRAWN[dataset.kind].format(dataset.name)
+        faults.append(Fault("binarisation", f"{reason}: leave --binarisation out."))
     fit = of_drawn if is_drawn and of_drawn else as_stored
     if likelihood in fit:
         return faults
     if likelihood in of_drawn:
         needs = LIKELIHOODS[likelihood].needs
         message = (
-            f"{likelihood} needs {needs}, and {dataset.name} has intensities: give --binarisation {_DRAWN}, "
+            f"{likelihood} needs {needs}, but {dataset.name} has intensities: give --binarisation {_DRAWN}, "
             f"or --likelihood {as_stored[0]}."
         )
     elif likelihood in as_stored:
-        message = f"{likelihood} is for the intensities themselves: it needs --binarisation none."
+        message = f"{likelihood} models the intensities themselves: it needs --binarisation none."
     else:
         values = "fractions" if dataset.kind is DataKind.INTENSITY else _VALUES[dataset.kind]
         message = (
-            f"{likelihood} needs {LIKELIHOODS[likelihood].needs}, and {dataset.name} has {values}: use {fit[0]}."
+            f"{likelihood} needs {LIKELIHOODS[likelihood].needs}, but {dataset.name} has {values}: use {fit[0]}."
         )
     return [*faults, Fault("likelihood", message)]
 
 
 def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
-    """Why an image cannot be halved as a task needs."""
+    """Return a fault if an image cannot be halved as the task needs."""
     if task is not None and task not in list(Task):
         return [Fault("task", unknown("task", str(task), Task))]
     if dataset is None or task is None or task == Task.GENERATIVE:
         return []
     size = f"{dataset.height}x{dataset.width}"
     if dataset.height < 2:
-        return [Fault("task", f"{task} needs images of two rows or more, and {dataset.name} is {size}.")]
+        return [Fault("task", f"{task} needs images of two rows or more, but {dataset.name} is {size}.")]
     if task == Task.STRUCTURED_REFERENCE and dataset.height % 2:
-        return [Fault("task", f"{task} needs halves of one size, and {dataset.name} is {size}.")]
+        return [Fault("task", f"{task} needs two halves of the same size, but {dataset.name} is {size}.")]
     return []
 
 
 def observation_warning(dataset: Dataset, likelihood: LikelihoodName) -> str | None:
-    """The one warning for a density of values that are discrete, or of some that never vary."""
+    """Return the warning for a density of discrete values, or of values that never vary; else None."""
     if not LIKELIHOODS[likelihood].unbounded:
         return None
     if dataset.kind is DataKind.INTENSITY:
         return (
-            f"a {likelihood} density of grey levels is bounded by the scale's floor only: compare its bounds with "
-            f"other {likelihood} runs on the same data; {fitting(dataset.kind, 2)[0]} gives the levels probabilities."
+            f"only the smallest allowed scale limits a {likelihood} density of grey levels: compare its bounds only "
+            f"with other {likelihood} runs on the same data; {fitting(dataset.kind, 2)[0]} gives the levels "
+            "probabilities."
         )
     constant = np.flatnonzero(dataset.scanned.moments.deviation == 0.0).tolist()
     if not constant:
         return None
     shown = ", ".join(map(str, constant[:5])) + (", ..." if len(constant) > 5 else "")
     return (
-        f"{len(constant)} of {dataset.pixels} values never vary in training (numbers {shown}): each adds up to "
-        "3.7 nats to the bound whatever the model; leave them out of the data."
+        f"{len(constant)} of {dataset.pixels} values never vary in the training split (numbers {shown}): each adds "
+        "up to 3.7 nats to the bound of every model; leave these values out of the data."
     )

@@ -1,4 +1,4 @@
-"""A run that can work: its spec and its data, or every fault of what was asked for at once."""
+"""Plan a run: return its spec and its data, or report every fault of the options at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,12 +21,12 @@ from dregcli.specs.run import RunSpec
 
 @dataclass(frozen=True)
 class Plan:
-    """A run that can work.
+    """A run without faults, ready to start.
 
     Attributes:
-        spec: what it is.
-        data: its data.
-        warnings: about what was decided for it, reported once; see ``warnings_of`` for those that stay.
+        spec: spec of the run.
+        data: data of the run.
+        warnings: warnings about ``auto`` decisions, shown once; ``warnings_of`` gives the lasting ones.
     """
 
     spec: RunSpec
@@ -38,14 +38,14 @@ def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (
     """Load the data of a run and resolve its options.
 
     Args:
-        options: as asked for.
+        options: the options that the user gave.
         data_dir: the data folder.
-        found: faults found before, to be reported with the rest.
+        found: faults found before, which are reported together with the new ones.
 
     Raises:
-        SpecError: everything that is wrong, at once.
-        DatasetMissing: only the data are missing.
-        DeviceUnavailable: only the device is missing.
+        SpecError: all faults at once.
+        DatasetMissing: there is no fault, but the data are missing.
+        DeviceUnavailable: there is no fault, but the device is missing.
     """
     named = not any(fault.field == "dataset" for fault in found)
     dataset, missing, of_data = load_asked(options, data_dir) if named else (None, None, [])
@@ -57,13 +57,13 @@ def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (
 
 
 def in_words(expectation: Expectation) -> str:
-    """A combination of gradients, such as ``0.1 iwae + 0.9 rws``."""
+    """Return a combination of gradients in words, such as ``0.1 iwae + 0.9 rws``."""
     parts = [name if weight == 1.0 else f"{weight:g} {name}" for name, weight in expectation.items() if weight]
     return " + ".join(parts)
 
 
 def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
-    """What a user should know of a run before it starts."""
+    """Return the warnings that a user should see before a run starts."""
     found = (
         _bias_warning(spec),
         observation_warning(dataset, spec.likelihood),
@@ -73,16 +73,16 @@ def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
 
 
 def _bias_warning(spec: RunSpec) -> str | None:
-    """The one warning for a pair whose expected gradient is not that of its objective."""
+    """Return the warning for a pair whose expected gradient differs from the gradient of its objective."""
     pair = resolve_pair(spec.objective, spec.estimator, spec.k)
     if pair.promise(spec.k) is Promise.UNBIASED:
         return None
     others = [Pair(pair.objective, estimator) for estimator in estimators_of(pair.objective)]
     unbiased = [p.estimator for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
-    # The estimator's own name stands with the parameters that make it unbiased.
+    # Show the run's own estimator with the parameters that make it unbiased.
     names = [word_of(e) if e.name is pair.estimator.name else e.name for e in unbiased]
     expectation = pair.estimator.expectation(pair.objective)
-    instead = f": its expected gradient in phi is that of {in_words(expectation)}" if expectation else ""
+    instead = f": its expected gradient in phi is the gradient of {in_words(expectation)}" if expectation else ""
     return (
         f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k}{instead} "
         f"({pair.estimator.reference}); unbiased: {', '.join(names)}."

@@ -1,4 +1,4 @@
-"""From the options of a run to its spec, step by step; each step gives a value and every fault that it finds."""
+"""Turn the options of a run into its spec, step by step; each step returns a value and every fault that it finds."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -23,33 +23,34 @@ HINT = "correct the above; every option is shown by: dreg train --help"
 
 
 class Faults(list[Fault]):
-    """Faults found so far. A field whose fault is known is a stand-in, and later steps say no more about it."""
+    """Faults found so far. A field with a known fault holds a placeholder, and later steps do not report it again."""
 
     def is_open(self, field: str) -> bool:
-        """Whether the value of a field is a stand-in for one that has a fault."""
+        """Whether a field has a known fault, so that its value is a placeholder."""
         return any(fault.field.partition("[")[0] == flag(field) for fault in self)
 
     def add(self, found: Iterable[Fault]) -> None:
-        """Add the faults of one step, without those of fields whose fault is known."""
+        """Add the faults of one step, except faults of fields that have a known fault."""
         self += [fault for fault in found if not self.is_open(fault.field)]
 
 
 def resolve(
     options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = ()
 ) -> tuple[RunSpec, tuple[str, ...]]:
-    """Resolve the options of a run: every ``auto`` decided, epochs counted.
+    """Resolve the options of a run: decide every ``auto``, and convert epochs into steps.
 
     Args:
-        options: as asked for.
-        dataset: the data of the run; None where they cannot be had. Then all other faults are still found.
-        found: faults found before, to be reported with the rest. The options have defaults in place of their values.
+        options: the options that the user gave.
+        dataset: the data of the run; None if they cannot be loaded. Then all other faults are still found.
+        found: faults found before, which are reported together with the new ones. In ``options`` these fields hold
+            their defaults.
 
     Returns:
-        The spec, and warnings about what was decided.
+        The spec, and warnings about ``auto`` decisions.
 
     Raises:
-        SpecError: everything that is wrong, at once; also where nothing is, but there are no data.
-        DeviceUnavailable: only the device is missing.
+        SpecError: all faults at once.
+        DeviceUnavailable: there is no fault, but the device is missing.
     """
     faults = Faults(found)
     steps, of_length = _length(options, dataset, faults)
@@ -62,7 +63,7 @@ def resolve(
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
     number = threads() if options.threads == AUTO else options.threads
-    with using_threads(number):  # where chunks are by themselves, they fit into the caches of these cores
+    with using_threads(number):  # chunks that are decided automatically fit into the caches of these cores
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
     tracked, of_words = _words(options, faults)
@@ -83,7 +84,7 @@ def resolve(
 
 
 def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tuple[int, list[Fault]]:
-    """Optimisation steps: counted from the epochs where these are given."""
+    """Return the number of optimisation steps, computed from the epochs if the user gave epochs."""
     size = len(dataset.splits[Split.TRAIN]) if dataset else None
     if size is None or faults.is_open("batch_size"):
         return options.steps, []
@@ -97,7 +98,7 @@ def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tup
 def _observed(
     options: RunOptions, built: Architecture, dataset: Dataset | None, *, known: bool
 ) -> tuple[dict[str, str], list[Fault]]:
-    """Binarisation and likelihood, where they could be decided."""
+    """Return binarisation and likelihood; neither if they could not be decided."""
     if not known:
         return {}, []
     asked = {"binarisation": options.binarisation, "likelihood": built.likelihood, "task": options.task}
@@ -105,7 +106,7 @@ def _observed(
 
 
 def _identity(options: RunOptions, dataset: Dataset | None) -> tuple[dict[str, str], list[Fault]]:
-    """Which data these are; a config may name others than those that are here."""
+    """Return checksum and split of the data, and a fault if a config names other data than those on this machine."""
     if dataset is None:
         return {"data_checksum": "unknown", "split_convention": "unknown"}, []
     faults: list[Fault] = []
@@ -113,7 +114,7 @@ def _identity(options: RunOptions, dataset: Dataset | None) -> tuple[dict[str, s
     for field, value in actual.items():
         asked = getattr(options, field)
         if asked not in (None, value):
-            message = f"the {dataset.name} data here differ from the spec's: {value}, not {asked}."
+            message = f"the {dataset.name} data on this machine have {value}, but the spec has {asked}."
             faults.append(Fault(flag(field), message))
     return actual, faults
 
@@ -128,7 +129,7 @@ def _device(options: RunOptions) -> tuple[Device, DeviceUnavailable | None]:
 def _shape(
     options: RunOptions, built: Architecture, observed: dict[str, str], dataset: Dataset | None, device: Device
 ) -> Shape | None:
-    """The size of the work; None where a fault or missing data leave it open."""
+    """Return the size of the work; None if a fault or missing data leave it open."""
     if dataset is None or "likelihood" not in observed:
         return None
     likelihood = LikelihoodName(observed["likelihood"])
@@ -136,14 +137,14 @@ def _shape(
 
 
 def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fault]]:
-    """The estimators to track, and what is wrong with them, with the objective and with the estimator."""
+    """Return the estimators to track, and every fault of these, of the objective and of the estimator."""
     if not isinstance(options.estimator, str):
-        return (), [Fault("estimator", f"must be one for one run, got {', '.join(options.estimator)}.")]
+        return (), [Fault("estimator", f"must be a single estimator, got {', '.join(options.estimator)}.")]
     k = None if faults.is_open("k") else options.k
     if faults.is_open("objective") or faults.is_open("estimator"):
         return (), []
     of_pair = word_faults(options.objective, options.estimator, k)
-    # What is wrong with the objective itself is reported once, with the objective.
+    # A fault of the objective itself is reported once, with the objective.
     sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
     tracked, of_tracked = tracked_words(options.track_estimators, objective=options.objective, k=sound)
     return tracked, of_pair + of_tracked

@@ -1,4 +1,4 @@
-"""A data set as one run sees it: its examples on the run's device, and how their values become pixels."""
+"""The data set of one run: its examples on the run's device, and how their values become pixels."""
 
 import warnings
 from functools import cached_property
@@ -21,11 +21,11 @@ from dregcli.specs.run import RunSpec
 
 
 class RunData:
-    """What a run takes from its data set.
+    """The examples and pixels that a run uses of its data set.
 
     Args:
         dataset: the data set.
-        spec: the run's, for binarisation, device and task.
+        spec: spec of the run, for binarisation, device and task.
     """
 
     def __init__(self, dataset: Dataset, spec: RunSpec) -> None:
@@ -37,34 +37,36 @@ class RunData:
 
     @property
     def split_hashes(self) -> dict[str, str]:
-        """SHA-256 of the stored values of each split, by its name."""
+        """SHA-256 of the stored values of each split, by the name of the split."""
         return {split.value: digest for split, digest in self.dataset.split_hashes.items()}
 
     @property
     def pixels(self) -> Pixels:
-        """How what the examples give becomes pixels."""
+        """The rule that turns the values of examples into pixels."""
         if self._rule.name is Binarisation.DYNAMIC:
             return Dynamic(self.dataset.levels)
         return AsStored(1 if self._is_fixed else self.dataset.levels)
 
     def size(self, split: Split) -> int:
-        """How many examples a split has."""
+        """Return the number of examples of a split."""
         return len(self.dataset.splits[split])
 
     def examples(self, split: Split) -> Examples:
-        """The examples of a split on the run's device; the same object every time."""
+        """Return the examples of a split on the run's device; always the same object."""
         if split not in self._examples:
             self._examples[split] = self._made(split)
         return self._examples[split]
 
     def true_log_p(self, pixels: Tensor) -> Tensor | None:
-        """Exact log p(x) of what the data were drawn from, where it is known: no model can be better in expectation.
+        """Return exact log p(x) of the distribution that the data were drawn from, if it is known.
+
+        In expectation no model can be better.
 
         Args:
             pixels: whole images as the model sees them, shape (B, D).
 
         Returns:
-            Shape (B,), float64, nats; None where it is not known, or not what the run's bounds are of.
+            Shape (B,), float64, nats; None if it is not known, or if the run's bounds are not bounds of log p(x).
         """
         log_density = log_density_of(self.dataset.name)
         if log_density is None or self._task is not Task.GENERATIVE:
@@ -73,7 +75,7 @@ class RunData:
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:
-        """The mean of the training split's pixels, (D,): in expectation where they are drawn afresh."""
+        """Mean of the pixels of the training split, shape (D,); their expectation if they are drawn in each step."""
         if not self._is_fixed:
             return self.dataset.mean_intensity()
         stored = self.dataset.splits[Split.TRAIN]
@@ -99,9 +101,9 @@ class RunData:
 
 
 def _tensor(stored: Values) -> Tensor:
-    """An array as a tensor, its memory shared: nothing writes to either."""
+    """Return an array as a tensor that shares its memory: nothing writes to either."""
     with warnings.catch_warnings():
-        # Of arrays that may not be written to: torch has no tensor that is so.
+        # torch warns about read-only arrays, because it has no read-only tensors.
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(stored)
 

@@ -1,4 +1,4 @@
-"""Which estimators a run tracks beside the one it trains with: ``--track-estimators``."""
+"""Parse the estimators that a run tracks beside the one that it trains with: ``--track-estimators``."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,22 +16,24 @@ _FIELD = "track-estimators"
 
 
 def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[list[str], list[Fault]]:
-    """What was asked for as a spec keeps it: each word spelt out, a pair where its objective is not the run's.
+    """Return the tracked estimators as words of a spec, with all parameters written out.
+
+    A word is a pair such as ``rws/dreg`` if its objective is not the objective of the run.
 
     Args:
-        given: a text with commas, or a list of words; ``all`` is every estimator that the objective takes.
-        objective: the run's, as a word; of one that is none only the names are looked at.
-        k: samples per example; None where that is no number.
+        given: a text with commas, or a list of words; ``all`` means every estimator that the objective takes.
+        objective: the objective of the run as a word; if it is not valid, only the names of estimators are checked.
+        k: samples per example; None if the number is not valid.
 
     Returns:
         The words, and every fault.
     """
     if not isinstance(given, str | list | tuple):
-        return [], [Fault(_FIELD, f"must be words with commas between, such as stl,dreg, got {given!r}.")]
+        return [], [Fault(_FIELD, f"must be words separated by commas, such as stl,dreg, got {given!r}.")]
     items = split_list(given) if isinstance(given, str) else cast("Sequence[object]", given)
     target: Objective | None = None
     if isinstance(objective, str):
-        with suppress(SpecError):  # told with the objective
+        with suppress(SpecError):  # reported with the objective
             target = parse_objective(objective)
     found: dict[Pair, None] = {}
     faults: list[Fault] = []
@@ -67,6 +69,6 @@ def _word(pair: Pair, target: Objective | None) -> str:
 
 
 def tracked_pairs(spec: RunSpec) -> list[Pair]:
-    """The pairs that a run tracks."""
+    """Return the pairs that a run tracks."""
     found = asked_pairs(None, spec.track_estimators, default_objective=spec.objective, k=spec.k)
     return [each.pair for each in found]

@@ -1,4 +1,4 @@
-"""Objective and estimator as they are typed, and as a spec keeps them: one setting has one spelling."""
+"""Convert objective and estimator from the user's words to the spec's words: one setting has one spelling."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,9 +11,10 @@ from dregcli.specs.run import RunSpec, default_run_name
 
 
 def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options with objective, estimator and binarisation as a spec keeps them.
+    """Return the options with objective, estimator and binarisation spelt as in a spec.
 
-    Parameters are spelt out, defaults too: ``dreg-alpha`` becomes ``dreg-alpha:alpha=0.9``. What is no word stays.
+    All parameters are written out, also defaults: ``dreg-alpha`` becomes ``dreg-alpha:alpha=0.9``. Unknown words stay
+    unchanged.
     """
     canonical = dict(options)
     for key, parse in (("objective", parse_objective), ("estimator", parse_estimator)):
@@ -27,10 +28,10 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def spread_pair(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """Options with an estimator given as a pair (``rws/dreg``) as objective and estimator.
+    """Split an estimator that is given as a pair (``rws/dreg``) into objective and estimator.
 
     Returns:
-        The options, and a fault where they name another objective beside.
+        The options, and a fault if they also name another objective.
     """
     spread = dict(options)
     word, objective = options.get("estimator"), options.get("objective")
@@ -46,7 +47,7 @@ def spread_pair(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]
 
 
 def short_words(spec: RunSpec) -> dict[str, str]:
-    """A spec's objective and estimator with parameters only where they are not the defaults."""
+    """Return a spec's objective and estimator, with only the parameters that differ from their defaults."""
     return {
         "objective": short_word(parse_objective(spec.objective)),
         "estimator": short_word(parse_estimator(spec.estimator)),
@@ -54,5 +55,5 @@ def short_words(spec: RunSpec) -> dict[str, str]:
 
 
 def run_name(spec: RunSpec) -> str:
-    """The name of a run that was given none."""
+    """Return the default name of a run."""
     return default_run_name(spec.model_copy(update=short_words(spec)))

@@ -1,1 +1,1 @@
-"""Reports of runs: tables, figures, pages, exports."""
+"""Report on runs: tables, figures, pages, exports."""

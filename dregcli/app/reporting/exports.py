@@ -1,4 +1,4 @@
-"""A report as files for others to read: CSV, LaTeX and BibTeX."""
+"""Export a report as CSV, LaTeX and BibTeX."""
 
 from dregcli import __version__
 from dregcli.app.reporting.report import Report
@@ -12,16 +12,16 @@ __all__ = ["Citation", "bibtex", "report_citations", "report_csv", "report_latex
 
 
 def report_csv(report: Report, *, time_to: float | None) -> str:
-    """A tidy table of its runs; see :func:`dregcli.report.csv_table.csv_table`."""
+    """Return a tidy table of the report's runs; see :func:`dregcli.report.csv_table.csv_table`."""
     return csv_table(report.groups, report.labels, time_to=time_to)
 
 
 def report_latex(report: Report, *, command: str) -> str:
-    """A table of its groups; see :func:`dregcli.report.latex_table.latex_table`.
+    """Return a table of the report's groups; see :func:`dregcli.report.latex_table.latex_table`.
 
     Args:
-        report: what was found.
-        command: what made it, as it can be typed again.
+        report: the report.
+        command: the command that made the report, ready to be typed again.
     """
     return latex_table(
         report.groups,
@@ -33,7 +33,7 @@ def report_latex(report: Report, *, command: str) -> str:
 
 
 def report_citations(report: Report) -> tuple[list[Citation], list[str]]:
-    """What to cite for its runs, and the data sets that are the user's own, for which nothing is known."""
+    """Return the works to cite for the report's runs, and the user's own data sets, whose works are not known."""
     keys = cited({name: entry.cites for name, entry in DATASETS.items()})
     found = citations(used(report.groups, report.comparisons), keys)
     return found, data_sets_of_ones_own(report.groups, DATASETS)

@@ -1,4 +1,4 @@
-"""The figures of a report: what only they need of the store is read here, and they become files."""
+"""Draw the figures of a report and write them to files; read the parts of the store that only figures need."""
 
 import re
 from collections.abc import Sequence
@@ -36,32 +36,32 @@ class WrittenFigure:
     files: tuple[Path, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """As ``dreg report --json`` gives it."""
+        """Return the form of ``dreg report --json``."""
         files = {path.suffix.removeprefix("."): str(path) for path in self.files}
         return {"name": self.drawn.name, "title": self.drawn.title, "alt": self.drawn.alt, **files}
 
 
 def draw_report(report: Report, listener: Listener) -> list[Drawn]:
-    """All figures that there are data for.
+    """Draw all figures for which the report has data.
 
     Args:
-        report: what was found.
-        listener: told what could not be read, and is left out.
+        report: the report.
+        listener: receives a warning for everything that cannot be read and is left out.
     """
     held = _Held(report, listener)
     return draw_all(report.groups, report.labels, report.comparisons, latents=held.latents, picture=held.picture)
 
 
 def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener) -> list[WrittenFigure]:
-    """Write each as PNG and SVG, over nothing that is there.
+    """Write each figure as PNG and SVG; no existing file is replaced.
 
     Args:
         drawn: figures.
-        folder: where; it is made where it is missing.
-        listener: told of progress.
+        folder: the folder for the files; it is made if it is missing.
+        listener: receives progress messages.
 
     Raises:
-        StoreWriteError: the disk refuses.
+        StoreWriteError: a file cannot be written.
     """
     found: list[WrittenFigure] = []
     listener.begin("figures", len(drawn), "figures")
@@ -72,21 +72,21 @@ def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener) -> l
             found.append(WrittenFigure(each, tuple(files)))
             listener.update(len(found))
     except StoreWriteError as error:
-        hint = "choose a folder you can write: --figures FOLDER"
+        hint = "choose a folder that you can write: --figures FOLDER"
         raise StoreWriteError(error.what, where=error.where, hint=hint) from error
     listener.end()
     return found
 
 
 class _Held:
-    """What the runs of a report hold beside what it has read, read where it is asked for."""
+    """The content of a report's runs that only figures need; it is read on demand."""
 
     def __init__(self, report: Report, listener: Listener) -> None:
         self._runs = report.runs
         self._listener = listener
 
     def latents(self, row: RunRow) -> Latents | None:
-        """Of the evaluation of most examples at the run's last step, the newest of such."""
+        """Return the latents of the newest evaluation with the most examples at the run's last step."""
         own = [each for each in row.evals if each["checkpoint"] == row.summary.get("step")]
         if not own:
             return None
@@ -101,7 +101,7 @@ class _Held:
         return None if variance is None or threshold is None else Latents(variance.astype(np.float64), threshold)
 
     def picture(self, row: RunRow, kind: Kind) -> Picture | None:
-        """The newest that ``dreg sample`` has kept."""
+        """Return the newest picture that ``dreg sample`` has kept in the run."""
         try:
             path = _newest(Path(row.path) / _FOLDER, kind)
             if path is None:
@@ -114,12 +114,12 @@ class _Held:
             return None
 
     def _left_out(self, row: RunRow, error: Exception) -> None:
-        told = f"{error.what} ({error.where})" if isinstance(error, DregError) else str(error)
-        self._listener.warn(f"left out of the figures: {row.label}: {told}")
+        reason = f"{error.what} ({error.where})" if isinstance(error, DregError) else str(error)
+        self._listener.warn(f"left out of the figures: {row.label}: {reason}")
 
 
 def _newest(folder: Path, kind: Kind) -> Path | None:
-    """Of ``samples.png``, ``samples-2.png`` ... the last: a name is never given twice."""
+    """Return the last of ``samples.png``, ``samples-2.png`` ...; no name is used twice."""
     pattern = re.compile(rf"{kind}(?:-([0-9]+))?\.png", re.ASCII)
     numbers = {int(found[1] or 1): name for name in entries(folder) if (found := pattern.fullmatch(name))}
     return folder / numbers[max(numbers)] if numbers else None

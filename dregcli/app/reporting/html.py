@@ -1,4 +1,4 @@
-"""A report as one page."""
+"""Make one HTML page of a report."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -21,13 +21,13 @@ from dregcli.wording import shell_command
 
 
 def page(report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str]) -> bytes:
-    """A report as one page of HTML that needs no other file and no network.
+    """Return a report as one page of HTML that needs no other file and no network.
 
     Args:
-        report: what was found.
-        figures: that the page shows, in their order.
-        time_to: the bound that the time to is told of, nats per example.
-        argv: the command line, which the page tells.
+        report: the report.
+        figures: the figures of the page, in order.
+        time_to: the bound for the time that runs took to reach it, nats per example; None shows no time.
+        argv: the command line, which the page shows.
     """
     return render(page_of(report, figures, time_to=time_to, argv=argv, now=datetime.now(UTC)))
 
@@ -35,7 +35,7 @@ def page(report: Report, figures: Sequence[Drawn], *, time_to: float | None, arg
 def page_of(
     report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str], now: datetime
 ) -> Page:
-    """The page as plain values."""
+    """Return the page as plain values."""
     groups, labels = report.groups, report.labels
     unread: list[str] = []
     of_runs = {path: _origin(run, unread) for path, run in report.runs.items()}
@@ -66,7 +66,7 @@ def _title(report: Report) -> str:
 
 
 def _origin(run: Run, unread: list[str]) -> origins.Origin:
-    """Where a run comes from; what of that cannot be read is told in ``unread``."""
+    """Return where a run comes from; parts that cannot be read are added to ``unread``."""
     captured: list[dict[str, Any]] = []
     try:
         captured = [run.environment(), *run.resumed_environments().values()]
@@ -82,7 +82,7 @@ def _origin(run: Run, unread: list[str]) -> origins.Origin:
         for i, environment in enumerate(captured)
         if (line := typed(environment))
     ]
-    again = Command("once more, from its own spec", command("runs", "rerun", run.label, runs_dir=run.root))
+    again = Command("to train it again from its spec", command("runs", "rerun", run.label, runs_dir=run.root))
     return origins.Origin(
         commands=(*lines, again),
         environments=tuple(flat_environment(each) for each in captured),

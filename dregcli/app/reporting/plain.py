@@ -1,4 +1,4 @@
-"""A report as plain values: what ``dreg report --json`` gives."""
+"""Convert a report to plain values for ``dreg report --json``."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from dregcli.report.groups import Aggregate, Group
 
 
 def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
-    """Everything that the report's tables hold.
+    """Return everything that the report's tables hold.
 
     Args:
-        report: what was found.
-        time_to: the bound that the time to is told of, nats per example.
+        report: the report.
+        time_to: the bound for the time that runs took to reach it, nats per example; None gives no time.
     """
     return {
         "groups": [_group(group, report.labels[group.key], time_to) for group in report.groups],
@@ -67,14 +67,14 @@ def _plain(found: Aggregate | None) -> dict[str, Any] | None:
 
 
 def _over_parent(group: Group) -> dict[str, Any]:
-    """Of runs that trained the encoder alone: the bounds before, and what it gained, by split."""
+    """Return the bounds before and the gains by split, for runs that trained only the encoder."""
     if not group.spec.get("parent"):
         return {}
     return {"before": _by_split(group.before), "gain": _by_split(group.gain)}
 
 
 def _tracked(group: Group) -> dict[str, Any]:
-    """Of runs that tracked estimators: their gradients at the end of training, and of what windows the means are."""
+    """Return the tracked gradients at the end of training and the window of their means, if runs tracked any."""
     if not (found := group.tracked()):
         return {}
     steps, floor = group.tracked_window() or (None, None)

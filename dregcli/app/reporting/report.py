@@ -26,20 +26,20 @@ _NEEDED: Final[Mapping[ResultKind, tuple[str, ...]]] = {
     "bias": ("results",),
     "variance": ("told",),
 }
-"""What a report cannot do without, of results that other programs or versions may have written."""
+"""Attributes that a report needs; a result by another program or version may lack some of them."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What is known of some runs.
+    """Groups of runs and their comparisons.
 
     Attributes:
-        groups: the runs, by what they repeat.
+        groups: the runs, grouped by experiment.
         labels: a short name of each group, by its key.
-        comparisons: of groups, the one that says most first.
-        warnings: what a reader must know.
-        left_out: what could not be read, and why.
-        runs: by path, of those that could be.
+        comparisons: comparisons of groups, the most informative first.
+        warnings: warnings that a reader must see.
+        left_out: everything that could not be read, with the reason.
+        runs: the runs that could be read, by path.
     """
 
     groups: list[Group]
@@ -50,7 +50,7 @@ class Report:
     runs: dict[str, Run]
 
     def sparklines(self) -> dict[str, str]:
-        """The validation bound of each group along its training, in one line of text; see ``sparklines``."""
+        """Return the validation bound of each group during its training as one line of text; see ``sparklines``."""
         return sparklines(self.groups)
 
 
@@ -58,18 +58,18 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
     """Report on runs; a name means all its versions.
 
     Args:
-        references: names or versions; none means all runs of the store.
+        references: names or versions; an empty sequence means all runs of the store.
         runs_dir: the store.
 
     Raises:
-        RunNotFound: no such run, or none of them can be read.
-        StoreFormatError: the store is of another format.
+        RunNotFound: no such run, or none of the runs can be read.
+        StoreFormatError: the store has another format.
     """
     found = RunStore(runs_dir).resolve_all(references)
     if not found:
         what = "There are no runs to report on."
         raise RunNotFound(
-            what, where=str(runs_dir), hint="name the store with --runs-dir; or train one: dreg train --help"
+            what, where=str(runs_dir), hint="name the store with --runs-dir; or train a run: dreg train --help"
         )
     rows: list[RunRow] = []
     runs: dict[str, Run] = {}
@@ -89,13 +89,13 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
 
 
 def read_row(run: Run, left_out: list[str]) -> RunRow:
-    """What a report knows of a run; what of it cannot be read is told in ``left_out``.
+    """Return a run's row of a report; parts that cannot be read are added to ``left_out``.
 
     Raises:
-        DregError: its state or spec cannot be read, or is not known to this program.
+        DregError: the run's state or spec cannot be read, or this version of the program does not know it.
     """
     info = run.info()
-    spec_of(run)  # one that dreg does not know has not what a report tells
+    spec_of(run)  # refuse a spec that dreg does not know: it may lack what a report shows
     spec = spelt_out(run.spec(info))
 
     def results(kind: ResultKind) -> list[dict[str, Any]]:
@@ -106,14 +106,14 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
             return []
         whole = [result for result in found if all(key in result.attrs for key in _NEEDED[kind])]
         left_out.extend(
-            f"{result.path}: it does not say all that such a result does" for result in found if result not in whole
+            f"{result.path}: the result lacks values that a report needs" for result in found if result not in whole
         )
         return [result.attrs for result in whole]
 
     metrics: Metrics = {}
     try:
         metrics = run.all_metrics()
-    except DregError as error:  # all else of the run is known without its metrics
+    except DregError as error:  # the report can show the run without its metrics
         left_out.append(f"metrics of {run.path}: {error.what}")
     return RunRow(
         path=str(run.path),

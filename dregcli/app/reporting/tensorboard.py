@@ -1,4 +1,4 @@
-"""``dreg runs export --tensorboard``: runs as files of events, a folder each."""
+"""``dreg runs export --tensorboard``: write runs as event files, one folder for each run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 _PICTURES: Final = ("samples", "reconstructions", "traversals")
-"""What ``dreg sample`` keeps."""
+"""Names of the pictures that ``dreg sample`` keeps."""
 
 
 @dataclass(frozen=True)
 class EventsOfRun:
-    """A run, and the file of its events."""
+    """A run, its event file, and the size of the file in bytes."""
 
     run: Run
     file: Path
@@ -34,20 +34,20 @@ def export_events(
     """Write the events of runs, each to ``FOLDER/NAME/vNNN``.
 
     Args:
-        references: names (all versions) or versions; none means all runs of the store.
-        folder: where; made if need be.
+        references: names (all versions) or versions; an empty sequence means all runs of the store.
+        folder: the folder for the event files; it is made if it is missing.
         runs_dir: the store.
-        listener: told of progress, and of what of a run cannot be read, which is left out.
+        listener: receives progress messages, and a warning for every part that cannot be read and is left out.
 
     Raises:
-        UsageError: TensorBoard is not installed, or there is something where a run would go; nothing is written.
-        RunNotFound: no such run, or none of them can be read.
-        StoreWriteError: the disk refuses.
+        UsageError: TensorBoard is not installed, or a run's folder is not empty; nothing is written.
+        RunNotFound: no such run, or none of the runs can be read.
+        StoreWriteError: a file cannot be written.
     """
     check_tensorboard()
     runs = RunStore(runs_dir).resolve_all(references)
     if not runs:
-        hint = "name the store with --runs-dir; or train one: dreg train --help"
+        hint = "name the store with --runs-dir; or train a run: dreg train --help"
         what = "There are no runs to export."
         raise RunNotFound(what, where=str(runs_dir), hint=hint)
     _check_free([_target(folder, run) for run in runs])
@@ -75,14 +75,18 @@ def _target(folder: Path, run: Run) -> Path:
 
 
 def _check_free(targets: Sequence[Path]) -> None:
-    """TensorBoard would mix the events of two exports, or of two runs, and what else is there is not ours."""
+    """Refuse folders that are not empty or belong to two runs: TensorBoard would mix the events.
+
+    Raises:
+        UsageError: a folder is not free.
+    """
     if twice := [path for i, path in enumerate(targets) if path in targets[:i]]:
-        what = "Runs of several stores that are called alike would go to one folder."
-        raise UsageError(what, where=str(twice[0]), hint="export those of each store to a DIR of their own")
+        what = "Runs of several stores have the same name and would go to one folder."
+        raise UsageError(what, where=str(twice[0]), hint="export the runs of each store to a different DIR")
     taken = [path for path in targets if path.is_symlink() or (path.exists() and not _is_empty(path))]
     if taken:
-        some = f" and {len(taken) - 1} more like it" if len(taken) > 1 else ""
-        what = f"There is something already where a run's events would go{some}; it is left as it is."
+        some = f" (and {len(taken) - 1} more such paths)" if len(taken) > 1 else ""
+        what = f"The place for a run's events is not empty{some}; nothing was changed."
         raise UsageError(what, where=str(taken[0]), hint="remove it, or name another DIR: --tensorboard DIR")
 
 
@@ -91,10 +95,10 @@ def _is_empty(path: Path) -> bool:
 
 
 def _events(run: Run, listener: Listener) -> RunEvents:
-    """What there is of a run; of one that lives, as far as it is written.
+    """Return the events of a run; for a running run, everything that is written so far.
 
     Raises:
-        DregError: its state, spec or metrics cannot be read.
+        DregError: the run's state, spec or metrics cannot be read.
     """
     info = run.info()
     spec = run.spec(info)
@@ -118,7 +122,7 @@ def _events(run: Run, listener: Listener) -> RunEvents:
 
 
 def _final(summary: Mapping[str, Any]) -> dict[str, float]:
-    """The bounds after the last step, by split, as far as a summary has any."""
+    """Return the bounds after the last step by split, if the summary has them."""
     bound = summary.get("bound")
     if not isinstance(bound, Mapping):
         return {}
@@ -128,7 +132,7 @@ def _final(summary: Mapping[str, Any]) -> dict[str, float]:
 
 def _write(run: Run, folder: Path, events: RunEvents) -> EventsOfRun:
     target = _target(folder, run)
-    # TensorBoard knows its files by "tfevents", and orders those of a folder by the number behind it.
+    # TensorBoard finds its files by "tfevents", and orders the files of a folder by the number after it.
     name = f"events.out.tfevents.{int(events.created):010d}.dreg"
     content = event_file(events)
     try:

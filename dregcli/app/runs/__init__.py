@@ -1,1 +1,1 @@
-"""Keep house in the store."""
+"""List, show, compare, check, move and remove the runs of a store."""

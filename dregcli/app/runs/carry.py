@@ -1,4 +1,4 @@
-"""``dreg runs export`` and ``import``: one run in one file, and what it carries of the source it was made from."""
+"""``dreg runs export`` and ``import``: move one run in one file, and report which source code the file contains."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,16 +18,16 @@ from dregcli.wording import counted, some_of
 
 @dataclass(frozen=True)
 class Captured:
-    """What the environments of a run hold of the source tree: that of its start and those of its resumes together.
+    """The parts of the source tree in a run's environments, of its start and of all its resumes together.
 
     Attributes:
         files: names of files that git did not track.
-        contents: the names of those files whose content is held.
-        suspicious: the files in ``contents`` whose name or content looks like a password, a token or a key.
-        diff: lines of the changes to tracked files, of the longest one.
-        secret_diff: whether the changes have lines that look like a password, a token or a key.
-        redacted: lines of the longest change that were replaced for that reason.
-        unread: files of the run that could not be read, and why.
+        contents: names of the files in ``files`` whose content is included.
+        suspicious: files in ``contents`` whose name or content looks like a password, a token or a key.
+        diff: number of lines of the longest diff of tracked files.
+        secret_diff: whether a diff has lines that look like a password, a token or a key.
+        redacted: number of lines of the longest diff that were replaced for that reason.
+        unread: files of the run that could not be read, with the reason.
     """
 
     files: tuple[str, ...]
@@ -40,7 +40,7 @@ class Captured:
 
     @classmethod
     def of(cls, run: Run) -> "Captured":
-        """Read it from a run's environments."""
+        """Read the parts from a run's environments."""
         files: dict[str, None] = {}
         contents: dict[str, bool] = {}
         diffs: list[tuple[str, int]] = []
@@ -68,7 +68,7 @@ class Captured:
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as ``dreg runs export --json`` prints it."""
+        """Return the form of ``dreg runs export --json``."""
         return {
             "files": len(self.files),
             "contents": list(self.contents),
@@ -78,7 +78,7 @@ class Captured:
         }
 
     def in_words(self) -> str:
-        """Say it in one sentence."""
+        """Return one sentence about the included parts."""
         parts: list[str] = []
         if self.diff:
             without = f", {self.redacted} of them redacted" if self.redacted else ""
@@ -89,18 +89,16 @@ class Captured:
             parts.append(
                 f"the contents of {counted(len(self.contents), 'untracked file')} ({some_of(self.contents)})"
             )
-        return f"it carries of the source tree: {'; '.join(parts) or 'no diff and no files'}"
+        return f"it contains from the source tree: {'; '.join(parts) or 'no diff and no files'}"
 
     def warnings(self) -> list[str]:
-        """Say what to think of before the run is handed on."""
-        found = [f"what it holds of the source is not known: {each}" for each in self.unread]
-        look = "look at environment.json before you hand it on."
+        """Return warnings for the user before the run is shared."""
+        found = [f"it is not known which source code the run contains: {each}" for each in self.unread]
+        look = "look at environment.json before you share the run."
         if self.suspicious:
-            found.append(
-                f"it holds the contents of {some_of(self.suspicious)}, which may be passwords or keys: {look}"
-            )
+            found.append(f"the run contains {some_of(self.suspicious)}, which may hold passwords or keys: {look}")
         if self.secret_diff:
-            found.append(f"its diff has lines that may be passwords or keys: {look}")
+            found.append(f"the run's diff has lines that may be passwords or keys: {look}")
         return found
 
 
@@ -112,17 +110,17 @@ def export_to(reference: str, file: Path, *, force: bool, runs_dir: Path, listen
     """Write a run into one new file; see :func:`dregcli.store.archive_writer.export_run`.
 
     Returns:
-        The run, and what it holds of the source tree it was made from.
+        The run, and the parts of its source tree that it contains.
     """
     store = RunStore(runs_dir)
     run = find_completed_run(store, reference, listener)
     for found in export_run(store.fs, run, file, force=force):
-        tell = listener.warn if found.kind == "fault" else listener.note
-        tell(f"{found.file}: {found.what}")
-    holds = Captured.of(run)
-    for warning in holds.warnings():
+        report = listener.warn if found.kind == "fault" else listener.note
+        report(f"{found.file}: {found.what}")
+    captured = Captured.of(run)
+    for warning in captured.warnings():
         listener.warn(warning)
-    return run, holds
+    return run, captured
 
 
 def import_from(file: Path, name: str | None, *, runs_dir: Path) -> Imported:

@@ -1,4 +1,4 @@
-"""``dreg runs diff``: what two runs differ in, and nothing else."""
+"""``dreg runs diff``: show only the fields that differ between two runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 _OF_THE_MOMENT: Final = ("time", "argv", "cwd")
-"""Of an environment: what differs from run to run whatever they are."""
+"""Fields of an environment that differ between any two runs."""
 _OF_THE_CLOCK: Final = ("run", "seconds", "steps_per_second", "last.train.seconds")
-"""Of a summary."""
+"""Fields of a summary that differ between any two runs."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One field that two runs differ in; None where one has no such field.
+    """One field that differs between two runs.
 
     Attributes:
-        field: its name, nested ones with dots.
-        a: of the first run.
-        b: of the second.
+        field: name of the field; nested names have dots.
+        a: value in the first run; None if it has no such field.
+        b: value in the second run; None if it has no such field.
     """
 
     field: str
@@ -34,14 +34,14 @@ class Difference:
 
     @property
     def change(self) -> float | None:
-        """b - a, of numbers."""
+        """b - a; None unless both are numbers."""
         numbers = [each for each in (self.a, self.b) if isinstance(each, int | float) and not isinstance(each, bool)]
         return numbers[1] - numbers[0] if len(numbers) == 2 else None
 
 
 @dataclass(frozen=True)
 class RunDiff:
-    """What two runs differ in, section by section: spec, environment, results."""
+    """The differences between two runs by section: spec, environment, results."""
 
     a: Run
     b: Run
@@ -49,19 +49,19 @@ class RunDiff:
 
 
 def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything: bool = False) -> RunDiff:
-    """Compare two runs; of a name the newest version.
+    """Compare two runs; a name means its newest version.
 
     Args:
-        a: the first.
-        b: the second.
+        a: the first run.
+        b: the second run.
         runs_dir: the store.
-        listener: told which versions names mean.
-        everything: what belongs to the moment and the clock too, and long texts as they are.
+        listener: receives notes that say which version a name means.
+        everything: whether to include times and other fields that always differ, and to keep long texts whole.
 
     Raises:
         RunNotFound: no such run.
-        RunStateError: one was killed while it was claimed.
-        StoreCorrupt: a file is altered.
+        RunStateError: a run was killed while it was claimed.
+        StoreCorrupt: a file was altered.
     """
     store = RunStore(runs_dir)
     runs = newest_version(store, a, listener), newest_version(store, b, listener)
@@ -73,7 +73,7 @@ def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything:
 def _sections(run: Run, *, everything: bool) -> dict[str, dict[str, Any]]:
     info = run.info()
     results = flat({"status": info.status.value, **info.summary, "last": info.last})
-    # Their values are among the bounds, which have errors too.
+    # The section "bounds" has the same values, and their standard errors.
     results = {name: value for name, value in results.items() if not name.startswith("bound.")}
     environment = flat(run.environment()) if everything else flat_environment(run.environment())
     return {"spec": flat(spelt_out(run.spec(info))), "environment": environment, "results": results}
@@ -81,7 +81,7 @@ def _sections(run: Run, *, everything: bool) -> dict[str, dict[str, Any]]:
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], left_out: tuple[str, ...]) -> list[Difference]:
     names = [name for name in dict.fromkeys([*a, *b]) if name not in left_out]
-    # NaN is equal to itself here: it says the same in both runs.
+    # Two NaN values count as equal here.
     return [
         Difference(name, a.get(name), b.get(name))
         for name in names

@@ -1,4 +1,4 @@
-"""``dreg runs doctor``: whether a store can be relied on, and what to type where it cannot."""
+"""``dreg runs doctor``: check whether a store is reliable, and say what to type if it is not."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 LITTLE_SPACE: Final = 10**9
-"""Bytes below which a warning is due: a few hundred checkpoints of a small model."""
+"""Free bytes below which there is a warning: a few hundred checkpoints of a small model."""
 
 _CLOCKS: Final = timedelta(minutes=5)
 _MOST: Final = 5
@@ -26,7 +26,7 @@ _PROBE: Final = ".doctor"
 
 
 class Health(StrEnum):
-    """How a thing is."""
+    """The outcome of a check."""
 
     OK = "ok"
     WARNING = "warning"
@@ -35,13 +35,13 @@ class Health(StrEnum):
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check of a store.
 
     Attributes:
-        name: what.
-        health: how it is.
-        what: in words.
-        hint: what to type next, a command a line; empty where there is nothing to do.
+        name: what was checked.
+        health: the outcome.
+        what: the outcome in words.
+        hint: commands to type next, one per line; empty if there is nothing to do.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Check:
 
 
 def examine(*, runs_dir: Path) -> list[Check]:
-    """Look at a store; what is written on the way is removed again."""
+    """Check a store; files that are written for the check are removed again."""
     return list(_checks(RunStore(runs_dir)))
 
 
 def _checks(store: RunStore) -> Iterator[Check]:
     root = store.root
     if not root.is_dir():
-        yield Check("store", Health.OK, f"there is none in {root}/ yet", command("train", "--help"))
+        yield Check("store", Health.OK, f"there is no store in {root}/ yet", command("train", "--help"))
         return
     format_check = _format(store)
     yield format_check
@@ -84,7 +84,7 @@ def _format(store: RunStore) -> Check:
         layout.check_store(store.root)
     except DregError as error:
         return Check("format", Health.FAULT, error.what, error.hint or "")
-    return Check("format", Health.OK, f"{layout.FORMAT_VERSION}, as this dreg writes it")
+    return Check("format", Health.OK, f"{layout.FORMAT_VERSION}, the format that this version of dreg writes")
 
 
 def _writable(store: RunStore) -> Check:
@@ -94,7 +94,7 @@ def _writable(store: RunStore) -> Check:
         discard(store.fs, path)
     except DregError as error:
         return Check("disk", Health.FAULT, error.what, error.hint or "")
-    return Check("disk", Health.OK, "files can be written, brought to the disk, renamed and removed")
+    return Check("disk", Health.OK, "files can be written, flushed to the disk, renamed and removed")
 
 
 def _space(root: Path) -> Check:
@@ -112,7 +112,7 @@ def _some(labels: list[str]) -> str:
 
 def _readable(root: Path, infos: dict[Run, RunInfo], unreadable: list[str]) -> Check:
     if unreadable:
-        what = f"{len(unreadable)} of {len(infos) + len(unreadable)} cannot be read: {_some(unreadable)}"
+        what = f"{len(unreadable)} of {len(infos) + len(unreadable)} runs cannot be read: {_some(unreadable)}"
         return Check(
             "runs", Health.FAULT, what, f"see every file that was altered: {command('runs', 'verify', runs_dir=root)}"
         )
@@ -123,13 +123,13 @@ def _unfinished(infos: dict[Run, RunInfo]) -> Check:
     stopped = (RunStatus.CRASHED, RunStatus.INTERRUPTED, RunStatus.FAILED)
     waiting = [(run, info) for run, info in infos.items() if info.status in stopped]
     live = [run.label for run, info in infos.items() if info.status is RunStatus.RUNNING]
-    now = f"; at work: {_some(live)}" if live else ""
+    now = f"; running: {_some(live)}" if live else ""
     if waiting:
-        told = _some([f"{run.label} ({info.status.value})" for run, info in waiting])
+        shown = _some([f"{run.label} ({info.status.value})" for run, info in waiting])
         first, _ = waiting[0]
         ways = (("train", "--resume"), ("runs", "rm"))
         hint = "\n".join(command(*words, first.label, runs_dir=first.root) for words in ways)
-        return Check("unfinished", Health.WARNING, f"{len(waiting)} stopped on their way: {told}{now}", hint)
+        return Check("unfinished", Health.WARNING, f"{len(waiting)} stopped before the end: {shown}{now}", hint)
     return Check("unfinished", Health.OK, f"none{now}")
 
 
@@ -137,7 +137,7 @@ def _clocks(infos: dict[Run, RunInfo]) -> Check:
     now = datetime.now(UTC)
     ahead = [run.label for run, info in infos.items() if info.updated - now > _CLOCKS]
     if ahead:
-        what = f"written in the future, by this machine's clock: {_some(ahead)}"
+        what = f"runs were written in the future, by this machine's clock: {_some(ahead)}"
         return Check("clock", Health.WARNING, what, "set the clocks of all machines that share this store")
     return Check("clock", Health.OK, "no run was written in the future")
 

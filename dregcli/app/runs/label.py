@@ -1,4 +1,4 @@
-"""``dreg runs tag`` and ``note``: words on runs, by anyone, at any time."""
+"""``dreg runs tag`` and ``note``: add tags and notes to runs at any time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,26 +23,26 @@ def label_runs(
     note: str | None = None,
     all_versions: bool = False,
 ) -> list[tuple[Run, Labels]]:
-    """Add and remove tags and add a note, where any are given; what then holds of each run.
+    """Add and remove tags, and add a note; return the labels of each run after that.
 
     Args:
-        references: of the runs; of a name the newest version.
+        references: names or versions; a name means its newest version.
         runs_dir: the store.
-        listener: told which versions names mean.
-        add: tags.
-        remove: tags.
-        note: a text.
-        all_versions: of a name all of its versions.
+        listener: receives notes that say which version a name means.
+        add: tags to add.
+        remove: tags to remove.
+        note: text of a note to add, or None.
+        all_versions: whether a name means all its versions.
 
     Raises:
-        UsageError: what cannot be a tag, or not a note; nothing is written then.
-        RunNotFound: no such run; the same.
-        StoreWriteError: the disk refuses.
+        UsageError: a tag or the note is not valid; nothing is written.
+        RunNotFound: no such run; nothing is written.
+        StoreWriteError: a label cannot be written.
     """
     check_tags([*add, *remove])
     if both := [tag for tag in add if tag in remove]:
-        what = f"To be added and removed at once: {', '.join(both)}."
-        raise UsageError(what, where="tag", hint="name each tag after one of --add and --remove")
+        what = f"A tag cannot be added and removed at once: {', '.join(both)}."
+        raise UsageError(what, where="tag", hint="name each tag only after --add or only after --remove")
     if note is not None:
         check_note(note)
     store = RunStore(runs_dir)
@@ -51,7 +51,7 @@ def label_runs(
     else:
         runs = list(dict.fromkeys(newest_version(store, reference, listener) for reference in references))
     if add or remove or note is not None:
-        for run in runs:  # all of them before the first is written to
+        for run in runs:  # check all runs before the first label is written
             run.check_can_keep("labels")
         for run in runs:
             run.add_label(add=add, remove=remove, note=note)

@@ -1,4 +1,4 @@
-"""``dreg runs list``: the runs of a store in one look, from one small file of each."""
+"""``dreg runs list``: list the runs of a store; only small files of each run are read."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 UNREADABLE: Final = "unreadable"
-"""What a list calls a run whose state or spec cannot be read; no run has it as its status."""
+"""The status that a list shows for a run whose state or spec cannot be read; the store has no such status."""
 
 _OWN: Final = ("created", "updated", "name", "status", "step", "seconds")
 
 
 @dataclass(frozen=True)
 class ListedRun:
-    """What a list shows of a run.
+    """The part of a run that a list shows.
 
     Attributes:
-        run: which.
-        status: as read; a dead writer's run is crashed.
-        created: when it was claimed, UTC.
-        updated: when its state was last written, UTC.
-        spec: as stored; empty of one that was killed while it was claimed.
-        summary: what the process left that last ended it; a later one may be at it.
-        last: its last row of metrics, by split.
-        tags: those that hold.
-        damage: why its tags cannot be read, where they cannot.
+        run: the run.
+        status: status of the run; a run with a dead writer is crashed.
+        created: time when the run was claimed, UTC.
+        updated: time when its state was last written, UTC.
+        spec: the stored spec; empty if the run was killed while it was claimed.
+        summary: results by the last process that ended the run; another process may have continued the run since.
+        last: the last row of metrics of each split.
+        tags: tags of the run.
+        damage: why its tags cannot be read; None if they can.
     """
 
     run: Run
@@ -47,30 +47,30 @@ class ListedRun:
 
     @property
     def ended(self) -> bool:
-        """Whether the summary is of its last process: one that was killed, or still runs, has left none."""
+        """Whether the summary is by the run's last process: a killed or running process has written none."""
         return self.status not in (RunStatus.RUNNING, RunStatus.CRASHED)
 
     @property
     def step(self) -> int | None:
-        """The last step that is known of."""
+        """The last known step; None if no step is known."""
         known = [_number(row.get("step")) for row in self.last.values()]
         known.append(_number(self.summary.get("step")) if self.ended else None)
         return max((int(step) for step in known if step is not None and step == step), default=None)
 
     @property
     def seconds(self) -> float | None:
-        """How long it was trained, as far as is known."""
+        """The training time in seconds, as far as it is known."""
         final = _number(self.summary.get("seconds")) if self.ended else None
         return final if final is not None else self._last("train", "seconds")
 
     def bound(self, split: str) -> float | None:
-        """The bound of a split, nats per example: the final one, else the last one measured while it trained."""
+        """Return a split's bound, nats per example: the final one or, without it, the last one from training."""
         final = self.summary.get("bound") if self.ended else None
         value = _number(cast("dict[str, Any]", final).get(split)) if isinstance(final, dict) else None
         return value if value is not None else self._last(split, "bound")
 
     def values(self) -> dict[str, float | str]:
-        """All that a list can be sorted by."""
+        """Return all values by which a list can be sorted."""
         found: dict[str, float | str | None] = {
             "created": self.created.timestamp(),
             "updated": self.updated.timestamp(),
@@ -90,24 +90,24 @@ class ListedRun:
 
 
 def _number(value: object) -> float | None:
-    """A number as one; None for anything else, such as what another program wrote there."""
+    """Return a number unchanged; None for any other value, which another program may have written."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which runs, and in what order.
+    """Which runs to list, and in what order.
 
     Attributes:
-        names: of runs, or versions; all where there are none.
-        dataset: of the spec.
-        objective: of the spec; without parameters any.
-        estimator: the same; may be a pair.
-        statuses: any of these; ``unreadable`` too.
-        tags: all of these.
-        sort: a column; by time of creation where there is none.
-        reverse: the largest first.
-        limit: so many at most.
+        names: names or versions of runs; empty means all runs.
+        dataset: data set in the spec.
+        objective: objective in the spec; without parameters it matches any parameters.
+        estimator: estimator in the spec, matched in the same way; it may be a pair.
+        statuses: allowed statuses, also ``unreadable``; empty means any.
+        tags: tags that a run must have, all of them.
+        sort: the column to sort by; None means the time of creation.
+        reverse: whether the largest comes first.
+        limit: largest number of runs.
     """
 
     names: Sequence[str] = ()
@@ -122,13 +122,13 @@ class Wanted:
 
     @property
     def judges_content(self) -> bool:
-        """Whether it asks for what only a run that can be read can tell."""
+        """Whether a condition depends on the content of a run, so that an unreadable run cannot match."""
         return bool(self.dataset or self.objective or self.estimator or self.tags)
 
 
 @dataclass(frozen=True)
 class UnreadableRun:
-    """A run of which nothing is known, and why."""
+    """A run that cannot be read, with the reason."""
 
     run: Run
     error: DregError
@@ -136,13 +136,13 @@ class UnreadableRun:
 
 @dataclass(frozen=True)
 class RunList:
-    """What was found.
+    """The list of runs that match.
 
     Attributes:
         rows: the runs, in order.
-        damaged: those that follow them: wanted, as far as can be known, but not to be read.
-        of: how many there are in the store.
-        unreadable: all that cannot be read, wanted or not.
+        damaged: unreadable runs that may match; they are listed after ``rows``.
+        of: number of runs in the store.
+        unreadable: all unreadable runs, also those that do not match.
     """
 
     rows: list[ListedRun]
@@ -152,12 +152,12 @@ class RunList:
 
 
 def list_runs(wanted: Wanted, *, runs_dir: Path) -> RunList:
-    """The runs of a store that are wanted.
+    """Return the runs of a store that match.
 
     Raises:
-        UsageError: a column that no run has, or a word that names nothing.
+        UsageError: no run has the column, or a word is unknown.
         RunNotFound: no such name.
-        StoreFormatError: the store is of another format.
+        StoreFormatError: the store has another format.
     """
     _check_words(wanted)
     rows: list[ListedRun] = []
@@ -166,7 +166,7 @@ def list_runs(wanted: Wanted, *, runs_dir: Path) -> RunList:
         try:
             rows.append(read_listed(run))
         except DregError as error:
-            if run.path.is_dir():  # else it was removed meanwhile
+            if run.path.is_dir():  # otherwise it was removed meanwhile
                 unreadable.append(UnreadableRun(run, error))
     _check_dataset(wanted, rows)
     found = _sorted([row for row in rows if _is_wanted(row, wanted)], rows, wanted)
@@ -178,12 +178,12 @@ def list_runs(wanted: Wanted, *, runs_dir: Path) -> RunList:
 
 
 def read_listed(run: Run) -> ListedRun:
-    """What a list shows of one run. Damaged labels hide no run: it then has no tags, and says why.
+    """Read the part of one run that a list shows. If its labels are damaged, it has no tags, and ``damage`` says why.
 
     Raises:
-        StoreCorrupt: its state or spec is altered.
-        StoreFormatError: of a newer version.
-        RunNotFound: it was removed meanwhile.
+        StoreCorrupt: the run's state or spec was altered.
+        StoreFormatError: the run has a newer format.
+        RunNotFound: the run was removed meanwhile.
     """
     info = run.info()
     spec = spelt_out(run.spec(info)) if info.started else {}
@@ -210,7 +210,7 @@ def _check_words(wanted: Wanted) -> None:
 def _check_dataset(wanted: Wanted, rows: list[ListedRun]) -> None:
     there = dict.fromkeys(str(row.spec["dataset"]) for row in rows if "dataset" in row.spec)
     if wanted.dataset and wanted.dataset not in (*there, *DatasetName):
-        what = f"No run here is of a data set '{wanted.dataset}'."
+        what = f"No run in this store uses a data set '{wanted.dataset}'."
         raise not_known(what, "dataset", wanted.dataset, [*there] or [*DatasetName])
 
 
@@ -231,10 +231,10 @@ def _sorted(rows: list[ListedRun], known: list[ListedRun], wanted: Wanted) -> li
     if known and column not in _OWN:
         columns = sorted({name for row in known for name in row.values()} | {*_OWN, *Split})
         if column not in columns:
-            what = f"No run here has a column '{column}'."
+            what = f"No run in this store has a column '{column}'."
             raise not_known(what, "sort", column, columns)
     keyed = [(row.values().get(column), row) for row in rows]
-    # Those without a value come last, whichever way round; one that is not a number is none.
+    # Runs without a value come last in either order; NaN counts as no value.
     having = [(value, row) for value, row in keyed if value is not None and value == value]
     having.sort(key=lambda each: cast("Any", each[0]), reverse=wanted.reverse)
     return [row for _, row in having] + [row for value, row in keyed if value is None or value != value]

@@ -1,4 +1,4 @@
-"""``dreg runs rm`` and ``gc``: to the trash, back from it, and what is to go for good."""
+"""``dreg runs rm`` and ``gc``: move runs to the trash and back, and delete old trash for good."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ _MOST_DAYS: Final = 36_500
 
 @dataclass(frozen=True)
 class RunRemoval:
-    """A run that is to be removed.
+    """A run that will be removed.
 
     Attributes:
-        run: which.
-        status: as read, or that it cannot be.
-        nbytes: the room it takes.
-        children: runs that start from it, as their specs say.
+        run: the run.
+        status: status of the run, or ``unreadable``.
+        nbytes: size of the run in bytes.
+        children: runs that start from this run, according to their specs.
     """
 
     run: Run
@@ -34,11 +34,11 @@ class RunRemoval:
 
 
 def plan_run_removal(references: Sequence[str], *, runs_dir: Path) -> list[RunRemoval]:
-    """What would be removed; a name means all its versions. Nothing is touched.
+    """Return what would be removed, without removing anything; a name means all its versions.
 
     Raises:
         RunNotFound: no such run.
-        RunStateError: one is being written.
+        RunStateError: a process is writing one of the runs.
     """
     runs = RunStore(runs_dir).resolve_all(references)
     parents = {root: _parents(RunStore(root)) for root in dict.fromkeys(run.root for run in runs)}
@@ -57,7 +57,7 @@ def _removal(run: Run, children: Sequence[str]) -> RunRemoval:
 
 
 def _parents(store: RunStore) -> dict[str, list[str]]:
-    """The runs that start from each run."""
+    """Return the runs that start from each run, by the key of the parent."""
     found: dict[str, list[str]] = {}
     for run in store.runs():
         try:
@@ -70,10 +70,10 @@ def _parents(store: RunStore) -> dict[str, list[str]]:
 
 
 def remove_runs(removals: Sequence[RunRemoval]) -> list[Path]:
-    """Move runs to the trash; where each is now.
+    """Move runs to the trash, and return their new paths.
 
     Raises:
-        StoreWriteError: the disk refuses; those before are in the trash.
+        StoreWriteError: a run cannot be moved; the runs before it are in the trash.
     """
     return [trash.remove(removal.run.fs, removal.run) for removal in removals]
 
@@ -82,9 +82,9 @@ def restore_runs(references: Sequence[str], *, runs_dir: Path) -> list[Path]:
     """Move runs, named as NAME/v001 or by the paths where they were, back from the trash.
 
     Raises:
-        RunNotFound: one is not there.
-        RunStateError: a run is where it was.
-        StoreWriteError: the disk refuses.
+        RunNotFound: a run is not in the trash.
+        RunStateError: there is a run in its old place.
+        StoreWriteError: a run cannot be moved.
     """
     fs = RunStore(runs_dir).fs
     places = [removed_place(runs_dir, reference) for reference in references]
@@ -93,21 +93,21 @@ def restore_runs(references: Sequence[str], *, runs_dir: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Garbage:
-    """What can go for good, and the room it takes."""
+    """Files and folders that can be deleted for good, and their size in bytes."""
 
     paths: list[Path]
     nbytes: int
 
 
 def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
-    """What is in the trash for so many days, and what killed writers left behind.
+    """Find trash that is older than a number of days, and files that killed writers left behind.
 
     Raises:
-        UsageError: no such number of days.
-        StoreFormatError: the store is of another format.
+        UsageError: the number of days is not valid.
+        StoreFormatError: the store has another format.
     """
-    if not 0 <= older_than_days <= _MOST_DAYS:  # nan neither
-        what = f"{older_than_days} is not a number of days that something can lie there."
+    if not 0 <= older_than_days <= _MOST_DAYS:  # refuses nan, too
+        what = f"{older_than_days} is not a number of days from 0 to {_MOST_DAYS:,}."
         raise UsageError(what, where="older-than", hint=command("runs", "gc", "--older-than", "7"))
     store = RunStore(runs_dir)
     older_than = timedelta(days=older_than_days)
@@ -116,9 +116,9 @@ def find_garbage(*, runs_dir: Path, older_than_days: float) -> Garbage:
 
 
 def empty_garbage(found: Garbage, *, runs_dir: Path) -> None:
-    """Remove it for good.
+    """Delete garbage for good.
 
     Raises:
-        StoreWriteError: the disk refuses.
+        StoreWriteError: a file cannot be deleted.
     """
     trash.empty(RunStore(runs_dir).fs, found.paths)

@@ -1,4 +1,4 @@
-"""The first steps of a run once more, its metrics compared bit for bit; nothing is written."""
+"""Train the first steps of a run again, and compare its metrics bit for bit; nothing is written."""
 
 import math
 from dataclasses import dataclass, field
@@ -24,14 +24,14 @@ _TIMES = ("seconds",)
 
 @dataclass(frozen=True)
 class RowDifference:
-    """A number that came out otherwise.
+    """A number that differs from the run's number.
 
     Attributes:
-        split: of the metrics.
-        step: of the row.
-        column: its name.
-        stored: what the run kept.
-        replayed: what it is now.
+        split: split of the metrics.
+        step: step of the row.
+        column: name of the column.
+        stored: number that the run kept.
+        replayed: number of the replay.
     """
 
     split: str
@@ -43,14 +43,14 @@ class RowDifference:
 
 @dataclass
 class Replay:
-    """What replaying showed.
+    """The result of a replay.
 
     Attributes:
-        run: which.
-        steps: how many were replayed.
-        rows: how many rows were compared, by split.
+        run: the run.
+        steps: number of replayed steps.
+        differing: parts of the environment that changed since the run was made.
+        rows: number of compared rows, by split.
         differences: numbers that are not the same to the last bit.
-        differing: what is another here than when the run was made.
     """
 
     run: Run
@@ -61,27 +61,27 @@ class Replay:
 
 
 def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Replay:
-    """Train the first steps of a run again and compare every row of metrics that it kept of them.
+    """Train the first steps of a run again, and compare every row of metrics that the run kept of these steps.
 
     Args:
         reference: the run; a name means its newest version.
-        steps: how many; at least one row must be among them.
+        steps: number of steps; the run must have at least one row within them.
         runs_dir: the store.
         data_dir: the data folder.
-        listener: hears which version a name means, and the progress.
+        listener: receives a note that says which version a name means, and progress messages.
 
     Raises:
-        UsageError: so few steps that the run kept no row of them.
-        DatasetMissing, DataCorrupt: its data are not here.
-        RunNotFound: the run, or its parent, is not here.
+        UsageError: the run kept no row of the first ``steps`` steps.
+        DatasetMissing, DataCorrupt: its data are not on this machine.
+        RunNotFound: the run or its parent is not in the store.
     """
     run = newest_version(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     stored = run.all_metrics()
     first = min((int(columns["step"][0]) for columns in stored.values() if len(columns["step"])), default=None)
     if first is None or steps < first:
-        what = f"The run kept no metrics of its first {steps} steps."
-        hint = f"replay at least {first}: --replay {first}" if first else "it kept none at all"
+        what = f"The run has no metrics of its first {steps} steps."
+        hint = f"replay at least {first} steps: --replay {first}" if first else "this run has no metrics at all"
         raise UsageError(what, where=str(run.path), hint=hint)
     resolve_device(spec.device)
     data = data_of(spec, data_dir)
@@ -96,7 +96,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
         while trainer.step < min(steps, last):
             trainer.advance()
             step = trainer.step
-            # A row's window begins after the row before it, so that all rows are taken that the run has taken.
+            # The window of a row begins after the row before it, so that every row of the run must be computed.
             if _row(stored, Split.TRAIN, step) is not None:
                 trainer.collect()
                 _compare(found, stored, Split.TRAIN, step, trainer.row())
@@ -114,7 +114,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
 
 
 def _row(stored: dict[str, dict[str, Array]], split: str, step: int) -> int | None:
-    """The index of a step's row."""
+    """Return the index of a step's row, or None."""
     if split not in stored:
         return None
     places = (stored[split]["step"] == step).nonzero()[0]

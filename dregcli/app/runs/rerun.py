@@ -1,4 +1,4 @@
-"""``dreg runs rerun``: a run once more, from what it captured of itself."""
+"""``dreg runs rerun``: train a run again from its spec and its captured environment."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +24,7 @@ _MATTERS: Final = (
     *("packages.", "libraries.", "git.commit", "git.diff", "python.version", "platform"),
     *("cpu.model", "threads", "device", "gpu."),
 )
-"""What numbers may depend on, by the beginning of its name."""
+"""Beginnings of the names of environment fields on which numbers may depend."""
 
 
 def rerun(
@@ -37,23 +37,23 @@ def rerun(
     listener: Listener,
     capture: str | None = None,
 ) -> TrainResult:
-    """Train a run's spec once more, as a new version.
+    """Train a run's spec again, as a new version.
 
     Args:
-        reference: the run, in any state; of a name the newest version.
-        name: of the new run; the same where it is not given.
-        runs_dir: the store that names are of; the new run is kept beside the old one.
+        reference: the run, with any status; a name means its newest version.
+        name: name of the new run; None means the same name.
+        runs_dir: the store in which names are looked up; the new run is kept in the store of the old one.
         data_dir: the data folder.
         argv: the command line, kept in the new run.
-        listener: told of what differs here, since numbers may differ then, and of progress.
-        capture: what the new run keeps of changes to the source; the same as the run where it is not given.
+        listener: receives a warning if the environment differs, so that numbers may differ, and progress messages.
+        capture: which source changes the new run keeps; None means the same as the old run.
 
     Raises:
         SpecError: no such ``capture``.
         RunNotFound: no such run.
-        RunStateError: it was killed while it was claimed.
-        DatasetMissing, DataCorrupt: its data are not here.
-        Others as ``dregcli.app.training.train.start``.
+        RunStateError: the run was killed while it was claimed.
+        DatasetMissing, DataCorrupt: the run's data are not on this machine.
+        Other errors: see ``dregcli.app.training.train.start``.
     """
     run = newest_version(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
@@ -65,34 +65,37 @@ def rerun(
     data = data_of(spec, data_dir)
     differing = differing_here(run, spec)
     if differing:
-        listener.warn(f"numbers may differ from those of {run.label}: {', '.join(differing)}.")
+        listener.warn(f"numbers may differ from the numbers of {run.label}: {', '.join(differing)}.")
     else:
-        listener.note(f"everything is as it was for {run.label}: the numbers will be the same")
+        listener.note(f"nothing has changed since {run.label}: the numbers will be the same")
     return start(Plan(spec, data), name=name or run.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def differing_here(run: Run, spec: RunSpec) -> list[str]:
-    """What the numbers of a run may depend on and is another now, in words."""
-    # At least the names: also where the new run is to keep none of them.
+    """Return in words the changes since a run was made on which its numbers may depend."""
+    # Capture at least the names of files, also if the new run keeps none of them.
     now = environment_now(spec.model_copy(update={"capture": Capture.NAMES}), [])
     return differing_fields(run.environment(), now)
 
 
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What numbers may depend on and is another now, in words; what was not captured then counts as the same."""
+    """Return in words the changes between two environments on which numbers may depend.
+
+    A field that the first environment does not have counts as unchanged.
+    """
     a, b = flat(then), flat(now)
     matters = (name for name in dict.fromkeys([*a, *b]) if name.startswith(_MATTERS))
     names = [name for name in matters if not name.startswith("git.diff_")]
-    told: list[str] = []
+    found: list[str] = []
     for name in names:
         if name in a and a[name] != b.get(name):
             long = name == "git.diff"
-            told.append(f"{name} differs" if long else f"{name} {_short(a[name])}, now {_short(b.get(name))}")
-    return told + _differing_sources(then.get("git"), now.get("git"))
+            found.append(f"{name} differs" if long else f"{name} {_short(a[name])}, now {_short(b.get(name))}")
+    return found + _differing_sources(then.get("git"), now.get("git"))
 
 
 def _differing_sources(then: object, now: object) -> list[str]:
-    """Which source files that git does not track are others now, are new or are gone."""
+    """Return the source files outside of git's tracking that changed, are new or are gone."""
     if not isinstance(then, Mapping) or not isinstance(now, Mapping):
         return []
     first, second = cast("Mapping[str, Any]", then), cast("Mapping[str, Any]", now)
@@ -105,7 +108,7 @@ def _differing_sources(then: object, now: object) -> list[str]:
 
 
 def _source_digests(git: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """SHA-256 of each source file that git does not track; None where nothing was captured of them."""
+    """Return the SHA-256 of each source file that git does not track; None if these files were not captured."""
     if "untracked_files" not in git:
         return None
     files = git["untracked_files"].items()

@@ -1,4 +1,4 @@
-"""``dreg runs show``: everything that is known of one run."""
+"""``dreg runs show``: show everything that is known about one run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,21 +20,21 @@ from dregcli.store.results import RESULT_KINDS
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_TOLD: Final = ("objective", "estimator", "lr", "seed")
-"""Fields that nobody would look for among what is as usual."""
+_ALWAYS_SHOWN: Final = ("objective", "estimator", "lr", "seed")
+"""Fields that are shown on their own even if they have their default values."""
 
 Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
 class ShownCheckpoint:
-    """A checkpoint, read whole.
+    """A checkpoint that was read and verified.
 
     Attributes:
-        step: of the optimisation.
-        best: whether it is the best one.
-        nbytes: the room it takes.
-        fault: why it cannot be used; None of a whole one.
+        step: optimisation step of the checkpoint.
+        best: whether it is the best checkpoint.
+        nbytes: size in bytes.
+        fault: why it cannot be used; None if it is whole.
     """
 
     step: int
@@ -45,20 +45,20 @@ class ShownCheckpoint:
 
 @dataclass(frozen=True)
 class ShownRun:
-    """What there is to say of a run.
+    """Everything that is shown of a run.
 
     Attributes:
-        listed: what a list shows.
-        lease: of the process that writes it, or wrote it last.
-        failures: what went wrong, oldest first.
-        checkpoints: by step.
-        results: evaluations, bias checks and variances, file by file, with what they say of themselves.
-        notes: what people wrote about it.
-        environment: what was captured when it was claimed.
-        resumed: the same of each time it was resumed, by generation.
-        log: where its log is; None where it has none.
-        nbytes: the room it takes.
-        damage: what of it cannot be read.
+        listed: the part of the run that a list shows.
+        lease: lease of the process that writes the run, or wrote it last.
+        failures: failures of the run, oldest first.
+        checkpoints: checkpoints, by step.
+        results: attributes of evaluations, bias checks and variances, by file.
+        notes: notes that people wrote about the run.
+        environment: environment that was captured when the run was claimed.
+        resumed: environments that were captured at each resume, by generation.
+        log: path of its log; None if it has none.
+        nbytes: size of the run in bytes.
+        damage: parts of the run that cannot be read.
     """
 
     listed: ListedRun
@@ -80,28 +80,28 @@ class ShownRun:
 
     @property
     def usual(self) -> list[str]:
-        """The fields of the spec that say what they say where nothing is typed."""
+        """The fields of the spec that have their default values."""
         defaults: dict[str, Any] = {name: field.get_default() for name, field in RunSpec.model_fields.items()}
         return [
             name
             for name, value in self.listed.spec.items()
-            if name not in _TOLD and name in defaults and _plain(defaults[name]) == value
+            if name not in _ALWAYS_SHOWN and name in defaults and _plain(defaults[name]) == value
         ]
 
     @property
     def command(self) -> str | None:
-        """What was typed."""
+        """The command line that made the run; None if it was not recorded."""
         return typed(self.environment)
 
     @property
     def repeat_command(self) -> str | None:
-        """What to type to train it once more."""
+        """The command that trains the run again; None if the run has no spec."""
         run = self.listed.run
         return command("runs", "rerun", run.label, runs_dir=run.root) if self.listed.spec else None
 
     @property
     def next_command(self) -> str:
-        """What to type next."""
+        """The command to type next."""
         run = self.listed.run
         if not self.listed.spec:
             return command("runs", "rm", run.label, runs_dir=run.root)
@@ -111,13 +111,13 @@ class ShownRun:
 
 
 def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
-    """Read one run; of a name the newest version.
+    """Read one run; a name means its newest version.
 
-    What is damaged is told and the rest is shown.
+    Damaged parts are reported in ``damage``, and all other parts are shown.
 
     Raises:
         RunNotFound: no such run.
-        StoreCorrupt: its ``run.json`` or spec is altered.
+        StoreCorrupt: the run's ``run.json`` or spec was altered.
     """
     run = newest_version(RunStore(runs_dir), reference, listener)
     listed, info = read_listed(run), run.info()
@@ -153,7 +153,7 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
 
 
 def _plain(value: object) -> object:
-    """A value as JSON holds it."""
+    """Return a value in its JSON form."""
     return list(cast("tuple[object, ...]", value)) if isinstance(value, tuple) else value
 
 
@@ -162,7 +162,7 @@ def _place(step: int) -> Path:
 
 
 def _checkpoint(run: Run, step: int) -> ShownCheckpoint | None:
-    """A checkpoint as it is; None where its writer has removed it meanwhile, as it does with old ones."""
+    """Read a checkpoint; None if its writer removed it meanwhile, as it removes old checkpoints."""
     home = run.path / _place(step)
     fault = None
     try:

@@ -1,4 +1,4 @@
-"""``dreg runs verify``: every byte of some runs, or of a whole store."""
+"""``dreg runs verify``: check every byte of runs, or of a whole store."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,23 +11,23 @@ from dregcli.store.verify import Finding, verify_run, verify_store_file
 
 @dataclass(frozen=True)
 class Verified:
-    """What was found.
+    """The result of a verification.
 
     Attributes:
-        runs: how many were read.
-        findings: of all of them, and of ``store.json``.
+        runs: the runs that were read.
+        findings: faults and notes of all runs, and of ``store.json``.
     """
 
     runs: list[Run]
     findings: list[Finding]
 
     def of(self, kind: str) -> list[Finding]:
-        """The faults, or the notes."""
+        """Return the findings of one kind: faults or notes."""
         return [finding for finding in self.findings if finding.kind == kind]
 
 
 def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) -> Verified:
-    """Read every file of some runs; without any named, of all, and ``store.json``.
+    """Read every file of the named runs; without names, of all runs, and also ``store.json``.
 
     Raises:
         RunNotFound: no such run.
@@ -35,7 +35,7 @@ def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) ->
     store = RunStore(runs_dir)
     of_store = [] if references else verify_store_file(runs_dir)
     if any(finding.kind == "fault" for finding in of_store):
-        return Verified([], of_store)  # without its format no run can be read
+        return Verified([], of_store)  # without a valid store format no run can be read
     runs = store.resolve_all(references)
     listener.begin("verify", len(runs), "runs")
     findings = list(of_store)

@@ -1,4 +1,4 @@
-"""Follow runs while they train: by reading alone, so that nothing of it reaches them."""
+"""Follow runs while they train, only by reading, so that watching does not disturb them."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,25 +15,25 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 GRACE: Final = 10.0
-"""Seconds without a running run after which there is nothing more to follow."""
+"""Seconds without any running run after which watching ends."""
 
 
 @dataclass(frozen=True)
 class Watched:
-    """One run as it stands.
+    """The current state of one run.
 
     Attributes:
-        path: its folder.
-        label: ``NAME/v001``.
-        status: of it; a writer that died is shown as crashed.
-        step: the last one that is known of.
-        steps: that it is to have.
+        path: folder of the run.
+        label: label of the run, such as ``NAME/v001``.
+        status: status of the run; a run with a dead writer is crashed.
+        step: last known step.
+        steps: number of steps that the run will have.
         train: bound of the last training row, nats per example.
-        valid: of the last validation.
-        rate: optimisation steps a second, over its whole training.
-        seconds_left: of optimisation at that rate; evaluations come on top.
-        age: seconds since it last told anything; runs do at least every half minute.
-        curve: its bound by step, in one line of text.
+        valid: bound of the last validation, nats per example.
+        rate: optimisation steps per second, over its whole training.
+        seconds_left: remaining optimisation time in seconds at this rate; evaluations take additional time.
+        age: seconds since the run last wrote its state; a run writes it at least every half minute.
+        curve: its bound by step, as one line of text.
     """
 
     path: Path
@@ -56,20 +56,20 @@ def watch(
     interval: float,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[list[Watched]]:
-    """The runs again and again, until none of them has been running for ``GRACE`` seconds.
+    """Yield the states of runs repeatedly, until none of them has been running for ``GRACE`` seconds.
 
-    Runs that begin meanwhile are among them: those of a study follow each other with pauses, and one that was just
-    started has first to be claimed. Without references they are those that are running, and stay when they end.
+    Runs that begin meanwhile are included: the runs of a study follow each other with pauses, and a new run must
+    first be claimed. Without references, all running runs are included, and they stay included after they end.
 
     Args:
-        references: names or versions; none means all that run.
+        references: names or versions; an empty sequence means all running runs.
         runs_dir: the store.
-        interval: seconds between two looks.
-        wait: lets them pass.
+        interval: seconds between two reads.
+        wait: sleeps for a number of seconds.
 
     Raises:
         RunNotFound: no such run.
-        StoreFormatError: the store is of another format.
+        StoreFormatError: the store has another format.
     """
     store = RunStore(runs_dir)
     curves: dict[Path, tuple[datetime, str]] = {}
@@ -89,10 +89,10 @@ def watch(
 
 
 def _resolved(store: RunStore, references: Sequence[str], *, first: bool) -> list[Run]:
-    """The runs of names; of those that were there, but are gone meanwhile, none.
+    """Return the runs that references name, without runs that were removed meanwhile.
 
     Raises:
-        RunNotFound: at the first look, no such run.
+        RunNotFound: no such run, at the first read.
     """
     found: list[Run] = []
     for each in references:
@@ -105,7 +105,7 @@ def _resolved(store: RunStore, references: Sequence[str], *, first: bool) -> lis
 
 
 def _listed(run: Run) -> ListedRun | None:
-    """None of a run that is just being claimed, was removed meanwhile, or is damaged: `dreg runs list` tells why."""
+    """Read a run; None if it is being claimed, was removed meanwhile, or is damaged (`dreg runs list` says why)."""
     try:
         found = read_listed(run)
     except DregError:
@@ -114,7 +114,7 @@ def _listed(run: Run) -> ListedRun | None:
 
 
 def _curve(listed: ListedRun, known: dict[Path, tuple[datetime, str]]) -> str:
-    """Read anew only where the run has told something since."""
+    """Return a run's curve, read again only if the run has written its state since."""
     path = listed.run.path
     if path not in known or known[path][0] != listed.updated:
         try:

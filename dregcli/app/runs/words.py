@@ -1,4 +1,4 @@
-"""Words of objectives and estimators compared as they are stored, without the engine: a list loads no torch."""
+"""Compare words of objectives and estimators with stored words, without the engine, so that a list loads no torch."""
 
 from collections.abc import Iterable, Sequence
 
@@ -9,20 +9,20 @@ from dregcli.words import split_pair, split_parameters
 
 
 def check_objective(word: str) -> None:
-    """Refuses what names no objective.
+    """Refuse a word that names no objective.
 
     Raises:
-        UsageError: with the nearest one.
+        UsageError: there is no such objective; the error shows the nearest one.
     """
     objectives, _ = known_words()
     _check("objective", word, objectives)
 
 
 def check_estimator(word: str) -> None:
-    """Refuses what names no estimator, or no pair: ``dreg``, ``rws/dreg``.
+    """Refuse a word that names no estimator and no pair, such as ``dreg`` or ``rws/dreg``.
 
     Raises:
-        UsageError: with the nearest one.
+        UsageError: there is no such estimator or objective; the error shows the nearest one.
     """
     objectives, estimators = known_words()
     objective, estimator = split_pair(word)
@@ -32,10 +32,10 @@ def check_estimator(word: str) -> None:
 
 
 def stands_for(asked: str, stored: str) -> bool:
-    """Whether a word that was typed means one that is stored, which spells all parameters out.
+    """Whether a word that the user typed matches a stored word, which writes out all parameters.
 
-    The name is the same, and so is every parameter that was typed: ``dreg-alpha`` stands for any alpha,
-    ``dreg-alpha:alpha=.9`` for ``dreg-alpha:alpha=0.9``.
+    The name and every typed parameter must be equal: ``dreg-alpha`` matches any alpha, and ``dreg-alpha:alpha=.9``
+    matches ``dreg-alpha:alpha=0.9``.
     """
     name, typed = _parsed(asked)
     actual, spelt_out = _parsed(stored)
@@ -61,11 +61,13 @@ def _check(kind: str, word: str, names: Sequence[str]) -> None:
         raise not_known(what, kind, name, names)
     if empty := [key for key, value in parameters.items() if not value]:
         what = f"A parameter needs a value: {', '.join(empty)} in '{word}'."
-        raise UsageError(what, where=f"--{kind}", hint="write it as vr-iwae:alpha=0.3, or leave it out to mean any")
+        raise UsageError(
+            what, where=f"--{kind}", hint="write it as in vr-iwae:alpha=0.3, or leave it out for any value"
+        )
 
 
 def not_known(what: str, option: str, word: str, known: Iterable[str]) -> UsageError:
-    """The error for a word that is none of those that can be meant, with the nearest."""
+    """Return the error for an unknown word; it shows the nearest known word."""
     words = list(known)
     near = nearest(word, words)
     meant = f" Did you mean '{near}'?" if near else ""

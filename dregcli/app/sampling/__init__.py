@@ -1,1 +1,1 @@
-"""Pictures of what a model has learned."""
+"""Make pictures of what a model has learned."""

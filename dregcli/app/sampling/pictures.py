@@ -1,4 +1,4 @@
-"""Grids of images as PNG; in colour where the images are."""
+"""Arrange images in grids, and write them as PNG; colour images stay in colour."""
 
 import io
 import math
@@ -14,16 +14,16 @@ from dregcli.errors import NotFinite
 NEAR: Final = 1
 GAP: Final = 2
 FAR: Final = 8
-"""Screen pixels between images: of a pair, of a grid, and between what does not belong together."""
+"""Screen pixels between images: within a pair, within a grid, and between images that do not belong together."""
 
 _BETWEEN: Final = (0.0, 0.447, 0.698)
-"""The colour of what lies between, #0072B2: no grey is like it."""
+"""The colour between images, #0072B2, which differs from every grey."""
 
 LOWEST: Final = 32
-"""The height in screen pixels that small images are enlarged to, about."""
+"""Approximate height in screen pixels to which small images are enlarged."""
 
 WIDEST: Final = 256
-"""The width that they are not enlarged beyond for it."""
+"""Largest width in screen pixels to which small images are enlarged."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Look:
     Attributes:
         height: rows of an image.
         width: columns of an image.
+        low: the value that is shown black; smaller values are black, too.
+        high: the value that is shown white; larger values are white, too.
+        scale: screen pixels per pixel, in both directions.
         channels: values of a pixel.
-        low: the value that is black, and everything below.
-        high: the value that is white, and everything above.
-        scale: screen pixels of a pixel, in both directions.
     """
 
     height: int
@@ -47,10 +47,10 @@ class Look:
     channels: int = 1
 
     def screen(self, values: Tensor) -> Tensor:
-        """Images of shape (..., D) as (N, 1 or 3, height * scale, width * scale) in [0, 1].
+        """Convert images of shape (..., D) to (N, 1 or 3, height * scale, width * scale) in [0, 1].
 
         Raises:
-            NotFinite: a value is not.
+            NotFinite: a value is not finite.
         """
         if not torch.isfinite(values).all():
             what = "The model gives images that are not finite."
@@ -63,30 +63,30 @@ class Look:
 
 
 def usual_scale(height: int, width: int) -> int:
-    """The enlargement at which an image is about ``LOWEST`` high, and not much wider than ``WIDEST``."""
+    """Return the scale at which an image is about ``LOWEST`` high, and not much wider than ``WIDEST``."""
     return max(1, min(-(-LOWEST // height), WIDEST // width))
 
 
 def plain_grid(images: Tensor, *, columns: int) -> Tensor:
-    """Images (N, 1 or 3, h, w) row by row, as (3, H, W)."""
+    """Arrange images (N, 1 or 3, h, w) in rows, as (3, H, W)."""
     return _coloured(_grid(images, columns, GAP))
 
 
 def pairs_grid(first: Tensor, second: Tensor, *, columns: int) -> Tensor:
-    """Pairs of images (N, 1 or 3, h, w), each close together and apart from the others, ``columns`` pairs a row."""
+    """Arrange pairs of images (N, 1 or 3, h, w), ``columns`` pairs per row, with a wide gap between pairs."""
     pairs = [_grid(torch.stack(pair), 2, NEAR) for pair in zip(first, second, strict=True)]
     return _coloured(_grid(torch.stack(pairs), columns, FAR))
 
 
 def led_rows(lead: Tensor, images: Tensor, *, columns: int) -> Tensor:
-    """Rows of images (R * columns, C, h, w), before each, and apart from it, what it belongs to, (R, C, h, w)."""
+    """Arrange rows of images (R * columns, C, h, w); left of each row, with a gap, is its lead image (R, C, h, w)."""
     left, right = _grid(lead, 1, GAP), _grid(images, columns, GAP)
     return _coloured(torch.cat([left, left.new_full((3, left.shape[1], FAR), math.nan), right], dim=2))
 
 
 def png(grid: Tensor) -> bytes:
-    """A grid as a file."""
-    # It takes long to import, and no other command wants it.
+    """Return a grid as the content of a PNG file."""
+    # Imported here: the import is slow, and no other command needs it.
     from PIL import Image
 
     levels = (grid * 255.0 + 0.5).clamp(0.0, 255.0).to(torch.uint8).movedim(0, -1).numpy()
@@ -96,7 +96,7 @@ def png(grid: Tensor) -> bytes:
 
 
 def _grid(images: Tensor, columns: int, gap: int) -> Tensor:
-    """Images (N, 1 or 3, h, w) row by row, as (3, H, W), NaN between and around them."""
+    """Arrange images (N, 1 or 3, h, w) in rows, as (3, H, W), with NaN between and around them."""
     n, _, height, width = images.shape
     across = min(columns, n)
     down = -(-n // across)

@@ -1,4 +1,4 @@
-"""What a user asks of ``dreg sample``, and how grids of images are laid out for it."""
+"""The options of ``dreg sample``, and the layout of its grids of images."""
 
 import math
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from dregcli.names import Split, Task
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """What is asked for.
+    """A request for pictures of a run.
 
     Attributes:
         run: a name, or one version.
         checkpoint: last, best or a step.
-        split: of the examples.
+        split: split of the examples.
         n: images in the grids of samples and of reconstructions.
-        k: posterior samples of which the best is shown; None is the run's.
-        latents: how many are traversed; None is 10, or all that there are.
-        steps: values that each takes, at least 2.
-        seed: of the samples' noise.
-        scale: screen pixels of a pixel; None is by the image's size.
+        k: posterior samples of which the best is shown; None means the run's K.
+        latents: number of latents to traverse; None means 10, or all if there are fewer.
+        steps: number of values of each traversed latent, at least 2.
+        seed: seed of the samples' noise.
+        scale: screen pixels per pixel; None means that the size of the image decides.
         device: auto, cpu or cuda.
     """
 
@@ -36,7 +36,7 @@ class SampleRequest:
     device: str = "auto"
 
     def faults(self) -> list[Fault]:
-        """What cannot be, whatever the run."""
+        """Return all faults of the options that do not depend on a run."""
         wrong = {
             "split": (self.split not in list(Split), f"must be one of {', '.join(Split)}"),
             "n": (self.n < 1, "must be at least 1"),
@@ -51,20 +51,20 @@ class SampleRequest:
 
     @property
     def columns(self) -> int:
-        """Of a grid of n images that is about square."""
+        """Columns of an approximately square grid of n images."""
         return math.isqrt(self.n - 1) + 1
 
     @property
     def contexts(self) -> tuple[int, int]:
-        """Rows of a grid of completions of about n images, and columns: the image and one completion at least."""
+        """Rows and columns of a grid of about n images with completions; at least an image and one completion."""
         columns = max(2, self.columns)
         return -(-self.n // columns), columns
 
     @property
     def pairs(self) -> tuple[int, int]:
-        """How many pairs make about n images, and how many of them are in a row."""
+        """Number of pairs for about n images, and number of pairs in a row."""
         return max(1, self.n // 2), max(1, self.columns // 2)
 
     def examples(self, task: Task) -> int:
-        """Examples of the split that are shown."""
+        """Return the number of examples of the split that are shown."""
         return max(self.pairs[0], 0 if task is Task.GENERATIVE else self.contexts[0])

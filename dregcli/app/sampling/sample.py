@@ -1,4 +1,4 @@
-"""What a trained model makes: prior samples, reconstructions and traversals, as pictures kept in the run."""
+"""Make pictures of a trained model and keep them in the run: prior samples, reconstructions and traversals."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -41,19 +41,19 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 REACH: Final = 3.0
-"""How far traversals go, in standard deviations of the prior to both sides of its mean."""
+"""Range of traversals on both sides of the prior's mean, in standard deviations of the prior."""
 
 LATENTS: Final = 10
-"""Latents that are traversed where nobody says how many; fewer where there are fewer."""
+"""Default number of traversed latents; all latents if the model has fewer."""
 
 MOST_A_SIDE: Final = 16_384
-"""Screen pixels of a picture's side; larger ones many programs do not open."""
+"""Largest side of a picture in screen pixels; many programs do not open larger pictures."""
 
 _RANGE: Final = (0.005, 0.995)
-"""Of real training values, by quantiles: what is shown from black to white."""
+"""Quantiles of real training values that are shown as black and as white."""
 
 _RANGE_ROWS: Final = 10_000
-"""Training examples whose values it is taken from."""
+"""Training examples from which these quantiles are computed."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Picture:
 
     Attributes:
         kind: samples, reconstructions or traversals.
-        what: in words.
-        rows: of images.
-        columns: of images.
-        grid: shape (3, H, W), in [0, 1].
+        what: description in words.
+        rows: rows of images.
+        columns: columns of images.
+        grid: pixels, shape (3, H, W), in [0, 1].
     """
 
     kind: str
@@ -82,17 +82,17 @@ class Picture:
 
 @dataclass(frozen=True)
 class Sampled:
-    """The pictures of a run, and where they are kept.
+    """The pictures of a run, and their files.
 
     Attributes:
-        run: whose model.
-        checkpoint: the step of its parameters.
+        run: the run of the model.
+        checkpoint: step of the model's parameters.
         asked: the request.
         k: posterior samples of which the best is shown.
-        eval_seed: of the examples' pixels, the run's.
+        eval_seed: seed of the examples' pixels, from the run.
         look: how values are shown.
-        pictures: each with its file.
-        latents: the traversed ones, with the variance over examples of q's mean, in the pictures' order.
+        pictures: pictures, each with its file.
+        latents: traversed latents in the order of the picture, each with the variance over examples of q's mean.
     """
 
     run: Run
@@ -105,7 +105,7 @@ class Sampled:
     latents: list[tuple[int, float]]
 
     def as_json(self) -> dict[str, Any]:
-        """As ``dreg sample --json`` gives it."""
+        """Return the form of ``dreg sample --json``."""
         return {
             "run": str(self.run.path),
             "checkpoint": self.checkpoint,
@@ -141,13 +141,13 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         asked: the request.
         runs_dir: the store.
         data_dir: the data folder.
-        listener: told which run is meant.
+        listener: receives a note that says which version a name means.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, none that is completed, or no such checkpoint.
-        StoreWriteError: nothing can be kept in the run.
-        NotFinite: the model's images are not; nothing is kept.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, no completed version, or no such checkpoint.
+        StoreWriteError: a picture cannot be written into the run.
+        NotFinite: the model's images are not finite; no picture is kept.
     """
     run = find_completed_run(RunStore(runs_dir), asked.run, listener)
     run.check_can_keep("figures")
@@ -181,11 +181,11 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
 
 
 def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault]) -> RunData:
-    """The run's data.
+    """Load the run's data.
 
     Raises:
-        SpecError: what was found before, more examples than there are, and pictures that nobody could open.
-        Others as ``data_of``, where nothing else is wrong.
+        SpecError: the faults in ``found``, more examples than the split has, or pictures that are too large to open.
+        Other errors: see ``data_of``; only if there are no faults.
     """
     hint = "every option is shown by: dreg sample --help"
     try:
@@ -198,13 +198,13 @@ def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault
     if not found:
         examples, size = asked.examples(spec.task), data.size(Split(asked.split))
         if examples > size:
-            message = f"shows {examples} examples, and the {asked.split} split has {size}: got {asked.n}."
+            message = f"needs {examples} examples, but the {asked.split} split has only {size}: got {asked.n}."
             faults.append(Fault("n", message))
         sides = _sides(data.dataset, asked, _latents(spec, asked))
         if max(sides) > MOST_A_SIDE:
             message = (
-                f"makes pictures of up to {sides[0]:,} x {sides[1]:,} screen pixels, more than {MOST_A_SIDE:,} "
-                "a side: ask for a smaller one, or fewer images."
+                f"makes pictures of up to {sides[0]:,} x {sides[1]:,} screen pixels, but a side can have at most "
+                f"{MOST_A_SIDE:,}: give a smaller --scale, or ask for fewer images."
             )
             faults.append(Fault("scale", message))
     if faults:
@@ -221,7 +221,7 @@ def _scale(dataset: Dataset, asked: SampleRequest) -> int:
 
 
 def _sides(dataset: Dataset, asked: SampleRequest, latents: int) -> tuple[int, int]:
-    """Width and height, in screen pixels, that no picture exceeds by more than a gap or two."""
+    """Return the approximate largest width and height of the pictures, in screen pixels."""
     scale, side = _scale(dataset, asked), max(2, asked.columns)
     across, down = max(side, asked.steps + 1), max(side, latents)
     return across * (dataset.width * scale + pictures.FAR), down * (dataset.height * scale + pictures.FAR)
@@ -239,7 +239,7 @@ def _look(dataset: Dataset, asked: SampleRequest) -> Look:
 def _pictures(
     model: LatentModel, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
 ) -> tuple[list[Picture], list[tuple[int, float]]]:
-    """All pictures, and the latents that are traversed with their variances."""
+    """Return all pictures, and the traversed latents with their variances."""
     split, shown = Split(asked.split), asked.examples(spec.task)
     examples, randomness = data.examples(split), Randomness(asked.seed, torch.device(spec.device))
 
@@ -265,12 +265,12 @@ def _samples(
         columns = asked.columns
         images = prior_images(model, inputs[:1], randomness, k=asked.n)
         grid = pictures.plain_grid(look.screen(images), columns=columns)
-        return Picture("samples", "mean images E[x|z] of z from the prior", -(-asked.n // columns), columns, grid)
+        return Picture("samples", "mean images E[x|z] for z from the prior", -(-asked.n // columns), columns, grid)
     rows, columns = asked.contexts
     contexts = inputs[:rows]
     images = prior_images(model, contexts, randomness, k=columns - 1).transpose(0, 1)
     grid = pictures.led_rows(look.screen(contexts), look.screen(images), columns=columns - 1)
-    what = f"left {asked.split} images, then mean images E[x|z,c] of z from the prior given the image's context c"
+    what = f"left {asked.split} images, then mean images E[x|z,c] for z from the prior given the image's context c"
     return Picture("samples", what, rows, columns, grid)
 
 
@@ -287,8 +287,8 @@ def _reconstructions(
     blocks = -(-pairs // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
     images = best_of_k(model, inputs[:blocks], randomness, k=k).images[:pairs]
     grid = pictures.pairs_grid(look.screen(inputs[:pairs]), look.screen(images), columns=columns)
-    of = f"of the z with the largest weight of {k} from q" if k > 1 else "of a z from q"
-    whole = "" if task is Task.GENERATIVE else ", the context as it is"
+    of = f"for the z with the largest weight of {k} from q" if k > 1 else "for a z from q"
+    whole = "" if task is Task.GENERATIVE else ", the context unchanged"
     what = f"pairs: left a {asked.split} image as the model sees it, right the mean image {of}{whole}"
     return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
 
@@ -298,7 +298,7 @@ def _traversals(model: LatentModel, example: Tensor, latents: list[int], asked: 
     at, images = traversals(model, example, latents, offsets)
     grid = pictures.led_rows(look.screen(at.expand(len(latents), -1)), look.screen(images), columns=asked.steps)
     what = (
-        f"a row a latent, in the table's order: left the mean image at q's mean of the first {asked.split} image, "
-        f"then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"
+        f"one row per latent, in the table's order: left the mean image at q's mean for the first {asked.split} "
+        f"image, then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"
     )
     return Picture("traversals", what, len(latents), asked.steps + 1, grid)

@@ -1,1 +1,1 @@
-"""Many runs of one request, and the command that starts either."""
+"""Start what ``dreg train`` asks for: one run, or a study of many runs."""

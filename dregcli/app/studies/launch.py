@@ -1,4 +1,4 @@
-"""What ``dreg train`` was asked for: a new run, one to go on with, or a study of many; planned and then trained."""
+"""Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,18 +24,19 @@ __all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "print_config
 def launch(
     request: TrainRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> TrainResult | StudyResult:
-    """Train what was asked for.
+    """Train the requested run or study.
 
     Args:
-        request: what.
+        request: the request.
         runs_dir: the store.
         data_dir: the data folder.
         argv: the command line, kept in the run.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        UsageError: options that cannot stand together, or a spec with faults, all of them.
-        Others as ``dregcli.app.training.train.start`` and ``resume``, and ``dregcli.app.studies.study.run_study``.
+        UsageError: options contradict each other, or the spec has faults; all faults are reported at once.
+        Other errors: see ``dregcli.app.training.train.start`` and ``resume``, and
+            ``dregcli.app.studies.study.run_study``.
     """
     store = RunStore(runs_dir)
     if request.resume is not None:
@@ -49,36 +50,36 @@ def launch(
 
 
 def print_config(request: TrainRequest, *, data_dir: Path) -> RunSpec:
-    """Resolve what was asked for, and train nothing.
+    """Resolve a request for one new run, without training it.
 
     Args:
-        request: what was asked for: one new run.
+        request: the request.
         data_dir: the data folder.
 
     Raises:
-        UsageError: a study, which has many specs, or a resumed run, which keeps its own.
-        Others as ``dregcli.app.planning.plan.resolve_plan``.
+        UsageError: the request is a study, which has many specs, or a resumed run, which keeps its own spec.
+        Other errors: see ``dregcli.app.planning.plan.resolve_plan``.
     """
     if request.resume is not None:
         what = "A resumed run keeps its spec: --print-config has nothing to resolve."
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
     config = request.read_config()
     if request.is_study(config):
-        what = "--print-config prints one run, and a study has several."
+        what = "--print-config prints one run, but a study has several."
         raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
     return plan_run(request, config, data_dir).spec
 
 
 def plan_run(request: TrainRequest, config: Mapping[str, Any], data_dir: Path) -> Plan:
-    """Resolve the one run that is asked for.
+    """Resolve a request for one run.
 
     Args:
-        request: what was asked for.
+        request: the request.
         config: the options in its config file.
         data_dir: the data folder.
 
     Raises:
-        Others as ``dregcli.app.planning.plan.resolve_plan``.
+        Errors: see ``dregcli.app.planning.plan.resolve_plan``.
     """
     flags, contradiction = spread_pair(request.flags)
     config, other = spread_pair(config)

@@ -1,4 +1,4 @@
-"""From what was asked for to the runs of a study, or every fault of all of them at once."""
+"""Plan the runs of a study, or report the faults of all runs at once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,10 +24,9 @@ class Combination:
     """One run of a study.
 
     Attributes:
-        spec: what it is.
-        warnings: of what was decided for it.
-        free: what a cut run of it may be given anew when it is gone on with, as
-            ``dregcli.app.training.resuming.FREE``.
+        spec: spec of the run.
+        warnings: warnings about ``auto`` decisions.
+        free: options of ``dregcli.app.training.resuming.FREE`` that an interrupted run gets when it continues.
     """
 
     spec: RunSpec
@@ -35,19 +34,19 @@ class Combination:
     free: Mapping[str, Any]
 
     @property
-    def told(self) -> str:
-        """``iwae/dreg, seed 2``."""
+    def label(self) -> str:
+        """The pair and the seed, such as ``iwae/dreg, seed 2``."""
         return f"{'/'.join(short_words(self.spec).values())}, seed {self.spec.seed}"
 
 
 @dataclass(frozen=True)
 class StudyPlan:
-    """Runs that can work.
+    """The runs of a study, without faults.
 
     Attributes:
-        combinations: seed by seed, so that what a stop leaves of a study is already in pairs.
-        dataset: of all of them.
-        name: of all of them; None for default names.
+        combinations: runs seed by seed, so that a stopped study already has pairs of runs.
+        dataset: data set of all runs.
+        name: name of all runs; None means default names.
     """
 
     combinations: tuple[Combination, ...]
@@ -55,24 +54,24 @@ class StudyPlan:
     name: str | None
 
     def plan(self, combination: Combination) -> Plan:
-        """What trains one of them; made when it is due, since each takes its own copy of the data to the device."""
+        """Return the plan of one run. Call it only when the run starts: each plan copies the data to the device."""
         return Plan(combination.spec, RunData(self.dataset, combination.spec), combination.warnings)
 
 
 @dataclass
 class _Faults:
-    """Faults of combinations, each once, with those that have it."""
+    """Faults of combinations, each once, with the combinations that have it."""
 
     asked: Sequence[str]
     common: list[Fault]
     by_fault: dict[Fault, list[str]] = field(default_factory=dict[Fault, list[str]])
 
-    def add(self, told: str, faults: Sequence[Fault]) -> None:
+    def add(self, name: str, faults: Sequence[Fault]) -> None:
         for fault in faults:
-            self.by_fault.setdefault(fault, []).append(told)
+            self.by_fault.setdefault(fault, []).append(name)
 
-    def told(self) -> list[Fault]:
-        """What is wrong with all of them as it is; the rest behind the names of those it is wrong with."""
+    def reported(self) -> list[Fault]:
+        """Return all faults; a fault of only some combinations begins with their names."""
         of_all = [fault for fault, has_it in self.by_fault.items() if len(has_it) == len(self.asked)]
         of_some = [
             Fault(f"{', '.join(has_it)}: {fault.field}", fault.message)
@@ -86,26 +85,26 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
     """Resolve every run of a study: each estimator at each seed.
 
     Args:
-        request: what was asked for.
+        request: the request.
         config: the options in its config file.
         data_dir: the data folder.
 
     Raises:
-        SpecError: everything that is wrong with any of them, at once.
-        DatasetMissing: only the data are missing.
+        SpecError: the faults of all runs at once.
+        DatasetMissing: there is no fault, but the data are missing.
     """
     options, faults = merge_options(request.flags, config, request.preset)
     seeds, of_seeds = parse_seeds(options.seeds) if options.seeds is not None else (None, [])
     words = [options.estimator] if isinstance(options.estimator, str) else options.estimator
-    of_words = [] if words else [Fault("estimator", "names none, and a study needs one.")]
+    of_words = [] if words else [Fault("estimator", "is empty: a study needs at least one estimator.")]
     asked = [_options_of(word, request, config, by_seeds=seeds is not None) for word in words]
-    told = [_named(dict(each.options)) for each in asked]
+    names = [_named(dict(each.options)) for each in asked]
     of_name = _name_faults(request.name) if request.name is not None else []
-    found = _Faults(told, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
+    found = _Faults(names, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
     templates: list[Combination] = []
     dataset: Dataset | None = None
     missing: DregError | None = None
-    for name, each in zip(told, asked, strict=True):
+    for name, each in zip(names, asked, strict=True):
         try:
             plan = resolve_plan(each.options, data_dir, each.faults)
         except SpecError as error:
@@ -113,10 +112,10 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
         except DregError as error:
             missing = missing or error
         else:
-            # The data are the same for all, and are kept once.
+            # The data are the same for all runs, and are kept once.
             dataset = plan.data.dataset
             templates.append(Combination(plan.spec, plan.warnings, each.free))
-    if all_faults := found.told():
+    if all_faults := found.reported():
         raise SpecError(all_faults, hint="correct the above; every option is shown by: dreg train --help")
     if missing:
         raise missing
@@ -129,7 +128,7 @@ def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path)
 
 @dataclass(frozen=True)
 class _Asked:
-    """Options of one estimator's runs, at any seed, and what was wrong with them before they were resolved."""
+    """Options of one estimator's runs at any seed, and their faults from before they were resolved."""
 
     options: RunOptions
     faults: list[Fault]
@@ -140,13 +139,13 @@ class _Asked:
 
 
 def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], *, by_seeds: bool) -> _Asked:
-    """As for ``dreg train`` of this estimator alone."""
+    """Return the options as if ``dreg train`` named only this estimator."""
 
     def at_any_seed(layer: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in layer.items() if key != "seeds" and not (by_seeds and key == "seed")}
 
     given, below = at_any_seed(request.flags), at_any_seed(config)
-    # The word goes where the list was; a config's list is nothing beside flags that name others.
+    # Replace each list of estimators by this word. A list in a config does not count if a flag names estimators.
     if isinstance(given.get("estimator"), list):
         given["estimator"] = word
     if isinstance(below.get("estimator"), list):
@@ -160,12 +159,12 @@ def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], 
 
 
 def _named(options: Mapping[str, Any]) -> str:
-    """``iwae/dreg``, as typed: it may be no pair."""
+    """Return the pair as typed, such as ``iwae/dreg``; the words may not be valid."""
     return f"{options['objective']}/{options['estimator']}"
 
 
 def _twice(asked: Sequence[_Asked]) -> list[Fault]:
-    """A fault for each pair that is there more than once, whatever words were used for it."""
+    """Return a fault for each pair that is given more than once, also in different words."""
     seen: set[str] = set()
     faults: list[Fault] = []
     for each in asked:
@@ -185,7 +184,7 @@ def _name_faults(name: str) -> list[Fault]:
 
 
 def _at_seeds(template: Combination, seeds: Sequence[int] | None) -> list[Combination]:
-    """Nothing but the seed is another: no check of a spec and no ``auto`` looks at it."""
+    """Copy a combination for each seed; only the seed changes, because no check and no ``auto`` depends on it."""
     if seeds is None:
         return [template]
     return [replace(template, spec=template.spec.model_copy(update={"seed": seed})) for seed in seeds]

@@ -1,4 +1,4 @@
-"""Runs that a store already has of an experiment and a seed, and what may be done with each."""
+"""Find runs of an experiment and a seed that a store already has, and how usable they are."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,40 +18,41 @@ Key = tuple[str, int]
 """An experiment, by its hash, and a seed."""
 
 SAME_AGAIN: Final = {error.__name__: error for error in (Diverged, NotFinite)}
-"""Failures that come from the numbers themselves: the same run, gone on with, fails the same way. By ``kind``."""
+"""Failures by ``kind`` that come from the numbers themselves: if the run continues, it fails in the same way."""
 
 
 class Standing(StrEnum):
-    """What a run is to one who wants its numbers; the first is the best."""
+    """How usable a run's results are, best first."""
 
     DONE = "done"
-    AT_WORK = "at work"
-    """Another process writes it, or this one."""
+    """The run is completed."""
+    RUNNING = "running"
+    """A process is writing the run."""
     CUT = "cut"
-    """It can be gone on with: stopped, killed, or failed for want of memory or disk."""
+    """The run can continue: it was stopped or killed, or it ran out of memory or disk space."""
     BROKEN = "broken"
-    """It failed by its own numbers, and would again."""
+    """The run failed because of its own numbers, and would fail again."""
 
 
 @dataclass(frozen=True)
 class Repeat:
-    """A run of an experiment and a seed, as it was when it was looked at."""
+    """A run of an experiment and a seed, with its state at the time when it was read."""
 
     run: Run
     info: RunInfo
 
     @property
     def standing(self) -> Standing:
-        """What it is good for."""
+        """How usable the run's results are."""
         if self.info.status is RunStatus.COMPLETED:
             return Standing.DONE
         if self.info.status not in RESUMABLE:
-            return Standing.AT_WORK
+            return Standing.RUNNING
         return Standing.BROKEN if self.info.status is RunStatus.FAILED and self.failed_by else Standing.CUT
 
     @property
     def failed_by(self) -> type[DregError] | None:
-        """The class of its last failure where that would come again; runs of older programs do not tell."""
+        """The class of the last failure if it would happen again; None also if the run does not record the class."""
         return SAME_AGAIN.get(str(self.info.failures[-1].get("kind"))) if self.info.failures else None
 
     @property
@@ -59,22 +60,22 @@ class Repeat:
         return -list(Standing).index(self.standing), self.info.created
 
     def better_than(self, other: "Repeat | None") -> bool:
-        """Whether it stands better, or as well and is the newer one."""
+        """Whether this run is more usable than the other one, or equally usable and newer."""
         return other is None or self._rank > other._rank
 
 
 def key_of(spec: RunSpec) -> Key:
-    """What repeats of a spec with its seed share."""
+    """Return the key that all repeats of a spec with its seed have in common."""
     return group_hash(as_json(spec)), spec.seed
 
 
 def repeats_in(store: RunStore) -> dict[Key, Repeat]:
-    """Of every experiment and seed the run that stands best, whatever its name; of equals the newest.
+    """Return the most usable run of every experiment and seed, with any name; of equally usable runs the newest.
 
-    A run whose state or spec cannot be read is nobody's repeat, and neither is one killed while it was claimed.
+    A run is left out if its state or spec cannot be read, or if it was killed while it was claimed.
 
     Raises:
-        StoreFormatError: the store is of another format.
+        StoreFormatError: the store has another format.
     """
     found: dict[Key, Repeat] = {}
     for run in store.runs():

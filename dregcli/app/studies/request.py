@@ -1,4 +1,4 @@
-"""What ``dreg train`` was asked for, as it was asked."""
+"""The request of ``dreg train``, before it is resolved."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ class TrainRequest:
     """A request to train.
 
     Attributes:
-        options: given on the command line, by field of the spec, and ``epochs`` and ``seeds``; None where not given.
-            ``estimator`` may be a list.
-        name: the run's name, in a study that of all runs.
-        preset: settings by name.
+        options: options of the command line, by field of the spec, and ``epochs`` and ``seeds``; None means not
+            given. ``estimator`` may be a list.
+        name: name of the run, or of all runs of a study.
+        preset: name of a preset.
         config: a file of options.
-        resume: the run to go on with, instead of a new one.
+        resume: the run to continue, instead of a new one.
     """
 
     options: Mapping[str, Any]
@@ -30,22 +30,22 @@ class TrainRequest:
 
     @property
     def flags(self) -> dict[str, Any]:
-        """The options given; a list of one estimator is that one."""
+        """The given options; a list with a single estimator becomes that estimator."""
         return _plain(self.options)
 
     def read_config(self) -> dict[str, Any]:
-        """The options in the config file; a list of one estimator is that one.
+        """Return the options in the config file; a list with a single estimator becomes that estimator.
 
         Raises:
-            UsageError: it cannot be read.
+            UsageError: the file cannot be read.
         """
         return _plain(read_config(self.config)) if self.config else {}
 
     def is_study(self, config: Mapping[str, Any]) -> bool:
-        """Whether several runs are asked for: seeds, or more than one estimator.
+        """Whether the request is for several runs: seeds, or more than one estimator.
 
         Args:
-            config: what ``read_config`` gave.
+            config: the options from ``read_config``.
         """
         options, _ = merge_options(self.flags, config, self.preset)
         return options.seeds is not None or not isinstance(options.estimator, str)

@@ -1,4 +1,4 @@
-"""Train every run of a study in turn: what is done is skipped, what was cut is gone on with."""
+"""Train the runs of a study one after the other: completed runs are skipped, interrupted runs continue."""
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -33,17 +33,17 @@ from dregcli.store.runs import RunStore
 from dregcli.store.turns import turn
 
 UNFINISHED: Final = 5
-"""The exit code of a study that lacks a run which another process is training."""
+"""The exit code of a study if another process is still training one of its runs."""
 
-GO_ON: Final = "the same command goes on with the study"
+GO_ON: Final = "run the same command again to continue the study"
 
 _OF_ONE_RUN: Final = (Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError)
-"""What ends one run of a study and not the study. A full disk ends it: all others would fail on it, too."""
+"""Errors that end one run but not the study. A full disk ends the study, because all other runs would fail, too."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a run of a study has no numbers. Not the error itself, whose traceback would hold on to a whole model."""
+    """Why a run of a study has no results. It does not keep the error, whose traceback would keep a whole model."""
 
     what: str
     where: str | None
@@ -52,7 +52,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: DregError) -> "Failure":
-        """What is told of an error."""
+        """Return the parts of an error that are shown."""
         return cls(error.what, error.where, error.hint, error.exit_code)
 
     def __str__(self) -> str:
@@ -62,14 +62,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class StudyRun:
-    """What became of one combination.
+    """The outcome of one run of a study.
 
     Attributes:
-        spec: what it is.
-        run: where it lies; None of one that failed before it was claimed.
-        info: its state when the study ended.
-        skipped: it was there, or another process is at it.
-        failure: why it has no numbers; None of one that has, or that another process is at.
+        spec: spec of the run.
+        run: the run; None if it failed before it was claimed.
+        info: state of the run when the study ended.
+        skipped: whether it was done before, or another process is training it.
+        failure: why it has no results; None if it has results, or another process is training it.
     """
 
     spec: RunSpec
@@ -81,11 +81,11 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a study came to.
+    """The result of a study.
 
     Attributes:
-        runs: one a combination, in the order of the study.
-        report: of those runs; None where there is none of them.
+        runs: one entry for each combination, in the order of the study.
+        report: report on these runs; None if there is no run.
     """
 
     runs: tuple[StudyRun, ...]
@@ -93,7 +93,7 @@ class StudyResult:
 
     @property
     def exit_code(self) -> int:
-        """That of the first failure, also of an earlier call's; 5 where another process is still at a run."""
+        """The exit code of the first failure, also of an earlier call; 5 if another process is training a run."""
         failed = next((each.failure.exit_code for each in self.runs if each.failure), None)
         if failed is not None:
             return failed
@@ -103,42 +103,42 @@ class StudyResult:
 def run_study(
     plan: StudyPlan, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
 ) -> StudyResult:
-    """Train what a study lacks, and report on all of it.
+    """Train the missing runs of a study, and report on all runs.
 
-    A run counts as done whatever its name, if it is completed and of the same experiment and seed. One that
-    diverged is not tried again: from the same numbers it would come to the same end.
+    A run with any name counts as done if it is completed and has the same experiment and seed. A run that diverged is
+    not tried again, because the same numbers would diverge again.
 
     Args:
         plan: the study.
-        store: where runs are, and are kept.
+        store: the store in which runs are found and kept.
         data_dir: the data folder.
-        argv: the command line, kept in each run that it trains.
-        listener: told of progress.
+        argv: the command line, kept in each new run.
+        listener: receives progress messages.
 
     Raises:
-        Interrupted: a signal came; the run at work has its checkpoint, and the same command goes on.
-        StoreFormatError: the store is of another format.
+        Interrupted: a signal came; the current run has a checkpoint, and the same command continues the study.
+        StoreFormatError: the store has another format.
         StoreWriteError: the store cannot be written.
-        Others as ``dregcli.app.training.train.start``, of faults that are not of one run alone.
+        Other errors: see ``dregcli.app.training.train.start``; only errors that concern more than one run.
     """
     study = _Study(plan, store, data_dir, argv, _StudyListener(listener))
     ended = [study.settle(number, each) for number, each in enumerate(plan.combinations, 1)]
-    runs = tuple(_as_it_stands(each) for each in ended)
+    runs = tuple(_with_final_state(each) for each in ended)
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None)
 
 
-def _as_it_stands(ended: StudyRun) -> StudyRun:
-    """With its state at the study's end: what another process was at may be done by now."""
+def _with_final_state(ended: StudyRun) -> StudyRun:
+    """Add the run's state at the end of the study: another process may have finished the run meanwhile."""
     try:
         info = ended.run.info() if ended.run else None
-    except DregError:  # removed or damaged meanwhile; the report could say no more of it
+    except DregError:  # the run was removed or damaged meanwhile, so that the report cannot show it
         info = None
     return StudyRun(ended.spec, ended.run, info, ended.skipped, ended.failure)
 
 
 class _Study:
-    """A study at work."""
+    """A study in progress."""
 
     def __init__(
         self, plan: StudyPlan, store: RunStore, data_dir: Path, argv: list[str], listener: "_StudyListener"
@@ -148,38 +148,38 @@ class _Study:
         self._known = repeats_in(store)
 
     def settle(self, number: int, combination: Combination) -> StudyRun:
-        """See that one run is there, or say why it is not."""
+        """Make sure that one run exists, or record why it failed."""
         of = len(self._plan.combinations)
-        told = f"run {number} of {of}: {combination.told}"
+        label = f"run {number} of {of}: {combination.label}"
         key = key_of(combination.spec)
         before = self._known.get(key)
         if before and before.standing is Standing.DONE:
-            return self._skipped(told, combination, before)
+            return self._skipped(label, combination, before)
         try:
-            with self._listener.task(told, of, "runs", done=number - 1):
-                return self._trained(told, key, combination)
+            with self._listener.task(label, of, "runs", done=number - 1):
+                return self._trained(label, key, combination)
         except Interrupted as error:
             raise type(error)(error.what, where=error.where, hint=GO_ON) from error
         except _OF_ONE_RUN as error:
             failure, refused = Failure.of(error), isinstance(error, RunStateError)
         after = repeats_in(self._store).get(key)
-        if refused and after and after.standing in (Standing.DONE, Standing.AT_WORK):
-            return self._skipped(told, combination, after)  # another process was faster
-        self._listener.warn(f"{told}: failed: {failure}")
+        if refused and after and after.standing in (Standing.DONE, Standing.RUNNING):
+            return self._skipped(label, combination, after)  # another process was faster
+        self._listener.warn(f"{label}: failed: {failure}")
         return StudyRun(combination.spec, after.run if after else None, None, skipped=False, failure=failure)
 
-    def _trained(self, told: str, key: Key, combination: Combination) -> StudyRun:
+    def _trained(self, label: str, key: Key, combination: Combination) -> StudyRun:
         work = self._work(key, combination)
         if isinstance(work, Repeat):
-            return self._skipped(told, combination, work)
-        self._listener.note(told)
+            return self._skipped(label, combination, work)
+        self._listener.note(label)
         result = work()
         bound = result.summary["bound"][Split.TEST.value]
-        self._listener.note(f"{told}: done, test bound {bound:.2f} nats, {result.run.path}")
+        self._listener.note(f"{label}: done, test bound {bound:.2f} nats, {result.run.path}")
         return StudyRun(combination.spec, result.run, None, skipped=False, failure=None)
 
     def _work(self, key: Key, combination: Combination) -> Repeat | Callable[[], TrainResult]:
-        """What trains a run, new or cut; or the one that is there, where there is nothing to do."""
+        """Return the function that trains or continues a run, or the existing run if there is nothing to do."""
         store, argv, listener = self._store, self._argv, self._listener
         with turn(store):
             found = repeats_in(store).get(key)
@@ -191,41 +191,42 @@ class _Study:
         plan = resume_plan(found.run, combination.free, self._data_dir)
         return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
 
-    def _skipped(self, told: str, combination: Combination, found: Repeat) -> StudyRun:
+    def _skipped(self, label: str, combination: Combination, found: Repeat) -> StudyRun:
         failure: Failure | None = None
         match found.standing:
-            case Standing.AT_WORK:
+            case Standing.RUNNING:
                 holder = found.info.lease.holder if found.info.lease else "another process"
-                self._listener.note(f"{told}: skipped, {found.run.path} is being written by {holder}")
+                self._listener.note(f"{label}: skipped, {found.run.path} is being written by {holder}")
             case Standing.BROKEN:
                 failure = _failed_before(found, combination.spec)
-                self._listener.warn(f"{told}: skipped: {failure}")
+                self._listener.warn(f"{label}: skipped: {failure}")
             case _:
-                self._listener.note(f"{told}: done before, {found.run.path}")
-                self._tell_untracked(told, combination, found)
+                self._listener.note(f"{label}: done before, {found.run.path}")
+                self._warn_untracked(label, combination, found)
         return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure)
 
-    def _tell_untracked(self, told: str, combination: Combination, found: Repeat) -> None:
-        """Training notices nothing of what it tracks, so that a run without is as good, but for that."""
+    def _warn_untracked(self, label: str, combination: Combination, found: Repeat) -> None:
+        """Warn if a run lacks tracked estimators; it still counts as done: tracking does not change training."""
         tracked = found.run.spec().get("track_estimators", [])
         if missing := [word for word in combination.spec.track_estimators if word not in tracked]:
-            self._listener.warn(f"{told}: it was trained without tracking {', '.join(missing)}, and is left as it is")
+            words = ", ".join(missing)
+            self._listener.warn(f"{label}: the run was trained without tracking {words}; it is not trained again")
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:
-    """A failure that would come again, as the run has kept it."""
+    """Return a failure that would happen again, from the run's record of it."""
     last = found.info.failures[-1]
     what = str(last.get("error", "")).partition("\n")[0]
     hint = (
         f"use other settings, such as a smaller --lr than {spec.lr:g}; "
-        f"or try it once more: {command('train', '--resume', found.run.path)}"
+        f"or try it again: {command('train', '--resume', found.run.path)}"
     )
     where = f"{found.run.path}, step {last.get('step')}, in an earlier call"
     return Failure(what, where, hint, (found.failed_by or DregError).exit_code)
 
 
 class _StudyListener:
-    """Passes on what runs tell, each warning once for the study, and closes the tasks that a failure leaves open."""
+    """Pass on the messages of runs, each warning once per study, and end tasks that a failure left open."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -234,7 +235,7 @@ class _StudyListener:
 
     @contextmanager
     def task(self, name: str, total: int, unit: str, *, done: int) -> Generator[None]:
-        """A task that ends with the block, and whatever is open inside of it."""
+        """Begin a task that ends with the block, together with all tasks that are still open inside it."""
         outside = self._open
         self.begin(name, total, unit, done=done)
         try:
@@ -248,7 +249,7 @@ class _StudyListener:
         self._listener.note(message)
 
     def warn(self, message: str) -> None:
-        """See ``Listener``; what was said before is not said again."""
+        """See ``Listener``; an equal warning is passed on only once."""
         if message not in self._warned:
             self._warned.add(message)
             self._listener.warn(message)

@@ -1,1 +1,1 @@
-"""Train one run: new, resumed, or the encoder alone."""
+"""Train one run: a new one, a resumed one, or only the encoder of another run."""

@@ -1,4 +1,4 @@
-"""Train q alone, on a frozen model: a new run that starts from a checkpoint of another."""
+"""Train only q, on a frozen model: a new run that starts from a checkpoint of another run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -28,10 +28,10 @@ class FinetuneRequest:
 
     Attributes:
         run: the parent, a name or a version.
-        options: given on the command line, by field of the spec; None where not given, which is as in the parent.
+        options: options of the command line, by field of the spec; None means the same value as in the parent.
         checkpoint: last, best or a step of the parent.
-        reset_encoder: q starts anew.
-        name: the new run's name.
+        reset_encoder: whether q starts from new initial parameters.
+        name: name of the new run.
     """
 
     run: str
@@ -47,22 +47,22 @@ def finetune(
     """Train q of a run's checkpoint with any objective, estimator and K, as a new run.
 
     Args:
-        request: what.
-        runs_dir: the store that names are of; the new run is kept beside its parent.
+        request: the parent, its checkpoint and the options.
+        runs_dir: the store in which the parent's name is looked up; the new run is kept in the parent's store.
         data_dir: the data folder.
         argv: the command line, kept in the run.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
-        SpecError: every option that cannot be.
-        RunNotFound: no such run, or no such checkpoint of it.
-        StoreFormatError: the parent's spec is unknown, or its checkpoint of another architecture.
-        DataCorrupt: other pixels than the parent was trained on.
-        Others as ``dregcli.app.training.train.start``.
+        SpecError: all faults of the options at once.
+        RunNotFound: no such run, or no such checkpoint of the run.
+        StoreFormatError: the parent's spec is unknown, or its checkpoint has another architecture.
+        DataCorrupt: the pixels differ from the pixels that the parent was trained on.
+        Other errors: see ``dregcli.app.training.train.start``.
     """
     run = find_completed_run(RunStore(runs_dir), request.run, listener)
     parent = spec_of(run)
-    data_of(parent, data_dir)  # its data as they were, before anything is asked of them as they are
+    data_of(parent, data_dir)  # refuse data that changed since the parent, before other options are checked
     which, faults = _which(request.checkpoint)
     given, contradiction = spread_pair(request.options)
     plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
@@ -73,14 +73,14 @@ def finetune(
         model_sha256=tensors_sha256(checkpoint.model),
         reset_encoder=request.reset_encoder,
     )
-    encoder = "starts anew" if request.reset_encoder else "goes on"
+    encoder = "starts from new parameters" if request.reset_encoder else "continues"
     listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
     plan = replace(plan, spec=plan.spec.model_copy(update={"parent": origin}))
     return start(plan, name=request.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def _which(text: str) -> tuple[Which, list[Fault]]:
-    """The checkpoint asked for, and what is wrong with how."""
+    """Return the checkpoint that the user named, and every fault of its name."""
     try:
         return parse_checkpoint(text), []
     except SpecError as error:
@@ -88,8 +88,8 @@ def _which(text: str) -> tuple[Which, list[Fault]]:
 
 
 def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
-    """The parent's spec with the options given, resolved; for the data as they are here, and this machine."""
-    # What is tracked goes with the objective, which may be another.
+    """Resolve the parent's spec with the given options, for the data on this machine."""
+    # Tracked estimators are not inherited: they belong to the objective, which may change.
     inherited = parent.model_dump(
         exclude={"spec_version", "parent", "data_checksum", "track_estimators", *ROUNDING_ONLY}
     )

@@ -1,4 +1,4 @@
-"""Work without steps, such as an evaluation, keeps the run's heartbeat fresh all the same."""
+"""Keep the run's heartbeat fresh during work without steps, such as an evaluation."""
 
 from collections.abc import Mapping
 
@@ -7,14 +7,14 @@ from dregcli.store.writer import RunWriter
 
 
 class Heartbeat:
-    """A listener that passes everything on, and lets the writer flush when that is due.
+    """A listener that passes everything to another one, and flushes the writer when a flush is due.
 
-    Without it a reader on another host, who has the heartbeat alone to go by, would take a run in a long evaluation
-    for dead.
+    A reader on another host knows only the heartbeat. Without the flush, it would take a run in a long evaluation for
+    dead.
 
     Args:
-        listener: who is told.
-        writer: of the run at work.
+        listener: receives all messages.
+        writer: writer of the running run.
     """
 
     def __init__(self, listener: Listener, writer: RunWriter) -> None:
@@ -34,7 +34,7 @@ class Heartbeat:
         self._listener.begin(task, total, unit, done=done)
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """See ``Listener``; and flush."""
+        """See ``Listener``; also flush if a flush is due."""
         self._listener.update(done, values)
         if self._writer.flush_due():
             self._writer.flush()

@@ -1,4 +1,4 @@
-"""Where a run that trains q alone starts: its parent's checkpoint, proven to be the one its spec names."""
+"""Load the parent's checkpoint for a run that trains only q, and verify that it is the one that the spec names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -32,17 +32,17 @@ KEPT_FIELDS = (
     "hidden",
     "latent_dim",
 )
-"""What a run must share with its parent: theta is the parent's, and says nothing about other pixels."""
+"""Fields in which a run must equal its parent: theta comes from the parent and fits only the parent's pixels."""
 
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a run with a parent is measured against; kept in its checkpoints, since the parent may go.
+    """The parent's results that a run is compared with; kept in the run's checkpoints, because the parent may go.
 
     Attributes:
-        theta_sha256: of theta's named tensors before the first step.
-        bounds: of the parent's parameters by split, as ``SplitBounds.summary``.
-        examples: the same for each example, nats; the gain is of the same examples and noise, and so is its error.
+        theta_sha256: SHA-256 of theta's named tensors before the first step.
+        bounds: bounds of the parent's parameters by split, as ``SplitBounds.summary``.
+        examples: the same bounds for each example, nats; the gain compares equal examples with equal noise.
     """
 
     theta_sha256: str
@@ -50,13 +50,13 @@ class Baseline:
     examples: dict[str, list[float]]
 
     def gain(self, after: SplitBounds) -> dict[str, Any]:
-        """What a split's bound gained, with the standard error of the paired differences, nats per example."""
+        """Return the gain of a split's bound and the standard error of the paired differences, nats per example."""
         gain = replace(after, bound=after.bound - np.array(self.examples[after.split.value]))
         return {"value": gain.value, "stderr": gain.stderr}
 
 
 def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
-    """What is kept of a parent's model and its bounds."""
+    """Return the baseline of a parent's model and its bounds."""
     return Baseline(
         theta_sha256(parent),
         {each.split.value: each.summary() for each in bounds},
@@ -65,18 +65,18 @@ def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
 
 
 def theta_sha256(model: LatentModel) -> str:
-    """The checksum of what must not move while q alone is trained."""
+    """Return the checksum of theta, which must not change while only q is trained."""
     return tensors_sha256(model.model_parameters())
 
 
 def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
-    """The parent's model as it was at the checkpoint that the spec names; None for a run without a parent.
+    """Return the parent's model at the checkpoint that the spec names; None for a run without a parent.
 
     Raises:
-        SpecError: the spec differs from the parent's where it may not.
+        SpecError: the spec differs from the parent's in a field that must be equal.
         RunNotFound: the parent or its checkpoint is no longer there.
-        StoreCorrupt: the checkpoint holds other tensors than when the run was made.
-        StoreFormatError: of another architecture than its spec says.
+        StoreCorrupt: the checkpoint's tensors changed since the run was made.
+        StoreFormatError: the checkpoint has another architecture than its spec says.
     """
     parent = plan.spec.parent
     if parent is None:
@@ -88,7 +88,7 @@ def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
     load_model(model, checkpoint, run)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
-        raise StoreCorrupt(what, where=str(run.path), hint=f"start anew: {command('finetune-encoder', run.path)}")
+        raise StoreCorrupt(what, where=str(run.path), hint=f"start again: {command('finetune-encoder', run.path)}")
     return model
 
 
@@ -98,7 +98,7 @@ def _find(parent: ParentSpec, store: RunStore) -> tuple[Run, Checkpoint]:
         return run, run.load_checkpoint(parent.checkpoint)
     except RunNotFound as error:
         what = f"The run starts from step {parent.checkpoint} of {parent.run}, which is not there. {error.what}"
-        hint = f"start anew from a run that is there: {command('finetune-encoder', 'RUN')}"
+        hint = f"start again from an existing run: {command('finetune-encoder', 'RUN')}"
         raise RunNotFound(what, where=error.where, hint=hint) from error
 
 
@@ -111,7 +111,7 @@ def _differences(spec: RunSpec, parent: RunSpec) -> list[Fault]:
 
 
 def hand_over(parent: LatentModel, model: LatentModel, *, reset_encoder: bool) -> None:
-    """Give a model its parent's parameters; with ``reset_encoder`` theta's alone, q staying as it was drawn."""
+    """Copy the parent's parameters into a model; with ``reset_encoder`` only theta, so that q keeps its own."""
     inherited = dict(parent.state_dict())
     if reset_encoder:
         inherited |= model.posterior_parameters()
@@ -119,7 +119,7 @@ def hand_over(parent: LatentModel, model: LatentModel, *, reset_encoder: bool) -
 
 
 def theta_moved(before: str, after: str, where: str) -> DregError:
-    """The error for what cannot happen: frozen parameters that are no longer those of the start."""
+    """Return the error for frozen parameters that changed, which only a fault can cause."""
     what = f"The frozen model changed while q was trained: SHA-256 {before[:16]} before, {after[:16]} now."
-    hint = "this is a fault of dreg, or of this machine's memory: report it"
+    hint = "this is a fault of dreg or of this machine's memory: please report it"
     return DregError(what, where=where, hint=hint)

@@ -1,4 +1,4 @@
-"""Which run ``--resume`` means, and that nothing but its length was asked to change."""
+"""Find the run that ``--resume`` names, and refuse every change of its options except its length."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,16 +21,17 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 FREE = (*ROUNDING_ONLY, "keep_last", "capture")
-"""What a resumed run may be given otherwise."""
+"""Options that a resumed run may change, beside its steps."""
 
 RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
-"""What a run can be that is neither done nor at work."""
+"""States of a run that is neither completed nor running."""
 
 
 def find_run_to_resume(store: RunStore, reference: str) -> Run:
-    """A version as named; of a name, the newest that can go on: unfinished, begun, and with no living writer.
+    """Return the named version, or the newest version of a name that can continue.
 
-    Where there is none such, the newest of all, so that the error says what keeps it from going on.
+    A run can continue if it was started, is not completed and has no living writer. If no version can continue,
+    return the newest one, so that the error says why it cannot.
     """
     runs = store.resolve(reference)
     waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
@@ -38,22 +39,21 @@ def find_run_to_resume(store: RunStore, reference: str) -> Run:
 
 
 def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
-    """The plan that continues a run.
+    """Return the plan that continues a run.
 
     Args:
         run: the run.
-        flags: options given beside ``--resume``; only more steps may differ from the run's spec, which checkpoints
-            are kept, and what changes its numbers by rounding alone, since a smaller chunk is the way on for a run
-            that was out of memory.
+        flags: options given beside ``--resume``. Only these may differ from the run's spec: more steps, and the
+            options in ``FREE``. A smaller ``k_chunk`` lets a run continue that ran out of memory.
         data_dir: the data folder.
 
     Raises:
         SpecError: an option differs from the run's spec.
-        RunStateError: the run is completed and no more steps were asked for.
-        DeviceUnavailable: the run's device is not here.
+        RunStateError: the run is completed, and the user asked for no more steps.
+        DeviceUnavailable: the run's device is not on this machine.
     """
     spec = spec_of(run)
-    resolve_device(spec.device)  # a run made on a GPU needs one: say so before the run is taken over
+    resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
     data = data_of(spec, data_dir)
     stored = canonical_words(spec.model_dump())
     changes, faults = _free_to_change(spec, flags)
@@ -72,7 +72,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
             steps = value
             if value < spec.steps:
                 faults.append(
-                    Fault("steps", f"the run has {spec.steps} steps; it can be prolonged, not cut to {value}.")
+                    Fault("steps", f"the run has {spec.steps} steps; it can only get longer, not {value} steps.")
                 )
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
@@ -86,20 +86,20 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         )
     if run.status() is RunStatus.COMPLETED and steps == spec.steps:
         what = f"The run is completed: all {spec.steps} steps are done."
-        hint = f"prolong it: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
+        hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
         raise RunStateError(what, where=str(run.path), hint=hint)
     return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
-    """What is to change of ``FREE``, and what is wrong with it; ``auto`` is what was decided once."""
+    """Return the changed options of ``FREE``, and every fault in them; ``auto`` keeps the run's decision."""
     changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
     faults = chunk_faults(changes.get("k_chunk"))
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
         faults += of_compile
-    told = {fault.field for fault in faults}
-    faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in told]
+    known = {fault.field for fault in faults}
+    faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in known]
     if changes.get("k_chunk") == spec.k:
         changes["k_chunk"] = None
     return changes, faults

@@ -1,4 +1,4 @@
-"""One process's work on one run: steps, rows of metrics, evaluations, checkpoints, and the end, whatever it is."""
+"""Train one run in one process: steps, rows of metrics, evaluations, checkpoints, and the end in every case."""
 
 import math
 import time
@@ -27,15 +27,15 @@ from dregcli.store.run import Run
 from dregcli.store.writer import RunWriter
 
 CHECKPOINT_SECONDS = 300.0
-"""A checkpoint is never older than this, however many steps that is."""
+"""Largest age of the last checkpoint in seconds, for any number of steps."""
 
 TRAIN_EXAMPLES = 10_000
-"""Training examples in the final bound: enough for its standard error, and as many as a usual test split has."""
+"""Training examples in the final bound: enough for a small standard error, and as many as in a usual test split."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a finished run came to."""
+    """The result of a finished run."""
 
     run: Run
     spec: RunSpec
@@ -43,7 +43,7 @@ class TrainResult:
 
     @property
     def pair(self) -> str:
-        """Objective and estimator, as short as they can be."""
+        """Objective and estimator in their shortest words."""
         return "/".join(short_words(self.spec).values())
 
 
@@ -56,20 +56,20 @@ def _values(bounds: dict[str, dict[str, Any]]) -> dict[str, float]:
 
 
 def _known_log_p(bounds: list[SplitBounds]) -> dict[str, Any]:
-    """Exact log p(x) by split, of the model and of the data, where it is known."""
+    """Return exact log p(x) by split, under the model and under the data's distribution, if it is known."""
     found = {bound.split.value: bound.log_p for bound in bounds if bound.log_p}
     return {"log_p": found} if found else {}
 
 
 class Session:
-    """Trains one run to its end, or to a signal.
+    """Training of one run until its end or a signal.
 
     Args:
-        plan: what to train.
-        trainer: with the parameters and the step to go on from.
-        writer: where everything is kept.
-        listener: told of progress.
-        parent: of a run that trains q alone and has no checkpoint yet: the model it starts from.
+        plan: the run to train.
+        trainer: the trainer, with the parameters and the step to continue from.
+        writer: writes everything about the run.
+        listener: receives progress messages.
+        parent: the parent's model, if the run trains only q and has no checkpoint yet; else None.
     """
 
     def __init__(
@@ -93,17 +93,17 @@ class Session:
         self._saved_step: int | None = None
 
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
-        """Take over what a checkpoint knows beside the trainer's state."""
+        """Restore the part of a checkpoint's state that does not belong to the trainer."""
         self._best = tuple(state["best"]) if state["best"] else None
         self._seconds_before = state["seconds"]
         self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:
-        """Run all steps, evaluate, finish the run.
+        """Run all steps, evaluate the model, and finish the run.
 
         Args:
-            opening: the first line in the log; from there on what goes wrong is recorded.
+            opening: the first line in the log; from there on errors are recorded.
         """
         for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
             self._listener.warn(warning)
@@ -114,10 +114,10 @@ class Session:
             with settled_process():
                 self._run_steps(stop)
             bounds = self._all_bounds(self._trainer.model, stop)
-            told = {bound.split.value: bound.summary() for bound in bounds}
+            summaries = {bound.split.value: bound.summary() for bound in bounds}
             summary = self._summary(RunStatus.COMPLETED) | {
-                "bound": _values(told),
-                "bounds": told,
+                "bound": _values(summaries),
+                "bounds": summaries,
                 **_known_log_p(bounds),
                 **self._gained(bounds),
             }
@@ -125,17 +125,17 @@ class Session:
         return TrainResult(self._writer.run, self._spec, summary)
 
     def _measure_parent(self, stop: StopRequest) -> None:
-        """What the run is measured against, before its first step."""
+        """Measure the parent's bounds before the first step of the run."""
         if self._parent is not None:
             self._baseline = baseline(self._parent, self._all_bounds(self._parent, stop))
             self._parent = None
 
     def _warm_up(self) -> None:
-        """Have compiled what can be, before the steps are timed."""
+        """Compile the model before the steps are timed."""
         if self._trainer.step >= self._spec.steps:
             return
         if self._compiled:
-            self._listener.note("compiling first; the steps are timed from the first one on")
+            self._listener.note("compiling first; the time of the steps does not include it")
         if (fell_back := self._trainer.warm_up()) is not None:
             self._compiled = False
             self._listener.warn(not_compiled(fell_back))
@@ -152,7 +152,7 @@ class Session:
             evaluates = last or _every(spec.eval_every, step)
             saves = last or _every(spec.checkpoint_every, step) or stop.received is not None
             if logs or evaluates or saves:
-                # On a GPU the steps end here, and their time is theirs, not that of what comes between them.
+                # Wait for the GPU, so that the time of the steps does not count for the work after them.
                 trainer.collect()
             self._seconds += time.perf_counter() - before
             self._steps += 1
@@ -179,7 +179,7 @@ class Session:
         self._listener.update(self._trainer.step, {"bound": means["bound"], "steps/s": rate})
 
     def _evaluate_valid(self) -> bool:
-        """Evaluate on the validation split; whether it is the best bound so far."""
+        """Evaluate on the validation split; return whether the bound is the best so far."""
         bounds = self._bounds(self._trainer.model, Split.VALID)
         step = self._trainer.step
         stderr = math.nan if bounds.stderr is None else bounds.stderr
@@ -210,10 +210,10 @@ class Session:
         )
 
     def _all_bounds(self, model: LatentModel, stop: StopRequest) -> list[SplitBounds]:
-        """A model's bounds on all splits."""
+        """Return a model's bounds on all splits."""
 
         def stop_if_asked() -> None:
-            # All of it is measured anew by whoever resumes, from the checkpoint of the last step.
+            # A resume measures all bounds again, from the checkpoint of the last step.
             if stop.received is not None:
                 self._stop(stop)
 
@@ -240,7 +240,11 @@ class Session:
         self._last_checkpoint_time = time.monotonic()
 
     def _check_theta(self) -> str | None:
-        """The checksum of a frozen theta, which is that of the start or an error; None where theta is trained."""
+        """Return the checksum of a frozen theta; None if theta is trained.
+
+        Raises:
+            DregError: theta changed since the start.
+        """
         if self._baseline is None:
             return None
         before, now = self._baseline.theta_sha256, theta_sha256(self._trainer.model)
@@ -249,18 +253,18 @@ class Session:
         return now
 
     def _stop(self, stop: StopRequest) -> None:
-        """End after a signal, wherever between two steps it came."""
-        # Before its parent is measured a run has done nothing that is worth a checkpoint: it starts again from there.
+        """End the run after a signal."""
+        # Until its parent is measured, a run has nothing to save: a resume starts from the parent again.
         started = self._parent is None
         if started:
             self._checkpoint(is_best=False)
         self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
         path = self._writer.run.path
-        kept = "a checkpoint was written first" if started else "nothing had been trained yet"
+        kept = "a checkpoint was written first" if started else "no step had been trained yet"
         raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
 
     def _gained(self, bounds: list[SplitBounds]) -> dict[str, Any]:
-        """Of a run with a parent: the bounds before, what q gained, and the proof that theta stood still."""
+        """Return the results of a run with a parent: bounds before, gain of q, and checksums of the frozen theta."""
         before = self._baseline
         if before is None:
             return {}
@@ -299,7 +303,7 @@ class Session:
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:
-        """Record what ends the run before it is reported; what was written stays."""
+        """Record an error that ends the run before it is reported; everything that was written stays."""
         try:
             yield
         except Diverged as error:
@@ -309,12 +313,12 @@ class Session:
             raise
         except Exception as error:
             self._fail(error)
-            if told := out_of_memory(error, self._spec, self._writer.run):
-                raise told from error
+            if explained := out_of_memory(error, self._spec, self._writer.run):
+                raise explained from error
             raise
 
     def _fail(self, error: Exception) -> None:
-        # The failure itself is what the user must see, even where the store can no longer record it.
+        # Errors of the store are suppressed, because the user must see the failure itself.
         with suppress(DregError, ValueError):
             failure = {"step": self._trainer.step, "kind": type(error).__name__, "error": str(error)}
             self._writer.add_failure(failure)

@@ -1,4 +1,4 @@
-"""Train a run from its spec, or continue one, and keep everything about it."""
+"""Train a run from its spec, or continue a run, and keep everything about it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,20 +27,20 @@ __all__ = ["TrainResult", "built", "claim", "environment_now", "resume", "start"
 
 
 def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
-    """Claim a new run and train it; one whose spec names a parent starts at the parent's checkpoint.
+    """Claim a new run and train it; if its spec names a parent, it starts at the parent's checkpoint.
 
     Args:
-        plan: what to train.
-        name: the run's name, or None for the default one.
-        store: where the run is kept.
+        plan: the run to train.
+        name: name of the run, or None for the default name.
+        store: the store that keeps the run.
         argv: the command line, kept in the run.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
         Diverged: the bound or a gradient is no longer finite; the last good checkpoint is kept.
         Interrupted: a signal came; a checkpoint was written first.
         StoreWriteError: the store cannot be written.
-        Others as ``dregcli.app.training.origin.parent_model``.
+        Other errors: see ``dregcli.app.training.origin.parent_model``.
     """
     return claim(plan, name=name, store=store, argv=argv, listener=listener)()
 
@@ -48,7 +48,10 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
 def claim(
     plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
 ) -> Callable[[], TrainResult]:
-    """Claim a new run, as ``start``; what trains it is to be called at once, the run counts as being at work."""
+    """Claim a new run like ``start``, and return the function that trains it.
+
+    Call the function at once, because the claimed run already counts as running.
+    """
     prepare_process()
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
@@ -59,27 +62,28 @@ def claim(
 
 
 def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
-    """Continue a run from its last whole checkpoint, or from its start (its parent's) when it has none.
+    """Continue a run from its last whole checkpoint; without one, from its start or from its parent's checkpoint.
 
     Args:
         run: the run.
-        plan: its spec; with more steps than it was made with, the run is prolonged.
-            What changes rounding only may be another.
-        store: where the run is kept.
+        plan: the plan of the run. It may have more steps than the run was made with, and other values of settings
+            that change only rounding.
+        store: the store that keeps the run.
         argv: the command line, kept in the log.
-        listener: told of progress.
+        listener: receives progress messages.
 
     Raises:
         RunStateError: the run is alive or completed.
         CheckpointCorrupt: no checkpoint is whole.
-        Others as ``start``.
+        Other errors: see ``start``.
     """
     prepare_process()
     before_spec, spec = run.spec(), as_json(plan.spec)
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
-        listener.warn(f"with another {' and '.join(others)} the run continues equal up to rounding, not bit for bit.")
+        changed = " and ".join(others)
+        listener.warn(f"{changed} changed: the run continues with equal numbers up to rounding, not bit for bit.")
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
-    # With a checkpoint of its own a run needs its parent no more, which may be gone.
+    # A run with its own checkpoint does not need its parent, which may be gone.
     trainer, parent = built(plan, None if checkpoint else store)
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
@@ -99,13 +103,13 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
 
 
 def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
-    """The trainer, and the parent's model that it starts from where the spec names one.
+    """Return the trainer, and the parent's model that it starts from; None if the spec names no parent.
 
-    Built before a run is claimed, so that what does not fit leaves no run behind.
+    Both are built before a run is claimed, so that an error here leaves no run behind.
 
     Args:
-        plan: what to train.
-        store: where the parent is; None for a run that goes on from a checkpoint of its own.
+        plan: the run to train.
+        store: the store with the parent; None for a run that continues from its own checkpoint.
     """
     with memory_explained(plan.spec):
         parent = parent_model(plan, store) if store else None
@@ -116,7 +120,7 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | No
 
 
 def environment_now(spec: RunSpec, argv: list[str]) -> dict[str, Any]:
-    """What this process makes a run with, and what the run is to keep of it."""
+    """Return the environment of this process, as the run keeps it."""
     setting = {"threads": spec.threads or threads(), "device": spec.device, "data_checksum": spec.data_checksum}
     extra = {**setting, "libraries": libraries(), "gpu": gpu(spec.device)}
     return capture_environment(argv=argv, extra=extra, capture=spec.capture)

@@ -43,9 +43,9 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     ("kind", "told"),
     [
         ("folder", "is a folder: name a file in it."),
-        ("pipe", "is no plain file"),
-        ("under a file", "which is no folder"),
-        ("long", "cannot be a file's name"),
+        ("pipe", "is not a regular file"),
+        ("under a file", "which is not a folder"),
+        ("long", "cannot be the name of a file"),
     ],
 )
 def test_what_can_be_no_file_is_told_before_any_work(tmp_path: Path, kind: str, told: str) -> None:
@@ -67,11 +67,11 @@ def test_what_can_be_no_file_is_told_before_any_work(tmp_path: Path, kind: str, 
 
 def test_one_file_for_two(tmp_path: Path) -> None:
     (fault,) = target_faults({"csv": tmp_path / "a", "latex": tmp_path / "b" / ".." / "a"})
-    assert (fault.field, "is that of csv, too" in fault.message) == ("latex", True)
+    assert (fault.field, "is also the file of csv" in fault.message) == ("latex", True)
 
 
 def test_a_folder_may_be_new_but_no_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     assert folder_faults("figures", tmp_path / "new") == folder_faults("figures", tmp_path) == []
     (fault,) = folder_faults("figures", tmp_path / "file")
-    assert "is no folder" in fault.message
+    assert "is not a folder" in fault.message

@@ -46,7 +46,7 @@ class TestNames:
         [
             ("digits", "'digits' is a data set of the catalogue"),
             ("MNIST", "'mnist' is a data set of the catalogue"),
-            ("mine", "'mine' is taken: take another name, or give --replace"),
+            ("mine", "'mine' exists already: choose another name, or give --replace"),
             ("Mine", "'Mine' differs from the data set 'mine' only in case"),
         ],
     )
@@ -232,7 +232,7 @@ class TestRemove:
         cache_path("other", folder).write_bytes(cache_path("other", folder).read_bytes()[:100])
         cache_path("mnist", folder).write_bytes(b"<html>")
         for name in ("mine", "other"):
-            with pytest.raises(UsageError, match="nobody can tell whether it is a data set of dreg") as caught:
+            with pytest.raises(UsageError, match="it may not be a data set of dreg") as caught:
                 plan_removal([name], folder)
             assert caught.value.hint == f"dreg data rm {name} --force --data-dir {folder}"
         # Whether it still can be told for dreg's decides whether it is listed.
@@ -280,7 +280,7 @@ class TestRemove:
     @pytest.mark.parametrize(
         ("name", "kind", "reason"),
         [
-            ("digits", UsageError, "comes with the program"),
+            ("digits", UsageError, "is part of the program"),
             ("mnist", DatasetMissing, "not on this machine"),
             ("others", UsageError, "Did you mean 'other'"),
             ("../mine", UsageError, "no data set is called"),
@@ -304,12 +304,12 @@ class TestShow:
         (tmp_path / "there.png").write_bytes(b"precious")
         (tmp_path / "link.png").symlink_to("nowhere")
         for name in ("there.png", "link.png"):
-            with pytest.raises(UsageError, match="such a file already"):
+            with pytest.raises(UsageError, match="the file exists already"):
                 show_data(
                     "mine", folder, split=Split.TRAIN, convention=None, out=tmp_path / name, listener=Recorder()
                 )
         assert (tmp_path / "there.png").read_bytes() == b"precious"
-        with pytest.raises(UsageError, match="no such folder"):
+        with pytest.raises(UsageError, match="the folder does not exist"):
             show_data(
                 "mine", folder, split=Split.TRAIN, convention=None, out=tmp_path / "no/x.png", listener=Recorder()
             )

@@ -140,7 +140,7 @@ def test_without_a_compiler_one_warning_where_it_would_have_paid(big, monkeypatc
     assert _plan().warnings == ()
     assert _plan(**big | {"compile": "off"}).warnings == (), "who does not want it needs no warning"
     (fault,) = _faults(compile="on")
-    assert fault.startswith("compile: torch.compile finds no C++ compiler here: install g++ or clang++")
+    assert fault.startswith("compile: torch.compile finds no C++ compiler on this machine: install g++ or clang++")
     assert "--compile off" in fault
 
 
@@ -221,7 +221,7 @@ def test_out_of_memory_says_how_to_go_on_and_that_is_how(tmp_path, monkeypatch) 
     store = RunStore(tmp_path)
     error = _cut(store, monkeypatch, NO_MEMORY, k_chunk=32)
     run = find_run_to_resume(store, "run")
-    assert error.hint.endswith(f"; or go on in less memory: dreg train --resume {run.path} --k-chunk 16")
+    assert error.hint.endswith(f"; or continue with less memory: dreg train --resume {run.path} --k-chunk 16")
     assert "32 samples at once" in error.what
     assert run.status() is RunStatus.FAILED
     assert run.checkpoints() == [2, 4]
@@ -292,7 +292,7 @@ def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, mon
     recorder = Recorder()
     result = train.start(_plan(compile="on"), name="x", store=RunStore(tmp_path), argv=["dreg"], listener=recorder)
     (warning,) = recorder.warnings
-    assert warning == "torch.compile failed, and the work goes on without: CppCompileError: no space left"
+    assert warning == "torch.compile failed; the work continues without it: CppCompileError: no space left"
     assert result.summary["compile"] == "off", "what was done, not what was wanted"
     assert result.run.spec()["compile"] == "on"
 

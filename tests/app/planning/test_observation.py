@@ -60,14 +60,14 @@ def test_what_is_not_given_follows(kind, given, binarisation, likelihood) -> Non
         (
             "binary",
             {"likelihood": "gaussian"},
-            ["likelihood: gaussian needs real values or intensities, and toy has binary pixels: use bernoulli"],
+            ["likelihood: gaussian needs real values or intensities, but toy has binary pixels: use bernoulli"],
         ),
         (
             "real",
             {"binarisation": "threshold:0.5", "likelihood": "bernoulli"},
             [
                 "binarisation: toy has real values",
-                "likelihood: bernoulli needs binary pixels, and toy has real values: use gaussian",
+                "likelihood: bernoulli needs binary pixels, but toy has real values: use gaussian",
             ],
         ),
         (
@@ -75,11 +75,11 @@ def test_what_is_not_given_follows(kind, given, binarisation, likelihood) -> Non
             {"binarisation": "none", "likelihood": "bernoulli"},
             ["likelihood: bernoulli needs binary pixels"],
         ),
-        ("levels", {"binarisation": "dynamic", "likelihood": "gaussian"}, ["likelihood: gaussian is for the intens"]),
+        ("levels", {"binarisation": "dynamic", "likelihood": "gaussian"}, ["likelihood: gaussian models the intens"]),
         (
             "fractions",
             {"likelihood": "discretised-logistic"},
-            ["needs whole grey levels, and toy has fractions: use gaussian"],
+            ["needs whole grey levels, but toy has fractions: use gaussian"],
         ),
         ("levels", {"binarisation": "dynamc"}, ["binarisation: must be dynamic"]),
         ("levels", {"likelihood": "gausian"}, ["likelihood: no likelihood is called 'gausian'. Did you mean"]),
@@ -98,7 +98,7 @@ def test_what_does_not_fit_is_refused_with_what_does(kind, given, said) -> None:
     [
         ("structured", 1, "two rows"),
         ("structured-reference", 1, "two rows"),
-        ("structured-reference", 5, "halves of one size"),
+        ("structured-reference", 5, "two halves of the same size"),
         ("structured", 5, None),
         ("structured-reference", 4, None),
         ("generative", 1, None),
@@ -111,7 +111,8 @@ def test_images_that_cannot_be_halved(task, height, said) -> None:
 
 
 def test_a_density_of_levels_is_warned_of() -> None:
-    assert "scale's floor only" in str(observation_warning(_dataset("levels"), LikelihoodName.GAUSSIAN))
+    expected = "only the smallest allowed scale limits"
+    assert expected in str(observation_warning(_dataset("levels"), LikelihoodName.GAUSSIAN))
     assert observation_warning(_dataset("levels"), LikelihoodName.DISCRETISED_LOGISTIC) is None
 
 
@@ -134,7 +135,7 @@ def test_values_that_never_vary_are_warned_of() -> None:
         source="s",
     )
     said = str(observation_warning(one, LikelihoodName.GAUSSIAN))
-    assert "1 of 12 values never vary in training (numbers 7)" in said
+    assert "1 of 12 values never vary in the training split (numbers 7)" in said
     assert "3.7 nats" in said
     assert -np.log(SCALE_FLOOR * np.sqrt(2 * np.pi)) == pytest.approx(3.7, abs=0.05)
     train[0, 7] = 1.0

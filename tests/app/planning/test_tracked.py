@@ -46,7 +46,7 @@ def test_all_is_what_the_objective_takes() -> None:
         ("dreg,stl,iwae/dreg", "track-estimators: 'iwae/dreg' is given twice."),
         ("vimco,vimco:baseline=arithmetic", "track-estimators: 'vimco:baseline=arithmetic' is given twice."),
         ("dreg-alpha:beta=1", "track-estimators: 'dreg-alpha' has no parameter 'beta'"),
-        (5, "track-estimators: must be words with commas between, such as stl,dreg, got 5."),
+        (5, "track-estimators: must be words separated by commas, such as stl,dreg, got 5."),
         (["stl", 5], "track-estimators: must be words such as stl or rws/dreg, got 5."),
     ],
 )

@@ -34,7 +34,7 @@ def faults(**options: Any) -> list[str]:
 
 def test_seed_by_seed_so_that_what_a_stop_leaves_is_in_pairs() -> None:
     found = planned(seeds="1,0", estimator=["dreg", "rws/dreg", "vimco:baseline=geometric"])
-    assert [each.told for each in found.combinations] == [
+    assert [each.label for each in found.combinations] == [
         f"{pair}, seed {seed}"
         for seed in (1, 0)
         for pair in ("iwae/dreg", "rws/dreg", "iwae/vimco:baseline=geometric")
@@ -68,7 +68,7 @@ def test_flags_stand_before_what_a_config_says() -> None:
     assert [(each.spec.estimator, each.spec.seed) for each in by_seed.combinations] == [("dreg", 9), ("stl", 9)]
     assert len(planned({"seed": -1}, seeds="1-2").combinations) == 2
     by_estimator = planned(config, estimator="iwae/reparam")
-    assert {each.told for each in by_estimator.combinations} == {f"iwae/reparam, seed {seed}" for seed in range(5)}
+    assert {each.label for each in by_estimator.combinations} == {f"iwae/reparam, seed {seed}" for seed in range(5)}
     by_both = planned({"seed": 3, "estimator": "dreg"}, seeds="1-2", estimator=["stl", "iwae/dreg"], objective="iwae")
     assert len(by_both.combinations) == 4
 
@@ -115,7 +115,7 @@ def test_one_pair_twice(words: list[str]) -> None:
 
 
 def test_what_is_no_list_of_estimators() -> None:
-    with pytest.raises(SpecError, match="estimator: names none"):
+    with pytest.raises(SpecError, match="estimator: is empty"):
         planned({"estimator": []})
     with pytest.raises(SpecError, match="estimator: must be a word such as dreg, or a list of words, got"):
         planned({"estimator": ["dreg", 5]})

@@ -131,7 +131,7 @@ def _kill(spec: RunSpec, trainer: Trainer) -> None:
 @pytest.mark.parametrize(
     ("act", "status", "ends"),
     [
-        (_signal, RunStatus.INTERRUPTED, pytest.raises(Terminated, match="the same command goes on with the study")),
+        (_signal, RunStatus.INTERRUPTED, pytest.raises(Terminated, match="run the same command again")),
         (_memory, RunStatus.FAILED, nullcontext()),
         (_kill, RunStatus.CRASHED, pytest.raises(SystemExit)),
     ],
@@ -328,8 +328,8 @@ def _repeat(status: RunStatus, *kinds: str | None, hours: float = 0.0) -> Repeat
     [
         (_repeat(RunStatus.COMPLETED), Standing.DONE),
         (_repeat(RunStatus.COMPLETED, Diverged.__name__), Standing.DONE),
-        (_repeat(RunStatus.RUNNING), Standing.AT_WORK),
-        (_repeat(RunStatus.RUNNING, Diverged.__name__), Standing.AT_WORK),
+        (_repeat(RunStatus.RUNNING), Standing.RUNNING),
+        (_repeat(RunStatus.RUNNING, Diverged.__name__), Standing.RUNNING),
         (_repeat(RunStatus.INTERRUPTED), Standing.CUT),
         (_repeat(RunStatus.CRASHED), Standing.CUT),
         (_repeat(RunStatus.FAILED), Standing.CUT),

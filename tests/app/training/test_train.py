@@ -173,7 +173,7 @@ def test_threads_are_kept_and_used_again(tmp_path, monkeypatch) -> None:
     resumed(steps=9, threads=outside + 2)
     assert used[-1] == run.spec()["threads"] == outside + 2
     assert recorder.warnings == [
-        "with another --threads the run continues equal up to rounding, not bit for bit.",
+        "--threads changed: the run continues with equal numbers up to rounding, not bit for bit.",
     ]
     assert torch.get_num_threads() == outside
     assert _plan().spec.threads == outside, "by itself what torch has here"

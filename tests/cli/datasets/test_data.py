@@ -124,7 +124,7 @@ def test_show(capsys, data, tmp_path) -> None:
     assert run(capsys, "data", "show", "digits", "--out", out).out == f"figure: {out}\n"
     again = run(capsys, "data", "show", "digits", "--out", out)
     assert again.code == 2
-    assert "such a file already" in again.err
+    assert "the file exists already" in again.err
     assert run(capsys, "data", "show", "mine", "--split-convention", "burda").code == 2
     assert "Did you mean 'digits'?" in run(capsys, "data", "show", "digit").err
 

@@ -104,9 +104,9 @@ def test_names_are_checked_before_any_work(capsys, tmp_path) -> None:
     ("arguments", "said"),
     [
         ([], "name a data set: digits, mnist, "),
-        (["digits", "--all"], "--all is every data set, digits too"),
-        (["digits", "mnist", "--source", "."], "--source holds one data set, and 2 are asked for"),
-        (["--all", "--source", "."], "--source holds one data set, and 8 are asked for"),
+        (["digits", "--all"], "--all means every data set, also digits"),
+        (["digits", "mnist", "--source", "."], "--source holds one data set, but the command names 2"),
+        (["--all", "--source", "."], "--source holds one data set, but the command names 8"),
         (["mnist", "--offline", "--source", "http://127.0.0.1/"], "an address cannot be read offline"),
     ],
 )
@@ -160,7 +160,7 @@ def test_all_tells_every_failure_and_keeps_the_others(capsys) -> None:
     assert "digits" in outcome.out
     assert "linear-gaussian" in outcome.out
     assert "next: dreg train" not in outcome.out
-    assert "6 of 8 data sets could not be had" in outcome.err
+    assert "6 of 8 data sets could not be downloaded" in outcome.err
     for name in MISSING:
         assert f"{name}: the data set '{name}' is not on this machine" in outcome.err
     assert f"dreg download {' '.join(MISSING)}" in outcome.err
@@ -172,13 +172,13 @@ def test_all_in_json_is_one_object(capsys) -> None:
     assert outcome.code == 12
     assert [each["dataset"] for each in outcome.json["results"]] == ["digits", "linear-gaussian"]
     assert [(each["dataset"], each["exit_code"]) for each in outcome.json["failures"]] == [(n, 10) for n in MISSING]
-    assert "6 of 8 data sets could not be had" in outcome.err
+    assert "6 of 8 data sets could not be downloaded" in outcome.err
 
 
 def test_one_failure_among_several_names_has_its_own_advice(capsys) -> None:
     outcome = run(capsys, "download", "digits", "omniglot", "--offline")
     assert outcome.code == 12
-    assert "1 of 2 data sets could not be had" in outcome.err
+    assert "1 of 2 data sets could not be downloaded" in outcome.err
     assert "dreg download omniglot --source FOLDER" in outcome.err
 
 

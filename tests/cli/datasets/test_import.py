@@ -102,7 +102,7 @@ def test_replace(capsys, source, tmp_path) -> None:
     before = contents(tmp_path / "data")
     refused = run(capsys, "data", "import", source, "--name", "mine", "--split-seed", 1)
     assert refused.code == 2
-    assert "--name: 'mine' is taken: take another name, or give --replace" in refused.err
+    assert "--name: 'mine' exists already: choose another name, or give --replace" in refused.err
     assert contents(tmp_path / "data") == before
     assert run(capsys, "data", "import", source, "--name", "mine", "--split-seed", 1, "--replace").code == 0
     assert read_cache("mine", tmp_path / "data").split_convention == "seed-1"

@@ -312,7 +312,7 @@ def test_a_full_disk_costs_the_file_and_not_the_verdicts(capsys, monkeypatch, tr
         assert "Traceback" not in outcome.err
         codes.append(outcome.code)
         if outcome.code == 16:
-            assert "error: No space left on the disk. The verdicts, found but not kept: iwae/stl " in outcome.err
+            assert "error: No space left on the disk. The verdicts were found but not kept: iwae/stl " in outcome.err
             assert outcome.out == ""
         else:
             assert "iwae/stl" in outcome.out
@@ -353,7 +353,7 @@ def test_an_interrupted_check_goes_on_bit_for_bit(capsys, monkeypatch, trained: 
             _at_batch(patch, step, partial(signal.raise_signal, number))
             stopped = _check(capsys, *arguments)
         assert stopped.code == code
-        assert stopped.json["error"]["what"] == f"Stopped by {number.name}; what was measured is kept."
+        assert stopped.json["error"]["what"] == f"Stopped by {number.name}; the work so far is saved."
         assert stopped.json["error"]["where"] == f"{trained.path}, batch {step}"
         assert len(_partials(trained)) == 1
     done = _check(capsys, *arguments)
@@ -411,8 +411,8 @@ def test_a_full_disk_while_the_check_runs(capsys, monkeypatch) -> None:
         _at_batch(patch, 3, lambda: signal.raise_signal(signal.SIGINT))
         stopped = _check(capsys, "t/v001", *FEW)
     assert stopped.code == 130
-    assert "the unfinished check cannot be kept, a stop would lose it: No space left on the disk" in stopped.err
-    assert "Stopped by SIGINT; what was measured cannot be kept: No space left on the disk" in stopped.err
+    assert "the unfinished check cannot be saved; a stop would lose it: No space left on the disk" in stopped.err
+    assert "Stopped by SIGINT; the work so far cannot be saved: No space left on the disk" in stopped.err
 
 
 def test_two_at_once_do_not_disturb_each_other(capsys, monkeypatch, trained: Run) -> None:
@@ -441,13 +441,13 @@ def test_two_at_once_do_not_disturb_each_other(capsys, monkeypatch, trained: Run
 def test_without_a_run_one_is_trained_kept_and_used_again(capsys, store: RunStore) -> None:
     first = _check(capsys, "--k", 4, *FEW, "--json")
     assert first.code == 5, first.err
-    assert "training 12 steps first, kept as a run" in first.err
+    assert "training a model for 12 steps first; it is kept as a run" in first.err
     found = _only(store, "bias-check-digits-iwae-dreg-k4")
     assert first.json["run"] == str(found.path)
     assert found.status() is RunStatus.COMPLETED
     assert (found.spec()["steps"], found.spec()["dataset"], found.spec()["k"]) == (12, "digits", 4)
     again = _check(capsys, "--k", 4, *FEW, "--estimator", "dreg", "--json")
-    assert f"using {found.path}, trained before for 12 steps" in again.err
+    assert f"using {found.path}, which was trained before for 12 steps" in again.err
     assert again.json["results"] == first.json["results"]
     assert len(store.resolve("bias-check-digits-iwae-dreg-k4")) == 1
     everything = _check(capsys, "--k", 4, *FEW, "--estimator", "all", "--json")
@@ -508,7 +508,7 @@ def test_an_interrupted_training_goes_on(capsys, monkeypatch, store: RunStore) -
                 "k: 'vimco:baseline=arithmetic' needs at least 2 samples, got 1. Use --k 2 or more.",
                 "estimator: 'rws' has no path",
                 "examples: must be at most the 1297 training examples of digits, got 1298.",
-                "checkpoint: is one of a RUN: name the run too, got '7'.",
+                "checkpoint: only applies with a RUN: also name the run, got '7'.",
             ),
         ),
         (
@@ -549,7 +549,7 @@ def test_runs_that_cannot_be_checked(capsys, monkeypatch, trained: Run) -> None:
         patch.setattr(load_data, "load_dataset", lambda *a: other_pixels(load(*a)))
         altered = _check(capsys, "t")
         assert altered.code == 11
-        assert "not those of the run" in altered.err
+        assert "not the data of the run" in altered.err
         assert _check(capsys, "t", "--k", 0).code == 2, "what is wrong with the request comes first"
     (trained.path / "checkpoints").rename(trained.path / "gone")
     without = _check(capsys, "t")

@@ -95,7 +95,7 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
             _stop_after(patch, draws)
             stopped = _variance(capsys, *arguments)
         assert stopped.code == 130
-        assert "what was measured is kept" in stopped.json["error"]["what"]
+        assert "the work so far is saved" in stopped.json["error"]["what"]
         assert len(list((trained.path / "variance").glob("*.partial"))) == 1
     assert run(capsys, "runs", "verify", "t").code == 0
     done = _variance(capsys, *arguments)
@@ -159,7 +159,7 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
         _stop_after(patch, 1)
         stopped = _variance(capsys, *TOY, "--out", tmp_path / "never")
     assert stopped.code == 130
-    assert "nothing is kept of the toy" in stopped.err
+    assert "work on the toy is not saved" in stopped.err
     assert not (tmp_path / "never").exists()
 
 
@@ -170,15 +170,15 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
             ("--toy", "--k", "4,0,x,4", "--replicates", 19, "--estimator", "nope", "--seed", -1),
             ("k: must be whole numbers", "got '0', 'x'", "k: 4 is given twice", "replicates: must be at least 20"),
         ),
-        (("t", "--toy"), ("toy: is no model of a run",)),
+        (("t", "--toy"), ("toy: cannot be given with a run",)),
         (("--toy", "--k", ""), ("k: must be whole numbers",)),
-        (("--toy", "--k", "1,-4", "--checkpoint", "best"), ("got '-4'", "checkpoint: is one of a RUN")),
+        (("--toy", "--k", "1,-4", "--checkpoint", "best"), ("got '-4'", "checkpoint: does not apply to the toy")),
         (("--toy", "--k", "1", "--estimator", "vimco"), ("k: ", "needs at least 2 samples, got 1")),
         (("--toy", "--reference-k", 8), ("reference-k: must be at least the largest K, 256, got 8",)),
         (("--toy", "--objective", "miwae:groups=3", "--k", "3,6"), ("reference-k: ",)),
         (
             ("--k", "4,4", "--out", "x", "--replicates", 1),
-            ("k: 4 is given twice", "out: is for --toy", "replicates:"),
+            ("k: 4 is given twice", "out: only applies with --toy", "replicates:"),
         ),
         (("--k", "4", "--examples", 0, "--k-chunk", "x", "--device", "tpu"), ("examples:", "k-chunk:", "device:")),
     ],

@@ -165,7 +165,7 @@ def test_a_stopped_evaluation_goes_on_to_the_same_numbers(
         stop_once(patch, owner, name, at)
         stopped = run(capsys, *arguments, "--json")
     assert stopped.code == 130, stopped.err
-    assert "what was measured is kept" in stopped.json["error"]["what"]
+    assert "the work so far is saved" in stopped.json["error"]["what"]
     assert len(partials(tmp_path)) == 1
     again = run(capsys, *arguments, "--json")
     assert again.code == 0
@@ -206,7 +206,7 @@ def test_all_faults_at_once(capsys) -> None:
     assert outcome.code == 2
     for text in ("k: ", "split: ", "repeats: ", "n: ", "Did you mean 'ais'?", "active-threshold: ", "eval-seed: "):
         assert text in outcome.err, text
-    assert "is of --method ais" in run(capsys, "eval", "t", "--steps", 3).err
+    assert "only applies with --method ais" in run(capsys, "eval", "t", "--steps", 3).err
     assert "k: 5 is given twice" in run(capsys, "eval", "t", "--k", "5,7,5").err
     ais = run(capsys, "eval", "t", "--method", "ais", "--steps", 1, "--chains", 1).err
     assert "steps: " in ais

@@ -132,4 +132,4 @@ def test_other_checkpoints_are_not_averaged_with_each_other(capsys) -> None:
 def test_a_checkpoint_that_one_of_the_runs_lacks(capsys) -> None:
     outcome = run(capsys, "eval", "t", "--checkpoint", 7)
     assert outcome.code == 13
-    assert "it has" in outcome.err
+    assert "its checkpoints are" in outcome.err

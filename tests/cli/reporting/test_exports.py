@@ -77,8 +77,8 @@ def test_as_json_says_what_was_written(capsys, tmp_path: Path) -> None:
         (("--csv", "-", "--json"), ["--csv - and --json"]),
         (("--latex", "-", "--cite"), ["--latex - and --cite"]),
         (("--latex", "-", "--cite", "--json"), ["--latex - and --json"]),
-        (("--csv", ".", "--latex", "/dev/null"), ["csv: . is a folder", "latex: /dev/null is no plain file"]),
-        (("--csv", "same", "--latex", "./same"), ["latex: same is that of csv, too"]),
+        (("--csv", ".", "--latex", "/dev/null"), ["csv: . is a folder", "latex: /dev/null is not a regular file"]),
+        (("--csv", "same", "--latex", "./same"), ["latex: same is also the file of csv"]),
         (("--csv", "-", "--json", "--latex", "."), ["--csv - and --json", "latex: . is a folder"]),
     ],
 )
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_written(capsys, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     outcome = run(capsys, "report", "--csv", tmp_path / "file" / "x.csv")
     assert outcome.code == 2
-    assert f"is below {tmp_path / 'file'}, which is no folder" in outcome.err
+    assert f"is below {tmp_path / 'file'}, which is not a folder" in outcome.err
     assert (tmp_path / "file").read_text() == "x"
 
 

@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_one(capsys, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     outcome = run(capsys, "report", "--figures", tmp_path / "file")
     assert outcome.code == 2
-    assert "is no folder: name another" in outcome.err
+    assert "is not a folder: name another" in outcome.err
     assert (tmp_path / "file").read_text() == "mine"
 
 

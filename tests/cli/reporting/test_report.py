@@ -170,7 +170,7 @@ def test_results_that_lack_what_a_report_needs_are_left_out(capsys, tmp_path) ->
         each.add_result(kind, "other", arrays={"x": np.zeros(1)}, attrs={"split": "test"})
     outcome = run(capsys, "report", "--html", tmp_path / "page.html", "--csv", tmp_path / "a.csv")
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("it does not say all that such a result does") == 3
+    assert outcome.err.count("the result lacks values that a report needs") == 3
 
 
 def test_a_moved_store_is_told_where_it_is(capsys, tmp_path) -> None:

@@ -67,11 +67,11 @@ def test_an_export_says_what_it_carries_of_the_source_and_warns_of_what_may_be_s
         writer.finish(RunStatus.COMPLETED, {"step": 0})
     carried = runs("export", "old", tmp_path / "old.zip")
     assert (
-        "of the source tree: a diff of 2 lines; the names of 1 untracked file without contents; the conte"
+        "from the source tree: a diff of 2 lines; the names of 1 untracked file without contents; the conte"
         in carried.out
     )
-    assert "it holds the contents of conf.yaml, .env, which may be passwords or keys: look at" in carried.err
-    assert "its diff has lines that may be passwords or keys" in carried.err
+    assert "the run contains conf.yaml, .env, which may hold passwords or keys: look at" in carried.err
+    assert "the run's diff has lines that may be passwords or keys" in carried.err
     carried = runs("export", "new", tmp_path / "new.zip", "--json")
     expected = {"files": 4, "contents": ["exp.py"], "names_only": 3, "diff_lines": 1, "diff_lines_redacted": 1}
     assert carried.json["captured"] == expected

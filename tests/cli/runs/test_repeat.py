@@ -49,7 +49,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 def test_a_rerun_is_the_run_again_to_the_last_bit(capsys, root: Path, name: str) -> None:
     done = run(capsys, "runs", "rerun", name, "--runs-dir", root)
     assert done.code == 0
-    assert "everything is as it was" in done.err
+    assert "nothing has changed since" in done.err
     first, second = RunStore(root).resolve(name)
     assert second.version == 2
     assert differences(second, first) == []

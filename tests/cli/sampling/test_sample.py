@@ -118,7 +118,7 @@ def test_all_that_cannot_be_is_told_at_once(capsys, ready, tmp_path) -> None:
     assert all(f"{name}: " in outcome.err for name in wrong)
     assert "latents: must be at most the model's 4, got 5." in outcome.err
     for options, said in (
-        (("--n", 1000), "n: shows 500 examples, and the test split has 250"),
+        (("--n", 1000), "n: needs 500 examples, but the test split has only 250"),
         (("--scale", 500), "scale: makes pictures of up to"),
     ):
         outcome = run(capsys, "sample", "t", *options)

@@ -236,16 +236,17 @@ def test_resume_takes_any_spelling_of_the_runs_words_and_no_other(capsys, tmp_pa
             "iwae",
             "stl",
             8,
-            "estimator 'stl' is biased for objective 'iwae' with k=8: its expected gradient in phi is that of "
-            "iwae + rws (arXiv 1703.09194); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, vimco-star, ovis.",
+            "estimator 'stl' is biased for objective 'iwae' with k=8: its expected gradient in phi is the "
+            "gradient of iwae + rws (arXiv 1703.09194); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, "
+            "vimco-star, ovis.",
         ),
         (
             "iwae",
             "ovis:gamma=1",
             8,
             "estimator 'ovis:gamma=1.0' is biased for objective 'iwae' with k=8: its expected gradient in phi is "
-            "that of iwae + rws (arXiv 2008.01998); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, vimco-star, "
-            "ovis:gamma=0.0.",
+            "the gradient of iwae + rws (arXiv 2008.01998); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, "
+            "vimco-star, ovis:gamma=0.0.",
         ),
         (
             "jvi",
@@ -259,8 +260,8 @@ def test_resume_takes_any_spelling_of_the_runs_words_and_no_other(capsys, tmp_pa
             "dreg-alpha",
             1,
             "estimator 'dreg-alpha:alpha=0.9' is biased for objective 'iwae' with k=1: its expected gradient in phi "
-            "is that of 0.1 iwae + 0.9 rws (code of arXiv 1810.04152); unbiased: reparam, stl, dreg, dreg-norm, "
-            "reinforce.",
+            "is the gradient of 0.1 iwae + 0.9 rws (code of arXiv 1810.04152); unbiased: reparam, stl, dreg, "
+            "dreg-norm, reinforce.",
         ),
         ("iwae", "stl", 1, None),
         ("miwae:groups=8", "stl", 8, None),

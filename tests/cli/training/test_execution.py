@@ -141,7 +141,7 @@ def test_eval_without_a_compiler(capsys, ready, monkeypatch) -> None:
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     refused = run(capsys, "eval", "x", "--k", 4, "--compile", "on")
     assert refused.code == 2
-    assert "compile: torch.compile finds no C++ compiler here" in refused.err
+    assert "compile: torch.compile finds no C++ compiler on this machine" in refused.err
     assert run(capsys, "eval", "x", "--k", 4).err.count("warning") == 0, "of so little work nothing is lost"
 
 
@@ -158,7 +158,7 @@ def test_eval_goes_on_when_compilation_fails(capsys, ready, monkeypatch) -> None
     monkeypatch.setattr(base.torch, "compile", lambda kernel: breaks)
     outcome = run(capsys, "eval", "x", "--k", 4, "--compile", "on", "--json")
     assert outcome.code == 0, outcome.err
-    assert outcome.err.count("torch.compile failed, and the work goes on without: CppCompileError") == 1
+    assert outcome.err.count("torch.compile failed; the work continues without it: CppCompileError") == 1
     assert outcome.json["results"][0]["bound"] == plain
 
 

@@ -70,7 +70,7 @@ def test_what_was_modelled_is_in_every_result(capsys, options, binarisation, lik
 def test_a_density_of_grey_levels_is_warned_of(capsys) -> None:
     outcome = run(capsys, "train", *SMALL, "--likelihood", "gaussian")
     assert outcome.code == 0
-    assert "scale's floor only" in outcome.err
+    assert "only the smallest allowed scale limits" in outcome.err
 
 
 def test_fixed_pixels_do_not_depend_on_the_evaluations_seed(capsys) -> None:
@@ -107,7 +107,7 @@ def test_linear_gaussian_is_there(capsys) -> None:
     [
         (
             ("--dataset", "mine", "--likelihood", "bernoulli"),
-            "likelihood: bernoulli needs binary pixels, and mine has real values: use gaussian",
+            "likelihood: bernoulli needs binary pixels, but mine has real values: use gaussian",
         ),
         (("--likelihood", "bernoulli", "--binarisation", "none"), "likelihood: bernoulli needs binary pixels"),
         (("--binarisation", "threshold"), "binarisation: threshold needs an intensity"),
@@ -187,7 +187,7 @@ def test_a_run_whose_imported_data_are_gone(capsys, tmp_path, real) -> None:
     (tmp_path / "data/mine.h5").unlink()
     outcome = run(capsys, "eval", "r")
     assert outcome.code == 10
-    assert "data set 'mine' was imported, and is no longer there" in outcome.err
+    assert "data set 'mine' was imported, but is no longer there" in outcome.err
     assert "dreg data import FILE --name mine" in outcome.err
 
 

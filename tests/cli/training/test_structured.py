@@ -108,7 +108,7 @@ def test_a_check_without_a_run_trains_one_of_the_task(capsys, tmp_path, monkeypa
     assert (tmp_path / "runs/bias-check-digits-structured-iwae-dreg-k4/v001").is_dir()
     named = run(capsys, "bias-check", "bias-check-digits-structured-iwae-dreg-k4", *options)
     assert named.code == 2
-    assert "task: is the run's" in named.err
+    assert "task: comes from the run" in named.err
 
 
 def test_the_halves_are_the_papers(capsys, tmp_path) -> None:

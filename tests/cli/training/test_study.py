@@ -117,7 +117,7 @@ def test_a_signal_ends_the_study_and_the_same_command_goes_on(capsys, tmp_path, 
         stopped = run(capsys, "train", *STUDY, "--seeds", "0-1")
     assert stopped.code == 143
     assert "a checkpoint was written first" in stopped.err
-    assert "the same command goes on" in stopped.err
+    assert "run the same command again" in stopped.err
     assert stopped.out == ""
     store = RunStore(tmp_path / "runs")
     assert [each.status() for each in store.runs()] == [RunStatus.COMPLETED, RunStatus.INTERRUPTED]
