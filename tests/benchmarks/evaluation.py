@@ -16,13 +16,13 @@ from statistics import mean
 
 import torch
 
-from dregcli.app.common.sample_counts import parse_ks
 from dregcli.data.folders import default_data_dir
 from dregcli.engine.device import prepare_process
 from dregcli.engine.evaluation import seen_batches
 from dregcli.engine.likelihood_estimate import estimate
 from dregcli.errors import SpecError
 from dregcli.names import Split
+from dregcli.specs.number_lists import parse_ks
 from tests.benchmarks.support import flops
 from tests.benchmarks.support.bounds import automatic_chunk, compiles, split_bounds
 from tests.benchmarks.support.command import run

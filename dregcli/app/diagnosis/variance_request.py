@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from dregcli.app.common.sample_counts import parse_ks
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DIAGNOSED_EXAMPLES
@@ -13,6 +12,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.errors import Fault
 from dregcli.names import Backward
 from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.number_lists import parse_ks
 from dregcli.specs.resolve import spec_faults
 
 MODEL_KS, TOY_KS = "1,4,16,64", "4,16,64,256"

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from dregcli.app.common.sample_counts import parse_ks
 from dregcli.app.loading.stored import parse_checkpoint
 from dregcli.app.planning.executing import decide_compile
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
 from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.number_lists import parse_ks
 from dregcli.specs.resolve import flag, spec_faults
 
 ACTIVE_VARIANCE = 0.01

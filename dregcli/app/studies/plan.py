@@ -12,10 +12,10 @@ from dregcli.app.studies.request import TrainRequest
 from dregcli.app.training.resuming import FREE
 from dregcli.data.dataset import Dataset
 from dregcli.errors import DregError, Fault, SpecError, UsageError
+from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec
-from dregcli.specs.seeds import parse_seeds
 from dregcli.store.layout import check_name
 
 

@@ -1,4 +1,4 @@
-"""Seeds as they are typed: ``0-4``, or ``0,2,5-7``."""
+"""Lists of numbers as they are typed: seeds such as ``0-4`` or ``0,2,5-7``, samples such as ``1,100,5000``."""
 
 import re
 from collections import Counter
@@ -13,6 +13,9 @@ _LARGEST: Final = 2**63 - 1
 """As ``RunSpec.seed``."""
 
 _WORD: Final = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
+
+MOST_SAMPLES: Final = 2**20
+"""A larger number is a typing error: the log-weights of one evaluation batch would take more than a gibibyte."""
 
 
 def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
@@ -50,3 +53,21 @@ def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
         more = f" and {len(twice) - 5} more are" if len(twice) > 5 else " is" if len(twice) == 1 else " are"
         faults.append(Fault("seeds", f"{', '.join(map(str, twice[:5]))}{more} given twice."))
     return (() if faults else tuple(seeds)), faults
+
+
+def parse_ks(text: str) -> tuple[tuple[int, ...], list[Fault]]:
+    """Return the whole numbers of a list with commas, in ascending order, and every fault of the list.
+
+    Words that are not such numbers are left out of the result, so that the other words are checked, too.
+    """
+    words = [word.strip() for word in text.split(",")]
+    bad = [word for word in words if not (word.isascii() and word.isdecimal() and 1 <= int(word) <= MOST_SAMPLES)]
+    found = [int(word) for word in words if word not in bad]
+    faults: list[Fault] = []
+    if bad:
+        shown = ", ".join(f"'{word}'" for word in bad)
+        most = f"{MOST_SAMPLES:,}"
+        faults.append(Fault("k", f"must be whole numbers from 1 to {most}, such as 5000 or 1,100,5000; got {shown}."))
+    if twice := sorted({k for k in found if found.count(k) > 1}):
+        faults.append(Fault("k", f"{', '.join(map(str, twice))} is given twice."))
+    return tuple(sorted(set(found))), faults

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dregcli.specs.seeds import MOST_SEEDS, parse_seeds
+from dregcli.specs.number_lists import MOST_SEEDS, parse_seeds
 
 
 @pytest.mark.parametrize(
