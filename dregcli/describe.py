@@ -1,4 +1,4 @@
-"""Specs in words. Standard library only: whatever tells a run to people tells it alike."""
+"""Specs in words, the same in every place that describes a run to people. Standard library only."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,14 +7,16 @@ from typing import Any, Final, cast
 from dregcli.names import Binarisation, LikelihoodName, Task
 
 _TEXTS: Final = ("git.diff", "git.untracked_text.")
-"""Of an environment: what is too long to be shown, and is told apart by its digest."""
+"""Beginnings of the names of environment texts that are too long to be shown. Their digests are shown instead."""
 
 
 def described(spec: Mapping[str, Any]) -> str:
-    """``mnist, bottom half given top half (burda split, dynamic binarisation)``: what two bounds must share.
+    """Describe the data and pixels of a run; two bounds can only be compared if they share them.
+
+    Example: ``mnist, bottom half given top half (burda split, dynamic binarisation)``.
 
     Args:
-        spec: a run's, as plain values.
+        spec: the spec of a run, as plain values.
     """
     halves = {
         Task.STRUCTURED: ", bottom half given top half",
@@ -30,19 +32,19 @@ def described(spec: Mapping[str, Any]) -> str:
 
 
 def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Task, binarisation and likelihood: what else two bounds on the same examples must share to be compared."""
+    """Return task, binarisation and likelihood; bounds on the same examples only compare if they share these too."""
     return str(spec["task"]), str(spec["binarisation"]), str(spec.get("likelihood", LikelihoodName.BERNOULLI))
 
 
 def experiment_in_words(spec: Mapping[str, Any]) -> str:
-    """All that matters of a spec but its seed, in one line.
+    """Describe in one line everything in a spec that matters, except the seed.
 
     Args:
-        spec: a run's, as plain values.
+        spec: the spec of a run, as plain values.
     """
     parent = spec.get("parent")
-    anew = " started anew" if parent and parent["reset_encoder"] else ""
-    origin = f", encoder{anew} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
+    fresh = " from new initial parameters" if parent and parent["reset_encoder"] else ""
+    origin = f", encoder{fresh} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
     return (
         f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
@@ -50,12 +52,12 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
 
 
 def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:
-    """An environment as one mapping, its long texts told by their digests."""
+    """Return an environment as one flat mapping, with digests in place of its long texts."""
     return {name: _digested(value) if name.startswith(_TEXTS) else value for name, value in flat(content).items()}
 
 
 def _digested(text: object) -> object:
-    """A text told by its digest, so that two patches of one length are not the same."""
+    """Replace a text by its length and digest, so that two different patches of the same length stay different."""
     if not isinstance(text, str) or not text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -63,7 +65,7 @@ def _digested(text: object) -> object:
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, their names joined by dots."""
+    """Return nested mappings as one mapping, with their names joined by dots."""
     found: dict[str, Any] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):
