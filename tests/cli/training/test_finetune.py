@@ -149,7 +149,7 @@ def test_the_report_shows_what_the_encoder_gained_and_other_parents_are_other_gr
     text = run(capsys, "report", "f").out
     assert "encoder on the model of p/v001 step 20" in text
     assert "encoder on the model of other/v001 step 20" in text
-    assert "the encoder alone gained" in text
+    assert "gain from the encoder alone" in text
 
 
 def test_the_default_name_says_whose_encoder(capsys, store, parent: Run) -> None:
