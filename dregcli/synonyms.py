@@ -112,7 +112,7 @@ _OPTIONS: Final[tuple[tuple[str, str], ...]] = (
 )
 """Options with the words that users may type instead. The program suggests the first option that the command has."""
 
-_OF_COMMANDS: Final = {"sample": ("n", "samples num-samples n-samples nsamples")}
+_BY_COMMAND: Final = {"sample": ("n", "samples num-samples n-samples nsamples")}
 """By command: an option, and the words that mean this option only in this command."""
 
 _COMMANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
@@ -181,7 +181,7 @@ def meant(typed: str, known: Iterable[str], command: str = "") -> list[str]:
     word, names = typed.lower().replace("_", "-"), list(known)
     if word in names:
         return [word]
-    own, words = _OF_COMMANDS.get(command, ("", ""))
+    own, words = _BY_COMMAND.get(command, ("", ""))
     if word in words.split() and own in names:
         return [own]
     called = [options.split() for options, words in _OPTIONS if word in f"{options} {words}".split()]

@@ -20,7 +20,7 @@ def message_of(error: typer.TyperException, arguments: Sequence[str]) -> str:
     if context is None:
         return error.format_message()
     if hasattr(error, "possibilities"):
-        return _of_option(str(getattr(error, "option_name", "")), context, arguments)
+        return _option_message(str(getattr(error, "option_name", "")), context, arguments)
     if found := re.match(r"No such command '(.*?)'", error.format_message()):
         command = meant_command(found[1], " ".join(context.command_path.split()[1:]))
         if command:
@@ -28,7 +28,7 @@ def message_of(error: typer.TyperException, arguments: Sequence[str]) -> str:
     return error.format_message()
 
 
-def _of_option(option: str, context: Any, arguments: Sequence[str]) -> str:  # noqa: ANN401 - Typer keeps it private
+def _option_message(option: str, context: Any, arguments: Sequence[str]) -> str:  # noqa: ANN401 - Typer keeps it private
     if not option.startswith("--"):
         # For `-lr 0.1` the parser has seen only the first letter.
         option = next((word for word in arguments if word.startswith(option)), option).partition("=")[0]

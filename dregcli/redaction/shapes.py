@@ -132,7 +132,7 @@ BARE: Final = re.compile(
 OPTION: Final = re.compile(rf"(?i)^--?[\w-]*(?:{_STRONG}|token)$")
 """An option of a command line whose value is the next word."""
 
-_NOT_OF_A_SECRET: Final = re.compile(
+_HARMLESS_ENDING: Final = re.compile(
     r"(?i)[_-]?(?:file|path|dir|folder|field|name|names|len|length|size|min|max|policy|regexp?|pattern|prompt|env"
     r"|var|variable|reset|manager|required|type|kind|class|count|index|idx|enabled?|error|errors|store|ring|url|uri|ref"
     r"|validator|strength|hint|label|help|ids?|mask)"
@@ -222,7 +222,7 @@ def _is_secret(match: re.Match[str]) -> bool:
     quoted = re.match(r"[rbfuRBFU]{0,2}([\"'])(.*?)\1?$", value)
     text = quoted[2] if quoted else value
     last = re.sub(r"^.*[_-](?=[A-Za-z])", "", tail)
-    if not text or _NOT_OF_A_SECRET.fullmatch(last) or (_PLACEHOLDER if quoted else _NO_LITERAL).search(text):
+    if not text or _HARMLESS_ENDING.fullmatch(last) or (_PLACEHOLDER if quoted else _NO_LITERAL).search(text):
         return False
     if match["strong"]:
         return bool(quoted) or not _is_variable(match, text)

@@ -27,14 +27,14 @@ FILE_MARK: Final = "[redacted by dreg: by its name, this file looks like a file 
 
 def has_secret(text: str) -> bool:
     """Whether a text holds anything that looks like a password, a token or a key."""
-    return any(found for _, found in _looked_at(text.splitlines()))
+    return any(found for _, found in _inspected(text.splitlines()))
 
 
 def redacted(text: str) -> str:
     """Return a text without its secrets; in a line with other text, only the secret itself is removed."""
     if "\n" in text:
         lines = text.split("\n")
-        return "\n".join(_inline(line) if not found or spans(line) else MARK for line, found in _looked_at(lines))
+        return "\n".join(_inline(line) if not found or spans(line) else MARK for line, found in _inspected(lines))
     return _inline(text)
 
 
@@ -77,7 +77,7 @@ def redacted_diff(diff: str) -> tuple[str, int]:
     """
     lines: list[str] = []
     taken, hidden, in_hunk = 0, False, False
-    for line, found in _looked_at(diff.split("\n"), of_diff=True):
+    for line, found in _inspected(diff.split("\n"), of_diff=True):
         if line.startswith("diff --git "):
             hidden, in_hunk = _names_secret(line), False
         elif line.startswith("@@ "):
@@ -110,7 +110,7 @@ def _names_secret(header: str) -> bool:
     return any(is_secret_name(name) for name in names)
 
 
-def _looked_at(lines: Sequence[str], *, of_diff: bool = False) -> Iterator[tuple[str, bool]]:
+def _inspected(lines: Sequence[str], *, of_diff: bool = False) -> Iterator[tuple[str, bool]]:
     """Yield each line, and whether to remove it: as a secret, as part of a key, or as a value of the line before."""
     in_key, awaited = False, False
     for line in lines:

@@ -30,7 +30,7 @@ class ExecutionSpec(BaseModel, frozen=True):
     screen_inflation: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
         validate_default=True,
-        description="Allowed growth of the variance by screening; None with dense.",
+        description="Allowed relative growth of the variance by screening; None with dense.",
     )
     screen_precision: Precision | None = Field(
         default=None,
@@ -42,7 +42,7 @@ class ExecutionSpec(BaseModel, frozen=True):
 
     @field_validator("screen_inflation", "screen_precision")
     @classmethod
-    def _of_screening(cls, value: object, info: ValidationInfo) -> object:
+    def _check_screening(cls, value: object, info: ValidationInfo) -> object:
         backward = info.data.get("backward")
         if backward is Backward.DENSE and value is not None:
             message = "only applies with --backward screened."
@@ -54,7 +54,7 @@ class ExecutionSpec(BaseModel, frozen=True):
 
     @field_validator("k_chunk")
     @classmethod
-    def _of_whole_blocks(cls, chunk: int | None, info: ValidationInfo) -> int | None:
+    def _check_chunk(cls, chunk: int | None, info: ValidationInfo) -> int | None:
         k = info.data.get("k")
         if chunk is None or k is None or chunk == k:
             return chunk

@@ -180,7 +180,7 @@ class Settings(BaseModel, frozen=True):
     )
 
     device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
-        default=AUTO, description="auto, cpu or cuda."
+        default=AUTO, description="Device for the computation: auto, cpu or cuda."
     )
     threads: Annotated[
         Positive | Auto | None,
@@ -188,11 +188,14 @@ class Settings(BaseModel, frozen=True):
     ] = Field(default=AUTO, description="Number of CPU threads for torch; auto lets torch choose.")
     backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
         default=AUTO,
-        description=f"auto, {_one_of(Backward)}: compute the gradient over all rows (dense) or over a random few of "
-        "them (screened); both are unbiased.",
+        description=f"auto, {_one_of(Backward)}: compute the gradient with all samples (dense) or with a random "
+        "few of them (screened); both are unbiased.",
     )
     screen_inflation: Annotated[float | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
-        default=None, gt=0, le=1, description="Allowed growth of the gradient's variance by screening, up to 1."
+        default=None,
+        gt=0,
+        le=1,
+        description="Allowed relative growth of the gradient's variance by screening, up to 1.",
     )
     screen_precision: Annotated[
         AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
@@ -221,7 +224,7 @@ class Settings(BaseModel, frozen=True):
     checkpoint_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
         default=500,
         ge=0,
-        description="Steps between checkpoints, in addition to the best, the last and one every 5 minutes; 0 keeps "
+        description="Steps between checkpoints, in addition to the best, the last and one every 5 minutes; 0 writes "
         "only these.",
     )
     keep_last: Annotated[int, Shown(Panel.OUTPUT)] = Field(

@@ -14,12 +14,12 @@ from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
-_SAID_TWO_WAYS = (("steps", "epochs"), ("seed", "seeds"))
+_SAME_MEANING = (("steps", "epochs"), ("seed", "seeds"))
 """Pairs of options with the same meaning: if a stronger layer gives one, it overrules both in weaker layers."""
 
-_OF_THE_DATA = ("data_checksum", "split_convention")
+_DATA_OPTIONS = ("data_checksum", "split_convention")
 
-_OF_SCREENING = ("screen_inflation", "screen_precision")
+_SCREENING_OPTIONS = ("screen_inflation", "screen_precision")
 
 
 def flag(field: str) -> str:
@@ -53,7 +53,7 @@ def merge_options(
     for layer in (below, config, given):
         faults += [
             Fault(other, f"give --{one} or --{other}, not both.")
-            for one, other in _SAID_TWO_WAYS
+            for one, other in _SAME_MEANING
             if one in layer and other in layer
         ]
         for key in _overruled(layer, options):
@@ -71,12 +71,12 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
         return layer.get(field, before) != before
 
     if changes("dataset"):
-        yield from _OF_THE_DATA
+        yield from _DATA_OPTIONS
     if changes("split_convention"):
         yield "data_checksum"
     if changes("backward"):
-        yield from _OF_SCREENING
-    for one, other in _SAID_TWO_WAYS:
+        yield from _SCREENING_OPTIONS
+    for one, other in _SAME_MEANING:
         if one in layer:
             yield other
         if other in layer:
@@ -127,7 +127,7 @@ def _message(field: str, errors: list[Mapping[str, Any]], given: object) -> str:
         words = [word for item in errors for word in _expected(item)]
         return f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}"
     where = "".join(f"[{part}]" for part in first["loc"][1:])
-    return f"{where} {_of_type(first)}".lstrip()
+    return f"{where} {_plain_message(first)}".lstrip()
 
 
 def _must_be(field: str) -> str | None:
@@ -145,7 +145,7 @@ def _did_you_mean(given: object, words: list[str]) -> str:
     return f" Did you mean '{near}'?" if near else ""
 
 
-def _of_type(error: Mapping[str, Any]) -> str:
+def _plain_message(error: Mapping[str, Any]) -> str:
     """Rewrite pydantic's message in the words of this program, with the given value."""
     context: Mapping[str, Any] = error.get("ctx", {})
     given = f", got {error['input']!r}"

@@ -43,7 +43,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
 
     @field_validator("hidden")
     @classmethod
-    def _of_the_model(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    def _check_hidden(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if info.data.get("model") is ModelName.LINEAR_GAUSSIAN:
             if hidden:
                 message = "linear-gaussian has no hidden layers: leave --hidden out."

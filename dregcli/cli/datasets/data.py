@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LIST_EXAMPLES = """List all data sets:  [bold]dreg data list[/bold]
 
-List them for a program:  [bold]dreg data list --json[/bold]"""
+List them as JSON, for a program:  [bold]dreg data list --json[/bold]"""
 SHOW_EXAMPLES = """Draw the training split of the embedded digits:  [bold]dreg data show digits[/bold]
 
 Draw another split to a file of your choice:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
@@ -214,7 +214,7 @@ def rm(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove data sets from the data folder, after a question."""
+    """Remove data sets from the data folder, after asking."""
     from dregcli.app.datasets.remove import plan_removal, remove_data
     from dregcli.app.datasets.status import removal_command
 

@@ -41,8 +41,8 @@ def bias_check(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Run with the model: a name (its newest completed version) or a version. Without RUN, the command "
-            "trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
+            help="Run with the model to check: a name (its newest completed version) or a version. Without RUN, the "
+            "command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
             show_default=False,
         ),
     ] = None,
@@ -65,9 +65,9 @@ def bias_check(
     false_alarm: Annotated[
         float, typer.Option(help="Probability that the whole check calls any unbiased pair 'biased'.")
     ] = 1e-3,
-    max_batches: Annotated[int, typer.Option(help="Largest number of batches.")] = 12_288,
+    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches.")] = 12_288,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Largest number of seconds, without training.", show_default="no limit")
+        float | None, typer.Option(help="Time limit in seconds, not counting training.", show_default="no limit")
     ] = None,
     examples: Examples = 32,
     seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels and the noise.")] = 0,
@@ -77,7 +77,7 @@ def bias_check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check estimators for bias on a fixed model, with a verdict that always comes and has known error rates."""
+    """Check estimators for bias on a fixed model. The check always ends, and the error rates are known."""
     from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

@@ -22,7 +22,7 @@ _STYLES = {
     Verdict.INCONCLUSIVE: "yellow",
 }
 
-_MOST = 0.9
+_WHOLE = 0.9
 """If the tested blocks have at least this share of the gradient's norm, they count as the whole gradient."""
 
 _HOW_TO_READ = """\
@@ -148,7 +148,7 @@ def _needed(report: "BiasReport") -> list[str]:
 
 def _shares(report: "BiasReport") -> list[str]:
     """Say how to convert relative sizes to the tested blocks alone, if the other blocks have much of the gradient."""
-    shares = [r.tested_share for r in report.results if r.tested_share is not None and r.tested_share < _MOST]
+    shares = [r.tested_share for r in report.results if r.tested_share is not None and r.tested_share < _WHOLE]
     if not shares:
         return []
     low, high = (f"{100.0 * share:.2g}" for share in (min(shares), max(shares)))

@@ -29,8 +29,8 @@ def variance(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Run with the model: a name (its newest completed version) or a version. Without RUN and --toy, the "
-            "command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
+            help="Run with the model to measure: a name (its newest completed version) or a version. Without RUN and "
+            "--toy, the command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
             show_default=False,
         ),
     ] = None,

@@ -62,13 +62,13 @@ def list_(
     status: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"List only runs with this status: {', '.join(RunStatus)} or unreadable. If given several times, "
-            "a run needs any of them."
+            help=f"List only runs with this status: {', '.join(RunStatus)} or unreadable. Give it several times "
+            "to list runs with any of them."
         ),
     ] = None,
     tag: Annotated[
         list[str] | None,
-        typer.Option(help="List only runs with this tag. If given several times, a run needs all of them."),
+        typer.Option(help="List only runs with this tag. Give it several times to list runs with all of them."),
     ] = None,
     sort: Annotated[
         str | None,

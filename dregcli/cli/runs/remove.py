@@ -48,7 +48,7 @@ def rm(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask, and then move runs to the trash; `dreg runs gc` empties the trash."""
+    """Move runs to the trash, after asking; `dreg runs gc` empties the trash."""
     from dregcli.app.runs.remove import plan_run_removal, remove_runs, restore_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -95,7 +95,7 @@ def gc(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Ask, and then permanently remove the trash and the files that killed processes left behind."""
+    """Permanently remove the trash and the files that killed processes left behind, after asking."""
     from dregcli.app.runs.remove import empty_garbage, find_garbage
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = """Show a run:  [bold]dreg runs show mnist-iwae-dreg-k64[/bold]
 
-Show a run to a program:  [bold]dreg runs show mnist-iwae-dreg-k64/v001 --json[/bold]"""
+Show a run as JSON, for a program:  [bold]dreg runs show mnist-iwae-dreg-k64/v001 --json[/bold]"""
 
 _WIDEST = 18
 
