@@ -19,7 +19,7 @@ _TYPED = re.compile(rf"\bdreg ({'|'.join(_NAMES)})\b(?! --help| [a-z-]+ --help)|
 PROSE = ("bound by dreg eval", "As it was typed, and from what the run captured of itself: dreg runs rerun trains")
 """Texts about a command, which ask for none."""
 
-_HELP = ("help", "epilog", "metavar", "show_default")
+_HELP = ("help", "description", "epilog", "metavar", "show_default")
 
 
 def hand_written(source: str, *, of_cli: bool = False) -> list[str]:

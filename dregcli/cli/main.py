@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["--help", "-h"]},  # of all commands
+    context_settings={"help_option_names": ["--help", "-h"]},  # for all commands
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 
