@@ -226,7 +226,7 @@ def rm(
             terminal.warn(f"{removal.path} cannot be read, so it may not be a data set of dreg.")
         elif removal.imported:
             origin = f" ({removal.source})" if removal.source else ""
-            terminal.warn(f"'{removal.name}' is your own data{origin}: you cannot download it again, only import it.")
+            terminal.warn(f"'{removal.name}' is your own data{origin}: it cannot be downloaded again, only imported.")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
