@@ -1,4 +1,4 @@
-"""Columns of metrics that a name alone tells the meaning of, and what signal-to-noise ratios are of noise alone."""
+"""Names of the tracked columns in the metrics, and the signal-to-noise ratio (SNR) that pure noise has."""
 
 import math
 from collections.abc import Iterable
@@ -9,42 +9,46 @@ NETWORKS: Final = ("model", "posterior")
 STATISTICS: Final = ("variance", "snr")
 
 WINDOW_STEPS: Final = "tracked_window"
-"""The column of how many steps a row's window had, n: see ``snr_floor``."""
+"""The column with the number of steps in a row's window, n: see ``snr_floor``."""
 
 DECAY: Final = 0.99
-"""Of the moving averages, a step; as the reference code's."""
+"""Decay of the moving averages per step; the same as in the reference code."""
 
 ABOVE_FLOOR: Final = 2.5
-"""Times its floor that an SNR must be for its value to say more than that: then means are about two of their
-standard errors, and noise adds less than 1 % to the ratio of such a coordinate. Nearer to the floor much of it is
-noise, and no standard error of it says so."""
+"""An SNR must be this many times its floor before its value says more than "at the floor". From there on, a mean is
+about two of its standard errors, and noise adds less than 1 % to the ratio of such a coordinate. Nearer to the
+floor, much of the SNR is noise, and its standard error does not show that."""
 
 
 def snr_floor(n: float) -> float:
-    """What the SNR of n vectors of pure noise is, E|mean| / sd: sqrt(2 / (pi n))."""
+    """Return the SNR of n vectors of pure noise, E|mean| / sd: sqrt(2 / (pi n))."""
     return math.sqrt(2.0 / (math.pi * n))
 
 
 def moving_snr_floor(steps: float) -> float:
-    """The same of moving averages after so many steps: of n equal vectors whose mean varies as much."""
+    """Return the SNR of pure noise for moving averages after so many steps.
+
+    It is the SNR of n equally weighted vectors, with the n for which their mean varies as much.
+    """
     weight, squares = (-math.expm1(steps * math.log(d)) / (1.0 - d) for d in (DECAY, DECAY**2))
     return snr_floor(weight**2 / squares)
 
 
 def at_floor(snr: float | None, floor: float | None) -> bool:
-    """Whether an SNR cannot be told from that of noise by its value."""
+    """Whether the value of an SNR cannot be distinguished from the SNR of noise."""
     return snr is not None and floor is not None and snr < ABOVE_FLOOR * floor
 
 
 @dataclass(frozen=True)
 class TrackedColumn:
-    """A column of metrics of what is tracked.
+    """A column of the metrics that holds a statistic of a tracked estimator.
 
     Attributes:
-        estimator: the estimator's word, or the pair's with a dash.
-        network: whose gradients; one of ``NETWORKS``.
+        estimator: word of the estimator, or of the pair with a dash.
+        network: the network whose gradients are measured; one of ``NETWORKS``.
         statistic: one of ``STATISTICS``.
-        windowed: over the steps of a row's window, each counting the same; else the moving average.
+        windowed: True for a statistic over the steps of a row's window, all with the same weight; False for the
+            moving average.
     """
 
     estimator: str
@@ -54,12 +58,12 @@ class TrackedColumn:
 
     @property
     def quantity(self) -> str:
-        """What it is of the estimator, such as ``posterior_variance`` or ``model_snr_window``."""
+        """The measured quantity, such as ``posterior_variance`` or ``model_snr_window``."""
         return f"{self.network}_{self.statistic}{'_window' if self.windowed else ''}"
 
     @property
     def name(self) -> str:
-        """In the metrics."""
+        """Name of the column in the metrics."""
         return f"{self.estimator}.{self.quantity}"
 
 
@@ -70,7 +74,7 @@ _QUANTITIES: Final = {
 
 
 def tracked_columns(names: Iterable[str]) -> list[TrackedColumn]:
-    """The columns of what is tracked among some names of metrics, in their order."""
+    """Return the columns of tracked estimators among some names of metrics, in the same order."""
     found: list[TrackedColumn] = []
     for name in names:
         # An estimator's word may have dots of its own, in its parameters.

@@ -1,7 +1,7 @@
 """Commands that a message asks the user to type, ready to be pasted into a shell. Standard library only.
 
-Every hint that holds a command has it from :func:`command`, which quotes its words and repeats ``--runs-dir`` and
-``--data-dir`` as they were given, where that command takes them.
+Every hint that holds a command gets this command from :func:`command`. The function quotes the words. It also repeats
+``--runs-dir`` and ``--data-dir`` as the user gave them, if the command takes these options.
 """
 
 import os
@@ -12,7 +12,7 @@ from typing import Final
 from dregcli.wording import shell_command
 
 USUAL_RUNS: Final = "runs"
-"""The store's folder where none is named."""
+"""The folder of the store when the user names none."""
 
 OF_RUNS: Final = frozenset(
     {"train", "finetune-encoder", "bias-check", "variance", "eval", "sample", "report"}
@@ -29,7 +29,7 @@ OF_DATA: Final = frozenset(
 
 
 class _Given:
-    """The folders that this process was given, by option or by environment variable."""
+    """The folders that the user gave to this process, by option or by environment variable."""
 
     runs_dir: Path | None = None
     data_dir: Path | None = None
@@ -39,28 +39,32 @@ _given = _Given()
 
 
 def forget_folders() -> None:
-    """A command line is done with: what it gave is of no other."""
+    """Forget the folders of a finished command line: they do not apply to the next one."""
     _given.runs_dir = _given.data_dir = None
 
 
 def remember_runs_dir(folder: Path | None) -> None:
-    """What the command line says of ``--runs-dir``."""
+    """Keep the value of ``--runs-dir`` from the command line."""
     _given.runs_dir = folder
 
 
 def remember_data_dir(folder: Path | None) -> None:
-    """What the command line says of ``--data-dir``; the variable's folder is found again without it."""
+    """Keep the value of ``--data-dir`` from the command line.
+
+    A folder that comes from the environment variable is not kept, because it is found again without the option.
+    """
     _given.data_dir = folder if folder is None or str(folder) != os.environ.get("DREG_DATA_DIR") else None
 
 
 def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | None = None) -> str:
-    """A command of this program, ready to be pasted into a shell.
+    """Return a command of this program, ready to be pasted into a shell.
 
     Args:
-        words: such as ``"runs", "rerun", "xyz/v001"``, without the program's name. A path that begins with a dash
-            gets ``./``, so that it is no option.
-        runs_dir: the store that it needs; as given to this process where it is None.
-        data_dir: the data folder that it needs, where that is not the usual one; the same.
+        words: words of the command without the program's name, such as ``"runs", "rerun", "xyz/v001"``. A path that
+            begins with a dash gets ``./`` in front, so that it is not read as an option.
+        runs_dir: the store that the command needs; None means the one that this process was given.
+        data_dir: the data folder that the command needs, if it is not the usual one; None means the one that this
+            process was given.
     """
     argv = [_word(word) for word in words]
     name = " ".join(argv[:2]) if argv[0] in ("runs", "data") else argv[0]
@@ -74,7 +78,7 @@ def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | N
 
 
 def quoted(*words: str | Path) -> str:
-    """Words of a command that is not the program's own, or a path, as a shell takes them."""
+    """Quote a path, or the words of another program's command, for a shell."""
     return shell_command([_word(word) for word in words], _encoding())
 
 
@@ -87,5 +91,5 @@ def _word(word: str | Path) -> str:
 
 
 def _is_usual(runs_dir: Path) -> bool:
-    """Whether the folder is found without being named: a variable may name another."""
+    """Whether the program finds this folder without an option; an environment variable may name another one."""
     return str(runs_dir) == USUAL_RUNS and (_given.runs_dir is None or "DREG_RUNS_DIR" not in os.environ)

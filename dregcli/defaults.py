@@ -1,14 +1,14 @@
-"""Numbers that more than one layer has as its default, each stated once. Standard library only."""
+"""Default values that several layers share, each stated once. Standard library only."""
 
 from typing import Final
 
 NOISE_BLOCK: Final = 16
-"""Samples per noise block. Torch's normals depend on the size of the tensor they fill, so a block is always
-drawn whole and then sliced; with that, the noise of K = 64 is the prefix of that of K = 1024. Chunks of K of other
-sizes would draw some noise twice."""
+"""Samples per noise block. Torch's normal numbers depend on the size of the tensor that they fill, so the program
+always draws a whole block and then slices it. Therefore the noise of K = 64 is a prefix of the noise of K = 1024.
+Chunks of K with other sizes would draw some noise twice."""
 
 DEFAULT_INFLATION: Final = 0.15
-"""What screening may add to the second moment of a gradient, as a share of it."""
+"""The share by which screening may increase the second moment of a gradient."""
 
 FALSE_ALARM: Final = 1e-3
 """The probability that a bias check calls any unbiased pair biased, over the whole call."""
@@ -20,4 +20,4 @@ MAX_BATCHES: Final = 12_288
 """Batches after which a bias check ends."""
 
 DIAGNOSED_EXAMPLES: Final = 32
-"""Training examples that a diagnosis looks at."""
+"""Training examples that a diagnosis uses."""

@@ -1,4 +1,4 @@
-"""Specs in words, the same wherever a run is described. Standard library only."""
+"""Specs in words, the same in every place that describes a run to people. Standard library only."""
 
 import hashlib
 from collections.abc import Mapping
@@ -7,14 +7,16 @@ from typing import Any, Final, cast
 from dregcli.names import Binarisation, LikelihoodName, Task
 
 _TEXTS: Final = ("git.diff", "git.untracked_text.")
-"""Beginnings of names in an environment whose texts are too long to show. Their digests are shown instead."""
+"""Beginnings of the names of environment texts that are too long to be shown. Their digests are shown instead."""
 
 
 def described(spec: Mapping[str, Any]) -> str:
-    """Describe what two bounds must share: ``mnist, bottom half given top half (burda split, dynamic binarisation)``.
+    """Describe the data and pixels of a run; two bounds can only be compared if they share them.
+
+    Example: ``mnist, bottom half given top half (burda split, dynamic binarisation)``.
 
     Args:
-        spec: spec of a run, as plain values.
+        spec: the spec of a run, as plain values.
     """
     halves = {
         Task.STRUCTURED: ", bottom half given top half",
@@ -50,12 +52,12 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
 
 
 def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an environment as one flat mapping, with digests in place of long texts."""
+    """Return an environment as one flat mapping, with digests in place of its long texts."""
     return {name: _digested(value) if name.startswith(_TEXTS) else value for name, value in flat(content).items()}
 
 
 def _digested(text: object) -> object:
-    """Return length and digest of a text, so that two patches of equal length differ."""
+    """Replace a text by its length and digest, so that two different patches of the same length stay different."""
     if not isinstance(text, str) or not text:
         return text
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
@@ -63,7 +65,7 @@ def _digested(text: object) -> object:
 
 
 def flat(content: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested mappings as one, with names joined by dots."""
+    """Return nested mappings as one mapping, with their names joined by dots."""
     found: dict[str, Any] = {}
     for name, value in content.items():
         if isinstance(value, Mapping):

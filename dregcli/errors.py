@@ -1,7 +1,7 @@
-"""One family of errors, each with its own exit code, so that they stay clear and unique. Standard library only.
+"""One family of errors, each class with its own exit code. Standard library only.
 
-Exit codes 0 to 9, 130 and 143 belong to the commands (done, check says no, usage, unexpected, inconclusive,
-interrupted); a class of error has 2 (usage) or its own code from 10 up.
+Exit codes 0 to 9, 130 and 143 belong to the commands (done, a check failed, usage, unexpected, inconclusive,
+interrupted). A class of errors has the code 2 (usage) or its own code from 10 up.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from typing import ClassVar
 
 
 class DregError(Exception):
-    """A failure the user can act on: what happened, where, and what to type next.
+    """A failure that the user can act on: what happened, where, and what to type next.
 
     Args:
-        what: what happened, one sentence.
-        where: the file, run, field or step it concerns.
-        hint: what to type or change next.
+        what: one sentence about what happened.
+        where: the file, run, field or step that the failure concerns.
+        hint: the next thing to type or change.
     """
 
     exit_code: ClassVar[int] = 3
@@ -36,14 +36,14 @@ class DregError(Exception):
 
 
 class UsageError(DregError):
-    """The command line asks for something that cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a spec: the field, in the command line's words, and why."""
+    """One fault of a spec: the field, spelt as on the command line, and the reason."""
 
     field: str
     message: str
@@ -53,7 +53,7 @@ class Fault:
 
 
 class SpecError(UsageError):
-    """A spec that cannot work; carries all of its faults, not only the first."""
+    """A spec that cannot work. The error carries all faults, not only the first."""
 
     def __init__(self, faults: Sequence[Fault], *, where: str | None = None, hint: str | None = None) -> None:
         self.faults = tuple(faults)
@@ -61,49 +61,49 @@ class SpecError(UsageError):
 
 
 class DatasetMissing(DregError):
-    """The data set is known but not on this machine."""
+    """The program knows the data set, but it is not on this machine."""
 
     exit_code: ClassVar[int] = 10
 
 
 class DataCorrupt(DregError):
-    """A data file is truncated, altered or not what its name says."""
+    """A data file is truncated, was changed, or is not of the kind that its name says."""
 
     exit_code: ClassVar[int] = 11
 
 
 class DownloadFailed(DregError):
-    """No source gave the file."""
+    """No source delivered the file."""
 
     exit_code: ClassVar[int] = 12
 
 
 class RunNotFound(DregError):
-    """No run, or no checkpoint of it, answers to the reference."""
+    """No run, or no checkpoint of a run, matches the reference."""
 
     exit_code: ClassVar[int] = 13
 
 
 class RunStateError(DregError):
-    """The run exists but is not in a state that allows the request (finished, alive, other spec)."""
+    """The run exists, but its state does not allow the request (finished, still alive, another spec)."""
 
     exit_code: ClassVar[int] = 14
 
 
 class CheckpointCorrupt(DregError):
-    """No checkpoint of the run is whole."""
+    """The run has no intact checkpoint."""
 
     exit_code: ClassVar[int] = 15
 
 
 class StoreWriteError(DregError):
-    """The store cannot be written: permission, full disk, read-only file system."""
+    """The program cannot write to the store: permission, full disk, read-only file system."""
 
     exit_code: ClassVar[int] = 16
 
 
 class StoreFormatError(DregError):
-    """A folder or file that is not of this store, or of a version this program does not know."""
+    """A folder or file does not belong to this store, or has a version that this program does not know."""
 
     exit_code: ClassVar[int] = 17
 
@@ -115,36 +115,36 @@ class Diverged(DregError):
 
 
 class DeviceUnavailable(DregError):
-    """The device asked for is not there, or out of memory."""
+    """The requested device does not exist, or is out of memory."""
 
     exit_code: ClassVar[int] = 19
 
 
 class StoreCorrupt(DregError):
-    """A file of a run is truncated or altered."""
+    """A file of a run is truncated or was changed."""
 
     exit_code: ClassVar[int] = 20
 
 
 class NotFinite(DregError):
-    """Log-weights or gradients at which an estimator has no finite value."""
+    """An estimator has no finite value at these log-weights or gradients."""
 
     exit_code: ClassVar[int] = 21
 
 
 class OutputLost(DregError):
-    """What a command shows cannot be written: the disk under standard output or standard error is full, say."""
+    """The output of a command cannot be written, for example because the disk under standard output is full."""
 
     exit_code: ClassVar[int] = 22
 
 
 class Interrupted(DregError):
-    """A signal ended the work, after what was done had been kept."""
+    """A signal ended the work, and the finished part was kept."""
 
     exit_code: ClassVar[int] = 130
 
 
 class Terminated(Interrupted):
-    """As ``Interrupted``, by SIGTERM, or by SIGHUP or what a scheduler sends, which ask for the same."""
+    """SIGTERM ended the work, or SIGHUP or a scheduler's signal, which ask for the same; see ``Interrupted``."""
 
     exit_code: ClassVar[int] = 143

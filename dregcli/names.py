@@ -1,4 +1,4 @@
-"""The names a user types and the store keeps, each defined once. Standard library only."""
+"""The names that a user types and the store keeps, each defined once. Standard library only."""
 
 import difflib
 from collections.abc import Iterable
@@ -7,21 +7,21 @@ from typing import Final
 
 
 class VimcoBaseline(StrEnum):
-    """Which mean of the other samples' weights stands in for a sample in VIMCO's baseline."""
+    """The mean of the other samples' weights that replaces a sample's weight in VIMCO's baseline."""
 
     ARITHMETIC = "arithmetic"
     GEOMETRIC = "geometric"
 
 
 class Promise(StrEnum):
-    """What a pair's expected gradient is, relative to the gradient of its own target."""
+    """Whether a pair's expected gradient equals the gradient of its own target."""
 
     UNBIASED = "unbiased"
     BIASED = "biased"
 
 
 class Verdict(StrEnum):
-    """What a bias check found."""
+    """The finding of a bias check."""
 
     UNBIASED = "unbiased"
     BIASED = "biased"
@@ -30,12 +30,12 @@ class Verdict(StrEnum):
 
 
 class Network(StrEnum):
-    """Whose gradient."""
+    """The network that a gradient belongs to."""
 
     ENCODER = "encoder"
-    """The posterior's: one for every estimator."""
+    """The posterior q. Each estimator has its own gradient."""
     DECODER = "decoder"
-    """The model's: one for every objective, whatever the estimator."""
+    """The model p. Each objective has its own gradient, which is the same for all estimators."""
 
 
 class Split(StrEnum):
@@ -57,16 +57,19 @@ SPLIT_WORDS: Final = {
     "test": Split.TEST,
     "testing": Split.TEST,
 }
-"""What people call the parts of a data set."""
+"""Common names for the parts of a data set."""
 
 
 def split_word(word: str) -> str:
-    """A split's own word for what it may be called, and any other word as it is."""
+    """Return the program's word for a split's common name; return any other word unchanged."""
     return SPLIT_WORDS.get(word.strip().lower(), word)
 
 
 class DatasetName(StrEnum):
-    """The data sets of the catalogue. ``data.catalogue.DATASETS`` holds one entry for each; others are one's own."""
+    """The data sets of the catalogue. ``data.catalogue.DATASETS`` holds one entry for each.
+
+    All other data sets are imported by users.
+    """
 
     DIGITS = "digits"
     MNIST = "mnist"
@@ -79,42 +82,42 @@ class DatasetName(StrEnum):
 
 
 class DataKind(StrEnum):
-    """What the values of a data set are."""
+    """The kind of values that a data set has."""
 
     BINARY = "binary"
     """0 or 1."""
     INTENSITY = "intensity"
-    """Grey levels, of which pixels may be drawn."""
+    """Grey levels, from which binary pixels may be drawn."""
     REAL = "real"
     """Any finite numbers."""
 
     @property
     def is_bounded(self) -> bool:
-        """Whether 0 is black and 1 is white, or its highest level is."""
+        """Whether 0 is black, and 1 or the highest level is white."""
         return self is not DataKind.REAL
 
     @property
     def has_levels(self) -> bool:
-        """Whether there may be several levels between black and white, counted in whole numbers."""
+        """Whether the values may be whole-number levels between black and white."""
         return self is DataKind.INTENSITY
 
 
 class Channels(StrEnum):
-    """What becomes of the colours of images that are imported."""
+    """How the program treats the colours of imported images."""
 
     KEEP = "keep"
-    """They stay: an image has 3 channels, or 4 with alpha."""
+    """Keep the colours: an image has 3 channels, or 4 with alpha."""
     GREY = "grey"
-    """They are turned to grey, one channel."""
+    """Turn the colours to grey, in one channel."""
 
 
 class Flip(StrEnum):
     """How imported images are mirrored."""
 
     HORIZONTAL = "horizontal"
-    """Left and right change places."""
+    """Swap left and right."""
     VERTICAL = "vertical"
-    """Top and bottom change places."""
+    """Swap top and bottom."""
 
 
 class LikelihoodName(StrEnum):
@@ -126,100 +129,108 @@ class LikelihoodName(StrEnum):
 
 
 class ModelName(StrEnum):
-    """What is trained. ``app.build`` makes each, and ``app.architectures`` has what follows from it."""
+    """The model that is trained. ``app.build`` makes each, and ``app.architectures`` holds its consequences."""
 
     VAE = "vae"
     """Tanh networks (arXiv 1810.04152)."""
     LINEAR_GAUSSIAN = "linear-gaussian"
-    """Probabilistic PCA with a linear encoder: its log p(x) is known exactly."""
+    """Probabilistic PCA with a linear encoder. Its log p(x) is known exactly."""
 
 
 class Task(StrEnum):
-    """What is modelled: images, or one half of an image given the other."""
+    """The task of a model: whole images, or one half of an image given the other half."""
 
     GENERATIVE = "generative"
     STRUCTURED = "structured"
     """The bottom half given the top half (arXiv 1810.04152)."""
     STRUCTURED_REFERENCE = "structured-reference"
-    """As the paper's published code has it: the top half given the bottom half, biases and centring crossed."""
+    """As in the paper's published code: the top half given the bottom half, with biases and centring crossed."""
 
 
 class Binarisation(StrEnum):
-    """How intensities become pixels. ``specs.binarisation`` has the words with their parameters."""
+    """How intensities become pixels. ``specs.binarisation`` reads the words with their parameters."""
 
     DYNAMIC = "dynamic"
-    """x ~ Bernoulli(intensity), afresh every step."""
+    """x ~ Bernoulli(intensity), drawn again in every step."""
     STATIC_SEED = "static-seed"
     """x ~ Bernoulli(intensity), drawn once for every example by a seed."""
     THRESHOLD = "threshold"
     """x = 1 where the intensity exceeds a threshold."""
     NONE = "none"
-    """The values as they are."""
+    """Use the values unchanged."""
 
 
 class Backward(StrEnum):
-    """Over which rows, of the K samples of every example, the gradient pass runs."""
+    """The rows that the gradient pass uses, among the K samples of every example."""
 
     DENSE = "dense"
-    """All of them."""
+    """Use all rows."""
     SCREENED = "screened"
-    """A random few, each weighted by one over the probability that it was kept: unbiased for dense."""
+    """Use a random few rows, each weighted by one over the probability that it was kept. The result is an unbiased
+    estimate of the dense gradient."""
 
 
 class Precision(StrEnum):
-    """In what the matrix products of screening's first pass read their inputs. Sums and densities stay float32."""
+    """The number type of the inputs of matrix products in screening's first pass. Sums and densities stay float32."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
 
 class Capture(StrEnum):
-    """How much of the source tree's changes a run keeps beside the commit. What looks like a secret is in none."""
+    """How much of the changes in the source tree a run keeps, in addition to the commit.
+
+    Text that looks like a secret is never kept.
+    """
 
     NONE = "none"
-    """Whether there are any."""
+    """Keep only whether there are changes."""
     NAMES = "names"
-    """The difference of tracked files; of the others names, sizes and digests."""
+    """Keep the diff of tracked files, and names, sizes and digests of the untracked files."""
     SOURCE = "source"
-    """That, and what is in source files that git does not track."""
+    """Keep the same as ``names``, and also the content of untracked source files."""
 
 
 class EvalMethod(StrEnum):
     """How log p(x) is estimated."""
 
     IMPORTANCE = "importance"
-    """By importance sampling from the posterior."""
+    """Importance sampling from the posterior."""
     AIS = "ais"
-    """By that, and by annealed importance sampling from the prior, which knows nothing of the posterior."""
+    """Importance sampling from the posterior, and also annealed importance sampling (AIS) from the prior, which does
+    not use the posterior."""
 
 
 class Opinion(StrEnum):
-    """What annealed importance sampling makes of an importance estimate."""
+    """The result of comparing annealed importance sampling (AIS) with an importance estimate."""
 
     AGREES = "agrees"
     HIGHER = "higher"
-    """Importance sampling has missed mass."""
+    """AIS is higher: importance sampling has missed mass."""
     LOWER = "lower"
-    """The annealing was too short."""
+    """AIS is lower: the annealing was too short."""
     K_TOO_SMALL = "k-too-small"
-    """Nobody can say: the bound is still rising with K by more than what would be compared."""
+    """No comparison is possible: the bound still rises with K by more than the compared difference."""
     UNKNOWN = "unknown"
-    """Nobody can say: the chance in one of the two is not known."""
+    """No comparison is possible: the random error of one of the two estimates is not known."""
 
 
 class ChanceMethod(StrEnum):
-    """From what the chance in a mean of bounds was estimated."""
+    """How the random error of a mean of bounds was estimated."""
 
     GROUPS = "groups"
-    """The variance between disjoint groups of K samples, of every example."""
+    """From the variance between disjoint groups of K samples, for every example."""
     REPEATS = "repeats"
-    """The variance between independent draws, of every example."""
+    """From the variance between independent draws, for every example."""
     LEFT_OUT = "left-out"
-    """What the bound of every example changes by when each sample is left out in turn."""
+    """From the change of every example's bound when each sample is left out in turn."""
 
 
 class RunStatus(StrEnum):
-    """The state of a run. ``crashed`` is never written: it is what a dead writer's ``running`` reads as."""
+    """The state of a run.
+
+    The program never writes ``crashed``. It shows ``crashed`` when a file says ``running`` but the writer is dead.
+    """
 
     RUNNING = "running"
     COMPLETED = "completed"
@@ -229,13 +240,13 @@ class RunStatus(StrEnum):
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``word``, or None when nothing is close enough to be what was meant."""
+    """Return the known name that is most like ``word``, or None when no name is close enough."""
     found = difflib.get_close_matches(word.lower(), list(known), n=1, cutoff=0.5)
     return found[0] if found else None
 
 
 def unknown(kind: str, word: str, known: Iterable[str]) -> str:
-    """The message for a name that does not exist: the nearest suggestion first, then all that do."""
+    """Return the message for a name that does not exist: the nearest known name first, then all known names."""
     names = list(known)
     near = nearest(word, names)
     meant = f" Did you mean '{near}'?" if near else ""

@@ -1,7 +1,8 @@
-"""The objectives and estimators that the engine has, for code that cannot wait seconds for torch to load.
+"""The engine's objectives and estimators, for code that cannot wait seconds until torch is loaded.
 
-``parts.json`` beside this file holds what the engine's classes declare. ``python -m dregcli.app.diagnosis.computed``
-writes it, and a test holds it equal to the engine. Standard library only.
+``parts.json`` beside this file holds the declarations of the engine's classes. Run
+``python -m dregcli.app.diagnosis.computed`` to write the file. A test checks that it agrees with the engine. Standard
+library only.
 """
 
 import json
@@ -22,11 +23,11 @@ class Parameter:
     """A parameter of an objective or estimator.
 
     Attributes:
-        name: as in a word.
+        name: the parameter's name in a word.
         kind: ``whole number``, ``number`` or ``choice``.
         choices: the values of a choice.
-        default: the value where none is given; for a learned parameter, the value from which learning starts.
-        learned: whether it changes during training.
+        default: the value when the user gives none; for a learned parameter, the value where learning starts.
+        learned: whether training changes the value.
     """
 
     name: str
@@ -38,14 +39,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Part:
-    """An objective or estimator by itself.
+    """An objective, or an estimator.
 
     Attributes:
-        name: as the user types it.
-        model: the weight of theta's gradient; empty for an estimator, which does not change it.
-        parameters: what its word takes.
-        reference: where it comes from, in a few words.
-        cites: keys of ``references.bib``.
+        name: the name as the user types it.
+        model: weight of each sample in theta's gradient; empty for an estimator, which does not change this weight.
+        parameters: the parameters that the word takes.
+        reference: the source, in a few words.
+        cites: keys of the cited works in ``references.bib``.
     """
 
     name: str
@@ -61,18 +62,18 @@ class PairRow:
 
     Attributes:
         k: samples per example.
-        objective: its word, parameters spelt out.
-        estimator: its word, parameters spelt out.
-        label: both words as short as they can be: parameters only where they are not the defaults.
-        promise: what the pair promises, or None where it cannot work with this K.
-        smallest_k: the fewest samples it is defined with.
+        objective: word of the objective, with all parameters.
+        estimator: word of the estimator, with all parameters.
+        label: both words as short as possible, with a parameter only where it differs from its default.
+        promise: the pair's promise, or None if the pair cannot work with this K.
+        smallest_k: the smallest number of samples for which the pair is defined.
         model: weight of each sample in theta's gradient.
         path: weight of each sample's path in phi's gradient.
         score: weight of each sample's score in phi's gradient.
-        expectation: for a biased pair, the expected gradient in phi that it has instead, where that is known.
-        objective_reference: where the objective comes from.
-        estimator_reference: where the estimator comes from.
-        faults: why it cannot work with this K.
+        expectation: for a biased pair, its expected gradient in phi, if known.
+        objective_reference: source of the objective.
+        estimator_reference: source of the estimator.
+        faults: the reasons why the pair cannot work with this K.
     """
 
     k: int
@@ -91,7 +92,7 @@ class PairRow:
 
     @property
     def says(self) -> str:
-        """The promise in a few words, or why there is none."""
+        """The promise in a few words, or the reason why there is none."""
         if self.promise is None:
             return f"needs K >= {self.smallest_k}" if self.k < self.smallest_k else f"not with K = {self.k}"
         return f"{self.promise}: {self.expectation}" if self.expectation else str(self.promise)
@@ -99,15 +100,15 @@ class PairRow:
 
 @dataclass(frozen=True)
 class Parts:
-    """What ``parts.json`` holds.
+    """The content of ``parts.json``.
 
     Attributes:
-        objectives: all of them, by name.
-        estimators: all of them, by name.
-        likelihoods: the keys of ``references.bib`` that each cites, by name.
-        symbols: those of the formulas, with their meanings.
-        ks: the numbers of samples for which the answers about pairs are held.
-        pairs: all pairs with default parameters, each by what its row is at each of ``ks``.
+        objectives: all objectives, by name.
+        estimators: all estimators, by name.
+        likelihoods: by name of a likelihood, the keys of the works in ``references.bib`` that it cites.
+        symbols: the symbols of the formulas, with their meanings.
+        ks: the numbers of samples for which the file holds answers about pairs.
+        pairs: all pairs with default parameters, each with its answers for every number in ``ks``.
     """
 
     objectives: Mapping[str, Part]
@@ -118,12 +119,12 @@ class Parts:
     pairs: Sequence[Mapping[str, Any]]
 
     def rows(self, k: int, objective: str | None, estimators: Sequence[str]) -> list[PairRow] | None:
-        """The rows of pairs with default parameters, as ``list_pairs`` wants them; None where the engine must say.
+        """Return the rows of pairs with default parameters for ``list_pairs``, or None if only the engine knows them.
 
         Args:
             k: samples per example.
-            objective: the word of the only objective to list, or None.
-            estimators: words of the only estimators to list, or of pairs; empty for all.
+            objective: word of the only objective to list, or None for all.
+            estimators: words of the only estimators or pairs to list; empty for all.
         """
         if k not in self.ks or not (objective is None or objective in self.objectives):
             return None
@@ -151,7 +152,7 @@ def _row(pair: Mapping[str, Any], k: int) -> PairRow:
 
 @cache
 def parts() -> Parts:
-    """What ``parts.json`` holds; read once."""
+    """Return the content of ``parts.json``, which is read only once."""
     held = json.loads(FILE.read_text(encoding="utf-8"))
     return Parts(
         objectives={each["name"]: _part(each) for each in held["objectives"]},
@@ -169,5 +170,5 @@ def _part(held: Mapping[str, Any]) -> Part:
 
 
 def known_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names of all objectives and of all estimators, in the engine's order."""
+    """Return the names of all objectives, and the names of all estimators, in the engine's order."""
     return tuple(parts().objectives), tuple(parts().estimators)

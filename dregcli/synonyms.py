@@ -1,4 +1,4 @@
-"""What people who know other programs type, and what it is called here. One table for options, one for commands.
+"""Words that users of other programs type, and their names in this program: a table for options, one for commands.
 
 Standard library only.
 """
@@ -110,10 +110,10 @@ _OPTIONS: Final[tuple[tuple[str, str], ...]] = (
     ("dry-run", "n simulate what-if"),
     ("help", "h usage"),
 )
-"""Options, the one that is meant first, and what they may be called; a command is answered with the first it has."""
+"""Options with the words that users may type instead. The program suggests the first option that the command has."""
 
-_OF_COMMANDS: Final = {"sample": ("n", "samples num-samples n-samples nsamples")}
-"""What a word means in one command, where it means something else in the others."""
+_BY_COMMAND: Final = {"sample": ("n", "samples num-samples n-samples nsamples")}
+"""By command: an option, and the words that mean this option only in this command."""
 
 _COMMANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
     "": (
@@ -160,28 +160,28 @@ _COMMANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("download", "download fetch get"),
     ),
 }
-"""By group of commands: commands, and what they may be called."""
+"""By group of commands: each command, with the words that users may type instead."""
 
 
 _MOST: Final = 3
-"""Names that begin alike; of more it is anybody's guess."""
+"""The largest number of names with the same beginning that is still a useful suggestion."""
 
 
 def meant(typed: str, known: Iterable[str], command: str = "") -> list[str]:
-    """The names that somebody may have meant who typed one that is not there.
+    """Return the names that a user may have meant with a name that does not exist.
 
     Args:
-        typed: an option without dashes in front, or a key of a config file.
-        known: those that there are, spelt with dashes.
-        command: whose.
+        typed: an option without the dashes in front, or a key of a config file.
+        known: the existing names, spelt with dashes.
+        command: the command that the user typed.
 
     Returns:
-        The best ones, by what it is called elsewhere, by its beginning or by its letters; none where none is like it.
+        The best names: by synonym, by a common beginning, or by similar letters. Empty if no name is similar.
     """
     word, names = typed.lower().replace("_", "-"), list(known)
     if word in names:
         return [word]
-    own, words = _OF_COMMANDS.get(command, ("", ""))
+    own, words = _BY_COMMAND.get(command, ("", ""))
     if word in words.split() and own in names:
         return [own]
     called = [options.split() for options, words in _OPTIONS if word in f"{options} {words}".split()]
@@ -189,23 +189,23 @@ def meant(typed: str, known: Iterable[str], command: str = "") -> list[str]:
         return found[:1]
     if 0 < len(begun := [name for name in names if name.startswith(word)]) <= _MOST:
         return begun
-    # A word of the field that has no place here is not misspelt.
+    # A synonym whose option this command does not have is not a spelling mistake.
     return [] if called else difflib.get_close_matches(word, names, n=2, cutoff=0.6)
 
 
 def meant_command(typed: str, group: str) -> str | None:
-    """The command that somebody may have meant who typed one that is not there, without the program's name.
+    """Return the command, without the program's name, that a user may have meant with one that does not exist.
 
     Args:
         typed: one word.
-        group: of commands; empty for those of the program itself.
+        group: name of the group of commands; empty for the program's top level.
     """
     word = typed.lower()
     return next((command for command, called in _COMMANDS.get(group, ()) if word in called.split()), None)
 
 
 def did_you_mean(names: Sequence[str]) -> str:
-    """The question, with a space in front; nothing where there are no names."""
+    """Return the question "Did you mean ...?" with a space in front, or an empty text if there are no names."""
     if not names:
         return ""
     *first, last = [f"'{name}'" for name in names]

@@ -1,4 +1,4 @@
-"""Numbers and texts as people read them, alike in the terminal and on a page. Standard library only."""
+"""Numbers and texts as people read them, the same in the terminal and on a page. Standard library only."""
 
 import re
 import shlex
@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 _HARMFUL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-"""C0 and C1 controls, what turns the direction of all that follows, and the surrogates that stand for bytes of file
-names which are no text."""
+"""C0 and C1 control characters, characters that change the direction of the following text, and the surrogates that
+represent undecodable bytes of file names."""
 
 
 _IN_ASCII: Final = {
@@ -17,57 +17,60 @@ _IN_ASCII: Final = {
     **{"‘": "'", "’": "'", "“": '"', "”": '"', "«": '"', "»": '"', "\u200b": "", "✓": "yes", "✗": "no"},  # noqa: RUF001
     **dict(zip("▁▂▃▄▅▆▇█▀", "_.-:=+*#^", strict=True)),
 }
-"""The field's signs, and the blocks of sparklines and pictures, each as high as it can be."""
+"""ASCII replacements for mathematical signs, and for the blocks of sparklines and pictures, by their height."""
 
-_LYING: Final = ("HORIZONTAL", "LEFT", "RIGHT")
+_HORIZONTAL: Final = ("HORIZONTAL", "LEFT", "RIGHT")
 
 
 def number(value: float) -> str:
-    """A number as progress and tables show it."""
+    """Format a number for progress and tables."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.2f}" if abs(value) < 1e4 else f"{value:.4g}"
 
 
 def with_error(value: float | None, stderr: float | None) -> str:
-    """A number with its standard error, or a dash."""
+    """Format a number with its standard error; return a dash if there is no number."""
     if value is None:
         return "-"
     return number(value) if stderr is None else f"{number(value)} ± {number(stderr)}"
 
 
 def difference(value: float, stderr: float | None) -> str:
-    """A difference of bounds with its standard error: signed, and finer than the bounds, as paired errors are."""
+    """Format a difference of bounds with its standard error.
+
+    The difference has a sign and more digits than the bounds, because paired errors are smaller.
+    """
     return f"{value:+.4f}" if stderr is None else f"{value:+.4f} ± {stderr:.4f}"
 
 
 AT_FLOOR: Final = "at the floor"
-"""In place of a signal-to-noise ratio that could be of noise alone."""
+"""Shown in place of a signal-to-noise ratio that pure noise could have, too."""
 
 
 def scientific(value: float, stderr: float | None) -> str:
-    """A number of any size, with its standard error if there is one."""
+    """Format a number of any size, with its standard error if there is one."""
     return f"{value:.3g}" if stderr is None else f"{value:.3g} ± {stderr:.1g}"
 
 
 def counted(n: int, noun: str) -> str:
-    """``1 seed``, ``5 seeds``."""
+    """Format a count with its noun: ``1 seed``, ``5 seeds``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
 
 
 def some_of(names: Sequence[str], most: int = 4) -> str:
-    """The first of some names, and how many more there are."""
-    told = ", ".join(names[:most])
-    return told if len(names) <= most else f"{told} and {len(names) - most} more"
+    """Join the first names, and say how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def printable(text: str) -> str:
-    """Text from anywhere, made harmless: what would move a terminal's cursor, colour or turn it is spelt out."""
+    """Make a text from any source harmless: escape characters that could move the cursor or change the terminal."""
     return _HARMFUL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def encodable(text: str, encoding: str) -> str:
-    """Text in characters that an encoding has: what it lacks is put in ASCII as people would, or spelt out."""
+    """Replace the characters that an encoding lacks by their usual ASCII form, or by an escape sequence."""
     try:
         text.encode(encoding)
     except UnicodeEncodeError:
@@ -84,13 +87,14 @@ def _has(encoding: str, char: str) -> bool:
 
 
 def in_ascii(char: str) -> str:
-    """A character as people put it where there is only ASCII."""
+    """Return a character's usual ASCII form, or its escape sequence."""
     name = unicodedata.name(char, "")
     if char in _IN_ASCII:
         return _IN_ASCII[char]
     if name.startswith("BOX DRAWINGS"):
-        lies, stands = any(word in name for word in _LYING), "VERTICAL" in name or "UP" in name or "DOWN" in name
-        return "+" if lies and stands else "-" if lies else "|"
+        horizontal = any(word in name for word in _HORIZONTAL)
+        vertical = "VERTICAL" in name or "UP" in name or "DOWN" in name
+        return "+" if horizontal and vertical else "-" if horizontal else "|"
     if name.startswith("GREEK ") and " LETTER " in name:
         letter = name.split(" LETTER ")[1].split(" ")[0]
         return letter.capitalize() if "CAPITAL" in name else letter.lower()
@@ -99,11 +103,11 @@ def in_ascii(char: str) -> str:
 
 
 def shell_command(argv: Sequence[str], encoding: str = "utf-8") -> str:
-    """What to paste into a shell (bash, zsh, ksh) to have these arguments; what nobody can see is spelt out.
+    """Return a command line for a shell (bash, zsh, ksh) with these arguments; invisible characters are escaped.
 
     Args:
-        argv: the words.
-        encoding: of where it is shown; characters that it lacks cannot be seen.
+        argv: the words of the command.
+        encoding: encoding of the output; a character that it lacks counts as invisible.
     """
     return " ".join(
         shlex.quote(word) if word.isprintable() and encodable(word, encoding) == word else _spelt_out(word, encoding)
@@ -112,7 +116,7 @@ def shell_command(argv: Sequence[str], encoding: str = "utf-8") -> str:
 
 
 def _spelt_out(word: str, encoding: str) -> str:
-    """As ``$'...'``, the bytes of what cannot be seen in hexadecimal."""
+    """Quote a word as ``$'...'``, with the bytes of invisible characters in hexadecimal."""
     escaped = re.sub(r"([\\'])", r"\\\1", word)
     chars = (char if char.isprintable() and _has(encoding, char) else _bytes(char) for char in escaped)
     return f"$'{''.join(chars)}'"
@@ -120,6 +124,6 @@ def _spelt_out(word: str, encoding: str) -> str:
 
 def _bytes(char: str) -> str:
     code = ord(char)
-    # Bytes of arguments that were no UTF-8 arrive as the surrogates U+DC80 to U+DCFF.
+    # Bytes of arguments that are not valid UTF-8 arrive as the surrogates U+DC80 to U+DCFF.
     found = bytes([code - 0xDC00]) if 0xDC80 <= code <= 0xDCFF else char.encode("utf-8", "surrogatepass")
     return "".join(f"\\x{byte:02x}" for byte in found)

@@ -1,4 +1,4 @@
-"""Words as they are typed: ``name``, ``name:key=value,key=value``, pairs of them, and lists of them.
+"""Words as the user types them: ``name``, ``name:key=value,key=value``, pairs of words, and lists of words.
 
 Standard library only.
 """
@@ -14,27 +14,27 @@ Value = int | float | StrEnum
 
 
 def name_of(word: str) -> str:
-    """The name of a word without its parameters."""
+    """Return the name of a word without its parameters."""
     return word.partition(":")[0]
 
 
 def split_pair(word: str) -> tuple[str | None, str]:
-    """The objective and the estimator of a pair such as ``rws/dreg``; no objective where the estimator is alone."""
+    """Split a pair such as ``rws/dreg`` into objective and estimator; the objective is None if there is no slash."""
     objective, slash, estimator = word.rpartition("/")
     return objective if slash else None, estimator
 
 
 def split_parameters(word: str) -> tuple[str, list[tuple[str, str | None]]]:
-    """The name of a word, and its parameters in order: each with its value, or None where there is no ``=``."""
+    """Split a word into its name and its parameters in order, each with its value, or None if there is no ``=``."""
     name, _, text = word.partition(":")
     items = (item.partition("=") for item in text.split(",") if item)
     return name, [(key, value if equals else None) for key, equals, value in items]
 
 
 def split_list(text: str) -> list[str]:
-    """Words with commas between them, which also stand between the parameters of one.
+    """Split a text into words at its commas. Commas also separate the parameters of one word.
 
-    A parameter after the first has no name of its own before it: ``stl,dreg-cv:alpha=1,beta=0`` are two words.
+    A part with ``=`` but without a name belongs to the word before it: ``stl,dreg-cv:alpha=1,beta=0`` are two words.
     """
     words: list[str] = []
     for part in (each.strip() for each in text.split(",")):
@@ -49,16 +49,16 @@ def split_list(text: str) -> list[str]:
 def read_word(
     kind: str, word: str, names: Iterable[str], parameters: Callable[[str], Mapping[str, type]]
 ) -> tuple[str, dict[str, Value]]:
-    """The name of a word and the values of its parameters.
+    """Read the name of a word and the values of its parameters.
 
     Args:
-        kind: what the word is, for the messages: ``objective``, ``estimator``.
-        word: as typed.
-        names: those that there are.
-        parameters: the parameters of a name, each with the type of its values: int, float or a StrEnum.
+        kind: the kind of word for the messages: ``objective`` or ``estimator``.
+        word: the word as typed.
+        names: the known names.
+        parameters: returns the parameters of a name, each with the type of its values: int, float or a StrEnum.
 
     Raises:
-        SpecError: an unknown name, with the nearest one; or everything that is wrong with the parameters.
+        SpecError: the name is unknown (with the nearest known name), or parameters have faults (with all of them).
     """
     name, items = split_parameters(word)
     known = list(names)
@@ -84,10 +84,10 @@ def read_word(
 
 
 def _value(kind: type, text: str | None) -> Value:
-    """A parameter's value.
+    """Read the value of a parameter.
 
     Raises:
-        ValueError: with what it takes and what it got.
+        ValueError: the value has the wrong form; the message says what is needed and what was given.
     """
     got = "nothing" if text is None else f"'{text}'"
     if issubclass(kind, StrEnum):

@@ -1,1 +1,1 @@
-"""The command line: one thin file a command, one place that prints."""
+"""The command line: one thin file for each command, and one place that prints."""

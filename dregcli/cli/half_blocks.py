@@ -1,4 +1,4 @@
-"""Pixels on a terminal: two a character, one above the other."""
+"""Pixels on a terminal: each character shows two pixels, one above the other."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,13 +8,13 @@ from rich.style import Style
 from rich.text import Text
 
 Colour = Sequence[int]
-"""Red, green and blue, 0 to 255."""
+"""Red, green and blue, each from 0 to 255."""
 
 _UPPER_HALF: Final = "\u2580"
 
 
 def half_blocks(pixels: Sequence[Sequence[Colour]]) -> Text:
-    """Rows of pixels, an even number of them."""
+    """Draw rows of pixels; their number must be even."""
     lines: list[Text] = []
     for upper, lower in zip(pixels[::2], pixels[1::2], strict=True):
         line = Text(no_wrap=True)

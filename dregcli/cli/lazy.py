@@ -1,4 +1,4 @@
-"""Commands that are known by name, and imported when they are called."""
+"""Commands that the program knows by name, and imports only when they are called."""
 
 import ast
 from dataclasses import dataclass
@@ -15,12 +15,12 @@ _FOLDER: Final = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Place:
-    """Where a command is.
+    """The place of a command in the source.
 
     Attributes:
-        module: its module, inside of ``dregcli.cli``.
+        module: module of the command, inside ``dregcli.cli``.
         function: the function whose parameters are the command's options, and whose docstring is its help.
-        examples: the constant of the module that is shown below the help.
+        examples: the constant of the module that the program shows below the help.
     """
 
     module: str
@@ -28,7 +28,7 @@ class Place:
     examples: str = "EXAMPLES"
 
     def summary(self) -> str:
-        """The first paragraph of the command's help, read from its source: much faster than an import."""
+        """Read the first paragraph of the command's help from its source, which is much faster than an import."""
         source = _FOLDER.joinpath(*self.module.split(".")).with_suffix(".py").read_text(encoding="utf-8")
         for node in ast.parse(source).body:
             if isinstance(node, ast.FunctionDef) and node.name == self.function:
@@ -37,12 +37,12 @@ class Place:
 
 
 class _Command(TyperCommand):
-    """A command that is not checked while a shell completes it."""
+    """A command whose values are not checked while a shell completes them."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - Typer keeps the type private
-        """Read the command line; where it is only completed, keep the words as they are.
+        """Read the command line; while a shell completes it, keep the words unchanged.
 
-        Typer checks values with pydantic, whose import takes longer than all the rest of a completion.
+        Typer checks values with pydantic. Importing pydantic would take longer than the whole completion.
         """
         if not ctx.resilient_parsing:
             return super().parse_args(ctx, args)
@@ -55,18 +55,18 @@ class _Command(TyperCommand):
 
 
 class CommandByName(TyperCommand):
-    """Stands for a command until it is called, asked for its help or completed."""
+    """A placeholder for a command, until the user calls it, asks for its help or completes it."""
 
     def __init__(self, typed: str, place: Place) -> None:
         super().__init__(typed.split()[-1])
         self.typed, self.place = typed, place
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """The first paragraph of the help, whole."""
+        """Return the first paragraph of the help, without shortening it."""
         return self.place.summary()
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:  # noqa: ANN401
-        """Begin the command itself: what follows is between Typer and the command."""
+        """Load the command, and let Typer continue with it."""
         return self.load().make_context(info_name, args, parent, **extra)
 
     def load(self) -> TyperCommand:
@@ -83,12 +83,12 @@ class CommandByName(TyperCommand):
 
 
 class CommandGroup(TyperGroup):
-    """A group that knows its commands by name, and whose help imports none of them."""
+    """A group that knows its commands by name; showing its help imports none of them."""
 
     def get_params(self, ctx: Any) -> list[Any]:  # noqa: ANN401 - Typer keeps the types private
-        """The options of the group: flags, none of which is given unless it is typed.
+        """Return the options of the group, which are flags with the default False.
 
-        Typer would import pydantic to read the None that the flags of its own have as their default.
+        The default of Typer's own flags is None, and Typer would import pydantic to read it.
         """
         options: list[Any] = [*super().get_params(ctx)]
         for option in options:
@@ -96,7 +96,7 @@ class CommandGroup(TyperGroup):
         return options
 
     def get_short_help_str(self, limit: int = 45) -> str:
-        """What the group is for, whole."""
+        """Return the help of the group, without shortening it."""
         return self.help or ""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401 - Typer keeps the types private

@@ -1,6 +1,6 @@
 """The program: its commands, and the boundary where errors become messages and exit codes.
 
-What ``dreg --version`` and ``dreg --help`` do not need is imported where it is used.
+A module that ``dreg --version`` and ``dreg --help`` do not need is imported only where it is used.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 UNEXPECTED = 3
 
 _READER_LEFT = 141
-"""As the shell says it of a program that SIGPIPE ended."""
+"""The exit code that a shell reports for a program that SIGPIPE ended."""
 
 app = typer.Typer(
     name="dreg",
@@ -36,7 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
-    context_settings={"help_option_names": ["--help", "-h"]},  # of all commands
+    context_settings={"help_option_names": ["--help", "-h"]},  # for all commands
     epilog="Start with:  [bold]dreg train --estimator dreg --objective iwae[/bold]",
 )
 
@@ -57,14 +57,17 @@ def _options(
 
 
 def program() -> Any:  # noqa: ANN401 - Typer keeps the type private
-    """The program as Typer runs it; its commands are imported when they are called."""
+    """Return the program for Typer to run; its commands are imported only when they are called."""
     found: Any = get_command(app)
     found.commands.update(commands())
     return found
 
 
 def _unexpected(arguments: list[str]) -> DregError:
-    """Keep the traceback in a file; the user gets its path, or the place in the program where there can be none."""
+    """Write the traceback to a file, and return an error with its path.
+
+    If the file cannot be written, the error names the place in the program instead.
+    """
     import platform
     import tempfile
     import traceback
@@ -73,29 +76,29 @@ def _unexpected(arguments: list[str]) -> DregError:
 
     error = sys.exc_info()[1]
     what = f"Unexpected error: {type(error).__name__}: {error}"
-    hint = "this is a fault of dreg: report it with that file"
+    hint = "this is a fault in dreg: report it with this file"
     try:
         handle, path = tempfile.mkstemp(prefix="dreg-error-", suffix=".log")
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(f"dreg {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
-            # The file is for others to read, who need no passwords.
+            # Other people will read the file, and must not see passwords.
             file.write(redacted(f"arguments: {redacted_words(arguments)}\n\n{traceback.format_exc()}"))
     except OSError as refused:
         last = traceback.extract_tb(error.__traceback__ if error else None)[-1:]
         path = "".join(f"{frame.filename}, line {frame.lineno}" for frame in last)
-        hint = f"this is a fault of dreg: report it with this place; no log could be written ({refused.strerror})"
+        hint = f"this is a fault in dreg: report it with this place; no log could be written ({refused.strerror})"
     return DregError(what, where=path, hint=hint)
 
 
 def _terminal(arguments: list[str]) -> "Terminal":
-    """Where the error of a command is shown."""
+    """Return the terminal that shows the error of a command."""
     from dregcli.cli.render import Terminal
 
     return Terminal(as_json="--json" in arguments)
 
 
 def _help_for(arguments: list[str]) -> str:
-    """The help of the command that was typed, as far as it is one."""
+    """Return the command that shows the help for what the user typed."""
     words: list[str] = []
     for word in arguments[:2]:
         if not any(typed.split()[: len(words) + 1] == [*words, word] for typed in COMMANDS):
@@ -105,17 +108,17 @@ def _help_for(arguments: list[str]) -> str:
 
 
 class _Termination:
-    """SIGTERM and its like, where no command has a better answer: what lies aside is removed, as for Ctrl-C."""
+    """Handles SIGTERM and similar signals like Ctrl-C, if no command handles them: temporary files are removed."""
 
     received: signal.Signals | None = None
 
     def __call__(self, number: signal.Signals) -> None:
         self.received = number
-        # Not an Exception, which readers of damaged files would take for damage.
+        # Not an Exception: code that reads damaged files would catch it and report damage.
         raise KeyboardInterrupt
 
     def error(self) -> Interrupted:
-        """What ended the command, if something did: this or Ctrl-C."""
+        """Return the error for the signal that ended the command, or for Ctrl-C."""
         if self.received is None:
             return Interrupted("Interrupted.")
         return Terminated("Terminated." if self.received is signal.SIGTERM else f"Stopped by {self.received.name}.")
@@ -137,7 +140,7 @@ def main(arguments: list[str]) -> int:
         try:
             code = _run(arguments)
             if (lost := streams.end()) and code not in (Interrupted.exit_code, Terminated.exit_code):
-                return lost.exit_code  # but a signal's code stays: who sent it waits for it
+                return lost.exit_code  # a signal's code stays, because the sender waits for it
             return code
         except ReaderLeft:
             return _READER_LEFT
@@ -150,14 +153,14 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """Run one command, its errors shown as messages.
+    """Run one command, and show its errors as messages.
 
     Raises:
-        ReaderLeft, OutputLost: they cannot be shown, or its results cannot.
+        ReaderLeft, OutputLost: the messages or the results cannot be shown.
     """
     try:
         return _run_command(arguments)
-    except KeyboardInterrupt:  # while an error was shown
+    except KeyboardInterrupt:  # the user pressed Ctrl-C while an error was shown
         return _termination.error().exit_code
 
 
@@ -177,16 +180,16 @@ def _run_command(arguments: list[str]) -> int:
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = Interrupted.exit_code
-    except SystemExit as done:  # of Typer's completion
+    except SystemExit as done:  # raised by Typer's completion
         code = done.code
     except Exception:
         _terminal(arguments).error(_unexpected(arguments))
         return UNEXPECTED
     if code == 1 and any(f"--{each}-completion" in arguments for each in ("install", "show")):
-        what = "There is completion for bash, zsh, fish and PowerShell; your shell was not recognised as one of them."
-        _terminal(arguments).error(UsageError(what, hint="type it in one of them"))
+        what = "Completion works in bash, zsh, fish and PowerShell; your shell was not recognised as one of them."
+        _terminal(arguments).error(UsageError(what, hint="run the command in one of these shells"))
         return UsageError.exit_code
-    # Typer gives this code where a signal ended a command.
+    # Typer returns this code when a signal ended a command.
     if code == Interrupted.exit_code:
         error = _termination.error()
         _terminal(arguments).error(error)
@@ -195,12 +198,12 @@ def _run_command(arguments: list[str]) -> int:
 
 
 _BETWEEN_COLLECTIONS = 50_000
-"""Objects that are made between two collections; Python's own 700 are for small programs."""
+"""Objects that Python creates between two garbage collections; its default of 700 suits small programs."""
 
 
 def entry() -> None:
-    """The console script."""
+    """Run the program as the console script ``dreg``."""
     on_termination(_termination)
-    # Nearly all that a short command makes are modules, which stay: looking for garbage there takes an eighth more.
+    # Most objects of a short command belong to modules, which stay. Searching them for garbage adds an eighth.
     gc.set_threshold(_BETWEEN_COLLECTIONS)
     raise SystemExit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""What to say of an option or a command that is not there: what it is called here."""
+"""Messages for options and commands that do not exist, with the names that the user may have meant."""
 
 import re
 from collections.abc import Sequence
@@ -10,17 +10,17 @@ from dregcli.synonyms import did_you_mean, meant, meant_command
 
 
 def message_of(error: typer.TyperException, arguments: Sequence[str]) -> str:
-    """What was wrong with a command line, in one sentence, and what may have been meant.
+    """Describe in one sentence what was wrong with a command line, and what the user may have meant.
 
     Args:
-        error: what was raised.
+        error: the exception that Typer raised.
         arguments: the command line, without the program's name.
     """
     context: Any = getattr(error, "ctx", None)
     if context is None:
         return error.format_message()
     if hasattr(error, "possibilities"):
-        return _of_option(str(getattr(error, "option_name", "")), context, arguments)
+        return _option_message(str(getattr(error, "option_name", "")), context, arguments)
     if found := re.match(r"No such command '(.*?)'", error.format_message()):
         command = meant_command(found[1], " ".join(context.command_path.split()[1:]))
         if command:
@@ -28,9 +28,9 @@ def message_of(error: typer.TyperException, arguments: Sequence[str]) -> str:
     return error.format_message()
 
 
-def _of_option(option: str, context: Any, arguments: Sequence[str]) -> str:  # noqa: ANN401 - Typer keeps it private
+def _option_message(option: str, context: Any, arguments: Sequence[str]) -> str:  # noqa: ANN401 - Typer keeps it private
     if not option.startswith("--"):
-        # Of `-lr 0.1` the parser has seen the first letter alone.
+        # For `-lr 0.1` the parser has seen only the first letter.
         option = next((word for word in arguments if word.startswith(option)), option).partition("=")[0]
     known = [each for parameter in context.command.params for each in parameter.opts if each.startswith("--")]
     known += [each for each in context.help_option_names if each.startswith("--")]

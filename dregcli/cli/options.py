@@ -6,12 +6,10 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.commands import remember_data_dir, remember_runs_dir
-from dregcli.names import (
-    split_word,
-)
+from dregcli.names import split_word
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else there.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no notes.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, and nothing else there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Show no progress and no notes.")]
 
 
 def _runs_dir(given: Path | None) -> Path | None:
@@ -28,7 +26,7 @@ RunsDir = Annotated[
     Path | None,
     typer.Option(
         "--runs-dir",
-        help="Where runs are kept; the path of a run finds its own store.",
+        help="Folder of the runs; a run given by its path needs no --runs-dir.",
         envvar="DREG_RUNS_DIR",
         show_default="runs",
         callback=_runs_dir,
@@ -38,7 +36,7 @@ DataDir = Annotated[
     Path | None,
     typer.Option(
         "--data-dir",
-        help="Where data sets are kept.",
+        help="Folder of the data sets.",
         envvar="DREG_DATA_DIR",
         show_default="the platform's cache folder",
         callback=_data_dir,
@@ -51,21 +49,21 @@ def _split(word: str) -> str:
 
 
 def split_option(help_: str) -> Any:  # noqa: ANN401 - what typer.Option returns
-    """The option of a split, which may be called what people call it: validation, val, dev."""
+    """Return the option ``--split``, which also accepts common names such as validation, val and dev."""
     return typer.Option("--split", help=help_, metavar="SPLIT", callback=_split)
 
 
-Device = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
-Checkpoint = Annotated[str, typer.Option("--checkpoint", help="last, best or a step of RUN.")]
+Device = Annotated[str, typer.Option("--device", help="Device for the computation: auto, cpu or cuda.")]
+Checkpoint = Annotated[str, typer.Option("--checkpoint", help="Checkpoint of RUN to use: last, best or a step.")]
 
-# Options of commands that diagnose the model of a run, or one that is trained for it.
+# Options of the commands that diagnose the model of a run, or a model that they train first.
 Objective = Annotated[
     str | None,
     typer.Option(
         "--objective",
         metavar="WORD",
-        help="Objective of estimators that are named without one.",
+        help="Objective for the estimators that you name without one.",
         show_default="the run's, or iwae",
     ),
 ]
-Examples = Annotated[int, typer.Option("--examples", help="Training examples to look at, drawn by the seed.")]
+Examples = Annotated[int, typer.Option("--examples", help="Number of training examples, selected by --seed.")]

@@ -1,6 +1,6 @@
-"""The help of a group of commands, with only those parts of Rich that it needs.
+"""The help of a group of commands, drawn with only a few parts of Rich.
 
-Typer's own would import what renders Markdown and tracebacks, which takes as long as all the rest.
+Typer's own help would import Rich's Markdown and traceback modules, which doubles the time.
 """
 
 from collections.abc import Iterable
@@ -16,11 +16,11 @@ from dregcli.wording import printable
 
 
 def show_overview(group: Any, context: Any) -> None:  # noqa: ANN401 - Typer keeps the types private
-    """Show what a group is for, its options and its commands, in the shape that Typer gives the help of a command.
+    """Show the help of a group, its options and its commands, in the same layout as Typer's help of a command.
 
     Args:
-        group: the group; its commands give their summaries without being imported.
-        context: how it was called.
+        group: the group; its commands have summaries that need no import.
+        context: Typer's context of the call.
     """
     console = Console(highlight=False)
     console.print(Padding(Text(printable(group.get_usage(context)), style="bold"), 1))

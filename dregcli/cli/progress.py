@@ -1,4 +1,4 @@
-"""Progress of long work: bars on a terminal, a line now and then elsewhere."""
+"""Progress of long work: bars on a terminal, and an occasional line elsewhere."""
 
 import time
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ class _Task:
     first: int = 0
 
     def count(self, done: int) -> str:
-        """How far it is; a server may not tell how long a file is."""
+        """Return the progress as text, without a total if it is unknown, as for some downloads."""
         total = f"/{self.total:,}" if self.total is not None else ""
         return f"{done:,}{total} {self.unit}"
 
@@ -32,8 +32,8 @@ class ProgressDisplay:
     """Shows nested tasks on a console.
 
     Args:
-        console: where; bars when it is a terminal.
-        enabled: False shows nothing.
+        console: the console to write to; it shows bars if it is a terminal.
+        enabled: whether to show anything.
     """
 
     def __init__(self, console: Console, *, enabled: bool) -> None:
@@ -63,7 +63,7 @@ class ProgressDisplay:
         task.id = self._bars.add_task(name, total=total, completed=done, count=task.count(done), values="")
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """The innermost task has ``done`` units."""
+        """Show that ``done`` units of the innermost task are finished."""
         task = self._tasks[-1]
         text = "  ".join(f"{key} {number(value)}" for key, value in (values or {}).items())
         if self._bars is not None and task.id is not None:
@@ -87,6 +87,6 @@ class ProgressDisplay:
                 self._bars = None
 
     def close(self) -> None:
-        """Close everything, as when an error ends the work."""
+        """Close all tasks, for example when an error ends the work."""
         while self._tasks:
             self.end()

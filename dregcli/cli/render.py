@@ -18,20 +18,20 @@ from dregcli.errors import DregError
 from dregcli.wording import encodable, printable
 
 _PIPED_WIDTH = 200
-"""Where nobody has a screen to wrap to, no cell is ever cut."""
+"""Smallest width of piped output in characters: without a screen, no cell is wrapped or cut."""
 
 _PIPED_GAP = 2
-"""Characters between columns there."""
+"""Characters between columns in piped output."""
 
 _GAP, _EDGES = 3, 2
-"""Characters between columns, and outside of them, in the frame that terminals get."""
+"""Characters between columns, and outside them, in the frame of a table on a terminal."""
 
 _LEAST_WIDTH = 8
-"""Of a column, so that tables of few columns are not cramped."""
+"""Smallest width of a column in characters, so that tables with few columns are not cramped."""
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
-    """The value with NaN and infinities as None: JSON has no words for them."""
+    """Return the value with None in place of NaN and infinities, which JSON does not have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -42,7 +42,7 @@ def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
 
 
 def bytes_in_words(nbytes: int | None) -> str:
-    """Bytes as people read them."""
+    """Format a number of bytes for people."""
     if nbytes is None:
         return "-"
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -52,14 +52,14 @@ def bytes_in_words(nbytes: int | None) -> str:
 
 
 def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:
-    """Columns cut into tables that are narrow enough, each with the first column, which says what a row is of.
+    """Divide columns among tables that are narrow enough, each with the first column, which names the rows.
 
     Args:
-        widths: of the columns.
-        available: of the terminal.
+        widths: widths of the columns in characters.
+        available: width of the terminal in characters.
 
     Returns:
-        Indices of columns, table by table; a column that is too wide for any has a table to itself.
+        The indices of the columns of each table. A column that is too wide for any table gets its own table.
     """
     tables = [[0]]
     for i in range(1, len(widths)):
@@ -70,7 +70,7 @@ def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:
 
 
 def _plain_lines(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str] | None:
-    """A table of cells of one line each as rich lays it out without a frame, in a twentieth of the time."""
+    """Lay out a table without a frame as rich does, in a twentieth of the time; None if a cell has several lines."""
     if any("\n" in cell for row in rows for cell in row):
         return None
     gap, lines = " " * _PIPED_GAP, list[str]()
@@ -86,11 +86,11 @@ def _fits(widths: Sequence[int], columns: Sequence[int], available: int) -> bool
 
 
 class Terminal:
-    """What a command shows, and what it tells while it works (an ``app.listener.Listener``).
+    """Shows the results of a command, and its progress, notes and warnings (an ``app.listener.Listener``).
 
     Args:
-        as_json: the result is one JSON object on stdout.
-        quiet: no progress and no notes; warnings and errors still show.
+        as_json: whether the result is one JSON object on stdout.
+        quiet: whether to hide progress and notes; warnings and errors are still shown.
     """
 
     def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
@@ -103,32 +103,32 @@ class Terminal:
         self._progress = ProgressDisplay(self._err, enabled=not quiet)
 
     def note(self, message: str) -> None:
-        """Something worth knowing."""
+        """Show useful information."""
         if not self.quiet:
             self._err.print(Text(printable(message)))
 
     def warn(self, message: str) -> None:
-        """Something that may not be what the user wants."""
+        """Warn about something that the user may not want."""
         self._err.print(Text.assemble(("warning: ", "yellow"), printable(message)))
 
     def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """A task begins."""
+        """Begin a task."""
         self._progress.begin(printable(task), total, unit, done=done)
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """The innermost task advances."""
+        """Advance the innermost task."""
         self._progress.update(done, values)
 
     def end(self) -> None:
-        """The innermost task ends."""
+        """End the innermost task."""
         self._progress.end()
 
     def close(self) -> None:
-        """Remove what is left of progress."""
+        """Remove all progress that is still shown."""
         self._progress.close()
 
     def result(self, content: Mapping[str, Any]) -> None:
-        """The result as JSON."""
+        """Print the result as JSON."""
         self._out.print(Text(json.dumps(finite(content), allow_nan=False)), soft_wrap=True)
 
     def table(
@@ -139,14 +139,20 @@ class Terminal:
         title: str | None = None,
         styles: Sequence[Mapping[int, str]] | None = None,
     ) -> None:
-        """The result as a table; the first column left, numbers right; ``styles`` of cells by row and column.
+        """Print the result as a table, with the first column on the left and numbers on the right.
 
-        On a terminal that is too narrow the columns that do not fit follow in further tables.
+        On a terminal that is too narrow, the columns that do not fit follow in further tables.
+
+        Args:
+            columns: titles of the columns.
+            rows: the cells of each row.
+            title: line above the table.
+            styles: for each row, the styles of its cells by column.
         """
         frame = box.SIMPLE_HEAD if self._out.is_terminal else None
         if title:  # a table's own title is wrapped to the width of its columns
             self._out.print(Text(printable(title), style="bold"), soft_wrap=True)
-        # As they will be written, so that they are as wide as they are taken for.
+        # Converted before measuring, so that the widths are those of the written text.
         cells = [[encodable(printable(cell), sys.stdout.encoding) for cell in row] for row in rows]
         columns = [encodable(column, sys.stdout.encoding) for column in columns]
         widths = [
@@ -159,7 +165,7 @@ class Terminal:
         tables = columns_that_fit(widths, self._out.width) if self._out.is_terminal else [list(range(len(columns)))]
         for shown in tables:
             table = Table(box=frame, pad_edge=False)
-            # What fits is not wrapped; of what cannot fit no character is lost.
+            # A table that fits is not wrapped. A table that cannot fit is folded, and no character is lost.
             fits = not self._out.is_terminal or _fits(widths, shown, self._out.width)
             for j in shown:
                 justify = "left" if j == 0 else "right"
@@ -171,11 +177,11 @@ class Terminal:
             self._out.print(table, width=None if self._out.is_terminal else piped, crop=self._out.is_terminal)
 
     def follow(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
-        """Shows a table that changes: in its place on a terminal, elsewhere the rows that changed, as notes.
+        """Show a table that changes: updated in place on a terminal; elsewhere, the changed rows as notes.
 
         Args:
-            columns: of all frames.
-            frames: the rows, each time anew; the first cell says what a row is of.
+            columns: titles of the columns, the same for all frames.
+            frames: all rows of each frame; the first cell names the row.
         """
         if not self._out.is_terminal:
             self._follow_lines(columns, frames)
@@ -184,7 +190,7 @@ class Terminal:
             for rows in frames:
                 cells = [[printable(cell) for cell in row] for row in rows]
                 widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-                # The last columns go where there is no room: numbers that are cut tell nothing.
+                # If there is no room, the last columns are left out: cut numbers would be useless.
                 shown = columns_that_fit(widths, self._out.width)[0]
                 table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
                 for j in shown:
@@ -198,31 +204,31 @@ class Terminal:
         for rows in frames:
             for row in rows:
                 if before.get(row[0]) != row:
-                    told = (f"{column} {cell}" for column, cell in zip(columns[1:], row[1:], strict=True) if cell)
-                    self.note(f"{row[0]}: {', '.join(told)}")
+                    texts = (f"{column} {cell}" for column, cell in zip(columns[1:], row[1:], strict=True) if cell)
+                    self.note(f"{row[0]}: {', '.join(texts)}")
                 before[row[0]] = row
 
     def show(self, content: RenderableType) -> None:
-        """A part of the result that a command has laid out itself; colours only on a terminal."""
+        """Print a part of the result that the command has laid out itself; colours appear only on a terminal."""
         self._out.print(content)
 
     @property
     def picture_width(self) -> int:
-        """Characters in a line for a picture; 0 where none can be shown, as in a pipe or without enough colours."""
+        """Width for pictures in characters; 0 if none can be shown, as in a pipe or with too few colours."""
         can = self._out.is_terminal and self._out.color_system in ("256", "truecolor") and not self.quiet
         return self._out.width if can and self._out.encoding.startswith("utf") else 0
 
     def line(self, text: str = "") -> None:
-        """A line of the result."""
+        """Print a line of the result."""
         self._out.print(Text(printable(text)), soft_wrap=True)
 
     def document(self, text: str) -> None:
-        """The result as another program reads it: no line is wrapped, and lines end as they are."""
+        """Print a result for another program: lines are not wrapped, and line ends are not changed."""
         parts = [printable(part) for part in text.split("\r\n")]
         self._out.out("\r\n".join(parts), highlight=False, end="")
 
     def error(self, error: DregError) -> None:
-        """What happened, where, and what to type next."""
+        """Show an error: what happened, where, and what to type next."""
         first, *rest = printable(error.what).splitlines()
         self._err.print(Text.assemble(("error: ", "bold red"), first))
         for line in rest:

@@ -1,4 +1,4 @@
-"""Options of the command line that are generated from the fields of ``RunOptions``."""
+"""Options of the command line, generated from the fields of ``RunOptions``."""
 
 import functools
 import inspect
@@ -11,7 +11,7 @@ import typer
 from dregcli.specs.options import RunOptions, described
 
 PARAMETER: Final = "settings"
-"""The parameter of a command that stands for the generated options."""
+"""The parameter of a command that receives the generated options."""
 
 
 def with_settings(
@@ -21,13 +21,13 @@ def with_settings(
     defaults: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command one option for each of some fields; it gets a dict of those that were given, as ``settings``.
+    """Give a command one option for each of some fields. The command gets a dict of the given ones as ``settings``.
 
     Args:
-        fields: the fields of ``RunOptions``; one that only a config file may give has no option.
-        shown: by field, what holds where it is not given, in words; a text stands for all of them.
-        defaults: by field, a default of this command's own.
-        more: by field, what else its help says in this command.
+        fields: fields of ``RunOptions``; a field that only a config file may set gets no option.
+        shown: by field, its default in words; one text applies to all fields.
+        defaults: by field, a default that this command uses instead of the usual one.
+        more: by field, additional help text in this command.
     """
     words = {field: shown for field in fields} if isinstance(shown, str) else dict(shown or {})
     own, extra = defaults or {}, more or {}
@@ -46,7 +46,7 @@ def with_settings(
         signature = inspect.signature(command, eval_str=True)
         parameters: list[inspect.Parameter] = []
         for each in signature.parameters.values():
-            # All by keyword: a signature has no parameter without a default after one that has one.
+            # All by keyword: otherwise no parameter without a default could follow one with a default.
             parameters += generated if each.name == PARAMETER else [each.replace(kind=each.KEYWORD_ONLY)]
         called.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportAttributeAccessIssue]
         called.__annotations__ = {each.name: each.annotation for each in parameters}
@@ -73,7 +73,7 @@ def _parameter(field: str, default_in_words: str | None, own_default: str | None
 
 
 def _read(field: str, value: Any) -> Any:  # noqa: ANN401 - whatever was typed
-    """What was typed as a value of the field; a list of one is that one."""
+    """Read what the user typed as a value of the field; a list of one value becomes this value."""
     way = described(field)[1]
     if way is None or value is None:
         return value
@@ -83,7 +83,7 @@ def _read(field: str, value: Any) -> Any:  # noqa: ANN401 - whatever was typed
 
 
 def _type_of(annotation: Any) -> type:  # noqa: ANN401 - of any field
-    """What the command line reads for a type: a whole number, a number, or a text."""
+    """Return the type that the command line reads for an annotation: int, float or str."""
     parts = get_args(annotation) if get_origin(annotation) in (Union, types.UnionType) else (annotation,)
     parts = [get_args(each)[0] if get_origin(each) is Annotated else each for each in parts]
     found = [each for each in parts if each is not type(None)]

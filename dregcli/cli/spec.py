@@ -7,16 +7,17 @@ import typer
 
 from dregcli.cli.render import Terminal
 
-EXAMPLES = """For an editor that checks TOML files:  [bold]dreg spec schema --config > dreg.schema.json[/bold]"""
+EXAMPLES = """Get a schema for an editor that checks TOML files:  \
+[bold]dreg spec schema --config > dreg.schema.json[/bold]"""
 
 
 def schema(
     config: Annotated[
         bool,
-        typer.Option("--config", help="Print the schema of a config file, which may leave things open."),
+        typer.Option("--config", help="Print the schema of a config file, where settings may be left out."),
     ] = False,
 ) -> None:
-    """Print the JSON schema of a resolved run: of the file spec.json, and of what --print-config prints."""
+    """Print the JSON schema of a resolved run, as in its spec.json and in the output of train --print-config."""
     from dregcli.specs.schema import schema_of
 
     Terminal().line(json.dumps(schema_of(config=config), indent=2, ensure_ascii=False))

@@ -1,6 +1,6 @@
-"""Standard output and standard error, made such that neither a character nor a full disk ends in a traceback.
+"""Standard output and standard error, made safe: no character and no full disk causes a traceback.
 
-Everything that is shown passes here, whoever prints it: the program's own consoles, Typer's help, warnings of others.
+All output passes through these streams: the program's own consoles, Typer's help, and warnings of libraries.
 """
 
 import errno
@@ -15,18 +15,18 @@ from dregcli.wording import encodable
 
 
 class ReaderLeft(Exception):
-    """Who read our output is gone, as ``head`` is after its lines.
+    """The reader of the program's output is gone, like ``head`` after its lines.
 
-    Not a BrokenPipeError, which Typer would turn into exit code 1: that means that a check found something.
+    This is not a BrokenPipeError, because Typer would turn that into exit code 1, which means that a check failed.
     """
 
 
 class _Stream:
-    """A stream that is written to with care; all else is that of the stream below.
+    """A stream with safe writing; everything else is passed on to the stream below.
 
     Args:
-        below: the stream; None where it was closed before the program began.
-        name: of it, for people.
+        below: the stream to write to; None if it was closed before the program began.
+        name: name of the stream in messages.
     """
 
     def __init__(self, below: TextIO | None, name: str) -> None:
@@ -35,22 +35,22 @@ class _Stream:
         self.works = True
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
-        # Without bytes below, for Typer would write UTF-8 to them whatever the encoding is.
+        # The buffer of bytes is hidden, because Typer would write UTF-8 to it in every encoding.
         if self.below is None or name == "buffer":
             raise AttributeError(name)
         return getattr(self.below, name)
 
     @property
     def encoding(self) -> str:
-        """How characters become bytes."""
+        """The encoding of the stream below."""
         return getattr(self.below, "encoding", None) or "utf-8"
 
     def isatty(self) -> bool:
-        """Whether people look at it."""
+        """Whether the stream is a terminal."""
         return self.below is not None and self.below.isatty()
 
     def write(self, text: str) -> int:
-        """Write text, in characters that the encoding has."""
+        """Write text; a character that the encoding lacks is replaced."""
         try:
             if self.below is None:
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF))
@@ -65,7 +65,7 @@ class _Stream:
             self.write(line)
 
     def flush(self) -> None:
-        """Bring what was written to where it goes."""
+        """Flush the stream below."""
         try:
             if self.below is not None:
                 self.below.flush()
@@ -73,11 +73,11 @@ class _Stream:
             self.failed(error)
 
     def failed(self, error: OSError) -> None:
-        """What was written did not get there.
+        """Note that writing failed.
 
         Raises:
-            ReaderLeft: who read it is gone.
-            OutputLost: it cannot be written for another reason.
+            ReaderLeft: the reader is gone.
+            OutputLost: writing failed for another reason.
         """
         self.works = False
         if isinstance(error, BrokenPipeError):
@@ -85,11 +85,11 @@ class _Stream:
         reason = error.strerror or str(error)
         self.lost = self.lost or OutputLost(
             f"{self.name} cannot be written: {reason}. "
-            "Free some space there, or send it to another place; what is kept in files is whole."
+            "Free some space there, or send the output to another place; all files that dreg keeps are complete."
         )
 
     def abandon(self) -> None:
-        """Let what is left in the stream go nowhere, so that it does not fail once more when the process ends."""
+        """Send the unwritten text nowhere, so that the stream does not fail again when the process ends."""
         with suppress(OSError, AttributeError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, cast("TextIO", self.below).fileno())
@@ -97,7 +97,7 @@ class _Stream:
 
 
 class _Output(_Stream):
-    """Standard output: what cannot be written there ends the command, which has nothing else to give."""
+    """Standard output: a failure to write ends the command, because the output is its result."""
 
     def failed(self, error: OSError) -> NoReturn:
         super().failed(error)
@@ -105,15 +105,15 @@ class _Output(_Stream):
 
 
 class Streams:
-    """The two streams of the process while a command runs; what was in their places comes back.
+    """Replaces the two streams of the process while a command runs, and restores them afterwards.
 
-    Messages that are lost end no work: training goes on when the disk under its log is full.
+    Lost messages do not end the work: training continues when the disk under its log is full.
     """
 
     def __enter__(self) -> "Streams":
         self._before = sys.stdout, sys.stderr
         self.out = _Output(sys.stdout, "Standard output")
-        # Whoever closes standard error wants to see nothing of it.
+        # A user who closes standard error wants to see no messages.
         self.err = None if cast("TextIO | None", sys.stderr) is None else _Stream(sys.stderr, "Standard error")
         sys.stdout = cast("TextIO", self.out)
         sys.stderr = cast("TextIO", self.err)
@@ -128,13 +128,13 @@ class Streams:
         sys.stdout, sys.stderr = self._before
 
     def end(self) -> OutputLost | None:
-        """Bring all that was shown to where it goes.
+        """Flush both streams.
 
         Returns:
-            Why messages were lost, if some were.
+            The error about lost messages, if messages were lost.
 
         Raises:
-            ReaderLeft: who read it is gone.
+            ReaderLeft: the reader is gone.
             OutputLost: results cannot be written.
         """
         for stream in self._all():

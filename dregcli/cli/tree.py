@@ -1,4 +1,4 @@
-"""Every command of the program by what is typed for it, and where it is."""
+"""Every command of the program: the words that the user types, and the place in the source."""
 
 from typing import Any, Final
 
@@ -36,23 +36,23 @@ COMMANDS: Final = {
 
 _GROUPS: Final = {
     "data": (
-        "The data sets on this machine: list, show, import, verify, remove.",
-        "Your own data:  [bold]dreg data import images.npy --name mine[/bold]",
+        "Manage the data sets on this machine: list, show, import, verify, remove.",
+        "Import your own data:  [bold]dreg data import images.npy --name mine[/bold]",
     ),
     "runs": (
-        "The runs of a store: list, compare, label, verify, move, remove, repeat.",
-        "What there is:  [bold]dreg runs list[/bold]",
+        "Manage the runs of a store: list, compare, label, verify, move, remove, repeat.",
+        "See all runs:  [bold]dreg runs list[/bold]",
     ),
     "spec": (
-        "The settings of a run, for other programs.",
+        "Describe the settings of a run for other programs.",
         "Check a config file in an editor:  [bold]dreg spec schema --config > dreg.schema.json[/bold]",
     ),
 }
-"""Groups of commands: what each is for, and what is shown below its help."""
+"""Groups of commands: the help of each group, and the example below it."""
 
 
 def commands() -> dict[str, CommandByName | CommandGroup]:
-    """The commands of the program, then its groups, by name; none of them is imported."""
+    """Return the commands of the program and then its groups, by name; no command is imported."""
     inside: dict[str, dict[str, Any]] = {name: {} for name in ("", *_GROUPS)}
     for typed, place in COMMANDS.items():
         within, _, name = typed.rpartition(" ")

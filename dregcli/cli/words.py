@@ -1,4 +1,4 @@
-"""What a shell may complete: the values that an option or an argument can have, by the name of its parameter."""
+"""Values that a shell can complete, by the parameter of an option or an argument."""
 
 import inspect
 from collections.abc import Callable, Iterable
@@ -25,11 +25,11 @@ from dregcli.names import (
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Words = Callable[[typer.Context, str], Iterable[str]]
-"""Gives the values that are possible; Typer leaves out those that do not begin as the word does."""
+"""Returns the possible values; Typer leaves out all that do not begin like the typed word."""
 
 
 def _runs(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of runs; when one name is left, its versions, too."""
+    """Return the names of runs; if only one name fits, its versions, too."""
     from dregcli.app.common.on_disk import run_versions
     from dregcli.app.common.places import runs_folder
 
@@ -40,12 +40,12 @@ def _runs(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _datasets(context: typer.Context, incomplete: str) -> list[str]:
-    """The data sets of the catalogue, and those on disk."""
+    """Return the data sets of the catalogue and the data sets on disk."""
     return list(dict.fromkeys([*DatasetName, *_files(context, incomplete)]))
 
 
 def _files(context: typer.Context, incomplete: str) -> list[str]:
-    """The data sets on disk."""
+    """Return the data sets on disk."""
     from dregcli.app.common.on_disk import dataset_names
     from dregcli.app.common.places import data_folder_if_any
 
@@ -65,7 +65,7 @@ def _objectives(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _estimators(context: typer.Context, incomplete: str) -> list[str]:
-    """Estimators; of a list with commas, the last one is completed."""
+    """Return the estimators; in a list with commas, only the last word is completed."""
     from dregcli.parts import known_words
 
     before = "".join(incomplete.rpartition(",")[:2])
@@ -73,7 +73,7 @@ def _estimators(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _folder(context: typer.Context, option: str) -> Path | None:
-    """The folder that an option or its variable names: as it was typed, for no shell has read it yet."""
+    """Return the folder of an option or its variable; ``~`` is expanded, because no shell has done this yet."""
     found = context.params.get(option)
     return Path(found).expanduser() if found else None
 
@@ -116,15 +116,15 @@ _WORDS: Final[dict[str, Words]] = {
     "channels": _any_of(*Channels),
     "flip": _any_of(*Flip),
 }
-"""By parameter, or by command and parameter where the same name means another thing elsewhere."""
+"""By parameter; or by command and parameter, if the same name has another meaning in other commands."""
 
 
 def with_words(command: Command, typed: str) -> Command:
-    """A command whose options and arguments know their values.
+    """Add the values for completion to the options and arguments of a command.
 
     Args:
-        command: the function of the command; what it declares of its parameters is completed in place.
-        typed: what is typed for the command.
+        command: the function of the command; the declarations of its parameters are changed in place.
+        typed: the words that the user types for the command.
     """
     for name, parameter in inspect.signature(command).parameters.items():
         words = _WORDS.get(f"{typed} {name}", _WORDS.get(name))

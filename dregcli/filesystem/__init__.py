@@ -1,4 +1,4 @@
-"""The one way by which the program changes the disk: a seam for tests, and safe ways to write through it."""
+"""The only way in which the program changes the disk: an interface that tests can replace, and safe ways to write."""
 
 from dregcli.filesystem.asides import (
     discard,

@@ -1,7 +1,8 @@
-"""The safe ways to write: nothing is ever written in place.
+"""Safe ways to write: the program never writes a file in place.
 
-Content goes to a temporary name in the same folder, is fsync-ed, and only then gets its real name by a rename, which
-a reader sees whole or not at all. :func:`write_aside` takes bytes; :func:`written_aside` what is too large to hold.
+Content is written to a temporary name in the same folder and fsync-ed. Only then a rename gives it the real name, so
+that a reader sees the whole content or none. :func:`write_aside` takes bytes. :func:`written_aside` is for content
+that is too large for memory.
 """
 
 import contextlib
@@ -17,11 +18,12 @@ from dregcli.filesystem.refusals import write_errors
 from dregcli.filesystem.seam import FileSystem
 
 _LOCKED_DIGITS: Final = 16
-"""Digits in the name of a temporary that its writer locks: no other kind may be taken for one of a dead writer."""
+"""Digits in the name of a temporary file that its writer locks. Only files with such names are removed as leftovers
+of dead writers."""
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a name is one of this module's own, never to be read as content."""
+    """Whether a name is a temporary name of this module, which must never be read as content."""
     return name.startswith(".") and name.endswith(".tmp")
 
 
@@ -33,14 +35,14 @@ def write_aside(
     check: Callable[[Path], object] | None = None,
     hint: str | None = None,
 ) -> None:
-    """Writes a file that readers see whole or not at all, replacing what has its name.
+    """Write a file that readers see whole or not at all, and replace any file with the same name.
 
     Args:
-        fs: the seam.
-        path: the file's real name.
-        content: its bytes.
-        check: reads the temporary file back before it gets its name; what it raises keeps the old file.
-        hint: as of :func:`write_errors`.
+        fs: the file system to write to.
+        path: real name of the file.
+        content: content of the file.
+        check: reads the temporary file before it gets the real name; if it raises an error, the old file stays.
+        hint: see :func:`write_errors`.
 
     Raises:
         StoreWriteError: the disk refuses; the old file, if any, is untouched and the temporary is removed.
@@ -56,17 +58,17 @@ def write_aside(
 def written_aside(
     fs: FileSystem, path: Path, *, hint: str | None = None
 ) -> Generator[tuple[IO[bytes], Path], None, None]:
-    """Writes a file piece by piece that readers see whole or not at all, replacing what has its name.
+    """Write a file piece by piece that readers see whole or not at all, and replace any file with the same name.
 
-    The block writes to the temporary file and may read that back by its path after a flush; leaving the block without
-    an error gives the file its name. Of several writers at once each has a file of its own, and the last to end wins.
-    The temporary is locked while it is written, so that the next writer of the same name removes what a killed one
-    left. The folder is made if need be.
+    The block writes to the temporary file. After a flush it may also read the file by its path. When the block ends
+    without an error, the file gets its real name. Several writers at once have separate files, and the last one to
+    end wins. A writer locks its temporary file, so that the next writer of the same name can recognise and remove
+    the files of killed writers. The folder is created if necessary.
 
     Args:
-        fs: the seam.
-        path: the file's real name.
-        hint: as of :func:`write_errors`.
+        fs: the file system to write to.
+        path: real name of the file.
+        hint: see :func:`write_errors`.
 
     Yields:
         The open temporary file and its path.
@@ -78,14 +80,14 @@ def written_aside(
     remove_dead_asides(fs, path)
     with write_errors(path, hint=hint):
         out, temporary = _locked(fs, path)
-        # The name is given before the lock goes, or another writer might take the file for a dead one's.
+        # The file is renamed before the lock ends; otherwise another writer might remove it as a leftover.
         with out, _named(fs, temporary, path):
             yield out, temporary
             out.flush()
 
 
 def remove_dead_asides(fs: FileSystem, path: Path) -> None:
-    """Removes what killed writers of ``path`` left beside it; what a living one writes is locked, and stays."""
+    """Remove the files that killed writers of ``path`` left beside it; the locked files of living writers stay."""
     ours = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{{_LOCKED_DIGITS}}}\.tmp")
     with contextlib.suppress(OSError):
         for temporary in [each for each in path.parent.iterdir() if ours.fullmatch(each.name)]:
@@ -95,10 +97,10 @@ def remove_dead_asides(fs: FileSystem, path: Path) -> None:
 
 
 def write_exclusive(fs: FileSystem, path: Path, content: bytes) -> None:
-    """Writes a file that was not there; nothing is left of it where that fails.
+    """Write a new file; if that fails, no part of the file is left.
 
     Raises:
-        FileExistsError: anything has that name.
+        FileExistsError: a file or folder already has that name.
         OSError: the disk refuses.
     """
     try:
@@ -106,7 +108,7 @@ def write_exclusive(fs: FileSystem, path: Path, content: bytes) -> None:
     except FileExistsError:
         raise
     except OSError:
-        # It may have been created all the same, and would keep its name from everybody.
+        # The file may exist despite the error, and would block its name.
         with contextlib.suppress(OSError):
             fs.remove(path)
         raise
@@ -121,18 +123,18 @@ def write_new(
     *,
     ahead: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Writes ``stem + suffix``, or ``stem-2``, ``stem-3`` ... where the name is taken; never overwrites.
+    """Write ``stem + suffix``, or ``stem-2``, ``stem-3`` ... if the name is taken; never overwrite a file.
 
-    The temporary name is fixed and created exclusively, so holding it is holding the real name: two writers cannot
-    both find the name free. A temporary left by a killed writer costs its name, nothing else.
+    The temporary name is fixed and created exclusively, so that only one writer can own the real name: two writers
+    cannot both find the name free. The temporary file of a killed writer only blocks its name.
 
     Args:
-        fs: the seam.
-        folder: where.
-        stem: the first part of the name.
-        suffix: the last.
-        content: its bytes.
-        ahead: writes what goes with the file, given its path, before the file appears.
+        fs: the file system to write to.
+        folder: folder of the file.
+        stem: first part of the name.
+        suffix: last part of the name.
+        content: content of the file.
+        ahead: is called with the path before the file appears, to write other files that belong to it.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -163,11 +165,11 @@ def write_new(
 
 
 def write_folder_aside(fs: FileSystem, path: Path, files: Mapping[str, bytes]) -> None:
-    """Builds a folder of files under a temporary name and renames it into place.
+    """Build a folder of files under a temporary name, and rename it to its real name.
 
     Raises:
-        FileExistsError: a folder that holds something has the name; the rename is the exclusive claim.
-        StoreWriteError: the disk refuses; nothing has the real name and the temporary is removed.
+        FileExistsError: a folder that is not empty has the real name. Only one writer's rename can succeed.
+        StoreWriteError: the disk refuses; nothing has the real name, and the temporary folder is removed.
     """
     temporary = _temporary(path)
     with write_errors(path), _named(fs, temporary, path):
@@ -178,12 +180,12 @@ def write_folder_aside(fs: FileSystem, path: Path, files: Mapping[str, bytes]) -
 
 
 def make_folders(fs: FileSystem, path: Path, *, hint: str | None = None) -> None:
-    """Creates a folder and the missing ones above it; another process may be doing the same.
+    """Create a folder and the missing folders above it; another process may do the same at the same time.
 
     Args:
-        fs: the seam.
+        fs: the file system to write to.
         path: the folder.
-        hint: as of :func:`write_errors`.
+        hint: see :func:`write_errors`.
 
     Raises:
         StoreWriteError: the disk refuses, or a file is in the way.
@@ -204,7 +206,7 @@ def make_folders(fs: FileSystem, path: Path, *, hint: str | None = None) -> None
 
 
 def move(fs: FileSystem, source: Path, target: Path) -> None:
-    """Renames a file or folder and brings both folders' entries to the disk.
+    """Rename a file or folder, and write the entries of both parent folders to the disk.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -216,7 +218,7 @@ def move(fs: FileSystem, source: Path, target: Path) -> None:
 
 
 def discard(fs: FileSystem, path: Path) -> None:
-    """Removes a file or folder; renamed first, so that a half-removed folder never passes for a real one.
+    """Remove a file or folder. It is renamed first, so that a half-removed folder never looks like a real one.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -228,7 +230,7 @@ def discard(fs: FileSystem, path: Path) -> None:
 
 
 def sweep(fs: FileSystem, folder: Path) -> None:
-    """Removes the temporaries a killed writer left in ``folder``. Only for the one who holds the lease.
+    """Remove the temporary files that a killed writer left in ``folder``. Only the holder of the lease may call this.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -241,17 +243,17 @@ def sweep(fs: FileSystem, folder: Path) -> None:
 
 
 def _temporary(path: Path, digits: int = 8) -> Path:
-    # A process id would not do: threads share it, and containers on one volume count theirs alike.
+    # A process id would not be unique: threads share it, and containers on one volume can have equal ids.
     return path.with_name(f".{path.name}.{secrets.token_hex(digits // 2)}.tmp")
 
 
 def _locked(fs: FileSystem, path: Path) -> tuple[IO[bytes], Path]:
-    """A new file beside ``path``, locked where locks are to be had, and its path."""
+    """Create a temporary file beside ``path``, lock it if the file system has locks, and return it with its path."""
     while True:
         temporary = _temporary(path, _LOCKED_DIGITS)
-        # Opened by its name and not by tempfile, whose files nobody else may read.
+        # Not opened by tempfile, because other users could not read its files.
         out = fs.open(temporary, "x+b")
-        # Another writer may take it for a dead one's before it is locked.
+        # Before the file is locked, another writer may remove it as a leftover.
         lock_own(out)
         if is_at(out, temporary):
             return out, temporary
@@ -260,10 +262,10 @@ def _locked(fs: FileSystem, path: Path) -> tuple[IO[bytes], Path]:
 
 @contextlib.contextmanager
 def _named(fs: FileSystem, temporary: Path, path: Path) -> Generator[None, None, None]:
-    """What the block makes under a temporary name gets its real one; where anything fails, it is removed.
+    """Give the file or folder that the block makes its real name; remove it if anything fails.
 
     Raises:
-        FileExistsError: a folder that holds something has the real name.
+        FileExistsError: a folder that is not empty has the real name.
     """
     with _removed_on_failure(fs, temporary):
         yield
@@ -281,7 +283,7 @@ def _named(fs: FileSystem, temporary: Path, path: Path) -> Generator[None, None,
 def _removed_on_failure(fs: FileSystem, temporary: Path) -> Generator[None, None, None]:
     try:
         yield
-    except BaseException:  # an interrupt too must not leave a temporary behind
+    except BaseException:  # an interrupt must not leave a temporary file behind either
         with contextlib.suppress(OSError):
             _remove_tree(fs, temporary)
         raise

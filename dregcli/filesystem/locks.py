@@ -1,4 +1,4 @@
-"""Locks of the operating system: they end with the process that holds them, however it ends."""
+"""Locks of the operating system. A lock ends when its process ends, for any reason."""
 
 import fcntl
 import os
@@ -9,10 +9,10 @@ from typing import IO
 
 
 def try_lock(handle: IO[bytes]) -> bool:
-    """Take the lock on an open file, if nobody has it.
+    """Take the lock on an open file, if nobody holds it.
 
     Returns:
-        Whether it is ours. It is not where another handle has it, or where the file system knows no locks.
+        Whether this handle holds the lock now; False if another handle holds it or the file system has no locks.
     """
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -22,17 +22,17 @@ def try_lock(handle: IO[bytes]) -> bool:
 
 
 def lock_own(handle: IO[bytes]) -> None:
-    """Lock a file that this process has just made, where the file system knows locks.
+    """Lock a file that this process has just created, if the file system has locks.
 
-    Where it knows none, nobody else gets a lock either, and so nobody takes the file for a dead writer's.
+    If the file system has no locks, other processes get no lock either, so nobody removes the file as a leftover.
     """
     with suppress(OSError):
-        # Waits for a writer that is just removing the file, which is over in a moment.
+        # May wait a moment for a writer that is just removing the file.
         fcntl.flock(handle, fcntl.LOCK_EX)
 
 
 def is_at(handle: IO[bytes], path: Path) -> bool:
-    """Whether an open file is still the one that lies at ``path``."""
+    """Whether an open file is still the file at ``path``."""
     try:
         return os.path.samestat(os.fstat(handle.fileno()), path.stat())
     except FileNotFoundError:
@@ -41,9 +41,9 @@ def is_at(handle: IO[bytes], path: Path) -> bool:
 
 @contextmanager
 def folder_locked(folder: Path) -> Generator[None]:
-    """Wait until no other process is inside a block like this one for the same folder. Nothing is written.
+    """Wait until no other process is inside such a block for the same folder. Nothing is written.
 
-    Some network file systems lock no folders; there nobody waits.
+    Some network file systems cannot lock folders; there, processes do not wait.
 
     Raises:
         OSError: the folder cannot be opened.

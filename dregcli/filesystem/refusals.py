@@ -1,4 +1,4 @@
-"""What the program says when the operating system refuses to write: what happened, where, and what to do next."""
+"""Messages for the case that the operating system refuses to write: what happened, where, and what to do next."""
 
 import contextlib
 import errno
@@ -18,7 +18,7 @@ _WHAT: Final[dict[int, str]] = {
     errno.EPERM: "No permission to write here",
     errno.EROFS: "The file system is read-only",
     errno.EIO: "The device reports an input/output error",
-    errno.ENOENT: "A file or folder vanished while it was written",
+    errno.ENOENT: "A file or folder disappeared while it was written",
     errno.ENOTDIR: "Part of the path is a file, not a folder",
 }
 _FIRST: Final[dict[int, str]] = {
@@ -29,18 +29,18 @@ _FIRST: Final[dict[int, str]] = {
 _ELSEWHERE: Final = "choose a folder you can write: --runs-dir FOLDER, or DREG_RUNS_DIR"
 
 _LASTING: Final = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-"""Refusals that no waiting changes."""
+"""Refusals that do not go away by waiting."""
 
 
 @contextlib.contextmanager
 def write_errors(path: Path, *, hint: str | None = None) -> Generator[None, None, None]:
-    """Turns an OSError of the block into a StoreWriteError about ``path``.
+    """Turn an OSError of the block into a StoreWriteError about ``path``.
 
-    FileExistsError passes: to the callers that race for a name it is an answer, not a failure.
+    A FileExistsError is passed on: callers that compete for a name need it as an answer.
 
     Args:
-        path: what is written.
-        hint: how to write elsewhere; where it is not given, by ``--runs-dir``.
+        path: the file or folder that the block writes.
+        hint: how to write elsewhere; None means by ``--runs-dir``.
     """
     try:
         yield
@@ -48,9 +48,9 @@ def write_errors(path: Path, *, hint: str | None = None) -> Generator[None, None
         raise
     except OSError as error:
         code = error.errno or 0
-        what = _WHAT.get(code, f"It cannot be written: {error.strerror or error}")
+        what = _WHAT.get(code, f"The file cannot be written: {error.strerror or error}")
         if code in _FIRST:
-            resume = f"continue a run: {command('train', '--resume', 'RUN')}"
+            resume = f"continue the run: {command('train', '--resume', 'RUN')}"
             next_ = f"{_FIRST[code]}, then run the command again, or {hint or resume}"
         else:
             next_ = hint or _ELSEWHERE
@@ -58,14 +58,14 @@ def write_errors(path: Path, *, hint: str | None = None) -> Generator[None, None
 
 
 def check_can_write(fs: FileSystem, folder: Path, *, hint: str | None = None) -> None:
-    """Refuses a folder in which nothing can ever be made, by making an empty file and removing it: before any work.
+    """Refuse a folder in which the program cannot write, before any work.
 
-    A full disk is let pass: it may have room by the time there is something to write.
+    The check creates and removes an empty file. A full disk is not refused, because it may have space later.
 
     Args:
-        fs: the seam.
-        folder: which; where it is not there, the one above it that is, in which it would be made.
-        hint: how to write elsewhere; where it is not given, by ``--runs-dir``.
+        fs: the file system to write to.
+        folder: the folder; if it does not exist, the nearest existing folder above it is checked.
+        hint: how to write elsewhere; None means by ``--runs-dir``.
 
     Raises:
         StoreWriteError: no permission, a read-only file system, or a file in the way.

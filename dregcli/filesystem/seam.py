@@ -1,47 +1,47 @@
-"""The operations that change the disk, as methods, so that a test can make the n-th of them fail."""
+"""The operations that change the disk, as methods, so that a test can make the n-th operation fail."""
 
 import errno
 import os
 from pathlib import Path
 from typing import IO, Final, Literal, Protocol
 
-# What some network file systems answer when asked to fsync a folder: they have no such operation.
+# Errors of network file systems that cannot fsync a folder.
 _NO_FOLDER_SYNC: Final = (errno.EINVAL, errno.ENOTSUP)
 
 
 class FileSystem(Protocol):
-    """The operations that change the disk. Each raises OSError, like the system call it stands for."""
+    """The operations that change the disk. Each raises OSError, like the system call behind it."""
 
     def mkdir(self, path: Path) -> None:
-        """Creates one folder; FileExistsError where anything has that name."""
+        """Create one folder; raise FileExistsError if the name is taken."""
         ...
 
     def write(self, path: Path, content: bytes) -> None:
-        """Creates a file with this content; FileExistsError where anything has that name."""
+        """Create a file with this content; raise FileExistsError if the name is taken."""
         ...
 
     def append(self, path: Path, content: bytes) -> None:
-        """Adds to the end of a file, creating it."""
+        """Add content to the end of a file; create the file if necessary."""
         ...
 
     def open(self, path: Path, mode: Literal["x+b", "a+b"]) -> IO[bytes]:
-        """Opens a file to read it and to write what is too large to be held: a new one, or one to add to."""
+        """Open a file to read it and to write large content: a new file, or a file to add to."""
         ...
 
     def sync(self, path: Path) -> None:
-        """Brings a file's content, or a folder's entries, to the disk."""
+        """Write a file's content, or a folder's entries, from the cache to the disk."""
         ...
 
     def rename(self, source: Path, target: Path) -> None:
-        """Renames; replaces a file, refuses a folder that holds something."""
+        """Rename a file or folder; replace an existing file, but refuse to replace a folder that is not empty."""
         ...
 
     def remove(self, path: Path) -> None:
-        """Removes a file."""
+        """Remove a file."""
         ...
 
     def rmdir(self, path: Path) -> None:
-        """Removes an empty folder."""
+        """Remove an empty folder."""
         ...
 
 

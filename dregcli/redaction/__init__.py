@@ -1,4 +1,4 @@
-"""What looks like a password, a token or a key: found in texts, and taken out of what is kept or shown to others.
+"""Finds texts that look like a password, a token or a key, and removes them before they are kept or shown to others.
 
 Standard library only.
 """

@@ -1,7 +1,7 @@
-"""What passwords, tokens and keys look like: file names, tokens by whose they are, and what is assigned to a name.
+"""The shapes of passwords, tokens and keys: names of files, tokens of known services, and values given to names.
 
-By shape alone, so that what is found may be none: a text that loses a line too many does less harm than one that is
-handed on with a password in it.
+The search uses only the shape of a text, so a match may be harmless. Losing one line too many does less harm than
+handing on a password.
 """
 
 import math
@@ -39,10 +39,10 @@ _NAMES: Final = (
         "*.vault",
     ),
 )
-"""Of a file or of a folder above it, in small letters."""
+"""Patterns for the name of a secret file, or of a folder above it, in lower case."""
 
 _TOKEN_NAME: Final = re.compile(r"(?<![a-z])tokens?(?![a-z])")
-"""Not ``tokenizer.py``."""
+"""Matches ``token`` and ``tokens``, but not ``tokenizer.py``."""
 
 _EDGE: Final = r"(?<![A-Za-z0-9_])"
 _SHAPES: Final = re.compile(
@@ -80,8 +80,8 @@ _SHAPES: Final = re.compile(
         )
     )
 )
-"""Tokens that tell by their first letters whose they are: of AWS, Google, GitHub, GitLab, Slack, OpenAI and others;
-JSON web tokens and hashed passwords."""
+"""Tokens whose first letters show their service (AWS, Google, GitHub, GitLab, Slack, OpenAI and others), JSON web
+tokens, and hashed passwords."""
 
 _IN_URL: Final = re.compile(r"(?<=://)[^\s/:'\"<>]{0,256}:(?!\d{1,5}(?:[/?#]|$))(?!\$\{?\w+\}?@)[^\s'\"<>]{1,512}@")
 _USER_IN_WEB_URL: Final = re.compile(r"(?<=http://|ttps://)[^\s/@:'\"<>]{1,512}@")
@@ -109,14 +109,14 @@ _ASSIGNED: Final = re.compile(
     rf"|(?<![A-Za-z])(?P<long>{_LONG}))"
     rf"{_TAIL}[\"']?\]?{_VALUE}"
 )
-"""A name and what it is given: ``password=x``, ``"api_key": "x"``, ``x["token"] = "x"``, ``secret: str = "x"``."""
+"""A name and its value: ``password=x``, ``"api_key": "x"``, ``x["token"] = "x"``, ``secret: str = "x"``."""
 
 _TYPED: Final = re.compile(
     rf"(?i)(?:^|\s)--?[\w-]{{0,32}}(?:{_STRONG}|token)\s+[\"']?(?P<value>[^\s\"'$<-][^\s\"']*)"
     r"|(?:^|\s)(?:-u|--user|--proxy-user)[\s=]+[\"']?(?P<user>[^\s\"'$:]+:[^\s\"'$]+)"
     r"|\b(?:machine|login)\s+\S+.{0,200}?\bpassword\s+(?P<netrc>\S+)"
 )
-"""Of a command that somebody types: ``--password x``, ``curl -u me:x``; and of a netrc."""
+"""A secret in a typed command (``--password x``, ``curl -u me:x``) or in a netrc file."""
 
 DANGLING: Final = re.compile(
     rf"(?i)(?:{_STRONG})[\w-]{{0,32}}[\"']?\s*[:=]\s*(?:[|>][+-]?|\()?\s*\\?$"
@@ -130,17 +130,17 @@ BARE: Final = re.compile(
 """A line with one value on it and nothing else."""
 
 OPTION: Final = re.compile(rf"(?i)^--?[\w-]*(?:{_STRONG}|token)$")
-"""Of a command line: what comes next is the value."""
+"""An option of a command line whose value is the next word."""
 
-_NOT_OF_A_SECRET: Final = re.compile(
+_HARMLESS_ENDING: Final = re.compile(
     r"(?i)[_-]?(?:file|path|dir|folder|field|name|names|len|length|size|min|max|policy|regexp?|pattern|prompt|env"
     r"|var|variable|reset|manager|required|type|kind|class|count|index|idx|enabled?|error|errors|store|ring|url|uri|ref"
     r"|validator|strength|hint|label|help|ids?|mask)"
 )
-"""How names end that are about secrets and hold none: ``password_file``, ``token_ids``."""
+"""Endings of names that are about secrets but hold none: ``password_file``, ``token_ids``."""
 
 _PLACEHOLDER: Final = re.compile(r"^(?:\$\{|<|\{|%\(|\*+$|\.{3}$|\[redacted)")
-"""What stands in quotes for a value that comes from elsewhere."""
+"""Beginnings of quoted placeholders for a value from elsewhere."""
 
 _NO_LITERAL: Final = re.compile(
     r"(?i)^(?:none|null|nil|true|false|undefined|str|string|bytes|int|float|bool|any|object|optional|secretstr|dict|list"
@@ -150,30 +150,30 @@ _NO_LITERAL: Final = re.compile(
     r"|^(?:os|self|cls|config|cfg|conf|args|settings|env|environ|process|options|opts|secrets|params|kwargs|request"
     r"|vars?|data|each|inputs)\."
 )
-"""What programs assign to such names and is no secret: types, nothing, look-ups, calls and other variables."""
+"""Values in programs that are not secrets: types, empty values, look-ups, calls and other variables."""
 
 PEM: Final = re.compile(r"-----BEGIN [A-Z0-9 ]{3,60}-----|---- BEGIN SSH2 [A-Z ]+ ----|PuTTY-User-Key-File")
 PEM_END: Final = re.compile(r"-----END [A-Z0-9 ]{3,60}-----|---- END SSH2 [A-Z ]+ ----")
 BASE64_LINE: Final = re.compile(
     r"^[+\- ]?[\s\"']*(?=[^\s]*[a-z])(?=[^\s]*[A-Z])(?=[^\s]*\d)[A-Za-z0-9+/]{48,}={0,2}[\\n\"',;\s]*$"
 )
-"""A line out of the middle of a key, as a difference shows it."""
+"""A line from the middle of a key, as a diff shows it."""
 
 LONGEST_LINE: Final = 20_000
-"""Characters; a longer line is no text that people write, and looking through it would take long."""
+"""Largest length in characters of a line that is searched in one piece: searching a longer line would take long."""
 
 _FEWEST: Final = 6
-"""Characters of what is given to a name such as ``token``; words of fewer are no secrets."""
+"""Smallest length in characters of a secret that is given to a name such as ``token``."""
 
 _FEWEST_OF_LONG: Final = 16
-"""The same of names that are given other things, too: ``stripe_key``."""
+"""The same for names that may also hold other values, such as ``stripe_key``."""
 
 _FEW_BITS: Final = 3.0
-"""Entropy of a character, in bits, that a random text of 16 or more has more of."""
+"""A random text of 16 or more characters has more entropy per character than this, in bits."""
 
 
 def is_secret_name(path: str) -> bool:
-    """Whether a file's path, with ``/`` between its parts, looks like that of a file of passwords or keys."""
+    """Whether a path, with ``/`` between its parts, looks like the path of a file with passwords or keys."""
     parts = [part.lower() for part in PurePosixPath(path).parts]
     if any(fnmatchcase(part, pattern) for part in parts for pattern in _NAMES):
         return True
@@ -181,9 +181,9 @@ def is_secret_name(path: str) -> bool:
 
 
 def spans(line: str) -> list[tuple[int, int]]:
-    """Where the secrets of a line are, in order and apart from each other."""
+    """Return the places of the secrets in a line, in order and without overlap."""
     if len(line) > LONGEST_LINE:
-        # Piece by piece, each with the end of the one before, so that nothing is cut in two.
+        # Searched in overlapping pieces, so that no secret is cut in two.
         step = LONGEST_LINE // 2
         pieces = ((at, spans(line[at : at + LONGEST_LINE])) for at in range(0, len(line), step))
         return _joined([(at + start, at + end) for at, found in pieces for start, end in found])
@@ -199,7 +199,7 @@ def spans(line: str) -> list[tuple[int, int]]:
 
 
 def _assignments(line: str) -> Iterator[re.Match[str]]:
-    """Names with what they are given; the value of one may be the name of another."""
+    """Yield the names with their values; the value of one name may contain another name."""
     place = 0
     while match := _ASSIGNED.search(line, place):
         yield match
@@ -217,12 +217,12 @@ def _joined(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 
 
 def _is_secret(match: re.Match[str]) -> bool:
-    """Whether what a name is given is one."""
+    """Whether the value of a name is a secret."""
     tail, value = match["tail"], match["value"]
     quoted = re.match(r"[rbfuRBFU]{0,2}([\"'])(.*?)\1?$", value)
     text = quoted[2] if quoted else value
     last = re.sub(r"^.*[_-](?=[A-Za-z])", "", tail)
-    if not text or _NOT_OF_A_SECRET.fullmatch(last) or (_PLACEHOLDER if quoted else _NO_LITERAL).search(text):
+    if not text or _HARMLESS_ENDING.fullmatch(last) or (_PLACEHOLDER if quoted else _NO_LITERAL).search(text):
         return False
     if match["strong"]:
         return bool(quoted) or not _is_variable(match, text)
@@ -232,7 +232,7 @@ def _is_secret(match: re.Match[str]) -> bool:
 
 
 def _is_variable(match: re.Match[str], text: str) -> bool:
-    """Whether a program hands a variable on: ``password=password``, ``connect(password=word)``."""
+    """Whether the value is a variable of a program: ``password=password``, ``connect(password=word)``."""
     if not text.isidentifier():
         return False
     in_call = text.isalpha() and match.string[match.end("value") : match.end("value") + 1] in (")", ",", "]", "}")
@@ -240,13 +240,13 @@ def _is_variable(match: re.Match[str], text: str) -> bool:
 
 
 def _is_random(text: str, *, at_least: int) -> bool:
-    """Whether a text looks as if nobody had made it up of words."""
+    """Whether a text looks random, and not made of words."""
     if len(text) < at_least or not re.search("[A-Za-z]", text) or not re.search(r"\d", text):
         return False
     return len(text) < _FEWEST_OF_LONG or _entropy(text) > _FEW_BITS
 
 
 def _entropy(text: str) -> float:
-    """Bits a character."""
+    """Return the entropy of a text in bits per character."""
     n = len(text)
     return -sum(count / n * math.log2(count / n) for count in Counter(text).values())

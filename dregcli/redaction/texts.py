@@ -1,4 +1,4 @@
-"""Texts, command lines, JSON values and differences without what looks like a password, a token or a key."""
+"""Removes passwords, tokens and keys, by their look, from texts, command lines, JSON values and diffs."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, cast
@@ -16,30 +16,30 @@ from dregcli.redaction.shapes import (
 )
 
 MARK: Final = "[redacted]"
-"""In place of a secret within a line or an argument."""
+"""Replaces a secret inside a line or an argument."""
 
 LINE_MARK: Final = "[redacted by dreg: this line looks as if it held a password, a token or a key]"
-"""In place of a line of a file."""
+"""Replaces a line of a file."""
 
-FILE_MARK: Final = "[redacted by dreg: the name of this file looks like that of a file of passwords or keys]"
-"""In place of all that a difference shows of a file."""
+FILE_MARK: Final = "[redacted by dreg: by its name, this file looks like a file of passwords or keys]"
+"""Replaces the whole content of a file in a diff."""
 
 
 def has_secret(text: str) -> bool:
     """Whether a text holds anything that looks like a password, a token or a key."""
-    return any(found for _, found in _looked_at(text.splitlines()))
+    return any(found for _, found in _inspected(text.splitlines()))
 
 
 def redacted(text: str) -> str:
-    """A text without what looks like a secret: within a line only the secret itself is taken out of it."""
+    """Return a text without its secrets; in a line with other text, only the secret itself is removed."""
     if "\n" in text:
         lines = text.split("\n")
-        return "\n".join(_inline(line) if not found or spans(line) else MARK for line, found in _looked_at(lines))
+        return "\n".join(_inline(line) if not found or spans(line) else MARK for line, found in _inspected(lines))
     return _inline(text)
 
 
 def redacted_words(words: Iterable[str]) -> list[str]:
-    """A command line without what looks like a secret, and without what follows an option such as ``--password``."""
+    """Return a command line without its secrets, and without the value after an option such as ``--password``."""
     found: list[str] = []
     for word in words:
         hidden = bool(found and OPTION.match(found[-1]) and not word.startswith("--"))
@@ -48,7 +48,7 @@ def redacted_words(words: Iterable[str]) -> list[str]:
 
 
 def redacted_values(value: object) -> Any:  # noqa: ANN401 - JSON
-    """A JSON value with every text in it redacted, lists of texts as command lines are."""
+    """Return a JSON value with all its texts redacted; a list of texts is treated like a command line."""
     if isinstance(value, str):
         return redacted(value)
     if isinstance(value, Mapping):
@@ -63,21 +63,21 @@ def redacted_values(value: object) -> Any:  # noqa: ANN401 - JSON
 
 
 def _is_named_secret(name: str, value: object) -> bool:
-    """Whether a value is a secret by its name alone."""
+    """Whether the name alone shows that a value is a secret."""
     return isinstance(value, str) and "\n" not in value and not spans(value) and bool(spans(f"{name}={value}"))
 
 
 def redacted_diff(diff: str) -> tuple[str, int]:
-    """A difference as git prints it, every line that holds a secret replaced by a mark: added, removed and around.
+    """Replace every line of a git diff that holds a secret by a mark: added, removed and surrounding lines.
 
-    Of files whose name looks like that of a file of keys nothing but the name is left.
+    If the name of a file looks like a file of keys, only the name is left.
 
     Returns:
-        The difference, and how many lines were taken out.
+        The redacted diff, and the number of removed lines.
     """
     lines: list[str] = []
     taken, hidden, in_hunk = 0, False, False
-    for line, found in _looked_at(diff.split("\n"), of_diff=True):
+    for line, found in _inspected(diff.split("\n"), of_diff=True):
         if line.startswith("diff --git "):
             hidden, in_hunk = _names_secret(line), False
         elif line.startswith("@@ "):
@@ -86,7 +86,7 @@ def redacted_diff(diff: str) -> tuple[str, int]:
                 continue
             in_hunk = True
             place = line.find(" @@", 2) + 3
-            # What git repeats behind the place is a line of the file.
+            # The text that git puts after the line numbers is a line of the file.
             line = f"{line[:place]} {LINE_MARK}" if found or (hidden and line[place:]) else line
             taken += found or (hidden and bool(line[place:]))
             if hidden:
@@ -103,15 +103,15 @@ def redacted_diff(diff: str) -> tuple[str, int]:
 
 
 def _names_secret(header: str) -> bool:
-    """Whether ``diff --git a/x b/x`` is about a file of keys; a quoted name has its other letters in octal."""
+    """Whether ``diff --git a/x b/x`` names a file of keys; a quoted name has non-ASCII letters in octal."""
     words = header.removeprefix("diff --git ").replace('"', "")
     middle = words.find(" b/")
     names = (words[2:middle], words[middle + 3 :]) if middle > 0 else (words,)
     return any(is_secret_name(name) for name in names)
 
 
-def _looked_at(lines: Sequence[str], *, of_diff: bool = False) -> Iterator[tuple[str, bool]]:
-    """Each line, and whether it is to be taken out: for itself, in a key, or as the value of the line before."""
+def _inspected(lines: Sequence[str], *, of_diff: bool = False) -> Iterator[tuple[str, bool]]:
+    """Yield each line, and whether to remove it: as a secret, as part of a key, or as a value of the line before."""
     in_key, awaited = False, False
     for line in lines:
         if of_diff and line.startswith(("diff --git ", "@@ ")):

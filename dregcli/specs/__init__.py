@@ -1,1 +1,1 @@
-"""Run specs: what a run is, in words and numbers. No torch."""
+"""Run specs: the definition of a run in words and numbers. No torch."""

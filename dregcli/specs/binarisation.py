@@ -1,4 +1,4 @@
-"""How intensities become pixels, as a word: ``dynamic``, ``static-seed:3``, ``threshold:0.5`` or ``none``."""
+"""Words that say how intensities become pixels: ``dynamic``, ``static-seed:3``, ``threshold:0.5`` or ``none``."""
 
 import math
 import re
@@ -16,9 +16,9 @@ class BinarisationRule:
     """A parsed word.
 
     Attributes:
-        name: which rule.
-        seed: of ``static-seed``; 0 otherwise.
-        threshold: of ``threshold``; 0 otherwise.
+        name: name of the rule.
+        seed: seed of ``static-seed``; 0 for other rules.
+        threshold: threshold of ``threshold``; 0 for other rules.
     """
 
     name: Binarisation
@@ -45,7 +45,7 @@ def parse_binarisation(word: str) -> BinarisationRule:
     """Read a word; ``static-seed 3`` and ``static-seed=3`` mean ``static-seed:3``.
 
     Raises:
-        ValueError: it is none; the message says what one is.
+        ValueError: the word is not valid; the message names the valid words.
     """
     found = _FORM.fullmatch(word.strip())
     name, value = (found["name"], found["value"]) if found else (word, None)
@@ -80,4 +80,4 @@ def _threshold(word: str, value: str | None) -> float:
     if not 0.0 <= threshold < 1.0:
         message = f"threshold needs an intensity from 0 to below 1, as in threshold:0.5, got '{word}'."
         raise ValueError(message)
-    return threshold + 0.0  # of -0 a plain 0: one setting has one spelling
+    return threshold + 0.0  # turns -0 into 0, so that one setting has one spelling

@@ -1,4 +1,4 @@
-"""Options from a config file: TOML, or the ``spec.json`` of a run."""
+"""Options from a config file, in TOML, or from the ``spec.json`` of a run."""
 
 import json
 import tomllib
@@ -11,14 +11,14 @@ _MAX_BYTES = 1 << 20
 
 
 def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
-    """The options in a config file, keys as the flags are spelt or with underscores.
+    """Read the options in a config file. Keys are spelt like the options, or with underscores.
 
     Args:
         path: the file.
-        option: the option that names it, for the message.
+        option: the option that names the file, for the message.
 
     Raises:
-        UsageError: the file is not there, too large, or neither TOML nor JSON with one level of keys.
+        UsageError: the file does not exist, is too large, or is neither TOML nor JSON with one level of keys.
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
@@ -33,9 +33,9 @@ def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         what = f"The config file is not valid {kind}: {error}."
-        hint = 'lines such as:  estimator = "dreg"   or   batch-size = 32'
+        hint = 'write lines such as:  estimator = "dreg"   or   batch-size = 32'
         raise UsageError(what, where=str(path), hint=hint) from error
     if not isinstance(content, dict):
-        what = "The config file holds no options by name."
+        what = "The config file does not hold options by name."
         raise UsageError(what, where=str(path), hint="give a TOML file or a run's spec.json")
     return {key.replace("-", "_"): value for key, value in cast("dict[str, Any]", content).items()}

@@ -1,4 +1,4 @@
-"""How gradients are computed, not of what: the options of the executor and the rules for them, each once."""
+"""How gradients are computed: the options of the executor, and their rules, each stated once."""
 
 from typing import Annotated, Final
 
@@ -13,45 +13,48 @@ AUTO: Final = "auto"
 DEFAULT_PRECISION: Final = Precision.FLOAT32
 
 ROUNDING_ONLY: Final = ("k_chunk", "compile", "threads")
-"""Fields that change results by rounding alone. Their ``auto`` depends on the memory, the compiler and the processor
-of the moment, so runs that differ in nothing else repeat each other, and a resumed run may be given other values."""
+"""Fields that change results only by rounding. Their ``auto`` depends on the current memory, compiler and processor.
+Therefore two runs that differ only in these fields repeat each other, and a resumed run may use other values."""
 
-# Strict: true is not 1 and "5" is not 5. A config that means something else must not train something else.
+# Strict: true is not 1, and "5" is not 5. A wrong value in a config must be refused, not trained with.
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
 class ExecutionSpec(BaseModel, frozen=True):
-    """How the gradients of K samples are computed, resolved: no ``auto`` left."""
+    """How the gradients of K samples are computed. Everything is resolved: no field is ``auto``."""
 
     model_config = STRICT
 
-    k: int = Field(default=64, ge=1, description="samples per example, all of them")
+    k: int = Field(default=64, ge=1, description="Total number of samples per example.")
     backward: Backward = Field(default=Backward.DENSE, strict=False)
     screen_inflation: Annotated[float, Field(gt=0, le=1)] | None = Field(
         default=None,
         validate_default=True,
-        description="growth of the variance that screening may cost; None of dense",
+        description="Allowed relative growth of the variance by screening; None with dense.",
     )
     screen_precision: Precision | None = Field(
-        default=None, validate_default=True, strict=False, description="of screening's first pass; None of dense"
+        default=None,
+        validate_default=True,
+        strict=False,
+        description="Precision of screening's first pass; None with dense.",
     )
-    k_chunk: int | None = Field(default=None, ge=1, description="samples at once; None is all")
+    k_chunk: int | None = Field(default=None, ge=1, description="Samples computed at once; None means all.")
 
     @field_validator("screen_inflation", "screen_precision")
     @classmethod
-    def _of_screening(cls, value: object, info: ValidationInfo) -> object:
+    def _check_screening(cls, value: object, info: ValidationInfo) -> object:
         backward = info.data.get("backward")
         if backward is Backward.DENSE and value is not None:
-            message = "is of --backward screened, and dense screens nothing: leave one of the two out."
+            message = "only applies with --backward screened."
             raise ValueError(message)
         if backward is Backward.SCREENED and value is None:
-            message = "is missing: a screened run has one."
+            message = "is missing: a screened run needs it."
             raise ValueError(message)
         return value
 
     @field_validator("k_chunk")
     @classmethod
-    def _of_whole_blocks(cls, chunk: int | None, info: ValidationInfo) -> int | None:
+    def _check_chunk(cls, chunk: int | None, info: ValidationInfo) -> int | None:
         k = info.data.get("k")
         if chunk is None or k is None or chunk == k:
             return chunk
@@ -65,14 +68,14 @@ class ExecutionSpec(BaseModel, frozen=True):
 
 
 def chunk_faults(chunk: object) -> list[Fault]:
-    """Why what was given as ``k_chunk`` is neither a number of samples nor ``auto``; None is all of them."""
+    """Return a fault if the value of ``k_chunk`` is not a number of samples, ``auto`` or None (all samples)."""
     if chunk is None or chunk == AUTO or (type(chunk) is int and chunk >= 1):
         return []
     return [Fault("k-chunk", f"must be a positive whole number or {AUTO}, got {chunk!r}.")]
 
 
 def compile_faults(word: object) -> list[Fault]:
-    """Why what was given as ``compile`` is no word for it."""
+    """Return a fault if the value of ``compile`` is not one of its words."""
     words = (AUTO, "on", "off")
     if word in words:
         return []
@@ -84,7 +87,7 @@ def compile_faults(word: object) -> list[Fault]:
 def with_screening(
     backward: Backward, inflation: float | None, precision: Precision | None
 ) -> tuple[float | None, Precision | None]:
-    """Inflation and precision of a pass: a screened one has the defaults of what was left out."""
+    """Return inflation and precision of a pass; a screened pass gets the default of each value that is None."""
     if backward is not Backward.SCREENED:
         return inflation, precision
     return (

@@ -7,10 +7,10 @@ from typing import Final
 from dregcli.errors import Fault
 
 MOST_SEEDS: Final = 10_000
-"""More are a slip of the hand: a study of so many runs of a second each takes hours."""
+"""More seeds than this are probably a typing error: with runs of one second each, such a study takes hours."""
 
 _LARGEST: Final = 2**63 - 1
-"""As ``RunSpec.seed``."""
+"""The same limit as for ``RunSpec.seed``."""
 
 _WORD: Final = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
 
@@ -19,13 +19,13 @@ MOST_SAMPLES: Final = 2**20
 
 
 def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
-    """Seeds and ranges of them with commas between, in the order given, and everything that is wrong with the list.
+    """Read seeds and ranges of seeds, separated by commas, and find all faults of the list.
 
     Args:
-        text: as typed; a config may hold anything.
+        text: the text as typed; in a config it may be any value.
 
     Returns:
-        The seeds, none where there is a fault, and the faults.
+        The seeds in the given order, empty if there is a fault, and the faults.
     """
     if not isinstance(text, str):
         return (), [Fault("seeds", f'must be a text such as "0-4" or "0,2,5-7", got {text!r}.')]
@@ -42,12 +42,12 @@ def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
         else:
             ranges.append(range(first, last + 1))
     if bad:
-        told = ", ".join(f"'{word}'" for word in bad)
-        message = f"must be whole numbers from 0 to 2^63 - 1, or ranges, such as 0-4 or 0,2,5-7; got {told}."
+        words = ", ".join(f"'{word}'" for word in bad)
+        message = f"must be whole numbers from 0 to 2^63 - 1, or ranges, such as 0-4 or 0,2,5-7; got {words}."
         faults.append(Fault("seeds", message))
-    # Not len(range), which no number above a machine word's fits into.
+    # Not len(range), which fails for lengths that do not fit into a machine word.
     if (count := sum(each.stop - each.start for each in ranges)) > MOST_SEEDS:
-        return (), [*faults, Fault("seeds", f"are {count:,}; at most {MOST_SEEDS:,} can be asked for at once.")]
+        return (), [*faults, Fault("seeds", f"must be at most {MOST_SEEDS:,} seeds at once, got {count:,}.")]
     seeds = [seed for each in ranges for seed in each]
     if twice := sorted(seed for seed, times in Counter(seeds).items() if times > 1):
         more = f" and {len(twice) - 5} more are" if len(twice) > 5 else " is" if len(twice) == 1 else " are"

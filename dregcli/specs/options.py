@@ -1,7 +1,7 @@
-"""What a user may ask a run to be, each setting named once: its type, default, help, panel and how it is typed.
+"""The settings that a user can give for a run, each defined once: type, default, help, panel and how to type it.
 
-The options of the command line are generated from these fields, and ``RunSpec`` narrows their types to what is left
-once everything is decided. A new setting is a field here, and the code that uses it.
+The options of the command line are generated from these fields. ``RunSpec`` narrows their types to the values of a
+resolved run. To add a setting, add a field here and the code that uses it.
 """
 
 from collections.abc import Callable, Iterable
@@ -41,13 +41,13 @@ class Shown:
     """How the command line shows a field and reads it.
 
     Attributes:
-        panel: the group it is shown in.
-        metavar: what stands for its value; None is the name of its type.
-        default: its default in words, where it depends on other settings.
-        typed: turns what was typed into a value; what is none comes back as it is, to be refused with all other
-            faults. None takes the type of the field.
-        several: whether it may be given several times.
-        must_be: what a value must be, where its type has several forms; the message for one that is none of them.
+        panel: the group of options that shows the field.
+        metavar: placeholder for the value in the help; None means the name of the type.
+        default: the default in words, if it depends on other settings.
+        typed: turns the typed text into a value. An invalid text is returned unchanged, and refused later together
+            with all other faults. None means the type of the field.
+        several: whether the user can give the option several times.
+        must_be: description of a valid value for the message, if the type has several forms.
     """
 
     panel: Panel
@@ -59,7 +59,7 @@ class Shown:
 
 
 def number_or_word(text: str) -> int | str:
-    """Turn a whole number into one; any other text stays as it is."""
+    """Turn a whole number into one; return any other text unchanged."""
     try:
         return int(text)
     except ValueError:
@@ -67,7 +67,7 @@ def number_or_word(text: str) -> int | str:
 
 
 def layer_sizes(text: str) -> tuple[int, ...] | str:
-    """Turn ``200,200`` into (200, 200); any other text stays as it is."""
+    """Turn ``200,200`` into (200, 200); return any other text unchanged."""
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
@@ -78,7 +78,7 @@ OBJECTIVES, ESTIMATORS = known_words()
 
 
 def _one_of(names: Iterable[str]) -> str:
-    """``a, b or c``."""
+    """Join names as in ``a, b or c``."""
     *most, last = names
     return f"{', '.join(most)} or {last}"
 
@@ -87,7 +87,7 @@ Auto = Literal["auto"]
 OnOff = Literal["on", "off"]
 Device = Literal["cpu", "cuda"]
 Positive = Annotated[int, Field(ge=1)]
-# A config file has lists, and strict validation would take tuples alone; the same goes for words of a StrEnum.
+# A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
@@ -96,53 +96,55 @@ AnyPrecision = Annotated[Precision, Field(strict=False)]
 
 _NUMBER_OR_AUTO: Final = f"a positive whole number or {AUTO}"
 
-_BY_KIND: Final = "by the kind of the data"
+_BY_KIND: Final = "depends on the kind of data"
 
 
 class ParentSpec(BaseModel, frozen=True):
-    """Where a run that trains q alone starts: at a checkpoint of another run, whose theta it keeps."""
+    """The start of a run that trains only q: a checkpoint of another run, whose theta it keeps."""
 
     model_config = STRICT
 
     run: str = Field(pattern=r"^[^/]+/v[0-9]+$", description="NAME/v001")
     checkpoint: int = Field(ge=0, description="The step of the checkpoint.")
     model_sha256: str = Field(description="SHA-256 of the checkpoint's named model tensors.")
-    reset_encoder: bool = Field(default=False, description="Whether q starts anew, at the seed's address.")
+    reset_encoder: bool = Field(
+        default=False, description="Whether q starts with new initial parameters from the seed."
+    )
 
 
 class Settings(BaseModel, frozen=True):
-    """The settings that a request and a resolved run both have, in the types of the request.
+    """The settings that both a request and a resolved run have, with the types of the request.
 
-    Lengths are in optimisation steps. A field of None was left open, and follows from the other fields. A field
-    without a default has one in a request and none in a resolved run, which always states it.
+    Lengths are in optimisation steps. None means that the user left a field open, and that its value follows from the
+    other fields. A field without a default here has a default in a request, and must be stated in a resolved run.
     """
 
     model_config = STRICT
 
     dataset: Annotated[str, Shown(Panel.DATA, "NAME")] = Field(
-        description=f"{_one_of(DatasetName)}, or your own: `dreg data list`."
+        description=f"{_one_of(DatasetName)}, or your own data: see `dreg data list`."
     )
     task: Annotated[Task, Shown(Panel.DATA)] = Field(
         default=Task.GENERATIVE,
         strict=False,
-        description=f"{_one_of(Task)}: model whole images, or one half given the other.",
+        description=f"{_one_of(Task)}: model whole images, or one half of an image given the other half.",
     )
     split_convention: Annotated[str | None, Shown(Panel.DATA, "NAME", "the data set's first")] = Field(
-        description="dreg, burda or larochelle, where the data set has it: which published split to use.",
+        description="Published split to use: dreg, burda or larochelle, if the data set has it.",
     )
     binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND, must_be=BINARISATIONS)] = Field(
         default=None,
-        description=f"{BINARISATIONS}: how intensities become binary pixels.",
+        description=f"How intensities become binary pixels: {BINARISATIONS}.",
     )
-    data_checksum: str | None = Field(description="Identifies the pixels of all splits.")
+    data_checksum: str | None = Field(description="Checksum of the pixels of all splits.")
 
     model: Annotated[ModelName, Shown(Panel.MODEL)] = Field(
         default=ModelName.VAE,
         strict=False,
-        description=f"{_one_of(ModelName)}; the exact log p(x) of linear-gaussian is known.",
+        description=f"{_one_of(ModelName)}; for linear-gaussian, the exact log p(x) is known.",
     )
     likelihood: Annotated[AnyLikelihood | None, Shown(Panel.MODEL, default=_BY_KIND)] = Field(
-        default=None, description=f"{_one_of(LikelihoodName)}."
+        default=None, description=f"Distribution of the pixels: {_one_of(LikelihoodName)}."
     )
     hidden: Annotated[
         LayerSizes | None,
@@ -159,7 +161,7 @@ class Settings(BaseModel, frozen=True):
         str | Words, Shown(Panel.OBJECTIVE, "WORD", several=True, must_be="a word such as dreg, or a list of words")
     ] = Field(
         default="dreg",
-        description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` shows all pairs.",
+        description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
     k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(default=64, ge=1, description="Samples per example.")
     track_estimators: Annotated[
@@ -167,7 +169,7 @@ class Settings(BaseModel, frozen=True):
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
     ] = Field(
         default=(),
-        description="Log the gradient variance and SNR of these too: words with commas, such as stl,rws/dreg.",
+        description="Also log gradient variance and SNR of these estimators, such as stl,rws/dreg.",
     )
 
     steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, description="Optimisation steps.")
@@ -178,33 +180,39 @@ class Settings(BaseModel, frozen=True):
     )
 
     device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
-        default=AUTO, description="auto, cpu or cuda."
+        default=AUTO, description="Device for the computation: auto, cpu or cuda."
     )
     threads: Annotated[
         Positive | Auto | None,
         Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
-    ] = Field(default=AUTO, description="Threads of torch on the processor; auto is torch's own choice.")
+    ] = Field(default=AUTO, description="Number of CPU threads for torch; auto lets torch choose.")
     backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
         default=AUTO,
-        description=f"auto, {_one_of(Backward)}: compute the gradient over all rows, or over a random few of them; "
-        "both are unbiased.",
+        description=f"auto, {_one_of(Backward)}: compute the gradient with all samples (dense) or with a random "
+        "few of them (screened); both are unbiased.",
     )
     screen_inflation: Annotated[float | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
-        default=None, gt=0, le=1, description="Growth of the gradient's variance that screening may cost, up to 1."
+        default=None,
+        gt=0,
+        le=1,
+        description="Allowed relative growth of the gradient's variance by screening, up to 1.",
     )
     screen_precision: Annotated[
         AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
     ] = Field(
         default=None,
-        description=f"{_one_of(Precision)}: precision of the matrix products in screening's first pass.",
+        description=f"Precision of the matrix products in screening's first pass: {_one_of(Precision)}.",
     )
     k_chunk: Annotated[
         Positive | Auto | None,
         Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
-    ] = Field(default=AUTO, description="Samples at once, a multiple of 16, or auto: less memory for more time.")
+    ] = Field(
+        default=AUTO,
+        description="Samples computed at once: a multiple of 16, or auto. Fewer need less memory but more time.",
+    )
     compile: Annotated[OnOff | Auto, Shown(Panel.EXECUTION, must_be="auto, on or off")] = Field(
         default=AUTO,
-        description="auto, on or off: use torch.compile for the likelihood's arithmetic; auto is where it pays.",
+        description="auto, on or off: use torch.compile for the likelihood; auto uses it where it saves time.",
     )
 
     eval_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
@@ -216,23 +224,25 @@ class Settings(BaseModel, frozen=True):
     checkpoint_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
         default=500,
         ge=0,
-        description="Steps between checkpoints, beside the best, the last and one every 5 minutes; 0: only these.",
+        description="Steps between checkpoints, in addition to the best, the last and one every 5 minutes; 0 writes "
+        "only these.",
     )
     keep_last: Annotated[int, Shown(Panel.OUTPUT)] = Field(
-        default=2, ge=1, description="Number of newest checkpoints to keep, beside the best."
+        default=2, ge=1, description="Number of newest checkpoints to keep, in addition to the best."
     )
     log_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(default=50, ge=1, description="Steps per row of metrics.")
     capture: Annotated[Capture, Shown(Panel.OUTPUT)] = Field(
         default=Capture.NAMES,
         strict=False,
-        description=f"{_one_of(Capture)}: what the run keeps of dreg's source tree. Only the commit; the diff too, "
-        "and names and digests of untracked files; also what is in untracked source files. Never passwords and keys.",
+        description="Parts of dreg's source tree that the run keeps. none: only the commit; names: also the diff, "
+        "and names and digests of untracked files; source: also the content of untracked source files. Never "
+        "passwords or keys.",
     )
-    parent: ParentSpec | None = Field(default=None, description="Where a run starts that trains the encoder alone.")
+    parent: ParentSpec | None = Field(default=None, description="Start of a run that trains only the encoder.")
 
 
 class RunOptions(Settings, frozen=True):
-    """What a run is asked to be: ``auto``, epochs, several estimators and seeds are allowed."""
+    """A request for a run: ``auto``, epochs, several estimators and seeds are allowed."""
 
     dataset: str = DatasetName.DIGITS.value
     split_convention: str | None = None
@@ -242,13 +252,13 @@ class RunOptions(Settings, frozen=True):
         default=None, description="Passes over the data, instead of --steps."
     )
     seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS")] = Field(
-        default=None, description="A study: one run for each seed, such as 0-4 or 0,2,5-7; then a report of them."
+        default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
     )
     spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
 
 
 def described(field: str) -> tuple[str, Shown | None]:
-    """The help of a field, and how the command line shows it; None for one that only a config file may give."""
+    """Return the help of a field, and how the command line shows it; None if only a config file can give it."""
     info = Settings.model_fields.get(field) or RunOptions.model_fields[field]
     ways = [each for each in info.metadata if isinstance(each, Shown)]
     return info.description or "", ways[0] if ways else None

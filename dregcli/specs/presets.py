@@ -1,4 +1,4 @@
-"""Settings by name. Flag > config > preset > default."""
+"""Named settings. Precedence: option > config > preset > default."""
 
 from pathlib import Path
 from typing import Any, Final
@@ -27,13 +27,13 @@ PRESETS: Final[dict[str, dict[str, Any]]] = {
 
 
 def read_preset(word: str | None) -> tuple[dict[str, Any], list[Fault]]:
-    """The options of a preset: one of ``PRESETS``, or a file of the user's; none where no preset is given.
+    """Return the options of a preset from ``PRESETS`` or from a user's file; no options if no preset is given.
 
     Args:
-        word: the name of a preset, or the path of a file as ``read_config`` takes it.
+        word: the name of a preset, or the path of a file for ``read_config``.
 
     Returns:
-        The options, and a fault where there is no such preset.
+        The options, and a fault if no such preset exists.
 
     Raises:
         UsageError: the file cannot be read, or holds no options.

@@ -1,4 +1,4 @@
-"""From what was typed to the options of a run: layers of options merged, and every fault of their values at once."""
+"""From typed options to the options of a run: merge the layers of options, and collect all faults of their values."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -14,28 +14,28 @@ from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
-_SAID_TWO_WAYS = (("steps", "epochs"), ("seed", "seeds"))
-"""Options that say the same thing: the stronger layer's counts, whichever of the two it gives."""
+_SAME_MEANING = (("steps", "epochs"), ("seed", "seeds"))
+"""Pairs of options with the same meaning: if a stronger layer gives one, it overrules both in weaker layers."""
 
-_OF_THE_DATA = ("data_checksum", "split_convention")
+_DATA_OPTIONS = ("data_checksum", "split_convention")
 
-_OF_SCREENING = ("screen_inflation", "screen_precision")
+_SCREENING_OPTIONS = ("screen_inflation", "screen_precision")
 
 
 def flag(field: str) -> str:
-    """A field's name as the command line spells it."""
+    """Return the name of a field as the command line spells it."""
     return field.replace("_", "-")
 
 
 def merge_options(
     flags: Mapping[str, Any], config: Mapping[str, Any], preset: str | None
 ) -> tuple[RunOptions, list[Fault]]:
-    """Merge options by precedence: flag > config > preset > default. A flag of None was not given.
+    """Merge options by precedence: flag > config > preset > default. A flag with the value None was not given.
 
-    ``steps`` and ``epochs`` say the same thing, and so do ``seed`` and ``seeds``: the stronger layer's counts. What a
-    layer says of its data is dropped when a stronger one names another data set, or another split of it; what it says
-    of screening when a stronger one names another ``backward``. Where a config is a run's spec, what was decided for
-    that run (``ROUNDING_ONLY``) is dropped unless the new run repeats it, seed apart: it may no longer fit.
+    ``steps`` and ``epochs`` have the same meaning, and so have ``seed`` and ``seeds``: the stronger layer counts. If
+    a stronger layer names another data set or another split, the data options of weaker layers are dropped. If it
+    names another ``backward``, their screening options are dropped. If the config is the spec of a run, and a flag
+    changes more than its seed, its ``ROUNDING_ONLY`` options are dropped: they may not fit the new run.
 
     Returns:
         The options, and all faults. A value with a fault is replaced by the default of its field.
@@ -53,7 +53,7 @@ def merge_options(
     for layer in (below, config, given):
         faults += [
             Fault(other, f"give --{one} or --{other}, not both.")
-            for one, other in _SAID_TWO_WAYS
+            for one, other in _SAME_MEANING
             if one in layer and other in layer
         ]
         for key in _overruled(layer, options):
@@ -64,19 +64,19 @@ def merge_options(
 
 
 def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[str]:
-    """The options of weaker layers that a stronger one makes void."""
+    """Yield the options of weaker layers that a stronger layer makes invalid."""
 
     def changes(field: str) -> bool:
         before = options.get(field, RunOptions.model_fields[field].default)
         return layer.get(field, before) != before
 
     if changes("dataset"):
-        yield from _OF_THE_DATA
+        yield from _DATA_OPTIONS
     if changes("split_convention"):
         yield "data_checksum"
     if changes("backward"):
-        yield from _OF_SCREENING
-    for one, other in _SAID_TWO_WAYS:
+        yield from _SCREENING_OPTIONS
+    for one, other in _SAME_MEANING:
         if one in layer:
             yield other
         if other in layer:
@@ -87,8 +87,8 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
     """Read options by field.
 
     Returns:
-        The options, and all faults. A value with a fault is replaced by the default of its field, so that the rest
-        can be looked at too.
+        The options, and all faults. A value with a fault is replaced by the default of its field, so that the other
+        options can be checked too.
     """
     known = [flag(field) for field in RunOptions.model_fields]
     faults: list[Fault] = []
@@ -104,7 +104,7 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
 
 
 def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
-    """Everything wrong with options as the fields of a kind of spec; empty when they make one."""
+    """Return all faults of options as the fields of a kind of spec; empty if they form a valid spec."""
     try:
         kind.model_validate(options)
     except ValidationError as error:
@@ -116,7 +116,7 @@ def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> 
 
 
 def _of_field(field: str, errors: list[Mapping[str, Any]], given: object) -> list[Fault]:
-    """What is wrong with a field: once, in its own words, where its type has several forms; else part by part."""
+    """Return the faults of a field: one in its own words if its type has several forms, else one for each part."""
     must_be = _must_be(field)
     if must_be is None or errors[0]["type"] in ("value_error", "missing"):
         parts = ("".join(f"[{part}]" for part in each["loc"][1:]) for each in errors)
@@ -131,7 +131,7 @@ def _must_be(field: str) -> str | None:
 
 
 def _expected(error: Mapping[str, Any]) -> list[str]:
-    """The words that a literal or an enumeration takes."""
+    """Return the words that a literal or an enumeration accepts."""
     return re.findall(r"'([^']*)'", error.get("ctx", {}).get("expected", ""))
 
 
@@ -141,7 +141,7 @@ def _did_you_mean(given: object, words: list[str]) -> str:
 
 
 def _message(error: Mapping[str, Any]) -> str:
-    """Pydantic's message in this program's words, with what was given."""
+    """Rewrite pydantic's message in the words of this program, with the given value."""
     context: Mapping[str, Any] = error.get("ctx", {})
     given = f", got {error['input']!r}"
     match error["type"]:
@@ -156,6 +156,14 @@ def _message(error: Mapping[str, Any]) -> str:
         case "literal_error" | "enum":
             near = _did_you_mean(error["input"], _expected(error))
             return f"must be one of {context['expected']}{given}.{near}"
+        case "int_type":
+            return f"must be a whole number{given}."
+        case "float_type":
+            return f"must be a number{given}."
+        case "finite_number":
+            return f"must be a finite number{given}."
+        case "string_type":
+            return f"must be a text{given}."
         case "missing":
             return "is missing."
         case "value_error":

@@ -1,4 +1,4 @@
-"""The resolved spec of a training run: all that decides its numbers."""
+"""The resolved spec of a training run: everything that determines its numbers."""
 
 import hashlib
 import json
@@ -19,9 +19,9 @@ SPEC_VERSION = 1
 
 
 class RunSpec(ExecutionSpec, Settings, frozen=True):
-    """A training run, resolved: no ``auto``, no epochs, no preset left.
+    """A resolved training run, without ``auto``, epochs or preset.
 
-    Its fields are those of ``Settings``, in types that leave nothing to decide.
+    It has the fields of ``Settings``, with types that leave nothing open.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -36,12 +36,14 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Positive
     device: Device = "cpu"
-    threads: Positive | None = Field(default=None, description="None is torch's own choice.")
+    threads: Positive | None = Field(
+        default=None, description="Number of CPU threads for torch; None lets torch choose."
+    )
     compile: OnOff = "off"
 
     @field_validator("hidden")
     @classmethod
-    def _of_the_model(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
+    def _check_hidden(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
         if info.data.get("model") is ModelName.LINEAR_GAUSSIAN:
             if hidden:
                 message = "linear-gaussian has no hidden layers: leave --hidden out."
@@ -58,7 +60,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
 
 
 def defaults_of(kind: type[RunSpec]) -> dict[str, Any]:
-    """The defaults of a spec as plain JSON values, but for its version, which is always written."""
+    """Return the defaults of a spec as plain JSON values, without the version, which is always written."""
     return {
         name: to_jsonable_python(field.get_default())
         for name, field in kind.model_fields.items()
@@ -70,47 +72,51 @@ _DEFAULTS: Final = defaults_of(RunSpec)
 
 
 def as_json(spec: RunSpec) -> dict[str, Any]:
-    """The spec as it is written: plain JSON values, without what equals its default."""
+    """Return the spec as the program writes it: plain JSON values, without those that equal their defaults."""
     return _without_defaults(spec.model_dump(mode="json"))
 
 
 def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a spec as it was written, with the defaults that it leaves out."""
+    """Add the defaults that a written spec leaves out."""
     return {**_DEFAULTS, **content}
 
 
 def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
-    """So a field that is added later changes no spec, and no hash, of a run that did without it."""
+    """Leave out the values that equal their defaults.
+
+    Therefore a field that is added later does not change the spec or the hash of earlier runs.
+    """
     return {key: value for key, value in content.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
 
 
 NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last", "capture")
-"""Fields in which repeats of one experiment may differ: the seed, and those that training does not notice."""
+"""Fields in which repeats of one experiment may differ: the seed, and fields that do not affect training."""
 
 
 def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """The plain values of a spec that its numbers depend on, up to rounding; with the defaults that it leaves out."""
+    """Return the values of a spec that affect its numbers by more than rounding, including its defaults."""
     return {key: value for key, value in spelt_out(spec).items() if key not in (*ROUNDING_ONLY, "capture")}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What repeats of one experiment share: the resolved spec without the seed.
+    """Return the values that repeats of one experiment share: the resolved spec without the seed.
 
-    What changes numbers by rounding alone is left out too: a machine with less free memory makes no other experiment.
+    Fields that change numbers only by rounding are left out too, so that the experiment does not depend on the free
+    memory of a machine.
     """
     return {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
 
 
 def group_hash(spec: Mapping[str, Any]) -> str:
-    """The hash of ``experiment_of``, without what equals its default."""
+    """Return the hash of ``experiment_of``, without values that equal their defaults."""
     text = json.dumps(_without_defaults(experiment_of(spec)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def default_run_name(spec: RunSpec) -> str:
-    """The name of a run that was given none: ``<dataset>-<objective>-<estimator>-k<K>``.
+    """Return the name of a run that the user did not name: ``<dataset>-<objective>-<estimator>-k<K>``.
 
-    A task or model other than the usual one is named after the data set. A run with a parent is called
+    If the task or the model is not the usual one, its name follows the data set. A run with a parent is called
     ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
     """
     usual = (Task.GENERATIVE, ModelName.VAE)

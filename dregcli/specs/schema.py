@@ -1,4 +1,4 @@
-"""JSON schemas of a resolved run and of a config file."""
+"""The JSON schemas of a resolved run and of a config file."""
 
 from typing import Any
 
@@ -7,15 +7,15 @@ from dregcli.specs.run import RunSpec
 
 
 def schema_of(*, config: bool) -> dict[str, Any]:
-    """The JSON schema of a config file, or of a resolved run.
+    """Return the JSON schema of a config file, or of a resolved run.
 
     Args:
-        config: whether of a config file, in which ``auto``, epochs and several estimators are allowed.
+        config: whether to return the schema of a config file, which allows ``auto``, epochs and several estimators.
     """
     kind = RunOptions if config else RunSpec
     found = kind.model_json_schema()
     for field, entry in found["properties"].items():
-        # A field that narrows the type of another keeps its help.
+        # A field of RunSpec that narrows the type of a setting keeps the help of this setting.
         if field in RunOptions.model_fields:
             entry.setdefault("description", described(field)[0])
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

@@ -1,4 +1,4 @@
-"""A resolved spec as a TOML file that ``--config`` takes."""
+"""A resolved spec as a TOML file for ``--config``."""
 
 import json
 from typing import Any
@@ -8,12 +8,12 @@ from dregcli.specs.run import RunSpec
 
 
 def as_toml(spec: RunSpec) -> str:
-    """Every setting of a spec, by the panels of the help; what is left open is left out.
+    """Write every setting of a spec as TOML, grouped like the panels of the help, without settings that are None.
 
-    A run of this file resolves to the same spec on every machine with the same data.
+    A run with this file resolves to the same spec on every machine with the same data.
     """
     values = spec.model_dump(mode="json", exclude={"spec_version"}, exclude_none=True)
-    # TOML has no word for "all of them", and left out it would be decided anew.
+    # TOML has no word for "all samples". If k_chunk were left out, the program would choose it again.
     values.setdefault("k_chunk", spec.k)
     by_panel: dict[str, list[str]] = {}
     for field in RunOptions.model_fields:
@@ -24,7 +24,7 @@ def as_toml(spec: RunSpec) -> str:
 
 
 def _value(value: Any) -> str:  # noqa: ANN401 - of any field
-    """A value as TOML writes it: as JSON does, but for tables."""
+    """Write a value as TOML: the same as JSON, except for tables."""
     if isinstance(value, dict):
         pairs = (f"{key} = {_value(inner)}" for key, inner in value.items())  # pyright: ignore[reportUnknownVariableType]
         return f"{{ {', '.join(pairs)} }}"

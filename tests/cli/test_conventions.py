@@ -53,8 +53,8 @@ def test_every_command_keeps_the_convention(capsys, tmp_path) -> None:
 def test_bounds_on_the_split_that_two_conventions_share_compare(capsys) -> None:
     _train(capsys, "d")
     _train(capsys, "b", *BURDA)
-    assert "do not compare" not in run(capsys, "eval", "d", "b", "--k", 4, "--split", "test").err
-    assert "do not compare" in run(capsys, "eval", "d", "b", "--k", 4, "--split", "valid").err
+    assert "cannot be compared" not in run(capsys, "eval", "d", "b", "--k", 4, "--split", "test").err
+    assert "cannot be compared" in run(capsys, "eval", "d", "b", "--k", 4, "--split", "valid").err
     assert "their train and valid bounds do not compare" in run(capsys, "report", "d", "b").err
 
 

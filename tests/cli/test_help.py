@@ -27,7 +27,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
         assert name in shown
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
     fields = {name: field.default for name, field in RunOptions.model_fields.items()}
-    by_kind = "by the kind of the data"
+    by_kind = "depends on the kind of data"
     fields |= {"hidden": RunSpec.model_fields["hidden"].default}
     fields |= {"latent_dim": f"{RunSpec.model_fields['latent_dim'].default}; linear-gaussian: {LINEAR_LATENTS}"}
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}

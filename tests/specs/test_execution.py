@@ -79,8 +79,8 @@ def test_the_seed_is_more_than_rounding() -> None:
         ({"screen_inflation": 0}, ["screen-inflation: must be greater than 0.0, got 0."]),
         ({"screen_inflation": 1.0}, []),
         ({"screen_inflation": 1.01}, ["screen-inflation: must be at most 1.0, got 1.01."]),
-        ({"screen_inflation": float("nan")}, ["screen-inflation: input should be a finite number, got nan."]),
-        ({"screen_inflation": None}, ["screen-inflation: is missing: a screened run has one."]),
+        ({"screen_inflation": float("nan")}, ["screen-inflation: must be a finite number, got nan."]),
+        ({"screen_inflation": None}, ["screen-inflation: is missing: a screened run needs it."]),
         (
             {"screen_precision": "bfloat"},
             ["screen-precision: must be one of 'float32' or 'bfloat16', got 'bfloat'. Did you mean 'bfloat16'?"],
@@ -88,10 +88,7 @@ def test_the_seed_is_more_than_rounding() -> None:
         ({"backward": "sparse"}, ["backward: must be auto, dense or screened, got 'sparse'."]),
         (
             {"backward": "dense"},
-            [
-                f"screen-{each}: is of --backward screened, and dense screens nothing: leave one of the two out."
-                for each in ("inflation", "precision")
-            ],
+            [f"screen-{each}: only applies with --backward screened." for each in ("inflation", "precision")],
         ),
         (
             {"backward": "screend", "screen_inflation": -1, "k_chunk": 100, "k": 80},

@@ -36,7 +36,7 @@ def test_seeds_and_ranges(text: str, seeds: tuple[int, ...]) -> None:
         ("4-0", "'4-0' ends before it begins: write 0-4."),
         ("0-4,2", "2 is given twice."),
         ("0-9,0-9", "0, 1, 2, 3, 4 and 5 more are given twice."),
-        (f"0-{MOST_SEEDS}", f"are {MOST_SEEDS + 1:,}; at most {MOST_SEEDS:,}"),
+        (f"0-{MOST_SEEDS}", f"at most {MOST_SEEDS:,} seeds at once, got {MOST_SEEDS + 1:,}."),
         (f"0-{2**63 - 1}", "at most"),
         (5, "got 5"),
         ([0, 1], "got [0, 1]"),

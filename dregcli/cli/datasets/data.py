@@ -1,4 +1,4 @@
-"""``dreg data``: list, show, verify and rm; ``import_`` has the rest."""
+"""``dreg data``: list, show, verify and rm. The module ``import_`` holds ``dreg data import``."""
 
 import sys
 from pathlib import Path
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from dregcli.app.datasets.remove import Removal
     from dregcli.app.datasets.status import DataRow
 
-LIST_EXAMPLES = """[bold]dreg data list[/bold]
+LIST_EXAMPLES = """List all data sets:  [bold]dreg data list[/bold]
 
-For a program:  [bold]dreg data list --json[/bold]"""
-SHOW_EXAMPLES = """The training split of the embedded data:  [bold]dreg data show digits[/bold]
+List them as JSON, for a program:  [bold]dreg data list --json[/bold]"""
+SHOW_EXAMPLES = """Draw the training split of the embedded digits:  [bold]dreg data show digits[/bold]
 
-Another split, in a file of your own:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
-VERIFY_EXAMPLES = """All that is on this machine:  [bold]dreg data verify[/bold]
+Draw another split to a file of your choice:  [bold]dreg data show mnist --split test --out mnist.png[/bold]"""
+VERIFY_EXAMPLES = """Verify all data sets on this machine:  [bold]dreg data verify[/bold]
 
-One:  [bold]dreg data verify mnist[/bold]"""
-RM_EXAMPLES = """[bold]dreg data rm mine[/bold]
+Verify one data set:  [bold]dreg data verify mnist[/bold]"""
+RM_EXAMPLES = """Remove a data set:  [bold]dreg data rm mine[/bold]
 
-Without a question, as in a script:  [bold]dreg data rm mine mnist --yes[/bold]"""
+Remove two without a question, as in a script:  [bold]dreg data rm mine mnist --yes[/bold]"""
 
 _CHECK_SAYS_NO = 1
 
@@ -56,7 +56,7 @@ def _as_json(row: "DataRow") -> dict[str, Any]:
 
 
 def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False) -> None:
-    """List the data sets: those of the catalogue and your own, and how they stand on this machine."""
+    """List the data sets of the catalogue and your own, with their status on this machine."""
     from dregcli.app.datasets.status import list_data
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -93,18 +93,22 @@ def list_(data_dir: DataDir = None, as_json: Json = False, quiet: Quiet = False)
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A data set: see `dreg data list`.")],
-    split: Annotated[str, split_option("Which part: train, valid or test.")] = Split.TRAIN.value,
+    name: Annotated[str, typer.Argument(help="Name of a data set: see `dreg data list`.")],
+    split: Annotated[str, split_option("Split to draw: train, valid or test.")] = Split.TRAIN.value,
     split_convention: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="How to split it, of those that `dreg data list` shows.", show_default="its first"
+            metavar="NAME",
+            help="Published split to use: see `dreg data list`.",
+            show_default="the data set's first",
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Where to, not over another file.", show_default="figures/ in the data folder"
+            metavar="FILE",
+            help="PNG file to write; it must not exist.",
+            show_default="in figures/ of the data folder",
         ),
     ] = None,
     data_dir: DataDir = None,
@@ -145,13 +149,14 @@ def show(
 
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Data sets; none means all on this machine.")
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Data sets to verify. Without NAME: all on this machine."),
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Read every value again, and hold it against the checksums; exit code 1 if one is damaged."""
+    """Read every value again, and compare it with the checksums; exit code 1 if a data set is damaged."""
     from dregcli.app.datasets.status import verify_data
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -195,20 +200,21 @@ def verify(
 
 def _figures(removal: "Removal") -> str:
     count = len(removal.figures)
-    return f" and {count} figure{'s' if count > 1 else ''} of it" if count else ""
+    return f" and its {count} figure{'s' if count > 1 else ''}" if count else ""
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets of the data folder.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets to remove from the data folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Also a file that cannot be read, and so may not be of dreg.")
+        bool,
+        typer.Option("--force", help="Also remove a file that cannot be read, and so may not belong to dreg."),
     ] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Remove data sets from the data folder, after a question."""
+    """Remove data sets from the data folder, after asking."""
     from dregcli.app.datasets.remove import plan_removal, remove_data
     from dregcli.app.datasets.status import removal_command
 
@@ -217,21 +223,21 @@ def rm(
     removals = plan_removal(names, folder, force=force)
     for removal in removals:
         if removal.unreadable:
-            terminal.warn(f"{removal.path} cannot be read: nobody can tell whether it is a data set of dreg.")
+            terminal.warn(f"{removal.path} cannot be read, so it may not be a data set of dreg.")
         elif removal.imported:
             origin = f" ({removal.source})" if removal.source else ""
-            terminal.warn(f"'{removal.name}' is your own{origin}: it cannot be downloaded again, only imported.")
+            terminal.warn(f"'{removal.name}' is your own data{origin}: it cannot be downloaded again, only imported.")
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
-                what="there is nobody to ask whether to remove " + ", ".join(removal.name for removal in removals),
+                what="nobody can answer whether to remove " + ", ".join(removal.name for removal in removals),
                 hint=removal_command([removal.name for removal in removals], folder, force=force, yes=True),
             )
-        told = ", ".join(
+        files = ", ".join(
             f"{removal.path} ({bytes_in_words(removal.nbytes)}){_figures(removal)}" for removal in removals
         )
         # On stderr: stdout is for the result.
-        if not typer.confirm(f"Remove {told}?", err=True):
+        if not typer.confirm(f"Remove {files}?", err=True):
             removals = []
     remove_data(removals)
     if as_json:

@@ -10,36 +10,34 @@ from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import DatasetName, Split
 
-EXAMPLES = """From its mirrors:  [bold]dreg download mnist[/bold]
+EXAMPLES = """Download a data set:  [bold]dreg download mnist[/bold]
 
-All there are:  [bold]dreg download --all[/bold]
+Download all data sets:  [bold]dreg download --all[/bold]
 
-From a folder with the published files, packed or not:  [bold]dreg download mnist --source ~/mnist-files[/bold]
+Read a folder with the published files, packed or not:  [bold]dreg download mnist --source ~/mnist-files[/bold]
 
-From another mirror:  [bold]dreg download mnist --source https://example.org/mnist/[/bold]
+Use another mirror:  [bold]dreg download mnist --source https://example.org/mnist/[/bold]
 
-A download that broke off goes on where it was when the command is repeated."""
+To continue a download that was interrupted, run the same command again."""
 
 
 def download(
     datasets: Annotated[
-        list[str] | None, typer.Argument(metavar="DATASET", help=", ".join(DatasetName) + ".")
+        list[str] | None, typer.Argument(metavar="DATASET", help=f"Data sets to fetch: {', '.join(DatasetName)}.")
     ] = None,
     everything: Annotated[
-        bool, typer.Option("--all", help="Every data set in turn; what fails is told at the end.")
+        bool, typer.Option("--all", help="Fetch every data set, and report all failures at the end.")
     ] = False,
     source: Annotated[
         str | None,
-        typer.Option(help="A folder, one of the published files, or an address, instead of the mirrors."),
+        typer.Option(help="Use a folder, a published file or an address instead of the mirrors."),
     ] = None,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Never touch the network.", envvar="DREG_OFFLINE")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.", envvar="DREG_OFFLINE")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
-    """Fetch data sets, verify their content and keep them in the data folder."""
+    """Download data sets, verify their content, and keep them in the data folder."""
     from dregcli.app.datasets.download import download_datasets
 
     folder = data_folder(data_dir)
@@ -91,7 +89,7 @@ def download(
             command = training_command(last.name, folder, examples=len(last.splits[Split.TRAIN]))
             terminal.line(f"next: {command}")
     if error:
-        # The one JSON object is out; to people the error is told apart from it.
+        # The one JSON object is already printed, so the error is only shown to people.
         Terminal(quiet=quiet).error(error)
         return error.exit_code
     return 0

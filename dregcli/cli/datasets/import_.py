@@ -12,19 +12,21 @@ from dregcli.cli.options import DataDir, Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.names import Channels, DataKind, Flip, Split
 
-EXAMPLES = """An array, a tenth each for validation and testing drawn by seed:  \
+EXAMPLES = """Import an array, with a random tenth for validation and a tenth for testing:  \
 [bold]dreg data import images.npy --name mine[/bold]
 
-Splits that the file has:  [bold]dreg data import faces.mat --key train=trainX --key test=testX --shape 28x20 \
+Import the splits of a file:  [bold]dreg data import faces.mat --key train=trainX --key test=testX --shape 28x20 \
 --name faces[/bold]
 
-A text whose first column holds labels:  [bold]dreg data import train.csv --labels label --name mine[/bold]
+Import a text without its column of labels:  [bold]dreg data import train.csv --labels label --name mine[/bold]
 
-A folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --channels keep --name photos[/bold]
+Import a folder of photographs:  [bold]dreg data import ~/photos --resize 28x28 --channels keep --name photos[/bold]
 
-Images that lie on their side:  [bold]dreg data import emnist-images.gz --transpose-images --name emnist[/bold]
+Import images with rows and columns swapped:  \
+[bold]dreg data import emnist-images.gz --transpose-images --name emnist[/bold]
 
-Black ink on white paper:  [bold]dreg data import scans.zip --invert --valid 500 --test 1000 --name scans[/bold]"""
+Import black ink on white paper:  \
+[bold]dreg data import scans.zip --invert --valid 500 --test 1000 --name scans[/bold]"""
 
 
 def import_(
@@ -32,80 +34,88 @@ def import_(
         Path,
         typer.Argument(
             metavar="FILE",
-            help=".npy, .npz, .h5, .mat, IDX (.gz too), .amat or .csv (text of numbers, between them spaces, tabs, "
-            "commas or semicolons), or a folder or zip of images.",
+            help="File to import: .npy, .npz, .h5, .mat, IDX (also .gz), .amat or .csv (text of numbers, separated "
+            "by spaces, tabs, commas or semicolons); or a folder or zip of images.",
         ),
     ],
-    name: Annotated[str, typer.Option("--name", help="What to call it; then --dataset NAME works everywhere.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the new data set, for use with --dataset NAME.")],
     key: Annotated[
         list[str] | None,
         typer.Option(
             metavar="KEY",
-            help="Which array of the file; SPLIT=KEY, given several times, says which is train, valid and test.",
-            show_default="by their names",
+            help="Array of the file to use. Give SPLIT=KEY several times to name the train, valid and test arrays.",
+            show_default="found by name",
         ),
     ] = None,
     kind: Annotated[
-        DataKind | None, typer.Option(help="What the values are.", show_default="found from the values")
+        DataKind | None, typer.Option(help="Kind of the values.", show_default="found from the values")
     ] = None,
-    levels: Annotated[int, typer.Option(help="The whole number that is full intensity.")] = 255,
+    levels: Annotated[int, typer.Option(help="The whole number that means full intensity.")] = 255,
     shape: Annotated[
         str | None,
         typer.Option(
             metavar="HxW",
-            help="Rows and columns of an example that is stored as one row; with colours CxHxW or HxWxC, as it lies.",
+            help="Shape of an example that is stored as one row; with colours CxHxW or HxWxC, in the stored order.",
         ),
     ] = None,
     columns: Annotated[
         list[str] | None,
         typer.Option(
             metavar="COLUMNS",
-            help="Text only: the columns that are values, by names, by numbers from 1, or by ranges such as 2-785.",
-            show_default="all but labels and row numbers",
+            help="Text only: columns with values, by name, by number from 1, or by range such as 2-785.",
+            show_default="all except labels and row numbers",
         ),
     ] = None,
     drop_columns: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMNS", help="Text only: columns to leave out, named likewise."),
+        typer.Option(metavar="COLUMNS", help="Text only: columns to leave out, named as in --columns."),
     ] = None,
     labels: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMNS", help="Text only: columns to leave out as labels, named likewise."),
+        typer.Option(metavar="COLUMNS", help="Text only: columns of labels to leave out, named as in --columns."),
     ] = None,
-    resize: Annotated[str | None, typer.Option(metavar="HxW", help="Bring images to this size.")] = None,
+    resize: Annotated[str | None, typer.Option(metavar="HxW", help="Resize images to this size.")] = None,
     transpose: Annotated[
-        bool, typer.Option("--transpose", help="The examples are the last axis; see also --transpose-images.")
+        bool,
+        typer.Option("--transpose", help="Take the last axis as the examples; see also --transpose-images."),
     ] = False,
     transpose_images: Annotated[
         bool,
-        typer.Option("--transpose-images", help="Turn each image: rows become columns, as EMNIST needs."),
+        typer.Option("--transpose-images", help="Swap rows and columns of each image, as EMNIST needs."),
     ] = False,
     flip: Annotated[
         list[Flip] | None,
-        typer.Option(help="Mirror each image: left and right, or top and bottom; after --transpose-images."),
+        typer.Option(help="Mirror each image, after --transpose-images: swap left and right, or top and bottom."),
     ] = None,
     channels: Annotated[
         Channels | None,
-        typer.Option(help="Keep colours, or turn them to grey.", show_default="grey; of arrays you must say it"),
+        typer.Option(help="Keep colours, or turn them to grey.", show_default="grey; required for arrays"),
     ] = None,
-    invert: Annotated[bool, typer.Option("--invert", help="Black on white: black and white change places.")] = False,
+    invert: Annotated[
+        bool, typer.Option("--invert", help="Swap black and white, for black on white images.")
+    ] = False,
     valid: Annotated[
         str | None,
-        typer.Option(metavar="N|FRACTION", help="Validation examples, where the file has none.", show_default="0.1"),
+        typer.Option(metavar="N|FRACTION", help="Validation examples, if the file has none.", show_default="0.1"),
     ] = None,
     test: Annotated[
         str | None,
-        typer.Option(metavar="N|FRACTION", help="Test examples, where the file has none.", show_default="0.1"),
+        typer.Option(metavar="N|FRACTION", help="Test examples, if the file has none.", show_default="0.1"),
     ] = None,
     split_seed: Annotated[
-        int | None, typer.Option(metavar="SEED", help="Draws them; never a run's seed.", show_default="0")
+        int | None,
+        typer.Option(
+            metavar="SEED",
+            help="Random seed for choosing these examples; independent of a run's seed.",
+            show_default="0",
+        ),
     ] = None,
-    replace: Annotated[bool, typer.Option("--replace", help="In place of imported data of that name.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace imported data with the same name.")] = False,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Import your own data: checked, split, and kept with where they came from."""
+    """Import your own data: check it, split it, and keep it together with its origin."""
     from dregcli.app.datasets.import_ import ColumnWords, ImportWords, import_dataset
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""Data sets for programs."""
+"""Data sets as plain values for JSON output."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -10,12 +10,12 @@ if TYPE_CHECKING:
 
 
 def image_in_words(shape: Sequence[int]) -> str:
-    """The shape of an image as tables show it: 28x28, or 3x32x32 of colours."""
+    """Format the shape of an image for tables: 28x28, or 3x32x32 with colours."""
     return "x".join(map(str, shape)) or "-"
 
 
 def dataset_json(result: "DownloadResult | Imported | Shown") -> dict[str, Any]:
-    """What every command that ends with a data set tells programs of it."""
+    """Return the JSON description of a data set, the same for all commands that print one."""
     dataset = result.dataset
     return {
         "dataset": dataset.name,

@@ -1,4 +1,4 @@
-"""The first examples of a data set on a terminal, where it is wide enough and has colours."""
+"""The first examples of a data set as pictures, on a terminal that is wide enough and has colours."""
 
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +14,7 @@ _NARROWEST: Final = 40
 
 
 def preview(terminal: Terminal, result: "Imported | Shown", split: Split) -> None:
-    """Show them; nothing in a pipe."""
+    """Show the first examples of a split; show nothing if the terminal cannot show pictures."""
     if terminal.picture_width < _NARROWEST:
         return
     from dregcli.app.planning.first_examples import first_examples, for_terminal

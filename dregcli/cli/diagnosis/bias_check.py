@@ -13,14 +13,14 @@ from dregcli.cli.settings import with_settings
 from dregcli.names import Promise, Verdict
 from dregcli.specs.execution import DEFAULT_PRECISION
 
-EXAMPLES = """On the embedded data, trained for 1,000 steps first:  [bold]dreg bias-check --k 64[/bold]
+EXAMPLES = """Check on the embedded digits, after training for 1,000 steps:  [bold]dreg bias-check --k 64[/bold]
 
-Every estimator of a run's objective, on its model:  \
+Check every estimator of a run's objective, on the model of the run:  \
 [bold]dreg bias-check digits-iwae-dreg-k64 --estimator all[/bold]
 
-Some pairs:  [bold]dreg bias-check --estimator rws/dreg --estimator jvi:order=2/dreg[/bold]
+Check some pairs:  [bold]dreg bias-check --estimator rws/dreg --estimator jvi:order=2/dreg[/bold]
 
-Exit code: 0 all unbiased or identical, 1 some biased, 5 inconclusive."""
+Exit code: 0 all pairs are unbiased or identical, 1 some are biased, 5 inconclusive."""
 
 
 _FIELDS = (
@@ -33,7 +33,7 @@ _FIELDS = (
     _FIELDS,
     shown={"screen_precision": DEFAULT_PRECISION},
     defaults={"backward": "dense"},
-    more={field: "Without RUN." for field in ("dataset", "task", "capture")},
+    more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def bias_check(
     settings: dict[str, Any],
@@ -41,8 +41,8 @@ def bias_check(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Whose model: a name (its newest completed version) or one version. Without it a model is trained "
-            "for 1,000 steps on the embedded data, and kept as a run.",
+            help="Run with the model to check: a name (its newest completed version) or a version. Without RUN, the "
+            "command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
             show_default=False,
         ),
     ] = None,
@@ -50,7 +50,7 @@ def bias_check(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="What to check: an estimator, a pair such as rws/dreg, or all; may be given several times.",
+            help="Estimator to check, or a pair such as rws/dreg, or all; can be given several times.",
             show_default="the run's, or dreg",
         ),
     ] = None,
@@ -63,11 +63,11 @@ def bias_check(
         typer.Option(help="Smallest relative bias the check must be able to detect before it reports 'unbiased'."),
     ] = 0.02,
     false_alarm: Annotated[
-        float, typer.Option(help="Probability of calling any unbiased pair biased, over the whole call.")
+        float, typer.Option(help="Probability that the whole check calls any unbiased pair 'biased'.")
     ] = 1e-3,
-    max_batches: Annotated[int, typer.Option(help="Batches at most.")] = 12_288,
+    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches.")] = 12_288,
     max_seconds: Annotated[
-        float | None, typer.Option(help="Seconds at most, training apart.", show_default="no limit")
+        float | None, typer.Option(help="Time limit in seconds, not counting training.", show_default="no limit")
     ] = None,
     examples: Examples = 32,
     seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels and the noise.")] = 0,
@@ -77,7 +77,7 @@ def bias_check(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check estimators for bias on a frozen model: a verdict that always comes, with its error rates."""
+    """Check estimators for bias on a fixed model. The check always ends, and the error rates are known."""
     from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -107,7 +107,9 @@ def bias_check(
         terminal.close()
     for result in report.results:
         if result.verdict is Verdict.BIASED and result.promise is Promise.UNBIASED:
-            terminal.warn(f"{report.label(result)} promises to be unbiased and is not: this is a fault, report it.")
+            terminal.warn(
+                f"{report.label(result)} promises to be unbiased but is biased: this is a fault, report it."
+            )
     if as_json:
         terminal.result(report.as_json())
     else:

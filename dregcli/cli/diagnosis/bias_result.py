@@ -1,4 +1,4 @@
-"""How the report of a bias check reads in the terminal."""
+"""The output of a bias check in the terminal."""
 
 import math
 from itertools import groupby
@@ -22,29 +22,29 @@ _STYLES = {
     Verdict.INCONCLUSIVE: "yellow",
 }
 
-_MOST = 0.9
-"""Share of the gradient from which on the tested blocks are the whole of it for all purposes."""
+_WHOLE = 0.9
+"""If the tested blocks have at least this share of the gradient's norm, they count as the whole gradient."""
 
 _HOW_TO_READ = """\
-Each pair is compared with its objective's reparam, reparam itself with dreg, on the same noise. relative bias: norm \
-of the bias over the norm of the reference gradient, all parameters at these examples together. detectable: the \
-relative bias that this budget finds with probability 0.9, in directions like those of the noise; 'unbiased' needs \
-{detect:g} or less. max |t|: over parameter blocks, along each block's learned direction. p: corrected for all \
-pairs, tests and looks of this call; biased is p <= {false_alarm:g}. The tests are asymptotic: Student's t of batch \
-means."""
+Each pair is compared with the reparam estimator of its objective, and reparam itself with dreg, on the same noise. \
+relative bias: norm of the bias / norm of the reference gradient, over all parameters at these examples together. \
+detectable: the relative bias that this budget finds with probability 0.9, in directions like those of the noise; \
+'unbiased' needs {detect:g} or less. max |t|: the largest over the parameter blocks, along the learned direction of \
+each block. p: corrected for all pairs, tests and looks of this check; 'biased' means p <= {false_alarm:g}. The \
+tests are asymptotic: Student's t of batch means."""
 
 _TEXT_WIDTH = 112
 
 _PAIR, _PROMISE, _VERDICT = "pair", "promise", "verdict"
 _COLUMNS = (_PAIR, _PROMISE, _VERDICT, "relative bias [95 %]", "detectable", "max |t|", "p", "batches", "against")
 _LEAST_FIRST = ("against", "batches", "max |t|", _PROMISE, "p", "detectable")
-"""What is left out of a table that is too wide for the terminal, in this order."""
+"""The columns that a table leaves out if it is too wide for the terminal, in this order."""
 
 _GAP, _NARROWEST_PAIR = 2, 24
 
 
 def show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
-    """Shows what was found, and unless quiet how to read it."""
+    """Show the findings and, unless quiet, how to read them."""
     settings = report.settings
     how = [f"(seed {settings['seed']})", *filter(None, [report.computed]), f"{report.seconds:.0f} s"]
     terminal.line(
@@ -72,13 +72,13 @@ def show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
 
 
 class _Table:
-    """Results as a table that fits: where there is no room for all columns, the least important are left out."""
+    """A table of results that fits: if there is no room for all columns, the least important ones are left out."""
 
     def __init__(self, rows: list[dict[str, Text]]) -> None:
         self._rows = rows
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Choose the columns by the width there is."""
+        """Choose the columns by the available width."""
         widths = {name: max(len(name), *(len(row[name]) for row in self._rows)) for name in _COLUMNS}
         widths[_PAIR] = min(widths[_PAIR], _NARROWEST_PAIR)  # it may be folded
         shown, left_out = list(_COLUMNS), list[str]()
@@ -95,7 +95,7 @@ class _Table:
             table.add_row(*(row[name] for name in shown))
         yield table
         if left_out:
-            yield Text(f"No room here for: {', '.join(left_out)}; --json has all.", style="dim")
+            yield Text(f"Not shown for lack of room: {', '.join(left_out)}; --json has all columns.", style="dim")
 
 
 def _row(report: "BiasReport", result: "BiasResult") -> dict[str, Text]:
@@ -122,7 +122,7 @@ def _row(report: "BiasReport", result: "BiasResult") -> dict[str, Text]:
 
 
 def _settings(report: "BiasReport") -> list[str]:
-    """What an estimator that is named by (learned) or (fixed) was set to."""
+    """List the parameter values of estimators whose label ends with (learned) or (fixed)."""
     lines: list[str] = []
     for result in report.results:
         label, estimator = report.label(result), result.comparison.pair.estimator
@@ -133,7 +133,7 @@ def _settings(report: "BiasReport") -> list[str]:
 
 
 def _needed(report: "BiasReport") -> list[str]:
-    """What would decide the pairs that are not decided: what is detectable goes with the root of the batches."""
+    """Estimate the batches that undecided pairs need; the detectable bias falls with the root of the batches."""
     wanted: list[str] = []
     for result in report.results:
         if result.verdict is Verdict.INCONCLUSIVE and result.detectable is not None:
@@ -142,26 +142,26 @@ def _needed(report: "BiasReport") -> list[str]:
     found = any(result.verdict is Verdict.INCONCLUSIVE for result in report.results)
     if not found:
         return []
-    advice = f" Batches that it would take, about: {', '.join(wanted)}." if wanted else ""
-    return [f"inconclusive: no bias found, but one below 'detectable' may have been missed.{advice}"]
+    advice = f" Approximate number of batches to decide: {', '.join(wanted)}." if wanted else ""
+    return [f"inconclusive: no bias found, but a bias below 'detectable' may have been missed.{advice}"]
 
 
 def _shares(report: "BiasReport") -> list[str]:
-    """What relative sizes are of the tested blocks alone, where the others carry much of the gradient."""
-    shares = [r.tested_share for r in report.results if r.tested_share is not None and r.tested_share < _MOST]
+    """Say how to convert relative sizes to the tested blocks alone, if the other blocks have much of the gradient."""
+    shares = [r.tested_share for r in report.results if r.tested_share is not None and r.tested_share < _WHOLE]
     if not shares:
         return []
     low, high = (f"{100.0 * share:.2g}" for share in (min(shares), max(shares)))
     size = f"{low} %" if low == high else f"{low} to {high} %"
     times = f"{1.0 / max(shares):.2g}" if low == high else f"{1.0 / max(shares):.2g} to {1.0 / min(shares):.2g}"
     return [
-        f"the tested blocks have {size} of the whole gradient's norm: relative to their own, the sizes above are "
-        f"{times} times as large"
+        f"the tested blocks have {size} of the whole gradient's norm: relative to the norm of the tested blocks, the "
+        f"sizes above are {times} times as large"
     ]
 
 
 def _signed_means(report: "BiasReport") -> list[str]:
-    """The reference implementation's own statistic, as it is known from there."""
+    """Show the statistic that the reference implementation uses."""
     shown = [f"{report.label(r)} {r.evidence.t_signed_mean:.1f}" for r in report.results if r.evidence]
     if not shown:
         return []
@@ -174,7 +174,7 @@ def _two_digits(value: float) -> str:
 
 
 def _identical(report: "BiasReport") -> list[str]:
-    """Which blocks there was nothing to test in, pairs with the same ones together."""
+    """List the blocks in which there was nothing to test; pairs with the same blocks share a line."""
     found: dict[tuple[str, ...], list[str]] = {}
     for result in report.results:
         if not result.evidence and result.verdict is not Verdict.IDENTICAL:
@@ -191,7 +191,7 @@ def _identical(report: "BiasReport") -> list[str]:
 
 
 def _networks(blocks: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
-    """The blocks' names, a whole network's by its own name."""
+    """Return the names of the blocks; the blocks of a whole network are replaced by its name."""
     found: list[str] = []
     for network, members in groupby(blocks, lambda block: block.partition(".")[0]):
         names = list(members)

@@ -16,35 +16,40 @@ if TYPE_CHECKING:
     from dregcli.app.diagnosis.estimators import Listing
     from dregcli.parts import PairRow, Parameter, Part
 
-EXAMPLES = """All there are:  [bold]dreg estimators[/bold]
+EXAMPLES = """List all pairs:  [bold]dreg estimators[/bold]
 
-What goes with one objective, and what it promises with one sample:  \
+List the estimators for one objective, with their promises for one sample:  \
 [bold]dreg estimators --objective vr-iwae:alpha=1 --k 1[/bold]
 
-Some pairs:  [bold]dreg estimators --estimator iwae/ovis:gamma=0.25 --estimator rws/dreg[/bold]"""
+List some pairs:  [bold]dreg estimators --estimator iwae/ovis:gamma=0.25 --estimator rws/dreg[/bold]"""
 
 _STYLES = {Promise.UNBIASED: "green", Promise.BIASED: "yellow", None: "dim"}
 
 _HOW_TO_READ = """\
-theta, the model's parameters, follows the objective's weight * d log w_k/dtheta, whatever the
-estimator. phi, the posterior's, follows path * (d log w_k/dz_k) dz_k/dphi, q's parameters fixed in
-the first factor, plus score * d log q(z_k|x)/dphi at fixed z_k. All summed over the K samples.
-unbiased: the expected gradient is the objective's. biased: a + b: that of phi is a's plus b's."""
+The gradient of theta (parameters of the model) is weight * d log w_k/dtheta, with the objective's
+weight for every estimator. The gradient of phi (parameters of the posterior q) is path *
+(d log w_k/dz_k) dz_k/dphi, with q's parameters fixed in the first factor, plus score *
+d log q(z_k|x)/dphi at fixed z_k. Both are summed over the K samples. unbiased: the expected
+gradient is the gradient of the objective. biased: a + b: the expected gradient of phi is the
+gradient of a plus the gradient of b."""
 
 
 def estimators(
-    k: Annotated[int, typer.Option("--k", help="Samples per example; promises depend on it.")] = 64,
+    k: Annotated[int, typer.Option("--k", help="Samples per example; the promises depend on it.")] = 64,
     objective: Annotated[
-        str | None, typer.Option(metavar="WORD", help="Only this one, parameters included: vr-iwae:alpha=0.3.")
+        str | None,
+        typer.Option(metavar="WORD", help="List only this objective, with its parameters: vr-iwae:alpha=0.3."),
     ] = None,
     estimator: Annotated[
         list[str] | None,
-        typer.Option(metavar="WORD", help="Only this one, or this pair, as rws/dreg; may be given several times."),
+        typer.Option(
+            metavar="WORD", help="List only this estimator, or a pair such as rws/dreg; can be given several times."
+        ),
     ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the pairs of objective and estimator: promise, smallest K, formula, reference."""
+    """List the pairs of objective and estimator, with promise, smallest K, formula and reference."""
     from dregcli.app.diagnosis.estimators import list_pairs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -90,7 +95,7 @@ def _as_json(listing: "Listing") -> dict[str, Any]:
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Columns of text, wrapped where the terminal is too narrow for them."""
+    """Lay out columns of text, and wrap them if the terminal is too narrow."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, justify="right" if column == "least K" else "left", overflow="fold")
@@ -112,7 +117,7 @@ def _cells(row: "PairRow") -> list[str | Text]:
 
 
 def _parts(kind: str, parts: Sequence["Part"]) -> Table:
-    """Objectives or estimators by themselves; without columns that would be empty."""
+    """List objectives or estimators, without columns that would be empty."""
     columns = [
         (kind, [part.name for part in parts]),
         ("theta's weight", [part.model for part in parts]),
@@ -124,16 +129,16 @@ def _parts(kind: str, parts: Sequence["Part"]) -> Table:
 
 
 def _parameters(parameters: Sequence["Parameter"]) -> str:
-    """``order=1 (whole number)``; neighbours alike are told together."""
+    """Format parameters as in ``order=1 (whole number)``; similar neighbours share one text."""
     texts: list[str] = []
-    for told, group in groupby(parameters, key=_told):
-        texts.append(", ".join(parameter.name for parameter in group) + told)
+    for value, group in groupby(parameters, key=_value):
+        texts.append(", ".join(parameter.name for parameter in group) + value)
     return "; ".join(texts)
 
 
-def _told(parameter: "Parameter") -> str:
+def _value(parameter: "Parameter") -> str:
     if parameter.choices:
         others = [choice for choice in parameter.choices if choice != parameter.default]
         return f"={'|'.join([str(parameter.default), *others])}"
-    kind = f"{parameter.kind}, learned from there on" if parameter.learned else parameter.kind
+    kind = f"{parameter.kind}, learned starting at this value" if parameter.learned else parameter.kind
     return f"={parameter.default:g} ({kind})"

@@ -11,16 +11,17 @@ from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, 
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 
-EXAMPLES = """Of a run's model, every estimator of its objective:  [bold]dreg variance digits-iwae-dreg-k64[/bold]
+EXAMPLES = """Measure every estimator of a run's objective, on the model of the run:  \
+[bold]dreg variance digits-iwae-dreg-k64[/bold]
 
-Some pairs:  [bold]dreg variance --k 4,64 --estimator reparam --estimator dreg --estimator rws/dreg[/bold]
+Measure some pairs:  [bold]dreg variance --k 4,64 --estimator reparam --estimator dreg --estimator rws/dreg[/bold]
 
-The Gaussian toy, with its figure:  [bold]dreg variance --toy --out toy[/bold]"""
+Measure on the Gaussian toy, and draw the figure:  [bold]dreg variance --toy --out toy[/bold]"""
 
 
 @with_settings(
     ("dataset", "task", "capture", "device", "k_chunk"),
-    more={field: "Without RUN." for field in ("dataset", "task", "capture")},
+    more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def variance(
     settings: dict[str, Any],
@@ -28,47 +29,54 @@ def variance(
         str | None,
         typer.Argument(
             metavar="RUN",
-            help="Whose model: a name (its newest completed version) or one version. Without it, and without --toy, "
-            "a model is trained for 1,000 steps on the embedded data, and kept as a run.",
+            help="Run with the model to measure: a name (its newest completed version) or a version. Without RUN and "
+            "--toy, the command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
             show_default=False,
         ),
     ] = None,
     k: Annotated[
         str | None,
-        typer.Option("--k", metavar="LIST", help="Samples per example.", show_default="1,4,16,64; toy: 4,16,64,256"),
+        typer.Option(
+            "--k", metavar="LIST", help="Numbers of samples per example.", show_default="1,4,16,64; toy: 4,16,64,256"
+        ),
     ] = None,
     estimator: Annotated[
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Of what: an estimator, a pair such as rws/dreg, or all; may be given several times.",
-            show_default="all; toy: and rws/dreg",
+            help="Estimator to measure, or a pair such as rws/dreg, or all; can be given several times.",
+            show_default="all; toy: all and rws/dreg",
         ),
     ] = None,
     objective: Objective = None,
     toy: Annotated[
-        bool, typer.Option("--toy", help="The Gaussian toy of arXiv 1802.04537 instead of a model.")
+        bool, typer.Option("--toy", help="Use the Gaussian toy of arXiv 1802.04537 instead of a model.")
     ] = False,
     replicates: Annotated[
         int | None, typer.Option(help="Independent gradients at each K.", show_default="200; toy: 4000")
     ] = None,
     reference_k: Annotated[
         int | None,
-        typer.Option(help="Samples of the gradient that cosines are to.", show_default="1024, or the largest K"),
+        typer.Option(
+            help="Samples per example of the reference gradient for the cosines.",
+            show_default="1024, or the largest K",
+        ),
     ] = None,
     examples: Examples = 32,
-    seed: Annotated[int, typer.Option(help="Random seed for examples, pixels and noise, and for the toy.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels, the noise and the toy.")] = 0,
     checkpoint: Checkpoint = "last",
     out: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="With --toy: a folder for PNG, SVG and JSON.", show_default="only printed"),
+        typer.Option(
+            metavar="DIR", help="With --toy: folder for PNG, SVG and JSON files.", show_default="print only"
+        ),
     ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Gradient variance and signal-to-noise ratios of many estimators against K, on the same noise."""
+    """Measure gradient variance and signal-to-noise ratio of many estimators against K, on the same noise."""
     from dregcli.app.diagnosis.variance import VarianceRequest, measure_variance
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

@@ -1,4 +1,4 @@
-"""How gradient variance and signal-to-noise ratios read in the terminal."""
+"""The output of measured gradient variances and signal-to-noise ratios in the terminal."""
 
 import math
 from collections.abc import Sequence
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 _HOW_TO_READ = """\
 In brackets: the standard error, in units of the last digits. variance: mean over the parameters, squared nats per \
-unit of parameter. SNR: mean of |mean| / standard deviation over the parameters that vary; of noise alone it is \
-{floor:.4f} with {replicates:,} replicates, and a part of up to that is noise, whatever the standard \
-error. DSNR: along the direction of the expected gradient over across it, the direction learned on other replicates; \
-of noise: what it is of noise alone. cosine: to the gradient at K={k}. The decoder's gradient is the same for every \
-estimator of an objective."""
+unit of parameter. SNR: mean of |mean| / standard deviation over the parameters that vary. Pure noise has an SNR of \
+{floor:.4f} with {replicates:,} replicates, so up to that much of each SNR is noise, whatever its standard error. \
+DSNR: signal along the direction of the expected gradient, divided by the size across it; the direction is learned \
+on other replicates. of noise: the DSNR of pure noise. cosine: with the gradient at K={k}. The decoder's gradient is \
+the same for every estimator of an objective."""
 
 _WIDTH = 98
 _NAMES = {"variance": "variance", "snr": "SNR", "dsnr": "DSNR"}
@@ -28,11 +28,11 @@ _COLUMNS = ("gradient", "K", "variance", "SNR", "DSNR", "of noise", "cosine")
 
 
 def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
-    """Shows what was found, and unless quiet how to read it."""
+    """Show the findings and, unless quiet, how to read them."""
     terminal.line(f"{report.title}, {report.seconds:.0f} s")
     for network in Network:
         rows = [
-            [report.label(row.of), str(row.k), *_told(report, row)]
+            [report.label(row.of), str(row.k), *_cells(report, row)]
             for row in report.rows
             if row.of.network is network
         ]
@@ -54,20 +54,20 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
     for figure in report.figures:
         terminal.line(f"figure: {figure}")
     if not report.file:
-        terminal.line("nothing is kept: --out DIR writes PNG, SVG and JSON")
+        terminal.line("nothing is kept: use --out DIR to write PNG, SVG and JSON")
 
 
-def _told(report: "VarianceReport", row: "Row") -> list[str]:
-    """The statistics of a row; an SNR near its floor has no value that its standard error belongs to."""
-    told = {
+def _cells(report: "VarianceReport", row: "Row") -> list[str]:
+    """Format the statistics of a row; an SNR near its floor is shown in words, because its value is mostly noise."""
+    cells = {
         name: with_digits(row[name].value, row[name].stderr)
         for name in ("variance", "snr", "dsnr", "dsnr_floor", "cosine")
     }
-    return [*(told | ({"snr": AT_FLOOR} if report.at_floor(row) else {})).values()]
+    return [*(cells | ({"snr": AT_FLOOR} if report.at_floor(row) else {})).values()]
 
 
 def _missing(report: "VarianceReport", network: Network) -> list[list[str]]:
-    """A row of dashes for each K that a gradient is not defined at."""
+    """Return a row of dashes for each K for which a gradient is not defined."""
     found: list[list[str]] = []
     for of in dict.fromkeys(row.of for row in report.rows if row.of.network is network):
         there = {row.k for row in report.rows if row.of == of}
@@ -78,7 +78,7 @@ def _missing(report: "VarianceReport", network: Network) -> list[list[str]]:
 
 
 def with_digits(value: float, stderr: float) -> str:
-    """A number with its standard error in brackets, in units of its last digits: 0.0133(1), 1.50(2)e-07."""
+    """Format a number with its standard error in brackets, in units of the last digits: 0.0133(1), 1.50(2)e-07."""
     if not math.isfinite(value):
         return "-"
     if not (math.isfinite(stderr) and stderr > 0.0):
@@ -88,16 +88,16 @@ def with_digits(value: float, stderr: float) -> str:
         scale = math.floor(math.log10(size))
     value, stderr = value / 10.0**scale, stderr / 10.0**scale
     first = math.floor(math.log10(stderr))
-    # One digit of the error; two where it is a 1, which rounding would change by a lot.
+    # One digit of the error; two if the first digit is a 1, because rounding would change it a lot.
     places = -first + (1 if stderr / 10.0**first < 1.95 else 0)
     if places < 0:
         places = 0
-    told = f"{value:.{places}f}({round(stderr * 10.0**places)})"
-    return told if not scale else f"{told}e{scale:+03d}"
+    text = f"{value:.{places}f}({round(stderr * 10.0**places)})"
+    return text if not scale else f"{text}e{scale:+03d}"
 
 
 def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
-    """Slopes, and which points they are not of."""
+    """Show the slopes, and the points that they leave out."""
     labels = list(dict.fromkeys(slope.of for slope in report.slopes))
     rows = [
         [
@@ -114,7 +114,7 @@ def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
         if each.left_out
     ]
     if left_out:
-        text = f"not to be told from noise, and so no points of a slope: {'; '.join(left_out)}"
+        text = f"not distinguishable from noise, and therefore not used for a slope: {'; '.join(left_out)}"
         terminal.show(Constrain(Text(text), _WIDTH))
 
 
@@ -127,15 +127,15 @@ def _interval(slope: "Slope | None") -> str:
 
 
 def _shared(terminal: Terminal, report: "VarianceReport") -> None:
-    """What belongs to K, whatever the estimator, and how good the reference is."""
+    """Show the values that depend only on K, and how good the reference is."""
     sampled = report.sampled
     terminal.line("ESS: " + ", ".join(f"K={s.k} {with_digits(s.ess.value, s.ess.stderr)}" for s in sampled))
     bounds = ", ".join(f"K={s.k} {with_digits(s.bound.value, s.bound.stderr)}" for s in sampled)
     terminal.line(f"IWAE bound, nats per example: {bounds}")
     if report.log_p:
         known = (("model", report.log_p.model), ("data", report.log_p.data))
-        told = ", ".join(f"{name} {value:.4f}" for name, value in known if value is not None)
-        terminal.line(f"exact log p(x), nats per example: {told}")
+        values = ", ".join(f"{name} {value:.4f}" for name, value in known if value is not None)
+        terminal.line(f"exact log p(x), nats per example: {values}")
     least = min((each.agreement for each in report.references), default=math.nan)
     settings = report.settings
     terminal.line(

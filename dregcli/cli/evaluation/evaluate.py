@@ -11,38 +11,48 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.commands import command
 
-EXAMPLES = """All versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
+EXAMPLES = """Evaluate all versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
 
-A curve over K from one pass:  [bold]dreg eval digits-iwae-dreg-k64 --k 1,10,100,1000,5000[/bold]
+Get a curve over K from one pass:  [bold]dreg eval digits-iwae-dreg-k64 --k 1,10,100,1000,5000[/bold]
 
-A second opinion on the first 100 examples:  [bold]dreg eval digits-iwae-dreg-k64 --k 5000 --method ais --n 100[/bold]
+Get a second opinion on the first 100 examples:  \
+[bold]dreg eval digits-iwae-dreg-k64 --k 5000 --method ais --n 100[/bold]
 
-One version, at its best checkpoint:  [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]
+Evaluate one version at its best checkpoint:  \
+[bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]
 
-A stopped evaluation goes on when the same is asked again."""
+To continue a stopped evaluation, run the same command again."""
 
 
 @with_settings(("device", "k_chunk", "compile"))
 def evaluate(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs: a name (all versions) or one version.")],
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN...", help="Runs to evaluate: names (all versions) or versions.")
+    ],
     settings: dict[str, Any],
-    split: Annotated[str, split_option("train, valid or test.")] = "test",
+    split: Annotated[str, split_option("Split to evaluate: train, valid or test.")] = "test",
     k: Annotated[
-        str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several are a curve from one pass.")
+        str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several values give a curve.")
     ] = "500",
-    repeats: Annotated[int, typer.Option(help="Independent draws of all samples, for their spread.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Independent draws of all samples, to measure their spread.")] = 1,
     n: Annotated[
-        int | None, typer.Option("--n", help="Only the first so many examples.", show_default="all; of ais 100")
+        int | None,
+        typer.Option("--n", help="Evaluate only the first N examples.", show_default="all; with --method ais: 100"),
     ] = None,
     method: Annotated[
-        str, typer.Option(help="importance, or ais: beside it annealed importance sampling, a second opinion.")
+        str, typer.Option(help="importance; or ais, which adds annealed importance sampling as a second opinion.")
     ] = "importance",
     steps: Annotated[
-        int | None, typer.Option(help="Temperatures of ais, each with a Hamiltonian transition.", show_default="1000")
+        int | None,
+        typer.Option(
+            help="Temperatures with --method ais, each with one Hamiltonian transition.", show_default="1000"
+        ),
     ] = None,
-    chains: Annotated[int | None, typer.Option(help="Chains of ais per example.", show_default="16")] = None,
+    chains: Annotated[
+        int | None, typer.Option(help="Chains per example with --method ais.", show_default="16")
+    ] = None,
     active_threshold: Annotated[
-        float, typer.Option(help="A latent is active if the variance of q's mean over examples exceeds this.")
+        float, typer.Option(help="A latent is active if the variance over examples of q's mean exceeds this value.")
     ] = 0.01,
     checkpoint: Checkpoint = "last",
     eval_seed: Annotated[int, typer.Option(help="Seed for evaluation; keep it fixed to compare runs.")] = 0,
@@ -51,7 +61,7 @@ def evaluate(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate log-likelihoods, and how far they can be trusted; per-example values are kept in the run."""
+    """Evaluate log-likelihoods, and show how far to trust them; the run keeps the values of all examples."""
     from dregcli.app.evaluation.evaluate import EvalRequest, evaluate_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

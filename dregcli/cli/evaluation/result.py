@@ -1,4 +1,4 @@
-"""How evaluations read in the terminal."""
+"""The output of evaluations in the terminal."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from dregcli.app.evaluation.evaluate import EvalResult
 
 _UNRELIABLE_SHARE = 0.01
-"""Share of examples with a k-hat above 0.7 from which on it is worth a warning."""
+"""The share of examples with a k-hat above 0.7 from which the program warns."""
 
 _FEW_CHAINS = 0.25
-"""Share of the chains that their effective sample size is at least where their standard error is to be believed."""
+"""The chains' standard error is reliable if their effective sample size is at least this share of the chains."""
 
 
 def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
-    """Shows the bounds, what they are made of, and what to make of them."""
+    """Show the bounds, their parts, and advice about them."""
     first = results[0].summary
     title = f"IWAE bound at K={first['k']} on {first['split']}, nats per example"
     columns = ["run", "step", "bound ± s.e.", "examples", "mean ESS", "k-hat", "active units"]
@@ -38,9 +38,9 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
             terminal.line(line)
     whats = {(described(r.spec.model_dump()), r.summary["split_hash"]): None for r in results}
     for what, split_hash in whats:
-        terminal.line(f"of {what}, {first['split']} split {split_hash[:12]}, eval seed {first['seed']}")
+        terminal.line(f"data: {what}, {first['split']} split {split_hash[:12]}, eval seed {first['seed']}")
     if len({(r.summary["split_hash"], *seen_as(r.spec.model_dump())) for r in results}) > 1:
-        terminal.warn("these runs are of different data or pixels: their bounds do not compare.")
+        terminal.warn("these runs use different data or pixels: their bounds cannot be compared.")
     for result in results:
         if (warning := _unreliable(result)) is not None:
             terminal.warn(warning)
@@ -76,7 +76,7 @@ def _error(found: float | None) -> str:
 
 
 def _chance(result: "EvalResult") -> list[str]:
-    """How the MC s.e. of each K was found, and of which it is not known."""
+    """Describe how the MC s.e. of each K was estimated, and for which K it is not known."""
     curve, repeats = result.summary["curve"], result.estimates.repeats
     ways = {
         ChanceMethod.GROUPS: "from the variance between disjoint groups of K samples",
@@ -87,31 +87,31 @@ def _chance(result: "EvalResult") -> list[str]:
     for method, how in ways.items():
         if ks := [f"{row['k']:,}" for row in curve if row["mc_method"] == method]:
             found.append(f"at K={', '.join(ks)} {how}")
-    lines = [f"MC s.e., what other draws of the samples would change: {'; '.join(found)}"] if found else []
+    lines = [f"MC s.e., the random error from the drawn samples: {'; '.join(found)}"] if found else []
     if unknown := [f"{row['k']:,}" for row in curve if row["mc_method"] is None]:
         lines.append(f"MC s.e. is not known at K={', '.join(unknown)}: {result.again(repeats=max(10, 2 * repeats))}")
     return lines
 
 
 def _no_kl(result: "EvalResult") -> list[str]:
-    """Why KL(q||posterior) is not shown."""
+    """Explain why KL(q||posterior) is not shown, and what to type to get it."""
     found = result.summary
     if found["kl_posterior"] is not None:
         return []
     command = result.again(k=result.estimates.k_for_kl())
-    return [f"KL(q||posterior) is the bound less the ELBO with a large K; {_still_low(found)}: {command}"]
+    return [f"KL(q||posterior) is the bound at a large K minus the ELBO; {_still_low(found)}: {command}"]
 
 
 def _still_low(found: Mapping[str, Any]) -> str:
-    """What is known of the bias of a bound whose K is too small."""
+    """Describe the bias of a bound whose K is too small."""
     k, bias = f"K={found['k']:,}", found["bound"]["bias"]
     if bias is None:
         return f"{k} is too small"
-    return f"{k} is too small, as the bound is still about {-bias:.2g} nats below log p(x)"
+    return f"{k} is too small, because the bound is still about {-bias:.2g} nats below log p(x)"
 
 
 def _curve(terminal: Terminal, result: "EvalResult", *, named: bool) -> None:
-    """The bound against K, and how much it moves from one draw to the next."""
+    """Show the bound against K, and its spread over independent draws."""
     repeats = result.estimates.repeats
     columns = ["K", "bound ± s.e.", "MC s.e.", "jackknife ± s.e.", "groups", *(["spread"] if repeats > 1 else [])]
     rows = [
@@ -131,22 +131,22 @@ def _curve(terminal: Terminal, result: "EvalResult", *, named: bool) -> None:
 
 
 def _exact(result: "EvalResult") -> list[str]:
-    """What is known exactly, beside the estimate."""
+    """Compare the estimate with the exact log p(x), if known."""
     log_p, bound = result.summary["log_p"], result.summary["bound"]
-    whose = {"model": f"the model's ({ModelName.LINEAR_GAUSSIAN})", "data": "the data's own distribution's"}
+    whose = {"model": f"of the model ({ModelName.LINEAR_GAUSSIAN})", "data": "of the distribution of the data"}
     lines: list[str] = []
     for key, found in log_p.items():
         missing = found["bound_less_exact"]
         error = bound["mc_stderr"] if key == "model" else missing["stderr"]
         lines.append(
-            f"exact log p(x), {whose[key]}: {_mean(found)}; the bound less it: {missing['value']:+.4f}"
+            f"exact log p(x) {whose[key]}: {_mean(found)}; bound minus exact: {missing['value']:+.4f}"
             + (f" ± {error:.4f}{' (importance sampling)' if key == 'model' else ''}" if error is not None else "")
         )
     return lines
 
 
 def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
-    """What annealing from the prior found on the same examples, and what follows."""
+    """Describe the result of annealing from the prior on the same examples, and its consequence."""
     found = result.summary.get("ais")
     if found is None:
         return []
@@ -154,51 +154,51 @@ def _second_opinion(result: "EvalResult", terminal: Terminal) -> list[str]:
     opinion = Opinion(found["opinion"])
     follows = {
         Opinion.AGREES: "the two agree",
-        Opinion.HIGHER: "importance sampling has missed mass: take a larger --k, or train the encoder",
-        Opinion.LOWER: "the annealing is too short: take more --steps",
-        Opinion.K_TOO_SMALL: f"they are not compared; {_still_low(result.summary)}",
-        Opinion.UNKNOWN: "they are not compared, as the error of so few examples is not known",
+        Opinion.HIGHER: "importance sampling has missed mass: use a larger --k, or train the encoder",
+        Opinion.LOWER: "the annealing is too short: use more --steps",
+        Opinion.K_TOO_SMALL: f"the two are not compared; {_still_low(result.summary)}",
+        Opinion.UNKNOWN: "the two are not compared, because the error of so few examples is not known",
     }[opinion]
     if found["ess"] < _FEW_CHAINS * found["chains"]:
         terminal.warn(
-            f"{label}: the chains' weights differ much (median ESS {found['ess']:.1f} of {found['chains']}): their "
-            "error is itself uncertain; take more --steps."
+            f"{label}: the weights of the chains differ a lot (median ESS {found['ess']:.1f} of {found['chains']}), "
+            "so their error is itself uncertain; use more --steps."
         )
     apart = f"{difference(less['value'], less['mc_stderr'])}{_expected(result)}"
     lines = [
         f"{label}, AIS from the prior ({found['steps']:,} steps, {found['chains']} chains, acceptance "
         f"{found['acceptance']:.2f}): log p-hat {_mean(found)}, "
-        f"of which ± {found['mc_stderr']:.4f} by the chains' chance",
-        f"  AIS less importance sampling: {apart}: {follows}",
+        f"of which ± {found['mc_stderr']:.4f} is random error of the chains",
+        f"  AIS minus importance sampling: {apart}: {follows}",
     ]
     if opinion is Opinion.K_TOO_SMALL and result.opinion:
         lines.append(f"  to compare them: {result.again(k=result.opinion.k_to_compare())}")
     if opinion is Opinion.UNKNOWN:
         lines.append(f"  to compare them: {result.again(repeats=max(10, 2 * result.estimates.repeats))}")
     if (exact := found["less_exact"]) is not None:
-        lines.append(f"  AIS less the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
+        lines.append(f"  AIS minus the exact log p(x): {exact['value']:+.4f} ± {found['mc_stderr']:.4f}")
     return lines
 
 
 def _expected(result: "EvalResult") -> str:
-    """The part of a difference from AIS that a limited K makes by itself, where anybody could see it."""
+    """Describe the part of the difference from AIS that the limited K explains, if it is large enough to be seen."""
     bias = result.summary["bound"]["bias"]
     return "" if bias is None or -bias < 5e-5 else f", of which about {-bias:+.4f} is expected at this K"
 
 
 def _unreliable(result: "EvalResult") -> str | None:
-    """In words: that importance sampling misses something, and what to do."""
+    """Return a warning that importance sampling misses mass, with advice, or None."""
     khat = result.summary["khat"]
     if khat is None or khat["share_above_0.7"] < _UNRELIABLE_SHARE:
         return None
     share = 100.0 * khat["share_above_0.7"]
-    ways = ["take a larger --k"]
+    ways = ["use a larger --k"]
     if result.opinion is None:
         ways.append("ask for a second opinion (--method ais)")
-    ways.append(f"train the encoder on: {command('finetune-encoder', result.run.path)}")
+    ways.append(f"train the encoder further: {command('finetune-encoder', result.run.path)}")
     return (
-        f"{result.run.label}: k-hat is above 0.7 for {share:.3g} % of the examples: there q misses mass of the "
-        f"posterior, so that their estimates are too low and the standard errors too small; {', or '.join(ways)}"
+        f"{result.run.label}: k-hat is above 0.7 for {share:.3g} % of the examples. For these, q misses mass of the "
+        f"posterior: their estimates are too low, and their standard errors too small; {', or '.join(ways)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""The options of ``dreg report`` that write it for others to read, and what they do."""
+"""The options of ``dreg report`` that write the report to files, and their implementation."""
 
 import math
 import sys
@@ -18,23 +18,25 @@ if TYPE_CHECKING:
 
 Csv = Annotated[
     Path | None,
-    typer.Option("--csv", metavar="FILE", help="Write the runs as a table, one row a run; - is stdout."),
+    typer.Option("--csv", metavar="FILE", help="Write a table with one row per run; - means stdout."),
 ]
 Latex = Annotated[
     Path | None,
-    typer.Option("--latex", metavar="FILE", help="Write the groups as a table for a paper (booktabs); - is stdout."),
+    typer.Option(
+        "--latex", metavar="FILE", help="Write a table of the groups for a paper (booktabs); - means stdout."
+    ),
 ]
 Html = Annotated[
     Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page: one file with all its figures, without any network."),
+    typer.Option("--html", metavar="FILE", help="Write a page: one file with all figures, readable offline."),
 ]
 Figures = Annotated[
     Path | None,
-    typer.Option(
-        "--figures", metavar="FOLDER", help="Write every figure as PNG and SVG; nothing there is overwritten."
-    ),
+    typer.Option("--figures", metavar="FOLDER", help="Write every figure as PNG and SVG, without overwriting files."),
 ]
-Cite = Annotated[bool, typer.Option("--cite", help="Print BibTeX of what the runs used, instead of the tables.")]
+Cite = Annotated[
+    bool, typer.Option("--cite", help="Print BibTeX for the works that the runs use, instead of the tables.")
+]
 
 STDOUT: Final = Path("-")
 
@@ -43,18 +45,18 @@ _LONGEST: Final = 86_400
 
 @dataclass(frozen=True)
 class Exports:
-    """What was asked for.
+    """The requested exports.
 
     Attributes:
-        runs: that were named.
-        csv: a file, or ``-``.
-        latex: likewise.
-        html: a file.
-        figures: a folder.
-        cite: BibTeX in place of the tables, and of all else that ``--json`` gives.
-        as_json: one object on stdout.
-        time_to: the bound that the time to is told of.
-        every: seconds between two looks of ``--watch``.
+        runs: the runs that the user named.
+        csv: file for the CSV table, or ``-`` for stdout.
+        latex: file for the LaTeX table, or ``-`` for stdout.
+        html: file for the page.
+        figures: folder for the figures.
+        cite: whether to print BibTeX instead of the tables, and instead of everything else in ``--json``.
+        as_json: whether to print one JSON object on stdout.
+        time_to: the report shows the time that each run took to reach this bound, in nats per example.
+        every: seconds between two updates of ``--watch``.
     """
 
     runs: list[str]
@@ -69,19 +71,19 @@ class Exports:
 
     @property
     def instead(self) -> bool:
-        """Whether something of this has stdout in place of the tables."""
+        """Whether an export is printed on stdout instead of the tables."""
         return self.cite or STDOUT in (self.csv, self.latex)
 
     @property
     def command(self) -> str:
-        """What makes the same LaTeX table again."""
+        """The command that makes the same LaTeX table again."""
         return command("report", *self.runs, "--latex", str(self.latex))
 
     def check(self) -> None:
-        """Refuse what cannot be, before any work.
+        """Refuse impossible options before any work.
 
         Raises:
-            SpecError: with every reason.
+            SpecError: options cannot work; the error carries every reason.
             StoreWriteError: the disk refuses a file or the folder.
         """
         from dregcli.app.common.written import check_targets, folder_faults, target_faults
@@ -94,14 +96,12 @@ class Exports:
         wanting = [f"--{name} -" for name, path in tables.items() if path == STDOUT]
         wanting += ["--json"] if self.as_json else ["--cite"] if self.cite else []
         if len(wanting) > 1:
-            faults.append(
-                Fault("stdout", f"only one of {' and '.join(wanting)} can have it: give the others a FILE.")
-            )
+            faults.append(Fault("stdout", f"only one of {' and '.join(wanting)} can use it: give the others a FILE."))
         if self.html == STDOUT:
-            faults.append(Fault("html", "a page is for a file, not for stdout: name one."))
+            faults.append(Fault("html", "cannot be written to stdout: name a file."))
         for name, path in files.items():
             if path is not None and self.figures is not None and self.figures.resolve() == path.resolve():
-                faults.append(Fault(name, f"{path} is the folder of --figures, too: name another."))
+                faults.append(Fault(name, f"{path} is also the folder of --figures: name another file."))
         if not 0.0 < self.every <= _LONGEST:
             faults.append(Fault("every", f"must be above 0 and at most {_LONGEST:,} seconds, got {self.every:g}."))
         if self.time_to is not None and not math.isfinite(self.time_to):
@@ -114,13 +114,13 @@ class Exports:
 
 
 def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, Any]:
-    """Write what was asked for.
+    """Write the requested exports.
 
     Returns:
-        What ``--json`` tells of it: ``files`` by option, and ``figures``.
+        The entries for ``--json``: ``files`` by option, and ``figures``.
 
     Raises:
-        StoreWriteError: the disk refuses one.
+        StoreWriteError: the disk refuses a file.
     """
     from dregcli.app.common.written import write_named
     from dregcli.app.reporting.exports import report_csv, report_latex
@@ -157,7 +157,7 @@ def _draw(terminal: Terminal, report: "Report", asked: Exports) -> "list[Drawn]"
 
     drawn = draw_report(report, terminal)
     if not drawn:
-        terminal.warn("there is nothing to draw: no run is completed with a bound.")
+        terminal.warn("there is nothing to draw: no completed run has a bound.")
     return drawn
 
 
@@ -183,7 +183,7 @@ def _cite(terminal: Terminal, report: "Report", files: dict[str, str]) -> None:
 
     found, own = report_citations(report)
     for name in own:
-        terminal.note(f"nothing is known to cite for the data set {name}, which is your own")
+        terminal.note(f"no citation is known for the data set {name}, because it is your own")
     if terminal.as_json:
         entries = {
             each.key: {"type": each.work.kind, "fields": dict(each.work.fields), "for": list(each.uses)}

@@ -17,34 +17,38 @@ from dregcli.cli.runs.watching import follow
 if TYPE_CHECKING:
     from dregcli.app.runs.watch import Watched
 
-EXAMPLES = """One name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
+EXAMPLES = """Report on one name:  [bold]dreg report runs/digits-iwae-dreg-k64[/bold]
 
-Two, side by side:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
+Compare two names:  [bold]dreg report runs/digits-iwae-dreg-k64 runs/digits-iwae-reparam-k64[/bold]
 
-All runs, and how long each took to a bound:  [bold]dreg report --time-to -90[/bold]
+Report on all runs, and how long each took to reach a bound:  [bold]dreg report --time-to -90[/bold]
 
-What is training now, until it is done:  [bold]dreg report --watch[/bold]
+Follow the runs that are training now:  [bold]dreg report --watch[/bold]
 
-A page to hand on, and all its figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
+Write a page to share, and all figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
 
-For a paper, and what it has to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
+Write a table for a paper, and the works to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
 
 def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...", help="Runs: a name (all versions) or one version; all.", show_default=False
+            metavar="[RUN]...",
+            help="Runs to report on: names (all versions) or versions. Without RUN: all runs.",
+            show_default=False,
         ),
     ] = None,
     time_to: Annotated[
         float | None,
-        typer.Option(metavar="BOUND", help="Tell how long each run trained until its validation bound was so high."),
+        typer.Option(
+            metavar="BOUND", help="Show how long each run trained until its validation bound reached BOUND."
+        ),
     ] = None,
     watch: Annotated[
-        bool, typer.Option("--watch", help="Follow the runs until none of them trains any more; then report.")
+        bool, typer.Option("--watch", help="Follow the runs until none is training, and then report.")
     ] = False,
-    every: Annotated[float, typer.Option(help="Seconds between two looks of --watch.")] = 2.0,
+    every: Annotated[float, typer.Option(help="Seconds between two updates of --watch.")] = 2.0,
     html: Html = None,
     figures: Figures = None,
     csv: Csv = None,
@@ -54,7 +58,7 @@ def report(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare runs: means over seeds, paired differences, evaluations, learning curves; as tables, page, figures."""
+    """Compare runs: means over seeds, paired differences, evaluations and learning curves, as tables or files."""
     from dregcli.app.reporting.plain import report_json
     from dregcli.app.reporting.report import make_report
 
@@ -82,7 +86,7 @@ def report(
 
 
 def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float) -> list[str]:
-    """Follow the runs; what is to be reported on then: without names all that were followed."""
+    """Follow the runs, and return the runs for the report; without names, all followed runs."""
     from dregcli.app.runs.watch import watch
 
     seen: dict[str, None] = {}
@@ -94,5 +98,5 @@ def _follow(terminal: Terminal, runs: list[str], *, runs_dir: Path, every: float
 
     follow(terminal, noted())
     if not seen:
-        terminal.note("nothing is training now")
+        terminal.note("no run is training now")
     return runs or [path for path in seen if Path(path).is_dir()]

@@ -1,4 +1,4 @@
-"""How a report reads in the terminal."""
+"""The output of a report in the terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
 
 
 def show(terminal: Terminal, report: "Report", *, time_to: float | None) -> None:
-    """Shows every group, then how they compare, then what to beware of."""
+    """Show every group, then the table of all groups, then the paired comparison."""
     for group in report.groups:
         _runs(terminal, group, time_to)
         _means(terminal, group)
@@ -67,11 +67,11 @@ def _means(terminal: Terminal, group: "Group") -> None:
         if (before := group.before(split)) and (gain := group.gain(split))
     ]
     if gains:
-        terminal.line(f"the parent's bound and what the encoder alone gained: {', '.join(gains)}")
+        terminal.line(f"bound of the parent, and gain from the encoder alone: {', '.join(gains)}")
 
 
 def _in_brackets(found: "Aggregate", seeds: int) -> str:
-    """The best seed, and over how many seeds a mean is where some are missing."""
+    """Return the best seed's value, and the number of seeds if some are missing."""
     parts = [f"best {with_error(found.best, None)}"] if found.n > 1 else []
     parts += [f"{found.n} of {seeds} seeds"] if found.n < seeds else []
     return f" ({', '.join(parts)})" if parts else ""
@@ -94,9 +94,9 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
 def _verdicts(terminal: Terminal, group: "Group") -> None:
     for path, found in group.bias():
         size = found.get("relative_bias")
-        told = "" if size is None else f", relative bias {size:+.4f}"
+        bias = "" if size is None else f", relative bias {size:+.4f}"
         terminal.line(
-            f"bias: {found['objective']}/{found['estimator']} at K={found['k']}: {found['verdict']}{told} ({path})"
+            f"bias: {found['objective']}/{found['estimator']} at K={found['k']}: {found['verdict']}{bias} ({path})"
         )
     for row in group.rows:
         if row.variance:
@@ -113,7 +113,7 @@ def _tracked(terminal: Terminal, group: "Group") -> None:
 
 
 def _groups(terminal: Terminal, report: "Report", time_to: float | None) -> None:
-    """One row a group: what decides between them."""
+    """Show one row per group, with the values that decide between groups."""
     from dregcli.report.tables import groups_table
 
     curves = report.sparklines()

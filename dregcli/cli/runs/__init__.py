@@ -1,1 +1,1 @@
-"""``dreg runs``: what there is in a store, and what can be done with it beside training. A file for each command."""
+"""``dreg runs``: list and manage the runs of a store. Mostly one file for each command."""

@@ -11,14 +11,15 @@ from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command, quoted
 from dregcli.errors import UsageError
 
-EXPORT_EXAMPLES = """[bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
+EXPORT_EXAMPLES = """Export one run to a file:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
 
-What is left of a damaged one:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip --force[/bold]
+Export a damaged run:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip --force[/bold]
 
-For TensorBoard, all versions of a name:  [bold]dreg runs export mnist-iwae-dreg-k64 --tensorboard logs[/bold]"""
-IMPORT_EXAMPLES = """[bold]dreg runs import mnist.zip[/bold]
+Write metrics of all versions for TensorBoard:  \
+[bold]dreg runs export mnist-iwae-dreg-k64 --tensorboard logs[/bold]"""
+IMPORT_EXAMPLES = """Import a run:  [bold]dreg runs import mnist.zip[/bold]
 
-Under another name:  [bold]dreg runs import mnist.zip --name mnist-from-the-cluster[/bold]"""
+Import a run with another name:  [bold]dreg runs import mnist.zip --name mnist-from-the-cluster[/bold]"""
 
 
 def export(
@@ -26,8 +27,8 @@ def export(
         list[str] | None,
         typer.Argument(
             metavar="RUN FILE",
-            help="A version, or a name: its newest completed version; and a new file. With --tensorboard: any runs, "
-            "a name means all its versions; all.",
+            help="Run to export (a version, or a name for its newest completed version), and a new file. With "
+            "--tensorboard: any runs (a name means all its versions), or none for all runs.",
             show_default=False,
         ),
     ] = None,
@@ -36,29 +37,29 @@ def export(
         typer.Option(
             "--tensorboard",
             metavar="DIR",
-            help="Write the metrics of runs as TensorBoard reads them instead, to DIR/NAME/v001.",
+            help="Write only the metrics, for TensorBoard, to DIR/NAME/v001.",
         ),
     ] = None,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Also with files that are not as they were written; the archive names them."),
+        typer.Option("--force", help="Also export a run with damaged files; the archive lists these files."),
     ] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Write a run, whole and verified, into one file that another machine can import; or metrics for TensorBoard."""
+    """Verify a run and write it to one file that another machine can import, or write metrics for TensorBoard."""
     terminal = Terminal(as_json=as_json, quiet=quiet)
     if tensorboard is not None:
         if force:
-            what = "--force is of a damaged run that is exported into one file: leave it out with --tensorboard."
-            raise UsageError(what, hint="what cannot be read of a run is left out, with a warning")
+            what = "--force only applies to an export into one file: leave it out with --tensorboard."
+            raise UsageError(what, hint="leave out --force; with --tensorboard, unreadable parts are always skipped")
         _export_events(terminal, words or [], tensorboard, runs_folder(runs_dir))
         return
     if words is None or len(words) != 2:
-        what = f"A run is exported with two words, RUN and FILE; {len(words or [])} given."
+        what = f"An export needs two words, RUN and FILE; {len(words or [])} given."
         other = command("runs", "export", "RUN", "--tensorboard", "DIR")
-        hint = f"{command('runs', 'export', 'RUN', 'FILE')}\nor the metrics of any runs: {other}"
+        hint = f"{command('runs', 'export', 'RUN', 'FILE')}\nor, for the metrics of any runs: {other}"
         raise UsageError(what, hint=hint)
     _export_archive(terminal, words[0], Path(words[1]), runs_folder(runs_dir), force=force)
 
@@ -73,7 +74,7 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
     else:
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
         terminal.line(holds.in_words())
-        terminal.line(f"elsewhere: {quoted('dreg', 'runs', 'import', file.name)}")
+        terminal.line(f"on the other machine: {quoted('dreg', 'runs', 'import', file.name)}")
 
 
 def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:
@@ -81,22 +82,22 @@ def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: 
 
     written = export_events(runs, folder, runs_dir=runs_dir, listener=terminal)
     if terminal.as_json:
-        told = [{"run": str(each.run.path), "file": str(each.file), "bytes": each.size} for each in written]
-        terminal.result({"folder": str(folder), "runs": told})
+        runs_json = [{"run": str(each.run.path), "file": str(each.file), "bytes": each.size} for each in written]
+        terminal.result({"folder": str(folder), "runs": runs_json})
         return
     for each in written:
         terminal.line(f"exported {each.run.label} to {each.file} ({bytes_in_words(each.size)})")
-    terminal.line(f"see them: {quoted('tensorboard', '--logdir', folder)}")
+    terminal.line(f"next: {quoted('tensorboard', '--logdir', folder)}")
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `dreg runs export` wrote.")],
-    name: Annotated[str | None, typer.Option(help="The run's name here.", show_default="as it was")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `dreg runs export` wrote.")],
+    name: Annotated[str | None, typer.Option(help="Name of the run here.", show_default="its old name")] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Bring an exported run into the store as a new version, after checking every byte of it."""
+    """Check every byte of an exported run, and add the run to the store as a new version."""
     from dregcli.app.runs.carry import import_from
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -105,10 +106,10 @@ def import_(
         terminal.warn(f"{found.run.path / fault} was damaged when the run was exported")
     if as_json:
         same = [str(run.path) for run in found.same]
-        told = {"same_as": same, "faults": list(found.faults)}
-        terminal.result({"run": str(found.run.path), "origin": found.origin, **told})
+        content = {"same_as": same, "faults": list(found.faults)}
+        terminal.result({"run": str(found.run.path), "origin": found.origin, **content})
     else:
         terminal.line(f"imported {found.origin} as {found.run.path}")
         if found.same:
-            terminal.note(f"it was here already: {', '.join(run.label for run in found.same)} is the same run")
+            terminal.note(f"the run is here already: {', '.join(run.label for run in found.same)} is the same run")
         terminal.line(f"next: {command('runs', 'list', found.run.label)}")

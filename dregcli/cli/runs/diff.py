@@ -8,23 +8,23 @@ from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
-EXAMPLES = """[bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]
+EXAMPLES = """Compare two versions:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]
 
-What belongs to the moment as well:  [bold]dreg runs diff a b --all[/bold]"""
+Include times, paths and patches:  [bold]dreg runs diff a b --all[/bold]"""
 
-_RUN = "A version, or a name, which means its newest version."
+_RUN = "Run to compare: a version, or a name for its newest version."
 _LONGEST = 60
 
 
 def diff(
     a: Annotated[str, typer.Argument(metavar="A", help=_RUN)],
     b: Annotated[str, typer.Argument(metavar="B", help=_RUN)],
-    everything: Annotated[bool, typer.Option("--all", help="Times, paths and patches, too.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Also compare times, paths and patches.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Compare two runs: spec, environment and results, only what differs."""
+    """Compare two runs, and show the differences in spec, environment and results."""
     from dregcli.app.runs.diff import diff_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

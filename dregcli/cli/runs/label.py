@@ -8,30 +8,35 @@ from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 
-TAG_EXAMPLES = """[bold]dreg runs tag mnist-iwae-dreg-k64 --add paper[/bold]
+TAG_EXAMPLES = """Add a tag:  [bold]dreg runs tag mnist-iwae-dreg-k64 --add paper[/bold]
 
-What it has:  [bold]dreg runs tag mnist-iwae-dreg-k64[/bold]
+Show the tags of a run:  [bold]dreg runs tag mnist-iwae-dreg-k64[/bold]
 
-All versions of a name:  [bold]dreg runs tag mnist-iwae-dreg-k64 --all --add paper --remove draft[/bold]
+Change the tags of all versions of a name:  \
+[bold]dreg runs tag mnist-iwae-dreg-k64 --all --add paper --remove draft[/bold]
 
-All with it:  [bold]dreg runs list --tag paper[/bold]"""
-NOTE_EXAMPLES = """[bold]dreg runs note mnist-iwae-dreg-k64 "the one of figure 3"[/bold]
+List all runs with a tag:  [bold]dreg runs list --tag paper[/bold]"""
+NOTE_EXAMPLES = """Add a note:  [bold]dreg runs note mnist-iwae-dreg-k64 "the one of figure 3"[/bold]
 
-What was noted:  [bold]dreg runs note mnist-iwae-dreg-k64[/bold]"""
+Read the notes:  [bold]dreg runs note mnist-iwae-dreg-k64[/bold]"""
 
-_RUN = "A version, or a name, which means its newest version."
+_RUN = "A version, or a name for its newest version."
 
 
 def tag(
     runs: Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN)],
-    add: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Add it; may be given several times.")] = None,
-    remove: Annotated[list[str] | None, typer.Option(metavar="TAG", help="Remove it; the same.")] = None,
-    all_versions: Annotated[bool, typer.Option("--all", help="Of a name, all its versions.")] = False,
+    add: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Add this tag; can be given several times.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(metavar="TAG", help="Remove this tag; can be given several times.")
+    ] = None,
+    all_versions: Annotated[bool, typer.Option("--all", help="A name means all its versions.")] = False,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Add tags to runs, remove them, or tell which there are."""
+    """Add tags to runs, remove tags, or show the tags of runs."""
     from dregcli.app.runs.label import label_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -52,12 +57,14 @@ def tag(
 
 def note(
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN)],
-    text: Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What to note; without it, all notes.")] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="Text of the note. Without TEXT: show all notes.")
+    ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Note something about a run, or read what was noted."""
+    """Add a note to a run, or read its notes."""
     from dregcli.app.runs.label import label_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -69,4 +76,4 @@ def note(
     for each in labels.notes:
         terminal.line(f"{each.time:%Y-%m-%d %H:%M} {each.text}")
     if not labels.notes:
-        terminal.line(f"{found.label}: nothing was noted")
+        terminal.line(f"{found.label}: no notes")

@@ -15,13 +15,13 @@ from dregcli.wording import with_error
 if TYPE_CHECKING:
     from dregcli.app.runs.list_ import ListedRun, RunList, UnreadableRun
 
-EXAMPLES = """[bold]dreg runs list[/bold]
+EXAMPLES = """List all runs:  [bold]dreg runs list[/bold]
 
-The best first:  [bold]dreg runs list --sort test --reverse --limit 10[/bold]
+List the best runs first:  [bold]dreg runs list --sort test --reverse --limit 10[/bold]
 
-What stopped on its way:  [bold]dreg runs list --status crashed --status interrupted[/bold]
+List the runs that stopped early:  [bold]dreg runs list --status crashed --status interrupted[/bold]
 
-By a metric:  [bold]dreg runs list --dataset mnist --sort valid.ess[/bold]"""
+Sort by a metric:  [bold]dreg runs list --dataset mnist --sort valid.ess[/bold]"""
 
 STYLES = {
     RunStatus.COMPLETED: "green",
@@ -49,29 +49,43 @@ _COLUMNS = (
 
 
 def list_(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Names or versions; all.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="Of this data set.")] = None,
-    objective: Annotated[str | None, typer.Option(help="Of this objective, with any parameters.")] = None,
-    estimator: Annotated[str | None, typer.Option(help="Of this estimator, or of a pair such as rws/dreg.")] = None,
-    status: Annotated[
-        list[str] | None, typer.Option(help=f"{', '.join(RunStatus)} or unreadable; several times for any of them.")
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names or versions to list. Without NAME: all.")
     ] = None,
-    tag: Annotated[list[str] | None, typer.Option(help="With this tag; given several times, with all.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="List only runs of this data set.")] = None,
+    objective: Annotated[
+        str | None, typer.Option(help="List only runs of this objective, with any parameters.")
+    ] = None,
+    estimator: Annotated[
+        str | None, typer.Option(help="List only runs of this estimator, or of a pair such as rws/dreg.")
+    ] = None,
+    status: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"List only runs with this status: {', '.join(RunStatus)} or unreadable. Give it several times "
+            "to list runs with any of them."
+        ),
+    ] = None,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option(help="List only runs with this tag. Give it several times to list runs with all of them."),
+    ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
             metavar="COLUMN",
-            help="created, updated, name, status, step, seconds, a split (its bound), or a metric such as valid.ess.",
+            help="Sort by created, updated, name, status, step, seconds, a split (by its bound), or a metric such "
+            "as valid.ess.",
             show_default="created",
         ),
     ] = None,
-    reverse: Annotated[bool, typer.Option("--reverse", help="The largest, or newest, first.")] = False,
-    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="So many at most.")] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="List the largest or newest first.")] = False,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="List at most N runs.")] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """List the runs of a store, and how they stand."""
+    """List the runs of a store, with status and bounds."""
     from dregcli.app.runs.list_ import Wanted, list_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -94,13 +108,13 @@ def list_(
         start = command("train", "--estimator", "dreg", "--objective", "iwae")
         terminal.line(f"There are no runs in {root}/ yet; start one:  {start}")
     elif not found.rows and not found.damaged:
-        terminal.line(f"None of the {found.of} runs in {root}/ is such a one.")
+        terminal.line(f"None of the {found.of} runs in {root}/ matches these options.")
     else:
         _show(terminal, found)
 
 
 def run_json(row: "ListedRun") -> dict[str, Any]:
-    """All that a list knows of a run."""
+    """Return all that the list knows about a run, as JSON."""
     return {
         "run": str(row.run.path),
         "name": row.run.name,
@@ -118,7 +132,7 @@ def run_json(row: "ListedRun") -> dict[str, Any]:
 
 
 def _unreadable_json(row: "UnreadableRun") -> dict[str, Any]:
-    """The same of a run that cannot be read: none of it is known."""
+    """Return the JSON of a run that cannot be read: most values are unknown."""
     known = {"run": str(row.run.path), "name": row.run.name, "version": row.run.version, "status": "unreadable"}
     unknown = dict.fromkeys(("created", "updated", "step", "seconds"))
     nothing: dict[str, Any] = {"spec": {}, "bound": dict.fromkeys(("train", "valid", "test")), "last": {}, "tags": []}
@@ -129,7 +143,7 @@ def _show(terminal: Terminal, found: "RunList") -> None:
     now = datetime.now(UTC)
     rows = [_cells(row, now) for row in found.rows]
     rows += [[each.run.label, "unreadable", *["-"] * (len(_COLUMNS) - 3), ""] for each in found.damaged]
-    # A column of nothing is not worth its room.
+    # The column of tags is left out if it is empty.
     shown = [i for i, name in enumerate(_COLUMNS) if name != "tags" or any(row[i] for row in rows)]
     styles = [STYLES[row.status] for row in found.rows] + [_UNREADABLE_STYLE] * len(found.damaged)
     terminal.table(
@@ -156,7 +170,7 @@ def _cells(row: "ListedRun", now: datetime) -> list[str]:
 
 
 def ago(age: timedelta) -> str:
-    """How long ago, as people say it."""
+    """Format an age in words, such as ``5 min ago``."""
     seconds = age.total_seconds()
     if seconds < 0:
         return "in the future"

@@ -11,22 +11,24 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.trained import show_trained
 
-EXAMPLES = """[bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
+EXAMPLES = """Repeat a run:  [bold]dreg runs rerun mnist-iwae-dreg-k64/v001[/bold]
 
-And what came of it:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]"""
+Compare the result:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dreg-k64/v002[/bold]"""
 
 
 @with_settings(("capture",), shown="the run's")
 def rerun(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name, which means its newest version.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run to repeat: a version, or a name for its newest version.")
+    ],
     settings: dict[str, Any],
-    name: Annotated[str | None, typer.Option(help="Name of the new run.", show_default="the same")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new run.", show_default="the same name")] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a run once more, as a new version, from the spec it captured; tell what is another here."""
+    """Train a run again from its spec, as a new version, and show what differs in the environment."""
     from dregcli.app.runs.rerun import rerun as run_again
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

@@ -16,23 +16,25 @@ from dregcli.wording import with_error
 if TYPE_CHECKING:
     from dregcli.app.runs.show import ShownRun
 
-EXAMPLES = """[bold]dreg runs show mnist-iwae-dreg-k64[/bold]
+EXAMPLES = """Show a run:  [bold]dreg runs show mnist-iwae-dreg-k64[/bold]
 
-For a program:  [bold]dreg runs show mnist-iwae-dreg-k64/v001 --json[/bold]"""
+Show a run as JSON, for a program:  [bold]dreg runs show mnist-iwae-dreg-k64/v001 --json[/bold]"""
 
 _WIDEST = 18
 
 Lines: TypeAlias = list[tuple[str, str]]
-"""Names and what is said of them."""
+"""Lines of output: a name, and the text beside it."""
 
 
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A version, or a name, which means its newest version.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="Run to show: a version, or a name for its newest version.")
+    ],
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all there is to know of a run: state, spec, results, notes, environment, and what to type next."""
+    """Show everything about a run: state, spec, results, notes, environment, and what to type next."""
     from dregcli.app.runs.show import show_run
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -76,17 +78,17 @@ def _show(terminal: Terminal, found: "ShownRun") -> None:
         if i:
             terminal.line()
         for name, text in lines:
-            # A note may have several lines; they stay in their column.
+            # A note may have several lines, which must stay in their column.
             terminal.line(f"{name:<{_WIDEST}}{text}".replace("\n", "\n" + " " * _WIDEST))
 
 
 def _state(found: "ShownRun") -> Lines:
-    """Whose it is, how it stands, and what people said of it."""
+    """Return the lines about the run's path, status, owner, times, size, tags, notes and failures."""
     listed, now = found.listed, datetime.now(UTC)
     status = listed.status.value
     if found.lease:
         is_running = listed.status is RunStatus.RUNNING
-        heard = f", last heard of {ago(now - found.lease.heartbeat)}" if is_running else ""
+        heard = f", last sign of life {ago(now - found.lease.heartbeat)}" if is_running else ""
         status += f", {'written by' if is_running else 'last written by'} {found.lease.holder}{heard}"
     lines = [
         ("run", str(listed.run.path)),
@@ -104,7 +106,7 @@ def _state(found: "ShownRun") -> Lines:
 
 
 def _spec(found: "ShownRun") -> Lines:
-    """What it was asked to be: what is as usual in one line, the rest in a line each."""
+    """Return the lines about the spec: one line for all usual settings, and a line for each other setting."""
     said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
     usual = [name for name in said if name in found.usual]
     lines = [(name, _words(value)) for name, value in said.items() if name not in usual]
@@ -112,7 +114,7 @@ def _spec(found: "ShownRun") -> Lines:
 
 
 def _progress(found: "ShownRun") -> Lines:
-    """How far it came, what it holds, and how good it is."""
+    """Return the lines about steps, checkpoints, metrics, bounds and results."""
     listed = found.listed
     lines = [("step", f"{listed.step if listed.step is not None else '-'} of {listed.spec.get('steps', '-')}")]
     for each in found.checkpoints:
@@ -132,18 +134,18 @@ def _progress(found: "ShownRun") -> Lines:
 
 
 def _commands(found: "ShownRun") -> Lines:
-    """What was typed and what can be."""
+    """Return the lines about the log, the typed command, and the commands to type next."""
     lines: Lines = []
     if found.resumed:
         lines.append(("resumed", f"{len(found.resumed)} times" if len(found.resumed) > 1 else "once"))
-    known = [("log", found.log), ("typed", found.command), ("once more", found.repeat_command)]
+    known = [("log", found.log), ("typed", found.command), ("repeat", found.repeat_command)]
     return [*lines, *((name, str(text)) for name, text in known if text), ("next", found.next_command)]
 
 
 def _result(attrs: Mapping[str, Any]) -> str:
-    """What a result says of itself: the verdicts of a bias check, the numbers of an evaluation."""
-    if isinstance(told := attrs.get("told"), str):
-        return told
+    """Summarise a result: the verdicts of a bias check, or the numbers of an evaluation."""
+    if isinstance(summary := attrs.get("told"), str):
+        return summary
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)
         return ", ".join(f"{row.get('objective')}/{row.get('estimator')} {row.get('verdict')}" for row in rows)
@@ -166,12 +168,12 @@ def _words(value: object) -> str:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    """A mapping as one; nothing of what is none, as another program may have written it."""
+    """Return a mapping unchanged, and an empty one for other values, which another program may have written."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _environment(content: Mapping[str, Any]) -> Lines:
-    """The lines of an environment that people look for."""
+    """Return the most useful lines about an environment."""
     packages, git, cpu = (_mapping(content.get(name)) for name in ("packages", "git", "cpu"))
     found: Lines = []
     versions = [f"{name} {packages[name]}" for name in ("dreg", "torch", "numpy") if packages.get(name)]

@@ -15,35 +15,39 @@ from dregcli.wording import counted
 if TYPE_CHECKING:
     from dregcli.app.runs.replay import Replay
 
-EXAMPLES = """All runs:  [bold]dreg runs verify[/bold]
+EXAMPLES = """Verify all runs:  [bold]dreg runs verify[/bold]
 
-Some:  [bold]dreg runs verify mnist-iwae-dreg-k64 digits-iwae-dreg-k64/v002[/bold]
+Verify some runs:  [bold]dreg runs verify mnist-iwae-dreg-k64 digits-iwae-dreg-k64/v002[/bold]
 
-Its first 200 steps once more, bit for bit:  [bold]dreg runs verify mnist-iwae-dreg-k64 --replay 200[/bold]
+Train the first 200 steps again, and compare bit by bit:  \
+[bold]dreg runs verify mnist-iwae-dreg-k64 --replay 200[/bold]
 
-Exit code: 0 all is as it was written, 1 something is not."""
+Exit code: 0 nothing has changed, 1 a file or a replayed metric differs."""
 
 _CHECK_SAYS_NO = 1
 
 
 def verify(
-    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names or versions; all.")] = None,
+    runs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN]...", help="Names or versions to verify. Without RUN: all runs."),
+    ] = None,
     replay: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Of one run: train its first N steps again and compare the metrics."),
+        typer.Option(min=1, metavar="N", help="Train the first N steps of one run again, and compare the metrics."),
     ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Read every byte of every file of runs against its digest; name what was altered, cut or is missing."""
+    """Check every byte of the files of runs against their digests, and list files that were changed or lost."""
     from dregcli.app.runs.verify import verify_runs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root, replayed = runs_folder(runs_dir), None
     if replay is not None and len(runs or []) != 1:
-        what = "--replay is of one run."
+        what = f"--replay needs exactly one run; {len(runs or [])} given."
         raise UsageError(what, hint=command("runs", "verify", "RUN", "--replay", str(replay)))
     try:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
@@ -57,17 +61,17 @@ def verify(
     faults, notes = found.of("fault"), found.of("note")
     if as_json:
         findings = [{"file": str(each.file), "kind": each.kind, "what": each.what} for each in found.findings]
-        told = {"replay": _replay_json(replayed)} if replayed else {}
-        terminal.result({"runs": len(found.runs), "sound": not faults, "findings": findings, **told})
+        replay_json = {"replay": _replay_json(replayed)} if replayed else {}
+        terminal.result({"runs": len(found.runs), "sound": not faults, "findings": findings, **replay_json})
     else:
         for each in faults:
             terminal.line(f"fault: {each.file}: {each.what}")
         for each in notes:
             terminal.note(f"note: {each.file}: {each.what}")
-        told = counted(len(faults), "fault") if faults else "every file is as it was written"
-        terminal.line(f"{counted(len(found.runs), 'run')}: {told}")
+        verdict = counted(len(faults), "fault") if faults else "no file has changed since it was written"
+        terminal.line(f"{counted(len(found.runs), 'run')}: {verdict}")
         if replayed:
-            _tell(terminal, replayed)
+            _show_replay(terminal, replayed)
     raise typer.Exit(_CHECK_SAYS_NO if faults or (replayed and replayed.differences) else 0)
 
 
@@ -81,15 +85,15 @@ def _replay_json(found: "Replay") -> dict[str, Any]:
     }
 
 
-def _tell(terminal: Terminal, found: "Replay") -> None:
+def _show_replay(terminal: Terminal, found: "Replay") -> None:
     rows = " and ".join(f"{count} of {split}" for split, count in found.rows.items())
     if not found.differences:
         terminal.line(f"replayed {found.steps} steps of {found.run.label}: rows {rows} are the same to the last bit")
         return
     first, count = found.differences[0], len(found.differences)
     terminal.line(
-        f"replayed {found.steps} steps of {found.run.label}: {count} numbers differ, of rows {rows}; "
+        f"replayed {found.steps} steps of {found.run.label}: {count} numbers differ, in rows {rows}; "
         f"first {first.split} {first.column} at step {first.step}: {first.stored!r}, now {first.replayed!r}"
     )
     if found.differing:
-        terminal.line(f"another here than then: {', '.join(found.differing)}")
+        terminal.line(f"environment settings that differ now: {', '.join(found.differing)}")

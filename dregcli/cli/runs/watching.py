@@ -1,4 +1,4 @@
-"""How runs that are followed read in the terminal."""
+"""The output of ``--watch``: runs that the program follows."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 _COLUMNS: Final = ("run", "status", "step", "train", "valid", "left", "steps/s", "bound by step")
 _STALE: Final = 60.0
-"""Seconds without a word from which on it is worth showing: runs tell something every half minute."""
+"""Seconds without an update after which the age is shown; a run writes an update every half minute."""
 
 
 def follow(terminal: Terminal, frames: Iterable[list["Watched"]]) -> None:
-    """Shows them until the last frame."""
+    """Show the runs until the last frame."""
     terminal.follow(_COLUMNS, ([_row(each) for each in frame] for frame in frames))
 
 
@@ -33,13 +33,13 @@ def _row(run: "Watched") -> list[str]:
 
 
 def _stale(run: "Watched") -> str:
-    """Where it has not told anything for long."""
+    """Return the age of the last update, if it is long ago."""
     running = run.seconds_left is not None
-    return f", told {in_words(run.age)} ago" if running and run.age >= _STALE else ""
+    return f", last update {in_words(run.age)} ago" if running and run.age >= _STALE else ""
 
 
 def in_words(seconds: float) -> str:
-    """``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    """Format a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -8,28 +8,36 @@ from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, split_option
 from dregcli.cli.render import Terminal
 
-EXAMPLES = """The newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
+EXAMPLES = """Draw from the newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
 
-Its best checkpoint, larger:  [bold]dreg sample digits-iwae-dreg-k64 --checkpoint best --scale 8[/bold]"""
+Draw larger pictures from the best checkpoint:  \
+[bold]dreg sample digits-iwae-dreg-k64 --checkpoint best --scale 8[/bold]"""
 
 
 def sample(
-    run: Annotated[str, typer.Argument(help="A run: a name (its newest completed version) or one version.")],
+    run: Annotated[str, typer.Argument(help="Run to draw from: a name (its newest completed version) or a version.")],
     checkpoint: Checkpoint = "last",
-    split: Annotated[str, split_option("train, valid or test: whose images are reconstructed.")] = "test",
-    n: Annotated[int, typer.Option("--n", help="Images in a grid.")] = 64,
+    split: Annotated[str, split_option("Split with the images to reconstruct: train, valid or test.")] = "test",
+    n: Annotated[int, typer.Option("--n", help="Number of images in a grid.")] = 64,
     k: Annotated[
         int | None,
-        typer.Option("--k", help="Posterior samples of which the best is shown.", show_default="the run's"),
+        typer.Option("--k", help="Posterior samples per image; the best one is shown.", show_default="the run's"),
     ] = None,
     latents: Annotated[
         int | None,
-        typer.Option(help="How many latents are traversed, the most active first.", show_default="10, or all"),
+        typer.Option(
+            help="Number of latents to traverse, the most active first.", show_default="10, or all if fewer"
+        ),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Values of each, from -3 to 3 standard deviations of the prior.")] = 9,
-    seed: Annotated[int, typer.Option(help="Of the samples' noise.")] = 0,
+    steps: Annotated[
+        int, typer.Option(help="Values per traversed latent, from -3 to 3 standard deviations of the prior.")
+    ] = 9,
+    seed: Annotated[int, typer.Option(help="Random seed for the samples.")] = 0,
     scale: Annotated[
-        int | None, typer.Option(help="Screen pixels of a pixel.", show_default="images about 32 high or more")
+        int | None,
+        typer.Option(
+            help="Screen pixels per image pixel.", show_default="so that images are about 32 pixels high or more"
+        ),
     ] = None,
     device: Device = "auto",
     runs_dir: RunsDir = None,
@@ -37,7 +45,7 @@ def sample(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Prior samples, reconstructions and traversals of latents, as pictures kept in the run."""
+    """Draw prior samples, reconstructions and traversals of latents, as pictures kept in the run."""
     from dregcli.app.sampling.request import SampleRequest
     from dregcli.app.sampling.sample import sample_run
 
@@ -60,23 +68,24 @@ def sample(
         )
     finally:
         terminal.close()
-    told = found.as_json()
+    content = found.as_json()
     if as_json:
-        terminal.result(told)
+        terminal.result(content)
         return
     rows = [
         [each["kind"], f"{each['rows']} x {each['columns']}", "{} x {}".format(*each["pixels"]), each["file"]]
-        for each in told["images"]
+        for each in content["images"]
     ]
     title = f"{found.run.label}, checkpoint of step {found.checkpoint}"
     terminal.table(["picture", "images", "screen pixels", "file"], rows, title=title)
-    for each in told["images"]:
+    for each in content["images"]:
         terminal.line(f"{each['kind']}: {each['what']}")
-    if told["display"] != {"black": 0.0, "white": 1.0}:
-        low, high = told["display"].values()
-        terminal.line(f"black is {low:.3g} and white {high:.3g}, between which 99 % of the training values lie")
+    if content["display"] != {"black": 0.0, "white": 1.0}:
+        low, high = content["display"].values()
+        terminal.line(f"black is {low:.3g}, white is {high:.3g}; 99 % of the training values lie between them")
     table = [
-        [str(each["index"]), f"{each['variance']:.3g}", "yes" if each["active"] else "no"] for each in told["latents"]
+        [str(each["index"]), f"{each['variance']:.3g}", "yes" if each["active"] else "no"]
+        for each in content["latents"]
     ]
-    title = f"traversed latents, by the variance over {split} images of q's mean"
+    title = f"traversed latents, by the variance of q's mean over {split} images"
     terminal.table(["latent", "variance", "active"], table, title=title)

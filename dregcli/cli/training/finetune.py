@@ -11,11 +11,12 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.trained import show_trained
 
-EXAMPLES = """More samples:  [bold]dreg finetune-encoder runs/digits-iwae-dreg-k64 --k 256 --steps 5000[/bold]
+EXAMPLES = """Train with more samples:  \
+[bold]dreg finetune-encoder runs/digits-iwae-dreg-k64 --k 256 --steps 5000[/bold]
 
-The best encoder of this model:  [bold]dreg finetune-encoder digits-iwae-dreg-k64 --reset-encoder[/bold]
+Find the best encoder for this model:  [bold]dreg finetune-encoder digits-iwae-dreg-k64 --reset-encoder[/bold]
 
-Go on after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-iwae-dreg-k256[/bold]"""
+Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-iwae-dreg-k256[/bold]"""
 
 _FIELDS = (
     *("objective", "estimator", "k", "steps", "batch_size", "lr", "seed"),
@@ -29,23 +30,23 @@ _SHOWN = {field: "the run's" for field in _FIELDS} | {"k_chunk": "auto", "compil
 def finetune_encoder(
     run: Annotated[
         str,
-        typer.Argument(metavar="RUN", help="Where to start: a name (its newest completed version) or one version."),
+        typer.Argument(metavar="RUN", help="Run to start from: a name (its newest completed version) or a version."),
     ],
     settings: dict[str, Any],
     checkpoint: Checkpoint = "last",
     reset_encoder: Annotated[
-        bool, typer.Option("--reset-encoder", help="Start the encoder anew instead of from RUN's.")
+        bool, typer.Option("--reset-encoder", help="Start with new initial parameters instead of RUN's encoder.")
     ] = False,
     name: Annotated[
         str | None,
-        typer.Option(help="The new run's name.", show_default="<RUN>-finetune-<objective>-<estimator>-k<K>"),
+        typer.Option(help="Name of the new run.", show_default="<RUN>-finetune-<objective>-<estimator>-k<K>"),
     ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train the encoder alone, from a run's checkpoint: how much of the gap was the encoder's."""
+    """Train only the encoder, from a checkpoint of a run. This shows how much of the gap the encoder caused."""
     from dregcli.app.training.finetune import FinetuneRequest, finetune
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

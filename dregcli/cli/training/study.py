@@ -1,4 +1,4 @@
-"""What a command shows of a study that it has trained."""
+"""The output of a command that has trained a study."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 
 def show_study(terminal: Terminal, study: "StudyResult") -> None:
-    """The report of its runs, as ``dreg report`` of them shows it, and how many of them there are."""
+    """Show the report of the study's runs, like ``dreg report``, and the number of runs."""
     from dregcli.app.reporting.plain import report_json
 
     report = study.report
     for left_out in report.left_out if report else ():
         terminal.warn(f"left out: {left_out}")
     if terminal.as_json:
-        told = report_json(report, time_to=None) if report else None
-        terminal.result({"runs": [_json(each) for each in study.runs], "report": told})
+        content = report_json(report, time_to=None) if report else None
+        terminal.result({"runs": [_json(each) for each in study.runs], "report": content})
         return
     if report:
         show(terminal, report, time_to=None)
@@ -42,7 +42,7 @@ def _counts(study: "StudyResult") -> str:
     counts = {
         "trained": len(study.runs) - failed - len(there),
         "done before": len(there) - elsewhere,
-        "at work in another process": elsewhere,
+        "running in another process": elsewhere,
         "failed": failed,
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]
@@ -50,7 +50,7 @@ def _counts(study: "StudyResult") -> str:
 
 
 def _json(each: "StudyRun") -> dict[str, Any]:
-    """As ``dreg train --json`` of that run, with what tells it from the others, and why it has no numbers."""
+    """Return the JSON of ``dreg train`` for one run, with its place in the study, and its error if it failed."""
     spec = each.spec
     found: dict[str, Any] = {"objective": spec.objective, "estimator": spec.estimator, "seed": spec.seed}
     if each.info:

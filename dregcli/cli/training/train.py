@@ -14,27 +14,28 @@ from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
 from dregcli.specs.options import Panel, RunOptions
 
-EXAMPLES = """The embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
+EXAMPLES = """Train on the embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
-MNIST as in arXiv 1810.04152, shortened:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
+Train on MNIST as in arXiv 1810.04152, but shorter:  [bold]dreg train --preset paper --lr 1e-3 --steps 4000[/bold]
 
-The bottom half of a digit given its top half:  [bold]dreg train --task structured[/bold]
+Model the bottom half of a digit given its top half:  [bold]dreg train --task structured[/bold]
 
-A study, each estimator at each seed, and their report; asked again it goes on where it was stopped:
+Run a study of each estimator at each seed, with a report; the same command continues a stopped study:
 [bold]dreg train --seeds 0-4 --estimator dreg --estimator reparam[/bold]
 
-Prolong a run, or go on after a stop:  [bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
+Prolong a run, or continue it after a stop:  \
+[bold]dreg train --resume runs/digits-iwae-dreg-k64 --steps 6000[/bold]"""
 
 
 _START = "Start from"
 
 
-@with_settings(RunOptions.model_fields, more={"estimator": "Given several times: a study."})
+@with_settings(RunOptions.model_fields, more={"estimator": "Give it several times for a study."})
 def train(
     *,
     preset: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="Settings by name: paper; or a TOML file.", rich_help_panel=_START),
+        typer.Option(metavar="NAME|FILE", help="Named settings: paper, or a TOML file.", rich_help_panel=_START),
     ] = None,
     config: Annotated[
         Path | None,
@@ -42,13 +43,13 @@ def train(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(metavar="RUN", help="Continue this run; more --steps prolong it.", rich_help_panel=_START),
+        typer.Option(metavar="RUN", help="Continue this run; a larger --steps prolongs it.", rich_help_panel=_START),
     ] = None,
     settings: dict[str, Any],
     name: Annotated[
         str | None,
         typer.Option(
-            help="The run's name.",
+            help="Name of the run.",
             show_default="<dataset>-<objective>-<estimator>-k<K>",
             rich_help_panel=Panel.OUTPUT.value,
         ),
@@ -57,7 +58,7 @@ def train(
         bool,
         typer.Option(
             "--print-config",
-            help="Print the resolved run as TOML for --config, and train nothing.",
+            help="Print the resolved run as TOML for --config, without training.",
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
@@ -66,7 +67,7 @@ def train(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a model and keep everything about the run."""
+    """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
     terminal = Terminal(as_json=as_json, quiet=quiet)

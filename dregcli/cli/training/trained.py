@@ -1,4 +1,4 @@
-"""What a command shows of a run that it has trained."""
+"""The output of a command that has trained a run."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -38,12 +38,12 @@ _WHERE_THERE_IS = ("log_p", "learned", "parent", "bound_before", "gain", "theta_
 
 
 def trained_json(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """What ``dreg train --json`` gives of a run, as far as its summary has it."""
+    """Return the JSON output of ``dreg train`` for a run: all its values that the summary holds."""
     return {key: summary[key] for key in (*_ALWAYS, *_WHERE_THERE_IS) if key in summary}
 
 
 def show_trained(terminal: Terminal, result: "TrainResult") -> None:
-    """The bounds of all splits, what the estimator learnt, and what to type next; the gain over a parent beside."""
+    """Show the bounds of all splits, the gain over a parent, the learned parameters, and what to type next."""
     summary, spec = result.summary, result.spec
     if terminal.as_json:
         terminal.result(trained_json(summary))
@@ -71,10 +71,10 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     title = f"{what}, {result.pair}: bound at K={spec.k}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
-        anew = ", encoder started anew" if spec.parent.reset_encoder else ""
+        fresh = ", encoder from new initial parameters" if spec.parent.reset_encoder else ""
         theta = summary["theta_sha256"]["after"][:16]
-        terminal.line(f"from: {spec.parent.run}, step {spec.parent.checkpoint}{anew}; before: the bound there")
-        terminal.line(f"      the gain is the encoder's: the model did not move (SHA-256 {theta})")
+        terminal.line(f"from: {spec.parent.run}, step {spec.parent.checkpoint}{fresh}; before: the bound there")
+        terminal.line(f"      the whole gain comes from the encoder: the model did not change (SHA-256 {theta})")
     if "learned" in summary:
         values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
         terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
@@ -85,7 +85,7 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
 
 
 def show_config(terminal: Terminal, spec: RunSpec) -> None:
-    """Print a resolved run as TOML that ``--config`` takes; with --json as one object."""
+    """Print a resolved run as TOML for ``--config``, or as one JSON object with ``--json``."""
     if terminal.as_json:
         terminal.result({"spec": spelt_out(as_json(spec))})
     else:
@@ -93,11 +93,11 @@ def show_config(terminal: Terminal, spec: RunSpec) -> None:
 
 
 def _how(result: "TrainResult") -> str:
-    """How the gradients were computed, and the bound beside them."""
+    """Describe how the gradients and the logged bound were computed."""
     spec = result.spec
     if spec.backward is Backward.DENSE:
         return "dense, over all rows"
     words = f"screened, inflation {spec.screen_inflation:g}"
     if spec.screen_precision is Precision.BFLOAT16:
-        words += "; first pass and training's logged bound in bfloat16, corrected at random"
+        words += "; first pass and logged training bound in bfloat16, corrected at random"
     return words

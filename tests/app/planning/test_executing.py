@@ -102,7 +102,7 @@ def test_all_faults_at_once() -> None:
         ({"compile": True}, "compile: must be auto, on or off, got True."),
         ({"backward": "Dense"}, "backward: must be auto, dense or screened, got 'Dense'. Did you mean 'dense'?"),
         ({"k": 0}, "k: must be at least 1, got 0."),
-        ({"batch_size": "many"}, "batch-size: input should be a valid integer, got 'many'."),
+        ({"batch_size": "many"}, "batch-size: must be a whole number, got 'many'."),
         ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, got 5."),
         (
             {"likelihood": "poisson"},

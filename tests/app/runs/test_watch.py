@@ -149,5 +149,5 @@ def test_the_command_follows_and_then_reports(capsys, tmp_path, monkeypatch) -> 
     assert "live: digits" in outcome.out
     assert run(capsys, "report", "--watch", "--every", 0, "--runs-dir", tmp_path / "runs").code == 2
     again = run(capsys, "report", "--watch", "--json", "--runs-dir", tmp_path / "runs")
-    assert "nothing is training now" in again.err
+    assert "no run is training now" in again.err
     assert again.json["groups"][0]["seeds"] == 1

@@ -152,7 +152,7 @@ def test_rm_asks(capsys, data, monkeypatch, answer) -> None:
     monkeypatch.setattr("sys.stdin", _Terminal(answer))
     outcome = run(capsys, "data", "rm", "mine")
     assert outcome.code == 0
-    assert "'mine' is your own" in outcome.err
+    assert "'mine' is your own data" in outcome.err
     assert "cannot be downloaded again" in outcome.err
     assert (data / "mine.h5").exists() == (answer == "n")
     assert ("removed mine" in outcome.out) == (answer == "y")

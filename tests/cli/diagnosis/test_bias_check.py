@@ -185,7 +185,7 @@ def test_the_table_says_what_was_found_and_how_to_read_it(capsys) -> None:
     assert rows["iwae/dreg-cv (fixed)"].endswith("reparam")
     assert "iwae/dreg-cv (fixed): alpha 0.01, beta 0.5, gamma 0.02, delta 0.5" in outcome.out
     assert "identical by construction, for all pairs: decoder (all 6 blocks)" in outcome.out
-    assert "Batches that it would take, about: iwae/reparam " in outcome.out
+    assert "Approximate number of batches to decide: iwae/reparam " in outcome.out
     assert "asymptotic" in outcome.out
     assert "asymptotic" not in _check(capsys, "t", *FEW, "--quiet").out
 
@@ -202,7 +202,7 @@ def test_the_table_fits_any_terminal(capsys, monkeypatch, columns: int) -> None:
     table = text.partition("iwae/dreg-cv (learned):")[0].splitlines()[1:]
     assert all(len(line) <= columns for line in table)
     assert sum(bool(re.search(r"\b(biased|inconclusive)\b", line)) for line in table) == 11, "no verdict is cut"
-    assert ("No room here for: against" in text) == (columns < 120)
+    assert ("Not shown for lack of room: against" in text) == (columns < 120)
 
 
 @pytest.mark.usefixtures("trained")
@@ -230,7 +230,7 @@ def test_a_promise_that_is_broken_is_told(capsys, monkeypatch) -> None:
     monkeypatch.setattr(Stl, "promise", lambda *_: Promise.UNBIASED)
     outcome = _check(capsys, "t/v001", *FEW, "--estimator", "stl", "--json")
     assert outcome.code == 1
-    assert "warning: iwae/stl promises to be unbiased and is not: this is a fault, report it." in outcome.err
+    assert "warning: iwae/stl promises to be unbiased but is biased: this is a fault, report it." in outcome.err
     assert outcome.json["results"][0]["promise"] == "unbiased"
 
 

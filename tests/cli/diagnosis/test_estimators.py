@@ -173,7 +173,7 @@ def test_parameters_are_told_with_their_defaults(capsys) -> None:
     for text in ("order=1 (whole number)", "alpha=0.5 (number)", "groups=8 (whole number)", "alpha=0.9 (number)"):
         assert text in table
     assert "baseline=arithmetic|geometric" in table
-    assert "alpha, beta, gamma, delta=0 (number, learned from there on)" in table
+    assert "alpha, beta, gamma, delta=0 (number, learned starting at this value)" in table
     told = run(capsys, "estimators", "--json").json["parameters"]
     for kind, parse in (("objective", parse_objective), ("estimator", parse_estimator)):
         for name, parameters in told[kind].items():
@@ -233,9 +233,8 @@ def test_piped_there_are_no_colours(capsys) -> None:
 
 
 def test_help_has_an_example_and_help_of_train_points_here(capsys) -> None:
-    assert "dreg estimators --objective vr-iwae:alpha=1" in run(capsys, "estimators", "--help").out.replace(
-        "\n ", " "
-    )
+    own = " ".join(run(capsys, "estimators", "--help").out.split())
+    assert "dreg estimators --objective vr-iwae:alpha=1" in own
     shown = " ".join(run(capsys, "train", "--help").out.replace("│", " ").split())
     assert "dreg estimators" in shown
     assert "vr-iwae:alpha=0.3" in shown

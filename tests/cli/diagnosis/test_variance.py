@@ -136,7 +136,7 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     ):
         assert part in text.out, part
     assert any(line.split()[:3] == ["iwae/vimco", "1", "-"] for line in text.out.splitlines())
-    assert "not to be told from noise, and so no points of a slope" in " ".join(text.out.split())
+    assert "not distinguishable from noise, and therefore not used for a slope" in " ".join(text.out.split())
     assert max(map(len, text.out.splitlines())) <= 118
     out = tmp_path / "deep" / "toy"
     found = [_variance(capsys, *TOY, "--out", out, "--json").json for _ in range(2)]

@@ -144,7 +144,7 @@ def test_data_of_ones_own(capsys, tmp_path: Path) -> None:
     add_run(tmp_path / "runs", name="x", dataset="mine")
     outcome = run(capsys, "report", "--cite")
     assert "mine" not in outcome.out
-    assert "nothing is known to cite for the data set mine" in outcome.err
+    assert "no citation is known for the data set mine" in outcome.err
 
 
 def test_no_runs_and_an_unknown_name(capsys, tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_show_says_what_is_whole_what_was_typed_and_what_can_be(runs, root: Path
     assert told("checkpoint").endswith(" B, best")
     assert told("log") == f"{root}/x/v001/log.txt"
     assert told("typed") == """dreg train --name 'it'"'"'s'"""
-    assert told("once more") == f"dreg runs rerun x/v001 --runs-dir {root}"
+    assert told("repeat") == f"dreg runs rerun x/v001 --runs-dir {root}"
     assert told("k") == "8"
     assert "batch_size 32" in told("as usual").split(", ")
     assert "k 8" not in told("as usual")
@@ -159,7 +159,7 @@ def test_show_of_a_live_run(runs, root: Path) -> None:
     RunStore(root).claim("live", spec=SPEC, environment={})
     shown = runs("show", "live/v001").out
     assert "running, written by process" in shown
-    assert "last heard of 0 s ago" in shown
+    assert "last sign of life 0 s ago" in shown
     assert f"dreg report {root}/live/v001 --runs-dir {root}" in shown
 
 

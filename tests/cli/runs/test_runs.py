@@ -110,7 +110,7 @@ def test_tags_and_notes(runs) -> None:
     assert wrong.code == 2
     assert "'two words'" in wrong.err
     assert "good" not in runs("tag", "x").out
-    assert "nothing was noted" in runs("note", "x").out
+    assert "no notes" in runs("note", "x").out
     runs("note", "x", "first")
     runs("note", "x", "second [bold]not bold")
     assert [each["text"] for each in runs("note", "x", "--json").json["notes"]] == ["first", "second [bold]not bold"]
@@ -157,7 +157,7 @@ def test_rm_asks_and_can_be_undone(runs, root: Path, monkeypatch: pytest.MonkeyP
     assert nobody.code == 2
     assert "dreg runs rm x/v001 --yes" in nobody.err
     done = runs("rm", "x/v001", "--yes")
-    assert "back again:  dreg runs rm --restore x/v001" in done.out
+    assert "to restore:  dreg runs rm --restore x/v001" in done.out
     assert _names(runs("list", "--json")) == ["x/v002"]
     assert runs("gc", "--dry-run", "--json").json["removed"] is False
     assert runs("rm", "--restore", "x/v001").code == 0

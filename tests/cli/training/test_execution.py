@@ -37,7 +37,7 @@ def test_train_keeps_and_tells_how_its_gradients_were_computed(capsys, tmp_path)
     spec = _only(tmp_path, "x").spec()
     assert {key: spec[key] for key in list(expected)[:4]} == {key: expected[key] for key in list(expected)[:4]}
     shown = run(capsys, "train", *MORE, *HALF)
-    assert "gradient: screened, inflation 0.15; first pass and training's logged bound in bfloat16" in shown.out
+    assert "gradient: screened, inflation 0.15; first pass and logged training bound in bfloat16" in shown.out
     dense = run(capsys, "train", *MORE, "--backward", "dense")
     assert "gradient: dense, over all rows" in dense.out
 
@@ -187,7 +187,11 @@ def test_bias_check_says_how_the_gradients_were_computed(capsys, ready) -> None:
     assert (settings["backward"], settings["screen_precision"], settings["k_chunk"]) == ("screened", "bfloat16", 16)
     refused = run(capsys, "bias-check", "x", "--screen-inflation", 0.5, "--k-chunk", 48, "--detect", -1)
     assert refused.code == 2
-    for text in ("screen-inflation: is of --backward screened", "k-chunk: must be at most k, which is 32", "detect"):
+    for text in (
+        "screen-inflation: only applies with --backward",
+        "k-chunk: must be at most k, which is 32",
+        "detect",
+    ):
         assert text in refused.err
 
 
