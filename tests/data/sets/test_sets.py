@@ -336,7 +336,7 @@ class TestRealFashionMnist:
         np.testing.assert_array_equal(burda.splits[Split.VALID], whole.splits[Split.VALID][-400:])
         np.testing.assert_array_equal(burda.splits[Split.TRAIN][50_000:], whole.splits[Split.VALID][:-400])
         assert burda.split_hashes[Split.TEST] == whole.split_hashes[Split.TEST]
-        with pytest.raises(UsageError, match="fashion-mnist is not split as 'larochelle'"):
+        with pytest.raises(UsageError, match="fashion-mnist has no split 'larochelle'"):
             load_dataset("fashion-mnist", tmp_path, "larochelle")
 
     def test_is_not_taken_for_mnist(self, tmp_path):
