@@ -55,7 +55,7 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
 
     Raises:
         DatasetMissing: the data set is not in the folder, or its file cannot be read.
-        DataCorrupt: the file is truncated or altered, or its content is not that of a cached data set.
+        DataCorrupt: the file is truncated or altered, or does not hold a cached data set.
         StoreFormatError: the file has another version of the format.
     """
     path = cache_path(name, data_dir)

@@ -104,7 +104,7 @@ def test_a_kind_that_the_values_are_not(values, options, reason, tmp_path):
         (with_one(1e308), r"1e\+308 in example 27 is beyond its range"),
         (with_one(1e39), r"1e\+39 in example 27 is beyond its range"),
         (np.where(BITS > 0, (1 << 53) + 1, 0).astype(np.int64), r"9007199254740993 in example \d+ above 2\^53"),
-        *(((1 << 24) + np.arange(20).reshape(5, 4).astype(dtype), "would move value") for dtype in (int, float)),
+        *(((1 << 24) + np.arange(20).reshape(5, 4).astype(dtype), "would change value") for dtype in (int, float)),
         (np.arange(2**64 - 20, 2**64, dtype=np.uint64).reshape(5, 4), "not exact"),
         (np.full((5, 4), np.iinfo(np.int64).min) + np.arange(20).reshape(5, 4), "not exact"),
     ],
