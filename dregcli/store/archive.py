@@ -260,5 +260,5 @@ def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[st
         raise _refused(archive, f"{layout.RUN_FILE}: {error.what}") from error
     # A heartbeat in the year 9999 would prevent everybody from resuming or removing the run.
     if info.status is RunStatus.RUNNING or (taken and info.lease and taken.generation > info.lease.generation):
-        raise _refused(archive, "its run claims to be running")
+        raise _refused(archive, "its run is marked as being written")
     return tuple(faults_in(run, findings))

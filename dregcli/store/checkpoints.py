@@ -79,10 +79,10 @@ def load(folder: Path, which: Which) -> Checkpoint:
         CheckpointCorrupt: the checkpoint of the given step is corrupt, or all checkpoints are.
     """
     known = steps(folder)
-    hint = f"it has checkpoints at step {', '.join(map(str, known))}" if known else "train it: dreg train --help"
+    hint = f"it has checkpoints of step {', '.join(map(str, known))}" if known else "train it: dreg train --help"
     if isinstance(which, int):
         if which not in known:
-            what = f"This run has no checkpoint at step {which}."
+            what = f"This run has no checkpoint of step {which}."
             raise RunNotFound(what, where=str(folder), hint=hint)
         return _load_step(folder, which, ())
     candidates = known[::-1]

@@ -100,10 +100,10 @@ def check_note(text: str) -> None:
         UsageError: the text is too long or empty.
     """
     if not text.strip():
-        what = "The note is empty."
+        what = "A note must have some text."
         raise UsageError(what, where="note", hint="give some text: " + command("runs", "note", "RUN", "what it is"))
     if len(text) > NOTE_LENGTH:
-        what = f"A note has at most {NOTE_LENGTH:,} characters, but this one has {len(text):,}."
+        what = f"A note must have at most {NOTE_LENGTH:,} characters, but this one has {len(text):,}."
         raise UsageError(what, where="note", hint="put the text into a file of your own and note its path")
 
 
