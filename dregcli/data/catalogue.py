@@ -98,7 +98,7 @@ def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Da
     Args:
         name: one of ``known_datasets``.
         data_dir: the data folder; not used for an embedded data set.
-        convention: how to split the data set, one of ``conventions_of``; by default the first.
+        convention: name of the split, one of ``conventions_of``; by default the first.
 
     Returns:
         The data set, its checksum verified.

@@ -24,8 +24,8 @@ class Draft:
     """A data set whose values have not been checked yet.
 
     Attributes:
-        name: as the user types it.
-        kind: what the values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
         levels: the value that means intensity 1: intensity = value / levels; 1 for binary and real values and floats.
@@ -33,8 +33,8 @@ class Draft:
         splits: rows of shape (N, channels * height * width) for every ``Split``, N at least 1; an image is stored
             channel after channel, each row by row.
         split_convention: the name of the split: one of the published conventions, or how the split was made.
-        source: where the content came from, as text for people.
-        provenance: where the content came from and how it was converted, as plain JSON values.
+        source: origin of the content, as text for people.
+        provenance: origin and conversion of the content, as plain JSON values.
     """
 
     name: str
@@ -76,8 +76,8 @@ class Dataset:
     """Images in splits. Made by ``Dataset.build``, which checks them, or from a cache file.
 
     Attributes:
-        name: as the user types it.
-        kind: what the values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
         levels: the value that means intensity 1: intensity = value / levels.
@@ -85,8 +85,8 @@ class Dataset:
         splits: one array of shape (N, channels * height * width) for every ``Split``, images channel after channel,
             each row by row; uint8 levels, or float32. Read-only: in memory, or a map of the cache file.
         split_convention: the name of the split.
-        source: where the content came from.
-        provenance: where the content came from and how it was converted, as plain JSON values.
+        source: origin of the content.
+        provenance: origin and conversion of the content, as plain JSON values.
         scanned: checksums and moments.
     """
 
@@ -120,16 +120,16 @@ class Dataset:
         """Check arrays, make them read-only and compute checksums and moments.
 
         Args:
-            name: as the user types it.
+            name: name of the data set, as the user types it.
             height: rows of an image.
             width: columns of an image.
             levels: the value that means intensity 1, from 1 to 255; 1 for binary and real values and for floats.
             splits: arrays of shape (N, channels * height * width), one for every ``Split``, N at least 1.
             split_convention: the name of the split.
-            source: where the content came from.
-            kind: what the values are; by default bytes with 1 level are binary, and others are intensities.
+            source: origin of the content.
+            kind: kind of the values; by default bytes with 1 level are binary, and others are intensities.
             channels: values of a pixel.
-            provenance: how the content was converted, as plain JSON values.
+            provenance: conversion of the content, as plain JSON values.
 
         Returns:
             The data set.

@@ -115,8 +115,8 @@ class Embedded:
     """A data set that is part of the installed packages.
 
     Attributes:
-        name: as the user types it.
-        kind: what its values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
         convention: the name of its only split.
@@ -144,9 +144,9 @@ class FileSet:
         files: the files that are needed.
         split: turns the files' contents into the splits of the first convention, each of shape (N, height * width).
         conventions: the ways to split the data set, by name; the cache holds the first.
-        converted: how ``split`` makes the splits from the files, as text for people.
-        altered: how the images themselves were changed, as text for people; shown wherever the source is shown.
-        notes: what a user who trains on the data set should know.
+        converted: description of how ``split`` makes the splits from the files, as text for people.
+        altered: description of changes to the images, as text for people; shown wherever the source is shown.
+        notes: facts that a user who trains on the data set should know.
     """
 
     files: tuple[SourceFile, ...]
@@ -171,8 +171,8 @@ class Downloadable:
     """A data set that is downloaded once and kept in the cache.
 
     Attributes:
-        name: as the user types it.
-        kind: what its values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
         levels: the value that means intensity 1, where values are bytes.

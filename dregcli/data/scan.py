@@ -85,7 +85,7 @@ class Scanner:
 
     Args:
         name: name of the data set, for messages.
-        kind: what the values are.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
         levels: the value that means intensity 1.

@@ -62,7 +62,7 @@ def capture_environment(
         argv: the command line.
         extra: facts that only the caller knows, e.g. threads, device, data checksum; JSON-able. Its keys replace
             equal keys.
-        capture: how much of the source tree's changes to record.
+        capture: amount of the source tree's changes to record.
 
     Returns:
         A JSON-able mapping without anything that looks like a secret.
@@ -103,7 +103,7 @@ def source_state(package: Path, capture: Capture = Capture.NAMES) -> dict[str, A
 
     Args:
         package: the package's folder, e.g. ``dregcli/``.
-        capture: how much of the state to record.
+        capture: amount of the state to record.
 
     Returns:
         ``commit`` and ``clean``. Except with ``Capture.NONE`` also ``diff``, all changes to tracked files as text,

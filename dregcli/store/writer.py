@@ -22,7 +22,7 @@ _ENDS: Final = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.INTERRUPTED)
 
 
 class RunWriter:
-    """Writes a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
+    """A writer for a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
 
     Every method that writes to the disk raises StoreWriteError when the disk refuses; the earlier state is then
     undamaged, and the method may be called again. After another process took the run over, the methods raise

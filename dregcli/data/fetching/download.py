@@ -27,7 +27,7 @@ __all__ = ["DownloadProgress", "DownloadResult", "OnProgress", "Outcome", "Patie
 
 
 class Outcome(StrEnum):
-    """What a download did."""
+    """The action that a download took."""
 
     EMBEDDED = "embedded"
     """Nothing: the data set is part of the program."""
@@ -42,7 +42,7 @@ class DownloadResult:
     """The result of a download.
 
     Attributes:
-        outcome: what was done.
+        outcome: the action that the download took.
         dataset: the data set, with its splits, source and checksum.
         path: the cache file, or None for an embedded data set.
     """
@@ -53,7 +53,7 @@ class DownloadResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user who trains on the data set should know: how it was converted, what could not be verified."""
+        """Facts that a user who trains on the data set should know: its conversion, and missing checksums."""
         found: object = self.dataset.provenance.get("notes")
         return tuple(str(note) for note in cast("list[object]", found)) if isinstance(found, list) else ()
 
@@ -83,7 +83,7 @@ def download_entry(
         source: used instead of the mirrors: a folder, one of the files, or an http(s) address of a folder or file.
         offline: never use the network.
         on_progress: called as bytes arrive.
-        patience: how long to wait for a slow or failing mirror.
+        patience: limits on a slow or failing mirror.
 
     Returns:
         What was done, and the data set.

@@ -31,7 +31,7 @@ def fetch_all(
         data_dir: the data folder.
         reuse: use whole files that an earlier call left.
         on_progress: called as bytes arrive.
-        patience: how long to wait for a slow or failing mirror.
+        patience: limits on a slow or failing mirror.
 
     Returns:
         The files.

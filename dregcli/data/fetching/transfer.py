@@ -74,7 +74,7 @@ def fetch_file(file: SourceFile, url: str, folder: Path, *, on_progress: OnProgr
         url: its address.
         folder: the folder for it: under its published name once it is verified, and as a part until then.
         on_progress: called as bytes arrive.
-        patience: how long to wait for a slow or failing server.
+        patience: limits on a slow or failing server.
 
     Returns:
         The verified file.

@@ -91,7 +91,7 @@ def answer_of(url: str, headers: Mapping[str, str], pace: Pace) -> Generator[Any
     Args:
         url: the address, http or https.
         headers: further headers of the request.
-        pace: how slow the server may be.
+        pace: limits on how slow the server may be.
 
     Raises:
         MirrorFailed: there is no usable answer; a subclass says why.

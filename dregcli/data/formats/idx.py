@@ -22,7 +22,7 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
 
     Args:
         content: the whole unpacked file.
-        ndim: how many dimensions it must have (3 for images).
+        ndim: required number of dimensions (3 for images).
         where: the file's name, for messages.
 
     Returns:

@@ -40,7 +40,7 @@ def inflated_size(packed: bytes, *, limit: int) -> int:
 
     Args:
         packed: the stream, which may be cut short.
-        limit: at most one byte or one piece more than that is unpacked.
+        limit: limit on the bytes; at most one byte or one piece more is unpacked.
 
     Raises:
         zlib.error: the stream is damaged.

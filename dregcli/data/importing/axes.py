@@ -76,7 +76,7 @@ def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind)
         array: the result of ``laid_out``.
         named: name of the array, for messages.
         source: receives notes on what was assumed and done.
-        kind: what the values are.
+        kind: kind of the values.
 
     Returns:
         The images, (N, ...), in the order channel after channel, each row by row; and (channels, height, width).

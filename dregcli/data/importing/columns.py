@@ -39,8 +39,8 @@ class LeftOut:
 
     Attributes:
         columns: indices of the columns, from 0.
-        role: what the columns are.
-        why: how that was recognised.
+        role: role of the columns, such as labels.
+        why: reason for the role.
         names: names of these columns; empty where the file has no names.
     """
 

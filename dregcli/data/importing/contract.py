@@ -208,8 +208,8 @@ class Source:
         arrays: the arrays that a reader found.
         stamp: called after everything was read; it returns size and SHA-256 of the source, and raises DataCorrupt if
             the source has changed meanwhile.
-        notes: what was assumed and done; this and the next three grow while the values are read.
-        warnings: what the user may not have wanted.
+        notes: assumptions and steps of the import; this and the next three grow while the values are read.
+        warnings: effects that the user may not have wanted.
         left_out: columns that did not become values.
         is_images: whether the values are decoded pictures.
         is_text: whether the source is a text of numbers, with columns that can be named.

@@ -38,7 +38,7 @@ class Verdict:
 
     Attributes:
         column: its index, from 0.
-        role: what it is: labels or row numbers.
+        role: its role: labels or row numbers.
         certain: whether it can be left out without asking the user.
         why: the reasons.
     """

@@ -29,12 +29,12 @@ class _Options:
     Attributes:
         name: the new data set's name.
         keys: the arrays of the file to import: one key, or ``SPLIT=KEY`` for each; empty to choose by their names.
-        kind: what the values are; None to recognise it from the values.
+        kind: kind of the values; None to recognise it from the values.
         levels: the whole number that means intensity 1.
         transpose: whether the examples lie along the last axis.
         transpose_images: whether to exchange rows and columns of each image.
-        flips: how to mirror each image, after ``transpose_images``.
-        channels: what to do with colours; None where the user does not say.
+        flips: directions in which to mirror each image, after ``transpose_images``.
+        channels: treatment of colours; None where the user does not say.
         invert: whether to exchange black and white.
         seed: random seed of the splits.
         replace: whether to replace an imported data set with that name.
@@ -146,8 +146,8 @@ def _shape(field: str, text: str | None, faults: list[Fault]) -> tuple[int, ...]
     if not (2 <= len(shape) <= most and all(shape)):
         faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
     elif len(shape) == 3 and not (shape[0] in CHANNELS or shape[2] in CHANNELS):
-        message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, with "
-        faults.append(Fault(field, message + f"1, 3 or 4 channels: '{text}' has no such number of channels"))
+        message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
+        faults.append(Fault(field, message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
     elif field == "--resize" and math.prod(shape) > MAX_PIXELS:
         faults.append(Fault(field, f"{text} is more than the {MAX_PIXELS:,} pixels that an image may have"))
     else:

@@ -37,8 +37,8 @@ class Imported:
         dataset: the data set, with mapped values.
         path: its file in the data folder.
         format: format of the source.
-        notes: what was assumed and done.
-        warnings: what the user may not have wanted.
+        notes: assumptions and steps of the import.
+        warnings: effects that the user may not have wanted.
         left_out: columns of a text that did not become values.
         figure: a picture of its first examples, where there is one.
     """
@@ -194,7 +194,7 @@ class _Rows:
     Args:
         array: array of the source, (N, ...), in memory or mapped.
         order: indices of the examples in their order; None for all examples in the source's order.
-        conversion: how the source's values become stored values.
+        conversion: conversion of the source's values to stored values.
     """
 
     def __init__(

@@ -29,13 +29,13 @@ class Portion:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a source is split.
+    """The plan by which a source is split.
 
     Attributes:
         portions: the examples of each split.
         convention: name of this way to split.
-        note: how it is split, in words.
-        provenance: how it is split, as plain JSON values.
+        note: description of the split, in words.
+        provenance: description of the split, as plain JSON values.
     """
 
     portions: Mapping[Split, Portion]

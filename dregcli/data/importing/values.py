@@ -151,11 +151,11 @@ class Conversion:
     """The conversion of the source's values to stored values.
 
     Attributes:
-        kind: what the values are.
+        kind: kind of the values.
         levels: the stored value that means intensity 1.
         dtype: type of the stored values.
         convert: converts values of the source.
-        notes: what was assumed, and the alternatives.
+        notes: assumptions, and the alternatives.
     """
 
     kind: DataKind

@@ -134,15 +134,15 @@ def test_every_fault_of_the_options_at_once(tmp_path):
     told = str(error)
     for fault in (
         "--columns: no column is called 'B'",
-        "--drop-columns: several columns are called 'e': give numbers, of 5-6",
-        "--drop-columns: 3-2: a range goes up, within 1 to 6",
+        "--drop-columns: several columns are called 'e': give one of the numbers 5-6",
+        "--drop-columns: 3-2: a range must go up, within 1 to 6",
         "--labels: 0: the columns are 1 to 6",
-        "--drop-columns, --labels: both name column 1 ('a')",
+        "--drop-columns, --labels: both give column 1 ('a')",
     ):
         assert fault in told
-    refuse(path, tmp_path / "data", "all 6 columns would be left out", columns=ColumnWords(drop=("1-",)))
+    refuse(path, tmp_path / "data", "these options leave out all 6 columns", columns=ColumnWords(drop=("1-",)))
     np.save(tmp_path / "a.npy", GREY)
-    error = refuse(tmp_path / "a.npy", tmp_path / "data", "--labels: is for text", SpecError, columns=words)
+    error = refuse(tmp_path / "a.npy", tmp_path / "data", "--labels: only applies to text", SpecError, columns=words)
     assert "--columns: is for text" in str(error)
     assert "--drop-columns: is for text" in str(error)
 

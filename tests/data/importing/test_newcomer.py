@@ -56,7 +56,7 @@ class TestFolders:
     @pytest.mark.parametrize("split", ["train", "test"])
     def test_one_split_beside_others(self, split, beside, packed, tmp_path):
         files = {f"{split + '/' if i < 12 else beside}{i}.png": encoded(IMAGES[i]) for i in range(24)}
-        reason = rf"a split is \({split}/\), and beside them there are others \({beside or 'loose images'}\)"
+        reason = rf"like a split \({split}/\), but beside them there are others \({beside or 'loose images'}\)"
         error = refuse(place(files, tmp_path, packed), tmp_path / "data", reason, UsageError)
         assert "rename the folder" in str(error.hint)
 
@@ -143,7 +143,7 @@ class TestText:
         [
             (b"1,2,3\n4,,6\n", "line 2, column 2 is empty"),
             (b"a,b,c\n1,2,3\n4,5\n", "line 3 has 2 numbers, not 3"),
-            (b"a,b\n1,2,3\n", "the first line has 2 names, and the next 3 numbers"),
+            (b"a,b\n1,2,3\n", "the first line has 2 names, but the next line has 3 numbers"),
             (b"a,1,2\n1,2,3\n", "line 1, column 1 holds 'a', which is not a number"),
             (b",a,b\n1,2\n", "the first line has 3 names"),
             (b"a,b\n", "its format is not known"),

@@ -150,7 +150,7 @@ class TestOmniglot:
             (chardata(train * 1.5, test), "from 0 to 1.5, not within 0 to 1"),
             (chardata(np.where(train > 0.9, np.nan, train), test), "'data' has a value that is not finite"),
             (chardata(train[1:], test), r"'data' has shape \(9, 19\), not \(9, 20\)"),
-            (chardata(train, test[:, :2]), r"'testdata' is of shape \(6, 7\), not \(9, 7\)"),
+            (chardata(train, test[:, :2]), r"'testdata' has shape \(6, 7\), not \(9, 7\)"),
             (mat_bytes(matrix("data", train[0])), "no variable 'testdata'"),
             (chardata(train, test, data=matrix("data", train[0], mat_class=data_mat.CELL)), "'data' is a cell"),
             (
@@ -189,7 +189,7 @@ class TestCaltech101:
         [
             ({"val_data": random_bits(2, 4, SIDE, SIDE)}, "valid split has 4 examples, not 3"),
             ({"test_data": random_bits(2, 2, SIDE, SIDE) * 255}, "'test_data' holds other values than 0 and 1"),
-            ({"test_data": random_bits(2, 2, SIDE, SIDE + 1)}, r"'test_data' is of shape \(2, 12\), not \(N, 9\)"),
+            ({"test_data": random_bits(2, 2, SIDE, SIDE + 1)}, r"'test_data' has shape \(2, 12\), not \(N, 9\)"),
         ],
     )
     def test_refuses(self, tmp_path, changes, reason):
