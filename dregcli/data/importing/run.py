@@ -93,7 +93,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
 
 @contextmanager
 def _advised(where: str) -> Generator[None]:
-    """Add the place to every error, and general advice where it has none."""
+    """Add the place to every error, and general advice to an error without advice."""
     try:
         yield
     except DregError as error:

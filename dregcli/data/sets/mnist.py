@@ -59,7 +59,7 @@ def hold_out(contents: Contents, *, valid: int) -> dict[Split, NDArray[np.uint8]
     train, test = (images[name].reshape(len(images[name]), -1) for name in (TRAIN_IMAGES, TEST_IMAGES))
     if len(train) <= valid:
         raise DataCorrupt(
-            what=f"{len(train)} training images leave nothing beside {valid} held out", where=TRAIN_IMAGES
+            what=f"{len(train)} training images are too few to hold out {valid} of them", where=TRAIN_IMAGES
         )
     return {Split.TRAIN: train[:-valid], Split.VALID: train[-valid:], Split.TEST: test}
 

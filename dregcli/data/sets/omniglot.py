@@ -110,7 +110,7 @@ OMNIGLOT: Final = Downloadable(
         split=partial(burda_split, side=_SIDE, train=_TRAIN, test=_TEST, valid=_VALID),
         # One split under two names: dreg's own split would be the reference's.
         conventions={"burda": BURDA, "dreg": BURDA},
-        converted="images read in Fortran order; training images in the order of RandomState(123), of which the "
-        "last 1,345 are the validation split",
+        converted="images read in Fortran order; training images in the order of RandomState(123); the last 1,345 "
+        "are the validation split",
     ),
 )

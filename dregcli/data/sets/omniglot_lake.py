@@ -151,8 +151,7 @@ OMNIGLOT_LAKE: Final = Downloadable(
         split=partial(published_split, valid=1_280),
         conventions={"dreg": Convention(sizes(18_000, 1_280, 13_180))},
         altered=_RESIZED,
-        converted="background images in the order of RandomState(123), of which the last 1,280 are the "
-        "validation split",
+        converted="background images in the order of RandomState(123); the last 1,280 are the validation split",
         notes=("resized from 105x105; not interchangeable with Burda's omniglot",),
     ),
     others=(
@@ -161,7 +160,7 @@ OMNIGLOT_LAKE: Final = Downloadable(
             split=partial(small_split, valid=220),
             conventions={"lake-small": Convention(sizes(2_500, 220, 2_120))},
             altered=_RESIZED,
-            converted="the images of small1 in the order of RandomState(123), of which the last 220 are "
+            converted="the images of small1 in the order of RandomState(123); the last 220 are "
             "the validation split; the test split is the alphabets of small2 that small1 lacks",
             notes=(
                 "resized from 105x105; not interchangeable with Burda's omniglot",

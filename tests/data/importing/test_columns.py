@@ -143,7 +143,7 @@ def test_every_fault_of_the_options_at_once(tmp_path):
     refuse(path, tmp_path / "data", "these options leave out all 6 columns", columns=ColumnWords(drop=("1-",)))
     np.save(tmp_path / "a.npy", GREY)
     error = refuse(tmp_path / "a.npy", tmp_path / "data", "--labels: only applies to text", SpecError, columns=words)
-    assert "--columns: is for text" in str(error)
+    assert "--columns: only applies to text" in str(error)
     assert "--drop-columns: only applies to text" in str(error)
 
 
