@@ -1,4 +1,4 @@
-"""One HDF5 file for each data set of the data folder: its splits, and attributes that say what they are.
+"""Reads the data folder, which has one HDF5 file for each data set: its splits, and attributes that describe them.
 
 Format 2. The root has the attributes ``encoding-type`` ("dreg-dataset"), ``encoding-version`` ("2"), ``name``,
 ``kind``, ``source``, ``provenance`` (JSON), ``checksum``, ``split-convention``, ``train-hash``, ``valid-hash``,
@@ -6,11 +6,11 @@ Format 2. The root has the attributes ``encoding-type`` ("dreg-dataset"), ``enco
 the contiguous data sets ``train``, ``valid`` and ``test`` of shape (N, height * width), uint8 or little-endian
 float32; and the training split's ``train-mean`` and ``train-deviation``, float64 of shape (height * width,).
 
-Format 2.1 is the same of images with several channels: it has the attribute ``channels``, 3 or 4, and every row holds
-channels * height * width values, channel after channel. Images of one channel are of format 2.
+Format 2.1 is the same for images with several channels: it has the attribute ``channels``, 3 or 4, and every row
+holds channels * height * width values, channel after channel. Images with one channel are written in format 2.
 
-Data that fit are loaded whole and held against their checksum. Larger ones are mapped: their file's structure is
-checked, their values when ``verify_cache`` is asked to.
+A data set that fits into memory is loaded whole and compared with its checksum. A larger one is mapped: the structure
+of its file is checked, but its values are checked only by ``verify_cache``.
 """
 
 import errno
@@ -47,23 +47,23 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
     Args:
         name: the data set.
         data_dir: the data folder.
-        resident_bytes: up to this size, ``RESIDENT_BYTES`` unless given, the values are loaded and held against
-            their checksum; larger ones are mapped, and their checksum is believed.
+        resident_bytes: up to this size (default: ``RESIDENT_BYTES``) the values are loaded and compared with their
+            checksum; larger data sets are mapped, and the checksum in the file is trusted.
 
     Returns:
-        The data set, split as it was kept.
+        The data set, with the splits that the file holds.
 
     Raises:
-        DatasetMissing: it is not in the folder, or the file may not be read.
-        DataCorrupt: the file is truncated or altered, or holds what no cache holds.
-        StoreFormatError: the file is of another version of the format.
+        DatasetMissing: the data set is not in the folder, or its file cannot be read.
+        DataCorrupt: the file is truncated or altered, or does not hold a cached data set.
+        StoreFormatError: the file has another version of the format.
     """
     path = cache_path(name, data_dir)
     if data_dir == NO_FOLDER:
         raise _missing(name, data_dir)
     try:
-        # HDF5 reports every failure to open in the same way, so the plain ones are sorted out first.
-        # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+        # HDF5 reports every failure to open in the same way, so common failures are recognised first.
+        # This comes before opening the file, because opening a pipe would wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise _unreadable(name, path, os.strerror(errno.EISDIR) if path.is_dir() else "it is not a file")
         path.open("rb").close()
@@ -72,14 +72,16 @@ def read_cache(name: str, data_dir: Path, *, resident_bytes: int | None = None) 
     except OSError as error:
         raise _unreadable(name, path, error.strerror or str(error)) from error
     try:
-        # Nothing writes to a cache file once it has its name, so no lock is needed; some network disks have none.
+        # A cache file never changes once it has its name, so no lock is needed; some network disks have no locks.
         with h5py.File(path, "r", locking=False) as file:
             return _read(file, name, path, RESIDENT_BYTES if resident_bytes is None else resident_bytes)
     except MemoryError as error:
         raise _unreadable(name, path, "there is not enough memory") from error
     except StoreFormatError as error:
         raise StoreFormatError(
-            error.what, where=str(path), hint=f"upgrade dreg, or delete this file and fetch or import '{name}' again"
+            error.what,
+            where=str(path),
+            hint=f"update dreg (git pull in its clone), or delete this file and fetch or import '{name}' again",
         ) from error
     except (DataCorrupt, *HDF5_RAISES) as error:
         if isinstance(error, OSError) and error.errno in _NOT_THE_FILES_FAULT:
@@ -97,38 +99,38 @@ def _missing(name: str, data_dir: Path) -> DatasetMissing:
     return DatasetMissing(
         what=f"the data set '{name}' is not on this machine",
         where=place_of(name, data_dir),
-        hint=f"{fetch}\nwithout a network, where FOLDER holds its files: {without}",
+        hint=f"{fetch}\nwithout a network, with its files in FOLDER: {without}",
     )
 
 
 def _advice(name: str, data_dir: Path) -> str:
-    """What to do about a damaged file."""
+    """Return the advice for a damaged file."""
     owner = owner_of(cache_path(name, data_dir))
     if owner is Owner.OTHER:
-        return "it is not a file of dreg: move it away, and fetch or import the data set again"
-    # What cannot be read may be anybody's, so its removal has to be insisted on.
+        return "dreg did not write this file: move it away, and fetch or import the data set again"
+    # An unreadable file may belong to somebody else, so removing it needs --force.
     force = [] if owner is Owner.DREG else ["--force"]
     return f"fetch or import it again after: {data_command('data', 'rm', name, *force, data_dir=data_dir)}"
 
 
 def _unreadable(name: str, path: Path, why: str) -> DatasetMissing:
-    """The error for a file that may be as good as ever."""
+    """Return the error for a file that cannot be read now but may be undamaged."""
     return DatasetMissing(
         what=f"the data set '{name}' cannot be read: {why}",
         where=str(path),
-        hint="see to that, or choose another data folder with --data-dir FOLDER",
+        hint="correct that, or choose another data folder with --data-dir FOLDER",
     )
 
 
 def verify_cache(name: str, data_dir: Path) -> Dataset:
-    """Read every value of a data set, however large, and hold it against all that the file states.
+    """Read every value of a data set, however large, and compare it with the file's checksums and moments.
 
     Args:
         name: the data set.
         data_dir: the data folder.
 
     Raises:
-        As ``read_cache``.
+        DatasetMissing, DataCorrupt, StoreFormatError: as in ``read_cache``.
     """
     dataset = read_cache(name, data_dir)
     try:
@@ -138,7 +140,7 @@ def verify_cache(name: str, data_dir: Path) -> Dataset:
             np.array_equal(found.moments.mean, dataset.scanned.moments.mean)
             and np.allclose(found.moments.deviation, dataset.scanned.moments.deviation, rtol=1e-9, atol=0.0)
         ):
-            raise DataCorrupt(what="its pixels do not have the mean and deviation that it states")
+            raise DataCorrupt(what="its pixels do not have the mean and deviation that the file states")
     except DataCorrupt as error:
         raise DataCorrupt(
             what=f"the cached data set '{name}' is damaged: {error.what}",
@@ -149,10 +151,10 @@ def verify_cache(name: str, data_dir: Path) -> Dataset:
 
 
 def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Dataset:
-    """The data set in an open file. What HDF5 itself raises on damage passes through."""
+    """Read the data set in an open file. Errors that HDF5 raises on damage pass through."""
     version = _version(file, name)
     if _text(file, "name") != name:
-        raise DataCorrupt(what=f"it holds '{_text(file, 'name')}', not '{name}'")
+        raise DataCorrupt(what=f"the file holds '{_text(file, 'name')}', not '{name}'")
     stored = {split: _stored(file, split.value, path) for split in Split}
     mapped = sum(each.nbytes for each in stored.values()) > resident_bytes
     draft = Draft(
@@ -169,7 +171,7 @@ def _read(file: h5py.File, name: str, path: Path, resident_bytes: int) -> Datase
     )
     arrays = cast("Mapping[Split, Values]", draft.splits)
     stated = _stated(file, path, draft.channels * draft.height * draft.width)
-    # The moments have a checksum of their own: to compute them again would double the time of a load.
+    # The moments have their own checksum: computing them again would double the time of a load.
     scanner = draft.scanner(stated.moments)
     if mapped:
         for split in Split:
@@ -194,10 +196,10 @@ def _scan(splits: Mapping[Split, Values], scanner: Scanner) -> Scanned:
 def _version(file: h5py.File, name: str) -> str:
     encoding = (_text(file, "encoding-type"), _text(file, "encoding-version"))
     if encoding[0] != ENCODING_TYPE:
-        raise DataCorrupt(what=f"it is '{encoding[0]}', not '{ENCODING_TYPE}'")
+        raise DataCorrupt(what=f"the file is '{encoding[0]}', not '{ENCODING_TYPE}'")
     if encoding[1] not in _READABLE:
         raise StoreFormatError(
-            what=f"the cached data set '{name}' is of format {encoding[1]}; "
+            what=f"the cached data set '{name}' has format {encoding[1]}; "
             f"this dreg reads formats {' and '.join(_READABLE)}"
         )
     return encoding[1]
@@ -205,11 +207,11 @@ def _version(file: h5py.File, name: str) -> str:
 
 def _compare(found: Scanned, stated: Scanned) -> None:
     if (found.checksum, found.split_hashes) != (stated.checksum, stated.split_hashes):
-        raise DataCorrupt(what="its pixels do not have the checksum that it states")
+        raise DataCorrupt(what="its pixels do not have the checksum that the file states")
 
 
 def _stated(file: h5py.File, path: Path, pixels: int) -> Scanned:
-    """Checksums and moments as the file has them."""
+    """Return the checksums and moments that the file states."""
     found: list[NDArray[np.float64]] = []
     for key in ("train-mean", "train-deviation"):
         item = _stored(file, key, path)
@@ -220,15 +222,15 @@ def _stated(file: h5py.File, path: Path, pixels: int) -> Scanned:
             raise DataCorrupt(what=f"'{key}' is not finite")
     moments = Moments(*found)
     if moments.sha256() != _text(file, "moments-hash"):
-        raise DataCorrupt(what="its mean and deviation do not have the checksum that it states")
+        raise DataCorrupt(what="its mean and deviation do not have the checksum that the file states")
     hashes = {split: _text(file, f"{split}-hash") for split in Split}
     return Scanned(_text(file, "checksum"), hashes, moments)
 
 
 def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5py has no types
-    """One array, only if it is plain values inside this very file."""
+    """Return one array, if its values lie in one piece inside this file."""
     if not isinstance(file.get(key, getlink=True), h5py.HardLink):
-        raise DataCorrupt(what=f"'{key}' is missing or is a link to elsewhere")
+        raise DataCorrupt(what=f"'{key}' is missing or is a link to another place")
     stored: Any = file[key]
     if not isinstance(stored, h5py.Dataset):
         raise DataCorrupt(what=f"'{key}' is not an array")
@@ -237,7 +239,7 @@ def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
         raise DataCorrupt(what=f"'{key}' is not stored as one piece inside the file")
     if stored.dtype not in (np.uint8, np.dtype("<f4"), np.dtype("<f8")):
         raise DataCorrupt(what=f"'{key}' is {stored.dtype}, neither bytes nor floats")
-    # A few bytes of header can promise terabytes: believe only what the file has room for.
+    # A few bytes of header can promise terabytes: accept only a size that the file has room for.
     offset: int | None = stored.id.get_offset()
     if offset is None or offset + stored.nbytes > cast("Any", file.id).get_filesize():
         raise DataCorrupt(what=f"'{key}' promises {stored.nbytes:,} bytes, more than the file has")
@@ -245,14 +247,14 @@ def _stored(file: h5py.File, key: str, path: Path) -> Any:  # noqa: ANN401 - h5p
 
 
 def _mapped(stored: Any, path: Path) -> Values:  # noqa: ANN401 - h5py has no types
-    """The values where they lie; nothing can write to them, and they are not charged to the process's memory."""
+    """Map the values from the file: read-only, and without using the process's memory."""
     return np.memmap(path, dtype=stored.dtype, mode="r", offset=stored.id.get_offset(), shape=stored.shape)
 
 
 def _provenance(file: h5py.File) -> dict[str, Any]:
     found = json.loads(_text(file, "provenance"))
     if not isinstance(found, dict):
-        raise DataCorrupt(what="its attribute 'provenance' is no JSON object")
+        raise DataCorrupt(what="its attribute 'provenance' is not a JSON object")
     return cast("dict[str, Any]", found)
 
 
@@ -261,7 +263,7 @@ def _text(file: h5py.File, key: str) -> str:
     if isinstance(value, bytes):
         value = value.decode()
     if not isinstance(value, str):
-        raise DataCorrupt(what=f"its attribute '{key}' is missing or no text")
+        raise DataCorrupt(what=f"its attribute '{key}' is missing or not text")
     return value
 
 
@@ -269,4 +271,4 @@ def _integer(file: h5py.File, key: str) -> int:
     try:
         return operator.index(cast("Any", file.attrs.get(key)))
     except TypeError as error:
-        raise DataCorrupt(what=f"its attribute '{key}' is missing or no integer") from error
+        raise DataCorrupt(what=f"its attribute '{key}' is missing or not an integer") from error

@@ -1,7 +1,7 @@
-"""Writes a data set's one HDF5 file; ``dregcli.data.cache`` says what is in it, and reads it.
+"""Writes the one HDF5 file of a data set; ``dregcli.data.cache`` describes its content and reads it.
 
-HDF5 lays the file out in memory, and everything reaches the disk by plain file calls: HDF5 itself copes badly with a
-disk that fills up under it.
+HDF5 lays the file out in memory, and plain file calls bring everything to the disk, because HDF5 itself does not
+handle a full disk well.
 """
 
 import json
@@ -25,26 +25,27 @@ from dregcli.redaction import redacted, redacted_values
 ENCODING_TYPE: Final = "dreg-dataset"
 ENCODING_VERSION: Final = "2"
 COLOUR_VERSION: Final = "2.1"
-"""Of images with several channels, which only later programs can read; others stay as they were, to the byte."""
+"""Format version for images with several channels, which older programs cannot read. Files for other images stay the
+same to the byte."""
 _TEXT_LIMIT: Final = 60_000
-"""Bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, whose checksum it keeps too."""
+"""Most bytes of an attribute. HDF5 keeps attributes of up to 64 KiB in the header, which has a checksum."""
 
 
 def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
-    """Keep a data set in the data folder, in place of an older file of its name.
+    """Write a data set to the data folder, replacing an older file with its name.
 
-    Its values pass through memory chunk by chunk, and are checked as they pass.
+    The values are read and checked chunk by chunk, so that they need not fit into memory.
 
     Args:
-        draft: what to keep.
-        data_dir: the data folder, made if need be.
+        draft: the data set to write.
+        data_dir: the data folder, created if it is missing.
 
     Returns:
-        The file.
+        The path of the file.
 
     Raises:
-        DataCorrupt: a value, a shape or a type is none that such a data set has; an older file stays as it was.
-        StoreWriteError: the file system refuses; an older file stays as it was.
+        DataCorrupt: a value, a shape or a type does not fit the kind of data; an older file stays unchanged.
+        StoreWriteError: the file system refuses; an older file stays unchanged.
     """
     if isinstance(draft, Dataset):
         draft = draft.as_draft()
@@ -66,20 +67,20 @@ def write_cache(draft: Draft | Dataset, data_dir: Path) -> Path:
 
 
 def as_text(words: str | Path) -> str:
-    """A path may hold bytes that are no text; what is kept must be."""
+    """Return a path as valid UTF-8: a path may hold other bytes, but the file's attributes may not."""
     return os.fsencode(words).decode("utf-8", "replace")
 
 
 def _lay_out(draft: Draft, image: SparseImage) -> dict[Split, int]:
-    """Make the file with room for every split; where each begins, in bytes."""
-    # From 1.10 on the format keeps checksums of its own structures, except of variable-length text; so text has
-    # a fixed length here. Without them one flipped bit can crash or hang the HDF5 library itself (measured).
+    """Create the file with room for every split, and return the byte at which each split begins."""
+    # Since 1.10 the format has checksums for its own structures, except for variable-length text; so text has a
+    # fixed length here. Without checksums one flipped bit can crash or hang the HDF5 library itself (measured).
     offsets: dict[Split, int] = {}
     with h5py.File(image, "w", libver=("v110", "v110")) as file:
         for split in Split:
             rows = draft.splits[split]
             dtype = np.dtype("<f4") if rows.dtype == np.float32 else np.dtype(np.uint8)
-            # Contiguous and unpacked: a load is one read, and a large file can be mapped.
+            # Contiguous and not compressed: loading is one read, and a large file can be mapped.
             layout = cast("Any", h5py.h5p.create(h5py.h5p.DATASET_CREATE))
             layout.set_layout(h5py.h5d.CONTIGUOUS)
             layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -92,7 +93,7 @@ def _lay_out(draft: Draft, image: SparseImage) -> dict[Split, int]:
 
 
 def _put_around(out: IO[bytes], image: SparseImage, draft: Draft, offsets: Mapping[Split, int]) -> None:
-    """Write what HDF5 wrote, everywhere but where the values lie."""
+    """Write HDF5's own structures around the values, which are already in the file."""
     values = sorted(
         (offsets[split], offsets[split] + rows.shape[0] * rows.shape[1] * rows.dtype.itemsize)
         for split, rows in draft.splits.items()
@@ -108,7 +109,7 @@ def _put_around(out: IO[bytes], image: SparseImage, draft: Draft, offsets: Mappi
 
 
 def _describe(draft: Draft, scanned: Scanned, image: SparseImage) -> None:
-    """Add what the values are."""
+    """Add the attributes that describe the values."""
     with h5py.File(image, "r+", libver=("v110", "v110")) as file:
         attributes: Any = file.attrs
         texts = {

@@ -1,4 +1,4 @@
-"""The data sets there are. A new one is one entry in ``DATASETS``."""
+"""The catalogue of data sets. A new data set is one entry in ``DATASETS``."""
 
 from pathlib import Path
 from typing import Final
@@ -33,10 +33,10 @@ DATASETS: Final[dict[str, Entry]] = {
 
 
 def find_entry(name: str) -> Entry:
-    """The catalogue's entry of that name.
+    """Return the catalogue's entry with that name.
 
     Raises:
-        UsageError: there is none; the message has the nearest name.
+        UsageError: the catalogue has no such entry; the message gives the nearest name.
     """
     entry = DATASETS.get(name)
     if entry is None:
@@ -45,9 +45,9 @@ def find_entry(name: str) -> Entry:
 
 
 def imported_names(data_dir: Path) -> list[str]:
-    """The data sets that the user has imported into the data folder, in order.
+    """Return the names of the data sets that the user has imported into the data folder, sorted.
 
-    Only files that say, or once said, that they are dreg's: the folder may hold others.
+    Only files that carry dreg's mark count, damaged or not: the folder may hold other files.
     """
     ours = (Owner.DREG, Owner.WAS_DREG)
     return [
@@ -56,32 +56,32 @@ def imported_names(data_dir: Path) -> list[str]:
 
 
 def file_owner(name: str, data_dir: Path) -> Owner | None:
-    """Whose the file is that a data set of this name would have; None where there is none, or can be none."""
+    """Return who wrote the file of a data set with this name; None where there is no such file."""
     return owner_of(cache_path(name, data_dir)) if name in file_names(data_dir) else None
 
 
 def known_datasets(data_dir: Path) -> list[str]:
-    """Every name that ``load_dataset`` takes: the catalogue's, then the imported ones."""
+    """Return every name that ``load_dataset`` accepts: the catalogue's names, then the imported ones."""
     return [*DATASETS, *imported_names(data_dir)]
 
 
 def conventions_of(name: str, data_dir: Path) -> tuple[str, ...]:
-    """The ways to split a data set, of which the first is the default.
+    """Return the ways to split a data set; the first is the default.
 
     Args:
         name: one of ``known_datasets``.
-        data_dir: the data folder. What is cached there may be of fewer files than are published, and so be split
-            otherwise.
+        data_dir: the data folder. The data set cached there may be built from fewer files than are published, and
+            then has other conventions.
 
     Raises:
         UsageError: no data set has that name.
         DataCorrupt: the cached file is truncated or altered.
-        StoreFormatError: the cached file is of another version of the format.
+        StoreFormatError: the cached file has another version of the format.
     """
     entry = _entry_of(name, data_dir)
     if isinstance(entry, Embedded):
         return (entry.convention,)
-    # Mapped and not loaded: only what the file says of itself is asked for.
+    # Mapped and not loaded: only the attributes of the file are needed.
     if entry is None:
         return (read_cache(name, data_dir, resident_bytes=0).split_convention,)
     if entry.others:
@@ -97,23 +97,23 @@ def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Da
 
     Args:
         name: one of ``known_datasets``.
-        data_dir: the data folder; not touched for an embedded data set.
-        convention: how to split it, one of ``conventions_of``; the first where not given.
+        data_dir: the data folder; not used for an embedded data set.
+        convention: name of the split, one of ``conventions_of``; by default the first.
 
     Returns:
         The data set, its checksum verified.
 
     Raises:
-        UsageError: no data set has that name, or it has no such convention.
-        DatasetMissing: it has not been downloaded yet; the hint is the command that does it.
-        DataCorrupt: the cached file is truncated or altered, or comes out in other sizes than the convention has.
-        StoreFormatError: the cached file is of another version of the format.
+        UsageError: no data set has that name, or the data set has no such convention.
+        DatasetMissing: the data set has not been downloaded yet; the hint is the command that downloads it.
+        DataCorrupt: the cached file is truncated or altered, or its splits do not have the convention's sizes.
+        StoreFormatError: the cached file has another version of the format.
     """
     entry = _entry_of(name, data_dir)
     if isinstance(entry, Downloadable):
         if convention is None:
             return read_cache(name, data_dir)
-        # Before anything is read: a name that none of its files can have needs no data to be refused.
+        # Checked before anything is read: an unknown convention can be refused without the data.
         known = {each: None for file_set in entry.file_sets for each in file_set.conventions}
         check_known(name, convention, tuple(known))
         return recut(entry, read_cache(name, data_dir), convention, data_dir)
@@ -124,16 +124,16 @@ def load_dataset(name: str, data_dir: Path, convention: str | None = None) -> Da
 
 
 def log_density_of(name: str) -> LogDensity | None:
-    """Exact log p(x) of what a data set was drawn from; None where nobody knows it."""
+    """Return the exact log p(x) of the distribution a data set was drawn from; None where it is unknown."""
     entry = DATASETS.get(name)
     return entry.log_density if isinstance(entry, Embedded) else None
 
 
 def _entry_of(name: str, data_dir: Path) -> Entry | None:
-    """The catalogue's entry, or None for an imported data set.
+    """Return the catalogue's entry, or None for an imported data set.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: the name belongs to neither.
     """
     if name in DATASETS:
         return DATASETS[name]

@@ -1,4 +1,4 @@
-"""Split conventions: the ways in which the field cuts one data set into training, validation and test examples."""
+"""Split conventions: the usual ways to split one data set into training, validation and test examples."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,12 +12,15 @@ Splits = Mapping[Split, Values]
 
 
 def as_stored(splits: Splits) -> Splits:
-    """The splits as they lie in the cache."""
+    """Return the splits unchanged, as they are in the cache."""
     return splits
 
 
 def last_as_valid(valid: int) -> Callable[[Splits], Splits]:
-    """The last ``valid`` examples of the published training set, which is training and validation in order."""
+    """Return a rule that takes the last ``valid`` examples of the published training set for validation.
+
+    The published training set is the cached training split followed by the cached validation split.
+    """
 
     def cut(splits: Splits) -> Splits:
         whole = np.concatenate([splits[Split.TRAIN], splits[Split.VALID]])
@@ -28,11 +31,11 @@ def last_as_valid(valid: int) -> Callable[[Splits], Splits]:
 
 @dataclass(frozen=True)
 class Convention:
-    """One way to cut a data set.
+    """One way to split a data set.
 
     Attributes:
-        sizes: examples of each split, which must come out.
-        cut: from the splits in the cache to those of the convention.
+        sizes: number of examples that each split must have.
+        cut: turns the splits in the cache into the splits of the convention.
     """
 
     sizes: Mapping[Split, int]
@@ -40,5 +43,5 @@ class Convention:
 
 
 def sizes(train: int, valid: int, test: int) -> dict[Split, int]:
-    """Sizes by split."""
+    """Return the sizes by split."""
     return {Split.TRAIN: train, Split.VALID: valid, Split.TEST: test}

@@ -1,4 +1,4 @@
-"""A data set: its splits, what its values are, and what identifies them."""
+"""A data set: its splits, the kind of its values, and the checksums that identify them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,26 +15,26 @@ from dregcli.names import DataKind, Split
 SPLIT_CONVENTION: Final = "dreg"
 
 LEAST_SPREAD: Final = 0.02
-"""The least scale of an intensity, about 5 of 255 grey levels. A pixel that is lit in one of 50,000 images has a
-standard deviation of a hundredth of a level: in such a unit the next image that lights it is thousands away."""
+"""The smallest scale of an intensity, about 5 of 255 grey levels. A pixel that is lit in one of 50,000 images has a
+standard deviation of a hundredth of a level: in that unit, the next image that lights the pixel is thousands away."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Draft:
-    """A data set that has not been looked at yet.
+    """A data set whose values have not been checked yet.
 
     Attributes:
-        name: as the user types it.
-        kind: what the values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
-        levels: the intensity of a pixel is its value divided by this; 1 for binary and real values and for floats.
-        channels: values of a pixel: 1, or 3 of colours, or 4 with alpha.
+        levels: the value that means intensity 1: intensity = value / levels; 1 for binary and real values and floats.
+        channels: values of a pixel: 1 for grey, 3 for colours, 4 for colours with alpha.
         splits: rows of shape (N, channels * height * width) for every ``Split``, N at least 1; an image is stored
             channel after channel, each row by row.
-        split_convention: which of a data set's published splits this is, or how it was made.
-        source: where the content came from, for people.
-        provenance: the same and how it was converted, plain JSON values.
+        split_convention: the name of the split: one of the published conventions, or how the split was made.
+        source: origin of the content, as text for people.
+        provenance: origin and conversion of the content, as plain JSON values.
     """
 
     name: str
@@ -49,13 +49,13 @@ class Draft:
     provenance: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     def scanner(self, moments: Moments | None = None) -> Scanner:
-        """What checks and digests its values.
+        """Return a scanner that checks and digests the values.
 
         Args:
-            moments: those of the training split, where they are known already.
+            moments: moments of the training split, where they are known already.
 
         Raises:
-            DataCorrupt: a split is missing, or shape, kind and levels cannot stand together.
+            DataCorrupt: a split is missing, or the shape, the kind and the levels do not fit together.
         """
         for split in Split:
             if split not in self.splits:
@@ -76,17 +76,17 @@ class Dataset:
     """Images in splits. Made by ``Dataset.build``, which checks them, or from a cache file.
 
     Attributes:
-        name: as the user types it.
-        kind: what the values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
-        levels: the intensity of a pixel is its value divided by this.
-        channels: values of a pixel: 1, or 3 of colours, or 4 with alpha.
+        levels: the value that means intensity 1: intensity = value / levels.
+        channels: values of a pixel: 1 for grey, 3 for colours, 4 for colours with alpha.
         splits: one array of shape (N, channels * height * width) for every ``Split``, images channel after channel,
             each row by row; uint8 levels, or float32. Read-only: in memory, or a map of the cache file.
-        split_convention: which of a data set's published splits this is.
-        source: where the content came from.
-        provenance: the same and how it was converted, plain JSON values.
+        split_convention: the name of the split.
+        source: origin of the content.
+        provenance: origin and conversion of the content, as plain JSON values.
         scanned: checksums and moments.
     """
 
@@ -120,23 +120,23 @@ class Dataset:
         """Check arrays, make them read-only and compute checksums and moments.
 
         Args:
-            name: as the user types it.
+            name: name of the data set, as the user types it.
             height: rows of an image.
             width: columns of an image.
-            levels: the value of a pixel of full intensity, 1 to 255; 1 for binary and real values and for floats.
+            levels: the value that means intensity 1, from 1 to 255; 1 for binary and real values and for floats.
             splits: arrays of shape (N, channels * height * width), one for every ``Split``, N at least 1.
-            split_convention: which of a data set's published splits this is.
-            source: where the content came from.
-            kind: what the values are; where not given, bytes of 1 level are binary and others intensities.
+            split_convention: the name of the split.
+            source: origin of the content.
+            kind: kind of the values; by default bytes with 1 level are binary, and others are intensities.
             channels: values of a pixel.
-            provenance: how it was converted, plain JSON values.
+            provenance: conversion of the content, as plain JSON values.
 
         Returns:
             The data set.
 
         Raises:
-            DataCorrupt: a split is missing, empty or of another shape or type, or a value is none that such a data
-                set has.
+            DataCorrupt: a split is missing, empty or has another shape or type, or a value does not fit the kind of
+                data.
         """
         draft = Draft(
             name=name,
@@ -163,7 +163,7 @@ class Dataset:
 
     @classmethod
     def of(cls, draft: Draft, splits: Mapping[Split, Values], scanned: Scanned) -> Self:
-        """The data set of a draft whose values have been looked at."""
+        """Return the data set of a draft whose values have been checked."""
         return cls(
             name=draft.name,
             kind=draft.kind,
@@ -179,25 +179,25 @@ class Dataset:
         )
 
     def as_draft(self) -> Draft:
-        """The same without what was found in its values."""
+        """Return this data set as a draft, without its checksums and moments."""
         return Draft(**{name: getattr(self, name) for name in Draft.__dataclass_fields__})
 
     @property
     def pixels(self) -> int:
-        """Values of an image."""
+        """Number of values of an image."""
         return self.channels * self.height * self.width
 
     @property
     def image(self) -> tuple[int, ...]:
-        """The shape of an image: height and width, and before them the channels where there are several."""
+        """The shape of an image: (height, width), or (channels, height, width) where there are several channels."""
         return image_shape(self.height, self.width, self.channels)
 
     @property
     def checksum(self) -> str:
         """SHA-256 over the levels, the shapes and the values of all splits, in order.
 
-        The name and the source are left out: the same values in the same splits have the same checksum wherever
-        they came from.
+        It leaves out the name and the source: the same values in the same splits have the same checksum, wherever
+        the values came from.
         """
         return self.scanned.checksum
 
@@ -208,17 +208,18 @@ class Dataset:
 
     @property
     def is_mapped(self) -> bool:
-        """Whether the values are read from the cache file as they are needed."""
+        """Whether the values are read from the cache file only when they are needed."""
         return isinstance(self.splits[Split.TRAIN], np.memmap)
 
     def mean_intensity(self) -> NDArray[np.float32]:
-        """The mean image of the training split, (pixels,), as it is stored: in [0, 1], or in the data's unit."""
+        """Return the mean image of the training split, (pixels,): in [0, 1], or in the unit of real values."""
         return self.scanned.moments.mean.astype(np.float32)
 
     def spread(self) -> NDArray[np.float32]:
-        """The scale of each pixel, (pixels,): its standard deviation in the training split.
+        """Return the scale of each pixel, (pixels,): its standard deviation in the training split.
 
-        Of intensities at least ``LEAST_SPREAD``; of real values, whose unit nobody knows, 1 where they never vary.
+        Intensities have a scale of at least ``LEAST_SPREAD``. Real values, whose unit is unknown, have the scale 1
+        where they never vary.
         """
         deviation = self.scanned.moments.deviation.astype(np.float32)
         if self.kind.is_bounded:
@@ -227,10 +228,10 @@ class Dataset:
 
 
 def image_shape(height: int, width: int, channels: int) -> tuple[int, ...]:
-    """Height and width of an image, and before them its channels where there are several."""
+    """Return (height, width), or (channels, height, width) where an image has several channels."""
     return (height, width) if channels == 1 else (channels, height, width)
 
 
 def byte_kind(levels: int) -> DataKind:
-    """What bytes with so many levels are."""
+    """Return the kind of bytes with this number of levels."""
     return DataKind.BINARY if levels == 1 else DataKind.INTENSITY

@@ -1,4 +1,4 @@
-"""What the catalogue knows of a data set: how to load it, or which files to get and how to split them."""
+"""The entries of the catalogue: how to load a data set, or which files to get and how to split them."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
@@ -14,28 +14,27 @@ from dregcli.data.dataset import Dataset
 from dregcli.names import DataKind
 
 Contents = Mapping[str, Any]
-"""What the files of a data set hold, by their usual names: each as its own parser returns it."""
-
+"""The contents of a data set's files, by the files' usual names; each content is what its parser returns."""
 
 LogDensity = Callable[[NDArray[np.floating]], NDArray[np.float64]]
-"""Exact log p(x) of rows (N, D), shape (N,), nats."""
+"""Exact log p(x) of the rows of an array (N, D): shape (N,), in nats per example."""
 
 
 class Parser(Protocol):
-    """Reads the unpacked content of a file and raises DataCorrupt with the reason where it cannot."""
+    """A function that reads the unpacked content of a file; it raises DataCorrupt with the reason where it cannot."""
 
     def __call__(self, content: bytes, *, where: str) -> Any:  # noqa: ANN401 - an array, or several by name
-        """What the file holds."""
+        """Return the content of the file."""
         ...
 
 
 class Digest(StrEnum):
-    """A digest that publishers give of their files."""
+    """A kind of digest that publishers give for their files."""
 
     MD5 = "MD5"
     SHA256 = "SHA-256"
     GIT_BLOB = "git blob SHA-1"
-    """What git calls the content: where a file's only publisher is a repository."""
+    """Git's name for the content, for a file that is published only in a git repository."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,10 @@ class Checksum:
     """A published checksum.
 
     Attributes:
-        digest: which.
-        value: in hexadecimal.
-        packed: of the gzipped file; otherwise of the unpacked content, so that a re-compressed file is the same.
+        digest: kind of digest.
+        value: its value in hexadecimal.
+        packed: true where the digest belongs to the gzipped file. Otherwise it belongs to the unpacked content, so
+            that a file compressed again still matches.
     """
 
     digest: Digest
@@ -53,8 +53,8 @@ class Checksum:
     packed: bool = False
 
     def of(self, content: bytes) -> str:
-        """The digest of ``content``."""
-        # MD5 and SHA-1 are what the publishers give; the flag lets them run where policy forbids them for security.
+        """Return the digest of ``content``."""
+        # The publishers give MD5 and SHA-1; the flag allows them where a policy forbids them for security.
         if self.digest is Digest.MD5:
             return hashlib.md5(content, usedforsecurity=False).hexdigest()
         if self.digest is Digest.SHA256:
@@ -62,7 +62,12 @@ class Checksum:
         return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
     def matches(self, content: bytes, raw: bytes) -> bool:
-        """Whether a file, unpacked and as it came, is the published one."""
+        """Whether a file is the published one.
+
+        Args:
+            content: its unpacked content.
+            raw: its bytes as they came.
+        """
         return self.of(raw if self.packed else content) == self.value
 
 
@@ -72,13 +77,13 @@ class SourceFile:
 
     Attributes:
         name: its usual name, unpacked (without .gz).
-        limit: the most bytes it can have, unpacked.
+        limit: the most bytes that the unpacked content can have.
         parse: reads the unpacked content.
-        checksums: what its publisher gives, any one of which is enough; empty where nothing is published.
-        gzipped: whether it is published as ``<name>.gz``.
-        spellings: other names under which it is found in the wild.
-        diagnose: whether ``parse`` may look at content of a wrong checksum, to tell what is wrong with it. For our
-            own small readers; what unpacks and decodes must not see what nobody has vouched for.
+        checksums: the published checksums; one match is enough; empty where none is published.
+        gzipped: whether the file is published as ``<name>.gz``.
+        spellings: other names that the file often has.
+        diagnose: whether ``parse`` may read content with a wrong checksum, to report what is wrong with it. Only for
+            our own small readers: decoders and unpackers must not see content that no checksum confirms.
     """
 
     name: str
@@ -91,33 +96,34 @@ class SourceFile:
 
     @property
     def published_name(self) -> str:
-        """Its name at its publisher's."""
+        """The name under which the file is published."""
         return f"{self.name}.gz" if self.gzipped else self.name
 
     def file_names(self) -> Iterator[str]:
-        """Every name to look for, the most usual first."""
+        """Yield every name to look for, the most usual first."""
         for name in (self.name, *self.spellings):
             yield from (f"{name}.gz", name) if self.gzipped else (name, f"{name}.gz")
 
     @property
     def packed_limit(self) -> int:
-        """The most bytes an honest file has: gzip adds at most 5 bytes to every 16 KiB it cannot compress."""
+        """The most bytes that the packed file can have: gzip adds at most 5 bytes to every 16 KiB of random bytes."""
         return self.limit + self.limit // 1000 + 65536
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A data set that comes with the installed packages.
+    """A data set that is part of the installed packages.
 
     Attributes:
-        name: as the user types it.
-        kind: what its values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
-        convention: its one split.
-        load: makes it.
-        log_density: exact log p(x) of what it was drawn from, (N, height * width) to (N,) in nats, where it is known.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
+        convention: the name of its only split.
+        load: returns the data set.
+        log_density: exact log p(x) of the distribution the data were drawn from, where it is known: (N, height *
+            width) to (N,), in nats per example.
+        cites: works to cite when using the data set, as keys of ``references.bib``.
     """
 
     name: str
@@ -132,15 +138,15 @@ class Embedded:
 
 @dataclass(frozen=True)
 class FileSet:
-    """Files that make a whole data set.
+    """The files that together give a whole data set.
 
     Attributes:
-        files: what is needed.
-        split: from what they hold to the splits of the first convention, each of shape (N, height * width).
-        conventions: the ways to cut it by name; what is kept is the first.
-        converted: how ``split`` makes splits of the files, for people.
-        altered: what was done to the images themselves, for people; told wherever the source is told.
-        notes: what whoever trains on it should be told.
+        files: the files that are needed.
+        split: turns the files' contents into the splits of the first convention, each of shape (N, height * width).
+        conventions: the ways to split the data set, by name; the cache holds the first.
+        converted: description of how ``split`` makes the splits from the files, as text for people.
+        altered: description of changes to the images, as text for people; shown wherever the source is shown.
+        notes: facts that a user who trains on the data set should know.
     """
 
     files: tuple[SourceFile, ...]
@@ -152,29 +158,29 @@ class FileSet:
 
     @property
     def convention(self) -> str:
-        """The first: what is kept."""
+        """The name of the first convention, which the cache holds."""
         return next(iter(self.conventions))
 
     def named(self, file_name: str) -> SourceFile | None:
-        """The file that has this name, in any spelling."""
+        """Return the file that has this name, in any spelling."""
         return next((file for file in self.files if file_name in set(file.file_names())), None)
 
 
 @dataclass(frozen=True)
 class Downloadable:
-    """A data set that is fetched once and kept in the cache.
+    """A data set that is downloaded once and kept in the cache.
 
     Attributes:
-        name: as the user types it.
-        kind: what its values are.
+        name: name of the data set, as the user types it.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
-        levels: the value of a pixel of full intensity, where values are bytes.
+        levels: the value that means intensity 1, where values are bytes.
         mirrors: folders on the web that hold the published files, in the order to try them.
         published: the files that the mirrors have.
-        others: files that make a data set of this name too, where the user has only them.
-        system_folders: where a package of the operating system puts the published files.
-        cites: the works that a user of it cites, by their keys in ``references.bib``.
+        others: other sets of files that also give this data set, for a user who has only those files.
+        system_folders: folders in which a package of the operating system puts the published files.
+        cites: works to cite when using the data set, as keys of ``references.bib``.
     """
 
     name: str
@@ -190,11 +196,11 @@ class Downloadable:
 
     @property
     def file_sets(self) -> tuple[FileSet, ...]:
-        """Every set of files that makes it, the published one first."""
+        """Every set of files that gives the data set, the published one first."""
         return (self.published, *self.others)
 
     def addresses(self) -> list[str]:
-        """Where the published files are, at the first mirror."""
+        """Return the addresses of the published files at the first mirror."""
         return [f"{self.mirrors[0]}{file.published_name}" for file in self.published.files]
 
 

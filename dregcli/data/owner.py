@@ -1,4 +1,4 @@
-"""Whose a file of the data folder is, so that dreg replaces and removes none but its own."""
+"""Finds out who wrote a file in the data folder, so that dreg replaces and removes only its own files."""
 
 import os
 from enum import StrEnum
@@ -10,27 +10,27 @@ import h5py
 from dregcli.data.cache_writer import ENCODING_TYPE
 
 HDF5_RAISES: Final = (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError)
-"""What h5py raises on damage: it depends on the byte that is wrong."""
+"""The errors that h5py raises on damage; which one depends on the damaged byte."""
 
 _SEARCHED: Final = 1 << 20
 
 
 class Owner(StrEnum):
-    """Whose a file of the data folder is, by what it says of itself and not by its name."""
+    """Who wrote a file in the data folder, judged by its content and not by its name."""
 
     DREG = "dreg"
-    """It says that it is a data set of dreg; its values may be damaged all the same."""
+    """The file is marked as a data set of dreg; its values may still be damaged."""
     WAS_DREG = "damaged"
-    """It cannot be read, and the mark of dreg's files is still in it."""
+    """The file cannot be read, but it still contains the mark of dreg's files."""
     OTHER = "other"
-    """It says that it is something else, or is no regular file: dreg did not make it."""
+    """The file has another mark or none, or is not a regular file: dreg did not write it."""
     UNKNOWN = "unknown"
-    """It cannot be read, so that nobody can tell."""
+    """The file cannot be read, so its writer is unknown."""
 
 
 def owner_of(path: Path) -> Owner | None:
-    """Whose a file is; None where there is none. A pipe or folder is never opened."""
-    # A link that leads nowhere is something too.
+    """Return who wrote a file; None where there is no file. A pipe or folder is never opened."""
+    # A link that leads nowhere counts as a file.
     if not os.path.lexists(path):
         return None
     if not path.is_file():

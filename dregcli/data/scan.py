@@ -12,17 +12,17 @@ from dregcli.errors import DataCorrupt
 from dregcli.names import DataKind, Split
 
 Values = NDArray[np.uint8 | np.float32]
-"""StoredRows of stored values, (N, channels * height * width): levels as bytes, or 32-bit floats."""
+"""Rows of stored values, (N, channels * height * width): levels as bytes, or 32-bit floats."""
 
 CHANNELS: Final = (1, 3, 4)
-"""How many values a pixel has: grey; red, green and blue; the same with alpha."""
+"""Possible numbers of values a pixel: 1 for grey; 3 for red, green and blue; 4 for these with alpha."""
 
 CHUNK_VALUES: Final = 1 << 20
-"""Values per chunk. Part of what float moments are: their sums are made chunk by chunk, wherever the rows lie."""
+"""Values per chunk. Changing it changes the moments of floats, because their sums are made chunk by chunk."""
 
 
 class StoredRows(Protocol):
-    """StoredRows that can be cut: an array, a mapped file, or a reader that converts what it reads."""
+    """Rows that can be sliced: an array, a mapped file, or a reader that converts what it reads."""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -35,36 +35,36 @@ class StoredRows(Protocol):
         ...
 
     def __getitem__(self, rows: slice, /) -> Any:  # noqa: ANN401 - NumPy's own signature is wider
-        """Some consecutive rows, as an array."""
+        """Return some consecutive rows as an array."""
         ...
 
 
 @dataclass(frozen=True)
 class Moments:
-    """Of the training split, pixel by pixel, each of shape (pixels,), float64, in the unit of the model's input.
+    """Mean and deviation of each pixel in the training split, in the unit of the model's input.
 
     Attributes:
-        mean: in [0, 1] for grey levels.
-        deviation: standard deviation, with N in the denominator.
+        mean: mean, (pixels,), float64; in [0, 1] for grey levels.
+        deviation: standard deviation with N in the denominator, (pixels,), float64.
     """
 
     mean: NDArray[np.float64]
     deviation: NDArray[np.float64]
 
     def sha256(self) -> str:
-        """Of both, as little-endian."""
+        """Return the SHA-256 of both arrays as little-endian bytes."""
         content = [each.astype("<f8", copy=False).tobytes() for each in (self.mean, self.deviation)]
         return hashlib.sha256(b"dreg moments 1\n" + b"".join(content)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Scanned:
-    """What a pass over all splits found.
+    """The result of one pass over all splits.
 
     Attributes:
-        checksum: SHA-256 over what the values are and which split they are in.
-        split_hashes: SHA-256 of each split alone: equal for equal examples, whatever the other splits are.
-        moments: of the training split.
+        checksum: SHA-256 over the values and the splits they belong to.
+        split_hashes: SHA-256 of each split alone: equal for equal examples, whatever the other splits hold.
+        moments: moments of the training split.
     """
 
     checksum: str
@@ -73,7 +73,7 @@ class Scanned:
 
 
 def chunks(rows: StoredRows) -> Iterator[Values]:
-    """The rows in contiguous, native pieces of about ``CHUNK_VALUES`` values."""
+    """Yield the rows as contiguous arrays of about ``CHUNK_VALUES`` values."""
     count, width = rows.shape
     step = max(1, CHUNK_VALUES // width)
     for first in range(0, count, step):
@@ -81,19 +81,19 @@ def chunks(rows: StoredRows) -> Iterator[Values]:
 
 
 class Scanner:
-    """Checks and digests values as they come, split after split in the order of ``Split``.
+    """Checks and digests values chunk by chunk, one split after the other in the order of ``Split``.
 
     Args:
-        name: the data set's, for messages.
-        kind: what the values are.
+        name: name of the data set, for messages.
+        kind: kind of the values.
         height: rows of an image.
         width: columns of an image.
-        levels: the value of full intensity.
+        levels: the value that means intensity 1.
         channels: values of a pixel; an image is stored channel after channel.
-        moments: those of the training split, where they are known already.
+        moments: moments of the training split, where they are known already.
 
     Raises:
-        DataCorrupt: the shape, kind and levels cannot stand together.
+        DataCorrupt: the shape, the kind and the levels do not fit together.
     """
 
     def __init__(
@@ -117,9 +117,9 @@ class Scanner:
             raise DataCorrupt(what=f"{kind} values have 1 level, not {levels}", where=name)
         self._name, self._kind, self._levels, self._pixels = name, kind, levels, channels * height * width
         self._known = moments
-        # Of one channel the text is as it was before there were colours: checksums are for ever.
+        # For one channel the text must not change: it is part of every stored checksum.
         colours = f"{channels} x " if channels > 1 else ""
-        self._told = f"levels {levels}, {colours}{height} x {width}"
+        self._layout = f"levels {levels}, {colours}{height} x {width}"
         self._whole: Any = None
         self._split: Split | None = None
         self._hashes: dict[Split, Any] = {}
@@ -129,10 +129,10 @@ class Scanner:
         self._count = 0
 
     def begin(self, split: Split, rows: StoredRows) -> None:
-        """Announce a split.
+        """Begin a split.
 
         Raises:
-            DataCorrupt: it is empty, or of another shape or type than such a data set has.
+            DataCorrupt: the split is empty, or its shape or type does not fit the data set.
         """
         types = {
             DataKind.BINARY: (np.uint8,),
@@ -150,18 +150,18 @@ class Scanner:
                 where=self._name,
             )
         if self._whole is None:
-            # Changing this beginning breaks every stored run.
+            # Changing the beginning of this text breaks every stored run.
             kind = "pixels 1" if dtype == np.uint8 else f"values 1: {self._kind}, float32"
-            self._whole = hashlib.sha256(f"dreg {kind}: {self._told}".encode())
+            self._whole = hashlib.sha256(f"dreg {kind}: {self._layout}".encode())
         self._whole.update(f"\n{split} {shape[0]}\n".encode())
-        self._hashes[split] = hashlib.sha256(f"dreg split 1: {dtype}, {self._told}, {shape[0]}\n".encode())
+        self._hashes[split] = hashlib.sha256(f"dreg split 1: {dtype}, {self._layout}, {shape[0]}\n".encode())
         self._split, self._at, self._count = split, 0, shape[0] if split is Split.TRAIN else self._count
 
     def add(self, chunk: Values) -> None:
-        """The next rows of the split.
+        """Add the next rows of the split.
 
         Raises:
-            DataCorrupt: a value is none that such a data set has.
+            DataCorrupt: a value does not fit the kind of data.
         """
         assert self._split is not None
         self._check(chunk)
@@ -174,7 +174,7 @@ class Scanner:
         self._at += len(chunk)
 
     def result(self) -> Scanned:
-        """What was found, after the last split."""
+        """Return the checksums and moments, after the last split."""
         return Scanned(self._whole.hexdigest(), self._digests(), self._known or self._moments())
 
     def _digests(self) -> dict[Split, str]:
@@ -184,7 +184,7 @@ class Scanner:
         assert self._sums is not None
         variance = self._sums[1] / self._count - (self._sums[0] / self._count) ** 2
         return Moments(
-            # Of bytes the shift is 0, and one rounding follows an exact sum: on every machine the same mean.
+            # For bytes the shift is 0 and the sum is exact, so the mean is the same on every machine.
             self._shift + self._sums[0] / (self._count * self._levels),
             np.sqrt(np.maximum(variance, 0.0)) / self._levels,
         )
@@ -205,16 +205,16 @@ class Scanner:
             raise DataCorrupt(what=f"the {self._split} split {message}", where=self._name)
 
     def _accumulate(self, chunk: Values) -> None:
-        """Add rows to the sums of values and squares: of bytes exactly, of floats about the first row."""
+        """Add rows to the sums of values and squares: exact for bytes, and relative to the first row for floats."""
         if chunk.dtype == np.uint8:
             wide = chunk.astype(np.uint16)
             sums = chunk.sum(axis=0, dtype=np.uint64), (wide * wide).sum(axis=0, dtype=np.uint64)
         else:
             if self._sums is None:
-                # Far from the origin the squares would cancel.
+                # Without the shift, values far from 0 would lose their variance to cancellation.
                 self._shift = chunk[0].astype(np.float64)
             about = chunk.astype(np.float64) - self._shift
             sums = about.sum(axis=0), (about * about).sum(axis=0)
         first, second = (each.astype(np.float64) for each in sums)
-        # Sums of bytes stay below 2^53 for 10^11 rows, so these too are exact.
+        # Sums over bytes stay below 2^53 for 10^11 rows, so they are exact in float64 too.
         self._sums = (first, second) if self._sums is None else (self._sums[0] + first, self._sums[1] + second)

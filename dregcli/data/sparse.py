@@ -1,4 +1,4 @@
-"""A file in memory that keeps only what is written: the HDF5 library lays out a large file here and fills nothing."""
+"""A file in memory that stores only the pages that are written; HDF5 lays out a large file in it."""
 
 import io
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ _PAGE: Final = 1 << 16
 class SparseImage(io.RawIOBase):
     """A file-like object whose unwritten pages take no memory and read as zeros.
 
-    HDF5 writes its structures here, and the caller puts them, with the values, on the disk by plain file calls:
-    HDF5 itself copes badly with a disk that fills up under it.
+    HDF5 writes its structures here, and the caller writes them and the values to the disk with plain file calls,
+    because HDF5 itself does not handle a full disk well.
     """
 
     def __init__(self) -> None:
@@ -21,7 +21,7 @@ class SparseImage(io.RawIOBase):
         self._at = 0
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
-        """What was written, as pieces with the offset of each."""
+        """Yield the written pages, each with its offset."""
         for number, page in sorted(self._pages.items()):
             start = number * _PAGE
             yield start, bytes(page[: self._size - start])
@@ -32,33 +32,33 @@ class SparseImage(io.RawIOBase):
         return self._size
 
     def readable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def writable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Always."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
-        """Move, as any file."""
+        """Move to an offset, like any file."""
         self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
         return self._at
 
     def tell(self) -> int:
-        """Where the next byte is read or written."""
+        """Return the offset of the next byte to read or write."""
         return self._at
 
     def truncate(self, size: int | None = None, /) -> int:
-        """Set the length; it may grow."""
+        """Set the length; the file may grow."""
         self._size = self._at if size is None else size
         return self._size
 
     def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - as io.RawIOBase has it
-        """Fill a buffer, as any file."""
+        """Fill a buffer, like any file."""
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._size - self._at))
         for page, start, stop, done in self._pieces(count):
@@ -68,7 +68,7 @@ class SparseImage(io.RawIOBase):
         return count
 
     def write(self, content: Any, /) -> int:  # noqa: ANN401 - as io.RawIOBase has it
-        """Keep bytes, as any file."""
+        """Write bytes, like any file."""
         view = memoryview(content).cast("B")
         for page, start, stop, done in self._pieces(len(view)):
             held = self._pages.setdefault(page, bytearray(_PAGE))
@@ -78,7 +78,7 @@ class SparseImage(io.RawIOBase):
         return len(view)
 
     def _pieces(self, count: int) -> Iterator[tuple[int, int, int, int]]:
-        """The next ``count`` bytes as page, start and stop inside it, and how many came before."""
+        """Yield the next ``count`` bytes as (page, start and stop inside the page, number of bytes before)."""
         done = 0
         while done < count:
             page, start = divmod(self._at + done, _PAGE)

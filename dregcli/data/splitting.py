@@ -1,4 +1,4 @@
-"""A cached data set cut by another convention of the field."""
+"""Splits a cached data set by another convention."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from dregcli.names import Split, nearest
 
 
 def check_sizes(splits: Splits, convention: Convention, *, where: str) -> None:
-    """Hold the splits against the numbers of examples that a convention has.
+    """Check that the splits have the sizes of a convention.
 
     Raises:
         DataCorrupt: a split has another size.
@@ -23,15 +23,15 @@ def check_sizes(splits: Splits, convention: Convention, *, where: str) -> None:
 
 
 def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path) -> FileSet:
-    """The files that a cached data set was made of, by how it is split.
+    """Return the set of files that a cached data set was built from, found by its split.
 
     Args:
-        entry: its entry.
-        dataset: as it is cached.
-        data_dir: the data folder it is cached in, for the hint.
+        entry: the entry of the data set.
+        dataset: the data set as it is cached.
+        data_dir: the data folder that holds it, for the hint.
 
     Raises:
-        DataCorrupt: it is split as none of them is.
+        DataCorrupt: no set of files has the split of the cached data set.
     """
     for file_set in entry.file_sets:
         if dataset.split_convention == file_set.convention:
@@ -39,39 +39,39 @@ def file_set_of(entry: Downloadable, dataset: Dataset, data_dir: Path) -> FileSe
     remove = data_command("data", "rm", entry.name, data_dir=data_dir)
     raise DataCorrupt(
         what=f"the cached data set '{entry.name}' is split as '{dataset.split_convention}', "
-        "which is none of its conventions",
+        "which is not one of its conventions",
         where=entry.name,
         hint=f"remove it: {remove}\nand fetch it again: {download_command(entry.name, data_dir)}",
     )
 
 
 def check_known(name: str, convention: str, known: tuple[str, ...]) -> None:
-    """Whether a data set has a convention.
+    """Check that a data set has a convention.
 
     Raises:
-        UsageError: it has not; the message says which it has.
+        UsageError: the data set does not have the convention; the message lists the conventions it has.
     """
     if convention not in known:
         near = nearest(convention, known)
         meant = f" Did you mean '{near}'?" if near else ""
         raise UsageError(
-            what=f"{name} is not split as '{convention}'.{meant} It has: {', '.join(known)}.",
-            hint="take one of these, or none for the first",
+            what=f"{name} has no split '{convention}'.{meant} It has: {', '.join(known)}.",
+            hint="use one of these, or leave the split out to use the first",
         )
 
 
 def recut(entry: Downloadable, dataset: Dataset, convention: str, data_dir: Path) -> Dataset:
-    """The data set split as ``convention`` has it.
+    """Return the data set split by ``convention``.
 
     Args:
-        entry: its entry.
-        dataset: as it is cached.
-        convention: one of its own.
-        data_dir: as for ``file_set_of``.
+        entry: the entry of the data set.
+        dataset: the data set as it is cached.
+        convention: one of the conventions of the data set.
+        data_dir: the data folder that holds it, for the hint.
 
     Raises:
-        UsageError: it has no such convention.
-        DataCorrupt: the splits come out in other sizes than the convention has.
+        UsageError: the data set has no such convention.
+        DataCorrupt: the new splits do not have the convention's sizes.
     """
     file_set = file_set_of(entry, dataset, data_dir)
     check_known(dataset.name, convention, tuple(file_set.conventions))

@@ -1,1 +1,1 @@
-"""The runs directory: claim, metrics, checkpoints, results, capture. Sees mappings and tensors, never models."""
+"""The store of runs: claims, metrics, checkpoints, results, capture. It knows mappings and tensors, never models."""

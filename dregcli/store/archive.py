@@ -1,8 +1,8 @@
-"""One file that holds a whole run, to be carried to another machine: a zip with a manifest in front.
+"""Reads an archive: one file that holds a whole run, for another machine; a zip file with a manifest at its start.
 
-Members are stored, not compressed: sizes are then what they say, and an archive cannot swell. Nothing of an archive
-is believed before it is checked: names, sizes and digests first, and the extracted run by :mod:`dregcli.store.verify`
-before it gets its name. :mod:`dregcli.store.archive_writer` writes them.
+Members are stored without compression, so their sizes are exact and an archive cannot grow when it is unpacked.
+Everything in an archive is checked before use: first names, sizes and digests, and then the extracted run, by
+:mod:`dregcli.store.verify`, before it gets its name. :mod:`dregcli.store.archive_writer` writes archives.
 """
 
 import errno
@@ -36,18 +36,18 @@ _MOST_MEMBERS: Final = 100_000
 _DEEPEST: Final = 4
 _PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
 _UNREADABLE: Final = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
-"""What zipfile, and what is looked for in a manifest, raise where the archive is not as it should be."""
+"""The errors that zipfile and the reading of a manifest raise where an archive is not valid."""
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A run that came from an archive.
+    """A run that was imported from an archive.
 
     Attributes:
         run: the new version.
-        origin: what it was called where it was exported.
-        same: the runs that were here already and are the same to the last byte of ``run.json``.
-        faults: the files that were not as they were written when it was exported, and are not now.
+        origin: name of the run where it was exported.
+        same: runs that were here before and have exactly the same ``run.json``.
+        faults: files that were damaged already when the run was exported.
     """
 
     run: Run
@@ -57,22 +57,22 @@ class Imported:
 
 
 def entry(content: bytes, modified_ns: int) -> dict[str, Any]:
-    """What a manifest says of a member.
+    """Return the manifest's entry for a member.
 
     Args:
-        content: its bytes.
-        modified_ns: when it was written: the imported file keeps its date.
+        content: bytes of the member.
+        modified_ns: time at which the file was written; the imported file keeps it.
     """
     return {"size": len(content), "sha256": documents.sha256(content), "modified_ns": modified_ns}
 
 
 def is_content(content: bytes, found: Mapping[str, Any]) -> bool:
-    """Whether a member is what the manifest says."""
+    """Whether a member has the size and digest in its manifest entry."""
     return len(content) == found["size"] and documents.sha256(content) == found["sha256"]
 
 
 def manifest(label: str, entries: Mapping[str, Mapping[str, Any]], faults: Sequence[str]) -> bytes:
-    """The first member, which says what the others are."""
+    """Return the first member, which describes the others."""
     return documents.seal(
         {
             "encoding-type": _KIND,
@@ -86,44 +86,44 @@ def manifest(label: str, entries: Mapping[str, Mapping[str, Any]], faults: Seque
 
 
 def faults_in(run: Run, findings: Iterable[Finding]) -> list[str]:
-    """What is at fault, as a manifest names it."""
+    """Return the damaged files, as a manifest names them."""
     return sorted({each.file.relative_to(run.path).as_posix() for each in findings if each.kind == "fault"})
 
 
 def is_member(name: str) -> bool:
-    """Whether a name can be that of a file of a run, on any system."""
+    """Whether a name can be the name of a run's file, on any system."""
     parts = name.split("/")
     return len(parts) <= _DEEPEST and all(_PART.fullmatch(part) for part in parts)
 
 
 def fault_of_names(names: Iterable[str]) -> str | None:
-    """Why some files cannot be one archive, or None."""
+    """Return why files with these names cannot form an archive, or None."""
     kept: set[str] = set()
     for name in names:
         if not is_member(name):
             return f"'{name}' cannot be a file of a run"
         if (folded := name.casefold()) in kept:
-            return f"'{name}' is there twice, or is so where case does not count"
+            return f"'{name}' occurs twice, or does so on systems that ignore case"
         kept.add(folded)
     for name in kept:
         parts = name.split("/")
         if any("/".join(parts[:depth]) in kept for depth in range(1, len(parts))):
-            return f"'{name}' lies in what is a file itself"
+            return f"'{name}' lies inside a path that is a file itself"
     return None
 
 
 def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Imported:
-    """Brings an exported run into a store, as a new version.
+    """Import an exported run into a store, as a new version.
 
     Args:
-        store: where it goes.
+        store: the store.
         archive: the file.
-        name: what it is called here; as it was called where that is not given.
+        name: name of the run in this store; by default its old name.
 
     Raises:
-        StoreCorrupt: no such archive, or one that is not what its manifest says; nothing is left behind.
-        StoreFormatError: of a newer version.
-        UsageError: a name that cannot be.
+        StoreCorrupt: there is no such archive, or it does not match its manifest; nothing is left behind.
+        StoreFormatError: the archive has a newer version.
+        UsageError: the name is not a valid name of a run.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
     _check_is_file(archive)
@@ -138,19 +138,19 @@ def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Im
             run, faults = _extract(store, opened, archive, found, called)
     except _UNREADABLE as error:
         raise _refused(archive, f"it cannot be read: {error}") from error
-    except OSError as error:  # of reading: those of writing are told by now
+    except OSError as error:  # only errors of reading: errors of writing are StoreWriteError already
         raise _refused(archive, f"it cannot be read: {error.strerror or error}") from error
     return Imported(run, origin, tuple(each for each in before if _is_same(each, run)), faults)
 
 
 def _check_is_file(archive: Path) -> None:
-    """Before it is opened: a pipe would keep us waiting, and a device has no end."""
+    """Check the type of a file before it is opened: a pipe would wait for ever, and a device has no end."""
     try:
         mode = archive.stat().st_mode
     except FileNotFoundError as error:
         what = "There is no such file."
         raise StoreCorrupt(
-            what, where=str(archive), hint=f"name what was exported: {command('runs', 'import', 'FILE')}"
+            what, where=str(archive), hint=f"name the exported file: {command('runs', 'import', 'FILE')}"
         ) from error
     except (OSError, ValueError) as error:
         raise _refused(archive, f"it cannot be read: {error}") from error
@@ -174,10 +174,10 @@ def _refused(archive: Path, why: str) -> StoreCorrupt:
 
 
 def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> dict[str, Any]:
-    """The manifest, once every member's name and size is found to be harmless and as it says."""
+    """Return the manifest, after checking the names and sizes of all members."""
     members = opened.infolist()
     if not members or members[0].filename != MANIFEST or len(members) > _MOST_MEMBERS:
-        raise _refused(archive, "it does not begin with a manifest")
+        raise _refused(archive, "its first member is not a manifest")
     for member in members:
         mode = member.external_attr >> 16
         if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
@@ -195,7 +195,7 @@ def _read_manifest(opened: zipfile.ZipFile, archive: Path) -> dict[str, Any]:
     if fault := fault_of_names(names):
         raise _refused(archive, fault)
     if set(names) != set(found["files"]):
-        raise _refused(archive, "it holds other files than its manifest says")
+        raise _refused(archive, "its files are not the files in its manifest")
     return found
 
 
@@ -209,7 +209,7 @@ def _check_room(root: Path, opened: zipfile.ZipFile) -> None:
 def _extract(
     store: RunStore, opened: zipfile.ZipFile, archive: Path, found: Mapping[str, Any], name: str
 ) -> tuple[Run, tuple[str, ...]]:
-    """The run in its place, and the faults that it came with."""
+    """Extract the run to its place; return it and the faults it already had."""
     fs = store.fs
     temporary = store.root / f".{name}.{secrets.token_hex(4)}.tmp"
     target: Path | None = None
@@ -223,7 +223,7 @@ def _extract(
         faults = _check_run(Run(temporary, fs, store.clock), archive, found["faults"])
         target = store.claim_folder(name)
         with write_errors(target):
-            fs.rename(temporary, target)  # onto the empty folder that was just made
+            fs.rename(temporary, target)  # onto the empty folder that was just created
             fs.sync(target.parent)
     except BaseException:
         for path in (temporary, target):
@@ -238,17 +238,17 @@ def _write_member(fs: FileSystem, path: Path, content: bytes, modified_ns: int) 
     make_folders(fs, path.parent)
     with write_errors(path):
         fs.write(path, content)
-        # Not content, and so not of the seam: a disk that refuses it shows results in another order.
+        # The time is not content, so a refusal is ignored: the results are then only listed in another order.
         with suppress(OSError):
             os.utime(path, ns=(modified_ns, modified_ns))
         fs.sync(path)
 
 
 def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[str, ...]:
-    """Refuses an extracted run that passes for one that is written, or has faults that it did not have before.
+    """Refuse an extracted run that claims to be running, or that has faults the manifest does not name.
 
     Returns:
-        Those that it had.
+        The faults that the run already had.
     """
     findings = verify_run(run)
     for finding in findings:
@@ -258,7 +258,7 @@ def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[st
         info, taken = read_info(run.path / layout.RUN_FILE), newest_lease(run.path)
     except DregError as error:
         raise _refused(archive, f"{layout.RUN_FILE}: {error.what}") from error
-    # A heartbeat of the year 9999 would keep everybody from resuming or removing it.
+    # A heartbeat in the year 9999 would prevent everybody from resuming or removing the run.
     if info.status is RunStatus.RUNNING or (taken and info.lease and taken.generation > info.lease.generation):
-        raise _refused(archive, "it says that it is being written")
+        raise _refused(archive, "its run is marked as being written")
     return tuple(faults_in(run, findings))

@@ -1,4 +1,4 @@
-"""Exporting a run: the same run makes the same archive, byte for byte."""
+"""Exports a run; the same run always gives the same archive, byte for byte."""
 
 import os
 import secrets
@@ -23,34 +23,34 @@ _HINT: Final = "name a FILE in a folder that you can write and that has room for
 
 
 def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -> list[Finding]:
-    """Writes all files of a run into one new file.
+    """Write all files of a run into one new file.
 
     Args:
         fs: the seam.
-        run: which; nobody writes it.
-        target: the file; one that is there is left as it is.
-        force: with faults too, which the manifest then names.
+        run: the run; no process may be writing it.
+        target: the file; an existing file is never replaced.
+        force: also export a run with faults; the manifest then names them.
 
     Returns:
-        Notes about files that nobody vouches for, or that are left out; the faults where they are allowed.
+        Notes about files that have no digest or are left out, and the faults where ``force`` allows them.
 
     Raises:
-        RunStateError: the run is being written, or was killed before there was anything of it.
-        StoreCorrupt: a file of the run is not what was written, naming it.
-        UsageError: there is such a file already.
+        RunStateError: a process is writing the run, or the run was killed before anything was written.
+        StoreCorrupt: a file of the run is damaged; the error names it.
+        UsageError: the file exists already.
         StoreWriteError: the disk refuses; nothing is left behind.
     """
     trash.check_not_live(run)
     if not run.info().started:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to export."
-        raise RunStateError(what, where=str(run.path), hint="start it anew: dreg train --help")
+        raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
     _check_free(target)
     check_can_write(fs, target.absolute().parent, hint=_HINT)
     findings = verify_run(run)
     for finding in findings:
         if finding.kind == "fault" and not force:
-            what = f"A run is exported whole, and this one is not: {finding.what}"
-            hint = f"export what there is with --force; see all that is wrong: {command('runs', 'verify', run.path)}"
+            what = f"This run is damaged, so it is not exported: {finding.what}"
+            hint = f"export it all the same with --force; see all faults: {command('runs', 'verify', run.path)}"
             raise StoreCorrupt(what, where=str(finding.file), hint=hint)
     unused = _unused_leases(run)
     found = {
@@ -58,7 +58,8 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
     }
     fault = archive.fault_of_names(files := {name: path for name, path in found.items() if archive.is_member(name)})
     if fault:
-        raise StoreCorrupt(fault, where=str(run.path), hint="rename what is not dreg's, then export again")
+        hint = "rename the files that dreg did not write, then export again"
+        raise StoreCorrupt(fault, where=str(run.path), hint=hint)
     left_out = [Finding(path, "note", "It is left out: its name cannot be exported") for path in found.values()]
     try:
         _write(fs, run, files, target, archive.faults_in(run, findings))
@@ -69,12 +70,12 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
 
 def _check_free(target: Path) -> None:
     if os.path.lexists(target):  # a link that leads nowhere counts too
-        what = "There is such a file already."
-        raise UsageError(what, where=str(target), hint="name another one")
+        what = "This file exists already."
+        raise UsageError(what, where=str(target), hint="name another file")
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """All plain files below a folder, in order; no temporaries."""
+    """Yield all plain files below a folder, in order, without temporaries."""
     for path in sorted(folder.iterdir()):
         if is_temporary(path.name) or path.is_symlink():
             continue
@@ -85,7 +86,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def _unused_leases(run: Run) -> set[Path]:
-    """Those of processes that died before ``run.json`` knew of them: elsewhere nobody can tell that they did."""
+    """Return leases of processes that died before ``run.json`` had them; other machines cannot know of the deaths."""
     lease, home = run.info().lease, run.path / layout.LEASES_FOLDER
     used = lease.generation if lease else 0
     return {home / name for name in layout.entries(home) if name.isdecimal() and int(name) > used}
@@ -99,7 +100,7 @@ def _write(fs: FileSystem, run: Run, files: Mapping[str, Path], target: Path, fa
             fs.write(temporary, b"")
             _write_zip(fs, temporary, run, files, faults)
             fs.sync(temporary)
-            _check_free(target)  # once more: a rename would replace it
+            _check_free(target)  # again, because a rename would replace the file
             fs.rename(temporary, target)
             fs.sync(target.absolute().parent)
     except BaseException:
@@ -127,7 +128,7 @@ def _write_zip(fs: FileSystem, temporary: Path, run: Run, files: Mapping[str, Pa
 
 
 def _ended(run: Run) -> bytes:
-    """``run.json`` as it is to be read elsewhere, where nobody can tell whether its writer lives: it does not."""
+    """Return ``run.json`` for another machine: a run without a living writer is marked as crashed."""
     info = run.info()
     if info.status is RunStatus.RUNNING:
         trash.check_not_live(run)
@@ -135,22 +136,22 @@ def _ended(run: Run) -> bytes:
 
 
 class _Sink:
-    """What zipfile writes to: a file that is appended to through the seam."""
+    """A file for zipfile to write to; it is appended to through the seam."""
 
     def __init__(self, fs: FileSystem, path: Path) -> None:
         self._fs, self._path, self._held = fs, path, bytearray()
 
     def write(self, content: bytes) -> int:
-        """Add to the end."""
+        """Add bytes to the end."""
         self._held += content
         if len(self._held) >= _BUFFER:
             self.flush_all()
         return len(content)
 
     def flush(self) -> None:
-        """Nothing: zipfile asks for it after every member."""
+        """Do nothing: zipfile calls this after every member."""
 
     def flush_all(self) -> None:
-        """Bring all to the file."""
+        """Write all held bytes to the file."""
         self._fs.append(self._path, bytes(self._held))
         self._held.clear()

@@ -1,7 +1,7 @@
-"""What a run was made with: packages, machine, command line, and what its source tree has beside the commit.
+"""Captures the environment of a run: packages, machine, command line, and changes of the source tree.
 
-Capturing never breaks a run: what cannot be found out is null. And a run is handed on, by ``dreg runs export`` or as
-a folder: what looks like a password, a token or a key is taken out of everything that is kept here.
+Capturing never breaks a run: a fact that cannot be found out is null. A run may be given to other people, by ``dreg
+runs export`` or as a folder, so everything that looks like a password, a token or a key is removed here.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ DIFF_LIMIT: Final = 1024 * 1024
 UNTRACKED_LIMIT: Final = 1000
 TEXT_LIMIT: Final = 64 * 1024
 DIGEST_LIMIT: Final = 64 * 1024 * 1024
-"""Bytes of a file that is read for its digest; of all together four times as many."""
+"""Most bytes of one file that is read for its digest; all files together may have four times as many."""
 
 SOURCE_SUFFIXES: Final = (
     *(".py", ".pyi", ".pyx", ".pxd", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp", ".sh", ".bash"),
     *(".toml", ".yaml", ".yml", ".json", ".cfg", ".ini"),
 )
-"""What a file's name ends with whose contents ``--capture source`` keeps."""
+"""Endings of the files whose contents ``--capture source`` keeps."""
 
 _DISTRIBUTION: Final = "dreg"
 _VARIABLES: Final = (
@@ -46,23 +46,23 @@ _VARIABLES: Final = (
     ),
     *("CUBLAS_WORKSPACE_CONFIG", "NVIDIA_TF32_OVERRIDE", "DREG_RUNS_DIR", "DREG_DATA_DIR"),
 )
-"""Those that change numbers, or where things are; never all of them, which may hold secrets."""
+"""Environment variables that change numbers or places; never all variables, because they may hold secrets."""
 _GIT_SECONDS: Final = 10.0
 _PLAIN_NAMES: Final = ("-c", "diff.noprefix=false", "-c", "diff.mnemonicPrefix=false", "-c", "core.quotePath=false")
-"""So that the names in a difference can be read, whatever the user has configured."""
+"""Options of git that make file names in a difference readable, whatever the user has configured."""
 _REQUIREMENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def capture_environment(
     *, argv: Sequence[str], extra: Mapping[str, Any], capture: Capture = Capture.NAMES
 ) -> dict[str, Any]:
-    """The environment of a run, as ``environment.json`` keeps it.
+    """Return the environment of a run, as ``environment.json`` stores it.
 
     Args:
         argv: the command line.
-        extra: what the caller knows and this layer does not, e.g. threads, device, data checksum; JSON-able. Its
-            keys come last and win.
-        capture: how much of the source tree's changes.
+        extra: facts that only the caller knows, e.g. threads, device, data checksum; JSON-able. Its keys replace
+            equal keys.
+        capture: amount of the source tree's changes to record.
 
     Returns:
         A JSON-able mapping without anything that looks like a secret.
@@ -83,12 +83,12 @@ def capture_environment(
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         **extra,
     }
-    # The source tree is looked through on its own, line by line.
+    # The state of the source tree is searched for secrets separately, line by line.
     return redacted_values(found) | {"git": source_state(Path(dregcli.__file__).parent, capture)}
 
 
 def package_versions() -> dict[str, str | None]:
-    """The installed versions of dreg and of what it requires, None for those not installed."""
+    """Return the installed versions of dreg and its requirements; None for packages that are not installed."""
     try:
         required = metadata.requires(_DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -99,26 +99,27 @@ def package_versions() -> dict[str, str | None]:
 
 
 def source_state(package: Path, capture: Capture = Capture.NAMES) -> dict[str, Any] | None:
-    """The git state of the checkout a package runs from.
+    """Return the git state of the checkout that a package runs from.
 
     Args:
         package: the package's folder, e.g. ``dregcli/``.
-        capture: how much of it.
+        capture: amount of the state to record.
 
     Returns:
-        ``commit`` and ``clean``. But for ``Capture.NONE`` also ``diff``, all changes to tracked files as text, cut at
-        1 MB with ``diff_cut`` true, without the ``diff_redacted`` lines that held a secret; ``untracked``, the files
-        that git neither tracks nor ignores and that are no runs, at most 1,000 with ``untracked_count`` saying how
-        many there are; ``untracked_files``, their sizes in bytes and SHA-256 (None of what is large or no plain
-        file). With ``Capture.SOURCE`` also ``untracked_text``, what is in those that are source files, and
-        ``withheld``, why what is in the others is not kept. None when it is not a checkout of that package (an
-        installed copy inside some other repository is not), or git is missing or fails.
+        ``commit`` and ``clean``. Except with ``Capture.NONE`` also ``diff``, all changes to tracked files as text,
+        cut at 1 MB with ``diff_cut`` true, without the ``diff_redacted`` lines that held a secret; ``untracked``,
+        the files that git neither tracks nor ignores and that do not belong to runs, at most 1,000, with their full
+        number in ``untracked_count``; ``untracked_files``, their sizes in bytes and SHA-256 (None for a large file
+        or one that is not a plain file). With ``Capture.SOURCE`` also ``untracked_text``, the contents of the source
+        files among them, and ``withheld``, the reasons why the contents of the others are not stored. None where
+        the folder is not a checkout of that package (an installed copy inside another repository is not one), or
+        git is missing or fails.
     """
     try:
         root = Path(_git(package, "rev-parse", "--show-toplevel").decode().rstrip("\n"))
         if package.resolve().parent != root.resolve():
             return None
-        # Tracked, too: a package installed into a folder of another repository may lie at its top.
+        # It must also be tracked: an installed package may lie at the top of another repository.
         if not _git(root, "ls-files", "--", package.name):
             return None
         commit = _git(root, "rev-parse", "HEAD").decode().strip()
@@ -143,14 +144,14 @@ def source_state(package: Path, capture: Capture = Capture.NAMES) -> dict[str, A
 
 
 def _difference(diff: bytes) -> dict[str, Any]:
-    # To the end of a line: of a key that is cut in two nobody could tell that it is one.
+    # The cut is at the end of a line: a key that is cut in two could not be recognised.
     end = len(diff) if len(diff) <= DIFF_LIMIT else diff.find(b"\n", DIFF_LIMIT) + 1 or len(diff)
     text, lines = redacted_diff(diff[:end].decode("utf-8", "replace"))
     return {"diff": text[:DIFF_LIMIT], "diff_cut": len(diff) > DIFF_LIMIT, "diff_redacted": lines}
 
 
 def _is_of_a_store(root: Path, name: str, known: dict[Path, bool]) -> bool:
-    """Whether a file is of a folder of runs: a run does not hold what other runs are."""
+    """Whether a file belongs to a folder of runs: a run does not record other runs."""
     *folders, last = PurePosixPath(name).parts
     folder = root
     for each in folders:
@@ -164,7 +165,7 @@ def _is_of_a_store(root: Path, name: str, known: dict[Path, bool]) -> bool:
 
 
 def _digests(root: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Size and SHA-256 of each file, by name."""
+    """Return size and SHA-256 of each file, by name."""
     found: dict[str, dict[str, Any]] = {}
     room = 4 * DIGEST_LIMIT
     for name in names:
@@ -183,7 +184,7 @@ def _digests(root: Path, names: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 
 def _texts(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """The content of source files, as far as there is room; and why that of others is not kept."""
+    """Return the contents of source files, as far as there is room, and why other contents are not stored."""
     found: dict[str, str] = {}
     withheld: dict[str, str] = {}
     room = DIFF_LIMIT
@@ -198,21 +199,21 @@ def _texts(root: Path, names: Sequence[str]) -> tuple[dict[str, str], dict[str, 
 
 
 def _source(path: Path, name: str, room: int) -> tuple[str, str]:
-    """What is in a source file, or why that is not kept."""
+    """Return the content of a source file, or the reason why it is not stored."""
     if is_secret_name(name):
-        return "", "its name looks like that of a file of passwords or keys"
+        return "", "its name looks like the name of a file of passwords or keys"
     if path.suffix.lower() not in SOURCE_SUFFIXES:
-        return "", "it is no source file"
+        return "", "it is not a source file"
     try:
         if not _is_plain(path):
-            return "", "it is no plain file"
+            return "", "it is not a plain file"
         if path.stat().st_size > min(TEXT_LIMIT, room):
             return "", f"it is larger than {TEXT_LIMIT // 1024} KiB, or there was no room left"
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError):
         return "", "it cannot be read as text"
     if has_secret(text):
-        return "", "it holds what looks like a password, a token or a key"
+        return "", "it seems to hold a password, a token or a key"
     return text, "" if "\0" not in text else "it cannot be read as text"
 
 
@@ -221,7 +222,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _git(folder: Path, *arguments: str) -> bytes:
-    # No optional locks: capturing must not get in the way of a git command the user runs meanwhile.
+    # No optional locks, because capturing must not disturb a git command that the user runs at the same time.
     return subprocess.run(
         ["git", "--no-optional-locks", "-C", str(folder), *arguments],
         check=True,
@@ -241,7 +242,7 @@ def _version(name: str) -> str | None:
 def _cwd() -> str | None:
     try:
         return str(Path.cwd())
-    except OSError:  # the folder was removed under us
+    except OSError:  # the folder was removed meanwhile
         return None
 
 

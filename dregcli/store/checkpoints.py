@@ -1,4 +1,4 @@
-"""Checkpoints: folders that appear whole, prove themselves before they are parsed, and replace each other safely.
+"""Checkpoints: folders that appear only when complete, are verified before parsing, and replace each other safely.
 
 ``checkpoints/step-00001000/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
 ``manifest.json`` with the size and SHA-256 of each. No pickle is ever written or read.
@@ -37,14 +37,14 @@ Which = int | Literal["last", "best"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Args:
-        step: the optimisation step it was taken at.
+        step: the optimisation step of the checkpoint.
         model: the model's tensors by name, on the CPU.
         optimizer: the optimizer's tensors by name, on the CPU.
         state: everything else that resuming needs.
-        skipped: newer checkpoints that were asked for first and are corrupt, each with its fault, for the user.
+        skipped: checkpoints that were tried first and are corrupt, each with its fault, for the user.
     """
 
     step: int
@@ -55,28 +55,28 @@ class Checkpoint:
 
 
 def steps(folder: Path) -> list[int]:
-    """The steps a run has a checkpoint of, ascending; whole or not."""
+    """Return the steps of a run's checkpoints, ascending, including damaged checkpoints."""
     found = [(layout.parse_step(name), name) for name in layout.entries(folder / layout.CHECKPOINTS_FOLDER)]
     return sorted(step for step, name in found if step is not None and name == layout.step_name(step))
 
 
 def best(folder: Path) -> int | None:
-    """The step of the best checkpoint, or None where none was marked (or its manifest is corrupt)."""
+    """Return the step of the best checkpoint, or None where none is marked (or its manifest is corrupt)."""
     marked = [step for step in steps(folder) if _is_best(_home(folder, step))]
     return marked[-1] if marked else None
 
 
 def load(folder: Path, which: Which) -> Checkpoint:
-    """Reads a checkpoint, verified before it is parsed.
+    """Read a checkpoint, which is verified before it is parsed.
 
     Args:
         folder: the run.
-        which: a step, or ``last`` or ``best``, which fall back to another when that one is corrupt: ``last`` to the
-            newest whole one before, ``best`` to the best before and then to the newest whole one.
+        which: a step, or ``last`` or ``best``. If that checkpoint is corrupt, ``last`` falls back to the newest
+            undamaged one before it, and ``best`` to the best one before it and then to the newest undamaged one.
 
     Raises:
         RunNotFound: there is no such checkpoint.
-        CheckpointCorrupt: the one asked for, or every one, is corrupt.
+        CheckpointCorrupt: the checkpoint of the given step is corrupt, or all checkpoints are.
     """
     known = steps(folder)
     hint = f"it has checkpoints of step {', '.join(map(str, known))}" if known else "train it: dreg train --help"
@@ -87,10 +87,10 @@ def load(folder: Path, which: Which) -> Checkpoint:
         return _load_step(folder, which, ())
     candidates = known[::-1]
     if which == "best":
-        # One whose manifest cannot be read may have been the best: it is tried, and so named among the skipped.
+        # A checkpoint whose manifest cannot be read may be the best: it is tried, and so appears among the skipped.
         candidates.sort(key=lambda step: _is_best(_home(folder, step)) is False)
         if candidates and _is_best(_home(folder, candidates[0])) is False:
-            what = "This run has no best checkpoint: it was never evaluated while it trained."
+            what = "This run has no best checkpoint: it was never evaluated during training."
             raise RunNotFound(what, where=str(folder), hint="use the newest one: --checkpoint last")
     if not candidates:
         what = "This run has no checkpoint."
@@ -102,9 +102,9 @@ def load(folder: Path, which: Which) -> Checkpoint:
         except CheckpointCorrupt as error:
             skipped.append(f"{layout.step_name(step)}: {error.what}")
     raise CheckpointCorrupt(
-        "No checkpoint of this run is whole: " + "; ".join(skipped),
+        "All checkpoints of this run are damaged: " + "; ".join(skipped),
         where=str(folder / layout.CHECKPOINTS_FOLDER),
-        hint=f"restore one from a backup, or train anew: {command('train', '--config', 'SPEC')}",
+        hint=f"restore one from a backup, or train again: {command('train', '--config', 'SPEC')}",
     )
 
 
@@ -119,14 +119,15 @@ def save(
     is_best: bool,
     keep_last: int,
 ) -> None:
-    """Writes a checkpoint and then removes those no longer kept: all but the newest ``keep_last`` and the best.
+    """Write a checkpoint, then remove old checkpoints: all except the newest ``keep_last`` and the best.
 
-    None is removed before the new one was read back and found whole. A whole checkpoint of the same step stays as it
-    is (but is marked best when this one is); a corrupt one is put aside in ``rolled-back/`` and replaced.
+    No checkpoint is removed before the new one was read back and verified. An undamaged checkpoint of the same step
+    stays as it is (but is marked best if this one is the best); a corrupt one is put aside in ``rolled-back/`` and
+    replaced.
 
     Raises:
         StoreWriteError: the disk refuses; the earlier checkpoints are untouched.
-        CheckpointCorrupt: what was written does not read back as it should; the earlier checkpoints are untouched.
+        CheckpointCorrupt: the new checkpoint does not read back correctly; the earlier checkpoints are untouched.
     """
     home = _home(folder, step)
     if not (home.exists() and _kept_as_is(fs, home, is_best=is_best)):
@@ -139,20 +140,20 @@ def save(
 
 
 def _thin_out(fs: FileSystem, folder: Path, newest: int, keep_last: int) -> None:
-    """Removes the checkpoints that are no longer kept, once ``newest`` is proven."""
+    """Remove old checkpoints, after verifying ``newest``."""
     known = steps(folder)
     kept = {*known[-keep_last:], best(folder), newest}
     if kept.issuperset(known):
         return
     check_folder(_home(folder, newest))
     for old in known:
-        # One whose manifest cannot be read may be the best: not ours to remove.
+        # A checkpoint whose manifest cannot be read may be the best, so it is not removed.
         if old not in kept and _is_best(home := _home(folder, old)) is not None:
             discard(fs, home)
 
 
 def _kept_as_is(fs: FileSystem, home: Path, *, is_best: bool) -> bool:
-    """Whether an existing checkpoint is whole; marks it best when asked to."""
+    """Whether an existing checkpoint is undamaged and stays; also mark it best if ``is_best`` is true."""
     try:
         files = check_folder(home)
     except CheckpointCorrupt:
@@ -185,7 +186,7 @@ def _read_manifest(home: Path) -> dict[str, Any]:
     manifest = documents.unseal(path)
     layout.check_encoding(manifest, _KIND, path)
     if manifest.get("step") != layout.parse_step(home.name):
-        raise documents.corrupt(path, f"The manifest is of step {manifest.get('step')}")
+        raise documents.corrupt(path, f"The manifest belongs to step {manifest.get('step')}")
     return manifest
 
 
@@ -198,10 +199,10 @@ def _is_best(home: Path) -> bool | None:
 
 
 def check_folder(home: Path) -> dict[str, bytes]:
-    """Reads all of one checkpoint's folder, wherever it lies, and returns the verified content of its files.
+    """Read the folder of one checkpoint, wherever it lies, and return the verified contents of its files.
 
     Raises:
-        CheckpointCorrupt: a file is missing, truncated or altered, naming it.
+        CheckpointCorrupt: a file is missing, truncated or altered; the error names it.
         StoreFormatError: its manifest has another version.
     """
     try:
@@ -237,11 +238,11 @@ def _load_step(folder: Path, step: int, skipped: tuple[str, ...]) -> Checkpoint:
 
 
 def _tensor_bytes(tensors: "Mapping[str, Tensor]") -> bytes:
-    # Imported here, so that listing runs loads no torch.
+    # Imported here, so that listing runs does not load torch.
     import torch
     from safetensors.torch import save as encode_tensors
 
-    # A copy each: safetensors refuses tensors that share memory, and tied weights do.
+    # Each tensor is copied, because safetensors refuses tensors that share memory, as tied weights do.
     copies = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -254,8 +255,8 @@ def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
 
     try:
         found = decode_tensors(content)
-        # By name, since they come in no order at all; and each in memory of its own, aligned as any other tensor is:
-        # of tensors in the midst of a file a sum may be another in its last bit.
+        # Sorted by name, because their order is arbitrary. Each is copied to its own memory, aligned like any other
+        # tensor: with other alignment inside the file, a sum may differ in its last bit.
         return {name: found[name].clone() for name in sorted(found)}
     except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
         what = f"{path.name} does not hold tensors: {error}"
@@ -263,5 +264,5 @@ def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
 
 
 def _corrupt(what: str, path: Path) -> CheckpointCorrupt:
-    hint = "use another one: --checkpoint last, which falls back to the newest whole checkpoint"
+    hint = "use another one: --checkpoint last, which falls back to the newest undamaged checkpoint"
     return CheckpointCorrupt(what, where=str(path), hint=hint)

@@ -1,8 +1,8 @@
-"""JSON on disk: exact floats, valid JSON for NaN and infinity, bounded reading, digests.
+"""JSON on disk: exact floats, valid JSON for NaN and infinity, a size limit on reading, and digests.
 
-A sealed document carries the SHA-256 of its own content, and a file is accepted only when it is byte for byte what
-this module would write, so that any flipped byte is found. ``spec.json`` and ``environment.json`` stay plain, since
-users read and reuse them; ``run.json`` holds their digests.
+A sealed document contains the SHA-256 of its own content. A file is accepted only if it is, byte for byte, what this
+module would write, so any changed byte is found. ``spec.json`` and ``environment.json`` are not sealed, because users
+read and reuse them; ``run.json`` holds their digests.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 
 from dregcli.errors import StoreCorrupt
 
-# A document is read into memory whole; this is far above any real one (an environment's diff is capped at 1 MB).
+# A document is read into memory as a whole; this limit is far above any real size (a diff is cut at 1 MB).
 SIZE_LIMIT: Final = 16 * 1024 * 1024
 
 _FLOAT: Final = "$float"
@@ -25,22 +25,23 @@ _END: Final = b"\n}\n"
 
 
 def sha256(content: bytes | memoryview) -> str:
-    """The SHA-256 of some bytes, in hexadecimal."""
+    """Return the SHA-256 of some bytes, in hexadecimal."""
     return hashlib.sha256(content).hexdigest()
 
 
 def read_bytes(path: Path, *, limit: int) -> bytes:
-    """A file's content, refused before it is read when it is larger than ``limit`` bytes.
+    """Return a file's content; refuse a file larger than ``limit`` bytes before reading it.
 
     Raises:
-        StoreCorrupt: missing, unreadable, too large or no plain file: a pipe would keep its reader waiting for ever.
+        StoreCorrupt: the file is missing, unreadable, too large or not a plain file (reading a pipe could wait for
+            ever).
     """
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
             raise corrupt(path, "This is not a plain file")
         if found.st_size > limit:
-            what = f"The file is larger than it can rightly be ({found.st_size:,} bytes; at most {limit:,})"
+            what = f"The file is larger than allowed ({found.st_size:,} bytes; at most {limit:,})"
             raise corrupt(path, what)
         return path.read_bytes()
     except FileNotFoundError as error:
@@ -50,27 +51,26 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
 
 
 def corrupt(path: Path, what: str) -> StoreCorrupt:
-    """The error for a file of a run that is truncated, altered or gone."""
-    return StoreCorrupt(
-        what, where=str(path), hint="restore this file from a backup, or remove what depends on it and run that again"
-    )
+    """Return the error for a file of a run that is truncated, altered or missing."""
+    hint = "restore this file from a backup, or remove the results that depend on it and compute them again"
+    return StoreCorrupt(what, where=str(path), hint=hint)
 
 
 def encode(document: Mapping[str, Any]) -> bytes:
-    """A document as JSON: key order kept, floats exact, NaN and infinity as ``{"$float": "nan"}``.
+    """Return a document as JSON: key order kept, floats exact, NaN and infinity as ``{"$float": "nan"}``.
 
     Raises:
-        TypeError: a value that JSON cannot hold.
+        TypeError: JSON cannot hold a value.
     """
-    # ASCII only: an argument that was not UTF-8 arrives with lone surrogates, and those survive only escaped.
+    # ASCII only: an argument that is not UTF-8 contains lone surrogates, which only survive as escapes.
     return (json.dumps(_plain(document), indent=2, ensure_ascii=True, allow_nan=False) + "\n").encode("ascii")
 
 
 def decode(content: bytes, path: Path) -> dict[str, Any]:
-    """The document in ``content``, which came from ``path``.
+    """Return the document in ``content``, which came from ``path``.
 
     Raises:
-        StoreCorrupt: not one JSON object, naming the file.
+        StoreCorrupt: the content is not one JSON object; the error names the file.
     """
     try:
         document: Any = json.loads(content.decode("utf-8"), object_hook=_revive, parse_constant=_refuse)
@@ -82,42 +82,42 @@ def decode(content: bytes, path: Path) -> dict[str, Any]:
 
 
 def seal(document: Mapping[str, Any]) -> bytes:
-    """A document with its own digest as the last key, to be read by :func:`unseal`."""
+    """Return a document with its own digest as the last key, for :func:`unseal` to read."""
     content = encode(document)
     return content[: -len(_END)] + _last_key(content)
 
 
 def unseal(path: Path) -> dict[str, Any]:
-    """The sealed document in a file, without its digest.
+    """Return the sealed document in a file, without its digest.
 
     Raises:
-        StoreCorrupt: any byte differs from what was written, naming the file.
+        StoreCorrupt: a byte differs from what was written; the error names the file.
     """
     return unseal_bytes(read_bytes(path, limit=SIZE_LIMIT), path)
 
 
 def unseal_bytes(content: bytes, path: Path) -> dict[str, Any]:
-    """The sealed document in ``content``, which came from ``path``.
+    """Return the sealed document in ``content``, which came from ``path``.
 
     Raises:
-        StoreCorrupt: any byte differs from what was written, naming the file.
+        StoreCorrupt: a byte differs from what was written; the error names the file.
     """
     document = decode(content, path)
     document.pop(_DIGEST, None)
     length = len(_last_key(b""))
-    # Byte for byte, not key by key: encoding it again would take twenty times as long, and a list has a thousand.
+    # Bytes are compared, not keys: encoding again would take twenty times as long, and a list reads a thousand files.
     if content[-length:] != _last_key(content[:-length] + _END):
         raise corrupt(path, "The file's digest does not match its content")
     return document
 
 
 def _last_key(content: bytes) -> bytes:
-    """How a sealed document ends whose other keys are ``content``."""
+    """Return the end of a sealed document whose other keys are ``content``."""
     return f',\n  "{_DIGEST}": "{sha256(content)}"'.encode("ascii") + _END
 
 
-def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON values are what they are
-    # Where nobody has imported numpy, as where a shell completes words, there is no value of numpy either.
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON values have any type
+    # If numpy has not been imported, as in shell completion, the document cannot hold values of numpy.
     if (numpy := sys.modules.get("numpy")) and isinstance(value, numpy.generic):
         return _plain(value.item())
     if isinstance(value, float) and not math.isfinite(value):
@@ -125,7 +125,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON values are what they are
     if isinstance(value, Mapping):
         items = cast("Mapping[Any, Any]", value)
         if any(not isinstance(key, str) or key == _FLOAT for key in items):
-            what = f"a document's keys are strings other than '{_FLOAT}'"
+            what = f"a document's keys must be strings other than '{_FLOAT}'"
             raise TypeError(what)
         return {key: _plain(inner) for key, inner in items.items()}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):

@@ -1,7 +1,7 @@
-"""HDF5 files that know when they were altered: built in memory, digest in front, checked before they are parsed.
+"""HDF5 files with a digest at their start: built in memory, and checked before they are parsed.
 
-The first 512 bytes are an HDF5 user block, which every HDF5 program skips; it holds the length and the SHA-256 of
-all that follows. A truncation or a flipped byte anywhere in the file is therefore found without trusting the file.
+The first 512 bytes are an HDF5 user block, which every HDF5 program skips; it holds the length and the SHA-256 of all
+following bytes. So a truncation or a changed byte anywhere in the file is found without trusting the file.
 """
 
 import io
@@ -32,10 +32,10 @@ _PLAIN: Final[tuple[int, ...]] = (_low.h5d.COMPACT, _low.h5d.CONTIGUOUS)
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds.
+    """The content of a file.
 
     Args:
-        attrs: a JSON-able mapping about the whole.
+        attrs: a JSON-able mapping about the whole file.
         arrays: arrays by path, e.g. ``bound`` or ``train/bound``.
     """
 
@@ -46,20 +46,20 @@ class Content:
 def encode(
     kind: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any], units: Mapping[str, str] | None = None
 ) -> bytes:
-    """The bytes of a file.
+    """Return the bytes of a file.
 
     Args:
-        kind: its ``encoding-type``.
-        arrays: numbers or booleans by path; at most one '/' a path, between a group and a name.
-        attrs: a JSON-able mapping, kept as JSON in the attribute ``attrs``.
-        units: what goes into the attribute ``units`` of the arrays so named.
+        kind: ``encoding-type`` of the file.
+        arrays: numbers or booleans by path; a path has at most one '/', between a group and a name.
+        attrs: a JSON-able mapping, stored as JSON in the attribute ``attrs``.
+        units: by name of an array, the value of its attribute ``units``.
 
     Raises:
-        ValueError: an array of text or objects, or a path that is no path.
+        ValueError: an array holds text or objects, or a path is not valid.
     """
-    # In memory; not by the core driver, for in an image that HDF5 1.14 makes the superblock's checksum is wrong.
+    # In memory, but not with the core driver: HDF5 1.14 writes a wrong checksum of the superblock there.
     memory = io.BytesIO()
-    # libver: attributes above 64 kB need the newer header. Times are not tracked, so equal content is equal bytes.
+    # libver: attributes above 64 kB need the newer header. Times are not tracked, so equal content gives equal bytes.
     with h5py.File(memory, "w", userblock_size=_USER_BLOCK, libver=("v110", "v110")) as opened:
         file: Any = opened
         file.attrs["encoding-type"] = kind
@@ -79,17 +79,17 @@ def encode(
 
 
 def decode(content: bytes, kind: str, path: Path, *, with_arrays: bool = True) -> Content:
-    """What ``content``, which came from ``path``, holds.
+    """Return the content of a file, given its bytes.
 
     Args:
-        content: a whole file.
-        kind: its ``encoding-type``.
-        path: for messages.
-        with_arrays: False leaves them out, which is all the time it takes.
+        content: bytes of the whole file.
+        kind: ``encoding-type`` of the file.
+        path: path of the file, for messages.
+        with_arrays: False leaves out the arrays, which take nearly all the time.
 
     Raises:
-        StoreCorrupt: truncated, altered or of another type, naming the file.
-        StoreFormatError: of a newer encoding version.
+        StoreCorrupt: the file is truncated, altered or has another type; the error names it.
+        StoreFormatError: the file has a newer encoding version.
     """
     header, body = content[:_USER_BLOCK], memoryview(content)[_USER_BLOCK:]
     if header != _header(body):
@@ -103,16 +103,16 @@ def decode(content: bytes, kind: str, path: Path, *, with_arrays: bool = True) -
                 _collect(file.id, "", arrays, limit=len(content))
             attrs = _text(file.id, "attrs")
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-        raise documents.corrupt(path, f"The file is not what its digest promises: {error}") from error
+        raise documents.corrupt(path, f"The file has a valid digest, but cannot be parsed: {error}") from error
     return Content(attrs=documents.decode(attrs.encode("utf-8"), path), arrays=arrays)
 
 
 def read(path: Path, kind: str, *, with_arrays: bool = True) -> Content:
-    """What a file holds; see ``decode``.
+    """Return the content of a file; see ``decode``.
 
     Raises:
-        StoreCorrupt: missing, truncated, altered or of another type, naming the file.
-        StoreFormatError: of a newer encoding version.
+        StoreCorrupt: the file is missing, truncated, altered or has another type; the error names it.
+        StoreFormatError: the file has a newer encoding version.
     """
     return decode(documents.read_bytes(path, limit=SIZE_LIMIT), kind, path, with_arrays=with_arrays)
 
@@ -130,10 +130,10 @@ def _check_path(path: str) -> None:
 
 
 def _text(file: Any, name: str) -> str:  # noqa: ANN401 - h5py is untyped
-    """An attribute that this module wrote."""
+    """Return the text of an attribute that this module wrote."""
     attribute: Any = _low.h5a.open(file, name.encode())
     if attribute.shape or _low.check_string_dtype(attribute.dtype) is None:
-        what = f"the attribute '{name}' is no text"
+        what = f"the attribute '{name}' is not text"
         raise ValueError(what)
     value = np.empty((), attribute.dtype)
     attribute.read(value)
@@ -142,9 +142,9 @@ def _text(file: Any, name: str) -> str:  # noqa: ANN401 - h5py is untyped
 
 
 def _collect(group: Any, prefix: str, into: dict[str, Array], *, limit: int) -> None:  # noqa: ANN401 - h5py is untyped
-    """Reads the arrays below ``group``; only what this module writes: plain arrays, held in the file itself.
+    """Read the arrays below ``group``; accept only plain arrays inside the file, as this module writes them.
 
-    By h5py's low-level interface, which takes a third of the time: a report reads a thousand arrays.
+    This uses h5py's low-level interface, which takes a third of the time: a report reads a thousand arrays.
     """
     for name in (each.decode() for each in group):
         if group.links.get_info(name.encode()).type != _low.h5l.TYPE_HARD:
@@ -163,7 +163,7 @@ def _collect(group: Any, prefix: str, into: dict[str, Array], *, limit: int) -> 
 def _array(dataset: Any, name: str, limit: int) -> Array:  # noqa: ANN401 - h5py is untyped
     plan, dtype = dataset.get_create_plist(), dataset.dtype
     size = dtype.itemsize * math.prod(dataset.shape)
-    # Chunked means filters, which may be plugins from outside; a size beyond the file means storage elsewhere.
+    # Chunks may have filters, which may be foreign plugins; a size larger than the file means storage elsewhere.
     if plan.get_layout() not in _PLAIN or plan.get_external_count() or size > limit:
         what = f"'{name}' is not a plain array"
         raise ValueError(what)

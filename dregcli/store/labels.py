@@ -1,7 +1,7 @@
-"""Tags and notes of a run: small immutable files, so that anyone may add one at any time, to a live run too.
+"""Tags and notes of a run: small immutable files, so that anyone can add one at any time, also to a running run.
 
-``labels/label.json``, ``label-2.json`` ...: each adds or removes tags or holds one note, and is sealed. Nothing is
-ever rewritten: two who write at once both succeed.
+``labels/label.json``, ``label-2.json`` ...: each file adds or removes tags or holds one note, and is sealed. No file
+is ever rewritten: two processes that write at the same time both succeed.
 """
 
 import re
@@ -28,7 +28,7 @@ _NUMBERED: Final = re.compile(r"label(?:-([0-9]{1,9}))?\.json", re.ASCII)
 
 @dataclass(frozen=True)
 class Note:
-    """What somebody wrote about a run, and when, UTC."""
+    """A note about a run, and its time, UTC."""
 
     time: datetime
     text: str
@@ -36,18 +36,18 @@ class Note:
 
 @dataclass(frozen=True)
 class Labels:
-    """The tags that hold, in the order they were added, and all notes, oldest first."""
+    """The current tags, in the order they were added, and all notes, oldest first."""
 
     tags: tuple[str, ...] = ()
     notes: tuple[Note, ...] = ()
 
 
 def read(folder: Path) -> Labels:
-    """The labels of a run.
+    """Read the labels of a run.
 
     Raises:
-        StoreCorrupt: a file is altered, naming it.
-        StoreFormatError: of a newer version.
+        StoreCorrupt: a file is altered; the error names it.
+        StoreFormatError: a file has a newer version.
     """
     home = folder / layout.LABELS_FOLDER
     found = [(int(match[1] or 1), name) for name in layout.entries(home) if (match := _NUMBERED.fullmatch(name))]
@@ -68,7 +68,7 @@ def read(folder: Path) -> Labels:
 
 
 def _tags(found: object) -> list[str]:
-    """Tags as a file holds them; raises ValueError where they are none, as this program never writes them."""
+    """Return the tags in a file; raise ValueError where they are not valid tags."""
     if not isinstance(found, list) or not all(isinstance(tag, str) and _is_tag(tag) for tag in cast("Any", found)):
         what = f"not tags: {found!r:.100}"
         raise ValueError(what)
@@ -80,10 +80,10 @@ def _is_tag(word: str) -> bool:
 
 
 def check_tags(tags: Sequence[str]) -> None:
-    """Refuses what cannot be a tag.
+    """Refuse words that cannot be tags.
 
     Raises:
-        UsageError: naming all that are none.
+        UsageError: some words cannot be tags; the error lists all of them.
     """
     wrong = [tag for tag in tags if not _is_tag(tag)]
     if wrong:
@@ -94,17 +94,17 @@ def check_tags(tags: Sequence[str]) -> None:
 
 
 def check_note(text: str) -> None:
-    """Refuses what cannot be a note.
+    """Refuse a text that cannot be a note.
 
     Raises:
-        UsageError: too long, or nothing but spaces.
+        UsageError: the text is too long or empty.
     """
     if not text.strip():
-        what = "A note has some text."
-        raise UsageError(what, where="note", hint="type it: " + command("runs", "note", "RUN", "what it is"))
+        what = "A note must have some text."
+        raise UsageError(what, where="note", hint="give some text: " + command("runs", "note", "RUN", "what it is"))
     if len(text) > NOTE_LENGTH:
-        what = f"A note has at most {NOTE_LENGTH:,} characters, this one {len(text):,}."
-        raise UsageError(what, where="note", hint="put it in a file of your own and note its path")
+        what = f"A note must have at most {NOTE_LENGTH:,} characters, but this one has {len(text):,}."
+        raise UsageError(what, where="note", hint="put the text into a file of your own and note its path")
 
 
 def write(
@@ -116,10 +116,10 @@ def write(
     remove: Sequence[str] = (),
     note: str | None = None,
 ) -> None:
-    """Adds a label to a run.
+    """Add a label to a run.
 
     Raises:
-        UsageError: what cannot be a tag, or too long a note, or an empty one.
+        UsageError: a word cannot be a tag, or the note is too long or empty.
         StoreWriteError: the disk refuses.
     """
     check_tags([*add, *remove])

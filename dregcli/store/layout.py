@@ -1,4 +1,4 @@
-"""Where things lie in a store, what may be called what, and the format's version."""
+"""The layout of a store: paths, allowed names, and the format's version."""
 
 import re
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from dregcli.filesystem import FileSystem, is_temporary, make_folders, write_asi
 from dregcli.store import documents
 
 FORMAT_VERSION: Final = 2
-"""The one format that is read and written: a store of another is refused with what reads it."""
+"""The one format that dreg reads and writes. A store of another format is refused, with advice on how to read it."""
 
 STORE_FILE: Final = "store.json"
 SPEC_FILE: Final = "spec.json"
@@ -39,16 +39,16 @@ _STEP: Final = re.compile(r"step-([0-9]{8,18})", re.ASCII)
 
 
 def check_name(name: str) -> str:
-    """Returns a run's name unchanged when it can be one.
+    """Return a run's name unchanged if it is valid.
 
     Raises:
-        UsageError: empty, too long, with other characters, or a name the store uses itself.
+        UsageError: the name is empty, too long, has other characters, or the store uses it itself.
     """
     hint = "use letters, digits, '.', '_' and '-', starting with a letter or a digit, e.g. --name digits-dreg"
     if not _NAME.fullmatch(name):
         what = f"'{name}' cannot be the name of a run."
     elif len(name) > NAME_LENGTH:
-        what = f"The name of a run has at most {NAME_LENGTH} characters, this one {len(name)}."
+        what = f"The name of a run has at most {NAME_LENGTH} characters, but this one has {len(name)}."
     elif name == STORE_FILE or _VERSION.fullmatch(name):
         what = f"'{name}' cannot be the name of a run: the store uses such names itself."
     else:
@@ -57,80 +57,80 @@ def check_name(name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Whether a folder's name can be that of a run."""
+    """Whether a folder's name can be the name of a run."""
     return bool(_NAME.fullmatch(name)) and len(name) <= NAME_LENGTH and not _VERSION.fullmatch(name)
 
 
 def check_file_name(stem: str, suffix: str) -> None:
-    """Raises ValueError when a result's file name could leave its folder or clash with the store's own."""
+    """Raise ValueError if a result's file name could leave its folder or clash with the store's own names."""
     if not _NAME.fullmatch(stem) or len(stem) > NAME_LENGTH or not _SUFFIX.fullmatch(suffix):
-        what = f"'{stem}{suffix}' cannot be the name of a file of a run"
+        what = f"'{stem}{suffix}' cannot be the name of a run's file"
         raise ValueError(what)
 
 
 def check_folder(folder: str) -> None:
-    """Raises ValueError when a folder is not one for results."""
+    """Raise ValueError if a folder cannot hold results."""
     if not _NAME.fullmatch(folder) or folder in _RUN_ENTRIES:
         what = f"'{folder}' cannot be a folder for the results of a run"
         raise ValueError(what)
 
 
 def is_document(name: str) -> bool:
-    """Whether a file's name is that of a plain document, whose digest is in ``run.json``."""
+    """Whether a file is a plain document, whose digest is in ``run.json``, judging by its name."""
     return name == SPEC_FILE or bool(_ENVIRONMENT.fullmatch(name))
 
 
 def environment_file(generation: int) -> str:
-    """What was captured by the writer of a generation: of the first, which claimed the run, ``environment.json``."""
+    """Return the file with the captured environment of a generation; ``environment.json`` for the first one."""
     return ENVIRONMENT_FILE if generation == 1 else f"environment-{generation:04d}.json"
 
 
 def generations(names: Iterable[str]) -> list[int]:
-    """The generations of the environment files among some names, ascending."""
+    """Return the generations of the environment files among some names, ascending."""
     return sorted(
         1 if name == ENVIRONMENT_FILE else int(found[1]) for name in names if (found := _ENVIRONMENT.fullmatch(name))
     )
 
 
 def version_name(version: int) -> str:
-    """The folder of a version: 1 is ``v001``."""
+    """Return the folder of a version: 1 is ``v001``."""
     return f"v{version:03d}"
 
 
 def parse_version(name: str) -> int | None:
-    """The version a folder's name stands for, or None."""
+    """Return the version that a folder's name stands for, or None."""
     found = _VERSION.fullmatch(name)
     return int(found[1]) if found else None
 
 
 def removed_marker(run: Path) -> Path:
-    """What stays behind of a removed version, so that its number is not given again."""
+    """Return the file that stays after a version is removed, so that its number is not used again."""
     return run.with_name(run.name + _REMOVED)
 
 
 def next_version(home: Path) -> int:
-    """The version that a name gets next: above all that there are, or ever were."""
+    """Return the next version of a name: above all existing and removed versions."""
     return max((parse_version(name.removesuffix(_REMOVED)) or 0 for name in entries(home)), default=0) + 1
 
 
 def step_name(step: int) -> str:
-    """The folder of a checkpoint: step 1000 is ``step-00001000``."""
+    """Return the folder of a checkpoint: step 1000 is ``step-00001000``."""
     return f"step-{step:08d}"
 
 
 def parse_step(name: str) -> int | None:
-    """The step a checkpoint folder's name stands for, or None."""
+    """Return the step that a checkpoint folder's name stands for, or None."""
     found = _STEP.fullmatch(name)
     return int(found[1]) if found else None
 
 
 def entries(folder: Path) -> list[str]:
-    """The names in a folder, sorted, without temporaries; raises as :func:`names_in`."""
+    """Return the names in a folder, sorted, without temporaries; for its errors see :func:`names_in`."""
     return [name for name in names_in(folder) if not is_temporary(name)]
 
 
 def names_in(folder: Path) -> list[str]:
-    """All names in a folder, sorted, temporaries too; empty where there is no folder.
+    """Return all names in a folder, sorted, including temporaries; empty where there is no folder.
 
     Raises:
         StoreCorrupt: the folder cannot be read.
@@ -149,7 +149,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def versions(folder: Path) -> list[int]:
-    """The versions of a name that lie in its folder, ascending."""
+    """Return the versions of a name that lie in its folder, ascending."""
     found = [(parse_version(name), name) for name in entries(folder)]
     return sorted(
         version for version, name in found if version and name == version_name(version) and is_run(folder / name)
@@ -157,22 +157,22 @@ def versions(folder: Path) -> list[int]:
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is a run: one just claimed is empty, any other holds something of ours."""
+    """Whether a folder is a run: a run that was just claimed is empty, any other has one of dreg's files."""
     try:
         if not folder.is_dir():
             return False
         names = entries(folder)
     except (OSError, StoreCorrupt):
-        return True  # it may be one: who reads it is told why that cannot be, and the others are listed
+        return True  # it may be a run: reading it gives the reason, and the other runs can still be listed
     return not names or any(name in _RUN_ENTRIES for name in names)
 
 
 def check_store(root: Path) -> None:
-    """Refuses a store that this program does not know. A folder without ``store.json`` is an empty store.
+    """Refuse a store of another format. A folder without ``store.json`` is an empty store.
 
     Raises:
         StoreFormatError: the store has another format.
-        StoreCorrupt: ``store.json`` is not what it should be.
+        StoreCorrupt: ``store.json`` is altered.
     """
     path = root / STORE_FILE
     if not path.exists():
@@ -180,25 +180,23 @@ def check_store(root: Path) -> None:
     content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
     check_version(documents.decode(content, path).get("format"), FORMAT_VERSION, path, "format")
     if content != _STORE_CONTENT:
-        raise documents.corrupt(path, "The file holds more, or other, than the store's format")
+        raise documents.corrupt(path, "The file holds something other than the store's format")
 
 
 def check_version(found: object, known: int, path: Path, word: str) -> None:
-    """Refuses a version that is not the one that this program reads and writes.
+    """Refuse a version other than the one that this program reads and writes.
 
     Raises:
-        StoreFormatError: the version is older or newer, or is none; the error names the file.
+        StoreFormatError: the version is older or newer, or is not a version; the error names the file.
     """
     if found is True or not isinstance(found, int) or found < 1:
-        what = f"The {word} of {path.name} is not one that dreg knows ({found!r})."
+        what = f"dreg does not know the {word} of {path.name} ({found!r})."
         hint = "is it a folder of dreg's runs? Choose another with --runs-dir FOLDER"
     elif found < known:
         what = (
             f"{path.name} has {word} {found}, which dreg wrote before version 0.1.0; this dreg knows {word} {known}."
         )
-        hint = (
-            "read it with the dreg of that time, from a clone at its tag; or choose another folder: --runs-dir FOLDER"
-        )
+        hint = "read it with the older dreg, from a clone at its tag; or choose another folder: --runs-dir FOLDER"
     elif found > known:
         what = f"{path.name} has {word} {found}, which a newer dreg wrote; this dreg knows {word} {known}."
         hint = "install a newer dreg (in your clone: git pull), or choose another folder: --runs-dir FOLDER"
@@ -208,24 +206,24 @@ def check_version(found: object, known: int, path: Path, word: str) -> None:
 
 
 def check_encoding(document: dict[str, Any], kind: str, path: Path, *, known: int = 1) -> None:
-    """Refuses a file whose ``encoding-type`` or ``encoding-version`` is not the known one.
+    """Refuse a file whose ``encoding-type`` or ``encoding-version`` is not the known one.
 
     Raises:
-        StoreCorrupt: of another type.
-        StoreFormatError: of another version.
+        StoreCorrupt: the file has another type.
+        StoreFormatError: the file has another version.
     """
     if document.get("encoding-type") != kind:
-        raise documents.corrupt(path, f"The file is not of type '{kind}'")
+        raise documents.corrupt(path, f"The file does not have the type '{kind}'")
     version: Any = document.get("encoding-version")
     number = int(version) if isinstance(version, str) and version.isdecimal() and len(version) < 9 else version
     check_version(number, known, path, f"{kind} encoding-version")
 
 
 def prepare_store(root: Path, fs: FileSystem) -> None:
-    """Makes ``root`` a store of this format, creating the folder and ``store.json`` where absent.
+    """Make ``root`` a store of this format: create the folder and ``store.json`` if they are missing.
 
     Raises:
-        StoreFormatError: it is a store of another format.
+        StoreFormatError: ``root`` is a store of another format.
         StoreWriteError: the disk refuses.
     """
     check_store(root)
@@ -235,7 +233,7 @@ def prepare_store(root: Path, fs: FileSystem) -> None:
 
 
 def put_aside(fs: FileSystem, folder: Path, reason: str) -> Path:
-    """Creates a new folder ``rolled-back/0001-reason``, the number never used before.
+    """Create a new folder ``rolled-back/0001-reason``, with a number that was never used before.
 
     Raises:
         StoreWriteError: the disk refuses.

@@ -1,12 +1,13 @@
-"""Who writes a run, whether that process still lives, and how one process alone takes over from a dead one.
+"""Leases: which process writes a run, whether it still runs, and how exactly one process takes over from a dead one.
 
-A lease names a process: host, boot of that host, process id and the process's start time, since ids are reused.
-On the same host death is known at once. Of another host only the heartbeat's age tells, so a writer there that
-sleeps longer than five minutes reads as dead, and a dead one reads as running for up to five minutes.
+A lease names a process: host, boot of that host, process id and the process's start time, because ids are reused. On
+the same host, a dead process is recognised at once. On another host, only the age of the heartbeat shows it: a writer
+there that sleeps longer than five minutes counts as dead, and a dead one counts as running for up to five minutes.
 
-The first lease comes with the run's folder, whose mkdir is exclusive. Each later one is a folder ``leases/0002``
-that is built aside with its holder inside and renamed into place: a rename onto a folder that holds something
-fails, so one process wins, on any file system, and a winner killed before it wrote ``run.json`` is still known.
+The first lease comes with the run's folder, whose mkdir is exclusive. Each later lease is a folder ``leases/0002``
+that is built under a temporary name, with its holder inside, and renamed. A rename onto a folder that is not empty
+fails, so exactly one process wins, on any file system; a winner that is killed before it writes ``run.json`` is still
+recorded.
 """
 
 import os
@@ -31,12 +32,12 @@ class Lease:
     """The right of one process to write a run.
 
     Args:
-        generation: 1 for the process that claimed the run, one more for each that resumed it.
+        generation: 1 for the process that claimed the run, one more for each process that resumed it.
         pid: its process id.
         host: its host's name.
-        boot_id: which boot of that host, where the system tells.
-        process_start: when it started, in the system's ticks since boot, where the system tells.
-        heartbeat: when it last wrote, UTC.
+        boot_id: id of the host's boot, where the system gives one.
+        process_start: start of the process, in the system's ticks since boot, where the system gives it.
+        heartbeat: time of its last write, UTC.
     """
 
     generation: int
@@ -52,15 +53,15 @@ class Lease:
         return f"process {self.pid} on {self.host}"
 
     def beaten(self, now: datetime) -> "Lease":
-        """The same lease with a fresh heartbeat."""
+        """Return the same lease with a new heartbeat."""
         return replace(self, heartbeat=now)
 
     def same_holder(self, other: "Lease") -> bool:
-        """Whether both are one lease, heartbeats apart."""
+        """Whether both are the same lease, apart from the heartbeats."""
         return replace(self, heartbeat=other.heartbeat) == other
 
     def document(self) -> dict[str, Any]:
-        """The lease as JSON holds it."""
+        """Return the lease as a JSON object."""
         return {
             "generation": self.generation,
             "pid": self.pid,
@@ -72,7 +73,7 @@ class Lease:
 
     @staticmethod
     def parse(document: dict[str, Any]) -> "Lease":
-        """The lease in a JSON object; raises KeyError, TypeError or ValueError where it is none."""
+        """Return the lease in a JSON object; raise KeyError, TypeError or ValueError where it is not valid."""
         boot_id, process_start = document["boot_id"], document["process_start"]
         return Lease(
             generation=int(document["generation"]),
@@ -85,22 +86,22 @@ class Lease:
 
 
 def parse_time(text: str) -> datetime:
-    """A time as it is written; raises ValueError for one without its offset, which no other can be compared with."""
+    """Parse a stored time; raise ValueError without an offset, because such times cannot be compared."""
     time = datetime.fromisoformat(text)
     if time.tzinfo is None:
-        what = f"'{text}' is no time: its offset from UTC is missing"
+        what = f"'{text}' is not a valid time: its offset from UTC is missing"
         raise ValueError(what)
     return time
 
 
 def own_lease(generation: int, now: datetime) -> Lease:
-    """A lease for this process."""
+    """Return a lease for this process."""
     pid = os.getpid()
     return Lease(generation, pid, socket.gethostname(), _boot_id(), _process_start(pid), now)
 
 
 def is_alive(lease: Lease, now: datetime) -> bool:
-    """Whether the holder still runs, as far as can be known from here."""
+    """Whether the holder still runs, as far as this host can know."""
     if lease.host != socket.gethostname():
         return now - lease.heartbeat <= HEARTBEAT_LIMIT
     if lease.boot_id != _boot_id():
@@ -111,10 +112,10 @@ def is_alive(lease: Lease, now: datetime) -> bool:
 
 
 def newest_lease(folder: Path) -> Lease | None:
-    """The newest lease taken by a resuming process, whether or not it came to write ``run.json``.
+    """Return the newest lease taken by a resuming process, even if that process did not write ``run.json``.
 
     Raises:
-        StoreCorrupt: its file is altered.
+        StoreCorrupt: the file of the lease is altered.
     """
     leases = folder / layout.LEASES_FOLDER
     numbers = [int(name) for name in layout.entries(leases) if name.isdecimal()]
@@ -124,10 +125,10 @@ def newest_lease(folder: Path) -> Lease | None:
 
 
 def read_lease(home: Path) -> Lease:
-    """The lease that a resuming process took, in its folder.
+    """Read the lease of a resuming process from its folder.
 
     Raises:
-        StoreCorrupt: its file is altered.
+        StoreCorrupt: the file of the lease is altered.
     """
     path = home / _HOLDER_FILE
     document = documents.unseal(path)
@@ -138,10 +139,10 @@ def read_lease(home: Path) -> Lease:
 
 
 def take_lease(fs: FileSystem, folder: Path, lease: Lease) -> None:
-    """Takes a generation, exclusively.
+    """Take a generation exclusively.
 
     Raises:
-        FileExistsError: another process took it.
+        FileExistsError: another process took the generation.
         StoreWriteError: the disk refuses.
     """
     make_folders(fs, folder / layout.LEASES_FOLDER)
@@ -150,12 +151,12 @@ def take_lease(fs: FileSystem, folder: Path, lease: Lease) -> None:
 
 
 def lease_folder(folder: Path, lease: Lease) -> Path:
-    """Where a resuming process's lease lies."""
+    """Return the folder of a resuming process's lease."""
     return folder / layout.LEASES_FOLDER / _lease_name(lease.generation)
 
 
 def newest_holder(folder: Path) -> str:
-    """The newest lease's holder in words, for a message."""
+    """Return the newest lease's holder in words, for a message."""
     try:
         lease = newest_lease(folder)
     except StoreCorrupt:
@@ -176,7 +177,7 @@ def _boot_id() -> str | None:
 
 
 def _process_start(pid: int) -> int | None:
-    """The start time of a running process, or None: gone, a zombie, or a system without /proc."""
+    """Return the start time of a running process, or None: it is gone, a zombie, or the system has no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

@@ -1,7 +1,7 @@
-"""``log.txt``: the one file that is appended to, and how it is known to have been altered all the same.
+"""``log.txt``: the one file that dreg appends to; changes to it are still detected.
 
-``run.json`` says after each line how long the log is and what its SHA-256 is. A kill between the two leaves a line
-more than that, which nothing speaks for.
+After each line, ``run.json`` records the length and the SHA-256 of the log. A kill between the two writes leaves one
+more line, which no digest covers.
 """
 
 from pathlib import Path
@@ -13,20 +13,20 @@ from dregcli.store.records import LogSeal, RunInfo
 
 
 def seal(folder: Path) -> LogSeal:
-    """What ``run.json`` says of the log as it is now.
+    """Return the length and digest of the log as it is now, for ``run.json``.
 
     Raises:
-        StoreCorrupt: it is missing or much too large.
+        StoreCorrupt: the log is missing or much too large.
     """
     content = documents.read_bytes(folder / layout.LOG_FILE, limit=documents.SIZE_LIMIT)
     return LogSeal(len(content), documents.sha256(content))
 
 
 def unsealed(folder: Path, info: RunInfo) -> int:
-    """How many bytes of the log nothing speaks for: those after what ``run.json`` knows.
+    """Return the number of bytes at the end of the log that the digest in ``run.json`` does not cover.
 
     Raises:
-        StoreCorrupt: what ``run.json`` knows of it has been altered, or is missing.
+        StoreCorrupt: the part that the digest covers has been altered, or is missing.
     """
     path = folder / layout.LOG_FILE
     if info.log is None and not path.exists():
@@ -41,7 +41,7 @@ def unsealed(folder: Path, info: RunInfo) -> int:
 
 
 def begin_anew_where_altered(fs: FileSystem, folder: Path, info: RunInfo) -> None:
-    """Puts an altered log aside, so that the next line does not vouch for it.
+    """Put an altered log aside, because the digest after the next line would hide the change.
 
     Raises:
         StoreWriteError: the disk refuses.

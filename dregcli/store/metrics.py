@@ -1,8 +1,8 @@
-"""Metrics: immutable parts while a run lives, one HDF5 file once it is done; a row is read exactly once.
+"""Metrics: immutable parts while a run is running, one HDF5 file when it has ended; every row is read exactly once.
 
 Parts are named by the writer's generation and a counter (``parts/0001-000017.h5``), so names only grow. A merge
-writes ``metrics.h5`` with the name of the last part it took in; parts up to that one are skipped by readers and
-removed afterwards. A kill at any point between therefore leaves every row readable once.
+writes ``metrics.h5`` with the name of the last part it contains; readers skip the parts up to that one, and they are
+removed afterwards. So after a kill at any point, every row can still be read exactly once.
 """
 
 import re
@@ -34,21 +34,21 @@ Splits = dict[str, Columns]
 _PART: Final = re.compile(r"[0-9]{4,}-[0-9]{6,}\.h5", re.ASCII)
 _MERGED: Final = "merged_through"
 _ATTEMPTS: Final = 20
-_MOST_TOLD: Final = 100
+_MOST_SHOWN: Final = 100
 
 
 def read(folder: Path) -> Splits:
-    """All metrics of the run in ``folder``: for each split its columns, rows sorted by step.
+    """Read all metrics of the run in ``folder``: the columns of each split, with rows sorted by step.
 
-    Columns are float64 of shape (rows,), ``step`` int64; a value that a row did not have is NaN.
+    Columns are float64 of shape (rows,), ``step`` is int64; a value that a row does not have is NaN.
 
     Raises:
-        StoreCorrupt: a file is truncated or altered, naming it.
+        StoreCorrupt: a file is truncated or altered; the error names it.
     """
     for _ in range(_ATTEMPTS):
         names = part_names(folder)
         try:
-            # Parts first: one merged after the listing is then skipped, not lost.
+            # Parts are read first: a part that is merged after the listing is then skipped, not lost.
             parts = {name: load(_part_path(folder, name)) for name in names}
             merged, through = read_merged(folder)
         except StoreCorrupt:
@@ -61,10 +61,10 @@ def read(folder: Path) -> Splits:
 
 
 def write_part(fs: FileSystem, folder: Path, generation: int, number: int, rows: Mapping[str, Sequence[Row]]) -> None:
-    """Writes one part; the same generation and number replace it.
+    """Write one part; a part with the same generation and number is replaced.
 
     Raises:
-        StoreWriteError: the disk refuses; no part has appeared.
+        StoreWriteError: the disk refuses; no part was written.
     """
     splits: Splits = {split: _columns(split_rows) for split, split_rows in rows.items()}
     make_folders(fs, folder / layout.PARTS_FOLDER)
@@ -73,7 +73,7 @@ def write_part(fs: FileSystem, folder: Path, generation: int, number: int, rows:
 
 
 def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
-    """Takes all parts into ``metrics.h5``, then removes them.
+    """Merge all parts into ``metrics.h5``, then remove them.
 
     Args:
         fs: the seam.
@@ -81,11 +81,11 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
         until: leave out the rows after this step.
 
     Returns:
-        The name of the last part that is in it, empty where there never was one.
+        The name of the last merged part, empty where there never was one.
 
     Raises:
-        StoreCorrupt: a part is altered, naming it; nothing is removed.
-        StoreWriteError: the disk refuses; every row is still readable once.
+        StoreCorrupt: a part is altered; the error names it, and nothing is removed.
+        StoreWriteError: the disk refuses; every row can still be read exactly once.
     """
     path = folder / layout.METRICS_FILE
     names = part_names(folder)
@@ -96,7 +96,7 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
             splits = {split: _cut(columns, until) for split, columns in splits.items()}
         through = max([through, *names], key=_order)
         content = _encode(splits, through=through)
-        # Read back before it gets its name, since the parts go next.
+        # Read back before it gets its name, because the parts are removed next.
         write_aside(fs, path, content, check=lambda written: hdf5.read(written, KIND))
     for name in names:
         discard(fs, _part_path(folder, name))
@@ -104,20 +104,20 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
 
 
 def part_names(folder: Path) -> list[str]:
-    """The parts of a run in the order they were written."""
+    """Return the parts of a run in the order they were written."""
     names = layout.entries(folder / layout.PARTS_FOLDER)
     return sorted(filter(is_part, names), key=_order)
 
 
 def is_part(name: str) -> bool:
-    """Whether a file's name is that of a part."""
+    """Whether a file's name is the name of a part."""
     return bool(_PART.fullmatch(name))
 
 
 def missing_parts(folder: Path) -> list[str]:
-    """Parts that must have been there: a writer's are numbered from 1, and merging takes the first ones.
+    """Return parts that are missing: a writer numbers its parts from 1, and merging removes the first ones.
 
-    At most the first hundred: the names alone, which anybody may have given, say how many there would be.
+    At most the first hundred are returned, because a file with a forged name could make the list endless.
 
     Raises:
         StoreCorrupt: ``metrics.h5`` is altered.
@@ -134,16 +134,16 @@ def missing_parts(folder: Path) -> list[str]:
         for number in range(merged_number + 1 if generation == merged_generation else 1, max(numbers))
         if number not in numbers
     )
-    return list(islice(missing, _MOST_TOLD))
+    return list(islice(missing, _MOST_SHOWN))
 
 
 def unmerged(folder: Path, through: str) -> list[str]:
-    """The parts after ``through``, the last one that ``metrics.h5`` took in."""
+    """Return the parts after ``through``, the last part that ``metrics.h5`` contains."""
     return [name for name in part_names(folder) if _order(name) > _order(through)]
 
 
 def read_merged(folder: Path) -> tuple[Splits, str]:
-    """What ``metrics.h5`` holds and the last part it took in; nothing where there is no such file."""
+    """Return the content of ``metrics.h5`` and its last merged part; both empty where there is no such file."""
     path = folder / layout.METRICS_FILE
     if not path.exists():
         return {}, ""
@@ -152,7 +152,7 @@ def read_merged(folder: Path) -> tuple[Splits, str]:
 
 
 def part_steps(folder: Path, name: str) -> tuple[int, int]:
-    """The lowest and the highest step of a part.
+    """Return the lowest and the highest step of a part.
 
     Raises:
         StoreCorrupt: the part is altered.
@@ -161,7 +161,7 @@ def part_steps(folder: Path, name: str) -> tuple[int, int]:
 
 
 def step_range(splits: Splits) -> tuple[int, int]:
-    """The lowest and the highest step of some metrics; (0, -1) where there are no rows."""
+    """Return the lowest and the highest step of some metrics; (0, -1) where there are no rows."""
     steps = [columns[STEP] for columns in splits.values() if len(columns[STEP])]
     if not steps:
         return 0, -1
@@ -169,7 +169,7 @@ def step_range(splits: Splits) -> tuple[int, int]:
 
 
 def last_rows(splits: Splits) -> dict[str, dict[str, float]]:
-    """The last row of each split that has one."""
+    """Return the last row of each split that has one."""
     return {
         split: {name: float(column[-1]) for name, column in columns.items()}
         for split, columns in splits.items()
@@ -193,10 +193,10 @@ def _order(name: str) -> tuple[int, int]:
 
 
 def load(path: Path) -> Splits:
-    """What one metrics file holds.
+    """Return the content of one metrics file.
 
     Raises:
-        StoreCorrupt: it is missing, truncated or altered.
+        StoreCorrupt: the file is missing, truncated or altered.
     """
     return _group(hdf5.read(path, KIND), path)
 

@@ -1,4 +1,4 @@
-"""What ``run.json`` holds: a run's status, lease, summary and failures, and the digests of its plain files."""
+"""The content of ``run.json``: a run's status, lease, summary and failures, and the digests of its plain files."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -24,8 +24,8 @@ class Clock:
     """The time, so that a test can set it.
 
     Args:
-        now: the present moment, UTC; may jump, so it only dates things.
-        monotonic: seconds that never jump back, for what is due.
+        now: returns the present time, UTC; it may jump, so it is only used for dates.
+        monotonic: returns seconds that never jump back, for intervals.
     """
 
     now: Callable[[], datetime] = _utc_now
@@ -37,11 +37,11 @@ SYSTEM_CLOCK: Final = Clock()
 
 @dataclass(frozen=True)
 class LogSeal:
-    """What ``log.txt``, the one file that is appended to, began with when ``run.json`` was written.
+    """Length and digest of ``log.txt``, the one file that dreg appends to, when ``run.json`` was written.
 
     Attributes:
-        size: bytes.
-        sha256: of these.
+        size: length of the log in bytes.
+        sha256: SHA-256 of these bytes.
     """
 
     size: int
@@ -53,15 +53,15 @@ class RunInfo:
     """The state of a run.
 
     Args:
-        status: as read; a dead writer's ``running`` is ``crashed``.
-        created: when it was claimed, UTC.
-        updated: when ``run.json`` was last written, UTC.
-        lease: who writes it, or wrote it last; None for a run killed while it was claimed.
-        summary: what the finishing process left, e.g. the last step and bounds; empty before.
-        failures: what went wrong, oldest first, each with its ``time``.
-        digests: for each plain file the SHA-256 values it may have.
-        last: for each split its last row of metrics, so that a list of runs reads no metrics.
-        merged: the last part of the metrics that is in ``metrics.h5``; empty where none is.
+        status: status of the run; ``running`` becomes ``crashed`` where the writer is dead.
+        created: time of the claim, UTC.
+        updated: time of the last write of ``run.json``, UTC.
+        lease: lease of the current or last writer; None for a run killed while it was claimed.
+        summary: final values from the finishing process, e.g. the last step and bounds; empty before the end.
+        failures: failures, oldest first, each with its ``time``.
+        digests: for each plain file, the SHA-256 values that it may have.
+        last: for each split, its last row of metrics, so that a list of runs reads no metrics.
+        merged: the last part of the metrics that is in ``metrics.h5``; empty where there is none.
         log: the seal of ``log.txt``; None before the first line.
     """
 
@@ -77,10 +77,12 @@ class RunInfo:
     log: LogSeal | None = None
 
     def holder(self, taken: Lease | None, now: datetime) -> Lease | None:
-        """Who writes the run: its lease here, or a newer one taken so recently that this state does not know it yet.
+        """Return the lease of the process that writes the run, or None.
+
+        That is the lease of this state, or a newer one, taken so recently that this state does not have it yet.
 
         Args:
-            taken: the newest lease, read before this state: one taken later gets the same number, and is refused.
+            taken: the newest lease, read before this state: a lease taken later gets the same number and is refused.
             now: the time, UTC.
         """
         if self.status is RunStatus.RUNNING:
@@ -91,12 +93,12 @@ class RunInfo:
 
     @property
     def started(self) -> bool:
-        """False for a run that was killed while it was claimed: it has no spec and nothing to resume."""
+        """Whether the run was started; a run killed while it was claimed has no spec and cannot be resumed."""
         return self.lease is not None
 
 
 def write_info(info: RunInfo) -> bytes:
-    """The content of ``run.json``."""
+    """Return the content of ``run.json`` as bytes."""
     return documents.seal(
         {
             "encoding-type": _KIND,
@@ -116,10 +118,10 @@ def write_info(info: RunInfo) -> bytes:
 
 
 def read_info(path: Path) -> RunInfo:
-    """The content of ``run.json`` as written, the status unjudged.
+    """Read ``run.json``; the status is as written, without checking whether the writer is alive.
 
     Raises:
-        StoreCorrupt: altered, naming the file.
+        StoreCorrupt: the file is altered; the error names it.
         StoreFormatError: the file has another version.
     """
     document = documents.unseal(path)

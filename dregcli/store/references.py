@@ -1,7 +1,7 @@
-"""What a user types for a run: a name in a store, or a path, which finds its own store.
+"""References: what a user types for a run, either a name in a store, or a path, which leads to its own store.
 
 ``xyz`` and ``xyz/v001`` are names, looked up in the store that commands were given. ``runs/xyz``, ``./xyz/v001/`` and
-``/elsewhere/xyz`` are paths: the store is the folder above the name that has ``store.json``, whatever was given.
+``/elsewhere/xyz`` are paths: their store is the folder above the name that has ``store.json``, not the given store.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from dregcli.store import layout
 
 @dataclass(frozen=True)
 class Match:
-    """What a reference stands for: versions of a name, ascending, and the store that they are of."""
+    """The versions of a name that a reference stands for, ascending, and their store."""
 
     root: Path
     name: str
@@ -24,7 +24,7 @@ class Match:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a run would lie: a name in a store and, of one run, the word for its version."""
+    """A place for a run or a name in a store; for one run, also its version as typed."""
 
     root: Path
     name: str
@@ -37,12 +37,12 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Its folder, which need not exist."""
+        """The folder of this place, which need not exist."""
         return self.root / self.key
 
 
 def names(root: Path) -> dict[str, list[int]]:
-    """The names that have a version, sorted, each with its versions, ascending."""
+    """Return the names that have a version, sorted, each with its versions, ascending."""
     found = {
         name: layout.versions(root / name)
         for name in layout.entries(root)
@@ -52,17 +52,17 @@ def names(root: Path) -> dict[str, list[int]]:
 
 
 def match(root: Path, reference: str, *, only_here: bool = False) -> Match:
-    """What a reference stands for.
+    """Find the versions that a reference stands for.
 
     Args:
-        root: the store that names are looked up in.
+        root: the store in which names are looked up.
         reference: a name or a path.
-        only_here: it is a name of this store, whatever paths there are.
+        only_here: treat the reference only as a name of this store, never as a path.
 
     Raises:
-        RunNotFound: nothing, with the nearest name.
-        StoreFormatError: something that is no run of a store, or a store of another format.
-        StoreCorrupt: ``store.json`` is not what it should be.
+        RunNotFound: there is no such run; the message gives the nearest name.
+        StoreFormatError: the path is not a run of a store, or the store has another format.
+        StoreCorrupt: ``store.json`` is altered.
     """
     try:
         places = _in_store(root, Path(reference).parts) if only_here else _places(root, reference)
@@ -70,13 +70,13 @@ def match(root: Path, reference: str, *, only_here: bool = False) -> Match:
             return found
         raise _error(root, reference, places)
     except (OSError, ValueError, RuntimeError) as error:
-        # What no path can be: too long a name, a null byte, a loop of links.
+        # The reference cannot be a path: a name is too long, or it has a null byte or a loop of links.
         what = f"There is no run {reference[:100]!r}."
         raise RunNotFound(what, where=f"{root}/", hint=_listing(root)) from error
 
 
 def removed_place(root: Path, reference: str) -> Place:
-    """Where a run was that is no longer there: a path finds its own store all the same."""
+    """Return the place of a removed run; a path still leads to its own store."""
     try:
         places = _places(root, reference)
     except (OSError, ValueError, RuntimeError):
@@ -97,7 +97,7 @@ def _match_at(place: Place) -> Match | None:
 
 
 def _places(root: Path, reference: str) -> list[Place]:
-    """The ways to read a reference, the likeliest first; those in one and the same place once."""
+    """Return the possible meanings of a reference, the likeliest first, without duplicates."""
     path = Path(reference)
     own = _own_places(root, path)
     named: list[Place] = []
@@ -105,7 +105,7 @@ def _places(root: Path, reference: str) -> list[Place]:
         named = _in_store(root, path.parts)
         if path.parts and path.parts[0] in (root.name, "runs"):
             named += _in_store(root, path.parts[1:])
-    # As commands print it, NAME and NAME/v001 are names; what else has several parts is a path.
+    # Commands print NAME and NAME/v001, so these are names; any other reference with several parts is a path.
     is_path = path.is_absolute() or reference.startswith(".") or (len(path.parts) > 1 and not _is_label(path))
     return list(dict.fromkeys([*own, *named] if is_path else [*named, *own]))
 
@@ -115,18 +115,18 @@ def _is_label(path: Path) -> bool:
 
 
 def _in_store(root: Path, parts: tuple[str, ...]) -> list[Place]:
-    """A name, or a name and a version, of a store; nothing of other paths."""
+    """Return the place of NAME or NAME/VERSION in a store; empty for any other parts."""
     return [Place(root, *parts)] if len(parts) in (1, 2) and layout.is_name(parts[0]) else []
 
 
 def _own_places(root: Path, path: Path) -> list[Place]:
-    """What a path stands for by itself: in the given store, which may have no ``store.json`` yet, or in its own."""
+    """Return the meanings of a path: in the given store, which may have no ``store.json`` yet, or in its own."""
     found: list[Place] = []
     for each in (path.absolute(), path.resolve()):
         for base in (root.absolute(), root.resolve()):
             if each.is_relative_to(base):
                 found += _in_store(root, each.relative_to(base).parts)
-    # As it was typed first, which is how it is shown, and which may know a store by a link to it.
+    # The typed path comes first, because it is shown to the user, and it may reach a store by a link.
     for each in (path, path.resolve()):
         for below in range(1, min(len(each.parts), 2) + 1):
             store = Path(*each.parts[:-below])
@@ -155,7 +155,7 @@ def _error(root: Path, reference: str, places: list[Place]) -> DregError:
     near = nearest(word, known)
     meant = f" Did you mean '{near}'?" if near else ""
     if not places and Path(reference).is_absolute():
-        meant = " No folder above it is a store of runs: none has store.json."
+        meant = " None of the folders above it is a store of runs with a store.json."
     if not known:
         hint = "there are no runs yet; start one: dreg train --help"
     else:
@@ -165,31 +165,31 @@ def _error(root: Path, reference: str, places: list[Place]) -> DregError:
 
 
 def _named(root: Path, place: Place, version: str) -> str:
-    """What to type for a version: a name of the store that was given, and a path into any other."""
+    """Return what to type for a version: a name in the given store, or a path into another store."""
     return f"{place.name}/{version}" if place.root == root else quoted(place.root / place.name / version)
 
 
 def _no_run(root: Path, reference: str, path: Path) -> DregError:
-    """The error for a file or folder that is there and is no run."""
+    """Return the error for an existing file or folder that is not a run."""
     what = f"'{reference}' is not a run of the store in {root}/"
     if (path / layout.STORE_FILE).is_file():
-        what += ": it is a store of runs itself."
+        what += ": it is itself a store of runs."
         return StoreFormatError(what, where=str(path), hint=_listing(path))
     for store in path.absolute().parents:
         if (store / layout.STORE_FILE).is_file():
             if len(parts := path.absolute().relative_to(store).parts) > 2 and _in_store(store, parts[:2]):
-                what += f": it lies inside of the run {'/'.join(parts[:2])}."
+                what += f": it lies inside the run {'/'.join(parts[:2])}."
                 return StoreFormatError(
                     what, where=str(path), hint=f"name the run: {quoted(store.joinpath(*parts[:2]))}"
                 )
-            what += f", nor of the one in {store}/." if not _same(store, root) else "."
+            what += f", nor of the store in {store}/." if not _same(store, root) else "."
             return StoreFormatError(what, where=str(path), hint=_listing(store))
-    what += ", and no folder above it is a store of runs: none has store.json."
-    hint = "a run is a name, or a folder RUNS/NAME/v001; name another store with --runs-dir RUNS"
+    what += ", and none of the folders above it is a store of runs with a store.json."
+    hint = "give a name, or a folder RUNS/NAME/v001; choose another store with --runs-dir RUNS"
     home = path.absolute()
     for folder, above in ((home, home.parent.parent), (home / "v001", home.parent)):
         if layout.parse_version(folder.name) and (folder / layout.RUN_FILE).is_file():
-            hint = f"if its store lost that file, name it: {command('runs', 'list', runs_dir=above)}"
+            hint = f"if its store lost that file, name the store: {command('runs', 'list', runs_dir=above)}"
     return StoreFormatError(what, where=str(path), hint=hint)
 
 
@@ -198,4 +198,4 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _listing(root: Path) -> str:
-    return f"see what there is: {command('runs', 'list', runs_dir=root)}"
+    return f"list the runs: {command('runs', 'list', runs_dir=root)}"

@@ -1,4 +1,4 @@
-"""Results of later commands: one file each, with a digest, never overwritten."""
+"""Results of later commands: one file for each result, with a digest, never overwritten."""
 
 import re
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ RESULT_KINDS: Final[tuple[ResultKind, ...]] = ("evals", "bias", "variance")
 _SUFFIX: Final = ".h5"
 _PARTIAL: Final = ".partial"
 WRITTEN: Final = "written"
-"""Among a result's attributes: when it was written, ISO 8601, UTC."""
+"""The attribute with the time at which a result was written, ISO 8601, UTC."""
 DIGEST_SUFFIX: Final = ".sha256"
 
 
@@ -26,15 +26,15 @@ class Result:
     """One stored result.
 
     Args:
-        path: its file.
-        attrs: what it says about itself and its summary values.
+        path: the file of the result.
+        attrs: its description and summary values.
     """
 
     path: Path
     attrs: dict[str, Any]
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays by name, read and verified anew.
+        """Read and verify the arrays again; return them by name.
 
         Raises:
             StoreCorrupt: the file is truncated or altered.
@@ -45,7 +45,7 @@ class Result:
 def add_result(
     fs: FileSystem, folder: Path, kind: ResultKind, stem: str, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
 ) -> Path:
-    """Writes ``evals/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
+    """Write ``evals/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
 
     Raises:
         StoreWriteError: the disk refuses.
@@ -54,12 +54,12 @@ def add_result(
 
 
 def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: str, content: bytes) -> Path:
-    """Writes ``SUBFOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken, and beside it its digest.
+    """Write ``SUBFOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken, and its digest beside it.
 
-    The digest is there before the file: a file without one has lost it.
+    The digest is written before the file, so a file without a digest has lost it.
 
     Raises:
-        ValueError: a name that could leave the folder, or a folder of the store's own.
+        ValueError: the name could leave the folder, or the store uses the folder itself.
         StoreWriteError: the disk refuses.
     """
     layout.check_folder(subfolder)
@@ -69,25 +69,25 @@ def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: st
     def keep_digest(path: Path) -> None:
         write_aside(fs, digest_path(path), digest_line(path, content))
 
-    own = suffix == _SUFFIX  # HDF5 files have their digest inside
+    own = suffix == _SUFFIX  # HDF5 files contain their own digest
     return write_new(fs, folder / subfolder, stem, suffix, content, ahead=None if own else keep_digest)
 
 
 def digest_path(path: Path) -> Path:
-    """Where the digest of a file lies that cannot hold its own."""
+    """Return the path of the digest of a file that cannot contain its own digest."""
     return path.with_name(path.name + DIGEST_SUFFIX)
 
 
 def digest_line(path: Path, content: bytes) -> bytes:
-    """What it holds: a line as ``sha256sum`` writes it, and checks it."""
+    """Return the content of a digest file: a line in the format of ``sha256sum``, which can check it."""
     return f"{documents.sha256(content)}  {path.name}\n".encode("ascii")
 
 
 def check_digest(path: Path) -> None:
-    """Compares a file with the digest beside it.
+    """Compare a file with the digest beside it.
 
     Raises:
-        StoreCorrupt: it is another, or one of the two is missing.
+        StoreCorrupt: they do not match, or one of the two files is missing.
     """
     content = documents.read_bytes(path, limit=hdf5.SIZE_LIMIT)
     if documents.read_bytes(digest_path(path), limit=documents.SIZE_LIMIT) != digest_line(path, content):
@@ -95,10 +95,10 @@ def check_digest(path: Path) -> None:
 
 
 def newest_file(folder: Path, subfolder: str, stem: str, suffix: str) -> bytes | None:
-    """The content of the newest of ``STEM.suffix``, ``STEM-2.suffix`` ..., or None.
+    """Return the content of the newest of ``STEM.suffix``, ``STEM-2.suffix`` ..., or None.
 
     Raises:
-        StoreCorrupt: it does not match the digest beside it, naming it.
+        StoreCorrupt: the file does not match the digest beside it; the error names it.
     """
     numbered = re.compile(rf"{re.escape(stem)}(?:-([0-9]+))?{re.escape(suffix)}", re.ASCII)
     found = [
@@ -116,10 +116,10 @@ def newest_file(folder: Path, subfolder: str, stem: str, suffix: str) -> bytes |
 def put_partial(
     fs: FileSystem, folder: Path, kind: ResultKind, key: str, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
 ) -> None:
-    """Keeps what is known so far of a result that is still being worked on, in place of what was known before.
+    """Store the unfinished state of a result, replacing its earlier state.
 
     Raises:
-        StoreWriteError: the disk refuses; what was known before is whole.
+        StoreWriteError: the disk refuses; the earlier state is undamaged.
     """
     path = _partial_path(folder, kind, key)
     make_folders(fs, path.parent)
@@ -127,7 +127,7 @@ def put_partial(
 
 
 def read_partial(folder: Path, kind: ResultKind, key: str) -> hdf5.Content | None:
-    """What was known of an unfinished result, or None.
+    """Return the stored state of an unfinished result, or None.
 
     Raises:
         StoreCorrupt: the file is truncated or altered.
@@ -137,10 +137,10 @@ def read_partial(folder: Path, kind: ResultKind, key: str) -> hdf5.Content | Non
 
 
 def drop_partial(fs: FileSystem, folder: Path, kind: ResultKind, key: str) -> None:
-    """Forgets an unfinished result, once the result itself is kept."""
+    """Remove the state of an unfinished result, after the result itself was written."""
     path = _partial_path(folder, kind, key)
     if path.exists():
-        with write_errors(path), suppress(FileNotFoundError):  # another process at the same work may be quicker
+        with write_errors(path), suppress(FileNotFoundError):  # another process may have removed it
             fs.remove(path)
 
 
@@ -150,10 +150,10 @@ def _partial_path(folder: Path, kind: ResultKind, key: str) -> Path:
 
 
 def read_results(folder: Path, kind: ResultKind) -> list[Result]:
-    """All results of a kind, oldest first.
+    """Return all results of a kind, oldest first.
 
     Raises:
-        StoreCorrupt: a file is truncated or altered, naming it.
+        StoreCorrupt: a file is truncated or altered; the error names it.
     """
     paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
     found = [Result(path, hdf5.read(path, kind, with_arrays=False).attrs) for path in paths]

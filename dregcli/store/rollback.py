@@ -1,4 +1,4 @@
-"""Taking a run back to a checkpoint: what came after is put aside in ``rolled-back/``, never deleted."""
+"""Rolls a run back to a checkpoint: later metrics and checkpoints move to ``rolled-back/`` and are never deleted."""
 
 from pathlib import Path
 
@@ -7,11 +7,10 @@ from dregcli.store import checkpoints, documents, hdf5, layout, metrics
 
 
 def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:
-    """Puts aside all metrics and checkpoints after ``step``.
+    """Put aside all metrics and checkpoints after ``step``.
 
-    Parts are written so that none straddles a checkpoint; should one do so all the same, or ``metrics.h5`` reach
-    past the step, a copy is put aside first and the rows up to the step are kept. A kill in between leaves
-    something to put aside still, which the next call does.
+    Normally no part has rows on both sides of a checkpoint. If one does, or if ``metrics.h5`` has later rows, a copy
+    is put aside first, and the rows up to the step are kept. After a kill in between, the next call continues.
 
     Args:
         fs: the seam.
@@ -19,10 +18,10 @@ def roll_back(fs: FileSystem, folder: Path, step: int) -> Path | None:
         step: the checkpoint's step.
 
     Returns:
-        The folder with what was put aside, or None when there was nothing.
+        The folder with the files that were put aside, or None where there were none.
 
     Raises:
-        StoreCorrupt: a metrics file is altered, naming it.
+        StoreCorrupt: a metrics file is altered; the error names it.
         StoreWriteError: the disk refuses; nothing is lost.
     """
     later_checkpoints = [found for found in checkpoints.steps(folder) if found > step]

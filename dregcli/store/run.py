@@ -1,4 +1,4 @@
-"""One run, read: nothing is cached, so that a reader beside a live writer sees what is there now."""
+"""Reads one run; nothing is cached, so a reader sees the present state, even while a process writes the run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,10 +23,10 @@ class Run:
     """One version of a name.
 
     Args:
-        path: its folder, ``<root>/<name>/v001``.
-        fs: the seam its results are written through.
-        clock: what dates them and judges heartbeats.
-        elsewhere: whether it lies in another store than the one that was asked for it, as the path of it said.
+        path: folder of the run, ``<root>/<name>/v001``.
+        fs: the seam through which its results are written.
+        clock: gives the dates of results, and the time to compare heartbeats with.
+        elsewhere: whether the run lies in another store than the given one, because the user typed a path.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name it is a version of."""
+        """The run's name."""
         return self.path.parent.name
 
     @property
@@ -51,20 +51,20 @@ class Run:
 
     @property
     def label(self) -> str:
-        """What every command accepts that is given the same store: ``NAME/v001``; its path where it is elsewhere."""
+        """The run as commands with the same store accept it: ``NAME/v001``, or its path if it lies elsewhere."""
         return str(self.path) if self.elsewhere else self.key
 
     @property
     def key(self) -> str:
-        """``NAME/v001``: what it is called inside of its own store."""
+        """``NAME/v001``: the run's name and version in its own store."""
         return f"{self.name}/{self.path.name}"
 
     def info(self) -> RunInfo:
-        """Its state; a writer that died reads as crashed, one killed while it claimed the run too.
+        """Return the state of the run; it is ``crashed`` if its writer died, also if that was during the claim.
 
         Raises:
             StoreCorrupt: ``run.json`` is altered, or cannot be read.
-            StoreFormatError: of a newer version.
+            StoreFormatError: ``run.json`` has a newer version.
             RunNotFound: the run was removed meanwhile.
         """
         path = self.path / layout.RUN_FILE
@@ -73,8 +73,8 @@ class Run:
                 changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
                 return RunInfo(RunStatus.CRASHED, created=changed, updated=changed, lease=None)
         except FileNotFoundError as error:
-            what = f"The run {self.label} is not there: it was removed."
-            hint = f"see what there is: {command('runs', 'list', runs_dir=self.root)}"
+            what = f"The run {self.label} does not exist: it was removed."
+            hint = f"list the runs: {command('runs', 'list', runs_dir=self.root)}"
             raise RunNotFound(what, where=str(self.path), hint=hint) from error
         except OSError as error:
             raise documents.corrupt(path, f"The folder cannot be read: {error.strerror or error}") from error
@@ -84,32 +84,32 @@ class Run:
         return info
 
     def status(self) -> RunStatus:
-        """The status of :meth:`info`."""
+        """Return the status of :meth:`info`."""
         return self.info().status
 
     def spec(self, info: RunInfo | None = None) -> dict[str, Any]:
-        """The spec it was claimed with, or prolonged with.
+        """Return the spec of the claim, or of the last prolongation.
 
         Args:
-            info: its state, where it was read already.
+            info: state of the run, if it was read already.
 
         Raises:
-            RunStateError: it was killed while it was claimed and has none.
+            RunStateError: the run was killed while it was claimed and has no spec.
             StoreCorrupt: the file is missing or altered.
         """
         return self._document(layout.SPEC_FILE, info)
 
     def environment(self) -> dict[str, Any]:
-        """What was captured when it was claimed.
+        """Return the environment that was captured at the claim.
 
         Raises:
-            RunStateError: it was killed while it was claimed and has none.
+            RunStateError: the run was killed while it was claimed and has no environment.
             StoreCorrupt: the file is missing or altered.
         """
         return self._document(layout.ENVIRONMENT_FILE)
 
     def resumed_environments(self) -> dict[int, dict[str, Any]]:
-        """What was captured each time it was resumed, by the generation of the writer, from 2.
+        """Return the environments captured at each resumption, by the generation of the writer, from 2.
 
         Raises:
             StoreCorrupt: a file is missing or altered.
@@ -119,90 +119,90 @@ class Run:
         return {generation: self._document(name, info) for generation, name in found if generation > 1}
 
     def all_metrics(self) -> dict[str, dict[str, Array]]:
-        """The metrics of every split, read once; see :meth:`metrics`.
+        """Return the metrics of every split, read once; see :meth:`metrics`.
 
         Raises:
-            StoreCorrupt: a metrics file is truncated or altered, naming it.
+            StoreCorrupt: a metrics file is truncated or altered; the error names it.
         """
         return metrics.read(self.path)
 
     def metrics(self, split: str) -> dict[str, Array]:
-        """The metrics of a split, from ``metrics.h5`` and the live parts.
+        """Return the metrics of a split, from ``metrics.h5`` and the parts that are not merged yet.
 
         Args:
-            split: e.g. ``train``.
+            split: name of the split, e.g. ``train``.
 
         Returns:
-            Columns by name, each of shape (rows,), rows sorted by step: ``step`` int64, the rest float64, NaN where
-            a row had no such value. Empty when the run has no such split.
+            Columns by name, each of shape (rows,), with rows sorted by step: ``step`` is int64, all others float64,
+            with NaN where a row has no such value. Empty where the run has no such split.
 
         Raises:
-            StoreCorrupt: a metrics file is truncated or altered, naming it.
+            StoreCorrupt: a metrics file is truncated or altered; the error names it.
         """
         return metrics.read(self.path).get(split, {})
 
     def labels(self) -> labels.Labels:
-        """Its tags and notes.
+        """Return the tags and notes of the run.
 
         Raises:
-            StoreCorrupt: a file is altered, naming it.
+            StoreCorrupt: a file is altered; the error names it.
         """
         return labels.read(self.path)
 
     def check_can_keep(self, folder: str) -> None:
-        """Refuses a run that the disk lets nothing be added to: before any work.
+        """Refuse a run to which the disk does not allow adding files, before any work is done.
 
         Args:
-            folder: that of the results, which need not exist yet.
+            folder: folder of the results, which need not exist yet.
 
         Raises:
             StoreWriteError: the disk refuses.
         """
         copied = command("runs", "export", self.label, "run.zip")
         imported = command("runs", "import", "run.zip", runs_dir=Path("FOLDER"))
-        hint = "make the folder one that you can write to, or copy the run to a store of your own in FOLDER:\n"
+        hint = "make the folder writable, or copy the run to a store of your own in FOLDER:\n"
         hint += f"{copied}\n{imported}"
         check_can_write(self.fs, self.path / folder, hint=hint)
 
     def add_label(self, *, add: Sequence[str] = (), remove: Sequence[str] = (), note: str | None = None) -> None:
-        """Adds and removes tags, and adds a note; by anyone, at any time.
+        """Add and remove tags, and add a note; anyone can do so at any time.
 
         Raises:
-            UsageError: what cannot be a tag, or too long a note.
+            UsageError: a word cannot be a tag, or the note is too long or empty.
             StoreWriteError: the disk refuses.
         """
         labels.write(self.fs, self.path, self.clock.now(), add=add, remove=remove, note=note)
 
     def checkpoints(self) -> list[int]:
-        """The steps it has a checkpoint of, ascending; whole or not."""
+        """Return the steps of the run's checkpoints, ascending, including damaged checkpoints."""
         return checkpoints.steps(self.path)
 
     def best(self) -> int | None:
-        """The step of its best checkpoint, or None."""
+        """Return the step of the best checkpoint, or None."""
         return checkpoints.best(self.path)
 
     def load_checkpoint(self, which: Which) -> Checkpoint:
-        """A checkpoint, verified before it is parsed; see :func:`dregcli.store.checkpoints.load`.
+        """Load a checkpoint, which is verified before it is parsed; see :func:`dregcli.store.checkpoints.load`.
 
         Raises:
-            RunNotFound: there is none such.
-            CheckpointCorrupt: the step asked for, or every checkpoint, is corrupt.
+            RunNotFound: there is no such checkpoint.
+            CheckpointCorrupt: the checkpoint of the given step is corrupt, or all checkpoints are.
         """
         return checkpoints.load(self.path, which)
 
     def add_result(
         self, kind: ResultKind, stem: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
     ) -> Path:
-        """Keeps a result as ``KIND/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
+        """Store a result as ``KIND/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
 
         Args:
             kind: the folder and the ``encoding-type``.
-            stem: letters, digits, '.', '_' and '-'.
-            arrays: numbers or booleans by name, any shape.
-            attrs: a JSON-able mapping; NaN and infinity survive.
+            stem: first part of the file name: letters, digits, '.', '_' and '-'.
+            arrays: numbers or booleans by name, of any shape.
+            attrs: a JSON-able mapping; NaN and infinity are kept.
 
         Returns:
-            The file.
+            The path of the file.
 
         Raises:
             StoreWriteError: the disk refuses.
@@ -213,11 +213,11 @@ class Run:
     def put_partial(
         self, kind: ResultKind, key: str, *, arrays: Mapping[str, Array], attrs: Mapping[str, Any]
     ) -> None:
-        """Keeps an unfinished result, to be continued by ``key``; see :func:`dregcli.store.results.put_partial`."""
+        """Store an unfinished result, to continue it by ``key``; see :func:`dregcli.store.results.put_partial`."""
         results.put_partial(self.fs, self.path, kind, key, arrays, attrs)
 
     def partial(self, kind: ResultKind, key: str) -> Content | None:
-        """An unfinished result: its arrays and attrs, or None.
+        """Return an unfinished result with its arrays and attrs, or None.
 
         Raises:
             StoreCorrupt: the file is truncated or altered.
@@ -225,19 +225,19 @@ class Run:
         return results.read_partial(self.path, kind, key)
 
     def drop_partial(self, kind: ResultKind, key: str) -> None:
-        """Forgets an unfinished result."""
+        """Remove an unfinished result."""
         results.drop_partial(self.fs, self.path, kind, key)
 
     def results(self, kind: ResultKind) -> list[Result]:
-        """All results of a kind, oldest first.
+        """Return all results of a kind, oldest first.
 
         Raises:
-            StoreCorrupt: a file is truncated or altered, naming it.
+            StoreCorrupt: a file is truncated or altered; the error names it.
         """
         return results.read_results(self.path, kind)
 
     def add_file(self, folder: str, stem: str, suffix: str, content: bytes) -> Path:
-        """Keeps a file such as a figure as ``FOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
+        """Store a file, such as a figure, as ``FOLDER/STEM.suffix``, or ``STEM-2`` ... where the name is taken.
 
         Raises:
             StoreWriteError: the disk refuses.
@@ -245,10 +245,10 @@ class Run:
         return results.add_file(self.fs, self.path, folder, stem, suffix, content)
 
     def newest_file(self, folder: str, stem: str, suffix: str) -> bytes | None:
-        """The content of the newest file that :meth:`add_file` kept under a name, or None.
+        """Return the content of the newest file that :meth:`add_file` stored under a name, or None.
 
         Raises:
-            StoreCorrupt: the file is truncated or altered, naming it.
+            StoreCorrupt: the file is truncated or altered; the error names it.
         """
         return results.newest_file(self.path, folder, stem, suffix)
 
@@ -256,10 +256,10 @@ class Run:
         info = info or self.info()
         if not info.started:
             what = f"The run {self.label} was killed while it was claimed: it has no {name}."
-            raise RunStateError(what, where=str(self.path), hint="start it anew: dreg train --help")
+            raise RunStateError(what, where=str(self.path), hint="start it again: dreg train --help")
         path = self.path / name
         content = documents.read_bytes(path, limit=documents.SIZE_LIMIT)
-        # A run prolonged since its state was read has another spec, whose digest only the newer state knows.
+        # If the run was prolonged after its state was read, only the newer state has the digest of the new spec.
         digest = documents.sha256(content)
         if digest not in info.digests.get(name, ()) and digest not in self.info().digests.get(name, ()):
             raise documents.corrupt(path, "The file does not match the digest in run.json")

@@ -1,4 +1,4 @@
-"""The store of runs: claim a new version, find the old ones, take over a dead one."""
+"""The store of runs: claim a new version of a name, find runs, and take over a run whose writer is dead."""
 
 import contextlib
 from collections.abc import Mapping, Sequence
@@ -33,7 +33,7 @@ from dregcli.store.writer import RunWriter
 
 __all__ = ["Run", "RunInfo", "RunStore", "RunWriter"]
 
-# Not the leases: another process may be building one, and only there.
+# The leases are not swept, because only there another process may be writing a temporary folder.
 _SWEPT: Final = ("", layout.PARTS_FOLDER, layout.CHECKPOINTS_FOLDER)
 
 
@@ -41,9 +41,9 @@ class RunStore:
     """A folder of runs.
 
     Args:
-        root: the folder; created by the first claim.
-        fs: the seam that everything is written through.
-        clock: what dates things.
+        root: the folder; the first claim creates it.
+        fs: the seam through which everything is written.
+        clock: gives the dates.
     """
 
     def __init__(self, root: Path, fs: FileSystem = LOCAL, clock: Clock = SYSTEM_CLOCK) -> None:
@@ -53,23 +53,23 @@ class RunStore:
 
     @classmethod
     def of(cls, run: Run) -> "RunStore":
-        """The store that a run lies in."""
+        """Return the store of a run."""
         return cls(run.root, run.fs, run.clock)
 
     def claim(self, name: str, *, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
-        """Starts a new version of a name, for this process alone, however many race for it.
+        """Start a new version of a name, for this process alone, even if several processes do so at once.
 
         Args:
             name: letters, digits, '.', '_' and '-', starting with a letter or a digit.
             spec: the resolved spec, a JSON-able mapping.
-            environment: what :func:`dregcli.store.capture.capture_environment` gave.
+            environment: the result of :func:`dregcli.store.capture.capture_environment`.
 
         Returns:
-            Its writer.
+            The writer of the new run.
 
         Raises:
-            UsageError: a name that cannot be.
-            StoreFormatError: the store is of another format.
+            UsageError: the name is not valid.
+            StoreFormatError: the store has another format.
             StoreWriteError: the disk refuses.
         """
         layout.check_name(name)
@@ -87,7 +87,7 @@ class RunStore:
         try:
             with write_errors(run.path):
                 self.fs.sync(run.path.parent)
-            # run.json last: a folder without it was killed in between and reads as crashed.
+            # run.json comes last: a run without it was killed in between, and its status is crashed.
             for file, content in {**files, layout.RUN_FILE: write_info(info)}.items():
                 write_aside(self.fs, run.path / file, content)
         except StoreWriteError:
@@ -99,20 +99,21 @@ class RunStore:
     def reopen(
         self, run: Run, *, spec: Mapping[str, Any] | None = None, environment: Mapping[str, Any] | None = None
     ) -> RunWriter:
-        """Takes over an unfinished run whose writer is gone, for this process alone.
+        """Take over an unfinished run whose writer is gone, for this process alone.
 
         Args:
-            run: a crashed, failed or interrupted run; with ``spec`` a completed one too.
+            run: a crashed, failed or interrupted run; with ``spec`` also a completed one.
             spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
-            environment: what was captured of this process, kept beside the first one's.
+            environment: the captured environment of this process, stored beside the first one.
 
         Returns:
-            Its writer; the run is running again. Roll it back to the checkpoint it continues from.
+            The writer; the run is running again. Roll the run back to the checkpoint from which it continues.
 
         Raises:
-            RunStateError: completed, alive (saying who writes it), or killed before it had a spec.
+            RunStateError: the run is completed, is being written (the error names the process), or was killed before
+                it had a spec.
             StoreCorrupt: ``run.json`` or a lease is altered.
-            StoreFormatError: the store is of another format.
+            StoreFormatError: the store has another format.
             StoreWriteError: the disk refuses.
         """
         layout.check_store(self.root)
@@ -139,17 +140,17 @@ class RunStore:
         return RunWriter(self._run(run.path), info)
 
     def resolve(self, reference: str, *, only_here: bool = False) -> list[Run]:
-        """The runs a user's reference stands for: all versions of a name, ascending, or one.
+        """Return the runs that a user's reference stands for: all versions of a name, ascending, or one run.
 
         Args:
             reference: ``xyz`` and ``xyz/v001`` are names in this store; a path such as ``./runs/xyz/v001/`` or
-                ``/elsewhere/xyz`` finds its own store, and the runs are of that one.
-            only_here: it is a name of this store and no path, as the program itself keeps them.
+                ``/elsewhere/xyz`` leads to its own store, and the runs belong to that store.
+            only_here: treat the reference only as a name of this store, as the program itself stores references.
 
         Raises:
-            RunNotFound: nothing, with the nearest name and how to list.
-            StoreFormatError: a folder that is no run, or a store of another format.
-            StoreCorrupt: ``store.json`` is not what it should be.
+            RunNotFound: there is no such run; the message gives the nearest name and the command that lists runs.
+            StoreFormatError: a folder is not a run, or the store has another format.
+            StoreCorrupt: ``store.json`` is altered.
         """
         found = references.match(self.root, reference, only_here=only_here)
         folder, elsewhere = found.root / found.name, found.root != self.root
@@ -158,25 +159,25 @@ class RunStore:
         ]
 
     def resolve_all(self, wanted: Sequence[str]) -> list[Run]:
-        """The runs of several references, each run once, in order; without any reference all runs of this store.
+        """Return the runs of several references, each run once, in order; without references all runs of this store.
 
         Raises:
-            As :meth:`resolve` and :meth:`runs`.
+            RunNotFound, StoreFormatError, StoreCorrupt: as in :meth:`resolve` and :meth:`runs`.
         """
         if not wanted:
             return self.runs()
         kept: dict[Path, Run] = {}
         for reference in wanted:
             for run in self.resolve(reference):
-                # One store may be named in two ways, as an absolute path and as a relative one.
+                # A store may be given in two ways, as an absolute path and as a relative one.
                 kept.setdefault(run.path.resolve(), run)
         return list(kept.values())
 
     def runs(self) -> list[Run]:
-        """All runs, by name and version.
+        """Return all runs, sorted by name and version.
 
         Raises:
-            StoreFormatError: the store is of another format.
+            StoreFormatError: the store has another format.
         """
         layout.check_store(self.root)
         found = references.names(self.root)
@@ -190,7 +191,7 @@ class RunStore:
         return Run(path, self.fs, self.clock)
 
     def claim_folder(self, name: str) -> Path:
-        """Makes the empty folder of a new version of a name, for this process alone.
+        """Create the empty folder of a new version of a name, for this process alone.
 
         Raises:
             StoreWriteError: the disk refuses.
@@ -209,7 +210,7 @@ class RunStore:
             return path
 
     def _write_environment(self, run: Run, info: RunInfo, generation: int, environment: Mapping[str, Any]) -> RunInfo:
-        """Writes what was captured; ``run.json``, written next, will know its digest."""
+        """Write the captured environment; its digest goes into ``run.json``, which is written next."""
         content, name = documents.encode(environment), layout.environment_file(generation)
         write_aside(self.fs, run.path / name, content)
         return replace(info, digests={**info.digests, name: (documents.sha256(content),)})
@@ -224,7 +225,7 @@ class RunStore:
             return info
         aside = layout.put_aside(self.fs, run.path, "spec")
         write_aside(self.fs, aside / path.name, documents.read_bytes(path, limit=documents.SIZE_LIMIT))
-        # Both digests hold from here on: a kill between the two writes leaves either spec valid.
+        # From here on both digests are valid, so a kill between the two writes leaves a valid spec.
         info = replace(info, digests={**info.digests, layout.SPEC_FILE: (*known, digest)})
         write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
         write_aside(self.fs, path, content)
@@ -232,10 +233,10 @@ class RunStore:
 
 
 def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool) -> None:
-    """Refuses a run that cannot be taken over."""
+    """Refuse a run that cannot be taken over."""
     if info.lease is None:
         what = f"The run {run.label} was killed while it was claimed: there is nothing to resume."
-        raise RunStateError(what, where=str(run.path), hint="start it anew: dreg train --help")
+        raise RunStateError(what, where=str(run.path), hint="start it again: dreg train --help")
     if holder:
         raise _held(run, holder.holder)
     if info.status is RunStatus.COMPLETED and not prolong:
@@ -243,7 +244,7 @@ def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool)
         raise RunStateError(
             what,
             where=str(run.path),
-            hint=f"prolong it, with more steps than it has: {command('train', '--resume', run.path, '--steps', 'N')}",
+            hint=f"prolong it, with more steps than now: {command('train', '--resume', run.path, '--steps', 'N')}",
         )
 
 

@@ -1,7 +1,7 @@
-"""Removing runs so that it can be undone: a run moves to ``.trash/``, which only ``dreg runs gc`` empties.
+"""Removes runs in a way that can be undone: a run moves to ``.trash/``, which only ``dreg runs gc`` empties.
 
-The number of a removed version is not given to another run, so that what names it elsewhere never means another: a
-marker ``NAME/v003.removed`` stays behind.
+The number of a removed version is never used again, so that old references never mean another run: the marker
+``NAME/v003.removed`` stays.
 """
 
 import re
@@ -20,7 +20,7 @@ from dregcli.store.run import Run
 
 TRASH_FOLDER: Final = ".trash"
 LEFT_BEHIND: Final = timedelta(hours=1)
-"""Another process may be building a temporary right now, a result of a finished run for one: those are left alone."""
+"""Younger temporaries are not removed: another process may be writing one now, e.g. a result of a finished run."""
 
 _ENTRY: Final = re.compile(r"(.+)--(v[0-9]+)--([0-9]+)")
 
@@ -30,9 +30,9 @@ class Removed:
     """A run in the trash.
 
     Attributes:
-        label: what it was, ``NAME/v003``.
-        path: where it is now.
-        time: when it was put there, UTC.
+        label: its name and version, ``NAME/v003``.
+        path: its present path.
+        time: time of its removal, UTC.
     """
 
     label: str
@@ -41,11 +41,11 @@ class Removed:
 
 
 def check_not_live(run: Run) -> None:
-    """Refuses a run that a process is writing.
+    """Refuse a run that a process is writing.
 
     Raises:
-        RunStateError: naming the process.
-        StoreCorrupt: nobody can tell, since ``run.json`` is altered.
+        RunStateError: a process is writing the run; the error names it.
+        StoreCorrupt: ``run.json`` is altered, so the writer is unknown.
     """
     taken = _newest_lease(run)
     if holder := run.info().holder(taken, run.clock.now()):
@@ -57,17 +57,17 @@ def _newest_lease(run: Run) -> Lease | None:
     try:
         return newest_lease(run.path)
     except StoreCorrupt:
-        return None  # it tells nothing; run.json does
+        return None  # a damaged lease does not count; run.json decides
 
 
 def remove(fs: FileSystem, run: Run) -> Path:
-    """Moves a run to the trash.
+    """Move a run to the trash.
 
     Returns:
-        Where it is now.
+        Its new path.
 
     Raises:
-        StoreWriteError: the disk refuses; the run is where it was.
+        StoreWriteError: the disk refuses; the run was not moved.
     """
     marker = layout.removed_marker(run.path)
     with write_errors(marker), suppress(FileExistsError):
@@ -82,32 +82,33 @@ def remove(fs: FileSystem, run: Run) -> Path:
 
 
 def removed(root: Path) -> list[Removed]:
-    """What is in the trash, oldest first."""
+    """Return the runs in the trash, oldest first."""
     home = root / TRASH_FOLDER
     found = [(match, home / name) for name in layout.entries(home) if (match := _ENTRY.fullmatch(name))]
     found.sort(key=lambda each: int(each[0][3]))
     entries: list[Removed] = []
     for match, path in found:
         with suppress(FileNotFoundError):  # emptied meanwhile
-            # A rename changes the time of no file; the folder's own status does change with it.
+            # A rename does not change the times of files, but it changes the status time of the folder.
             time = datetime.fromtimestamp(path.lstat().st_ctime, UTC)
             entries.append(Removed(f"{match[1]}/{match[2]}", path, time))
     return entries
 
 
 def restore(fs: FileSystem, root: Path, label: str) -> Path:
-    """Moves a run back from the trash; of several removals of one version, the newest.
+    """Move a run back from the trash; if one version was removed several times, the newest removal.
 
     Raises:
-        RunNotFound: it is not there.
-        RunStateError: a run is where it was.
+        RunNotFound: the run is not in the trash.
+        RunStateError: another run has its place.
         StoreWriteError: the disk refuses.
     """
     entries = [entry for entry in removed(root) if entry.label == label]
     if not entries:
         known = ", ".join(dict.fromkeys(entry.label for entry in removed(root))) or "nothing"
         what = f"There is no '{label}' in the trash."
-        raise RunNotFound(what, where=str(root / TRASH_FOLDER), hint=f"it holds {known}; name one as NAME/v001")
+        hint = f"the trash holds {known}; name one as NAME/v001"
+        raise RunNotFound(what, where=str(root / TRASH_FOLDER), hint=hint)
     target = root / label
     if target.exists():
         what = f"There is a run {label} already."
@@ -120,12 +121,12 @@ def restore(fs: FileSystem, root: Path, label: str) -> Path:
 
 
 def garbage(runs: list[Run], root: Path, *, older_than: timedelta, now: datetime) -> list[Path]:
-    """What can go for good: the trash, and what killed writers left behind.
+    """Return the files and folders that can be removed for good: the trash, and temporaries of killed writers.
 
     Args:
-        runs: all of the store.
-        root: the store.
-        older_than: of what is in the trash, what was put there longer ago.
+        runs: all runs of the store.
+        root: folder of the store.
+        older_than: least time that a run must have been in the trash.
         now: the time, UTC.
     """
     found = [entry.path for entry in removed(root) if now - entry.time >= older_than]
@@ -145,12 +146,12 @@ def _is_abandoned(run: Run) -> bool:
     except RunStateError:
         return False
     except DregError:
-        pass  # damaged: its writer may live all the same, and what is old enough is nobody's still
+        pass  # damaged: its writer may still run, but temporaries that are old enough can be removed all the same
     return True
 
 
 def _folders(folder: Path) -> list[Path]:
-    """A folder and all below, without temporaries and links."""
+    """Return a folder and all folders below it, without temporaries and links."""
     inner = [path for name in layout.entries(folder) if _is_folder(path := folder / name)]
     return [folder, *(found for path in inner for found in _folders(path))]
 
@@ -160,7 +161,7 @@ def _is_folder(path: Path) -> bool:
 
 
 def _changed(path: Path) -> datetime:
-    """When anything of it last changed: a folder that is being filled may be older than what is inside."""
+    """Return the time of the last change in a file or folder; a folder may be older than the files inside it."""
     times = [_changed(path / name) for name in layout.names_in(path)] if _is_folder(path) else []
     with suppress(FileNotFoundError):
         times.append(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
@@ -168,7 +169,7 @@ def _changed(path: Path) -> datetime:
 
 
 def size(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder; links, and what is gone meanwhile, count nothing."""
+    """Return the bytes of a file, or of all files below a folder; links and files that are gone count as 0."""
     if _is_folder(path):
         return sum(size(path / name) for name in layout.names_in(path))
     with suppress(FileNotFoundError):
@@ -177,7 +178,7 @@ def size(path: Path) -> int:
 
 
 def empty(fs: FileSystem, paths: list[Path]) -> None:
-    """Removes them for good.
+    """Remove files and folders for good.
 
     Raises:
         StoreWriteError: the disk refuses.

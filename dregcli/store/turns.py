@@ -1,31 +1,24 @@
-"""Processes that share a store take turns at what must not be done twice at once."""
+"""Lets processes that share a store take turns at work that must not be done twice at once."""
 
-import fcntl
-import os
 from collections.abc import Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
+from dregcli.filesystem import folder_locked
 from dregcli.store import layout
 from dregcli.store.runs import RunStore
 
 
 @contextmanager
 def turn(store: RunStore) -> Generator[None]:
-    """Waits until no other process is inside; made for looking whether a run is there and claiming it if not.
+    """Wait until no other process is inside this block, for example to look for a run and claim it if it is missing.
 
-    The operating system's lock on the store's folder, which ends with the process however it ends, and writes
-    nothing. Where there is none (some network disks) nobody waits: two may then do the same work twice, and no
-    more, since runs are claimed and taken over exclusively all the same.
+    Some network disks have no locks; there nobody waits. Two processes may then do the same work twice, but nothing
+    worse happens, because runs are still claimed and taken over exclusively.
 
     Raises:
-        StoreFormatError: the store is of another format.
-        StoreWriteError: there is no store, and none can be made.
+        StoreFormatError: the store has another format.
+        StoreWriteError: there is no store, and none can be created.
     """
     layout.prepare_store(store.root, store.fs)
-    folder = os.open(store.root, os.O_RDONLY)
-    try:
-        with suppress(OSError):
-            fcntl.flock(folder, fcntl.LOCK_EX)
+    with folder_locked(store.root):
         yield
-    finally:
-        os.close(folder)

@@ -1,7 +1,7 @@
-"""Every byte of a run against what its writer said it is: each file has a digest inside, beside it, or in another.
+"""Checks every byte of a run: each file has a digest inside it, beside it, or in another file.
 
-A *fault* is a file that is not what was written, or missing. A *note* is what a killed writer leaves, what was put
-aside as damaged before, and what nobody vouches for, such as files that are not dreg's.
+A *fault* is a file that differs from what was written, or that is missing. A *note* is a file that a killed writer
+left, that was put aside as damaged earlier, or that has no digest, such as a file that dreg did not write.
 """
 
 import math
@@ -27,11 +27,11 @@ __all__ = ["Finding", "verify_run", "verify_store_file"]
 
 
 def verify_run(run: Run) -> list[Finding]:
-    """Reads every file of a run.
+    """Read and check every file of a run.
 
-    A living writer replaces and removes files meanwhile: what does not hold is looked at again.
+    A running writer replaces and removes files meanwhile, so findings are then checked a second time.
     """
-    was_live = _is_live(run)  # asked first: it may end, and merge its metrics, while they are read
+    was_live = _is_live(run)  # checked first: the run may end, and merge its metrics, while they are read
     found = list(_run(run))
     if found and was_live:
         found = [each for each in _run(run) if each in found and (each.kind == "fault" or each.file.exists())]
@@ -39,7 +39,7 @@ def verify_run(run: Run) -> list[Finding]:
 
 
 def verify_store_file(root: Path) -> list[Finding]:
-    """``store.json``."""
+    """Check ``store.json``."""
     return list(fault_of(root / layout.STORE_FILE, lambda _: layout.check_store(root)))
 
 
@@ -53,7 +53,7 @@ def _is_live(run: Run) -> bool:
 def _run(run: Run) -> Findings:
     path = run.path / layout.RUN_FILE
     if not path.exists():
-        # Claiming writes the two documents first; all else comes after it.
+        # A claim writes the two documents first; all other files come later.
         lost = any(not layout.is_document(name) and not is_temporary(name) for name in layout.names_in(run.path))
         what = "is missing" if lost else "was never written: the run was killed while it was claimed"
         yield Finding(path, "fault" if lost else "note", f"The file {what}")
@@ -64,12 +64,12 @@ def _run(run: Run) -> Findings:
     except DregError:
         info = None
     for name in layout.names_in(run.path):
-        yield from _told(_entry(run, run.path / name, info))
+        yield from _with_unreadable(_entry(run, run.path / name, info))
     yield from _missing(run, info)
 
 
-def _told(found: Findings) -> Findings:
-    """The findings, and a folder that cannot be read as one more."""
+def _with_unreadable(found: Findings) -> Findings:
+    """Yield the findings, and one more for a folder that cannot be read."""
     try:
         yield from found
     except StoreCorrupt as error:
@@ -77,7 +77,7 @@ def _told(found: Findings) -> Findings:
 
 
 def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
-    """What lies at the top of a run."""
+    """Check one file or folder at the top of a run."""
     name = path.name
     if name == layout.RUN_FILE and not path.is_symlink():
         return
@@ -97,7 +97,7 @@ def _log(run: Run, info: RunInfo | None) -> Findings:
     path = run.path / layout.LOG_FILE
     yield from fault_of(path, lambda _: log.unsealed(run.path, info) if info else None)
     if info and info.log and path.is_file() and path.stat().st_size > info.log.size:
-        # As written: a dead writer's run says running, and crashed once it was exported.
+        # The stored status: running if the writer died, and crashed after an export.
         if info.status in (RunStatus.RUNNING, RunStatus.CRASHED):
             yield Finding(path, "note", "Its last line came after the last digest: its writer was killed just then")
         else:
@@ -107,7 +107,7 @@ def _log(run: Run, info: RunInfo | None) -> Findings:
 
 
 def _missing(run: Run, info: RunInfo | None) -> Findings:
-    """Files that must be there."""
+    """Check for missing files and missing metrics."""
     named = [name for name in (info.digests if info else ()) if not (run.path / name).exists()]
     if info and info.log and not (run.path / layout.LOG_FILE).exists():
         named.append(layout.LOG_FILE)
@@ -116,21 +116,21 @@ def _missing(run: Run, info: RunInfo | None) -> Findings:
     try:
         gaps, splits = metrics.missing_parts(run.path), metrics.read(run.path)
     except DregError:
-        return  # a file of the metrics is at fault, and told
+        return  # a file of the metrics is damaged, which is reported already
     for name in gaps:
         yield Finding(run.path / layout.PARTS_FOLDER / name, "fault", "This part of the metrics is missing")
     if info and info.merged > metrics.read_merged(run.path)[1]:
         yield Finding(run.path / layout.METRICS_FILE, "fault", "It is missing, or older than run.json says")
     for split, columns in splits.items():
-        steps = columns[metrics.STEP]  # sorted, by reading
+        steps = columns[metrics.STEP]  # reading sorts them
         if twice := sorted(set(steps[1:][steps[1:] == steps[:-1]].tolist())):
             what = f"The metrics of '{split}' have step {twice[0]} twice: one of the files is a copy of another"
             yield Finding(run.path / layout.PARTS_FOLDER, "fault", what)
     for split, row in info.last.items() if info else ():
         step = row.get(metrics.STEP, math.nan)
-        # A process that was killed while it rolled the run back has not told run.json yet.
+        # A process that was killed while it rolled the run back has not updated run.json.
         if not (_has_row(splits, split, step) or _was_put_aside(run, split, step)):
-            what = f"The metrics of '{split}' do not reach step {step}, which run.json knows of"
+            what = f"The metrics of '{split}' do not reach step {step}, which is the last step in run.json"
             yield Finding(run.path / layout.PARTS_FOLDER, "fault", what)
 
 

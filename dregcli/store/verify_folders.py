@@ -1,4 +1,4 @@
-"""What lies in each folder of a run, against what its writer said it is."""
+"""Checks the contents of each folder of a run against their digests."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ _PUT_ASIDE_DAMAGED: Final = ("corrupt", "log")
 
 @dataclass(frozen=True)
 class Finding:
-    """Something about one file.
+    """One finding about one file.
 
     Attributes:
-        file: which.
+        file: the file.
         kind: a fault, or a note.
-        what: one sentence.
+        what: the finding, one sentence.
     """
 
     file: Path
@@ -35,18 +35,18 @@ Read = Callable[[Path], object]
 
 
 def fault_of(path: Path, read: Read) -> Findings:
-    """What is wrong with a file, by reading it."""
+    """Read a file, and yield its fault if it has one."""
     try:
         read(path)
-    except DregError as error:  # its place is a file: this one, or one inside
+    except DregError as error:  # error.where is this file, or one inside this folder
         yield Finding(Path(error.where or path), "fault", error.what)
 
 
 def check_document(path: Path, info: RunInfo | None) -> Findings:
-    """``spec.json`` or an environment: its digest is in ``run.json``."""
+    """Check ``spec.json`` or an environment, whose digest is in ``run.json``."""
     digests = info.digests.get(path.name, ()) if info else ()
     if not digests:
-        yield Finding(path, "note", "run.json has no digest of it: its writer was killed before that")
+        yield Finding(path, "note", "run.json has no digest of this file: its writer was killed before that")
         return
 
     def read(path: Path) -> None:
@@ -58,19 +58,19 @@ def check_document(path: Path, info: RunInfo | None) -> Findings:
 
 
 def check_known(path: Path, read: Read | None) -> Findings:
-    """One file or folder of a folder, by reading it; without ``read`` it is nothing that dreg writes."""
+    """Check one file or folder by reading it; without ``read`` it is one that dreg does not write."""
     if path.is_symlink():
-        yield Finding(path, "fault", "This is a link: what it leads to is not part of the run")
+        yield Finding(path, "fault", "This is a link: its target is not part of the run")
     elif is_temporary(path.name):
-        yield Finding(path, "note", f"A writer that was killed left it; remove it: {command('runs', 'gc')}")
+        yield Finding(path, "note", f"A writer that was killed left this file; remove it: {command('runs', 'gc')}")
     elif read is not None:
         yield from fault_of(path, read)
     else:
-        yield Finding(path, "note", "This file is not dreg's")
+        yield Finding(path, "note", "dreg did not write this file")
 
 
 def _files(is_ours: Callable[[str], object], read: Read) -> Callable[[Path], Findings]:
-    """Check a folder of files, each of which ``read`` proves whole; names that are not ours are notes."""
+    """Return a check of a folder of files, each verified by ``read``; files with other names are notes."""
 
     def check(folder: Path) -> Findings:
         for name in layout.names_in(folder):
@@ -86,19 +86,19 @@ def _checkpoints(folder: Path) -> Findings:
         if is_ours and path.is_dir():
             for inner in layout.names_in(path):
                 if inner not in checkpoints.FILES:
-                    yield Finding(path / inner, "note", "This file is not dreg's")
+                    yield Finding(path / inner, "note", "dreg did not write this file")
 
 
 def other_folder(folder: Path) -> Findings:
-    """Figures and other files, each with its digest beside it."""
+    """Check a folder of figures and other files, each with its digest beside it."""
     names = layout.names_in(folder)
     for name in names:
         path = folder / name
         if name.endswith(results.DIGEST_SUFFIX):
             if name.removesuffix(results.DIGEST_SUFFIX) not in names:
-                yield Finding(path, "note", "The file that it is the digest of is gone, or was never finished")
+                yield Finding(path, "note", "The file with this digest is gone, or was never finished")
         elif path.is_dir() and not path.is_symlink() and not results.digest_path(path).exists():
-            yield Finding(path, "note", "This folder is not dreg's")
+            yield Finding(path, "note", "dreg did not write this folder")
         else:
             yield from check_known(path, results.check_digest)
 
@@ -114,7 +114,7 @@ def _rolled_back(folder: Path) -> Findings:
 
 
 def _put_aside(path: Path, *, run: Path) -> Findings:
-    """One file or checkpoint that was rolled back."""
+    """Check one file or checkpoint that was rolled back."""
     if path.name == layout.SPEC_FILE:
         try:
             info = read_info(run / layout.RUN_FILE)

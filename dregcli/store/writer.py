@@ -1,4 +1,4 @@
-"""One run, written: by the one process that holds its lease."""
+"""Writes one run, from the one process that holds its lease."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,14 +22,15 @@ _ENDS: Final = (RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.INTERRUPTED)
 
 
 class RunWriter:
-    """Writes a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
+    """A writer for a run that :class:`dregcli.store.runs.RunStore` claimed or reopened for this process.
 
-    Every method that touches the disk raises StoreWriteError when the disk refuses, with the earlier state whole;
-    it may be called again. After another process took the run over, the methods raise RunStateError.
+    Every method that writes to the disk raises StoreWriteError when the disk refuses; the earlier state is then
+    undamaged, and the method may be called again. After another process took the run over, the methods raise
+    RunStateError.
 
     Args:
         run: the run.
-        info: its state as just written, with this process's lease.
+        info: the state that was just written, with this process's lease.
     """
 
     def __init__(self, run: Run, info: RunInfo) -> None:
@@ -42,14 +43,14 @@ class RunWriter:
         self._finished = False
 
     def append(self, split: str, row: Mapping[str, float]) -> None:
-        """Adds a row to the metrics of a split, in memory until the next flush.
+        """Add a row to the metrics of a split; it stays in memory until the next flush.
 
         Args:
-            split: e.g. ``train``.
-            row: values by column; ``step``, a whole number, must be among them. Other columns are kept as float64.
+            split: name of the split, e.g. ``train``.
+            row: values by column, with ``step``, a whole number. Other columns are stored as float64.
 
         Raises:
-            ValueError: no whole step, or a name that cannot be a column or a split.
+            ValueError: there is no whole step, or a name cannot be a column or a split.
         """
         self._check_unfinished()
         for name in (split, *row):
@@ -65,10 +66,10 @@ class RunWriter:
         self._last[split] = kept
 
     def flush(self) -> None:
-        """Writes the buffered rows as one part and refreshes the heartbeat, with or without rows."""
+        """Write the buffered rows, if any, as one part, and refresh the heartbeat."""
         self._check_held()
         if self._rows:
-            # On failure the rows stay, and the next try uses the same name: no row can be there twice.
+            # On failure the rows stay, and the next try uses the same name, so no row can be stored twice.
             metrics.write_part(self.run.fs, self.run.path, self._generation, self._part, self._rows)
             self._rows = {}
             self._part += 1
@@ -76,7 +77,7 @@ class RunWriter:
         self._flushed = self.run.clock.monotonic()
 
     def flush_due(self) -> bool:
-        """Whether the last flush was 30 seconds ago."""
+        """Whether the last flush was 30 seconds ago or more."""
         return self.run.clock.monotonic() - self._flushed >= FLUSH_SECONDS
 
     def save_checkpoint(
@@ -89,20 +90,20 @@ class RunWriter:
         best: bool,
         keep_last: int = 2,
     ) -> None:
-        """Writes a checkpoint; see :func:`dregcli.store.checkpoints.save`.
+        """Write a checkpoint; see :func:`dregcli.store.checkpoints.save`.
 
         Args:
             step: the optimisation step.
             model: the model's tensors by name.
             optimizer: the optimizer's tensors by name.
-            state: a JSON-able mapping; floats come back exactly.
-            best: whether it is the best so far.
-            keep_last: how many of the newest are kept, at least 1, beside the best.
+            state: a JSON-able mapping; floats are stored exactly.
+            best: whether it is the best checkpoint so far.
+            keep_last: number of newest checkpoints to keep, at least 1, in addition to the best.
 
         Raises:
-            CheckpointCorrupt: it does not read back as it was written; the earlier ones are kept.
+            CheckpointCorrupt: the checkpoint does not read back as it was written; the earlier ones are kept.
         """
-        self.flush()  # first, so that no part straddles a checkpoint and resuming can put whole parts aside
+        self.flush()  # first, so that a part never has rows on both sides of a checkpoint
         checkpoints.save(
             self.run.fs,
             self.run.path,
@@ -115,13 +116,13 @@ class RunWriter:
         )
 
     def roll_back(self, step: int) -> Path | None:
-        """Puts metrics and checkpoints after ``step`` aside; see :func:`dregcli.store.rollback.roll_back`.
+        """Put metrics and checkpoints after ``step`` aside; see :func:`dregcli.store.rollback.roll_back`.
 
         Returns:
-            The folder with what was put aside, or None when there was nothing.
+            The folder with the files that were put aside, or None where there were none.
 
         Raises:
-            StoreCorrupt: a metrics file is altered, naming it.
+            StoreCorrupt: a metrics file is altered; the error names it.
         """
         self.flush()
         aside = rollback.roll_back(self.run.fs, self.run.path, step)
@@ -131,34 +132,34 @@ class RunWriter:
         return aside
 
     def log(self, line: str) -> None:
-        """Adds a line to ``log.txt``, with the time in UTC and without what looks like a secret."""
+        """Add a line to ``log.txt``, with the time in UTC and without anything that looks like a secret."""
         time = self.run.clock.now().isoformat(timespec="seconds")
         text = redacted(line.rstrip("\n")).replace("\n", "\n    ")
         self._check_held()
         path = self.run.path / layout.LOG_FILE
-        # Appended in place, unlike all else: it is for people to read, nothing is computed from it, and rewriting
-        # the whole aside for each line would cost more with every one. A torn last line is the worst a kill can do.
+        # Unlike all other files, the log is appended to in place: it is only for people to read, and rewriting it for
+        # each line would cost more with every line. The worst effect of a kill is an incomplete last line.
         with write_errors(path):
             self.run.fs.append(path, f"{time} {text}\n".encode("utf-8", "backslashreplace"))
             self.run.fs.sync(path)
         self._write_info(replace(self._info, log=log.seal(self.run.path)))
 
     def add_failure(self, failure: Mapping[str, Any]) -> None:
-        """Adds to the failures in ``run.json``, without what looks like a secret; the time is added to it."""
+        """Add a failure and its time to ``run.json``, without anything that looks like a secret."""
         self._check_held()
         entry = {"time": self.run.clock.now().isoformat(), **redacted_values(failure)}
         self._write_info(replace(self._info, failures=(*self._info.failures, entry)))
 
     def finish(self, status: RunStatus, summary: Mapping[str, Any]) -> None:
-        """Flushes and ends the run; of a completed one the parts are merged into ``metrics.h5``.
+        """Flush and end the run; a completed run's parts are merged into ``metrics.h5``.
 
         Args:
-            status: completed, failed or interrupted. The last two keep their parts, to end quickly.
+            status: completed, failed or interrupted. Failed and interrupted runs keep their parts, to end quickly.
             summary: a JSON-able mapping, e.g. the last step and the bounds.
 
         Raises:
-            ValueError: a status that is not an end.
-            StoreCorrupt: a part is altered, naming it; the run is not finished and nothing is removed.
+            ValueError: the status is not an end.
+            StoreCorrupt: a part is altered; the error names it, the run is not finished, and nothing is removed.
         """
         if status not in _ENDS:
             what = f"a run cannot finish as '{status}'"
@@ -185,12 +186,12 @@ class RunWriter:
             raise RunStateError(what, where=str(self.run.path), hint="reopen it to write more")
 
     def _check_held(self) -> None:
-        """Refuses to write once another process holds the lease, e.g. after this one slept on another host."""
+        """Refuse to write after another process took the lease, e.g. while this one slept on another host."""
         self._check_unfinished()
         try:
             current = read_info(self.run.path / layout.RUN_FILE).lease
         except DregError:
-            return  # gone or altered under our hands: the next write restores it from memory
+            return  # the file is gone or altered: the next write restores it from memory
         if current and self._info.lease and not current.same_holder(self._info.lease):
             what = f"The run {self.run.label} was taken over by {current.holder}."
             raise RunStateError(

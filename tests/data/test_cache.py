@@ -116,21 +116,21 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("key", "value", "reason"),
         [
-            ("encoding-type", "metrics", "it is 'metrics'"),
-            ("name", "mnist", "it holds 'mnist'"),
+            ("encoding-type", "metrics", "the file is 'metrics'"),
+            ("name", "mnist", "the file holds 'mnist'"),
             ("levels", 0, "1 to 255"),
             ("kind", "real", "1 level"),
             ("kind", "binary", "1 level"),
             ("kind", "grey", "grey"),
-            ("provenance", "[]", "no JSON object"),
+            ("provenance", "[]", "not a JSON object"),
             ("provenance", "{", "cannot read"),
             ("train-hash", "0" * 64, "checksum"),
             ("levels", 254, "checksum|above"),
-            ("levels", 255.0, "no integer"),
+            ("levels", 255.0, "not an integer"),
             ("height", 3, "shape"),
-            ("height", [2, 2], "no integer"),
-            ("source", h5py.Empty("f"), "no text"),
-            ("source", 3, "no text"),
+            ("height", [2, 2], "not an integer"),
+            ("source", h5py.Empty("f"), "not text"),
+            ("source", 3, "not text"),
             ("checksum", np.bytes_(b"\xff"), "cannot read"),
         ],
     )
@@ -152,7 +152,7 @@ class TestDamage:
         with pytest.raises(StoreFormatError, match="format 3") as caught:
             read_cache("toy", tmp_path)
         assert caught.value.where == str(cached)
-        assert "upgrade dreg" in str(caught.value.hint)
+        assert "update dreg (git pull in its clone)" in str(caught.value.hint)
 
 
 def _external_link(file, data, elsewhere):

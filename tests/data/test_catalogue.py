@@ -170,7 +170,7 @@ class TestLoad:
 
     @pytest.mark.parametrize("name", DATASETS)
     def test_an_unknown_convention_needs_no_data_to_be_refused(self, name, tmp_path):
-        with pytest.raises(UsageError, match=f"{name} is not split as 'bruda'.*It has: ") as caught:
+        with pytest.raises(UsageError, match=f"{name} has no split 'bruda'.*It has: ") as caught:
             load_dataset(name, tmp_path, "bruda")
         for convention in conventions_of(name, tmp_path):
             assert convention in caught.value.what
@@ -182,7 +182,7 @@ class TestLoad:
 
     def test_a_cache_that_is_split_as_none_of_its_files_is(self, tmp_path):
         kept("mnist", tmp_path, convention="mine")
-        with pytest.raises(DataCorrupt, match="split as 'mine', which is none") as caught:
+        with pytest.raises(DataCorrupt, match="split as 'mine', which is not one") as caught:
             load_dataset("mnist", tmp_path, "burda")
         assert "dreg download mnist" in str(caught.value.hint)
 
@@ -190,7 +190,7 @@ class TestLoad:
         kept("omniglot-lake", tmp_path, convention="lake-small")
         assert conventions_of("omniglot-lake", tmp_path) == ("lake-small",)
         assert load_dataset("omniglot-lake", tmp_path, "lake-small").split_convention == "lake-small"
-        with pytest.raises(UsageError, match=r"is not split as 'dreg'.*It has: lake-small"):
+        with pytest.raises(UsageError, match=r"has no split 'dreg'.*It has: lake-small"):
             load_dataset("omniglot-lake", tmp_path, "dreg")
 
 
@@ -213,7 +213,7 @@ class TestImported:
         assert conventions_of("zebras", tmp_path) == ("seed-3",)
         assert load_dataset("zebras", tmp_path).name == "zebras"
         assert load_dataset("zebras", tmp_path, "seed-3").split_convention == "seed-3"
-        with pytest.raises(UsageError, match=r"zebras is not split as 'dreg'\. It has: seed-3"):
+        with pytest.raises(UsageError, match=r"zebras has no split 'dreg'\. It has: seed-3"):
             load_dataset("zebras", tmp_path, "dreg")
 
     def test_of_real_values(self, tmp_path):

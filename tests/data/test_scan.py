@@ -288,7 +288,7 @@ class TestVerify:
             patch.setattr(Scanner, "_moments", lambda self: replace(right(self), mean=right(self).mean + 1.0))
             write_cache(draft(DataKind.REAL), tmp_path)
         assert not read_cache("toy", tmp_path).is_mapped
-        with pytest.raises(DataCorrupt, match="mean and deviation that it states"):
+        with pytest.raises(DataCorrupt, match="mean and deviation that the file states"):
             verify_cache("toy", tmp_path)
 
     def test_a_mapped_file_that_is_cut_short_is_refused_at_once(self, tmp_path) -> None:

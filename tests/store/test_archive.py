@@ -73,12 +73,12 @@ def test_what_is_not_exported(rich: Run, tmp_path: Path) -> None:
         export_run(FS, claim(tmp_path / "runs").run, target)
     damaged = replace(rich, path=Path(shutil.copytree(rich.path, tmp_path / "x" / "v001")))
     flip(damaged.path / "metrics.h5", 700)
-    with pytest.raises(StoreCorrupt, match="exported whole") as caught:
+    with pytest.raises(StoreCorrupt, match="is damaged, so it is not exported") as caught:
         export_run(FS, damaged, target)
     assert caught.value.where == str(damaged.path / "metrics.h5")
     assert not target.exists()
     target.write_text("mine")
-    with pytest.raises(UsageError, match="such a file already"):
+    with pytest.raises(UsageError, match="This file exists already"):
         export_run(FS, rich, target)
     assert target.read_text() == "mine"
 
@@ -187,25 +187,25 @@ HARMFUL = {
     "a link": (_add("figures/link", b"/etc/passwd", external_attr=0o120777 << 16), "not a plain file"),
     "a device": (_add("figures/device", b"", external_attr=0o020666 << 16), "not a plain file"),
     "compressed": (_add("figures/bomb", bytes(10**6), compress_type=zipfile.ZIP_DEFLATED), "is compressed"),
-    "twice": (_add("spec.json"), "is there twice"),
-    "twice but for case": (_add("SPEC.json"), "is there twice"),
-    "a folder that is a file": (_add("spec.json/x"), "in what is a file"),
-    "a file that is a folder": (_add("evals"), "in what is a file"),
+    "twice": (_add("spec.json"), "occurs twice"),
+    "twice but for case": (_add("SPEC.json"), "occurs twice"),
+    "a folder that is a file": (_add("spec.json/x"), "inside a path that is a file"),
+    "a file that is a folder": (_add("evals"), "inside a path that is a file"),
     "not in the manifest": (
         lambda members, _: members.append((zipfile.ZipInfo("evals/y.h5"), b"")),
-        "other files than",
+        "its files are not the files in its manifest",
     ),
     "not in the archive": (
         lambda _, manifest: manifest["files"].update({"evals/z.h5": entry(b"", 0)}),
-        "other files than",
+        "its files are not the files in its manifest",
     ),
-    "without its manifest": (lambda members, _: members.insert(0, members[1]), "begin with a manifest"),
+    "without its manifest": (lambda members, _: members.insert(0, members[1]), "first member is not a manifest"),
     "other content": (_swap, "spec.json: The file does not match"),
     "a file less": (_without("checkpoints/step-00000020/state.json"), "state.json: The file is missing"),
     "without its state": (_without("run.json"), "run.json: The file is missing"),
     "no files": (lambda _, manifest: manifest.pop("files"), "cannot be read"),
     "a time that is none": (_time_out_of_range, "cannot be read"),
-    "of another kind": (_set(**{"encoding-type": "evals"}), "not of type 'archive'"),
+    "of another kind": (_set(**{"encoding-type": "evals"}), "not have the type 'archive'"),
     "newer": (_set(**{"encoding-version": "2"}), "encoding-version 2"),
     "of a newer store": (_set(format=99), "format 99"),
     "with a name that cannot be": (_set(run="../evil/v001"), "cannot be the name"),
@@ -310,14 +310,14 @@ def test_files_that_are_not_dreg_s(copied: Run, tmp_path: Path) -> None:
     found = import_run(RunStore(tmp_path / "store", CountingFileSystem()), tmp_path / "run.zip").run
     assert (found.path / "notes.txt").read_text() == "mine"
     (copied.path / "Notes.txt").write_text("mine too")
-    with pytest.raises(StoreCorrupt, match="is there twice"):
+    with pytest.raises(StoreCorrupt, match="occurs twice"):
         export_run(FS, copied, tmp_path / "other.zip")
     assert not (tmp_path / "other.zip").exists()
 
 
 def test_a_target_that_is_a_link_and_a_run_with_nothing_in_it(rich: Run, tmp_path: Path) -> None:
     (tmp_path / "link.zip").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="such a file"):
+    with pytest.raises(UsageError, match="exists already"):
         export_run(FS, rich, tmp_path / "link.zip")
     (tmp_path / "runs" / "y" / "v001").mkdir(parents=True)
     with pytest.raises(RunStateError, match="nothing to export"):

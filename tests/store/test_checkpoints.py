@@ -166,7 +166,7 @@ def test_a_renamed_checkpoint_is_found(tmp_path: Path) -> None:
     writer = claim(tmp_path)
     save(writer, 10)
     file_of(writer.run, 10).parent.rename(file_of(writer.run, 90).parent)
-    with pytest.raises(CheckpointCorrupt, match="manifest is of step 10"):
+    with pytest.raises(CheckpointCorrupt, match="manifest belongs to step 10"):
         writer.run.load_checkpoint(90)
 
 

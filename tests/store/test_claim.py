@@ -162,7 +162,7 @@ def test_a_newer_store_is_refused_with_advice(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ['{"format": "1"}', '{"format": 0}', '{"format": true}', "{}"])
 def test_an_unknown_format_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "store.json").write_text(text)
-    with pytest.raises(StoreFormatError, match="not one that dreg knows"):
+    with pytest.raises(StoreFormatError, match="does not know"):
         RunStore(tmp_path).runs()
 
 

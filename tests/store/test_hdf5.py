@@ -102,7 +102,7 @@ def test_the_forger_makes_readable_files() -> None:
 
 
 def test_digest_over_no_hdf5_at_all_is_refused() -> None:
-    with pytest.raises(StoreCorrupt, match="promises"):
+    with pytest.raises(StoreCorrupt, match="cannot be parsed"):
         hdf5.decode(hdf5._header(b"nothing") + b"nothing", "evals", PATH)
 
 

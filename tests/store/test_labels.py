@@ -80,7 +80,7 @@ def test_what_cannot_be_a_tag(run: Run, words: list[str]) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n", "y" * (labels.NOTE_LENGTH + 1)])
 def test_what_cannot_be_a_note(run: Run, text: str) -> None:
-    with pytest.raises(UsageError, match="A note has"):
+    with pytest.raises(UsageError, match="A note must have"):
         run.add_label(note=text)
     assert not (run.path / "labels").exists()
 

@@ -60,7 +60,7 @@ def test_unknown_names_suggest_the_nearest_and_say_how_to_list(store: RunStore) 
     with pytest.raises(RunNotFound) as caught:
         store.resolve("runs/mnist-iwea")
     assert "Did you mean 'mnist-iwae'?" in caught.value.what
-    assert caught.value.hint == "there are mnist-iwae, xyz; see what there is: dreg runs list"
+    assert caught.value.hint == "there are mnist-iwae, xyz; list the runs: dreg runs list"
     with pytest.raises(RunNotFound) as other:
         RunStore(Path("./runs").resolve()).resolve("mnist-iwea")
     assert f"dreg runs list --runs-dir {Path('runs').resolve()}" in str(other.value.hint)

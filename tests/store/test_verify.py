@@ -200,7 +200,7 @@ def test_a_last_row_that_is_none(rich: Run, tmp_path: Path) -> None:
         document = documents.unseal(rich.path / "run.json") | {"last": last}
         (run.path / "run.json").write_bytes(documents.seal(document))
         (finding,) = _faults(run)
-        assert "which run.json knows of" in finding.what
+        assert "which is the last step in run.json" in finding.what
 
 
 def test_a_run_that_ends_while_it_is_read_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

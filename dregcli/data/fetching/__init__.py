@@ -1,1 +1,1 @@
-"""From mirrors, packages and folders to files that passed their checks, and into the data folder."""
+"""Fetches the files of a data set from mirrors, packages or folders, checks them and fills the data folder."""

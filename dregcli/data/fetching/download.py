@@ -1,4 +1,4 @@
-"""Put a data set into the cache, from its mirrors or from a source the user names."""
+"""Puts a data set into the cache, from its mirrors or from a source that the user names."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,22 +27,22 @@ __all__ = ["DownloadProgress", "DownloadResult", "OnProgress", "Outcome", "Patie
 
 
 class Outcome(StrEnum):
-    """What a download did."""
+    """The action that a download took."""
 
     EMBEDDED = "embedded"
-    """Nothing: the data set comes with the program."""
+    """Nothing: the data set is part of the program."""
     CACHED = "cached"
-    """Nothing: the cache holds it, and it is whole."""
+    """Nothing: the cache already holds the whole data set."""
     STORED = "stored"
-    """Fetched, verified and written to the cache."""
+    """The data set was fetched, verified and written to the cache."""
 
 
 @dataclass(frozen=True)
 class DownloadResult:
-    """What a download came to.
+    """The result of a download.
 
     Attributes:
-        outcome: what was done.
+        outcome: the action that the download took.
         dataset: the data set, with its splits, source and checksum.
         path: the cache file, or None for an embedded data set.
     """
@@ -53,7 +53,7 @@ class DownloadResult:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What whoever trains on it should be told: how it was converted, what could not be verified."""
+        """Facts that a user who trains on the data set should know: its conversion, and missing checksums."""
         found: object = self.dataset.provenance.get("notes")
         return tuple(str(note) for note in cast("list[object]", found)) if isinstance(found, list) else ()
 
@@ -73,28 +73,28 @@ def download_entry(
 ) -> DownloadResult:
     """Fetch a data set, verify it and keep it in the cache.
 
-    Without a source, a whole cached copy is left alone and a damaged one replaced: from what an operating system's
-    package has, from files that an earlier call left, and from the mirrors, in that order. With a source, its files
-    are always read, and take the place of what is cached.
+    Without a source, an undamaged cached copy stays as it is, and a damaged one is replaced. The files come from a
+    package of the operating system, from an earlier call, or from the mirrors, in that order. With a source, its
+    files are always read, and they replace the cached data set.
 
     Args:
-        entry: the data set, which need not be in the catalogue.
+        entry: the data set; it need not be in the catalogue.
         data_dir: the data folder.
-        source: a folder, one of the files, or an http(s) address of a folder or file, instead of the mirrors.
-        offline: never touch the network.
+        source: used instead of the mirrors: a folder, one of the files, or an http(s) address of a folder or file.
+        offline: never use the network.
         on_progress: called as bytes arrive.
-        patience: how long a mirror is borne with.
+        patience: limits on a slow or failing mirror.
 
     Returns:
         What was done, and the data set.
 
     Raises:
-        UsageError: its place in the data folder has a file that dreg did not make; or the
-            source does not exist, is of an unknown kind, or is an address although offline.
-        DatasetMissing: offline, and this machine has no files of it.
+        UsageError: the data folder has a file with this name that dreg did not write; or the source does not exist,
+            has an unknown kind, or is an address although the call is offline.
+        DatasetMissing: the call is offline, and this machine has no files of the data set.
         DownloadFailed: no source gave a file; the hint says which files to fetch and how to import them.
         DataCorrupt: a file of the named source is truncated or altered.
-        StoreFormatError: the cached file is of another version of the format.
+        StoreFormatError: the cached file has another version of the format.
         StoreWriteError: the data folder cannot be written.
     """
     if isinstance(entry, Embedded):
@@ -102,7 +102,7 @@ def download_entry(
     path = cache_path(entry.name, data_dir)
     if owner_of(path) is Owner.OTHER:
         raise UsageError(
-            what=f"'{path.name}' in the data folder is not a file of dreg: it stays as it is",
+            what=f"dreg did not write '{path.name}' in the data folder, and does not replace it",
             where=str(path),
             hint="move that file away and repeat the command, or choose another data folder with --data-dir FOLDER",
         )
@@ -122,7 +122,7 @@ def download_entry(
         bases = _bases(entry, source, data_dir)
         if bases and offline:
             raise UsageError(
-                what="an address cannot be read offline",
+                what="a web address cannot be read offline",
                 where=source,
                 hint="leave out --offline (or DREG_OFFLINE), or: "
                 + download_command(entry.name, data_dir, source="FOLDER"),
@@ -140,11 +140,10 @@ def download_entry(
     except DataCorrupt as error:
         if not downloaded:
             raise
-        # Each file passed what check there is of it alone, and together they are wrong: asked again, a mirror may
-        # have better ones.
+        # Each file passed its own check, but together they are wrong: a mirror may give better files next time.
         forget_downloads(entry, data_dir)
         other = download_command(entry.name, data_dir, source="FOLDER")
-        advice = f"what had come is thrown away: {download_command(entry.name, data_dir)}\nor: {other}"
+        advice = f"the downloaded files were removed; repeat: {download_command(entry.name, data_dir)}\nor: {other}"
         raise DataCorrupt(what=error.what, where=error.where, hint=error.hint or advice) from error
     forget_downloads(entry, data_dir)
     return DownloadResult(Outcome.STORED, dataset, path)
@@ -152,14 +151,14 @@ def download_entry(
 
 def _nothing_here(entry: Downloadable, data_dir: Path, reason: DatasetMissing | DataCorrupt) -> DatasetMissing:
     return DatasetMissing(
-        what=f"{reason.what}, and offline it cannot be fetched",
+        what=f"{reason.what}, and it cannot be fetched offline",
         where=reason.where,
         hint=f"repeat without --offline (or DREG_OFFLINE), or {by_hand(entry, data_dir)}",
     )
 
 
 def _bases(entry: Downloadable, source: str, data_dir: Path) -> tuple[str, ...]:
-    """The web folder that ``source`` names, or nothing where it is a path of this machine."""
+    """Return the web folder that ``source`` names, or nothing where ``source`` is a path on this machine."""
     scheme, is_url, _ = source.partition("://")
     if not is_url:
         return ()
@@ -173,7 +172,7 @@ def _bases(entry: Downloadable, source: str, data_dir: Path) -> tuple[str, ...]:
         parts = urlsplit(source)
     except ValueError as error:
         raise UsageError(
-            what=f"this is no address: {error}",
+            what=f"this is not a web address: {error}",
             where=source,
             hint=download_command(entry.name, data_dir, source="https://HOST/FOLDER/"),
         ) from error
@@ -182,10 +181,10 @@ def _bases(entry: Downloadable, source: str, data_dir: Path) -> tuple[str, ...]:
 
 
 def built(entry: Downloadable, gathered: Gathered) -> Dataset:
-    """The data set that files make, of just the sizes it must have.
+    """Build a data set from its files and check its sizes.
 
     Raises:
-        DataCorrupt: it comes out otherwise.
+        DataCorrupt: the data set does not have the sizes of its convention.
     """
     file_set, files = gathered.file_set, gathered.files
     splits = file_set.split({name: file.verified.content for name, file in files.items()})
@@ -194,7 +193,7 @@ def built(entry: Downloadable, gathered: Gathered) -> Dataset:
     unpublished = [name for name, file in files.items() if file.verified.checksum is None]
     notes = list(file_set.notes)
     if unpublished:
-        notes.append(f"no checksum is published of {' and '.join(unpublished)}: structure and sizes were checked")
+        notes.append(f"no checksum is published for {' and '.join(unpublished)}: structure and sizes were checked")
     return Dataset.build(
         name=entry.name,
         kind=entry.kind,

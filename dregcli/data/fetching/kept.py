@@ -1,6 +1,6 @@
-"""Whole files that lie in the downloads folder until the cache is written, and what is known of where they came from.
+"""Whole files that stay in the downloads folder until the cache is written, and a record of where they came from.
 
-Beside ``<file>`` a ``<file>.json`` has the address and the digest of what came from there.
+Beside ``<file>``, ``<file>.json`` holds the address that the file came from and the digest of its bytes.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from dregcli.filesystem import LOCAL, remove_dead_asides, written_aside
 
 
 def vouch(path: Path, address: str, sha256: str) -> None:
-    """Say of a file that is about to be kept where it came from.
+    """Record where a file came from, just before the file itself is put there.
 
     Args:
-        path: where it will lie.
-        address: what it was fetched from.
-        sha256: of the file as it came. A crash before it lies there leaves words about a file that is not this one.
+        path: the path that the file will have.
+        address: the address it was fetched from.
+        sha256: digest of the file as it came. It is needed because a crash may leave this record beside another file.
 
     Raises:
         StoreWriteError: the folder cannot be written.
@@ -33,7 +33,7 @@ def vouch(path: Path, address: str, sha256: str) -> None:
 
 
 def read_kept_file(file: SourceFile, folder: Path) -> Fetched | None:
-    """A file that an earlier call left, if it is whole: by its checksum, or else as that call itself fetched it."""
+    """Return a file that an earlier call left, if it is whole: by its checksum, or by the record of that call."""
     path = folder / file.published_name
     try:
         raw = read_bounded(file, path)
@@ -46,7 +46,7 @@ def read_kept_file(file: SourceFile, folder: Path) -> Fetched | None:
 
 
 def read_kept(entry: Downloadable, data_dir: Path) -> Gathered | None:
-    """The published files as earlier calls left them, if they are all there."""
+    """Return the published files as earlier calls left them, if all of them are there."""
     folder = downloads_dir(entry.name, data_dir)
     fetched: dict[str, Fetched] = {}
     for file in entry.published.files:
@@ -58,9 +58,9 @@ def read_kept(entry: Downloadable, data_dir: Path) -> Gathered | None:
 
 
 def forget_downloads(entry: Downloadable, data_dir: Path) -> None:
-    """Remove the archives of ``entry``: the cache holds what is needed of them, or they turned out to be wrong.
+    """Remove the downloaded files of ``entry``: they are in the cache now, or they are wrong.
 
-    A part that a living process writes stays: it belongs to another download that is still under way.
+    A part that a running process writes stays: it belongs to another download that is still in progress.
     """
     folder = downloads_dir(entry.name, data_dir)
     remove_dead(folder)
@@ -80,7 +80,7 @@ def _beside(path: Path) -> Path:
 
 
 def _address(path: Path, sha256: str) -> str | None:
-    """Where a kept file came from, if what is said beside it is said of this very content."""
+    """Return where a kept file came from, if the record beside it is about exactly this content."""
     try:
         content = json.loads(_beside(path).read_bytes())
     except (OSError, ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""The files of a data set over the network: one mirror after the other."""
+"""Fetches the files of a data set over the network, from one mirror after the other."""
 
 from pathlib import Path
 
@@ -20,24 +20,24 @@ def fetch_all(
     on_progress: OnProgress,
     patience: Patience,
 ) -> Gathered:
-    """Get every published file of ``entry`` from the first mirror that gives it whole.
+    """Get every published file of ``entry`` from the first mirror that gives the whole file.
 
-    Each verified file stays in the downloads folder until ``forget_downloads``, so a later call need not
-    fetch it again when another file failed; of a file that broke off, what has come stays too.
+    Each verified file stays in the downloads folder until ``forget_downloads``, so a later call need not fetch it
+    again when another file failed. Where a download breaks off, the bytes that came stay too.
 
     Args:
         entry: the data set.
         bases: addresses of folders, in the order to try them.
         data_dir: the data folder.
-        reuse: take whole files that an earlier call left.
+        reuse: use whole files that an earlier call left.
         on_progress: called as bytes arrive.
-        patience: how long a mirror is borne with.
+        patience: limits on a slow or failing mirror.
 
     Returns:
         The files.
 
     Raises:
-        DownloadFailed: no mirror gave a file; the message has each one's reason and the way round.
+        DownloadFailed: no mirror gave a file; the message has each mirror's reason and says what to do instead.
         StoreWriteError: the downloads folder cannot be written.
     """
     folder = downloads_dir(entry.name, data_dir)
@@ -56,19 +56,19 @@ def _fetch(
     on_progress: OnProgress,
     patience: Patience,
 ) -> Fetched:
-    """One file, from the first mirror and under the first name that gives it whole."""
+    """Fetch one file, from the first mirror and under the first name that give the whole file."""
     folder = downloads_dir(entry.name, data_dir)
     reasons: dict[str, str] = {}
     for base in bases:
         urls = [address(base, name) for name in file.file_names()]
         if base not in entry.mirrors and len(entry.published.files) == 1:
-            # A user's own address of the only file may end in anything.
+            # A user's own address of a data set's only file may have any name.
             urls.append(base)
         for url in urls:
             try:
                 return fetch_file(file, url, folder, on_progress=on_progress, patience=patience)
             except NotThere as error:
-                # Only the usual name's reason is worth telling.
+                # Only the reason for the usual name is worth showing.
                 reasons.setdefault(base, f"{url}: {error}")
             except (MirrorFailed, DataCorrupt) as error:
                 reasons[base] = f"{url}: {error.what if isinstance(error, DataCorrupt) else error}"
@@ -76,5 +76,5 @@ def _fetch(
     raise DownloadFailed(
         what="\n".join([f"no source gave {file.name}, which '{entry.name}' needs:", *reasons.values()]),
         where=", ".join(bases),
-        hint=f"try again later (what has come is kept), or {by_hand(entry, data_dir)}",
+        hint=f"try again later (the bytes that came are kept), or {by_hand(entry, data_dir)}",
     )

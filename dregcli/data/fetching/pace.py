@@ -1,6 +1,6 @@
-"""How slow a server may be: every byte of an answer passes here, its headers and framing too.
+"""Limits how slow a server may be; every byte of an answer passes here, its headers and framing too.
 
-A time-out of the socket alone lets a server live for ever that sends one byte just before each would end.
+A time-out of the socket is not enough: a server that sends one byte just before each time-out would never end.
 """
 
 import time
@@ -16,12 +16,12 @@ _WANTED = (200, 206)
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a server may be.
+    """Limits on how slow a server may be.
 
     Attributes:
-        timeout: seconds without an answer or a byte, after which it is given up.
+        timeout: seconds without an answer or a byte, after which the request fails.
         least_bytes: the fewest bytes that must come in every ``timeout`` seconds of waiting.
-        headers_s: the most seconds from the request until its answer's headers are whole.
+        headers_s: the most seconds from the request until all headers of the answer are here.
     """
 
     timeout: float = 30.0
@@ -30,7 +30,7 @@ class Pace:
 
 
 class _Paced(RawIOBase):
-    """What a socket receives, in time."""
+    """The bytes that a socket receives, with a limit on the time."""
 
     def __init__(self, inner: RawIOBase, pace: Pace) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Paced(RawIOBase):
     def readinto(self, buffer: Any, /) -> int | None:  # noqa: ANN401 - whatever has room for bytes
         begun = time.monotonic()
         if self.deadline is not None and begun > self.deadline:
-            message = f"timed out: no whole headers in {self._pace.headers_s:g} s"
+            message = f"timed out: the headers were not complete after {self._pace.headers_s:g} s"
             raise TimeoutError(message)
         if self._waited >= self._pace.timeout:
             if self._came < self._pace.least_bytes:
@@ -63,7 +63,7 @@ class _Paced(RawIOBase):
 
 
 class _PacedAnswer(HTTPResponse):
-    """An answer that comes in time or not at all."""
+    """An HTTP answer whose bytes must come in time."""
 
     def __init__(self, sock: Any, *args: Any, pace: Pace, **options: Any) -> None:  # noqa: ANN401 - http.client's own
         super().__init__(sock, *args, **options)
@@ -75,12 +75,12 @@ class _PacedAnswer(HTTPResponse):
         super().begin()
         self._paced.deadline = None
         if self.status not in _WANTED:
-            # Nobody needs the body of a redirect or an error; urllib would read a redirect's, however long it is.
+            # The body of a redirect or an error is not needed; urllib would read a redirect's whole body.
             self.length, self.chunked = 0, False
 
 
 def paced_handlers(pace: Pace) -> list[BaseHandler]:
-    """What makes ``urllib.request.build_opener`` hold servers to a pace."""
+    """Return handlers for ``urllib.request.build_opener`` that enforce a pace."""
 
     def connection(kind: Any, host: str, **options: Any) -> Any:  # noqa: ANN401 - http.client's own
         made = kind(host, **options)

@@ -1,9 +1,9 @@
-"""The part of a file that has come so far: kept across breaks, and in the hands of one process at a time.
+"""The part of a file that has come so far: kept when a download breaks off, and written by one process at a time.
 
-A part lies in the downloads folder as ``<file>.<address>.<number>.part``, with a JSON file beside it that says which
-answer its bytes are of. ``<address>`` is a digest, so that bytes of two mirrors never meet. A process that writes a
-part holds an operating system's lock on it, which ends with the process however it ends: what a dead one left is
-taken over, and two that live write parts of different numbers.
+A part lies in the downloads folder as ``<file>.<address>.<number>.part``, with a JSON file beside it that says from
+which answer its bytes came. ``<address>`` is a digest, so that bytes from two mirrors are never mixed. A process that
+writes a part holds an operating system's lock on it, which ends with the process however it ends. So the part of a
+dead process is taken over, and two running processes write parts with different numbers.
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _SYNC_EVERY: Final = 16 << 20
 
 @dataclass(frozen=True)
 class Origin:
-    """Which answer the bytes are of.
+    """The answer that the bytes came from.
 
     Attributes:
-        address: what was asked for.
-        etag: the server's name for this very content.
-        last_modified: when it says that the content last changed.
-        total: bytes of the whole.
+        address: the address that was requested.
+        etag: the server's tag for this version of the content.
+        last_modified: time of the content's last change, as the server says.
+        total: bytes of the whole file.
     """
 
     address: str
@@ -45,12 +45,12 @@ class Origin:
 
     @property
     def validator(self) -> str | None:
-        """What to send as If-Range: a strong tag, or else the date."""
+        """The value to send as If-Range: a strong tag, or else the date."""
         return self.etag if self.etag and not self.etag.startswith("W/") else self.last_modified
 
 
 class Part:
-    """A part in the hands of this process. Made by ``claimed``."""
+    """A part that this process holds. Made by ``claimed``."""
 
     def __init__(self, path: Path, handle: IO[bytes], address: str) -> None:
         self.path = path
@@ -63,23 +63,23 @@ class Part:
             self.clear()
 
     def clear(self) -> None:
-        """Throw away what has come."""
+        """Remove the bytes that have come."""
         with write_errors(self.path, hint=WRITE_ELSEWHERE):
-            # First what vouches for the bytes, so that a crash between the two leaves no bytes that look good.
+            # The record goes first, so that a crash between the two leaves no bytes that look good.
             _removed(_beside(self.path))
             self._handle.truncate(0)
             self._handle.seek(0)
         self.origin, self.size = None, 0
 
     def begin(self, origin: Origin) -> None:
-        """Start over with the bytes of another answer."""
+        """Start again with the bytes of another answer."""
         self.clear()
         self.origin = origin
         with written_aside(LOCAL, _beside(self.path), hint=WRITE_ELSEWHERE) as (out, _):
             out.write(json.dumps(asdict(origin)).encode())
 
     def append(self, chunk: bytes) -> None:
-        """Keep what has come."""
+        """Add bytes that have come."""
         with write_errors(self.path, hint=WRITE_ELSEWHERE):
             self._handle.write(chunk)
             self._handle.flush()
@@ -90,7 +90,7 @@ class Part:
                 self._unsynced = 0
 
     def read_back(self) -> bytes:
-        """All bytes, from the file, so that what is verified is what was written."""
+        """Return all bytes, read from the file, so that the check sees what was really written."""
         with write_errors(self.path, hint=WRITE_ELSEWHERE):
             self._handle.flush()
             self._handle.seek(0)
@@ -99,17 +99,17 @@ class Part:
         return content
 
     def keep_as(self, path: Path) -> None:
-        """Give the whole file its name."""
+        """Give the complete file its real name."""
         with write_errors(path, hint=WRITE_ELSEWHERE):
             self._handle.flush()
             LOCAL.sync(self.path)
-            # Before the lock goes, or another process might begin to write to what is now the whole file.
+            # Before the lock is released, because another process might otherwise write to the complete file.
             LOCAL.rename(self.path, path)
             _removed(_beside(self.path))
         self._gone = True
 
     def leave(self) -> None:
-        """Let it go, for a later call to go on with; nothing is left of an empty one."""
+        """Release the part so that a later call can continue it; an empty part is removed."""
         with suppress(OSError):
             if not self._gone and not self._handle.closed:
                 if self.size and self.origin:
@@ -123,14 +123,14 @@ class Part:
 
 @contextmanager
 def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
-    """A part of ``file_name`` for the bytes of ``address``: what a dead process left of it, or a new one.
+    """Claim a part of ``file_name`` for the bytes of ``address``: one that a dead process left, or a new one.
 
     Raises:
         StoreWriteError: the folder cannot be written.
     """
     key = hashlib.sha256(address.encode()).hexdigest()[:8]
     for number in range(_SLOTS + 1):
-        # Where no lock is to be had (some network disks have none) a name of its own keeps it apart from others.
+        # Where locks do not work (some network disks have none), a unique name keeps processes apart.
         slot = str(number) if number < _SLOTS else f"own-{secrets.token_hex(8)}"
         path = folder / f"{file_name}.{key}.{slot}.part"
         with write_errors(path, hint=WRITE_ELSEWHERE):
@@ -139,7 +139,7 @@ def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
             break
     else:
         raise StoreWriteError(
-            what="the folder of downloads is taken away again and again", where=str(folder), hint="try again"
+            what="another process keeps removing the folder of downloads", where=str(folder), hint="try again"
         )
     part = Part(path, handle, address)
     try:
@@ -149,19 +149,19 @@ def claimed(folder: Path, file_name: str, address: str) -> Generator[Part]:
 
 
 def remove_dead(folder: Path) -> None:
-    """Remove the parts in ``folder`` that no living process writes."""
+    """Remove the parts in ``folder`` that no running process writes."""
     with suppress(OSError):
         for path in [path for path in folder.iterdir() if _PART_NAME.fullmatch(path.name)]:
             handle = _opened(path, must_lock=True)
             if handle is not None:
                 with handle:
-                    # With what a process that died was just writing there.
+                    # Also removes the temporary files that a dead process left there.
                     remove_dead_asides(LOCAL, _beside(path))
                     _removed(_beside(path), path)
 
 
 def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
-    """The file open and in our hands, or None where another process has it."""
+    """Open and lock the file; return None where another process holds it."""
     for _ in range(_TRIES):
         make_folders(LOCAL, path.parent, hint=WRITE_ELSEWHERE)
         # Another process may just have removed the empty folder.
@@ -172,7 +172,7 @@ def _opened(path: Path, *, must_lock: bool) -> IO[bytes] | None:
                 return None
             if is_at(handle, path):
                 return handle
-            # Another process gave it its name, or removed it, between our opening and our lock.
+            # Another process renamed or removed the file between our opening and our lock.
             handle.close()
     return None
 
@@ -188,7 +188,7 @@ def _beside(path: Path) -> Path:
 
 
 def _read_origin(path: Path, address: str) -> Origin | None:
-    """What the bytes are of, if it is said and they are of ``address``."""
+    """Return the origin of the bytes, if it is recorded and their address is ``address``."""
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError):

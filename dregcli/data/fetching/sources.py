@@ -1,4 +1,4 @@
-"""The check that every file passes, and the files of a data set from folders of this machine."""
+"""Checks every file of a data set, and finds the files in folders of this machine."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from dregcli.errors import DataCorrupt, DownloadFailed, UsageError
 
 @dataclass(frozen=True)
 class Verified:
-    """What a file holds, once it has passed its check.
+    """The content of a file that has passed its check.
 
     Attributes:
-        content: as its parser returns it.
-        sha256: of the unpacked content.
-        checksum: the published checksum that it has, in words; None where none is published.
+        content: the content as its parser returns it.
+        sha256: digest of the unpacked content.
+        checksum: the published checksum that the file has, in words; None where none is published.
     """
 
     content: Any
@@ -32,9 +32,9 @@ class Fetched:
     """A file that passed its check.
 
     Attributes:
-        verified: what it holds.
+        verified: its content.
         origin: the path or address it came from.
-        packed_bytes: its size as it lay there.
+        packed_bytes: its size there, in bytes.
     """
 
     verified: Verified
@@ -47,8 +47,8 @@ class Gathered:
     """All files of a set.
 
     Attributes:
-        file_set: which.
-        files: what was found, by the files' usual names.
+        file_set: the set of files.
+        files: the files that were found, by their usual names.
     """
 
     file_set: FileSet
@@ -59,24 +59,24 @@ def check_file(file: SourceFile, raw: bytes, *, where: str) -> Verified:
     """Unpack, verify and parse a file.
 
     Args:
-        file: what it should be.
-        raw: what it is, gzipped or plain.
+        file: the file that it should be.
+        raw: its bytes, gzipped or plain.
         where: its path or address, for messages.
 
     Returns:
-        What it holds.
+        Its content.
 
     Raises:
-        DataCorrupt: it is truncated, malformed, or not the published content.
+        DataCorrupt: the file is truncated, malformed, or not the published content.
     """
     content = unpack(raw, limit=file.limit, where=where)
     matched = next((each for each in file.checksums if each.matches(content, raw)), None)
     if matched is None and content[:64].lstrip().lower().startswith((b"<!doctype", b"<html")):
-        # What a network that wants a log-in answers to everything.
-        raise DataCorrupt(what=f"it is a web page, not {file.name}", where=where)
+        # A network that asks for a log-in answers every request with a page.
+        raise DataCorrupt(what=f"the file is a web page, not {file.name}", where=where)
     if matched is None and file.checksums:
         if file.diagnose:
-            # The parser knows more exactly what is wrong.
+            # The parser can say more exactly what is wrong.
             file.parse(content, where=where)
         published = file.checksums[0]
         raise DataCorrupt(
@@ -84,8 +84,8 @@ def check_file(file: SourceFile, raw: bytes, *, where: str) -> Verified:
             f"{published.of(raw if published.packed else content)}, not {published.value}",
             where=where,
         )
-    told = f"{matched.digest} {matched.value}" + (" of the .gz" if matched.packed else "") if matched else None
-    return Verified(file.parse(content, where=where), hashlib.sha256(content).hexdigest(), told)
+    shown = f"{matched.digest} {matched.value}" + (" of the .gz" if matched.packed else "") if matched else None
+    return Verified(file.parse(content, where=where), hashlib.sha256(content).hexdigest(), shown)
 
 
 def read_local(entry: Downloadable, source: str, data_dir: Path) -> Gathered:
@@ -93,20 +93,20 @@ def read_local(entry: Downloadable, source: str, data_dir: Path) -> Gathered:
 
     Args:
         entry: the data set.
-        source: a folder, or one of the files; a file of an unusual name is recognised by its content.
+        source: a folder, or one of the files; a file with an unusual name is recognised by its content.
         data_dir: the data folder, for hints.
 
     Returns:
-        The first set of files that is all there.
+        The first set of files that is complete.
 
     Raises:
-        UsageError: ``source`` does not exist or is neither file nor folder.
-        DownloadFailed: a file is not there or cannot be read.
-        DataCorrupt: a file is there, but truncated, altered or another one.
+        UsageError: ``source`` does not exist, or is neither a file nor a folder.
+        DownloadFailed: a file is missing or cannot be read.
+        DataCorrupt: a file is truncated, altered, or not the wanted one.
     """
     try:
         found = list(_locate(entry, source, data_dir))
-    # RuntimeError: the home folder of ~somebody that does not exist.
+    # RuntimeError: the home folder of an unknown ~user.
     except (OSError, RuntimeError) as error:
         raise _unreadable(source, error) from error
     except DataCorrupt as error:
@@ -119,34 +119,34 @@ def read_local(entry: Downloadable, source: str, data_dir: Path) -> Gathered:
     raise DownloadFailed(
         what=f"the source lacks {', or '.join(lacking)} (plain or .gz)",
         where=source,
-        hint="put what is missing into that folder and repeat the command",
+        hint="put the missing files into that folder and repeat the command",
     )
 
 
 def by_hand(entry: Downloadable, data_dir: Path) -> str:
-    """What to do where no server can be asked, ending a sentence."""
+    """Return the advice for a machine without a network, as the end of a sentence."""
     wanted = "".join(f"  {each}\n" for each in entry.addresses())
     command = download_command(entry.name, data_dir, source="FOLDER")
     return f"fetch these files into a folder by other means:\n{wanted}and import them: {command}"
 
 
 def read_system(entry: Downloadable, data_dir: Path) -> Gathered | None:
-    """The published files from where a package of the operating system puts them; None where none has them whole."""
+    """Return the published files from a package of the operating system; None where no package has all of them."""
     for folder in entry.system_folders:
         if Path(folder).is_dir():
             try:
                 return read_local(entry, folder, data_dir)
             except (DownloadFailed, DataCorrupt):
-                # A broken package is no reason to do without the mirrors.
+                # After a broken package the mirrors are still tried.
                 continue
     return None
 
 
 def _locate(entry: Downloadable, source: str, data_dir: Path) -> Iterator[tuple[FileSet, dict[str, list[Path]]]]:
-    """Where each file may lie, by its usual name, for each set of files."""
+    """For each set of files, yield the paths where each file may be, by the file's usual name."""
     path = Path(source).expanduser()
     given: SourceFile | None = None
-    # An empty name would mean the current folder, which nobody who types --source "$UNSET" wants.
+    # An empty name would mean the current folder, which a user who types --source "$UNSET" does not want.
     if source and path.is_file():
         given = _named(entry, path) or _recognised(entry, path)
         folder = path.parent
@@ -155,9 +155,9 @@ def _locate(entry: Downloadable, source: str, data_dir: Path) -> Iterator[tuple[
     else:
         command = download_command(entry.name, data_dir, source="FOLDER")
         raise UsageError(
-            what="the source is not a file or folder of this machine",
+            what="the source is not a file or folder on this machine",
             where=source,
-            hint=f"where FOLDER holds {_listed(entry)}: {command}",
+            hint=f"with {_listed(entry)} in FOLDER: {command}",
         )
     for file_set in entry.file_sets:
         if given is None or given in file_set.files:
@@ -168,11 +168,11 @@ def _locate(entry: Downloadable, source: str, data_dir: Path) -> Iterator[tuple[
 
 
 def read_bounded(file: SourceFile, path: Path) -> bytes:
-    """The bytes of ``path``, if it can be ``file``.
+    """Read the bytes of ``path``, if its size allows it to be ``file``.
 
     Raises:
-        DownloadFailed: it cannot be read.
-        DataCorrupt: it is larger than the file can be, packed or not.
+        DownloadFailed: the path cannot be read.
+        DataCorrupt: it is larger than ``file`` can be, packed or not.
     """
     try:
         with path.open("rb") as stream:
@@ -194,7 +194,7 @@ def _unreadable(where: str, error: Exception) -> DownloadFailed:
 
 
 def _first_good(entry: Downloadable, file: SourceFile, paths: list[Path]) -> Fetched:
-    """The first of several copies that passes; a plain file may lie damaged beside its whole archive."""
+    """Return the first of several copies that passes its check, for example a .gz beside a damaged plain file."""
     failures: list[DataCorrupt] = []
     for path in paths:
         try:
@@ -206,7 +206,7 @@ def _first_good(entry: Downloadable, file: SourceFile, paths: list[Path]) -> Fet
 
 
 def _advised(entry: Downloadable, error: DataCorrupt) -> DataCorrupt:
-    """The same error with what to do next."""
+    """Return the same error with advice on what to do next."""
     published = " and ".join(entry.addresses())
     return DataCorrupt(what=error.what, where=error.where, hint=f"get the published files and repeat: {published}")
 
@@ -216,12 +216,12 @@ def _candidates(file: SourceFile, folder: Path) -> list[Path]:
 
 
 def _named(entry: Downloadable, path: Path) -> SourceFile | None:
-    """The file that ``path`` is by its name."""
+    """Find the published file that has the name of ``path``."""
     return next((found for each in entry.file_sets if (found := each.named(path.name))), None)
 
 
 def _recognised(entry: Downloadable, path: Path) -> SourceFile:
-    """The file that ``path`` is by its content."""
+    """Find the published file that has the content of ``path``."""
     files = [file for file_set in entry.file_sets for file in file_set.files]
     largest = max(files, key=lambda file: file.limit)
     raw = read_bounded(largest, path)
@@ -230,7 +230,7 @@ def _recognised(entry: Downloadable, path: Path) -> SourceFile:
         if any(checksum.matches(content, raw) for checksum in file.checksums):
             return file
     raise DataCorrupt(
-        what=f"this is none of the files of {entry.name}, neither by name nor by content",
+        what=f"this is not one of the files of {entry.name}, neither by its name nor by its content",
         where=str(path),
     )
 

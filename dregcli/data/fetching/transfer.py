@@ -1,4 +1,4 @@
-"""One file from one address, in as many requests as it takes, each going on where the last one broke off."""
+"""Downloads one file from one address; after a break, the next request continues where the last one ended."""
 
 import hashlib
 import time
@@ -28,16 +28,16 @@ from dregcli.errors import DataCorrupt
 _OK: Final = 200
 _PARTIAL: Final = 206
 _LONGEST_WAIT: Final = 5
-"""Seconds that a server may ask us to wait; of one that asks for more, the next mirror is the better choice."""
+"""The longest wait in seconds that a server may ask for; if it asks for more, the next mirror is tried instead."""
 
 
 @dataclass(frozen=True)
 class DownloadProgress:
-    """How far a file is.
+    """The progress of one file.
 
     Attributes:
         file: its usual name.
-        done: bytes so far, those of an earlier call included.
+        done: bytes so far, including the bytes of an earlier call.
         total: bytes in all, or None where the server does not say.
     """
 
@@ -51,11 +51,11 @@ OnProgress = Callable[[DownloadProgress], None]
 
 @dataclass(frozen=True)
 class Patience(Pace):
-    """How long a server is borne with: how slow it may be, and how often it is asked again.
+    """Limits on a server: how slow it may be, and how often it is asked again.
 
     Attributes:
-        requests: the most requests for a file; each but one must have brought something.
-        pause: seconds before the second request; doubled before each further one, up to 16 times as long.
+        requests: the most requests for a file; every request except one must bring some bytes.
+        pause: seconds before the second request; doubled before each further request, up to 16 times as long.
     """
 
     requests: int = 10
@@ -63,25 +63,25 @@ class Patience(Pace):
 
 
 class _WrongRange(Exception):
-    """The server answered with another range than it was asked for, or of another file."""
+    """The server answered with another range than requested, or with a range of another file."""
 
 
 def fetch_file(file: SourceFile, url: str, folder: Path, *, on_progress: OnProgress, patience: Patience) -> Fetched:
-    """Get a file, going on with what an earlier call got of it.
+    """Download a file, continuing what an earlier call downloaded.
 
     Args:
-        file: what it should be.
-        url: where it is.
-        folder: where to keep it: under its published name once it is verified, until then as a part.
+        file: the file to get.
+        url: its address.
+        folder: the folder for it: under its published name once it is verified, and as a part until then.
         on_progress: called as bytes arrive.
-        patience: how long the server is borne with.
+        patience: limits on a slow or failing server.
 
     Returns:
         The verified file.
 
     Raises:
-        MirrorFailed: the server does not give it; what has come is kept.
-        DataCorrupt: what it gives is not the file; nothing is kept.
+        MirrorFailed: the server does not give the file; the bytes that came are kept.
+        DataCorrupt: the server's content is not the file; nothing is kept.
         StoreWriteError: the folder cannot be written.
     """
     with claimed(folder, file.published_name, url) as part:
@@ -90,7 +90,7 @@ def fetch_file(file: SourceFile, url: str, folder: Path, *, on_progress: OnProgr
             verified = transfer.verified()
         except DataCorrupt:
             part.clear()
-            # Pieces that do not fit say nothing of the file itself: once more, from the first byte.
+            # Pieces that do not fit together may be the only fault: try once more from the first byte.
             if not transfer.pieced:
                 raise
             try:
@@ -106,22 +106,22 @@ def fetch_file(file: SourceFile, url: str, folder: Path, *, on_progress: OnProgr
 
 
 class _Transfer:
-    """What brings the bytes of one address into one part."""
+    """Downloads the bytes of one address into one part."""
 
     def __init__(self, file: SourceFile, url: str, part: Part, on_progress: OnProgress, patience: Patience) -> None:
         self._file, self._url, self._part = file, url, part
         self._on_progress, self._patience = on_progress, patience
         self.pieced = False
-        """Whether the bytes are of more than one answer."""
+        """Whether the bytes come from more than one answer."""
         self.sha256 = ""
-        """Of the file as it came, once it is verified."""
+        """Digest of the file as it came, once it is verified."""
 
     def verified(self) -> Verified:
-        """Bring what is missing, and check the whole."""
+        """Download the missing bytes and check the whole file."""
         try:
             self._complete()
         except CutShort:
-            # The server may have promised more than there is: a checksum knows better than it does.
+            # The server may have promised more bytes than the file has; the checksum decides.
             if not (self._file.checksums and self._part.size):
                 raise
             with suppress(DataCorrupt):
@@ -135,7 +135,7 @@ class _Transfer:
         return check_file(self._file, raw, where=self._url)
 
     def _complete(self) -> None:
-        """Ask until all bytes are here, as long as every request brings some; one that brings none is forgiven."""
+        """Send requests until all bytes are here, while each brings some; one request without bytes is allowed."""
         best, forgiven = self._part.size, False
         for request in range(1, self._patience.requests + 1):
             try:
@@ -144,7 +144,7 @@ class _Transfer:
                 after = error.after if isinstance(error, Unanswered) else 0
                 if request == self._patience.requests or after > _LONGEST_WAIT:
                     raise
-                # Measured by how far it came: a server that knows no ranges begins anew each time.
+                # Compared with the best so far, because a server without ranges starts from the beginning each time.
                 if self._part.size <= best:
                     if forgiven or (self._part.size and not isinstance(error, Unanswered)):
                         raise
@@ -155,13 +155,13 @@ class _Transfer:
                 return
 
     def _ask(self) -> None:
-        """One request, for what is missing; for all of it where the server has changed its mind."""
+        """Send one request for the missing bytes, or for the whole file if it has changed on the server."""
         done, origin = self._usable(), self._part.origin
         if done and origin:
             self.pieced = True
             if done == origin.total:
-                # The process that brought the last byte ended before it could say so.
-                self._told(origin.total)
+                # An earlier process ended just after the last byte.
+                self._report(origin.total)
                 return
             headers = {"Range": f"bytes={done}-"}
             if origin.validator:
@@ -175,7 +175,7 @@ class _Transfer:
                 return
             except NoSuchRange as error:
                 if error.total == done:
-                    self._told(done)
+                    self._report(done)
                     return
             except _WrongRange:
                 pass
@@ -184,18 +184,18 @@ class _Transfer:
             self._begin(answer)
 
     def _usable(self) -> int:
-        """How many of the bytes that are here can be gone on from."""
+        """Return the number of bytes that are here and can be continued."""
         part = self._part
-        # Of a server that names no version of its file only a checksum can tell whether the pieces are of one.
+        # Where the server gives no version of its file, only a checksum can show that the pieces belong together.
         if part.origin and (part.origin.validator or self._file.checksums) and part.size <= self._file.packed_limit:
             return part.size
         part.clear()
         return 0
 
     def _begin(self, answer: Any) -> None:  # noqa: ANN401 - an HTTPResponse
-        """Take a whole file, from its first byte."""
+        """Receive a whole file, from its first byte."""
         if answer.status != _OK:
-            message = f"HTTP {answer.status} {answer.reason} to a plain request"
+            message = f"the server answered a plain request with HTTP {answer.status} {answer.reason}"
             raise MirrorFailed(message)
         self.pieced = False
         total = number(answer.headers.get("Content-Length"))
@@ -204,42 +204,42 @@ class _Transfer:
         self._take(answer, total)
 
     def _take(self, answer: Any, total: int | None) -> None:  # noqa: ANN401 - an HTTPResponse
-        """Keep what comes, as it comes."""
+        """Write the bytes of an answer to the part as they come."""
         part = self._part
-        self._told(total)
+        self._report(total)
         while chunk := receive(answer):
             if part.size + len(chunk) > self._file.packed_limit:
                 raise DataCorrupt(what=f"the answer is larger than {self._file.name} can be")
             part.append(chunk)
-            self._told(total)
+            self._report(total)
         if total is not None and part.size < total:
             message = f"the answer ended after {part.size:,} of {total:,} bytes"
             raise CutShort(message)
         if total is not None and part.size > total:
-            raise DataCorrupt(what=f"the answer has {part.size:,} bytes and not the {total:,} that it promised")
+            raise DataCorrupt(what=f"the answer has {part.size:,} bytes, not the {total:,} that it promised")
 
     def _continued(self, answer: Any, done: int, origin: Origin) -> int | None:  # noqa: ANN401 - an HTTPResponse
-        """How many bytes there are in all, if the answer goes on where we are, with the same file.
+        """Check that an answer continues the same file at the right byte; return the file's total number of bytes.
 
         Raises:
-            _WrongRange: it does not, or nothing could tell.
+            _WrongRange: it does not, or that cannot be known.
         """
         between, total = content_range(answer.headers.get("Content-Range"))
         etag, date = answer.headers.get("ETag"), answer.headers.get("Last-Modified")
-        # Each header may be missing from a part's answer, but none may be another.
+        # A header may be missing from the answer, but it may not differ.
         if between is None or between[0] != done or _differ(total, origin.total):
             raise _WrongRange
         if _differ(etag, origin.etag) or _differ(date, origin.last_modified):
             raise _WrongRange
-        # Where no checksum tells in the end, the server must say of what it sends that it is what was asked for.
+        # Without a checksum to decide in the end, the answer itself must name the version that was asked for.
         if not self._file.checksums and Origin(self._url, etag, date, None).validator != origin.validator:
             raise _WrongRange
         return total if total is not None else origin.total
 
-    def _told(self, total: int | None) -> None:
+    def _report(self, total: int | None) -> None:
         self._on_progress(DownloadProgress(self._file.name, self._part.size, total))
 
 
 def _differ(said: str | int | None, known: str | int | None) -> bool:
-    """Whether both are there, and not the same."""
+    """Whether both values are there and differ."""
     return said is not None and known is not None and said != known

@@ -1,4 +1,4 @@
-"""One request to a web server, and what its answer says. http and https only, redirects included."""
+"""Sends one request to a web server and reads its answer. http and https only, redirects included."""
 
 import re
 from collections.abc import Generator, Mapping
@@ -13,7 +13,7 @@ from dregcli.data.fetching.pace import Pace, paced_handlers
 
 _CHUNK: Final = 1 << 18
 _SCHEMES: Final = ("http", "https")
-# No file has more bytes than 18 digits say, and Python refuses to make a number of thousands of digits.
+# 18 digits are enough for any file, and Python refuses to convert thousands of digits.
 _NUMBER: Final = re.compile(r"\d{1,18}", re.ASCII)
 _CONTENT_RANGE: Final = re.compile(r"bytes (?:(\d{1,18})-(\d{1,18})|\*)/(\d{1,18}|\*)", re.ASCII)
 _RANGE_NOT_SATISFIABLE: Final = 416
@@ -25,35 +25,35 @@ class MirrorFailed(Exception):
 
 
 class NotThere(MirrorFailed):
-    """The server answers, and has no file at this address; another spelling may be right."""
+    """The server has no file at this address; another spelling may be right."""
 
 
 class Stalled(MirrorFailed):
-    """Not a byte came for as long as we wait."""
+    """No byte came within the time limit."""
 
 
 class CutShort(MirrorFailed):
-    """The answer ended too early, or the connection broke; the rest may be had by asking again."""
+    """The answer ended too early, or the connection broke; another request may bring the missing bytes."""
 
 
 class Unanswered(CutShort):
-    """There was no answer, or one that says that there will be one later.
+    """There was no answer, or the server asks to try again later.
 
     Args:
-        told: in words.
+        reason: the reason, in words.
         after: seconds to wait, where the server says so.
     """
 
-    def __init__(self, told: str, after: int = 0) -> None:
-        super().__init__(told)
+    def __init__(self, reason: str, after: int = 0) -> None:
+        super().__init__(reason)
         self.after = after
 
 
 class NoSuchRange(MirrorFailed):
-    """The server has nothing beyond the bytes that are here.
+    """The server has no more bytes than are already here.
 
     Args:
-        total: how many bytes it says there are.
+        total: size of the file in bytes, as the server says.
     """
 
     def __init__(self, total: int | None) -> None:
@@ -62,39 +62,39 @@ class NoSuchRange(MirrorFailed):
 
 
 class WebRedirects(HTTPRedirectHandler):
-    """Redirects, but to nothing else than the web, and not from https to http: urllib's own follow ftp and both."""
+    """Follows redirects only to http and https, never from https to http; urllib alone would allow that and ftp."""
 
     def redirect_request(self, *args: Any, **options: Any) -> Request | None:  # noqa: ANN401 - urllib's own arguments
-        """The request to go on with, as urllib asks for it."""
+        """Return the request that follows a redirect; urllib calls this."""
         request = super().redirect_request(*args, **options)
         if request is not None and request.type not in _SCHEMES:
             message = f"a redirect to {request.type}:// is not allowed"
             raise URLError(message)
         asked = cast("Request", args[0])
         if request is not None and (asked.type, request.type) == ("https", "http"):
-            # Anybody on the way could alter the answer, which the https:// of the address rules out.
+            # Without https, anybody on the way could alter the answer, which the user's https:// address rules out.
             message = f"a redirect from https:// to {request.full_url} is not allowed"
             raise URLError(message)
         return request
 
 
 def address(base: str, name: str) -> str:
-    """The address of a file in a web folder; what follows a ``?`` in the folder's address follows the file's."""
+    """Return the address of a file in a web folder; it keeps the query (``?...``) of the folder's address."""
     parts = urlsplit(base)
     return urlunsplit((parts.scheme, parts.netloc, f"{parts.path.rstrip('/')}/{name}", parts.query, ""))
 
 
 @contextmanager
 def answer_of(url: str, headers: Mapping[str, str], pace: Pace) -> Generator[Any]:
-    """An open answer to a GET request for ``url``, which is http or https.
+    """Send a GET request and yield the open answer.
 
     Args:
-        url: the address.
-        headers: what to ask beside.
-        pace: how slow the server may be.
+        url: the address, http or https.
+        headers: further headers of the request.
+        pace: limits on how slow the server may be.
 
     Raises:
-        MirrorFailed: there is no good answer; a subclass says more.
+        MirrorFailed: there is no usable answer; a subclass says why.
     """
     try:
         opener: OpenerDirector = build_opener(WebRedirects, *paced_handlers(pace))
@@ -104,11 +104,11 @@ def answer_of(url: str, headers: Mapping[str, str], pace: Pace) -> Generator[Any
         error.close()
         if error.code == _RANGE_NOT_SATISFIABLE:
             raise NoSuchRange(content_range(error.headers.get("Content-Range"))[1]) from error
-        told = f"HTTP {error.code} {error.reason}"
+        reason = f"HTTP {error.code} {error.reason}"
         if error.code in _NOT_NOW:
-            raise Unanswered(told, number(error.headers.get("Retry-After")) or 0) from error
-        # S3 says 403 for a file that is not there.
-        raise (NotThere if error.code in {403, 404, 410} else MirrorFailed)(told) from error
+            raise Unanswered(reason, number(error.headers.get("Retry-After")) or 0) from error
+        # S3 answers 403 for a file that is not there.
+        raise (NotThere if error.code in {403, 404, 410} else MirrorFailed)(reason) from error
     except URLError as error:
         raise _failure(error.reason, Unanswered) from error
     except (OSError, HTTPException, ValueError) as error:
@@ -117,28 +117,28 @@ def answer_of(url: str, headers: Mapping[str, str], pace: Pace) -> Generator[Any
         yield answer
 
 
-def receive(answer: Any) -> bytes:  # noqa: ANN401 - an HTTPResponse, or what a test has in its place
-    """The bytes that have come, as they come; nothing at the end.
+def receive(answer: Any) -> bytes:  # noqa: ANN401 - an HTTPResponse, or a test's stand-in
+    """Return the next bytes as they come; empty at the end.
 
     Raises:
         CutShort: the connection broke.
         Stalled: nothing came in time.
     """
     try:
-        # read1 and not read, which would throw away what has come when the rest does not.
+        # read1 and not read: when the connection breaks, read would lose the bytes that came.
         return answer.read1(_CHUNK)
     except (OSError, HTTPException) as error:
         raise _failure(error, CutShort) from error
 
 
 def number(header: str | None) -> int | None:
-    """The number of bytes or seconds that a header says, if it is a sensible one."""
+    """Return the number of bytes or seconds in a header, if it is valid."""
     found = _NUMBER.fullmatch((header or "").strip())
     return int(found.group()) if found else None
 
 
 def content_range(header: str | None) -> tuple[tuple[int, int] | None, int | None]:
-    """First and last byte, and how many there are in all, as far as the header says."""
+    """Return the (first, last) byte and the total number of bytes; None where the header does not say."""
     found = _CONTENT_RANGE.fullmatch((header or "").strip())
     if not found:
         return None, None
@@ -148,11 +148,11 @@ def content_range(header: str | None) -> tuple[tuple[int, int] | None, int | Non
 
 
 def _failure(reason: object, broken: type[CutShort | Unanswered]) -> MirrorFailed:
-    """What a network failure says of itself, without its error number; ``broken`` where the connection broke."""
-    told = (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
+    """Return the error for a network failure, without its error number; ``broken`` where the connection broke."""
+    text = (reason.strerror if isinstance(reason, OSError) else None) or str(reason) or type(reason).__name__
     if isinstance(reason, TimeoutError):
-        return Stalled(told)
-    # Where nobody listens, nobody will in a moment.
+        return Stalled(text)
+    # A refused connection will be refused again in a moment.
     if isinstance(reason, ConnectionError | HTTPException) and not isinstance(reason, ConnectionRefusedError):
-        return broken(told)
-    return MirrorFailed(told)
+        return broken(text)
+    return MirrorFailed(text)

@@ -1,1 +1,1 @@
-"""Strict, bounded readers of the files in which data are published."""
+"""Strict readers, with size limits, for the file formats in which data are published."""

@@ -1,7 +1,7 @@
-"""A strict reader of .amat: text, one example a line, numbers with white space between them.
+"""A strict reader for .amat files: text, one example a line, numbers separated by white space.
 
-Larochelle's binarised MNIST is published so, every line as 784 times "0" or "1" and one space or, at the end, one
-line feed. Content of just that layout is read as bytes, 100 times as fast as text.
+Larochelle's binarised MNIST has this format: every line is 784 times "0" or "1" followed by one space or, at the end,
+one line feed. Content with exactly this layout is read as bytes, 100 times as fast as text.
 """
 
 import numpy as np
@@ -11,7 +11,7 @@ from dregcli.errors import DataCorrupt
 
 
 def parse_binary_amat(content: bytes, *, columns: int, where: str) -> NDArray[np.uint8]:
-    """Read text that holds nothing but zeros and ones; empty lines are passed over.
+    """Read text that holds only zeros and ones; empty lines are skipped.
 
     Args:
         content: the whole unpacked file.
@@ -22,12 +22,12 @@ def parse_binary_amat(content: bytes, *, columns: int, where: str) -> NDArray[np
         The values, (N, columns), 0 or 1.
 
     Raises:
-        DataCorrupt: there is no row, a row of another length, something that is no number, or another number.
+        DataCorrupt: there is no row, a row has another length, or a value is not a number or not 0 or 1.
     """
     quick = _single_digits(content, columns)
     if quick is not None:
         return quick
-    # A list and not an array of the promised size: there is no promise.
+    # A list and not an array, because the number of rows is not known.
     rows: list[NDArray[np.uint8]] = []
     for number, line in enumerate(content.splitlines(), start=1):
         words = line.split()
@@ -46,14 +46,14 @@ def parse_binary_amat(content: bytes, *, columns: int, where: str) -> NDArray[np
 
 def _value(word: bytes) -> float:
     try:
-        # Python's float() also reads 1_000, which no writer of numbers means.
+        # Python's float() also reads 1_000, which data files never mean as a number.
         return np.nan if b"_" in word else float(word)
     except ValueError:
         return np.nan
 
 
 def _single_digits(content: bytes, columns: int) -> NDArray[np.uint8] | None:
-    """The values, if every line is just single digits with one space between; None where it is laid out otherwise."""
+    """Return the values if every line is single digits with one space between; None for any other layout."""
     if not content or len(content) % (2 * columns):
         return None
     cells = np.frombuffer(content, np.uint8).reshape(-1, columns, 2)
@@ -61,5 +61,5 @@ def _single_digits(content: bytes, columns: int) -> NDArray[np.uint8] | None:
     if (between[:, :-1] != ord(" ")).any() or (between[:, -1] != ord("\n")).any():
         return None
     values = digits - np.uint8(ord("0"))
-    # What is below "0" has wrapped around.
+    # Characters below "0" wrap around to large values.
     return values if values.max() <= 1 else None

@@ -1,7 +1,7 @@
-"""Zip archives that nobody has vouched for: what may be in them, and content that never exceeds what was promised.
+"""Reads zip archives that may be hostile: only allowed members, and never more content than the archive promises.
 
-Nothing is ever unpacked to the disk. The whole directory is looked at before a member is unpacked, and each member
-again while it is, because both can lie.
+Nothing is ever unpacked to the disk. The whole directory is checked before a member is unpacked, and each member is
+checked again while it is unpacked, because both can be wrong.
 """
 
 import io
@@ -29,11 +29,11 @@ _DAMAGE = (
     OSError,
     ValueError,
 )
-"""What ``zipfile`` raises on archives that are cut short, altered or made to deceive."""
+"""The errors that ``zipfile`` raises on truncated, altered or hostile archives."""
 
 
 @contextmanager
-def _damage_told(where: str) -> Generator[None]:
+def _damage_reported(where: str) -> Generator[None]:
     try:
         yield
     except _DAMAGE as error:
@@ -43,24 +43,24 @@ def _damage_told(where: str) -> Generator[None]:
 
 
 def open_archive(source: bytes | Path | IO[bytes], *, where: str) -> zipfile.ZipFile:
-    """The archive in a file, open.
+    """Open the zip archive in a file.
 
     Raises:
-        DataCorrupt: it is none, or its directory is damaged.
+        DataCorrupt: the file is not a zip archive, or its directory is damaged.
     """
-    with _damage_told(where):
+    with _damage_reported(where):
         return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
 
 
 def checked_members(archive: zipfile.ZipFile, *, where: str) -> list[zipfile.ZipInfo]:
-    """The files of an archive, if none of its members is one that an honest archive of data has not.
+    """Return the files of an archive, after checking that all members are safe to read.
 
     Args:
-        archive: open.
+        archive: the open archive.
         where: its name, for messages.
 
     Raises:
-        DataCorrupt: a member has an absolute path or "..", is twice there, is encrypted or a link, or is packed by a
+        DataCorrupt: a member has an absolute path or "..", occurs twice, is encrypted or a link, or is packed with a
             rare method.
     """
     found: dict[str, zipfile.ZipInfo] = {}
@@ -76,32 +76,32 @@ def checked_members(archive: zipfile.ZipFile, *, where: str) -> list[zipfile.Zip
 
 def _why_not(member: zipfile.ZipInfo) -> str | None:
     name = member.filename
-    # ZipFile has already turned the platform's separators into "/"; a backslash or a drive stays elsewhere.
+    # ZipFile has already changed the platform's separators to "/"; a backslash or a drive may still be there.
     if name.startswith(("/", "\\")) or name[1:2] == ":" or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-        return "has a member outside itself"
+        return "has a member with a path outside the archive"
     if stat.S_IFMT(member.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "has a link or another special file as a member"
     if member.flag_bits & _ENCRYPTED:
         return "is encrypted"
-    # What unpacks other methods has no bound on what one step of it makes.
+    # Decompressors of other methods have no limit on what one step produces.
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         return "has a member that is neither stored nor deflated"
     return None
 
 
 def member_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: str) -> Iterator[bytes]:
-    """The content of a member piece by piece, checked against its CRC at the end.
+    """Yield the content of a member piece by piece; its CRC is checked at the end.
 
     Args:
-        archive: open.
+        archive: the open archive.
         member: one of ``checked_members``.
         where: the member's name, for messages.
 
     Raises:
-        DataCorrupt: it is damaged, or longer or shorter than the directory says.
+        DataCorrupt: the member is damaged, or longer or shorter than the directory says.
     """
     size = 0
-    with _damage_told(where), archive.open(member) as stream:
+    with _damage_reported(where), archive.open(member) as stream:
         while piece := stream.read(_PIECE):
             size += len(piece)
             if size > member.file_size:
@@ -109,20 +109,20 @@ def member_content(archive: zipfile.ZipFile, member: zipfile.ZipInfo, *, where: 
             yield piece
     if size != member.file_size:
         raise DataCorrupt(
-            what=f"'{member.filename[:_NAME_SHOWN]}' unpacks to another size than the {member.file_size:,} bytes "
-            "promised",
+            what=f"'{member.filename[:_NAME_SHOWN]}' does not unpack to the {member.file_size:,} bytes that the "
+            "archive promises",
             where=where,
         )
 
 
 @dataclass(frozen=True)
 class ZipLimits:
-    """The most that an honest archive holds.
+    """Limits on the content of an archive.
 
     Attributes:
-        count: members that are wanted.
-        member_bytes: of one member, unpacked.
-        total_bytes: of all, unpacked.
+        count: the most wanted members.
+        member_bytes: the most bytes of one member, unpacked.
+        total_bytes: the most bytes of all wanted members, unpacked.
     """
 
     count: int
@@ -138,14 +138,14 @@ def zip_members(
     Args:
         source: the whole file, or its path.
         where: its name, for messages.
-        limits: what it may hold.
-        wanted: whether the member of that path is to be unpacked; folders never are.
+        limits: limits on its content.
+        wanted: whether to unpack the member with this path; folders are never unpacked.
 
     Yields:
         Path inside the archive and content of each wanted member.
 
     Raises:
-        DataCorrupt: as the functions above; or a wanted member is too large or there are too many of them.
+        DataCorrupt: as for the functions above; or a wanted member is too large, or there are too many of them.
     """
     with open_archive(source, where=where) as archive:
         members = [member for member in checked_members(archive, where=where) if wanted(member.filename)]

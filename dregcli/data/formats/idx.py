@@ -1,7 +1,7 @@
-"""A strict reader of the IDX format, in which MNIST and its relatives are published.
+"""A strict reader for the IDX format, in which MNIST and its relatives are published.
 
-Two zero bytes, one for the type, one for the number of dimensions, then each dimension as a big-endian
-unsigned 32-bit integer, then the values, big-endian.
+An IDX file has two zero bytes, one byte for the type, one for the number of dimensions, then each dimension as a
+big-endian unsigned 32-bit integer, then the values, big-endian.
 """
 
 import math
@@ -22,15 +22,15 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
 
     Args:
         content: the whole unpacked file.
-        ndim: how many dimensions it must have (3 for images).
+        ndim: required number of dimensions (3 for images).
         where: the file's name, for messages.
 
     Returns:
         A read-only view of ``content``, shaped as the header says.
 
     Raises:
-        DataCorrupt: wrong magic, another type or number of dimensions, an empty dimension, or a header that
-            promises fewer or more bytes than there are.
+        DataCorrupt: the first bytes are wrong, the type or the number of dimensions is another one, a dimension is
+            empty, or the header promises fewer or more bytes than there are.
     """
     dtype, dimensions = _kind(content, where)
     if dtype != np.uint8:
@@ -41,7 +41,7 @@ def parse_idx(content: bytes, *, ndim: int, where: str) -> NDArray[np.uint8]:
 
 
 def parse_idx_values(content: bytes, *, where: str) -> NDArray[Any]:
-    """Read unpacked IDX content of any type the format knows.
+    """Read unpacked IDX content of any type that the format has.
 
     Args:
         content: the whole unpacked file.
@@ -51,7 +51,7 @@ def parse_idx_values(content: bytes, *, where: str) -> NDArray[Any]:
         A read-only view of ``content``, big-endian as the file has it, shaped as the header says.
 
     Raises:
-        DataCorrupt: as for ``parse_idx``, but of any type and 1 to 8 dimensions.
+        DataCorrupt: as for ``parse_idx``, but any type and 1 to 8 dimensions are allowed.
     """
     dtype, ndim = _kind(content, where)
     if not 1 <= ndim <= _MOST_DIMENSIONS:
@@ -65,17 +65,17 @@ def parse_idx_values(content: bytes, *, where: str) -> NDArray[Any]:
     said = " x ".join(str(size) for size in shape) + (f" x {dtype.itemsize}" if dtype.itemsize > 1 else "")
     if promised == 0:
         raise DataCorrupt(what=f"the IDX file is empty: its header says {said}", where=where)
-    # Compared before anything is made of the promise, so that a header cannot ask for memory.
+    # Compared before any allocation, so that a header cannot ask for memory.
     if promised != len(content) - start:
         raise DataCorrupt(
-            what=f"the IDX header promises {said} = {promised:,} bytes, and {len(content) - start:,} follow",
+            what=f"the IDX header promises {said} = {promised:,} bytes, but {len(content) - start:,} follow",
             where=where,
         )
     return np.frombuffer(content, dtype=dtype, offset=start).reshape(shape)
 
 
 def _kind(content: bytes, where: str) -> tuple[np.dtype[Any], int]:
-    """Type and number of dimensions."""
+    """Return the type and the number of dimensions."""
     if len(content) < 4 or content[:2] != b"\x00\x00" or content[2] not in _TYPES:
         raise DataCorrupt(what=f"not an IDX file: it starts with {content[:4].hex(' ') or 'nothing'}", where=where)
     return np.dtype(_TYPES[content[2]]), content[3]

@@ -1,4 +1,4 @@
-"""A strict decoder of image files that nobody has vouched for: the header's size is looked at before it is made."""
+"""A strict decoder for image files that may be hostile: the size in the header is checked before decoding."""
 
 import io
 import warnings
@@ -26,13 +26,13 @@ def decode_image(
         content: the whole file.
         where: its name, for messages.
         max_pixels: the most width times height.
-        formats: what Pillow calls the formats that are allowed.
+        formats: Pillow's names of the allowed formats.
 
     Returns:
-        The image, of the file's own mode, decoded.
+        The decoded image, in the file's own mode.
 
     Raises:
-        DataCorrupt: it is none of the formats, too large, truncated or damaged.
+        DataCorrupt: the file has another format, or is too large, truncated or damaged.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -40,7 +40,7 @@ def decode_image(
         try:
             image = Image.open(io.BytesIO(content), formats=tuple(formats))
         except UnidentifiedImageError as error:
-            raise DataCorrupt(what=f"not a {' or '.join(formats)} image", where=where) from error
+            raise DataCorrupt(what=f"the file is not a {' or '.join(formats)} image", where=where) from error
         width, height = image.size
         if width * height > max_pixels:
             raise DataCorrupt(
@@ -52,7 +52,7 @@ def decode_image(
 
 @contextmanager
 def decoding(where: str) -> Generator[None]:
-    """Whatever Pillow is asked of an image from outside: much of it reads on in the file, and fails there.
+    """Turn Pillow's errors into DataCorrupt; wrap every use of an image, because Pillow reads the file lazily.
 
     Raises:
         DataCorrupt: the image is damaged, or too large.
@@ -67,7 +67,7 @@ def decoding(where: str) -> Generator[None]:
         raise DataCorrupt(what=f"the image is too large: {error}", where=where) from error
     except DataCorrupt:
         raise
-    # What Pillow raises on damage has no common class: OSError, SyntaxError, ValueError, zlib.error, struct.error ...
+    # Pillow's errors on damage have no common class: OSError, SyntaxError, ValueError, zlib.error, struct.error ...
     except Exception as error:
         raise DataCorrupt(
             what=f"the image cannot be decoded: {error or type(error).__name__}", where=where
@@ -75,18 +75,18 @@ def decoding(where: str) -> Generator[None]:
 
 
 def resized(image: "Image", height: int, width: int) -> "Image":
-    """An image of another size: bilinear filter, antialiased."""
+    """Return the image in another size: bilinear filter, antialiased."""
     from PIL import Image
 
     return image.resize((width, height), Image.Resampling.BILINEAR)
 
 
 def grey_levels(image: "Image", *, where: str) -> NDArray[np.uint8]:
-    """The levels of a grey image, (height, width), 0 (black) to 255; of 1 bit a pixel 0 and 255.
+    """Return the levels of a grey image, (height, width), 0 (black) to 255; 0 and 255 where a pixel has 1 bit.
 
     Raises:
-        DataCorrupt: it has colours, a palette, transparency or more than 8 bits a pixel.
+        DataCorrupt: the image has colours, a palette, transparency or more than 8 bits a pixel.
     """
     if image.mode not in ("1", "L"):
-        raise DataCorrupt(what=f"the image is of mode {image.mode}, not grey with 1 or 8 bits a pixel", where=where)
+        raise DataCorrupt(what=f"the image has mode {image.mode}, not grey with 1 or 8 bits a pixel", where=where)
     return np.asarray(image.convert("L"), dtype=np.uint8)

@@ -1,7 +1,7 @@
-"""A strict reader of MATLAB's .mat files, versions 4 to 7: plain arrays of real numbers, and nothing else.
+"""A strict reader for MATLAB's .mat files, versions 4 to 7: only plain arrays of real numbers.
 
-What the file declares is looked at before anything is made of it: other variables are never read, and no array is
-made that is larger than the caller allows. Version 7.3 is HDF5, another format, and told apart.
+The file's declarations are checked before anything is allocated: other variables are never read, and no array may be
+larger than the caller allows. Version 7.3 is another format, HDF5, and is recognised and refused here.
 """
 
 import io
@@ -33,11 +33,11 @@ _HEADER: Final = 128
 
 @dataclass(frozen=True)
 class MatVariable:
-    """What a file says of a variable.
+    """A variable as the file declares it.
 
     Attributes:
         shape: its dimensions; MATLAB has at least two.
-        kind: MATLAB's word for it: double, uint8, logical, cell, struct, char, ...
+        kind: MATLAB's name of its type: double, uint8, logical, cell, struct, char, ...
     """
 
     shape: tuple[int, ...]
@@ -45,17 +45,17 @@ class MatVariable:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it is a full array of numbers."""
+        """Whether the variable is a full array of numbers."""
         return self.kind in _BYTES
 
     @property
     def nbytes(self) -> int:
-        """Its bytes in memory, where it is numeric."""
+        """Bytes of the variable in memory, where it is numeric."""
         return math.prod(self.shape) * _BYTES[self.kind]
 
 
 def mat_variables(content: bytes, *, where: str, limit: int) -> dict[str, MatVariable]:
-    """What a .mat file holds, by name. No value is read.
+    """Return the declared variables of a .mat file, by name. No value is read.
 
     Args:
         content: the whole file.
@@ -63,11 +63,11 @@ def mat_variables(content: bytes, *, where: str, limit: int) -> dict[str, MatVar
         limit: the most bytes that all its variables may unpack to.
 
     Raises:
-        DataCorrupt: it is no .mat file of versions 4 to 7, damaged, truncated, or a bomb.
+        DataCorrupt: the file is not a .mat file of versions 4 to 7, or is damaged, truncated or an archive bomb.
     """
     if content[:8] == _HDF5_MAGIC or content[_HDF5_AT : _HDF5_AT + 8] == _HDF5_MAGIC:
         raise DataCorrupt(
-            what="it is a .mat file of version 7.3, which is HDF5; save it in MATLAB with -v7", where=where
+            what="the file is a .mat file of version 7.3, which is HDF5; save it in MATLAB with -v7", where=where
         )
     _check_unpacked_size(content, where, limit)
     found: list[tuple[str, tuple[int, ...], str]] = _scipy(content, where, "whosmat")
@@ -89,11 +89,11 @@ def parse_mat(content: bytes, *, names: Sequence[str], where: str, limit: int = 
         limit: the most bytes that all its variables may unpack to.
 
     Returns:
-        The arrays by name, of MATLAB's shape (an image's pixels or the examples may come first).
+        The arrays by name, in MATLAB's shape (pixels or examples may come first).
 
     Raises:
-        DataCorrupt: as for ``mat_variables``; a variable is missing, is no full array of real numbers, is empty, or
-            holds NaN or an infinity.
+        DataCorrupt: as for ``mat_variables``; or a variable is missing, is empty, is not a full array of real
+            numbers, or holds NaN or an infinity.
     """
     variables = mat_variables(content, where=where, limit=limit)
     for name in names:
@@ -113,7 +113,7 @@ def parse_mat(content: bytes, *, names: Sequence[str], where: str, limit: int = 
 
 
 def _check_declared(variables: Mapping[str, MatVariable], name: str, where: str, limit: int) -> None:
-    """Whether a variable is what can be read, by what the file says of it."""
+    """Check that a variable can be read, judging by its declaration in the file."""
     if name not in variables:
         has = ", ".join(variables) or "none"
         raise DataCorrupt(what=f"the .mat file has no variable '{name}'; it has: {has}", where=where)
@@ -131,15 +131,15 @@ def _check_declared(variables: Mapping[str, MatVariable], name: str, where: str,
 
 
 def _scipy(content: bytes, where: str, function: str, **options: object) -> Any:  # noqa: ANN401 - scipy's types
-    # Imported here: it takes a good part of a second.
+    # Imported here because the import takes a good part of a second.
     from scipy import io as scipy_io
 
     try:
         with warnings.catch_warnings():
-            # Such as of two variables of one name, of which it would keep the last.
+            # For example, scipy warns of two variables with one name, and would keep the last.
             warnings.simplefilter("error")
             return getattr(scipy_io, function)(io.BytesIO(content), **options)
-    # What scipy raises on damage has no common class: it depends on the byte that is wrong.
+    # scipy's errors on damage have no common class: they depend on the damaged byte.
     except Exception as error:
         reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise DataCorrupt(what=f"the .mat file cannot be read: {reason[0]}", where=where) from error
@@ -148,7 +148,7 @@ def _scipy(content: bytes, where: str, function: str, **options: object) -> Any:
 def _check_unpacked_size(content: bytes, where: str, limit: int) -> None:
     """Refuse a version 5 file whose compressed elements unpack to more than ``limit`` bytes.
 
-    scipy unpacks as much as a compressed element claims to hold, whatever its variable's shape is.
+    scipy unpacks everything that a compressed element holds, whatever the variable's shape is.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[126:128])
     if order is None:

@@ -1,4 +1,4 @@
-"""Unpack gzip and zlib with a bound, so that a small file cannot fill the memory."""
+"""Unpacks gzip and zlib with a limit, so that a small file cannot fill the memory."""
 
 import gzip
 import io
@@ -13,11 +13,11 @@ _PIECE: Final = 1 << 20
 
 
 def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
-    """The content of a file that is gzipped or plain, told apart by its first bytes and not by its name.
+    """Return the content of a file that is gzipped or plain; its first bytes decide, not its name.
 
     Args:
-        raw: the file as it lies on the disk or came over the network.
-        limit: the most bytes the content may have; never more than that and one piece is unpacked.
+        raw: the bytes of the file, from the disk or the network.
+        limit: the most bytes that the content may have; at most one piece more than that is unpacked.
         where: the file's name, for messages.
 
     Returns:
@@ -27,7 +27,7 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
         DataCorrupt: the gzip stream is cut short or damaged, or the content is larger than ``limit``.
     """
     content = bytearray()
-    # Up to the end, where the CRC is checked, or one piece past the limit.
+    # Unpacks to the end, where the CRC is checked, or at most one piece past the limit.
     for piece in gunzipped(io.BytesIO(raw), where=where) if raw.startswith(GZIP_MAGIC) else (raw,):
         content += piece
         if len(content) > limit:
@@ -36,14 +36,14 @@ def unpack(raw: bytes, *, limit: int, where: str) -> bytes:
 
 
 def inflated_size(packed: bytes, *, limit: int) -> int:
-    """Bytes that a zlib stream unpacks to; just above ``limit`` where there are more.
+    """Return the number of bytes that a zlib stream unpacks to; just above ``limit`` where there are more.
 
     Args:
         packed: the stream, which may be cut short.
-        limit: never more than that and one byte or one piece is unpacked.
+        limit: limit on the bytes; at most one byte or one piece more is unpacked.
 
     Raises:
-        zlib.error: it is damaged.
+        zlib.error: the stream is damaged.
     """
     stream, count, rest = zlib.decompressobj(), 0, packed
     while count <= limit and not stream.eof:
@@ -56,7 +56,7 @@ def inflated_size(packed: bytes, *, limit: int) -> int:
 
 
 def gunzipped(packed: IO[bytes], *, where: str) -> Iterator[bytes]:
-    """The content of a gzip stream, piece by piece.
+    """Yield the content of a gzip stream, piece by piece.
 
     Args:
         packed: an open file, at the beginning of the stream.

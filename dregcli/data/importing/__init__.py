@@ -1,1 +1,1 @@
-"""Bring a user's own file into the data folder, so that it is a data set like those of the catalogue."""
+"""Imports a user's own file into the data folder; it can then be used like the data sets of the catalogue."""

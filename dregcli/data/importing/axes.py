@@ -1,6 +1,6 @@
-"""From the arrays of a source to images: examples first, then channels, rows and columns, the right way up.
+"""Turns the arrays of a source into images: examples first, then channels, rows and columns, the right way up.
 
-All that is done to an array but turning colours to grey is a view of it, of which nothing is in memory.
+Every step returns a view of the array, without a copy in memory, except turning colours to grey.
 """
 
 import math
@@ -18,23 +18,23 @@ Shape = tuple[int, ...]
 
 TO_GREY: Final = "colours were turned to grey (ITU-R 601 luma)"
 _LUMA: Final = (19595, 38470, 7471)
-"""Weights of red, green and blue, in 65,536ths: Pillow's own, so that an array becomes grey as its PNG files do."""
+"""Weights of red, green and blue, in 65,536ths: Pillow's weights, so that arrays and PNG files give the same grey."""
 _WANTED: Final = "(N, pixels), (N, H, W), (N, H, W, C) or (N, C, H, W)"
 
 
 def laid_out(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
-    """Find examples and channels among the axes, and turn colours to grey where that is wanted.
+    """Find examples and channels among the axes, and turn colours to grey where the user wants it.
 
     Args:
-        array: as it is stored.
-        named: what it is, for messages.
-        source: gets notes of what was assumed and done.
+        array: the array as it is stored.
+        named: name of the array, for messages.
+        source: receives notes on what was assumed and done.
 
     Returns:
-        (N, values), (N, H, W), or where there are 3 or 4 channels (N, C, H, W).
+        (N, values), (N, H, W), or (N, C, H, W) where there are 3 or 4 channels.
 
     Raises:
-        UsageError: axes that cannot be, or of which it is not clear what they are.
+        UsageError: the array has an unsupported number of axes, or their meaning is not clear.
     """
     request = source.request
     if request.transpose and array.ndim > 1:
@@ -42,48 +42,47 @@ def laid_out(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
         source.note("the examples were taken from the last axis")
     shape, hint = array.shape, "reshape it and save it, or name another array with --key KEY"
     if len(shape) == 1:
-        what = f"{named} has one axis, of {shape[0]} values: labels have that shape, examples have {_WANTED}"
+        what = f"{named} has one axis, with {shape[0]} values: labels have that shape, but examples have {_WANTED}"
         raise UsageError(what, hint=hint)
     if len(shape) not in (2, 3, 4) or 0 in shape:
-        what = f"{named} has {len(shape)} axes ({said(shape)}), and not as many values as {_WANTED}"
+        what = f"{named} has {len(shape)} axes ({said(shape)}), but examples have {_WANTED}, without an empty axis"
         raise UsageError(what, hint=hint)
     if not source.is_images:
         array = _channels_first(array, named, source)
     elif array.ndim == 4:
-        # Pictures that are all grey are of one channel, although their colours were to be kept.
+        # If all pictures are grey, one channel is enough, although the user wanted to keep colours.
         array = array if source.has_colours else array[:, 0]
         source.note(*["the colours were kept: 3 channels, red, green and blue"] * source.has_colours)
     if request.channels is Channels.KEEP and array.ndim < 4:
-        source.note("there is one channel, grey: no colours were found to be kept")
+        source.note("the images have one channel, grey: there are no colours to keep")
     return array
 
 
 def axes_note(array: NDArray[Any], source: Source) -> None:
-    """Say how an array was taken whose last axis is its longest: the examples may lie along it.
+    """Add a note where the last axis is the longest: the examples may lie along it, as in MATLAB's files.
 
-    Images themselves come one by one, and have no axis to turn; MATLAB's lie so.
+    Image files are read one by one, so the question does not arise for them.
     """
     (count, *inner), last = array.shape[:-1], array.shape[-1]
     if not (source.request.transpose or source.is_images or len(inner) > 1 or last <= max(count, *inner, 0)):
-        of = f" of {said((*inner, last))}; if the examples are the last axis" if inner else "; if they are columns"
+        of = f" of {said((*inner, last))}; if the last axis is the examples" if inner else "; if they are columns"
         source.note(f"{said(array.shape)} was taken as {count} examples{of}, give --transpose")
 
 
 def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind) -> tuple[NDArray[Any], Shape]:
-    """Find height and width, and turn the images as the user wants.
+    """Find height and width, and transpose and mirror the images as the user wants.
 
     Args:
-        array: as ``laid_out`` gives it.
-        named: what it is, for messages.
-        source: gets notes of what was assumed and done.
-        kind: what the values are.
+        array: the result of ``laid_out``.
+        named: name of the array, for messages.
+        source: receives notes on what was assumed and done.
+        kind: kind of the values.
 
     Returns:
-        (N, ...), whose values in order are those of the images, channel after channel, each row by row; and channels,
-        height and width.
+        The images, (N, ...), in the order channel after channel, each row by row; and (channels, height, width).
 
     Raises:
-        UsageError: the user says another size than the array has.
+        UsageError: the user gives another size than the array has.
     """
     height, width = _size(array.shape, named, source, kind)
     request, channels = source.request, array.shape[1] if array.ndim == 4 else 1
@@ -91,14 +90,12 @@ def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind)
         return array, (channels, height, width)
     if array.ndim == 2 and request.shape is None and height == 1:
         option = "--transpose-images" if request.transpose_images else "--flip"
-        fault = Fault(option, f"turns images, and {width} values an example were taken as vectors")
+        fault = Fault(option, f"turns images, but {width} values an example were taken as vectors")
         raise SpecError([fault], hint="give --shape HxW as well, such as --shape 28x28")
     images = array.reshape(len(array), channels, height, width)
     if request.transpose_images:
         images = images.swapaxes(2, 3)
-        source.note(
-            f"each image was turned, its rows became its columns: {height} x {width} became {width} x {height}"
-        )
+        source.note(f"each image was transposed, rows became columns: {height} x {width} became {width} x {height}")
     if Flip.HORIZONTAL in request.flips:
         images = images[..., ::-1]
         source.note("each image was mirrored: left and right changed places")
@@ -109,9 +106,9 @@ def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind)
 
 
 def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[int, int]:
-    """Height and width of an image."""
+    """Return height and width of an image."""
     asked = source.request.shape
-    # Three numbers were heeded when the channels were found.
+    # Three numbers were used already, when the channels were found.
     asked = asked if asked is not None and len(asked) == 2 else None
     pixels = math.prod(shape[max(1, len(shape) - 2) :])
     if asked is not None and math.prod(asked) != pixels:
@@ -119,7 +116,7 @@ def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[i
         other = math.prod(shape[2:]) * shape[0] if is_turned else math.prod(shape[:-1])
         turn = (", or leave --transpose out" if is_turned else ", or --transpose") * (math.prod(asked) == other)
         raise UsageError(
-            what=f"--shape {_typed(asked)} is {math.prod(asked)} pixels, and {named} has {pixels} values an example "
+            what=f"--shape {_typed(asked)} is {math.prod(asked)} pixels, but {named} has {pixels} values an example "
             f"({said(shape)})",
             hint=f"give H and W whose product is {pixels}{turn}",
         )
@@ -128,7 +125,7 @@ def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[i
         raise UsageError(what, hint="leave --shape out")
     side = math.isqrt(pixels)
     if asked is None and len(shape) == 2 and side * side == pixels and kind.is_bounded:
-        source.note(f"{pixels} values were taken as images of {side} x {side} (--shape HxW says otherwise)")
+        source.note(f"{pixels} values were taken as images of {side} x {side} (--shape HxW changes that)")
         return side, side
     if asked is None and len(shape) == 2:
         source.note(f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)")
@@ -138,11 +135,11 @@ def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[i
 
 
 def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
-    """A view of an array, examples first, that has its channels, where there are several, before rows and columns.
+    """Return a view of an array, examples first, with its channels, if there are several, before rows and columns.
 
     Raises:
-        UsageError: four axes without channels, several axes that could be channels, colours of which nobody says
-            what becomes of them, or another shape than the user says.
+        UsageError: four axes have no channels, several axes could be the channels, the user does not say what to do
+            with colours, or the user gives another shape.
     """
     asked, channels = source.request.shape, source.request.channels
     if asked is not None and len(asked) == 3:
@@ -159,14 +156,14 @@ def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArra
         return found[:, 0]
     if channels is None:
         raise UsageError(
-            what=f"{named} is {shape}. The {count} channels look like colours{' and alpha' * (count == 4)}, and it "
-            "is not said what becomes of them",
+            what=f"{named} is {shape}. The {count} channels look like colours{' and alpha' * (count == 4)}, and "
+            "dreg does not know whether to keep them",
             hint="give --channels keep to keep them, or --channels grey to turn them to grey",
         )
     if channels is Channels.GREY and count != 3:
         raise UsageError(
-            what=f"{named} is {shape}: {count} channels cannot be turned to grey, for the last one may be alpha",
-            hint="give --channels keep, or save red, green and blue alone and import that",
+            what=f"{named} is {shape}: {count} channels cannot be turned to grey, because the last one may be alpha",
+            hint="give --channels keep, or save only red, green and blue and import that file",
         )
     order = "the second axis, (N, C, H, W)" if axis == 1 else "the last axis, (N, H, W, C)"
     source.note(f"{shape} was taken as images with {count} channels along {order}")
@@ -174,7 +171,7 @@ def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArra
 
 
 def _turned_grey(array: NDArray[Any], source: Source) -> NDArray[Any]:
-    """Red, green and blue (N, 3, H, W) as one grey value each, (N, H, W), of their type; of booleans floats."""
+    """Turn red, green and blue (N, 3, H, W) into grey (N, H, W), of the same type; booleans become floats."""
     native = array.dtype.newbyteorder("=")
     dtype = np.dtype(np.float32) if native == np.bool_ else native
     is_exact = native.kind in "iu" and native.itemsize <= 4
@@ -193,9 +190,9 @@ def _turned_grey(array: NDArray[Any], source: Source) -> NDArray[Any]:
 
 
 def _as_asked(array: NDArray[Any], asked: Shape, named: Named) -> tuple[NDArray[Any], int]:
-    """The array with four axes, and the one of the channels, as the user's three numbers say."""
+    """Return the array with four axes and the number of the channel axis, by the user's three numbers."""
     example = array.shape[1:]
-    # Only axes that are cut further: to put axes together would copy what may be larger than the memory.
+    # Axes are only split: joining axes would copy the array, which may be larger than the memory.
     if array.ndim < 4 and math.prod(example) == math.prod(asked) and _cuts(example) <= _cuts(asked):
         return array.reshape(len(array), *asked), 1 if asked[0] in CHANNELS else 3
     for axis in (1, 3) if array.ndim == 4 else ():
@@ -204,26 +201,26 @@ def _as_asked(array: NDArray[Any], asked: Shape, named: Named) -> tuple[NDArray[
             return array, axis
     raise UsageError(
         what=f"--shape {_typed(asked)} contradicts {named}, which is {said(array.shape)}: "
-        f"{math.prod(example)} values an example, and not {math.prod(asked)} in that order",
-        hint=f"give C, H and W of an example{_last_hint(array.shape)}",
+        f"{math.prod(example)} values an example, not {math.prod(asked)} in that order",
+        hint=f"give channels, height and width of an example{_last_hint(array.shape)}",
     )
 
 
 def _cuts(shape: Shape) -> set[int]:
-    """How many values lie within each axis and all axes before it."""
+    """Return the number of values within the first axis, the first two axes, and so on."""
     return {math.prod(shape[: i + 1]) for i in range(len(shape))}
 
 
 def _moved(example: Shape, axis: int) -> Shape:
-    """The shape of an example with its channels, along ``axis`` of the array, first."""
+    """Return the shape of an example with its channels (``axis`` of the array) first."""
     return example if axis == 1 else (example[2], *example[:2])
 
 
 def _channel_axis(shape: Shape, channels: Channels | None, named: Named) -> int:
-    """The axis whose size is a number of channels, if there is one alone."""
+    """Return the axis whose size is a number of channels, if only one axis fits."""
     axes = [axis for axis in (3, 1) if shape[axis] in CHANNELS]
-    # An axis of one has always been a grey image's, the last one before the second. Three are colours before four
-    # are: small images of four rows are not rare, and alpha is.
+    # An axis of size 1 means grey images; the last axis is tried before the second. Size 3 is preferred to size 4,
+    # because images of four rows are more common than alpha.
     single = [axis for axis in axes if shape[axis] == 1 and channels is not Channels.KEEP][:1]
     likely = single or [axis for axis in axes if shape[axis] == 3] or axes
     if len(likely) == 1:
@@ -231,32 +228,33 @@ def _channel_axis(shape: Shape, channels: Channels | None, named: Named) -> int:
     if not axes:
         raise UsageError(
             what=f"{named} is {said(shape)}: four axes are (N, H, W, C) or (N, C, H, W), where C is 1, 3 or 4",
-            hint=f"save it so{_last_hint(shape)}",
+            hint=f"save it in one of these shapes{_last_hint(shape)}",
         )
     choices = dict.fromkeys(f"--shape {_typed(_moved(shape[1:], axis))}" for axis in (1, 3))
-    where = " where the channels are the second axis" if len(choices) == 1 else ""
+    where = " if the channels are the second axis" if len(choices) == 1 else ""
     raise UsageError(
         what=f"{named} is {said(shape)}: both the second axis and the last one could be the channels",
-        hint=f"say which it is, as channels x height x width: {' or '.join(choices)}{where}",
+        hint=f"give the shape as channels x height x width: {' or '.join(choices)}{where}",
     )
 
 
 def _last_hint(shape: Shape) -> str:
-    return "; or if the examples are the last axis, give --transpose" if shape[-1] > max(shape[:-1]) else ""
+    return "; or, if the last axis is the examples, give --transpose" if shape[-1] > max(shape[:-1]) else ""
 
 
 def _refuse_hidden(shape: Shape, asked: Shape | None, named: Named) -> None:
-    """Refuse to guess where colours are kept, and values that may be colours lie in one row."""
+    """Refuse to guess the layout of colours where the user wants to keep them and an example may hold some."""
     values = math.prod(shape[1:])
     size = asked or (math.isqrt(values // 3),) * 2
     if math.prod(size) * 3 == values and (len(shape) == 2 or 3 in shape[1:]):
         raise UsageError(
-            what=f"{named} has {values:,} values an example ({said(shape)}), and it is not clear where colours are",
-            hint=f"give --shape {_typed((3, *size))} where they lie channel after channel, --shape "
-            f"{_typed((*size, 3))} where they lie pixel by pixel, or leave --channels out where there are none",
+            what=f"{named} has {values:,} values an example ({said(shape)}), and it is not clear how colours are "
+            "stored in them",
+            hint=f"give --shape {_typed((3, *size))} if they are stored channel after channel, --shape "
+            f"{_typed((*size, 3))} if they are stored pixel by pixel, or leave --channels out if there are none",
         )
 
 
 def _typed(shape: Shape) -> str:
-    """A shape as it is typed on the command line."""
+    """Return a shape as it is typed on the command line."""
     return "x".join(map(str, shape))

@@ -1,4 +1,4 @@
-"""Which arrays of a file are the examples, and of which split."""
+"""Chooses the arrays of a file that are the examples, and their splits."""
 
 import re
 from collections.abc import Sequence
@@ -16,17 +16,17 @@ _EACH: Final = "--key train=KEY --key test=KEY"
 _PLAIN: Final = "write the file again, or save plain arrays of numbers, (N, pixels) or (N, H, W)"
 
 Parts = dict[Split | None, Named]
-"""The arrays by split; one alone under None, to be split by seed."""
+"""The arrays by split; a single array has the key None and is split by seed."""
 
 
 def split_named(name: str) -> Split | None:
-    """The split that a name is made for, as train, x_train or val/images are."""
+    """Return the split that a name stands for, for example train, x_train or val/images."""
     found = {SPLIT_WORDS[word] for word in _words(name) if word in SPLIT_WORDS}
     return found.pop() if len(found) == 1 else None
 
 
 def _words(name: str) -> list[str]:
-    """The words of a name: xTrain and x_train are x and train."""
+    """Return the words of a name: xTrain and x_train both give x and train."""
     words: list[str] = []
     for word in re.findall(r"[a-z]+|[0-9]+", re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()):
         together = _TOGETHER.fullmatch(word)
@@ -35,11 +35,11 @@ def _words(name: str) -> list[str]:
 
 
 def chosen(source: Source) -> Parts:
-    """The arrays to import, by split. The source gets notes of what was taken and what not.
+    """Choose the arrays to import, by split. The source receives notes on what was taken and left out.
 
     Raises:
-        UsageError: there is no such key, or the choice is not clear.
-        DataCorrupt: there is nothing in the file that can be taken.
+        UsageError: a key does not exist, or the choice is not clear.
+        DataCorrupt: the file has nothing that can be imported.
     """
     keys = source.request.keys
     parts = _asked(source, keys) if keys else _by_names(source)
@@ -47,11 +47,11 @@ def chosen(source: Source) -> Parts:
         if each.refusal:
             good = [other for other in source.arrays if not other.refusal]
             hint = f"the file also has {_listed(good)}: name one with --key KEY" if good else _PLAIN
-            raise DataCorrupt(what=f"{each if each.key else 'it'} {each.refusal}", hint=hint)
+            raise DataCorrupt(what=f"{each if each.key else 'the file'} {each.refusal}", hint=hint)
     if None not in parts and Split.TRAIN not in parts:
         has = " and ".join(f"{split} ('{each.key}')" for split, each in parts.items())
         raise UsageError(
-            what=f"there is {has}, and nothing to train on", hint=f"{_EACH}, or --key KEY to split one by seed"
+            what=f"there is {has}, but no training data", hint=f"{_EACH}, or --key KEY to split one by seed"
         )
     if len(source.arrays) > 1 and not source.is_images:
         for split, each in parts.items():
@@ -71,7 +71,7 @@ def chosen(source: Source) -> Parts:
 
 
 def _is_example(each: Named) -> bool:
-    """Whether an array can be examples, by its name and shape."""
+    """Whether an array can be the examples, judging by its name and shape."""
     return not each.refusal and len(each.shape) >= 2 and not _LABEL_WORDS & set(_words(each.key))
 
 
@@ -97,7 +97,7 @@ def _asked(source: Source, keys: Sequence[str]) -> Parts:
             raise UsageError(what=f"--key names the {split} split twice", hint=_EACH)
         if parts and (split is None or None in parts):
             hint = f"give SPLIT=KEY for each of several arrays: {_EACH}"
-            raise UsageError(what="--key is either one array, or SPLIT=KEY for each", hint=hint)
+            raise UsageError(what="--key takes either one array, or SPLIT=KEY for each", hint=hint)
         parts[split] = known[name]
     return parts
 
@@ -120,7 +120,9 @@ def _by_names(source: Source) -> Parts:
     refusals = [f"'{each.key}' {each.refusal}" for each in source.arrays if each.refusal]
     if refusals:
         raise DataCorrupt(what=f"nothing in it can be imported: {listed(refusals)}", hint=_PLAIN)
-    raise DataCorrupt(what=f"it holds no examples with pixels: {_listed(source.arrays) or 'no arrays'}", hint=_PLAIN)
+    raise DataCorrupt(
+        what=f"the file has no examples with pixels: {_listed(source.arrays) or 'no arrays'}", hint=_PLAIN
+    )
 
 
 def _listed(arrays: Sequence[Named]) -> str:

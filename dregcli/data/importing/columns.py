@@ -1,4 +1,4 @@
-"""Columns as a user names them: by the names in a file's header, by numbers from 1, or by ranges of either."""
+"""Columns as a user gives them: by the names in a file's header, by numbers from 1, or by ranges of either."""
 
 import re
 import shlex
@@ -14,10 +14,10 @@ _SHOWN: Final = 12
 
 @dataclass(frozen=True)
 class ColumnWords:
-    """What is asked of the columns of a text, as it is typed; each word may hold several, between them commas.
+    """The user's options for the columns of a text, as typed; a word may hold several columns, separated by commas.
 
     Attributes:
-        keep: the columns that are values; empty for all that are nothing else.
+        keep: the columns that are values; empty for all columns that are not dropped or labels.
         drop: columns to leave out.
         labels: columns to leave out because they are labels.
     """
@@ -28,7 +28,7 @@ class ColumnWords:
 
     @property
     def given(self) -> dict[str, tuple[str, ...]]:
-        """The words of each option that was given."""
+        """The words of each given option."""
         options = {"--columns": self.keep, "--drop-columns": self.drop, "--labels": self.labels}
         return {option: words for option, words in options.items() if words}
 
@@ -38,10 +38,10 @@ class LeftOut:
     """Columns that did not become values.
 
     Attributes:
-        columns: places from 0.
-        role: what they are.
-        why: how that is known.
-        names: of these columns; empty where there are none.
+        columns: indices of the columns, from 0.
+        role: role of the columns, such as labels.
+        why: reason for the role.
+        names: names of these columns; empty where the file has no names.
     """
 
     columns: tuple[int, ...]
@@ -50,20 +50,20 @@ class LeftOut:
     names: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """For programs and for what is kept with the data, which has no room for thousands of names."""
+        """Return the columns as JSON values, for programs and for the data file, with at most 100 names."""
         return {"columns": numbers(self.columns), "names": list(self.names[:100]), "as": self.role, "why": self.why}
 
 
 def resolve(words: ColumnWords, names: Sequence[str], count: int) -> dict[str, list[int]]:
-    """The columns that each option means, as places from 0, by option.
+    """Return the columns that each option means, as indices from 0, by option.
 
     Args:
-        words: what was typed.
-        names: of the columns; empty where the file gives none.
-        count: how many columns there are.
+        words: the words that the user typed.
+        names: names of the columns; empty where the file gives none.
+        count: number of columns.
 
     Raises:
-        SpecError: with every column that is not there, is meant twice, or is both kept and left out.
+        SpecError: columns do not exist, are given twice, or are both kept and left out; it lists all of them.
     """
     faults: list[Fault] = []
     found: dict[str, list[int]] = {}
@@ -77,18 +77,19 @@ def resolve(words: ColumnWords, names: Sequence[str], count: int) -> dict[str, l
                 columns |= {*meant}
         for other, others in found.items():
             if both := sorted(columns & {*others}):
-                faults.append(Fault(f"{other}, {option}", f"both name {told(both, names)}: name it in one of them"))
+                message = f"both give {shown_columns(both, names)}: give it in one of them"
+                faults.append(Fault(f"{other}, {option}", message))
         found[option] = sorted(columns)
     left = set(found.get("--columns", range(count)))
     if not faults and left <= {*found.get("--drop-columns", ()), *found.get("--labels", ())}:
-        faults.append(Fault(", ".join(found), f"all {count:,} columns would be left out, and none would be kept"))
+        faults.append(Fault(", ".join(found), f"these options leave out all {count:,} columns"))
     if faults:
         raise SpecError(faults, hint="change these and repeat; columns are counted from 1")
     return found
 
 
 def numbers(columns: Sequence[int]) -> str:
-    """Places from 0 as numbers and ranges from 1, as the options take them."""
+    """Return indices from 0 as numbers and ranges from 1, as the options take them."""
     runs: list[list[int]] = []
     for column in columns:
         if runs and column == runs[-1][1] + 1:
@@ -99,46 +100,48 @@ def numbers(columns: Sequence[int]) -> str:
 
 
 def listed(words: Iterable[str]) -> str:
-    """Words as messages show them: the first dozen, and how many more there are."""
+    """Return words as messages show them: the first twelve, and how many more there are."""
     every = list(words)
     return ", ".join(every[:_SHOWN]) + (f" and {len(every) - _SHOWN:,} more" if len(every) > _SHOWN else "")
 
 
-def told(columns: Sequence[int], names: Sequence[str]) -> str:
-    """Places from 0 as messages show them: ``column 1 ('label')``."""
+def shown_columns(columns: Sequence[int], names: Sequence[str]) -> str:
+    """Return indices from 0 as messages show them: ``column 1 ('label')``."""
     named = [names[column] for column in columns] if names else []
     shown = f" ({listed(map(repr, named))})" if any(named) else ""
     return f"column{'s' if len(columns) > 1 else ''} {numbers(columns)}{shown}"
 
 
 def option(name: str, columns: Sequence[int], names: Sequence[str]) -> str:
-    """An option that means these columns, ready to be pasted into a shell: by a name where one name says it."""
+    """Return an option that gives these columns, ready to be pasted into a shell; a single column by its name."""
     own = names[columns[0]] if len(columns) == 1 and names else ""
     is_plain = own.strip() and own.isprintable() and own[0] != "-" and "," not in own and names.count(own) == 1
     return f"{name} {shlex.quote(own if is_plain else numbers(columns))}"
 
 
 def _meant(item: str, names: Sequence[str], count: int) -> Sequence[int] | str:
-    """The columns that an item means, or why it means none."""
+    """Return the columns that an item means, or the reason why it means none."""
     if not item:
         return "a name or a number is empty"
     if at := [column for column, name in enumerate(names) if name == item]:
-        return at if len(at) == 1 else f"several columns are called '{item}': give numbers, of {numbers(at)}"
+        return at if len(at) == 1 else f"several columns are called '{item}': give one of the numbers {numbers(at)}"
     if match := re.fullmatch(r"(-?[0-9]{1,9})(?:(-)([0-9]{0,9}))?", item):
         first, is_range = int(match[1]), bool(match[2])
         last = int(match[3] or count) if is_range else first
         if 1 <= first <= last <= count:
             return range(first - 1, last)
         return (
-            f"{item}: a range goes up, within 1 to {count}" if is_range else f"{item}: the columns are 1 to {count}"
+            f"{item}: a range must go up, within 1 to {count}"
+            if is_range
+            else f"{item}: the columns are 1 to {count}"
         )
     for cut in (i for i, letter in enumerate(item) if letter == "-"):
         one, other = item[:cut], item[cut + 1 :]
         if names.count(one) == names.count(other) == 1:
             first, last = names.index(one), names.index(other)
-            return range(first, last + 1) if first <= last else f"{item}: '{other}' stands before '{one}'"
+            return range(first, last + 1) if first <= last else f"{item}: '{other}' comes before '{one}'"
     if not any(names):
-        return f"no column is called '{item}', for the file gives no names: give numbers, 1 to {count}"
+        return f"no column is called '{item}', because the file gives no names: give numbers, 1 to {count}"
     near = nearest(item, names)
     meant = f" Did you mean '{near}'?" if near else ""
     return f"no column is called '{item}'.{meant} The columns are {listed(names)}."

@@ -1,7 +1,7 @@
-"""What every reader keeps to: a source gives named arrays, and no more bytes than its file can honestly hold.
+"""The contract of all readers: a source gives named arrays, and no more bytes than its file can plausibly hold.
 
-A reader takes a :class:`Source` and returns a :class:`Named` for each array in it, before anything large is read. How
-much may come out of a file is asked of :func:`most_bytes` before any of it is made.
+A reader takes a :class:`Source` and returns a :class:`Named` for each array in it, before anything large is read.
+:func:`most_bytes` limits how much may come out of a file, and it is checked before any allocation.
 """
 
 import tempfile
@@ -21,14 +21,14 @@ from dregcli.errors import DataCorrupt
 from dregcli.filesystem import LOCAL, make_folders, write_errors
 
 _HARMLESS: Final = 64 << 20
-"""So many bytes may come out of the smallest file: they fit everywhere."""
+"""Even the smallest file may unpack to this many bytes, because they fit into any memory."""
 _HONEST_RATIO: Final = 200
-"""How many times its packed size any content may have. MNIST's images pack to a fifth, sparse binary ones to a
+"""The largest allowed ratio of unpacked to packed size. MNIST's images pack to a fifth, sparse binary images to a
 hundredth."""
 _DEFLATE_RATIO: Final = 1000
-"""Deflate makes a thousand bytes of one at most, and images of a few flat areas come near that."""
+"""Deflate makes at most a thousand bytes of one byte, and images with a few flat areas come near that."""
 _BELIEVED: Final = 4 << 30
-"""Up to here, which a disk has room for, content may have as many times its packed size as deflate can make of it."""
+"""Up to this size, which a disk has room for, any ratio that deflate can reach is allowed."""
 
 _PIECE_VALUES: Final = 1 << 18
 
@@ -36,31 +36,31 @@ Content = Iterable["bytes | memoryview[Any] | NDArray[Any]"]
 
 
 def most_bytes(packed: int) -> int:
-    """The most bytes that may come out of so many packed ones: the one cap on what a file may promise."""
+    """Return the most bytes that may come out of this many packed bytes: the one limit on what a file may promise."""
     return max(_HARMLESS, _HONEST_RATIO * packed, min(_DEFLATE_RATIO * packed, _BELIEVED))
 
 
 def promise_fault(unpacked: int, packed: int) -> str | None:
-    """Why so many bytes cannot come out of so few, or None where they can."""
+    """Return why so many bytes cannot come out of so few, or None where they can."""
     if unpacked <= most_bytes(packed):
         return None
-    return f"{unpacked:,} bytes or more would come out of {packed:,}: an archive bomb, or a header that lies"
+    return f"{unpacked:,} bytes or more would come out of {packed:,}: an archive bomb, or a false header"
 
 
 def check_promise(unpacked: int, packed: int, *, where: str | None = None) -> None:
-    """Refuse content that is out of all proportion to the file it comes from.
+    """Refuse content that is far too large for the file it comes from.
 
     Raises:
-        DataCorrupt: it is an archive bomb, or cannot be told from one.
+        DataCorrupt: the content is an archive bomb or looks like one.
     """
     if fault := promise_fault(unpacked, packed):
         raise DataCorrupt(
-            fault, where=where, hint="if the data are real, save them unpacked (numpy.save) and import that"
+            fault, where=where, hint="if the data are real, save them unpacked (numpy.save) and import that file"
         )
 
 
 def why_no_numbers(dtype: np.dtype[Any]) -> str | None:
-    """Why values of this type cannot be imported, or None where they can."""
+    """Return why values of this type cannot be imported, or None where they can."""
     if dtype.hasobject:
         return "holds Python objects, which would have to be unpickled: that can run any code"
     if dtype.names is not None or dtype.subdtype is not None or dtype.kind == "V":
@@ -73,24 +73,24 @@ def why_no_numbers(dtype: np.dtype[Any]) -> str | None:
 
 
 class Watch(Protocol):
-    """Who is shown how far an import is. An ``app.common.listener.Listener`` is one."""
+    """Receives the progress of an import. An ``app.common.listener.Listener`` is one."""
 
     def begin(self, task: str, total: int | None, unit: str) -> None:
-        """A task of ``total`` units begins."""
+        """Begin a task of ``total`` units."""
         ...
 
     def update(self, done: int) -> None:
-        """It has ``done`` units."""
+        """Report that ``done`` units of the task are finished."""
         ...
 
     def end(self) -> None:
-        """It ends."""
+        """End the task."""
         ...
 
 
 @contextmanager
 def watched(watch: Watch, task: str, total: int | None, unit: str) -> Generator[None]:
-    """A task that ends however the block does."""
+    """Report a task around a block; the task also ends when the block raises."""
     watch.begin(task, total, unit)
     try:
         yield
@@ -100,28 +100,28 @@ def watched(watch: Watch, task: str, total: int | None, unit: str) -> Generator[
 
 @dataclass(frozen=True)
 class Scratch:
-    """Room for unpacked content beside the cache, in files without a name, which vanish with the process.
+    """Temporary space for unpacked content, in nameless files in the data folder that vanish with the process.
 
     Attributes:
-        folder: the data folder, made when it is first needed.
-        stack: gives the room back.
+        folder: the data folder, created when it is first needed.
+        stack: closes the files, which frees the space.
     """
 
     folder: Path
     stack: ExitStack
 
     def fill(self, content: Content, *, packed: int | None = None) -> tuple[IO[bytes], int]:
-        """Keep content as it comes.
+        """Write content to a temporary file as it comes.
 
         Args:
             content: pieces of bytes, or contiguous arrays.
-            packed: bytes that it comes out of, where it has to be in proportion to them.
+            packed: number of packed bytes that the content comes from, where :func:`most_bytes` limits it.
 
         Returns:
             The file and its size.
 
         Raises:
-            DataCorrupt: the content is out of proportion.
+            DataCorrupt: the content is far too large for its packed bytes.
             StoreWriteError: the disk is full or refuses.
         """
         make_folders(LOCAL, self.folder, hint=WRITE_ELSEWHERE)
@@ -142,19 +142,19 @@ class Scratch:
     def array(
         self, content: Content, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"] = "C"
     ) -> NDArray[Any]:
-        """Keep the values of an array, and map them.
+        """Write the values of an array to a temporary file, and map them.
 
         Args:
-            content: its bytes in order.
-            shape: what it must fill; a first axis of -1 takes what comes.
-            dtype: of its values.
-            order: how the bytes run through the axes.
+            content: the bytes of the array in order.
+            shape: the shape it must fill; a first axis of -1 takes any number of rows.
+            dtype: type of its values.
+            order: order of the values, as in NumPy.
 
         Returns:
             The array, read-only.
 
         Raises:
-            DataCorrupt: the content ends early or has too much.
+            DataCorrupt: the content has fewer or more bytes than the shape.
             StoreWriteError: the disk is full or refuses.
         """
         out, size = self.fill(content)
@@ -162,7 +162,7 @@ class Scratch:
         if shape[0] < 0 and row:
             shape = (size // row, *shape[1:])
         if size != shape[0] * row or size == 0:
-            raise DataCorrupt(what=f"{size:,} bytes came where {shape[0] * row:,} were promised")
+            raise DataCorrupt(what=f"the array has {size:,} bytes where {shape[0] * row:,} were promised")
         return np.memmap(out, dtype=dtype, mode="r", shape=shape, order=order)
 
 
@@ -172,10 +172,10 @@ class Named:
 
     Attributes:
         key: its name in the file; empty where the file is one array.
-        shape: as stored, and for MATLAB's files as MATLAB shows it; () where it is not known before it is read.
-        dtype: in words.
-        read: gives the values, in memory or as a map of a file, of shape (N, ...), examples first.
-        refusal: why it cannot be taken, ending the sentence "it ..."; None where it can.
+        shape: the stored shape, and for MATLAB's files as MATLAB shows it; () where it is not known before reading.
+        dtype: type of its values, in words.
+        read: returns the values, (N, ...), in memory or as a map of a file.
+        refusal: why it cannot be imported, as the end of the sentence "it ..."; None where it can be.
     """
 
     key: str
@@ -185,34 +185,35 @@ class Named:
     refusal: str | None = None
 
     def __str__(self) -> str:
-        """The array, for messages."""
+        """Return a name of the array, for messages."""
         return f"the array '{self.key}'" if self.key else "the array"
 
 
 def refused(key: str, refusal: str, shape: tuple[int, ...] = (), dtype: object = "") -> Named:
-    """An array that is there and cannot be taken."""
+    """Return an array that the file has but that cannot be imported."""
     return Named(key, shape, str(dtype), lambda: np.empty(0), refusal)
 
 
 @dataclass
 class Source:
-    """What is imported: an open file, or a folder of images.
+    """The source of an import: an open file, or a folder of images.
 
     Attributes:
-        request: what is asked for.
-        scratch: where unpacked content lies.
-        watch: shown the progress.
-        stream: the unpacked content in an open file; empty for a folder.
-        size: bytes of it.
-        format: in words.
-        arrays: what a reader found in it.
-        stamp: called after all was read: size and SHA-256 of the source, which nobody may have written to meanwhile.
-        notes: what was assumed and done; grows as the values are read, and so do the next three.
-        warnings: what may not be what the user wants.
+        request: the user's request.
+        scratch: temporary space for unpacked content.
+        watch: receives the progress.
+        stream: the unpacked content as an open file; empty for a folder.
+        size: size of the stream in bytes.
+        format: name of the format, in words.
+        arrays: the arrays that a reader found.
+        stamp: called after everything was read; it returns size and SHA-256 of the source, and raises DataCorrupt if
+            the source has changed meanwhile.
+        notes: assumptions and steps of the import; this and the next three grow while the values are read.
+        warnings: effects that the user may not have wanted.
         left_out: columns that did not become values.
         is_images: whether the values are decoded pictures.
-        is_text: whether it is a text of numbers, whose columns can be named.
-        has_colours: whether a decoded picture is other than grey.
+        is_text: whether the source is a text of numbers, with columns that can be named.
+        has_colours: whether a decoded picture is not grey.
     """
 
     request: ImportRequest
@@ -232,23 +233,23 @@ class Source:
 
     @property
     def where(self) -> str:
-        """Its path, for messages."""
+        """Path of the source, for messages."""
         return str(self.request.source)
 
     def head(self, size: int) -> bytes:
-        """Its first bytes; the stream is at its beginning afterwards."""
+        """Return the first bytes; the stream is at its beginning afterwards."""
         self.stream.seek(0)
         found = self.stream.read(size)
         self.stream.seek(0)
         return found
 
     def note(self, *texts: str) -> None:
-        """Say something of it, once."""
+        """Add notes that are not there yet."""
         self.notes += [text for text in texts if text not in self.notes]
 
 
 def pieces(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
-    """The examples of an array in pieces of a few megabytes, (n, ...), native; with the first one's number."""
+    """Yield the examples of an array in native pieces of a few megabytes, (n, ...), each with its first index."""
     step = max(1, _PIECE_VALUES // max(1, array[:1].size))
     for first in range(0, len(array), step):
         piece = np.asarray(array[first : first + step])
@@ -256,5 +257,5 @@ def pieces(array: NDArray[Any]) -> Iterator[tuple[int, NDArray[Any]]]:
 
 
 def said(shape: Iterable[int]) -> str:
-    """A shape as messages show it."""
+    """Return a shape as messages show it."""
     return " x ".join(str(size) for size in shape)

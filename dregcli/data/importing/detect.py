@@ -1,4 +1,4 @@
-"""What a source is, told by its first bytes and not by its name; opened once, digested, and watched for changes."""
+"""Recognises a source by its first bytes, not by its name; opens it once, digests it, and notices changes."""
 
 import hashlib
 import io
@@ -33,18 +33,18 @@ _PIECE: Final = 1 << 20
 def found_in(
     request: ImportRequest, data_dir: Path, stack: ExitStack, watch: Watch, then: Callable[[str], str]
 ) -> Source:
-    """Look at a source. What is in it can be read as long as the stack is open.
+    """Open a source and find its arrays, which can be read as long as the stack is open.
 
     Args:
-        request: what is asked for: its source is a file or a folder of images.
-        data_dir: where unpacked content lies.
+        request: the user's request; its source is a file or a folder of images.
+        data_dir: the folder for unpacked content.
         stack: closes what is opened here.
-        watch: shown the progress.
-        then: the command that imports another file in its place.
+        watch: receives the progress.
+        then: returns the command that imports another file instead.
 
     Raises:
-        UsageError: it is not there or may not be read.
-        DataCorrupt: it is none of the formats, damaged or hostile.
+        UsageError: the source does not exist or cannot be read.
+        DataCorrupt: the source has no known format, or is damaged or hostile.
     """
     path, scratch = request.source, Scratch(data_dir, stack)
     if path.is_dir():
@@ -62,7 +62,7 @@ def found_in(
         with watched(watch, "unpack", size, "bytes"):
             source.stream, source.size = scratch.fill(_unpacked(source), packed=size)
         if not source.size:
-            raise DataCorrupt(what="nothing is packed in the source")
+            raise DataCorrupt(what="the packed content of the source is empty")
     head = source.head(_HEAD)
     if not _read(source, head, then):
         raise refusal(other, path, then) if (other := foreign(path, head)) else _unknown(head, path)
@@ -72,7 +72,7 @@ def found_in(
 
 def _opened(path: Path) -> IO[bytes]:
     try:
-        # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+        # This comes before opening, because opening a pipe would wait for a writer.
         if not stat.S_ISREG(path.stat().st_mode):
             raise UsageError(what="the source is neither a file nor a folder", hint="name a file")
         return path.open("rb")
@@ -90,7 +90,7 @@ def _unpacked(source: Source) -> Iterator[bytes]:
 
 
 def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
-    """Digest a source as it lies on the disk; what is returned proves that nobody wrote to it since."""
+    """Digest a source; the returned function checks that it has not changed since, and gives size and digest."""
     stream = source.stream
 
     def state() -> tuple[int, int]:
@@ -106,7 +106,8 @@ def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
     def stamp() -> tuple[int, str]:
         if state() != before:
             raise DataCorrupt(
-                what="the source was written to while it was read", hint="repeat the command when it is finished"
+                what="another program changed the source while dreg read it",
+                hint="repeat the command when the source is finished",
             )
         return before[0], digest.hexdigest()
 
@@ -114,7 +115,7 @@ def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
 
 
 def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
-    """Tell the format by the first bytes and ask its reader; false where they are of none."""
+    """Recognise the format by the first bytes and call its reader; return False for an unknown format."""
     path = source.request.source
     if head.startswith(b"\x93NUMPY"):
         source.format, source.arrays = ".npy", npy_arrays(source)
@@ -128,7 +129,7 @@ def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
         members = checked_members(archive, where=source.where)
         total = 0
         for member in members:
-            # Several members may share the same packed bytes, so it is the sum that is held against the whole file.
+            # Several members may share the same packed bytes, so the sum is compared with the whole file.
             total += member.file_size
             check_promise(member.file_size, member.compress_size, where=f"{source.where}, {member.filename!r}")
             check_promise(total, source.size)
@@ -160,7 +161,7 @@ def _unknown(head: bytes, path: Path) -> DregError:
             "this is one image, and a data set needs many", hint=f"name the folder: {quoted(path.parent)}"
         )
     if not head.strip():
-        return DataCorrupt("there are no numbers in it", hint=f"known formats: {_FORMATS}")
+        return DataCorrupt("the source has no numbers", hint=f"known formats: {_FORMATS}")
     return DataCorrupt(
         f"its format is not known: it starts with {head[:8].hex(' ')}", hint=f"known formats: {_FORMATS}"
     )

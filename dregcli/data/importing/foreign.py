@@ -1,6 +1,6 @@
-"""Formats that are not imported, and the line that makes a file of them that is.
+"""Formats that cannot be imported, and for each a command that converts it to a format that can.
 
-Nothing is read here of such a file but its name and its first bytes: what may hold Python objects could run any code.
+Only the name and the first bytes of such a file are read here: a file with Python objects could run any code.
 """
 
 import re
@@ -18,7 +18,7 @@ _ITEMS: Final = (
     "numpy.savez({target}, **{{'%s_%s' % (k, j): numpy.asarray(v) for k, e in i "
     "for j, v in enumerate(e if isinstance(e, tuple) else [e])}})"
 )
-"""What is in tuples, lists and dictionaries, array by array."""
+"""Saves the contents of tuples, lists and dictionaries, array by array."""
 _NUMBERS: Final = "numpy.save({target}, x.select_dtypes('number').to_numpy())"
 _PANDAS: Final = "import numpy, pandas; x = pandas.read_%s({source}); " + _NUMBERS
 _RECORDS: Final = (
@@ -41,19 +41,19 @@ _ZARR: Final = (
     "numpy.savez({target}, **({{k: v[...] for k, v in x.arrays()}} if hasattr(x, 'arrays') else {{'x': x[...]}}))"
 )
 _UNTAR: Final = "mkdir {target} && tar -xf {source} -C {target}"
-_TRUST: Final = ". To unpickle can run any code: do it only with a file that you trust"
+_TRUST: Final = ". Unpickling can run any code: do it only with a file that you trust"
 
 
 @dataclass(frozen=True)
 class Foreign:
-    """A format that is not imported.
+    """A format that cannot be imported.
 
     Attributes:
-        what: in words.
-        line: Python that converts it; a command of the shell where it makes a folder.
-        endings: of names, in lower case.
-        makes: what the name of the result ends with; nothing for a folder.
-        magic: how the first bytes of such a file look, whatever its name is.
+        what: name of the format, in words.
+        line: Python code that converts it, or a shell command where the result is a folder.
+        endings: endings of file names, in lower case.
+        makes: ending of the result's name; empty for a folder.
+        magic: pattern of the first bytes of such a file, whatever its name is.
     """
 
     what: str
@@ -68,7 +68,7 @@ TORCH: Final = Foreign("a file of PyTorch", _TENSORS + _ITEMS, (".pt", ".pth", "
 _FORMATS: Final = (
     TORCH,
     H5AD,
-    # The length of what follows, and JSON.
+    # The length of the header, and then JSON.
     Foreign("safetensors", _SAFE, (".safetensors",), ".npz", rb'.{5}\0\0\0\{"'),
     Foreign("Parquet", _PANDAS % "parquet", (".parquet", ".pq"), magic=b"PAR1"),
     Foreign("a stream of Arrow", _STREAM + _NUMBERS, (), magic=rb"\xff{4}"),
@@ -84,23 +84,23 @@ _FORMATS: Final = (
 
 
 def foreign(path: Path, head: bytes = b"") -> Foreign | None:
-    """The format that a file seems to be, by its first bytes or else by its name; None where it is none of these."""
+    """Return the format that a file seems to have, by its name or its first bytes; None where none fits."""
     by_name = (each for each in _FORMATS if path.name.lower().endswith(each.endings))
     by_bytes = (each for each in _FORMATS if re.match(each.magic, head, re.DOTALL))
-    # The name first, where it says more than the bytes: PyTorch's old files begin as pickled ones do.
+    # The name comes first, because it says more than the bytes: PyTorch's old files begin like pickled files.
     return next(by_name, None) or next(by_bytes, None)
 
 
 def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorrupt:
-    """The error for a file of a foreign format.
+    """Return the error for a file of a foreign format.
 
     Args:
         found: the format.
         path: the file.
-        then: the command that imports what the line makes, by its name.
+        then: returns the command that imports the converted file, given its name.
 
     Returns:
-        An error whose hint is a line for a shell: it converts the file and imports the result.
+        An error whose hint is a shell command that converts the file and imports the result.
     """
     stem = path.name.removesuffix(next((e for e in found.endings if path.name.lower().endswith(e)), path.suffix))
     target, count = f"{stem}{found.makes}", 1
@@ -112,5 +112,5 @@ def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorru
     quote = repr if found.makes else shlex.quote
     line = found.line.format(source=quote(str(path)), target=quote(target), content=content)
     line = f"python -c {shlex.quote(line)}" if found.makes else line
-    what = f"its format is not known to the import, and looks like {found.what}"
+    what = f"the format is not known to the import; it looks like {found.what}"
     return DataCorrupt(what, hint=f"{line} && {then(target)}")

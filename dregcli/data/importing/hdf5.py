@@ -1,7 +1,7 @@
-"""Arrays of an HDF5 file, and of MATLAB's version 7.3, which is one. Only values that lie in the file itself.
+"""Reads the arrays of an HDF5 file, or of a MATLAB file of version 7.3; only values that lie in the file itself.
 
-HDF5 unpacks whatever a piece of an array holds, however large; its header may say that the piece is small. So a piece
-is measured first, by a reader that stops.
+HDF5 unpacks a piece of an array whatever its real size is, even if the header says that the piece is small. So each
+piece is measured first, by a reader that stops at a limit.
 """
 
 import itertools
@@ -36,34 +36,34 @@ _KNOWN: Final = (_DEFLATE, _SHUFFLE, _CHECKSUM, _SCALE_OFFSET, _LZF)
 _CHECKSUM_BYTES: Final = 4
 _SCALE_OFFSET_HEADER: Final = 21
 _LZF_RATIO: Final = 90
-"""LZF makes 264 bytes of 3 at most."""
+"""LZF makes at most 264 bytes of 3."""
 
 Item = Any
 """An ``h5py.Dataset``, which has no types."""
 
 
 def hdf5_arrays(source: Source, *, is_matlab: bool) -> list[Named]:
-    """The arrays of a file, by their paths inside it; they can be read as long as the source's stack is open.
+    """Return the arrays of a file, by their paths inside it; they can be read as long as the source's stack is open.
 
-    MATLAB writes the axes in reverse; they are given as MATLAB shows them.
+    MATLAB stores the axes in reverse order; here they are in the order that MATLAB shows.
 
     Raises:
-        DataCorrupt: HDF5 cannot read it.
+        DataCorrupt: HDF5 cannot read the file.
     """
     found, objects = list[Named](), itertools.count()
 
     def visit(key: str, item: object) -> None:
         if next(objects) >= _MOST_OBJECTS:
             raise DataCorrupt(
-                what=f"it has more than {_MOST_OBJECTS:,} objects", hint="copy one into a file of its own"
+                what=f"the file has more than {_MOST_OBJECTS:,} objects", hint="copy one into a separate file"
             )
         if isinstance(item, h5py.Dataset):
             found.append(_named(key, item, source, is_matlab=is_matlab))
 
     with _reading():
-        # The open file and not its path: what is read is what was digested.
+        # The open file and not its path, so that the same file is read that was digested.
         file: Any = source.scratch.stack.enter_context(h5py.File(cast("Any", source.stream), "r"))
-        # Every object once, by plain links alone.
+        # Visits every object once, and follows only hard links.
         file.visititems(visit)
         links = [key for key in file if isinstance(file.get(key, getlink=True), h5py.ExternalLink)]
     return [*found, *(refused(key, "is a link to another file") for key in links)]
@@ -74,25 +74,25 @@ def _reading() -> Generator[None]:
     try:
         yield
     except _RAISED as error:
-        raise DataCorrupt(what=f"HDF5 cannot read it: damaged or cut short ({error})") from error
+        raise DataCorrupt(what=f"HDF5 cannot read the file: it is damaged or cut short ({error})") from error
 
 
 def _named(key: str, item: Item, source: Source, *, is_matlab: bool) -> Named:
-    """One array, or why not."""
+    """Return one array, readable or refused with a reason."""
     try:
         dtype: np.dtype[Any] = item.dtype
         shape: tuple[int, ...] = tuple(item.shape or ())[:: -1 if is_matlab else 1]
         kind = item.attrs.get("MATLAB_class", b"") if is_matlab else b""
         refusal = why_no_numbers(dtype) or _not_inside(item, source.size)
     except (TypeError, *_RAISED) as error:
-        # One damaged array does not keep the others from being read.
-        return refused(key, f"cannot be read: damaged, cut short, or of a type that NumPy has not ({error})")
+        # The other arrays can still be read.
+        return refused(key, f"cannot be read: it is damaged, cut short, or of a type that NumPy lacks ({error})")
     if kind in _NO_ARRAYS:
         refusal = f"is MATLAB's {kind.decode()}, not an array of numbers"
 
     def read() -> NDArray[Any]:
         offset: int | None = item.id.get_offset()
-        # NumPy has no types of fewer bits than their bytes hold: such values are for HDF5 to read.
+        # NumPy has no types that use only some bits of their bytes: HDF5 must read such values.
         as_numpy = item.id.get_type().equal(cast("Any", h5py.h5t).py_create(dtype))
         if as_numpy and not is_matlab and offset is not None and offset + item.nbytes <= source.size:
             return np.memmap(cast("Any", source.stream), dtype, "r", offset, shape)
@@ -102,7 +102,7 @@ def _named(key: str, item: Item, source: Source, *, is_matlab: bool) -> Named:
 
 
 def _not_inside(item: Item, size: int) -> str | None:
-    """Why its values are not to be had from this very file: elsewhere, never written, or promised only."""
+    """Return why the values are not in this file: they lie elsewhere, were never written, or are only promised."""
     if item.external:
         return "keeps its values in another file"
     if item.is_virtual:
@@ -112,12 +112,12 @@ def _not_inside(item: Item, size: int) -> str | None:
     stored: int = item.id.get_storage_size()
     if item.chunks is None:
         if stored != item.nbytes:
-            return f"promises {item.nbytes:,} bytes, and {stored:,} were written"
+            return f"promises {item.nbytes:,} bytes, but {stored:,} were written"
     else:
         wanted = math.prod(-(-size // chunk) for size, chunk in zip(item.shape, item.chunks, strict=True))
         if (written := item.id.get_num_chunks()) != wanted:
-            return f"promises {item.nbytes:,} bytes in {wanted:,} pieces, and {written:,} were written"
-        # A piece is unpacked whole, and may be larger than the array.
+            return f"promises {item.nbytes:,} bytes in {wanted:,} pieces, but {written:,} were written"
+        # A piece is unpacked as a whole, and may be larger than the array.
         if fault := promise_fault(_piece_bytes(item), size) or _refused_filters(item):
             return fault
     if stored > size:
@@ -126,15 +126,15 @@ def _not_inside(item: Item, size: int) -> str | None:
 
 
 def _refused_filters(item: Item) -> str | None:
-    """Why the pieces of an array cannot be unpacked safely, or None where they can."""
+    """Return why the pieces of an array cannot be unpacked safely, or None where they can."""
     filters = _filters(item)
     codes = [code for code, _ in filters]
     for code in codes:
         if code not in _KNOWN:
-            return f"needs filter {code}, which is not unpacked here; write it with gzip, or unpacked"
+            return f"needs filter {code}, which dreg does not unpack; write it with gzip, or unpacked"
     if len(set(codes)) != len(codes) or {_DEFLATE, _LZF} <= set(codes):
-        return "is packed twice over, as no honest file is; write it with one filter, or unpacked"
-    # What these two say of themselves decides how much memory is taken, whatever the piece is.
+        return "is packed twice, which dreg does not accept; write it with one filter, or unpacked"
+    # The parameters of these two filters decide how much memory HDF5 takes, whatever the piece is.
     said = {code: (*values, *[None] * 5) for code, values in filters}
     wanted = math.prod(item.chunks), item.id.get_type().get_size()
     if _LZF in said and said[_LZF][2] != _piece_bytes(item):
@@ -145,12 +145,12 @@ def _refused_filters(item: Item) -> str | None:
 
 
 def _examples(item: Item, source: Source, *, reverse: bool) -> Iterator[NDArray[Any]]:
-    """The values example by example, some at a time."""
+    """Yield the values in groups of whole examples."""
     axis = len(item.shape) - 1 if reverse else 0
     count: int = item.shape[axis]
     step = max(1, CHUNK_VALUES * count // item.size)
     if item.chunks is not None:
-        # Whole pieces of the file, so that none is unpacked twice.
+        # A group covers whole pieces of the file, so that no piece is unpacked twice.
         step = -(-step // item.chunks[axis]) * item.chunks[axis]
     with watched(source.watch, "read", count, "examples"):
         for first in range(0, count, step):
@@ -164,51 +164,51 @@ def _examples(item: Item, source: Source, *, reverse: bool) -> Iterator[NDArray[
 
 
 def _check_pieces(item: Item, axis: int, first: int, last: int) -> None:
-    """Refuse the examples from ``first`` up to ``last`` if a piece of theirs unpacks to another size than it has."""
+    """Refuse the examples from ``first`` up to ``last`` if one of their pieces does not unpack to its stated size."""
     filters = [code for code, _ in _filters(item)]
     ranges = [range(0, length, chunk) for length, chunk in zip(item.shape, item.chunks, strict=True)]
     chunk = item.chunks[axis]
     ranges[axis] = range(first // chunk * chunk, last, chunk)
     for at in itertools.product(*ranges) if filters else ():
         mask, raw = cast("tuple[int, bytes]", item.id.read_direct_chunk(at))
-        # A bit of the mask says that the filter of that place was left out for this piece.
+        # A set bit of the mask means that this filter was skipped for this piece.
         used = [code for i, code in enumerate(filters) if not mask >> i & 1]
         if fault := _piece_fault(used, raw, _piece_bytes(item)):
             raise DataCorrupt(
-                what=f"the piece at {', '.join(map(str, at))} {fault} that such a piece has",
+                what=f"the piece at {', '.join(map(str, at))} {fault} that such a piece must have",
                 hint="write the array again without packing it, or in smaller pieces",
             )
 
 
 def _piece_fault(used: list[int], raw: bytes, size: int) -> str | None:
-    """How a piece comes out otherwise than with ``size`` bytes."""
+    """Return how a piece differs from ``size`` unpacked bytes, or None where it does not."""
     if _DEFLATE in used:
         inner, outer = used[: used.index(_DEFLATE)], used[used.index(_DEFLATE) :]
         packed = raw[: len(raw) - _CHECKSUM_BYTES * outer.count(_CHECKSUM)]
         wanted = size + _CHECKSUM_BYTES * inner.count(_CHECKSUM)
-        # What scale-offset leaves of a piece is as long as its values need, after a header of its own.
+        # Scale-offset leaves as many bytes as the values need, after its own header.
         room = _SCALE_OFFSET_HEADER if _SCALE_OFFSET in inner else 0
         try:
             found = inflated_size(packed, limit=wanted + room)
         except zlib.error:
-            found = 0  # no such piece is empty
+            found = 0  # below every valid size
         if found > wanted + room:
             return f"unpacks to more than the {wanted:,} bytes"
         return f"unpacks to less than the {wanted:,} bytes" if found < wanted and not room else None
     if _LZF in used:
         if len(raw) * _LZF_RATIO > max(most_bytes(0), size):
-            return f"is {len(raw):,} bytes, packed with LZF, and could exceed the memory; not"
+            return f"has {len(raw):,} bytes packed with LZF, which may unpack to far more than the {size:,} bytes"
     elif _SCALE_OFFSET not in used and len(raw) != size + _CHECKSUM_BYTES * used.count(_CHECKSUM):
         return f"has {len(raw):,} bytes, not the {size:,} bytes"
     return None
 
 
 def _piece_bytes(item: Item) -> int:
-    """Bytes of an unpacked piece, in the file's type and not in NumPy's."""
+    """Return the bytes of an unpacked piece, in the file's type and not in NumPy's."""
     return math.prod(item.chunks) * item.id.get_type().get_size()
 
 
 def _filters(item: Item) -> list[tuple[int, tuple[int, ...]]]:
-    """Code and parameters of each filter, in the order in which they were applied."""
+    """Return code and parameters of each filter, in the order in which they were applied."""
     made = item.id.get_create_plist()
     return [(made.get_filter(i)[0], tuple(made.get_filter(i)[2])) for i in range(made.get_nfilters())]

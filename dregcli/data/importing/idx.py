@@ -1,4 +1,4 @@
-"""IDX, the format of MNIST and its relatives."""
+"""Reads IDX files, the format of MNIST and its relatives."""
 
 import mmap
 from typing import Any, cast
@@ -8,10 +8,10 @@ from dregcli.data.importing.contract import Named, Source
 
 
 def idx_arrays(source: Source) -> list[Named]:
-    """The one array of an IDX file, mapped where it lies.
+    """Return the one array of an IDX file, mapped from the file.
 
     Raises:
-        DataCorrupt: the header promises other than the file has.
+        DataCorrupt: the header does not fit the file.
     """
     content: Any = mmap.mmap(source.stream.fileno(), 0, access=mmap.ACCESS_READ)
     values = parse_idx_values(cast("bytes", content), where=source.where)

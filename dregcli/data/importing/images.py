@@ -1,4 +1,4 @@
-"""Image files of a folder or a zip archive: split by their folders, decoded, of one size, grey or in colour."""
+"""Reads the image files of a folder or zip archive: split by folders, of one size, grey or in colour."""
 
 import hashlib
 import os
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _ENDINGS: Final = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-"""The endings that torchvision's ``ImageFolder`` takes."""
+"""The endings that torchvision's ``ImageFolder`` accepts."""
 _FORMATS: Final = ("JPEG", "PNG", "PPM", "BMP", "TIFF", "WEBP")
-"""What these endings stand for; of other formats Pillow's decoders are never asked."""
+"""The formats of these endings; Pillow's decoders for other formats are never used."""
 _LARGEST_FILE: Final = 256 << 20
 _TOO_LARGE: Final = f"an image file is larger than {_LARGEST_FILE:,} bytes"
 
 Files = Mapping[str, Callable[[], bytes]]
-"""What reads each file, by its path inside the folder or archive, with slashes."""
+"""Functions that read each file, by its path inside the folder or archive, with slashes."""
 
 
 def is_picture(name: str) -> bool:
-    """Whether a name is that of an image, and not of a hidden file."""
+    """Whether a name is the name of an image, and not of a hidden file."""
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
     return not hidden and name.lower().endswith(_ENDINGS)
 
 
 def folder_arrays(source: Source) -> list[Named]:
-    """The images of a folder, looked through with all folders in it; other files are left out.
+    """Return the images of a folder and of all folders in it; other files are left out.
 
     Raises:
-        UsageError: it is not clear whether it is split.
-        DataCorrupt: links in it lead round in a circle, or there are no images in it.
+        UsageError: it is not clear whether the folder is split.
+        DataCorrupt: links in it form a circle, or it has no images.
     """
     folder, size = source.request.source, 0
     digests: dict[str, bytes] = {}
@@ -54,9 +54,9 @@ def folder_arrays(source: Source) -> list[Named]:
 
     def read(path: Path, name: str) -> bytes:
         nonlocal size
-        # Asked before it is opened: opening a pipe would wait for whoever writes to it.
+        # This comes before opening, because opening a pipe would wait for a writer.
         if not path.is_file():
-            raise DataCorrupt(what="it is not a file", where=str(path))
+            raise DataCorrupt(what="this is not a regular file", where=str(path))
         with path.open("rb") as stream:
             found = stream.read(_LARGEST_FILE + 1)
         if len(found) > _LARGEST_FILE:
@@ -66,7 +66,7 @@ def folder_arrays(source: Source) -> list[Named]:
         return found
 
     def stamp() -> tuple[int, str]:
-        """SHA-256 over the sorted names and the digests of the contents."""
+        """Return the size, and the SHA-256 over the sorted names and the digests of the contents."""
         whole = hashlib.sha256(b"dreg images 1\n")
         for name in sorted(digests):
             whole.update(os.fsencode(name) + b"\0" + digests[name])
@@ -87,11 +87,11 @@ def folder_arrays(source: Source) -> list[Named]:
 
 
 def zip_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> list[Named]:
-    """The images of a zip archive; other files in it are left out.
+    """Return the images of a zip archive; other files in it are left out.
 
     Raises:
-        UsageError: it is not clear whether it is split.
-        DataCorrupt: there are no images in it.
+        UsageError: it is not clear whether the archive is split.
+        DataCorrupt: the archive has no images.
     """
 
     def read(info: zipfile.ZipInfo) -> bytes:
@@ -105,16 +105,16 @@ def zip_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.Z
 
 
 def _arrays(source: Source, files: Files) -> list[Named]:
-    """The images as arrays: one for each folder named as a split, or one of all.
+    """Return the images as arrays: one for each folder that is named like a split, or one for all images.
 
-    Each is of shape (N, height, width), or where colours are kept (N, 3, height, width).
+    Each array has the shape (N, height, width), or (N, 3, height, width) where colours are kept.
     """
     pictures = sorted(filter(is_picture, files))
     if others := len(files) - len(pictures):
         source.note(f"{others:,} other file{'s' if others != 1 else ''} left out")
     if not pictures:
         hint = "images end in .png, .jpg, .tif, .bmp, .pgm or .webp"
-        raise DataCorrupt(what="there are no images in it", hint=hint)
+        raise DataCorrupt(what="the source has no images", hint=hint)
     source.is_images, stage = True, Stage(source)
 
     def named(key: str, members: list[str]) -> Named:
@@ -134,7 +134,7 @@ def _arrays(source: Source, files: Files) -> list[Named]:
 
 
 def _by_split(pictures: list[str], source: Source) -> dict[str, list[str]]:
-    """The images by their top folder, where top folders are named as splits; else all under an empty name."""
+    """Group the images by their top folders, if these are named like splits; else return one group, ''."""
     for depth in (0, 1):
         groups: dict[str, list[str]] = {}
         for name in pictures:
@@ -143,34 +143,36 @@ def _by_split(pictures: list[str], source: Source) -> dict[str, list[str]]:
         splits = {key: split for key in groups if (split := split_named(key))}
         others = {key: len(groups[key]) for key in groups if key not in splits}
         if splits and others:
-            # Training and testing together are no coincidence; one of them alone may be a class of images called so.
+            # Folders for training and for testing mean a split; only one of them may be a class with that name.
             if not {Split.TRAIN, Split.TEST} <= set(splits.values()):
                 beside = listed(f"{key}/" if key else "loose images" for key in others)
                 raise UsageError(
-                    what=f"some folders are named as a split is ({listed(f'{key}/' for key in splits)}), and beside "
+                    what=f"some folders are named like a split ({listed(f'{key}/' for key in splits)}), but beside "
                     f"them there are others ({beside}): it is not clear whether the source is split",
-                    hint="put the images into train/ and test/ (and valid/), or rename the folder so that all are "
-                    "split by seed",
+                    hint="put the images into train/ and test/ (and valid/), or rename the folder so that all images "
+                    "are split by seed",
                 )
             counts = {key: f"{count:,} image{'s' if count != 1 else ''}" for key, count in others.items()}
             left = (f"{key}/ ({count})" if key else f"{count} in no folder" for key, count in counts.items())
             source.note(f"left out: {listed(left)}")
         if splits:
             return {key: groups[key] for key in splits}
-        # An archive often holds one folder that holds everything.
+        # An archive often has one top folder that contains everything.
         if len({name.split("/")[0] for name in pictures}) > 1:
             break
     deeper = {f"{part}/" for name in pictures for part in name.split("/")[:-1] if split_named(part)}
     if deeper:
-        source.note(f"all images were put together: {listed(sorted(deeper))} further down were not taken as splits")
+        source.note(
+            f"all images were put together: deeper folders ({listed(sorted(deeper))}) were not taken as splits"
+        )
     return {"": pictures}
 
 
 class Stage:
-    """Decodes images one by one, and notes what it did to them.
+    """Decodes images one by one, and records what it did to them.
 
     Args:
-        source: which is asked what images are brought to: a size, grey or colours.
+        source: its request gives the wanted size and colours; it receives the notes.
     """
 
     def __init__(self, source: Source) -> None:
@@ -179,10 +181,10 @@ class Stage:
         self.shape: tuple[int, ...] = ()
 
     def decoded(self, name: str, content: bytes) -> NDArray[np.uint8]:
-        """The pixels of an image file, as all others have them.
+        """Return the pixels of an image file, in the same shape as all other images.
 
         Raises:
-            DataCorrupt: it is damaged or hostile, holds several images, or is of another size than the first one.
+            DataCorrupt: the file is damaged or hostile, holds several images, or differs in size from the first one.
         """
         where = f"{self._source.where}, {name}"
         with decoding(where):
@@ -201,13 +203,13 @@ class Stage:
         if pixels.shape != self.shape:
             size, first = said(pixels.shape[-2:]), said(self.shape[-2:])
             raise DataCorrupt(
-                what=f"the images are not of one size: {name} is {size}, {self._first} is {first} (height x width)",
-                hint=f"bring them to one with --resize {first.replace(' ', '')}",
+                what=f"the images have different sizes: {name} is {size}, {self._first} is {first} (height x width)",
+                hint=f"give all images one size with --resize {first.replace(' ', '')}",
             )
         return pixels
 
     def _upright(self, image: "Image") -> "Image":
-        """Cameras keep the image as the sensor had it, and say which side is up."""
+        """Turn an image upright: cameras store it as the sensor saw it, and record which side is up."""
         from PIL import ExifTags, ImageOps
 
         if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
@@ -216,22 +218,22 @@ class Stage:
         return ImageOps.exif_transpose(image)
 
     def _plain(self, image: "Image", where: str) -> "Image":
-        """One 8-bit channel, or where colours are kept three of them, whatever the image has."""
+        """Convert any image to one 8-bit channel, or to three where colours are kept."""
         from PIL import Image
 
         if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
-            # Pillow's own conversion would cut off all above 255.
+            # Pillow's own conversion would clip values above 255.
             self._source.note("16-bit grey levels were reduced to 8 bits")
             levels = np.asarray(image).astype(np.uint32)
             image = Image.fromarray(((levels * 255 + 32767) // 65535).astype(np.uint8))
         if image.mode in ("I", "F"):
-            what = f"the image has 32 bits a pixel (mode {image.mode}), and no white is known for them"
+            what = f"the image has 32 bits a pixel (mode {image.mode}), and it is not known which value is white"
             hint = "convert the images to 8 bits, or import them as an array (.npy)"
             raise DataCorrupt(what, where=where, hint=hint)
         if image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info:
             image = image.convert("RGBA")
             if cast("tuple[int, int]", image.getchannel("A").getextrema())[0] < 255:
-                self._source.note("transparent pixels were laid over white")
+                self._source.note("transparent pixels were shown on white")
                 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
             image = image.convert("RGB")
         if image.mode not in ("1", "L"):

@@ -1,4 +1,4 @@
-"""Columns that are no values: labels and row numbers, recognised by their names and by what is in them."""
+"""Finds columns that are not values: labels and row numbers, recognised by their names and contents."""
 
 import math
 import re
@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.columns import told
+from dregcli.data.importing.columns import shown_columns
 from dregcli.data.importing.contract import Named, Source, pieces
 
 LABELS: Final = "labels"
@@ -22,25 +22,25 @@ _LABEL_NAME: Final = re.compile(
     r"(true|class|target)?(labels?|class|classes|targets?|digits?|species|variety|category|categories)(id|idx|name|code)?"
 )
 _WEAK_LABEL_NAME: Final = re.compile(r"y(true|train|test|label)?")
-"""A y may as well be a coordinate."""
+"""Names that may mean labels, but y may also be a coordinate."""
 
 _ENOUGH: Final = 10
-"""Examples from which on it is no accident that a column counts or has few values."""
+"""With this many examples or more, it is not by chance that a column counts or has few values."""
 _MOST_CLASSES: Final = 100
 _SAME_TOP: Final = 0.9
 _SIDE: Final = 3
-"""The side of the smallest square whose width plus 1 is a sign by itself: 5 columns are too often just 5."""
+"""The smallest square image for which one column more suggests labels: 2 x 2 + 1 = 5 columns are too common."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A column that is, or may be, no value.
+    """A column that is not a value, or may not be one.
 
     Attributes:
-        column: its place from 0.
-        role: what it is.
-        certain: whether it can be left out unasked.
-        why: the signs.
+        column: its index, from 0.
+        role: its role: labels or row numbers.
+        certain: whether it can be left out without asking the user.
+        why: the reasons.
     """
 
     column: int
@@ -50,12 +50,12 @@ class Verdict:
 
 
 def is_index_name(name: str) -> bool:
-    """Whether a name is one of row numbers; pandas and R give none to them."""
+    """Whether a name stands for row numbers; pandas and R write an empty name for them."""
     return not name.strip() or name == "#" or bool(_INDEX_NAME.fullmatch(_bare(name)))
 
 
 def is_label_name(name: str) -> bool:
-    """Whether a name is one of labels, whatever stands beside it."""
+    """Whether a name stands for labels, whatever the other columns are."""
     return bool(_LABEL_NAME.fullmatch(_bare(name)))
 
 
@@ -64,7 +64,7 @@ def _bare(name: str) -> str:
 
 
 class _Look:
-    """What is true of every column, from one pass."""
+    """Facts about every column, from one pass over the values."""
 
     def __init__(self, array: NDArray[Any], noted: set[int]) -> None:
         self._array, (self.count, width) = array, array.shape
@@ -86,48 +86,48 @@ class _Look:
         return f"from {self.low[column]:g} to {self.high[column]:g}"
 
     def is_different(self, column: int) -> bool:
-        """Whether the values are whole numbers, no two the same."""
+        """Whether the values are whole numbers and all different."""
         return bool(self.whole[column]) and len(np.unique(np.asarray(self._array[:, column]))) == self.count
 
     def is_numbered(self, column: int) -> bool:
-        """Whether each number from 0 or 1 on is there once, in any order."""
+        """Whether each number from 0 or 1 upward occurs once, in any order."""
         first, last = self.low[column], self.high[column]
         return first in (0, 1) and last - first == self.count - 1 and self.is_different(column)
 
     def is_like_classes(self, column: int) -> bool:
-        """Whether nothing speaks against classes: a few examples need not have every one, nor any of them twice."""
+        """Whether the values may be classes: a few examples need not have every class, nor any class twice."""
         plain = self.low[column] >= 0 or self._seen.get(column) == {-1, 1}
         return bool(self.whole[column] and self.varying[column] and self.high[column] < _MOST_CLASSES and plain)
 
     def is_few(self, column: int) -> bool:
-        """Whether the values are as few and as close together as numbers of classes are: 0 to 9, or -1 and 1."""
+        """Whether the values are few and close together, like numbers of classes: 0 to 9, or -1 and 1."""
         seen = self._seen.get(column, set[float]())
         dense = self.high[column] - self.low[column] + 1 <= 2 * len(seen)
         plain = self.low[column] in (0, 1) or seen == {-1, 1}
         return bool(self.whole[column] and 2 <= len(seen) <= min(_MOST_CLASSES, self.count // 2) and plain and dense)
 
     def is_another_scale(self, column: int, others: list[int]) -> bool:
-        """Whether the values of a column are unlike those of all others together."""
+        """Whether the values of a column have another scale than the values of all other columns together."""
         low, high, varying = self.low[others], self.high[others], self.varying[others]
         if not varying.any():
             return False
         top, mine = float(high.max()), float(self.high[column])
         if not self.whole[others].all():
-            # Fractions beside whole numbers; columns that are fractions by accident would be some of many.
+            # Fractions beside whole numbers count only if more than half of the other columns have fractions.
             return bool((~self.whole[others])[varying].mean() > 0.5)
         if top <= 1:
             return mine > 1 or bool(self.low[column] < low.min())
-        # One scale for all others, such as 0 to 255, which many of them reach.
+        # The other columns share a scale, such as 0 to 255, if many of them reach its top.
         return bool((high[varying] >= _SAME_TOP * top).mean() >= 0.25) and not _SAME_TOP * top <= mine <= top
 
 
 def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: tuple[int, ...] | None = None) -> list[Verdict]:
-    """Find the columns that are, or may be, labels or row numbers.
+    """Find the columns that are labels or row numbers, or may be.
 
     Args:
-        array: (N, columns), finite or not.
-        names: of the columns, where the file gives any.
-        shape: the image that an example is, where the user says so.
+        array: values, (N, columns), finite or not.
+        names: names of the columns, where the file gives any.
+        shape: shape of an example as an image, where the user gives it.
     """
     count, width = array.shape
     if width < 2 or count < 3:
@@ -138,7 +138,7 @@ def judge(array: NDArray[Any], names: Sequence[str] = (), *, shape: tuple[int, .
     rest = [column for column in range(width) if column not in {verdict.column for verdict in found}]
     if len(rest) > 1:
         found += list(_named_labels(names, look, rest)) or list(_labels_by_values(look, rest, shape))
-    # Something has to be left.
+    # At least one column must be left.
     all_certain = sum(verdict.certain for verdict in found) == width
     return [replace(verdict, certain=False) for verdict in found] if all_certain else found
 
@@ -150,14 +150,14 @@ def _row_numbers(names: Sequence[str], look: _Look) -> Iterator[Verdict]:
             yield Verdict(column, ROW_NUMBERS, by_name or look.count >= _ENOUGH, f"it counts {look.span(column)}")
         elif by_name:
             certain = look.is_different(column)
-            also = ", and its values are whole numbers, no two the same" if certain else ""
+            also = ", and its values are whole numbers, all different" if certain else ""
             yield Verdict(column, ROW_NUMBERS, certain, f"its name{also}")
         elif column == 0 and look.count >= _ENOUGH and look.is_numbered(0):
-            yield Verdict(0, ROW_NUMBERS, certain=False, why=f"it has each number {look.span(0)} once")
+            yield Verdict(0, ROW_NUMBERS, certain=False, why=f"it has each whole number {look.span(0)} once")
 
 
 def _named_labels(names: Sequence[str], look: _Look, rest: list[int]) -> Iterator[Verdict]:
-    # A y beside an x is a coordinate.
+    # If there is an x, y is a coordinate.
     has_x = any(name.strip().lower() == "x" for name in names)
     for column in rest if names else []:
         by_name = is_label_name(names[column])
@@ -169,7 +169,7 @@ def _named_labels(names: Sequence[str], look: _Look, rest: list[int]) -> Iterato
 
 
 def _labels_by_values(look: _Look, rest: list[int], shape: tuple[int, ...] | None) -> Iterator[Verdict]:
-    """The first or the last column, where its values are as labels' are and those of all others are not."""
+    """Yield the first or the last column, where only its values look like labels."""
     width = len(rest) - 1
     side = math.isqrt(width)
     fits = width == math.prod(shape) if shape else side * side == width and side >= _SIDE
@@ -188,12 +188,12 @@ def _labels_by_values(look: _Look, rest: list[int], shape: tuple[int, ...] | Non
 
 
 def array_warnings(array: NDArray[Any], named: Named, source: Source) -> None:
-    """Warn of columns of an array that may be labels or row numbers; an array's columns are never left out."""
+    """Warn of columns of an array that may be labels or row numbers; columns of an array are never left out."""
     width, shape = array.shape[1], source.request.shape
-    # The look costs a pass, so there must be a reason.
+    # The check costs a pass over the values, so it runs only where the width suggests it.
     sizes = [math.prod(shape)] if shape else [side * side for side in range(2, math.isqrt(width) + 1)]
     for each in judge(array, shape=shape) if array.ndim == 2 and {width - 1, width - 2} & {*sizes} else ():
         source.warnings.append(
-            f"in {named}, {told([each.column], ())} seems to be {each.role} ({each.why}), and was kept: if it is no "
-            "value, save the array without it and import that"
+            f"in {named}, {shown_columns([each.column], ())} seems to be {each.role} ({each.why}), but was kept: "
+            "if it is not a value, save the array without it and import that file"
         )

@@ -1,4 +1,4 @@
-"""MATLAB's .mat files of versions 4 to 7; version 7.3 is HDF5."""
+"""Reads MATLAB's .mat files of versions 4 to 7; version 7.3 is HDF5."""
 
 from typing import Final
 
@@ -7,14 +7,14 @@ from dregcli.data.importing.contract import Named, Source, most_bytes, refused
 from dregcli.errors import DataCorrupt
 
 _LARGEST: Final = 4 << 30
-"""Such files are unpacked in memory; MATLAB itself writes larger ones as version 7.3."""
+"""Largest file in bytes, because these files are unpacked in memory; MATLAB writes larger ones as version 7.3."""
 
 
 def mat_arrays(source: Source) -> list[Named]:
-    """The variables of a file.
+    """Return the variables of a file.
 
     Raises:
-        DataCorrupt: it is damaged, truncated or a bomb.
+        DataCorrupt: the file is damaged, truncated or an archive bomb.
     """
     if source.size > _LARGEST:
         raise DataCorrupt(

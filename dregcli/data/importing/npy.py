@@ -1,4 +1,4 @@
-"""NumPy's own formats: .npy, and the arrays of an .npz archive. Nothing is ever unpickled."""
+"""Reads NumPy's own formats: .npy, and the arrays of an .npz archive. Nothing is ever unpickled."""
 
 import io
 import math
@@ -16,14 +16,14 @@ from dregcli.data.importing.contract import Named, Source, refused, said, why_no
 from dregcli.errors import DataCorrupt
 
 _LONGEST_HEADER: Final = 1 << 16
-"""NumPy itself refuses more than 10,000 characters. A header that promises to be gigabytes long gets no more."""
+"""Most bytes of a header that are read, whatever it promises. NumPy itself refuses more than 10,000 characters."""
 _MOST_AXES: Final = 32
-"""NumPy's own limit is 64, or 32 before version 2."""
+"""The most axes of an array. NumPy's own limit is 64, or 32 before version 2."""
 _READERS: Final[dict[tuple[int, int], Any]] = {
     (1, 0): npy_format.read_array_header_1_0,
     (2, 0): npy_format.read_array_header_2_0,
 }
-"""Version 3 exists only for the names of records."""
+"""The readers by format version. Version 3 exists only for the names of records."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class _Header:
 
 
 def npy_arrays(source: Source) -> list[Named]:
-    """The one array of an .npy file, mapped where it lies."""
+    """Return the one array of an .npy file, mapped from the file."""
 
     def read(header: _Header) -> NDArray[Any]:
         stream = cast("Any", source.stream)
@@ -45,7 +45,7 @@ def npy_arrays(source: Source) -> list[Named]:
 
 
 def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.ZipInfo]) -> list[Named]:
-    """The arrays of an .npz archive, each unpacked only when it is taken."""
+    """Return the arrays of an .npz archive; each is unpacked only when it is read."""
 
     def named(info: zipfile.ZipInfo) -> Named:
         key = info.filename.removesuffix(".npy")
@@ -61,7 +61,7 @@ def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.Z
         try:
             head = next(content())[:_LONGEST_HEADER]
         except DataCorrupt as error:
-            return refused(key, f"cannot be taken: {error.what}")
+            return refused(key, f"cannot be imported: {error.what}")
         return _named(key, head, info.file_size, read)
 
     return [named(info) for info in members]
@@ -70,28 +70,28 @@ def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.Z
 def _named(key: str, head: bytes, size: int, read: Callable[[_Header], NDArray[Any]]) -> Named:
     header = _header(head, size)
     if isinstance(header, str):
-        # One damaged or empty array does not keep the others from being read.
-        return refused(key, f"cannot be taken: {header}")
+        # The other arrays can still be read.
+        return refused(key, f"cannot be imported: {header}")
     return Named(key, header.shape, str(header.dtype), lambda: read(header), why_no_numbers(header.dtype))
 
 
 def _header(head: bytes, size: int) -> _Header | str:
-    """Read a header without believing it, before anything is made of what it promises; or why it is none."""
+    """Read and check a header before any allocation; return the reason where it is not valid."""
     stream = io.BytesIO(head)
     try:
         version = npy_format.read_magic(stream)
         if version not in _READERS:
-            return f"its .npy header is of version {version}: records are not imported"
+            return f"its .npy header has version {version}: records cannot be imported"
         shape, fortran, dtype = _READERS[version](stream)
     except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
         return f"its .npy header is malformed or cut short ({error})"
-    # True is an int to Python, and NumPy lets it pass.
+    # Python counts True as an int, and NumPy accepts it.
     if len(shape) > _MOST_AXES or any(type(each) is not int for each in shape):
-        return f"its .npy header has a shape that no array has: {str(shape)[:80]}"
+        return f"its .npy header has an impossible shape: {str(shape)[:80]}"
     if not why_no_numbers(dtype):
         promised, follow = math.prod(shape) * dtype.itemsize, size - stream.tell()
         if not shape or min(shape) < 1:
             return f"the array is empty: its shape is {said(shape) or 'no axes'}"
         if promised != follow:
-            return f"its header promises {said(shape)} values of {dtype} = {promised:,} bytes, and {follow:,} follow"
+            return f"its header promises {said(shape)} values of {dtype} = {promised:,} bytes, but {follow:,} follow"
     return _Header(tuple(shape), "F" if fortran else "C", dtype, stream.tell())

@@ -1,4 +1,4 @@
-"""What a user asks of an import, all its faults found at once."""
+"""The user's request for an import; all faults in it are reported at once."""
 
 import math
 import re
@@ -24,21 +24,21 @@ Amount = int | float
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
-    """What is taken as it is typed.
+    """The options that are used exactly as typed.
 
     Attributes:
-        name: what the data set is to be called.
-        keys: which arrays of the file: one key, or ``SPLIT=KEY`` each; empty to go by their names.
-        kind: what the values are; None to find out.
-        levels: the value of full intensity of whole numbers.
+        name: the new data set's name.
+        keys: the arrays of the file to import: one key, or ``SPLIT=KEY`` for each; empty to choose by their names.
+        kind: kind of the values; None to recognise it from the values.
+        levels: the whole number that means intensity 1.
         transpose: whether the examples lie along the last axis.
-        transpose_images: whether rows and columns of each image change places.
-        flips: how each image is mirrored, after that.
-        channels: what becomes of colours; None where the user does not say.
-        invert: whether black and white change places.
-        seed: draws the splits.
-        replace: whether an imported data set of that name gives way.
-        columns: what is said of the columns of a text.
+        transpose_images: whether to exchange rows and columns of each image.
+        flips: directions in which to mirror each image, after ``transpose_images``.
+        channels: treatment of colours; None where the user does not say.
+        invert: whether to exchange black and white.
+        seed: random seed of the splits.
+        replace: whether to replace an imported data set with that name.
+        columns: the options for the columns of a text.
     """
 
     name: str
@@ -61,10 +61,10 @@ class ImportWords(_Options):
 
     Attributes:
         source: a file, or a folder of images.
-        shape: ``HxW`` of an example that is stored as one row; with colours ``CxHxW`` or ``HxWxC``, as it is stored.
-        resize: ``HxW`` to which images are brought.
-        valid: examples for validation, where the source has no such split: a count, or a fraction with a point.
-        test: the same for testing.
+        shape: ``HxW`` for examples that are stored as one row; with colours ``CxHxW`` or ``HxWxC``, as stored.
+        resize: ``HxW``, the size that all images get.
+        valid: validation examples, where the source has no validation split: a count, or a fraction with a point.
+        test: test examples, where the source has no test split: a count, or a fraction with a point.
     """
 
     source: Path | str
@@ -76,14 +76,14 @@ class ImportWords(_Options):
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRequest(_Options):
-    """An import whose words make sense.
+    """An import whose options have been checked.
 
     Attributes:
-        source: the absolute path.
+        source: absolute path of the source.
         shape: height and width; or three numbers, of which the first or the last is the number of channels.
         resize: height and width.
-        valid: a count or a fraction.
-        test: the same.
+        valid: validation examples, a count or a fraction.
+        test: test examples, a count or a fraction.
     """
 
     source: Path
@@ -94,15 +94,15 @@ class ImportRequest(_Options):
 
 
 def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportRequest:
-    """Make a request of words from the command line.
+    """Check the words from the command line and make a request of them.
 
     Args:
-        words: what was typed.
-        taken: names that cannot be had, in lower case, with the reason.
+        words: the words that the user typed.
+        taken: names that cannot be used, in lower case, with the reason.
 
     Raises:
-        UsageError: there is no such source.
-        SpecError: with every fault of the options.
+        UsageError: the source does not exist.
+        SpecError: the options have faults; it lists all of them.
     """
     source, faults = _source_path(words.source), list[Fault]()
     reason = _name_fault(words.name) or taken.get(words.name.lower())
@@ -110,12 +110,12 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
     shape, resize = _shape("--shape", words.shape, faults), _shape("--resize", words.resize, faults)
     valid, test = _amount("--valid", words.valid, faults), _amount("--test", words.test, faults)
     fractions = [each for each in (valid, test) if isinstance(each, float)]
-    kind, levels, seed, repeated = words.kind, words.levels, words.seed, "the same is given twice"
+    kind, levels, seed, repeated = words.kind, words.levels, words.seed, "the same value is given twice"
     checks = {
         ("--valid, --test", f"fractions of {valid} and {test} leave no training data"): sum(fractions) >= 1.0,
         ("--split-seed", f"must be 0 to {_SEEDS - 1}, not {seed}"): not 0 <= (seed or 0) < _SEEDS,
         ("--levels", f"must be 1 to {FULL_LEVELS}, not {levels}"): not 1 <= levels <= FULL_LEVELS,
-        ("--levels", f"only intensities have levels, and --kind is {kind}"): levels < FULL_LEVELS
+        ("--levels", f"only intensities have levels, but --kind is {kind}"): levels < FULL_LEVELS
         and kind is not None
         and not kind.has_levels,
         ("--invert", "real values have neither black nor white"): words.invert and kind is DataKind.REAL,
@@ -130,14 +130,14 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
 
 
 def _name_fault(name: str) -> str | None:
-    """Why a data set cannot have this name, or None where it can."""
+    """Return why a data set cannot have this name, or None where it can."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
         return f"'{name}' must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
-    return f"has at most {_NAME_LENGTH} characters, not {len(name)}" if len(name) > _NAME_LENGTH else None
+    return f"must have at most {_NAME_LENGTH} characters, not {len(name)}" if len(name) > _NAME_LENGTH else None
 
 
 def _shape(field: str, text: str | None, faults: list[Fault]) -> tuple[int, ...] | None:
-    """Height and width; of ``--shape`` also three numbers, with channels."""
+    """Read height and width; ``--shape`` also takes three numbers, with channels."""
     if text is None:
         return None
     most = 3 if field == "--shape" else 2
@@ -149,7 +149,7 @@ def _shape(field: str, text: str | None, faults: list[Fault]) -> tuple[int, ...]
         message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
         faults.append(Fault(field, message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
     elif field == "--resize" and math.prod(shape) > MAX_PIXELS:
-        faults.append(Fault(field, f"{text} is more than the {MAX_PIXELS:,} pixels of an image"))
+        faults.append(Fault(field, f"{text} is more than the {MAX_PIXELS:,} pixels that an image may have"))
     else:
         return shape
     return None
@@ -169,16 +169,16 @@ def _amount(field: str, text: str | None, faults: list[Fault]) -> Amount | None:
 
 
 def _source_path(text: str | Path) -> Path:
-    """The absolute path of a source, which is there."""
+    """Return the absolute path of a source, after checking that it exists."""
     hint = command("data", "import", "FILE", "--name", "NAME")
     try:
-        # An empty name would mean the current folder, which nobody who types "$UNSET" wants.
+        # An empty name would mean the current folder, which a user who types "$UNSET" does not want.
         if not str(text):
             raise UsageError(what="no source is named", where="FILE", hint=hint)
         path = Path(text).expanduser().resolve()
         if path.exists():
             return path
-    # RuntimeError: the home folder of ~somebody that does not exist.
+    # RuntimeError: the home folder of an unknown ~user.
     except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(what=f"the source cannot be found: {error}", where=str(text), hint=hint) from error
-    raise UsageError(what="the source is not a file or folder of this machine", where=str(path), hint=hint)
+    raise UsageError(what="the source is not a file or folder on this machine", where=str(path), hint=hint)

@@ -1,4 +1,4 @@
-"""An import from end to end: look at the source, decide what it is, and write it aside until it is whole."""
+"""Runs an import from start to end: recognise the source, decide how to convert it, and write the data set safely."""
 
 import hashlib
 from collections.abc import Callable, Generator
@@ -31,14 +31,14 @@ _SAME_SCALE: Final = 10
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import came to.
+    """The result of an import.
 
     Attributes:
-        dataset: the data set, its values mapped.
+        dataset: the data set, with mapped values.
         path: its file in the data folder.
-        format: what the source was.
-        notes: what was assumed and done.
-        warnings: what may not be what the user wants.
+        format: format of the source.
+        notes: assumptions and steps of the import.
+        warnings: effects that the user may not have wanted.
         left_out: columns of a text that did not become values.
         figure: a picture of its first examples, where there is one.
     """
@@ -53,24 +53,24 @@ class Imported:
 
 
 def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Imported:
-    """Import a file or a folder of images. Larger ones than the memory pass through it piece by piece.
+    """Import a file or a folder of images, piece by piece, so that it may be larger than the memory.
 
     Args:
-        request: what is asked for; its name must be free, or may be replaced.
+        request: the user's request; its name must be free, or the request allows replacing.
         data_dir: the data folder.
-        watch: shown the progress.
+        watch: receives the progress.
 
     Returns:
         The data set and what was done.
 
     Raises:
-        UsageError: the source is not there, or is not what the options say; or the name is taken.
-        DataCorrupt: it is damaged, hostile, of no known format, or holds values that no data set has.
+        UsageError: the source does not exist or does not fit the options, or the name is taken.
+        DataCorrupt: the source is damaged, hostile, of an unknown format, or holds values that cannot be stored.
         StoreWriteError: the data folder cannot be written.
     """
 
     def then(file: str) -> str:
-        """The command that imports another file under the same name."""
+        """Return the command that imports another file under the same name."""
         replace = ["--replace"] if request.replace else []
         return data_command("data", "import", file, "--name", request.name, *replace, data_dir=data_dir)
 
@@ -81,7 +81,7 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         draft, note = _draft(source)
         path = _write(draft, source, data_dir, stack)
     return Imported(
-        # Mapped: that its values are what was written was just made sure of.
+        # Mapped, because its values have just been written and need no check.
         read_cache(request.name, data_dir, resident_bytes=0),
         path,
         source.format,
@@ -93,32 +93,32 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
 
 @contextmanager
 def _advised(where: str) -> Generator[None]:
-    """Give every error its place, and damage the advice that holds for every user's file."""
+    """Add the place to every error, and general advice to an error without advice."""
     try:
         yield
     except DregError as error:
         error.where = error.where or where
         error.hint = error.hint or "repair the file or fetch it again, and repeat the command"
         raise
-    # What cannot be written has an error of its own.
+    # Errors of writing are StoreWriteError, so this is an error of reading.
     except OSError as error:
         raise DataCorrupt(
             what=f"the source cannot be read: {error.strerror or error}",
             where=str(error.filename or where),
-            hint="look whether it is whole, and repeat the command",
+            hint="check that the source is complete, and repeat the command",
         ) from error
 
 
 def _check_options(source: Source) -> None:
-    """Refuse options that mean nothing for such a source."""
-    request, is_images, this = source.request, source.is_images, f"and this is {source.format}"
-    text = f"is for text, whose columns have names and numbers, {this}: cut them off before the import"
-    turn = "is for arrays whose examples are the last axis; --transpose-images turns images"
+    """Refuse options that do not apply to this kind of source."""
+    request, is_images, this = source.request, source.is_images, f"but this is {source.format}"
+    text = f"only applies to text, where columns have names and numbers, {this}: remove columns before the import"
+    turn = "only applies to arrays whose last axis is the examples; --transpose-images turns images"
     checks = {
-        ("--shape", "images have their own; --resize HxW brings them to another"): is_images and request.shape,
+        ("--shape", "images have their own size; --resize HxW changes it"): is_images and request.shape,
         ("--transpose", turn): is_images and request.transpose,
         **{(option, text): not source.is_text for option in request.columns.given},
-        ("--resize", f"is for images, {this}; --shape HxW says what they are"): request.resize and not is_images,
+        ("--resize", f"only applies to images, {this}; --shape HxW gives its size"): request.resize and not is_images,
     }
     faults = [Fault(*fault) for fault, is_wrong in checks.items() if is_wrong]
     if faults:
@@ -126,10 +126,10 @@ def _check_options(source: Source) -> None:
 
 
 def _draft(source: Source) -> tuple[Draft, str]:
-    """The data set that a source makes, whose values are read as they are written; and how it is split, in words."""
+    """Return the draft of the data set, whose values are read while it is written; and how it is split, in words."""
     request = source.request
     parts = choose.chosen(source)
-    # All of them first: whether pictures have colours is known when the last one is decoded.
+    # All arrays are read first: whether pictures have colours is known only after the last one is decoded.
     stored = {split: named.read() for split, named in parts.items()}
     arrays = {split: axes.laid_out(array, parts[split], source) for split, array in stored.items()}
     first = next(iter(arrays))
@@ -143,17 +143,17 @@ def _draft(source: Source) -> tuple[Draft, str]:
     spans = {split: found.span(each.key) for split, each in parts.items()}
     widths = [high - low for low, high in spans.values()]
     if min(widths) * _SAME_SCALE < max(widths):
-        told = ", ".join(f"{split} has {low:g} to {high:g}" for split, (low, high) in spans.items())
-        source.warnings.append(f"the splits seem to be on different scales: {told}; if so, bring them to one")
+        shown = ", ".join(f"{split} has {low:g} to {high:g}" for split, (low, high) in spans.items())
+        source.warnings.append(f"the splits seem to have different scales: {shown}; if so, give them one scale")
     conversion = values.conversion(found, kind=request.kind, invert=request.invert)
     source.note(*conversion.notes)
     images = {split: axes.as_images(array, parts[split], source, conversion.kind) for split, array in arrays.items()}
     if len({shape for _, shape in images.values()}) > 1:
-        told = ", ".join(f"{split} {said(shape[shape[0] == 1 :])}" for split, (_, shape) in images.items())
-        raise UsageError(what=f"the splits have examples of different sizes: {told}", hint="import one of them")
+        shown = ", ".join(f"{split} {said(shape[shape[0] == 1 :])}" for split, (_, shape) in images.items())
+        raise UsageError(what=f"the splits have examples of different sizes: {shown}", hint="import one of them")
     channels, height, width = images[first][1]
     size, digest = source.stamp()
-    # Of one level, and of all that there are, "levels" would say nothing.
+    # For 1 level or all 255, the number is not worth showing.
     has_levels = conversion.kind.has_levels and conversion.levels not in (1, FULL_LEVELS)
     levels = f" of {conversion.levels} levels" if has_levels else ""
     draft = Draft(
@@ -189,12 +189,12 @@ def _draft(source: Source) -> tuple[Draft, str]:
 
 
 class _Rows:
-    """Some examples of a source as stored values, cut and converted as they are asked for (``data.scan.StoredRows``).
+    """Examples of a source as stored values, converted when they are read (``data.scan.StoredRows``).
 
     Args:
-        array: the source's, (N, ...), in memory or mapped.
-        order: which examples, and in which order; None is all of them as they lie.
-        conversion: from the source's values.
+        array: array of the source, (N, ...), in memory or mapped.
+        order: indices of the examples in their order; None for all examples in the source's order.
+        conversion: conversion of the source's values to stored values.
     """
 
     def __init__(
@@ -204,11 +204,11 @@ class _Rows:
         self.shape = (len(array) if order is None else len(order), array[0].size)
         self.dtype = conversion.dtype
         self.fingerprints: NDArray[np.uint64] = np.zeros(self.shape[0], np.uint64)
-        """64 bits of a digest of each row that has been read: equal rows have equal ones."""
+        """64 bits of a digest of each row that has been read; equal rows have equal digests."""
         self.on_rows: Callable[[int], None] = lambda _: None
 
     def __getitem__(self, rows: slice) -> Values:
-        """Some consecutive rows."""
+        """Return some consecutive rows."""
         found = np.asarray(self._array[rows if self._order is None else self._order[rows]])
         found = found.reshape(len(found), -1).astype(found.dtype.newbyteorder("="), copy=False)
         stored = np.ascontiguousarray(self._conversion.convert(found))
@@ -219,7 +219,7 @@ class _Rows:
 
 
 def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Path:
-    """Write the cache file, and look at source and target once more before it gets its name."""
+    """Write the cache file; check source and target again before the file gets its name."""
     rows = {split: each for split, each in draft.splits.items() if isinstance(each, _Rows)}
     total, done = sum(each.shape[0] for each in rows.values()), 0
 
@@ -228,11 +228,11 @@ def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Pa
         done += count
         source.watch.update(done)
         if done == total:
-            # A source that somebody wrote to meanwhile is no source.
+            # Refuses a source that was changed meanwhile.
             source.stamp()
             with write_errors(data_dir, hint=WRITE_ELSEWHERE):
-                # A lock on the folder itself, so that no file is left over. From here on no other import gets past
-                # its own check: of two imports of one name the second finds the file of the first.
+                # A lock on the folder itself leaves no lock file behind. From here on no other import passes its own
+                # check: when two imports have the same name, the second finds the file of the first.
                 stack.enter_context(folder_locked(data_dir))
             target.check_target(source.request, data_dir)
 
@@ -241,8 +241,8 @@ def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Pa
     with watched(source.watch, "write", total, "examples"):
         path = write_cache(draft, data_dir)
     for of, other in _PAIRS:
-        # What is tested on was trained on.
+        # Such examples make the bound on the later split too optimistic.
         if shared := int(np.isin(rows[of].fingerprints, rows[other].fingerprints).sum()):
             count = f"{shared:,} of {len(rows[of].fingerprints):,} {of} examples"
-            source.warnings.append(f"{count} are in {other} too, value for value: the {of} bound flatters")
+            source.warnings.append(f"{count} are in {other} too, value for value: the {of} bound is too optimistic")
     return path

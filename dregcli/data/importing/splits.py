@@ -1,4 +1,4 @@
-"""Which examples go where: as the source says, or by a seed."""
+"""Splits the examples: as the source gives them, or by a seed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ class Portion:
     """The examples of one split.
 
     Attributes:
-        part: the array they are from; None is the one that was not given as a split.
-        order: their numbers in it; None is all of them as they lie.
+        part: the array that holds the examples; None for the array that was not given as a split.
+        order: indices of the examples in the array; None for all of them in the array's order.
     """
 
     part: Split | None
@@ -29,13 +29,13 @@ class Portion:
 
 @dataclass(frozen=True)
 class Plan:
-    """How a source is split.
+    """The plan by which a source is split.
 
     Attributes:
-        portions: by split.
-        convention: its name.
-        note: the same in words.
-        provenance: plain JSON values.
+        portions: the examples of each split.
+        convention: name of this way to split.
+        note: description of the split, in words.
+        provenance: description of the split, as plain JSON values.
     """
 
     portions: Mapping[Split, Portion]
@@ -47,26 +47,27 @@ class Plan:
 def plan_splits(
     counts: Mapping[Split | None, int], *, valid: Amount | None, test: Amount | None, seed: int | None
 ) -> Plan:
-    """Decide which examples go where.
+    """Decide the split of every example.
 
-    The seeded permutation is NumPy's ``RandomState(seed).permutation``, whose stream never changes (NEP 19); the
-    first examples of it train, the last ones test.
+    The seeded permutation is NumPy's ``RandomState(seed).permutation``, whose stream never changes (NEP 19). Its
+    first examples are for training, its last ones for testing.
 
     Args:
-        counts: examples of each array; a single one is under None or "train".
-        valid: what the user wants for validation, where it is not given; a tenth by default.
-        test: the same for testing.
-        seed: of the permutation; 0 by default.
+        counts: number of examples of each array; a single array has the key None or "train".
+        valid: size of the validation split where the source has none; a tenth by default.
+        test: size of the test split where the source has none; a tenth by default.
+        seed: seed of the permutation; 0 by default.
 
     Raises:
-        UsageError: sizes are asked of splits that are given, or leave nothing.
+        SpecError: a size or the seed is given for splits that the source gives itself.
+        UsageError: the sizes leave no training examples.
     """
     whole = None if None in counts else Split.TRAIN
     total, asked = counts[whole], {Split.VALID: valid, Split.TEST: test}
     given = [split for split in asked if split in counts]
     missing = [split for split in asked if split not in counts]
     faults = [
-        Fault(f"--{split}", f"the source gives the {split} split itself, {counts[split]:,} examples")
+        Fault(f"--{split}", f"the source gives the {split} split itself, with {counts[split]:,} examples")
         for split in given
         if asked[split] is not None
     ]
@@ -76,16 +77,16 @@ def plan_splits(
         raise SpecError(faults, hint="leave these out, or take one array with --key KEY")
     portions = {split: Portion(split, None) for split in Split}
     if not missing:
-        told = ", ".join(f"{split} {counts[split]:,}" for split in Split)
-        return Plan(portions, "given", f"the splits are the source's: {told}", {"made": "given"})
+        shown = ", ".join(f"{split} {counts[split]:,}" for split in Split)
+        return Plan(portions, "given", f"the splits are the source's: {shown}", {"made": "given"})
     if total < len(missing) + 1:
         what = f"{total} example{'s' if total != 1 else ''} cannot make {len(missing) + 1} splits"
-        raise UsageError(what, hint="a data set needs at least 3 examples; many more to learn anything")
+        raise UsageError(what, hint="a data set needs at least 3 examples, and many more to learn anything")
     sizes = {split: _size(asked[split], total) for split in missing}
     end = total - sum(sizes.values())
     if end < 1:
-        told = " and ".join(f"{size:,} for {split}" for split, size in sizes.items())
-        what = f"of {total:,} examples, {told} leave {end:,} to train on; each needs at least 1"
+        shown = " and ".join(f"{size:,} for {split}" for split, size in sizes.items())
+        what = f"of {total:,} examples, {shown} leave {end:,} for training; each split needs at least 1"
         raise UsageError(what, hint="give smaller --valid and --test, as counts or fractions")
     # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
     order = np.random.RandomState(seed or 0).permutation(total)

@@ -1,4 +1,4 @@
-"""The file that an import makes: free, or a data set of dreg's that may be replaced."""
+"""Checks the file that an import will write: its name is free, or it is a data set of dreg that may be replaced."""
 
 from pathlib import Path
 
@@ -9,10 +9,10 @@ from dregcli.errors import UsageError
 
 
 def check_target(request: ImportRequest, data_dir: Path) -> None:
-    """Refuse an import that would destroy what it must not.
+    """Refuse an import that would overwrite a file that it must not.
 
     Raises:
-        UsageError: the target is the source itself, is there and may not be replaced, or is not dreg's.
+        UsageError: the target is the source itself, exists and may not be replaced, or was not written by dreg.
     """
     path, name = cache_path(request.name, data_dir), request.name
     owner = owner_of(path)
@@ -20,14 +20,14 @@ def check_target(request: ImportRequest, data_dir: Path) -> None:
         return
     what, instead = f"there is a data set '{name}' in the data folder already", "give --replace"
     if path.exists() and path.samefile(request.source):
-        what, instead = "the source is the very file that the import would write", "copy the source elsewhere first"
+        what, instead = "the source is the file that the import would write", "copy the source elsewhere first"
     elif owner is Owner.OTHER:
-        what = f"'{path.name}' in the data folder is not a file of dreg: it stays as it is"
+        what = f"dreg did not write '{path.name}' in the data folder, and does not replace it"
         instead = "move that file away"
     elif owner is not Owner.DREG:
         what = (
-            f"'{path.name}' in the data folder cannot be read, so that nobody can tell whether it is a data set of "
-            "dreg: it stays as it is"
+            f"'{path.name}' in the data folder cannot be read. It may not be a data set of dreg, so dreg does not "
+            "replace it"
         )
         instead = data_command("data", "rm", name, "--force", data_dir=data_dir)
     elif request.replace:

@@ -1,4 +1,4 @@
-"""Numbers as text, one example a line: read as it is written, without the columns that are no values."""
+"""Reads numbers as text, one example a line, and leaves out the columns that are not values."""
 
 import codecs
 import contextlib
@@ -13,21 +13,21 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.columns import LeftOut, listed, numbers, option, resolve, told
+from dregcli.data.importing.columns import LeftOut, listed, numbers, option, resolve, shown_columns
 from dregcli.data.importing.contract import Named, Source, pieces, watched
 from dregcli.data.importing.labels import LABELS, ROW_NUMBERS, Verdict, is_index_name, is_label_name, judge
 from dregcli.errors import DataCorrupt
 
 _COMMENTS: Final = ("#", "%")
 _HEAD: Final = 1 << 18
-"""A line of names may be as long."""
+"""Bytes that are read to recognise the layout: a line of names may be this long."""
 _LONGEST_LINE: Final = 1 << 25
 _LONGEST_NAME: Final = 80
-_TOLD_BY: Final = 1024
+_PROBED: Final = 1024
 _MOST_DAMAGE: Final = 0.01
 _LOOKED_AT: Final = 40
 _FEWEST_NUMBERS: Final = 0.25
-"""Less of a text in numbers is prose, or a page."""
+"""A text with a smaller share of numbers is prose or a web page."""
 _SHOWN_LETTERS: Final = 20
 _MARKS: Final = {
     codecs.BOM_UTF8: "utf-8",
@@ -37,7 +37,7 @@ _MARKS: Final = {
     codecs.BOM_UTF16_BE: "utf-16-be",
 }
 _SEPARATORS: Final = {";": "semicolons", ",": "commas", "\t": "", "|": "vertical bars", None: ""}
-"""None is white space. A comma beside semicolons would be a decimal one."""
+"""Separators and their names in notes. None is white space. A comma beside semicolons would be a decimal comma."""
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
 _DROPPED: Final = "dropped"
 _TEXT_IN_IT: Final = "its name, and the text in it"
@@ -45,17 +45,17 @@ _TEXT_IN_IT: Final = "its name, and the text in it"
 
 @dataclass(frozen=True)
 class Layout:
-    """How a text is written.
+    """The layout of a text.
 
     Attributes:
-        encoding: as Python calls it.
-        mark: bytes before the text that only say how it is encoded.
-        separator: what stands between numbers; None for white space.
-        decimal_comma: whether 0,5 is a half.
-        has_points: whether a number among the first ones has a decimal point.
+        encoding: Python's name of the encoding.
+        mark: number of bytes before the text that only mark the encoding.
+        separator: separator between numbers; None for white space.
+        decimal_comma: whether 0,5 means one half.
+        has_points: whether a number in the first lines has a decimal point.
         closed: whether a separator ends each line.
-        names: in the first line, or in a comment before it; empty where there are none.
-        has_header: whether the first line that is no comment is the one of names.
+        names: names in the first line, or in a comment before it; empty where there are none.
+        has_header: whether the first line that is not a comment holds the names.
         first: the cells of the first line of numbers.
     """
 
@@ -71,26 +71,26 @@ class Layout:
 
 
 def layout_of(source: Source) -> Layout | None:
-    """How a source is written, told by its beginning; None where it does not start as a text of numbers does."""
+    """Recognise the layout of a source from its beginning; None where it does not start like a text of numbers."""
     head = source.head(_HEAD)
     encoding, mark = _encoding(head)
     text = head[mark:].decode(encoding, "replace")
-    # Only the start, and not for one damaged byte: what is no text further down is told by its line.
-    if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text[:_TOLD_BY])) > _MOST_DAMAGE * len(text[:_TOLD_BY]):
+    # Only the start is checked, and one damaged byte is allowed: later errors are reported with their line.
+    if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text[:_PROBED])) > _MOST_DAMAGE * len(text[:_PROBED]):
         return None
     lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
-    # The last one may be cut off.
+    # The last line may be cut off.
     lines = lines[:-1] if len(head) == _HEAD and len(lines) > 1 else lines
     body = [line for line in lines if not _is_comment(line)][:_LOOKED_AT]
-    # Pages, JSON and ARFF begin so; of numbers there may be many in them.
+    # Web pages, JSON and ARFF begin with these characters, and may hold many numbers.
     if not body or body[0].lstrip().startswith(("<", "[", "{", "@")):
         return None
-    # The second line: the first may be names.
+    # The second line is used, because the first may hold names.
     separator = _separator(body[min(1, len(body) - 1)])
     closed = separator is not None and all(line.rstrip(" ").endswith(separator) for line in body[1:] or body)
     rows = [_cells(line, separator, closed=closed) for line in body]
     words = [cell for row in rows for cell in row]
-    # A decimal point anywhere says that commas are something else.
+    # If there is a decimal point anywhere, commas are not decimal commas.
     has_points = any("." in word and _is_number(word) for word in words)
     decimal_comma = separator != "," and not has_points and any(_DECIMAL_COMMA.fullmatch(word) for word in words)
     numeric = [[_is_number(cell, decimal_comma=decimal_comma) for cell in row] for row in rows]
@@ -102,7 +102,7 @@ def layout_of(source: Source) -> Layout | None:
     names = rows[0] if has_header else []
     comments = lines[: lines.index(body[0])]
     if comments and not has_header:
-        # NumPy writes names as a comment.
+        # NumPy writes the names as a comment.
         said = _cells(comments[-1].strip().lstrip("#%"), separator)
         is_names = len(said) == len(first) and any(said) and not any(_is_number(cell) for cell in said)
         names = said if is_names else []
@@ -112,7 +112,7 @@ def layout_of(source: Source) -> Layout | None:
 
 
 def _encoding(head: bytes) -> tuple[str, int]:
-    """The encoding, and how many bytes of mark there are. Of numbers in UTF-16 every other byte is zero."""
+    """Return the encoding and the length of its mark. In UTF-16, every other byte of a number is zero."""
     for mark, encoding in _MARKS.items():
         if head.startswith(mark):
             return encoding, len(mark)
@@ -127,28 +127,28 @@ def _is_comment(line: str) -> bool:
 
 
 def _number(cell: str, *, decimal_comma: bool = False) -> float:
-    """The number in a cell, or NaN where there is none; with decimal commas, a point makes it none."""
+    """Return the number in a cell, or NaN where there is none; with decimal commas, a point is not allowed."""
     if decimal_comma:
         cell = cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell.replace(".", ",")
     try:
-        # Python's float() also reads 1_000, which no writer of numbers means.
+        # Python's float() also reads 1_000, which data files never mean as a number.
         return math.nan if "_" in cell else float(cell)
     except ValueError:
         return math.nan
 
 
 def _is_number(cell: str, *, decimal_comma: bool = False) -> bool:
-    """Whether a cell holds a number, or says that there is none."""
+    """Whether a cell holds a number or NaN."""
     return cell.lower().strip("+-") == "nan" or not math.isnan(_number(cell, decimal_comma=decimal_comma))
 
 
 def _cells(line: str, separator: str | None, *, closed: bool = False) -> list[str]:
-    """The cells of a line, without quotes and white space around them."""
+    """Return the cells of a line, without quotes and white space around them."""
     if separator is None:
         return [word.strip("\"'") for word in re.findall(r'"[^"]*"|\S+', line)]
     cells = line.split(separator)
     if '"' in line:
-        # A quoted name may hold the separator. What is too long for a name is told as any other bad cell.
+        # A quoted name may hold the separator. A cell that is too long for csv is reported later, like any bad cell.
         with contextlib.suppress(csv.Error):
             cells = next(csv.reader([line], delimiter=separator, skipinitialspace=True))
     cells = [cell.strip().strip("'").strip() for cell in cells]
@@ -156,7 +156,7 @@ def _cells(line: str, separator: str | None, *, closed: bool = False) -> list[st
 
 
 def _separator(line: str) -> str | None:
-    """What makes most numbers of a line."""
+    """Return the separator that gives the largest share of numbers in a line."""
 
     def share(separator: str | None) -> float:
         cells = [cell for cell in _cells(line, separator) if cell]
@@ -167,9 +167,9 @@ def _separator(line: str) -> str | None:
 
 
 def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[bool]) -> bool:
-    """Whether a first line holds names: no numbers, or the numbers of columns beside names that are no values."""
+    """Whether a first line holds names: no numbers, or column numbers beside names of columns that are not values."""
     words = [cell for cell, numeric in zip(first, is_number, strict=True) if not numeric]
-    # A name has letters, which 0,5 has not; pandas gives none to the column of row numbers.
+    # A name has letters, unlike 0,5; pandas writes an empty name for row numbers.
     if not words or not all(any(map(str.isalpha, word)) or is_index_name(word) for word in words):
         return False
     counted = [cell for cell, numeric in zip(first, is_number, strict=True) if numeric]
@@ -177,7 +177,7 @@ def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[
         return any(words)
     if counted[0] not in ("0", "1") or counted != [str(int(counted[0]) + i) for i in range(len(counted))]:
         return False
-    # A column of text would hold text in the next line, too.
+    # A column of text would have text in the next line, too.
     is_text = len(first) == len(below) and not all(map(max, zip(is_number, below, strict=True)))
     return all(is_index_name(word) or is_label_name(word) for word in words) or (len(counted) > 2 and not is_text)
 
@@ -187,17 +187,17 @@ class _Text:
 
     def __init__(self, source: Source, layout: Layout) -> None:
         self._source, self._layout = source, layout
-        # Numbers of the first lines may be whole, so that the first comma or point comes later.
+        # The first lines may hold only whole numbers, so the first comma or point may come later.
         self._has_points, self.decimal_comma = layout.has_points, layout.decimal_comma
 
     def _lines(self) -> Iterator[tuple[int, str]]:
-        """Lines with their numbers from 1, without the empty ones, the comments and the names."""
+        """Yield the lines with their numbers from 1, without empty lines, comments and names."""
         source, layout, done = self._source, self._layout, 0
         source.stream.seek(layout.mark)
         text = io.TextIOWrapper(cast("Any", source.stream), layout.encoding, "replace", newline=None)
         names_left, wide = layout.has_header, len("0".encode(layout.encoding))
         try:
-            # An endless line would fill the memory.
+            # The limit keeps an endless line from filling the memory.
             for at, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
                 if len(line) == _LONGEST_LINE:
                     raise DataCorrupt(what=f"line {at} is longer than {_LONGEST_LINE:,} letters")
@@ -208,20 +208,20 @@ class _Text:
                 done += len(line) * wide
                 source.watch.update(min(done, source.size))
         finally:
-            # It would close the source when it goes.
+            # Otherwise it would close the source when it is deleted.
             text.detach()
 
     def rows(self, taken: Sequence[int]) -> Iterator[NDArray[np.float64]]:
-        """The numbers of some columns of each line.
+        """Yield the numbers of some columns of each line.
 
         Raises:
-            DataCorrupt: a line has more or fewer cells than the first, or one that is no finite number.
+            DataCorrupt: a line has more or fewer cells than the first, or a cell is not a finite number.
         """
         layout, names = self._layout, self._layout.names
         for at, line in self._lines():
             is_plain = not (layout.closed or '"' in line or "'" in line)
             cells = line.split(layout.separator) if is_plain else _cells(line, layout.separator, closed=layout.closed)
-            hint = f"mend or remove line {at}, and import again"
+            hint = f"correct or remove line {at}, and import again"
             if len(cells) != len(layout.first):
                 raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
             row = np.array(self._row(line, cells if len(taken) == len(cells) else [cells[i] for i in taken]))
@@ -231,18 +231,18 @@ class _Text:
                 shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
                 if len(bad) < len(cells):
                     drop, labels = (option(each, bad, names) for each in ("--drop-columns", "--labels"))
-                    hint += f"; or leave {told(bad, ())} out: {drop} (or {labels}, if labels are in it)"
+                    hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {labels}, if it holds labels)"
                 what = (
-                    f"holds '{shown}', which is {'not finite' if _is_number(cell) else 'no number'}"
+                    f"holds '{shown}', which is not {'finite' if _is_number(cell) else 'a number'}"
                     if cell
                     else "is empty"
                 )
-                raise DataCorrupt(what=f"line {at}, {told(bad[:1], names)} {what}", hint=hint)
+                raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], names)} {what}", hint=hint)
             yield row
 
     def _row(self, line: str, cells: Sequence[str]) -> list[float]:
-        """The numbers of a line; NaN where there is none."""
-        # Python's float() also reads 1_000; and where 0,5 is a half, 1.500 may be a thousand and a half of them.
+        """Return the numbers of a line; NaN where a cell has none."""
+        # Python's float() also reads 1_000; and with decimal commas, 1.500 may mean one thousand five hundred.
         has_point = "." in line
         if not ("_" in line or (has_point and self.decimal_comma)):
             self._has_points |= has_point
@@ -255,21 +255,21 @@ class _Text:
 
 
 def text_arrays(source: Source, layout: Layout) -> list[Named]:
-    """The one array of a text. The source gets notes of what was assumed and left out.
+    """Return the one array of a text. The source receives notes on what was assumed and left out.
 
     Raises:
         DataCorrupt: there are more or fewer names than numbers.
-        SpecError: with every column that is asked for and not there.
+        SpecError: the options give columns that do not exist; it lists all of them.
     """
-    # Names may be as long as a line.
+    # A name may be as long as a line.
     names, count = [name[:_LONGEST_NAME] for name in layout.names], len(layout.first)
     if names and len(names) != count:
         raise DataCorrupt(
-            what=f"the first line has {len(names):,} names, and the next {count:,} numbers",
+            what=f"the first line has {len(names):,} names, but the next line has {count:,} numbers",
             hint="remove the line of names, or save the numbers as .npy",
         )
     asked = resolve(source.request.columns, layout.names, count)
-    # Of a text that is turned the columns are the examples.
+    # With --transpose, the columns of a text are the examples.
     is_judged = "--columns" not in asked and not source.request.transpose
     out = _out_unread(layout, asked, is_judged=is_judged)
 
@@ -282,7 +282,7 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
         of_taken = [names[column] for column in taken] if names else []
         found = judge(array, of_taken, shape=source.request.shape) if is_judged else []
         verdicts = [replace(each, column=taken[each.column]) for each in found]
-        # Who names the labels knows best which they are.
+        # A user who gives --labels knows the label columns.
         certain = [each for each in verdicts if each.certain and not (each.role == LABELS and "--labels" in asked)]
         without = out | {each.column: (each.role, each.why) for each in certain}
         has_labels = any(role == LABELS for role, _ in without.values())
@@ -297,7 +297,7 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
 
 
 def _out_unread(layout: Layout, asked: Mapping[str, Sequence[int]], *, is_judged: bool) -> dict[int, tuple[str, str]]:
-    """The columns that need not be read, with what each is and how that is known."""
+    """Return the columns that need not be read, each with its role and the reason."""
     count = len(layout.first)
     out = {column: (LABELS, "--labels") for column in asked.get("--labels", ())}
     out |= {column: (_DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
@@ -306,7 +306,7 @@ def _out_unread(layout: Layout, asked: Mapping[str, Sequence[int]], *, is_judged
         return out | {column: (_DROPPED, "not among --columns") for column in others}
     for column, name in enumerate(layout.names if is_judged else ()):
         cell = layout.first[column]
-        # Text under such a name needs no second sign: it can be no value.
+        # Text under such a name is enough: text cannot be a value.
         is_text = bool(cell) and not _is_number(cell, decimal_comma=layout.decimal_comma)
         if column not in out and is_text and (is_label_name(name) or is_index_name(name)):
             out[column] = LABELS if is_label_name(name) else ROW_NUMBERS, _TEXT_IN_IT
@@ -317,19 +317,19 @@ def _note_layout(source: Source, layout: Layout, names: Sequence[str], text: _Te
     if separated := _SEPARATORS[layout.separator]:
         source.note(f"{len(layout.first):,} numbers a line, separated by {separated}")
     if text.decimal_comma:
-        source.note("commas in numbers were read as decimal points: if they part thousands, remove them")
+        source.note("commas in numbers were read as decimal points: if they separate thousands, remove them")
     if names:
         how = "the first line was left out, as names" if layout.has_header else "a comment has the columns' names"
         source.note(f"{how}: {listed(name or '(no name)' for name in names)}")
     elif list(layout.first) == [str(i) for i in range(len(layout.first))] and len(layout.first) > 2:
-        # So pandas names columns that have no names.
+        # pandas writes such numbers for columns without names.
         source.note(
             f"the first line is 0 to {layout.first[-1]}, and was taken as an example: if it has names, remove it"
         )
 
 
 def _leave_out(source: Source, out: Mapping[int, tuple[str, str]], names: Sequence[str], count: int) -> None:
-    """Keep with the data, and say, what was left out: columns of one role and reason together."""
+    """Record and report the columns that were left out, grouped by role and reason."""
     groups: dict[tuple[str, str], list[int]] = {}
     for column in sorted(out):
         groups.setdefault(out[column], []).append(column)
@@ -339,19 +339,19 @@ def _leave_out(source: Source, out: Mapping[int, tuple[str, str]], names: Sequen
         as_role = "" if role == _DROPPED else f", as {role}"
         unasked = role != _DROPPED and why not in ("--labels", _TEXT_IN_IT)
         back = f"; --columns 1-{count} keeps all" if unasked else ""
-        source.note(f"left out: {told(columns, names)}{as_role} ({why}){back}")
+        source.note(f"left out: {shown_columns(columns, names)}{as_role} ({why}){back}")
 
 
 def _doubt(verdict: Verdict, kept: Sequence[int], names: Sequence[str]) -> str:
     away = option("--labels" if verdict.role == LABELS else "--drop-columns", [verdict.column], names)
     return (
-        f"{told([verdict.column], names)} may be {verdict.role} ({verdict.why}), and was kept as a value: {away} "
-        f"leaves it out, and --columns {numbers(kept)} says that it is a value"
+        f"{shown_columns([verdict.column], names)} may be {verdict.role} ({verdict.why}), but was kept as a value: "
+        f"{away} leaves it out, and --columns {numbers(kept)} confirms that it is a value"
     )
 
 
 def _cut(array: NDArray[Any], kept: Sequence[int], source: Source) -> NDArray[Any]:
-    """Some columns of an array (N, columns), by their places from 0, rising; never held in memory at once."""
+    """Return some columns of an array (N, columns), by rising indices from 0, never all in memory at once."""
     if list(kept) == list(range(kept[0], kept[-1] + 1)):
         return array[:, kept[0] : kept[-1] + 1]
     content = (np.ascontiguousarray(piece[:, list(kept)]) for _, piece in pieces(array))

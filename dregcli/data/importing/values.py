@@ -1,4 +1,4 @@
-"""What the values of a source are: one pass over all of them, a kind, and how they become stored ones."""
+"""Examines the values of a source in one pass, decides their kind, and converts them to stored values."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -16,23 +16,23 @@ from dregcli.names import DataKind
 
 _STEP_TOLERANCE: Final = 1e-6
 _EXACT_INTEGER: Final = 1 << 53
-"""Up to here a 64-bit float holds every integer, so that what a 32-bit float does to it can be measured."""
+"""A 64-bit float holds every integer up to here, so that the error of a 32-bit float can be measured."""
 _MOST_MOVED: Final = 1e-3
-"""How much of its column's spread a value may move when it is kept: a column of more than 1,000 values that could be
-told apart stays one. A 32-bit float moves a value by 6e-8 of itself at most."""
+"""The largest change of a value when it is stored, as a share of its column's range: a column with more than 1,000
+distinguishable values keeps them apart. A 32-bit float changes a value by at most 6e-8 of it."""
 
 
 @dataclass
 class Survey:
-    """What was found.
+    """Facts about the values of a source.
 
     Attributes:
-        levels: the value of full intensity.
+        levels: the value that means intensity 1.
         low: the smallest value.
-        high: the largest.
-        offenders: by the name of a test, the first value that fails it, in words; where there is none, all pass.
-        columns: by array, the smallest and the largest value of each place in an example, and the most by which a
-            32-bit float moves one, of shape (3, values).
+        high: the largest value.
+        offenders: by the name of a test, the first value that fails it, in words; no entry where all values pass.
+        columns: by array, for each place in an example, the smallest value, the largest value and the largest error
+            of a 32-bit float; shape (3, values).
     """
 
     levels: int
@@ -47,27 +47,27 @@ class Survey:
 
     @property
     def is_stepped(self) -> bool:
-        """Whether the values are levels divided by the number of them, and not merely all close to one level."""
+        """Whether the values are level / levels, and not merely all close to one level."""
         return self.all("unit", "stepped") and round(self.low * self.levels) < round(self.high * self.levels)
 
     @property
     def outside(self) -> str:
-        """The value to show: the one that is too large or negative rather than one that is just not whole."""
+        """The value to show: preferably one that is too large or negative, and not one that is only not whole."""
         names = ("unit", "stepped", "whole") if self.all("level") else ("level", "unit", "stepped")
         return next(self.offenders[name] for name in names if name in self.offenders)
 
     def span(self, key: str) -> tuple[float, float]:
-        """The smallest and the largest value of an array."""
+        """Return the smallest and the largest value of an array."""
         low, high, _ = self.columns[key]
         return float(low.min()), float(high.max())
 
     def add(self, key: str, values: NDArray[Any]) -> None:
-        """Some examples of an array, (n, values)."""
-        # Integers stay integers: as floats, large ones that differ would be equal.
+        """Add some examples of an array, (n, values)."""
+        # Integers stay integers: large different integers could be equal as floats.
         self.low, self.high = min(self.low, values.min().item()), max(self.high, values.max().item())
         wide = values.astype(np.float64, copy=False)
-        # Values beyond the range of a 32-bit float become infinite, which has its own test. The smallest types lose
-        # nothing.
+        # Values beyond the range of a 32-bit float become infinite, for which there is a test. Types of 1 or 2 bytes
+        # lose nothing.
         with np.errstate(over="ignore"):
             moved = np.abs(wide - wide.astype(np.float32)).max(axis=0) if values.itemsize > 2 else wide[0] * 0.0
         found = np.stack([wide.min(axis=0), wide.max(axis=0), moved])
@@ -80,7 +80,7 @@ class Survey:
 def _tests(levels: int) -> dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]:
     def stepped(values: NDArray[Any]) -> NDArray[np.bool_]:
         wide = values.astype(np.float64)
-        # A step is kept as the nearest number of its type: half a unit in the last place away, if the type is coarse.
+        # A step is stored as the nearest number of its type: up to half a unit in the last place away.
         coarse = float(np.finfo(values.dtype).eps) / 2 if values.dtype.kind == "f" else 0.0
         return np.abs(wide - np.rint(wide * levels) / levels) <= max(_STEP_TOLERANCE, coarse)
 
@@ -99,19 +99,19 @@ def _tests(levels: int) -> dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]
 
 
 def survey(arrays: Mapping[str, NDArray[Any]], *, levels: int, watch: Watch) -> Survey:
-    """Look at every value once.
+    """Examine every value once.
 
     Args:
-        arrays: by key, (N, ...).
-        levels: the value of full intensity.
-        watch: shown the progress.
+        arrays: the arrays by key, (N, ...).
+        levels: the value that means intensity 1.
+        watch: receives the progress.
 
     Raises:
         DataCorrupt: a value is not finite, or all are the same.
     """
     found, pending, done = Survey(levels), _tests(levels), 0
 
-    def told(key: str, example: int) -> str:
+    def named(key: str, example: int) -> str:
         return f"example {example}{f' of array {key!r}' if key else ''}"
 
     with watched(watch, "look", sum(len(array) for array in arrays.values()), "examples"):
@@ -120,42 +120,42 @@ def survey(arrays: Mapping[str, NDArray[Any]], *, levels: int, watch: Watch) -> 
                 values = piece.reshape(len(piece), -1)
                 values = values.view(np.uint8) if values.dtype == np.bool_ else values
                 if not (math.isfinite(values.min()) and math.isfinite(values.max())):
-                    example = told(key, first + int(np.argmin(np.isfinite(values).all(axis=1))))
+                    example = named(key, first + int(np.argmin(np.isfinite(values).all(axis=1))))
                     raise DataCorrupt(
                         what=f"{example} has a value that is not finite (NaN or infinite)",
                         hint="remove such examples, or fill the gaps, and import again",
                     )
                 found.add(key, values)
-                # The largest floats overflow on the way to an answer, which is right all the same.
+                # The largest floats overflow in these tests, but the answers are still right.
                 with np.errstate(over="ignore", invalid="ignore"):
                     failed = {name: good for name in pending if not (good := pending[name](values)).all()}
                 for name, good in failed.items():
                     at = int(np.argmin(good))
                     value = values.reshape(-1)[at].item()
                     shown = repr(value) if isinstance(value, int) else f"{value:.9g}"
-                    found.offenders[name] = f"{shown} in {told(key, first + at // values.shape[1])}"
-                    # One is enough: the rest of the source need not be asked.
+                    found.offenders[name] = f"{shown} in {named(key, first + at // values.shape[1])}"
+                    # One failing value is enough: this test need not run on the other values.
                     del pending[name]
                 done += len(values)
                 watch.update(done)
     if found.low == found.high:
         raise DataCorrupt(
             what=f"every value is {found.low:g}: there is nothing to learn",
-            hint="look whether the right array was taken (--key) and written",
+            hint="check that the right array was chosen (--key) and that it was written correctly",
         )
     return found
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """How values are stored.
+    """The conversion of the source's values to stored values.
 
     Attributes:
-        kind: what they are.
-        levels: the stored value of full intensity.
-        dtype: of stored values.
-        convert: from values of the source.
-        notes: what was assumed, and what else could be.
+        kind: kind of the values.
+        levels: the stored value that means intensity 1.
+        dtype: type of the stored values.
+        convert: converts values of the source.
+        notes: assumptions, and the alternatives.
     """
 
     kind: DataKind
@@ -166,28 +166,28 @@ class Conversion:
 
 
 def conversion(found: Survey, *, kind: DataKind | None, invert: bool) -> Conversion:
-    """Decide what the values are.
+    """Decide what the values are and how to store them.
 
     Args:
-        found: what is true of them.
-        kind: what the user says they are.
-        invert: whether black and white change places.
+        found: facts about the values.
+        kind: the kind that the user gives; None to recognise it.
+        invert: whether to exchange black and white.
 
     Raises:
-        UsageError: the values are not what the user says.
-        DataCorrupt: they cannot be stored.
+        UsageError: the values do not have the kind that the user gives.
+        DataCorrupt: the values cannot be stored.
     """
     picked = _assumed(found) if kind is None else _asked(found, kind)
     low, high = picked.convert(np.array([found.low, found.high]))
     if low == high:
         what = (
-            f"the values {found.low:.9g} to {found.high:.9g} would all be kept as {low:g}: nothing could be learned"
+            f"the values {found.low:.9g} to {found.high:.9g} would all be stored as {low:g}: nothing could be learned"
         )
         raise DataCorrupt(what, hint="scale them before the import")
     if not invert:
         return picked
     if not picked.kind.is_bounded:
-        what = "--invert is for images: real values have neither black nor white"
+        what = "--invert only applies to images: real values have neither black nor white"
         raise UsageError(what, hint="leave --invert out, or give --kind intensity or binary")
     white = picked.dtype.type(picked.levels)
     return Conversion(
@@ -218,15 +218,15 @@ def _steps(levels: int, *notes: str) -> Conversion:
 def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
     for test, reason in (("exact", "above 2^53 is not exact"), ("single", "is beyond its range")):
         if not found.all(test):
-            what = f"values are kept as 32-bit floats, and {found.offenders[test]} {reason}"
+            what = f"values are stored as 32-bit floats, but {found.offenders[test]} {reason}"
             raise DataCorrupt(what, hint="scale or shift the values before the import")
     for key, (low, high, moved) in found.columns.items():
-        # Of a column that never varies one number moves a little, and stays one.
+        # In a column that never varies, a small change does no harm.
         if (bad := np.flatnonzero((moved > _MOST_MOVED * (high - low)) & (high > low))).size:
             i, array = int(bad[0]), f" of array '{key}'" if key else ""
             raise DataCorrupt(
-                what=f"values are kept as 32-bit floats, which would move value {i} of the examples{array} by up to "
-                f"{moved[i]:.3g}: too much for values from {low[i]:.12g} to {high[i]:.12g}",
+                what=f"values are stored as 32-bit floats, which would change value {i} of the examples{array} by up "
+                f"to {moved[i]:.3g}: too much for values from {low[i]:.12g} to {high[i]:.12g}",
                 hint=f"before the import, subtract {low[i] + (high[i] - low[i]) / 2:.12g} from these values, or "
                 "scale them",
             )
@@ -234,7 +234,7 @@ def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
 
 
 def _assumed(found: Survey) -> Conversion:
-    """By the values alone, the narrowest kind first."""
+    """Choose the kind from the values alone, the narrowest kind first."""
     span, levels = f"{found.low:g} to {found.high:g}", found.levels
     if found.all("binary"):
         return _binary("all values are 0 or 1: taken as binary")
@@ -243,7 +243,7 @@ def _assumed(found: Survey) -> Conversion:
         if found.all("extreme"):
             notes.append(f"only 0 and {levels} occur: --kind binary takes them as 0 and 1")
         elif found.high < levels / 2:
-            notes.append(f"the brightest is {found.high:g}: if that is white, give --levels {found.high:g}")
+            notes.append(f"the brightest value is {found.high:g}: if that is white, give --levels {found.high:g}")
         return _levels(levels, *notes)
     if found.is_stepped:
         return _steps(levels, f"multiples of 1/{levels} from {span}: taken as grey levels")
@@ -275,5 +275,5 @@ def _asked(found: Survey, kind: DataKind) -> Conversion:
 
 
 def _refused(asked: str, wanted: str, offender: str) -> UsageError:
-    what = f"{asked}: such values are {wanted}, and there is {offender}"
-    return UsageError(what, hint="leave the option out to have the kind found, or give --kind real")
+    what = f"{asked}: such values are {wanted}, but there is {offender}"
+    return UsageError(what, hint="leave the option out to let dreg recognise the kind, or give --kind real")

@@ -1,4 +1,4 @@
-"""Larochelle's MNIST, binarised once for all: what results on "static" or "fixed" binarised MNIST are about."""
+"""Larochelle's MNIST with fixed binary pixels; published results on "static" or "fixed" binarised MNIST use it."""
 
 from functools import partial
 from typing import Final
@@ -12,7 +12,7 @@ _PIXELS: Final = 28 * 28
 
 
 def amat_file(split: Split, *, count: int, columns: int, sha256: str) -> SourceFile:
-    """The text file of a split: one digit and one separator a pixel."""
+    """Return the text file of a split, with one digit and one separator for each pixel."""
     return SourceFile(
         name=f"binarized_mnist_{split}.amat",
         limit=count * columns * 2,
@@ -23,7 +23,7 @@ def amat_file(split: Split, *, count: int, columns: int, sha256: str) -> SourceF
 
 
 def by_file(contents: Contents) -> Splits:
-    """One file a split."""
+    """Return the splits, one from each file."""
     return {split: contents[f"binarized_mnist_{split}.amat"] for split in Split}
 
 

@@ -1,4 +1,4 @@
-"""Caltech 101 Silhouettes: outlines of objects, 28x28 black and white, in its publisher's own splits."""
+"""Caltech 101 Silhouettes: outlines of objects, 28x28 black and white, in the publisher's own splits."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,14 +20,14 @@ _SIDE: Final = 28
 
 
 def published_split(contents: Contents, *, side: int) -> Splits:
-    """The publisher's splits, of which the object is 1 and what surrounds it 0.
+    """Return the publisher's splits; the object is 1 and its background 0.
 
     Args:
-        contents: what ``SILHOUETTES`` holds: for each split (N, pixels) of 0 (object) and 1, column by column.
+        contents: content of ``SILHOUETTES``: for each split (N, pixels) of 0 (object) and 1, column by column.
         side: rows and columns of an image.
 
     Raises:
-        DataCorrupt: an array is of another shape, or holds other values.
+        DataCorrupt: an array has another shape, or holds other values.
     """
     arrays: Mapping[str, NDArray[Any]] = contents[SILHOUETTES]
     splits: dict[Split, NDArray[np.uint8]] = {}
@@ -35,7 +35,7 @@ def published_split(contents: Contents, *, side: int) -> Splits:
         array = arrays[key]
         if array.ndim != 2 or array.shape[1] != side * side:
             raise DataCorrupt(
-                what=f"the variable '{key}' is of shape {array.shape}, not (N, {side * side})", where=SILHOUETTES
+                what=f"the variable '{key}' has shape {array.shape}, not (N, {side * side})", where=SILHOUETTES
             )
         if not np.isin(array, (0, 1)).all():
             raise DataCorrupt(what=f"the variable '{key}' holds other values than 0 and 1", where=SILHOUETTES)
@@ -50,7 +50,7 @@ CALTECH101_SILHOUETTES: Final = Downloadable(
     height=_SIDE,
     width=_SIDE,
     levels=1,
-    # Not by plain http: without a checksum only the connection vouches for the content.
+    # Not by plain http: without a checksum, only https protects the content.
     mirrors=("https://people.cs.umass.edu/~marlin/data/",),
     published=FileSet(
         files=(

@@ -1,4 +1,4 @@
-"""The embedded data set: 1,797 real 8x8 images of handwritten digits that scikit-learn carries."""
+"""The embedded data set: 1,797 real 8x8 images of handwritten digits that scikit-learn contains."""
 
 import importlib.util
 from pathlib import Path
@@ -19,8 +19,8 @@ _PERMUTATION_SEED = 1797
 def load_digits() -> Dataset:
     """Split the images 1,297 / 250 / 250 by one fixed permutation, never by a run's seed.
 
-    The source's order is that of its collection (0 to 9, over and over, hand after hand), so a split without a
-    permutation would test on other hands than it trained on.
+    The source has the order of its collection (0 to 9 again and again, writer after writer), so a split without a
+    permutation would test on other writers than it trained on.
 
     Returns:
         The data set: 8x8, values 0 to 16.
@@ -47,10 +47,10 @@ def load_digits() -> Dataset:
 
 
 def _values() -> NDArray[np.float64]:
-    """The images, shape (1797, 64), 0 to 16."""
+    """Return the images, shape (1797, 64), 0 to 16."""
     found = importlib.util.find_spec("sklearn")
     for folder in (found.submodule_search_locations or ()) if found else ():
-        # Read where load_digits reads it: scikit-learn itself takes most of a second to import.
+        # This is the file that load_digits reads; importing scikit-learn itself takes most of a second.
         if (path := Path(folder) / "datasets" / "data" / "digits.csv.gz").is_file():
             return np.loadtxt(path, delimiter=",")[:, :-1]
     from sklearn import datasets

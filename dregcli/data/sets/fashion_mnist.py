@@ -14,12 +14,12 @@ FASHION_MNIST: Final = Downloadable(
     height=28,
     width=28,
     levels=255,
-    # torchvision's mirror; plain http, held against the checksums.
+    # torchvision's mirror; plain http, but the content is compared with the checksums.
     mirrors=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),
     system_folders=("/usr/share/datasets/fashion-mnist",),
     published=FileSet(
         files=(
-            # Of the .gz the publisher's; Debian's package has the same content, packed anew.
+            # The packed MD5 is the publisher's; Debian's package has the same content, packed again.
             images_file(
                 TRAIN_IMAGES,
                 count=60_000,

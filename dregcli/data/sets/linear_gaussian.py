@@ -1,7 +1,7 @@
 """A synthetic data set whose exact log-likelihood is known: z ~ N(0, I), x given z ~ N(W z + b, 0.5^2 I).
 
-Every estimator's bias and every bound's gap can be held against the truth. The columns of W are orthogonal and of
-different lengths, so that the true posterior is a diagonal Gaussian: a linear encoder can be exact.
+The bias of every estimator and the gap of every bound can be compared with the truth. The columns of W are orthogonal
+and have different lengths, so the true posterior is a diagonal Gaussian, and a linear encoder can be exact.
 """
 
 from dataclasses import dataclass
@@ -43,20 +43,20 @@ class Truth:
         return (self.weight**2).sum(axis=0)
 
     def _projected(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """W^T (x - b), (N, 5), summed without BLAS, whose order of addition differs between machines."""
+        """Return W^T (x - b), (N, 5), summed without BLAS, whose order of addition differs between machines."""
         centred = np.asarray(x, np.float64) - self.bias
         return np.stack([(centred * column).sum(axis=1) for column in self.weight.T], axis=1)
 
     def log_marginal(self, x: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Exact log p(x).
+        """Return the exact log p(x).
 
         Args:
-            x: (N, 20).
+            x: examples, (N, 20).
 
         Returns:
-            (N,), in nats.
+            (N,), in nats per example.
         """
-        # The covariance is s^2 I + sum_j w_j w_j^T with orthogonal w_j, so determinant and inverse are by direction.
+        # The covariance is s^2 I + sum_j w_j w_j^T with orthogonal w_j, so each direction can be treated separately.
         variance, squares = self.noise**2, self._column_squares
         dimensions, latents = self.weight.shape
         centred = np.asarray(x, np.float64) - self.bias
@@ -65,28 +65,28 @@ class Truth:
         return -0.5 * (distance / variance + log_determinant + dimensions * np.log(2.0 * np.pi))
 
     def posterior(self, x: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The exact posterior of z, a diagonal Gaussian.
+        """Return the exact posterior of z, a diagonal Gaussian.
 
         Args:
-            x: (N, 20).
+            x: examples, (N, 20).
 
         Returns:
-            Its mean, (N, 5), and its standard deviation, (5,), the same for every x.
+            The mean, (N, 5), and the standard deviation, (5,), which is the same for every x.
         """
         total = self.noise**2 + self._column_squares
         return self._projected(x) / total, self.noise / np.sqrt(total)
 
 
 def truth() -> Truth:
-    """The model that the data set was drawn from."""
+    """Return the model that the data set was drawn from."""
     signs = _hadamard()[:, 1 : 1 + len(_COLUMN_SCALES)]
-    # Sixteenths: exact in binary.
+    # Sixteenths are exact in binary.
     bias = np.arange(1 - _HEIGHT * _WIDTH, _HEIGHT * _WIDTH, 2, dtype=np.float64) / 16.0
     return Truth(weight=signs * np.array(_COLUMN_SCALES), bias=bias, noise=_NOISE)
 
 
 def load_linear_gaussian() -> Dataset:
-    """Draw the data set: the same values on every machine.
+    """Draw the data set, with the same values on every machine.
 
     Returns:
         5,000 / 1,000 / 1,000 examples of 20 real numbers, shown as 4x5.
@@ -96,10 +96,10 @@ def load_linear_gaussian() -> Dataset:
     # RandomState and not Generator: NumPy promises that its stream never changes (NEP 19).
     noise = np.random.RandomState(_SEED).standard_normal((sum(_SIZES.values()), latents + _HEIGHT * _WIDTH))
     x = model.bias + model.noise * noise[:, latents:]
-    # Column by column and not by a matrix product, whose order of addition differs between machines.
+    # Column by column and not with a matrix product, whose order of addition differs between machines.
     for j in range(latents):
         x = x + noise[:, j : j + 1] * model.weight[:, j]
-    # What the last bit of a logarithm may still differ by is rounded away; the grid is exact in float32.
+    # Rounding removes a difference in the last bit of a logarithm between machines; the grid is exact in float32.
     x = (np.rint(x * _GRID) / _GRID).astype(np.float32)
     splits: dict[Split, NDArray[np.float32]] = {}
     first = 0
@@ -125,7 +125,7 @@ def load_linear_gaussian() -> Dataset:
 
 
 def _hadamard() -> NDArray[np.float64]:
-    """Paley's 20 x 20 matrix of 1 and -1 whose columns are orthogonal, in whole numbers."""
+    """Return Paley's 20 x 20 matrix of 1 and -1 with orthogonal columns, computed in whole numbers."""
     size = _PALEY_PRIME
     squares = {k * k % size for k in range(1, size)}
     jacobsthal = np.array(

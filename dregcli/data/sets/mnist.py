@@ -1,4 +1,4 @@
-"""MNIST, and what every data set that is published in its format shares."""
+"""MNIST, and the code shared by all data sets that are published in its format."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -20,15 +20,15 @@ TEST_IMAGES: Final = "t10k-images-idx3-ubyte"
 def images_file(
     name: str, *, count: int, height: int, width: int, md5: str, packed_md5: str | None = None
 ) -> SourceFile:
-    """An IDX file of ``count`` images; some sites spell its name with a dot before ``idx3``.
+    """Return an IDX file of ``count`` images; some sites spell its name with a dot before ``idx3``.
 
     Args:
         name: its usual name.
-        count: how many images it holds.
+        count: number of images.
         height: rows of an image.
         width: columns of an image.
-        md5: of the unpacked content.
-        packed_md5: of the .gz as published.
+        md5: MD5 of the unpacked content.
+        packed_md5: MD5 of the published .gz file.
     """
     packed = (Checksum(Digest.MD5, packed_md5, packed=True),) if packed_md5 else ()
     return SourceFile(
@@ -43,11 +43,11 @@ def images_file(
 
 
 def hold_out(contents: Contents, *, valid: int) -> dict[Split, NDArray[np.uint8]]:
-    """The "dreg" split: the last ``valid`` training images are the validation split.
+    """Return the "dreg" split: the last ``valid`` training images are the validation split.
 
     Args:
         contents: the images by file name, each of shape (N, height, width).
-        valid: how many to hold out.
+        valid: number of images to hold out.
 
     Returns:
         The splits, each of shape (N, height * width).
@@ -59,14 +59,14 @@ def hold_out(contents: Contents, *, valid: int) -> dict[Split, NDArray[np.uint8]
     train, test = (images[name].reshape(len(images[name]), -1) for name in (TRAIN_IMAGES, TEST_IMAGES))
     if len(train) <= valid:
         raise DataCorrupt(
-            what=f"{len(train)} training images leave nothing beside {valid} held out", where=TRAIN_IMAGES
+            what=f"{len(train)} training images are too few to hold out {valid} of them", where=TRAIN_IMAGES
         )
     return {Split.TRAIN: train[:-valid], Split.VALID: train[-valid:], Split.TEST: test}
 
 
 DREG: Final = Convention(sizes(50_000, 10_000, 10_000))
 BURDA: Final = Convention(sizes(59_600, 400, 10_000), last_as_valid(400))
-"""github.com/yburda/iwae: the last 400 training images, unshuffled."""
+"""The split of github.com/yburda/iwae: the last 400 training images, not shuffled, are the validation split."""
 
 HELD_OUT: Final = "the last 10,000 training images are the validation split"
 
@@ -77,7 +77,7 @@ MNIST: Final = Downloadable(
     height=28,
     width=28,
     levels=255,
-    # torchvision's mirrors, in its order. Plain http is no risk: the content is held against the checksums.
+    # torchvision's mirrors, in its order. Plain http is not a risk: the content is compared with the checksums.
     mirrors=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
     published=FileSet(
         files=(
@@ -99,7 +99,7 @@ MNIST: Final = Downloadable(
             ),
         ),
         split=partial(hold_out, valid=10_000),
-        # Larochelle's binarised MNIST is cut as we cut: the first 50,000 and the last 10,000.
+        # Larochelle's binarised MNIST has the same split: the first 50,000 and the last 10,000.
         conventions={"dreg": DREG, "burda": BURDA, "larochelle": DREG},
         converted=HELD_OUT,
     ),

@@ -24,13 +24,13 @@ _LEVELS: Final = 255
 
 
 def rows_first(columns: NDArray[Any], *, height: int, width: int) -> NDArray[Any]:
-    """Images that MATLAB keeps column by column, row by row.
+    """Return images that MATLAB stores column by column, row by row.
 
     The reference has ``data.reshape((-1, h, w)).reshape((-1, h * w), order="F")``. In Fortran order the first index
-    runs fastest, so example n stays example n and its pixels come column by column: the transposed image.
+    changes fastest, so example n stays example n, and its pixels come column by column: the transposed image.
 
     Args:
-        columns: (N, width * height), each image column by column.
+        columns: images, (N, width * height), each stored column by column.
         height: rows of an image.
         width: columns of an image.
 
@@ -41,10 +41,10 @@ def rows_first(columns: NDArray[Any], *, height: int, width: int) -> NDArray[Any
 
 
 def stored(intensities: NDArray[np.float32]) -> Values:
-    """Intensities as bytes where every one is a multiple of 1/255, otherwise as 32-bit floats.
+    """Return intensities as bytes where all are multiples of 1/255, otherwise as 32-bit floats.
 
     Raises:
-        DataCorrupt: one is not within 0 to 1.
+        DataCorrupt: an intensity is not within 0 to 1.
     """
     lowest, highest = float(intensities.min()), float(intensities.max())
     if not 0.0 <= lowest <= highest <= 1.0:
@@ -58,28 +58,26 @@ def stored(intensities: NDArray[np.float32]) -> Values:
 
 
 def burda_split(contents: Contents, *, side: int, train: int, test: int, valid: int) -> Splits:
-    """Burda's cut: the training images in a fixed random order, of which the last are the validation split.
+    """Return Burda's split: the training images in a fixed random order; the last of them are the validation split.
 
     Args:
-        contents: what ``CHARDATA`` holds: ``data`` (pixels, train) and ``testdata`` (pixels, test).
+        contents: content of ``CHARDATA``: ``data`` (pixels, train) and ``testdata`` (pixels, test).
         side: rows and columns of an image.
-        train: training images there must be.
-        test: test images there must be.
-        valid: how many to hold out.
+        train: required number of training images.
+        test: required number of test images.
+        valid: number of images to hold out.
 
     Raises:
-        DataCorrupt: the arrays are of other shapes, or hold something else than intensities.
+        DataCorrupt: an array has another shape, or holds other values than intensities.
     """
     arrays: Mapping[str, NDArray[Any]] = contents[CHARDATA]
     both: list[NDArray[np.float32]] = []
     for key, count in (("data", train), ("testdata", test)):
         shape = (side * side, count)
         if arrays[key].shape != shape:
-            raise DataCorrupt(
-                what=f"the variable '{key}' is of shape {arrays[key].shape}, not {shape}", where=CHARDATA
-            )
+            raise DataCorrupt(what=f"the variable '{key}' has shape {arrays[key].shape}, not {shape}", where=CHARDATA)
         both.append(rows_first(arrays[key].T.astype(np.float32), height=side, width=side))
-    # Together, so that all splits are of one type.
+    # Converted together, so that all splits have one type.
     values = stored(np.concatenate(both))
     shuffled = values[:train][np.random.RandomState(_SEED).permutation(train)]
     return {Split.TRAIN: shuffled[:-valid], Split.VALID: shuffled[-valid:], Split.TEST: values[train:]}
@@ -96,23 +94,23 @@ OMNIGLOT: Final = Downloadable(
     levels=_LEVELS,
     mirrors=(
         "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/",
-        # Where the first one leads to.
+        # The address that the first one redirects to.
         "https://raw.githubusercontent.com/yburda/iwae/master/datasets/OMNIGLOT/",
     ),
     published=FileSet(
         files=(
             SourceFile(
                 name=CHARDATA,
-                # GitHub takes no larger file.
+                # GitHub accepts no larger file.
                 limit=100 << 20,
                 checksums=(Checksum(Digest.GIT_BLOB, "016a3536ffe5e1d38e42563a18d7a78bfaf643ec"),),
                 parse=partial(parse_mat, names=("data", "testdata"), limit=1 << 29),
             ),
         ),
         split=partial(burda_split, side=_SIDE, train=_TRAIN, test=_TEST, valid=_VALID),
-        # One cut under two names: the reference's is also the one we would make.
+        # One split under two names: dreg's own split would be the reference's.
         conventions={"burda": BURDA, "dreg": BURDA},
-        converted="images read in Fortran order; training images in the order of RandomState(123), of which the "
-        "last 1,345 are the validation split",
+        converted="images read in Fortran order; training images in the order of RandomState(123); the last 1,345 "
+        "are the validation split",
     ),
 )

@@ -1,8 +1,8 @@
-"""Lake's Omniglot: 105x105 drawings of characters, made 28x28. Not interchangeable with Burda's.
+"""Lake's Omniglot: 105x105 drawings of characters, resized to 28x28. Not interchangeable with Burda's Omniglot.
 
-The published archives are the background set, to train on, and the evaluation set of other alphabets. Lake also
-publishes two small background sets of five alphabets each, for studies with little data. Greek and Latin are in
-both of these, so testing on one after training on the other as they are would test on what was trained on.
+The published archives are the background set for training, and the evaluation set with other alphabets. Lake also
+publishes two small background sets of five alphabets each, for studies with little data. Greek and Latin are in both
+small sets, so training on one and testing on the whole other one would test on training data.
 """
 
 import re
@@ -37,11 +37,11 @@ _RESIZED: Final = (
 
 @dataclass(frozen=True)
 class Drawings:
-    """What an archive holds, in the order of its paths.
+    """The drawings of an archive, in the order of their paths.
 
     Attributes:
-        alphabets: of each drawing, (N,).
-        images: ink, (N, 28 * 28).
+        alphabets: alphabet of each drawing, (N,).
+        images: ink of each drawing, (N, 28 * 28).
     """
 
     alphabets: NDArray[np.str_]
@@ -53,13 +53,13 @@ def parse_drawings(content: bytes, *, count: int, where: str) -> Drawings:
 
     Args:
         content: the zip archive.
-        count: how many drawings there must be.
+        count: required number of drawings.
         where: its name, for messages.
 
     Raises:
-        DataCorrupt: it is damaged or hostile, holds another number of drawings, or one that is not 105x105 grey.
+        DataCorrupt: the archive is damaged or hostile, has another number of drawings, or one is not 105x105 grey.
     """
-    # Imported here: no other data set wants it.
+    # Imported here, because no other data set needs it.
     from PIL import Image
 
     limits = ZipLimits(count=count, member_bytes=1 << 16, total_bytes=count << 11)
@@ -82,17 +82,17 @@ def parse_drawings(content: bytes, *, count: int, where: str) -> Drawings:
 
 
 def shuffled(drawings: Drawings, valid: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Training and validation images: a fixed random order, of which the last are for validation."""
+    """Return training and validation images: in a fixed random order, the last ones are for validation."""
     order = np.random.RandomState(_SEED).permutation(len(drawings.images))
     images = drawings.images[order]
     return images[:-valid], images[-valid:]
 
 
 def published_split(contents: Contents, *, valid: int) -> Splits:
-    """Train on the background set, test on the evaluation set, whose alphabets are others.
+    """Split into the background set for training and the evaluation set, with other alphabets, for testing.
 
     Raises:
-        DataCorrupt: the two share an alphabet.
+        DataCorrupt: the two sets share an alphabet.
     """
     drawings: Mapping[str, Drawings] = contents
     background, evaluation = drawings[BACKGROUND], drawings[EVALUATION]
@@ -104,16 +104,16 @@ def published_split(contents: Contents, *, valid: int) -> Splits:
 
 
 def small_split(contents: Contents, *, valid: int) -> Splits:
-    """Train on the first small set, test on those alphabets of the second that the first lacks.
+    """Split into the first small set for training, and the alphabets that only the second one has for testing.
 
     Raises:
-        DataCorrupt: nothing is left to test on, or an image occurs in two splits.
+        DataCorrupt: no test images are left, or an image occurs in two splits.
     """
     drawings: Mapping[str, Drawings] = contents
     first, second = (drawings[name] for name in SMALL)
     test = second.images[~np.isin(second.alphabets, first.alphabets)]
     if not len(test):
-        raise DataCorrupt(what="it has no alphabet that the other archive lacks", where=SMALL[1])
+        raise DataCorrupt(what="the archive has no alphabet that the other archive lacks", where=SMALL[1])
     train, held_out = shuffled(first, valid)
     splits = {Split.TRAIN: train, Split.VALID: held_out, Split.TEST: test}
     seen: dict[bytes, Split] = {}
@@ -126,7 +126,7 @@ def small_split(contents: Contents, *, valid: int) -> Splits:
 
 
 def archive(name: str, *, count: int, md5: str | None = None) -> SourceFile:
-    """A zip archive of ``count`` drawings."""
+    """Return a zip archive of ``count`` drawings."""
     return SourceFile(
         name=name,
         limit=64 << 20,
@@ -151,8 +151,7 @@ OMNIGLOT_LAKE: Final = Downloadable(
         split=partial(published_split, valid=1_280),
         conventions={"dreg": Convention(sizes(18_000, 1_280, 13_180))},
         altered=_RESIZED,
-        converted="background images in the order of RandomState(123), of which the last 1,280 are the "
-        "validation split",
+        converted="background images in the order of RandomState(123); the last 1,280 are the validation split",
         notes=("resized from 105x105; not interchangeable with Burda's omniglot",),
     ),
     others=(
@@ -161,7 +160,7 @@ OMNIGLOT_LAKE: Final = Downloadable(
             split=partial(small_split, valid=220),
             conventions={"lake-small": Convention(sizes(2_500, 220, 2_120))},
             altered=_RESIZED,
-            converted="the images of small1 in the order of RandomState(123), of which the last 220 are "
+            converted="the images of small1 in the order of RandomState(123); the last 220 are "
             "the validation split; the test split is the alphabets of small2 that small1 lacks",
             notes=(
                 "resized from 105x105; not interchangeable with Burda's omniglot",

@@ -90,7 +90,7 @@ class TestTargets:
         else:
             path.write_bytes(cache_path("mine", folder).read_bytes()[:100])
         before = contents(folder)
-        reason = "nobody can tell" if content == "cut" else "is not a file of dreg: it stays as it is"
+        reason = "may not be a data set of dreg" if content == "cut" else "and does not replace it"
         with pytest.raises(UsageError, match=reason):
             bring(folder, "theirs", replace=replace)
         assert contents(folder) == before
@@ -102,7 +102,7 @@ class TestTargets:
         (folder.parent / "link.h5").symlink_to(cache_path("mine", folder))
         for source in (cache_path("mine", folder), folder.parent / "link.h5"):
             words = ImportWords(source=source, name="mine", keys=("train",), replace=True)
-            with pytest.raises(UsageError, match="the very file that the import would write"):
+            with pytest.raises(UsageError, match="the source is the file that the import would write"):
                 import_dataset(words, folder, Recorder())
         assert contents(folder) == before
 

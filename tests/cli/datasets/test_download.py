@@ -107,7 +107,7 @@ def test_names_are_checked_before_any_work(capsys, tmp_path) -> None:
         (["digits", "--all"], "--all means every data set, also digits"),
         (["digits", "mnist", "--source", "."], "--source holds one data set, but the command names 2"),
         (["--all", "--source", "."], "--source holds one data set, but the command names 8"),
-        (["mnist", "--offline", "--source", "http://127.0.0.1/"], "an address cannot be read offline"),
+        (["mnist", "--offline", "--source", "http://127.0.0.1/"], "a web address cannot be read offline"),
     ],
 )
 def test_contradictions(capsys, arguments, said) -> None:
@@ -130,7 +130,7 @@ def test_offline_says_what_is_missing(capsys, monkeypatch, how) -> None:
         monkeypatch.setenv("DREG_OFFLINE", "1")
     outcome = run(capsys, "download", "omniglot", *(["--offline"] if how == "option" else []))
     assert outcome.code == 10
-    assert "'omniglot' is not on this machine, and offline it cannot be fetched" in outcome.err
+    assert "'omniglot' is not on this machine, and it cannot be fetched offline" in outcome.err
     assert "https://github.com/yburda/iwae/raw/master/datasets/OMNIGLOT/chardata.mat" in outcome.err
     assert "dreg download omniglot --source FOLDER" in outcome.err
 
@@ -144,7 +144,7 @@ def test_a_file_of_the_users_own_is_left_alone(capsys, tmp_path, source) -> None
     before = path.read_bytes()
     outcome = run(capsys, "download", "omniglot-lake", *source)
     assert outcome.code == 2
-    assert "'omniglot-lake.h5' in the data folder is not a file of dreg: it stays as it is" in outcome.err
+    assert "'omniglot-lake.h5' in the data folder, and does not replace it" in outcome.err
     assert f"where: {path}" in outcome.err
     assert "next:  move that file away and repeat the command" in outcome.err
     assert path.read_bytes() == before
@@ -197,7 +197,7 @@ def test_lakes_small_archives_say_what_they_are(capsys) -> None:
     outcome = run(capsys, "download", "omniglot-lake", "--source", OMNIGLOT)
     assert outcome.code == 0, outcome.err
     assert "2,500       220     2,120" in outcome.out
-    for said in ("resized from 105x105", "only Lake's two small archives", "no checksum is published of"):
+    for said in ("resized from 105x105", "only Lake's two small archives", "no checksum is published for"):
         assert said in outcome.err
 
 

@@ -93,7 +93,7 @@ def test_a_leak_is_a_warning_even_when_quiet(capsys, tmp_path) -> None:
     np.savez(tmp_path / "a.npz", train=VALUES[:60], valid=VALUES[50:65], test=VALUES[65:])
     outcome = run(capsys, "data", "import", tmp_path / "a.npz", "--name", "mine", "--quiet")
     assert outcome.err == (
-        "warning: 10 of 15 valid examples are in train too, value for value: the valid bound flatters\n"
+        "warning: 10 of 15 valid examples are in train too, value for value: the valid bound is too optimistic\n"
     )
 
 
@@ -123,7 +123,7 @@ def test_damage_says_what_where_and_next(capsys, source, tmp_path) -> None:
     source.write_bytes(source.read_bytes()[:-1])
     outcome = run(capsys, "data", "import", source, "--name", "mine")
     assert outcome.code == 11
-    assert "its header promises 80 x 36 values of uint8 = 2,880 bytes, and 2,879 follow" in outcome.err
+    assert "its header promises 80 x 36 values of uint8 = 2,880 bytes, but 2,879 follow" in outcome.err
     assert f"where: {source}" in outcome.err
     assert "next: " in outcome.err
     assert "Traceback" not in outcome.err
@@ -141,5 +141,5 @@ def test_warnings_and_formats_are_shown(capsys, tmp_path) -> None:
     outcome = run(capsys, "data", "import", tmp_path / "a.npz", "--name", "mine", "--key", "train=x_train", "--quiet")
     assert outcome.err.startswith("warning: the test split was drawn from train although 'x_test' is there")
     outcome = run(capsys, "data", "import", tmp_path / "a.npz", "--name", "two", "--quiet")
-    assert "warning: the splits seem to be on different scales: train has 0 to 255, test has 0 to" in outcome.err
+    assert "warning: the splits seem to have different scales: train has 0 to 255, test has 0 to" in outcome.err
     assert ".csv" in run(capsys, "data", "import", "--help").out

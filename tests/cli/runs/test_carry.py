@@ -85,7 +85,7 @@ def test_a_damaged_run_is_exported_only_with_force(runs, root: Path, tmp_path: P
     refused = runs("export", "x/v002", file)
     assert refused.code == 20
     assert f"where: {damaged}" in refused.err
-    assert "export what there is with --force; see all that is wrong: dreg runs verify " in refused.err
+    assert "export it all the same with --force; see all faults: dreg runs verify " in refused.err
     forced = runs("export", "x/v002", file, "--force")
     assert forced.code == 0
     assert f"warning: {damaged}: The file does not match the digest in run.json" in forced.err

@@ -83,7 +83,7 @@ def test_the_archive_is_continued_evaluated_and_carried(dreg, root: Path, tmp_pa
 OTHERS = {
     1: (
         "which dreg wrote before version 0.1.0; this dreg knows format 2",
-        "read it with the dreg of that time, from a clone at its tag",
+        "read it with the older dreg, from a clone at its tag",
     ),
     99: ("which a newer dreg wrote; this dreg knows format 2", "install a newer dreg"),
 }

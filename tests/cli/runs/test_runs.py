@@ -136,7 +136,7 @@ def test_there_and_back_in_one_file(runs, capsys, root: Path, tmp_path: Path) ->
     assert runs("export", "x/v001", file).code == 0
     again = runs("export", "x/v001", file)
     assert again.code == 2
-    assert "such a file already" in again.err
+    assert "This file exists already" in again.err
     found = run(capsys, "runs", "import", file, "--runs-dir", other, "--json")
     assert found.json == {"run": f"{other}/x/v001", "origin": "x/v001", "same_as": [], "faults": []}
     here, there = (

@@ -58,7 +58,7 @@ class TestForeignFiles:
         before = path.read_bytes() if kind == "hdf5" else None
         source = str(tiny_folder(tmp_path / "source")) if from_folder else None
         with pytest.raises(
-            UsageError, match=r"'tiny\.h5' in the data folder is not a file of dreg: it stays"
+            UsageError, match=r"dreg did not write 'tiny\.h5' in the data folder, and does not replace it"
         ) as caught:
             download_entry(tiny_entry(f"{site.url}/good/"), data_dir, source=source)
         assert caught.value.where == str(path)

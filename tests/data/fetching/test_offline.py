@@ -41,7 +41,7 @@ class TestOffline:
         entry = tiny_entry(f"{site.url}/good/")
         kept = tiny_folder(downloads_dir("tiny", data_dir)) / f"{TEST_IMAGES}.gz"
         kept.unlink()
-        with pytest.raises(DatasetMissing, match="'tiny' is not on this machine, and offline") as caught:
+        with pytest.raises(DatasetMissing, match="'tiny' is not on this machine, and it cannot") as caught:
             download_entry(entry, data_dir, offline=True)
         hint = str(caught.value.hint)
         assert hint.startswith("repeat without --offline")
@@ -54,7 +54,7 @@ class TestOffline:
         path = download_entry(entry, data_dir).path
         path.write_bytes(path.read_bytes()[:-10])
         site.requests.clear()
-        with pytest.raises(DatasetMissing, match=r"damaged.*and offline"):
+        with pytest.raises(DatasetMissing, match=r"damaged.*cannot be fetched offline"):
             download_entry(entry, data_dir, offline=True)
         assert site.asked == []
 

@@ -89,7 +89,7 @@ class TestLocalSource:
     def test_a_file_that_is_none_of_them(self, tmp_path, data_dir):
         other = tmp_path / "labels.gz"
         other.write_bytes(gzip.compress(idx_bytes(np.zeros(40, np.uint8))))
-        with pytest.raises(DataCorrupt, match="none of the files of tiny") as caught:
+        with pytest.raises(DataCorrupt, match="not one of the files of tiny") as caught:
             download_entry(tiny_entry(), data_dir, source=str(other))
         assert TRAIN_IMAGES in str(caught.value.hint)
 
@@ -111,7 +111,7 @@ class TestLocalSource:
         ("raw", "reason"),
         [
             (GOOD[TRAIN_IMAGES][:-30], "truncated"),
-            (tiny_files()[TRAIN_IMAGES][:-1], "bytes, and 599 follow"),
+            (tiny_files()[TRAIN_IMAGES][:-1], "bytes, but 599 follow"),
             (tiny_files()[TRAIN_IMAGES][:-1] + b"\xff", "MD5"),
             (gzip.compress(bytes(5_000_000), mtime=0), "exceeds"),
             (bytes(200_000), "larger than"),

@@ -34,13 +34,13 @@ def test_reads_what_the_format_says():
         (idx_bytes(IMAGES.astype(">i4"), kind=0x0C), "holds int32"),
         (idx_bytes(IMAGES[0]), "has 2 dimensions, not 3"),
         (idx_bytes(IMAGES)[:13], "ends inside its header"),
-        (idx_bytes(IMAGES)[:-1], "promises 2 x 3 x 4 = 24 bytes, and 23 follow"),
-        (idx_bytes(IMAGES) + b"\x00", "promises 2 x 3 x 4 = 24 bytes, and 25 follow"),
+        (idx_bytes(IMAGES)[:-1], "promises 2 x 3 x 4 = 24 bytes, but 23 follow"),
+        (idx_bytes(IMAGES) + b"\x00", "promises 2 x 3 x 4 = 24 bytes, but 25 follow"),
         (idx_bytes(IMAGES[:0]), "empty"),
         # 2^96 pixels: a product that wraps around in any machine integer.
-        (struct.pack(">I3I", 0x803, *[2**32 - 1] * 3) + bytes(24), "and 24 follow"),
+        (struct.pack(">I3I", 0x803, *[2**32 - 1] * 3) + bytes(24), "but 24 follow"),
         # 2^64 pixels wrap around to the 0 bytes that are there.
-        (struct.pack(">I3I", 0x803, 2**31, 2**31, 4), "and 0 follow"),
+        (struct.pack(">I3I", 0x803, 2**31, 2**31, 4), "but 0 follow"),
     ],
 )
 def test_refuses_with_the_reason(content: bytes, reason: str):
@@ -115,7 +115,7 @@ class TestAnyType:
     @pytest.mark.parametrize(
         ("content", "reason"),
         [
-            (idx_bytes(IMAGES.astype(">f8"), kind=0x0E)[:-1], "2 x 3 x 4 x 8 = 192 bytes, and 191 follow"),
+            (idx_bytes(IMAGES.astype(">f8"), kind=0x0E)[:-1], "2 x 3 x 4 x 8 = 192 bytes, but 191 follow"),
             (bytes([0, 0, 8, 0]), "has 0 dimensions, not 1 to 8"),
             (bytes([0, 0, 8, 200]) + bytes(800), "has 200 dimensions, not 1 to 8"),
         ],

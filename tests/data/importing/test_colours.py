@@ -122,7 +122,7 @@ def test_grey_is_that_of_the_pictures_and_has_one_channel(tmp_path):
     for make in (npy, zipped):
         alone = bring(make(tmp_path, GREY), tmp_path / "data", **KEEP)
         assert_holds(alone.dataset, seeded(GREY))
-        assert any("there is one channel, grey" in note for note in alone.notes)
+        assert any("the images have one channel, grey" in note for note in alone.notes)
 
 
 @pytest.mark.parametrize(
@@ -130,19 +130,19 @@ def test_grey_is_that_of_the_pictures_and_has_one_channel(tmp_path):
     [
         (COLOURS, {}, "3 channels look like colours", "--channels keep to keep them, or --channels grey"),
         (PLANES[:, :, :, :3], KEEP, "both the second axis and the last one", "--shape 3x6x3 or --shape 3x3x6"),
-        (PLANES[:, :, :3, :3], KEEP, "both", "--shape 3x3x3 where the channels are the second axis"),
-        (RANDOM.rand(9, 5, 5, 2), KEEP, r"where C is 1, 3 or 4", "save it so"),
-        (np.moveaxis(COLOURS, 0, 3), KEEP, "6 x 5 x 3 x 20", "if the examples are the last axis, give --transpose"),
+        (PLANES[:, :, :3, :3], KEEP, "both", "--shape 3x3x3 if the channels are the second axis"),
+        (RANDOM.rand(9, 5, 5, 2), KEEP, r"where C is 1, 3 or 4", "save it in one of these shapes"),
+        (np.moveaxis(COLOURS, 0, 3), KEEP, "6 x 5 x 3 x 20", "if the last axis is the examples, give --transpose"),
         (np.moveaxis(GREY, 0, 2)[:, :, None], {}, "6 x 5 x 1 x 20", "give --transpose"),
-        (RANDOM.rand(9, 48), KEEP, "48 values an example", "--shape 3x4x4 where .* channel, --shape 4x4x3 where"),
+        (RANDOM.rand(9, 48), KEEP, "48 values an example", "--shape 3x4x4 if .* channel, --shape 4x4x3 if"),
         (RANDOM.rand(9, 16, 3), KEEP, "48 values an example", "--shape 3x4x4 "),
         (RANDOM.rand(9, 36), KEEP | {"shape": "6x2"}, "36 values an example", "--shape 3x6x2 "),
-        (COLOURS, KEEP | {"shape": "3x5x6"}, "--shape 3x5x6 contradicts the array", "C, H and W"),
+        (COLOURS, KEEP | {"shape": "3x5x6"}, "--shape 3x5x6 contradicts the array", "channels, height and width"),
         (
             COLOURS,
             KEEP | {"shape": "3x5x5"},
-            "--shape 3x5x5 contradicts the array, .* 90 values an example, and not 75",
-            "C, H and W",
+            "--shape 3x5x5 contradicts the array, .* 90 values an example, not 75",
+            "channels, height and width",
         ),
         (COLOURS, KEEP | {"shape": "5x6"}, "whose images are 6 x 5", "leave --shape out"),
         (COLOURS, {"shape": "5x6x9"}, "there are 1, 3 or 4 channels: '5x6x9'", "change these"),
@@ -204,10 +204,10 @@ def test_images_are_turned_and_mirrored_in_every_format(tmp_path):
 def test_turning_needs_images_and_transposing_says_what_it_took(tmp_path):
     source = npy(tmp_path, RANDOM.randn(20, 30))
     error = refuse(
-        source, tmp_path / "data", "--flip: turns images, and 30 values", SpecError, flips=(Flip.VERTICAL,)
+        source, tmp_path / "data", "--flip: turns images, but 30 values", SpecError, flips=(Flip.VERTICAL,)
     )
     assert "--shape HxW" in str(error.hint)
-    refuse(source, tmp_path / "data", "--flip: the same is given twice", SpecError, flips=(Flip.VERTICAL,) * 2)
+    refuse(source, tmp_path / "data", "--flip: the same value is given twice", SpecError, flips=(Flip.VERTICAL,) * 2)
     taken = bring(idx(tmp_path, GREY), tmp_path / "data", transpose=True)
     assert taken.dataset.image == (20, 6)
     assert "the examples were taken from the last axis" in taken.notes
@@ -221,7 +221,7 @@ def test_the_largest_axis_last_gets_a_hint(tmp_path):
         for make in (mat, npy):
             told = " x ".join(map(str, shape)) + f" was taken as {shape[0]} examples of"
             hints = [note for note in bring(make(tmp_path, values), tmp_path / "data").notes if told in note]
-            assert hints[0].endswith("if the examples are the last axis, give --transpose")
+            assert hints[0].endswith("if the last axis is the examples, give --transpose")
     for shape in ((30, 5, 4), (30, 4, 5), (20, 28, 28), (20, 20, 20)):
         imported = bring(npy(tmp_path, RANDOM.randint(0, 256, shape).astype(np.uint8)), tmp_path / "data")
         assert not any("--transpose" in note for note in imported.notes), shape

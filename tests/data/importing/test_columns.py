@@ -100,7 +100,7 @@ def test_they_are_left_out_and_it_is_kept_with_the_data(tmp_path):
     (tmp_path / "a.csv").write_text(text(beside(REAL, CLASSES % 3), form="%.3f"))
     (warning,) = bring(tmp_path / "a.csv", tmp_path / "data").warnings
     assert "column 5 may be labels" in warning
-    assert "--labels 5 leaves it out, and --columns 1-5 says that it is a value" in warning
+    assert "--labels 5 leaves it out, and --columns 1-5 confirms that it is a value" in warning
     # Text under the name of labels or of row numbers can be no value.
     rows = [f'"car {i}",{i % 7},{i % 5},{"ab"[i % 2]}' for i in range(N)]
     (tmp_path / "a.csv").write_text("\n".join(['"","v","w","species"', *rows]))
@@ -134,17 +134,17 @@ def test_every_fault_of_the_options_at_once(tmp_path):
     told = str(error)
     for fault in (
         "--columns: no column is called 'B'",
-        "--drop-columns: several columns are called 'e': give numbers, of 5-6",
-        "--drop-columns: 3-2: a range goes up, within 1 to 6",
+        "--drop-columns: several columns are called 'e': give one of the numbers 5-6",
+        "--drop-columns: 3-2: a range must go up, within 1 to 6",
         "--labels: 0: the columns are 1 to 6",
-        "--drop-columns, --labels: both name column 1 ('a')",
+        "--drop-columns, --labels: both give column 1 ('a')",
     ):
         assert fault in told
-    refuse(path, tmp_path / "data", "all 6 columns would be left out", columns=ColumnWords(drop=("1-",)))
+    refuse(path, tmp_path / "data", "these options leave out all 6 columns", columns=ColumnWords(drop=("1-",)))
     np.save(tmp_path / "a.npy", GREY)
-    error = refuse(tmp_path / "a.npy", tmp_path / "data", "--labels: is for text", SpecError, columns=words)
-    assert "--columns: is for text" in str(error)
-    assert "--drop-columns: is for text" in str(error)
+    error = refuse(tmp_path / "a.npy", tmp_path / "data", "--labels: only applies to text", SpecError, columns=words)
+    assert "--columns: only applies to text" in str(error)
+    assert "--drop-columns: only applies to text" in str(error)
 
 
 @pytest.mark.parametrize("values", [beside(CLASSES, GREY), beside(GREY, CLASSES), beside(COUNT, GREY)])
@@ -197,13 +197,13 @@ def test_decimal_commas_that_come_late(tmp_path):
     [
         (
             "1,?,3",
-            r"line 62, column 2 \('b c'\) holds '\?', which is no number",
+            r"line 62, column 2 \('b c'\) holds '\?', which is not a number",
             "--drop-columns 'b c'",
         ),
         ("1,2,", "line 62, column 3 .* is empty", "--drop-columns d"),
-        ("1,2,NA", "line 62, column 3 .* holds 'NA', which is no number", "--drop-columns d"),
+        ("1,2,NA", "line 62, column 3 .* holds 'NA', which is not a number", "--drop-columns d"),
         ("nan,2,3", "line 62, column 1 .* not finite", "--drop-columns a"),
-        ("x,2,y", "line 62, column 1 .* holds 'x', which is no number", "--drop-columns 1,3"),
+        ("x,2,y", "line 62, column 1 .* holds 'x', which is not a number", "--drop-columns 1,3"),
         ("1,2", "line 62 has 2 numbers, not 3", "line 62"),
         ('1,"' + "2" * 200_000 + 'z",3', "line 62, column 2 .* holds '\"22222", "--drop-columns 'b c'"),
         ("1,2\0,3", r"line 62, column 2 .* holds '2\\x00'", "--drop-columns 'b c'"),
@@ -217,4 +217,4 @@ def test_the_first_bad_cell_is_named(line, reason, hint, tmp_path):
 
 def test_decimal_points_and_commas_together(tmp_path):
     (tmp_path / "a.csv").write_text("1.5;2\n2,5;1\n" * 9)
-    refuse(tmp_path / "a.csv", tmp_path / "data", "line 2, column 1 holds '2,5', which is no number")
+    refuse(tmp_path / "a.csv", tmp_path / "data", "line 2, column 1 holds '2,5', which is not a number")

@@ -170,7 +170,7 @@ def test_keys_can_be_named(tmp_path):
         (["data", "more"], "next: give SPLIT=KEY for each of several arrays"),
         (["trian=data"], "no split is called 'trian'. Did you mean 'train'.*train, valid, test"),
         (["data", "test=more"], "either one array, or SPLIT=KEY"),
-        (["test=more"], "nothing to train on"),
+        (["test=more"], "no training data"),
     ],
 )
 def test_keys_that_cannot_be(keys, reason, tmp_path):
@@ -221,12 +221,12 @@ def test_examples_along_the_last_axis(tmp_path):
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [
-        (np.arange(9), {}, "one axis, of 9 values: labels"),
+        (np.arange(9), {}, "one axis, with 9 values: labels"),
         (np.zeros((3, 2, 2, 2, 2)), {}, "has 5 axes"),
         (RANDOM.rand(9, 8, 8, 3), {}, r"9 x 8 x 8 x 3.*The 3 channels look like colours"),
-        (IMAGES.reshape(50, 24), {"shape": "5x5"}, r"--shape 5x5 is 25 pixels, and the array has 24 values"),
+        (IMAGES.reshape(50, 24), {"shape": "5x5"}, r"--shape 5x5 is 25 pixels, but the array has 24 values"),
         (IMAGES, {"shape": "6x4"}, "contradicts the array, whose images are 4 x 6"),
-        (IMAGES, {"resize": "8x8"}, "--resize: is for images"),
+        (IMAGES, {"resize": "8x8"}, "--resize: only applies to images"),
     ],
 )
 def test_shapes_that_cannot_be(values, options, reason, tmp_path):
@@ -280,9 +280,9 @@ def test_copies_across_splits_are_told(tmp_path):
         tmp_path / "a.npz", train=values[:12], valid=values[10:16], test=np.concatenate([values[:3], values[15:]])
     )
     assert bring(tmp_path / "a.npz", tmp_path / "data").warnings == (
-        "2 of 6 valid examples are in train too, value for value: the valid bound flatters",
-        "3 of 8 test examples are in train too, value for value: the test bound flatters",
-        "1 of 8 test examples are in valid too, value for value: the test bound flatters",
+        "2 of 6 valid examples are in train too, value for value: the valid bound is too optimistic",
+        "3 of 8 test examples are in train too, value for value: the test bound is too optimistic",
+        "1 of 8 test examples are in valid too, value for value: the test bound is too optimistic",
     )
     assert bring(npy(tmp_path / "b.npy", values), tmp_path / "data", name="b").warnings == ()
 
@@ -297,6 +297,6 @@ def test_a_source_that_is_written_to_meanwhile(tmp_path):
                 with source.open("ab") as file:
                     file.write(b"more")
 
-    with pytest.raises(DataCorrupt, match="written to while it was read"):
+    with pytest.raises(DataCorrupt, match="changed the source while dreg read it"):
         bring(source, tmp_path / "data", Meddler())
     assert list((tmp_path / "data").iterdir()) == []

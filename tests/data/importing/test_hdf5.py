@@ -26,7 +26,7 @@ def test_a_piece_that_unpacks_to_more_than_it_says_is_never_given_to_hdf5(declar
         made = h5py.h5d.create(file.id, b"x", h5py.h5t.STD_U8LE, space, layers)
         for i in range(50):
             made.write_direct_chunk((i, 0), content if i == 30 else zlib.compress(VALUES[i].tobytes()))
-    reason = "the piece at 30, 0 unpacks to more than the 36 bytes" if declared == 1 else "packed twice over"
+    reason = "the piece at 30, 0 unpacks to more than the 36 bytes" if declared == 1 else "packed twice, which"
     refuse(tmp_path / "a.h5", tmp_path / "data", reason, DataCorrupt)
 
 

@@ -91,13 +91,13 @@ def test_types_that_are_no_numbers(values, reason, tmp_path):
     ("content", "reason"),
     [
         (b"", "the source is empty"),
-        (b"   \n\n", "no numbers in it"),
+        (b"   \n\n", "the source has no numbers"),
         (b"<html>not here</html>", "format is not known: it starts with 3c 68 74 6d 6c"),
         (b"\x93NUMPY", "malformed or cut short"),
         (npy_bytes(VALUES)[:100], "malformed or cut short"),
-        (npy_bytes(VALUES)[:-8], "promises 20 x 9 values of float64 = 1,440 bytes, and 1,432 follow"),
-        (npy_bytes(VALUES) + b"x", "and 1,441 follow"),
-        (header((1 << 40, 1 << 40)) + bytes(64), "and 64 follow"),
+        (npy_bytes(VALUES)[:-8], "promises 20 x 9 values of float64 = 1,440 bytes, but 1,432 follow"),
+        (npy_bytes(VALUES) + b"x", "but 1,441 follow"),
+        (header((1 << 40, 1 << 40)) + bytes(64), "but 64 follow"),
         (header((-5, 9)) + bytes(64), "empty"),
         (header(()) + bytes(8), "empty"),
         (header((0, 9)), "empty"),
@@ -107,18 +107,18 @@ def test_types_that_are_no_numbers(values, reason, tmp_path):
         (header((3, 3), version=b"\x03\x00") + bytes(72), "version"),
         (header((3, 3), version=b"\x09\x00") + bytes(72), "malformed|version"),
         (b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + b"(" * 5000, "malformed"),
-        (idx_bytes(np.zeros((3, 2, 2), np.uint8))[:-1], "promises 3 x 2 x 2 = 12 bytes, and 11 follow"),
-        (struct.pack(">I3I", 0x803, *[2**32 - 1] * 3) + bytes(24), "and 24 follow"),
+        (idx_bytes(np.zeros((3, 2, 2), np.uint8))[:-1], "promises 3 x 2 x 2 = 12 bytes, but 11 follow"),
+        (struct.pack(">I3I", 0x803, *[2**32 - 1] * 3) + bytes(24), "but 24 follow"),
         (b"1 2 3\n4 5\n6 7 8\n", "line 2 has 2 numbers, not 3"),
         (b"1 2 3\n4 nan 6\n", "not finite"),
-        (b"1 2 3\n4 e e\n", "line 2, column 2 holds 'e', which is no number"),
-        (b"1 2\n3 4\n" * 200 + b"5 <script>", "line 401, column 2 holds '<script>', which is no number"),
+        (b"1 2 3\n4 e e\n", "line 2, column 2 holds 'e', which is not a number"),
+        (b"1 2\n3 4\n" * 200 + b"5 <script>", "line 401, column 2 holds '<script>', which is not a number"),
         (b"\x1f\x8b\x08", "truncated"),
         (gzip.compress(npy_bytes(VALUES), mtime=0)[:-20], "truncated"),
-        (gzip.compress(b"", mtime=0), "nothing is packed"),
+        (gzip.compress(b"", mtime=0), "packed content of the source is empty"),
         (gzip.compress(gzip.compress(npy_bytes(VALUES), mtime=0), mtime=0), "format is not known"),
         (b"PK\x03\x04rubbish", "zip archive cannot be read"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(500), "HDF5 cannot read it"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(500), "HDF5 cannot read the file"),
         (b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM\x0f\x00\x00\x00\xff\xff\xff\x7f", "truncated"),
     ],
 )  # fmt: skip
@@ -143,7 +143,7 @@ def test_every_truncation_of_every_format(tmp_path):
 
 class TestSourcesThatAreNone:
     def test_not_there(self, tmp_path):
-        refuse(tmp_path / "nowhere.npy", tmp_path / "data", "not a file or folder of this machine", UsageError)
+        refuse(tmp_path / "nowhere.npy", tmp_path / "data", "not a file or folder on this machine", UsageError)
         refuse("", tmp_path / "data", "no source is named", UsageError)
         refuse("~nobody-has-this-name/x.npy", tmp_path / "data", "cannot be found", UsageError)
 
@@ -211,10 +211,10 @@ class TestZip:
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"name": "../../escaped"}, "member outside itself"),
-            ({"name": "/etc/escaped"}, "member outside itself"),
-            ({"name": "C:escaped"}, "member outside itself"),
-            ({"name": "a/../../b"}, "member outside itself"),
+            ({"name": "../../escaped"}, "with a path outside the archive"),
+            ({"name": "/etc/escaped"}, "with a path outside the archive"),
+            ({"name": "C:escaped"}, "with a path outside the archive"),
+            ({"name": "a/../../b"}, "with a path outside the archive"),
             ({"mode": stat.S_IFLNK | 0o777, "content": b"/etc/passwd"}, "a link or another special file"),
             ({"mode": stat.S_IFIFO | 0o644}, "a link or another special file"),
             ({"flags": 1}, "encrypted"),
@@ -256,7 +256,7 @@ class TestZip:
         raw[at : at + 4] = struct.pack("<I", len(buffer.getvalue()) + 8)
         path.write_bytes(raw)
         size = len(buffer.getvalue())
-        refuse(path, tmp_path / "data", f"another size than the {size + 8} bytes promised", DataCorrupt)
+        refuse(path, tmp_path / "data", f"does not unpack to the {size + 8} bytes", DataCorrupt)
 
     @pytest.mark.parametrize("packed", ["npz", "zip", "gz", "h5", "mat"])
     def test_a_bomb_gets_no_memory(self, packed, tmp_path, frugal):
@@ -356,9 +356,9 @@ def _nothing(file, elsewhere):
         (_strings, "unpickled"),
         (_compound, "records"),
         (_complex, "complex"),
-        (_terabytes, "promises .* and 0 were written"),
-        (_chunked_terabytes, "promises .* pieces, and 0 were written"),
-        (_never_written, "and 0 were written"),
+        (_terabytes, "promises .* but 0 were written"),
+        (_chunked_terabytes, "promises .* pieces, but 0 were written"),
+        (_never_written, "but 0 were written"),
         (_empty, "empty"),
         (_scalar, "empty|one axis|has 0 axes"),
         (_nothing, "no examples"),

@@ -84,14 +84,14 @@ def with_one(value, values=LEVELS, at=(27, 5)):
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [
-        (LEVELS, {"kind": DataKind.BINARY}, r"--kind binary: such values are 0 or 1, and there is \d+ in example 0"),
+        (LEVELS, {"kind": DataKind.BINARY}, r"--kind binary: such values are 0 or 1, but there is \d+ in example 0"),
         (with_one(0.25, BITS), {"kind": DataKind.BINARY}, "there is 0.25 in example 27"),
-        (with_one(256), {"kind": DataKind.INTENSITY}, "such values are 0 to 255, and there is 256 in example 27"),
+        (with_one(256), {"kind": DataKind.INTENSITY}, "such values are 0 to 255, but there is 256 in example 27"),
         (with_one(-1), {"kind": DataKind.INTENSITY}, "there is -1 in example 27"),
         (with_one(1.5, UNIT), {"kind": DataKind.INTENSITY}, "whole numbers .*there is 1.5 in example 27"),
         (with_one(-0.5, UNIT), {"kind": DataKind.INTENSITY}, "there is -0.5 in example 27"),
-        (with_one(17, LEVELS % 17), {"levels": 16, "kind": DataKind.INTENSITY}, "0 to 16, and there is 17 in ex"),
-        (UNIT * 5, {"invert": True}, "--invert is for images"),
+        (with_one(17, LEVELS % 17), {"levels": 16, "kind": DataKind.INTENSITY}, "0 to 16, but there is 17 in ex"),
+        (UNIT * 5, {"invert": True}, "--invert only applies to images"),
     ],
 )
 def test_a_kind_that_the_values_are_not(values, options, reason, tmp_path):
@@ -104,7 +104,7 @@ def test_a_kind_that_the_values_are_not(values, options, reason, tmp_path):
         (with_one(1e308), r"1e\+308 in example 27 is beyond its range"),
         (with_one(1e39), r"1e\+39 in example 27 is beyond its range"),
         (np.where(BITS > 0, (1 << 53) + 1, 0).astype(np.int64), r"9007199254740993 in example \d+ above 2\^53"),
-        *(((1 << 24) + np.arange(20).reshape(5, 4).astype(dtype), "would move value") for dtype in (int, float)),
+        *(((1 << 24) + np.arange(20).reshape(5, 4).astype(dtype), "would change value") for dtype in (int, float)),
         (np.arange(2**64 - 20, 2**64, dtype=np.uint64).reshape(5, 4), "not exact"),
         (np.full((5, 4), np.iinfo(np.int64).min) + np.arange(20).reshape(5, 4), "not exact"),
     ],
@@ -150,7 +150,7 @@ def test_one_kind_for_all_splits(tmp_path):
     [
         (BITS, {}, "all values are 0 or 1: taken as binary"),
         (LEVELS, {}, r"whole numbers \d+ to 2\d\d: taken as grey levels of 255 \(--kind real keeps them"),
-        (LEVELS % 17, {}, "the brightest is 16: if that is white, give --levels 16"),
+        (LEVELS % 17, {}, "the brightest value is 16: if that is white, give --levels 16"),
         (BITS * 255, {}, "only 0 and 255 occur: --kind binary takes them as 0 and 1"),
         (BITS * 255, {"kind": DataKind.BINARY}, "255 was taken as 1"),
         (LEVELS / 255, {}, r"multiples of 1/255 from .*: taken as grey levels"),

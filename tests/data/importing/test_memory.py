@@ -72,7 +72,7 @@ def test_memory_stays_far_below_the_size(kind, tmp_path):
 def test_unpacked_content_fills_its_array_exactly(pieces, came, tmp_path):
     with ExitStack() as stack:
         scratch = Scratch(tmp_path, stack)
-        with pytest.raises(DataCorrupt, match=f"{came} bytes came where 24 were promised"):
+        with pytest.raises(DataCorrupt, match=f"the array has {came} bytes where 24 were promised"):
             scratch.array([bytes(8)] * pieces, (3, 2), np.dtype(np.float32))
         whole = scratch.array([np.arange(4, dtype=np.uint8)] * 3, (-1, 4), np.dtype(np.uint8))
         np.testing.assert_array_equal(whole, [[0, 1, 2, 3]] * 3)

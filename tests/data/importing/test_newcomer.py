@@ -56,21 +56,21 @@ class TestFolders:
     @pytest.mark.parametrize("split", ["train", "test"])
     def test_one_split_beside_others(self, split, beside, packed, tmp_path):
         files = {f"{split + '/' if i < 12 else beside}{i}.png": encoded(IMAGES[i]) for i in range(24)}
-        reason = rf"a split is \({split}/\), and beside them there are others \({beside or 'loose images'}\)"
+        reason = rf"like a split \({split}/\), but beside them there are others \({beside or 'loose images'}\)"
         error = refuse(place(files, tmp_path, packed), tmp_path / "data", reason, UsageError)
         assert "rename the folder" in str(error.hint)
 
     def test_splits_of_each_class_are_told(self, packed, tmp_path):
         files = {f"{'ab'[i % 2]}/{'train' if i < 12 else 'test'}/{i}.png": encoded(IMAGES[i]) for i in range(24)}
         imported = bring(place(files, tmp_path, packed), tmp_path / "data")
-        assert has(imported, "all images were put together: test/, train/ further down were not taken as splits")
+        assert has(imported, "all images were put together: deeper folders (test/, train/) were not taken as splits")
 
 
 class TestAxes:
     def test_images_along_the_last_axis(self, tmp_path):
         values = RANDOM.randint(0, 256, (4, 4, 30)).astype(np.uint8)
         scipy_io.savemat(tmp_path / "a.mat", {"X": values})
-        told = "4 x 4 x 30 was taken as 4 examples of 4 x 30; if the examples are the last axis, give --transpose"
+        told = "4 x 4 x 30 was taken as 4 examples of 4 x 30; if the last axis is the examples, give --transpose"
         assert told in bring(tmp_path / "a.mat", tmp_path / "data").notes
         turned = bring(tmp_path / "a.mat", tmp_path / "data", transpose=True)
         assert not has(turned, "give --transpose")
@@ -143,8 +143,8 @@ class TestText:
         [
             (b"1,2,3\n4,,6\n", "line 2, column 2 is empty"),
             (b"a,b,c\n1,2,3\n4,5\n", "line 3 has 2 numbers, not 3"),
-            (b"a,b\n1,2,3\n", "the first line has 2 names, and the next 3 numbers"),
-            (b"a,1,2\n1,2,3\n", "line 1, column 1 holds 'a', which is no number"),
+            (b"a,b\n1,2,3\n", "the first line has 2 names, but the next line has 3 numbers"),
+            (b"a,1,2\n1,2,3\n", "line 1, column 1 holds 'a', which is not a number"),
             (b",a,b\n1,2\n", "the first line has 3 names"),
             (b"a,b\n", "its format is not known"),
             (b"Dear reader,\nthis is prose\n", "its format is not known"),

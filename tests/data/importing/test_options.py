@@ -46,8 +46,8 @@ def test_the_permutation_never_changes():
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"valid": "20", "test": "20"}, "of 40 examples, 20 for valid and 20 for test leave 0 to train on"),
-        ({"valid": "39"}, "39 for valid and 4 for test leave -3 to train on"),
+        ({"valid": "20", "test": "20"}, "of 40 examples, 20 for valid and 20 for test leave 0 for training"),
+        ({"valid": "39"}, "39 for valid and 4 for test leave -3 for training"),
         ({"valid": "100"}, "100 for valid"),
         ({"valid": "0.97"}, "leave -3"),
     ],
@@ -60,7 +60,7 @@ def test_sizes_of_splits_that_are_given(tmp_path):
     np.savez(tmp_path / "a.npz", train=VALUES[:20], valid=VALUES[20:30], test=VALUES[30:])
     error = refuse(tmp_path / "a.npz", tmp_path / "data", "--valid", SpecError, valid="5", test="5", seed=1)
     assert [fault.field for fault in error.faults] == ["--valid", "--test", "--split-seed"]
-    assert "the source gives the test split itself, 10 examples" in str(error)
+    assert "the source gives the test split itself, with 10 examples" in str(error)
 
 
 def test_every_fault_at_once(source, tmp_path):

@@ -126,7 +126,7 @@ class TestGrey:
         content = np.stack([IMAGES[5], np.zeros_like(IMAGES[5])], axis=2)
         imported = self.bring_one(encoded(content), tmp_path, *self.grey())
         assert (self.all_of(imported)[0] == 255).all()
-        assert "transparent pixels were laid over white" in imported.notes
+        assert "transparent pixels were shown on white" in imported.notes
 
     def test_opaque_alpha_changes_nothing(self, tmp_path):
         content = np.stack([IMAGES[5], np.full_like(IMAGES[5], 255)], axis=2)
@@ -170,7 +170,7 @@ def test_resized_by_a_bilinear_filter_with_antialiasing(packed, tmp_path):
     cut = [image[:, : 16 - i % 2] for i, image in enumerate(large)]
     source = place({f"{i:02d}.png": encoded(image) for i, image in enumerate(cut)}, tmp_path, packed)
     error = refuse(source, tmp_path / "data", r"01.png is 20 x 15, 00.png is 20 x 16 \(height x width\)", DataCorrupt)
-    assert error.hint == "bring them to one with --resize 20x16"
+    assert error.hint == "give all images one size with --resize 20x16"
     imported = bring(source, tmp_path / "data", resize="10x8")
     wanted = np.stack([_triangles(20, 10) @ image @ _triangles(image.shape[1], 8).T for image in cut])
     order = seeded(np.arange(12)[:, None])
@@ -249,12 +249,12 @@ def test_32_bit_images(tmp_path):
 
 
 def test_no_images(packed, tmp_path):
-    refuse(place({"a.txt": b"hello"}, tmp_path, packed), tmp_path / "data", "there are no images", DataCorrupt)
+    refuse(place({"a.txt": b"hello"}, tmp_path, packed), tmp_path / "data", "has no images", DataCorrupt)
 
 
 def test_an_empty_folder(tmp_path):
     (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", tmp_path / "data", "there are no images", DataCorrupt)
+    refuse(tmp_path / "empty", tmp_path / "data", "has no images", DataCorrupt)
 
 
 @pytest.mark.parametrize("options", [{"shape": "6x5"}, {"transpose": True}])

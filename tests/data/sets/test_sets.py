@@ -149,8 +149,8 @@ class TestOmniglot:
         [
             (chardata(train * 1.5, test), "from 0 to 1.5, not within 0 to 1"),
             (chardata(np.where(train > 0.9, np.nan, train), test), "'data' has a value that is not finite"),
-            (chardata(train[1:], test), r"'data' is of shape \(9, 19\), not \(9, 20\)"),
-            (chardata(train, test[:, :2]), r"'testdata' is of shape \(6, 7\), not \(9, 7\)"),
+            (chardata(train[1:], test), r"'data' has shape \(9, 19\), not \(9, 20\)"),
+            (chardata(train, test[:, :2]), r"'testdata' has shape \(6, 7\), not \(9, 7\)"),
             (mat_bytes(matrix("data", train[0])), "no variable 'testdata'"),
             (chardata(train, test, data=matrix("data", train[0], mat_class=data_mat.CELL)), "'data' is a cell"),
             (
@@ -179,7 +179,7 @@ class TestCaltech101:
         for rows, images in zip(result.dataset.splits.values(), self.images.values(), strict=True):
             np.testing.assert_array_equal(rows, 1 - images.reshape(len(images), -1))
         assert (result.dataset.kind, result.dataset.levels) == (DataKind.BINARY, 1)
-        assert result.notes == (f"no checksum is published of {SILHOUETTES}: structure and sizes were checked",)
+        assert result.notes == (f"no checksum is published for {SILHOUETTES}: structure and sizes were checked",)
         (file,) = result.dataset.provenance["files"]
         assert file["published_checksum"] is None
         assert len(file["sha256_unpacked"]) == 64
@@ -189,7 +189,7 @@ class TestCaltech101:
         [
             ({"val_data": random_bits(2, 4, SIDE, SIDE)}, "valid split has 4 examples, not 3"),
             ({"test_data": random_bits(2, 2, SIDE, SIDE) * 255}, "'test_data' holds other values than 0 and 1"),
-            ({"test_data": random_bits(2, 2, SIDE, SIDE + 1)}, r"'test_data' is of shape \(2, 12\), not \(N, 9\)"),
+            ({"test_data": random_bits(2, 2, SIDE, SIDE + 1)}, r"'test_data' has shape \(2, 12\), not \(N, 9\)"),
         ],
     )
     def test_refuses(self, tmp_path, changes, reason):
@@ -246,7 +246,7 @@ class TestOmniglotLake:
         assert result.dataset.split_convention == "lake-small"
         assert [len(rows) for rows in result.dataset.splits.values()] == [6, 2, 3]
         assert any("small" in note and "Greek and Latin" in note for note in result.notes)
-        assert any("no checksum is published of" in note for note in result.notes)
+        assert any("no checksum is published for" in note for note in result.notes)
 
     def test_the_published_ones_are_preferred(self, tmp_path):
         assert self.fetched(tmp_path, self.files | self.small).dataset.split_convention == "dreg"
@@ -297,7 +297,7 @@ class TestOmniglotLake:
             (zip_bytes({"s/Greek/character01/1.png": bytes(100_000)}), "promises 100,000 bytes"),
             # Each of them is small enough, and not all together.
             (zip_bytes({f"s/Greek/character01/{n}.png": bytes(60_000) for n in range(8)}), "480,000 bytes"),
-            (zip_bytes({"../evil": b""}), "outside itself"),
+            (zip_bytes({"../evil": b""}), "path outside the archive"),
             (b"", "zip archive cannot be read"),
         ],
     )
@@ -336,7 +336,7 @@ class TestRealFashionMnist:
         np.testing.assert_array_equal(burda.splits[Split.VALID], whole.splits[Split.VALID][-400:])
         np.testing.assert_array_equal(burda.splits[Split.TRAIN][50_000:], whole.splits[Split.VALID][:-400])
         assert burda.split_hashes[Split.TEST] == whole.split_hashes[Split.TEST]
-        with pytest.raises(UsageError, match="fashion-mnist is not split as 'larochelle'"):
+        with pytest.raises(UsageError, match="fashion-mnist has no split 'larochelle'"):
             load_dataset("fashion-mnist", tmp_path, "larochelle")
 
     def test_is_not_taken_for_mnist(self, tmp_path):
