@@ -16,7 +16,7 @@ from dregcli.commands import command
 PACKAGE = Path(__file__).parents[1] / "dregcli"
 _NAMES = sorted({name.split()[0] for name in commands.OF_RUNS | commands.OF_DATA} | {"estimators", "runs", "data"})
 _TYPED = re.compile(rf"\bdreg ({'|'.join(_NAMES)})\b(?! --help| [a-z-]+ --help)|\b(mkdir|tensorboard) -")
-PROSE = ("bound by dreg eval", "As it was typed, and from what the run captured of itself: dreg runs rerun trains")
+PROSE = ("bound by dreg eval", "Commands are shown as they were typed. dreg runs rerun trains")
 """Texts about a command, which ask for none."""
 
 _HELP = ("help", "epilog", "metavar", "show_default", "description")

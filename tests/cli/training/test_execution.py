@@ -81,7 +81,7 @@ def test_tracking_logs_and_changes_nothing(capsys, ready, tmp_path) -> None:
     }
     shown = run(capsys, "report", "b").out
     assert "encoder variance" in shown
-    assert f"of {steps:.0f} steps each" in shown
+    assert f"each window with {steps:.0f} steps" in shown
     assert "tracked" not in run(capsys, "report", "a", "--json").json["groups"][0]
 
 
