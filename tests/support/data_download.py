@@ -11,7 +11,7 @@ from dregcli.data.sets.mnist import TEST_IMAGES, TRAIN_IMAGES
 from dregcli.names import Split
 from tests.support.data_idx import VALID, tiny_files, tiny_images
 
-GOOD = {name: gzip.compress(content) for name, content in tiny_files().items()}
+GOOD = {name: gzip.compress(content, mtime=0) for name, content in tiny_files().items()}
 FAST = Patience(timeout=0.3, pause=0.01)
 PATHS = [f"/good/{name}.gz" for name in (TRAIN_IMAGES, TEST_IMAGES)]
 
