@@ -20,6 +20,7 @@ def with_settings(
     shown: Mapping[str, str] | str | None = None,
     defaults: Mapping[str, str] | None = None,
     more: Mapping[str, str] | None = None,
+    helps: Mapping[str, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command one option for each of some fields. The command gets a dict of the given ones as ``settings``.
 
@@ -28,11 +29,12 @@ def with_settings(
         shown: by field, its default in words; one text applies to all fields.
         defaults: by field, a default that this command uses instead of the usual one.
         more: by field, additional help text in this command.
+        helps: by field, a help text of this command in place of the common one.
     """
     words = {field: shown for field in fields} if isinstance(shown, str) else dict(shown or {})
-    own, extra = defaults or {}, more or {}
+    own, extra, texts = defaults or {}, more or {}, helps or {}
     generated = [
-        _parameter(field, words.get(field), own.get(field), extra.get(field, ""))
+        _parameter(field, words.get(field), own.get(field), texts.get(field), extra.get(field, ""))
         for field in fields
         if described(field)[1] is not None
     ]
@@ -55,14 +57,16 @@ def with_settings(
     return decorate
 
 
-def _parameter(field: str, default_in_words: str | None, own_default: str | None, more: str) -> inspect.Parameter:
+def _parameter(
+    field: str, default_in_words: str | None, own_default: str | None, text: str | None, more: str
+) -> inspect.Parameter:
     help_, way = described(field)
     assert way is not None
     of_type = str if way.typed else _type_of(RunOptions.model_fields[field].annotation)
     words = default_in_words or way.default or _in_words(RunOptions.model_fields[field].default)
     option = typer.Option(
         f"--{field.replace('_', '-')}",
-        help=f"{help_} {more}".rstrip(),
+        help=f"{text or help_} {more}".rstrip(),
         metavar=way.metavar or ("WORD" if of_type is str else None),
         show_default=words if own_default is None else True,
         rich_help_panel=way.panel.value,

@@ -105,6 +105,7 @@ _WORDS: Final[dict[str, Words]] = {
     "split": _any_of(*Split),
     "checkpoint": _any_of("last", "best"),
     "device": _any_of("auto", "cpu", "cuda"),
+    "bias-check backward": _any_of(*Backward),
     "backward": _any_of("auto", *Backward),
     "screen_precision": _any_of(*Precision),
     "k_chunk": _any_of("auto"),

@@ -193,4 +193,4 @@ def _gradient(value: Tensor, ends: Ends) -> Tensor:
 
 
 def _norm(vector: Tensor) -> float:
-    return float(vector.square().sum().sqrt())
+    return float(vector.detach().square().sum().sqrt())

@@ -22,20 +22,20 @@ def read_config(path: Path, option: str = "--config") -> dict[str, Any]:
     """
     try:
         if path.stat().st_size > _MAX_BYTES:
-            what = f"The config file is larger than {_MAX_BYTES} bytes."
+            what = f"The file of options is larger than {_MAX_BYTES} bytes."
             raise UsageError(what, where=str(path), hint="give a TOML file of options, or a run's spec.json")
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        what = f"The config file cannot be read: {error}."
+        what = f"The file of options cannot be read: {error}."
         raise UsageError(what, where=f"{option} {path}", hint="give a TOML file or a run's spec.json") from error
     try:
         content: object = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
-        what = f"The config file is not valid {kind}: {error}."
+        what = f"The file of options is not valid {kind}: {error}."
         hint = 'write lines such as:  estimator = "dreg"   or   batch-size = 32'
         raise UsageError(what, where=str(path), hint=hint) from error
     if not isinstance(content, dict):
-        what = "The config file does not hold options by name."
+        what = "The file of options does not hold options by name."
         raise UsageError(what, where=str(path), hint="give a TOML file or a run's spec.json")
     return {key.replace("-", "_"): value for key, value in cast("dict[str, Any]", content).items()}

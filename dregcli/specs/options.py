@@ -86,7 +86,9 @@ def _one_of(names: Iterable[str]) -> str:
 Auto = Literal["auto"]
 OnOff = Literal["on", "off"]
 Device = Literal["cpu", "cuda"]
-Positive = Annotated[int, Field(ge=1)]
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Steps = Annotated[int, Field(ge=1, le=2**53)]
+Threads = Annotated[int, Field(ge=1, le=4096)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
@@ -163,7 +165,9 @@ class Settings(BaseModel, frozen=True):
         default="dreg",
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
-    k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(default=64, ge=1, description="Samples per example.")
+    k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(
+        default=64, ge=1, le=2**31 - 1, description="Samples per example."
+    )
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
@@ -172,8 +176,10 @@ class Settings(BaseModel, frozen=True):
         description="Also log gradient variance and SNR of these estimators, such as stl,rws/dreg.",
     )
 
-    steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, description="Optimisation steps.")
-    batch_size: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(default=32, ge=1, description="Examples per step.")
+    steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, le=2**53, description="Optimisation steps.")
+    batch_size: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
+        default=32, ge=1, le=2**31 - 1, description="Examples per step."
+    )
     lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
     seed: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."
@@ -183,8 +189,8 @@ class Settings(BaseModel, frozen=True):
         default=AUTO, description="Device for the computation: auto, cpu or cuda."
     )
     threads: Annotated[
-        Positive | Auto | None,
-        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
+        Threads | Auto | None,
+        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=f"a whole number from 1 to 4,096 or {AUTO}"),
     ] = Field(default=AUTO, description="Number of CPU threads for torch; auto lets torch choose.")
     backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
         default=AUTO,
@@ -247,7 +253,7 @@ class RunOptions(Settings, frozen=True):
     dataset: str = DatasetName.DIGITS.value
     split_convention: str | None = None
     data_checksum: str | None = None
-    steps: Positive = 2000
+    steps: Steps = 2000
     epochs: Annotated[Positive | None, Shown(Panel.OPTIMISATION)] = Field(
         default=None, description="Passes over the data, instead of --steps."
     )

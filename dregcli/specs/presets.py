@@ -42,6 +42,13 @@ def read_preset(word: str | None) -> tuple[dict[str, Any], list[Fault]]:
         return {}, []
     if word in PRESETS:
         return PRESETS[word], []
-    if Path(word).suffix in (".toml", ".json") or Path(word).is_file():
+    if Path(word).suffix in (".toml", ".json") or _is_file(word):
         return read_config(Path(word), "--preset"), []
     return {}, [Fault("preset", f"{unknown('preset', word, PRESETS)} Or give a TOML file of your own.")]
+
+
+def _is_file(word: str) -> bool:
+    try:
+        return Path(word).is_file()
+    except OSError:  # the word is too long for a file name
+        return False

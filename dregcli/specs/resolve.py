@@ -28,14 +28,15 @@ def flag(field: str) -> str:
 
 
 def merge_options(
-    flags: Mapping[str, Any], config: Mapping[str, Any], preset: str | None
+    flags: Mapping[str, Any], config: Mapping[str, Any], preset: Mapping[str, Any] | str | None
 ) -> tuple[RunOptions, list[Fault]]:
     """Merge options by precedence: flag > config > preset > default. A flag with the value None was not given.
 
     ``steps`` and ``epochs`` have the same meaning, and so have ``seed`` and ``seeds``: the stronger layer counts. If
     a stronger layer names another data set or another split, the data options of weaker layers are dropped. If it
-    names another ``backward``, their screening options are dropped. If the config is the spec of a run, and a flag
-    changes more than its seed, its ``ROUNDING_ONLY`` options are dropped: they may not fit the new run.
+    names another ``backward``, their screening options are dropped, and if it changes their ``k``, their ``k_chunk``.
+    If a file is the spec of a run, and a stronger layer changes more than its seed, its ``ROUNDING_ONLY`` options are
+    dropped: they may not fit the new run.
 
     Returns:
         The options, and all faults. A value with a fault is replaced by the default of its field.
@@ -43,12 +44,10 @@ def merge_options(
     Raises:
         UsageError: the file of a preset cannot be read.
     """
-    below, faults = read_preset(preset)
+    below, faults = (preset, list[Fault]()) if isinstance(preset, Mapping) else read_preset(preset)
     given = {key: value for key, value in flags.items() if value is not None}
-    if "spec_version" in config:
-        config = spelt_out(config)
-        if any(key not in ("seed", "seeds") and config.get(key) != value for key, value in given.items()):
-            config = {key: value for key, value in config.items() if key not in ROUNDING_ONLY}
+    config = _of_a_file(config, given)
+    below = _of_a_file(below, {**config, **given})
     options: dict[str, Any] = {}
     for layer in (below, config, given):
         faults += [
@@ -61,6 +60,16 @@ def merge_options(
         options |= layer
     read, of_values = read_options(options)
     return read, faults + of_values
+
+
+def _of_a_file(layer: Mapping[str, Any], stronger: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the options of a file; those of a run's spec with its defaults, and as far as they fit the new run."""
+    if "spec_version" not in layer:
+        return layer
+    whole = spelt_out(layer)
+    if any(key not in ("seed", "seeds") and whole.get(key) != value for key, value in stronger.items()):
+        return {key: value for key, value in whole.items() if key not in ROUNDING_ONLY}
+    return whole
 
 
 def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable[str]:
@@ -76,6 +85,8 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
         yield "data_checksum"
     if changes("backward"):
         yield from _SCREENING_OPTIONS
+    if "k" in options and changes("k"):
+        yield "k_chunk"
     for one, other in _SAME_MEANING:
         if one in layer:
             yield other
@@ -111,13 +122,15 @@ def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> 
         by_field: dict[str, list[Mapping[str, Any]]] = {}
         for item in error.errors():
             by_field.setdefault(str(item["loc"][0]), []).append(item)
-        return [fault for field, items in by_field.items() for fault in _of_field(field, items, options.get(field))]
+        return [
+            fault for field, items in by_field.items() for fault in _of_field(field, items, options.get(field), kind)
+        ]
     return []
 
 
-def _of_field(field: str, errors: list[Mapping[str, Any]], given: object) -> list[Fault]:
+def _of_field(field: str, errors: list[Mapping[str, Any]], given: object, kind: type[BaseModel]) -> list[Fault]:
     """Return the faults of a field: one in its own words if its type has several forms, else one for each part."""
-    must_be = _must_be(field)
+    must_be = _must_be(field) if kind is RunOptions else None
     if must_be is None or errors[0]["type"] in ("value_error", "missing"):
         parts = ("".join(f"[{part}]" for part in each["loc"][1:]) for each in errors)
         return [Fault(flag(field) + part, _message(each)) for part, each in zip(parts, errors, strict=True)]

@@ -3,15 +3,15 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from pydantic_core import to_jsonable_python
 
 from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec
-from dregcli.specs.options import Device, OnOff, ParentSpec, Positive, Settings
+from dregcli.specs.options import Device, OnOff, ParentSpec, Positive, Settings, Steps, Threads
 
 __all__ = ["ParentSpec", "RunSpec", "as_json", "default_run_name", "experiment_of", "group_hash", "spelt_out"]
 
@@ -34,9 +34,9 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     latent_dim: Positive = 50
     estimator: str = "dreg"
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    steps: Positive
+    steps: Steps
     device: Device = "cpu"
-    threads: Positive | None = Field(
+    threads: Threads | None = Field(
         default=None, description="Number of CPU threads for torch; None lets torch choose."
     )
     compile: OnOff = "off"
@@ -59,7 +59,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
         return parse_binarisation(word).word
 
 
-def defaults_of(kind: type[RunSpec]) -> dict[str, Any]:
+def defaults_of(kind: type[BaseModel]) -> dict[str, Any]:
     """Return the defaults of a spec as plain JSON values, without the version, which is always written."""
     return {
         name: to_jsonable_python(field.get_default())
@@ -69,6 +69,7 @@ def defaults_of(kind: type[RunSpec]) -> dict[str, Any]:
 
 
 _DEFAULTS: Final = defaults_of(RunSpec)
+_PARENT_DEFAULTS: Final = defaults_of(ParentSpec)
 
 
 def as_json(spec: RunSpec) -> dict[str, Any]:
@@ -77,8 +78,11 @@ def as_json(spec: RunSpec) -> dict[str, Any]:
 
 
 def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
-    """Add the defaults that a written spec leaves out."""
-    return {**_DEFAULTS, **content}
+    """Return the values of a written spec together with the defaults that it leaves out."""
+    whole = {**_DEFAULTS, **content}
+    if isinstance(parent := whole["parent"], Mapping):
+        whole["parent"] = {**_PARENT_DEFAULTS, **parent}
+    return whole
 
 
 def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,7 +90,14 @@ def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Therefore a field that is added later does not change the spec or the hash of earlier runs.
     """
-    return {key: value for key, value in content.items() if key not in _DEFAULTS or value != _DEFAULTS[key]}
+    kept = _not_in(_DEFAULTS, content)
+    if isinstance(parent := kept.get("parent"), Mapping):
+        kept["parent"] = _not_in(_PARENT_DEFAULTS, cast("Mapping[str, Any]", parent))
+    return kept
+
+
+def _not_in(defaults: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
 
 
 NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last", "capture")

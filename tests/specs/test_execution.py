@@ -85,7 +85,7 @@ def test_the_seed_is_more_than_rounding() -> None:
             {"screen_precision": "bfloat"},
             ["screen-precision: must be one of 'float32' or 'bfloat16', got 'bfloat'. Did you mean 'bfloat16'?"],
         ),
-        ({"backward": "sparse"}, ["backward: must be auto, dense or screened, got 'sparse'."]),
+        ({"backward": "sparse"}, ["backward: must be one of 'dense' or 'screened', got 'sparse'."]),
         (
             {"backward": "dense"},
             [f"screen-{each}: only applies with --backward screened." for each in ("inflation", "precision")],
@@ -94,7 +94,7 @@ def test_the_seed_is_more_than_rounding() -> None:
             {"backward": "screend", "screen_inflation": -1, "k_chunk": 100, "k": 80},
             [
                 "k-chunk: must be at most k, which is 80, got 100.",
-                "backward: must be auto, dense or screened, got 'screend'. Did you mean 'screened'?",
+                "backward: must be one of 'dense' or 'screened', got 'screend'. Did you mean 'screened'?",
                 "screen-inflation: must be greater than 0.0, got -1.",
             ],
         ),
@@ -150,3 +150,12 @@ def test_a_spec_as_config_repeats_what_was_decided_and_another_run_decides_anew(
     assert (whole.k_chunk, whole.compile) == (None, "off"), "what a spec leaves out is not left open"
     own, _ = merge_options({"k": 128}, {"k_chunk": 32}, None)
     assert own.k_chunk == 32, "a file of options is obeyed"
+
+
+def test_the_rule_of_defaults_holds_inside_a_parent_too() -> None:
+    parent = {"run": "p/v001", "checkpoint": 3, "model_sha256": "ab"}
+    lean, full = PLAIN | {"parent": parent}, PLAIN | {"parent": {**parent, "reset_encoder": False}}
+    assert as_json(RunSpec.model_validate(full)) == lean
+    assert spelt_out(lean)["parent"] == full["parent"]
+    assert group_hash(lean) == group_hash(full)
+    assert group_hash(PLAIN | {"parent": {**parent, "reset_encoder": True}}) != group_hash(lean)

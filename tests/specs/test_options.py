@@ -57,3 +57,26 @@ def test_a_schema_describes_every_field(config: bool) -> None:
     required = {"dataset", "data_checksum", "split_convention", "steps"}
     assert set(schema.get("required", [])) == (set() if config else required)
     assert schema["additionalProperties"] is False
+
+
+def test_a_change_of_k_drops_the_chunk_of_a_file_that_states_both() -> None:
+    file = {"k": 64, "k_chunk": 64, "threads": 2}
+    assert merge_options({}, file, None)[0].k_chunk == 64
+    assert merge_options({"k": 32}, file, None)[0].k_chunk == "auto"
+    assert merge_options({"k": 32, "k_chunk": 16}, file, None)[0].k_chunk == 16
+
+
+def test_a_runs_spec_means_the_same_as_a_preset_and_as_a_config() -> None:
+    spec = {"spec_version": 1, "dataset": "digits", "data_checksum": "c", "split_convention": "dreg", "steps": 7}
+    as_config, as_preset = merge_options({}, spec, None)[0], merge_options({}, {}, spec)[0]
+    assert as_config == as_preset
+    assert (as_preset.backward, as_preset.compile) == ("dense", "off"), "what a spec leaves out is its default"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("threads", 4097), ("threads", 2**40), ("latent_dim", 10**20), ("k", 2**31), ("steps", 2**60)],
+)
+def test_numbers_that_nothing_can_hold(field: str, value: int) -> None:
+    _, faults = read_options({field: value})
+    assert [fault.field for fault in faults] == [field.replace("_", "-")]

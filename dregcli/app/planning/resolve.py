@@ -12,6 +12,7 @@ from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
 from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.pairs import word_faults
+from dregcli.engine.words import parse_estimator, parse_objective
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import LikelihoodName, Split
 from dregcli.specs.execution import AUTO
@@ -62,7 +63,7 @@ def resolve(
     faults.add(of_identity)
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
-    number = threads() if options.threads == AUTO else options.threads
+    number = threads() if options.threads in (AUTO, None) else options.threads
     with using_threads(number):  # chunks that are decided automatically fit into the caches of these cores
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
@@ -136,13 +137,25 @@ def _shape(
     return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=built.hidden, device=device)
 
 
+def _faults_of_words_alone(options: RunOptions) -> list[Fault]:
+    """Look at objective and estimator without each other: one of the two is a stand-in."""
+    faults: list[Fault] = []
+    for word, parse in ((options.objective, parse_objective), (options.estimator, parse_estimator)):
+        try:
+            if isinstance(word, str):
+                parse(word)
+        except SpecError as error:
+            faults += error.faults
+    return faults
+
+
 def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fault]]:
     """Return the estimators to track, and every fault of these, of the objective and of the estimator."""
     if not isinstance(options.estimator, str):
         return (), [Fault("estimator", f"must be a single estimator, got {', '.join(options.estimator)}.")]
     k = None if faults.is_open("k") else options.k
     if faults.is_open("objective") or faults.is_open("estimator"):
-        return (), []
+        return (), _faults_of_words_alone(options)
     of_pair = word_faults(options.objective, options.estimator, k)
     # A fault of the objective itself is reported once, with the objective.
     sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None

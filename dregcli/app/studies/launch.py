@@ -1,14 +1,12 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
-from dregcli.app.studies.plan import plan_study
-from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.plan import name_faults, plan_study
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
 from dregcli.app.training.resuming import find_run_to_resume, resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
@@ -41,11 +39,11 @@ def launch(
     store = RunStore(runs_dir)
     if request.resume is not None:
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
-    given = request.read_config()
-    if request.is_study(given):
-        study = plan_study(request, given, data_dir)
+    files = request.read_files()
+    if request.is_study(files):
+        study = plan_study(request, files, data_dir)
         return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener)
-    plan = plan_run(request, given, data_dir)
+    plan = plan_run(request, files, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
 
@@ -63,28 +61,30 @@ def print_config(request: TrainRequest, *, data_dir: Path) -> RunSpec:
     if request.resume is not None:
         what = "A resumed run keeps its spec: --print-config has nothing to resolve."
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
-    config = request.read_config()
-    if request.is_study(config):
+    files = request.read_files()
+    if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
         raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
-    return plan_run(request, config, data_dir).spec
+    return plan_run(request, files, data_dir).spec
 
 
-def plan_run(request: TrainRequest, config: Mapping[str, Any], data_dir: Path) -> Plan:
+def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:
     """Resolve a request for one run.
 
     Args:
         request: the request.
-        config: the options in its config file.
+        files: the options in its files.
         data_dir: the data folder.
 
     Raises:
-        Errors: see ``dregcli.app.planning.plan.resolve_plan``.
+        Other errors: see ``dregcli.app.planning.plan.resolve_plan``.
     """
-    flags, contradiction = spread_pair(request.flags)
-    config, other = spread_pair(config)
-    options, faults = merge_options(flags, config, request.preset)
-    return resolve_plan(options, data_dir, [*contradiction, *other, *faults])
+    layers = [spread_pair(layer) for layer in (request.flags, files.config, files.preset)]
+    (flags, config, preset), found = zip(*layers, strict=True)
+    options, faults = merge_options(flags, config, preset)
+    contradictions = [fault for each in found for fault in each]
+    of_name = name_faults(request.name) if request.name is not None else []
+    return resolve_plan(options, data_dir, [*files.faults, *contradictions, *of_name, *faults])
 
 
 def _resume(

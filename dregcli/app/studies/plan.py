@@ -8,7 +8,7 @@ from typing import Any
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import canonical_words, run_name, short_words, spread_pair
-from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.training.resuming import FREE
 from dregcli.data.dataset import Dataset
 from dregcli.errors import DregError, Fault, SpecError, UsageError
@@ -81,26 +81,26 @@ class _Faults:
         return [*dict.fromkeys([*self.common, *of_all]), *of_some]
 
 
-def plan_study(request: TrainRequest, config: Mapping[str, Any], data_dir: Path) -> StudyPlan:
+def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan:
     """Resolve every run of a study: each estimator at each seed.
 
     Args:
         request: the request.
-        config: the options in its config file.
+        files: the options in its files.
         data_dir: the data folder.
 
     Raises:
         SpecError: the faults of all runs at once.
         DatasetMissing: there is no fault, but the data are missing.
     """
-    options, faults = merge_options(request.flags, config, request.preset)
+    options, faults = merge_options(request.flags, files.config, files.preset)
     seeds, of_seeds = parse_seeds(options.seeds) if options.seeds is not None else (None, [])
     words = [options.estimator] if isinstance(options.estimator, str) else options.estimator
     of_words = [] if words else [Fault("estimator", "is empty: a study needs at least one estimator.")]
-    asked = [_options_of(word, request, config, by_seeds=seeds is not None) for word in words]
+    asked = [_options_of(word, request, files, by_seeds=seeds is not None) for word in words]
     names = [_named(dict(each.options)) for each in asked]
-    of_name = _name_faults(request.name) if request.name is not None else []
-    found = _Faults(names, [*faults, *of_seeds, *of_words, *_twice(asked), *of_name])
+    of_name = name_faults(request.name) if request.name is not None else []
+    found = _Faults(names, [*files.faults, *faults, *of_seeds, *of_words, *_twice(asked), *of_name])
     templates: list[Combination] = []
     dataset: Dataset | None = None
     missing: DregError | None = None
@@ -135,27 +135,29 @@ class _Asked:
 
     @property
     def free(self) -> dict[str, Any]:
-        return {key: getattr(self.options, key) for key in FREE}
+        # A default that nobody gave changes nothing of a run that is continued.
+        return {key: getattr(self.options, key) for key in FREE if key in self.options.model_fields_set}
 
 
-def _options_of(word: object, request: TrainRequest, config: Mapping[str, Any], *, by_seeds: bool) -> _Asked:
+def _options_of(word: object, request: TrainRequest, files: Files, *, by_seeds: bool) -> _Asked:
     """Return the options as if ``dreg train`` named only this estimator."""
 
     def at_any_seed(layer: Mapping[str, Any]) -> dict[str, Any]:
         return {key: value for key, value in layer.items() if key != "seeds" and not (by_seeds and key == "seed")}
 
-    given, below = at_any_seed(request.flags), at_any_seed(config)
-    # Replace each list of estimators by this word. A list in a config does not count if a flag names estimators.
-    if isinstance(given.get("estimator"), list):
-        given["estimator"] = word
-    if isinstance(below.get("estimator"), list):
-        below["estimator"] = word
-        if given.get("estimator") is not None:
-            del below["estimator"]
-    flags, contradiction = spread_pair(given)
-    below, other = spread_pair(below)
-    options, faults = merge_options(flags, below, request.preset)
-    return _Asked(options, [*contradiction, *other, *faults])
+    layers = [at_any_seed(layer) for layer in (request.flags, files.config, files.preset)]
+    named = False
+    for layer in layers:  # the strongest first
+        # Replace the list of estimators by this word. A list in a weaker layer does not count.
+        if isinstance(layer.get("estimator"), list):
+            if named:
+                del layer["estimator"]
+            else:
+                layer["estimator"] = word
+        named = named or layer.get("estimator") is not None
+    (flags, config, preset), contradictions = zip(*map(spread_pair, layers), strict=True)
+    options, faults = merge_options(flags, config, preset)
+    return _Asked(options, [*(fault for each in contradictions for fault in each), *faults])
 
 
 def _named(options: Mapping[str, Any]) -> str:
@@ -175,7 +177,8 @@ def _twice(asked: Sequence[_Asked]) -> list[Fault]:
     return faults
 
 
-def _name_faults(name: str) -> list[Fault]:
+def name_faults(name: str) -> list[Fault]:
+    """Return a fault if a run cannot have this name."""
     try:
         check_name(name)
     except UsageError as error:

@@ -1,12 +1,29 @@
 """The request of ``dreg train``, before it is resolved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dregcli.errors import Fault
 from dregcli.specs.config import read_config
+from dregcli.specs.presets import read_preset
 from dregcli.specs.resolve import merge_options
+
+
+@dataclass(frozen=True)
+class Files:
+    """The options in the files of a request.
+
+    Attributes:
+        config: options of the config file; empty without one.
+        preset: options of the preset; empty without one.
+        faults: a fault if there is no such preset.
+    """
+
+    config: Mapping[str, Any]
+    preset: Mapping[str, Any]
+    faults: Sequence[Fault] = ()
 
 
 @dataclass(frozen=True)
@@ -17,7 +34,7 @@ class TrainRequest:
         options: options of the command line, by field of the spec, and ``epochs`` and ``seeds``; None means not
             given. ``estimator`` may be a list.
         name: name of the run, or of all runs of a study.
-        preset: name of a preset.
+        preset: name of a preset, or a file.
         config: a file of options.
         resume: the run to continue, instead of a new one.
     """
@@ -33,21 +50,22 @@ class TrainRequest:
         """The given options; a list with a single estimator becomes that estimator."""
         return _plain(self.options)
 
-    def read_config(self) -> dict[str, Any]:
-        """Return the options in the config file; a list with a single estimator becomes that estimator.
+    def read_files(self) -> Files:
+        """Read the config file and the preset; a list with a single estimator becomes that estimator.
 
         Raises:
-            UsageError: the file cannot be read.
+            UsageError: a file cannot be read.
         """
-        return _plain(read_config(self.config)) if self.config else {}
+        preset, faults = read_preset(self.preset)
+        return Files(_plain(read_config(self.config)) if self.config else {}, _plain(preset), faults)
 
-    def is_study(self, config: Mapping[str, Any]) -> bool:
+    def is_study(self, files: Files) -> bool:
         """Whether the request is for several runs: seeds, or more than one estimator.
 
         Args:
-            config: the options from ``read_config``.
+            files: the options from ``read_files``.
         """
-        options, _ = merge_options(self.flags, config, self.preset)
+        options, _ = merge_options(self.flags, files.config, files.preset)
         return options.seeds is not None or not isinstance(options.estimator, str)
 
 

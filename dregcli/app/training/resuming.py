@@ -88,7 +88,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         what = f"The run is completed: all {spec.steps} steps are done."
         hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
         raise RunStateError(what, where=str(run.path), hint=hint)
-    return Plan(spec.model_copy(update={"steps": steps, **changes}), data)
+    return Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

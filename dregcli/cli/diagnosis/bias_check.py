@@ -24,8 +24,8 @@ Exit code: 0 all pairs are unbiased or identical, 1 some are biased, 5 inconclus
 
 
 _FIELDS = (
-    *("dataset", "task", "capture"),
-    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk"),
+    *("dataset", "task"),
+    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
 )
 
 
@@ -33,6 +33,7 @@ _FIELDS = (
     _FIELDS,
     shown={"screen_precision": DEFAULT_PRECISION},
     defaults={"backward": "dense"},
+    helps={"backward": "dense or screened: the gradients to check; those to compare with are always dense."},
     more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def bias_check(

@@ -20,10 +20,10 @@ Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-
 
 _FIELDS = (
     *("objective", "estimator", "k", "steps", "batch_size", "lr", "seed"),
-    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
+    *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
     *("eval_every", "eval_seed", "checkpoint_every", "keep_last", "log_every", "capture"),
 )
-_SHOWN = {field: "the run's" for field in _FIELDS} | {"k_chunk": "auto", "compile": "auto"}
+_SHOWN = {field: "the run's" for field in _FIELDS} | {"k_chunk": "auto", "compile": "auto", "threads": "auto"}
 
 
 @with_settings(_FIELDS, shown=_SHOWN)

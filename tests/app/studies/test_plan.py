@@ -8,7 +8,7 @@ import pytest
 from dregcli.app.planning.plan import resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.plan import StudyPlan, plan_study
-from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.errors import DatasetMissing, SpecError
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import as_json
@@ -23,7 +23,7 @@ def _few_digits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def planned(config: dict[str, Any] | None = None, *, name: str | None = None, **flags: Any) -> StudyPlan:
-    return plan_study(TrainRequest({"k": 4, "steps": 5, **flags}, name=name), config or {}, NOWHERE)
+    return plan_study(TrainRequest({"k": 4, "steps": 5, **flags}, name=name), Files(config or {}, {}), NOWHERE)
 
 
 def faults(**options: Any) -> list[str]:
@@ -129,7 +129,7 @@ def test_seed_and_seeds_in_one_place() -> None:
 
 def test_missing_data_are_told_when_nothing_else_is_wrong(tmp_path) -> None:
     def ask(**options: Any) -> None:
-        plan_study(TrainRequest({"dataset": "mnist", "seeds": "0-1", **options}), {}, tmp_path)
+        plan_study(TrainRequest({"dataset": "mnist", "seeds": "0-1", **options}), Files({}, {}), tmp_path)
 
     with pytest.raises(DatasetMissing):
         ask()

@@ -16,12 +16,12 @@ import torch
 from dregcli.app.studies import study
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
-from dregcli.app.studies.request import TrainRequest
+from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
 from dregcli.app.training import session, train
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, Diverged, NotFinite, RunStateError, StoreWriteError, Terminated
-from dregcli.names import RunStatus
+from dregcli.names import Capture, RunStatus
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store import runs
 from dregcli.store.lease import own_lease
@@ -55,7 +55,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def planned(*, name: str | None = None, **options: Any) -> StudyPlan:
     asked = {**SMALL, "seeds": "0-1", "estimator": ["dreg", "reparam"], **options}
-    return plan_study(TrainRequest(asked, name=name), {}, NOWHERE)
+    return plan_study(TrainRequest(asked, name=name), Files({}, {}), NOWHERE)
 
 
 def trained(root: Path, listener: Recorder | None = None, *, name: str | None = None, **options: Any) -> StudyResult:
@@ -310,6 +310,15 @@ def test_a_cut_run_may_go_on_in_smaller_chunks(tmp_path) -> None:
     assert result.runs[0].run
     stored = result.runs[0].run.spec()
     assert (stored["k_chunk"], stored["keep_last"]) == (16, 5)
+
+
+def test_a_cut_run_keeps_what_the_study_does_not_change(tmp_path) -> None:
+    spec = planned(seeds="0", estimator="dreg").combinations[0].spec
+    claimed(tmp_path, spec.model_copy(update={"keep_last": 9, "capture": Capture.NONE})).finish(RunStatus.FAILED, {})
+    result = trained(tmp_path, seeds="0", estimator="dreg")
+    assert result.runs[0].run
+    stored = result.runs[0].run.spec()
+    assert (stored["keep_last"], stored["capture"]) == (9, "none")
 
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -149,6 +149,15 @@ def test_progress_has_a_bound_and_ends(tmp_path) -> None:
     assert {"bound", "steps/s"} <= set(recorder.updates[0][1])
 
 
+def test_a_resumed_run_may_keep_more_of_the_source(tmp_path) -> None:
+    store = RunStore(tmp_path)
+    run = _train(store, capture="none").run
+    plan = resume_plan(run, {"steps": 8, "capture": "source"}, Path("unused"))
+    train.resume(run, plan, store=store, argv=["dreg"], listener=Recorder())
+    assert run.spec()["capture"] == "source"
+    assert run.resumed_environments()[2]["capture"] == "source"
+
+
 def test_threads_are_kept_and_used_again(tmp_path, monkeypatch) -> None:
     used: list[int] = []
     advance = Trainer.advance
