@@ -75,7 +75,7 @@ def test_a_runs_spec_means_the_same_as_a_preset_and_as_a_config() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("threads", 4097), ("threads", 2**40), ("latent_dim", 10**20), ("k", 2**31), ("steps", 2**60)],,
+    [("threads", 4097), ("threads", 2**40), ("latent_dim", 10**20), ("k", 2**31), ("steps", 2**60)],
 )
 def test_numbers_that_nothing_can_hold(field: str, value: int) -> None:
     _, faults = read_options({field: value})
