@@ -189,8 +189,8 @@ def _gradient(value: Tensor, ends: Ends) -> Tensor:
     """Return the gradient by all ends, in one vector, float64."""
     places = cast("list[Tensor]", list(ends.values()))  # also edges, which torch's types omit
     found = torch.autograd.grad(value, places, retain_graph=True, materialize_grads=True)
-    return torch.cat([each.flatten() for each in found]).double()
+    return torch.cat([each.detach().flatten() for each in found]).double()
 
 
 def _norm(vector: Tensor) -> float:
-    return float(vector.detach().square().sum().sqrt())
+    return float(vector.square().sum().sqrt())
