@@ -1,5 +1,5 @@
 # dreg on the CPU:   docker build -t dreg .
-# In any folder:     docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/work" dreg train --estimator dreg
+# In any folder:     docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/data" dreg train --estimator dreg
 FROM python:3.11-slim
 # torch.compile needs a compiler; it makes the likelihood's arithmetic several times as fast.
 RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
@@ -7,6 +7,6 @@ RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -r
 ARG PIP_EXTRA_INDEX_URL
 COPY . /dreg
 RUN pip install --no-cache-dir /dreg
-ENV HOME=/tmp USER=dreg DREG_DATA_DIR=/work/data
-WORKDIR /work
+ENV HOME=/tmp USER=dreg DREG_DATA_DIR=/data/data
+WORKDIR /data
 ENTRYPOINT ["dreg"]

@@ -192,7 +192,7 @@ class Samples:
 
     @property
     def leaf(self) -> Tensor:
-        """The same numbers, detached, so that a gradient through z and a gradient at a fixed z never mix."""
+        """The values of the samples, detached from the graph that made them. A gradient with respect to z ends here."""
         return self.located.leaf
 
     @property

@@ -10,7 +10,7 @@ MOST_SEEDS: Final = 10_000
 """More seeds than this are probably a typing error: with runs of one second each, such a study takes hours."""
 
 _LARGEST: Final = 2**63 - 1
-"""The same limit as for ``RunSpec.seed``."""
+"""The largest seed; ``RunSpec.seed`` has the same limit."""
 
 _WORD: Final = re.compile(r"([0-9]{1,19})(?:-([0-9]{1,19}))?", re.ASCII)
 

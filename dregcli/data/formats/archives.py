@@ -24,7 +24,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
-    NotImplementedError,
+    NotImplementedError,  # zipfile raises it for a compression that it does not know
     RuntimeError,
     OSError,
     ValueError,
