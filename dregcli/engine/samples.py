@@ -192,7 +192,7 @@ class Samples:
 
     @property
     def leaf(self) -> Tensor:
-        """The values of the samples, detached from the graph that made them. A gradient with respect to z ends here."""
+        """The values of the samples, detached from the posterior's graph: gradients at a fixed z end here."""
         return self.located.leaf
 
     @property

@@ -166,7 +166,7 @@ _FEWEST: Final = 6
 """Smallest length in characters of a secret that is given to a name such as ``token``."""
 
 _FEWEST_OF_LONG: Final = 16
-"""Names such as ``stripe_key``, which may hold a secret or something else: the value decides."""
+"""Smallest length of a secret given to a name that may also hold other values, such as ``stripe_key``."""
 
 _FEW_BITS: Final = 3.0
 """A random text of 16 or more characters has more entropy per character than this, in bits."""
