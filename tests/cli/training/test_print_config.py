@@ -25,6 +25,7 @@ from tests.support.cli import SMALL, run
             "reparam",
         ),
         ("--hidden", "7,5", "--track-estimators", "stl,rws/dreg", "--screen-inflation", "0.3", "--k-chunk", "16"),
+        ("--k", "4096", "--k-chunk", "4096"),  # all at once, where auto takes fewer
         ("--task", "structured", "--binarisation", "threshold:0.5", "--seed", "9", "--capture", "none"),
     ],
 )
