@@ -19,6 +19,10 @@ from torch import Tensor
 from dregcli.defaults import NOISE_BLOCK
 
 
+GPU_NOISE_BLOCK = 16 * NOISE_BLOCK
+"""Samples that are drawn together on a GPU. Like ``NOISE_BLOCK`` it is part of the definition of the noise."""
+
+
 class Stream(IntEnum):
     """Purpose of the random numbers. The values are part of every run's definition: never renumber them."""
 
@@ -48,6 +52,14 @@ def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
     """Return the 64-bit seed of one block: BLAKE2b of the four numbers as little-endian 64-bit integers."""
     packed = struct.pack("<4Q", seed, int(stream), step, block)
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little")
+
+
+def noise_block(device: torch.device | str) -> int:
+    """Return how many samples are drawn together on a device: a multiple of ``NOISE_BLOCK``.
+
+    On a GPU each draw is a launch, which takes longer than the numbers of a small block.
+    """
+    return GPU_NOISE_BLOCK if torch.device(device).type == "cuda" else NOISE_BLOCK
 
 
 class Randomness:
@@ -100,9 +112,10 @@ class Randomness:
         if first % NOISE_BLOCK:
             message = f"noise starts at a block of {NOISE_BLOCK} samples, not at sample {first}"
             raise ValueError(message)
-        blocks = -(-k // NOISE_BLOCK)
-        noise = torch.empty(blocks * NOISE_BLOCK, batch, width, device=self.device)
-        for i in range(blocks):
-            block = noise[i * NOISE_BLOCK : (i + 1) * NOISE_BLOCK]
-            block.normal_(generator=self.generator(stream, step, first // NOISE_BLOCK + i))
-        return noise[:k]
+        size = noise_block(self.device)
+        start, end = first // size, -(-(first + k) // size)
+        noise = torch.empty((end - start) * size, batch, width, device=self.device)
+        for i in range(start, end):
+            block = noise[(i - start) * size : (i + 1 - start) * size]
+            block.normal_(generator=self.generator(stream, step, i))
+        return noise[first - start * size :][:k]

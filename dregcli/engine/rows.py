@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.indexed import add_by_index
+
 
 class Rows(ABC):
     """The ways in which a model's tensors meet rows. There are no others."""
@@ -96,9 +98,10 @@ class SomeRows:
 
     def sum(self, weights: Tensor, values: Tensor) -> Tensor:
         """Sum by example; examples without a row get 0."""
-        rows = weights.flatten(1).reshape(*weights.flatten(1).shape, *(1,) * (values.ndim - 2)) * values[0]
-        found = values.new_zeros(len(weights), self.batch, *values.shape[2:])
-        return found.index_add_(1, self.examples, rows)
+        flat = weights.flatten(1)
+        rows = flat.reshape(*flat.shape, *(1,) * (values.ndim - 2)) * values[0]
+        total = rows.new_zeros(self.batch, len(flat), *values.shape[2:])
+        return add_by_index(total, self.examples, rows.transpose(0, 1)).transpose(0, 1)
 
 
 class PlainRows(Rows):

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.captured import MOST_NOISE_BYTES, CapturedStep, Record
+from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Batch, log_weights
@@ -22,6 +23,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
+from dregcli.names import Backward
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -102,6 +104,8 @@ class Trainer:
         train_model: False freezes theta; only the posterior is trained.
         execution: how gradients are computed; dense if it is not given.
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
+        record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
+            the step, provided that all steps do the same work.
     """
 
     def __init__(
@@ -118,6 +122,7 @@ class Trainer:
         train_model: bool = True,
         execution: Execution | None = None,
         tracked: Sequence[Pair] = (),
+        record: Record | None = None,
     ) -> None:
         self.model = model
         self.step = 0
@@ -140,6 +145,8 @@ class Trainer:
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
         self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
+        self._record = record if self._repeats() else None
+        self._captured: CapturedStep | None = None
 
     @property
     def steps_per_epoch(self) -> int:
@@ -169,28 +176,57 @@ class Trainer:
         )
         return indices, pixels, draws
 
-    def _gradients(self, step: int) -> tuple[Step, Gradients]:
-        _, pixels, draws = self._drawn(step)
-        # Announce the next rows before this step's work, so that rows on the disk are read while it runs.
-        self._examples.expect(self._batch(step + 1))
+    def _repeats(self) -> bool:
+        """Whether every step does the same work on the device, on other numbers in the same places."""
+        noise_bytes = 4 * self._k * self._batch_size * self.model.latent_width
+        plain = self.tracker is None and not self.learned.pair.estimator.learned
+        return plain and self._execution.backward is Backward.DENSE and noise_bytes <= MOST_NOISE_BYTES
+
+    def _next(self) -> tuple[Tensor, AddressedDraws]:
+        """Return the next step's pixels and draws, and announce the rows of the step after it."""
+        _, pixels, draws = self._drawn(self.step)
+        # Rows on the disk are read while this step's work runs.
+        self._examples.expect(self._batch(self.step + 1))
+        return pixels, draws
+
+    def _gradients(self, pixels: Tensor, draws: Noise) -> tuple[Step, Gradients]:
         batch = Step(self.model, pixels, draws, self._execution)
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
+
+    def _take(self, pixels: Tensor, draws: Noise) -> Tensor:
+        """Take one step on the device, without waiting for it, and return its numbers."""
+        batch, gradients = self._gradients(pixels, draws)
+        numbers = torch.cat([gradients.values.mean(dim=1), _norms(gradients), *gradients.slopes()])
+        torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
+        if self.tracker:
+            self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
+        self._optimizer.step({**gradients.model, **gradients.posterior})
+        return numbers
 
     def warm_up(self) -> str | None:
         """Compute one step's gradients and discard them, so that one-time work does not count in a step's time.
 
+        If steps are recorded, this records the step.
+
         Returns:
             The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
+        pixels, draws = self._next()
+        reason = None
         try:
-            self._gradients(self.step)
+            self._gradients(pixels, draws)
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
-            self._gradients(self.step)
-            return str(error).strip().partition("\n")[0]
-        return None
+            self._gradients(pixels, draws)
+            reason = str(error).strip().partition("\n")[0]
+        if self._record:
+            # While the flag is set, a step changes nothing.
+            self._broken.fill_(1.0)
+            self._captured = CapturedStep(self._take, pixels, draws.noise(0, self._k), self._record)
+            self._broken.zero_()
+        return reason
 
     def advance(self) -> None:
         """Take one optimisation step.
@@ -200,17 +236,13 @@ class Trainer:
         """
         if self._diverged:
             raise self._diverged
-        batch, gradients = self._gradients(self.step)
-        numbers = torch.cat([gradients.values.mean(dim=1), _norms(gradients), *gradients.slopes()])
-        torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
-        self._pending.append(numbers)
-        if self.tracker:
-            self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
-        self._optimizer.step({**gradients.model, **gradients.posterior})
+        pixels, draws = self._next()
+        captured = self._captured
+        self._pending.append(captured(pixels, draws.noise(0, self._k)) if captured else self._take(pixels, draws))
         self.step += 1
-        if gradients.learned:
+        if names := self.learned.pair.estimator.learned:
             # This comes last: parameters chosen from these samples would bias the gradient computed from them.
-            self.learned.update(dict(zip(gradients.learned, self.collect(), strict=True)))
+            self.learned.update(dict(zip(names, self.collect(), strict=True)))
         elif len(self._pending) >= MOST_PENDING:
             self.collect()
 
@@ -240,7 +272,7 @@ class Trainer:
 
     def _divergence(self) -> Diverged:
         """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(self.step)
+        _, gradients = self._gradients(*self._next())
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,
@@ -306,7 +338,7 @@ class Trainer:
         window: Mapping[str, Any],
     ) -> None:
         """Continue from a state."""
-        self._pending, self._diverged = [], None
+        self._pending, self._diverged, self._captured = [], None, None
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED))}

@@ -81,9 +81,9 @@ class _OneGradient(Trainer):
 
     broken: ClassVar[tuple[str, str]]
 
-    def _gradients(self, step):
-        batch, found = super()._gradients(step)
-        if step == 2:
+    def _gradients(self, pixels, draws):
+        batch, found = super()._gradients(pixels, draws)
+        if self.step == 2:
             group, name = self.broken
             getattr(found, group)[name].view(-1)[0] = -math.inf
         return batch, found

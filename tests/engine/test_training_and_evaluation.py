@@ -238,9 +238,9 @@ class _TheFlagForgotten(Trainer):
         super().advance()
         self._broken.zero_()
 
-    def _gradients(self, step):
-        batch, found = super()._gradients(step)
-        if step == 2:
+    def _gradients(self, pixels, draws):
+        batch, found = super()._gradients(pixels, draws)
+        if self.step == 2:
             found = replace(found, values=torch.zeros_like(found.values))
             for group in (found.model, found.posterior):
                 group.update({name: torch.ones_like(each) for name, each in group.items()})
@@ -256,8 +256,8 @@ def test_parameters_that_move_with_or_after_a_broken_step_are_caught(twin: type[
 
 
 class _BrokenSlope(Trainer):
-    def _gradients(self, step):
-        batch, found = super()._gradients(step)
+    def _gradients(self, pixels, draws):
+        batch, found = super()._gradients(pixels, draws)
         return batch, replace(found, learned=found.learned | {"gamma": torch.tensor(math.nan).double()})
 
 

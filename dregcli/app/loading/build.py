@@ -8,6 +8,7 @@ import torch
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
+from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.models.linear_gaussian import LinearGaussian
@@ -81,4 +82,5 @@ def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
         train_model=spec.parent is None,
         execution=execution_of(spec),
         tracked=tracked_pairs(spec),
+        record=record_graph if spec.device == "cuda" else None,
     )

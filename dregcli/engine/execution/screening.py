@@ -5,6 +5,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from dregcli.engine.indexed import add_by_index
+
 LEAST_PROBABILITY = 1e-3
 """Smallest probability of keeping a row, so that no kept row has an enormous weight."""
 
@@ -66,8 +68,8 @@ def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, 
     mixed, exact = approximate.to(torch.float64, copy=True), exact.double()
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
     error = exact - mixed[k, b]
-    total = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share)
-    shift = mixed.new_zeros(mixed.shape[1]).index_add_(0, b, share * error)
+    total = add_by_index(mixed.new_zeros(mixed.shape[1]), b, share)
+    shift = add_by_index(mixed.new_zeros(mixed.shape[1]), b, share * error)
     # Without a kept row this is 0 / tiny.
     mixed.add_(shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny)))
     return mixed.index_put_((k, b), exact)

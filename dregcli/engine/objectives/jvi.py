@@ -8,6 +8,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from dregcli.engine.indexed import add_by_index
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.weights import largest, leave_one_out_logsumexp, log_mean_exp, normalised
 
@@ -63,8 +64,8 @@ def _subset_means(log_w: Tensor, j: int) -> _Means:
     for removed, rest in _without_one(log_w):
         inner = _subset_means(log_w[rest].flatten(1), j - 1)
         value += inner.value.reshape(len(removed), batch).sum(dim=0)
-        first.index_add_(0, rest.flatten(), inner.first.reshape(-1, batch))
-        square.index_add_(0, rest.flatten(), inner.square.reshape(-1, batch))
+        add_by_index(first, rest.flatten(), inner.first.reshape(-1, batch))
+        add_by_index(square, rest.flatten(), inner.square.reshape(-1, batch))
     return _Means(value / k, first / k, square / k)
 
 
@@ -85,8 +86,8 @@ def _mean_log_one_minus(log_w: Tensor) -> Tensor:
     rest = log_w.scatter(0, most, -math.inf) - log_w.gather(0, most)
     weights = rest.exp()
     others = weights.sum(dim=0)
-    # Another pass is needed only if all other weights underflow.
-    log_others = others.log() if others.all() else torch.logsumexp(rest, dim=0)
+    # Another pass is needed only if all other weights underflow; to know it would make the host wait for a GPU.
+    log_others = torch.logsumexp(rest, dim=0) if others.is_cuda or not others.all() else others.log()
     total = torch.log1p(others)
     each = torch.log1p(weights.div_(-1.0 - others)).sum(dim=0)
     return (each + log_others - total) / log_w.shape[0]
@@ -102,7 +103,7 @@ def _replaced_means(log_w: Tensor, replacement: Tensor, j: int) -> Tensor:
         others, replacing = log_w[rest].flatten(1), replacement[rest].flatten(1)
         # If the replaced sample is itself removed, its replacement has no effect.
         total[removed] += _subset_means(others, j - 1).value.reshape(len(removed), batch)
-        total.index_add_(0, rest.flatten(), _replaced_means(others, replacing, j - 1).reshape(-1, batch))
+        add_by_index(total, rest.flatten(), _replaced_means(others, replacing, j - 1).reshape(-1, batch))
     return total / k
 
 

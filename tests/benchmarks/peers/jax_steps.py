@@ -14,12 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from tensorflow_probability.substrates import jax as tfp
 
 from tests.benchmarks.peers.asked import asked_of
 from tests.benchmarks.support.serve import serve
-
-tfd = tfp.distributions
 
 Params = dict[str, list[tuple[Any, Any]]]
 
@@ -47,6 +44,9 @@ def encode(layers: list[tuple[Any, Any]], x: Any, mean: Any) -> tuple[Any, Any]:
 
 def tfp_gradient(k: int, mean: Any) -> Callable[[Params, Any, Any], tuple[Any, Params]]:
     """The loss and its gradient by TFP."""
+    from tensorflow_probability.substrates import jax as tfp
+
+    tfd = tfp.distributions
 
     def loss(params: Params, x: Any, key: Any) -> Any:
         loc, scale = encode(params["encoder"], x, mean)
@@ -99,19 +99,19 @@ def hand_gradient(k: int, mean: Any) -> Callable[[Params, Any, Any], tuple[Any, 
 GRADIENTS = {"tfp": tfp_gradient, "hand": hand_gradient}
 
 
-def main() -> None:
-    """Build, serve."""
-    asked = asked_of(__doc__, GRADIENTS)
-    arrays = asked.arrays
+def stepper(
+    name: str, arrays: dict[str, np.ndarray], *, k: int, batch_size: int
+) -> Callable[[int], dict[str, float]]:
+    """Return a function that takes a number of steps and returns their mean bound."""
     images = jnp.asarray(arrays["images"])
     params = {name: network_parameters(arrays, f"{name}.") for name in ("encoder", "decoder")}
     optimizer = optax.adam(1e-3, b1=0.9, b2=0.999, eps=1e-8)
-    gradient = GRADIENTS[asked.step](asked.k, jnp.asarray(arrays["mean"]))
+    gradient = GRADIENTS[name](k, jnp.asarray(arrays["mean"]))
 
     @jax.jit
     def step(params: Params, state: Any, key: Any, total: Any) -> tuple[Params, Any, Any, Any]:
         key, of_rows, of_pixels, of_noise = jax.random.split(key, 4)
-        rows = images[jax.random.randint(of_rows, (asked.batch_size,), 0, len(images))]
+        rows = images[jax.random.randint(of_rows, (batch_size,), 0, len(images))]
         x = (rows / 255.0 > jax.random.uniform(of_pixels, rows.shape)).astype(jnp.float32)
         value, found = gradient(params, x, of_noise)
         updates, state = optimizer.update(found, state)
@@ -126,7 +126,13 @@ def main() -> None:
         return {"bound": float(total) / steps}
 
     burst(2)  # compiled here
-    serve(burst, {"jax": jax.__version__, "tfp": tfp.__version__})
+    return burst
+
+
+def main() -> None:
+    """Build, serve."""
+    asked = asked_of(__doc__, GRADIENTS)
+    serve(stepper(asked.step, asked.arrays, k=asked.k, batch_size=asked.batch_size), {"jax": jax.__version__})
 
 
 if __name__ == "__main__":
