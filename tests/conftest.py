@@ -37,6 +37,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.name.partition("[")[0] not in LONG)
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip tests of a GPU where there is none."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("this machine has no GPU with CUDA")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _quick_process() -> Iterator[None]:
     """Leave out what a user's process does once and a process of tests would do a thousand times.

@@ -18,9 +18,8 @@ from torch import Tensor
 
 from dregcli.defaults import NOISE_BLOCK
 
-
-GPU_NOISE_BLOCK = 16 * NOISE_BLOCK
-"""Samples that are drawn together on a GPU. Like ``NOISE_BLOCK`` it is part of the definition of the noise."""
+GPU_DRAW = 2**22
+"""Largest number of numbers that are drawn together on a GPU. Like ``NOISE_BLOCK`` it defines the noise there."""
 
 
 class Stream(IntEnum):
@@ -54,12 +53,17 @@ def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little")
 
 
-def noise_block(device: torch.device | str) -> int:
-    """Return how many samples are drawn together on a device: a multiple of ``NOISE_BLOCK``.
+def noise_block(device: torch.device | str, a_sample: int) -> int:
+    """Return how many samples are drawn together on a device: ``NOISE_BLOCK`` times a power of 2.
 
     On a GPU each draw is a launch, which takes longer than the numbers of a small block.
+
+    Args:
+        device: device that draws the noise.
+        a_sample: numbers of one sample, B x Z.
     """
-    return GPU_NOISE_BLOCK if torch.device(device).type == "cuda" else NOISE_BLOCK
+    times = GPU_DRAW // (a_sample * NOISE_BLOCK) if torch.device(device).type == "cuda" else 1
+    return NOISE_BLOCK << max(0, times.bit_length() - 1)
 
 
 class Randomness:
@@ -112,7 +116,7 @@ class Randomness:
         if first % NOISE_BLOCK:
             message = f"noise starts at a block of {NOISE_BLOCK} samples, not at sample {first}"
             raise ValueError(message)
-        size = noise_block(self.device)
+        size = noise_block(self.device, batch * width)
         start, end = first // size, -(-(first + k) // size)
         noise = torch.empty((end - start) * size, batch, width, device=self.device)
         for i in range(start, end):

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.captured import MOST_NOISE_BYTES, CapturedStep, Record
+from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
@@ -23,10 +24,13 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
-from dregcli.names import Backward
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
+
+MOST_NOISE_BYTES = 2**28
+"""Largest noise of a captured step. A step with more is limited by the GPU's arithmetic, and its arrays would stay
+allocated for the whole training."""
 
 
 @dataclass
@@ -105,7 +109,7 @@ class Trainer:
         execution: how gradients are computed; dense if it is not given.
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
-            the step, provided that all steps do the same work.
+            the step, provided that a step can do the same work every time.
     """
 
     def __init__(
@@ -145,8 +149,13 @@ class Trainer:
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
         self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
-        self._record = record if self._repeats() else None
+        noise_bytes = 4 * k * batch_size * model.latent_width
+        plain = self.tracker is None and not pair.estimator.learned and noise_bytes <= MOST_NOISE_BYTES
+        self._record = record if plain else None
         self._captured: CapturedStep | None = None
+        # Steps before this one are not repeated from the recording.
+        self._captured_from = 0
+        self._spills = 0
 
     @property
     def steps_per_epoch(self) -> int:
@@ -161,12 +170,19 @@ class Trainer:
             self._epoch = (epoch, order)
         return self._epoch[1][position * self._batch_size :][: self._batch_size]
 
-    def _drawn(self, step: int) -> tuple[Tensor, Tensor, AddressedDraws]:
-        """Return the indices (B,), pixels (B, D) and random draws of step ``step`` (from 0)."""
-        indices = self._batch(step)
-        pixels = training_pixels(self._pixels, self._examples.rows(indices), self._randomness, step)
+    def _stored(self) -> Tensor:
+        """Return the next step's stored values, (B, D), and announce the rows of the step after it."""
+        found = self._examples.rows(self._batch(self.step))
+        # Rows on the disk are read while this step's work runs.
+        self._examples.expect(self._batch(self.step + 1))
+        return found
+
+    def _drawn(self, stored: Tensor, randomness: Randomness) -> tuple[Tensor, AddressedDraws]:
+        """Return the next step's pixels (B, D) and random draws."""
+        step = self.step
+        pixels = training_pixels(self._pixels, stored, randomness, step)
         draws = AddressedDraws(
-            self._randomness,
+            randomness,
             Stream.NOISE,
             step,
             k=self._k,
@@ -174,28 +190,15 @@ class Trainer:
             width=self.model.latent_width,
             screening=Stream.SCREENING,
         )
-        return indices, pixels, draws
-
-    def _repeats(self) -> bool:
-        """Whether every step does the same work on the device, on other numbers in the same places."""
-        noise_bytes = 4 * self._k * self._batch_size * self.model.latent_width
-        plain = self.tracker is None and not self.learned.pair.estimator.learned
-        return plain and self._execution.backward is Backward.DENSE and noise_bytes <= MOST_NOISE_BYTES
-
-    def _next(self) -> tuple[Tensor, AddressedDraws]:
-        """Return the next step's pixels and draws, and announce the rows of the step after it."""
-        _, pixels, draws = self._drawn(self.step)
-        # Rows on the disk are read while this step's work runs.
-        self._examples.expect(self._batch(self.step + 1))
         return pixels, draws
 
-    def _gradients(self, pixels: Tensor, draws: Noise) -> tuple[Step, Gradients]:
-        batch = Step(self.model, pixels, draws, self._execution)
+    def _gradients(self, pixels: Tensor, draws: Noise, *, repeated: bool = False) -> tuple[Step, Gradients]:
+        batch = Step(self.model, pixels, draws, replace(self._execution, repeated=repeated))
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
 
-    def _take(self, pixels: Tensor, draws: Noise) -> Tensor:
-        """Take one step on the device, without waiting for it, and return its numbers."""
-        batch, gradients = self._gradients(pixels, draws)
+    def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
+        """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
+        batch, gradients = self._gradients(*self._drawn(stored, randomness), repeated=repeated)
         numbers = torch.cat([gradients.values.mean(dim=1), _norms(gradients), *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
@@ -211,20 +214,20 @@ class Trainer:
         Returns:
             The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
-        pixels, draws = self._next()
-        reason = None
+        stored, reason = self._stored(), None
         try:
-            self._gradients(pixels, draws)
+            self._gradients(*self._drawn(stored, self._randomness))
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
-            self._gradients(pixels, draws)
+            self._gradients(*self._drawn(stored, self._randomness))
             reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)
-            self._captured = CapturedStep(self._take, pixels, draws.noise(0, self._k), self._record)
+            take = partial(self._take, repeated=True)
+            self._captured = CapturedStep(take, stored, self._randomness.seed, self._record)
             self._broken.zero_()
         return reason
 
@@ -236,9 +239,11 @@ class Trainer:
         """
         if self._diverged:
             raise self._diverged
-        pixels, draws = self._next()
-        captured = self._captured
-        self._pending.append(captured(pixels, draws.noise(0, self._k)) if captured else self._take(pixels, draws))
+        stored = self._stored()
+        if self._captured and self.step >= self._captured_from:
+            self._pending.append(self._captured(stored, self.step))
+        else:
+            self._pending.append(self._take(stored, self._randomness))
         self.step += 1
         if names := self.learned.pair.estimator.learned:
             # This comes last: parameters chosen from these samples would bias the gradient computed from them.
@@ -264,15 +269,33 @@ class Trainer:
         self._pending = []
         for i, numbers in enumerate(rows):
             if not all(map(math.isfinite, numbers)):
-                self.step = first + i
-                self._diverged = self._divergence()
-                raise self._diverged
+                return self._again(first + i)
             self.window.add(*numbers[:_LOGGED])
         return rows[-1][_LOGGED:]
 
+    def _again(self, step: int) -> list[float]:
+        """Take the steps from ``step`` on again: its numbers are not finite, and so none of them changed anything.
+
+        A repeated step's numbers are not finite if its work was larger than the recorded work. Then the step is taken
+        without the recording, and the next steps too: more of them each time, since each spilled step costs several.
+
+        Raises:
+            Diverged: the numbers of the step itself are not finite.
+        """
+        wanted, self.step = self.step, step
+        if self._captured and step >= self._captured_from:
+            self._spills += 1
+            self._captured_from = step + MOST_PENDING * 2**self._spills
+            self._broken.zero_()
+            while self.step < wanted:
+                self.advance()
+            return self.collect()
+        self._diverged = self._divergence()
+        raise self._diverged
+
     def _divergence(self) -> Diverged:
         """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(*self._next())
+        _, gradients = self._gradients(*self._drawn(self._stored(), self._randomness))
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,
@@ -305,7 +328,8 @@ class Trainer:
         Raises:
             Diverged: a tensor of the state, or the bound on the next batch, is not finite.
         """
-        indices, pixels, draws = self._drawn(self.step)
+        indices = self._batch(self.step)
+        pixels, draws = self._drawn(self._examples.rows(indices), self._randomness)
         with torch.no_grad():
             batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
             bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))

@@ -16,7 +16,18 @@ from dregcli.names import Backward, Precision
 __all__ = ["Execution", "WeighedRows"]
 
 CAPACITY = 4096
-"""Number of kept rows in one forward and backward pass on a GPU; it is constant, missing rows have weight 0."""
+"""Smallest number of kept rows in one forward and backward pass on a GPU; missing rows have weight 0."""
+
+CAPACITY_SHARE = 16
+"""The capacity of a pass on a GPU is at least this part of all rows: far more than are kept where screening pays."""
+
+
+def gpu_capacity(rows: int) -> int:
+    """Return the number of kept rows in one pass on a GPU, out of all rows of a step. It depends on nothing else.
+
+    So every step has the same shapes, and a resumed run computes the same numbers.
+    """
+    return min(rows, -(-rows // (CAPACITY_SHARE * CAPACITY)) * CAPACITY)
 
 
 class WeighedRows(Protocol):
@@ -50,12 +61,15 @@ class Execution:
         inflation: largest relative increase of a gradient's second moment by screening.
         precision: precision of the matrix products in screening's pass over all rows.
         k_chunk: samples in one pass over rows; None takes all at once.
+        repeated: whether the work is recorded and repeated: it has one size and never waits for the device. If it
+            would be larger, its gradients are not finite.
     """
 
     backward: Backward = Backward.DENSE
     inflation: float = DEFAULT_INFLATION
     precision: Precision = Precision.FLOAT32
     k_chunk: int | None = None
+    repeated: bool = False
 
     def rows(self, batch: Batch, weigh: Weigh) -> WeighedRows:
         """Evaluate the rows of a batch.
@@ -66,9 +80,14 @@ class Execution:
         """
         if self.backward is Backward.DENSE:
             return DenseRows(batch, weigh, k_chunk=self.k_chunk)
-        on_gpu = batch.pixels.is_cuda
+        pad = batch.pixels.is_cuda or self.repeated
         whole = None if self.k_chunk is None else self.k_chunk * batch.examples
         screening = Screening(
-            self.inflation, self.precision, self.k_chunk, capacity=CAPACITY if on_gpu else whole, pad=on_gpu
+            self.inflation,
+            self.precision,
+            self.k_chunk,
+            capacity=gpu_capacity(batch.draws.k * batch.examples) if pad else whole,
+            pad=pad,
+            repeated=self.repeated,
         )
         return ScreenedRows(batch, weigh, screening)

@@ -1,5 +1,6 @@
 """The screened executor: forward over all rows, then forward and backward over the few that matter, without bias."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -10,7 +11,12 @@ from torch import Tensor
 from dregcli.engine.draws import Draws
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.execution.row_pass import RowPass, Sums, score_sums
-from dregcli.engine.execution.screening import CORRECTION_RATE, keep_probabilities, mixed_log_weights
+from dregcli.engine.execution.screening import (
+    CORRECTION_RATE,
+    correction_capacity,
+    keep_probabilities,
+    mixed_log_weights,
+)
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.engine.half import HALF_ROWS
 from dregcli.engine.rows import PLAIN_ROWS, SomeRows
@@ -29,6 +35,8 @@ class Screening:
             takes all at once.
         pad: whether every forward and backward pass has ``capacity`` rows, so that its shapes are always the same;
             missing rows have weight 0.
+        repeated: whether there is one pass of ``capacity`` rows, so that no number of rows is needed on the host. If
+            more rows are kept, the weights are not finite.
     """
 
     inflation: float
@@ -36,6 +44,7 @@ class Screening:
     k_chunk: int | None = None
     capacity: int | None = None
     pad: bool = False
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +60,27 @@ class _Kept:
     k: Tensor
     b: Tensor
     inverse: Tensor
+
+    @classmethod
+    def first(cls, keep: Tensor, probability: Tensor, capacity: int) -> Self:
+        """Return the first ``capacity`` kept rows, padded as by ``padded``, without waiting for the device.
+
+        Args:
+            keep: which rows are kept, bool, (K, B).
+            probability: probability of keeping each row, (K, B).
+            capacity: number of rows; if more are kept, every inverse is NaN.
+        """
+        flat = keep.flatten()
+        place = flat.cumsum(0)
+        # Every row that is not wanted is written to one more slot, which is not read.
+        slot = torch.where(flat & (place <= capacity), place - 1, capacity)
+        rows = place.new_zeros(capacity + 1).scatter_(0, slot, torch.arange(len(flat), device=flat.device))[:capacity]
+        count = place[-1:]
+        there = torch.arange(capacity, device=flat.device) < count
+        rows = torch.where(there, rows, rows.gather(0, (count - 1).clamp(0, capacity - 1)))
+        k, b = rows // keep.shape[1], rows % keep.shape[1]
+        inverse = torch.where(there, probability.flatten()[rows].reciprocal(), 0.0)
+        return cls(k, b, torch.where(count > capacity, math.nan, inverse))
 
     def parts(self, capacity: int | None) -> Iterator[Self]:
         """Yield parts of at most ``capacity`` rows."""
@@ -123,19 +153,35 @@ class ScreenedRows:
         screening = self._screening
         wanted = [weights.model] if weights.path is None else [weights.model, weights.path]
         probability = keep_probabilities(wanted, screening.inflation)
+        keep = self._draws.keep(probability)
+        if screening.repeated and screening.capacity:
+            return _Kept.first(keep, probability, screening.capacity)
         # Rows are in the order of samples, so that the noise of a part lies in few chunks.
-        k, b = self._draws.keep(probability).nonzero(as_tuple=True)
+        k, b = keep.nonzero(as_tuple=True)
         kept = _Kept(k, b, probability[k, b].reciprocal_())
         return kept.padded(screening.capacity) if screening.pad and screening.capacity and len(k) else kept
 
     def _corrected(self, weigh: Weigh) -> RowWeights:
         """Return weights at mixed log-weights, corrected to the expectation of weights at exact ones."""
         weights = weigh(self.log_w)
-        chosen = self._draws.choose(CORRECTION_RATE, self._batch.examples).nonzero()[:, 0]
+        chosen, rates = self._examples_to_correct()
         if not len(chosen):
             return weights
         exact = log_weights(self._batch.of(chosen), k_chunk=self._screening.k_chunk)
-        return weights.corrected(chosen, CORRECTION_RATE, weigh(exact))
+        return weights.corrected(chosen, rates, weigh(exact))
+
+    def _examples_to_correct(self) -> tuple[Tensor, Tensor]:
+        """Return the chosen examples, int64, (E,), and how many times their correction counts, float64, (E,)."""
+        examples = self._batch.examples
+        chosen = self._draws.choose(CORRECTION_RATE, examples)
+        if not self._screening.repeated:
+            found = chosen.nonzero()[:, 0]
+            return found, torch.full_like(found, 1.0 / CORRECTION_RATE, dtype=torch.float64)
+        # The chosen examples first, then others, whose correction counts 0 times.
+        size = correction_capacity(examples)
+        first = torch.argsort((~chosen).to(torch.int8), stable=True)[:size]
+        times = chosen[first].double() / CORRECTION_RATE
+        return first, torch.where(chosen.sum() > size, math.nan, times)
 
     def _passes(self) -> Iterator[tuple[_Kept, RowPass]]:
         """Yield forward passes of the kept rows, ready for backward. A single pass is stored for its second use."""
@@ -153,7 +199,7 @@ class ScreenedRows:
         """Return the noise of rows, shape (1, R, Z)."""
         draws, k = self._batch.draws, self._batch.draws.k
         size = self._screening.k_chunk or k
-        if size >= k:
+        if size >= k or self._screening.repeated:
             return draws.noise(0, k)[part.k, part.b].unsqueeze(0)
         rows = self._first.new_empty(len(part.k), self._batch.model.latent_width)
         for first in range(int(part.k[0]) // size * size, int(part.k[-1]) + 1, size):

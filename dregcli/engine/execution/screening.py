@@ -1,5 +1,6 @@
 """Screening of rows for the backward pass: keep probabilities, and log-weights of two precisions in one softmax."""
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -13,6 +14,15 @@ LEAST_PROBABILITY = 1e-3
 CORRECTION_RATE = 1.0 / 64.0
 """The share of examples whose log-weights are computed exactly, to correct the other examples in expectation. On
 MNIST, 1/32 and 1/64 both added 0.1 % to the encoder gradient's variance, and 1/64 costs half."""
+
+
+def correction_capacity(examples: int) -> int:
+    """Return a number of examples of a batch that the chosen ones exceed once in 500 batches or less.
+
+    It is three standard deviations and one above the expected number, whose distribution is binomial.
+    """
+    expected = examples * CORRECTION_RATE
+    return min(examples, math.ceil(expected + 3.0 * math.sqrt(expected)) + 1)
 
 
 def keep_probabilities(arrays: Iterable[Tensor], inflation: float) -> Tensor:

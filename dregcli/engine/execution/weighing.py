@@ -50,12 +50,12 @@ class RowWeights:
         whole = (None if each[0] is None else torch.cat(list(each), dim=-1) for each in arrays)
         return cls(*whole)  # pyright: ignore[reportArgumentType]
 
-    def corrected(self, examples: Tensor, rate: float, exact: Self) -> Self:
-        """Correct the weights of some examples to w + (exact - w) / rate, so that all have the exact expectation.
+    def corrected(self, examples: Tensor, times: Tensor, exact: Self) -> Self:
+        """Correct the weights of some examples to w + times (exact - w); all then have the exact expectation.
 
         Args:
-            examples: indices of examples, chosen with probability ``rate``, int64.
-            rate: probability of choosing an example.
+            examples: indices of examples, each at most once, int64, (E,).
+            times: 1 / the probability of choosing the example, or 0 for one that was not chosen, float64, (E,).
             exact: exact weights of these examples.
         """
         moved: list[Tensor | None] = []
@@ -64,7 +64,7 @@ class RowWeights:
                 moved.append(None)
                 continue
             chosen = mine[..., examples]
-            moved.append(mine.index_copy(mine.ndim - 1, examples, torch.lerp(chosen, right, 1.0 / rate)))
+            moved.append(mine.index_copy(mine.ndim - 1, examples, torch.lerp(chosen, right, times)))
         return type(self)(*moved)  # pyright: ignore[reportArgumentType]
 
 

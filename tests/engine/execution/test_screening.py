@@ -220,7 +220,8 @@ def test_a_correction_has_the_expectation_of_the_exact_weights(pair) -> None:
     weigh, exact = PairWeigh((pair,)), normal(K, B)
     mine, theirs = weigh(exact + normal(K, B, seed=1)), weigh(exact)
     for chosen in ([1], [2, 0], [0, 1, 2]):
-        moved = mine.corrected(torch.tensor(chosen), CORRECTION_RATE, weigh(exact[:, chosen]))
+        times = torch.full((len(chosen),), 1.0 / CORRECTION_RATE).double()
+        moved = mine.corrected(torch.tensor(chosen), times, weigh(exact[:, chosen]))
         for got, before, right in zip(moved.arrays(), mine.arrays(), theirs.arrays(), strict=True):
             if before is None or right is None:
                 assert got is None

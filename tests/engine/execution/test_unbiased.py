@@ -218,12 +218,12 @@ def _mixed_without_a_shift(approximate, k, b, exact, inverse):
     return mixed
 
 
-def _corrected_without_the_rate(self, examples, rate, exact):
-    return right_corrected(self, examples, 1.0, exact)
+def _corrected_without_the_rate(self, examples, times, exact):
+    return right_corrected(self, examples, torch.ones_like(times), exact)
 
 
-def _corrected_all_but_score(self, examples, rate, exact):
-    return replace(right_corrected(self, examples, rate, exact), score=self.score)
+def _corrected_all_but_score(self, examples, times, exact):
+    return replace(right_corrected(self, examples, times, exact), score=self.score)
 
 
 right_corrected = RowWeights.corrected

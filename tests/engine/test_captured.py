@@ -1,0 +1,223 @@
+"""A recorded step, repeated, against steps taken one by one; on the CPU, where calling the work again is the recording.
+
+The graphs themselves need a GPU: the last tests, which are skipped without one.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dregcli.engine import captured, execution
+from dregcli.engine.captured import MovedRandomness, record_graph
+from dregcli.engine.examples import ResidentExamples
+from dregcli.engine.execution import Execution
+from dregcli.engine.execution.screened import _Kept
+from dregcli.engine.pairs import all_pairs, resolve_pair
+from dregcli.engine.pixels import AsStored
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.training import Trainer
+from tests.support.exact import small_vae
+from tests.support.small_training import BATCH, DENSE, HALF, SCREENED, K, binary_examples, small_trainer, take
+from tests.support.sweep import swept
+
+WAYS = {"dense": DENSE, "screened": SCREENED, "bfloat16": HALF}
+
+
+def call_again(work: Callable[[], Tensor], randomness: MovedRandomness) -> tuple[Callable[[], object], Tensor]:
+    """The recording of a CPU: a repetition calls the work, whose result goes where the first one was."""
+    result = work()
+
+    def repeat() -> None:
+        randomness.begin()
+        result.copy_(work())
+
+    return repeat, result
+
+
+def trained(
+    word: str, way: Execution, record: Any, *, k: int = K, steps: int = 9
+) -> tuple[Trainer, dict[str, float]]:
+    """A trainer of a small float64 model after some steps, and its row."""
+    objective, _, estimator = word.partition("/")
+    trainer = Trainer(
+        small_vae().double(),
+        resolve_pair(objective, estimator, k),
+        ResidentExamples(binary_examples()),
+        _Doubles(1),
+        k=k,
+        batch_size=BATCH,
+        lr=0.01,
+        seed=1,
+        execution=way,
+        record=record,
+    )
+    trainer.warm_up()
+    take(trainer, steps)
+    return trainer, trainer.row()
+
+
+class _Doubles(AsStored):
+    def __call__(self, stored: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
+        return super().__call__(stored, uniform).double()
+
+
+@torch.no_grad()
+def off(found: Trainer, expected: Trainer) -> float:
+    """The largest relative distance between two models' parameters."""
+    pairs = zip(found.model.parameters(), expected.model.parameters(), strict=True)
+    return max(float((a - b).norm() / b.norm()) for a, b in pairs)
+
+
+@pytest.mark.parametrize("way", WAYS)
+@swept("pair", (pair for pair in all_pairs() if not pair.faults(K)), named=lambda pair: pair.word)
+def test_a_repeated_step_is_the_step(pair, way) -> None:
+    found, row = trained(pair.word, WAYS[way], call_again)
+    expected, expected_row = trained(pair.word, WAYS[way], None)
+    assert (vars(found)["_captured"] is None) == bool(pair.estimator.learned)
+    assert row == pytest.approx(expected_row, rel=1e-6)
+    assert off(found, expected) < 1e-6
+    assert off(found, small_trainer()) > 1e-3  # it did train
+
+
+@pytest.mark.parametrize("way", ["dense", "screened", "bfloat16"])
+def test_chunks_are_repeated_too(way: str) -> None:
+    chunked = replace(WAYS[way], k_chunk=16)
+    found, row = trained("iwae/dreg", chunked, call_again, k=40)
+    expected, expected_row = trained("iwae/dreg", chunked, None, k=40)
+    assert row == pytest.approx(expected_row, rel=1e-6)
+    assert off(found, expected) < 1e-6
+
+
+class _NeverMoved(MovedRandomness):
+    """The wrong twin: every repetition draws the numbers of the first step."""
+
+    def move(self, step: int) -> None:
+        super().move(0)
+
+
+class _OneGenerator(MovedRandomness):
+    """The wrong twin: a second draw at one address goes on where the first one stopped."""
+
+    def generator(self, stream: Stream, step: int = 0, block: int = 0) -> torch.Generator:
+        self._used.clear()
+        return super().generator(stream, step, block)
+
+
+def test_numbers_of_another_step_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(captured, "MovedRandomness", _NeverMoved)
+    found, _ = trained("iwae/dreg", DENSE, call_again)
+    assert off(found, trained("iwae/dreg", DENSE, None)[0]) > 1e-4
+
+
+@pytest.mark.parametrize(("kind", "right"), [(MovedRandomness, True), (_OneGenerator, False)])
+def test_moved_numbers_are_those_of_their_address(kind: type[MovedRandomness], right: bool) -> None:
+    moved, plain = kind(3, "cpu"), Randomness(3)
+    equal = True
+    for step in (0, 7, 4):
+        moved.move(step)
+        moved.begin()
+        for _ in range(2):  # a chunked pass may draw the same noise twice
+            drawn = moved.normal(Stream.NOISE, 0, k=40, batch=3, width=2)
+            equal &= torch.equal(drawn, plain.normal(Stream.NOISE, step, k=40, batch=3, width=2))
+            uniform = moved.uniform64(Stream.SCREENING, 0, 1, 5)
+            equal &= torch.equal(uniform, plain.uniform64(Stream.SCREENING, step, 1, 5))
+    assert equal is right
+
+
+def _small_capacity(rows: int) -> int:
+    return 4
+
+
+@pytest.mark.parametrize("way", ["screened", "bfloat16"])
+def test_a_step_that_keeps_too_many_rows_is_taken_as_usual(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected, expected_row = trained("iwae/dreg", WAYS[way], None, steps=200)
+    monkeypatch.setattr(execution, "gpu_capacity", _small_capacity)
+    monkeypatch.setattr("dregcli.engine.training.MOST_PENDING", 8)
+    found, row = trained("iwae/dreg", WAYS[way], call_again, steps=200)
+    assert 1 <= vars(found)["_spills"] < 5  # the recording is left alone for longer each time
+    assert found.step == 200
+    assert row == pytest.approx(expected_row, rel=1e-6)
+    assert off(found, expected) < 1e-6
+
+
+def test_dropping_the_rows_that_find_no_room_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = _Kept.first
+
+    def dropping(keep: Tensor, probability: Tensor, capacity: int) -> _Kept:
+        found = right(keep, probability, capacity)
+        return replace(found, inverse=found.inverse.nan_to_num(nan=1.0))
+
+    expected, _ = trained("iwae/dreg", SCREENED, None)
+    monkeypatch.setattr(execution, "gpu_capacity", _small_capacity)
+    monkeypatch.setattr(_Kept, "first", dropping)
+    assert off(trained("iwae/dreg", SCREENED, call_again)[0], expected) > 1e-4
+
+
+@pytest.mark.parametrize("kept", [0, 1, 5, 8])
+def test_the_first_rows_are_the_kept_rows_padded(kept: int) -> None:
+    keep = torch.zeros(6, 4, dtype=torch.bool)
+    keep.view(-1)[torch.randperm(24, generator=torch.Generator().manual_seed(1))[:kept]] = True
+    probability = torch.rand(6, 4, generator=torch.Generator().manual_seed(2)).double() + 0.1
+    found = _Kept.first(keep, probability, 8)
+    k, b = keep.nonzero(as_tuple=True)
+    assert found.k[:kept].equal(k)
+    assert found.b[:kept].equal(b)
+    assert found.inverse[:kept].equal(probability[k, b].reciprocal())
+    assert not found.inverse[kept:].any()
+    if kept:
+        assert found.k[kept:].eq(k[-1]).all()
+        assert found.b[kept:].eq(b[-1]).all()
+        assert _Kept.first(keep, probability, kept - 1 or 1).inverse.isnan().all() == (kept > 1)
+
+
+def test_a_divergence_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorded step that diverges is taken again without the recording, and is then reported."""
+    from dregcli.errors import Diverged
+
+    stored = binary_examples()
+    stored[3, 2] = float("nan")
+    trainer = small_trainer(stored=stored, record=call_again)
+    trainer.warm_up()
+    with pytest.raises(Diverged, match="training examples 3"):
+        take(trainer, 20)
+    plain = small_trainer(stored=stored)
+    with pytest.raises(Diverged):
+        take(plain, 20)
+    assert trainer.step == plain.step
+    assert all(torch.equal(a, b) for a, b in zip(trainer.model.parameters(), plain.model.parameters(), strict=True))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("way", WAYS)
+@swept("pair", (pair for pair in all_pairs() if not pair.faults(K)), named=lambda pair: pair.word)
+def test_a_graph_computes_the_same_bits(pair, way) -> None:
+    """On one device a recorded step and a step from Python launch the same kernels."""
+    finals: list[list[Tensor]] = []
+    for record in (record_graph, None):
+        trainer = gpu_trainer(pair.word, WAYS[way], record)
+        take(trainer, 9)
+        finals.append([each.detach().clone() for each in trainer.model.parameters()])
+    assert all(map(torch.equal, *finals))
+
+
+def gpu_trainer(word: str, way: Execution, record: Any) -> Trainer:
+    """A warm trainer on the GPU."""
+    objective, _, estimator = word.partition("/")
+    trainer = Trainer(
+        small_vae().float().cuda(),
+        resolve_pair(objective, estimator, K),
+        ResidentExamples(binary_examples().cuda()),
+        AsStored(1),
+        k=K,
+        batch_size=BATCH,
+        lr=0.01,
+        seed=1,
+        execution=way,
+        record=record,
+    )
+    trainer.warm_up()
+    return trainer
