@@ -1,4 +1,4 @@
-"""A recorded step, repeated, against steps taken one by one; on the CPU, where calling the work again is the recording.
+"""A recorded step against steps taken one by one. On the CPU a recording calls the work again.
 
 The graphs themselves need a GPU: the last tests, which are skipped without one.
 """
@@ -83,13 +83,16 @@ def test_a_repeated_step_is_the_step(pair, way) -> None:
     assert off(found, small_trainer()) > 1e-3  # it did train
 
 
-@pytest.mark.parametrize("way", ["dense", "screened", "bfloat16"])
+@pytest.mark.parametrize("way", WAYS)
 def test_chunks_are_repeated_too(way: str) -> None:
-    chunked = replace(WAYS[way], k_chunk=16)
-    found, row = trained("iwae/dreg", chunked, call_again, k=40)
-    expected, expected_row = trained("iwae/dreg", chunked, None, k=40)
-    assert row == pytest.approx(expected_row, rel=1e-6)
-    assert off(found, expected) < 1e-6
+    settings = {"k": 40, "execution": replace(WAYS[way], k_chunk=16)}
+    found, expected = small_trainer(record=call_again, **settings), small_trainer(**settings)
+    found.warm_up()
+    take(found, 9)
+    take(expected, 9)
+    assert vars(found)["_captured"]
+    assert off(found, expected) < 1e-3  # float32, and Adam's first steps divide by tiny gradients
+    assert off(found, small_trainer()) > 1e-2
 
 
 class _NeverMoved(MovedRandomness):
