@@ -14,7 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.indexed import add_by_index
+from dregcli.engine.indexed import sums_by_index
 
 
 class Rows(ABC):
@@ -100,8 +100,7 @@ class SomeRows:
         """Sum by example; examples without a row get 0."""
         flat = weights.flatten(1)
         rows = flat.reshape(*flat.shape, *(1,) * (values.ndim - 2)) * values[0]
-        total = rows.new_zeros(self.batch, len(flat), *values.shape[2:])
-        return add_by_index(total, self.examples, rows.transpose(0, 1)).transpose(0, 1)
+        return sums_by_index(rows.transpose(0, 1), self.examples, self.batch).transpose(0, 1)
 
 
 class PlainRows(Rows):

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from dregcli.engine.indexed import add_by_index
+from dregcli.engine.indexed import sums_by_index
 
 LEAST_PROBABILITY = 1e-3
 """Smallest probability of keeping a row, so that no kept row has an enormous weight."""
@@ -78,8 +78,7 @@ def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, 
     mixed, exact = approximate.to(torch.float64, copy=True), exact.double()
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
     error = exact - mixed[k, b]
-    total = add_by_index(mixed.new_zeros(mixed.shape[1]), b, share)
-    shift = add_by_index(mixed.new_zeros(mixed.shape[1]), b, share * error)
+    total, shift = sums_by_index(torch.stack([share, share * error], dim=1), b, mixed.shape[1]).unbind(1)
     # Without a kept row this is 0 / tiny.
     mixed.add_(shift.div_(total.clamp_(min=torch.finfo(total.dtype).tiny)))
     return mixed.index_put_((k, b), exact)
