@@ -9,6 +9,9 @@ from dregcli.names import Binarisation, LikelihoodName, Task
 _TEXTS: Final = ("git.diff", "git.untracked_text.")
 """Beginnings of the names of environment texts that are too long to be shown. Their digests are shown instead."""
 
+NEW_ENCODER: Final = "encoder from new initial parameters"
+"""What ``--reset-encoder`` did."""
+
 
 def described(spec: Mapping[str, Any]) -> str:
     """Describe the data and pixels of a run; two bounds can only be compared if they share them.
@@ -43,8 +46,9 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
         spec: spec of a run, as plain values.
     """
     parent = spec["parent"]
-    encoder = "reset encoder" if parent and parent["reset_encoder"] else "encoder"
-    origin = f", {encoder} on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
+    origin = f", encoder on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
+    if parent and parent["reset_encoder"]:
+        origin += f", {NEW_ENCODER}"
     return (
         f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"

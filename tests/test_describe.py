@@ -1,6 +1,6 @@
 import pytest
 
-from dregcli.describe import described, seen_as
+from dregcli.describe import described, experiment_in_words, seen_as
 
 BASE = {"dataset": "mnist", "task": "generative", "split_convention": "dreg", "binarisation": "dynamic"}
 BASE |= {"likelihood": "bernoulli"}
@@ -27,3 +27,14 @@ def test_what_two_bounds_must_share() -> None:
     assert seen_as(BASE) == seen_as({**BASE, "split_convention": "burda"})
     for changes in ({"task": "structured"}, {"binarisation": "none"}, {"likelihood": "gaussian"}):
         assert seen_as({**BASE, **changes}) != seen_as(BASE)
+
+
+@pytest.mark.parametrize(
+    ("reset", "ending"), [(False, "on the model of p/v001 step 20"), (True, ", encoder from new initial parameters")]
+)
+def test_an_experiment_names_its_parent_and_whether_the_encoder_is_new(reset: bool, ending: str) -> None:
+    spec = {**BASE, "objective": "iwae", "estimator": "dreg", "k": 8, "batch_size": 32, "lr": 1e-3, "steps": 5}
+    parent = {"run": "p/v001", "checkpoint": 20, "reset_encoder": reset}
+    alone, child = (experiment_in_words({**spec, "parent": each}) for each in (None, parent))
+    assert child.startswith(f"{alone}, encoder on the model of p/v001 step 20")
+    assert child.endswith(ending)

@@ -38,6 +38,17 @@ def test_every_failing_case_is_named_and_those_that_pass_are_not() -> None:
     assert "KeyError: 'd'" in str(caught.value)
 
 
+def test_a_case_cannot_skip_the_others() -> None:
+    @swept("number", [1, 2, 3])
+    def test(number: int) -> None:
+        if number == 2:
+            pytest.skip("not here")
+        assert number != 3
+
+    with pytest.raises(pytest.fail.Exception, match=r"^2 of 3 cases fail: 2, 3\n"):
+        test()
+
+
 def test_sweeps_can_be_folded_twice() -> None:
     @swept("inner", [1, 2])
     @swept("outer", ["x", "y"])

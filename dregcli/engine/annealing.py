@@ -25,18 +25,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.annealed import Annealed
+from dregcli.engine.annealing_draws import MOST_STEPS, AnnealingDraws
 from dregcli.engine.examples import Examples
 from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
 from dregcli.engine.models.base import LatentModel
-from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
+from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import Fault, NotFinite
 from dregcli.names import Split
-
-MOST_STEPS = 2**20
-"""Largest number of temperatures that addresses have room for."""
 
 TARGET_ACCEPTANCE = 0.65
 """Acceptance that step sizes are adapted to; near the optimum for Hamiltonian transitions (arXiv 1206.1901, 4.4)."""
@@ -54,9 +51,6 @@ _GAIN = 0.25
 the temperatures within about six steps, and the noise of four chains moves them by only a few per cent."""
 
 _SHARPNESS = 4.0
-
-_SPLIT_BITS = 42
-"""Number of low bits that ``evaluation_step`` uses."""
 
 
 @dataclass(frozen=True)
@@ -98,41 +92,6 @@ def schedule(steps: int) -> Tensor:
     return (along - along[0]) / (along[-1] - along[0])
 
 
-def annealing_step(split: Split, batch: int, index: int, *, pilot: bool) -> int:
-    """Return the address's step for the index-th transition of an evaluation batch; each has its own."""
-    return ((2 * index + pilot) << _SPLIT_BITS) + evaluation_step(split, batch)
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """The random numbers of a batch, drawn for whole blocks of chains and whole batches and then cut.
-
-    So an example's numbers do not depend on the number of examples, nor a chain's numbers on the number of chains.
-    """
-
-    randomness: Randomness
-    split: Split
-    batch: int
-    examples: int
-    width: int
-    dtype: torch.dtype
-
-    def normal(self, stream: Stream, index: int, chains: int, *, pilot: bool) -> Tensor:
-        """Draw standard normal numbers, shape (M, B, Z)."""
-        step = annealing_step(self.split, self.batch, index, pilot=pilot)
-        drawn = self.randomness.normal(stream, step, k=chains, batch=EVALUATION_BATCH, width=self.width)
-        return drawn[:, : self.examples].to(self.dtype)
-
-    def uniform(self, index: int, chains: int, *, pilot: bool) -> Tensor:
-        """Draw uniform numbers in [0, 1), two for every chain, shape (2, M, B), float64."""
-        step = annealing_step(self.split, self.batch, index, pilot=pilot)
-        blocks = [
-            self.randomness.uniform64(Stream.ANNEALING_ACCEPTANCE, step, i, 2, NOISE_BLOCK, EVALUATION_BATCH)
-            for i in range(-(-chains // NOISE_BLOCK))
-        ]
-        return torch.cat(blocks, dim=1)[:, :chains, : self.examples]
-
-
 class AnnealedBatch:
     """The annealing of one evaluation batch, one transition at a time; it can stop and continue after each.
 
@@ -154,7 +113,7 @@ class AnnealedBatch:
         self.annealing, self.batch = annealing, batch
         self._split, self._examples = split, len(pixels)
         self._likelihood = WhitenedLikelihood(model, pixels)
-        self._draws = _Draws(
+        self._draws = AnnealingDraws(
             Randomness(seed, pixels.device), split, batch, len(pixels), model.latent_width, self._likelihood.dtype
         )
         self._b: list[float] = schedule(annealing.steps).tolist()

@@ -42,26 +42,6 @@ class Draws(Noise, Protocol):
 
 
 @dataclass(frozen=True)
-class GivenNoise:
-    """Noise that the caller gives.
-
-    Attributes:
-        given: the noise, shape (K, B, Z).
-    """
-
-    given: Tensor
-
-    @property
-    def k(self) -> int:
-        """Samples per example."""
-        return self.given.shape[0]
-
-    def noise(self, first: int, count: int) -> Tensor:
-        """Return ``count`` samples of the noise, starting at ``first``."""
-        return self.given[first : first + count]
-
-
-@dataclass(frozen=True)
 class NoiseOfExamples:
     """The noise of some examples of a batch.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.draws import GivenNoise, Noise
+from dregcli.engine.draws import Noise
 from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import PairWeigh
@@ -159,21 +159,6 @@ def through_posterior(
         for seeds in zip(*by_posterior.values(), strict=True)
     )
     return [dict(zip(phi, each, strict=True)) for each in found]
-
-
-def dense_gradients(
-    model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool = True
-) -> Gradients:
-    """Compute gradients in one forward and one backward pass over all K x B rows.
-
-    Args:
-        model: the model and its posterior.
-        pixels: shape (B, D).
-        noise: standard normal, shape (K, B, Z).
-        pair: the objective and its estimator.
-        train_model: False skips theta's gradients and the work for them.
-    """
-    return Step(model, pixels, GivenNoise(noise), Execution()).gradients(pair, train_model=train_model)
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:

@@ -17,7 +17,7 @@ _BLOCK = 2**16
 """Coordinates that are processed at once. After the first pass over them, later passes find them in the cache."""
 
 
-def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, weight: float = 1.0) -> None:
+def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, factor: float) -> None:
     """Merge vectors into a mean and a sum of squared deviations, in place.
 
     If there is more than one vector, the caller adds the vectors' own squared deviations to ``squares``.
@@ -27,10 +27,11 @@ def _merge(mean: Tensor, squares: Tensor, deviation: Tensor, *, share: float, we
         squares: sum of squared deviations so far.
         deviation: mean of the new vectors minus ``mean``.
         share: weight of the new vectors divided by the weight of all vectors.
-        weight: weight of the new vectors.
+        factor: weight of the earlier vectors times ``share``. The caller computes it, since its last bit depends on
+            how it is computed.
     """
     mean.add_(deviation, alpha=share)
-    squares.addcmul_(deviation, deviation, value=weight * (1.0 - share))
+    squares.addcmul_(deviation, deviation, value=factor)
 
 
 class RunningMoments:
@@ -78,7 +79,7 @@ class RunningMoments:
                 block = slice(first, first + _BLOCK)
                 if self._decay != 1.0:
                     squares[block].mul_(self._decay)
-                _merge(mean[block], squares[block], new[block] - mean[block], share=share)
+                _merge(mean[block], squares[block], new[block] - mean[block], share=share, factor=1.0 - share)
 
     def variance_and_snr(self, *names: str) -> Tensor:
         """Return the variance's mean over coordinates, and ``signal_to_noise``, (2, P), float64.
@@ -155,27 +156,27 @@ class GroupMoments:
         added_mean = vectors[:, 0] + (vectors - vectors[:, :1]).mean(dim=1)
         if n > 1:
             squares += (vectors - added_mean.unsqueeze(1)).square_().sum(dim=1)
-        self.counts[group] += n
-        _merge(mean, squares, added_mean.sub_(mean), share=n / self.counts[group], weight=n)
+        before, total = self.counts[group], self.counts[group] + n
+        _merge(mean, squares, added_mean.sub_(mean), share=n / total, factor=before * n / total)
+        self.counts[group] = total
 
     def merged(self, sequence: int, groups: Sequence[int]) -> tuple[int, Tensor, Tensor]:
         """Return number, mean and unbiased variance of one sequence's vectors in some groups; (D,) each, float64."""
         assert self._mean is not None
         assert self._squares is not None
-        n, mean, squares = 0, None, None
-        for each in groups:
-            if not self.counts[each]:
-                continue
-            n += self.counts[each]
-            own, own_squares = self._mean[each, sequence].double(), self._squares[each, sequence].double()
-            if mean is None or squares is None:
-                # Copied, since .double() returns float64 moments themselves.
-                mean, squares = own.clone(), own_squares.clone()
-                continue
-            squares += own_squares
-            _merge(mean, squares, own - mean, share=self.counts[each] / n, weight=self.counts[each])
-        assert mean is not None
-        assert squares is not None
+        used = [each for each in groups if self.counts[each]]
+        n = sum(self.counts[each] for each in used)
+        means = [self._mean[each, sequence].double() for each in used]
+        mean = means[0].clone()
+        # Relative to the first mean: if all means are equal, the result equals them, and exactly nothing varies.
+        for each, group_mean in zip(used, means, strict=True):
+            mean.add_(group_mean - means[0], alpha=self.counts[each] / n)
+        squares = torch.zeros_like(mean)
+        for each, group_mean in zip(used, means, strict=True):
+            # Not in place: .double() returns float64 moments themselves.
+            deviation = group_mean - mean
+            squares += self._squares[each, sequence].double()
+            squares.addcmul_(deviation, deviation, value=float(self.counts[each]))
         return n, mean, squares / (n - 1)
 
     def mean(self, groups: Sequence[int]) -> Tensor:

@@ -100,15 +100,6 @@ def all_pairs() -> Iterator[Pair]:
             yield Pair(objective, estimator)
 
 
-def checked_pairs(k: int) -> Iterator[Pair]:
-    """Yield every pair at every setting worth checking with ``k`` samples. The contract tests run all of them."""
-    for objective in (setting for entry in OBJECTIVES.values() for setting in entry.settings(k)):
-        for estimator in (setting for entry in ESTIMATORS.values() for setting in entry.settings()):
-            pair = Pair(objective, estimator)
-            if not pair.faults(k):
-                yield pair
-
-
 def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
     """Return all faults of a pair given as words; without ``k``, only the faults that do not depend on K."""
     faults: list[Fault] = []

@@ -13,7 +13,7 @@ import re
 
 import pytest
 
-from dregcli.app.diagnosis import subject
+from dregcli.app.diagnosis import new_model
 from tests.support.quick_training import quick_training
 
 STEPS = 8
@@ -66,4 +66,4 @@ def _belongs(option: str, words: list[str]) -> bool:
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few examples, and few steps where a check trains a model first."""
     quick_training(monkeypatch)
-    monkeypatch.setattr(subject, "TRAINING_STEPS", STEPS)
+    monkeypatch.setattr(new_model, "TRAINING_STEPS", STEPS)

@@ -11,14 +11,13 @@ from torch.distributions import Normal
 from dregcli.engine.annealed import Annealed, mean_log_p
 from dregcli.engine.annealing import (
     LONGEST,
-    MOST_STEPS,
     AnnealedBatch,
     Annealing,
     anneal,
-    annealing_step,
     number_faults,
     schedule,
 )
+from dregcli.engine.annealing_draws import MOST_STEPS, annealing_step
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.randomness import Randomness, Stream

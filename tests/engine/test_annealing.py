@@ -16,8 +16,8 @@ from dregcli.engine.annealing import (
     AnnealedBatch,
     Annealing,
     anneal,
-    annealing_step,
 )
+from dregcli.engine.annealing_draws import annealing_step
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.models.base import LOG_2PI

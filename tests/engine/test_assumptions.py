@@ -35,8 +35,9 @@ from torch.distributions import (
 from torch.distributions.transforms import AffineTransform, SigmoidTransform, TanhTransform
 
 from dregcli.engine import check_bias, gradient_report, multi_sample_loss
-from dregcli.engine.pairs import checked_pairs, resolve_pair
+from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import SpecError
+from tests.support.every_pair import checked_pairs
 from tests.support.given_noise import GivenNoise
 
 Builder = Callable[[Tensor, Tensor], Distribution]

@@ -15,7 +15,6 @@ from dregcli.app.planning.machine import has_compiler
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.likelihoods import Likelihood, base, make_likelihood
 from dregcli.engine.likelihoods.fused import part_count
 from dregcli.engine.pairs import resolve_pair
@@ -23,6 +22,7 @@ from dregcli.engine.pixels import Dynamic
 from dregcli.engine.tape import RowTape
 from dregcli.engine.training import Trainer
 from dregcli.names import Backward, LikelihoodName, Split
+from tests.support.dense import dense_gradients
 from tests.support.exact import LEVELS, MODELS, naive_gradients, naive_log_likelihood, relative_distance, small_batch
 
 K, B = 3, 2

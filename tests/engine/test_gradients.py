@@ -12,8 +12,9 @@ from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.execution import dense
 from dregcli.engine.execution.row_pass import RowPass
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
-from dregcli.engine.gradients import dense_gradients
-from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, estimators_of, resolve_pair
+from dregcli.engine.pairs import Pair, all_pairs, estimators_of, resolve_pair
+from tests.support.dense import dense_gradients
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import (
     MODELS,
     naive_gradients,

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.engine.draws import GivenNoise
 from dregcli.engine.examples import ResidentExamples
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.learning import PREFIX, learned_pair
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.training import Trainer
+from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import naive_gradients, relative_distance, small_vae
 
 LR, K, LEVELS = 0.02, 4, 16

@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal
 
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.networks import RAW_SCALE_OFFSET
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import log_mean_exp
+from tests.support.dense import dense_gradients
 
 K, B, D, Z = 6, 4, 6, 3
 

@@ -27,12 +27,13 @@ from torch.utils.checkpoint import checkpoint
 from dregcli.engine import multi_sample_loss
 from dregcli.engine.estimators.base import Coefficients
 from dregcli.engine.estimators.dreg import Dreg
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import NotFinite, SpecError, UsageError
 from dregcli.names import Promise
+from tests.support.dense import dense_gradients
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import relative_distance, small_batch, small_vae
 from tests.support.given_noise import GivenNoise
 from tests.support.naive_values import naive_values

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from dregcli.engine import ESTIMATORS, OBJECTIVES, coefficients
 from dregcli.engine.estimators.dreg_cv import DregCv
 from dregcli.engine.formulas import SYMBOLS
-from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, resolve_pair, word_faults
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair, word_faults
 from dregcli.engine.weights import leave_one_out_logsumexp, leave_one_out_sum, log_one_minus_normalised
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import NotFinite, SpecError
 from tests.engine.test_objectives import log_weights
+from tests.support.every_pair import checked_pairs
 from tests.support.sweep import swept
 
 ARRAYS = ("model", "path", "score")

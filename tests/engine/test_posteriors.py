@@ -31,9 +31,9 @@ from torch.distributions.transforms import (
 )
 
 from dregcli.engine import multi_sample_loss
-from dregcli.engine.pairs import checked_pairs
 from dregcli.engine.posteriors import Unfolded
 from dregcli.errors import NotFinite, SpecError
+from tests.support.every_pair import checked_pairs
 
 
 @pytest.fixture(autouse=True)

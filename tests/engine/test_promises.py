@@ -9,8 +9,9 @@ import torch
 from dregcli.engine import ESTIMATORS, OBJECTIVES
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
-from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.names import Promise
+from tests.support.every_pair import checked_pairs
 from tests.support.quadrature import (
     Gaussian1d,
     expected_gradient,

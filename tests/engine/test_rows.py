@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.rows import PLAIN_ROWS, EveryRow, PlainRows, Rows, Selection, SomeRows
 from dregcli.engine.tape import RowTape
+from tests.support.dense import dense_gradients
 from tests.support.exact import MODELS, small_batch, small_structured, small_vae
 
 K, B, WIDTH = 4, 3, 5

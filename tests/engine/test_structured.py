@@ -8,15 +8,16 @@ from torch import Tensor, nn
 
 from dregcli.engine.diagnostics.own_model import OwnModelSource
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.likelihoods.gaussian import Gaussian
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.optimisation import Adam
-from dregcli.engine.pairs import checked_pairs, resolve_pair
+from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import log_mean_exp
+from tests.support.dense import dense_gradients
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import (
     MODELS,
     naive_gradients,

@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dregcli.engine import OBJECTIVES
-from dregcli.engine.draws import GivenNoise
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
@@ -17,8 +16,10 @@ from dregcli.engine.gradients import through_posterior
 from dregcli.engine.models.base import DiagonalGaussian
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.names import Promise
+from tests.support.dense import GivenNoise
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import (
     naive_log_joint,
     naive_parameters,

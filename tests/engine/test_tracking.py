@@ -13,15 +13,14 @@ from dregcli.columns import WINDOW_STEPS, TrackedColumn, at_floor, moving_snr_fl
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.diagnostics.gradient_report import _moments as reported_moments
 from dregcli.engine.diagnostics.measurement import _variance_and_snr
-from dregcli.engine.draws import GivenNoise
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.moments import GroupMoments, RunningMoments
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.tracking import DECAY, TRACKED, Tracker
 from dregcli.engine.training import Trainer
+from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import small_vae
 from tests.support.screened_batch import EXECUTIONS
 

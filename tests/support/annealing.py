@@ -1,5 +1,7 @@
 """Annealed importance sampling run to its end, and its wrong twins."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -96,6 +98,6 @@ class Unmoved(AnnealedBatch):
         return torch.ones_like(self._log_weights)
 
 
-def as_stored(stored: Tensor, uniform: Tensor) -> Tensor:
+def as_stored(stored: Tensor, uniform: Callable[[], Tensor]) -> Tensor:
     """Pixels are the values as they are, in their own precision."""
     return stored

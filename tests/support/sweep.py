@@ -25,7 +25,8 @@ def swept(names: str, cases: Iterable[Any], *, named: Callable[..., str] | None 
         named: the name of a case, made of its values; their text where it is left out.
 
     Returns:
-        The decorator. The test that it makes fails with the names of all failing cases.
+        The decorator. The test that it makes fails with the names of all failing cases. A case that skips is a
+        failing case: pytest would skip the whole test and so hide all cases after it.
     """
     words = [word.strip() for word in names.split(",")]
     listed = [case if len(words) > 1 else (case,) for case in cases]
@@ -40,7 +41,7 @@ def swept(names: str, cases: Iterable[Any], *, named: Callable[..., str] | None 
             for case in listed:
                 try:
                     test(**fixtures, **dict(zip(words, case, strict=True)))
-                except (Exception, pytest.fail.Exception) as error:
+                except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
                     name = named(*case) if named else "-".join(map(str, case))
                     faults[name] = error
             if faults:

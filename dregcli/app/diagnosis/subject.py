@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Protocol
 from torch import Tensor
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.diagnosis import new_model
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model, trained_pair
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
@@ -15,26 +16,20 @@ from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
-from dregcli.app.planning.words import run_name
-from dregcli.app.training.resuming import RESUMABLE
-from dregcli.app.training.train import resume, start
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.errors import DregError, Fault, RunNotFound, SpecError
-from dregcli.names import RunStatus, Split
+from dregcli.errors import DregError, Fault, SpecError
+from dregcli.names import Split
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.resolve import read_options
-from dregcli.specs.run import RunSpec, as_json, up_to_rounding
+from dregcli.specs.run import RunSpec
 from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-
-TRAINING_STEPS = 1000
-"""Training steps before a check that names no run, as in the reference code's ``--bias_check``."""
 
 
 class SubjectRequest(Protocol):
@@ -179,7 +174,7 @@ def find_subject(
     plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
-        run = _trained_for_the_check(plan, store, argv, listener)
+        run = new_model.trained_run(plan, store, argv, listener)
     checkpoint = load_checkpoint(run, which, listener)
     # A check does not use compiled arithmetic, because everything else is compared with its reference gradients.
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
@@ -233,7 +228,7 @@ def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> 
         "objective": first.partition("/")[0],
         "estimator": estimator,
         "k": k,
-        "steps": TRAINING_STEPS,
+        "steps": new_model.TRAINING_STEPS,
         "eval_every": 0,
         "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
         **{key: value for key, value in of_run.items() if value is not None},
@@ -279,34 +274,3 @@ def _execution(asked: SubjectRequest, spec: RunSpec, data: RunData, k: int) -> E
     if asked.k_chunk == AUTO:
         options["k_chunk"] = asked.auto_chunk(Shape.of_run(spec, data.dataset), k)
     return ExecutionSpec.model_validate(options)
-
-
-def _trained_for_the_check(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
-    """Return a run that is trained for the check; an existing one is used again."""
-    name = f"bias-check-{run_name(plan.spec)}"
-    for run in _versions(store, name):
-        if _is_of(run, plan):
-            status = run.status()
-            if status is RunStatus.COMPLETED:
-                listener.note(f"using {run.path}, which was trained before for {TRAINING_STEPS} steps")
-                return run
-            if status in RESUMABLE:
-                kept = replace(plan, spec=spec_of(run))
-                return resume(run, kept, store=store, argv=argv, listener=listener).run
-    listener.note(f"training a model for {TRAINING_STEPS} steps first; it is kept as a run")
-    return start(plan, name=name, store=store, argv=argv, listener=listener).run
-
-
-def _versions(store: RunStore, name: str) -> list[Run]:
-    """Return the versions of a name, the newest first; none if there is no such name."""
-    try:
-        return list(reversed(store.resolve(name, only_here=True)))
-    except RunNotFound:
-        return []
-
-
-def _is_of(run: Run, plan: Plan) -> bool:
-    try:
-        return up_to_rounding(run.spec()) == up_to_rounding(as_json(plan.spec))
-    except DregError:  # a run that cannot be read is not used, and a new one will be trained
-        return False

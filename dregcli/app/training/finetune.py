@@ -73,8 +73,8 @@ def finetune(
         model_sha256=tensors_sha256(checkpoint.model),
         reset_encoder=request.reset_encoder,
     )
-    encoder = "starts from new parameters" if request.reset_encoder else "continues"
-    listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, its encoder {encoder}")
+    encoder = "starts from new initial parameters" if request.reset_encoder else "continues from this step"
+    listener.note(f"from step {checkpoint.step} of {run.path}: the model is frozen, the encoder {encoder}")
     plan = replace(plan, spec=plan.spec.model_copy(update={"parent": origin}))
     return start(plan, name=request.name, store=RunStore.of(run), argv=argv, listener=listener)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
-from dregcli.describe import described
+from dregcli.describe import NEW_ENCODER, described
 from dregcli.names import Backward, Precision
 from dregcli.specs.run import RunSpec, as_json, spelt_out
 from dregcli.specs.toml import as_toml
@@ -71,7 +71,7 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     title = f"{what}, {result.pair}: bound at K={spec.k}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
-        fresh = ", encoder from new initial parameters" if spec.parent.reset_encoder else ""
+        fresh = f", {NEW_ENCODER}" if spec.parent.reset_encoder else ""
         theta = summary["theta_sha256"]["after"][:16]
         terminal.line(f"from: {spec.parent.run}, step {spec.parent.checkpoint}{fresh}; before: the bound there")
         terminal.line(f"      the whole gain comes from the encoder: the model did not change (SHA-256 {theta})")

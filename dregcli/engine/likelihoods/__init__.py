@@ -21,7 +21,7 @@ LIKELIHOODS: Final[dict[LikelihoodName, type[Likelihood]]] = {
     LikelihoodName.GAUSSIAN: Gaussian,
     LikelihoodName.DISCRETISED_LOGISTIC: DiscretisedLogistic,
 }
-"""More special ones come later: if several take the same pixels, the last one is the default."""
+"""If several likelihoods take the same pixels, the last one is the default: narrower ones come later."""
 
 
 def fitting(kind: DataKind, levels: int) -> list[LikelihoodName]:

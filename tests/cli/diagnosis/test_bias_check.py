@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dregcli.app.diagnosis import bias_check
+from dregcli.app.diagnosis import bias_check, new_model
 from dregcli.app.diagnosis import subject as bias_subject
 from dregcli.app.planning import load_data
 from dregcli.engine.diagnostics import learn
@@ -79,7 +79,7 @@ def _learns_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """A check without a run trains for a moment only."""
-    monkeypatch.setattr(bias_subject, "TRAINING_STEPS", 12)
+    monkeypatch.setattr(new_model, "TRAINING_STEPS", 12)
 
 
 def _only(store: RunStore, reference: str) -> Run:

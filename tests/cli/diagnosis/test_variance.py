@@ -7,8 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from dregcli.app.diagnosis import subject as bias_subject
-from dregcli.app.diagnosis import variance_report
+from dregcli.app.diagnosis import new_model, variance_report
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.store.run import Run
@@ -214,7 +213,7 @@ def test_pairs_are_left_out_only_where_they_are_not_defined(capsys) -> None:
 
 @pytest.mark.usefixtures("no_figures")
 def test_without_a_run_the_one_of_bias_check_is_used(capsys, monkeypatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(bias_subject, "TRAINING_STEPS", 3)
+    monkeypatch.setattr(new_model, "TRAINING_STEPS", 3)
     few = ("--examples", 2, "--replicates", 20, "--k", "1", "--reference-k", 16, "--estimator", "dreg")
     first = _variance(capsys, *few, "--json")
     assert first.code == 0, first.err

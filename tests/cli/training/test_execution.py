@@ -219,7 +219,7 @@ def test_an_unfinished_check_is_found_by_what_its_numbers_depend_on() -> None:
 
 
 def test_the_model_of_a_check_is_used_again_whatever_memory_there_is(capsys, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("dregcli.app.diagnosis.subject.TRAINING_STEPS", 5)
+    monkeypatch.setattr("dregcli.app.diagnosis.new_model.TRAINING_STEPS", 5)
     for cache in (1 << 30, 1 << 10):
         monkeypatch.setattr(executing, "cache_size", lambda device, cache=cache: cache)
         assert run(capsys, "bias-check", *FEW, "--k", 32).code in (0, 5)

@@ -101,7 +101,7 @@ def test_estimators_train(capsys, estimator) -> None:
 
 
 def test_a_check_without_a_run_trains_one_of_the_task(capsys, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("dregcli.app.diagnosis.subject.TRAINING_STEPS", 5)
+    monkeypatch.setattr("dregcli.app.diagnosis.new_model.TRAINING_STEPS", 5)
     options = ("--k", 4, "--task", "structured", "--max-batches", 48, "--json")
     outcome = run(capsys, "bias-check", *options)
     assert outcome.code in (0, 5), outcome.err

@@ -13,11 +13,11 @@ from dregcli.engine import check_bias, gradient_report
 from dregcli.engine.diagnostics.bias_check import FIRST_LOOK, BiasCheck, BiasResult
 from dregcli.engine.diagnostics.gradient_report import GradientReport, Moments
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import SpecError
 from dregcli.names import Verdict
+from tests.support.dense import dense_gradients
 from tests.support.exact import small_batch, small_vae
 from tests.support.given_noise import Own, diagnostic_noise
 from tests.support.quadrature import Gaussian1d, column_gradients, grid

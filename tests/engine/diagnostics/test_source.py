@@ -17,10 +17,11 @@ from dregcli.engine.estimators.stl import Stl
 from dregcli.engine.execution import Execution, dense
 from dregcli.engine.execution.row_pass import RowPass, score_sums
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import NotFinite
 from dregcli.names import Backward, Precision
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import naive_gradients, small_batch, small_vae
 from tests.support.given_noise import Own, diagnostic_noise
 

@@ -17,13 +17,13 @@ from dregcli.engine.diagnostics.replicates import Drawn, ModelReplicates, ToyRep
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.engine.diagnostics.variance_result import fit_slopes
 from dregcli.engine.draws import AddressedNoise
-from dregcli.engine.gradients import dense_gradients
 from dregcli.engine.models.gaussian_toy import POSTERIOR_VARIANCE, log_marginal, toy_problem
 from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
 from dregcli.names import Network, Promise
+from tests.support.dense import dense_gradients
 from tests.support.exact import small_batch, small_vae
 
 WORDS = (("iwae", "reparam"), ("iwae", "stl"), ("iwae", "dreg"), ("rws", "dreg"), ("iwae", "vimco-star"))

@@ -12,12 +12,13 @@ from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.row_pass import RowPass, Sums
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
-from dregcli.engine.gradients import Step, dense_gradients
+from dregcli.engine.gradients import Step
 from dregcli.engine.half import HALF_ROWS
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.rows import PLAIN_ROWS
 from dregcli.names import Backward, Precision
+from tests.support.dense import dense_gradients
 from tests.support.exact import MODELS, naive_gradients, off_networks, small_batch
 from tests.support.screened_batch import CHOSEN, B, K, batch_of, drawn, subject
 from tests.support.screening import Prescribed, off_gradients, off_sums, off_values

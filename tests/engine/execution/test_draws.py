@@ -6,12 +6,13 @@ from scipy.stats import binom
 from torch import Tensor
 
 from dregcli.engine import draws
-from dregcli.engine.draws import AddressedDraws, AddressedNoise, GivenNoise
+from dregcli.engine.draws import AddressedDraws, AddressedNoise
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward
+from tests.support.dense import GivenNoise
 from tests.support.screened_batch import subject
 
 K, B, Z = 80, 5, 3

@@ -5,9 +5,10 @@ import torch
 
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.weighing import PairWeigh
-from dregcli.engine.gradients import Step, dense_gradients
+from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.names import Precision
+from tests.support.dense import dense_gradients
 from tests.support.exact import off_networks
 from tests.support.screened_batch import EXECUTIONS, K, batch_of, drawn, subject
 from tests.support.screening import off_gradients, off_sums, off_values

@@ -8,11 +8,13 @@ from torch import Tensor
 
 from dregcli.engine.execution import Execution, dense, row_pass, screening
 from dregcli.engine.execution.batch import Batch
-from dregcli.engine.gradients import Gradients, Step, dense_gradients
+from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.pairs import Pair, all_pairs, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.names import Backward, Precision
+from tests.support.dense import dense_gradients
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import MODELS, off_networks, relative_distance, small_batch
 from tests.support.screening import Prescribed, named_values
 from tests.support.sweep import swept

@@ -17,12 +17,14 @@ from dregcli.engine.execution import Execution, screened
 from dregcli.engine.execution.screened import ScreenedRows
 from dregcli.engine.execution.screening import keep_probabilities
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.gradients import Gradients, Step, dense_gradients
+from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.pairs import Pair, checked_pairs, resolve_pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.names import Backward, Precision
+from tests.support.dense import dense_gradients
+from tests.support.every_pair import checked_pairs
 from tests.support.exact import MODELS, off_networks, small_batch
 from tests.support.screening import Prescribed, chance, erring, errors, every, expectation
 from tests.support.sweep import swept
