@@ -144,7 +144,7 @@ def _commands(found: "ShownRun") -> Lines:
 
 def _result(attrs: Mapping[str, Any]) -> str:
     """Summarise a result: the verdicts of a bias check, or the numbers of an evaluation."""
-    if isinstance(summary := attrs.get("told"), str):
+    if isinstance(summary := attrs.get("summary"), str):
         return summary
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)
