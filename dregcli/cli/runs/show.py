@@ -106,11 +106,12 @@ def _state(found: "ShownRun") -> Lines:
 
 
 def _spec(found: "ShownRun") -> Lines:
-    """Return the lines about the spec: one line for all usual settings, and a line for each other setting."""
+    """Return the lines about the spec: one line for all defaults, and a line for each other setting."""
     said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
-    usual = [name for name in said if name in found.usual]
-    lines = [(name, _words(value)) for name, value in said.items() if name not in usual]
-    return lines + ([("as usual", ", ".join(f"{name} {_words(said[name])}" for name in usual))] if usual else [])
+    defaults = [name for name in said if name in found.defaults]
+    lines = [(name, _words(value)) for name, value in said.items() if name not in defaults]
+    text = ", ".join(f"{name} {_words(said[name])}" for name in defaults)
+    return lines + ([("defaults", text)] if defaults else [])
 
 
 def _progress(found: "ShownRun") -> Lines:
