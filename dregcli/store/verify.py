@@ -122,7 +122,7 @@ def _missing(run: Run, info: RunInfo | None) -> Findings:
         return  # a file of the metrics is damaged, which is reported already
     for name in gaps:
         yield Finding(run.path / layout.PARTS_FOLDER / name, "fault", "This part of the metrics is missing")
-    if info and info.merged > metrics.read_merged(run.path)[1]:
+    if info and metrics.order(info.merged) > metrics.order(metrics.read_merged(run.path)[1]):
         yield Finding(run.path / layout.METRICS_FILE, "fault", "It is missing, or older than run.json says")
     for split, columns in splits.items():
         steps = columns[metrics.STEP]  # reading sorts them
