@@ -103,7 +103,7 @@ def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
     def refusing(call: Callable[..., Any], *, itself: bool) -> Callable[..., Any]:
         def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
-            at = Path(path) if isinstance(path, str | os.PathLike) else None
+            at = Path(str(path)) if isinstance(path, str | Path) else None
             if at and at.is_relative_to(folder) and (itself or at != folder):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(at))
             return call(path, *arguments, **options)
