@@ -50,8 +50,8 @@ def write_errors(path: Path, *, hint: str | None = None) -> Generator[None, None
         code = error.errno or 0
         what = _WHAT.get(code, f"The file cannot be written: {error.strerror or error}")
         if code in _FIRST:
-            resume = f"continue the run: {command('train', '--resume', 'RUN')}"
-            next_ = f"{_FIRST[code]}, then run the command again, or {hint or resume}"
+            resume = f"; if it was training a run, continue that run: {command('train', '--resume', 'RUN')}"
+            next_ = f"{_FIRST[code]}, then run the command again{f', or {hint}' if hint else resume}"
         else:
             next_ = hint or _ELSEWHERE
         raise StoreWriteError(what, where=str(path), hint=next_) from error

@@ -220,6 +220,7 @@ def _extract(
             if not is_content(content, said):
                 raise _refused(archive, f"'{member.filename}' does not match its digest")
             _write_member(fs, temporary.joinpath(*member.filename.split("/")), content, said["modified_ns"])
+        _sync_folders(fs, temporary)
         faults = _check_run(Run(temporary, fs, store.clock), archive, found["faults"])
         target = store.claim_folder(name)
         with write_errors(target):
@@ -238,10 +239,18 @@ def _write_member(fs: FileSystem, path: Path, content: bytes, modified_ns: int) 
     make_folders(fs, path.parent)
     with write_errors(path):
         fs.write(path, content)
-        # The time is not content, so a refusal is ignored: the results are then only listed in another order.
+        # The time is not content, so a refusal is ignored: exported again, the run is then only another archive.
         with suppress(OSError):
             os.utime(path, ns=(modified_ns, modified_ns))
         fs.sync(path)
+
+
+def _sync_folders(fs: FileSystem, folder: Path) -> None:
+    """Bring the names of all extracted files to the disk; a power cut after the rename would lose them otherwise."""
+    with write_errors(folder):
+        for path in (folder, *folder.rglob("*")):
+            if path.is_dir():
+                fs.sync(path)
 
 
 def _check_run(run: Run, archive: Path, known_faults: Sequence[str]) -> tuple[str, ...]:

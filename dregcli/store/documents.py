@@ -46,6 +46,9 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         return path.read_bytes()
     except FileNotFoundError as error:
         raise corrupt(path, "The file is missing") from error
+    except PermissionError as error:
+        what = "The file cannot be read: this user has no permission"
+        raise StoreCorrupt(what, where=str(path), hint="make the file readable for this user") from error
     except OSError as error:
         raise corrupt(path, f"The file cannot be read: {error.strerror or error}") from error
 

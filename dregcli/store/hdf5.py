@@ -57,7 +57,9 @@ def encode(
     Raises:
         ValueError: an array holds text or objects, or a path is not valid.
     """
-    # In memory, but not with the core driver: HDF5 1.14 writes a wrong checksum of the superblock there.
+    # In memory, because the digest of the whole body is written before it, and because h5py would write to the disk
+    # past dregcli.filesystem. HDF5's own "core" driver would do too, but with HDF5 1.14, against which h5py may be
+    # built, it writes a wrong checksum of the superblock.
     memory = io.BytesIO()
     # libver: attributes above 64 kB need the newer header. Times are not tracked, so equal content gives equal bytes.
     with h5py.File(memory, "w", userblock_size=_USER_BLOCK, libver=("v110", "v110")) as opened:

@@ -40,6 +40,17 @@ def unsealed(folder: Path, info: RunInfo) -> int:
     return len(content) - known.size
 
 
+def extended_seal(folder: Path, info: RunInfo) -> LogSeal | None:
+    """Return the seal for the end of a run, which also covers a line that a kill or a full disk kept from its seal.
+
+    The seal of an altered log stays as it is, so that the change can still be found.
+    """
+    try:
+        return seal(folder) if unsealed(folder, info) else info.log
+    except StoreCorrupt:
+        return info.log
+
+
 def begin_anew_where_altered(fs: FileSystem, folder: Path, info: RunInfo) -> None:
     """Put an altered log aside, because the digest after the next line would hide the change.
 

@@ -55,7 +55,7 @@ def read(folder: Path) -> Splits:
             if part_names(folder) == names:
                 raise
             continue  # a live writer merged and removed parts while they were read
-        return _join([merged, *(part for name, part in parts.items() if _order(name) > _order(through))])
+        return _join([merged, *(part for name, part in parts.items() if order(name) > order(through))])
     what = "The metrics kept changing while they were read"
     raise StoreCorrupt(what, where=str(folder), hint="run the command again")
 
@@ -94,7 +94,7 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
         splits = read(folder)
         if until is not None:
             splits = {split: _cut(columns, until) for split, columns in splits.items()}
-        through = max([through, *names], key=_order)
+        through = max([through, *names], key=order)
         content = _encode(splits, through=through)
         # Read back before it gets its name, because the parts are removed next.
         write_aside(fs, path, content, check=lambda written: hdf5.read(written, KIND))
@@ -106,7 +106,7 @@ def merge(fs: FileSystem, folder: Path, *, until: int | None = None) -> str:
 def part_names(folder: Path) -> list[str]:
     """Return the parts of a run in the order they were written."""
     names = layout.entries(folder / layout.PARTS_FOLDER)
-    return sorted(filter(is_part, names), key=_order)
+    return sorted(filter(is_part, names), key=order)
 
 
 def is_part(name: str) -> bool:
@@ -123,9 +123,9 @@ def missing_parts(folder: Path) -> list[str]:
         StoreCorrupt: ``metrics.h5`` is altered.
     """
     _, through = read_merged(folder)
-    merged_generation, merged_number = _order(through)
+    merged_generation, merged_number = order(through)
     known: dict[int, set[int]] = {}
-    for generation, number in map(_order, part_names(folder)):
+    for generation, number in map(order, part_names(folder)):
         known.setdefault(generation, set()).add(number)
     missing = (
         _part_name(generation, number)
@@ -139,7 +139,7 @@ def missing_parts(folder: Path) -> list[str]:
 
 def unmerged(folder: Path, through: str) -> list[str]:
     """Return the parts after ``through``, the last part that ``metrics.h5`` contains."""
-    return [name for name in part_names(folder) if _order(name) > _order(through)]
+    return [name for name in part_names(folder) if order(name) > order(through)]
 
 
 def read_merged(folder: Path) -> tuple[Splits, str]:
@@ -185,7 +185,8 @@ def _part_path(folder: Path, name: str) -> Path:
     return folder / layout.PARTS_FOLDER / name
 
 
-def _order(name: str) -> tuple[int, int]:
+def order(name: str) -> tuple[int, int]:
+    """Return a value that sorts the names of parts as they were written; no name, "", comes before all parts."""
     if not is_part(name):
         return (0, 0)
     generation, number = name.removesuffix(".h5").split("-")
@@ -234,12 +235,12 @@ def _join(pieces: Iterable[Splits]) -> Splits:
     for split in dict.fromkeys(split for piece in found for split in piece):
         tables = [piece[split] for piece in found if split in piece]
         steps: Any = np.concatenate([table[STEP] for table in tables])
-        order = np.argsort(steps, kind="stable")
-        columns: Columns = {STEP: steps[order]}
+        rows = np.argsort(steps, kind="stable")
+        columns: Columns = {STEP: steps[rows]}
         for name in dict.fromkeys(name for table in tables for name in table):
             if name != STEP:
                 filled = [table.get(name, np.full(len(table[STEP]), np.nan)) for table in tables]
-                columns[name] = np.concatenate(filled)[order]
+                columns[name] = np.concatenate(filled)[rows]
         joined[split] = columns
     return joined
 

@@ -157,4 +157,4 @@ def read_results(folder: Path, kind: ResultKind) -> list[Result]:
     """
     paths = [folder / kind / name for name in layout.entries(folder / kind) if name.endswith(_SUFFIX)]
     found = [Result(path, hdf5.read(path, kind, with_arrays=False).attrs) for path in paths]
-    return sorted(found, key=lambda result: (str(result.attrs.get(WRITTEN)), result.path.name))
+    return sorted(found, key=lambda result: (str(result.attrs.get(WRITTEN, "")), result.path.name))

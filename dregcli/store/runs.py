@@ -90,7 +90,7 @@ class RunStore:
             # run.json comes last: a run without it was killed in between, and its status is crashed.
             for file, content in {**files, layout.RUN_FILE: write_info(info)}.items():
                 write_aside(self.fs, run.path / file, content)
-        except StoreWriteError:
+        except BaseException:  # also after Ctrl-C: a run without content must not stay
             with contextlib.suppress(StoreWriteError):
                 discard(self.fs, run.path)
             raise
@@ -133,7 +133,7 @@ class RunStore:
             info = self._write_reopened(run, info, spec)
             for folder in _SWEPT:
                 sweep(self.fs, run.path / folder)
-        except StoreWriteError:
+        except BaseException:  # also for a damaged spec: this process may try again when it is mended
             with contextlib.suppress(StoreWriteError):
                 discard(self.fs, lease_folder(run.path, lease))
             raise

@@ -157,22 +157,28 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()
+    try:
+        return path.is_dir() and not path.is_symlink()
+    except OSError:  # it lies in a folder that this user may list, but not enter
+        return False
 
 
 def _changed(path: Path) -> datetime:
     """Return the time of the last change in a file or folder; a folder may be older than the files inside it."""
     times = [_changed(path / name) for name in layout.names_in(path)] if _is_folder(path) else []
-    with suppress(FileNotFoundError):
+    with suppress(OSError):
         times.append(datetime.fromtimestamp(path.lstat().st_mtime, UTC))
     return max(times, default=datetime.now(UTC))
 
 
 def size(path: Path) -> int:
-    """Return the bytes of a file, or of all files below a folder; links and files that are gone count as 0."""
-    if _is_folder(path):
-        return sum(size(path / name) for name in layout.names_in(path))
-    with suppress(FileNotFoundError):
+    """Return the bytes of a file, or of all files below a folder.
+
+    Links, and files and folders that are gone or cannot be read, count as 0.
+    """
+    with suppress(OSError, StoreCorrupt):
+        if _is_folder(path):
+            return sum(size(path / name) for name in layout.names_in(path))
         return 0 if path.is_symlink() else path.stat().st_size
     return 0
 

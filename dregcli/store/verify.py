@@ -32,9 +32,10 @@ def verify_run(run: Run) -> list[Finding]:
     A running writer replaces and removes files meanwhile, so findings are then checked a second time.
     """
     was_live = _is_live(run)  # checked first: the run may end, and merge its metrics, while they are read
-    found = list(_run(run))
+    found = list(_with_unreadable(_run(run)))
     if found and was_live:
-        found = [each for each in _run(run) if each in found and (each.kind == "fault" or each.file.exists())]
+        again = _with_unreadable(_run(run))
+        found = [each for each in again if each in found and (each.kind == "fault" or each.file.exists())]
     return found
 
 
@@ -69,11 +70,13 @@ def _run(run: Run) -> Findings:
 
 
 def _with_unreadable(found: Findings) -> Findings:
-    """Yield the findings, and one more for a folder that cannot be read."""
+    """Yield the findings, and one more for a file or folder that cannot be read."""
     try:
         yield from found
     except StoreCorrupt as error:
         yield Finding(Path(error.where or ""), "fault", error.what)
+    except OSError as error:  # of looking whether a file exists in a folder that this user may not enter
+        yield Finding(Path(str(error.filename)), "fault", f"It cannot be read: {error.strerror}")
 
 
 def _entry(run: Run, path: Path, info: RunInfo | None) -> Findings:
@@ -119,7 +122,7 @@ def _missing(run: Run, info: RunInfo | None) -> Findings:
         return  # a file of the metrics is damaged, which is reported already
     for name in gaps:
         yield Finding(run.path / layout.PARTS_FOLDER / name, "fault", "This part of the metrics is missing")
-    if info and info.merged > metrics.read_merged(run.path)[1]:
+    if info and metrics.order(info.merged) > metrics.order(metrics.read_merged(run.path)[1]):
         yield Finding(run.path / layout.METRICS_FILE, "fault", "It is missing, or older than run.json says")
     for split, columns in splits.items():
         steps = columns[metrics.STEP]  # reading sorts them

@@ -44,7 +44,10 @@ def fault_of(path: Path, read: Read) -> Findings:
 
 def check_document(path: Path, info: RunInfo | None) -> Findings:
     """Check ``spec.json`` or an environment, whose digest is in ``run.json``."""
-    digests = info.digests.get(path.name, ()) if info else ()
+    if info is None:
+        yield Finding(path, "note", "It cannot be checked: its digest is in run.json, which cannot be read")
+        return
+    digests = info.digests.get(path.name, ())
     if not digests:
         yield Finding(path, "note", "run.json has no digest of this file: its writer was killed before that")
         return
@@ -62,7 +65,8 @@ def check_known(path: Path, read: Read | None) -> Findings:
     if path.is_symlink():
         yield Finding(path, "fault", "This is a link: its target is not part of the run")
     elif is_temporary(path.name):
-        yield Finding(path, "note", f"A writer that was killed left this file; remove it: {command('runs', 'gc')}")
+        when = f"when it is an hour old: {command('runs', 'gc')}"
+        yield Finding(path, "note", f"A writer that was killed left this file; remove it {when}")
     elif read is not None:
         yield from fault_of(path, read)
     else:

@@ -167,7 +167,8 @@ class RunWriter:
         self.flush()
         if status is RunStatus.COMPLETED:
             self._info = replace(self._info, merged=metrics.merge(self.run.fs, self.run.path))
-        self._write_info(replace(self._info, status=status, summary=dict(summary)))
+        sealed = log.extended_seal(self.run.path, self._info)
+        self._write_info(replace(self._info, status=status, summary=dict(summary), log=sealed))
         self._finished = True
 
     @property

@@ -9,7 +9,15 @@ import pytest
 from dregcli.errors import RunStateError, StoreCorrupt, StoreFormatError, StoreWriteError, UsageError
 from dregcli.names import RunStatus
 from dregcli.store.runs import RunStore
-from tests.support.store_faults import FailingFileSystem, Killed, KillingFileSystem, every, flip, temporaries
+from tests.support.store_faults import (
+    CountingFileSystem,
+    FailingFileSystem,
+    Killed,
+    KillingFileSystem,
+    every,
+    flip,
+    temporaries,
+)
 from tests.support.store_runs import ENVIRONMENT, SPEC, claim
 
 RACER = """
@@ -107,6 +115,28 @@ def test_a_full_disk_at_any_operation_of_a_claim_leaves_no_run_that_looks_alive(
         return True
 
     assert every(60, attempt) > 15
+
+
+def test_an_interrupt_at_any_operation_of_a_claim_leaves_no_run(tmp_path: Path) -> None:
+    class Interrupted(CountingFileSystem):
+        at = 0
+
+        def fault(self, operation: str, path: Path, content: bytes) -> None:
+            if self.count == self.at:
+                raise KeyboardInterrupt
+
+    def attempt(number: int) -> bool:
+        root, fs = tmp_path / f"{number}", Interrupted()
+        fs.at = number
+        try:
+            claim(root, fs=fs)
+        except KeyboardInterrupt:
+            assert not root.exists() or [run for run in RunStore(root).runs() if run.info().started] == []
+            assert not list(root.glob("*/v001/*"))
+            return True
+        return False
+
+    assert every(60, attempt) > 10
 
 
 def test_a_kill_at_any_operation_of_a_claim_reads_as_crashed(tmp_path: Path) -> None:

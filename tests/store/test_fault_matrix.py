@@ -26,6 +26,7 @@ from dregcli.store import documents, layout, log
 from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from dregcli.store.verify import verify_run
 from dregcli.store.writer import RunWriter
 from tests.support.store_faults import CountingFileSystem, Killed, temporaries
 from tests.support.store_runs import ENVIRONMENT, SPEC, save, train
@@ -219,6 +220,7 @@ def _content(store: RunStore) -> dict[str, Any]:
             assert info.status is RunStatus.CRASHED
             continue
         run.spec(), run.environment(), run.resumed_environments(), log.unsealed(run.path, info)
+        assert [each for each in verify_run(run) if each.kind == "fault"] == []
         rows = run.metrics("train")["step"].tolist() if run.all_metrics() else []
         assert rows == sorted(set(rows)), "a row of metrics twice"
         last = run.load_checkpoint("last") if run.checkpoints() else None

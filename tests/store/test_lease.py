@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dregcli.errors import RunStateError, StoreWriteError
+from dregcli.errors import RunStateError, StoreCorrupt, StoreWriteError
 from dregcli.filesystem import LOCAL
 from dregcli.names import RunStatus
 from dregcli.store import documents
@@ -237,6 +237,18 @@ def test_a_resumer_alive_and_not_done_taking_over_is_named(tmp_path: Path) -> No
     take_lease(LOCAL, run.path, own_lease(2, datetime.now(UTC)))
     with pytest.raises(RunStateError, match=f"process {os.getpid()}"):
         RunStore(tmp_path).reopen(run)
+
+
+def test_a_failed_resume_leaves_no_lease(tmp_path: Path) -> None:
+    """This process may try again when the file is mended; with its lease it would refuse itself."""
+    run = killed_run(tmp_path)
+    spec = run.path / "spec.json"
+    content = spec.read_bytes()
+    spec.write_bytes(b"{}")
+    with pytest.raises(StoreCorrupt, match="does not match the digest"):
+        RunStore(tmp_path).reopen(run)
+    spec.write_bytes(content)
+    assert RunStore(tmp_path).reopen(run).run.status() is RunStatus.RUNNING
 
 
 @needs_proc

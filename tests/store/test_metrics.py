@@ -289,3 +289,9 @@ def test_a_kill_at_any_operation_of_a_roll_back_is_made_good_by_the_next(tmp_pat
         return killed
 
     assert every(100, attempt) > 20
+
+
+def test_parts_have_the_order_in_which_they_were_written_whatever_their_digits() -> None:
+    names = ["", "0001-000002.h5", "0001-999999.h5", "0001-1000000.h5", "9999-000001.h5", "10000-000001.h5"]
+    assert sorted(reversed(names), key=metrics.order) == names
+    assert sorted(names) != names

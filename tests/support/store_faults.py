@@ -4,7 +4,9 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Any, Literal
+
+import pytest
 
 from dregcli.filesystem import LocalFileSystem
 
@@ -94,6 +96,22 @@ class KillingFileSystem(CountingFileSystem):
             if self.count == self.at and operation == "write":
                 path.write_bytes(content[: len(content) // 2])
             raise Killed
+
+
+def forbid(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    """Refuses this process the entries of a folder, as its mode would if the process were not root's."""
+
+    def refusing(call: Callable[..., Any], *, itself: bool) -> Callable[..., Any]:
+        def refuse(path: Any, *arguments: Any, **options: Any) -> Any:
+            at = Path(str(path)) if isinstance(path, str | Path) else None
+            if at and at.is_relative_to(folder) and (itself or at != folder):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(at))
+            return call(path, *arguments, **options)
+
+        return refuse
+
+    monkeypatch.setattr(os, "stat", refusing(os.stat, itself=False))
+    monkeypatch.setattr(os, "listdir", refusing(os.listdir, itself=True))
 
 
 def temporaries(folder: Path) -> list[Path]:

@@ -224,7 +224,7 @@ def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Lis
     report = replace(report, run=run, checkpoint=checkpoint)
     arrays = {name: np.array([row[name].value for row in report.rows]) for name in NAMES}
     arrays |= {f"{name}_stderr": np.array([row[name].stderr for row in report.rows]) for name in NAMES}
-    attrs = {**report.plain(), "told": _summary(report), "checkpoint": checkpoint}
+    attrs = {**report.plain(), "summary": _summary(report), "checkpoint": checkpoint}
     stem = f"k{'-'.join(map(str, report.settings['k'][:8]))}-seed{report.settings['seed']}-step{checkpoint}"
     try:
         file = run.add_result("variance", stem, arrays=arrays, attrs=attrs)

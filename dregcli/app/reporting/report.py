@@ -24,7 +24,7 @@ __all__ = ["Aggregate", "Comparison", "Group", "Paired", "Report", "make_report"
 _NEEDED: Final[Mapping[ResultKind, tuple[str, ...]]] = {
     "evals": ("checkpoint", "split", "k", "seed", "n", "value"),
     "bias": ("results",),
-    "variance": ("told",),
+    "variance": ("summary",),
 }
 """Attributes that a report needs; a result by another program or version may lack some of them."""
 

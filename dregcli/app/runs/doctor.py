@@ -143,7 +143,10 @@ def _clocks(infos: dict[Run, RunInfo]) -> Check:
 
 
 def _left_over(store: RunStore, runs: list[Run]) -> Check:
-    paths = trash.garbage(runs, store.root, older_than=timedelta(0), now=datetime.now(UTC))
+    try:
+        paths = trash.garbage(runs, store.root, older_than=timedelta(0), now=datetime.now(UTC))
+    except DregError as error:
+        return Check("leftovers", Health.FAULT, f"{error.what}: {error.where}", error.hint or "")
     if paths:
         size = sum(trash.size(path) for path in paths)
         return Check(

@@ -46,14 +46,22 @@ def plan_run_removal(references: Sequence[str], *, runs_dir: Path) -> list[RunRe
 
 
 def _removal(run: Run, children: Sequence[str]) -> RunRemoval:
+    return RunRemoval(run, _status(run), trash.size(run.path), tuple(children))
+
+
+def _status(run: Run) -> str:
+    """Return the status of a run that no process is writing, or ``unreadable``.
+
+    Raises:
+        RunStateError: a process is writing the run.
+    """
     try:
         trash.check_not_live(run)
-        status = run.status().value
+        return run.status().value
     except RunStateError:
         raise
     except DregError:
-        status = "unreadable"
-    return RunRemoval(run, status, trash.size(run.path), tuple(children))
+        return "unreadable"
 
 
 def _parents(store: RunStore) -> dict[str, list[str]]:
@@ -73,8 +81,11 @@ def remove_runs(removals: Sequence[RunRemoval]) -> list[Path]:
     """Move runs to the trash, and return their new paths.
 
     Raises:
+        RunStateError: a process has resumed one of the runs meanwhile; none was moved.
         StoreWriteError: a run cannot be moved; the runs before it are in the trash.
     """
+    for removal in removals:  # again, because the user may have taken long to agree
+        _status(removal.run)
     return [trash.remove(removal.run.fs, removal.run) for removal in removals]
 
 

@@ -79,13 +79,13 @@ class ShownRun:
         return next((each.step for each in self.checkpoints if each.best), None)
 
     @property
-    def usual(self) -> list[str]:
+    def defaults(self) -> list[str]:
         """The fields of the spec that have their default values."""
-        defaults: dict[str, Any] = {name: field.get_default() for name, field in RunSpec.model_fields.items()}
+        known: dict[str, Any] = {name: field.get_default() for name, field in RunSpec.model_fields.items()}
         return [
             name
             for name, value in self.listed.spec.items()
-            if name not in _ALWAYS_SHOWN and name in defaults and _plain(defaults[name]) == value
+            if name not in _ALWAYS_SHOWN and name in known and _plain(known[name]) == value
         ]
 
     @property
@@ -134,7 +134,7 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
     for kind in RESULT_KINDS:
         found = readable(lambda kind=kind: run.results(kind), [])
         results |= {str(each.path.relative_to(run.path)): each.attrs for each in found}
-    shown = [each for step in run.checkpoints() if (each := _checkpoint(run, step))]
+    shown = [each for step in readable(run.checkpoints, []) if (each := _checkpoint(run, step))]
     damage += [f"{run.path / _place(each.step)}: {each.fault}" for each in shown if each.fault]
     log = run.path / layout.LOG_FILE
     return ShownRun(

@@ -100,7 +100,7 @@ def _verdicts(terminal: Terminal, group: "Group") -> None:
         )
     for row in group.rows:
         if row.variance:
-            terminal.line(f"variance: {row.variance[-1]['told']} ({row.path})")
+            terminal.line(f"variance: {row.variance[-1]['summary']} ({row.path})")
 
 
 def _tracked(terminal: Terminal, group: "Group") -> None:

@@ -111,5 +111,5 @@ def import_(
     else:
         terminal.line(f"imported {found.origin} as {found.run.path}")
         if found.same:
-            terminal.note(f"the run is here already: {', '.join(run.label for run in found.same)} is the same run")
+            terminal.note(f"the store had the same run already: {', '.join(run.label for run in found.same)}")
         terminal.line(f"next: {command('runs', 'list', found.run.label)}")

@@ -10,6 +10,7 @@ from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command
 from dregcli.errors import UsageError
+from dregcli.wording import counted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -101,13 +102,12 @@ def gc(
     terminal = Terminal(as_json=as_json, quiet=quiet)
     root = runs_folder(runs_dir)
     found = find_garbage(runs_dir=root, older_than_days=older_than)
-    size = bytes_in_words(found.nbytes)
+    size = f"{counted(len(found.paths), 'item')}, {bytes_in_words(found.nbytes)}"
     for path in found.paths:
         terminal.note(str(path))
     gone = False
     if found.paths and not dry_run:
-        question = f"Permanently remove these {len(found.paths)} ({size})?"
-        gone = _agreed(question, command("runs", "gc", "--yes"), yes=yes)
+        gone = _agreed(f"Remove permanently: {size}?", command("runs", "gc", "--yes"), yes=yes)
     if gone:
         empty_garbage(found, runs_dir=root)
     if as_json:
@@ -115,4 +115,4 @@ def gc(
     elif not found.paths:
         terminal.line("there is nothing to remove")
     else:
-        terminal.line(f"{'removed' if gone else 'not removed'}: {len(found.paths)}, {size}")
+        terminal.line(f"{'removed' if gone else 'not removed'}: {size}")

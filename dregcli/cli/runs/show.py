@@ -106,11 +106,12 @@ def _state(found: "ShownRun") -> Lines:
 
 
 def _spec(found: "ShownRun") -> Lines:
-    """Return the lines about the spec: one line for all usual settings, and a line for each other setting."""
+    """Return the lines about the spec: one line for all defaults, and a line for each other setting."""
     said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
-    usual = [name for name in said if name in found.usual]
-    lines = [(name, _words(value)) for name, value in said.items() if name not in usual]
-    return lines + ([("as usual", ", ".join(f"{name} {_words(said[name])}" for name in usual))] if usual else [])
+    defaults = [name for name in said if name in found.defaults]
+    lines = [(name, _words(value)) for name, value in said.items() if name not in defaults]
+    text = ", ".join(f"{name} {_words(said[name])}" for name in defaults)
+    return lines + ([("defaults", text)] if defaults else [])
 
 
 def _progress(found: "ShownRun") -> Lines:
@@ -144,7 +145,7 @@ def _commands(found: "ShownRun") -> Lines:
 
 def _result(attrs: Mapping[str, Any]) -> str:
     """Summarise a result: the verdicts of a bias check, or the numbers of an evaluation."""
-    if isinstance(summary := attrs.get("told"), str):
+    if isinstance(summary := attrs.get("summary"), str):
         return summary
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)

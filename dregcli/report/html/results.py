@@ -184,7 +184,7 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     notes = ("Detectable: the relative bias that the check would have found with a chance of 90 %.",)
     checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
     found = [
-        (Cell(row.label), Cell(str(row.variance[-1].get("told", "-"))))
+        (Cell(row.label), Cell(str(row.variance[-1].get("summary", "-"))))
         for group in groups
         for row in group.rows
         if row.variance

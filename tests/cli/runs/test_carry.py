@@ -41,7 +41,7 @@ def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path:
     assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": size, "captured": nothing}
     first = runs("import", file)
     assert first.out.startswith(f"imported x/v001 as {root}/x/v003\n")
-    assert "here already: x/v001 is the same run" in first.err
+    assert "had the same run already: x/v001" in first.err
     again = runs("import", file, "--name", "y", "--json")
     assert again.json == {
         "run": f"{root}/y/v001",
@@ -135,7 +135,7 @@ def test_gc_asks_nobody_when_nobody_is_there(runs) -> None:
     refused = runs("gc")
     assert refused.code == 2
     assert "dreg runs gc --yes" in refused.err
-    assert runs("gc", "--dry-run").out.startswith("not removed: 1, ")
+    assert runs("gc", "--dry-run").out.startswith("not removed: 1 item, ")
     assert runs("rm", "--restore", "x/v001").code == 0
 
 

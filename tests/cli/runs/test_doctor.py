@@ -12,7 +12,7 @@ from dregcli.store.records import Clock
 from dregcli.store.runs import RunStore
 from tests.store.test_fault_matrix import bury
 from tests.support.cli import run
-from tests.support.store_faults import CountingFileSystem, FailingFileSystem, flip
+from tests.support.store_faults import CountingFileSystem, FailingFileSystem, flip, forbid
 from tests.support.store_runs import ENVIRONMENT, SPEC, FakeClock
 
 
@@ -79,3 +79,13 @@ def test_a_disk_that_refuses(store: RunStore, monkeypatch: pytest.MonkeyPatch) -
     assert "No space" in checks["disk"].what
     monkeypatch.setattr(runs_doctor, "LITTLE_SPACE", 10**18)
     assert {c.name: c.health for c in runs_doctor.examine(runs_dir=store.root)}["space"] is runs_doctor.Health.WARNING
+
+
+def test_a_folder_that_this_user_may_not_read(capsys, store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = store.runs()[0].path / "checkpoints"
+    folder.mkdir()
+    forbid(monkeypatch, folder)
+    code, health = _health(capsys, store)
+    assert (code, health["leftovers"]) == (1, "fault")
+    shown = run(capsys, "runs", "doctor", "--runs-dir", store.root)
+    assert "leftovers: make it readable for this user" in shown.out

@@ -134,8 +134,8 @@ def test_show_says_what_is_whole_what_was_typed_and_what_can_be(runs, root: Path
     assert told("typed") == """dreg train --name 'it'"'"'s'"""
     assert told("repeat") == f"dreg runs rerun x/v001 --runs-dir {root}"
     assert told("k") == "8"
-    assert "batch_size 32" in told("as usual").split(", ")
-    assert "k 8" not in told("as usual")
+    assert "batch_size 32" in told("defaults").split(", ")
+    assert "k 8" not in told("defaults")
     note = lines.index(next(line for line in lines if line.startswith("note ")))
     assert lines[note + 1] == " " * 18 + "lines"
     flip(made.path / "checkpoints" / "step-00000020" / "model.safetensors", 9)

@@ -8,7 +8,7 @@ import pytest
 from dregcli.cli.main import main
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
-from tests.support.store_faults import flip
+from tests.support.store_faults import flip, forbid
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +84,25 @@ def test_runs_of_one_spec_do_not_differ(capsys, root: Path) -> None:
     everything = run(capsys, "runs", "diff", "x/v001", "x/v003", "--all", "--runs-dir", root, "--json").json
     assert "time" in {each["field"] for each in everything["environment"]}
     assert run(capsys, "runs", "diff", "x/v001", "z", "--runs-dir", root).code == 13
+
+
+def test_show_and_verify_of_a_folder_that_this_user_may_not_read(
+    capsys, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = root / "x" / "v001" / "checkpoints"
+    forbid(monkeypatch, folder)
+    told = run(capsys, "runs", "show", "x/v001", "--runs-dir", root, "--json")
+    assert (told.code, told.json["checkpoints"], told.json["step"]) == (0, [], 20)
+    assert told.json["damage"] == [f"{folder}: The folder cannot be read: Permission denied"]
+    verified = run(capsys, "runs", "verify", "x/v001", "--runs-dir", root, "--json")
+    assert (verified.code, [each["file"] for each in verified.json["findings"]]) == (1, [str(folder)])
+
+
+def test_verify_of_a_run_that_this_user_may_not_read(capsys, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = root / "x" / "v001"
+    forbid(monkeypatch, folder)
+    verified = run(capsys, "runs", "verify", "--runs-dir", root, "--json")
+    assert (verified.code, verified.json["runs"]) == (1, 3)
+    (found,) = verified.json["findings"]
+    assert (found["file"], found["kind"]) == (str(folder / "run.json"), "fault")
+    assert "cannot be read" in found["what"]
