@@ -1,7 +1,6 @@
 """Recognises a source by its first bytes, not by its name; opens it once, digests it, and notices changes."""
 
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -50,7 +49,7 @@ def found_in(
     if path.is_dir():
         if other := foreign(path):
             raise refusal(other, path, then)
-        source = Source(request, scratch, watch, io.BytesIO(), 0)
+        source = Source(request, scratch, watch)
         source.arrays = folder_arrays(source)
         return source
     stream = stack.enter_context(_opened(path))
