@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import csv
 import io
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -214,10 +215,18 @@ def _rows(source: Source, layout: Layout, taken: Sequence[int]) -> Iterator[NDAr
                 drop, labels = (option(each, bad, layout.names) for each in ("--drop-columns", "--labels"))
                 hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {labels}, if it holds labels)"
             cell = cells[bad[0]].strip()[:_SHOWN_LETTERS]
-            fault = "not a number" if _number(cell) is None else "not finite"
-            what = f"holds {cell!r}, which is {fault}" if cell else "is empty"
-            raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], layout.names)} {what}", hint=hint)
+            raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], layout.names)} {_fault(cell)}", hint=hint)
         yield row
+
+
+def _fault(cell: str) -> str:
+    """Return what is wrong with a cell that has no finite number of the text."""
+    number = _number(cell.replace(",", "."))
+    if number is None:
+        return f"holds {cell!r}, which is not a number" if cell else "is empty"
+    if math.isfinite(number):
+        return f"holds {cell!r}, where a number with a decimal {'comma' if '.' in cell else 'point'} is expected"
+    return f"holds {cell!r}, which is not finite"
 
 
 def _row(layout: Layout, line: str, cells: Sequence[str]) -> Sequence[float | None]:

@@ -1,5 +1,6 @@
 """Examines the values of a source in one pass, decides their kind, and converts them to stored values."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -31,8 +32,8 @@ class Survey:
         low: the smallest value.
         high: the largest value.
         offenders: by the name of a test, the first value that fails it, in words; no entry where all values pass.
-        columns: by array, for each place in an example, the smallest value, the largest value and the largest error
-            of a 32-bit float; shape (3, values).
+        columns: by array, for each place in an example, the smallest value, the largest value, the largest error of
+            a 32-bit float, and 1 where all values are the smallest or the largest; shape (4, values).
     """
 
     levels: int
@@ -58,7 +59,7 @@ class Survey:
 
     def span(self, key: str) -> tuple[float, float]:
         """Return the smallest and the largest value of an array."""
-        low, high, _ = self.columns[key]
+        low, high, *_ = self.columns[key]
         return float(low.min()), float(high.max())
 
     def add(self, key: str, values: NDArray[Any]) -> None:
@@ -70,11 +71,17 @@ class Survey:
         # lose nothing.
         with np.errstate(over="ignore"):
             moved = np.abs(wide - wide.astype(np.float32)).max(axis=0) if values.itemsize > 2 else wide[0] * 0.0
-        found = np.stack([wide.min(axis=0), wide.max(axis=0), moved])
-        if key in self.columns:
-            before = self.columns[key]
-            found = np.stack([np.minimum(before[0], found[0]), *np.maximum(before[1:], found[1:])])
-        self.columns[key] = found
+        low, high = wide.min(axis=0), wide.max(axis=0)
+        found = np.stack([low, high, moved, ((wide == low) | (wide == high)).all(axis=0)])
+        self.columns[key] = _together(self.columns[key], found) if key in self.columns else found
+
+
+def _together(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the facts about the columns of two groups of examples; see ``Survey.columns``."""
+    low, high = np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
+    ends = np.stack([*one[:2], *other[:2]])
+    is_pair = ((ends == low) | (ends == high)).all(axis=0) & (one[3] > 0) & (other[3] > 0)
+    return np.stack([low, high, np.maximum(one[2], other[2]), is_pair])
 
 
 def _tests(levels: int) -> dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]:
@@ -238,7 +245,7 @@ def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
         if not found.all(test):
             what = f"values are stored as 32-bit floats, but {found.offenders[test]} {reason}"
             raise DataCorrupt(what, hint="scale or shift the values before the import")
-    for key, (low, high, moved) in found.columns.items():
+    for key, (low, high, moved, _) in found.columns.items():
         # In a column that never varies, a small change does no harm.
         if (bad := np.flatnonzero((moved > _MOST_MOVED * (high - low)) & (high > low))).size:
             i, array = int(bad[0]), f" of array '{key}'" if key else ""
@@ -248,4 +255,21 @@ def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
                 hint=f"before the import, subtract {low[i] + (high[i] - low[i]) / 2:.12g} from these values, or "
                 "scale them",
             )
+    notes = (*notes, *_pair_notes(found)) if kind is DataKind.REAL else notes
     return Conversion(kind, 1, np.dtype(np.float32), lambda values: values.astype(np.float32), notes)
+
+
+def _pair_notes(found: Survey) -> list[str]:
+    """Note places that always hold one of two numbers: a density at them has no upper limit."""
+    arrays = list(found.columns.values())
+    if found.all("binary") or len({each.shape for each in arrays}) > 1:
+        return []
+    low, high, _, is_pair = functools.reduce(_together, arrays)
+    if not (pairs := np.flatnonzero((is_pair > 0) & (low < high))).size:
+        return []
+    i = int(pairs[0])
+    return [
+        f"{pairs.size:,} of {low.size:,} values of the examples take only two values (the first is value {i}: "
+        f"{low[i]:g} and {high[i]:g}): as real values their gaussian bound means nothing. If all values are such, "
+        "store them as 0 and 1: dreg then takes them as binary"
+    ]
