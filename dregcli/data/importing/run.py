@@ -69,15 +69,9 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         DataCorrupt: the source is damaged, hostile, of an unknown format, or holds values that cannot be stored.
         StoreWriteError: the data folder cannot be written.
     """
-
-    def then(file: str) -> str:
-        """Return the command that imports another file under the same name."""
-        replace = ["--replace"] if request.replace else []
-        return data_command("data", "import", file, "--name", request.name, *replace, data_dir=data_dir)
-
     _check_target(request, data_dir)
     with _advised(str(request.source)), ExitStack() as stack:
-        source = detect.found_in(request, data_dir, stack, watch, then)
+        source = detect.found_in(request, data_dir, stack, watch)
         _check_options(source)
         draft, note = _draft(source)
         path = _write(draft, source, data_dir, stack)
