@@ -112,10 +112,9 @@ def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[i
             is_turned = source.request.transpose
             other = math.prod(shape[2:]) * shape[0] if is_turned else math.prod(shape[:-1])
             turn = (", or leave --transpose out" if is_turned else ", or --transpose") * (math.prod(asked) == other)
-            what = (
-                f"--shape {_typed(asked)} is {math.prod(asked)} pixels, but {named} has {pixels} values an example "
-            )
-            raise UsageError(what + f"({said(shape)})", hint=f"give H and W whose product is {pixels}{turn}")
+            what = f"--shape {_typed(asked)} is {math.prod(asked)} pixels, but {named} has {pixels} values an example"
+            what += f" ({said(shape)})"
+            raise UsageError(what, hint=f"give H and W whose product is {pixels}{turn}")
         if len(shape) > 2 and asked != shape[-2:]:
             what = f"--shape {_typed(asked)} contradicts {named}, whose images are {said(shape[-2:])}"
             raise UsageError(what, hint="leave --shape out")

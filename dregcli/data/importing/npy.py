@@ -18,9 +18,11 @@ _LONGEST_HEADER: Final = 1 << 16
 """Most bytes of a header that are read, whatever it promises. NumPy itself refuses more than 10,000 characters."""
 _MOST_AXES: Final = 32
 """The most axes of an array. NumPy's own limit is 64, or 32 before version 2."""
-_VERSIONS: Final = ((1, 0), (2, 0))
-"""The known versions of the format. Version 3 exists only for the names of records."""
-
+_READERS: Final[dict[tuple[int, int], Any]] = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+}
+"""The readers by format version. Version 3 exists only for the names of records."""
 
 Read = Callable[[int, tuple[int, ...], np.dtype[Any], Literal["C", "F"]], NDArray[Any]]
 """Returns the values, given the bytes before them, the shape, the type and the order."""
@@ -63,9 +65,9 @@ def _named(key: str, head: bytes, size: int, read: Read) -> Named:
     stream = io.BytesIO(head)
     try:
         version = npy_format.read_magic(stream)
-        if version not in _VERSIONS:
+        if version not in _READERS:
             return refused(key, f"has an .npy header of version {version}: records cannot be imported")
-        shape, fortran, dtype = getattr(npy_format, f"read_array_header_{version[0]}_0")(stream)
+        shape, fortran, dtype = _READERS[version](stream)
     except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
         return refused(key, f"has an .npy header that is malformed or cut short ({error})")
     start, fault = stream.tell(), why_no_numbers(dtype)

@@ -227,12 +227,13 @@ def _picked(found: Survey, asked: DataKind | None) -> Conversion:
     if asked is None and levels == FULL_LEVELS:
         hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
         return _floats(found, DataKind.REAL, f"values from {span}: taken as real{hint}")
+    option, offender = f"--kind {asked}" if asked else f"--levels {levels}", found.outside
     wanted = f"whole numbers 0 to {levels}, or " + ("from 0 to 1" if asked else f"multiples of 1/{levels}")
-    wanted = f"0 to {levels}" if asked and found.all("whole") else wanted
-    wanted, offender = ("0 or 1", found.offenders["binary"]) if asked is DataKind.BINARY else (wanted, found.outside)
-    what = (
-        f"{f'--kind {asked}' if asked else f'--levels {levels}'}: such values are {wanted}, but there is {offender}"
-    )
+    if asked is DataKind.BINARY:
+        wanted, offender = "0 or 1", found.offenders["binary"]
+    elif asked and found.all("whole"):
+        wanted = f"0 to {levels}"
+    what = f"{option}: such values are {wanted}, but there is {offender}"
     raise UsageError(what, hint="leave the option out to let dreg recognise the kind, or give --kind real")
 
 
