@@ -274,7 +274,7 @@ def test_the_same_source_makes_the_same_data(tmp_path):
     assert len(sums) == 1
 
 
-def test_copies_across_splits_are_told(tmp_path):
+def test_copies_across_splits_are_reported(tmp_path):
     values = RANDOM.randint(0, 256, (20, 9)).astype(np.uint8)
     np.savez(
         tmp_path / "a.npz", train=values[:12], valid=values[10:16], test=np.concatenate([values[:3], values[15:]])

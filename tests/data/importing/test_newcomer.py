@@ -60,7 +60,7 @@ class TestFolders:
         error = refuse(place(files, tmp_path, packed), tmp_path / "data", reason, UsageError)
         assert "rename the folder" in str(error.hint)
 
-    def test_splits_of_each_class_are_told(self, packed, tmp_path):
+    def test_splits_inside_each_class_are_reported(self, packed, tmp_path):
         files = {f"{'ab'[i % 2]}/{'train' if i < 12 else 'test'}/{i}.png": encoded(IMAGES[i]) for i in range(24)}
         imported = bring(place(files, tmp_path, packed), tmp_path / "data")
         assert has(imported, "all images were put together: deeper folders (test/, train/) were not taken as splits")
