@@ -13,17 +13,9 @@ from typing import Any, Final, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from dregcli.data.importing import labels
 from dregcli.data.importing.columns import listed, option, resolve, shown_columns
 from dregcli.data.importing.contract import Named, Source, watched
-from dregcli.data.importing.labels import (
-    DROPPED,
-    LABELS,
-    ROW_NUMBERS,
-    TEXT_IN_IT,
-    is_index_name,
-    is_label_name,
-    values_alone,
-)
 from dregcli.errors import DataCorrupt
 
 _COMMENTS: Final = ("#", "%")
@@ -164,7 +156,7 @@ def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[
     """Whether a first line holds names: no numbers, or column numbers beside names of columns that are not values."""
     words = [cell for cell, numeric in zip(first, is_number, strict=True) if not numeric]
     # A name has letters, unlike 0,5; pandas writes an empty name for row numbers.
-    if not words or not all(any(map(str.isalpha, word)) or is_index_name(word) for word in words):
+    if not words or not all(any(map(str.isalpha, word)) or labels.is_index_name(word) for word in words):
         return False
     counted = [cell for cell, numeric in zip(first, is_number, strict=True) if numeric]
     if not counted:
@@ -173,7 +165,9 @@ def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[
         return False
     # A column of text would have text in the next line, too.
     is_text = len(first) == len(below) and not all(map(max, zip(is_number, below, strict=True)))
-    return all(is_index_name(word) or is_label_name(word) for word in words) or (len(counted) > 2 and not is_text)
+    return all(labels.is_index_name(word) or labels.is_label_name(word) for word in words) or (
+        len(counted) > 2 and not is_text
+    )
 
 
 def _lines(source: Source, layout: Layout) -> Iterator[tuple[int, str]]:
@@ -212,8 +206,8 @@ def _rows(source: Source, layout: Layout, taken: Sequence[int]) -> Iterator[NDAr
         if not np.isfinite(row).all():
             bad = [column for column, is_good in zip(taken, np.isfinite(row).tolist(), strict=True) if not is_good]
             if len(bad) < len(cells):
-                drop, labels = (option(each, bad, layout.names) for each in ("--drop-columns", "--labels"))
-                hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {labels}, if it holds labels)"
+                drop, label = (option(each, bad, layout.names) for each in ("--drop-columns", "--labels"))
+                hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {label}, if it holds labels)"
             cell = cells[bad[0]].strip()[:_SHOWN_LETTERS]
             raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], layout.names)} {_fault(cell)}", hint=hint)
         yield row
@@ -268,7 +262,7 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
         with watched(source.watch, "read", source.size, "bytes"):
             array = source.scratch.array(_rows(source, layout, taken), (-1, len(taken)), np.dtype(np.float64))
         _note_layout(source, layout)
-        return values_alone(array, out, names, source, is_judged=is_judged)
+        return labels.values_alone(array, out, names, source, is_judged=is_judged)
 
     return [Named("", (), "text", read)]
 
@@ -276,16 +270,16 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
 def _out_unread(layout: Layout, asked: Mapping[str, Sequence[int]], *, is_judged: bool) -> dict[int, tuple[str, str]]:
     """Return the columns that need not be read, each with its role and the reason."""
     count = len(layout.first)
-    out = {column: (LABELS, "--labels") for column in asked.get("--labels", ())}
-    out |= {column: (DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
+    out = {column: (labels.LABELS, "--labels") for column in asked.get("--labels", ())}
+    out |= {column: (labels.DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
     others = {*range(count)} - {*asked.get("--columns", range(count)), *out}
-    out |= {column: (DROPPED, "not among --columns") for column in others}
+    out |= {column: (labels.DROPPED, "not among --columns") for column in others}
     for column, name in enumerate(layout.names if is_judged else ()):
         cell = layout.first[column]
         # Text under such a name is enough: text cannot be a value.
         is_text = bool(cell) and _number(cell, decimal_comma=layout.decimal_comma) is None
-        if column not in out and is_text and (is_label_name(name) or is_index_name(name)):
-            out[column] = LABELS if is_label_name(name) else ROW_NUMBERS, TEXT_IN_IT
+        if column not in out and is_text and (labels.is_label_name(name) or labels.is_index_name(name)):
+            out[column] = labels.LABELS if labels.is_label_name(name) else labels.ROW_NUMBERS, labels.TEXT_IN_IT
     return out if len(out) < count else {}
 
 
