@@ -220,7 +220,7 @@ def test_pixels_come_from_inside_the_file_or_not_at_all(dataset, cached, tmp_pat
 
 
 class TestWriting:
-    """The old file survives, nothing is left aside, and the user is told what to do."""
+    """The old file survives, no temporary file is left, and the error says what to do."""
 
     def left(self, folder):
         return sorted(path.name for path in folder.iterdir())

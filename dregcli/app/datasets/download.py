@@ -51,7 +51,7 @@ def names_to_download(names: Sequence[str], data_dir: Path, *, everything: bool,
     """
     if everything and names:
         raise UsageError(
-            what=f"--all means every data set, also {' and '.join(names)}", hint="leave out either the names or --all"
+            what=f"--all already includes {' and '.join(names)}", hint="leave out either the names or --all"
         )
     if not everything and not names:
         raise UsageError(

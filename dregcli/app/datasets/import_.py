@@ -6,7 +6,7 @@ from pathlib import Path
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.first_examples import first_examples, write_picture
 from dregcli.data.catalogue import DATASETS, imported_names
-from dregcli.data.folders import figure_path
+from dregcli.data.folders import WRITE_ELSEWHERE, figure_path
 from dregcli.data.importing.columns import ColumnWords
 from dregcli.data.importing.request import ImportWords, read_request
 from dregcli.data.importing.run import Imported, import_data
@@ -35,7 +35,7 @@ def import_dataset(words: ImportWords, data_dir: Path, listener: Listener) -> Im
     """
     request = read_request(words, taken=_taken(words.name, data_dir, replace=words.replace))
     # Checked first: reading a large source takes minutes.
-    check_can_write(LOCAL, data_dir, hint="choose another folder with --data-dir FOLDER or DREG_DATA_DIR")
+    check_can_write(LOCAL, data_dir, hint=WRITE_ELSEWHERE)
     return _with_picture(import_data(request, data_dir, listener), data_dir)
 
 

@@ -5,15 +5,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from dregcli.app.datasets.status import check_known, data_row, file_size, missing, removal_command
 from dregcli.data.catalogue import DATASETS, file_owner, imported_names
 from dregcli.data.entries import Embedded
-from dregcli.data.folders import WRITE_ELSEWHERE, cache_path, data_command
+from dregcli.data.folders import cache_path, data_command
 from dregcli.data.owner import Owner
 from dregcli.errors import UsageError
 from dregcli.filesystem import LOCAL, write_errors
 from dregcli.names import Split
+
+_REMOVE: Final = "get permission to change the folder of this file, and run the command again"
 
 
 @dataclass(frozen=True)
@@ -121,5 +124,5 @@ def remove_data(removals: Sequence[Removal]) -> None:
     """
     for removal in removals:
         for path in (removal.path, *removal.figures):
-            with write_errors(path, hint=WRITE_ELSEWHERE), contextlib.suppress(FileNotFoundError):
+            with write_errors(path, hint=_REMOVE), contextlib.suppress(FileNotFoundError):
                 LOCAL.remove(path)

@@ -77,7 +77,7 @@ def show_data(
 def _check_free(out: Path) -> None:
     # A link to a missing file also takes the name.
     if out.exists() or out.is_symlink():
-        raise UsageError(what="the file exists already", where=str(out), hint="name another file with --out FILE")
+        raise _taken(out)
     if not out.parent.is_dir():
         raise UsageError(
             what="the folder does not exist", where=str(out.parent), hint=quoted("mkdir", "-p", out.parent)
@@ -89,9 +89,12 @@ def _create(out: Path, content: bytes) -> None:
     try:
         with write_errors(out, hint="name a FILE in a folder that you can write: --out FILE"):
             write_exclusive(LOCAL, out, content)
-    except FileExistsError:
-        _check_free(out)
-        raise
+    except FileExistsError as error:
+        raise _taken(out) from error
+
+
+def _taken(out: Path) -> UsageError:
+    return UsageError(what="the file exists already", where=str(out), hint="name another file with --out FILE")
 
 
 def _picture(dataset: Dataset, split: Split, listener: Listener) -> DataPicture:

@@ -33,8 +33,8 @@ class DataStatus(StrEnum):
 class DataRow:
     """Facts about a data set that are known without reading its values.
 
-    The fields from ``kind`` on are None or empty for a damaged data set. For one that is not on this machine they
-    are the published values.
+    A damaged data set has only a problem, and a path, a size and a removal where they are known. For a data set that
+    is not on this machine, the fields from ``kind`` to ``conventions`` are the published values.
 
     Attributes:
         name: the name as the user types it.

@@ -40,13 +40,10 @@ def laid_out(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
     if request.transpose and array.ndim > 1:
         array = np.moveaxis(array, -1, 0)
         source.note("the examples were taken from the last axis")
-    shape, hint = array.shape, "reshape it and save it, or name another array with --key KEY"
-    if len(shape) == 1:
-        what = f"{named} has one axis, with {shape[0]} values: labels have that shape, but examples have {_WANTED}"
-        raise UsageError(what, hint=hint)
-    if len(shape) not in (2, 3, 4) or 0 in shape:
-        what = f"{named} has {len(shape)} axes ({said(shape)}), but examples have {_WANTED}, without an empty axis"
-        raise UsageError(what, hint=hint)
+    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+        what = f"{named} has the shape {said(array.shape)}, but examples have {_WANTED}, without an empty axis"
+        labels = ": labels have one axis" * (array.ndim == 1)
+        raise UsageError(what + labels, hint="reshape it and save it, or name another array with --key KEY")
     if not source.is_images:
         array = _channels_first(array, named, source)
     elif array.ndim == 4:
@@ -108,30 +105,28 @@ def as_images(array: NDArray[Any], named: Named, source: Source, kind: DataKind)
 def _size(shape: Shape, named: Named, source: Source, kind: DataKind) -> tuple[int, int]:
     """Return height and width of an image."""
     asked = source.request.shape
-    # Three numbers were used already, when the channels were found.
-    asked = asked if asked is not None and len(asked) == 2 else None
     pixels = math.prod(shape[max(1, len(shape) - 2) :])
-    if asked is not None and math.prod(asked) != pixels:
-        is_turned = source.request.transpose
-        other = math.prod(shape[2:]) * shape[0] if is_turned else math.prod(shape[:-1])
-        turn = (", or leave --transpose out" if is_turned else ", or --transpose") * (math.prod(asked) == other)
-        raise UsageError(
-            what=f"--shape {_typed(asked)} is {math.prod(asked)} pixels, but {named} has {pixels} values an example "
-            f"({said(shape)})",
-            hint=f"give H and W whose product is {pixels}{turn}",
-        )
-    if asked is not None and len(shape) > 2 and asked != shape[-2:]:
-        what = f"--shape {_typed(asked)} contradicts {named}, whose images are {said(shape[-2:])}"
-        raise UsageError(what, hint="leave --shape out")
+    # Three numbers were used already, when the channels were found.
+    if asked is not None and len(asked) == 2:
+        if math.prod(asked) != pixels:
+            is_turned = source.request.transpose
+            other = math.prod(shape[2:]) * shape[0] if is_turned else math.prod(shape[:-1])
+            turn = (", or leave --transpose out" if is_turned else ", or --transpose") * (math.prod(asked) == other)
+            what = f"--shape {_typed(asked)} is {math.prod(asked)} pixels, but {named} has {pixels} values an example"
+            what += f" ({said(shape)})"
+            raise UsageError(what, hint=f"give H and W whose product is {pixels}{turn}")
+        if len(shape) > 2 and asked != shape[-2:]:
+            what = f"--shape {_typed(asked)} contradicts {named}, whose images are {said(shape[-2:])}"
+            raise UsageError(what, hint="leave --shape out")
+        return asked[0], asked[1]
+    if len(shape) > 2:
+        return shape[-2], shape[-1]
     side = math.isqrt(pixels)
-    if asked is None and len(shape) == 2 and side * side == pixels and kind.is_bounded:
+    if side * side == pixels and kind.is_bounded:
         source.note(f"{pixels} values were taken as images of {side} x {side} (--shape HxW changes that)")
         return side, side
-    if asked is None and len(shape) == 2:
-        source.note(f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)")
-        return 1, pixels
-    height, width = list(asked or shape[-2:])
-    return height, width
+    source.note(f"{pixels} values were taken as vectors, 1 x {pixels} (--shape HxW makes images of them)")
+    return 1, pixels
 
 
 def _channels_first(array: NDArray[Any], named: Named, source: Source) -> NDArray[Any]:
@@ -174,13 +169,13 @@ def _turned_grey(array: NDArray[Any], source: Source) -> NDArray[Any]:
     """Turn red, green and blue (N, 3, H, W) into grey (N, H, W), of the same type; booleans become floats."""
     native = array.dtype.newbyteorder("=")
     dtype = np.dtype(np.float32) if native == np.bool_ else native
-    is_exact = native.kind in "iu" and native.itemsize <= 4
 
     def luma(piece: NDArray[Any]) -> NDArray[Any]:
-        wide: NDArray[Any] = piece.astype(np.int64 if is_exact else np.float64)
+        wide = piece.astype(np.float64)
         red, green, blue = (weight * wide[:, i] for i, weight in enumerate(_LUMA))
-        if is_exact:
-            return (red + green + blue + (1 << 15)) >> 16
+        # Sums of 32-bit integers are exact, and a half is rounded up, as Pillow rounds it.
+        if native.kind in "iu" and native.itemsize <= 4:
+            return np.floor((red + green + blue + (1 << 15)) / (1 << 16))
         grey = (red + green + blue) / (1 << 16)
         return np.rint(grey) if native.kind in "iu" else grey
 

@@ -63,10 +63,8 @@ def chosen(source: Source) -> Parts:
     if keys and None not in parts:
         for each in [each for each in left if _is_example(each) or source.is_images]:
             if (split := split_named(each.key)) and split not in parts:
-                source.warnings.append(
-                    f"the {split} split was drawn from train although '{each.key}' is there: "
-                    f"{quoted('--key', f'{split}={each.key}')} takes it"
-                )
+                what = f"the {split} split was drawn from train although '{each.key}' is there"
+                source.warnings.append(f"{what}: {quoted('--key', f'{split}={each.key}')} takes it")
     return parts
 
 
@@ -117,13 +115,10 @@ def _by_names(source: Source) -> Parts:
             what=f"it is not clear which of its arrays are the examples: {_listed(candidates)}",
             hint=f"name one with --key KEY, or several with {_EACH}",
         )
-    refusals = [f"'{each.key}' {each.refusal}" for each in source.arrays if each.refusal]
-    if refusals:
-        raise DataCorrupt(what=f"nothing in it can be imported: {listed(refusals)}", hint=_PLAIN)
     raise DataCorrupt(
         what=f"the file has no examples with pixels: {_listed(source.arrays) or 'no arrays'}", hint=_PLAIN
     )
 
 
 def _listed(arrays: Sequence[Named]) -> str:
-    return listed(f"'{each.key}' ({said(each.shape) if each.shape else each.dtype})" for each in arrays)
+    return listed(f"'{each.key}' ({each.refusal or said(each.shape) or each.dtype})" for each in arrays)

@@ -4,6 +4,7 @@ A reader takes a :class:`Source` and returns a :class:`Named` for each array in 
 :func:`most_bytes` limits how much may come out of a file, and it is checked before any allocation.
 """
 
+import io
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -54,16 +55,15 @@ def check_promise(unpacked: int, packed: int, *, where: str | None = None) -> No
         DataCorrupt: the content is an archive bomb or looks like one.
     """
     if fault := promise_fault(unpacked, packed):
-        raise DataCorrupt(
-            fault, where=where, hint="if the data are real, save them unpacked (numpy.save) and import that file"
-        )
+        hint = "if the data are real, save them unpacked (numpy.save) and import that file"
+        raise DataCorrupt(fault, where=where, hint=hint)
 
 
 def why_no_numbers(dtype: np.dtype[Any]) -> str | None:
     """Return why values of this type cannot be imported, or None where they can."""
     if dtype.hasobject:
         return "holds Python objects, which would have to be unpickled: that can run any code"
-    if dtype.names is not None or dtype.subdtype is not None or dtype.kind == "V":
+    if dtype.kind == "V":
         return f"holds records ({dtype}), not one number a value"
     if dtype.kind == "c":
         return f"holds complex numbers ({dtype})"
@@ -77,15 +77,12 @@ class Watch(Protocol):
 
     def begin(self, task: str, total: int | None, unit: str) -> None:
         """Begin a task of ``total`` units."""
-        ...
 
     def update(self, done: int) -> None:
         """Report that ``done`` units of the task are finished."""
-        ...
 
     def end(self) -> None:
         """End the task."""
-        ...
 
 
 @contextmanager
@@ -219,8 +216,8 @@ class Source:
     request: ImportRequest
     scratch: Scratch
     watch: Watch
-    stream: IO[bytes]
-    size: int
+    stream: IO[bytes] = field(default_factory=io.BytesIO)
+    size: int = 0
     format: str = ""
     arrays: list[Named] = field(default_factory=list[Named])
     stamp: Callable[[], tuple[int, str]] = lambda: (0, "")

@@ -1,7 +1,6 @@
 """Recognises a source by its first bytes, not by its name; opens it once, digests it, and notices changes."""
 
 import hashlib
-import io
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -30,9 +29,7 @@ _IDX_TYPES: Final = b"\x08\x09\x0b\x0c\x0d\x0e"
 _PIECE: Final = 1 << 20
 
 
-def found_in(
-    request: ImportRequest, data_dir: Path, stack: ExitStack, watch: Watch, then: Callable[[str], str]
-) -> Source:
+def found_in(request: ImportRequest, data_dir: Path, stack: ExitStack, watch: Watch) -> Source:
     """Open a source and find its arrays, which can be read as long as the stack is open.
 
     Args:
@@ -40,32 +37,30 @@ def found_in(
         data_dir: the folder for unpacked content.
         stack: closes what is opened here.
         watch: receives the progress.
-        then: returns the command that imports another file instead.
 
     Raises:
         UsageError: the source does not exist or cannot be read.
         DataCorrupt: the source has no known format, or is damaged or hostile.
     """
-    path, scratch = request.source, Scratch(data_dir, stack)
+    path, source = request.source, Source(request, Scratch(data_dir, stack), watch)
     if path.is_dir():
         if other := foreign(path):
-            raise refusal(other, path, then)
-        source = Source(request, scratch, watch, io.BytesIO(), 0)
+            raise refusal(other, source)
         source.arrays = folder_arrays(source)
         return source
-    stream = stack.enter_context(_opened(path))
-    if not (size := os.fstat(stream.fileno()).st_size):
+    source.stream = stack.enter_context(_opened(path))
+    size = source.size = os.fstat(source.stream.fileno()).st_size
+    if not size:
         raise DataCorrupt(what="the source is empty", hint="write or fetch it again")
-    source = Source(request, scratch, watch, stream, size)
     source.stamp = _stamp(source)
     if is_packed := source.head(2) == GZIP_MAGIC:
         with watched(watch, "unpack", size, "bytes"):
-            source.stream, source.size = scratch.fill(_unpacked(source), packed=size)
+            source.stream, source.size = source.scratch.fill(_unpacked(source), packed=size)
         if not source.size:
             raise DataCorrupt(what="the packed content of the source is empty")
     head = source.head(_HEAD)
-    if not _read(source, head, then):
-        raise refusal(other, path, then) if (other := foreign(path, head)) else _unknown(head, path)
+    if not _read(source, head):
+        raise refusal(other, source) if (other := foreign(path, head)) else _unknown(head, path)
     source.format += ", gzipped" * is_packed
     return source
 
@@ -114,7 +109,7 @@ def _stamp(source: Source) -> Callable[[], tuple[int, str]]:
     return stamp
 
 
-def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
+def _read(source: Source, head: bytes) -> bool:
     """Recognise the format by the first bytes and call its reader; return False for an unknown format."""
     path = source.request.source
     if head.startswith(b"\x93NUMPY"):
@@ -125,7 +120,7 @@ def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
         is_npz = bool(names) and all(name.endswith(".npy") for name in names)
         other = TORCH if any(name.endswith("/data.pkl") for name in names) else foreign(path)
         if other and not is_npz:
-            raise refusal(other, path, then)
+            raise refusal(other, source)
         members = checked_members(archive, where=source.where)
         total = 0
         for member in members:
@@ -143,7 +138,7 @@ def _read(source: Source, head: bytes, then: Callable[[str], str]) -> bool:
         source.arrays = hdf5_arrays(source, is_matlab=is_matlab)
         has_matrix = any(each.key == "X" and len(each.shape) == 2 for each in source.arrays)
         if not has_matrix and foreign(path) is H5AD:
-            raise refusal(H5AD, path, then)
+            raise refusal(H5AD, source)
     elif head.startswith(b"MATLAB") or path.suffix.lower() == ".mat":
         source.format, source.arrays = ".mat", mat_arrays(source)
     elif head[:2] == b"\x00\x00" and head[2:3] and head[2] in _IDX_TYPES:

@@ -5,11 +5,12 @@ Only the name and the first bytes of such a file are read here: a file with Pyth
 
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dregcli.data.folders import data_command
+from dregcli.data.importing.contract import Source
 from dregcli.errors import DataCorrupt
 
 # Python that converts a file, with places for the source and the target.
@@ -91,17 +92,9 @@ def foreign(path: Path, head: bytes = b"") -> Foreign | None:
     return next(by_name, None) or next(by_bytes, None)
 
 
-def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorrupt:
-    """Return the error for a file of a foreign format.
-
-    Args:
-        found: the format.
-        path: the file.
-        then: returns the command that imports the converted file, given its name.
-
-    Returns:
-        An error whose hint is a shell command that converts the file and imports the result.
-    """
+def refusal(found: Foreign, source: Source) -> DataCorrupt:
+    """Return the error for a source of a foreign format; its hint is a command that converts and imports it."""
+    request, path = source.request, source.request.source
     stem = path.name.removesuffix(next((e for e in found.endings if path.name.lower().endswith(e)), path.suffix))
     target, count = f"{stem}{found.makes}", 1
     while Path(target).exists():
@@ -113,4 +106,6 @@ def refusal(found: Foreign, path: Path, then: Callable[[str], str]) -> DataCorru
     line = found.line.format(source=quote(str(path)), target=quote(target), content=content)
     line = f"python -c {shlex.quote(line)}" if found.makes else line
     what = f"the format is not known to the import; it looks like {found.what}"
-    return DataCorrupt(what, hint=f"{line} && {then(target)}")
+    options = ["--name", request.name, *(["--replace"] if request.replace else [])]
+    then = data_command("data", "import", target, *options, data_dir=source.scratch.folder)
+    return DataCorrupt(what, hint=f"{line} && {then}")

@@ -46,14 +46,12 @@ def folder_arrays(source: Source) -> list[Named]:
         UsageError: it is not clear whether the folder is split.
         DataCorrupt: links in it form a circle, or it has no images.
     """
-    folder, size = source.request.source, 0
-    digests: dict[str, bytes] = {}
+    folder, digests = source.request.source, dict[str, tuple[int, bytes]]()
 
     def complain(error: OSError) -> None:
         raise error
 
     def read(path: Path, name: str) -> bytes:
-        nonlocal size
         # This comes before opening, because opening a pipe would wait for a writer.
         if not path.is_file():
             raise DataCorrupt(what="this is not a regular file", where=str(path))
@@ -61,16 +59,15 @@ def folder_arrays(source: Source) -> list[Named]:
             found = stream.read(_LARGEST_FILE + 1)
         if len(found) > _LARGEST_FILE:
             raise DataCorrupt(what=_TOO_LARGE, where=str(path))
-        digests[name] = hashlib.sha256(found).digest()
-        size += len(found)
+        digests[name] = len(found), hashlib.sha256(found).digest()
         return found
 
     def stamp() -> tuple[int, str]:
         """Return the size, and the SHA-256 over the sorted names and the digests of the contents."""
         whole = hashlib.sha256(b"dreg images 1\n")
         for name in sorted(digests):
-            whole.update(os.fsencode(name) + b"\0" + digests[name])
-        return size, whole.hexdigest()
+            whole.update(os.fsencode(name) + b"\0" + digests[name][1])
+        return sum(size for size, _ in digests.values()), whole.hexdigest()
 
     files: dict[str, Callable[[], bytes]] = {}
     seen: set[tuple[int, int]] = set()
@@ -193,7 +190,7 @@ class Stage:
             image = decode_image(content, where=where, formats=_FORMATS)
             if (frames := getattr(image, "n_frames", 1)) != 1:
                 raise DataCorrupt(what=f"the file holds {frames} images, not one", where=where)
-            plain = self._plain(self._upright(image), where)
+            plain = self._plain(image, where)
         if self._size is not None and (plain.height, plain.width) != self._size:
             self._source.note(f"resized to {said(self._size)}, with antialiasing")
             plain = resized(plain, *self._size)
@@ -208,19 +205,14 @@ class Stage:
             )
         return pixels
 
-    def _upright(self, image: "Image") -> "Image":
-        """Turn an image upright: cameras store it as the sensor saw it, and record which side is up."""
-        from PIL import ExifTags, ImageOps
-
-        if image.getexif().get(ExifTags.Base.Orientation, 1) == 1:
-            return image
-        self._source.note("images were turned upright, as their EXIF orientation says")
-        return ImageOps.exif_transpose(image)
-
     def _plain(self, image: "Image", where: str) -> "Image":
-        """Convert any image to one 8-bit channel, or to three where colours are kept."""
-        from PIL import Image
+        """Turn an image upright, and convert it to one 8-bit channel, or to three where colours are kept."""
+        from PIL import ExifTags, Image, ImageOps
 
+        # Cameras store an image as the sensor saw it, and record which side is up.
+        if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+            self._source.note("images were turned upright, as their EXIF orientation says")
+            image = ImageOps.exif_transpose(image)
         if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
             # Pillow's own conversion would clip values above 255.
             self._source.note("16-bit grey levels were reduced to 8 bits")

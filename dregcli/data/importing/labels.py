@@ -1,19 +1,21 @@
-"""Finds columns that are not values: labels and row numbers, recognised by their names and contents."""
+"""Finds and leaves out columns that are not values: labels and row numbers, by their names and contents."""
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.columns import shown_columns
+from dregcli.data.importing.columns import LeftOut, numbers, option, shown_columns
 from dregcli.data.importing.contract import Named, Source, pieces
 
 LABELS: Final = "labels"
 ROW_NUMBERS: Final = "row numbers"
+DROPPED: Final = "dropped"
+TEXT_IN_IT: Final = "its name, and the text in it"
 
 _INDEX_NAME: Final = re.compile(
     r"unnamed[0-9]*|ids?|index|idx|rows?|row(id|index|number|num|names)|(image|sample|record)id|no|nr"
@@ -197,3 +199,61 @@ def array_warnings(array: NDArray[Any], named: Named, source: Source) -> None:
             f"in {named}, {shown_columns([each.column], ())} seems to be {each.role} ({each.why}), but was kept: "
             "if it is not a value, save the array without it and import that file"
         )
+
+
+def values_alone(
+    array: NDArray[Any],
+    unread: Mapping[int, tuple[str, str]],
+    names: Sequence[str],
+    source: Source,
+    *,
+    is_judged: bool,
+) -> NDArray[Any]:
+    """Leave out the columns of a text that are not values. The source receives what was left out, and the doubts.
+
+    Args:
+        array: the columns that were read, (N, columns).
+        unread: the columns of the text that were not read, each with its role and the reason.
+        names: names of all columns of the text; empty where it gives none.
+        source: the text.
+        is_judged: whether columns may be left out that the user did not name.
+    """
+    out, count = {**unread}, array.shape[1] + len(unread)
+    taken = [column for column in range(count) if column not in out]
+    found = (
+        judge(array, [names[column] for column in taken if names], shape=source.request.shape) if is_judged else []
+    )
+    found = [replace(each, column=taken[each.column]) for each in found]
+    # A user who gives --labels knows the label columns.
+    has_asked = bool(source.request.columns.labels)
+    certain = [each for each in found if each.certain and not (each.role == LABELS and has_asked)]
+    out |= {each.column: (each.role, each.why) for each in certain}
+    has_labels = any(role == LABELS for role, _ in out.values())
+    kept = [column for column in taken if column not in out]
+    for each in found:
+        if each not in certain and (each.certain or each.role != LABELS or not has_labels):
+            away = option("--labels" if each.role == LABELS else "--drop-columns", [each.column], names)
+            source.warnings.append(
+                f"{shown_columns([each.column], names)} may be {each.role} ({each.why}), but was kept as a value: "
+                f"{away} leaves it out, and --columns {numbers(kept)} confirms that it is a value"
+            )
+    _report(out, names, count, source)
+    places = [taken.index(column) for column in kept]
+    if places == list(range(places[0], places[-1] + 1)):
+        return array[:, places[0] : places[-1] + 1]
+    content = (np.ascontiguousarray(piece[:, places]) for _, piece in pieces(array))
+    return source.scratch.array(content, (-1, len(places)), array.dtype)
+
+
+def _report(out: Mapping[int, tuple[str, str]], names: Sequence[str], count: int, source: Source) -> None:
+    """Record and report the columns that were left out, grouped by role and reason."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for column in sorted(out):
+        groups.setdefault(out[column], []).append(column)
+    for (role, why), columns in groups.items():
+        named = tuple(names[column] for column in columns if names)
+        source.left_out.append(LeftOut(tuple(columns), role, why, named))
+        as_role = "" if role == DROPPED else f", as {role}"
+        unasked = role != DROPPED and why not in ("--labels", TEXT_IN_IT)
+        back = f"; --columns 1-{count} keeps all" if unasked else ""
+        source.note(f"left out: {shown_columns(columns, names)}{as_role} ({why}){back}")

@@ -4,7 +4,6 @@ import io
 import math
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
 import numpy as np
@@ -25,21 +24,15 @@ _READERS: Final[dict[tuple[int, int], Any]] = {
 }
 """The readers by format version. Version 3 exists only for the names of records."""
 
-
-@dataclass(frozen=True)
-class _Header:
-    shape: tuple[int, ...]
-    order: Literal["C", "F"]
-    dtype: np.dtype[Any]
-    start: int
+Read = Callable[[int, tuple[int, ...], np.dtype[Any], Literal["C", "F"]], NDArray[Any]]
+"""Returns the values, given the bytes before them, the shape, the type and the order."""
 
 
 def npy_arrays(source: Source) -> list[Named]:
     """Return the one array of an .npy file, mapped from the file."""
 
-    def read(header: _Header) -> NDArray[Any]:
-        stream = cast("Any", source.stream)
-        return np.memmap(stream, header.dtype, "r", header.start, header.shape, header.order)
+    def read(start: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]) -> NDArray[Any]:
+        return np.memmap(cast("Any", source.stream), dtype, "r", start, shape, order)
 
     return [_named("", source.head(_LONGEST_HEADER), source.size, read)]
 
@@ -55,8 +48,8 @@ def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.Z
             yield next(unpacked, b"")[start:]
             yield from unpacked
 
-        def read(header: _Header) -> NDArray[Any]:
-            return source.scratch.array(content(header.start), header.shape, header.dtype, header.order)
+        def read(start: int, shape: tuple[int, ...], dtype: np.dtype[Any], order: Literal["C", "F"]) -> NDArray[Any]:
+            return source.scratch.array(content(start), shape, dtype, order)
 
         try:
             head = next(content())[:_LONGEST_HEADER]
@@ -67,31 +60,24 @@ def npz_arrays(source: Source, archive: zipfile.ZipFile, members: list[zipfile.Z
     return [named(info) for info in members]
 
 
-def _named(key: str, head: bytes, size: int, read: Callable[[_Header], NDArray[Any]]) -> Named:
-    header = _header(head, size)
-    if isinstance(header, str):
-        # The other arrays can still be read.
-        return refused(key, f"cannot be imported: {header}")
-    return Named(key, header.shape, str(header.dtype), lambda: read(header), why_no_numbers(header.dtype))
-
-
-def _header(head: bytes, size: int) -> _Header | str:
-    """Read and check a header before any allocation; return the reason where it is not valid."""
+def _named(key: str, head: bytes, size: int, read: Read) -> Named:
+    """Check a header before any allocation. An array with a bad one is refused; the others can still be read."""
     stream = io.BytesIO(head)
     try:
         version = npy_format.read_magic(stream)
         if version not in _READERS:
-            return f"its .npy header has version {version}: records cannot be imported"
+            return refused(key, f"has an .npy header of version {version}: records cannot be imported")
         shape, fortran, dtype = _READERS[version](stream)
     except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError) as error:
-        return f"its .npy header is malformed or cut short ({error})"
+        return refused(key, f"has an .npy header that is malformed or cut short ({error})")
+    start, fault = stream.tell(), why_no_numbers(dtype)
     # Python counts True as an int, and NumPy accepts it.
     if len(shape) > _MOST_AXES or any(type(each) is not int for each in shape):
-        return f"its .npy header has an impossible shape: {str(shape)[:80]}"
-    if not why_no_numbers(dtype):
-        promised, follow = math.prod(shape) * dtype.itemsize, size - stream.tell()
-        if not shape or min(shape) < 1:
-            return f"the array is empty: its shape is {said(shape) or 'no axes'}"
-        if promised != follow:
-            return f"its header promises {said(shape)} values of {dtype} = {promised:,} bytes, but {follow:,} follow"
-    return _Header(tuple(shape), "F" if fortran else "C", dtype, stream.tell())
+        return refused(key, f"has an .npy header with an impossible shape: {str(shape)[:80]}")
+    promised = math.prod(shape) * dtype.itemsize
+    if not fault and (not shape or min(shape) < 1):
+        fault = f"is empty: its shape is {said(shape) or 'no axes'}"
+    elif not fault and promised != size - start:
+        promise = f"promises {said(shape)} values of {dtype} = {promised:,} bytes"
+        fault = f"has an .npy header that {promise}, but {size - start:,} follow"
+    return Named(key, shape, str(dtype), lambda: read(start, shape, dtype, "F" if fortran else "C"), fault)

@@ -1,5 +1,6 @@
 """The user's request for an import; all faults in it are reported at once."""
 
+import contextlib
 import math
 import re
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Channels, DataKind, Flip
 
 FULL_LEVELS: Final = 255
-_NAME_LENGTH: Final = 64
 _SEEDS: Final = 1 << 32
 
 Amount = int | float
@@ -104,8 +104,9 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
         UsageError: the source does not exist.
         SpecError: the options have faults; it lists all of them.
     """
-    source, faults = _source_path(words.source), list[Fault]()
-    reason = _name_fault(words.name) or taken.get(words.name.lower())
+    source, faults, reason = _source_path(words.source), list[Fault](), taken.get(words.name.lower())
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", words.name):
+        reason = f"'{words.name}' must be 1 to 64 letters, digits, '.', '_' and '-', and begin with a letter or digit"
     faults += [Fault("--name", reason)] if reason else []
     shape, resize = _shape("--shape", words.shape, faults), _shape("--resize", words.resize, faults)
     valid, test = _amount("--valid", words.valid, faults), _amount("--test", words.test, faults)
@@ -129,41 +130,29 @@ def read_request(words: ImportWords, *, taken: Mapping[str, str]) -> ImportReque
     return ImportRequest(source=source, shape=shape, resize=resize, valid=valid, test=test, **options)
 
 
-def _name_fault(name: str) -> str | None:
-    """Return why a data set cannot have this name, or None where it can."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        return f"'{name}' must be letters, digits, '.', '_' and '-', and begin with a letter or digit"
-    return f"must have at most {_NAME_LENGTH} characters, not {len(name)}" if len(name) > _NAME_LENGTH else None
-
-
 def _shape(field: str, text: str | None, faults: list[Fault]) -> tuple[int, ...] | None:
     """Read height and width; ``--shape`` also takes three numbers, with channels."""
     if text is None:
         return None
-    most = 3 if field == "--shape" else 2
     is_shape = re.fullmatch(r"\s*[0-9]{1,6}([xX][0-9]{1,6}){1,2}\s*", text)
-    shape: tuple[int, ...] = tuple(map(int, re.split("[xX]", text))) if is_shape else ()
-    if not (2 <= len(shape) <= most and all(shape)):
+    shape: tuple[int, ...] = tuple(map(int, re.split("[xX]", text))) if is_shape else (0,)
+    if not all(shape) or len(shape) > (3 if field == "--shape" else 2):
         faults.append(Fault(field, f"must be height x width, such as 28x28, not '{text}'"))
     elif len(shape) == 3 and not (shape[0] in CHANNELS or shape[2] in CHANNELS):
         message = "three numbers are channels x height x width, or height x width x channels, such as 3x32x32, and "
         faults.append(Fault(field, message + f"there are 1, 3 or 4 channels: '{text}' has no such number"))
     elif field == "--resize" and math.prod(shape) > MAX_PIXELS:
         faults.append(Fault(field, f"{text} is more than the {MAX_PIXELS:,} pixels that an image may have"))
-    else:
-        return shape
-    return None
+    return shape
 
 
 def _amount(field: str, text: str | None, faults: list[Fault]) -> Amount | None:
     if text is None:
         return None
-    try:
+    with contextlib.suppress(ValueError):
         amount: Amount = int(text) if re.fullmatch(r"\s*[+-]?[0-9]+\s*", text) else float(text)
-    except ValueError:
-        amount = -1
-    if amount >= 1 if isinstance(amount, int) else 0.0 < amount < 1.0:
-        return amount
+        if amount >= 1 if isinstance(amount, int) else 0.0 < amount < 1.0:
+            return amount
     faults.append(Fault(field, f"must be a count of at least 1, or a fraction between 0 and 1, not '{text}'"))
     return None
 

@@ -15,11 +15,12 @@ from dregcli import __version__
 from dregcli.data.cache import read_cache
 from dregcli.data.cache_writer import as_text, write_cache
 from dregcli.data.dataset import Dataset, Draft
-from dregcli.data.folders import WRITE_ELSEWHERE, data_command
-from dregcli.data.importing import axes, choose, detect, labels, splits, target, values
+from dregcli.data.folders import WRITE_ELSEWHERE, cache_path, data_command
+from dregcli.data.importing import axes, choose, detect, labels, splits, values
 from dregcli.data.importing.columns import LeftOut
 from dregcli.data.importing.contract import Source, Watch, said, watched
 from dregcli.data.importing.request import FULL_LEVELS, ImportRequest
+from dregcli.data.owner import Owner, owner_of
 from dregcli.data.scan import Values
 from dregcli.errors import DataCorrupt, DregError, Fault, SpecError, UsageError
 from dregcli.filesystem import folder_locked, write_errors
@@ -68,27 +69,15 @@ def import_data(request: ImportRequest, data_dir: Path, watch: Watch) -> Importe
         DataCorrupt: the source is damaged, hostile, of an unknown format, or holds values that cannot be stored.
         StoreWriteError: the data folder cannot be written.
     """
-
-    def then(file: str) -> str:
-        """Return the command that imports another file under the same name."""
-        replace = ["--replace"] if request.replace else []
-        return data_command("data", "import", file, "--name", request.name, *replace, data_dir=data_dir)
-
-    target.check_target(request, data_dir)
+    _check_target(request, data_dir)
     with _advised(str(request.source)), ExitStack() as stack:
-        source = detect.found_in(request, data_dir, stack, watch, then)
+        source = detect.found_in(request, data_dir, stack, watch)
         _check_options(source)
         draft, note = _draft(source)
         path = _write(draft, source, data_dir, stack)
-    return Imported(
-        # Mapped, because its values have just been written and need no check.
-        read_cache(request.name, data_dir, resident_bytes=0),
-        path,
-        source.format,
-        (*source.notes, note),
-        tuple(source.warnings),
-        tuple(source.left_out),
-    )
+    # Mapped, because its values have just been written and need no check.
+    dataset, notes = read_cache(request.name, data_dir, resident_bytes=0), (*source.notes, note)
+    return Imported(dataset, path, source.format, notes, tuple(source.warnings), tuple(source.left_out))
 
 
 @contextmanager
@@ -107,6 +96,33 @@ def _advised(where: str) -> Generator[None]:
             where=str(error.filename or where),
             hint="check that the source is complete, and repeat the command",
         ) from error
+
+
+def _check_target(request: ImportRequest, data_dir: Path) -> None:
+    """Refuse an import that would overwrite a file that it must not.
+
+    Raises:
+        UsageError: the target is the source itself, exists and may not be replaced, or was not written by dreg.
+    """
+    path, name = cache_path(request.name, data_dir), request.name
+    owner = owner_of(path)
+    if owner is None:
+        return
+    what, instead = f"there is a data set '{name}' in the data folder already", "give --replace"
+    if path.exists() and path.samefile(request.source):
+        what, instead = "the source is the file that the import would write", "copy the source elsewhere first"
+    elif owner is Owner.OTHER:
+        what = f"dreg did not write '{path.name}' in the data folder, and does not replace it"
+        instead = "move that file away"
+    elif owner is not Owner.DREG:
+        what = (
+            f"'{path.name}' in the data folder cannot be read. It may not be a data set of dreg, so dreg does not "
+            "replace it"
+        )
+        instead = data_command("data", "rm", name, "--force", data_dir=data_dir)
+    elif request.replace:
+        return
+    raise UsageError(what, where=str(path), hint=f"take another --name, or {instead}")
 
 
 def _check_options(source: Source) -> None:
@@ -234,7 +250,7 @@ def _write(draft: Draft, source: Source, data_dir: Path, stack: ExitStack) -> Pa
                 # A lock on the folder itself leaves no lock file behind. From here on no other import passes its own
                 # check: when two imports have the same name, the second finds the file of the first.
                 stack.enter_context(folder_locked(data_dir))
-            target.check_target(source.request, data_dir)
+            _check_target(source.request, data_dir)
 
     for each in rows.values():
         each.on_rows = on_rows

@@ -82,7 +82,8 @@ def plan_splits(
     if total < len(missing) + 1:
         what = f"{total} example{'s' if total != 1 else ''} cannot make {len(missing) + 1} splits"
         raise UsageError(what, hint="a data set needs at least 3 examples, and many more to learn anything")
-    sizes = {split: _size(asked[split], total) for split in missing}
+    amounts = {split: asked[split] or _SHARE for split in missing}
+    sizes = {split: each if isinstance(each, int) else max(1, round(each * total)) for split, each in amounts.items()}
     end = total - sum(sizes.values())
     if end < 1:
         shown = " and ".join(f"{size:,} for {split}" for split, size in sizes.items())
@@ -109,7 +110,3 @@ def plan_splits(
             "drawn": {split.value: sizes[split] for split in missing},
         },
     )
-
-
-def _size(amount: Amount | None, total: int) -> int:
-    return amount if isinstance(amount, int) else max(1, round((_SHARE if amount is None else amount) * total))

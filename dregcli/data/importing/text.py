@@ -7,15 +7,15 @@ import io
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dregcli.data.importing.columns import LeftOut, listed, numbers, option, resolve, shown_columns
-from dregcli.data.importing.contract import Named, Source, pieces, watched
-from dregcli.data.importing.labels import LABELS, ROW_NUMBERS, Verdict, is_index_name, is_label_name, judge
+from dregcli.data.importing import labels
+from dregcli.data.importing.columns import listed, option, resolve, shown_columns
+from dregcli.data.importing.contract import Named, Source, watched
 from dregcli.errors import DataCorrupt
 
 _COMMENTS: Final = ("#", "%")
@@ -30,29 +30,28 @@ _FEWEST_NUMBERS: Final = 0.25
 """A text with a smaller share of numbers is prose or a web page."""
 _SHOWN_LETTERS: Final = 20
 _MARKS: Final = {
-    codecs.BOM_UTF8: "utf-8",
-    codecs.BOM_UTF32_LE: "utf-32-le",
-    codecs.BOM_UTF32_BE: "utf-32-be",
-    codecs.BOM_UTF16_LE: "utf-16-le",
-    codecs.BOM_UTF16_BE: "utf-16-be",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
 }
+"""Python's encodings by the mark that a text begins with; they read the mark themselves."""
 _SEPARATORS: Final = {";": "semicolons", ",": "commas", "\t": "", "|": "vertical bars", None: ""}
 """Separators and their names in notes. None is white space. A comma beside semicolons would be a decimal comma."""
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?[0-9]*,[0-9]+([eE][+-]?[0-9]+)?")
-_DROPPED: Final = "dropped"
-_TEXT_IN_IT: Final = "its name, and the text in it"
 
 
-@dataclass(frozen=True)
+@dataclass
 class Layout:
     """The layout of a text.
 
     Attributes:
         encoding: Python's name of the encoding.
-        mark: number of bytes before the text that only mark the encoding.
         separator: separator between numbers; None for white space.
-        decimal_comma: whether 0,5 means one half.
-        has_points: whether a number in the first lines has a decimal point.
+        decimal_comma: whether 0,5 means one half; this and the next are corrected while the lines are read, because
+            the first lines may hold only whole numbers.
+        has_points: whether a number has a decimal point.
         closed: whether a separator ends each line.
         names: names in the first line, or in a comment before it; empty where there are none.
         has_header: whether the first line that is not a comment holds the names.
@@ -60,7 +59,6 @@ class Layout:
     """
 
     encoding: str
-    mark: int
     separator: str | None
     decimal_comma: bool
     has_points: bool
@@ -73,15 +71,15 @@ class Layout:
 def layout_of(source: Source) -> Layout | None:
     """Recognise the layout of a source from its beginning; None where it does not start like a text of numbers."""
     head = source.head(_HEAD)
-    encoding, mark = _encoding(head)
-    text = head[mark:].decode(encoding, "replace")
+    encoding = _encoding(head)
+    text = head.decode(encoding, "replace")
     # Only the start is checked, and one damaged byte is allowed: later errors are reported with their line.
     if len(re.findall(r"[\x00-\x08\x0e-\x1f\x7f]", text[:_PROBED])) > _MOST_DAMAGE * len(text[:_PROBED]):
         return None
     lines = [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
     # The last line may be cut off.
     lines = lines[:-1] if len(head) == _HEAD and len(lines) > 1 else lines
-    body = [line for line in lines if not _is_comment(line)][:_LOOKED_AT]
+    body = [line for line in lines if not line.lstrip().startswith(_COMMENTS)][:_LOOKED_AT]
     # Web pages, JSON and ARFF begin with these characters, and may hold many numbers.
     if not body or body[0].lstrip().startswith(("<", "[", "{", "@")):
         return None
@@ -91,9 +89,9 @@ def layout_of(source: Source) -> Layout | None:
     rows = [_cells(line, separator, closed=closed) for line in body]
     words = [cell for row in rows for cell in row]
     # If there is a decimal point anywhere, commas are not decimal commas.
-    has_points = any("." in word and _is_number(word) for word in words)
+    has_points = any("." in word and _number(word) is not None for word in words)
     decimal_comma = separator != "," and not has_points and any(_DECIMAL_COMMA.fullmatch(word) for word in words)
-    numeric = [[_is_number(cell, decimal_comma=decimal_comma) for cell in row] for row in rows]
+    numeric = [[_number(cell, decimal_comma=decimal_comma) is not None for cell in row] for row in rows]
     below = numeric[1:] or numeric
     if sum(map(sum, below)) < _FEWEST_NUMBERS * sum(map(len, below)):
         return None
@@ -104,42 +102,30 @@ def layout_of(source: Source) -> Layout | None:
     if comments and not has_header:
         # NumPy writes the names as a comment.
         said = _cells(comments[-1].strip().lstrip("#%"), separator)
-        is_names = len(said) == len(first) and any(said) and not any(_is_number(cell) for cell in said)
+        is_names = len(said) == len(first) and any(said) and not any(_number(cell) is not None for cell in said)
         names = said if is_names else []
-    return Layout(
-        encoding, mark, separator, decimal_comma, has_points, closed, tuple(names), has_header, tuple(first)
-    )
+    return Layout(encoding, separator, decimal_comma, has_points, closed, tuple(names), has_header, tuple(first))
 
 
-def _encoding(head: bytes) -> tuple[str, int]:
-    """Return the encoding and the length of its mark. In UTF-16, every other byte of a number is zero."""
-    for mark, encoding in _MARKS.items():
-        if head.startswith(mark):
-            return encoding, len(mark)
+def _encoding(head: bytes) -> str:
+    """Return the encoding, by its mark; without a mark, every other byte of a number is zero in UTF-16."""
     even, odd = head[:64:2], head[1:64:2]
-    if odd and not any(odd) and all(even):
-        return "utf-16-le", 0
-    return ("utf-16-be", 0) if odd and not any(even) and all(odd) else ("utf-8", 0)
+    if odd and all(even) and not any(odd):
+        return "utf-16-le"
+    if odd and all(odd) and not any(even):
+        return "utf-16-be"
+    return next((encoding for mark, encoding in _MARKS.items() if head.startswith(mark)), "utf-8")
 
 
-def _is_comment(line: str) -> bool:
-    return line.lstrip().startswith(_COMMENTS)
-
-
-def _number(cell: str, *, decimal_comma: bool = False) -> float:
-    """Return the number in a cell, or NaN where there is none; with decimal commas, a point is not allowed."""
+def _number(cell: str, *, decimal_comma: bool = False) -> float | None:
+    """Return the number in a cell, or None where there is none; with decimal commas, a point is not allowed."""
     if decimal_comma:
         cell = cell.replace(",", ".") if _DECIMAL_COMMA.fullmatch(cell) else cell.replace(".", ",")
     try:
         # Python's float() also reads 1_000, which data files never mean as a number.
-        return math.nan if "_" in cell else float(cell)
+        return None if "_" in cell else float(cell)
     except ValueError:
-        return math.nan
-
-
-def _is_number(cell: str, *, decimal_comma: bool = False) -> bool:
-    """Whether a cell holds a number or NaN."""
-    return cell.lower().strip("+-") == "nan" or not math.isnan(_number(cell, decimal_comma=decimal_comma))
+        return None
 
 
 def _cells(line: str, separator: str | None, *, closed: bool = False) -> list[str]:
@@ -160,7 +146,7 @@ def _separator(line: str) -> str | None:
 
     def share(separator: str | None) -> float:
         cells = [cell for cell in _cells(line, separator) if cell]
-        good = [_is_number(cell, decimal_comma=separator != "," and "," in cell) for cell in cells]
+        good = [_number(cell, decimal_comma=separator != "," and "," in cell) is not None for cell in cells]
         return sum(good) / max(1, len(good))
 
     return max((each for each in _SEPARATORS if each is None or each in line), key=share)
@@ -170,7 +156,7 @@ def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[
     """Whether a first line holds names: no numbers, or column numbers beside names of columns that are not values."""
     words = [cell for cell, numeric in zip(first, is_number, strict=True) if not numeric]
     # A name has letters, unlike 0,5; pandas writes an empty name for row numbers.
-    if not words or not all(any(map(str.isalpha, word)) or is_index_name(word) for word in words):
+    if not words or not all(any(map(str.isalpha, word)) or labels.is_index_name(word) for word in words):
         return False
     counted = [cell for cell, numeric in zip(first, is_number, strict=True) if numeric]
     if not counted:
@@ -179,79 +165,76 @@ def _is_header(first: Sequence[str], is_number: Sequence[bool], below: Sequence[
         return False
     # A column of text would have text in the next line, too.
     is_text = len(first) == len(below) and not all(map(max, zip(is_number, below, strict=True)))
-    return all(is_index_name(word) or is_label_name(word) for word in words) or (len(counted) > 2 and not is_text)
+    return all(labels.is_index_name(word) or labels.is_label_name(word) for word in words) or (
+        len(counted) > 2 and not is_text
+    )
 
 
-class _Text:
-    """A text that is read once, in order."""
+def _lines(source: Source, layout: Layout) -> Iterator[tuple[int, str]]:
+    """Yield the lines with their numbers from 1, without empty lines, comments and names."""
+    source.stream.seek(0)
+    text = io.TextIOWrapper(cast("Any", source.stream), layout.encoding, "replace", newline=None)
+    names_left = layout.has_header
+    try:
+        # The limit keeps an endless line from filling the memory.
+        for at, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
+            if len(line) == _LONGEST_LINE:
+                raise DataCorrupt(what=f"line {at} is longer than {_LONGEST_LINE:,} letters")
+            if line.strip() and not line.lstrip().startswith(_COMMENTS):
+                if not names_left:
+                    yield at, line
+                names_left = False
+            source.watch.update(source.stream.tell())
+    finally:
+        # Otherwise it would close the source when it is deleted.
+        text.detach()
 
-    def __init__(self, source: Source, layout: Layout) -> None:
-        self._source, self._layout = source, layout
-        # The first lines may hold only whole numbers, so the first comma or point may come later.
-        self._has_points, self.decimal_comma = layout.has_points, layout.decimal_comma
 
-    def _lines(self) -> Iterator[tuple[int, str]]:
-        """Yield the lines with their numbers from 1, without empty lines, comments and names."""
-        source, layout, done = self._source, self._layout, 0
-        source.stream.seek(layout.mark)
-        text = io.TextIOWrapper(cast("Any", source.stream), layout.encoding, "replace", newline=None)
-        names_left, wide = layout.has_header, len("0".encode(layout.encoding))
-        try:
-            # The limit keeps an endless line from filling the memory.
-            for at, line in enumerate(iter(lambda: text.readline(_LONGEST_LINE), ""), start=1):
-                if len(line) == _LONGEST_LINE:
-                    raise DataCorrupt(what=f"line {at} is longer than {_LONGEST_LINE:,} letters")
-                if line.strip() and not _is_comment(line):
-                    if not names_left:
-                        yield at, line
-                    names_left = False
-                done += len(line) * wide
-                source.watch.update(min(done, source.size))
-        finally:
-            # Otherwise it would close the source when it is deleted.
-            text.detach()
+def _rows(source: Source, layout: Layout, taken: Sequence[int]) -> Iterator[NDArray[np.float64]]:
+    """Yield the numbers of some columns of each line.
 
-    def rows(self, taken: Sequence[int]) -> Iterator[NDArray[np.float64]]:
-        """Yield the numbers of some columns of each line.
+    Raises:
+        DataCorrupt: a line has more or fewer cells than the first, or a cell is not a finite number.
+    """
+    for at, line in _lines(source, layout):
+        is_plain = not (layout.closed or '"' in line or "'" in line)
+        cells = line.split(layout.separator) if is_plain else _cells(line, layout.separator, closed=layout.closed)
+        hint = f"correct or remove line {at}, and import again"
+        if len(cells) != len(layout.first):
+            raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
+        row = np.array(_row(layout, line, [cells[i] for i in taken]), np.float64)
+        if not np.isfinite(row).all():
+            bad = [column for column, is_good in zip(taken, np.isfinite(row).tolist(), strict=True) if not is_good]
+            if len(bad) < len(cells):
+                drop, label = (option(each, bad, layout.names) for each in ("--drop-columns", "--labels"))
+                hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {label}, if it holds labels)"
+            cell = cells[bad[0]].strip()[:_SHOWN_LETTERS]
+            raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], layout.names)} {_fault(cell)}", hint=hint)
+        yield row
 
-        Raises:
-            DataCorrupt: a line has more or fewer cells than the first, or a cell is not a finite number.
-        """
-        layout, names = self._layout, self._layout.names
-        for at, line in self._lines():
-            is_plain = not (layout.closed or '"' in line or "'" in line)
-            cells = line.split(layout.separator) if is_plain else _cells(line, layout.separator, closed=layout.closed)
-            hint = f"correct or remove line {at}, and import again"
-            if len(cells) != len(layout.first):
-                raise DataCorrupt(what=f"line {at} has {len(cells):,} numbers, not {len(layout.first):,}", hint=hint)
-            row = np.array(self._row(line, cells if len(taken) == len(cells) else [cells[i] for i in taken]))
-            if not np.isfinite(row).all():
-                bad = [i for i, value in zip(taken, row.tolist(), strict=True) if not math.isfinite(value)]
-                cell = cells[bad[0]].strip()
-                shown = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in cell[:_SHOWN_LETTERS])
-                if len(bad) < len(cells):
-                    drop, labels = (option(each, bad, names) for each in ("--drop-columns", "--labels"))
-                    hint += f"; or leave {shown_columns(bad, ())} out: {drop} (or {labels}, if it holds labels)"
-                what = (
-                    f"holds '{shown}', which is not {'finite' if _is_number(cell) else 'a number'}"
-                    if cell
-                    else "is empty"
-                )
-                raise DataCorrupt(what=f"line {at}, {shown_columns(bad[:1], names)} {what}", hint=hint)
-            yield row
 
-    def _row(self, line: str, cells: Sequence[str]) -> list[float]:
-        """Return the numbers of a line; NaN where a cell has none."""
-        # Python's float() also reads 1_000; and with decimal commas, 1.500 may mean one thousand five hundred.
-        has_point = "." in line
-        if not ("_" in line or (has_point and self.decimal_comma)):
-            self._has_points |= has_point
-            with contextlib.suppress(ValueError):
-                return [float(cell) for cell in cells]
-        cells = [cell.strip() for cell in cells]
-        if not self._has_points and self._layout.separator != ",":
-            self.decimal_comma |= any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
-        return [_number(cell, decimal_comma=self.decimal_comma) for cell in cells]
+def _fault(cell: str) -> str:
+    """Return what is wrong with a cell that has no finite number of the text."""
+    number = _number(cell.replace(",", "."))
+    if number is None:
+        return f"holds {cell!r}, which is not a number" if cell else "is empty"
+    if math.isfinite(number):
+        return f"holds {cell!r}, where a number with a decimal {'comma' if '.' in cell else 'point'} is expected"
+    return f"holds {cell!r}, which is not finite"
+
+
+def _row(layout: Layout, line: str, cells: Sequence[str]) -> Sequence[float | None]:
+    """Return the numbers of a line; None where a cell has none."""
+    # Python's float() also reads 1_000; and with decimal commas, 1.500 may mean one thousand five hundred.
+    has_point = "." in line
+    if not ("_" in line or (has_point and layout.decimal_comma)):
+        layout.has_points |= has_point
+        with contextlib.suppress(ValueError):
+            return [float(cell) for cell in cells]
+    cells = [cell.strip() for cell in cells]
+    if not layout.has_points and layout.separator != ",":
+        layout.decimal_comma |= any(_DECIMAL_COMMA.fullmatch(cell) for cell in cells)
+    return [_number(cell, decimal_comma=layout.decimal_comma) for cell in cells]
 
 
 def text_arrays(source: Source, layout: Layout) -> list[Named]:
@@ -261,37 +244,25 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
         DataCorrupt: there are more or fewer names than numbers.
         SpecError: the options give columns that do not exist; it lists all of them.
     """
-    # A name may be as long as a line.
-    names, count = [name[:_LONGEST_NAME] for name in layout.names], len(layout.first)
-    if names and len(names) != count:
+    count = len(layout.first)
+    if layout.names and len(layout.names) != count:
         raise DataCorrupt(
-            what=f"the first line has {len(names):,} names, but the next line has {count:,} numbers",
+            what=f"the first line has {len(layout.names):,} names, but the next line has {count:,} numbers",
             hint="remove the line of names, or save the numbers as .npy",
         )
     asked = resolve(source.request.columns, layout.names, count)
     # With --transpose, the columns of a text are the examples.
     is_judged = "--columns" not in asked and not source.request.transpose
-    out = _out_unread(layout, asked, is_judged=is_judged)
 
     def read() -> NDArray[Any]:
+        out = _out_unread(layout, asked, is_judged=is_judged)
+        # A name may be as long as a line.
+        layout.names = names = tuple(name[:_LONGEST_NAME] for name in layout.names)
         taken = [column for column in range(count) if column not in out]
-        text = _Text(source, layout)
         with watched(source.watch, "read", source.size, "bytes"):
-            array = source.scratch.array(text.rows(taken), (-1, len(taken)), np.dtype(np.float64))
-        _note_layout(source, layout, names, text)
-        of_taken = [names[column] for column in taken] if names else []
-        found = judge(array, of_taken, shape=source.request.shape) if is_judged else []
-        verdicts = [replace(each, column=taken[each.column]) for each in found]
-        # A user who gives --labels knows the label columns.
-        certain = [each for each in verdicts if each.certain and not (each.role == LABELS and "--labels" in asked)]
-        without = out | {each.column: (each.role, each.why) for each in certain}
-        has_labels = any(role == LABELS for role, _ in without.values())
-        kept = [column for column in range(count) if column not in without]
-        for each in verdicts:
-            if each not in certain and (each.certain or each.role != LABELS or not has_labels):
-                source.warnings.append(_doubt(each, kept, names))
-        _leave_out(source, without, names, count)
-        return _cut(array, [taken.index(column) for column in kept], source)
+            array = source.scratch.array(_rows(source, layout, taken), (-1, len(taken)), np.dtype(np.float64))
+        _note_layout(source, layout)
+        return labels.values_alone(array, out, names, source, is_judged=is_judged)
 
     return [Named("", (), "text", read)]
 
@@ -299,60 +270,29 @@ def text_arrays(source: Source, layout: Layout) -> list[Named]:
 def _out_unread(layout: Layout, asked: Mapping[str, Sequence[int]], *, is_judged: bool) -> dict[int, tuple[str, str]]:
     """Return the columns that need not be read, each with its role and the reason."""
     count = len(layout.first)
-    out = {column: (LABELS, "--labels") for column in asked.get("--labels", ())}
-    out |= {column: (_DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
-    if "--columns" in asked:
-        others = {*range(count)} - {*asked["--columns"], *out}
-        return out | {column: (_DROPPED, "not among --columns") for column in others}
+    out = {column: (labels.LABELS, "--labels") for column in asked.get("--labels", ())}
+    out |= {column: (labels.DROPPED, "--drop-columns") for column in asked.get("--drop-columns", ())}
+    others = {*range(count)} - {*asked.get("--columns", range(count)), *out}
+    out |= {column: (labels.DROPPED, "not among --columns") for column in others}
     for column, name in enumerate(layout.names if is_judged else ()):
         cell = layout.first[column]
         # Text under such a name is enough: text cannot be a value.
-        is_text = bool(cell) and not _is_number(cell, decimal_comma=layout.decimal_comma)
-        if column not in out and is_text and (is_label_name(name) or is_index_name(name)):
-            out[column] = LABELS if is_label_name(name) else ROW_NUMBERS, _TEXT_IN_IT
+        is_text = bool(cell) and _number(cell, decimal_comma=layout.decimal_comma) is None
+        if column not in out and is_text and (labels.is_label_name(name) or labels.is_index_name(name)):
+            out[column] = labels.LABELS if labels.is_label_name(name) else labels.ROW_NUMBERS, labels.TEXT_IN_IT
     return out if len(out) < count else {}
 
 
-def _note_layout(source: Source, layout: Layout, names: Sequence[str], text: _Text) -> None:
+def _note_layout(source: Source, layout: Layout) -> None:
     if separated := _SEPARATORS[layout.separator]:
         source.note(f"{len(layout.first):,} numbers a line, separated by {separated}")
-    if text.decimal_comma:
+    if layout.decimal_comma:
         source.note("commas in numbers were read as decimal points: if they separate thousands, remove them")
-    if names:
+    if layout.names:
         how = "the first line was left out, as names" if layout.has_header else "a comment has the columns' names"
-        source.note(f"{how}: {listed(name or '(no name)' for name in names)}")
+        source.note(f"{how}: {listed(name or '(no name)' for name in layout.names)}")
     elif list(layout.first) == [str(i) for i in range(len(layout.first))] and len(layout.first) > 2:
         # pandas writes such numbers for columns without names.
         source.note(
             f"the first line is 0 to {layout.first[-1]}, and was taken as an example: if it has names, remove it"
         )
-
-
-def _leave_out(source: Source, out: Mapping[int, tuple[str, str]], names: Sequence[str], count: int) -> None:
-    """Record and report the columns that were left out, grouped by role and reason."""
-    groups: dict[tuple[str, str], list[int]] = {}
-    for column in sorted(out):
-        groups.setdefault(out[column], []).append(column)
-    for (role, why), columns in groups.items():
-        named = tuple(names[column] for column in columns) if names else ()
-        source.left_out.append(LeftOut(tuple(columns), role, why, named))
-        as_role = "" if role == _DROPPED else f", as {role}"
-        unasked = role != _DROPPED and why not in ("--labels", _TEXT_IN_IT)
-        back = f"; --columns 1-{count} keeps all" if unasked else ""
-        source.note(f"left out: {shown_columns(columns, names)}{as_role} ({why}){back}")
-
-
-def _doubt(verdict: Verdict, kept: Sequence[int], names: Sequence[str]) -> str:
-    away = option("--labels" if verdict.role == LABELS else "--drop-columns", [verdict.column], names)
-    return (
-        f"{shown_columns([verdict.column], names)} may be {verdict.role} ({verdict.why}), but was kept as a value: "
-        f"{away} leaves it out, and --columns {numbers(kept)} confirms that it is a value"
-    )
-
-
-def _cut(array: NDArray[Any], kept: Sequence[int], source: Source) -> NDArray[Any]:
-    """Return some columns of an array (N, columns), by rising indices from 0, never all in memory at once."""
-    if list(kept) == list(range(kept[0], kept[-1] + 1)):
-        return array[:, kept[0] : kept[-1] + 1]
-    content = (np.ascontiguousarray(piece[:, list(kept)]) for _, piece in pieces(array))
-    return source.scratch.array(content, (-1, len(kept)), array.dtype)

@@ -1,8 +1,9 @@
 """Examines the values of a source in one pass, decides their kind, and converts them to stored values."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,8 +32,8 @@ class Survey:
         low: the smallest value.
         high: the largest value.
         offenders: by the name of a test, the first value that fails it, in words; no entry where all values pass.
-        columns: by array, for each place in an example, the smallest value, the largest value and the largest error
-            of a 32-bit float; shape (3, values).
+        columns: by array, for each place in an example, the smallest value, the largest value, the largest error of
+            a 32-bit float, and 1 where all values are the smallest or the largest; shape (4, values).
     """
 
     levels: int
@@ -58,7 +59,7 @@ class Survey:
 
     def span(self, key: str) -> tuple[float, float]:
         """Return the smallest and the largest value of an array."""
-        low, high, _ = self.columns[key]
+        low, high, *_ = self.columns[key]
         return float(low.min()), float(high.max())
 
     def add(self, key: str, values: NDArray[Any]) -> None:
@@ -70,11 +71,17 @@ class Survey:
         # lose nothing.
         with np.errstate(over="ignore"):
             moved = np.abs(wide - wide.astype(np.float32)).max(axis=0) if values.itemsize > 2 else wide[0] * 0.0
-        found = np.stack([wide.min(axis=0), wide.max(axis=0), moved])
-        if key in self.columns:
-            before = self.columns[key]
-            found = np.stack([np.minimum(before[0], found[0]), *np.maximum(before[1:], found[1:])])
-        self.columns[key] = found
+        low, high = wide.min(axis=0), wide.max(axis=0)
+        found = np.stack([low, high, moved, ((wide == low) | (wide == high)).all(axis=0)])
+        self.columns[key] = _together(self.columns[key], found) if key in self.columns else found
+
+
+def _together(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the facts about the columns of two groups of examples; see ``Survey.columns``."""
+    low, high = np.minimum(one[0], other[0]), np.maximum(one[1], other[1])
+    ends = np.stack([*one[:2], *other[:2]])
+    is_pair = ((ends == low) | (ends == high)).all(axis=0) & (one[3] > 0) & (other[3] > 0)
+    return np.stack([low, high, np.maximum(one[2], other[2]), is_pair])
 
 
 def _tests(levels: int) -> dict[str, Callable[[NDArray[Any]], NDArray[np.bool_]]]:
@@ -177,12 +184,11 @@ def conversion(found: Survey, *, kind: DataKind | None, invert: bool) -> Convers
         UsageError: the values do not have the kind that the user gives.
         DataCorrupt: the values cannot be stored.
     """
-    picked = _assumed(found) if kind is None else _asked(found, kind)
+    picked = _picked(found, kind)
     low, high = picked.convert(np.array([found.low, found.high]))
     if low == high:
-        what = (
-            f"the values {found.low:.9g} to {found.high:.9g} would all be stored as {low:g}: nothing could be learned"
-        )
+        span = f"{found.low:.9g} to {found.high:.9g}"
+        what = f"the values {span} would all be stored as {low:g}: nothing could be learned"
         raise DataCorrupt(what, hint="scale them before the import")
     if not invert:
         return picked
@@ -190,29 +196,49 @@ def conversion(found: Survey, *, kind: DataKind | None, invert: bool) -> Convers
         what = "--invert only applies to images: real values have neither black nor white"
         raise UsageError(what, hint="leave --invert out, or give --kind intensity or binary")
     white = picked.dtype.type(picked.levels)
-    return Conversion(
-        picked.kind,
-        picked.levels,
-        picked.dtype,
-        lambda values: np.asarray(white - picked.convert(values)),
-        (*picked.notes, "inverted: black and white changed places"),
-    )
+    notes = (*picked.notes, "inverted: black and white changed places")
+
+    def inverted(values: NDArray[Any]) -> Values:
+        return np.asarray(white - picked.convert(values))
+
+    return replace(picked, convert=inverted, notes=notes)
+
+
+def _picked(found: Survey, asked: DataKind | None) -> Conversion:
+    """Return the narrowest conversion that all values pass, among those of the kind that the user gives."""
+    levels, span = found.levels, f"{found.low:g} to {found.high:g}"
+    if asked is not DataKind.REAL and found.all("binary"):
+        note = "all values are 0 or 1: taken as " + ("intensities" if asked is DataKind.INTENSITY else "binary")
+        return _bytes(asked or DataKind.BINARY, 1, lambda values: values != 0, note)
+    if asked is DataKind.BINARY and found.all("extreme"):
+        return _bytes(asked, 1, lambda values: values != 0, f"{levels} was taken as 1")
+    if asked in (None, DataKind.INTENSITY) and found.all("whole", "level"):
+        notes = [f"whole numbers {span}: taken as grey levels of {levels} (--kind real keeps them as numbers)"]
+        if found.all("extreme"):
+            notes.append(f"only 0 and {levels} occur: --kind binary takes them as 0 and 1")
+        elif found.high < levels / 2:
+            notes.append(f"the brightest value is {found.high:g}: if that is white, give --levels {found.high:g}")
+        return _bytes(DataKind.INTENSITY, levels, lambda values: values, *notes)
+    if asked in (None, DataKind.INTENSITY) and found.is_stepped:
+        note = f"multiples of 1/{levels} from {span}: taken as grey levels"
+        return _bytes(DataKind.INTENSITY, levels, lambda values: np.rint(values.astype(np.float64) * levels), note)
+    if asked is DataKind.REAL or (asked is DataKind.INTENSITY and found.all("unit")):
+        return _floats(found, asked)
+    if asked is None and levels == FULL_LEVELS:
+        hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
+        return _floats(found, DataKind.REAL, f"values from {span}: taken as real{hint}")
+    option, offender = f"--kind {asked}" if asked else f"--levels {levels}", found.outside
+    wanted = f"whole numbers 0 to {levels}, or " + ("from 0 to 1" if asked else f"multiples of 1/{levels}")
+    if asked is DataKind.BINARY:
+        wanted, offender = "0 or 1", found.offenders["binary"]
+    elif asked and found.all("whole"):
+        wanted = f"0 to {levels}"
+    what = f"{option}: such values are {wanted}, but there is {offender}"
+    raise UsageError(what, hint="leave the option out to let dreg recognise the kind, or give --kind real")
 
 
 def _bytes(kind: DataKind, levels: int, convert: Callable[[NDArray[Any]], NDArray[Any]], *notes: str) -> Conversion:
     return Conversion(kind, levels, np.dtype(np.uint8), lambda values: convert(values).astype(np.uint8), notes)
-
-
-def _binary(*notes: str) -> Conversion:
-    return _bytes(DataKind.BINARY, 1, lambda values: values != 0, *notes)
-
-
-def _levels(levels: int, *notes: str) -> Conversion:
-    return _bytes(DataKind.INTENSITY, levels, lambda values: values, *notes)
-
-
-def _steps(levels: int, *notes: str) -> Conversion:
-    return _bytes(DataKind.INTENSITY, levels, lambda values: np.rint(values.astype(np.float64) * levels), *notes)
 
 
 def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
@@ -220,7 +246,7 @@ def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
         if not found.all(test):
             what = f"values are stored as 32-bit floats, but {found.offenders[test]} {reason}"
             raise DataCorrupt(what, hint="scale or shift the values before the import")
-    for key, (low, high, moved) in found.columns.items():
+    for key, (low, high, moved, _) in found.columns.items():
         # In a column that never varies, a small change does no harm.
         if (bad := np.flatnonzero((moved > _MOST_MOVED * (high - low)) & (high > low))).size:
             i, array = int(bad[0]), f" of array '{key}'" if key else ""
@@ -230,50 +256,21 @@ def _floats(found: Survey, kind: DataKind, *notes: str) -> Conversion:
                 hint=f"before the import, subtract {low[i] + (high[i] - low[i]) / 2:.12g} from these values, or "
                 "scale them",
             )
+    notes = (*notes, *_pair_notes(found)) if kind is DataKind.REAL else notes
     return Conversion(kind, 1, np.dtype(np.float32), lambda values: values.astype(np.float32), notes)
 
 
-def _assumed(found: Survey) -> Conversion:
-    """Choose the kind from the values alone, the narrowest kind first."""
-    span, levels = f"{found.low:g} to {found.high:g}", found.levels
-    if found.all("binary"):
-        return _binary("all values are 0 or 1: taken as binary")
-    if found.all("whole", "level"):
-        notes = [f"whole numbers {span}: taken as grey levels of {levels} (--kind real keeps them as numbers)"]
-        if found.all("extreme"):
-            notes.append(f"only 0 and {levels} occur: --kind binary takes them as 0 and 1")
-        elif found.high < levels / 2:
-            notes.append(f"the brightest value is {found.high:g}: if that is white, give --levels {found.high:g}")
-        return _levels(levels, *notes)
-    if found.is_stepped:
-        return _steps(levels, f"multiples of 1/{levels} from {span}: taken as grey levels")
-    if levels != FULL_LEVELS:
-        asked, wanted = f"--levels {levels}", f"whole numbers 0 to {levels} or multiples of 1/{levels}"
-        raise _refused(asked, wanted, found.outside)
-    hint = " (--kind intensity takes them as intensities)" if found.all("unit") else ""
-    return _floats(found, DataKind.REAL, f"values from {span}: taken as real{hint}")
-
-
-def _asked(found: Survey, kind: DataKind) -> Conversion:
-    levels, asked = found.levels, f"--kind {kind}"
-    if kind is DataKind.REAL:
-        return _floats(found, kind)
-    if kind is DataKind.BINARY:
-        if found.all("binary"):
-            return _binary()
-        if found.all("extreme"):
-            return _binary(f"{levels} was taken as 1")
-        raise _refused(asked, "0 or 1", found.offenders["binary"])
-    if found.all("binary"):
-        return _levels(1, "the intensities are only 0 and 1")
-    if found.all("whole", "level"):
-        return _levels(levels)
-    if found.all("unit"):
-        return _steps(levels) if found.is_stepped else _floats(found, kind)
-    wanted = f"0 to {levels}" if found.all("whole") else f"whole numbers 0 to {levels}, or from 0 to 1"
-    raise _refused(asked, wanted, found.outside)
-
-
-def _refused(asked: str, wanted: str, offender: str) -> UsageError:
-    what = f"{asked}: such values are {wanted}, but there is {offender}"
-    return UsageError(what, hint="leave the option out to let dreg recognise the kind, or give --kind real")
+def _pair_notes(found: Survey) -> list[str]:
+    """Note places that always hold one of two numbers: a density at them has no upper limit."""
+    arrays = list(found.columns.values())
+    if found.all("binary") or len({each.shape for each in arrays}) > 1:
+        return []
+    low, high, _, is_pair = functools.reduce(_together, arrays)
+    if not (pairs := np.flatnonzero((is_pair > 0) & (low < high))).size:
+        return []
+    i = int(pairs[0])
+    return [
+        f"{pairs.size:,} of {low.size:,} values of the examples take only two values (the first is value {i}: "
+        f"{low[i]:g} and {high[i]:g}): as real values their gaussian bound means nothing. If all values are such, "
+        "store them as 0 and 1: dreg then takes them as binary"
+    ]

@@ -1,4 +1,4 @@
-"""The list of data sets, their verification and removal: no damaged one keeps the others from being told."""
+"""The list of data sets, their verification and removal: a damaged data set does not hide the others."""
 
 import os
 
@@ -13,7 +13,7 @@ from dregcli.app.datasets.status import DataStatus, list_data, verify_data
 from dregcli.data.cache import read_cache
 from dregcli.data.catalogue import DATASETS
 from dregcli.data.folders import cache_path
-from dregcli.errors import DatasetMissing, SpecError, UsageError
+from dregcli.errors import DatasetMissing, SpecError, StoreWriteError, UsageError
 from dregcli.names import DataKind, Split
 from tests.support.data_import import contents
 from tests.support.listener import Recorder
@@ -149,7 +149,7 @@ class TestList:
         assert mine.checksum == read_cache("mine", folder).checksum
         assert "mine.npy" in str(mine.source)
 
-    def test_damage_is_told_and_the_rest_is_listed(self, folder):
+    def test_damage_is_reported_and_the_rest_is_listed(self, folder):
         _damage(folder, "mine")
         cache_path("mnist", folder).write_bytes(b"")
         for name in ("mine", "mnist"):
@@ -179,7 +179,7 @@ class TestList:
 
 
 def _damage(folder, name):
-    """Not to be opened any more, and still to be told for dreg's."""
+    """Damage a file so that it cannot be opened, but still has the mark of dreg."""
     path = cache_path(name, folder)
     path.write_bytes(b"x" + path.read_bytes()[1:])
 
@@ -217,6 +217,17 @@ class TestRemove:
         assert cache_path("mine", folder).exists()
         remove_data([removal])
         assert sorted(path.name for path in folder.rglob("*.*")) == ["other-train.png", "other.h5"]
+
+    def test_one_that_the_system_does_not_let_go(self, folder, monkeypatch):
+        def denied(path):
+            raise PermissionError(13, "Permission denied", str(path))
+
+        monkeypatch.setattr("dregcli.app.datasets.remove.LOCAL.remove", denied)
+        with pytest.raises(StoreWriteError, match="No permission") as caught:
+            remove_data(plan_removal(["mine"], folder))
+        # Another data folder would not remove this file.
+        assert caught.value.hint == "get permission to change the folder of this file, and run the command again"
+        assert cache_path("mine", folder).exists()
 
     def test_a_damaged_one(self, folder, monkeypatch):
         monkeypatch.delenv("DREG_DATA_DIR")

@@ -104,7 +104,7 @@ def test_names_are_checked_before_any_work(capsys, tmp_path) -> None:
     ("arguments", "said"),
     [
         ([], "name a data set: digits, mnist, "),
-        (["digits", "--all"], "--all means every data set, also digits"),
+        (["digits", "--all"], "--all already includes digits"),
         (["digits", "mnist", "--source", "."], "--source holds one data set, but the command names 2"),
         (["--all", "--source", "."], "--source holds one data set, but the command names 8"),
         (["mnist", "--offline", "--source", "http://127.0.0.1/"], "a web address cannot be read offline"),

@@ -123,7 +123,7 @@ def test_damage_says_what_where_and_next(capsys, source, tmp_path) -> None:
     source.write_bytes(source.read_bytes()[:-1])
     outcome = run(capsys, "data", "import", source, "--name", "mine")
     assert outcome.code == 11
-    assert "its header promises 80 x 36 values of uint8 = 2,880 bytes, but 2,879 follow" in outcome.err
+    assert "header that promises 80 x 36 values of uint8 = 2,880 bytes, but 2,879 follow" in outcome.err
     assert f"where: {source}" in outcome.err
     assert "next: " in outcome.err
     assert "Traceback" not in outcome.err

@@ -1,4 +1,4 @@
-"""A download that breaks off goes on where it was, and nothing wrong comes of it."""
+"""A download that breaks off continues at the byte where it was, and no wrong file comes of it."""
 
 import json
 import os
@@ -182,7 +182,7 @@ class TestValidators:
         assert_whole(data_dir)
 
     @pytest.mark.parametrize("named", [{"last_modified": MON}, {"etag": '"a"'}])
-    def test_without_a_checksum_it_goes_on_where_the_server_says_so(self, site, data_dir, named):
+    def test_without_a_checksum_it_continues_where_the_server_says_so(self, site, data_dir, named):
         entry, named = unpublished(tiny_entry(f"{site.url}/")), {"etag": None, **named}
         site.answers[PATH] = [replace(CUT, **named), replace(GOOD, **named)]
         download_entry(entry, data_dir, patience=OFTEN)

@@ -197,7 +197,7 @@ class TestAskedAgain:
             fetch(gone, data_dir)
 
     @pytest.mark.parametrize("answer", [replace(CUT, promised=None, chunked=True), replace(CUT, reset=True)])
-    def test_a_body_that_breaks_in_the_middle_goes_on(self, site, data_dir, answer):
+    def test_a_body_that_breaks_in_the_middle_is_continued(self, site, data_dir, answer):
         site.answers[PATH] = [answer, GOOD]
         fetch(site, data_dir)
         assert ranges_asked(site) == [None, "bytes=200-"]

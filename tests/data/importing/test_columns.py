@@ -215,6 +215,17 @@ def test_the_first_bad_cell_is_named(line, reason, hint, tmp_path):
     assert hint in str(refuse(tmp_path / "a.csv", tmp_path / "data", reason).hint)
 
 
-def test_decimal_points_and_commas_together(tmp_path):
-    (tmp_path / "a.csv").write_text("1.5;2\n2,5;1\n" * 9)
-    refuse(tmp_path / "a.csv", tmp_path / "data", "line 2, column 1 holds '2,5', which is not a number")
+@pytest.mark.parametrize(
+    ("lines", "reason"),
+    [
+        ("1.5;2\n2,5;1\n", "line 2, column 1 holds '2,5', where a number with a decimal point is expected"),
+        (
+            "1,5;2\n" * 50 + "1.500;1\n",
+            "line 51, column 1 holds '1.500', where a number with a decimal comma is expected",
+        ),
+        ("1,5;2\ninf;1\n", "line 2, column 1 holds 'inf', which is not finite"),
+    ],
+)
+def test_decimal_points_and_commas_together(lines, reason, tmp_path):
+    (tmp_path / "a.csv").write_text(lines + "1;2\n" * 9)
+    refuse(tmp_path / "a.csv", tmp_path / "data", reason)

@@ -100,7 +100,7 @@ FOREIGN = [
 ]
 
 
-def test_each_is_told_by_its_bytes_or_its_name(tmp_path):
+def test_each_is_recognised_by_its_bytes_or_its_name(tmp_path):
     for name, content, what, says in FOREIGN:
         path = tmp_path / name
         content(path) if callable(content) else path.write_bytes(content)

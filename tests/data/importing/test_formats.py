@@ -221,8 +221,8 @@ def test_examples_along_the_last_axis(tmp_path):
 @pytest.mark.parametrize(
     ("values", "options", "reason"),
     [
-        (np.arange(9), {}, "one axis, with 9 values: labels"),
-        (np.zeros((3, 2, 2, 2, 2)), {}, "has 5 axes"),
+        (np.arange(9), {}, "has the shape 9, .*: labels have one axis"),
+        (np.zeros((3, 2, 2, 2, 2)), {}, "has the shape 3 x 2 x 2 x 2 x 2, but"),
         (RANDOM.rand(9, 8, 8, 3), {}, r"9 x 8 x 8 x 3.*The 3 channels look like colours"),
         (IMAGES.reshape(50, 24), {"shape": "5x5"}, r"--shape 5x5 is 25 pixels, but the array has 24 values"),
         (IMAGES, {"shape": "6x4"}, "contradicts the array, whose images are 4 x 6"),
@@ -274,7 +274,7 @@ def test_the_same_source_makes_the_same_data(tmp_path):
     assert len(sums) == 1
 
 
-def test_copies_across_splits_are_told(tmp_path):
+def test_copies_across_splits_are_reported(tmp_path):
     values = RANDOM.randint(0, 256, (20, 9)).astype(np.uint8)
     np.savez(
         tmp_path / "a.npz", train=values[:12], valid=values[10:16], test=np.concatenate([values[:3], values[15:]])

@@ -5,7 +5,7 @@ import pytest
 from scipy import io as scipy_io
 
 from dregcli.errors import DataCorrupt, UsageError
-from dregcli.names import Split
+from dregcli.names import DataKind, Split
 from tests.data.importing.test_pictures import encoded, place
 from tests.support.data_import import assert_holds, bring, refuse, seeded
 
@@ -60,7 +60,7 @@ class TestFolders:
         error = refuse(place(files, tmp_path, packed), tmp_path / "data", reason, UsageError)
         assert "rename the folder" in str(error.hint)
 
-    def test_splits_of_each_class_are_told(self, packed, tmp_path):
+    def test_splits_inside_each_class_are_reported(self, packed, tmp_path):
         files = {f"{'ab'[i % 2]}/{'train' if i < 12 else 'test'}/{i}.png": encoded(IMAGES[i]) for i in range(24)}
         imported = bring(place(files, tmp_path, packed), tmp_path / "data")
         assert has(imported, "all images were put together: deeper folders (test/, train/) were not taken as splits")
@@ -163,3 +163,38 @@ def test_a_test_split_that_is_passed_over(tmp_path):
     for keys in ([], ["x_train"], ["train=x_train", "test=x_test"]):
         warnings = bring(tmp_path / "a.npz", tmp_path / "data", keys=keys).warnings
         assert not any("although" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-1, 1), (-1.0, 1.0), (2.5, 3.5), (0.0, 0.3)])
+def test_two_values(low, high, tmp_path):
+    imported = bring(npy(tmp_path, np.where(VALUES > 99, high, low)), tmp_path / "data")
+    assert imported.dataset.kind is DataKind.REAL
+    assert has(
+        imported, f"6 of 6 values of the examples take only two values (the first is value 0: {low:g} and {high:g})"
+    )
+    assert has(imported, "as real values their gaussian bound means nothing")
+
+
+@pytest.mark.parametrize("values", [VALUES - 7.5, VALUES % 3 - 1.0, VALUES % 2])
+def test_more_or_plain_values(values, tmp_path):
+    assert not has(bring(npy(tmp_path, values), tmp_path / "data"), "gaussian")
+
+
+@pytest.mark.parametrize("count", [30, 60_000])
+def test_columns_of_two_values(count, tmp_path):
+    """Columns of two values are found in several pieces with different values, and in every type and format."""
+    values = np.random.RandomState(0).randint(-900, 900, (count, 9)) / 4
+    values[:, 4] = np.where(np.arange(count) < count // 2, -1, 1)
+    values[:, 5] = np.arange(count) // (count // 3)
+    values[:, 6] = 0.5
+    shown = "1 of 9 values of the examples take only two values (the first is value 4: -1 and 1)"
+    types = (np.float64, np.float32, np.float16) if count == 30 else (np.float32,)
+    for dtype in types:
+        assert has(bring(npy(tmp_path, values.astype(dtype)), tmp_path / "data"), shown), dtype
+    if count == 30:
+        np.savetxt(tmp_path / "a.csv", values, "%g", ",")
+        assert has(bring(tmp_path / "a.csv", tmp_path / "data"), shown)
+        for dtype in (np.int8, np.int16, np.int64, np.float16):
+            whole = (values % 50).astype(dtype)
+            whole[:, 4] = values[:, 4]
+            assert has(bring(npy(tmp_path, whole), tmp_path / "data"), shown), dtype

@@ -258,7 +258,7 @@ class TestOmniglotLake:
         result = download_entry(lake_entry(self.files), tmp_path / "data", source=source)
         assert result.dataset.split_convention == "lake-small"
 
-    def test_what_is_missing_of_each_set_is_told(self, tmp_path):
+    def test_the_missing_files_of_each_set_are_named(self, tmp_path):
         files = {BACKGROUND: self.files[BACKGROUND], SMALL[1]: self.small[SMALL[1]]}
         error = refused(lake_entry(self.files), tmp_path, files, "lacks", DownloadFailed)
         assert f"lacks {EVALUATION}, or {SMALL[0]} (plain or .gz)" in error.what
