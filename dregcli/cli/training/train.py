@@ -58,7 +58,7 @@ def train(
         bool,
         typer.Option(
             "--print-config",
-            help="Print the resolved run as TOML for --config, without training.",
+            help="Print the resolved run as TOML for --config, or with --json as JSON for --config; train nothing.",
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
@@ -74,7 +74,8 @@ def train(
     request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume)
     try:
         if print_config_:
-            show_config(terminal, print_config(request, data_dir=data_folder_if_any(data_dir)))
+            spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
+            show_config(terminal, spec)
             return
         result = launch(
             request,

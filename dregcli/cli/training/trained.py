@@ -85,9 +85,9 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
 
 
 def show_config(terminal: Terminal, spec: RunSpec) -> None:
-    """Print a resolved run as TOML for ``--config``, or as one JSON object with ``--json``."""
+    """Print a resolved run for ``--config``: as TOML, or with ``--json`` as JSON in the form of a ``spec.json``."""
     if terminal.as_json:
-        terminal.result({"spec": spelt_out(as_json(spec))})
+        terminal.result(spelt_out(as_json(spec)))
     else:
         terminal.line(as_toml(spec).rstrip("\n"))
 
