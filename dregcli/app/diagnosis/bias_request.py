@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.executing import Shape, threads_faults
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
@@ -33,6 +33,7 @@ class BiasRequest:
         max_batches: largest number of batches.
         max_seconds: largest time of this process in seconds.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         backward: how the gradients of the pairs are computed; the reference gradients are dense.
         screen_inflation: growth of the variance that screening may cause; None means the default.
         screen_precision: precision of screening's first pass; None means the default.
@@ -55,6 +56,7 @@ class BiasRequest:
     max_batches: int = MAX_BATCHES
     max_seconds: float | None = None
     device: str = "auto"
+    threads: int | str = AUTO
     backward: str = Backward.DENSE.value
     screen_inflation: float | None = None
     screen_precision: str | None = None
@@ -89,7 +91,8 @@ class BiasRequest:
             max_batches=self.max_batches,
             max_seconds=self.max_seconds,
         )
-        return faults + [Fault(flag(fault.field), fault.message) for fault in numbers]
+        faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
+        return faults + threads_faults(self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:
         """Return the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dregcli.app.planning.asked_pairs import ALL
-from dregcli.app.planning.executing import Shape
+from dregcli.app.planning.executing import Shape, threads_faults
 from dregcli.defaults import DIAGNOSED_EXAMPLES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
@@ -41,6 +41,7 @@ class VarianceRequest:
         seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.
         dataset: data set of a model that is trained first; None means the embedded one.
@@ -60,6 +61,7 @@ class VarianceRequest:
     seed: int = 0
     checkpoint: str = "last"
     device: str = "auto"
+    threads: int | str = AUTO
     k_chunk: int | str = AUTO
     reference_k: int | None = None
     dataset: str | None = None
@@ -123,7 +125,7 @@ class VarianceRequest:
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
             "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
-        faults = [*self._parsed[1]]
+        faults = [*self._parsed[1], *threads_faults(self.threads)]
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
-from dregcli.app.planning.executing import decide_compile
+from dregcli.app.planning.executing import decide_compile, threads_faults
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
@@ -35,6 +35,7 @@ class EvalRequest:
         chains: chains of AIS for each example; None means the default.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
     """
@@ -50,6 +51,7 @@ class EvalRequest:
     chains: int | None = None
     checkpoint: str = "last"
     device: str = "auto"
+    threads: int | str = AUTO
     k_chunk: int | str = AUTO
     compile: str = AUTO
 
@@ -60,7 +62,7 @@ class EvalRequest:
         if not (faults or chunk) and self.k_chunk != AUTO:
             chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
         # The time that compilation saves depends on the run; whether a compiler is installed is known now.
-        faults += chunk + decide_compile(self.compile, 0.0)[1]
+        faults += chunk + decide_compile(self.compile, 0.0)[1] + threads_faults(self.threads)
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):

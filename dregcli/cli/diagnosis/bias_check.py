@@ -25,7 +25,7 @@ Exit code: 0 all pairs are unbiased or identical, 1 some are biased, 5 inconclus
 
 _FIELDS = (
     *("dataset", "task"),
-    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
+    *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
 )
 
 

@@ -20,7 +20,7 @@ Measure on the Gaussian toy, and draw the figure:  [bold]dreg variance --toy --o
 
 
 @with_settings(
-    ("dataset", "task", "capture", "device", "k_chunk"),
+    ("dataset", "task", "capture", "device", "threads", "k_chunk"),
     more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def variance(

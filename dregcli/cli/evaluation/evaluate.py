@@ -24,7 +24,7 @@ Evaluate one version at its best checkpoint:  \
 To continue a stopped evaluation, run the same command again."""
 
 
-@with_settings(("device", "k_chunk", "compile"))
+@with_settings(("device", "threads", "k_chunk", "compile"))
 def evaluate(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Runs to evaluate: names (all versions) or versions.")
