@@ -46,6 +46,9 @@ class Split(StrEnum):
     TEST = "test"
 
 
+CONVENTIONS: Final = ("dreg", "burda", "larochelle")
+"""The published ways to split a data set; a data set may also have a way of its own."""
+
 SPLIT_WORDS: Final = {
     "train": Split.TRAIN,
     "training": Split.TRAIN,

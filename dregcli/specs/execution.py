@@ -20,25 +20,24 @@ Therefore two runs that differ only in these fields repeat each other, and a res
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Inflation = Annotated[float, Field(gt=0, le=1)]
+
+
 class ExecutionSpec(BaseModel, frozen=True):
-    """How the gradients of K samples are computed. Everything is resolved: no field is ``auto``."""
+    """How the gradients of K samples are computed. Everything is resolved: no field is ``auto``.
+
+    ``Settings`` describes the fields. None means: no screening (``screen_inflation``, ``screen_precision``), or all
+    samples at once (``k_chunk``).
+    """
 
     model_config = STRICT
 
-    k: int = Field(default=64, ge=1, description="Total number of samples per example.")
+    k: Positive = 64
     backward: Backward = Field(default=Backward.DENSE, strict=False)
-    screen_inflation: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        validate_default=True,
-        description="Allowed relative growth of the variance by screening; None with dense.",
-    )
-    screen_precision: Precision | None = Field(
-        default=None,
-        validate_default=True,
-        strict=False,
-        description="Precision of screening's first pass; None with dense.",
-    )
-    k_chunk: int | None = Field(default=None, ge=1, description="Samples computed at once; None means all.")
+    screen_inflation: Inflation | None = Field(default=None, validate_default=True)
+    screen_precision: Precision | None = Field(default=None, validate_default=True, strict=False)
+    k_chunk: Positive | None = None
 
     @field_validator("screen_inflation", "screen_precision")
     @classmethod

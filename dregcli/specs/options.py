@@ -10,8 +10,10 @@ from enum import StrEnum
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field
+from pydantic.fields import FieldInfo
 
 from dregcli.names import (
+    CONVENTIONS,
     Backward,
     Capture,
     DatasetName,
@@ -22,7 +24,7 @@ from dregcli.names import (
 )
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
-from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT
+from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT, Inflation, Positive
 
 
 class Panel(StrEnum):
@@ -48,6 +50,7 @@ class Shown:
             with all other faults. None means the type of the field.
         several: whether the user can give the option several times.
         must_be: description of a valid value for the message, if the type has several forms.
+        auto: sentence about ``auto``, after the field's description; a resolved run has no ``auto``, and no sentence.
     """
 
     panel: Panel
@@ -56,6 +59,7 @@ class Shown:
     typed: Callable[[str], object] | None = None
     several: bool = False
     must_be: str | None = None
+    auto: str | None = None
 
 
 def number_or_word(text: str) -> int | str:
@@ -86,7 +90,6 @@ def _one_of(names: Iterable[str]) -> str:
 Auto = Literal["auto"]
 OnOff = Literal["on", "off"]
 Device = Literal["cpu", "cuda"]
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
@@ -95,8 +98,6 @@ Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
 AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
 AnyPrecision = Annotated[Precision, Field(strict=False)]
-
-_NUMBER_OR_AUTO: Final = f"a positive whole number or {AUTO}"
 
 _BY_KIND: Final = "depends on the kind of data"
 
@@ -132,7 +133,7 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(Task)}: model whole images, or one half of an image given the other half.",
     )
     split_convention: Annotated[str | None, Shown(Panel.DATA, "NAME", "the data set's first")] = Field(
-        description="Published split to use: dreg, burda or larochelle, if the data set has it.",
+        description=f"Published split to use: {_one_of(CONVENTIONS)}, if the data set has it.",
     )
     binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND, must_be=BINARISATIONS)] = Field(
         default=None,
@@ -165,9 +166,7 @@ class Settings(BaseModel, frozen=True):
         default="dreg",
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
-    k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(
-        default=64, ge=1, le=2**31 - 1, description="Samples per example."
-    )
+    k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=64, description="Samples per example.")
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
@@ -176,32 +175,41 @@ class Settings(BaseModel, frozen=True):
         description="Also log gradient variance and SNR of these estimators, such as stl,rws/dreg.",
     )
 
-    steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, le=2**53, description="Optimisation steps.")
-    batch_size: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
-        default=32, ge=1, le=2**31 - 1, description="Examples per step."
-    )
+    steps: Annotated[Steps, Shown(Panel.OPTIMISATION)] = Field(description="Optimisation steps.")
+    batch_size: Annotated[Positive, Shown(Panel.OPTIMISATION)] = Field(default=32, description="Examples per step.")
     lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
     seed: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."
     )
 
-    device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
-        default=AUTO, description="Device for the computation: auto, cpu or cuda."
-    )
+    device: Annotated[
+        Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda", auto="auto takes cuda if there is one.")
+    ] = Field(default=AUTO, description="Device for the computation: cpu or cuda.")
     threads: Annotated[
         Threads | Auto | None,
-        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=f"a whole number from 1 to 4,096 or {AUTO}"),
-    ] = Field(default=AUTO, description="Number of CPU threads for torch; auto lets torch choose.")
-    backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
+        Shown(
+            Panel.EXECUTION,
+            "N|auto",
+            AUTO,
+            number_or_word,
+            must_be=f"a whole number from 1 to 4,096 or {AUTO}",
+            auto="auto lets torch choose.",
+        ),
+    ] = Field(default=AUTO, description="Number of CPU threads for torch.")
+    backward: Annotated[
+        AnyBackward | Auto,
+        Shown(
+            Panel.EXECUTION,
+            must_be=f"{AUTO}, {_one_of(Backward)}",
+            auto="auto takes dense if all samples have the same weight, otherwise screened.",
+        ),
+    ] = Field(
         default=AUTO,
-        description=f"auto, {_one_of(Backward)}: compute the gradient with all samples (dense) or with a random "
-        "few of them (screened); both are unbiased.",
+        description=f"{_one_of(Backward)}: compute the gradient with all samples (dense) or with a random few of "
+        "them (screened); both are unbiased.",
     )
-    screen_inflation: Annotated[float | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Allowed relative growth of the gradient's variance by screening, up to 1.",
+    screen_inflation: Annotated[Inflation | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
+        default=None, description="Allowed relative growth of the gradient's variance by screening, up to 1."
     )
     screen_precision: Annotated[
         AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
@@ -211,15 +219,22 @@ class Settings(BaseModel, frozen=True):
     )
     k_chunk: Annotated[
         Positive | Auto | None,
-        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
+        Shown(
+            Panel.EXECUTION,
+            "N|auto",
+            AUTO,
+            number_or_word,
+            must_be=f"a positive whole number or {AUTO}",
+            auto="auto chooses by the memory and the cache of this machine.",
+        ),
     ] = Field(
         default=AUTO,
-        description="Samples computed at once: a multiple of 16, or auto. Fewer need less memory but more time.",
+        description="Samples computed at once: a multiple of 16, or K. Fewer need less memory but more time.",
     )
-    compile: Annotated[OnOff | Auto, Shown(Panel.EXECUTION, must_be="auto, on or off")] = Field(
-        default=AUTO,
-        description="auto, on or off: use torch.compile for the likelihood; auto uses it where it saves time.",
-    )
+    compile: Annotated[
+        OnOff | Auto,
+        Shown(Panel.EXECUTION, must_be="auto, on or off", auto="auto uses it where it saves time."),
+    ] = Field(default=AUTO, description="on or off: use torch.compile for the likelihood.")
 
     eval_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
         default=500, ge=0, description="Steps between evaluations; 0 evaluates only at the end."
@@ -263,8 +278,29 @@ class RunOptions(Settings, frozen=True):
     spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
 
 
+SAME_MEANING: Final = (("steps", "epochs"), ("seed", "seeds"))
+"""Pairs of options with the same meaning. The help shows them together, and a user can give only one of them."""
+
+
+def fields_in_order() -> list[str]:
+    """Return the fields of ``RunOptions`` in the order of the help."""
+    after = dict(SAME_MEANING)
+    return [each for field in Settings.model_fields for each in (field, after.get(field)) if each]
+
+
 def described(field: str) -> tuple[str, Shown | None]:
     """Return the help of a field, and how the command line shows it; None if only a config file can give it."""
-    info = Settings.model_fields.get(field) or RunOptions.model_fields[field]
+    info = _info(field)
     ways = [each for each in info.metadata if isinstance(each, Shown)]
-    return info.description or "", ways[0] if ways else None
+    text = info.description or ""
+    return (f"{text} {ways[0].auto or ''}".rstrip(), ways[0]) if ways else (text, None)
+
+
+def described_when_resolved(field: str) -> str:
+    """Return the description of a field in a resolved run, where no value is ``auto``."""
+    return _info(field).description or ""
+
+
+def _info(field: str) -> FieldInfo:
+    """Return a field with its description: ``RunOptions`` states some fields of ``Settings`` again, without it."""
+    return Settings.model_fields.get(field) or RunOptions.model_fields[field]

@@ -15,6 +15,7 @@ from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
 from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
+from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
@@ -44,7 +45,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     Args:
         run: the run.
         flags: options given beside ``--resume``. Only these may differ from the run's spec: more steps, and the
-            options in ``FREE``. A smaller ``k_chunk`` lets a run continue that ran out of memory.
+            options in ``FREE``. ``auto`` keeps the run's value. A smaller ``k_chunk`` lets a run continue that ran
+            out of memory.
         data_dir: the data folder.
 
     Raises:
@@ -66,7 +68,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         stored["track_estimators"] = list(spec.track_estimators)
     steps = spec.steps
     for key, value in given.items():
-        if value is None or key in FREE or (key == "device" and value == AUTO):
+        if value is None or key in FREE or value == AUTO == RunOptions.model_fields[key].default:
             continue
         if key == "steps":
             steps = value

@@ -12,7 +12,7 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
-from dregcli.specs.options import Panel, RunOptions
+from dregcli.specs.options import Panel, fields_in_order
 
 EXAMPLES = """Train on the embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
@@ -30,7 +30,7 @@ Prolong a run, or continue it after a stop:  \
 _START = "Start from"
 
 
-@with_settings(RunOptions.model_fields, more={"estimator": "Give it several times for a study."})
+@with_settings(fields_in_order(), more={"estimator": "Give it several times for a study."})
 def train(
     *,
     preset: Annotated[

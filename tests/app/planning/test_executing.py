@@ -257,7 +257,7 @@ def test_a_resumed_run_keeps_what_was_resolved(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     for flags in (
         {},
-        {"k_chunk": "auto", "compile": "auto"},
+        dict.fromkeys(("k_chunk", "compile", "backward", "device", "threads"), "auto"),
         {"track_estimators": "iwae/stl", "backward": "screened"},
     ):
         plan = resume_plan(run, flags, Path("unused"))
@@ -274,6 +274,7 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     flags = {
         "backward": "dense",
+        "objective": "auto",
         "screen_inflation": 0.5,
         "track_estimators": "stl",
         "k_chunk": 24,
@@ -282,7 +283,7 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     with pytest.raises(SpecError) as caught:
         resume_plan(run, flags, Path("unused"))
     told = {fault.field: fault.message for fault in caught.value.faults}
-    assert set(told) == {"backward", "screen-inflation", "track-estimators", "k-chunk", "compile"}
+    assert set(told) == {"backward", "objective", "screen-inflation", "track-estimators", "k-chunk", "compile"}
     assert told["track-estimators"] == "the run was made with none; a resumed run keeps its spec."
     assert "multiple of 16" in told["k-chunk"]
 

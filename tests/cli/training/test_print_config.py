@@ -79,4 +79,6 @@ def test_faults_come_instead_of_a_config(capsys) -> None:
 
 def test_the_schema_is_json(capsys) -> None:
     for flags in ((), ("--config",)):
-        assert "properties" in json.loads(run(capsys, "spec", "schema", *flags).out)
+        printed = run(capsys, "spec", "schema", *flags).out
+        assert "properties" in json.loads(printed)
+        assert run(capsys, "spec", "schema", *flags, "--json").out == printed
