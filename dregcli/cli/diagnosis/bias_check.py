@@ -81,7 +81,6 @@ def bias_check(
     """Check estimators for bias on a fixed model. The check always ends, and the error rates are known."""
     from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = BiasRequest(
         run=run,
         objective=objective,
@@ -96,7 +95,7 @@ def bias_check(
         max_seconds=max_seconds,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         report = check_run_for_bias(
             request,
             runs_dir=runs_folder(runs_dir),
@@ -104,8 +103,6 @@ def bias_check(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     for result in report.results:
         if result.verdict is Verdict.BIASED and result.promise is Promise.UNBIASED:
             terminal.warn(

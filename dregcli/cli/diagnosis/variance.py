@@ -79,7 +79,6 @@ def variance(
     """Measure gradient variance and signal-to-noise ratio of many estimators against K, on the same noise."""
     from dregcli.app.diagnosis.variance import VarianceRequest, measure_variance
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = VarianceRequest(
         run=run,
         toy=toy,
@@ -94,7 +93,7 @@ def variance(
         out=out,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         report = measure_variance(
             request,
             runs_dir=runs_folder(runs_dir),
@@ -102,8 +101,6 @@ def variance(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     if as_json:
         terminal.result(report.as_json())
     else:

@@ -64,7 +64,6 @@ def evaluate(
     """Evaluate log-likelihoods, and show how far to trust them; the run keeps the values of all examples."""
     from dregcli.app.evaluation.evaluate import EvalRequest, evaluate_runs
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = EvalRequest(
         split=split,
         k=k,
@@ -78,12 +77,10 @@ def evaluate(
         checkpoint=checkpoint,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         results = evaluate_runs(
             runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
-    finally:
-        terminal.close()
     if as_json:
         terminal.result({"results": [result.as_json() for result in results]})
         return

@@ -51,7 +51,6 @@ def sample(
     from dregcli.app.sampling.request import SampleRequest
     from dregcli.app.sampling.sample import sample_run
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     asked = SampleRequest(
         run=run,
         checkpoint=checkpoint,
@@ -64,12 +63,10 @@ def sample(
         scale=scale,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         found = sample_run(
             asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
-    finally:
-        terminal.close()
     content = found.as_json()
     if as_json:
         terminal.result(content)

@@ -70,9 +70,8 @@ def train(
     """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
             show_config(terminal, spec)
@@ -84,8 +83,6 @@ def train(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     if isinstance(result, StudyResult):
         show_study(terminal, result)
         raise typer.Exit(result.exit_code)
