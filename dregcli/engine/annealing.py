@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.defaults import NOISE_BLOCK
+from dregcli.defaults import ANNEALING_CHAINS, ANNEALING_STEPS, NOISE_BLOCK
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.examples import Examples
 from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
@@ -70,8 +70,8 @@ class Annealing:
         pilot_chains: chains of each example that find the step sizes.
     """
 
-    steps: int = 1000
-    chains: int = 16
+    steps: int = ANNEALING_STEPS
+    chains: int = ANNEALING_CHAINS
     leapfrogs: int = 10
     pilot_chains: int = 4
 

@@ -4,7 +4,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dregcli.defaults import DEFAULT_INFLATION, NOISE_BLOCK
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, NOISE_BLOCK
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision, nearest
 
@@ -33,7 +33,7 @@ class ExecutionSpec(BaseModel, frozen=True):
 
     model_config = STRICT
 
-    k: Positive = 64
+    k: Positive = DEFAULT_K
     backward: Backward = Field(default=Backward.DENSE, strict=False)
     screen_inflation: Inflation | None = Field(default=None, validate_default=True)
     screen_precision: Precision | None = Field(default=None, validate_default=True, strict=False)

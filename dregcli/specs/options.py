@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field
 from pydantic.fields import FieldInfo
 
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K
 from dregcli.names import (
     CONVENTIONS,
     Backward,
@@ -24,7 +25,7 @@ from dregcli.names import (
 )
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
-from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT, Inflation, Positive
+from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
 
 
 class Panel(StrEnum):
@@ -166,7 +167,7 @@ class Settings(BaseModel, frozen=True):
         default="dreg",
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
-    k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=64, description="Samples per example.")
+    k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),

@@ -18,6 +18,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.resuming import RESUMABLE
 from dregcli.app.training.train import resume, start
+from dregcli.defaults import TRAINING_STEPS
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.models.base import LatentModel
@@ -32,9 +33,6 @@ from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.results import ResultKind
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-
-TRAINING_STEPS = 1000
-"""Training steps before a check that names no run, as in the reference code's ``--bias_check``."""
 
 
 class SubjectRequest(Protocol):

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape, threads_faults
-from dregcli.defaults import DIAGNOSED_EXAMPLES
+from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
@@ -15,9 +15,6 @@ from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
 from dregcli.specs.number_lists import parse_ks
 from dregcli.specs.resolve import spec_faults
 
-MODEL_KS, TOY_KS = "1,4,16,64", "4,16,64,256"
-MODEL_REPLICATES, TOY_REPLICATES = 200, 4000
-LEAST_REFERENCE_K = 1024
 REFERENCE_SHARE = 8
 """Number of replicates per reference replicate: at a large K a few replicates have little noise."""
 

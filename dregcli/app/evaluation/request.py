@@ -4,18 +4,13 @@ from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
 from dregcli.app.planning.executing import decide_compile, threads_faults
+from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
 from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
 from dregcli.specs.number_lists import parse_ks
 from dregcli.specs.resolve import flag, spec_faults
-
-ACTIVE_VARIANCE = 0.01
-"""A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
-
-ANNEALED_EXAMPLES = 100
-"""Examples that AIS evaluates if ``n`` is not given."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class EvalRequest:
     """
 
     split: str = "test"
-    k: str = "500"
+    k: str = EVALUATED_KS
     seed: int = 0
     repeats: int = 1
     n: int | None = None

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.evaluation.request import ACTIVE_VARIANCE
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
@@ -22,6 +21,7 @@ from dregcli.app.sampling import pictures
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
+from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.randomness import Randomness
