@@ -132,7 +132,10 @@ class LikelihoodName(StrEnum):
 
 
 class ModelName(StrEnum):
-    """The model that is trained. ``app.build`` makes each, and ``app.architectures`` holds its consequences."""
+    """The model that is trained.
+
+    ``app.loading.build`` makes each. ``app.planning.architectures`` holds the settings that follow from each.
+    """
 
     VAE = "vae"
     """Tanh networks (arXiv 1810.04152)."""

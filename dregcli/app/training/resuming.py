@@ -73,9 +73,9 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         if key == "steps":
             steps = value
             if value < spec.steps:
-                faults.append(
-                    Fault("steps", f"the run has {spec.steps} steps; it can only get longer, not {value} steps.")
-                )
+                message = f"must be at least {spec.steps}, got {value}: a run can get longer, but not shorter."
+                faults.append(Fault("steps", message))
+            faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
         elif value != stored[key]:

@@ -286,6 +286,9 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     assert set(told) == {"backward", "objective", "screen-inflation", "track-estimators", "k-chunk", "compile"}
     assert told["track-estimators"] == "the run was made with none; a resumed run keeps its spec."
     assert "multiple of 16" in told["k-chunk"]
+    for steps, message in ((2, "must be at least 6, got 2:"), (10**20, f"must be at most {2**53}, got {10**20}.")):
+        with pytest.raises(SpecError, match=f"^steps: {message}"):
+            resume_plan(run, {"steps": steps}, Path("unused"))
 
 
 def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch) -> None:
