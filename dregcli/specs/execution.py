@@ -5,8 +5,7 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, NOISE_BLOCK
-from dregcli.errors import Fault
-from dregcli.names import Backward, Precision, nearest
+from dregcli.names import Backward, Precision
 
 AUTO: Final = "auto"
 
@@ -64,23 +63,6 @@ class ExecutionSpec(BaseModel, frozen=True):
             message = f"must be a multiple of {NOISE_BLOCK}, or k itself, which is {k}, got {chunk}."
             raise ValueError(message)
         return chunk
-
-
-def chunk_faults(chunk: object) -> list[Fault]:
-    """Return a fault if the value of ``k_chunk`` is not a number of samples, ``auto`` or None (all samples)."""
-    if chunk is None or chunk == AUTO or (type(chunk) is int and chunk >= 1):
-        return []
-    return [Fault("k-chunk", f"must be a positive whole number or {AUTO}, got {chunk!r}.")]
-
-
-def compile_faults(word: object) -> list[Fault]:
-    """Return a fault if the value of ``compile`` is not one of its words."""
-    words = (AUTO, "on", "off")
-    if word in words:
-        return []
-    near = nearest(word, words) if isinstance(word, str) else None
-    meant = f" Did you mean '{near}'?" if near else ""
-    return [Fault("compile", f"must be {words[0]}, {words[1]} or {words[2]}, got {word!r}.{meant}")]
 
 
 def with_screening(

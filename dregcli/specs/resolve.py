@@ -116,6 +116,11 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
     return RunOptions.model_validate(sound), faults
 
 
+def setting_faults(**values: object) -> list[Fault]:
+    """Return all faults of single settings, by field, as a request may state them."""
+    return spec_faults(values, RunOptions)
+
+
 def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
     """Return all faults of options as the fields of a kind of spec; empty if they form a valid spec."""
     try:

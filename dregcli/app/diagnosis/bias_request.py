@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from dregcli.app.planning.executing import Shape, threads_faults
+from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
-from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec, chunk_faults
-from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,6 @@ class BiasRequest:
             "k": (self.k is not None and self.k < 1, "must be at least 1"),
             "examples": (self.examples < 1, "must be at least 1"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
         faults = [
             Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so
@@ -92,7 +91,7 @@ class BiasRequest:
             max_seconds=self.max_seconds,
         )
         faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
-        return faults + threads_faults(self.threads)
+        return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:
         """Return the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
@@ -110,6 +109,6 @@ class BiasRequest:
 
     def execution_faults(self, k: int) -> list[Fault]:
         """Return the faults of ``execution`` with K samples."""
-        faults = chunk_faults(self.k_chunk)
+        faults = setting_faults(k_chunk=self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO or k < 1 else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)

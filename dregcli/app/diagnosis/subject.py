@@ -235,7 +235,7 @@ def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> 
         "k": k,
         "steps": TRAINING_STEPS,
         "eval_every": 0,
-        "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
+        "device": asked.device,
         "threads": asked.threads,
         **{key: value for key, value in of_run.items() if value is not None},
     }

@@ -4,16 +4,16 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from dregcli.app.planning.asked_pairs import ALL
-from dregcli.app.planning.executing import Shape, threads_faults
+from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
 from dregcli.errors import Fault
 from dregcli.names import Backward
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.number_lists import parse_ks
-from dregcli.specs.resolve import spec_faults
+from dregcli.specs.resolve import setting_faults, spec_faults
 
 REFERENCE_SHARE = 8
 """Number of replicates per reference replicate: at a large K a few replicates have little noise."""
@@ -120,9 +120,8 @@ class VarianceRequest:
             ),
             "examples": (self.examples < 1, "must be at least 1"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
-        faults = [*self._parsed[1], *threads_faults(self.threads)]
+        faults = [*self._parsed[1], *setting_faults(device=self.device, threads=self.threads)]
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)
@@ -153,7 +152,7 @@ class VarianceRequest:
 
     def execution_faults(self, k: int) -> list[Fault]:
         """Return the faults of ``execution`` with K samples."""
-        faults = chunk_faults(self.k_chunk)
+        faults = setting_faults(k_chunk=self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)
 

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
-from dregcli.app.planning.executing import decide_compile, threads_faults
+from dregcli.app.planning.executing import decide_compile
 from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.number_lists import parse_ks
-from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 
 
 @dataclass(frozen=True)
@@ -53,11 +53,12 @@ class EvalRequest:
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""
         ks, faults = parse_ks(self.k)
-        chunk = chunk_faults(self.k_chunk)
+        chunk = setting_faults(k_chunk=self.k_chunk)
         if not (faults or chunk) and self.k_chunk != AUTO:
             chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
         # The time that compilation saves depends on the run; whether a compiler is installed is known now.
-        faults += chunk + decide_compile(self.compile, 0.0)[1] + threads_faults(self.threads)
+        faults += chunk + decide_compile(self.compile, 0.0)[1]
+        faults += setting_faults(device=self.device, threads=self.threads)
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):

@@ -21,9 +21,9 @@ from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
-from dregcli.specs.execution import AUTO, ExecutionSpec, compile_faults, with_screening
+from dregcli.specs.execution import AUTO, ExecutionSpec, with_screening
 from dregcli.specs.options import OnOff, RunOptions
-from dregcli.specs.resolve import spec_faults
+from dregcli.specs.resolve import setting_faults
 from dregcli.specs.run import RunSpec
 
 _NO_COMPILER = "torch.compile finds no C++ compiler on this machine: install g++ or clang++"
@@ -152,7 +152,7 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
     Returns:
         The answer, every fault, and a warning if compilation would pay but is not possible.
     """
-    if faults := compile_faults(word):
+    if faults := setting_faults(compile=word):
         return "off", faults, []
     if word == "off" or (word == AUTO and not compile_pays(seconds)):
         return "off", [], []
@@ -164,17 +164,12 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
     return "off", [Fault("compile", f"{_NO_COMPILER}, or use --compile off.")], []
 
 
-def threads_faults(threads: object) -> list[Fault]:
-    """Return a fault if the value of ``threads`` is neither a number of threads nor ``auto``."""
-    return spec_faults({"threads": threads}, RunOptions)
-
-
 def with_threads(threads: int | str) -> AbstractContextManager[None]:
     """Let torch use the number of threads that the user gave inside the block.
 
     ``auto`` and a number with a fault, which is reported elsewhere, change nothing.
     """
-    return using_threads(threads if isinstance(threads, int) and not threads_faults(threads) else None)
+    return using_threads(threads if isinstance(threads, int) and not setting_faults(threads=threads) else None)
 
 
 def execution_of(spec: ExecutionSpec) -> Execution:

@@ -3,10 +3,10 @@
 import math
 from dataclasses import dataclass
 
-from dregcli.app.planning.executing import threads_faults
 from dregcli.errors import Fault
 from dregcli.names import Split, Task
 from dregcli.specs.execution import AUTO
+from dregcli.specs.resolve import setting_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +49,11 @@ class SampleRequest:
             "steps": (self.steps < 2, "must be at least 2"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
             "scale": (self.scale is not None and self.scale < 1, "must be at least 1"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
         faults = [
             Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so
         ]
-        return faults + threads_faults(self.threads)
+        return faults + setting_faults(device=self.device, threads=self.threads)
 
     @property
     def columns(self) -> int:

@@ -14,9 +14,9 @@ from dregcli.commands import command
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
-from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
+from dregcli.specs.execution import AUTO, ROUNDING_ONLY
 from dregcli.specs.options import RunOptions
-from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -73,7 +73,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         if key == "steps":
             steps = value
             if value < spec.steps:
-                message = f"must be at least {spec.steps}, got {value}: a run can get longer, but not shorter."
+                message = f"the run has {spec.steps} steps and can only get longer, got {value}."
                 faults.append(Fault("steps", message))
             faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
@@ -96,7 +96,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the changed options of ``FREE``, and every fault in them; ``auto`` keeps the run's decision."""
     changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
-    faults = chunk_faults(changes.get("k_chunk"))
+    faults = setting_faults(k_chunk=changes.get("k_chunk"))
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
         faults += of_compile

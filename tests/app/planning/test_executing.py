@@ -286,7 +286,10 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     assert set(told) == {"backward", "objective", "screen-inflation", "track-estimators", "k-chunk", "compile"}
     assert told["track-estimators"] == "the run was made with none; a resumed run keeps its spec."
     assert "multiple of 16" in told["k-chunk"]
-    for steps, message in ((2, "must be at least 6, got 2:"), (10**20, f"must be at most {2**53}, got {10**20}.")):
+    for steps, message in (
+        (2, "the run has 6 steps and can only get longer, got 2."),
+        (10**20, f"must be at most {2**53}, got {10**20}."),
+    ):
         with pytest.raises(SpecError, match=f"^steps: {message}"):
             resume_plan(run, {"steps": steps}, Path("unused"))
 
