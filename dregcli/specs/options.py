@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
 from pydantic.fields import FieldInfo
 
 from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K
@@ -152,7 +152,13 @@ class Settings(BaseModel, frozen=True):
     )
     hidden: Annotated[
         LayerSizes | None,
-        Shown(Panel.MODEL, "N,N,...", "200,200", layer_sizes, must_be="layer sizes such as 200,200"),
+        Shown(
+            Panel.MODEL,
+            "N,N,...",
+            "200,200",
+            layer_sizes,
+            must_be="layer sizes such as 200,200, in a file [200, 200]",
+        ),
     ] = Field(default=None, description="Sizes of the hidden layers.")
     latent_dim: Annotated[Positive | None, Shown(Panel.MODEL, default="50; linear-gaussian: 5")] = Field(
         default=None, description="Number of latent dimensions."
@@ -273,10 +279,20 @@ class RunOptions(Settings, frozen=True):
     epochs: Annotated[Positive | None, Shown(Panel.OPTIMISATION)] = Field(
         default=None, description="Passes over the data, instead of --steps."
     )
-    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS")] = Field(
-        default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
+    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS", must_be='a text such as "0-4" or "0,2,5-7"')] = (
+        Field(
+            default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
+        )
     )
     spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
+
+    @field_validator("spec_version", mode="before")
+    @classmethod
+    def _check_version(cls, version: object) -> object:
+        if version not in (None, 1):
+            message = f"must be 1, got {version!r}: if a newer dreg wrote this file, use it with that dreg."
+            raise ValueError(message)
+        return version
 
 
 SAME_MEANING: Final = (("steps", "epochs"), ("seed", "seeds"))

@@ -184,6 +184,8 @@ def _message(error: Mapping[str, Any]) -> str:
             return f"must be a finite number{given}."
         case "string_type":
             return f"must be a text{given}."
+        case "model_type":
+            return f"must be a table of values by name{given}."
         case "missing":
             return "is missing."
         case "value_error":

@@ -42,6 +42,21 @@ def test_nothing_passes_for_something_else() -> None:
         assert [fault.field for fault in faults] == [field]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seeds", 5, 'must be a text such as "0-4" or "0,2,5-7", got 5.'),
+        ("seeds", [0, 1], 'must be a text such as "0-4" or "0,2,5-7", got [0, 1].'),
+        ("hidden", "200,200", "must be layer sizes such as 200,200, in a file [200, 200], got '200,200'."),
+        ("parent", 3, "must be a table of values by name, got 3."),
+        ("spec_version", 2, "must be 1, got 2: if a newer dreg wrote this file, use it with that dreg."),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_refused_with_the_right_form(field: str, value: object, message: str) -> None:
+    _, (fault,) = read_options({field: value})
+    assert (fault.field, fault.message) == (field.replace("_", "-"), message)
+
+
 def test_a_preset_may_be_a_file(tmp_path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('k = 8\nlr = 0.01\nestimator = "stl"\n')

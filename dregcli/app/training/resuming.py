@@ -96,10 +96,10 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the changed options of ``FREE``, and every fault in them; ``auto`` keeps the run's decision."""
     changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
-    faults = setting_faults(k_chunk=changes.get("k_chunk"))
+    faults = setting_faults(**changes)
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
-        faults += of_compile
+        faults += [fault for fault in of_compile if fault not in faults]
     known = {fault.field for fault in faults}
     faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in known]
     if changes.get("k_chunk") == spec.k:
