@@ -4,9 +4,7 @@ The options of the command line are generated from these fields. ``RunSpec`` nar
 resolved run. To add a setting, add a field here and the code that uses it.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, Field, field_validator
@@ -26,58 +24,7 @@ from dregcli.names import (
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
-
-
-class Panel(StrEnum):
-    """The groups in which the help of a command shows its options."""
-
-    DATA = "Data"
-    MODEL = "Model"
-    OBJECTIVE = "Objective"
-    OPTIMISATION = "Optimisation"
-    EXECUTION = "Execution"
-    OUTPUT = "Output"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How the command line shows a field and reads it.
-
-    Attributes:
-        panel: the group of options that shows the field.
-        metavar: placeholder for the value in the help; None means the name of the type.
-        default: the default in words, if it depends on other settings.
-        typed: turns the typed text into a value. An invalid text is returned unchanged, and refused later together
-            with all other faults. None means the type of the field.
-        several: whether the user can give the option several times.
-        must_be: description of a valid value for the message, if the type has several forms.
-        auto: sentence about ``auto``, after the field's description; a resolved run has no ``auto``, and no sentence.
-    """
-
-    panel: Panel
-    metavar: str | None = None
-    default: str | None = None
-    typed: Callable[[str], object] | None = None
-    several: bool = False
-    must_be: str | None = None
-    auto: str | None = None
-
-
-def number_or_word(text: str) -> int | str:
-    """Turn a whole number into one; return any other text unchanged."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def layer_sizes(text: str) -> tuple[int, ...] | str:
-    """Turn ``200,200`` into (200, 200); return any other text unchanged."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        return text
-
+from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word
 
 OBJECTIVES, ESTIMATORS = known_words()
 

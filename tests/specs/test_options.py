@@ -6,10 +6,11 @@ import pytest
 
 from dregcli.data.catalogue import DATASETS, conventions_of
 from dregcli.names import CONVENTIONS
-from dregcli.specs.options import SAME_MEANING, Panel, RunOptions, Settings, described, fields_in_order
+from dregcli.specs.options import SAME_MEANING, RunOptions, Settings, described, fields_in_order
 from dregcli.specs.resolve import merge_options, read_options
 from dregcli.specs.run import RunSpec
 from dregcli.specs.schema import schema_of
+from dregcli.specs.shown import Panel
 
 CONFIG_ONLY = {"data_checksum", "parent", "spec_version"}
 

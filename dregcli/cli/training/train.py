@@ -12,7 +12,8 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
-from dregcli.specs.options import Panel, fields_in_order
+from dregcli.specs.options import fields_in_order
+from dregcli.specs.shown import Panel
 
 EXAMPLES = """Train on the embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
