@@ -12,7 +12,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.errors import Fault
 from dregcli.names import Backward
 from dregcli.specs.execution import AUTO, ExecutionSpec
-from dregcli.specs.number_lists import parse_ks
+from dregcli.specs.number_lists import MOST_SAMPLES, parse_ks
 from dregcli.specs.resolve import setting_faults, spec_faults
 
 REFERENCE_SHARE = 8
@@ -126,6 +126,8 @@ class VarianceRequest:
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)
             faults.append(Fault("reference-k", f"must be at least the largest K, {most}, got {self.reference}."))
+        if self.reference > MOST_SAMPLES:
+            faults.append(Fault("reference-k", f"must be at most {MOST_SAMPLES:,}, got {self.reference}."))
         if self.toy and self.run is not None:
             faults.append(Fault("toy", f"cannot be given with a run: leave --toy or '{self.run}' out."))
         if self.toy:
@@ -147,8 +149,12 @@ class VarianceRequest:
         return list(dict.fromkeys(Fault("reference-k", f"{each.message} {advice}") for each in found))
 
     def execution(self, k: int) -> dict[str, Any]:
-        """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance."""
-        return {"k": k, "backward": Backward.DENSE.value, "k_chunk": self.k_chunk}
+        """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance.
+
+        The reference is computed in the same chunks, so that a chunk may be as large as its number of samples.
+        """
+        most = max(k, min(self.reference, MOST_SAMPLES))
+        return {"k": most, "backward": Backward.DENSE.value, "k_chunk": self.k_chunk}
 
     def execution_faults(self, k: int) -> list[Fault]:
         """Return the faults of ``execution`` with K samples."""
