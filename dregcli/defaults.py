@@ -7,6 +7,9 @@ NOISE_BLOCK: Final = 16
 always draws a whole block and then slices it. Therefore the noise of K = 64 is a prefix of the noise of K = 1024.
 Chunks of K with other sizes would draw some noise twice."""
 
+DEFAULT_K: Final = 64
+"""Samples per example in training and in a diagnosis."""
+
 DEFAULT_INFLATION: Final = 0.15
 """The share by which screening may increase the second moment of a gradient."""
 
@@ -21,3 +24,32 @@ MAX_BATCHES: Final = 12_288
 
 DIAGNOSED_EXAMPLES: Final = 32
 """Training examples that a diagnosis uses."""
+
+TRAINING_STEPS: Final = 1000
+"""Training steps before a diagnosis that names no run, as in the reference code's ``--bias_check``."""
+
+MODEL_KS: Final = "1,4,16,64"
+TOY_KS: Final = "4,16,64,256"
+"""Numbers of samples at which gradients are measured, of a model and of the toy."""
+
+MODEL_REPLICATES: Final = 200
+TOY_REPLICATES: Final = 4000
+"""Independent gradients at each number of samples, of a model and of the toy."""
+
+LEAST_REFERENCE_K: Final = 1024
+"""Samples per example of the reference gradient, if no measured number of samples is larger."""
+
+EVALUATED_KS: Final = "500"
+"""Samples per example of an evaluation."""
+
+ACTIVE_VARIANCE: Final = 0.01
+"""A latent is active if the variance over examples of q's mean exceeds this value (arXiv 1509.00519, 5.1)."""
+
+ANNEALED_EXAMPLES: Final = 100
+"""Examples that AIS evaluates, from the start of a split."""
+
+ANNEALING_STEPS: Final = 1000
+"""Temperatures of AIS."""
+
+ANNEALING_CHAINS: Final = 16
+"""Chains of AIS for each example."""

@@ -46,6 +46,9 @@ class Split(StrEnum):
     TEST = "test"
 
 
+CONVENTIONS: Final = ("dreg", "burda", "larochelle")
+"""The published ways to split a data set; a data set may also have a way of its own."""
+
 SPLIT_WORDS: Final = {
     "train": Split.TRAIN,
     "training": Split.TRAIN,
@@ -129,7 +132,10 @@ class LikelihoodName(StrEnum):
 
 
 class ModelName(StrEnum):
-    """The model that is trained. ``app.build`` makes each, and ``app.architectures`` holds its consequences."""
+    """The model that is trained.
+
+    ``app.loading.build`` makes each. ``app.planning.architectures`` holds the settings that follow from each.
+    """
 
     VAE = "vae"
     """Tanh networks (arXiv 1810.04152)."""

@@ -56,7 +56,7 @@ ROOMS = {
     "training": {"common", "planning", "loading"},
     "evaluation": {"common", "planning", "loading"},
     "diagnosis": {"common", "planning", "loading", "training"},
-    "sampling": {"common", "planning", "loading", "evaluation"},
+    "sampling": {"common", "planning", "loading"},
     "reporting": {"common", "loading"},
     "studies": {"common", "planning", "loading", "training", "reporting"},
     "runs": {"common", "planning", "loading", "training"},

@@ -53,7 +53,6 @@ def split_option(help_: str) -> Any:  # noqa: ANN401 - what typer.Option returns
     return typer.Option("--split", help=help_, metavar="SPLIT", callback=_split)
 
 
-Device = Annotated[str, typer.Option("--device", help="Device for the computation: auto, cpu or cuda.")]
 Checkpoint = Annotated[str, typer.Option("--checkpoint", help="Checkpoint of RUN to use: last, best or a step.")]
 
 # Options of the commands that diagnose the model of a run, or a model that they train first.

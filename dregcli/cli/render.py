@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Self, cast
 
 from rich import box
 from rich.cells import cell_len
@@ -86,7 +86,10 @@ def _fits(widths: Sequence[int], columns: Sequence[int], available: int) -> bool
 
 
 class Terminal:
-    """Shows the results of a command, and its progress, notes and warnings (an ``app.listener.Listener``).
+    """Shows the results of a command, and its progress, notes and warnings (an ``app.common.listener.Listener``).
+
+    Use it as a context around the work of the command: at the end of the block, also after an error, it removes the
+    progress that is still shown. It can show results afterwards.
 
     Args:
         as_json: whether the result is one JSON object on stdout.
@@ -123,7 +126,11 @@ class Terminal:
         """End the innermost task."""
         self._progress.end()
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        """Begin the work of the command."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
         """Remove all progress that is still shown."""
         self._progress.close()
 

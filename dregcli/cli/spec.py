@@ -16,8 +16,9 @@ def schema(
         bool,
         typer.Option("--config", help="Print the schema of a config file, where settings may be left out."),
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Changes nothing: a schema is always JSON.")] = False,
 ) -> None:
     """Print the JSON schema of a resolved run, as in its spec.json and in the output of train --print-config."""
     from dregcli.specs.schema import schema_of
 
-    Terminal().line(json.dumps(schema_of(config=config), indent=2, ensure_ascii=False))
+    Terminal(as_json=as_json).line(json.dumps(schema_of(config=config), indent=2, ensure_ascii=False))

@@ -9,6 +9,7 @@ import typer
 from typer.models import ParameterInfo
 
 from dregcli.names import (
+    CONVENTIONS,
     Backward,
     Capture,
     Channels,
@@ -102,6 +103,7 @@ _WORDS: Final[dict[str, Words]] = {
     "model": _any_of(*ModelName),
     "likelihood": _any_of(*LikelihoodName),
     "binarisation": _any_of("dynamic", "static-seed:0", "threshold:0.5", "none"),
+    "split_convention": _any_of(*CONVENTIONS),
     "split": _any_of(*Split),
     "checkpoint": _any_of("last", "best"),
     "device": _any_of("auto", "cpu", "cuda"),
@@ -109,6 +111,7 @@ _WORDS: Final[dict[str, Words]] = {
     "backward": _any_of("auto", *Backward),
     "screen_precision": _any_of(*Precision),
     "k_chunk": _any_of("auto"),
+    "threads": _any_of("auto"),
     "compile": _any_of("auto", "on", "off"),
     "capture": _any_of(*Capture),
     "method": _any_of("ais"),

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dregcli.defaults import ANNEALING_CHAINS, ANNEALING_STEPS
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.annealing_draws import MOST_STEPS, AnnealingDraws
 from dregcli.engine.examples import Examples
@@ -64,8 +65,8 @@ class Annealing:
         pilot_chains: chains of each example that find the step sizes.
     """
 
-    steps: int = 1000
-    chains: int = 16
+    steps: int = ANNEALING_STEPS
+    chains: int = ANNEALING_CHAINS
     leapfrogs: int = 10
     pilot_chains: int = 4
 

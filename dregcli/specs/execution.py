@@ -4,9 +4,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from dregcli.defaults import DEFAULT_INFLATION, NOISE_BLOCK
-from dregcli.errors import Fault
-from dregcli.names import Backward, Precision, nearest
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, NOISE_BLOCK
+from dregcli.names import Backward, Precision
 
 AUTO: Final = "auto"
 
@@ -20,25 +19,24 @@ Therefore two runs that differ only in these fields repeat each other, and a res
 STRICT: Final = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, strict=True)
 
 
+Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Inflation = Annotated[float, Field(gt=0, le=1)]
+
+
 class ExecutionSpec(BaseModel, frozen=True):
-    """How the gradients of K samples are computed. Everything is resolved: no field is ``auto``."""
+    """How the gradients of K samples are computed. Everything is resolved: no field is ``auto``.
+
+    ``Settings`` describes the fields. None means: no screening (``screen_inflation``, ``screen_precision``), or all
+    samples at once (``k_chunk``).
+    """
 
     model_config = STRICT
 
-    k: int = Field(default=64, ge=1, description="Total number of samples per example.")
+    k: Positive = DEFAULT_K
     backward: Backward = Field(default=Backward.DENSE, strict=False)
-    screen_inflation: Annotated[float, Field(gt=0, le=1)] | None = Field(
-        default=None,
-        validate_default=True,
-        description="Allowed relative growth of the variance by screening; None with dense.",
-    )
-    screen_precision: Precision | None = Field(
-        default=None,
-        validate_default=True,
-        strict=False,
-        description="Precision of screening's first pass; None with dense.",
-    )
-    k_chunk: int | None = Field(default=None, ge=1, description="Samples computed at once; None means all.")
+    screen_inflation: Inflation | None = Field(default=None, validate_default=True)
+    screen_precision: Precision | None = Field(default=None, validate_default=True, strict=False)
+    k_chunk: Positive | None = None
 
     @field_validator("screen_inflation", "screen_precision")
     @classmethod
@@ -65,23 +63,6 @@ class ExecutionSpec(BaseModel, frozen=True):
             message = f"must be a multiple of {NOISE_BLOCK}, or k itself, which is {k}, got {chunk}."
             raise ValueError(message)
         return chunk
-
-
-def chunk_faults(chunk: object) -> list[Fault]:
-    """Return a fault if the value of ``k_chunk`` is not a number of samples, ``auto`` or None (all samples)."""
-    if chunk is None or chunk == AUTO or (type(chunk) is int and chunk >= 1):
-        return []
-    return [Fault("k-chunk", f"must be a positive whole number or {AUTO}, got {chunk!r}.")]
-
-
-def compile_faults(word: object) -> list[Fault]:
-    """Return a fault if the value of ``compile`` is not one of its words."""
-    words = (AUTO, "on", "off")
-    if word in words:
-        return []
-    near = nearest(word, words) if isinstance(word, str) else None
-    meant = f" Did you mean '{near}'?" if near else ""
-    return [Fault("compile", f"must be {words[0]}, {words[1]} or {words[2]}, got {word!r}.{meant}")]
 
 
 def with_screening(

@@ -18,17 +18,15 @@ MOST_SAMPLES: Final = 2**20
 """A larger number is a typing error: the log-weights of one evaluation batch would take more than a gibibyte."""
 
 
-def parse_seeds(text: object) -> tuple[tuple[int, ...], list[Fault]]:
+def parse_seeds(text: str) -> tuple[tuple[int, ...], list[Fault]]:
     """Read seeds and ranges of seeds, separated by commas, and find all faults of the list.
 
     Args:
-        text: the text as typed; in a config it may be any value.
+        text: the text as typed.
 
     Returns:
         The seeds in the given order, empty if there is a fault, and the faults.
     """
-    if not isinstance(text, str):
-        return (), [Fault("seeds", f'must be a text such as "0-4" or "0,2,5-7", got {text!r}.')]
     bad: list[str] = []
     ranges: list[range] = []
     faults: list[Fault] = []

@@ -4,14 +4,15 @@ The options of the command line are generated from these fields. ``RunSpec`` nar
 resolved run. To add a setting, add a field here and the code that uses it.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from enum import StrEnum
+from collections.abc import Iterable
 from typing import Annotated, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, field_validator
+from pydantic.fields import FieldInfo
 
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K
 from dregcli.names import (
+    CONVENTIONS,
     Backward,
     Capture,
     DatasetName,
@@ -22,57 +23,8 @@ from dregcli.names import (
 )
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
-from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, STRICT
-
-
-class Panel(StrEnum):
-    """The groups in which the help of a command shows its options."""
-
-    DATA = "Data"
-    MODEL = "Model"
-    OBJECTIVE = "Objective"
-    OPTIMISATION = "Optimisation"
-    EXECUTION = "Execution"
-    OUTPUT = "Output"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """How the command line shows a field and reads it.
-
-    Attributes:
-        panel: the group of options that shows the field.
-        metavar: placeholder for the value in the help; None means the name of the type.
-        default: the default in words, if it depends on other settings.
-        typed: turns the typed text into a value. An invalid text is returned unchanged, and refused later together
-            with all other faults. None means the type of the field.
-        several: whether the user can give the option several times.
-        must_be: description of a valid value for the message, if the type has several forms.
-    """
-
-    panel: Panel
-    metavar: str | None = None
-    default: str | None = None
-    typed: Callable[[str], object] | None = None
-    several: bool = False
-    must_be: str | None = None
-
-
-def number_or_word(text: str) -> int | str:
-    """Turn a whole number into one; return any other text unchanged."""
-    try:
-        return int(text)
-    except ValueError:
-        return text
-
-
-def layer_sizes(text: str) -> tuple[int, ...] | str:
-    """Turn ``200,200`` into (200, 200); return any other text unchanged."""
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        return text
-
+from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
+from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word
 
 OBJECTIVES, ESTIMATORS = known_words()
 
@@ -86,7 +38,6 @@ def _one_of(names: Iterable[str]) -> str:
 Auto = Literal["auto"]
 OnOff = Literal["on", "off"]
 Device = Literal["cpu", "cuda"]
-Positive = Annotated[int, Field(ge=1, le=2**31 - 1)]
 Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
@@ -95,8 +46,6 @@ Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
 AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
 AnyPrecision = Annotated[Precision, Field(strict=False)]
-
-_NUMBER_OR_AUTO: Final = f"a positive whole number or {AUTO}"
 
 _BY_KIND: Final = "depends on the kind of data"
 
@@ -132,7 +81,7 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(Task)}: model whole images, or one half of an image given the other half.",
     )
     split_convention: Annotated[str | None, Shown(Panel.DATA, "NAME", "the data set's first")] = Field(
-        description="Published split to use: dreg, burda or larochelle, if the data set has it.",
+        description=f"Published split to use: {_one_of(CONVENTIONS)}, if the data set has it.",
     )
     binarisation: Annotated[str | None, Shown(Panel.DATA, "WORD", _BY_KIND, must_be=BINARISATIONS)] = Field(
         default=None,
@@ -150,7 +99,13 @@ class Settings(BaseModel, frozen=True):
     )
     hidden: Annotated[
         LayerSizes | None,
-        Shown(Panel.MODEL, "N,N,...", "200,200", layer_sizes, must_be="layer sizes such as 200,200"),
+        Shown(
+            Panel.MODEL,
+            "N,N,...",
+            "200,200",
+            layer_sizes,
+            must_be="layer sizes such as 200,200, in a file [200, 200]",
+        ),
     ] = Field(default=None, description="Sizes of the hidden layers.")
     latent_dim: Annotated[Positive | None, Shown(Panel.MODEL, default="50; linear-gaussian: 5")] = Field(
         default=None, description="Number of latent dimensions."
@@ -165,9 +120,7 @@ class Settings(BaseModel, frozen=True):
         default="dreg",
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
-    k: Annotated[int, Shown(Panel.OBJECTIVE)] = Field(
-        default=64, ge=1, le=2**31 - 1, description="Samples per example."
-    )
+    k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),
@@ -176,32 +129,41 @@ class Settings(BaseModel, frozen=True):
         description="Also log gradient variance and SNR of these estimators, such as stl,rws/dreg.",
     )
 
-    steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(ge=1, le=2**53, description="Optimisation steps.")
-    batch_size: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
-        default=32, ge=1, le=2**31 - 1, description="Examples per step."
-    )
+    steps: Annotated[Steps, Shown(Panel.OPTIMISATION)] = Field(description="Optimisation steps.")
+    batch_size: Annotated[Positive, Shown(Panel.OPTIMISATION)] = Field(default=32, description="Examples per step.")
     lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
     seed: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."
     )
 
-    device: Annotated[Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda")] = Field(
-        default=AUTO, description="Device for the computation: auto, cpu or cuda."
-    )
+    device: Annotated[
+        Device | Auto, Shown(Panel.EXECUTION, must_be="auto, cpu or cuda", auto="auto takes cuda if there is one.")
+    ] = Field(default=AUTO, description="Device for the computation: cpu or cuda.")
     threads: Annotated[
         Threads | Auto | None,
-        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=f"a whole number from 1 to 4,096 or {AUTO}"),
-    ] = Field(default=AUTO, description="Number of CPU threads for torch; auto lets torch choose.")
-    backward: Annotated[AnyBackward | Auto, Shown(Panel.EXECUTION, must_be=f"{AUTO}, {_one_of(Backward)}")] = Field(
+        Shown(
+            Panel.EXECUTION,
+            "N|auto",
+            AUTO,
+            number_or_word,
+            must_be=f"a whole number from 1 to 4,096 or {AUTO}",
+            auto="auto lets torch choose.",
+        ),
+    ] = Field(default=AUTO, description="Number of CPU threads for torch.")
+    backward: Annotated[
+        AnyBackward | Auto,
+        Shown(
+            Panel.EXECUTION,
+            must_be=f"{AUTO}, {_one_of(Backward)}",
+            auto="auto takes dense if all samples have the same weight, otherwise screened.",
+        ),
+    ] = Field(
         default=AUTO,
-        description=f"auto, {_one_of(Backward)}: compute the gradient with all samples (dense) or with a random "
-        "few of them (screened); both are unbiased.",
+        description=f"{_one_of(Backward)}: compute the gradient with all samples (dense) or with a random few of "
+        "them (screened); both are unbiased.",
     )
-    screen_inflation: Annotated[float | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
-        default=None,
-        gt=0,
-        le=1,
-        description="Allowed relative growth of the gradient's variance by screening, up to 1.",
+    screen_inflation: Annotated[Inflation | None, Shown(Panel.EXECUTION, default=f"{DEFAULT_INFLATION}")] = Field(
+        default=None, description="Allowed relative growth of the gradient's variance by screening, up to 1."
     )
     screen_precision: Annotated[
         AnyPrecision | None, Shown(Panel.EXECUTION, default="bfloat16 where it is faster")
@@ -211,15 +173,22 @@ class Settings(BaseModel, frozen=True):
     )
     k_chunk: Annotated[
         Positive | Auto | None,
-        Shown(Panel.EXECUTION, "N|auto", AUTO, number_or_word, must_be=_NUMBER_OR_AUTO),
+        Shown(
+            Panel.EXECUTION,
+            "N|auto",
+            AUTO,
+            number_or_word,
+            must_be=f"a positive whole number or {AUTO}",
+            auto="auto chooses by the memory and the cache of this machine.",
+        ),
     ] = Field(
         default=AUTO,
-        description="Samples computed at once: a multiple of 16, or auto. Fewer need less memory but more time.",
+        description="Samples computed at once: a multiple of 16, or K. Fewer need less memory but more time.",
     )
-    compile: Annotated[OnOff | Auto, Shown(Panel.EXECUTION, must_be="auto, on or off")] = Field(
-        default=AUTO,
-        description="auto, on or off: use torch.compile for the likelihood; auto uses it where it saves time.",
-    )
+    compile: Annotated[
+        OnOff | Auto,
+        Shown(Panel.EXECUTION, must_be="auto, on or off", auto="auto uses it where it saves time."),
+    ] = Field(default=AUTO, description="on or off: use torch.compile for the likelihood.")
 
     eval_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
         default=500, ge=0, description="Steps between evaluations; 0 evaluates only at the end."
@@ -257,14 +226,45 @@ class RunOptions(Settings, frozen=True):
     epochs: Annotated[Positive | None, Shown(Panel.OPTIMISATION)] = Field(
         default=None, description="Passes over the data, instead of --steps."
     )
-    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS")] = Field(
-        default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
+    seeds: Annotated[str | None, Shown(Panel.OPTIMISATION, "SEEDS", must_be='a text such as "0-4" or "0,2,5-7"')] = (
+        Field(
+            default=None, description="Run a study: one run for each seed, such as 0-4 or 0,2,5-7, and then a report."
+        )
     )
     spec_version: Literal[1] | None = Field(default=None, description="Set by a run's spec.json.")
+
+    @field_validator("spec_version", mode="before")
+    @classmethod
+    def _check_version(cls, version: object) -> object:
+        if version not in (None, 1):
+            message = f"must be 1, got {version!r}: if a newer dreg wrote this file, use it with that dreg."
+            raise ValueError(message)
+        return version
+
+
+SAME_MEANING: Final = (("steps", "epochs"), ("seed", "seeds"))
+"""Pairs of options with the same meaning. The help shows them together, and a user can give only one of them."""
+
+
+def fields_in_order() -> list[str]:
+    """Return the fields of ``RunOptions`` in the order of the help."""
+    after = dict(SAME_MEANING)
+    return [each for field in Settings.model_fields for each in (field, after.get(field)) if each]
 
 
 def described(field: str) -> tuple[str, Shown | None]:
     """Return the help of a field, and how the command line shows it; None if only a config file can give it."""
-    info = Settings.model_fields.get(field) or RunOptions.model_fields[field]
+    info = _info(field)
     ways = [each for each in info.metadata if isinstance(each, Shown)]
-    return info.description or "", ways[0] if ways else None
+    text = info.description or ""
+    return (f"{text} {ways[0].auto or ''}".rstrip(), ways[0]) if ways else (text, None)
+
+
+def described_when_resolved(field: str) -> str:
+    """Return the description of a field in a resolved run, where no value is ``auto``."""
+    return _info(field).description or ""
+
+
+def _info(field: str) -> FieldInfo:
+    """Return a field with its description: ``RunOptions`` states some fields of ``Settings`` again, without it."""
+    return Settings.model_fields.get(field) or RunOptions.model_fields[field]

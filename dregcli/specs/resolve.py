@@ -9,15 +9,15 @@ from pydantic import BaseModel, ValidationError
 from dregcli.errors import Fault
 from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
-from dregcli.specs.options import RunOptions, described
+from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
-_SAME_MEANING = (("steps", "epochs"), ("seed", "seeds"))
-"""Pairs of options with the same meaning: if a stronger layer gives one, it overrules both in weaker layers."""
-
 _DATA_OPTIONS = ("data_checksum", "split_convention")
+
+_TYPED_ONLY = ("name", "preset", "config", "resume", "runs_dir", "data_dir")
+"""Options of ``dreg train`` that are no settings of the run."""
 
 _SCREENING_OPTIONS = ("screen_inflation", "screen_precision")
 
@@ -52,7 +52,7 @@ def merge_options(
     for layer in (below, config, given):
         faults += [
             Fault(other, f"give --{one} or --{other}, not both.")
-            for one, other in _SAME_MEANING
+            for one, other in SAME_MEANING
             if one in layer and other in layer
         ]
         for key in _overruled(layer, options):
@@ -87,7 +87,7 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
         yield from _SCREENING_OPTIONS
     if "k" in options and changes("k"):
         yield "k_chunk"
-    for one, other in _SAME_MEANING:
+    for one, other in SAME_MEANING:
         if one in layer:
             yield other
         if other in layer:
@@ -104,7 +104,9 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
     known = [flag(field) for field in RunOptions.model_fields]
     faults: list[Fault] = []
     for field in values:
-        if flag(field) not in known:
+        if field in _TYPED_ONLY:
+            faults.append(Fault(flag(field), f"cannot be set in a file: type --{flag(field)} on the command line."))
+        elif flag(field) not in known:
             near = did_you_mean(meant(field, known))
             faults.append(Fault(flag(field), f"there is no such option.{near}"))
     options = {field: value for field, value in values.items() if flag(field) in known}
@@ -112,6 +114,11 @@ def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:
     refused = {fault.field.partition("[")[0] for fault in faults}
     sound = {field: value for field, value in options.items() if flag(field) not in refused}
     return RunOptions.model_validate(sound), faults
+
+
+def setting_faults(**values: object) -> list[Fault]:
+    """Return all faults of single settings, by field, as a request may state them."""
+    return spec_faults(values, RunOptions)
 
 
 def spec_faults(options: Mapping[str, Any], kind: type[BaseModel] = RunSpec) -> list[Fault]:
@@ -177,6 +184,8 @@ def _message(error: Mapping[str, Any]) -> str:
             return f"must be a finite number{given}."
         case "string_type":
             return f"must be a text{given}."
+        case "model_type":
+            return f"must be a table of values by name{given}."
         case "missing":
             return "is missing."
         case "value_error":

@@ -10,10 +10,8 @@ from pydantic_core import to_jsonable_python
 
 from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
-from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec
-from dregcli.specs.options import Device, OnOff, ParentSpec, Positive, Settings, Steps, Threads
-
-__all__ = ["ParentSpec", "RunSpec", "as_json", "default_run_name", "experiment_of", "group_hash", "spelt_out"]
+from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec, Positive
+from dregcli.specs.options import Device, OnOff, ParentSpec, Settings, Steps, Threads
 
 SPEC_VERSION = 1
 
@@ -21,7 +19,9 @@ SPEC_VERSION = 1
 class RunSpec(ExecutionSpec, Settings, frozen=True):
     """A resolved training run, without ``auto``, epochs or preset.
 
-    It has the fields of ``Settings``, with types that leave nothing open.
+    It has the fields of ``Settings``, with types that leave nothing open. None means: no screening
+    (``screen_inflation``, ``screen_precision``), all samples at once (``k_chunk``), torch's own choice (``threads``),
+    or a run that starts from no other run (``parent``).
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -36,9 +36,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Steps
     device: Device = "cpu"
-    threads: Threads | None = Field(
-        default=None, description="Number of CPU threads for torch; None lets torch choose."
-    )
+    threads: Threads | None = None
     compile: OnOff = "off"
 
     @field_validator("hidden")

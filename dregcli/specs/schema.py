@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dregcli.specs.options import RunOptions, described
+from dregcli.specs.options import RunOptions, described, described_when_resolved
 from dregcli.specs.run import RunSpec
 
 
@@ -15,7 +15,5 @@ def schema_of(*, config: bool) -> dict[str, Any]:
     kind = RunOptions if config else RunSpec
     found = kind.model_json_schema()
     for field, entry in found["properties"].items():
-        # A field of RunSpec that narrows the type of a setting keeps the help of this setting.
-        if field in RunOptions.model_fields:
-            entry.setdefault("description", described(field)[0])
+        entry["description"] = described(field)[0] if config else described_when_resolved(field)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}

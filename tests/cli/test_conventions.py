@@ -88,4 +88,4 @@ def test_another_convention_over_a_runs_spec(capsys, tmp_path) -> None:
 def test_a_convention_that_is_not_there(capsys) -> None:
     outcome = run(capsys, "train", "--dataset", "tiny", *SMALL, "--split-convention", "burdaa")
     assert outcome.code == 2
-    assert "split-convention: tiny has dreg, burda, got 'burdaa'. Did you mean 'burda'?" in outcome.err
+    assert "split-convention: tiny has the splits dreg, burda, got 'burdaa'. Did you mean 'burda'?" in outcome.err

@@ -186,7 +186,8 @@ def test_the_summary_of_a_command_is_the_first_paragraph_of_its_help(capsys, mon
 
 def test_every_parameter_with_words_is_completed() -> None:
     """Runs, data sets and words have the same names in all commands; one that is new must be known to completion."""
-    expected = {"run", "runs", "objective", "estimator", "dataset", "split", "device", "checkpoint", "task"}
+    expected = {"run", "runs", "objective", "estimator", "dataset", "device", "threads", "checkpoint", "task"}
+    expected |= {"split", "split_convention"}
     for typed, place in COMMANDS.items():
         for parameter in CommandByName(typed, place).load().params:
             given = parameter._custom_shell_complete is not None

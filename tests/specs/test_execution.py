@@ -5,8 +5,8 @@ import pytest
 from dregcli.errors import Fault
 from dregcli.names import Backward, Precision
 from dregcli.specs import run
-from dregcli.specs.execution import ExecutionSpec, chunk_faults, compile_faults
-from dregcli.specs.resolve import merge_options, spec_faults
+from dregcli.specs.execution import ExecutionSpec
+from dregcli.specs.resolve import merge_options, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec, as_json, defaults_of, group_hash, spelt_out, up_to_rounding
 
 PLAIN = {
@@ -110,14 +110,16 @@ def test_what_cannot_be_is_told_all_at_once(change, faults) -> None:
 
 @pytest.mark.parametrize("chunk", [0, -16, 16.0, "16", "aut", True, [16]])
 def test_what_is_no_chunk(chunk) -> None:
-    assert chunk_faults(chunk) == [Fault("k-chunk", f"must be a positive whole number or auto, got {chunk!r}.")]
+    near = " Did you mean 'auto'?" if chunk == "aut" else ""
+    message = f"must be a positive whole number or auto, got {chunk!r}.{near}"
+    assert setting_faults(k_chunk=chunk) == [Fault("k-chunk", message)]
 
 
 def test_words_for_compile() -> None:
-    assert [compile_faults(word) for word in ("auto", "on", "off")] == [[], [], []]
-    (fault,) = compile_faults("autp")
+    assert [setting_faults(compile=word) for word in ("auto", "on", "off")] == [[], [], []]
+    (fault,) = setting_faults(compile="autp")
     assert str(fault) == "compile: must be auto, on or off, got 'autp'. Did you mean 'auto'?"
-    assert compile_faults(True), "a config's true is not the word on"
+    assert setting_faults(compile=True), "a config's true is not the word on"
 
 
 def test_defaults_leave_the_rest_to_be_decided() -> None:

@@ -38,11 +38,9 @@ def test_seeds_and_ranges(text: str, seeds: tuple[int, ...]) -> None:
         ("0-9,0-9", "0, 1, 2, 3, 4 and 5 more are given twice."),
         (f"0-{MOST_SEEDS}", f"at most {MOST_SEEDS:,} seeds at once, got {MOST_SEEDS + 1:,}."),
         (f"0-{2**63 - 1}", "at most"),
-        (5, "got 5"),
-        ([0, 1], "got [0, 1]"),
     ],
 )
-def test_what_is_no_list_of_seeds(text: object, told: str) -> None:
+def test_what_is_no_list_of_seeds(text: str, told: str) -> None:
     seeds, (fault,) = parse_seeds(text)
     assert seeds == ()
     assert fault.field == "seeds"

@@ -1,11 +1,16 @@
 """Settings are named once: what the command line, a config file and a spec have of them."""
 
+import json
+
 import pytest
 
-from dregcli.specs.options import Panel, RunOptions, Settings, described
+from dregcli.data.catalogue import DATASETS, conventions_of
+from dregcli.names import CONVENTIONS
+from dregcli.specs.options import SAME_MEANING, RunOptions, Settings, described, fields_in_order
 from dregcli.specs.resolve import merge_options, read_options
 from dregcli.specs.run import RunSpec
 from dregcli.specs.schema import schema_of
+from dregcli.specs.shown import Panel
 
 CONFIG_ONLY = {"data_checksum", "parent", "spec_version"}
 
@@ -38,6 +43,21 @@ def test_nothing_passes_for_something_else() -> None:
         assert [fault.field for fault in faults] == [field]
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("seeds", 5, 'must be a text such as "0-4" or "0,2,5-7", got 5.'),
+        ("seeds", [0, 1], 'must be a text such as "0-4" or "0,2,5-7", got [0, 1].'),
+        ("hidden", "200,200", "must be layer sizes such as 200,200, in a file [200, 200], got '200,200'."),
+        ("parent", 3, "must be a table of values by name, got 3."),
+        ("spec_version", 2, "must be 1, got 2: if a newer dreg wrote this file, use it with that dreg."),
+    ],
+)
+def test_a_value_of_the_wrong_form_is_refused_with_the_right_form(field: str, value: object, message: str) -> None:
+    _, (fault,) = read_options({field: value})
+    assert (fault.field, fault.message) == (field.replace("_", "-"), message)
+
+
 def test_a_preset_may_be_a_file(tmp_path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text('k = 8\nlr = 0.01\nestimator = "stl"\n')
@@ -57,6 +77,27 @@ def test_a_schema_describes_every_field(config: bool) -> None:
     required = {"dataset", "data_checksum", "split_convention", "steps"}
     assert set(schema.get("required", [])) == (set() if config else required)
     assert schema["additionalProperties"] is False
+    words = {field for field, entry in schema["properties"].items() if "auto" in json.dumps(entry)}
+    assert words == ({"device", "threads", "backward", "k_chunk", "compile"} if config else set())
+
+
+def test_what_can_only_be_typed_is_refused_in_a_file_with_the_way_to_type_it() -> None:
+    for field in ("name", "preset", "runs_dir"):
+        _, (fault,) = read_options({field: "x"})
+        name = field.replace("_", "-")
+        assert str(fault.message) == f"cannot be set in a file: type --{name} on the command line."
+
+
+def test_options_with_one_meaning_stand_together_in_the_help() -> None:
+    fields = fields_in_order()
+    assert {*fields, "spec_version"} == set(RunOptions.model_fields)
+    for one, other in SAME_MEANING:
+        assert fields.index(other) == fields.index(one) + 1
+
+
+def test_every_named_split_is_published_for_a_data_set(tmp_path) -> None:
+    published = {word for name in DATASETS for word in conventions_of(name, tmp_path)}
+    assert set(CONVENTIONS) == published
 
 
 def test_a_change_of_k_drops_the_chunk_of_a_file_that_states_both() -> None:

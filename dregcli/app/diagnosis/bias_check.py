@@ -13,7 +13,7 @@ from dregcli.app.diagnosis.bias_report import BiasReport, keep_report
 from dregcli.app.diagnosis.bias_request import BiasRequest
 from dregcli.app.diagnosis.subject import Subject, find_subject
 from dregcli.app.diagnosis.subject import learned as learned_pair
-from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.executing import execution_of, with_threads
 from dregcli.app.planning.machine import precision_warning
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
@@ -50,7 +50,13 @@ def check_run_for_bias(
         Interrupted: a signal came; the work so far is saved.
     """
     prepare_process()
-    subject = find_subject(request, "bias", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    with with_threads(request.threads):
+        subject = find_subject(request, "bias", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+        return _checked(request, subject, listener)
+
+
+def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> BiasReport:
+    """Check the pairs of a subject, and keep the results in its run."""
     randomness = Randomness(request.seed, subject.pixels.device)
     execution = subject.execution
     if warning := precision_warning(execution.screen_precision, subject.spec.device):

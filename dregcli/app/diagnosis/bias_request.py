@@ -8,8 +8,8 @@ from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHE
 from dregcli.engine.diagnostics.bias_check import number_faults
 from dregcli.errors import Fault
 from dregcli.names import Backward
-from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec, chunk_faults
-from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.execution import AUTO, DEFAULT_INFLATION, DEFAULT_PRECISION, ExecutionSpec
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class BiasRequest:
         max_batches: largest number of batches.
         max_seconds: largest time of this process in seconds.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         backward: how the gradients of the pairs are computed; the reference gradients are dense.
         screen_inflation: growth of the variance that screening may cause; None means the default.
         screen_precision: precision of screening's first pass; None means the default.
@@ -55,6 +56,7 @@ class BiasRequest:
     max_batches: int = MAX_BATCHES
     max_seconds: float | None = None
     device: str = "auto"
+    threads: int | str = AUTO
     backward: str = Backward.DENSE.value
     screen_inflation: float | None = None
     screen_precision: str | None = None
@@ -78,7 +80,6 @@ class BiasRequest:
             "k": (self.k is not None and self.k < 1, "must be at least 1"),
             "examples": (self.examples < 1, "must be at least 1"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
         faults = [
             Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so
@@ -89,7 +90,8 @@ class BiasRequest:
             max_batches=self.max_batches,
             max_seconds=self.max_seconds,
         )
-        return faults + [Fault(flag(fault.field), fault.message) for fault in numbers]
+        faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
+        return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:
         """Return the fields of an ``ExecutionSpec``; ``k_chunk`` may still be auto."""
@@ -107,6 +109,6 @@ class BiasRequest:
 
     def execution_faults(self, k: int) -> list[Fault]:
         """Return the faults of ``execution`` with K samples."""
-        faults = chunk_faults(self.k_chunk)
+        faults = setting_faults(k_chunk=self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO or k < 1 else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)

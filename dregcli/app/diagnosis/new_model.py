@@ -8,14 +8,12 @@ from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.resuming import RESUMABLE
 from dregcli.app.training.train import resume, start
+from dregcli.defaults import TRAINING_STEPS
 from dregcli.errors import DregError, RunNotFound
 from dregcli.names import RunStatus
 from dregcli.specs.run import as_json, up_to_rounding
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-
-TRAINING_STEPS = 1000
-"""Training steps before a check that names no run, as in the reference code's ``--bias_check``."""
 
 
 def trained_run(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:

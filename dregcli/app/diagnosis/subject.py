@@ -58,6 +58,8 @@ class SubjectRequest(Protocol):
     @property
     def device(self) -> str: ...  # noqa: D102
     @property
+    def threads(self) -> int | str: ...  # noqa: D102
+    @property
     def k_chunk(self) -> int | str: ...  # noqa: D102
 
     def faults(self) -> list[Fault]:
@@ -230,7 +232,8 @@ def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> 
         "k": k,
         "steps": new_model.TRAINING_STEPS,
         "eval_every": 0,
-        "device": asked.device if asked.device in ("auto", "cuda") else "cpu",
+        "device": asked.device,
+        "threads": asked.threads,
         **{key: value for key, value in of_run.items() if value is not None},
     }
     options, faults = read_options(wanted)

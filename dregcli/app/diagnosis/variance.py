@@ -15,6 +15,7 @@ from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
 from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs
+from dregcli.app.planning.executing import with_threads
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.measurement import dreg_of
 from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
@@ -61,9 +62,10 @@ def measure_variance(
         Interrupted: a signal came; the work so far is saved, except for the toy.
     """
     prepare_process()
-    if request.toy:
-        return _of_toy(request, listener)
-    return _of_model(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
+    with with_threads(request.threads):
+        if request.toy:
+            return _of_toy(request, listener)
+        return _of_model(request, runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
 
 
 def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:

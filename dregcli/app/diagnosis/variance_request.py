@@ -5,19 +5,16 @@ from typing import Any, ClassVar
 
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape
-from dregcli.defaults import DIAGNOSED_EXAMPLES
+from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
 from dregcli.engine.diagnostics.measurement import GROUPS
 from dregcli.engine.diagnostics.variance import FEWEST_REFERENCE, FEWEST_REPLICATES
 from dregcli.engine.pairs import Pair
 from dregcli.errors import Fault
 from dregcli.names import Backward
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
-from dregcli.specs.number_lists import parse_ks
-from dregcli.specs.resolve import spec_faults
+from dregcli.specs.execution import AUTO, ExecutionSpec
+from dregcli.specs.number_lists import MOST_SAMPLES, parse_ks
+from dregcli.specs.resolve import setting_faults, spec_faults
 
-MODEL_KS, TOY_KS = "1,4,16,64", "4,16,64,256"
-MODEL_REPLICATES, TOY_REPLICATES = 200, 4000
-LEAST_REFERENCE_K = 1024
 REFERENCE_SHARE = 8
 """Number of replicates per reference replicate: at a large K a few replicates have little noise."""
 
@@ -41,6 +38,7 @@ class VarianceRequest:
         seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         reference_k: samples of the reference gradient; None means 1,024, or the largest K if it is more.
         dataset: data set of a model that is trained first; None means the embedded one.
@@ -60,6 +58,7 @@ class VarianceRequest:
     seed: int = 0
     checkpoint: str = "last"
     device: str = "auto"
+    threads: int | str = AUTO
     k_chunk: int | str = AUTO
     reference_k: int | None = None
     dataset: str | None = None
@@ -121,13 +120,14 @@ class VarianceRequest:
             ),
             "examples": (self.examples < 1, "must be at least 1"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
-        faults = [*self._parsed[1]]
+        faults = [*self._parsed[1], *setting_faults(device=self.device, threads=self.threads)]
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)
             faults.append(Fault("reference-k", f"must be at least the largest K, {most}, got {self.reference}."))
+        if self.reference > MOST_SAMPLES:
+            faults.append(Fault("reference-k", f"must be at most {MOST_SAMPLES:,}, got {self.reference}."))
         if self.toy and self.run is not None:
             faults.append(Fault("toy", f"cannot be given with a run: leave --toy or '{self.run}' out."))
         if self.toy:
@@ -149,12 +149,16 @@ class VarianceRequest:
         return list(dict.fromkeys(Fault("reference-k", f"{each.message} {advice}") for each in found))
 
     def execution(self, k: int) -> dict[str, Any]:
-        """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance."""
-        return {"k": k, "backward": Backward.DENSE.value, "k_chunk": self.k_chunk}
+        """Return the fields of an ``ExecutionSpec``: dense, because screening would add its own variance.
+
+        The reference is computed in the same chunks, so that a chunk may be as large as its number of samples.
+        """
+        most = max(k, min(self.reference, MOST_SAMPLES))
+        return {"k": most, "backward": Backward.DENSE.value, "k_chunk": self.k_chunk}
 
     def execution_faults(self, k: int) -> list[Fault]:
         """Return the faults of ``execution`` with K samples."""
-        faults = chunk_faults(self.k_chunk)
+        faults = setting_faults(k_chunk=self.k_chunk)
         chunk = None if faults or self.k_chunk == AUTO else self.k_chunk
         return faults + spec_faults(self.execution(max(k, 1)) | {"k_chunk": chunk}, ExecutionSpec)
 

@@ -12,15 +12,16 @@ from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.evaluation.estimates import Estimates
 from dregcli.app.evaluation.importance import Sampling, sample_split
-from dregcli.app.evaluation.request import ANNEALED_EXAMPLES, EvalRequest
+from dregcli.app.evaluation.request import EvalRequest
 from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
-from dregcli.app.planning.executing import Shape, decide_compile
+from dregcli.app.planning.executing import Shape, decide_compile, with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.commands import command
+from dregcli.defaults import ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.pixels import EVALUATION_BATCH
@@ -134,7 +135,8 @@ def evaluate_runs(
     device = resolve_device(request.device)
     # Check all runs before the first evaluation, which may take hours.
     prepared = [_prepared(run, request, device, data_dir) for run in ready]
-    return [_evaluated(each, request, listener) for each in prepared]
+    with with_threads(request.threads):
+        return [_evaluated(each, request, listener) for each in prepared]
 
 
 def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _Ready:

@@ -4,18 +4,13 @@ from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
 from dregcli.app.planning.executing import decide_compile
+from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
 from dregcli.names import EvalMethod, Split, unknown
-from dregcli.specs.execution import AUTO, ExecutionSpec, chunk_faults
+from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.number_lists import parse_ks
-from dregcli.specs.resolve import flag, spec_faults
-
-ACTIVE_VARIANCE = 0.01
-"""A latent unit is active when the variance over examples of q's mean exceeds this (arXiv 1509.00519, 5.1)."""
-
-ANNEALED_EXAMPLES = 100
-"""Examples that AIS evaluates if ``n`` is not given."""
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 
 
 @dataclass(frozen=True)
@@ -35,12 +30,13 @@ class EvalRequest:
         chains: chains of AIS for each example; None means the default.
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
     """
 
     split: str = "test"
-    k: str = "500"
+    k: str = EVALUATED_KS
     seed: int = 0
     repeats: int = 1
     n: int | None = None
@@ -50,17 +46,19 @@ class EvalRequest:
     chains: int | None = None
     checkpoint: str = "last"
     device: str = "auto"
+    threads: int | str = AUTO
     k_chunk: int | str = AUTO
     compile: str = AUTO
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""
         ks, faults = parse_ks(self.k)
-        chunk = chunk_faults(self.k_chunk)
+        chunk = setting_faults(k_chunk=self.k_chunk)
         if not (faults or chunk) and self.k_chunk != AUTO:
             chunk = spec_faults({"k": ks[-1], "k_chunk": self.k_chunk}, ExecutionSpec)
         # The time that compilation saves depends on the run; whether a compiler is installed is known now.
         faults += chunk + decide_compile(self.compile, 0.0)[1]
+        faults += setting_faults(device=self.device, threads=self.threads)
         if self.split not in list(Split):
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):

@@ -1,7 +1,7 @@
 """Decide how a run's gradients are computed: every ``auto``, and the settings of the engine."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from dregcli.app.planning.machine import (
@@ -14,14 +14,16 @@ from dregcli.app.planning.machine import (
     memory_at_hand,
 )
 from dregcli.data.dataset import Dataset
+from dregcli.engine.device import using_threads
 from dregcli.engine.execution import Execution
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
-from dregcli.specs.execution import AUTO, ExecutionSpec, compile_faults, with_screening
+from dregcli.specs.execution import AUTO, ExecutionSpec, with_screening
 from dregcli.specs.options import OnOff, RunOptions
+from dregcli.specs.resolve import setting_faults
 from dregcli.specs.run import RunSpec
 
 _NO_COMPILER = "torch.compile finds no C++ compiler on this machine: install g++ or clang++"
@@ -150,7 +152,7 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
     Returns:
         The answer, every fault, and a warning if compilation would pay but is not possible.
     """
-    if faults := compile_faults(word):
+    if faults := setting_faults(compile=word):
         return "off", faults, []
     if word == "off" or (word == AUTO and not compile_pays(seconds)):
         return "off", [], []
@@ -160,6 +162,14 @@ def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], li
         cost = f"without a compiler this takes about {seconds:,.0f} s longer."
         return "off", [], [f"{_NO_COMPILER}; {cost}"]
     return "off", [Fault("compile", f"{_NO_COMPILER}, or use --compile off.")], []
+
+
+def with_threads(threads: int | str) -> AbstractContextManager[None]:
+    """Let torch use the number of threads that the user gave inside the block.
+
+    ``auto`` and a number with a fault, which is reported elsewhere, change nothing.
+    """
+    return using_threads(threads if isinstance(threads, int) and not setting_faults(threads=threads) else None)
 
 
 def execution_of(spec: ExecutionSpec) -> Execution:

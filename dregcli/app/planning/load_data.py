@@ -27,7 +27,8 @@ def load_asked(options: RunOptions, data_dir: Path) -> tuple[Dataset | None, Dre
         if convention is not None and convention not in conventions:
             near = nearest(convention, conventions)
             meant = f" Did you mean '{near}'?" if near else ""
-            message = f"{name} has {', '.join(conventions)}, got '{convention}'.{meant}"
+            splits = "the splits" if len(conventions) > 1 else "only the split"
+            message = f"{name} has {splits} {', '.join(conventions)}, got '{convention}'.{meant}"
             return None, None, [Fault("split-convention", message)]
         return load_dataset(name, data_dir, convention), None, []
     except DregError as error:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dregcli.app.common.listener import Listener
 from dregcli.app.planning.load_data import load_asked
 from dregcli.app.planning.machine import precision_warning
 from dregcli.app.planning.observation import observation_warning
@@ -32,6 +33,11 @@ class Plan:
     spec: RunSpec
     data: RunData
     warnings: tuple[str, ...] = ()
+
+    def warn(self, listener: Listener) -> None:
+        """Show every warning that a user should see before the run starts."""
+        for warning in (*self.warnings, *warnings_of(self.spec, self.data.dataset)):
+            listener.warn(warning)
 
 
 def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = ()) -> Plan:
@@ -63,7 +69,7 @@ def in_words(expectation: Expectation) -> str:
 
 
 def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
-    """Return the warnings that a user should see before a run starts."""
+    """Return the warnings that follow from a spec and its data, however the spec came about."""
     found = (
         _bias_warning(spec),
         observation_warning(dataset, spec.likelihood),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from dregcli.errors import Fault
 from dregcli.names import Split, Task
+from dregcli.specs.execution import AUTO
+from dregcli.specs.resolve import setting_faults
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +24,7 @@ class SampleRequest:
         seed: seed of the samples' noise.
         scale: screen pixels per pixel; None means that the size of the image decides.
         device: auto, cpu or cuda.
+        threads: CPU threads for torch, or auto.
     """
 
     run: str
@@ -33,7 +36,8 @@ class SampleRequest:
     steps: int = 9
     seed: int = 0
     scale: int | None = None
-    device: str = "auto"
+    device: str = AUTO
+    threads: int | str = AUTO
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""
@@ -45,9 +49,11 @@ class SampleRequest:
             "steps": (self.steps < 2, "must be at least 2"),
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
             "scale": (self.scale is not None and self.scale < 1, "must be at least 1"),
-            "device": (self.device not in ("auto", "cpu", "cuda"), "must be auto, cpu or cuda"),
         }
-        return [Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so]
+        faults = [
+            Fault(field, f"{why}, got {getattr(self, field)}.") for field, (is_so, why) in wrong.items() if is_so
+        ]
+        return faults + setting_faults(device=self.device, threads=self.threads)
 
     @property
     def columns(self) -> int:

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
-from dregcli.app.evaluation.request import ACTIVE_VARIANCE
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
+from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.randomness import Randomness
@@ -168,7 +169,7 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     data = RunData(data.dataset, spec)
     look = _look(data.dataset, asked)
     k = spec.k if asked.k is None else asked.k
-    with memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
+    with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
         model = build_model(spec, data)
         load_model(model, checkpoint, run)
         try:

@@ -47,12 +47,13 @@ def launch(
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
 
-def print_config(request: TrainRequest, *, data_dir: Path) -> RunSpec:
-    """Resolve a request for one new run, without training it.
+def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -> RunSpec:
+    """Resolve a request for one new run, and show its warnings, without training it.
 
     Args:
         request: the request.
         data_dir: the data folder.
+        listener: receives the warnings.
 
     Raises:
         UsageError: the request is a study, which has many specs, or a resumed run, which keeps its own spec.
@@ -65,7 +66,9 @@ def print_config(request: TrainRequest, *, data_dir: Path) -> RunSpec:
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
         raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
-    return plan_run(request, files, data_dir).spec
+    plan = plan_run(request, files, data_dir)
+    plan.warn(listener)
+    return plan.spec
 
 
 def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:

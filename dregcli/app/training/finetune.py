@@ -16,8 +16,9 @@ from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import merge_options
-from dregcli.specs.run import ParentSpec, RunSpec
+from dregcli.specs.run import RunSpec
 from dregcli.store.checkpoints import Which
 from dregcli.store.runs import RunStore
 

@@ -15,8 +15,9 @@ from dregcli.commands import command
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.models.base import LatentModel
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
+from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import flag
-from dregcli.specs.run import ParentSpec, RunSpec
+from dregcli.specs.run import RunSpec
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore

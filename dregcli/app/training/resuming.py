@@ -14,8 +14,9 @@ from dregcli.commands import command
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
-from dregcli.specs.execution import AUTO, ROUNDING_ONLY, chunk_faults
-from dregcli.specs.resolve import flag, spec_faults
+from dregcli.specs.execution import AUTO, ROUNDING_ONLY
+from dregcli.specs.options import RunOptions
+from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -44,7 +45,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     Args:
         run: the run.
         flags: options given beside ``--resume``. Only these may differ from the run's spec: more steps, and the
-            options in ``FREE``. A smaller ``k_chunk`` lets a run continue that ran out of memory.
+            options in ``FREE``. ``auto`` keeps the run's value. A smaller ``k_chunk`` lets a run continue that ran
+            out of memory.
         data_dir: the data folder.
 
     Raises:
@@ -66,14 +68,14 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         stored["track_estimators"] = list(spec.track_estimators)
     steps = spec.steps
     for key, value in given.items():
-        if value is None or key in FREE or (key == "device" and value == AUTO):
+        if value is None or key in FREE or value == AUTO == RunOptions.model_fields[key].default:
             continue
         if key == "steps":
             steps = value
             if value < spec.steps:
-                faults.append(
-                    Fault("steps", f"the run has {spec.steps} steps; it can only get longer, not {value} steps.")
-                )
+                message = f"the run has {spec.steps} steps and can only get longer, got {value}."
+                faults.append(Fault("steps", message))
+            faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
         elif value != stored[key]:
@@ -94,10 +96,10 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """Return the changed options of ``FREE``, and every fault in them; ``auto`` keeps the run's decision."""
     changes = {key: flags[key] for key in FREE if flags.get(key) not in (None, AUTO)}
-    faults = chunk_faults(changes.get("k_chunk"))
+    faults = setting_faults(**changes)
     if "compile" in changes:
         changes["compile"], of_compile, _ = decide_compile(changes["compile"], 0.0)
-        faults += of_compile
+        faults += [fault for fault in of_compile if fault not in faults]
     known = {fault.field for fault in faults}
     faults += [fault for fault in spec_faults(spec.model_dump() | changes) if fault.field not in known]
     if changes.get("k_chunk") == spec.k:

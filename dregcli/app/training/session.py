@@ -12,7 +12,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.bounds import SplitBounds, not_compiled, split_bounds
 from dregcli.app.planning.executing import Shape, bound_computed
-from dregcli.app.planning.plan import Plan, warnings_of
+from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
 from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
@@ -75,9 +75,9 @@ class Session:
     def __init__(
         self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: LatentModel | None = None
     ) -> None:
+        self._plan = plan
         self._spec = plan.spec
         self._data = plan.data
-        self._warnings = plan.warnings
         self._compiled = plan.spec.compile == "on"
         self._eval_chunk = Shape.of_run(plan.spec, plan.data.dataset).evaluation_chunk(plan.spec.k)
         self._writer = writer
@@ -105,8 +105,7 @@ class Session:
         Args:
             opening: the first line in the log; from there on errors are recorded.
         """
-        for warning in (*self._warnings, *warnings_of(self._spec, self._data.dataset)):
-            self._listener.warn(warning)
+        self._plan.warn(self._listener)
         with self._failures_kept(), stop_requests() as stop, using_threads(self._spec.threads):
             self._writer.log(opening)
             self._measure_parent(stop)

@@ -120,8 +120,7 @@ def show(
 
     if split not in list(Split):
         raise UsageError(unknown("split", split, Split), where="--split", hint="dreg data show --help")
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         shown = show_data(
             name,
             data_folder_if_any(data_dir),
@@ -130,8 +129,6 @@ def show(
             out=out,
             listener=terminal,
         )
-    finally:
-        terminal.close()
     if as_json:
         terminal.result(
             {
@@ -159,11 +156,8 @@ def verify(
     """Read every value again, and compare it with the checksums; exit code 1 if a data set is damaged."""
     from dregcli.app.datasets.status import verify_data
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         results = verify_data(names or [], data_folder_if_any(data_dir), terminal)
-    finally:
-        terminal.close()
     damaged = [result for result in results if result.problem]
     if as_json:
         terminal.result(

@@ -41,8 +41,7 @@ def download(
     from dregcli.app.datasets.download import download_datasets
 
     folder = data_folder(data_dir)
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         downloads = download_datasets(
             datasets or [],
             folder,
@@ -51,8 +50,6 @@ def download(
             offline=offline,
             listener=terminal,
         )
-    finally:
-        terminal.close()
     error = downloads.error()
     if as_json:
         failures = [

@@ -118,7 +118,6 @@ def import_(
     """Import your own data: check it, split it, and keep it together with its origin."""
     from dregcli.app.datasets.import_ import ColumnWords, ImportWords, import_dataset
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     folder = data_folder(data_dir)
     words = ImportWords(
         source=source,
@@ -139,10 +138,8 @@ def import_(
         replace=replace,
         columns=ColumnWords(tuple(columns or ()), tuple(drop_columns or ()), tuple(labels or ())),
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         imported = import_dataset(words, folder, terminal)
-    finally:
-        terminal.close()
     dataset = imported.dataset
     for warning in imported.warnings:
         terminal.warn(warning)

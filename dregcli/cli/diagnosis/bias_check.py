@@ -10,10 +10,12 @@ from dregcli.cli.diagnosis.bias_result import show
 from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
+from dregcli.defaults import DEFAULT_K, DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES, TRAINING_STEPS
 from dregcli.names import Promise, Verdict
 from dregcli.specs.execution import DEFAULT_PRECISION
 
-EXAMPLES = """Check on the embedded digits, after training for 1,000 steps:  [bold]dreg bias-check --k 64[/bold]
+EXAMPLES = f"""Check on the embedded digits, after training for {TRAINING_STEPS:,} steps:  \
+[bold]dreg bias-check --k 64[/bold]
 
 Check every estimator of a run's objective, on the model of the run:  \
 [bold]dreg bias-check digits-iwae-dreg-k64 --estimator all[/bold]
@@ -25,7 +27,7 @@ Exit code: 0 all pairs are unbiased or identical, 1 some are biased, 5 inconclus
 
 _FIELDS = (
     *("dataset", "task"),
-    *("device", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
+    *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
 )
 
 
@@ -43,7 +45,7 @@ def bias_check(
         typer.Argument(
             metavar="RUN",
             help="Run with the model to check: a name (its newest completed version) or a version. Without RUN, the "
-            "command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
+            f"command trains a model for {TRAINING_STEPS:,} steps on the data of --dataset, and keeps it as a run.",
             show_default=False,
         ),
     ] = None,
@@ -57,20 +59,20 @@ def bias_check(
     ] = None,
     objective: Objective = None,
     k: Annotated[
-        int | None, typer.Option("--k", help="Samples per example.", show_default="the run's, or 64")
+        int | None, typer.Option("--k", help="Samples per example.", show_default=f"the run's, or {DEFAULT_K}")
     ] = None,
     detect: Annotated[
         float,
         typer.Option(help="Smallest relative bias the check must be able to detect before it reports 'unbiased'."),
-    ] = 0.02,
+    ] = DETECT,
     false_alarm: Annotated[
         float, typer.Option(help="Probability that the whole check calls any unbiased pair 'biased'.")
-    ] = 1e-3,
-    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches.")] = 12_288,
+    ] = FALSE_ALARM,
+    max_batches: Annotated[int, typer.Option(help="Limit on the number of batches.")] = MAX_BATCHES,
     max_seconds: Annotated[
         float | None, typer.Option(help="Time limit in seconds, not counting training.", show_default="no limit")
     ] = None,
-    examples: Examples = 32,
+    examples: Examples = DIAGNOSED_EXAMPLES,
     seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels and the noise.")] = 0,
     checkpoint: Checkpoint = "last",
     runs_dir: RunsDir = None,
@@ -81,7 +83,6 @@ def bias_check(
     """Check estimators for bias on a fixed model. The check always ends, and the error rates are known."""
     from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = BiasRequest(
         run=run,
         objective=objective,
@@ -96,7 +97,7 @@ def bias_check(
         max_seconds=max_seconds,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         report = check_run_for_bias(
             request,
             runs_dir=runs_folder(runs_dir),
@@ -104,8 +105,6 @@ def bias_check(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     for result in report.results:
         if result.verdict is Verdict.BIASED and result.promise is Promise.UNBIASED:
             terminal.warn(

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from dregcli.cli.options import Json, Quiet
 from dregcli.cli.render import Terminal
+from dregcli.defaults import DEFAULT_K
 from dregcli.names import Promise
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ gradient of a plus the gradient of b."""
 
 
 def estimators(
-    k: Annotated[int, typer.Option("--k", help="Samples per example; the promises depend on it.")] = 64,
+    k: Annotated[int, typer.Option("--k", help="Samples per example; the promises depend on it.")] = DEFAULT_K,
     objective: Annotated[
         str | None,
         typer.Option(metavar="WORD", help="List only this objective, with its parameters: vr-iwae:alpha=0.3."),

@@ -10,6 +10,15 @@ from dregcli.cli.diagnosis.variance_result import show
 from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
+from dregcli.defaults import (
+    DIAGNOSED_EXAMPLES,
+    LEAST_REFERENCE_K,
+    MODEL_KS,
+    MODEL_REPLICATES,
+    TOY_KS,
+    TOY_REPLICATES,
+    TRAINING_STEPS,
+)
 
 EXAMPLES = """Measure every estimator of a run's objective, on the model of the run:  \
 [bold]dreg variance digits-iwae-dreg-k64[/bold]
@@ -20,7 +29,7 @@ Measure on the Gaussian toy, and draw the figure:  [bold]dreg variance --toy --o
 
 
 @with_settings(
-    ("dataset", "task", "capture", "device", "k_chunk"),
+    ("dataset", "task", "capture", "device", "threads", "k_chunk"),
     more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def variance(
@@ -30,14 +39,15 @@ def variance(
         typer.Argument(
             metavar="RUN",
             help="Run with the model to measure: a name (its newest completed version) or a version. Without RUN and "
-            "--toy, the command trains a model for 1,000 steps on the data of --dataset, and keeps it as a run.",
+            f"--toy, the command trains a model for {TRAINING_STEPS:,} steps on the data of --dataset, and keeps it "
+            "as a run.",
             show_default=False,
         ),
     ] = None,
     k: Annotated[
         str | None,
         typer.Option(
-            "--k", metavar="LIST", help="Numbers of samples per example.", show_default="1,4,16,64; toy: 4,16,64,256"
+            "--k", metavar="LIST", help="Numbers of samples per example.", show_default=f"{MODEL_KS}; toy: {TOY_KS}"
         ),
     ] = None,
     estimator: Annotated[
@@ -53,16 +63,19 @@ def variance(
         bool, typer.Option("--toy", help="Use the Gaussian toy of arXiv 1802.04537 instead of a model.")
     ] = False,
     replicates: Annotated[
-        int | None, typer.Option(help="Independent gradients at each K.", show_default="200; toy: 4000")
+        int | None,
+        typer.Option(
+            help="Independent gradients at each K.", show_default=f"{MODEL_REPLICATES}; toy: {TOY_REPLICATES}"
+        ),
     ] = None,
     reference_k: Annotated[
         int | None,
         typer.Option(
             help="Samples per example of the reference gradient for the cosines.",
-            show_default="1024, or the largest K",
+            show_default=f"{LEAST_REFERENCE_K}, or the largest K",
         ),
     ] = None,
-    examples: Examples = 32,
+    examples: Examples = DIAGNOSED_EXAMPLES,
     seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels, the noise and the toy.")] = 0,
     checkpoint: Checkpoint = "last",
     out: Annotated[
@@ -79,7 +92,6 @@ def variance(
     """Measure gradient variance and signal-to-noise ratio of many estimators against K, on the same noise."""
     from dregcli.app.diagnosis.variance import VarianceRequest, measure_variance
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = VarianceRequest(
         run=run,
         toy=toy,
@@ -94,7 +106,7 @@ def variance(
         out=out,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         report = measure_variance(
             request,
             runs_dir=runs_folder(runs_dir),
@@ -102,8 +114,6 @@ def variance(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     if as_json:
         terminal.result(report.as_json())
     else:

@@ -10,6 +10,7 @@ from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.commands import command
+from dregcli.defaults import ACTIVE_VARIANCE, ANNEALED_EXAMPLES, ANNEALING_CHAINS, ANNEALING_STEPS, EVALUATED_KS
 
 EXAMPLES = """Evaluate all versions of a name:  [bold]dreg eval runs/digits-iwae-dreg-k64 --split test --k 5000[/bold]
 
@@ -24,7 +25,7 @@ Evaluate one version at its best checkpoint:  \
 To continue a stopped evaluation, run the same command again."""
 
 
-@with_settings(("device", "k_chunk", "compile"))
+@with_settings(("device", "threads", "k_chunk", "compile"))
 def evaluate(
     runs: Annotated[
         list[str], typer.Argument(metavar="RUN...", help="Runs to evaluate: names (all versions) or versions.")
@@ -33,11 +34,15 @@ def evaluate(
     split: Annotated[str, split_option("Split to evaluate: train, valid or test.")] = "test",
     k: Annotated[
         str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several values give a curve.")
-    ] = "500",
+    ] = EVALUATED_KS,
     repeats: Annotated[int, typer.Option(help="Independent draws of all samples, to measure their spread.")] = 1,
     n: Annotated[
         int | None,
-        typer.Option("--n", help="Evaluate only the first N examples.", show_default="all; with --method ais: 100"),
+        typer.Option(
+            "--n",
+            help="Evaluate only the first N examples.",
+            show_default=f"all; with --method ais: {ANNEALED_EXAMPLES}",
+        ),
     ] = None,
     method: Annotated[
         str, typer.Option(help="importance; or ais, which adds annealed importance sampling as a second opinion.")
@@ -45,15 +50,16 @@ def evaluate(
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Temperatures with --method ais, each with one Hamiltonian transition.", show_default="1000"
+            help="Temperatures with --method ais, each with one Hamiltonian transition.",
+            show_default=str(ANNEALING_STEPS),
         ),
     ] = None,
     chains: Annotated[
-        int | None, typer.Option(help="Chains per example with --method ais.", show_default="16")
+        int | None, typer.Option(help="Chains per example with --method ais.", show_default=str(ANNEALING_CHAINS))
     ] = None,
     active_threshold: Annotated[
         float, typer.Option(help="A latent is active if the variance over examples of q's mean exceeds this value.")
-    ] = 0.01,
+    ] = ACTIVE_VARIANCE,
     checkpoint: Checkpoint = "last",
     eval_seed: Annotated[int, typer.Option(help="Seed for evaluation; keep it fixed to compare runs.")] = 0,
     runs_dir: RunsDir = None,
@@ -64,7 +70,6 @@ def evaluate(
     """Evaluate log-likelihoods, and show how far to trust them; the run keeps the values of all examples."""
     from dregcli.app.evaluation.evaluate import EvalRequest, evaluate_runs
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = EvalRequest(
         split=split,
         k=k,
@@ -78,12 +83,10 @@ def evaluate(
         checkpoint=checkpoint,
         **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         results = evaluate_runs(
             runs, request, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
-    finally:
-        terminal.close()
     if as_json:
         terminal.result({"results": [result.as_json() for result in results]})
         return

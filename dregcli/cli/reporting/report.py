@@ -70,10 +70,8 @@ def report(
     found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
-    try:
+    with terminal:
         written = export(terminal, found, asked)
-    finally:
-        terminal.close()
     if cite:
         return
     if as_json:

@@ -31,8 +31,7 @@ def rerun(
     """Train a run again from its spec, as a new version, and show what differs in the environment."""
     from dregcli.app.runs.rerun import rerun as run_again
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         result = run_again(
             run,
             name,
@@ -42,6 +41,4 @@ def rerun(
             listener=terminal,
             capture=settings.get("capture"),
         )
-    finally:
-        terminal.close()
     show_trained(terminal, result)

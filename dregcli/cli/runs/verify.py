@@ -44,20 +44,17 @@ def verify(
     """Check every byte of the files of runs against their digests, and list files that were changed or lost."""
     from dregcli.app.runs.verify import verify_runs
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     root, replayed = runs_folder(runs_dir), None
     if replay is not None and len(runs or []) != 1:
         what = f"--replay needs exactly one run; {len(runs or [])} given."
         raise UsageError(what, hint=command("runs", "verify", "RUN", "--replay", str(replay)))
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):
             from dregcli.app.runs.replay import replay as replay_run  # torch, which reading files does not need
 
             data = data_folder_if_any(data_dir)
             replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data, listener=terminal)
-    finally:
-        terminal.close()
     faults, notes = found.of("fault"), found.of("note")
     if as_json:
         findings = [{"file": str(each.file), "kind": each.kind, "what": each.what} for each in found.findings]

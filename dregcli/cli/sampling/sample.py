@@ -1,12 +1,13 @@
 """``dreg sample``."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import Checkpoint, DataDir, Device, Json, Quiet, RunsDir, split_option
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split_option
 from dregcli.cli.render import Terminal
+from dregcli.cli.settings import with_settings
 
 EXAMPLES = """Draw from the newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
 
@@ -14,8 +15,10 @@ Draw larger pictures from the best checkpoint:  \
 [bold]dreg sample digits-iwae-dreg-k64 --checkpoint best --scale 8[/bold]"""
 
 
+@with_settings(("device", "threads"))
 def sample(
     run: Annotated[str, typer.Argument(help="Run to draw from: a name (its newest completed version) or a version.")],
+    settings: dict[str, Any],
     checkpoint: Checkpoint = "last",
     split: Annotated[str, split_option("Split with the images to reconstruct: train, valid or test.")] = "test",
     n: Annotated[int, typer.Option("--n", help="Number of images in a grid.")] = 64,
@@ -39,7 +42,6 @@ def sample(
             help="Screen pixels per image pixel.", show_default="so that images are about 32 pixels high or more"
         ),
     ] = None,
-    device: Device = "auto",
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -49,7 +51,6 @@ def sample(
     from dregcli.app.sampling.request import SampleRequest
     from dregcli.app.sampling.sample import sample_run
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     asked = SampleRequest(
         run=run,
         checkpoint=checkpoint,
@@ -60,14 +61,12 @@ def sample(
         steps=steps,
         seed=seed,
         scale=scale,
-        device=device,
+        **settings,
     )
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         found = sample_run(
             asked, runs_dir=runs_folder(runs_dir), data_dir=data_folder_if_any(data_dir), listener=terminal
         )
-    finally:
-        terminal.close()
     content = found.as_json()
     if as_json:
         terminal.result(content)

@@ -49,8 +49,7 @@ def finetune_encoder(
     """Train only the encoder, from a checkpoint of a run. This shows how much of the gap the encoder caused."""
     from dregcli.app.training.finetune import FinetuneRequest, finetune
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         result = finetune(
             FinetuneRequest(run, settings, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name),
             runs_dir=runs_folder(runs_dir),
@@ -58,6 +57,4 @@ def finetune_encoder(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     show_trained(terminal, result)

@@ -7,6 +7,7 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.reporting.result import show
 from dregcli.cli.training.trained import trained_json
 from dregcli.commands import command
+from dregcli.defaults import EVALUATED_KS
 from dregcli.names import RunStatus
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
     terminal.line()
     terminal.line(f"study: {_counts(study)}")
     if names := dict.fromkeys(str(each.run.path.parent) for each in study.runs if each.run and not each.failure):
-        words = [*(Path(name).name for name in names), "--split", "test", "--k", "500"]
+        words = [*(Path(name).name for name in names), "--split", "test", "--k", EVALUATED_KS]
         terminal.line(f"next:  {command('eval', *words, runs_dir=Path(next(iter(names))).parent)}")
 
 

@@ -12,7 +12,8 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.study import show_study
 from dregcli.cli.training.trained import show_config, show_trained
-from dregcli.specs.options import Panel, RunOptions
+from dregcli.specs.options import fields_in_order
+from dregcli.specs.shown import Panel
 
 EXAMPLES = """Train on the embedded digits:  [bold]dreg train --estimator dreg --objective iwae[/bold]
 
@@ -30,7 +31,7 @@ Prolong a run, or continue it after a stop:  \
 _START = "Start from"
 
 
-@with_settings(RunOptions.model_fields, more={"estimator": "Give it several times for a study."})
+@with_settings(fields_in_order(), more={"estimator": "Give it several times for a study."})
 def train(
     *,
     preset: Annotated[
@@ -58,7 +59,7 @@ def train(
         bool,
         typer.Option(
             "--print-config",
-            help="Print the resolved run as TOML for --config, without training.",
+            help="Print the resolved run as TOML for --config, or with --json as JSON for --config; train nothing.",
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
@@ -70,11 +71,11 @@ def train(
     """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
     request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume)
-    try:
+    with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
-            show_config(terminal, print_config(request, data_dir=data_folder_if_any(data_dir)))
+            spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)
+            show_config(terminal, spec)
             return
         result = launch(
             request,
@@ -83,8 +84,6 @@ def train(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
         )
-    finally:
-        terminal.close()
     if isinstance(result, StudyResult):
         show_study(terminal, result)
         raise typer.Exit(result.exit_code)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
+from dregcli.defaults import EVALUATED_KS
 from dregcli.describe import NEW_ENCODER, described
 from dregcli.names import Backward, Precision
 from dregcli.specs.run import RunSpec, as_json, spelt_out
@@ -81,13 +82,13 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     terminal.line(f"gradient: {_how(result)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
-    terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', '500')}")
+    terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', EVALUATED_KS)}")
 
 
 def show_config(terminal: Terminal, spec: RunSpec) -> None:
-    """Print a resolved run as TOML for ``--config``, or as one JSON object with ``--json``."""
+    """Print a resolved run for ``--config``: as TOML, or with ``--json`` as JSON in the form of a ``spec.json``."""
     if terminal.as_json:
-        terminal.result({"spec": spelt_out(as_json(spec))})
+        terminal.result(spelt_out(as_json(spec)))
     else:
         terminal.line(as_toml(spec).rstrip("\n"))
 

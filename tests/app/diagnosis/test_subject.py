@@ -2,7 +2,7 @@
 
 import torch
 
-from dregcli.app.diagnosis.new_model import TRAINING_STEPS
+from dregcli.defaults import TRAINING_STEPS
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream

@@ -103,7 +103,7 @@ def test_all_faults_at_once() -> None:
         ({"backward": "Dense"}, "backward: must be auto, dense or screened, got 'Dense'. Did you mean 'dense'?"),
         ({"k": 0}, "k: must be at least 1, got 0."),
         ({"batch_size": "many"}, "batch-size: must be a whole number, got 'many'."),
-        ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, got 5."),
+        ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, in a file [200, 200], got 5."),
         (
             {"likelihood": "poisson"},
             "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'poisson'.",
@@ -257,7 +257,7 @@ def test_a_resumed_run_keeps_what_was_resolved(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     for flags in (
         {},
-        {"k_chunk": "auto", "compile": "auto"},
+        dict.fromkeys(("k_chunk", "compile", "backward", "device", "threads"), "auto"),
         {"track_estimators": "iwae/stl", "backward": "screened"},
     ):
         plan = resume_plan(run, flags, Path("unused"))
@@ -274,6 +274,7 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     flags = {
         "backward": "dense",
+        "objective": "auto",
         "screen_inflation": 0.5,
         "track_estimators": "stl",
         "k_chunk": 24,
@@ -282,9 +283,15 @@ def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     with pytest.raises(SpecError) as caught:
         resume_plan(run, flags, Path("unused"))
     told = {fault.field: fault.message for fault in caught.value.faults}
-    assert set(told) == {"backward", "screen-inflation", "track-estimators", "k-chunk", "compile"}
+    assert set(told) == {"backward", "objective", "screen-inflation", "track-estimators", "k-chunk", "compile"}
     assert told["track-estimators"] == "the run was made with none; a resumed run keeps its spec."
     assert "multiple of 16" in told["k-chunk"]
+    for steps, message in (
+        (2, "the run has 6 steps and can only get longer, got 2."),
+        (10**20, f"must be at most {2**53}, got {10**20}."),
+    ):
+        with pytest.raises(SpecError, match=f"^steps: {message}"):
+            resume_plan(run, {"steps": steps}, Path("unused"))
 
 
 def test_a_compilation_that_fails_is_told_once_and_the_run_goes_on(tmp_path, monkeypatch) -> None:

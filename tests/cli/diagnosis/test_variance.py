@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from dregcli.app.diagnosis import new_model, variance_report
+from dregcli.app.planning.executing import Shape
 from dregcli.cli.diagnosis.variance_result import with_digits
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.store.run import Run
@@ -179,6 +180,8 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
             ("--k", "4,4", "--out", "x", "--replicates", 1),
             ("k: 4 is given twice", "out: only applies with --toy", "replicates:"),
         ),
+        (("--k", "20", "--k-chunk", 20, "--reference-k", 40), ("k-chunk: must be a multiple of 16, or k itself",)),
+        (("--k", "4", "--reference-k", 10**19), (f"reference-k: must be at most {2**20:,}, got {10**19}.",)),
         (("--k", "4", "--examples", 0, "--k-chunk", "x", "--device", "tpu"), ("examples:", "k-chunk:", "device:")),
     ],
 )
@@ -190,6 +193,16 @@ def test_all_that_cannot_be_is_told_at_once(capsys, arguments, faults) -> None:
     for fault in faults:
         assert fault in outcome.err, outcome.err
     assert outcome.err.endswith("every option is shown by: dreg variance --help\n"), outcome.err
+
+
+@pytest.mark.usefixtures("no_figures", "trained")
+def test_a_reference_is_computed_in_chunks_that_may_be_larger_than_k(capsys, monkeypatch) -> None:
+    monkeypatch.setattr(Shape, "chunk", lambda *_, **__: 32)
+    whole = ("t", "--k", 4, "--reference-k", 64, "--replicates", 20, "--estimator", "dreg", "--json")
+    by_itself, typed = _variance(capsys, *whole), _variance(capsys, *whole, "--k-chunk", 32)
+    assert by_itself.code == typed.code == 0, by_itself.err
+    assert by_itself.json["settings"]["k_chunk"] == 32
+    assert by_itself.json["results"] == typed.json["results"]
 
 
 def test_pairs_are_left_out_only_where_they_are_not_defined(capsys) -> None:

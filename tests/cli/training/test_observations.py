@@ -121,8 +121,11 @@ def test_linear_gaussian_is_there(capsys) -> None:
             "task: must be one of 'generative', 'structured' or 'structured-reference', got 'structure'. "
             "Did you mean 'structured'?",
         ),
-        (("--split-convention", "burda"), "split-convention: digits has dreg, got 'burda'."),
-        (("--dataset", "mine", "--split-convention", "dreg"), "split-convention: mine has given, got 'dreg'."),
+        (("--split-convention", "burda"), "split-convention: digits has only the split dreg, got 'burda'."),
+        (
+            ("--dataset", "mine", "--split-convention", "dreg"),
+            "split-convention: mine has only the split given, got 'dreg'.",
+        ),
         (("--dataset", "minee"), "dataset: no data set is called 'minee'. Did you mean 'mine'?"),
     ],
 )

@@ -37,13 +37,17 @@ def test_a_printed_config_resolves_to_the_same_run(capsys, tmp_path, flags: tupl
     assert len(tomllib.loads(printed.out)) > 20
     again = run(capsys, "train", "--print-config", "--config", file)
     assert again.out == printed.out
-    spec = run(capsys, "train", "--print-config", "--config", file, "--json").json["spec"]
-    assert spec == run(capsys, "train", "--print-config", *flags, "--json").json["spec"]
+    spec = run(capsys, "train", "--print-config", "--config", file, "--json").json
+    assert spec == run(capsys, "train", "--print-config", *flags, "--json").json
+    as_json = tmp_path / "run.json"
+    as_json.write_text(json.dumps(spec))
+    for option in ("--config", "--preset"):
+        assert run(capsys, "train", "--print-config", option, as_json, "--json").json == spec
     assert not list(tmp_path.glob("runs/*/v*"))
 
 
 def test_what_is_printed_is_what_is_trained(capsys, tmp_path, ready) -> None:
-    spec = run(capsys, "train", *SMALL, "--print-config", "--json").json["spec"]
+    spec = run(capsys, "train", *SMALL, "--print-config", "--json").json
     trained = ready(*SMALL, name="t").spec()
     assert spelt_out(trained) == spec
 
@@ -55,6 +59,17 @@ def test_a_study_and_a_resumed_run_have_no_one_config(capsys) -> None:
         assert "next: " in outcome.err
 
 
+def test_warnings_are_shown_beside_the_config(capsys, monkeypatch) -> None:
+    monkeypatch.setattr("dregcli.app.planning.executing.has_compiler", lambda: False)
+    large = ("--dataset", "digits", "--k", "1024", "--steps", "1000000", "--estimator", "stl", "--k-chunk", "1024")
+    for form in ((), ("--json",)):
+        outcome = run(capsys, "train", "--print-config", *large, *form)
+        assert outcome.code == 0, outcome.err
+        assert "estimator 'stl' is biased" in outcome.err
+        assert "torch.compile finds no C++ compiler" in outcome.err
+        assert "warning" not in outcome.out
+
+
 def test_faults_come_instead_of_a_config(capsys) -> None:
     outcome = run(capsys, "train", "--print-config", "--estimator", "dregg", "--lr", "-1")
     assert outcome.code == 2
@@ -64,4 +79,6 @@ def test_faults_come_instead_of_a_config(capsys) -> None:
 
 def test_the_schema_is_json(capsys) -> None:
     for flags in ((), ("--config",)):
-        assert "properties" in json.loads(run(capsys, "spec", "schema", *flags).out)
+        printed = run(capsys, "spec", "schema", *flags).out
+        assert "properties" in json.loads(printed)
+        assert run(capsys, "spec", "schema", *flags, "--json").out == printed
