@@ -113,8 +113,8 @@ def _panel(parameter: Any) -> str:  # noqa: ANN401
 def _usage(argument: Any) -> str:  # noqa: ANN401
     """Return an argument as a line of usage has it: in brackets if it may be left out, with dots if it repeats."""
     word = _word(argument)
-    word = word if argument.required or word.startswith("[") else f"[{word}]"
-    return word if argument.nargs == 1 or "..." in word else f"{word}..."
+    word = word if argument.required else f"[{word}]"
+    return word if argument.nargs == 1 else f"{word}..."
 
 
 def _word(argument: Any) -> str:  # noqa: ANN401
