@@ -29,6 +29,7 @@ OUTCOMES = {
     0: "The command is done.",
     1: "A check found a fault: a bias, or damaged data, or a damaged run.",
     5: "A check was inconclusive, or another process trains a run of the study.",
+    141: "The program that reads the output ended early, as `head` does; the command ends as well.",
 }
 """Exit codes that belong to results and not to errors."""
 
@@ -110,14 +111,21 @@ def _panel(parameter: Any) -> str:  # noqa: ANN401
 
 
 def _usage(argument: Any) -> str:  # noqa: ANN401
+    """Return an argument as a line of usage has it: in brackets if it may be left out, with dots if it repeats."""
+    word = _word(argument)
+    word = word if argument.required else f"[{word}]"
+    return word if argument.nargs == 1 else f"{word}..."
+
+
+def _word(argument: Any) -> str:  # noqa: ANN401
     return argument.metavar or argument.name.upper()
 
 
 def _row(parameter: Any, context: Any) -> list[str]:  # noqa: ANN401
     """Return name, value and meaning of a parameter, as ``--help`` shows them."""
-    names, help_ = parameter.get_help_record(context) or (_usage(parameter), parameter.help or "")
+    names, help_ = parameter.get_help_record(context) or (_word(parameter), parameter.help or "")
     if parameter.param_type_name == "argument":
-        return [code(_usage(parameter)), "", _plain(help_)]
+        return [code(_word(parameter)), "", _plain(help_)]
     words = [word for part in names.split(", ") for word in part.split(" ", 1)]
     value = next((word for word in words if not word.startswith("-")), "")
     flags = ", ".join(code(word) for word in (*parameter.opts, *parameter.secondary_opts))

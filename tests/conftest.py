@@ -1,6 +1,6 @@
 """No test touches the user's runs or data, nor leaves global state behind; and no process does needless work.
 
-Torch is imported in fixtures: the process that hands out tests to others reads this file and needs none.
+Torch is imported in fixtures, because the process that distributes the tests reads this file and does not need torch.
 """
 
 import gc
@@ -16,8 +16,8 @@ import pytest
 
 from dregcli import app, cli
 
-# Tests run in as many processes as there are cores: with more than one thread of torch in each they would wait for
-# each other. Set before torch is imported, and inherited by the processes that tests start.
+# Tests run in as many processes as there are cores. With more than one thread of torch in each, they would wait for
+# each other. The variables are set before torch is imported, and processes that tests start inherit them.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
 os.environ["OMP_WAIT_POLICY"] = "passive"
 # Compilation happens in the process itself: a pool of helpers would import torch in each of them.
@@ -33,7 +33,7 @@ LONG = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long, so that no process works on it alone at the end."""
+    """Run the longest tests first, so that no process is left working on one of them alone at the end."""
     items.sort(key=lambda item: item.name.partition("[")[0] not in LONG)
 
 
@@ -48,11 +48,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _quick_process() -> Iterator[None]:
-    """Leave out what a user's process does once and a process of tests would do a thousand times.
+    """Skip work that a user's process does once, and that a process of tests would repeat a thousand times.
 
-    No test can see any of it: garbage is looked for at a training's start among all objects there are, a million of
-    imported modules; content is brought to the disk itself; and what stays the same meanwhile is looked at: the
-    source tree, the installed packages, and the file of digits.
+    No test depends on the skipped work. At its start, a training searches all objects for garbage, a million of them
+    from imported modules, and reads the source tree, the installed packages and the file of digits, which do not
+    change meanwhile. Every write waits until its bytes are on the disk.
     """
     import torch
 
@@ -76,7 +76,7 @@ def _quick_process() -> Iterator[None]:
 def _import_use_cases() -> None:
     """Import what commands import when they are run.
 
-    A module that is first imported while a test has something patched would keep what it imported by name.
+    A module that is first imported while a test has patched a function would keep the patched one.
     """
     for package in (app, cli):
         for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):

@@ -48,12 +48,12 @@ def _listed(path: str, manifest: str) -> bool:
     return False
 
 
-def test_changelog_docs_and_tests_are_in_the_source_distribution() -> None:
+def test_changelog_docs_tests_and_what_they_read_are_in_the_source_distribution() -> None:
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         return  # this is one, or a copy without its history
     manifest = (ROOT / "MANIFEST.in").read_text()
-    folders = ("docs/", "tests/", "constraints/")
+    folders = ("docs/", "tests/", "constraints/", ".ci/")
     wanted = [path for path in done.stdout.splitlines() if path.startswith(folders) or path.endswith(".md")]
     assert {"CHANGELOG.md", "constraints/lowest.txt"} <= set(wanted)
     assert [path for path in wanted if not _listed(path, manifest)] == []

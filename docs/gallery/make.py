@@ -24,12 +24,12 @@ COLOURS = 96
 
 
 def commands(text: str) -> list[str]:
-    """Return the lines of the gallery's block."""
+    """Return the commands of the gallery's block; a line that ends in a backslash continues."""
     found = re.search(r"<!-- gallery:[^>]*-->\n```sh\n(.*?)```", text, re.DOTALL)
     if found is None:
         what = f"{PAGE} has no block of commands after <!-- gallery: ... -->"
         raise SystemExit(what)
-    return found[1].splitlines()
+    return re.sub(r"\\\n\s*", "", found[1]).splitlines()
 
 
 def pictures() -> dict[str, list[str]]:

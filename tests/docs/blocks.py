@@ -4,7 +4,7 @@ A mark is a comment on the line above a block:
 
 - ``<!-- not run: needs wandb, which the tests do not install -->``: the block is shown, and nothing runs it.
 - ``<!-- file: study.toml -->``: the block's text is written to that file, which later blocks use.
-- ``<!-- output -->``: the block is what the block before it prints, numbers apart.
+- ``<!-- output -->``: the block is what the block before it prints, except for the numbers.
 
 Anywhere on a page ``<!-- before: dreg train ... -->`` has commands that run before its first block.
 """

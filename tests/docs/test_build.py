@@ -41,7 +41,13 @@ def test_the_pages_build_without_a_warning_and_show_what_is_made_from_the_progra
         return re.sub(r"\s+", " ", "".join(_Text(written[site / page]).parts))
 
     commands = shown("reference/commands.html")
-    assert "dreg train [OPTIONS]" in commands
+    for usage in (
+        "train [OPTIONS]",
+        "download [OPTIONS] [DATASET]...",
+        "report [OPTIONS] [RUN]...",
+        "eval [OPTIONS] RUN...",
+    ):
+        assert f"dreg {usage}" in commands
     assert "dreg runs export [OPTIONS]" in commands
     assert "Samples per example" in commands
     assert f"{errors.DatasetMissing.exit_code} DatasetMissing" in shown("reference/exit-codes.html")

@@ -147,7 +147,7 @@ def show(
 def verify(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Data sets to verify. Without NAME: all on this machine."),
+        typer.Argument(metavar="NAME", help="Data sets to verify. Without NAME: all on this machine."),
     ] = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -198,7 +198,7 @@ def _figures(removal: "Removal") -> str:
 
 
 def rm(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", help="Data sets to remove from the data folder.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME", help="Data sets to remove from the data folder.")],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     force: Annotated[
         bool,

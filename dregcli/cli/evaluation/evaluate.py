@@ -28,7 +28,7 @@ To continue a stopped evaluation, run the same command again."""
 @with_settings(("device", "threads", "k_chunk", "compile"))
 def evaluate(
     runs: Annotated[
-        list[str], typer.Argument(metavar="RUN...", help="Runs to evaluate: names (all versions) or versions.")
+        list[str], typer.Argument(metavar="RUN", help="Runs to evaluate: names (all versions) or versions.")
     ],
     settings: dict[str, Any],
     split: Annotated[str, split_option("Split to evaluate: train, valid or test.")] = "test",

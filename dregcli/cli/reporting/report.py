@@ -34,7 +34,7 @@ def report(
     runs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[RUN]...",
+            metavar="RUN",
             help="Runs to report on: names (all versions) or versions. Without RUN: all runs.",
             show_default=False,
         ),

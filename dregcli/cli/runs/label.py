@@ -24,7 +24,7 @@ _RUN = "A version, or a name for its newest version."
 
 
 def tag(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help=_RUN)],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help=_RUN)],
     add: Annotated[
         list[str] | None, typer.Option(metavar="TAG", help="Add this tag; can be given several times.")
     ] = None,
@@ -58,7 +58,7 @@ def tag(
 def note(
     run: Annotated[str, typer.Argument(metavar="RUN", help=_RUN)],
     text: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="Text of the note. Without TEXT: show all notes.")
+        str | None, typer.Argument(metavar="TEXT", help="Text of the note. Without TEXT: show all notes.")
     ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,

@@ -50,7 +50,7 @@ _COLUMNS = (
 
 def list_(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Names or versions to list. Without NAME: all.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Names or versions to list. Without NAME: all.")
     ] = None,
     dataset: Annotated[str | None, typer.Option(help="List only runs of this data set.")] = None,
     objective: Annotated[

@@ -42,7 +42,7 @@ def _agreed(question: str, instead: str, *, yes: bool) -> bool:
 
 
 def rm(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Versions, or names for all their versions.")],
+    runs: Annotated[list[str], typer.Argument(metavar="RUN", help="Versions, or names for all their versions.")],
     restore: Annotated[bool, typer.Option("--restore", help="Bring versions back from the trash.")] = False,
     yes: Yes = False,
     runs_dir: RunsDir = None,

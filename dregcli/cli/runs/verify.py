@@ -30,7 +30,7 @@ _CHECK_SAYS_NO = 1
 def verify(
     runs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN]...", help="Names or versions to verify. Without RUN: all runs."),
+        typer.Argument(metavar="RUN", help="Names or versions to verify. Without RUN: all runs."),
     ] = None,
     replay: Annotated[
         int | None,

@@ -113,7 +113,7 @@ def test_screened_rows_however_divided(divided: str, word: str, name: str, preci
     pair, how = resolve_pair(*word.split("/"), K), DIVIDED[divided]
     whole, sums = undivided(name, word, precision)
     found = screened(name, pair, Screening(0.2, precision, how.k_chunk, how.capacity, how.pad))
-    # What is corrected is multiplied by 32, its rounding too.
+    # Corrections are multiplied by 64, and their rounding with them.
     tolerance = 1e-12 if precision is Precision.FLOAT32 else 1e-11
     assert off_sums(found.sums(found.weights), sums, tolerance) == {}
     assert off_values(found, whole, tolerance) == {}
