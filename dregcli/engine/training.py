@@ -177,9 +177,11 @@ class Trainer:
         self._examples.expect(self._batch(self.step + 1))
         return found
 
-    def _drawn(self, stored: Tensor, randomness: Randomness) -> tuple[Tensor, AddressedDraws]:
-        """Return the next step's pixels (B, D) and random draws."""
+    def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> tuple[Tensor, Noise]:
+        """Return the next step's pixels (B, D) and random draws, from other values and numbers if they are given."""
         step = self.step
+        stored = self._stored() if stored is None else stored
+        randomness = randomness or self._randomness
         pixels = training_pixels(self._pixels, stored, randomness, step)
         draws = AddressedDraws(
             randomness,
@@ -216,12 +218,12 @@ class Trainer:
         """
         stored, reason = self._stored(), None
         try:
-            self._gradients(*self._drawn(stored, self._randomness))
+            self._gradients(*self._drawn(stored))
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
-            self._gradients(*self._drawn(stored, self._randomness))
+            self._gradients(*self._drawn(stored))
             reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.
@@ -295,7 +297,7 @@ class Trainer:
 
     def _divergence(self) -> Diverged:
         """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(*self._drawn(self._stored(), self._randomness))
+        _, gradients = self._gradients(*self._drawn())
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,
@@ -329,7 +331,7 @@ class Trainer:
             Diverged: a tensor of the state, or the bound on the next batch, is not finite.
         """
         indices = self._batch(self.step)
-        pixels, draws = self._drawn(self._examples.rows(indices), self._randomness)
+        pixels, draws = self._drawn()
         with torch.no_grad():
             batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
             bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))

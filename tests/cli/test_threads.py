@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from dregcli.app.diagnosis import subject
+from dregcli.app.diagnosis import new_model
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
@@ -56,7 +56,7 @@ def test_the_number_reaches_torch_in(command: str, capsys, trained, numbers: lis
 
 @pytest.mark.parametrize("command", ["bias-check", "variance"])
 def test_a_model_that_is_trained_for_a_diagnosis_uses_the_number(command: str, capsys, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(subject, "TRAINING_STEPS", 2)
+    monkeypatch.setattr(new_model, "TRAINING_STEPS", 2)
     number = torch.get_num_threads() + 1
     outcome = run(capsys, command, *QUICK[command][1:], "--threads", number)
     assert outcome.code in ((0, 1, 5) if command == "bias-check" else (0,)), outcome.err

@@ -1,7 +1,8 @@
 """What an estimator learns: by the right slope, with Adam, and never before the step that used it."""
 
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Any, replace
 
 import pytest
 import torch
@@ -23,9 +24,9 @@ SCALARS = ("alpha", "beta", "gamma", "delta")
 class _Float64(Trainer):
     """Float64 throughout, so that finite differences have digits to lose."""
 
-    def _drawn(self, step: int) -> tuple[Tensor, Tensor, GivenNoise]:
-        indices, pixels, draws = super()._drawn(step)
-        return indices, pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
+    def _drawn(self, *given: Any) -> tuple[Tensor, GivenNoise]:
+        pixels, draws = super()._drawn(*given)
+        return pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
 
 
 def _trainer(kind: type[Trainer] = _Float64, *, word: str = "dreg-cv", **changes) -> Trainer:
@@ -72,7 +73,7 @@ class _ByHand:
         return self._adams.setdefault(name, _Adam()).step(gradient)
 
     def advance(self) -> None:
-        _, pixels, draws = self.draws._drawn(self.draws.step)
+        pixels, draws = self.draws._drawn()
         noise = draws.noise(0, K)
         self.draws.step += 1
         h = 1e-5
@@ -115,7 +116,7 @@ class _ChangedFirst(_Float64):
     """The wrong twin: learns from a step's samples, and then uses what it learnt in the same step."""
 
     def advance(self) -> None:
-        _, pixels, draws = self._drawn(self.step)
+        pixels, draws = self._drawn()
         found = dense_gradients(self.model, pixels, draws.noise(0, K), self.learned.pair)
         self.learned.update({name: slope.item() for name, slope in found.learned.items()})
         held, update = self.learned.update, self.learned
@@ -145,7 +146,7 @@ def test_the_scalars_move_and_make_the_gradient_smaller() -> None:
     values = trainer.learned.values()
     assert list(values) == list(SCALARS)
     assert all(abs(value) > 1e-3 for value in values.values())
-    _, pixels, draws = trainer._drawn(trainer.step)
+    pixels, draws = trainer._drawn()
     learned, start = (
         _mean_square(trainer.model, pixels, draws.noise(0, K), pair)
         for pair in (trainer.learned.pair, resolve_pair("iwae", "dreg-cv", K))

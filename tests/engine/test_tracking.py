@@ -206,9 +206,9 @@ def _trainer(
 class _Float64(Trainer):
     """Float64 throughout, on the same noise."""
 
-    def _drawn(self, step):
-        indices, pixels, draws = super()._drawn(step)
-        return indices, pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
+    def _drawn(self, *given):
+        pixels, draws = super()._drawn(*given)
+        return pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
 
 
 @dataclass
@@ -219,7 +219,7 @@ class _Replay:
     vectors: dict[str, Vectors] = field(default_factory=lambda: {"model": [], "posterior": []})
 
     def advance(self, trainer: Trainer, *, learning: str = "") -> None:
-        _, pixels, draws = trainer._drawn(trainer.step)
+        pixels, draws = trainer._drawn()
         noise = draws.noise(0, draws.k)
         now = [trainer.learned.pair if name == learning else pair for name, pair in self.pairs.items()]
         found = [dense_gradients(trainer.model, pixels, noise, pair) for pair in now]

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from dregcli.app.planning.machine import (
+    auto_backward,
     auto_chunk,
     auto_precision,
     cache_size,
@@ -81,7 +82,9 @@ class Shape:
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
         """Return the seconds that compilation saves in an evaluation, for ``decide_compile``."""
         at_once = min(k, k_chunk or k) * EVALUATION_BATCH
-        return compile_saves(rows=examples * k, rows_at_once=at_once, outputs=self.outputs, evaluating=True)
+        return compile_saves(
+            rows=examples * k, rows_at_once=at_once, outputs=self.outputs, device=self.device, evaluating=True
+        )
 
     def chunk(self, backward: Backward, k: int, batch_size: int, *, most: int | None = None) -> int | None:
         """Decide ``auto`` for ``k_chunk``, with the memory that is available now, but at most ``most`` bytes."""
@@ -93,6 +96,7 @@ class Shape:
             outputs=self.widest,
             memory=memory if most is None else min(memory, most),
             cache=cache_size(self.device),
+            device=self.device,
         )
 
     def evaluation_chunk(self, k: int) -> int | None:
@@ -114,7 +118,7 @@ def decide_execution(
     Returns:
         The decisions, every fault of the options, and a warning if compilation would pay but is not possible.
     """
-    backward = _auto_backward(options) if options.backward == AUTO else options.backward
+    backward = _auto_backward(options, shape) if options.backward == AUTO else options.backward
     k, batch_size = options.k, options.batch_size
     precision = options.screen_precision
     if shape and backward is Backward.SCREENED and precision is None:
@@ -127,19 +131,23 @@ def decide_execution(
     seconds = 0.0
     if shape:
         at_once = min(k, chunk or k) * batch_size
-        seconds = compile_saves(rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs)
+        seconds = compile_saves(
+            rows=steps * k * batch_size, rows_at_once=at_once, outputs=shape.outputs, device=shape.device
+        )
     compiled, faults, warnings = decide_compile(options.compile if compiles else "off", seconds)
     return Decided(backward, inflation, precision, chunk, compiled), faults, warnings
 
 
-def _auto_backward(options: RunOptions) -> Backward:
-    """Return ``screened``, unless all weights are equal: then screening would compute every row twice for nothing."""
+def _auto_backward(options: RunOptions, shape: Shape | None) -> Backward:
+    """Return the faster one; ``dense`` if all weights are equal, since screening would compute every row twice."""
     if options.screen_inflation is not None or options.screen_precision is not None:
         return Backward.SCREENED
     with suppress(SpecError):  # reported with the objective
         if parse_objective(options.objective).is_linear(options.k):
             return Backward.DENSE
-    return Backward.SCREENED
+    if shape is None:
+        return Backward.SCREENED
+    return auto_backward(outputs=options.k * options.batch_size * shape.outputs, device=shape.device)
 
 
 def decide_compile(word: object, seconds: float) -> tuple[OnOff, list[Fault], list[str]]:

@@ -1,10 +1,12 @@
 """What ``auto`` is, by the numbers of a machine."""
 
+from functools import partial
+
 import pytest
 import torch
 
 from dregcli.app.planning import machine
-from dregcli.app.planning.machine import auto_chunk, compile_pays, compile_saves
+from dregcli.app.planning.machine import auto_backward, auto_chunk, compile_pays, compile_saves
 from dregcli.engine.likelihoods.base import FEWEST_COMPILED
 from dregcli.names import Backward, Precision
 
@@ -40,17 +42,34 @@ MIB, GIB = 1 << 20, 1 << 30
 def test_a_chunk_fits_the_cache_or_a_dense_pass_the_memory(
     backward, k, batch_size, outputs, memory, cache, chunk
 ) -> None:
-    found = auto_chunk(backward=backward, k=k, batch_size=batch_size, outputs=outputs, memory=memory, cache=cache)
+    found = auto_chunk(
+        backward=backward, k=k, batch_size=batch_size, outputs=outputs, memory=memory, cache=cache, device="cpu"
+    )
     assert found == chunk
+
+
+def test_a_gpu_is_given_larger_work() -> None:
+    """Measured on an H200, see the constants."""
+    dense = partial(auto_chunk, backward=Backward.DENSE, batch_size=32, outputs=784, cache=60 * MIB, device="cuda")
+    assert dense(k=4096, memory=140 * GIB) is None  # 2.3 GiB of 35
+    assert dense(k=4096, memory=8 * GIB) == 1872  # 60 MiB three times
+    assert auto_backward(outputs=2048 * 784, device="cuda") is Backward.DENSE
+    assert auto_backward(outputs=32768 * 784, device="cuda") is Backward.SCREENED
+    assert auto_backward(outputs=2048 * 784, device="cpu") is Backward.SCREENED
+    assert machine.auto_precision(outputs=2**30, device="cuda") is Precision.FLOAT32
+    rows = {"rows_at_once": 2048, "outputs": 784}
+    assert not compile_pays(compile_saves(rows=2000 * 2048, device="cuda", **rows))
+    assert compile_pays(compile_saves(rows=2048 * 10**6, device="cuda", **rows))
 
 
 def test_what_compilation_saves() -> None:
     rows = 64 * 32
-    assert compile_saves(rows=4000 * rows, rows_at_once=rows, outputs=784) == pytest.approx(3.211, abs=1e-3)
-    assert compile_saves(rows=10**6 * rows, rows_at_once=rows, outputs=784) > 800
+    saves = partial(compile_saves, device="cpu")
+    assert saves(rows=4000 * rows, rows_at_once=rows, outputs=784) == pytest.approx(3.211, abs=1e-3)
+    assert saves(rows=10**6 * rows, rows_at_once=rows, outputs=784) > 800
     small = FEWEST_COMPILED // 64 - 1
-    assert compile_saves(rows=10**9, rows_at_once=small, outputs=64) == 0.0, "small arrays are never compiled"
-    assert compile_saves(rows=10**9, rows_at_once=small + 1, outputs=64) > 0.0
+    assert saves(rows=10**9, rows_at_once=small, outputs=64) == 0.0, "small arrays are never compiled"
+    assert saves(rows=10**9, rows_at_once=small + 1, outputs=64) > 0.0
     assert not compile_pays(9.9)
     assert compile_pays(10.1)
 
