@@ -1,8 +1,8 @@
 """What an estimator learns: by the right slope, with Adam, and never before the step that used it."""
 
 import copy
-from dataclasses import dataclass
-from typing import Any, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 import torch
