@@ -10,6 +10,7 @@ from dregcli.errors import DregError, RunNotFound
 from dregcli.report.comparison import Comparison, compare, labels
 from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
 from dregcli.report.paired import Paired
+from dregcli.report.sections import ReportSection, sections_of
 from dregcli.report.series import Metrics
 from dregcli.report.sparklines import sparklines
 from dregcli.report.warnings import warnings_of
@@ -34,6 +35,7 @@ class Report:
     """Groups of runs and their comparisons.
 
     Attributes:
+        sections: groups with the same data, pixels, task and model, with their labels and comparisons.
         groups: the runs, grouped by experiment.
         labels: a short name of each group, by its key.
         comparisons: comparisons of groups, the most informative first.
@@ -42,6 +44,7 @@ class Report:
         runs: the runs that could be read, by path.
     """
 
+    sections: list[ReportSection]
     groups: list[Group]
     labels: dict[str, str]
     comparisons: list[Comparison]
@@ -85,7 +88,9 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
         raise RunNotFound(what, where=str(runs_dir), hint="name another run")
     groups = group_rows(rows)
     names, comparisons = labels(groups), compare(groups)
-    return Report(groups, names, comparisons, warnings_of(groups, comparisons, names), left_out, runs)
+    return Report(
+        sections_of(groups), groups, names, comparisons, warnings_of(groups, comparisons, names), left_out, runs
+    )
 
 
 def read_row(run: Run, left_out: list[str]) -> RunRow:
