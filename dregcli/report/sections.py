@@ -18,8 +18,8 @@ _DIVIDES: Final = (
     "likelihood",
     "parent",
 )
-"""Settings of a spec that divide runs into sections: the data, the pixels, the task, the model, and the parent of runs
-that train the encoder alone."""
+"""Settings of a spec that divide runs into sections: the data, the pixels, the task, the model, and the parent of
+runs that train the encoder alone."""
 
 
 @dataclass(frozen=True)
