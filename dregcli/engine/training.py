@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -229,7 +230,8 @@ class Trainer:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)
             take = partial(self._take, repeated=True)
-            self._captured = CapturedStep(take, stored, self._randomness.seed, self._record)
+            with suppress(torch.OutOfMemoryError):  # a recording has arrays of its own, and steps work without it
+                self._captured = CapturedStep(take, stored, self._randomness.seed, self._record)
             self._broken.zero_()
         return reason
 

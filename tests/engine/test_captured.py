@@ -21,7 +21,17 @@ from dregcli.engine.pixels import AsStored
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from tests.support.exact import small_vae
-from tests.support.small_training import BATCH, DENSE, HALF, SCREENED, K, binary_examples, small_trainer, take
+from tests.support.small_training import (
+    BATCH,
+    DENSE,
+    HALF,
+    SCREENED,
+    K,
+    binary_examples,
+    small_trainer,
+    take,
+    trained_sha256,
+)
 from tests.support.sweep import swept
 
 WAYS = {"dense": DENSE, "screened": SCREENED, "bfloat16": HALF}
@@ -192,6 +202,16 @@ def test_a_divergence_is_found_and_named(monkeypatch: pytest.MonkeyPatch) -> Non
         take(plain, 20)
     assert trainer.step == plain.step
     assert all(torch.equal(a, b) for a, b in zip(trainer.model.parameters(), plain.model.parameters(), strict=True))
+
+
+def test_without_memory_for_a_recording_steps_are_taken_as_usual() -> None:
+    def too_large(work: Callable[[], Tensor], randomness: MovedRandomness) -> Any:
+        work()
+        raise torch.OutOfMemoryError
+
+    found, plain = small_trainer(record=too_large), small_trainer()
+    found.warm_up()
+    assert trained_sha256(take(found, 5)) == trained_sha256(take(plain, 5))
 
 
 @pytest.mark.gpu
