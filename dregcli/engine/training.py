@@ -22,6 +22,7 @@ from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
@@ -32,56 +33,6 @@ MOST_PENDING = 64
 MOST_NOISE_BYTES = 2**28
 """Largest noise of a captured step. A step with more is limited by the GPU's arithmetic, and its arrays would stay
 allocated for the whole training."""
-
-
-@dataclass
-class Window:
-    """Sums over the steps since the last logged row. Kept in checkpoints, so that resuming loses no row."""
-
-    count: int = 0
-    bound: float = 0.0
-    value: float = 0.0
-    ess: float = 0.0
-    model_gradient_norm: float = 0.0
-    posterior_gradient_norm: float = 0.0
-
-    def add(self, bound: float, value: float, ess: float, model_norm: float, posterior_norm: float) -> None:
-        """Add one step's numbers."""
-        self.count += 1
-        self.bound += bound
-        self.value += value
-        self.ess += ess
-        self.model_gradient_norm += model_norm
-        self.posterior_gradient_norm += posterior_norm
-
-    def means(self) -> dict[str, float]:
-        """The mean of each number over the window."""
-        return {key: value / self.count for key, value in vars(self).items() if key != "count"}
-
-
-_LOGGED = len(vars(Window())) - 1
-"""Count of a step's numbers that a window takes."""
-
-
-def _norms(gradients: Gradients) -> Tensor:
-    """Return the Euclidean norms of theta's and phi's gradients, shape (2,), float64; 0 for a frozen theta."""
-    every = [*gradients.model.values(), *gradients.posterior.values()]
-    squares = torch.stack([torch.linalg.vector_norm(each) for each in every]).double().square_()
-    count = len(gradients.model)
-    return torch.stack([squares[:count].sum(), squares[count:].sum()]).sqrt_()
-
-
-def _diverged(step: int, named: Mapping[str, Tensor], indices: Tensor, bound: Tensor) -> Diverged:
-    """Return the error that names the step, the non-finite tensors and the training examples."""
-    broken = [name for name, tensor in named.items() if not torch.isfinite(tensor).all()]
-    broken_examples = indices[~torch.isfinite(bound)]
-    examples: list[int] = (broken_examples if len(broken_examples) else indices).tolist()  # pyright: ignore[reportUnknownVariableType]
-    rest = f" (and {len(broken) - 1} more tensors)" if len(broken) > 1 else ""
-    return Diverged(
-        f"Training diverged: {broken[0] if broken else 'a gradient norm'} is not finite{rest}.",
-        where=f"step {step}, training examples {', '.join(map(str, examples))}",
-        hint="use a smaller --lr",
-    )
 
 
 @dataclass(frozen=True)
@@ -202,7 +153,7 @@ class Trainer:
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
         batch, gradients = self._gradients(*self._drawn(stored, randomness), repeated=repeated)
-        numbers = torch.cat([gradients.values.mean(dim=1), _norms(gradients), *gradients.slopes()])
+        numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
             self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
@@ -274,8 +225,8 @@ class Trainer:
         for i, numbers in enumerate(rows):
             if not all(map(math.isfinite, numbers)):
                 return self._again(first + i)
-            self.window.add(*numbers[:_LOGGED])
-        return rows[-1][_LOGGED:]
+            self.window.add(*numbers[:LOGGED])
+        return rows[-1][LOGGED:]
 
     def _again(self, step: int) -> list[float]:
         """Take the steps from ``step`` on again: its numbers are not finite, and so none of them changed anything.
@@ -307,7 +258,7 @@ class Trainer:
             **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
             **{f"the slope of the estimator's {name}": each for name, each in gradients.learned.items()},
         }
-        return _diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
+        return diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
 
     def row(self) -> dict[str, float]:
         """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window."""
@@ -344,7 +295,7 @@ class Trainer:
             "the bound": bound,
         }
         if not all(torch.isfinite(tensor).all() for tensor in named.values()):
-            raise _diverged(self.step, named, indices, bound)
+            raise diverged(self.step, named, indices, bound)
 
     def state(self) -> TrainerState:
         """Return a copy of the state after the last step.
