@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.names import Promise
-from dregcli.words import name_of, split_pair
+from dregcli.words import name_of, split_pair, split_parameters
 
 FILE: Final = Path(__file__).with_name("parts.json")
 
@@ -172,3 +172,50 @@ def _part(held: Mapping[str, Any]) -> Part:
 def known_words() -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the names of all objectives, and the names of all estimators, in the engine's order."""
     return tuple(parts().objectives), tuple(parts().estimators)
+
+
+def shown_word(word: str, digits: int | None = 3) -> str:
+    """Return a word as people read it: parameters that differ from their defaults, with few significant digits.
+
+    Values that training has learned have 16 digits, which hide the rest of a line. A pair such as ``rws/dreg`` is
+    shown in the same way. Names that the program does not know keep all their parameters.
+
+    Args:
+        word: the word of an objective or estimator, or a pair of them.
+        digits: the most significant digits of a number; None keeps all.
+    """
+    objective, estimator = split_pair(word)
+    if objective is not None:
+        return f"{shown_word(objective, digits)}/{shown_word(estimator, digits)}"
+    name, items = split_parameters(word)
+    part = parts().estimators.get(name) or parts().objectives.get(name)
+    defaults = {each.name: str(each.default) for each in part.parameters} if part else {}
+    shown = [
+        f"{key}={_shown_value(value, digits)}"
+        for key, value in items
+        if value is not None and defaults.get(key) != value
+    ]
+    return f"{name}:{','.join(shown)}" if shown else name
+
+
+def _shown_value(text: str, digits: int | None) -> str:
+    try:
+        value = float(text)
+    except ValueError:  # a choice
+        return text
+    if digits is None or text.removeprefix("-").isdecimal():  # a whole number
+        return text
+    return f"{value:.{digits}g}" if abs(value) < 1000.0 else f"{value:.0f}"
+
+
+def kept_apart(words: Mapping[str, str]) -> dict[str, str]:
+    """Return the words as people read them, with the fewest digits that keep different words different.
+
+    Args:
+        words: words of objectives or of estimators, by any key.
+    """
+    for digits in (*range(3, 18), None):
+        shown = {key: shown_word(word, digits) for key, word in words.items()}
+        if len(set(shown.values())) == len(set(words.values())):
+            return shown
+    return dict(words)

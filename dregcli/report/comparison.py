@@ -1,9 +1,8 @@
 """Find out which numbers of which runs may be compared, and compare them."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
 from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
@@ -209,44 +208,3 @@ _WORDS = {
 
 def _differing(a: Measure, b: Measure) -> list[str]:
     return [word for name, word in _WORDS.items() if getattr(a, name) != getattr(b, name)]
-
-
-def labels(groups: Sequence[Group]) -> dict[str, str]:
-    """Return short names of groups: objective, estimator, and the other settings that differ. All are different."""
-    names = [name for name in differing_names(groups) if name not in ("objective", "estimator")]
-    if "dataset" in names:  # other data sets always differ in these as well
-        names = [name for name in names if name not in ("data_checksum", "split_convention")]
-    found: dict[str, str] = {}
-    for group in groups:
-        settings = group.experiment
-        pair = f"{settings['objective']}/{settings['estimator']}"
-        found[group.key] = " ".join([pair, *(_shown(name, settings.get(name)) for name in names)])
-    seen = Counter(found.values())
-    return {key: f"{label} [{key[:6]}]" if seen[label] > 1 else label for key, label in found.items()}
-
-
-def differing_names(groups: Sequence[Group]) -> list[str]:
-    """Return the names of the settings in which the groups' experiments differ, in the order of a spec."""
-    names = dict.fromkeys(name for group in groups for name in group.experiment)
-    return [name for name in names if len({repr(group.experiment.get(name)) for group in groups}) > 1]
-
-
-_SHORT = {"dataset": "", "k": "K", "batch_size": "batch", "latent_dim": "latents", "data_checksum": "data"}
-
-
-def _shown(name: str, value: object) -> str:
-    short = _SHORT.get(name, name.replace("_", "-"))
-    words = value_in_words(name, value)
-    return f"{short}={words}" if short else words
-
-
-def value_in_words(name: str, value: object) -> str:
-    """Return the value of a field of a spec as a short text."""
-    if isinstance(value, list | tuple):
-        value = ",".join(map(str, cast("list[object]", value))) or "none"
-    if isinstance(value, Mapping):
-        parent = cast("Mapping[str, object]", value)
-        value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")
-    if isinstance(value, float):
-        value = f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return str(value)[:8] if name == "data_checksum" else str(value)

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 
 from dregcli.commands import command
-from dregcli.describe import seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.comparison import Comparison, headline, split_hash
+from dregcli.report.comparison import headline
 from dregcli.report.groups import Aggregate, Group, RunRow, mapping, number
+from dregcli.report.sections import ReportSection, whole_labels
 from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
@@ -21,15 +21,18 @@ _UNRELIABLE: Final = 0.01
 _SHARE: Final = "share_above_0.7"
 
 
-def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labels: Mapping[str, str]) -> list[str]:
+def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
     """Return the warnings as sentences, the most serious first. A warning for several groups appears once."""
+    groups = [group for section in sections for group in section.groups]
+    labels = whole_labels(sections)
     found = [
         f"{labels[group.key]}: these runs are not in its means: {missing}."
         for group in groups
         if (missing := _missing(group))
     ]
     found += [warning for group in groups for row in group.rows for warning in _not_finite(row)]
-    found += _few_seeds(groups, labels, headline(groups, comparisons)[1])
+    listed = [headline(section.groups, section.comparisons)[1] for section in sections]
+    found += _few_seeds(groups, labels, {key: a for values in listed for key, a in values.items()})
     if repeated := [row.label for group in groups for row in group.repeated()]:
         found.append(
             f"of several runs with one seed only the newest counts; these do not count: {some_of(repeated)}."
@@ -43,40 +46,24 @@ def warnings_of(groups: Sequence[Group], comparisons: Sequence[Comparison], labe
             f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: for these, evaluated "
             "bounds are too low, and their standard errors too small."
         )
-    different = apart(groups)
-    if different:
-        which = "" if len(different) == len(Split) else f" {' and '.join(different)}"
-        found.append(f"these groups have different data or pixels: their{which} bounds cannot be compared.")
-    if comparisons:
-        first = comparisons[0]
-        found += [f"not compared by {first.measure.text}: {labels[key]}: {why}." for key, why in first.apart.items()]
-    elif sum(bool(group.seeds()) for group in groups) > 1 and len(different) < len(Split):
-        found.append(
-            "nothing is compared: no two groups have bounds with the same K and evaluation seed; "
-            f"evaluate them with the same settings: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
-        )
+    for section in sections:
+        found += [f"{section.title}: {text}" if len(sections) > 1 else text for text in _not_compared(section)]
     return found
 
 
-def apart(groups: Sequence[Group]) -> list[Split]:
-    """Return the splits on which the groups' bounds do not all have the same examples, pixels and task."""
-    # A group without a finished run has no hashes of splits. Then all groups are compared by their whole data.
-    known = all(_with_hashes(group) for group in groups)
-    seen = {
-        split: {
-            (seen_as(group.spec), _data(group, split) if known else group.spec["data_checksum"]) for group in groups
-        }
-        for split in Split
-    }
-    return [split for split, of_groups in seen.items() if len(of_groups) > 1]
-
-
-def _data(group: Group, split: Split) -> str:
-    return split_hash(_with_hashes(group)[0], split)
-
-
-def _with_hashes(group: Group) -> list[RunRow]:
-    return [row for row in group.rows if row.split_hashes]
+def _not_compared(section: ReportSection) -> list[str]:
+    """Return the warnings about groups of a section that are not compared, and what to do about it."""
+    if section.comparisons:
+        first = section.comparisons[0]
+        return [
+            f"not compared by {first.measure.text}: {section.labels[key]}: {why}." for key, why in first.apart.items()
+        ]
+    if sum(bool(group.seeds()) for group in section.groups) > 1:
+        return [
+            "nothing is compared: no two groups have bounds with the same K and evaluation seed; "
+            f"evaluate them with the same settings: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
+        ]
+    return []
 
 
 def _missing(group: Group) -> str:

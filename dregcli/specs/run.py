@@ -98,22 +98,39 @@ def _not_in(defaults: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str
     return {key: value for key, value in content.items() if key not in defaults or value != defaults[key]}
 
 
-NOT_OF_THE_EXPERIMENT: Final = ("seed", "track_estimators", "keep_last", "capture")
-"""Fields in which repeats of one experiment may differ: the seed, and fields that do not affect training."""
+NO_EFFECT: Final = (
+    # They change the order of sums, so they change numbers by rounding alone.
+    *ROUNDING_ONLY,
+    # Tracking computes further gradients from the noise of the step. Training does not use them.
+    "track_estimators",
+    # How often training writes a row of metrics. A row reads numbers that training has computed anyway.
+    "log_every",
+    # Validations draw pixels and noise at addresses of their own, and change no parameter. They also mark the best
+    # checkpoint, but the final bounds are those of the last step, and an evaluation of the best checkpoint is kept
+    # with its step. If training ever stops early or returns to the best checkpoint, then this interval has an effect:
+    # it must count again for such runs.
+    "eval_every",
+    # How often training writes its state to the disk, and how many states it keeps.
+    "checkpoint_every",
+    "keep_last",
+    # How much of dreg's source the run keeps.
+    "capture",
+)
+"""Settings that cannot change the final numbers of a run: the only such list.
+
+Runs that differ only in these settings are one group of a report, and for a study each counts as trained before.
+Every other setting counts, and so does a new setting that nobody adds to this list.
+"""
 
 
-def up_to_rounding(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values of a spec that affect its numbers by more than rounding, including its defaults."""
-    return {key: value for key, value in spelt_out(spec).items() if key not in (*ROUNDING_ONLY, "capture")}
+def numbers_of(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of a spec, with its defaults, that affect the final numbers of its run."""
+    return {key: value for key, value in spelt_out(spec).items() if key not in NO_EFFECT}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that repeats of one experiment share: the resolved spec without the seed.
-
-    Fields that change numbers only by rounding are left out too, so that the experiment does not depend on the free
-    memory of a machine.
-    """
-    return {key: value for key, value in up_to_rounding(spec).items() if key not in NOT_OF_THE_EXPERIMENT}
+    """Return the values that repeats of one experiment share: ``numbers_of`` without the seed."""
+    return {key: value for key, value in numbers_of(spec).items() if key != "seed"}
 
 
 def group_hash(spec: Mapping[str, Any]) -> str:

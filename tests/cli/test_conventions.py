@@ -2,11 +2,9 @@
 
 import pytest
 
+from dregcli.app.reporting.report import make_report
 from dregcli.data import catalogue
 from dregcli.data.fetching.download import download_entry
-from dregcli.names import RunStatus
-from dregcli.report.groups import Group, RunRow
-from dregcli.report.warnings import apart
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
 from tests.support.data_idx import tiny_entry, tiny_folder
@@ -50,26 +48,13 @@ def test_every_command_keeps_the_convention(capsys, tmp_path) -> None:
     assert checked.json["settings"]["split_hash"] == burda["split_hashes"]["train"]
 
 
-def test_bounds_on_the_split_that_two_conventions_share_compare(capsys) -> None:
+def test_bounds_on_the_split_that_two_conventions_share_compare(capsys, tmp_path) -> None:
     _train(capsys, "d")
     _train(capsys, "b", *BURDA)
     assert "cannot be compared" not in run(capsys, "eval", "d", "b", "--k", 4, "--split", "test").err
     assert "cannot be compared" in run(capsys, "eval", "d", "b", "--k", 4, "--split", "valid").err
-    assert "their train and valid bounds cannot be compared" in run(capsys, "report", "d", "b").err
-
-
-def test_a_report_with_older_runs_goes_by_all_their_data() -> None:
-    """They have no hashes of splits."""
-
-    def group(checksum: str, hashes: dict[str, str]) -> Group:
-        spec = {"data_checksum": checksum, "task": "generative", "binarisation": "dynamic", "likelihood": "bernoulli"}
-        summary = {"split_hashes": hashes} if hashes else {}
-        return Group("key", (RunRow("p", "n", "v001", "key", spec, spec, RunStatus.COMPLETED, summary),))
-
-    one, two = {"train": "1", "valid": "2", "test": "3"}, {"train": "4", "valid": "2", "test": "3"}
-    assert apart([group("a", one), group("b", two)]) == ["train"]
-    assert apart([group("a", one), group("a", {})]) == []
-    assert apart([group("a", one), group("b", {})]) == ["train", "valid", "test"]
+    sections = make_report(["d", "b"], runs_dir=tmp_path / "runs").sections
+    assert [section.title for section in sections] == ["tiny, dreg split", "tiny, burda split"]
 
 
 def test_another_convention_over_a_runs_spec(capsys, tmp_path) -> None:

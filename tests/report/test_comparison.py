@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from dregcli.names import RunStatus
-from dregcli.report.comparison import compare, differing_names, labels
+from dregcli.report.comparison import compare
 from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.labels import labels
+from dregcli.report.sections import sections_of
 from dregcli.report.warnings import warnings_of
 
 SPEC: dict[str, Any] = {
@@ -63,30 +65,35 @@ def test_groups_of_the_same_data_and_k_are_compared_over_their_seeds() -> None:
     assert pair.difference == pytest.approx((1.0 + 1.1 + 1.0 + 0.9) / 4)
     assert pair.verdict == "higher"
     assert found.cannot_be_told_from_best == {groups[0].key}
-    assert labels(groups) == {groups[0].key: "iwae/dreg", groups[1].key: "iwae/stl"}
+    assert labels(groups).by_key == {groups[0].key: "iwae/dreg", groups[1].key: "iwae/stl"}
 
 
 @pytest.mark.parametrize(
-    ("changes", "word"),
-    [
-        ({"k": 8}, "K"),
-        ({"data_checksum": "d"}, "data"),
-        ({"binarisation": "none"}, "binarisation"),
-        ({"likelihood": "gaussian"}, "likelihood"),
-        ({"task": "structured"}, "task"),
-        ({"eval_seed": 1}, "evaluation seed"),
-    ],
+    "changes",
+    [{"data_checksum": "d"}, {"binarisation": "none"}, {"likelihood": "gaussian"}, {"task": "structured"}],
+    ids=str,
 )
-def test_what_is_of_other_data_pixels_or_k_is_never_compared(changes: dict[str, Any], word: str) -> None:
+def test_what_is_of_other_data_or_pixels_is_another_section(changes: dict[str, Any]) -> None:
+    groups = group_rows([*rows([-90.0]), *rows([-80.0], **changes), *rows([-91.0], estimator="stl")])
+    assert compare([groups[0], groups[1]]) == []
+    first, second = sections_of(groups)
+    assert [group.key for group in first.groups] == [groups[0].key, groups[2].key]
+    assert [set(each.values) for each in first.comparisons] == [{groups[0].key, groups[2].key}]
+    assert second.comparisons == ()
+    assert not any("compared" in each for each in warnings_of([first, second]))
+
+
+@pytest.mark.parametrize(("changes", "word"), [({"k": 8}, "K"), ({"eval_seed": 1}, "evaluation seed")])
+def test_bounds_at_another_k_or_evaluation_seed_are_never_compared(changes: dict[str, Any], word: str) -> None:
     groups = group_rows([*rows([-90.0]), *rows([-80.0], **changes)])
     assert compare(groups) == []
-    text = "nothing is compared" if word in ("K", "evaluation seed") else "cannot be compared"
-    assert any(text in each for each in warnings_of(groups, [], labels(groups)))
+    assert any("nothing is compared" in each for each in warnings_of(sections_of(groups)))
     three = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl"), *rows([-80.0], **changes)])
-    (found,) = compare(three)
+    (section,) = sections_of(three)
+    (found,) = section.comparisons
     assert set(found.values) == {three[0].key, three[1].key}
     assert found.apart == {three[2].key: f"its bounds differ in {word}"}
-    assert any(f"its bounds differ in {word}" in each for each in warnings_of(three, [found], labels(three)))
+    assert any(f"its bounds differ in {word}" in each for each in warnings_of([section]))
 
 
 def test_evaluations_make_other_k_comparable_and_go_first() -> None:
@@ -126,16 +133,6 @@ def test_the_best_in_bold_is_by_the_test_and_not_by_the_mean() -> None:
         assert found.untested == [key for key in found.values if key != found.best]
 
 
-def test_labels_tell_what_differs() -> None:
-    groups = group_rows([*rows([0.0]), *rows([0.0], k=8), *rows([0.0], dataset="mnist", data_checksum="m", lr=0.01)])
-    assert [*labels(groups).values()] == [
-        "iwae/dreg digits K=64 lr=None",
-        "iwae/dreg digits K=8 lr=None",
-        "iwae/dreg mnist K=64 lr=0.01",
-    ]
-    assert differing_names(groups) == ["dataset", "data_checksum", "k", "lr"]
-
-
 def test_warnings_name_what_is_left_out() -> None:
     groups = group_rows(
         [
@@ -143,11 +140,11 @@ def test_warnings_name_what_is_left_out() -> None:
             *(replace(each, spec={**each.spec, "seed": 5}) for each in rows([0.0], status=RunStatus.CRASHED)),
         ]
     )
-    found = warnings_of(groups, compare(groups), labels(groups))
+    found = warnings_of(sections_of(groups))
     assert any("crashed" in each and "not in its means" in each for each in found)
     assert any("one seed only" in each for each in found)
     done = group_rows([*rows([-90.0, -91.0, -92.0]), *rows([0.0], status=RunStatus.FAILED)])
-    assert warnings_of(done, [], labels(done)) == [], "a seed that was done again is not missing"
+    assert warnings_of(sections_of(done)) == [], "a seed that was done again is not missing"
 
 
 def test_a_luckier_choice_of_seeds_makes_no_group_the_best() -> None:
@@ -165,8 +162,3 @@ def test_differences_of_rounding_are_none() -> None:
     a = [-90.0, -91.0, -92.0, -93.0]
     groups = group_rows([*rows(a), *rows([value * (1 + 1e-15) for value in a], estimator="stl")])
     assert [pair.verdict for pair in compare(groups)[0].pairs] == ["identical"]
-
-
-def test_labels_are_never_the_same() -> None:
-    near = group_rows([*rows([0.0], lr=0.001), *rows([0.0], lr=0.0010000001)])
-    assert len(set(labels(near).values())) == 2

@@ -12,7 +12,7 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from dregcli.report.comparison import compare, labels
+from dregcli.report.comparison import compare
 from dregcli.report.drawn import Drawn
 from dregcli.report.groups import group_rows
 from dregcli.report.html import images as drawing
@@ -20,6 +20,7 @@ from dregcli.report.html.origins import Origin, environment_in_words, environmen
 from dregcli.report.html.page import render
 from dregcli.report.html.results import conclusion
 from dregcli.report.html.view import Page, Section
+from dregcli.report.labels import labels
 from dregcli.report.tables import Cell, Column, Table, groups_table, pairs_table
 from tests.report.test_comparison import rows
 from tests.support.report_page import figures, hostile_store, page_bytes
@@ -176,35 +177,35 @@ def test_what_the_best_group_is() -> None:
     ]
     groups = group_rows([row for of, changes in values for row in rows(of, **changes)])
     (found,) = compare(groups)
-    told = conclusion(found, labels(groups))
+    told = conclusion(found, labels(groups).by_key)
     assert told == (
         "iwae/dreg has the highest test final bound at K=64: -91.50 ± 0.65 nats; "
         "the paired test has not found these lower: iwae/stl."
     )
     (two,) = compare([groups[0], groups[2]])
-    assert conclusion(two, labels(groups)).endswith("; the paired test has found all other groups lower.")
+    assert conclusion(two, labels(groups).by_key).endswith("; the paired test has found all other groups lower.")
     lucky = group_rows(
         [*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-91.0, -92.1, -93.0, -94.0, -1.0], estimator="stl")]
     )
     (found,) = compare(lucky)
-    assert conclusion(found, labels(lucky)).startswith(
+    assert conclusion(found, labels(lucky).by_key).startswith(
         "iwae/dreg is the best by the paired test, with a test final bound"
     )
     for seeds in (1, 2, 3):
         few = group_rows([*rows([-90.0] * seeds), *rows([-91.0, -99.0, -91.5][:seeds], estimator="stl")])
         (found,) = compare(few)
-        assert conclusion(found, labels(few)).endswith("nothing is tested.")
-        table = groups_table(few, labels(few), [found], {}, time_to=None)
+        assert conclusion(found, labels(few).by_key).endswith("nothing is tested.")
+        table = groups_table(few, labels(few).by_key, [found], {}, time_to=None)
         assert {cell.tone for row in table.rows for cell in row} == {""}
         assert table.notes == ("no test of which group is best: a test needs two groups that share 4 seeds",)
-        words = pairs_table(found, labels(few), found.pairs).rows[0][-1].text
+        words = pairs_table(found, labels(few).by_key, found.pairs).rows[0][-1].text
         assert words == "not tested: fewer than 4 shared seeds"
 
 
 def test_settings_that_differ_and_those_that_are_shared() -> None:
     of = {"split_convention": "dreg"}
     groups = group_rows([*rows([-90.0, -90.1], **of), *rows([-91.0], k=8, **of)])
-    section = specs(groups, labels(groups))
+    section = specs(groups, labels(groups).by_key)
     different, data = section.tables
     assert [column.name for column in different.columns] == ["group", "k", "seeds"]
     assert [[cell.text for cell in row[1:]] for row in different.rows] == [["64", "0, 1"], ["8", "0"]]
@@ -215,7 +216,9 @@ def test_settings_that_differ_and_those_that_are_shared() -> None:
     assert told.keys() == {name.replace("_", "-") for name in groups[0].experiment if name != "k"}
     assert told["estimator"] == "dreg"
     other = group_rows([*rows([-90.0], **of), *rows([-91.0], data_checksum="d", **of)])
-    assert [row[-1].text for row in specs(other, labels(other)).tables[1].rows] == [*labels(other).values()]
+    assert [row[-1].text for row in specs(other, labels(other).by_key).tables[1].rows] == [
+        *labels(other).by_key.values()
+    ]
 
 
 def test_environments_are_told_once_and_where_they_differ() -> None:

@@ -11,8 +11,9 @@ import pytest
 from dregcli.app.reporting.exports import report_latex
 from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
-from dregcli.report.comparison import compare, labels
+from dregcli.report.comparison import compare
 from dregcli.report.groups import Aggregate
+from dregcli.report.labels import labels
 from dregcli.report.latex_table import latex_table
 from dregcli.report.latex_text import decimals, escaped, mean, plain, rate
 from tests.support.latex_check import cells_of, faults
@@ -204,7 +205,7 @@ def test_what_it_was_made_of_is_said_and_no_date(tmp_path: Path) -> None:
 def test_odd_labels_are_escaped(tmp_path: Path) -> None:
     add_study(tmp_path, estimators={"dreg": -90.0, "stl": -91.0}, seeds=range(2))
     groups = make_report([], runs_dir=tmp_path).groups
-    odd = dict(zip(labels(groups), ["a_b & 50% \\x", "é{$#^~\n"], strict=True))
+    odd = dict(zip(labels(groups).by_key, ["a_b & 50% \\x", "é{$#^~\n"], strict=True))
     text = latex_table(groups, odd, compare(groups), provenance=["a\nb"], warnings=["c%\\\n"])
     assert faults(text) == []
     assert [row[0] for row in cells_of(text)][1:] == [

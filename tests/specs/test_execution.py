@@ -7,7 +7,7 @@ from dregcli.names import Backward, Precision
 from dregcli.specs import run
 from dregcli.specs.execution import ExecutionSpec
 from dregcli.specs.resolve import merge_options, setting_faults, spec_faults
-from dregcli.specs.run import RunSpec, as_json, defaults_of, group_hash, spelt_out, up_to_rounding
+from dregcli.specs.run import RunSpec, as_json, defaults_of, group_hash, numbers_of, spelt_out
 
 PLAIN = {
     "spec_version": 1,
@@ -50,22 +50,44 @@ def test_a_spec_survives_its_json() -> None:
     assert spec.screen_precision is Precision.FLOAT32
 
 
-@pytest.mark.parametrize("change", [{"k_chunk": 16}, {"compile": "on"}, {"seed": 5}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"k_chunk": 16},
+        {"compile": "on"},
+        {"threads": 3},
+        {"seed": 5},
+        {"track_estimators": ["stl"]},
+        {"log_every": 25},
+        {"eval_every": 7},
+        {"checkpoint_every": 0},
+        {"keep_last": 9},
+        {"capture": "none"},
+    ],
+)
 def test_what_makes_no_other_experiment(change) -> None:
     assert group_hash(SCREENED | change) == group_hash(SCREENED)
 
 
 @pytest.mark.parametrize(
     "change",
-    [{"backward": "dense"}, {"screen_inflation": 0.3}, {"screen_precision": "bfloat16"}, {"k": 65}],
+    [
+        {"backward": "dense", "screen_inflation": None, "screen_precision": None},
+        {"screen_inflation": 0.3},
+        {"screen_precision": "bfloat16"},
+        {"k": 65},
+        {"eval_seed": 1},
+        {"device": "cuda"},
+        {"lr": 0.01},
+    ],
 )
 def test_what_makes_another_experiment(change) -> None:
     assert group_hash(SCREENED | change) != group_hash(SCREENED)
 
 
 def test_the_seed_is_more_than_rounding() -> None:
-    assert up_to_rounding(SCREENED | {"k_chunk": 16, "compile": "on"}) == up_to_rounding(SCREENED)
-    assert up_to_rounding(SCREENED | {"seed": 1}) != up_to_rounding(SCREENED)
+    assert numbers_of(SCREENED | {"k_chunk": 16, "compile": "on"}) == numbers_of(SCREENED)
+    assert numbers_of(SCREENED | {"seed": 1}) != numbers_of(SCREENED)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from dregcli.names import RunStatus
-from dregcli.report.comparison import Comparison, compare, labels
+from dregcli.report.comparison import Comparison, compare
 from dregcli.report.figures.members import Chosen, choose
 from dregcli.report.groups import Group, RunRow, group_rows
+from dregcli.report.labels import labels
 from tests.support.store_study import spec
 
 STEPS = np.arange(50, 1001, 50)
@@ -65,5 +66,5 @@ def run_row(
 def grouped(rows: Sequence[RunRow]) -> tuple[list[Group], dict[str, str], list[Comparison], Chosen]:
     """All that a figure is drawn from."""
     groups = group_rows(rows)
-    names, comparisons = labels(groups), compare(groups)
+    names, comparisons = dict(labels(groups).by_key), compare(groups)
     return groups, names, comparisons, choose(groups, names, comparisons)

@@ -11,13 +11,13 @@ from dregcli.app.training.train import resume, start
 from dregcli.defaults import TRAINING_STEPS
 from dregcli.errors import DregError, RunNotFound
 from dregcli.names import RunStatus
-from dregcli.specs.run import as_json, up_to_rounding
+from dregcli.specs.run import as_json, numbers_of
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 
 def trained_run(plan: Plan, store: RunStore, argv: list[str], listener: Listener) -> Run:
-    """Train the model of a plan and return its run; a run with an equal spec is used again or continued."""
+    """Train the model of a plan and return its run; a run with equal numbers is used again or continued."""
     name = f"bias-check-{run_name(plan.spec)}"
     for run in _versions(store, name):
         if _is_of(run, plan):
@@ -42,6 +42,6 @@ def _versions(store: RunStore, name: str) -> list[Run]:
 
 def _is_of(run: Run, plan: Plan) -> bool:
     try:
-        return up_to_rounding(run.spec()) == up_to_rounding(as_json(plan.spec))
+        return numbers_of(run.spec()) == numbers_of(as_json(plan.spec))
     except DregError:  # a run that cannot be read is not used, and a new one will be trained
         return False

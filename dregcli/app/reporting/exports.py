@@ -35,5 +35,6 @@ def report_latex(report: Report, *, command: str) -> str:
 def report_citations(report: Report) -> tuple[list[Citation], list[str]]:
     """Return the works to cite for the report's runs, and the user's own data sets, whose works are not known."""
     keys = cited({name: entry.cites for name, entry in DATASETS.items()})
-    found = citations(used(report.groups, report.comparisons), keys)
+    compared = [each for section in report.sections for each in section.comparisons]
+    found = citations(used(report.groups, compared), keys)
     return found, data_sets_of_ones_own(report.groups, DATASETS)

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.app.loading.stored import spec_of
+from dregcli.app.reporting.renames import stored_renames
 from dregcli.errors import DregError, RunNotFound
-from dregcli.report.comparison import Comparison, compare, labels
+from dregcli.report.comparison import Comparison, compare
 from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
+from dregcli.report.labels import Rename
 from dregcli.report.paired import Paired
-from dregcli.report.sections import ReportSection, sections_of
+from dregcli.report.sections import ReportSection, sections_of, whole_labels
 from dregcli.report.series import Metrics
 from dregcli.report.sparklines import sparklines
 from dregcli.report.warnings import warnings_of
@@ -36,8 +38,8 @@ class Report:
 
     Attributes:
         sections: groups with the same data, pixels, task and model, with their labels and comparisons.
-        groups: the runs, grouped by experiment.
-        labels: a short name of each group, by its key.
+        groups: the runs, grouped by experiment, section by section.
+        labels: a short name of each group, by its key; with several sections it begins with the section's title.
         comparisons: comparisons of groups, the most informative first.
         warnings: warnings that a reader must see.
         left_out: everything that could not be read, with the reason.
@@ -57,12 +59,13 @@ class Report:
         return sparklines(self.groups)
 
 
-def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
+def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[Rename] = ()) -> Report:
     """Report on runs; a name means all its versions.
 
     Args:
         references: names or versions; an empty sequence means all runs of the store.
         runs_dir: the store.
+        renames: names for groups, which go before those of the store's ``labels.toml``.
 
     Raises:
         RunNotFound: no such run, or none of the runs can be read.
@@ -86,11 +89,10 @@ def make_report(references: Sequence[str], *, runs_dir: Path) -> Report:
     if not rows:
         what = "None of these runs can be read: " + "; ".join(left_out)
         raise RunNotFound(what, where=str(runs_dir), hint="name another run")
-    groups = group_rows(rows)
-    names, comparisons = labels(groups), compare(groups)
-    return Report(
-        sections_of(groups), groups, names, comparisons, warnings_of(groups, comparisons, names), left_out, runs
-    )
+    sections = sections_of(group_rows(rows), [*renames, *stored_renames(runs_dir)])
+    groups = [group for section in sections for group in section.groups]
+    comparisons = compare(groups)
+    return Report(sections, groups, whole_labels(sections), comparisons, warnings_of(sections), left_out, runs)
 
 
 def read_row(run: Run, left_out: list[str]) -> RunRow:

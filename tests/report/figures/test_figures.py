@@ -131,7 +131,7 @@ def test_of_more_groups_than_can_be_told_apart_the_best_are_drawn() -> None:
     drawn = _drawn(rows)
     assert "the highest 12 of 20 groups, by test final bound at K=64" in drawn.title
     best = sorted(range(20), key=lambda i: (7 * i) % 20)[:12]
-    assert legend(drawn) == [f"iwae/dreg-alpha:alpha=0.{i:02d} (2 seeds)" for i in sorted(best)]
+    assert legend(drawn) == [f"iwae/dreg-alpha:alpha={i / 100:g} (2 seeds)" for i in sorted(best)]
 
 
 def test_one_seed_has_no_band_and_says_so() -> None:

@@ -1,0 +1,57 @@
+"""Sections of a report: what belongs beside each other, and the shortest titles that differ."""
+
+from typing import Any
+
+import pytest
+
+from dregcli.report.groups import group_rows
+from dregcli.report.sections import sections_of, whole_labels
+from tests.support.report_rows import run_row
+
+PARENT = {"run": "mine/v001", "checkpoint": 500, "model_sha256": "a" * 64}
+MNIST = {"dataset": "mnist", "data_checksum": "m" * 64}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ([{}, {"estimator": "stl"}, {"k": 8, "lr": 0.1, "hidden": (9,), "latent_dim": 3}], ["digits"]),
+        ([{}, MNIST, MNIST | {"task": "structured"}], ["digits", "mnist", "mnist, structured"]),
+        ([MNIST | {"likelihood": "gaussian", "binarisation": "none"}], ["mnist"]),
+        (
+            [{}, {"binarisation": "none"}, {"binarisation": "none", "likelihood": "gaussian"}],
+            [
+                "digits, dynamic binarisation",
+                "digits, no binarisation, bernoulli likelihood",
+                "digits, no binarisation, gaussian likelihood",
+            ],
+        ),
+        ([{}, {"split_convention": "burda"}, MNIST], ["digits, dreg split", "digits, burda split", "mnist"]),
+        ([{}, {"data_checksum": "d" * 64}], ["digits, data cccccccc", "digits, data dddddddd"]),
+        ([{}, {"model": "linear-gaussian", "hidden": ()}], ["digits, vae", "digits, linear-gaussian"]),
+        (
+            [{}, MNIST, {"parent": PARENT}, {"parent": PARENT | {"reset_encoder": True}, "estimator": "stl"}],
+            ["digits", "digits, encoder of mine/v001 retrained", "mnist"],
+        ),
+        (
+            [{"parent": PARENT}, {"parent": PARENT | {"checkpoint": 900, "model_sha256": "b" * 64}}],
+            ["digits, encoder of mine/v001 retrained, step 500", "digits, encoder of mine/v001 retrained, step 900"],
+        ),
+        (
+            [{"parent": PARENT}, {"parent": PARENT | {"model_sha256": "b" * 64}}],
+            [f"digits, encoder of mine/v001 retrained, step 500, model {each * 8}" for each in "ab"],
+        ),
+    ],
+)
+def test_titles_say_what_sections_share_and_no_more(changes: list[dict[str, Any]], expected: list[str]) -> None:
+    found = sections_of(group_rows([run_row(0, **each) for each in changes]))
+    assert [section.title for section in found] == expected
+    assert sum(len(section.groups) for section in found) == len(changes)
+
+
+def test_labels_name_only_what_differs_within_their_section() -> None:
+    groups = group_rows([run_row(0, **each) for each in ({}, {"estimator": "stl"}, MNIST | {"lr": 0.1, "k": 8})])
+    found = sections_of(groups)
+    assert [[*section.labels.values()] for section in found] == [["iwae/dreg", "iwae/stl"], ["iwae/dreg"]]
+    assert [*whole_labels(found).values()] == ["digits: iwae/dreg", "digits: iwae/stl", "mnist: iwae/dreg"]
+    assert [*whole_labels(found[:1]).values()] == ["iwae/dreg", "iwae/stl"]
