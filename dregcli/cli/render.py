@@ -6,28 +6,17 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
-from rich import box
-from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
+from dregcli.cli.layout import Line, lay_out, lines_of, listed_lines
 from dregcli.cli.progress import ProgressDisplay
 from dregcli.errors import DregError
 from dregcli.wording import encodable, printable
 
 _PIPED_WIDTH = 200
-"""Smallest width of piped output in characters: without a screen, no cell is wrapped or cut."""
-
-_PIPED_GAP = 2
-"""Characters between columns in piped output."""
-
-_GAP, _EDGES = 3, 2
-"""Characters between columns, and outside them, in the frame of a table on a terminal."""
-
-_LEAST_WIDTH = 8
-"""Smallest width of a column in characters, so that tables with few columns are not cramped."""
+"""Width of piped paragraphs in characters. Piped tables are as wide as they need."""
 
 
 def finite(value: Any) -> Any:  # noqa: ANN401 - any JSON value
@@ -51,40 +40,6 @@ def bytes_in_words(nbytes: int | None) -> str:
     return f"{nbytes} B"
 
 
-def columns_that_fit(widths: Sequence[int], available: int) -> list[list[int]]:
-    """Divide columns among tables that are narrow enough, each with the first column, which names the rows.
-
-    Args:
-        widths: widths of the columns in characters.
-        available: width of the terminal in characters.
-
-    Returns:
-        The indices of the columns of each table. A column that is too wide for any table gets its own table.
-    """
-    tables = [[0]]
-    for i in range(1, len(widths)):
-        if len(tables[-1]) > 1 and not _fits(widths, [*tables[-1], i], available):
-            tables.append([0])
-        tables[-1].append(i)
-    return tables
-
-
-def _plain_lines(rows: Sequence[Sequence[str]], widths: Sequence[int]) -> list[str] | None:
-    """Lay out a table without a frame as rich does, in a twentieth of the time; None if a cell has several lines."""
-    if any("\n" in cell for row in rows for cell in row):
-        return None
-    gap, lines = " " * _PIPED_GAP, list[str]()
-    for row in rows:
-        spaces = [" " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True)]
-        first = row[0] + spaces[0]
-        lines.append(gap.join([first, *(space + cell for cell, space in zip(row[1:], spaces[1:], strict=True))]))
-    return lines
-
-
-def _fits(widths: Sequence[int], columns: Sequence[int], available: int) -> bool:
-    return sum(widths[j] + _GAP for j in columns) - _GAP + _EDGES <= available
-
-
 class Terminal:
     """Shows the results of a command, and its progress, notes and warnings (an ``app.common.listener.Listener``).
 
@@ -94,9 +49,10 @@ class Terminal:
     Args:
         as_json: whether the result is one JSON object on stdout.
         quiet: whether to hide progress and notes; warnings and errors are still shown.
+        width: width of tables in characters; None for the terminal's, and for no limit in a pipe.
     """
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, width: int | None = None) -> None:
         self.as_json = as_json
         self.quiet = quiet
         self._out = Console(highlight=False)
@@ -104,6 +60,12 @@ class Terminal:
         if not self._out.is_terminal:
             self._out = Console(highlight=False, width=_PIPED_WIDTH)
         self._progress = ProgressDisplay(self._err, enabled=not quiet)
+        self._width = width
+
+    @property
+    def _room(self) -> int | None:
+        """Width for tables in characters; None if there is no limit."""
+        return self._width or (self._out.width if self._out.is_terminal else None)
 
     def note(self, message: str) -> None:
         """Show useful information."""
@@ -148,40 +110,35 @@ class Terminal:
     ) -> None:
         """Print the result as a table, with the first column on the left and numbers on the right.
 
-        On a terminal that is too narrow, the columns that do not fit follow in further tables.
+        Piped output has all columns, as wide as they need. On a terminal, a table that is too wide is divided; see
+        ``dregcli.cli.layout``. So the columns that matter most must come first.
 
         Args:
             columns: titles of the columns.
-            rows: the cells of each row.
+            rows: the cells of each row; an empty row is a blank line.
             title: line above the table.
             styles: for each row, the styles of its cells by column.
         """
-        frame = box.SIMPLE_HEAD if self._out.is_terminal else None
-        if title:  # a table's own title is wrapped to the width of its columns
+        if title:
             self._out.print(Text(printable(title), style="bold"), soft_wrap=True)
         # Converted before measuring, so that the widths are those of the written text.
-        cells = [[encodable(printable(cell), sys.stdout.encoding) for cell in row] for row in rows]
-        columns = [encodable(column, sys.stdout.encoding) for column in columns]
-        widths = [
-            max(_LEAST_WIDTH, cell_len(column), *(cell_len(row[i]) for row in cells))
-            for i, column in enumerate(columns)
-        ]
-        if not self._out.is_terminal and (lines := _plain_lines([columns, *cells], widths)):
-            self._out.out("\n".join(lines), highlight=False)
+        encoding = sys.stdout.encoding
+        cells = [[encodable(printable(cell), encoding) for cell in row] or [""] * len(columns) for row in rows]
+        columns = [encodable(column, encoding) for column in columns]
+        layout = lay_out(columns, cells, self._room)
+        for number, block in enumerate(layout.blocks):
+            blank: list[Line] = [[]] if number else []
+            self._lines([*blank, *lines_of(block, columns, cells, styles)])
+        if layout.listed and self._room:
+            self._lines([[(line, "")] for line in ("", *listed_lines(layout, columns, cells, self._room))])
+
+    def _lines(self, lines: Sequence[Line]) -> None:
+        """Print lines that are laid out already."""
+        if not self._out.is_terminal:
+            self._out.out("\n".join("".join(text for text, _ in line) for line in lines), highlight=False)
             return
-        tables = columns_that_fit(widths, self._out.width) if self._out.is_terminal else [list(range(len(columns)))]
-        for shown in tables:
-            table = Table(box=frame, pad_edge=False)
-            # A table that fits is not wrapped. A table that cannot fit is folded, and no character is lost.
-            fits = not self._out.is_terminal or _fits(widths, shown, self._out.width)
-            for j in shown:
-                justify = "left" if j == 0 else "right"
-                table.add_column(columns[j], justify=justify, overflow="fold", no_wrap=fits, min_width=_LEAST_WIDTH)
-            for i, row in enumerate(cells):
-                style: Mapping[int, str] = styles[i] if styles else {}
-                table.add_row(*(Text(row[j], style=style.get(j, "")) for j in shown))
-            piped = max(_PIPED_WIDTH, sum(widths) + _GAP * len(widths) + _EDGES)
-            self._out.print(table, width=None if self._out.is_terminal else piped, crop=self._out.is_terminal)
+        for line in lines:
+            self._out.print(Text.assemble(*line), soft_wrap=True)
 
     def follow(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
         """Show a table that changes: updated in place on a terminal; elsewhere, the changed rows as notes.
@@ -196,15 +153,12 @@ class Terminal:
         with Live(console=self._out, transient=True, auto_refresh=False) as live:
             for rows in frames:
                 cells = [[printable(cell) for cell in row] for row in rows]
-                widths = [max(map(cell_len, column)) for column in zip(columns, *cells, strict=True)]
-                # If there is no room, the last columns are left out: cut numbers would be useless.
-                shown = columns_that_fit(widths, self._out.width)[0]
-                table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-                for j in shown:
-                    table.add_column(columns[j], justify="left" if j == 0 else "right", no_wrap=True)
-                for row in cells:
-                    table.add_row(*(Text(row[j]) for j in shown))
-                live.update(table, refresh=True)
+                # If there is no room, the last columns are left out, and named: every frame must stay small.
+                shown = lay_out(columns, cells, self._out.width).blocks[0]
+                lines = [Text.assemble(*line) for line in lines_of(shown, columns, cells)]
+                if left_out := [name for i, name in enumerate(columns) if i not in shown.columns]:
+                    lines.append(Text(f"not shown for lack of room: {', '.join(left_out)}", style="dim"))
+                live.update(Text("\n").join(lines), refresh=True)
 
     def _follow_lines(self, columns: Sequence[str], frames: Iterable[Sequence[Sequence[str]]]) -> None:
         before: dict[str, Sequence[str]] = {}

@@ -5,8 +5,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from dregcli.cli.options import Json, Quiet
 from dregcli.cli.render import Terminal
@@ -58,17 +56,17 @@ def estimators(
     if as_json:
         terminal.result(_as_json(listing))
         return
-    terminal.show(_pairs(listing))
+    _show_pairs(terminal, listing)
     for fault in dict.fromkeys(fault for row in listing.rows if row.k >= row.smallest_k for fault in row.faults):
         terminal.line(fault)
     if quiet:
         return
     terminal.line(f"\n{_HOW_TO_READ}\n")
-    terminal.show(_parts("objective", listing.objectives))
+    _show_parts(terminal, "objective", listing.objectives)
     terminal.line()
-    terminal.show(_parts("estimator", listing.estimators))
+    _show_parts(terminal, "estimator", listing.estimators)
     terminal.line()
-    terminal.show(_table(["symbol", "meaning"], [[name, text] for name, text in listing.symbols.items()]))
+    terminal.table(["symbol", "meaning"], list(listing.symbols.items()))
 
 
 def _as_json(listing: "Listing") -> dict[str, Any]:
@@ -95,29 +93,24 @@ def _as_json(listing: "Listing") -> dict[str, Any]:
     }
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str | Text]]) -> Table:
-    """Lay out columns of text, and wrap them if the terminal is too narrow."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column == "least K" else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    return table
-
-
-def _pairs(listing: "Listing") -> Table:
-    rows: list[Sequence[str | Text]] = []
+def _show_pairs(terminal: Terminal, listing: "Listing") -> None:
+    rows: list[Sequence[str]] = []
+    styles: list[dict[int, str]] = []
     for _, group in groupby(listing.rows, key=lambda row: row.objective):
-        rows += [[]] if rows else []  # a blank line between objectives
-        rows += map(_cells, group)
-    return _table(["pair", f"promise at K={listing.k}", "least K", "path", "score"], rows)
+        if rows:  # a blank line between objectives
+            rows.append([])
+            styles.append({})
+        for row in group:
+            rows.append(_cells(row))
+            styles.append({1: _STYLES[row.promise]})
+    terminal.table(["pair", f"promise at K={listing.k}", "least K", "path", "score"], rows, styles=styles)
 
 
-def _cells(row: "PairRow") -> list[str | Text]:
-    return [row.label, Text(row.says, style=_STYLES[row.promise]), str(row.smallest_k), row.path, row.score]
+def _cells(row: "PairRow") -> list[str]:
+    return [row.label, row.says, str(row.smallest_k), row.path, row.score]
 
 
-def _parts(kind: str, parts: Sequence["Part"]) -> Table:
+def _show_parts(terminal: Terminal, kind: str, parts: Sequence["Part"]) -> None:
     """List objectives or estimators, without columns that would be empty."""
     columns = [
         (kind, [part.name for part in parts]),
@@ -126,7 +119,7 @@ def _parts(kind: str, parts: Sequence["Part"]) -> Table:
         ("reference", [part.reference for part in parts]),
     ]
     shown = [(title, cells) for title, cells in columns if any(cells)]
-    return _table([title for title, _ in shown], list(zip(*(cells for _, cells in shown), strict=True)))
+    terminal.table([title for title, _ in shown], list(zip(*(cells for _, cells in shown), strict=True)))
 
 
 def _parameters(parameters: Sequence["Parameter"]) -> str:
