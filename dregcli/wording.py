@@ -65,6 +65,11 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def listed(parts: Sequence[str]) -> str:
+    """Join parts as ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 1 else parts)
+
+
 def slugs(texts: Sequence[str]) -> list[str]:
     """Return a different word for each text, of its letters a to z and digits; equal words get numbers."""
     found: list[str] = []

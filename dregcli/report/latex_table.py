@@ -9,6 +9,7 @@ from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, aggregate
 from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
 from dregcli.report.paired import FEWEST_SEEDS, LEVEL
+from dregcli.wording import listed
 
 _UNTESTED: Final = "$^{*}$"
 """Mark of a bound that the test has not compared with the best."""
@@ -166,11 +167,7 @@ def _examples(measures: Sequence[Measure]) -> list[str]:
     """Say over how many examples the bounds of each split are, where the headings do not say it."""
     same = {split: found for split, counts in _counts(measures).items() if len(counts) == 1 for found in counts}
     parts = [f"{count(found)} {split} examples" for split, found in same.items() if found is not None]
-    return [f"Bounds are over {_listed(parts)}."] if parts else []
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
+    return [f"Bounds are over {listed(parts)}."] if parts else []
 
 
 def _bound_column(

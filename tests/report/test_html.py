@@ -219,8 +219,8 @@ def test_a_run_that_stands_apart_does_not_hide_what_was_tested() -> None:
     assert conclusion(found, labels(groups)) == (
         "iwae/dreg K=64 is the best by the paired test, with a test final bound at K=64: -91.50 ± 0.65 nats; the "
         "paired test has found all other tested groups lower. Tested over 4 shared seeds: iwae/dreg K=64, "
-        "iwae/stl K=64, iwae/reparam K=64 (3 pairs). Not tested, because they share fewer than 4 seeds with iwae/dreg K=64: "
-        "iwae/dreg-norm K=64. Not compared: iwae/dreg K=8, because its bounds differ in K."
+        "iwae/stl K=64, iwae/reparam K=64 (3 pairs). Not tested, because they share fewer than 4 seeds with "
+        "iwae/dreg K=64: iwae/dreg-norm K=64. Not compared: iwae/dreg K=8, because its bounds differ in K."
     )
 
 

@@ -131,7 +131,7 @@ def test_each_number_says_over_how_many_examples_it_is(tmp_path: Path) -> None:
     heading, _ = cells_of(text)
     assert heading[2:6] == [
         "test, $K=500$, 1{,}000 examples", "final test, $K=64$, 1{,}000 examples",
-        "test, $K=5{,}000$, 30 examples", "final valid, $K=64$",
+        "final valid, $K=64$", "test, $K=5{,}000$, 30 examples",
     ]  # fmt: skip
     assert "Bounds are over 50 valid examples." in text
     add_study(tmp_path / "whole", estimators={"dreg": -90.0}, seeds=[0], summary=_counted(1000))

@@ -28,7 +28,7 @@ from dregcli.report.tables import (
     tracked_note,
     tracked_rows,
 )
-from dregcli.wording import counted, difference, some_of, with_error
+from dregcli.wording import counted, difference, listed, some_of, with_error
 
 _GROUP: Final = Column("group", numeric=False)
 
@@ -106,7 +106,10 @@ def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
     if not any(group.bound(split) for group in groups for split in Split):
         return []
     title = "final bounds: mean ± s.e. over seeds, nats per example, each at its own K"
-    return [Table(title, tuple(columns), tuple(rows))]
+    known = {split: {n for group in groups for row in group.seeds() if (n := row.examples(split))} for split in Split}
+    counts = [f"{' or '.join(f'{n:,}' for n in sorted(found))} {split}" for split, found in known.items() if found]
+    over = f"; over {listed(counts)} examples" if counts else ""
+    return [Table(title + over, tuple(columns), tuple(rows))]
 
 
 def _gains(groups: Sequence[Group], labels: Labels) -> list[Table]:
