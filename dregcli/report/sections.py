@@ -18,8 +18,8 @@ _DIVIDES: Final = (
     "likelihood",
     "parent",
 )
-"""Settings of a spec that divide runs into sections: the data, the pixels, the task, the model, and the parent of runs
-that train the encoder alone."""
+"""Settings of a spec that divide runs into sections: the data, the pixels, the task, the model, and the parent of
+runs that train the encoder alone."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,14 @@ class ReportSection:
         groups: the groups, in the order in which they first appear.
         labels: a short name of each group, by its key; all of a section are different.
         comparisons: comparisons of the groups, the most informative first.
+        legend: sentences that explain the labels; a renderer shows them beside the section's first table or figure.
     """
 
     title: str
     groups: tuple[Group, ...]
     labels: Mapping[str, str]
     comparisons: tuple[Comparison, ...]
+    legend: tuple[str, ...] = ()
 
     def sparklines(self) -> dict[str, str]:
         """Return the validation bound of each group during its training as one line of text."""

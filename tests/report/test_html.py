@@ -38,7 +38,7 @@ class Parsed(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img"):
+        if tag not in ("meta", "link", "img", "source"):
             self._open.append(tag)
             self.texts.setdefault(tag, []).append("")
 
@@ -99,6 +99,7 @@ def faults(text: str) -> list[str]:
 def test_the_page_is_whole_safe_and_in_order(text: str) -> None:
     assert faults(text) == []
     assert len(Parsed(text).of("img")) == 2
+    assert len(Parsed(text).of("source")) == 2, "each figure has a form for a dark page"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_the_page_is_whole_safe_and_in_order(text: str) -> None:
         ('href="#runs"', 'href="#run"', "link #run"),
         ('<img src="data:', '<img src="https:', "address https:"),
         ('alt="a diagonal line"', 'alt=""', "img without alt"),
-        ('width="672"', 'width=""', "img without width"),
+        ('width="672" height="384" alt', 'width="" height="384" alt', "img without width"),
         ("<main ", "<script></script><main ", "scripts"),
         ("<main ", '<main onclick="x" ', "main onclick"),
         ("<main ", '<main style="x" ', "main style"),
@@ -294,11 +295,11 @@ def test_what_a_working_tree_was() -> None:
 
 
 def test_a_drawing_that_is_too_large_becomes_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = [each.source[:15] for each in drawing.images(figures())]
+    kinds = [each.usual.light[:15] for each in drawing.images(figures())]
     assert kinds == ["data:image/svg+", "data:image/png;"]
     monkeypatch.setattr(drawing, "LARGEST_SVG", 1000)
-    assert [each.source[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
+    assert [each.usual.light[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
     figure = Figure(figsize=(2.0, 1.0))
     FigureCanvasAgg(figure)
     (image,) = drawing.images([Drawn("a", "A", "words", figure)])
-    assert (image.width, image.height, image.title, image.alt) == (192, 96, "A", "words")
+    assert (image.usual.width, image.usual.height, image.title, image.alt) == (192, 96, "A", "words")

@@ -32,6 +32,12 @@ from dregcli.wording import counted, difference, listed, some_of, with_error
 
 _GROUP: Final = Column("group", numeric=False)
 
+RATES: Final = (
+    "steps/s: optimisation steps per second of training, without evaluation, under whatever load the machine had. No "
+    "group is the best by it."
+)
+"""Explains the column of rates."""
+
 Labels = Mapping[str, str]
 """Labels of groups, by key."""
 
@@ -47,8 +53,13 @@ def summary(
     """Return the section that compares the groups; see ``groups_table``."""
     lead = tuple(conclusion(each, labels) for each in shown_first(comparisons))
     table = groups_table(groups, labels, comparisons, curves, time_to=time_to)
+    notes: list[str] = []
     if any(cell.tone == "best" for row in table.rows for cell in row):
-        table = replace(table, notes=("Bold: the best group, and groups that the paired test has not found lower.",))
+        notes.append("Bold: the best group, and groups that the paired test has not found lower.")
+    if any(group.steps_per_second() for group in groups):
+        notes.append(RATES)
+    if notes:
+        table = replace(table, notes=(" ".join(notes),))
     return Section("groups", "Groups", lead, (table, *_final_bounds(groups, labels), *_gains(groups, labels)))
 
 
