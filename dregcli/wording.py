@@ -1,5 +1,6 @@
 """Numbers and texts as people read them, the same in the terminal and on a page. Standard library only."""
 
+import itertools
 import re
 import shlex
 import unicodedata
@@ -62,6 +63,21 @@ def some_of(names: Sequence[str], most: int = 4) -> str:
     """Join the first names, and say how many more there are."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def listed(parts: Sequence[str]) -> str:
+    """Join parts as ``a, b and c``."""
+    return " and ".join([", ".join(parts[:-1]), *parts[-1:]] if len(parts) > 1 else parts)
+
+
+def slugs(texts: Sequence[str]) -> list[str]:
+    """Return a different word for each text, of its letters a to z and digits; equal words get numbers."""
+    found: list[str] = []
+    for text in texts:
+        word = "-".join(re.findall("[a-z0-9]+", text.lower())) or "part"
+        numbered = (word if i == 1 else f"{word}-{i}" for i in itertools.count(1))
+        found.append(next(each for each in numbered if each not in found))
+    return found
 
 
 def printable(text: str) -> str:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dregcli.wording import counted, printable, shell_command, some_of
+from dregcli.wording import counted, listed, printable, shell_command, slugs, some_of
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,12 @@ def test_counting() -> None:
     assert some_of(["a", "b", "c"], 3) == "a, b, c"
     assert some_of(["a", "b", "c", "d", "e"], 3) == "a, b, c and 2 more"
     assert [counted(n, "seed") for n in (0, 1, 2, 1000)] == ["0 seeds", "1 seed", "2 seeds", "1,000 seeds"]
+
+
+def test_parts_of_a_list() -> None:
+    assert [listed(parts) for parts in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_words_for_addresses_differ() -> None:
+    texts = ["mnist, structured", "mnist", "MNIST", "mnist-2", "Ziffern ä", "ä"]
+    assert slugs(texts) == ["mnist-structured", "mnist", "mnist-2", "mnist-2-2", "ziffern", "part"]

@@ -19,7 +19,7 @@ class Measure:
         split: split of the data.
         k: samples per example.
         seed: evaluation seed, for pixels and noise.
-        examples: number of examples; None where it is not known.
+        examples: number of examples, from the start of the split; None where it is not known.
         task: what is modelled.
         binarisation: how intensities become pixels.
         likelihood: likelihood of the pixels.
@@ -44,10 +44,9 @@ class Measure:
         return f"{self.split} {what} at K={self.k:,}{few}"
 
     @property
-    def rank(self) -> tuple[int, int, int]:
-        """Key that sorts measures, the most informative one first."""
-        splits = [Split.TEST.value, Split.VALID.value, Split.TRAIN.value]
-        return splits.index(self.split), int(self.kind == "final"), -self.k
+    def seen(self) -> tuple[str, ...]:
+        """The split and its pixels: measures with equal values differ at most in K, seed, kind and examples."""
+        return self.split, self.task, self.binarisation, self.likelihood, self.split_hash
 
 
 def measures_of(row: RunRow) -> dict[Measure, float]:
@@ -62,7 +61,8 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
     found: dict[Measure, float] = {}
     for split in Split:
         if (value := row.bound(split)) is not None:
-            key = Measure("final", split.value, spec["k"], spec["eval_seed"], None, *of_run, split_hash(row, split))
+            examples, data = row.examples(split), split_hash(row, split)
+            key = Measure("final", split.value, spec["k"], spec["eval_seed"], examples, *of_run, data)
             found[key] = value
     for attrs in row.evals:
         if attrs["checkpoint"] == row.summary.get("step"):
@@ -79,6 +79,9 @@ def split_hash(row: RunRow, split: Split) -> str:
 
 
 _DECIDED: Final = ("higher", "lower")
+
+_SPLITS: Final = (Split.TEST.value, Split.VALID.value, Split.TRAIN.value)
+"""Splits, the most informative one first."""
 
 
 @dataclass(frozen=True)
@@ -157,12 +160,17 @@ def headline(
     return None, {key: found for key, found in finals.items() if found is not None}
 
 
-def compare(groups: Sequence[Group]) -> list[Comparison]:
-    """Return the comparisons of two groups or more, the most informative one first.
+def shown_first(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Return the comparisons that every reader should see.
 
-    The order is: more groups, then the test split before valid and train, then evaluations before final bounds, then
-    the larger K.
+    They are the first one, and, if no pair is tested in it, the next one in which a pair is tested.
     """
+    tested = [each for each in comparisons if each.tests]
+    return [*comparisons[:1], *tested[:1]] if tested and not comparisons[0].tests else [*comparisons[:1]]
+
+
+def compare(groups: Sequence[Group]) -> list[Comparison]:
+    """Return the comparisons of two groups or more, the most informative one first; see ``measured``."""
     return [
         Comparison(measure, of_groups, all_pairs(of_groups), _apart(groups, measure, of_groups))
         for measure, of_groups in measured(groups).items()
@@ -171,13 +179,38 @@ def compare(groups: Sequence[Group]) -> list[Comparison]:
 
 
 def measured(groups: Sequence[Group]) -> dict[Measure, dict[str, dict[int, float]]]:
-    """Return every bound of every group by key and seed, nats per example; the most informative measure first."""
+    """Return every bound of every group by key and seed, nats per example; the most informative measure first.
+
+    An evaluation of a part of a split comes after every comparison by an evaluation of more examples. Then the order
+    is: more groups; the test split before valid and train; the whole split before a part of it; evaluations before
+    final bounds; more examples; the larger K.
+    """
     found: dict[Measure, dict[str, dict[int, float]]] = {}
     for group in groups:
         for row in group.seeds():
             for measure, value in measures_of(row).items():
                 found.setdefault(measure, {}).setdefault(group.key, {})[row.seed] = value
-    return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0].rank)))
+    most: dict[tuple[str, ...], int] = {}
+    most_evaluated: dict[tuple[str, ...], int] = {}
+    for measure, of_groups in found.items():
+        examples = measure.examples or 0
+        most[measure.seen] = max(examples, most.get(measure.seen, 0))
+        if measure.kind == "evaluation" and len(of_groups) >= min(2, len(groups)):
+            most_evaluated[measure.seen] = max(examples, most_evaluated.get(measure.seen, 0))
+
+    def place(measure: Measure) -> tuple[bool, int, int, bool, bool, int, int]:
+        examples = measure.examples or most[measure.seen]  # a final bound without a number is over the whole split
+        return (
+            measure.kind == "evaluation" and examples < most_evaluated.get(measure.seen, 0),
+            -len(found[measure]),
+            _SPLITS.index(measure.split),
+            examples < most[measure.seen],
+            measure.kind == "final",
+            -examples,
+            -measure.k,
+        )
+
+    return {measure: found[measure] for measure in sorted(found, key=place)}
 
 
 def _apart(groups: Sequence[Group], measure: Measure, of_groups: Mapping[str, Any]) -> dict[str, str]:

@@ -73,6 +73,7 @@ def _results(row: RunRow) -> Cells:
     return {
         "step": row.summary.get("step", logged),
         **{f"bound_nats.{split.value}": row.bound(split) for split in Split},
+        **{f"bound_examples.{split.value}": n for split in Split if (n := row.examples(split)) is not None},
         "steps_per_second": row.steps_per_second,
         "seconds": row.summary.get("seconds"),
     }

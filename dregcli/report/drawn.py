@@ -25,6 +25,8 @@ class Drawn:
         alt: alternative text with the important numbers, for readers who do not see the figure.
         figure: matplotlib's figure, with its canvas; it uses no global state of matplotlib.
         dpi: dots per inch of the PNG; grids of images, whose pixels must not be scaled, use another value.
+        caption: sentences that explain the figure.
+        section: title of the report's section that the figure belongs to; empty if there is only one.
     """
 
     name: str
@@ -32,6 +34,8 @@ class Drawn:
     alt: str
     figure: Figure
     dpi: int = DPI
+    caption: str = ""
+    section: str = ""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -39,8 +43,8 @@ class Drawn:
         width, height = (float(each) for each in self.figure.get_size_inches())
         return round(96 * width), round(96 * height)
 
-    def render(self, suffix: Suffix) -> bytes:
-        """Return the content of the file. Equal figures give equal bytes."""
+    def render(self, suffix: Suffix, *, dark: bool = False) -> bytes:
+        """Return the content of the file, for a light or a dark page. Equal figures give equal bytes."""
         buffer = io.BytesIO()
         # By default, matplotlib puts random ids and today's date into an SVG.
         with rc_context({"svg.hashsalt": "dreg"}):

@@ -93,6 +93,12 @@ class RunRow:
             return None
         return _of_split(self.summary.get("bound"), split)
 
+    def examples(self, split: Split) -> int | None:
+        """Return the number of examples of the final bound; None where the run did not record it."""
+        bounds = mapping(self.summary.get("bounds")) or {}
+        found = (mapping(bounds.get(split.value)) or {}).get("n")
+        return found if isinstance(found, int) else None
+
     def before(self, split: Split) -> float | None:
         """Return the bound before the first step of a run that trained q alone, nats per example.
 
@@ -212,8 +218,11 @@ class Group:
         return aggregate([value for row in self.seeds() if (value := of(row)) is not None], better)
 
     def steps_per_second(self) -> Aggregate | None:
-        """Aggregate the steps per second of optimisation, without evaluation."""
-        return self.over_seeds(lambda row: row.steps_per_second, "larger")
+        """Aggregate the steps per second of optimisation, without evaluation.
+
+        No rate counts as the best: runs are measured under unlike loads of their machines.
+        """
+        return self.over_seeds(lambda row: row.steps_per_second, None)
 
     def seconds_to(self, bound: float) -> Aggregate | None:
         """Aggregate the seconds until the validation bound first reached this value, over the seeds that did."""

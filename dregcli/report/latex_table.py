@@ -9,9 +9,16 @@ from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, aggregate
 from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
 from dregcli.report.paired import FEWEST_SEEDS, LEVEL
+from dregcli.wording import listed
 
 _UNTESTED: Final = "$^{*}$"
 """Mark of a bound that the test has not compared with the best."""
+
+_BOLD: Final = r"\mathbf"
+
+_RATES: Final = (
+    "Steps/s: optimisation steps per second of training without evaluation, under whatever load the machine had."
+)
 
 MOST_BOUNDS: Final = 4
 """Most columns of bounds that fit on a page."""
@@ -30,10 +37,12 @@ def latex_table(
     labels: Mapping[str, str],
     comparisons: Sequence[Comparison],
     *,
+    title: str = "",
+    label: str = "tab:dreg",
     provenance: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
-    """Return the table, one row per group.
+    """Return the table of one section of a report, one row per group.
 
     In each column, bold marks the best group and all groups that the paired test has not found lower. Nothing is bold
     where nothing could be tested.
@@ -42,6 +51,8 @@ def latex_table(
         groups: groups of the report.
         labels: labels of the groups, by key.
         comparisons: comparisons of the groups, the most informative one first.
+        title: what the groups have in common, for a report of several tables; it begins the caption.
+        label: name of the table for references in the paper.
         provenance: where the table's numbers come from and what wrote them; comments at the top.
         warnings: warnings for the reader; comments.
     """
@@ -70,11 +81,19 @@ def latex_table(
         [escaped(labels[group.key]), *(column.cells.get(group.key, NOTHING) for column in columns)]
         for group in groups
     ]
-    caption = _caption(groups, compared, evaluated)
-    return "\n".join([*(f"% {plain(each)}" for each in comments), *_environment(columns, rows, caption), ""])
+    has_rates = any(group.steps_per_second() for group in groups)
+    caption = " ".join(
+        [
+            *([f"{escaped(title)}."] if title else []),
+            *_caption(groups, compared, evaluated, is_bold=any(_BOLD in cell for row in rows for cell in row)),
+            *_examples(list(bounds)),
+            *([_RATES] if has_rates else []),
+        ]
+    )
+    return "\n".join([*(f"% {plain(each)}" for each in comments), *_environment(columns, rows, caption, label), ""])
 
 
-def _environment(columns: Sequence[_Column], rows: Sequence[Sequence[str]], caption: str) -> list[str]:
+def _environment(columns: Sequence[_Column], rows: Sequence[Sequence[str]], caption: str, label: str) -> list[str]:
     lines = [["", *(column.heading for column in columns)], *rows]
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
     set_rows = [
@@ -85,7 +104,7 @@ def _environment(columns: Sequence[_Column], rows: Sequence[Sequence[str]], capt
         r"\begin{table}",
         r"  \centering",
         rf"  \caption{{{caption}}}",
-        r"  \label{tab:dreg}",
+        rf"  \label{{{label}}}",
         rf"  \begin{{tabular}}{{l{'r' * len(columns)}}}",
         r"    \toprule",
         set_rows[0],
@@ -115,21 +134,40 @@ def _bounds(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> tuple
     return shown, [measure for measure in found if measure not in shown]
 
 
+def _counts(measures: Sequence[Measure]) -> dict[str, set[int | None]]:
+    """Return the numbers of examples of the shown bounds, by split."""
+    found: dict[str, set[int | None]] = {}
+    for measure in measures:
+        found.setdefault(measure.split, set()).add(measure.examples)
+    return found
+
+
 def _headings(measures: Sequence[Measure]) -> dict[Measure, str]:
-    """Return a heading for each measure: the split and K, and more where two headings would be equal."""
+    """Return a heading for each measure: the split and K, and more where two headings would be equal.
+
+    The number of examples is part of the heading where bounds of one split have different numbers of examples.
+    Otherwise the caption has it.
+    """
+    counts = _counts(measures)
 
     def heading(measure: Measure, *, more: bool) -> str:
         final = "final " if measure.kind == "final" else ""
         parts = [f"{final}{measure.split}", f"$K={count(measure.k)}$"]
-        if more:
-            parts += [] if measure.examples is None else [f"{count(measure.examples)} examples"]
-            parts += [f"eval seed {measure.seed}"]
-        return ", ".join(parts)
+        if measure.examples is not None and len(counts[measure.split]) > 1:
+            parts.append(f"{count(measure.examples)} examples")
+        return ", ".join([*parts, *([f"eval seed {measure.seed}"] if more else [])])
 
     short = [heading(measure, more=False) for measure in measures]
     return {
         measure: heading(measure, more=short.count(text) > 1) for measure, text in zip(measures, short, strict=True)
     }
+
+
+def _examples(measures: Sequence[Measure]) -> list[str]:
+    """Say over how many examples the bounds of each split are, where the headings do not say it."""
+    same = {split: found for split, counts in _counts(measures).items() if len(counts) == 1 for found in counts}
+    parts = [f"{count(found)} {split} examples" for split, found in same.items() if found is not None]
+    return [f"Bounds are over {listed(parts)}."] if parts else []
 
 
 def _bound_column(
@@ -188,10 +226,12 @@ def _evaluated(group: Group, measure: Measure) -> Evaluated | None:
     return None
 
 
-def _caption(groups: Sequence[Group], compared: Sequence[Comparison], evaluated: Measure | None) -> str:
+def _caption(
+    groups: Sequence[Group], compared: Sequence[Comparison], evaluated: Measure | None, *, is_bold: bool
+) -> list[str]:
     sentences = [r"Bounds in nats per example, larger is better; mean $\pm$ standard error over seeds."]
     if compared:
-        sentences.append(_about_the_test(compared))
+        sentences.append(_about_the_test(compared, is_bold=is_bold))
     elif len(groups) > 1:
         sentences.append(
             "The groups have different data, pixels or $K$: they are not compared, and nothing is in bold."
@@ -200,12 +240,14 @@ def _caption(groups: Sequence[Group], compared: Sequence[Comparison], evaluated:
         sentences.append("Final bounds are computed at the end of training, at the $K$ of training.")
     if evaluated is not None:
         sentences.append(f"ESS and active units belong to {evaluated.split}, $K={count(evaluated.k)}$.")
-    return " ".join(sentences)
+    return sentences
 
 
-def _about_the_test(compared: Sequence[Comparison]) -> str:
-    """Explain what bold means: the test, its level, the adjustment, and the seeds."""
+def _about_the_test(compared: Sequence[Comparison], *, is_bold: bool) -> str:
+    """Explain what bold means: the test, its level, the adjustment, and the seeds; or why nothing is bold."""
     tested = [pair for each in compared for pair in each.pairs if pair.verdict != "untested"]
+    if tested and not is_bold:
+        return "Nothing is in bold."
     if not tested:
         return f"Nothing is in bold: a paired test needs two groups that share {FEWEST_SEEDS} seeds or more."
     seeds = {pair.seeds for pair in tested}

@@ -2,12 +2,15 @@
 
 import shlex
 import time
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
+from dregcli.report.html.page import render
+from dregcli.report.html.view import Image, Page, Section, Source
 from tests.support.browser import chromium, complaints, requested
 from tests.support.report_page import ARGV, MARKUP, SCRIPT, UNSEEN, hostile_store, page_bytes
 
@@ -173,7 +176,7 @@ def test_light_and_dark_are_legible(shown: Any) -> None:
         found[scheme] = shown.execute_script(background)
         assert shown.execute_script(POOR_CONTRAST) == [], scheme
         card = "return getComputedStyle(document.querySelector('.card')).backgroundColor"
-        assert shown.execute_script(card) == "rgb(255, 255, 255)", "figures are drawn for white"
+        assert shown.execute_script(card) == found[scheme], "figures are drawn for both"
     assert found["light"] == "rgb(255, 255, 255)" != found["dark"]
     shown.execute_script("document.querySelector('h2').style.color = '#777'")
     assert len(shown.execute_script(POOR_CONTRAST)) == 1
@@ -195,21 +198,85 @@ def test_the_theme_can_be_changed(shown: Any) -> None:
     assert shown.execute_script(background) == light, "what was chosen holds"
 
 
-def test_a_phone_scrolls_tables_and_not_the_page(shown: Any) -> None:
-    shown.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+@pytest.mark.parametrize("width", [320, 390])
+def test_a_phone_shows_tables_within_the_page(shown: Any, width: int) -> None:
+    """No table scrolls sideways: rows are blocks, in which each value stands under its heading."""
+    shown.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE | {"width": width})
     shown.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
-    assert shown.execute_script("return innerWidth") == 320
+    assert shown.execute_script("return innerWidth") == width
     assert shown.execute_script(SIDEWAYS) == 0
     wide = "return [...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
-    assert shown.execute_script(wide) > 0
-    time.sleep(0.1)
-    reached = "return [...document.querySelectorAll('.scroll')].filter((e) => e.tabIndex === 0).length"
-    assert shown.execute_script(reached) == shown.execute_script(wide), "with the keyboard, too"
+    assert shown.execute_script(wide) == 0
+    outside = "return [...document.querySelectorAll('tbody td')].filter((e) => "
+    outside += "e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1).length"
+    assert shown.execute_script(outside) == 0
+    label = "const cell = document.querySelector('#runs-table-1 tbody td');"
+    label += (
+        "return [getComputedStyle(cell, '::before').content, cell.closest('table').tHead.rows[0].cells[1].innerText]"
+    )
+    shown_label, heading = shown.execute_script(label)
+    assert shown_label == f'"{heading}"'
     size = "return Math.min(...[...document.querySelectorAll('main p, main td')].map((e) => "
     size += "parseFloat(getComputedStyle(e).fontSize)))"
     assert shown.execute_script(size) >= 14
+    shown.execute_script("for (const each of document.querySelectorAll('table')) each.className = ''")
+    assert shown.execute_script(wide) > 0, "as tables they are too wide"
     shown.execute_script("document.querySelector('h1').style.width = '900px'")
     assert shown.execute_script(SIDEWAYS) > 0
+
+
+def test_a_window_of_middle_width_scrolls_tables_with_the_keyboard_too(shown: Any) -> None:
+    shown.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE | {"width": 660})
+    shown.execute_script("for (const each of document.querySelectorAll('details')) each.open = true")
+    wide = "return [...document.querySelectorAll('.scroll')].filter((e) => e.scrollWidth > e.clientWidth).length"
+    assert shown.execute_script(wide) > 0
+    assert shown.execute_script(SIDEWAYS) == 0
+    time.sleep(0.1)
+    reached = "return [...document.querySelectorAll('.scroll')].filter((e) => e.tabIndex === 0).length"
+    assert shown.execute_script(reached) == shown.execute_script(wide)
+
+
+def drawing(colour: str, width: int) -> str:
+    inside = f"<rect width='9' height='9' fill='{colour}'/>"
+    text = f"<svg xmlns='http://www.w3.org/2000/svg' width='{width}' height='9'>{inside}</svg>"
+    return f"data:image/svg+xml;base64,{b64encode(text.encode()).decode()}"
+
+
+def test_figures_follow_the_theme_and_the_width(driver: Any, tmp_path: Path) -> None:
+    """Four drawings of one figure: a phone's and the usual one, each for a light and for a dark page."""
+    usual = Source(500, 9, drawing("white", 500), drawing("black", 500))
+    narrow = Source(300, 9, drawing("yellow", 300), drawing("blue", 300))
+    figure = Section("figures", "Figures", images=(Image("T", "words", usual, narrow),))
+    path = tmp_path / "figure.html"
+    path.write_bytes(render(Page("T", "lead", (), (figure,), "made", "dreg report")))
+    names = {usual.light: "light", usual.dark: "dark", narrow.light: "narrow light", narrow.dark: "narrow dark"}
+
+    def drawn() -> str:
+        time.sleep(0.05)
+        return names[driver.execute_script("return document.images[0].currentSrc")]
+
+    def window(width: int) -> None:
+        driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE | {"width": width})
+
+    emulate(driver)
+    window(1280)
+    driver.get(path.as_uri())
+    assert drawn() == "light"
+    emulate(driver, scheme="dark")
+    assert drawn() == "dark"
+    window(390)
+    assert drawn() == "narrow dark"
+    assert driver.execute_script(SIDEWAYS) == 0
+    driver.find_element("css selector", "button.theme").click()
+    assert drawn() == "narrow light", "the reader chose another theme than the system's"
+    window(1280)
+    assert drawn() == "light"
+    driver.find_element("css selector", "button.theme").click()
+    assert drawn() == "dark"
+    driver.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert drawn() == "light", "paper is white"
+    driver.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert drawn() == "dark"
 
 
 def test_paper_has_no_buttons_and_cuts_no_table(shown: Any) -> None:

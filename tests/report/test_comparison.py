@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dregcli.names import RunStatus
-from dregcli.report.comparison import compare
+from dregcli.report.comparison import compare, measured
 from dregcli.report.groups import RunRow, group_rows
 from dregcli.report.labels import labels
 from dregcli.report.sections import sections_of
@@ -162,3 +162,50 @@ def test_differences_of_rounding_are_none() -> None:
     a = [-90.0, -91.0, -92.0, -93.0]
     groups = group_rows([*rows(a), *rows([value * (1 + 1e-15) for value in a], estimator="stl")])
     assert [pair.verdict for pair in compare(groups)[0].pairs] == ["identical"]
+
+
+def evaluated(
+    estimator: str, *evaluations: tuple[int, int, float], examples: int | None = 100, k: int = 64
+) -> RunRow:
+    """A run of 100 test examples, with evaluations as K, number of examples, and value."""
+    (row,) = rows([-90.0], estimator=estimator, k=k)
+    evals = [
+        {"checkpoint": 10, "split": "test", "k": at, "seed": 0, "n": n, "value": value, "split_hash": "hc"}
+        for at, n, value in evaluations
+    ]
+    bounds = {} if examples is None else {"bounds": {"test": {"n": examples}}}
+    return replace(row, evals=evals, summary={**row.summary, **bounds})
+
+
+def order(*found: RunRow) -> list[tuple[str, int, int | None, int]]:
+    """Kind, K, examples and groups of each measure, the most informative one first."""
+    of = measured(group_rows(found))
+    return [(each.kind, each.k, each.examples, len(groups)) for each, groups in of.items()]
+
+
+def test_an_evaluation_of_a_part_of_the_split_never_stands_above_a_whole_one() -> None:
+    part, whole = (5000, 30, -80.0), (500, 100, -88.0)
+    all_three = [evaluated(name, part, whole) for name in ("dreg", "stl", "reparam")]
+    evals, final = [("evaluation", 500, 100, 3), ("evaluation", 5000, 30, 3)], ("final", 64, 100, 3)
+    assert order(*all_three) == [evals[0], final, evals[1]]
+    assert order(all_three[0]) == [(kind, k, n, 1) for kind, k, n, _ in (evals[0], final, evals[1])]
+    # Fewer groups have the whole evaluation, and the part is still below it.
+    some = [*all_three[:2], evaluated("reparam", part, k=8)]
+    ranked = [*order(*some)]
+    assert ranked.index(("evaluation", 500, 100, 2)) < ranked.index(("evaluation", 5000, 30, 3)), ranked
+    # A final bound over the whole split stands above a part of it.
+    of_part = [evaluated(name, part) for name in ("dreg", "stl")]
+    assert order(*of_part) == [("final", 64, 100, 2), ("evaluation", 5000, 30, 2)]
+    # Groups that share no whole measure are compared by the part, the one with most examples first.
+    mixed = [evaluated(name, part, (5000, 40, -80.0), k=k) for name, k in (("dreg", 64), ("stl", 8))]
+    assert order(*mixed)[0] == ("evaluation", 5000, 40, 2)
+
+
+def test_every_measure_says_over_how_many_examples_it_is() -> None:
+    whole = measured(group_rows([evaluated("dreg", (5000, 30, -80.0), (500, 100, -88.0))]))
+    assert [each.text for each in whole] == [
+        "test bound by dreg eval at K=500, 100 examples",
+        "test final bound at K=64, 100 examples",
+        "test bound by dreg eval at K=5,000, 30 examples",
+    ]
+    assert measured(group_rows([evaluated("dreg", examples=None)])).popitem()[0].text == "test final bound at K=64"

@@ -50,6 +50,15 @@ def test_one_row_a_run_with_all_that_is_known_of_it(tmp_path: Path) -> None:
     assert "\n" not in "".join(lines), "lines end as RFC 4180 has it"
 
 
+def test_final_bounds_say_over_how_many_examples_they_are(tmp_path: Path) -> None:
+    add_run(tmp_path, seed=0, summary={"bounds": {"test": {"n": 250}, "train": {"n": 1000}}})
+    add_run(tmp_path, seed=1)
+    _, rows = table(tmp_path)
+    assert [row["bound_examples.test"] for row in rows] == ["250", ""]
+    assert [row["bound_examples.train"] for row in rows] == ["1000", ""]
+    assert "bound_examples.valid" not in rows[0], "no run recorded it"
+
+
 def test_what_a_run_does_not_have_is_an_empty_cell(tmp_path: Path) -> None:
     whole = add_run(tmp_path, seed=0)
     add_eval(whole, math.nan, k=8, ess=math.nan, khat=None)

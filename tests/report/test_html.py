@@ -3,6 +3,7 @@
 import math
 import re
 from base64 import b64encode
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -14,11 +15,11 @@ from matplotlib.figure import Figure
 
 from dregcli.report.comparison import compare
 from dregcli.report.drawn import Drawn
-from dregcli.report.groups import group_rows
+from dregcli.report.groups import RunRow, group_rows
 from dregcli.report.html import images as drawing
 from dregcli.report.html.origins import Origin, environment_in_words, environments, specs
 from dregcli.report.html.page import render
-from dregcli.report.html.results import conclusion
+from dregcli.report.html.results import comparison, conclusion, summary
 from dregcli.report.html.view import Page, Section
 from dregcli.report.labels import labels
 from dregcli.report.tables import Cell, Column, Table, groups_table, pairs_table
@@ -38,7 +39,7 @@ class Parsed(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
-        if tag not in ("meta", "link", "img"):
+        if tag not in ("meta", "link", "img", "source"):
             self._open.append(tag)
             self.texts.setdefault(tag, []).append("")
 
@@ -99,6 +100,7 @@ def faults(text: str) -> list[str]:
 def test_the_page_is_whole_safe_and_in_order(text: str) -> None:
     assert faults(text) == []
     assert len(Parsed(text).of("img")) == 2
+    assert len(Parsed(text).of("source")) == 2, "each figure has a form for a dark page"
 
 
 @pytest.mark.parametrize(
@@ -109,7 +111,7 @@ def test_the_page_is_whole_safe_and_in_order(text: str) -> None:
         ('href="#runs"', 'href="#run"', "link #run"),
         ('<img src="data:', '<img src="https:', "address https:"),
         ('alt="a diagonal line"', 'alt=""', "img without alt"),
-        ('width="672"', 'width=""', "img without width"),
+        ('width="672" height="384" alt', 'width="" height="384" alt', "img without width"),
         ("<main ", "<script></script><main ", "scripts"),
         ("<main ", '<main onclick="x" ', "main onclick"),
         ("<main ", '<main style="x" ', "main style"),
@@ -180,10 +182,14 @@ def test_what_the_best_group_is() -> None:
     told = conclusion(found, labels(groups).by_key)
     assert told == (
         "iwae/dreg has the highest test final bound at K=64: -91.50 ± 0.65 nats; "
-        "the paired test has not found these lower: iwae/stl."
+        "the paired test has not found these lower: iwae/stl. "
+        "Tested over 4 shared seeds: iwae/dreg, iwae/stl, iwae/reparam (3 pairs)."
     )
     (two,) = compare([groups[0], groups[2]])
-    assert conclusion(two, labels(groups).by_key).endswith("; the paired test has found all other groups lower.")
+    assert conclusion(two, labels(groups).by_key).endswith(
+        "; the paired test has found all other groups lower. "
+        "Tested over 4 shared seeds: iwae/dreg, iwae/reparam (1 pair)."
+    )
     lucky = group_rows(
         [*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-91.0, -92.1, -93.0, -94.0, -1.0], estimator="stl")]
     )
@@ -194,12 +200,49 @@ def test_what_the_best_group_is() -> None:
     for seeds in (1, 2, 3):
         few = group_rows([*rows([-90.0] * seeds), *rows([-91.0, -99.0, -91.5][:seeds], estimator="stl")])
         (found,) = compare(few)
-        assert conclusion(found, labels(few).by_key).endswith("nothing is tested.")
+        assert conclusion(found, labels(few).by_key).endswith(
+            "Nothing is tested: no two of these groups share 4 seeds."
+        )
         table = groups_table(few, labels(few).by_key, [found], {}, time_to=None)
         assert {cell.tone for row in table.rows for cell in row} == {""}
         assert table.notes == ("no test of which group is best: a test needs two groups that share 4 seeds",)
         words = pairs_table(found, labels(few).by_key, found.pairs).rows[0][-1].text
         assert words == "not tested: fewer than 4 shared seeds"
+
+
+def test_a_run_that_stands_apart_does_not_hide_what_was_tested() -> None:
+    """Three groups are tested; one group shares no seed with them, and another one has no such bound."""
+    study = [
+        *rows([-90.0, -91.0, -92.0, -93.0]),
+        *rows([-91.0, -92.1, -93.0, -94.1], estimator="stl"),
+        *rows([-95.0, -96.1, -97.0, -97.9], estimator="reparam"),
+    ]
+    alone = [replace(row, spec=row.spec | {"seed": 9}) for row in rows([-80.0], estimator="dreg-norm")]
+    groups = group_rows([*study, *alone, *rows([-70.0], k=8)])
+    (found,) = compare(groups)
+    assert conclusion(found, labels(groups).by_key) == (
+        "iwae/dreg K=64 is the best by the paired test, with a test final bound at K=64: -91.50 ± 0.65 nats; the "
+        "paired test has found all other tested groups lower. Tested over 4 shared seeds: iwae/dreg K=64, "
+        "iwae/stl K=64, iwae/reparam K=64 (3 pairs). Not tested, because they share fewer than 4 seeds with "
+        "iwae/dreg K=64: iwae/dreg-norm K=64. Not compared: iwae/dreg K=8, because its bounds differ in K."
+    )
+
+
+def test_a_comparison_in_which_nothing_is_tested_does_not_hide_one_in_which_pairs_are() -> None:
+    """One seed of each group is evaluated at a large K; the final bounds of the other seeds can be tested."""
+    found: list[RunRow] = []
+    for level, changes in ((-90.0, {}), (-95.0, {"estimator": "stl"})):
+        first, *others = rows([level, level - 1.1, level - 2.0, level - 3.1], evals=[level] * 4, **changes)
+        found += [first, *(replace(row, evals=()) for row in others)]
+    groups = group_rows(found)
+    names, comparisons = labels(groups).by_key, compare(groups)
+    assert [each.tests for each in comparisons] == [0, 1]
+    untested, tested = summary(groups, names, comparisons, {}, time_to=None).lead
+    assert "test bound by dreg eval at K=5,000, 9 examples" in untested
+    assert untested.endswith("Nothing is tested: no two of these groups share 4 seeds.")
+    assert tested.endswith("Tested over 4 shared seeds: iwae/dreg, iwae/stl (1 pair).")
+    shown = comparison(comparisons, names)
+    assert [len(shown.tables), len(shown.folded)] == [2, 0], "the tested pair is not folded away"
 
 
 def test_settings_that_differ_and_those_that_are_shared() -> None:
@@ -257,11 +300,11 @@ def test_what_a_working_tree_was() -> None:
 
 
 def test_a_drawing_that_is_too_large_becomes_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = [each.source[:15] for each in drawing.images(figures())]
+    kinds = [each.usual.light[:15] for each in drawing.images(figures())]
     assert kinds == ["data:image/svg+", "data:image/png;"]
     monkeypatch.setattr(drawing, "LARGEST_SVG", 1000)
-    assert [each.source[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
+    assert [each.usual.light[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
     figure = Figure(figsize=(2.0, 1.0))
     FigureCanvasAgg(figure)
     (image,) = drawing.images([Drawn("a", "A", "words", figure)])
-    assert (image.width, image.height, image.title, image.alt) == (192, 96, "A", "words")
+    assert (image.usual.width, image.usual.height, image.title, image.alt) == (192, 96, "A", "words")

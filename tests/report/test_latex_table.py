@@ -98,8 +98,8 @@ def test_the_best_are_bold_by_the_paired_test(tmp_path: Path) -> None:
     text = made(tmp_path)
     heading, *rows = cells_of(text)
     assert heading == [
-        "", "seeds", "test, $K=5{,}000$", "final test, $K=64$", "final valid, $K=64$", "final train, $K=64$",
-        "steps/s", "ESS", "active units",
+        "", "seeds", "test, $K=5{,}000$, 100 examples", "final test, $K=64$", "final valid, $K=64$",
+        "final train, $K=64$", "steps/s", "ESS", "active units",
     ]  # fmt: skip
     assert [row[0] for row in rows] == ["iwae/dreg", "iwae/reparam", "iwae/stl"]
     assert [row[1] for row in rows] == ["$5$"] * 3
@@ -115,6 +115,52 @@ def test_the_best_are_bold_by_the_paired_test(tmp_path: Path) -> None:
     for words in ("Bold, column by column", "two-sided paired $t$-test", "seeds 0, 1, 2, 3, 4", r"5\,\%", "Holm"):
         assert words in caption
     assert "nats per example" in caption
+
+
+def _counted(test: int) -> dict[str, object]:
+    """A summary with the number of examples of each final bound."""
+    return {"bounds": {"test": {"n": test}, "valid": {"n": 50}, "train": {"n": 70}}}
+
+
+def test_each_number_says_over_how_many_examples_it_is(tmp_path: Path) -> None:
+    """In the heading where bounds of one split differ in it, else in the caption; more examples come first."""
+    for seed in range(2):
+        run = add_run(tmp_path, seed=seed, summary=_counted(1000) | {"bound": {"test": -89.0, "valid": -90.0}})
+        add_eval(run, -80.0, k=5000, n=30)
+        add_eval(run, -88.0, k=500, n=1000)
+    text = made(tmp_path)
+    heading, _ = cells_of(text)
+    assert heading[2:6] == [
+        "test, $K=500$, 1{,}000 examples", "final test, $K=64$, 1{,}000 examples",
+        "final valid, $K=64$", "test, $K=5{,}000$, 30 examples",
+    ]  # fmt: skip
+    assert "Bounds are over 50 valid examples." in text
+    add_study(tmp_path / "whole", estimators={"dreg": -90.0}, seeds=[0], summary=_counted(1000))
+    text = made(tmp_path / "whole")
+    assert cells_of(text)[0][2:5] == ["final test, $K=64$", "final valid, $K=64$", "final train, $K=64$"]
+    assert "Bounds are over 1{,}000 test examples, 50 valid examples and 70 train examples." in text
+
+
+def test_the_caption_promises_bold_only_where_something_is_bold(tmp_path: Path) -> None:
+    _study(tmp_path, {"dreg": -90.0, "stl": -93.0})
+    assert ("Bold, column by column" in made(tmp_path), "mathbf" in body(made(tmp_path))) == (True, True)
+    for seeds in (range(1), range(3)):
+        root = tmp_path / str(len(seeds))
+        _study(root, {"dreg": -90.0, "stl": -93.0}, seeds=seeds)
+        text = made(root)
+        assert ("Bold" in text, "Nothing is in bold" in text, "mathbf" in body(text)) == (False, True, False)
+
+
+def test_each_section_is_a_table_of_its_own(tmp_path: Path) -> None:
+    add_run(tmp_path, seed=0)
+    add_run(tmp_path, seed=0, dataset="mnist", data_checksum="d" * 64)
+    add_run(tmp_path, seed=0, dataset="mnist", data_checksum="e" * 64)
+    text = made(tmp_path)
+    labels_of = [line.strip() for line in text.split("\n") if "label{" in line]
+    assert labels_of == [r"\label{tab:dreg-digits}", r"\label{tab:dreg-mnist}", r"\label{tab:dreg-mnist-2}"]
+    captions = [line.strip() for line in text.split("\n") if "caption{" in line]
+    assert [each.partition(".")[0] for each in captions] == [r"\caption{digits", *[r"\caption{mnist"] * 2]
+    assert text.count("% by dreg") == 1
 
 
 def test_bold_by_the_mean_alone_would_be_something_else(tmp_path: Path) -> None:
@@ -163,7 +209,7 @@ def test_one_group_alone(tmp_path: Path) -> None:
     _study(tmp_path, {"dreg": -90.0}, seeds=range(3))
     text = made(tmp_path)
     heading, row = cells_of(text)
-    assert heading[2:4] == ["test, $K=5{,}000$", "final test, $K=64$"]
+    assert heading[2:4] == ["test, $K=5{,}000$, 100 examples", "final test, $K=64$"]
     assert "mathbf" not in text
     assert "bold" not in text
     assert r"\pm" in row[2]

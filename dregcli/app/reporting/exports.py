@@ -7,6 +7,7 @@ from dregcli.report.bibtex import Citation, bibtex, citations, cited
 from dregcli.report.csv_table import csv_table
 from dregcli.report.latex_table import latex_table
 from dregcli.report.used import data_sets_of_ones_own, used
+from dregcli.wording import slugs
 
 __all__ = ["Citation", "bibtex", "report_citations", "report_csv", "report_latex"]
 
@@ -17,18 +18,27 @@ def report_csv(report: Report, *, time_to: float | None) -> str:
 
 
 def report_latex(report: Report, *, command: str) -> str:
-    """Return a table of the report's groups; see :func:`dregcli.report.latex_table.latex_table`.
+    """Return a table of each section of a report; see :func:`dregcli.report.latex_table.latex_table`.
 
     Args:
         report: the report.
         command: the command that made the report, ready to be typed again.
     """
-    return latex_table(
-        report.groups,
-        report.labels,
-        report.comparisons,
-        provenance=[f"by dreg {__version__}: {command}"],
-        warnings=[*report.warnings, *(f"left out: {each}" for each in report.left_out)],
+    sections = report.sections
+    provenance = [f"by dreg {__version__}: {command}"]
+    warnings = [*report.warnings, *(f"left out: {each}" for each in report.left_out)]
+    several = len(sections) > 1
+    return "\n".join(
+        latex_table(
+            section.groups,
+            section.labels,
+            section.comparisons,
+            title=section.title if several else "",
+            label=f"tab:dreg-{word}" if several else "tab:dreg",
+            provenance=() if i else provenance,
+            warnings=() if i else warnings,
+        )
+        for i, (section, word) in enumerate(zip(sections, slugs([each.title for each in sections]), strict=True))
     )
 
 

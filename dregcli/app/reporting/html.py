@@ -1,6 +1,7 @@
 """Make one HTML page of a report."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,16 +12,26 @@ from dregcli.commands import command
 from dregcli.describe import flat_environment
 from dregcli.errors import DregError
 from dregcli.report.drawn import Drawn
+from dregcli.report.groups import Group
 from dregcli.report.html import origins, results
 from dregcli.report.html.images import images
 from dregcli.report.html.page import render
-from dregcli.report.html.view import Command, Page, Section
+from dregcli.report.html.view import Command, Image, Page, Section
+from dregcli.report.sections import ReportSection
+from dregcli.report.tables import Table
 from dregcli.store.labels import Labels
 from dregcli.store.run import Run
-from dregcli.wording import shell_command
+from dregcli.wording import shell_command, slugs
 
 
-def page(report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str]) -> bytes:
+def page(
+    report: Report,
+    figures: Sequence[Drawn],
+    *,
+    time_to: float | None,
+    argv: Sequence[str],
+    narrow: Sequence[Drawn] = (),
+) -> bytes:
     """Return a report as one page of HTML that needs no other file and no network.
 
     Args:
@@ -28,30 +39,43 @@ def page(report: Report, figures: Sequence[Drawn], *, time_to: float | None, arg
         figures: the figures of the page, in order.
         time_to: the bound for the time that runs took to reach it, nats per example; None shows no time.
         argv: the command line, which the page shows.
+        narrow: the same figures as a phone shows them; those that are missing look the same everywhere.
     """
-    return render(page_of(report, figures, time_to=time_to, argv=argv, now=datetime.now(UTC)))
+    return render(page_of(report, figures, time_to=time_to, argv=argv, now=datetime.now(UTC), narrow=narrow))
 
 
 def page_of(
-    report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str], now: datetime
+    report: Report,
+    figures: Sequence[Drawn],
+    *,
+    time_to: float | None,
+    argv: Sequence[str],
+    now: datetime,
+    narrow: Sequence[Drawn] = (),
 ) -> Page:
     """Return the page as plain values."""
-    groups, labels = report.groups, report.labels
     unread: list[str] = []
     of_runs = {path: _origin(run, unread) for path, run in report.runs.items()}
+    groups = [group for section in report.sections for group in section.groups]
+    words = slugs([section.title for section in report.sections])
+    several = len(words) > 1
+    parts: list[Section] = []
+    for section, word in zip(report.sections, words, strict=True):
+        own = [drawn for drawn in figures if not several or drawn.section == section.title]
+        found = _results(section, images(own, narrow), time_to=time_to)
+        parts += [_part(section, word, found)] if several else found
+    titles = {section.title for section in report.sections}
+    others = [drawn for drawn in figures if several and drawn.section not in titles]
     sections = [
-        results.summary(groups, labels, report.comparisons, report.sparklines(), time_to=time_to),
-        results.comparison(report.comparisons, labels),
-        Section("figures", "Figures", images=images(figures)),
-        results.evaluations(groups, labels),
-        results.bias(groups, labels),
-        origins.specs(groups, labels),
-        origins.runs(groups, labels, of_runs, time_to=time_to),
+        *parts,
+        Section("figures", "Figures", images=images(others, narrow)),
+        _joined(report.sections, lambda each: origins.specs(each.groups, each.labels)),
+        _joined(report.sections, lambda each: origins.runs(each.groups, each.labels, of_runs, time_to=time_to)),
         origins.environments(groups, of_runs),
-        origins.commands(groups, labels, of_runs),
+        _joined(report.sections, lambda each: origins.commands(each.groups, each.labels, of_runs)),
     ]
     return Page(
-        title=_title(report),
+        title=_title(groups),
         lead=results.about(groups),
         warnings=(*report.warnings, *(f"left out: {each}" for each in (*report.left_out, *unread))),
         sections=tuple(section for section in sections if not section.empty),
@@ -60,8 +84,46 @@ def page_of(
     )
 
 
-def _title(report: Report) -> str:
-    names = dict.fromkeys(str(group.spec["dataset"]) for group in report.groups)
+def _results(section: ReportSection, figures: tuple[Image, ...], *, time_to: float | None) -> list[Section]:
+    """Return the results of one section of the report; a result that it does not have is left out."""
+    groups, labels, comparisons = section.groups, section.labels, section.comparisons
+    found = [
+        results.summary(groups, labels, comparisons, section.sparklines(), time_to=time_to),
+        results.comparison(comparisons, labels),
+        Section("figures", "Figures", images=figures),
+        results.evaluations(groups, labels),
+        results.bias(groups, labels),
+    ]
+    found[0] = replace(found[0], lead=(*found[0].lead, *section.legend))
+    return [each for each in found if not each.empty]
+
+
+def _part(section: ReportSection, word: str, found: Sequence[Section]) -> Section:
+    """Return the part of the page about one section of the report. Its anchors begin with the section's word."""
+    inside = tuple(replace(each, anchor=f"{word}-{each.anchor}") for each in found)
+    return Section(f"results-{word}", section.title, lead=(f"{results.about(section.groups)}.",), sections=inside)
+
+
+def _joined(sections: Sequence[ReportSection], made: Callable[[ReportSection], Section]) -> Section:
+    """Return one section of the page about all sections of the report; their titles begin those of the tables."""
+    found = [made(each) for each in sections]
+    if len(found) == 1:
+        return found[0]
+
+    def named(tables: Sequence[Table], title: str) -> list[Table]:
+        return [replace(table, title=f"{title}: {table.title}") for table in tables]
+
+    pairs = [(own.title, each) for own, each in zip(sections, found, strict=True)]
+    return replace(
+        found[0],
+        tables=tuple(table for title, each in pairs for table in named(each.tables, title)),
+        folded=tuple(table for title, each in pairs for table in named(each.folded, title)),
+        commands=tuple(replace(one, title=f"{title}: {one.title}") for title, each in pairs for one in each.commands),
+    )
+
+
+def _title(groups: Sequence[Group]) -> str:
+    names = dict.fromkeys(str(group.spec["dataset"]) for group in groups)
     return f"Runs on {' and '.join(names)}" if len(names) < 3 else f"Runs on {len(names)} data sets"
 
 

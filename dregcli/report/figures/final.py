@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 
-from dregcli.report.comparison import Comparison, Measure, measures_of
+from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
@@ -64,14 +64,9 @@ def _first(
     if len(chosen.members) != 1:
         return None  # the groups cannot be compared, and a common axis would compare them
     group = chosen.members[0].group
-    found: dict[Measure, dict[int, float]] = {}
-    for row in group.seeds():
-        for measure, value in measures_of(row).items():
-            found.setdefault(measure, {})[row.seed] = value
-    if not found:
-        return None
-    measure = min(found, key=lambda each: each.rank)
-    return measure, {group.key: found[measure]}, set()
+    for measure, of_groups in measured([group]).items():
+        return measure, of_groups, set()
+    return None
 
 
 def _join(axes: Axes, rows: Sequence[BySeed]) -> None:

@@ -50,11 +50,22 @@ const dark = () =>
   (document.documentElement.dataset.theme || (matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light")) ===
   "dark";
 const label = () => { theme.textContent = dark() ? "Light theme" : "Dark theme"; };
+
+// Figures for a dark page follow the chosen theme; their media say it only of the system's settings.
+function choose(isDark) {
+  for (const source of document.querySelectorAll("source[data-dark]")) {
+    source.media = isDark ? source.dataset.dark : "not all";
+  }
+}
 theme.addEventListener("click", () => {
   document.documentElement.dataset.theme = dark() ? "light" : "dark";
   label();
+  choose(dark());
 });
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", label);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  label();
+  choose(dark());
+});
 document.querySelector("header").append(theme);
 label();
 
@@ -100,13 +111,15 @@ const boxes = new ResizeObserver((changed) => {
 });
 for (const box of document.querySelectorAll(".scroll, .card")) boxes.observe(box);
 
-// ---- a printed page shows folded parts ----
+// ---- a printed page shows folded parts, and figures for a light page ----
 
 let folded = [];
 addEventListener("beforeprint", () => {
+  choose(false);
   folded = Array.from(document.querySelectorAll("details:not([open])"));
   for (const each of folded) each.open = true;
 });
 addEventListener("afterprint", () => {
+  choose(dark());
   for (const each of folded) each.open = false;
 });

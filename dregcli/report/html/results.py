@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from dregcli.names import Split
-from dregcli.report.comparison import Comparison
+from dregcli.report.comparison import Comparison, shown_first
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
@@ -28,9 +28,15 @@ from dregcli.report.tables import (
     tracked_note,
     tracked_rows,
 )
-from dregcli.wording import counted, difference, some_of, with_error
+from dregcli.wording import counted, difference, listed, some_of, with_error
 
 _GROUP: Final = Column("group", numeric=False)
+
+RATES: Final = (
+    "steps/s: optimisation steps per second of training, without evaluation, under whatever load the machine had. No "
+    "group is the best by it."
+)
+"""Explains the column of rates."""
 
 Labels = Mapping[str, str]
 """Labels of groups, by key."""
@@ -45,32 +51,58 @@ def summary(
     time_to: float | None,
 ) -> Section:
     """Return the section that compares the groups; see ``groups_table``."""
-    lead = (conclusion(comparisons[0], labels),) if comparisons else ()
+    lead = tuple(conclusion(each, labels) for each in shown_first(comparisons))
     table = groups_table(groups, labels, comparisons, curves, time_to=time_to)
+    notes: list[str] = []
     if any(cell.tone == "best" for row in table.rows for cell in row):
-        table = replace(table, notes=("Bold: the best group, and groups that the paired test has not found lower.",))
+        notes.append("Bold: the best group, and groups that the paired test has not found lower.")
+    if any(group.steps_per_second() for group in groups):
+        notes.append(RATES)
+    if notes:
+        table = replace(table, notes=(" ".join(notes),))
     return Section("groups", "Groups", lead, (table, *_final_bounds(groups, labels), *_gains(groups, labels)))
 
 
 def conclusion(found: Comparison, labels: Labels) -> str:
-    """Say which group is the best, and which others may be as good."""
+    """Say which group is the best, which others may be as good, what was tested, and which groups stand apart."""
     of_best = found.of(found.best)
     # A group over other seeds, or over too few for a test, may have a higher mean.
     is_highest = all(found.of(key).mean <= of_best.mean for key in found.values)
     leads = "has the highest" if is_highest else "is the best by the paired test, with a"
     text = f"{labels[found.best]} {leads} {found.measure.text}: {with_error(of_best.mean, of_best.stderr)} nats"
     near = found.cannot_be_told_from_best
-    if not near:
-        return f"{text}. No other group shares {FEWEST_SEEDS} seeds with it, so nothing is tested."
     others = [labels[key] for key in found.values if key in near and key != found.best]
-    untested = [labels[pair.a] for pair in found.against(found.best) if pair.verdict == "untested"]
     if others:
         text += f"; the paired test has not found these lower: {some_of(others, 6)}"
-    else:
-        text += f"; the paired test has found all other {'tested ' if untested else ''}groups lower"
-    if untested:
-        text += f". Not tested, because they share fewer than {FEWEST_SEEDS} seeds with it: {some_of(untested, 6)}"
-    return f"{text}."
+    elif near:
+        text += f"; the paired test has found all other {'tested ' if found.untested else ''}groups lower"
+    return " ".join([f"{text}.", *_tested(found, labels), *_apart(found, labels)])
+
+
+def _tested(found: Comparison, labels: Labels) -> list[str]:
+    """Say which groups were tested against each other, and which share too few seeds with the best one."""
+    pairs = [pair for pair in found.pairs if pair.verdict != "untested"]
+    if not pairs:
+        return [f"Nothing is tested: no two of these groups share {FEWEST_SEEDS} seeds."]
+    keys = {key for pair in pairs for key in (pair.a, pair.b)}
+    seeds = sorted({len(pair.seeds) for pair in pairs})
+    over = f"{seeds[0]} shared seeds" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} shared seeds"
+    which = some_of([labels[key] for key in found.values if key in keys], 6)
+    sentences = [f"Tested over {over}: {which} ({counted(len(pairs), 'pair')})."]
+    if untested := found.untested:
+        names = some_of([labels[key] for key in untested], 6)
+        sentences.append(
+            f"Not tested, because they share fewer than {FEWEST_SEEDS} seeds with {labels[found.best]}: {names}."
+        )
+    return sentences
+
+
+def _apart(found: Comparison, labels: Labels) -> list[str]:
+    """Name the groups that stand apart from the comparison, with the reason."""
+    why: dict[str, list[str]] = {}
+    for key, reason in found.apart.items():
+        why.setdefault(reason, []).append(labels[key])
+    return [f"Not compared: {some_of(names, 6)}, because {reason}." for reason, names in why.items()]
 
 
 def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
@@ -85,7 +117,10 @@ def _final_bounds(groups: Sequence[Group], labels: Labels) -> list[Table]:
     if not any(group.bound(split) for group in groups for split in Split):
         return []
     title = "final bounds: mean ± s.e. over seeds, nats per example, each at its own K"
-    return [Table(title, tuple(columns), tuple(rows))]
+    known = {split: {n for group in groups for row in group.seeds() if (n := row.examples(split))} for split in Split}
+    counts = [f"{' or '.join(f'{n:,}' for n in sorted(found))} {split}" for split, found in known.items() if found]
+    over = f"; over {listed(counts)} examples" if counts else ""
+    return [Table(title + over, tuple(columns), tuple(rows))]
 
 
 def _gains(groups: Sequence[Group], labels: Labels) -> list[Table]:
@@ -108,17 +143,17 @@ def _gain(found: Aggregate | None) -> Cell:
 
 
 def comparison(comparisons: Sequence[Comparison], labels: Labels) -> Section:
-    """Return the section with all paired comparisons: those by the first measure are open, the others are folded."""
+    """Return the section with all paired comparisons: those of ``shown_first`` are open, the others are folded."""
     if not comparisons:
         return Section("comparisons", "Paired comparisons")
-    first, *others = comparisons
+    first, shown = comparisons[0], shown_first(comparisons)
     folded: list[Table] = []
     if len(first.pairs) > MOST_PAIRS:
         table = pairs_table(first, labels, first.pairs)
         folded.append(replace(table, title=f"all {len(first.pairs)} pairs: {first.measure.text}"))
-    folded += [pairs_table(each, labels, shown_pairs(each)) for each in others]
-    shown = pairs_table(first, labels, shown_pairs(first))
-    return Section("comparisons", "Paired comparisons", tables=(shown,), folded=tuple(folded))
+    folded += [pairs_table(each, labels, shown_pairs(each)) for each in comparisons if each not in shown]
+    tables = tuple(pairs_table(each, labels, shown_pairs(each)) for each in shown)
+    return Section("comparisons", "Paired comparisons", tables=tables, folded=tuple(folded))
 
 
 def evaluations(groups: Sequence[Group], labels: Labels) -> Section:

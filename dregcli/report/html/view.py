@@ -6,22 +6,39 @@ from dregcli.report.tables import Table
 
 
 @dataclass(frozen=True)
+class Source:
+    """The content of an image at one width of the window.
+
+    Attributes:
+        width: width in CSS pixels.
+        height: height in CSS pixels.
+        light: content for a light page, as a ``data:`` address.
+        dark: content for a dark page, as a ``data:`` address.
+    """
+
+    width: int
+    height: int
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True)
 class Image:
     """A figure inside the page.
 
     Attributes:
         title: title of the figure.
         alt: alternative text, which describes the figure.
-        width: width in CSS pixels.
-        height: height in CSS pixels.
-        source: content, as a ``data:`` address.
+        usual: the figure in a usual window.
+        narrow: the figure on a phone; None if it is the same.
+        caption: sentences that explain the figure.
     """
 
     title: str
     alt: str
-    width: int
-    height: int
-    source: str
+    usual: Source
+    narrow: Source | None = None
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +80,8 @@ class Section:
         tables: tables below the paragraphs.
         folded: folded tables below those.
         images: figures below the tables.
-        commands: lists of commands at the end.
+        commands: lists of commands below the figures.
+        sections: smaller sections at the end.
     """
 
     anchor: str
@@ -73,11 +91,12 @@ class Section:
     folded: tuple[Table, ...] = ()
     images: tuple[Image, ...] = ()
     commands: tuple[CommandList, ...] = ()
+    sections: tuple["Section", ...] = ()
 
     @property
     def empty(self) -> bool:
         """Whether the section has no content."""
-        return not (self.lead or self.tables or self.folded or self.images or self.commands)
+        return not (self.lead or self.tables or self.folded or self.images or self.commands or self.sections)
 
 
 @dataclass(frozen=True)
