@@ -14,7 +14,7 @@ from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.diagnosis.subject import Subject, find_subject, learned
 from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_folder, keep_in_run
 from dregcli.app.diagnosis.variance_request import VarianceRequest
-from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs
+from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.measurement import dreg_of
@@ -95,7 +95,13 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     started = time.monotonic()
     _finish(study, None, listener)
     log_p = LogP(float(problem.model.log_marginal(problem.x)), float(log_marginal(problem.x, problem.truth)))
-    report = VarianceReport.of(study, settings, log_p, seconds=time.monotonic() - started)
+    report = VarianceReport.of(
+        study,
+        settings,
+        log_p,
+        seconds=time.monotonic() - started,
+        always=_always(request, request.objective or "iwae"),
+    )
     return keep_in_folder(report, Path(request.out)) if request.out is not None else report
 
 
@@ -127,10 +133,18 @@ def _of_model(
     started = time.monotonic()
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
         _finish(study, kept, listener)
-    report = VarianceReport.of(study, settings, _log_p(subject), seconds=time.monotonic() - started)
+    always = _always(request, subject.spec.objective, subject.spec.estimator)
+    report = VarianceReport.of(study, settings, _log_p(subject), seconds=time.monotonic() - started, always=always)
     report = keep_in_run(report, subject.run, subject.checkpoint, listener)
     kept.forget()
     return report
+
+
+def _always(request: VarianceRequest, objective: str, *own: str) -> tuple[str, ...] | None:
+    """Return the pairs that the figure always shows; None if the user chose the pairs."""
+    if ALL not in request.estimators:
+        return None
+    return tuple(f"{objective}/{estimator}" for estimator in dict.fromkeys((*own, "reparam")))
 
 
 def _with_learned(subject: Subject, randomness: Randomness, listener: Listener) -> tuple[list[Pair], list[Pair]]:

@@ -58,10 +58,11 @@ class VarianceReport:
         settings: settings that the numbers depend on.
         log_p: exact log p(x); None if it is not known.
         seconds: time that this process spent on draws.
+        always: labels of pairs that the figure always shows; None if the user chose the pairs, so that it shows all.
         run: the run of the model; None for the toy.
         checkpoint: step of the model's parameters.
         file: the file of the results.
-        figures: the figure as PNG and SVG.
+        figures: the figure as PNG, SVG and PDF.
     """
 
     rows: list[Row]
@@ -71,6 +72,7 @@ class VarianceReport:
     settings: dict[str, Any]
     log_p: LogP | None
     seconds: float
+    always: tuple[str, ...] | None = None
     run: Run | None = None
     checkpoint: int | None = None
     file: Path | None = None
@@ -78,11 +80,17 @@ class VarianceReport:
 
     @classmethod
     def of(
-        cls, study: VarianceStudy, settings: dict[str, Any], log_p: LogP | None, *, seconds: float
+        cls,
+        study: VarianceStudy,
+        settings: dict[str, Any],
+        log_p: LogP | None,
+        *,
+        seconds: float,
+        always: tuple[str, ...] | None,
     ) -> "VarianceReport":
         """Return the report of a finished study."""
         rows = study.rows()
-        return cls(rows, fit_slopes(rows), study.sampled(), study.references(), settings, log_p, seconds)
+        return cls(rows, fit_slopes(rows), study.sampled(), study.references(), settings, log_p, seconds, always)
 
     @property
     def floor(self) -> float:
@@ -140,6 +148,7 @@ class VarianceReport:
                 ],
             },
             "log_p": vars(self.log_p) if self.log_p else None,
+            "asked": self.always is None,
             "settings": self.settings,
             "seconds": self.seconds,
         }
@@ -160,7 +169,7 @@ class VarianceReport:
 
     def figure(self) -> Drawn:
         """Return the figure of statistics against K."""
-        return variance_figure(self.curves(), title=self.title, floor=self.floor)
+        return variance_figure(self.curves(), title=self.title, floor=self.floor, always=self.always)
 
 
 def _plain(statistic: Statistic) -> dict[str, float | None]:

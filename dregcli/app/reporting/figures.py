@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,19 +10,20 @@ import numpy as np
 from PIL import Image
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.reporting.own_files import OwnFiles
 from dregcli.app.reporting.report import Report
 from dregcli.errors import DregError, StoreWriteError
-from dregcli.filesystem import LOCAL, make_folders, write_new
 from dregcli.names import Split
-from dregcli.report.drawn import SUFFIXES, Drawn
+from dregcli.report.drawn import DPI, SUFFIXES, Drawn
 from dregcli.report.figures.active import Latents
 from dregcli.report.figures.draw import draw_all
-from dregcli.report.figures.pictures import Kind, Picture
+from dregcli.report.figures.pictures import LARGEST, Kind, Picture
+from dregcli.report.figures.sheet import PAGE, Sheet
 from dregcli.report.groups import RunRow
 from dregcli.store.layout import entries
 from dregcli.store.results import check_digest
 
-__all__ = ["Drawn", "WrittenFigure", "draw_report", "write_figures"]
+__all__ = ["DPI", "PAGE", "Drawn", "Sheet", "WrittenFigure", "draw_report", "write_figures"]
 
 _FOLDER: Final = "figures"
 _VARIANCE: Final = "latent_variance"
@@ -30,52 +31,78 @@ _VARIANCE: Final = "latent_variance"
 
 @dataclass(frozen=True)
 class WrittenFigure:
-    """A figure and its files, a PNG and an SVG."""
+    """A figure and its files, a PNG, an SVG and a PDF."""
 
     drawn: Drawn
     files: tuple[Path, ...]
 
     def as_json(self) -> dict[str, Any]:
         """Return the form of ``dreg report --json``."""
-        files = {path.suffix.removeprefix("."): str(path) for path in self.files}
-        return {"name": self.drawn.name, "title": self.drawn.title, "alt": self.drawn.alt, **files}
+        words = {name: getattr(self.drawn, name) for name in ("name", "title", "caption", "alt", "section")}
+        return words | {path.suffix.removeprefix("."): str(path) for path in self.files}
 
 
-def draw_report(report: Report, listener: Listener) -> list[Drawn]:
-    """Draw all figures for which the report has data.
+def draw_report(report: Report, listener: Listener, sheet: Sheet) -> list[Drawn]:
+    """Draw all figures for which the report has data, section by section.
+
+    If there are several sections, the figures' names and titles begin with the section's.
 
     Args:
         report: the report.
         listener: receives a warning for everything that cannot be read and is left out.
+        sheet: the paper that the figures are drawn for.
     """
     held = _Held(report, listener)
-    return draw_all(report.groups, report.labels, report.comparisons, latents=held.latents, picture=held.picture)
+    found: list[Drawn] = []
+    several = len(report.sections) > 1
+    for section in report.sections:
+        title = section.title if several else ""
+        drawn = draw_all(
+            section.groups,
+            section.labels,
+            section.comparisons,
+            sheet=replace(sheet, section=title),
+            latents=held.latents,
+            picture=held.picture,
+        )
+        if not several:
+            return drawn
+        taken = {each.name for each in found}
+        slug = _slug(title)
+        while any(f"{slug}-{each.name}" in taken for each in drawn):
+            slug += "-more"
+        found += [replace(each, name=f"{slug}-{each.name}", section=title) for each in drawn]
+    return found
 
 
-def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener) -> list[WrittenFigure]:
-    """Write each figure as PNG and SVG; no existing file is replaced.
+def _slug(title: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
+
+
+def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener, *, dpi: int = DPI) -> list[WrittenFigure]:
+    """Write each figure as PNG, SVG and PDF, in place of earlier figures with these names; see ``OwnFiles``.
 
     Args:
         drawn: figures.
         folder: the folder for the files; it is made if it is missing.
         listener: receives progress messages.
+        dpi: dots per inch of the PNG.
 
     Raises:
         StoreWriteError: a file cannot be written.
     """
-    found: list[WrittenFigure] = []
     listener.begin("figures", len(drawn), "figures")
+    contents: dict[str, dict[str, bytes]] = {}
+    for each in drawn:
+        contents[each.name] = {suffix: each.render(suffix, dpi=dpi) for suffix in SUFFIXES}
+        listener.update(len(contents))
     try:
-        make_folders(LOCAL, folder)
-        for each in drawn:
-            files = [write_new(LOCAL, folder, each.name, suffix, each.render(suffix)) for suffix in SUFFIXES]
-            found.append(WrittenFigure(each, tuple(files)))
-            listener.update(len(found))
+        files = OwnFiles(folder).write(contents)
     except StoreWriteError as error:
-        hint = "choose a folder that you can write: --figures FOLDER"
+        hint = error.hint or "choose a folder that you can write: --figures FOLDER"
         raise StoreWriteError(error.what, where=error.where, hint=hint) from error
     listener.end()
-    return found
+    return [WrittenFigure(each, tuple(files[each.name])) for each in drawn]
 
 
 class _Held:
@@ -108,6 +135,7 @@ class _Held:
                 return None
             check_digest(path)
             with Image.open(path) as image:
+                image.thumbnail((LARGEST, LARGEST))  # changes only larger pictures
                 return Picture(row.key, np.asarray(image.convert("RGB")))
         except (DregError, OSError, Image.DecompressionBombError) as error:
             self._left_out(row, error)

@@ -13,7 +13,7 @@ from dregcli.commands import command
 from dregcli.errors import Fault, SpecError
 
 if TYPE_CHECKING:
-    from dregcli.app.reporting.figures import Drawn
+    from dregcli.app.reporting.figures import Drawn, Sheet
     from dregcli.app.reporting.report import Report
 
 Csv = Annotated[
@@ -32,13 +32,45 @@ Html = Annotated[
 ]
 Figures = Annotated[
     Path | None,
-    typer.Option("--figures", metavar="FOLDER", help="Write every figure as PNG and SVG, without overwriting files."),
+    typer.Option(
+        "--figures",
+        metavar="FOLDER",
+        help="Write every figure as PNG, SVG and PDF, in place of earlier figures by dreg and of no other file.",
+    ),
+]
+Dpi = Annotated[int, typer.Option("--dpi", metavar="DOTS", help="Dots per inch of the PNG files of --figures.")]
+WidthInches = Annotated[
+    float | None,
+    typer.Option(
+        "--width-inches",
+        metavar="INCHES",
+        help="Width of the figures of --figures; a column of a paper has about 3.3.",
+        show_default="6.7",
+    ),
+]
+FontSize = Annotated[
+    float | None,
+    typer.Option(
+        "--font-size",
+        metavar="POINTS",
+        help="Size of the letters in the figures of --figures.",
+        show_default="9, or 8 below 5 inches",
+    ),
+]
+NoCaption = Annotated[
+    bool,
+    typer.Option(
+        "--no-caption", help="Leave the titles and the explaining sentences out of the figures of --figures."
+    ),
 ]
 Cite = Annotated[
     bool, typer.Option("--cite", help="Print BibTeX for the works that the runs use, instead of the tables.")
 ]
 
 STDOUT: Final = Path("-")
+
+DPI: Final = 160
+"""Usual dots per inch of a PNG, the same as ``dregcli.report.drawn.DPI``, whose import takes long."""
 
 _LONGEST: Final = 86_400
 
@@ -53,6 +85,10 @@ class Exports:
         latex: file for the LaTeX table, or ``-`` for stdout.
         html: file for the page.
         figures: folder for the figures.
+        dpi: dots per inch of the figures' PNG files.
+        width: width of the figures, inches; None means the usual one.
+        font: size of the figures' letters, points; None means the usual one.
+        caption: whether the figures have titles and explaining sentences.
         cite: whether to print BibTeX instead of the tables, and instead of everything else in ``--json``.
         as_json: whether to print one JSON object on stdout.
         time_to: the report shows the time that each run took to reach this bound, in nats per example.
@@ -64,6 +100,10 @@ class Exports:
     latex: Path | None
     html: Path | None
     figures: Path | None
+    dpi: int
+    width: float | None
+    font: float | None
+    caption: bool
     cite: bool
     as_json: bool
     time_to: float | None
@@ -104,6 +144,7 @@ class Exports:
                 faults.append(Fault(name, f"{path} is also the folder of --figures: name another file."))
         if not 0.0 < self.every <= _LONGEST:
             faults.append(Fault("every", f"must be above 0 and at most {_LONGEST:,} seconds, got {self.every:g}."))
+        faults += self._sheet_faults()
         if self.time_to is not None and not math.isfinite(self.time_to):
             faults.append(Fault("time-to", f"must be a number of nats, got {self.time_to:g}."))
         if faults:
@@ -111,6 +152,22 @@ class Exports:
         check_targets(
             [path for path in files.values() if path is not None], [self.figures] if self.figures is not None else []
         )
+
+    def _sheet_faults(self) -> list[Fault]:
+        limits = {"dpi": (self.dpi, 20, 2400), "width-inches": (self.width, 2, 40), "font-size": (self.font, 4, 30)}
+        return [
+            Fault(name, f"must be from {least} to {most}, got {value:g}.")
+            for name, (value, least, most) in limits.items()
+            if value is not None and not least <= value <= most
+        ]
+
+    @property
+    def sheet(self) -> "Sheet":
+        """The paper that the figures of the folder are drawn for."""
+        from dregcli.app.reporting.figures import Sheet
+
+        usual = Sheet()
+        return Sheet(usual.width if self.width is None else self.width, self.font, self.caption)
 
 
 def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, Any]:
@@ -125,7 +182,6 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
     from dregcli.app.common.written import write_named
     from dregcli.app.reporting.exports import report_csv, report_latex
 
-    drawn = _draw(terminal, report, asked)
     files: dict[str, str] = {}
 
     def write(name: str, path: Path, content: bytes) -> None:
@@ -143,19 +199,19 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
         elif path is not None:
             write(name, path, made().encode("utf-8", "backslashreplace"))
     if asked.html is not None:
-        write("html", asked.html, _page(report, drawn, asked))
-    figures = _write_figures(terminal, drawn, asked.figures)
+        from dregcli.app.reporting.figures import PAGE
+
+        write("html", asked.html, _page(report, _draw(terminal, report, PAGE), asked))
+    figures = _write_figures(terminal, report, asked) if asked.figures is not None else []
     if asked.cite:
         _cite(terminal, report, files)
     return {"files": files, "figures": figures}
 
 
-def _draw(terminal: Terminal, report: "Report", asked: Exports) -> "list[Drawn]":
-    if asked.html is None and asked.figures is None:
-        return []
+def _draw(terminal: Terminal, report: "Report", sheet: "Sheet") -> "list[Drawn]":
     from dregcli.app.reporting.figures import draw_report
 
-    drawn = draw_report(report, terminal)
+    drawn = draw_report(report, terminal, sheet)
     if not drawn:
         terminal.warn("there is nothing to draw: no completed run has a bound.")
     return drawn
@@ -167,14 +223,16 @@ def _page(report: "Report", drawn: "list[Drawn]", asked: Exports) -> bytes:
     return page(report, drawn, time_to=asked.time_to, argv=["dreg", *sys.argv[1:]])
 
 
-def _write_figures(terminal: Terminal, drawn: "list[Drawn]", folder: Path | None) -> list[dict[str, Any]]:
-    if folder is None or not drawn:
-        return []
+def _write_figures(terminal: Terminal, report: "Report", asked: Exports) -> list[dict[str, Any]]:
     from dregcli.app.reporting.figures import write_figures
 
-    written = write_figures(drawn, folder, terminal)
+    drawn = _draw(terminal, report, asked.sheet)
+    if asked.figures is None or not drawn:
+        return []
+    written = write_figures(drawn, asked.figures, terminal, dpi=asked.dpi)
     for each in written:
-        terminal.note(f"wrote {' and '.join(map(str, each.files))}")
+        first, *others = each.files
+        terminal.note(f"wrote {first} (also {' and '.join(path.suffix for path in others)})")
     return [each.as_json() for each in written]
 
 

@@ -10,7 +10,20 @@ import typer
 from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
-from dregcli.cli.reporting.exports import Cite, Csv, Exports, Figures, Html, Latex, export
+from dregcli.cli.reporting.exports import (
+    DPI,
+    Cite,
+    Csv,
+    Dpi,
+    Exports,
+    Figures,
+    FontSize,
+    Html,
+    Latex,
+    NoCaption,
+    WidthInches,
+    export,
+)
 from dregcli.cli.reporting.result import show
 from dregcli.cli.runs.watching import follow
 
@@ -51,6 +64,10 @@ def report(
     every: Annotated[float, typer.Option(help="Seconds between two updates of --watch.")] = 2.0,
     html: Html = None,
     figures: Figures = None,
+    dpi: Dpi = DPI,
+    width_inches: WidthInches = None,
+    font_size: FontSize = None,
+    no_caption: NoCaption = False,
     csv: Csv = None,
     latex: Latex = None,
     cite: Cite = False,
@@ -63,7 +80,21 @@ def report(
     from dregcli.app.reporting.report import make_report
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    asked = Exports(runs or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every)
+    asked = Exports(
+        runs or [],
+        csv,
+        latex,
+        html,
+        figures,
+        dpi=dpi,
+        width=width_inches,
+        font=font_size,
+        caption=not no_caption,
+        cite=cite,
+        as_json=as_json,
+        time_to=time_to,
+        every=every,
+    )
     asked.check()
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))

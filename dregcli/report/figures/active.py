@@ -8,12 +8,12 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
 from dregcli.report.figures.members import Chosen, Member
+from dregcli.report.figures.ticks import log_scale, whole_axis
 from dregcli.report.groups import RunRow
 from dregcli.report.series import Values
 
@@ -55,7 +55,7 @@ def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
     if not found:
         return None
     title = chosen.titled("Active units")
-    figure = new_figure(8.0)
+    figure = new_figure(chosen.sheet)
     axes = panels(figure, 1, 1)[0][0]
     names = [f"{member.label}: {_counted(of_seeds)}" for member, of_seeds in found]
     entries = {
@@ -64,15 +64,14 @@ def active_figure(chosen: Chosen, latents: LatentsOf) -> Drawn | None:
     thresholds = sorted({each.threshold for _, of_seeds in found for each in of_seeds})
     for threshold in thresholds:
         axes.axhline(threshold, color=style.GREY, linestyle="--", linewidth=1.2, label="_threshold")
-    style.log_scale(axes, *_limits(found, thresholds))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_xlabel("latents, sorted by their variance")
+    log_scale(axes, *_limits(found, thresholds))
+    whole_axis(axes, "latents, sorted by their variance")
     axes.set_ylabel("variance over examples of q's mean")
     style.grid(axes)
-    lay_out(figure, title, height=3.4, entries=entries, caption=_CAPTION)
+    lay_out(figure, chosen.sheet, title, below=Below(entries, _CAPTION))
     above = " and ".join(f"{each:g}" for each in thresholds)
     text = f"Variance over examples of q's mean by latent, largest first; active above {above}. {'; '.join(names)}."
-    return Drawn("active-units", title, text, figure)
+    return Drawn("active-units", title, text, figure, _CAPTION)
 
 
 def _draw(axes: Axes, member: Member, of_seeds: Sequence[Latents], label: str) -> Line2D:

@@ -3,19 +3,27 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
-from matplotlib.colors import to_rgb
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
 from dregcli.names import Backward, Verdict
 from dregcli.report.drawn import Drawn
-from dregcli.report.figures.layout import lay_out, new_figure, panels
-from dregcli.report.figures.style import COLOURS
+from dregcli.report.figures import style
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.sheet import Sheet
 
-_FOUND, _NOTHING = COLOURS[1], "#8A8A8A"
-_PALEST, _FULL_AT = 0.35, 10.0
-"""Strength of the colour just above the critical |t|, and the multiple of the critical |t| that has full strength."""
+_PALEST, _STRONGEST, _FULL_AT = 0.3, 0.8, 10.0
+"""Strength of the colour just above the critical |t|, its largest strength, and the multiple of the critical |t| that
+has the largest strength."""
+
+_CELL: Final = 3.4
+"""Width of a cell, in multiples of the letters' size."""
+
+_NAMES: Final = 0.34
+"""Largest part of the figure's width for the pairs' names."""
 
 
 @dataclass(frozen=True)
@@ -48,16 +56,16 @@ def titled(run: str, settings: Mapping[str, Any]) -> str:
     return "\n".join(filter(None, [title, computed(settings)]))
 
 
-def _colour(t: float, critical: float) -> tuple[float, float, float]:
-    """Return a colour: grey up to the critical |t|, orange beyond it, and stronger for a larger |t|."""
+def _shade(t: float, critical: float) -> tuple[str, float]:
+    """Return a colour and its strength: grey up to the critical |t|, orange beyond it, stronger for a larger |t|.
+
+    The strength is how much of the colour covers the page, so that letters can be read on a light and a dark page.
+    """
     ratio = abs(t) / critical
     if ratio <= 1.0:
-        base, strength = to_rgb(_NOTHING), 0.45 * ratio
-    else:
-        share = min(1.0, math.log(ratio) / math.log(_FULL_AT))
-        base, strength = to_rgb(_FOUND), _PALEST + (1.0 - _PALEST) * share
-    red, green, blue = (1.0 - strength * (1.0 - part) for part in base)
-    return red, green, blue
+        return style.GREY, 0.35 * ratio
+    share = min(1.0, math.log(ratio) / math.log(_FULL_AT))
+    return style.COLOURS[1], _PALEST + (_STRONGEST - _PALEST) * share
 
 
 def _number(t: float) -> str:
@@ -65,39 +73,52 @@ def _number(t: float) -> str:
     return f"{t:.1f}" if abs(t) < 100.0 else f"{t:.0f}" if abs(t) < 1e5 else f"{t:.0e}"
 
 
-def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str) -> Drawn:
+def bias_figure(rows: Sequence[BiasRow], blocks: Sequence[str], *, title: str, sheet: Sheet | None = None) -> Drawn:
     """Draw t of each pair (down) and parameter block (across), with biases in colour.
 
-    Blocks without any test are left out.
+    Blocks without any test are left out. Blocks for which there is no room follow below.
     """
+    sheet = sheet or Sheet()
     shown = [block for block in blocks if any(block in row.t_blocks for row in rows)]
-    figure = new_figure(max(7.5, 3.6 + 0.62 * len(shown)))
-    axes = panels(figure, 1, 1)[0][0]
+    figure = new_figure(sheet)
+    room = sheet.width * (1.0 - _NAMES) - 3.0 * sheet.em
+    parts = -(-len(shown) // max(1, int(room / (_CELL * sheet.em))))
+    across = -(-len(shown) // parts)
+    for i, (axes,) in enumerate(panels(figure, parts, 1)):
+        _cells(axes, rows, shown[i * across : (i + 1) * across], sheet)
+        axes.set_xlim(0.0, across)
+    lines = max(label.get_text().count("\n") + 1 for label in figure.axes[0].get_yticklabels())
+    height = len(rows) * sheet.em * max(2.2, 0.5 + 1.1 * lines)
+    caption = _caption(rows, shown)
+    lay_out(figure, sheet, title, height=height, below=Below({}, caption))
+    return Drawn("bias-check", title, _alt(rows), figure, caption)
+
+
+def _cells(axes: Axes, rows: Sequence[BiasRow], shown: Sequence[str], sheet: Sheet) -> None:
     for i, row in enumerate(rows):
         for j, block in enumerate(shown):
             t = row.t_blocks.get(block)
-            colour = "white" if t is None else _colour(t, row.critical_t)
-            axes.add_patch(Rectangle((j, i), 1.0, 1.0, facecolor=colour, edgecolor="#DDDDDD", linewidth=0.8))
+            colour, strength = (style.GREY, 0.0) if t is None else _shade(t, row.critical_t)
+            edge: dict[str, Any] = {"edgecolor": (0.5, 0.5, 0.5, 0.3), "linewidth": 0.6}
+            axes.add_patch(Rectangle((j, i), 1.0, 1.0, facecolor=to_rgba(colour, strength), **edge))
             axes.text(
                 j + 0.5,
                 i + 0.5,
                 "=" if t is None else _number(t),
                 ha="center",
                 va="center",
-                fontsize="small",
+                fontsize=0.95 * sheet.small,
                 fontweight=_weight(t is not None and abs(t) > row.critical_t),
             )
-    axes.set_xlim(0.0, len(shown))
     axes.set_ylim(len(rows), 0.0)
     axes.set_xticks([j + 0.5 for j in range(len(shown))], shown, rotation=40.0, ha="right", rotation_mode="anchor")
-    axes.set_yticks([i + 0.5 for i in range(len(rows))], [f"{row.pair}: {row.verdict}" for row in rows])
+    names = [wrapped(f"{row.pair}: {row.verdict}", _NAMES * sheet.width, 1.05 * sheet.small) for row in rows]
+    axes.set_yticks([i + 0.5 for i in range(len(rows))], names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight(_weight(row.verdict is Verdict.BIASED))
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    lay_out(figure, title, height=0.34 * len(rows), caption=_caption(rows, shown))
-    return Drawn("bias-check", title, _alt(rows), figure)
 
 
 def _alt(rows: Sequence[BiasRow]) -> str:

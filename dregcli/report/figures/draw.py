@@ -13,6 +13,7 @@ from dregcli.report.figures.k_curve import k_curve_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import PictureOf, picture_figures
+from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import Group
 
@@ -22,6 +23,7 @@ def draw_all(
     labels: Mapping[str, str],
     comparisons: Sequence[Comparison],
     *,
+    sheet: Sheet = Sheet(),  # noqa: B008 - it cannot change
     latents: LatentsOf = lambda _: None,
     picture: PictureOf = lambda _, __: None,
 ) -> list[Drawn]:
@@ -31,13 +33,14 @@ def draw_all(
         groups: groups of runs. If there are too many to distinguish, the best are drawn, and the titles say so.
         labels: short name of each group, by key.
         comparisons: comparisons as ``compare`` returns them.
+        sheet: the paper that the figures are drawn for.
         latents: returns the latents of a run's newest evaluation, if it has one; called only for runs that are drawn.
         picture: returns a run's newest picture of a kind, if it has one; called only where it may be drawn.
 
     Returns:
         Figures with unique names, in the order in which a page shows them.
     """
-    chosen = choose(groups, labels, comparisons)
+    chosen = choose(groups, labels, comparisons, sheet)
     drawn = [
         final_figure(chosen, comparisons),
         bound_figure(chosen, "step"),

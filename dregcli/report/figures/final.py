@@ -1,4 +1,4 @@
-"""Final bounds by group: a dot for every seed, lines that join equal seeds, and means with intervals."""
+"""Final bounds by group: a dot for every seed, lines that join equal seeds, and means on shaded intervals."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -10,12 +10,16 @@ from matplotlib.axes import Axes
 from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels, wrapped
 from dregcli.report.figures.members import Chosen, Member
+from dregcli.report.figures.ticks import number_axis
 from dregcli.report.series import Band
 
-_BELOW: Final = 0.26
-"""Distance of a group's mean below its dots, in rows."""
+_HALF: Final = 0.32
+"""Half of the height of a group's interval and mean, in rows."""
+
+_NAMES: Final = 0.34
+"""Largest part of the figure's width for the groups' names."""
 
 BySeed = Mapping[int, float]
 
@@ -34,25 +38,50 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
         key=lambda row: -fmean(row[1].values()),
     )
     title = chosen.titled("Bounds by seed")
-    figure = new_figure(8.0)
+    sheet = chosen.sheet
+    figure = new_figure(sheet)
     axes = panels(figure, 1, 1)[0][0]
     _join(axes, [of_seeds for _, of_seeds in rows])
     texts = [_row(axes, at, member, of_seeds) for at, (member, of_seeds) in enumerate(rows)]
+    names = [wrapped(member.label, _NAMES * sheet.width, sheet.small) for member, _ in rows]
     axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_yticks(range(len(rows)), [wrapped(member.label, 3.4) for member, _ in rows], fontsize="small")
+    axes.set_yticks(range(len(rows)), names)
     for label, (member, _) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if member.group.key in equal else "normal")
-    axes.set_xlabel(f"{measure.text},\nnats per example (larger is better)")
-    style.grid(axes)
-    caption = "Dots: seeds; grey lines join the same seed. Below the dots: the mean and its "
-    caption += "95\u00a0% interval (Student's\u00a0t)."
+    axes.set_xlim(*_limits([of_seeds for _, of_seeds in rows]))
+    number_axis(axes, f"{measure.text}, nats per example (larger is better)")
+    for at in range(1, len(rows)):
+        axes.axhline(at - 0.5, color=style.GREY, linewidth=0.5, alpha=0.4, zorder=1.0)
+    axes.grid(visible=True, axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    caption = (
+        "Dots: seeds; grey lines join the same seed. Black: the mean. Shaded: its 95\u00a0% interval (Student's "
+    )
+    caption += "t), cut at the frame if it is very wide."
     if equal:
         caption += " Bold: the best group, and groups that the paired test has not found lower."
     if others := len(chosen.members) - len(rows):
         caption += f" {others} group{'s have' if others > 1 else ' has'} no such bound."
-    lay_out(figure, title, height=0.3 + 0.42 * len(rows), caption=caption)
+    lines = max(name.count("\n") + 1 for name in names)
+    lay_out(figure, sheet, title, height=len(rows) * sheet.em * max(2.6, 1.0 + 1.1 * lines), below=Below({}, caption))
     text = f"{measure.text}, nats per example, larger is better, the highest first: {'; '.join(texts)}."
-    return Drawn("final-bounds", title, text, figure)
+    return Drawn("final-bounds", title, text, figure, caption)
+
+
+def _limits(rows: Sequence[BySeed]) -> tuple[float, float]:
+    """Return limits that show all dots. Intervals may add at most the range of the dots again on each side."""
+    bands = [_band(of_seeds) for of_seeds in rows]
+    dots = np.concatenate([each.values.ravel() for each in bands])
+    low, high = float(dots.min()), float(dots.max())
+    room = high - low if high > low else max(0.5, 0.01 * abs(high))
+    every = np.concatenate([dots, *(each.low for each in bands), *(each.high for each in bands)])
+    low, high = max(low - room, float(np.nanmin(every))), min(high + room, float(np.nanmax(every)))
+    margin = 0.06 * max(high - low, room)
+    return low - margin, high + margin
+
+
+def _band(of_seeds: BySeed) -> Band:
+    return Band(np.array([0.0]), np.asarray([*of_seeds.values()])[:, None])
 
 
 def _first(
@@ -84,20 +113,16 @@ def _row(axes: Axes, at: int, member: Member, of_seeds: BySeed) -> str:
         values, [at] * len(values), color=look.colour, marker=look.marker, linestyle="", markersize=6.0, alpha=0.8,
         label=member.label,
     )  # fmt: skip
-    found = Band(np.array([0.0]), np.asarray(values)[:, None])
+    found = _band(of_seeds)
     (mean,), (low,), (high,) = found.mean.tolist(), found.low.tolist(), found.high.tolist()
-    bar = [[mean - low], [high - mean]] if found.seeds > 1 else None
-    axes.errorbar(
-        [mean],
-        [at + _BELOW],
-        xerr=bar,
-        color="black",
-        marker="|",
-        markersize=9.0,
-        capsize=3.0,
-        linewidth=1.4,
+    axes.plot(
+        [mean, mean], [at - _HALF, at + _HALF], color="black", linewidth=1.6, solid_capstyle="butt", zorder=3.0,
         label=f"_mean {member.label}",
-    )
+    )  # fmt: skip
     if found.seeds == 1:
         return f"{member.label} {mean:.2f}, one seed"
+    axes.fill_betweenx(
+        [at - _HALF, at + _HALF], low, high, color=look.colour, alpha=0.22, linewidth=0.0, zorder=1.2,
+        label=f"_band {member.label}",
+    )  # fmt: skip
     return f"{member.label} {mean:.2f} (95 % interval {low:.2f} to {high:.2f}, {found.seeds} seeds)"

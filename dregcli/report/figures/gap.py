@@ -5,8 +5,9 @@ from typing import Any, Final
 from dregcli.names import Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import lay_out, new_figure, panels
-from dregcli.report.figures.members import Chosen, panels_by_data
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
+from dregcli.report.figures.members import Chosen, data_of, own_k
+from dregcli.report.figures.ticks import steps_axis
 from dregcli.report.groups import RunRow
 from dregcli.report.series import Series, difference, series
 
@@ -24,30 +25,30 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
     found = {
         member.group.key: gap for member in chosen.members if (gap := member.band(_gap, points=_POINTS)) is not None
     }
-    shown, few = panels_by_data([member for member in chosen.members if member.group.key in found])
-    if not shown:
+    members = [member for member in chosen.members if member.group.key in found]
+    if not members:
         return None
-    what = "Generalisation gap"
-    figure = new_figure(max(8.0, 5.4 * len(shown)))
+    title = chosen.titled("Generalisation gap")
+    figure = new_figure(chosen.sheet)
+    axes = panels(figure, 1, 1)[0][0]
+    axes.axhline(0.0, color=style.GREY, linewidth=0.8, zorder=1.0)
     entries: dict[str, Any] = {}
-    alt: list[str] = []
-    for axes, panel in zip(panels(figure, 1, len(shown))[0], shown, strict=True):
-        axes.axhline(0.0, color=style.GREY, linewidth=0.8, zorder=1.0)
-        for member in panel.members:
-            gap = found[member.group.key]
-            label = member.with_seeds(gap.seeds)
-            entries[label] = style.draw_band(axes, gap, member.look, label, i=member.index)
-            alt.append(f"{label}: {style.at_the_end(gap)}")
-        if (limits := style.late_limits([found[member.group.key] for member in panel.members])) is not None:
-            axes.set_ylim(*limits)
-        axes.set_title(panel.title, fontsize="medium")
-        style.steps_axis(axes)
-        axes.set_ylabel(f"training less validation bound\nat {panel.own_k}, nats per example")
-        style.grid(axes)
-    lay_out(figure, chosen.titled(what), height=3.0, entries=entries, caption=_CAPTION + few)
+    ends: list[str] = []
+    for member in members:
+        gap = found[member.group.key]
+        label = member.with_seeds(gap.seeds)
+        entries[label] = style.draw_band(axes, gap, member.look, label, i=member.index)
+        ends.append(f"{label}: {style.at_the_end(gap)}")
+    if (limits := style.late_limits([*found.values()])) is not None:
+        axes.set_ylim(*limits)
+    steps_axis(axes)
+    axes.set_ylabel(f"training less validation bound at {own_k(members)}, nats per example")
+    style.grid(axes)
+    caption = f"Data: {data_of(members)}. {_CAPTION}"
+    lay_out(figure, chosen.sheet, title, below=Below(entries, caption))
     text = "Training bound less validation bound against steps, nats per example; at the right end of each curve: "
-    text += f"{'; '.join(alt)}."
-    return Drawn("generalisation-gap", chosen.titled(what), text, figure)
+    text += f"{'; '.join(ends)}."
+    return Drawn("generalisation-gap", title, text, figure, caption)
 
 
 def _gap(row: RunRow) -> Series | None:

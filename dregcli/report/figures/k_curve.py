@@ -11,14 +11,18 @@ from dregcli.describe import described
 from dregcli.names import Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import lay_out, new_figure, panels
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
 from dregcli.report.figures.members import MOST_PANELS, Chosen, Member
+from dregcli.report.figures.ticks import ticks_at
 from dregcli.report.groups import aggregate
 
 _CAPTION: Final = (
     "Solid: the bound; bars: ± one standard error over seeds, or over examples for a single seed. Dashed, open "
     "markers: the jackknife (JVI), an estimate of log p(x) that is not a bound."
 )
+
+_LEAST: Final = 24.0
+"""Width that a panel needs, in multiples of the letters' size."""
 
 Attrs = Mapping[str, Any]
 
@@ -57,19 +61,19 @@ def k_curve_figure(chosen: Chosen) -> Drawn | None:
         return None
     few = f" Shown are {len(kept)} of {len(found)} kinds of evaluations." if len(kept) < len(found) else ""
     what = "Evaluated bound against K"
-    figure = new_figure(max(8.0, 5.4 * len(kept)))
+    figure = new_figure(chosen.sheet)
     entries: dict[str, Any] = {}
     alt: list[str] = []
-    for axes, of in zip(panels(figure, 1, len(kept))[0], kept, strict=True):
+    for axes, of in zip(panel_grid(figure, chosen.sheet, len(kept), least=_LEAST), kept, strict=True):
         texts = [_draw(axes, *each, entries) for each in found[of]]
-        style.ticks_at(axes, sorted({point.k for _, _, points in found[of] for point in points}))
-        axes.set_title(f"{of.text}\n{of.split}, {of.n:,} examples, evaluation seed {of.seed}", fontsize="medium")
+        ticks_at(axes, sorted({point.k for _, _, points in found[of] for point in points}))
+        axes.set_title(f"{of.text}\n{of.split}, {of.n:,} examples, evaluation seed {of.seed}")
         axes.set_ylabel("nats per example (larger is better)")
         style.grid(axes)
         alt.append(f"{of.text}, {of.split}, {of.n:,} examples: {'; '.join(texts)}.")
-    lay_out(figure, chosen.titled(what), height=3.4, entries=entries, caption=_CAPTION + few)
+    lay_out(figure, chosen.sheet, chosen.titled(what), below=Below(entries, _CAPTION + few))
     text = f"{what}, nats per example, larger is better. {' '.join(alt)}"
-    return Drawn("k-curve", chosen.titled(what), text, figure)
+    return Drawn("k-curve", chosen.titled(what), text, figure, _CAPTION + few)
 
 
 def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:

@@ -5,7 +5,7 @@ Matplotlib's own layouts measure everything many times, which takes longer than 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, dataclass, field, replace
 from textwrap import fill
 from typing import Any, Final
 
@@ -14,19 +14,30 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-_CHARACTERS: Final = 13.0
-"""Number of small characters that fit into an inch."""
+from dregcli.report.figures import ends
+from dregcli.report.figures.ends import End
+from dregcli.report.figures.sheet import Sheet
+from dregcli.report.figures.ticks import thin_out
+
+_LETTER: Final = 0.665
+"""Width of an average letter, in multiples of its size."""
 
 _JOINT: Final = "\u200b"
 """Mark of a place where a word may be broken."""
 
-_PAD: Final = 0.12
-"""Space between the parts of a figure, inches."""
+_PAD: Final = 0.9
+"""Space between the parts of a figure, in multiples of the letters' size."""
+
+_FLAT: Final = 0.62
+"""Height of axes without a height of their own, as a share of their width."""
+
+_LOWEST, _HIGHEST = 11.0, 22.0
+"""Least and largest height of such axes, in multiples of the letters' size."""
 
 
-def new_figure(width: float) -> Figure:
-    """Return an empty figure with a width in inches; ``lay_out`` sets its height."""
-    return Figure(figsize=(width, width / 2.0))
+def new_figure(sheet: Sheet) -> Figure:
+    """Return an empty figure of the sheet's width; ``lay_out`` sets its height."""
+    return Figure(figsize=(sheet.width, sheet.width / 2.0))
 
 
 def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> list[list[Axes]]:
@@ -37,9 +48,20 @@ def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> 
     return [[*row] for row in found]
 
 
-def wrapped(text: str, width: float, *, size: float = 1.0) -> str:
-    """Break text into lines that fit into a width in inches; ``size`` is the letters' size relative to small ones."""
-    return _filled(text, max(12, int(_CHARACTERS * width / size)))
+def panel_grid(figure: Figure, sheet: Sheet, count: int, *, least: float) -> list[Axes]:
+    """Return this many axes, in as many columns as the sheet has room for; see ``Sheet.columns``."""
+    columns = sheet.columns(count, least)
+    rows = -(-count // columns)
+    columns = -(-count // rows)  # as few columns as these rows allow, so that few places stay empty
+    every = [axes for row in panels(figure, rows, columns) for axes in row]
+    for axes in every[count:]:
+        axes.remove()
+    return every[:count]
+
+
+def wrapped(text: str, width: float, points: float) -> str:
+    """Break text with letters of this size into lines that fit into a width in inches."""
+    return _filled(text, max(8, int(72.0 * width / (_LETTER * points))))
 
 
 def _filled(text: str, fitting: int) -> str:
@@ -62,54 +84,145 @@ class _Room:
         return _Room(*(max(a, b) for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
-_ROUGH: Final = _Room(0.8, 0.1, 0.2, 0.5)
+@dataclass(frozen=True)
+class Below:
+    """What stands below the axes.
+
+    Attributes:
+        entries: handle of each label of the legend.
+        caption: sentences that explain the figure, shown above the legend's entries.
+    """
+
+    entries: Mapping[str, Artist] = field(default_factory=dict[str, Artist])
+    caption: str = ""
 
 
 def lay_out(
-    figure: Figure, title: str, *, height: float, entries: Mapping[str, Artist] | None = None, caption: str = ""
+    figure: Figure,
+    sheet: Sheet,
+    title: str,
+    *,
+    below: Below,
+    height: float | None = None,
+    shape: float | None = None,
+    labels: Mapping[Axes, Sequence[End]] | None = None,
 ) -> None:
     """Put a title above the axes and a legend or a caption below them, and make room for both.
 
     Args:
         figure: figure whose axes form a grid, all drawn and labelled; it keeps its width.
+        sheet: the paper that the figure is drawn for.
         title: title of the figure.
-        height: height of each of the axes, inches.
-        entries: handle of each label of the legend.
-        caption: sentences that explain the figure, shown above the legend's entries.
+        below: what stands below the axes.
+        height: height of each of the axes, inches; None means that their width decides.
+        shape: height of each of the axes as a multiple of their width; None means flat, within limits.
+        labels: names of curves that stand right of the axes.
     """
-    width = float(figure.get_size_inches()[0])
-    head = figure.text(0.5, 1.0, wrapped(title, width, size=1.4), ha="center", va="top", fontsize="large")
-    foot: Any = _legend(figure, entries, caption, width) if entries else _caption(figure, caption, width)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    of_head, of_foot = (each.get_window_extent(renderer).height / figure.dpi for each in (head, foot))
-    # The space that an axis needs depends a little on its length, so first place the axes roughly.
-    _place(figure, [_ROUGH for _ in figure.axes], height, of_head, of_foot)
-    _place(figure, [_room(axes, renderer, figure.dpi) for axes in figure.axes], height, of_head, of_foot)
-    head.set_y(1.0 - _PAD / float(figure.get_size_inches()[1]))
+    every, named = figure.axes, labels or {}
+    for axes in every:
+        _letters(axes, sheet)
+    head: Any = None
+    if sheet.caption:
+        text = wrapped(title, sheet.width - 2.0 * sheet.em, sheet.large)
+        head = figure.text(0.5, 1.0, text, ha="center", va="top", fontsize=sheet.large)
+    foot = _foot(figure, below, sheet)
+    canvas = FigureCanvasAgg(figure)
+    renderer = canvas.get_renderer()
+    of_head, of_foot = (_height(each, renderer, figure) for each in (head, foot))
+    texts = {axes: ends.added(axes, of_axes, sheet) for axes, of_axes in named.items()}
+    right = {axes: ends.width(each, renderer, figure.dpi, sheet) for axes, each in texts.items()}
+    tall = max((ends.height(each, renderer, figure.dpi) for each in texts.values()), default=0.0)
+    # The words around axes, and the number of ticks, depend on the length of the axes: first place them roughly.
+    rough = {axes: _Room(5.4 * sheet.em, max(sheet.em, right.get(axes, 0.0)), 1.6 * sheet.em, 3.6 * sheet.em)
+             for axes in every}  # fmt: skip
+    grid = _Grid(figure, sheet, of_head, of_foot, height, shape, tall)
+    grid.place(rough)
+    for axes in every:
+        _fit_words(axes, sheet)
+        thin_out(axes, renderer)
+    rooms = {axes: _room(axes, renderer, figure.dpi) for axes in every}
+    rooms = {axes: replace(room, right=max(room.right, right.get(axes, 0.0))) for axes, room in rooms.items()}
+    grid.place(rooms)
+    for axes in every:
+        thin_out(axes, renderer)
+    for axes, of_axes in texts.items():
+        ends.spread(axes, named[axes], of_axes, renderer, sheet)
+    if head is not None:
+        head.set_y(1.0 - 0.5 * _PAD * sheet.em / float(figure.get_size_inches()[1]))
 
 
-def _place(figure: Figure, rooms: Sequence[_Room], height: float, head: float, foot: float) -> None:
-    """Place the axes in their grid with the room that each row and column needs, and set the figure's height."""
-    width = float(figure.get_size_inches()[0])
-    of_rows, of_columns = dict[int, _Room](), dict[int, _Room]()
-    for axes, room in zip(figure.axes, rooms, strict=True):
-        i, j = _cell(axes)
-        of_rows[i], of_columns[j] = room | of_rows.get(i, room), room | of_columns.get(j, room)
-    around = sum(each.left + each.right + 2.0 * _PAD for each in of_columns.values())
-    across = (width - around) / len(of_columns)
-    total = 2.0 * _PAD + head + foot + sum(height + each.above + each.below + 2.0 * _PAD for each in of_rows.values())
-    figure.set_size_inches(width, total)
-    tops, lefts = dict[int, float](), dict[int, float]()
-    y, x = total - _PAD - head, 0.0
-    for i, room in sorted(of_rows.items()):
-        tops[i] = y - room.above - _PAD
-        y = tops[i] - height - room.below - _PAD
-    for j, room in sorted(of_columns.items()):
-        lefts[j] = x + room.left + _PAD
-        x = lefts[j] + across + room.right + _PAD
-    for axes in figure.axes:
-        i, j = _cell(axes)
-        axes.set_position((lefts[j] / width, (tops[i] - height) / total, across / width, height / total))
+def _height(part: Any, renderer: Any, figure: Figure) -> float:  # noqa: ANN401 - matplotlib's
+    return 0.0 if part is None else float(part.get_window_extent(renderer).height / figure.dpi)
+
+
+def _letters(axes: Axes, sheet: Sheet) -> None:
+    """Give all words of axes, and their lines and marks, the sizes of the sheet."""
+    axes.tick_params(labelsize=sheet.small, pad=0.3 * sheet.points)
+    for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
+        label.set_fontsize(sheet.points)
+    scale = sheet.points / 10.0
+    for line in axes.lines:
+        line.set_linewidth(scale * line.get_linewidth())
+        line.set_markersize(scale * line.get_markersize())
+
+
+def _fit_words(axes: Axes, sheet: Sheet) -> None:
+    """Break the title and the labels of axes into lines that are no longer than the axes."""
+    box = axes.get_window_extent()
+    dpi = axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
+    across, down = box.width / dpi, box.height / dpi
+    for label, length in ((axes.title, across), (axes.xaxis.label, across), (axes.yaxis.label, down)):
+        label.set_text(wrapped(label.get_text(), length + 1.5 * sheet.em, sheet.points))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The grid of a figure's axes, between its title and what stands below.
+
+    Attributes:
+        figure: the figure.
+        sheet: the paper that it is drawn for.
+        head: height of the title, inches.
+        foot: height of what stands below the axes, inches.
+        height: height of each of the axes, inches, or None.
+        shape: height of each of the axes as a multiple of their width, or None.
+        least: least height of each of the axes, inches.
+    """
+
+    figure: Figure
+    sheet: Sheet
+    head: float
+    foot: float
+    height: float | None
+    shape: float | None
+    least: float
+
+    def place(self, rooms: Mapping[Axes, _Room]) -> None:
+        """Place the axes with the room that each row and column needs, and set the figure's height."""
+        width, pad = self.sheet.width, _PAD * self.sheet.em
+        of_rows, of_columns = dict[int, _Room](), dict[int, _Room]()
+        for axes, room in rooms.items():
+            i, j = _cell(axes)
+            of_rows[i], of_columns[j] = room | of_rows.get(i, room), room | of_columns.get(j, room)
+        around = sum(each.left + each.right + 2.0 * pad for each in of_columns.values())
+        across = max(0.2, (width - around) / len(of_columns))
+        em = self.sheet.em
+        free = max(self.least, min(_FLAT * across, _HIGHEST * em), _LOWEST * em)
+        height = self.height or (self.shape * across if self.shape else free)
+        total = 2.0 * pad + self.head + self.foot
+        total += sum(height + each.above + each.below + 2.0 * pad for each in of_rows.values())
+        self.figure.set_size_inches(width, total)
+        tops, lefts = dict[int, float](), dict[int, float]()
+        y, x = total - pad - self.head, 0.0
+        for i, room in sorted(of_rows.items()):
+            tops[i] = y - room.above - pad
+            y = tops[i] - height - room.below - pad
+        for j, room in sorted(of_columns.items()):
+            lefts[j] = x + room.left + pad
+            x = lefts[j] + across + room.right + pad
+        for axes in rooms:
+            i, j = _cell(axes)
+            axes.set_position((lefts[j] / width, (tops[i] - height) / total, across / width, height / total))
 
 
 def _cell(axes: Axes) -> tuple[int, int]:
@@ -136,25 +249,25 @@ def _labelled(axis: Any, side: str) -> bool:  # noqa: ANN401 - matplotlib's
     return bool(axis.get_tick_params().get(f"label{side}", True))
 
 
-def _caption(figure: Figure, caption: str, width: float) -> Any:  # noqa: ANN401 - a Text
-    # The empty line makes the space below the caption.
-    return figure.text(0.5, 0.0, f"{wrapped(caption, width)}\n", ha="center", va="bottom", fontsize="small")
-
-
-def _legend(figure: Figure, entries: Mapping[str, Artist], caption: str, width: float) -> Any:  # noqa: ANN401 - a Legend
-    fitting = int(_CHARACTERS * width)
-    labels = [_filled(label, fitting - 8) for label in entries]
+def _foot(figure: Figure, below: Below, sheet: Sheet) -> Any:  # noqa: ANN401 - a Legend, a Text or None
+    caption = wrapped(below.caption, sheet.width - 2.0 * sheet.em, sheet.small) if sheet.caption else ""
+    if not below.entries:
+        # The empty line makes the space below the caption.
+        text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": sheet.small}
+        return figure.text(0.5, 0.0, f"{caption}\n", **text) if caption else None
+    fitting = int(72.0 * sheet.width / (_LETTER * sheet.small))
+    labels = [_filled(label, fitting - 9) for label in below.entries]
     longest = max(len(line) for label in labels for line in label.splitlines())
     return figure.legend(
-        [*entries.values()],
+        [*below.entries.values()],
         labels,
         loc="lower center",
-        ncols=max(1, min(len(labels), fitting // (longest + 8))),
-        fontsize="small",
+        ncols=max(1, min(len(labels), fitting // (longest + 7))),
+        fontsize=sheet.small,
         frameon=False,
         borderpad=0.0,
         borderaxespad=1.0,
-        title=wrapped(caption, width - 0.5),
-        title_fontsize="small",
-        handlelength=3.2,
+        title=caption,
+        title_fontsize=sheet.small,
+        handlelength=2.8,
     )

@@ -1,4 +1,4 @@
-"""Choose the groups to draw, their look in every figure, and the groups that share a panel."""
+"""Choose the groups to draw, and their look in every figure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Final
 
 from dregcli.describe import described
 from dregcli.report.comparison import Comparison
+from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.style import MARKERS, POINTS, Look, look
 from dregcli.report.groups import Group, RunRow
 from dregcli.report.series import Band, Series, band
@@ -50,22 +51,29 @@ class Member:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The groups that are drawn.
+    """The groups that are drawn, all with the same data and pixels.
 
     Attributes:
         members: at most ``MOST`` groups.
         part: which of how many groups are drawn, for titles; empty if all are.
+        sheet: the paper that figures are drawn for.
     """
 
     members: Sequence[Member]
     part: str
+    sheet: Sheet
 
     def titled(self, what: str) -> str:
         """Return a figure's title."""
-        return f"{what} ({self.part})" if self.part else what
+        return self.sheet.titled(f"{what} ({self.part})" if self.part else what)
 
 
-def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequence[Comparison]) -> Chosen:
+def choose(
+    groups: Sequence[Group],
+    labels: Mapping[str, str],
+    comparisons: Sequence[Comparison],
+    sheet: Sheet = Sheet(),  # noqa: B008 - it cannot change
+) -> Chosen:
     """Choose all groups, or, if they are too many, those with the highest means in the first comparison.
 
     Groups outside the first comparison are chosen last. The chosen groups keep their order.
@@ -79,38 +87,15 @@ def choose(groups: Sequence[Group], labels: Mapping[str, str], comparisons: Sequ
         kept = [groups[i] for i in sorted(order[:MOST])]
         which = f"the {'highest' if first else 'first'} {MOST}"
         part = f"{which} of {len(groups)} groups" + (f", by {first.measure.text}" if first else "")
-    return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], part)
+    return Chosen([Member(each, labels[each.key], look(i), i) for i, each in enumerate(kept)], part, sheet)
 
 
-@dataclass(frozen=True)
-class Panel:
-    """Groups whose bounds have the same data and pixels.
-
-    Attributes:
-        title: the data and pixels.
-        members: the groups.
-    """
-
-    title: str
-    members: Sequence[Member]
-
-    @property
-    def own_k(self) -> str:
-        """The K of the groups' training bounds, in words."""
-        ks = {member.group.spec["k"] for member in self.members}
-        return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"
+def data_of(members: Sequence[Member]) -> str:
+    """Return the data and pixels of the groups' bounds, in words."""
+    return " and ".join(dict.fromkeys(described(member.group.spec) for member in members))
 
 
-def panels_by_data(members: Sequence[Member]) -> tuple[list[Panel], str]:
-    """Sort members into panels by the data and pixels of their bounds, because other bounds cannot share an axis.
-
-    Returns:
-        At most ``MOST_PANELS`` panels, those with the most groups, and a sentence if some are left out, or "".
-    """
-    found: dict[tuple[str, ...], list[Member]] = {}
-    for member in members:
-        spec = member.group.spec
-        found.setdefault((described(spec), str(spec["data_checksum"])), []).append(member)
-    kept = sorted(found, key=lambda key: -len(found[key]))[:MOST_PANELS]
-    few = f" Shown are {MOST_PANELS} of {len(found)} kinds of data." if len(found) > MOST_PANELS else ""
-    return [Panel(key[0], found[key]) for key in kept], few
+def own_k(members: Sequence[Member]) -> str:
+    """Return the K of the groups' training bounds, in words."""
+    ks = {member.group.spec["k"] for member in members}
+    return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"

@@ -9,6 +9,7 @@ from dregcli.names import Network, Verdict
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.bias import BiasRow, bias_figure, titled
 from dregcli.report.figures.members import MOST_OF_RUNS, Chosen
+from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.variance import PANELS, Curve, variance_figure
 from dregcli.report.groups import RunRow
 
@@ -24,7 +25,7 @@ def bias_figures(chosen: Chosen) -> list[Drawn]:
     def tested(row: RunRow) -> list[Attrs]:
         return [attrs for attrs in row.bias if attrs.get("tested") and attrs.get("statistics")]
 
-    return _numbered("bias-check", [_bias(row, attrs) for row, attrs in _newest(chosen, tested)])
+    return _numbered("bias-check", [_bias(row, attrs, chosen.sheet) for row, attrs in _newest(chosen, tested)])
 
 
 def variance_figures(chosen: Chosen) -> list[Drawn]:
@@ -34,7 +35,9 @@ def variance_figures(chosen: Chosen) -> list[Drawn]:
         whole = ("results", "settings", "checkpoint", "floor")
         return [attrs for attrs in row.variance if all(attrs.get(key) is not None for key in whole)]
 
-    return _numbered("gradients-by-k", [_variance(row, attrs) for row, attrs in _newest(chosen, measured)])
+    return _numbered(
+        "gradients-by-k", [_variance(row, attrs, chosen.sheet) for row, attrs in _newest(chosen, measured)]
+    )
 
 
 def _newest(chosen: Chosen, of: Callable[[RunRow], Sequence[Attrs]]) -> list[tuple[RunRow, Attrs]]:
@@ -55,7 +58,7 @@ def _numbered(name: str, figures: Sequence[Drawn]) -> list[Drawn]:
     ]
 
 
-def _bias(row: RunRow, attrs: Attrs) -> Drawn:
+def _bias(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
     settings = attrs["settings"]
     by_pair = {f"{each['objective']}/{each['estimator']}": each for each in attrs["results"]}
     rows = [
@@ -67,10 +70,10 @@ def _bias(row: RunRow, attrs: Attrs) -> Drawn:
         )
         for word, evidence in zip(attrs["tested"], attrs["statistics"], strict=True)
     ]
-    return bias_figure(rows, attrs["blocks"], title=titled(row.key, settings))
+    return bias_figure(rows, attrs["blocks"], title=titled(row.key, settings), sheet=sheet)
 
 
-def _variance(row: RunRow, attrs: Attrs) -> Drawn:
+def _variance(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
     settings = attrs["settings"]
     mine: dict[tuple[str, str | None, str], list[Attrs]] = {}
     for each in attrs["results"]:
@@ -90,7 +93,9 @@ def _variance(row: RunRow, attrs: Attrs) -> Drawn:
         for of, rows in mine.items()
     ]
     title = f"Gradients of {row.key}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
-    return variance_figure(curves, title=title, floor=attrs["floor"])
+    objective = row.spec["objective"]
+    always = None if attrs.get("asked") else [f"{objective}/{row.spec['estimator']}", f"{objective}/reparam"]
+    return variance_figure(curves, title=title, floor=attrs["floor"], always=always, sheet=sheet)
 
 
 def _point(result: Attrs, name: str) -> tuple[int, float, float]:

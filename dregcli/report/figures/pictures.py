@@ -1,40 +1,35 @@
-"""Images of trained models: the grids that ``dreg sample`` kept, with unchanged pixels."""
+"""Images of trained models: the grids that ``dreg sample`` kept."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from dregcli.report.drawn import Drawn
-from dregcli.report.figures.layout import wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
 from dregcli.report.figures.members import MOST_OF_RUNS, Chosen, Member
+from dregcli.report.figures.sheet import Sheet
 from dregcli.report.groups import RunRow
 
 Kind = Literal["samples", "reconstructions"]
 
-CSS: Final = 96
-"""Pixels per inch on a page, so that a pixel of a picture is one pixel on a page and in the PNG."""
+LARGEST: Final = 1600
+"""Most pixels of a picture's side; a larger picture is made smaller, because a file would be large."""
 
-LARGEST: Final = 640
-"""Most pixels of a picture's side. A larger picture is cut to its top left part; scaling would change its pixels."""
-
-_NARROWEST: Final = 480
-"""Smallest width of a figure, in about pixels: its words need room."""
-
-_COLUMNS: Final = 2
+_TOGETHER: Final = 2
 """Most grids in a figure; with more, the SVG would be large."""
 
-_GAP: Final = 16
-_LINE: Final = 18
-"""Height of a line of text, pixels."""
+_LEAST: Final = 22.0
+"""Width that a grid needs, in multiples of the letters' size."""
 
-_WHAT: Final[dict[Kind, str]] = {
-    "samples": "Samples: mean images of z from the prior",
-    "reconstructions": "Reconstructions: in each pair, the image is left and its reconstruction is right",
+_WHAT: Final[dict[Kind, str]] = {"samples": "Samples", "reconstructions": "Reconstructions"}
+
+_CAPTIONS: Final[dict[Kind, str]] = {
+    "samples": "Mean images of the decoder for z from the prior, of one run of each group.",
+    "reconstructions": "In each pair, the image is left and its reconstruction is right; one run of each group.",
 }
 
 
@@ -55,17 +50,17 @@ PictureOf = Callable[[RunRow, Kind], Picture | None]
 
 
 def picture_figures(chosen: Chosen, kind: Kind, of: PictureOf) -> list[Drawn]:
-    """Draw the grid of one run of each group, two grids side by side; at most ``MOST_OF_RUNS`` grids."""
+    """Draw the grid of one run of each group, two grids in a figure; at most ``MOST_OF_RUNS`` grids."""
     found = [(member, shot) for member in chosen.members if (shot := _of(member, kind, of)) is not None]
     few = f" ({MOST_OF_RUNS} of {len(found)} groups)" if len(found) > MOST_OF_RUNS else ""
-    title = f"{_WHAT[kind]}{few}"
+    title = chosen.sheet.titled(f"{_WHAT[kind]}{few}")
     drawn: list[Drawn] = []
-    for i in range(0, min(len(found), MOST_OF_RUNS), _COLUMNS):
-        shown = found[i : min(i + _COLUMNS, MOST_OF_RUNS)]
-        figure = _laid_out([(member.label, shot) for member, shot in shown], title)
+    for i in range(0, min(len(found), MOST_OF_RUNS), _TOGETHER):
+        shown = found[i : min(i + _TOGETHER, MOST_OF_RUNS)]
+        figure = _laid_out([(member.label, shot) for member, shot in shown], title, chosen.sheet, _CAPTIONS[kind])
         whose = "; ".join(f"{member.label} ({shot.run})" for member, shot in shown)
         name = f"{kind}-{len(drawn) + 1}"
-        drawn.append(Drawn(name, title, f"{title}. Grids of images of {whose}.", figure, dpi=CSS))
+        drawn.append(Drawn(name, title, f"{title}. Grids of images of {whose}.", figure, _CAPTIONS[kind]))
     return drawn
 
 
@@ -74,29 +69,18 @@ def _of(member: Member, kind: Kind, of: PictureOf) -> Picture | None:
     return next((found for row in member.group.seeds() if (found := of(row, kind)) is not None), None)
 
 
-def _laid_out(shots: Sequence[tuple[str, Picture]], title: str) -> Figure:
-    """Place pictures side by side at whole pixels, so that nothing is resampled."""
-    cut = [shot.pixels[:LARGEST, :LARGEST] for _, shot in shots]
-    across = max(_NARROWEST // len(shots), *(image.shape[1] for image in cut))
-    words = [_words(label, shot, across) for label, shot in shots]
-    width = len(shots) * (across + _GAP) + _GAP
-    head = wrapped(title, width / CSS, size=1.2)
-    y = _GAP + _LINE * (head.count("\n") + 1)
-    top = y + _LINE * max(text.count("\n") + 1 for text in words)
-    height = top + max(image.shape[0] for image in cut) + _GAP
-    figure = Figure(figsize=(width / CSS, height / CSS), dpi=CSS)
-    FigureCanvasAgg(figure)
-    figure.text(0.5, 1.0 - 0.5 * _GAP / height, head, ha="center", va="top", fontsize="large")
-    for i, image in enumerate(cut):
-        x, (down, wide, _) = _GAP + i * (across + _GAP), image.shape
-        figure.text(x / width, 1.0 - y / height, words[i], ha="left", va="top", fontsize="small")
-        place = (x / width, (height - top - down) / height, wide / width, down / height)
-        axes = figure.add_axes(place, label=shots[i][1].run)
-        axes.imshow(image, interpolation="none", aspect="auto")
-        axes.set_axis_off()
+def _laid_out(shots: Sequence[tuple[str, Picture]], title: str, sheet: Sheet, caption: str) -> Figure:
+    """Place pictures in frames of one size. A file with vectors keeps their pixels as they are."""
+    figure = new_figure(sheet)
+    for axes, (label, shot) in zip(panel_grid(figure, sheet, len(shots), least=_LEAST), shots, strict=True):
+        axes.imshow(shot.pixels, interpolation="none", aspect="equal")
+        axes.set_anchor("N")
+        axes.set_label(shot.run)
+        axes.set_title(f"{label}\n{shot.run}" if label != shot.run else label)
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_visible(False)
+        for spine in axes.spines.values():
+            spine.set_visible(False)
+    shape = max(shot.pixels.shape[0] / shot.pixels.shape[1] for _, shot in shots)
+    lay_out(figure, sheet, title, below=Below({}, caption), shape=shape)
     return figure
-
-
-def _words(label: str, shot: Picture, width: int) -> str:
-    part = ", top left part" if max(shot.pixels.shape[:2]) > LARGEST else ""
-    return wrapped(f"{label}: {shot.run}{part}", width / CSS)

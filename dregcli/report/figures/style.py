@@ -1,6 +1,5 @@
-"""The look of figures: colours, markers, line styles and axes."""
+"""The look of figures: colours, markers and line styles."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -8,8 +7,8 @@ from typing import Final
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from dregcli.names import Network
 from dregcli.report.series import Band, Values
 
 # The colours of Okabe and Ito, which people with every kind of colour vision can distinguish.
@@ -17,6 +16,9 @@ COLOURS: Final = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E
 MARKERS: Final = "osD^vP*X<>hp"
 LINES: Final = ("-", "--", "-.", ":")
 GREY: Final = "#777777"
+
+DECODER_COLOURS: Final = ("#000000", "#8C564B", "#6A51A3")
+"""Colours of the decoder's curves, none of which a curve of the encoder has."""
 
 POINTS: Final = 100
 """Points of a curve with its band, so few that the SVG of twelve groups is small."""
@@ -26,12 +28,6 @@ START: Final = 0.1
 
 _MARKS: Final = 10
 """Markers on a curve."""
-
-_SUBDIVIDED: Final = {0.9: (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0), 2.5: (1.0, 2.0, 5.0), math.inf: (1.0,)}
-"""Labels within each power of ten of a logarithmic axis, by the most powers of ten that the axis may span."""
-
-_BIN: Final = 0.06
-"""Smallest distance between two labels on an axis of K, as a share of its length."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +42,14 @@ class Look:
 def look(i: int) -> Look:
     """Return the look of the i-th curve; the first ``len(MARKERS)`` looks all differ, even in grey."""
     return Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], LINES[i % len(LINES)])
+
+
+def network_look(network: Network, i: int) -> Look:
+    """Return the look of a network's i-th curve, which no curve of the other network has."""
+    encoder = network is Network.ENCODER
+    # Black, the last of the colours, is the decoder's.
+    colours = COLOURS[:-1] if encoder else DECODER_COLOURS
+    return Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)], LINES[(i + (not encoder)) % len(LINES)])
 
 
 def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Line2D:
@@ -110,44 +114,6 @@ def late_limits(bands: Sequence[Band], lines: Sequence[Band] = ()) -> tuple[floa
 
 def _late(curve: Band, values: Values) -> Values:
     return values[curve.x >= START * curve.x[-1]]
-
-
-def steps_axis(axes: Axes) -> None:
-    """Make the horizontal axis one of steps, with whole numbers only."""
-    low, high = axes.get_xlim()
-    if high - low < 2.0:  # a single step
-        axes.set_xlim(0.5 * (low + high) - 1.0, 0.5 * (low + high) + 1.0)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10], integer=True))
-    axes.set_xlabel("optimisation steps")
-
-
-def ticks_at(axes: Axes, ks: Sequence[int]) -> None:
-    """Make the horizontal axis a logarithmic one of K, with labels at these K as far as there is room."""
-    axes.set_xscale("log", base=2)
-    shown = list[int]()
-    span = math.log(ks[-1] / ks[0]) or 1.0
-    for k in reversed(ks):  # begin with the largest K, whose label matters most
-        if not shown or math.log(shown[-1] / k) >= _BIN * span:
-            shown.append(k)
-    axes.xaxis.set_major_locator(FixedLocator(shown[::-1]))
-    axes.xaxis.set_major_formatter(FixedFormatter([f"{k:,}" for k in shown[::-1]]))
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("K, samples per example")
-
-
-def log_scale(axes: Axes, low: float, high: float) -> None:
-    """Make the vertical axis logarithmic, with plain numbers: typeset powers would take most of a figure's time."""
-    axes.set_yscale("log")
-    axes.set_ylim(low, high)
-    decades = math.log10(high / low)
-    subs = next(subs for most, subs in _SUBDIVIDED.items() if decades <= most)
-    axes.yaxis.set_major_locator(LogLocator(subs=subs))
-    axes.yaxis.set_major_formatter(FuncFormatter(_plain))
-    axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _plain(value: float, _: int | None) -> str:
-    return f"{value:g}"
 
 
 def grid(axes: Axes) -> None:

@@ -10,24 +10,25 @@ from dregcli.columns import TrackedColumn, at_floor, tracked_columns
 from dregcli.names import Network, Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
 from dregcli.report.figures.members import Chosen, Member
+from dregcli.report.figures.ticks import log_scale, steps_axis
 from dregcli.report.series import Band, series
 from dregcli.wording import AT_FLOOR
 
 _COLUMNS: Final = {Network.ENCODER: "posterior", Network.DECODER: "model"}
-_LABELS: Final = {
-    "variance": "gradient variance,\nnats² per parameter unit²",
-    "snr": "SNR, mean of |mean| / sd",
-}
+_LABELS: Final = {"variance": "gradient variance, nats² per unit²", "snr": "SNR, mean of |mean| / sd"}
 _CAPTION: Final = (
-    "Means over coordinates and seeds, in windows of steps if they were logged, else in moving averages, with "
-    "95\u00a0% intervals over seeds (Student's\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR "
-    "is noise. Equal curves are drawn once."
+    "Variance: squared nats per squared unit of a parameter. Means over coordinates and seeds, in windows of steps if "
+    "they were logged, else in moving averages, with 95\u00a0% intervals over seeds (Student's\u00a0t). Dotted grey: "
+    "the SNR of noise alone; near it, much of an SNR is noise. Equal curves are drawn once."
 )
 
 _POINTS: Final = 50
 """Points of a curve in one of many small panels."""
+
+_LEAST: Final = 14.0
+"""Width that a panel needs, in multiples of the letters' size."""
 
 MOST_COLUMNS: Final = 3
 """Most groups in a figure."""
@@ -44,28 +45,40 @@ def tracked_figure(chosen: Chosen, network: Network) -> Drawn | None:
     if not members:
         return None
     few = f" ({len(members)} of {len(every)} groups that tracked)" if len(members) < len(every) else ""
-    title = f"Gradients of the {network} along training{few}"
-    figure = new_figure(max(8.0, 1.4 + 3.4 * len(members)))
-    axes = panels(figure, len(_LABELS), len(members), shared=True)
+    sheet = chosen.sheet
+    title = sheet.titled(f"Gradients of the {network} along training{few}")
+    figure = new_figure(sheet)
+    columns = sheet.columns(len(members), _LEAST)
+    rows_each = -(-len(members) // columns)
+    columns = -(-len(members) // rows_each)
+    axes = panels(figure, rows_each * len(_LABELS), columns, shared=True)
     words = dict.fromkeys(word for member in members for word in curves[member.group.key])
-    looks = {word: style.look(i) for i, word in enumerate(words)}
+    looks = {word: style.network_look(network, i) for i, word in enumerate(words)}
     entries: dict[str, Any] = {}
     alt: list[str] = []
-    for statistic, row in zip(_LABELS, axes, strict=True):
-        row[0].set_ylabel(_LABELS[statistic])
-        for panel, member in zip(row, members, strict=True):
-            alt += _draw(panel, member, statistic, curves[member.group.key], looks, entries)
+    for at, statistic in enumerate(_LABELS):
+        rows = axes[at * rows_each : (at + 1) * rows_each]
+        places = [panel for row in rows for panel in row]
         bands = [
             each[statistic] for member in members for each in curves[member.group.key].values() if statistic in each
         ]
-        style.log_scale(row[0], *_limits(bands, [_floor(member) for member in members] if statistic == "snr" else []))
-    for panel, member in zip(axes[0], members, strict=True):
-        panel.set_title(wrapped(member.label, 3.2), fontsize="medium")
-    for panel in axes[-1]:
-        style.steps_axis(panel)
-    lay_out(figure, title, height=2.2, entries=entries, caption=_CAPTION)
+        limits = _limits(bands, [_floor(member) for member in members] if statistic == "snr" else [])
+        for row in rows:
+            row[0].set_ylabel(_LABELS[statistic])
+            log_scale(row[0], *limits)
+        for panel, member in zip(places, members, strict=False):
+            alt += _draw(panel, member, statistic, curves[member.group.key], looks, entries)
+            if at == 0 or rows_each > 1:
+                panel.set_title(member.label)
+        for panel in places[len(members) :]:
+            panel.remove()
+    for column in zip(*axes, strict=True):
+        lowest = [panel for panel in column if panel in figure.axes][-1]
+        lowest.tick_params(labelbottom=True)
+        steps_axis(lowest)
+    lay_out(figure, sheet, title, below=Below(entries, _CAPTION))
     text = f"{title}, means over coordinates and seeds, at the right end of each curve: {'; '.join(alt)}."
-    return Drawn(f"gradients-{network}", title, text, figure)
+    return Drawn(f"gradients-{network}", title, text, figure, _CAPTION)
 
 
 def _draw(
