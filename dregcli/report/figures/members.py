@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dregcli.describe import described
+from dregcli.describe import bound_k, described
 from dregcli.report.comparison import Comparison
 from dregcli.report.figures.style import MARKERS, POINTS, Look, look
 from dregcli.report.groups import Group, RunRow
@@ -96,8 +96,8 @@ class Panel:
 
     @property
     def own_k(self) -> str:
-        """The K of the groups' training bounds, in words."""
-        ks = {member.group.spec["k"] for member in self.members}
+        """The K of the groups' bounds, in words."""
+        ks = {bound_k(member.group.spec) for member in self.members}
         return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"
 
 
