@@ -10,6 +10,13 @@ Chunks of K with other sizes would draw some noise twice."""
 DEFAULT_K: Final = 64
 """Samples per example in training and in a diagnosis."""
 
+MOST_TRAINING_EVAL_K: Final = 1000
+"""Largest number of samples per example that training chooses for its evaluations; it takes its own K up to this
+number. A training step has few examples, but an evaluation has whole splits."""
+
+VALIDATIONS: Final = 20
+"""Evaluations on the validation split over a whole training, if the user does not say how often."""
+
 DEFAULT_INFLATION: Final = 0.15
 """The share by which screening may increase the second moment of a gradient."""
 

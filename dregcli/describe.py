@@ -34,6 +34,15 @@ def described(spec: Mapping[str, Any]) -> str:
     return f"{spec['dataset']}{halves} ({', '.join(parts)})"
 
 
+def bound_k(spec: Mapping[str, Any]) -> int:
+    """Return the samples per example in a run's evaluations during training and at its end.
+
+    Args:
+        spec: spec of a run, as plain values.
+    """
+    return spec.get("eval_k") or spec["k"]
+
+
 def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
     """Return task, binarisation and likelihood, which two bounds on the same examples must share to be compared."""
     return str(spec["task"]), str(spec["binarisation"]), str(spec["likelihood"])

@@ -46,6 +46,14 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class FinalEval(StrEnum):
+    """The splits whose bounds a run computes at its end."""
+
+    ALL = "all"
+    TEST = "test"
+    NONE = "none"
+
+
 CONVENTIONS: Final = ("dreg", "burda", "larochelle")
 """The published ways to split a data set; a data set may also have a way of its own."""
 

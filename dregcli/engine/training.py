@@ -114,6 +114,11 @@ class Trainer:
         """Number of whole batches in one pass over the data; the last partial batch is dropped."""
         return len(self._examples) // self._batch_size
 
+    @property
+    def records(self) -> bool:
+        """Whether ``warm_up`` records a step, to repeat it."""
+        return self._record is not None
+
     def _batch(self, step: int) -> Tensor:
         """Return the indices of the examples of step ``step`` (from 0), int64, shape (B,)."""
         epoch, position = divmod(step, self.steps_per_epoch)

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from dregcli.describe import seen_as
+from dregcli.describe import bound_k, seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.groups import Aggregate, Group, RunRow, aggregate, number
 from dregcli.report.paired import Paired, all_pairs
@@ -57,12 +57,12 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
     if row.status is not RunStatus.COMPLETED:
         return {}
     spec = row.spec
-    of_run = seen_as(spec)
+    of_run, final_k = seen_as(spec), bound_k(spec)
     found: dict[Measure, float] = {}
     for split in Split:
         if (value := row.bound(split)) is not None:
             examples, data = row.examples(split), split_hash(row, split)
-            key = Measure("final", split.value, spec["k"], spec["eval_seed"], examples, *of_run, data)
+            key = Measure("final", split.value, final_k, spec["eval_seed"], examples, *of_run, data)
             found[key] = value
     for attrs in row.evals:
         if attrs["checkpoint"] == row.summary.get("step"):

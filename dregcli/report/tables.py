@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dregcli.columns import at_floor
-from dregcli.describe import seen_as
+from dregcli.describe import bound_k, seen_as
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import Comparison, headline
 from dregcli.report.groups import Aggregate, Group, RunRow
@@ -191,7 +191,7 @@ def _notes(
         notes.append(f"no test of which group is best: a test needs two groups that share {FEWEST_SEEDS} seeds")
     if (
         time_to is not None
-        and len({(seen_as(group.spec), group.spec["data_checksum"], group.spec["k"]) for group in groups}) > 1
+        and len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1
     ):
         notes.append(
             "The time to a bound uses each run's own validation bound. "

@@ -75,3 +75,13 @@ def with_screening(
         DEFAULT_INFLATION if inflation is None else inflation,
         DEFAULT_PRECISION if precision is None else precision,
     )
+
+
+def gradient_in_words(spec: ExecutionSpec) -> str:
+    """Describe how the gradients and the logged training bound are computed."""
+    if spec.backward is Backward.DENSE:
+        return "dense, over all rows"
+    words = f"screened, inflation {spec.screen_inflation:g}"
+    if spec.screen_precision is Precision.BFLOAT16:
+        words += "; first pass and logged training bound in bfloat16, corrected at random"
+    return words

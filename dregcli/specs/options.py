@@ -10,12 +10,13 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, Field, field_validator
 from pydantic.fields import FieldInfo
 
-from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K
+from dregcli.defaults import DEFAULT_INFLATION, DEFAULT_K, MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.names import (
     CONVENTIONS,
     Backward,
     Capture,
     DatasetName,
+    FinalEval,
     LikelihoodName,
     ModelName,
     Precision,
@@ -40,6 +41,7 @@ OnOff = Literal["on", "off"]
 Device = Literal["cpu", "cuda"]
 Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
+EvalEvery = Annotated[int, Field(ge=0)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
@@ -190,8 +192,24 @@ class Settings(BaseModel, frozen=True):
         Shown(Panel.EXECUTION, must_be="auto, on or off", auto="auto uses it where it saves time."),
     ] = Field(default=AUTO, description="on or off: use torch.compile for the likelihood.")
 
-    eval_every: Annotated[int, Shown(Panel.OUTPUT)] = Field(
-        default=500, ge=0, description="Steps between evaluations; 0 evaluates only at the end."
+    eval_every: Annotated[
+        EvalEvery | Auto,
+        Shown(
+            Panel.OUTPUT,
+            "N|auto",
+            AUTO,
+            number_or_word,
+            must_be=f"a whole number from 0 or {AUTO}",
+            auto=f"auto evaluates {VALIDATIONS} times over all steps.",
+        ),
+    ] = Field(default=AUTO, description="Steps between evaluations on validation; 0 evaluates only at the end.")
+    eval_k: Annotated[
+        Positive | None, Shown(Panel.OUTPUT, default=f"the K of training, at most {MOST_TRAINING_EVAL_K:,}")
+    ] = Field(default=None, description="Samples per example in the evaluations during training and at its end.")
+    final_eval: Annotated[FinalEval, Shown(Panel.OUTPUT)] = Field(
+        default=FinalEval.ALL,
+        strict=False,
+        description=f"{_one_of(FinalEval)}: splits of the bounds that are computed at the end.",
     )
     eval_seed: Annotated[int, Shown(Panel.OUTPUT)] = Field(
         default=0, ge=0, lt=2**63, description="Seed for evaluation; keep it fixed to compare runs."

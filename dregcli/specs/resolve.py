@@ -67,6 +67,8 @@ def _of_a_file(layer: Mapping[str, Any], stronger: Mapping[str, Any]) -> Mapping
     if "spec_version" not in layer:
         return layer
     whole = spelt_out(layer)
+    if whole["eval_k"] is None and stronger.get("k", whole["k"]) == whole["k"]:
+        whole["eval_k"] = whole["k"]  # the run's own K, which may be larger than the program would choose
     if any(key not in ("seed", "seeds") and whole.get(key) != value for key, value in stronger.items()):
         return {key: value for key, value in whole.items() if key not in ROUNDING_ONLY}
     return whole

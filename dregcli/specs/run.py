@@ -11,7 +11,7 @@ from pydantic_core import to_jsonable_python
 from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec, Positive
-from dregcli.specs.options import Device, OnOff, ParentSpec, Settings, Steps, Threads
+from dregcli.specs.options import Device, EvalEvery, OnOff, ParentSpec, Settings, Steps, Threads
 
 SPEC_VERSION = 1
 
@@ -21,7 +21,7 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
 
     It has the fields of ``Settings``, with types that leave nothing open. None means: no screening
     (``screen_inflation``, ``screen_precision``), all samples at once (``k_chunk``), torch's own choice (``threads``),
-    or a run that starts from no other run (``parent``).
+    evaluations with ``k`` samples (``eval_k``), or a run that starts from no other run (``parent``).
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -38,6 +38,12 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     device: Device = "cpu"
     threads: Threads | None = None
     compile: OnOff = "off"
+    eval_every: EvalEvery = 500
+
+    @property
+    def bound_k(self) -> int:
+        """Samples per example in the evaluations during training and at its end."""
+        return self.eval_k or self.k
 
     @field_validator("hidden")
     @classmethod

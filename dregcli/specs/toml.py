@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from dregcli.defaults import MOST_TRAINING_EVAL_K
 from dregcli.specs.options import RunOptions, described
 from dregcli.specs.run import RunSpec
 
@@ -15,6 +16,8 @@ def as_toml(spec: RunSpec) -> str:
     values = spec.model_dump(mode="json", exclude={"spec_version"}, exclude_none=True)
     # TOML has no word for "all samples". If k_chunk were left out, the program would choose it again.
     values.setdefault("k_chunk", spec.k)
+    if spec.bound_k > MOST_TRAINING_EVAL_K:  # also this number, which the program would not choose
+        values.setdefault("eval_k", spec.bound_k)
     by_panel: dict[str, list[str]] = {}
     for field in RunOptions.model_fields:
         if field in values:

@@ -47,8 +47,11 @@ class SplitBounds:
 
     @property
     def stderr(self) -> float | None:
-        """The standard error of the mean over examples; None for a single example."""
-        return float(self.bound.std(ddof=1)) / math.sqrt(self.n) if self.n > 1 else None
+        """The standard error of the mean over examples; None for a single example, NaN if a bound is infinite."""
+        if self.n == 1:
+            return None
+        with np.errstate(invalid="ignore"):
+            return float(self.bound.std(ddof=1)) / math.sqrt(self.n)
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for results."""

@@ -7,9 +7,10 @@ from typing import Any
 from dregcli.app.planning.architectures import Architecture, architecture
 from dregcli.app.planning.executing import Shape, decide_execution
 from dregcli.app.planning.observation import observation
-from dregcli.app.planning.tracked import tracked_words
+from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
+from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.pairs import word_faults
 from dregcli.engine.words import parse_estimator, parse_objective
@@ -74,7 +75,7 @@ def resolve(
         **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},
         **{"device": device, "threads": number},
         **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
-        **{"track_estimators": tracked, **observed, **identity, **asdict(decided)},
+        **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **_evaluations(options, steps)},
     }
     faults.add(spec_faults(values))
     if faults:
@@ -94,6 +95,13 @@ def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tup
         return options.steps, [Fault("batch-size", message)]
     steps = options.steps if options.epochs is None else options.epochs * (size // options.batch_size)
     return steps, []
+
+
+def _evaluations(options: RunOptions, steps: int) -> dict[str, int | None]:
+    """Return how often and with how many samples a run is evaluated; fewer than 20 steps, only at the end."""
+    every = steps // VALIDATIONS if options.eval_every == AUTO else options.eval_every
+    k = min(options.k, MOST_TRAINING_EVAL_K) if options.eval_k is None else options.eval_k
+    return {"eval_every": every, "eval_k": None if k == options.k else k}
 
 
 def _observed(
@@ -160,4 +168,4 @@ def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fau
     # A fault of the objective itself is reported once, with the objective.
     sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
     tracked, of_tracked = tracked_words(options.track_estimators, objective=options.objective, k=sound)
-    return tracked, of_pair + of_tracked
+    return with_trained(tracked, options.estimator), of_pair + of_tracked

@@ -7,7 +7,7 @@ from typing import cast
 from dregcli.app.planning.asked_pairs import asked_pairs, means_all, parse_asked
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
-from dregcli.engine.words import parse_objective, word_of
+from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.run import RunSpec
 from dregcli.words import split_list
@@ -50,6 +50,22 @@ def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[l
             faults.append(Fault(_FIELD, f"'{word}' is given twice."))
         found |= dict.fromkeys(pairs)
     return [_word(pair, target) for pair in found], list(dict.fromkeys(faults))
+
+
+def with_trained(tracked: Sequence[str], estimator: str) -> list[str]:
+    """Return the words of tracked estimators together with the estimator that trains; none if none is tracked.
+
+    The trained one is what the others are compared with. It comes first, unless it is among them already.
+
+    Args:
+        tracked: words from ``tracked_words``.
+        estimator: the estimator that trains, as a word; a wrong word is reported elsewhere.
+    """
+    try:
+        trained = word_of(parse_estimator(estimator))
+    except SpecError:
+        return list(tracked)
+    return list(tracked) if not tracked or trained in tracked else [trained, *tracked]
 
 
 def _pairs(word: str, target: Objective | None, k: int | None) -> list[Pair]:

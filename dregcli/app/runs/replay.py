@@ -89,7 +89,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
     trainer, _ = built(Plan(spec, data), RunStore.of(run))
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
-    chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.k)
+    chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.bound_k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     listener.begin("replay", min(steps, last), "steps")
     with settled_process(), using_threads(spec.threads):
@@ -104,7 +104,13 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
             if _row(stored, Split.VALID, step) is not None:
                 trainer.collect()
                 bounds = split_bounds(
-                    trainer.model, data, Split.VALID, k=spec.k, seed=spec.eval_seed, listener=listener, k_chunk=chunk
+                    trainer.model,
+                    data,
+                    Split.VALID,
+                    k=spec.bound_k,
+                    seed=spec.eval_seed,
+                    listener=listener,
+                    k_chunk=chunk,
                 )
                 stderr = math.nan if bounds.stderr is None else bounds.stderr
                 values = {"bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}

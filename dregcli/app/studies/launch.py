@@ -39,6 +39,7 @@ def launch(
     store = RunStore(runs_dir)
     if request.resume is not None:
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
+    _refuse_end_alone(request)
     files = request.read_files()
     if request.is_study(files):
         study = plan_study(request, files, data_dir)
@@ -62,6 +63,7 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     if request.resume is not None:
         what = "A resumed run keeps its spec: --print-config has nothing to resolve."
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
+    _refuse_end_alone(request)
     files = request.read_files()
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
@@ -69,6 +71,12 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
+
+
+def _refuse_end_alone(request: TrainRequest) -> None:
+    if request.end:
+        what = "--end needs --resume with the run that is to end."
+        raise UsageError(what, where="--end", hint=command("train", "--resume", "RUN", "--end"))
 
 
 def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:
@@ -99,8 +107,12 @@ def _resume(
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
+    if request.end and request.options.get("steps") is not None:
+        what = "--steps cannot be given with --end, which takes no more steps."
+        raise UsageError(what, where="--steps", hint=command("train", "--resume", reference, "--end"))
     flags, contradiction = spread_pair(request.flags)
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
     run = find_run_to_resume(store, reference)
-    return resume(run, resume_plan(run, flags, data_dir), store=RunStore.of(run), argv=argv, listener=listener)
+    plan = resume_plan(run, flags, data_dir)
+    return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)

@@ -37,6 +37,7 @@ class TrainRequest:
         preset: name of a preset, or a file.
         config: a file of options.
         resume: the run to continue, instead of a new one.
+        end: whether the run to continue ends at its last checkpoint.
     """
 
     options: Mapping[str, Any]
@@ -44,6 +45,7 @@ class TrainRequest:
     preset: str | None = None
     config: Path | None = None
     resume: str | None = None
+    end: bool = False
 
     @property
     def flags(self) -> dict[str, Any]:

@@ -174,8 +174,9 @@ class _Study:
             return self._skipped(label, combination, work)
         self._listener.note(label)
         result = work()
-        bound = result.summary["bound"][Split.TEST.value]
-        self._listener.note(f"{label}: done, test bound {bound:.2f} nats, {result.run.path}")
+        bound = result.summary["bound"].get(Split.TEST.value)
+        known = "" if bound is None else f", test bound {bound:.2f} nats"
+        self._listener.note(f"{label}: done{known}, {result.run.path}")
         return StudyRun(combination.spec, result.run, None, skipped=False, failure=None)
 
     def _work(self, key: Key, combination: Combination) -> Repeat | Callable[[], TrainResult]:

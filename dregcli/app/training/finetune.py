@@ -90,9 +90,10 @@ def _which(text: str) -> tuple[Which, list[Fault]]:
 
 def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
     """Resolve the parent's spec with the given options, for the data on this machine."""
-    # Tracked estimators are not inherited: they belong to the objective, which may change.
+    # Not inherited: tracked estimators, which belong to the objective, which may change; and the interval of
+    # evaluations, which belongs to the number of steps.
     inherited = parent.model_dump(
-        exclude={"spec_version", "parent", "data_checksum", "track_estimators", *ROUNDING_ONLY}
+        exclude={"spec_version", "parent", "data_checksum", "track_estimators", "eval_every", *ROUNDING_ONLY}
     )
     options, of_values = merge_options(given, inherited, None)
     try:

@@ -8,8 +8,9 @@ from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.executing import decide_compile
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
-from dregcli.app.planning.tracked import tracked_words
+from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
+from dregcli.app.training.evaluations import SPLITS
 from dregcli.commands import command
 from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
@@ -21,7 +22,7 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-FREE = (*ROUNDING_ONLY, "keep_last", "capture")
+FREE = (*ROUNDING_ONLY, "keep_last", "capture", "final_eval")
 """Options that a resumed run may change, beside its steps."""
 
 RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
@@ -51,21 +52,21 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
 
     Raises:
         SpecError: an option differs from the run's spec.
-        RunStateError: the run is completed, and the user asked for no more steps.
+        RunStateError: the run is completed, and the user asked for no more steps and no more final bounds.
         DeviceUnavailable: the run's device is not on this machine.
     """
     spec = spec_of(run)
     resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
     data = data_of(spec, data_dir)
-    stored = canonical_words(spec.model_dump())
+    stored = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
     changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
-        given["track_estimators"], of_tracked = tracked_words(
-            given["track_estimators"], objective=spec.objective, k=spec.k
-        )
+        words, of_tracked = tracked_words(given["track_estimators"], objective=spec.objective, k=spec.k)
         faults += of_tracked
-        stored["track_estimators"] = list(spec.track_estimators)
+        # A run from before the trained estimator was tracked too may be continued with the same words.
+        given["track_estimators"] = with_trained(words, spec.estimator)
+        stored["track_estimators"] = with_trained(spec.track_estimators, spec.estimator)
     steps = spec.steps
     for key, value in given.items():
         if value is None or key in FREE or value == AUTO == RunOptions.model_fields[key].default:
@@ -86,11 +87,13 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
         raise SpecError(
             faults, where=str(run.path), hint="leave these options out, or start a new run without --resume"
         )
-    if run.status() is RunStatus.COMPLETED and steps == spec.steps:
+    plan = Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
+    lacks_bounds = not set(SPLITS[plan.spec.final_eval]) <= set(SPLITS[spec.final_eval])
+    if run.status() is RunStatus.COMPLETED and steps == spec.steps and not lacks_bounds:
         what = f"The run is completed: all {spec.steps} steps are done."
         hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
         raise RunStateError(what, where=str(run.path), hint=hint)
-    return Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
+    return plan
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

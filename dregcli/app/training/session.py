@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,27 +10,26 @@ from typing import Any
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
-from dregcli.app.loading.bounds import SplitBounds, not_compiled, split_bounds
-from dregcli.app.planning.executing import Shape, bound_computed
+from dregcli.app.loading.bounds import SplitBounds, not_compiled
+from dregcli.app.planning.executing import bound_computed
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
+from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.heartbeat import Heartbeat
+from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, Interrupted
-from dregcli.names import RunStatus, Split
+from dregcli.names import FinalEval, RunStatus, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.writer import RunWriter
 
 CHECKPOINT_SECONDS = 300.0
 """Largest age of the last checkpoint in seconds, for any number of steps."""
-
-TRAIN_EXAMPLES = 10_000
-"""Training examples in the final bound: enough for a small standard error, and as many as in a usual test split."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +76,8 @@ class Session:
     ) -> None:
         self._plan = plan
         self._spec = plan.spec
-        self._data = plan.data
         self._compiled = plan.spec.compile == "on"
-        self._eval_chunk = Shape.of_run(plan.spec, plan.data.dataset).evaluation_chunk(plan.spec.k)
+        self._evaluations = Evaluations(plan, Heartbeat(listener, writer))
         self._writer = writer
         self._listener = listener
         self._trainer = trainer
@@ -95,6 +93,10 @@ class Session:
     def continue_from(self, step: int, state: dict[str, Any]) -> None:
         """Restore the part of a checkpoint's state that does not belong to the trainer."""
         self._best = tuple(state["best"]) if state["best"] else None
+        # A run that was ended early is evaluated after its last checkpoint was written.
+        valid = self._writer.run.metrics(Split.VALID)
+        if valid and valid["step"][-1] == step and (self._best is None or valid["bound"][-1] > self._best[1]):
+            self._best = step, float(valid["bound"][-1])
         self._seconds_before = state["seconds"]
         self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
         self._saved_step = step
@@ -108,11 +110,14 @@ class Session:
         self._plan.warn(self._listener)
         with self._failures_kept(), stop_requests() as stop, using_threads(self._spec.threads):
             self._writer.log(opening)
+            if self._trainer.step < self._spec.steps:
+                for line in opening_lines(self._plan, self._trainer):
+                    self._listener.note(line)
             self._measure_parent(stop)
             self._warm_up()
             with settled_process():
                 self._run_steps(stop)
-            bounds = self._all_bounds(self._trainer.model, stop)
+            bounds = self._final_bounds(stop)
             summaries = {bound.split.value: bound.summary() for bound in bounds}
             summary = self._summary(RunStatus.COMPLETED) | {
                 "bound": _values(summaries),
@@ -126,7 +131,9 @@ class Session:
     def _measure_parent(self, stop: StopRequest) -> None:
         """Measure the parent's bounds before the first step of the run."""
         if self._parent is not None:
-            self._baseline = baseline(self._parent, self._all_bounds(self._parent, stop))
+            what = "bounds before training"
+            bounds = self._evaluations.final(self._parent, lambda: self._stop_if_asked(stop), what=what)
+            self._baseline = baseline(self._parent, bounds)
             self._parent = None
 
     def _warm_up(self) -> None:
@@ -148,7 +155,7 @@ class Session:
             step = trainer.step
             last = step == spec.steps
             logs = last or step % spec.log_every == 0
-            evaluates = last or _every(spec.eval_every, step)
+            evaluates = self._evaluates_at_end if last else _every(spec.eval_every, step)
             saves = last or _every(spec.checkpoint_every, step) or stop.received is not None
             if logs or evaluates or saves:
                 # Wait for the GPU, so that the time of the steps does not count for the work after them.
@@ -165,22 +172,36 @@ class Session:
             if stop.received is not None:
                 self._stop(stop)
         if not self._steps:
-            # The last checkpoint was there already, and a kill may have come before older ones were removed.
-            self._saved_step = None
-            self._checkpoint(is_best=False)
+            self._complete_last_step()
         listener.end()
+
+    @property
+    def _evaluates_at_end(self) -> bool:
+        """Whether the model is evaluated on validation after the last step."""
+        return self._spec.eval_every > 0 or self._spec.final_eval is FinalEval.ALL
+
+    def _complete_last_step(self) -> None:
+        """Write what a resumed run without further steps lacks; a run that the user ends early may lack rows."""
+        if self._trainer.window.count:
+            self._log_window()
+        step = self._trainer.step
+        evaluated = step in self._writer.run.metrics(Split.VALID).get("step", ())
+        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid()
+        # The last checkpoint was there already, and a kill may have come before older ones were removed.
+        self._saved_step = None
+        self._checkpoint(is_best=is_best)
 
     def _log_window(self) -> None:
         means = self._trainer.row()
         row = {"step": float(self._trainer.step), **means, "seconds": self._seconds_before + self._seconds}
         self._writer.append(Split.TRAIN, row)
-        rate = self._steps / self._seconds
-        self._listener.update(self._trainer.step, {"bound": means["bound"], "steps/s": rate})
+        rate = {"steps/s": self._steps / self._seconds} if self._seconds else {}
+        self._listener.update(self._trainer.step, {"bound": means["bound"], **rate})
 
     def _evaluate_valid(self) -> bool:
         """Evaluate on the validation split; return whether the bound is the best so far."""
-        bounds = self._bounds(self._trainer.model, Split.VALID)
         step = self._trainer.step
+        bounds = self._evaluations.validate(self._trainer.model, step)
         stderr = math.nan if bounds.stderr is None else bounds.stderr
         row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
         self._writer.append(Split.VALID, row)
@@ -192,32 +213,15 @@ class Session:
             self._best = (step, bounds.value)
         return is_best
 
-    def _bounds(
-        self, model: LatentModel, split: Split, limit: int | None = None, between: Callable[[], None] = lambda: None
-    ) -> SplitBounds:
-        spec = self._spec
-        return split_bounds(
-            model,
-            self._data,
-            split,
-            k=spec.k,
-            seed=spec.eval_seed,
-            listener=Heartbeat(self._listener, self._writer),
-            k_chunk=self._eval_chunk,
-            limit=limit,
-            between=between,
-        )
+    def _stop_if_asked(self, stop: StopRequest) -> None:
+        # A resume measures all bounds again, from the checkpoint of the last step.
+        if stop.received is not None:
+            self._stop(stop)
 
-    def _all_bounds(self, model: LatentModel, stop: StopRequest) -> list[SplitBounds]:
-        """Return a model's bounds on all splits."""
-
-        def stop_if_asked() -> None:
-            # A resume measures all bounds again, from the checkpoint of the last step.
-            if stop.received is not None:
-                self._stop(stop)
-
-        limits = {Split.TRAIN: TRAIN_EXAMPLES, Split.VALID: None, Split.TEST: None}
-        return [self._bounds(model, split, limit, stop_if_asked) for split, limit in limits.items()]
+    def _final_bounds(self, stop: StopRequest) -> list[SplitBounds]:
+        """Return the bounds after the last step."""
+        trainer = self._trainer
+        return self._evaluations.final(trainer.model, lambda: self._stop_if_asked(stop), step=trainer.step)
 
     def _checkpoint(self, *, is_best: bool) -> None:
         state = self._trainer.state()
@@ -270,7 +274,9 @@ class Session:
         return {
             "bound_before": _values(before.bounds),
             "bounds_before": before.bounds,
-            "gain": {bound.split.value: before.gain(bound) for bound in bounds},
+            "gain": {
+                bound.split.value: before.gain(bound) for bound in bounds if bound.split.value in before.examples
+            },
             "theta_sha256": {"before": before.theta_sha256, "after": self._check_theta()},
         }
 
@@ -282,11 +288,12 @@ class Session:
             "status": status.value,
             "step": self._trainer.step,
             "k": spec.k,
+            "eval_k": spec.bound_k,
             "task": spec.task.value,
             "binarisation": spec.binarisation,
             "likelihood": spec.likelihood.value,
             "split_convention": spec.split_convention,
-            "split_hashes": self._data.split_hashes,
+            "split_hashes": self._plan.data.split_hashes,
             "backward": spec.backward.value,
             "screen_inflation": spec.screen_inflation,
             "screen_precision": spec.screen_precision.value if spec.screen_precision else None,
@@ -295,10 +302,16 @@ class Session:
             "bound_computed": bound_computed(spec),
             "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
             "seconds": self._seconds_before + self._seconds,
-            "steps_per_second": self._steps / self._seconds if self._seconds else None,
+            "steps_per_second": self._rate(),
             **({"learned": learned} if learned else {}),
             **({"parent": parent.model_dump()} if parent else {}),
         }
+
+    def _rate(self) -> float | None:
+        """Return the steps per second of this process, or if it took no step, of the one before it."""
+        if self._seconds:
+            return self._steps / self._seconds
+        return self._writer.run.info().summary.get("steps_per_second")
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:

@@ -1,6 +1,7 @@
 """Train a run from its spec, or continue a run, and keep everything about it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,14 +13,17 @@ from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
 from dregcli.app.training.session import Session, TrainResult
+from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import LatentModel
 from dregcli.engine.training import Trainer
+from dregcli.errors import RunStateError
 from dregcli.redaction import redacted_words
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
+from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -61,8 +65,14 @@ def claim(
     )
 
 
-def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener) -> TrainResult:
+def resume(
+    run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener, end: bool = False
+) -> TrainResult:
     """Continue a run from its last whole checkpoint; without one, from its start or from its parent's checkpoint.
+
+    With ``end`` the run takes no more steps: it becomes the completed run that has as many steps as the checkpoint.
+    Its spec says so, because these steps do not depend on the number that was planned. So the run is compared and
+    repeated as what it is, and its settings from before are kept in ``rolled-back/``.
 
     Args:
         run: the run.
@@ -71,18 +81,22 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
         store: the store that keeps the run.
         argv: the command line, kept in the log.
         listener: receives progress messages.
+        end: whether to end the run at its checkpoint.
 
     Raises:
-        RunStateError: the run is alive or completed.
+        RunStateError: the run is alive or completed, or is to end before its first checkpoint.
         CheckpointCorrupt: no checkpoint is whole.
         Other errors: see ``start``.
     """
     prepare_process()
+    checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
+    planned = plan.spec.steps
+    if end:
+        plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, checkpoint)}))
     before_spec, spec = run.spec(), as_json(plan.spec)
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
         changed = " and ".join(others)
         listener.warn(f"{changed} changed: the run continues with equal numbers up to rounding, not bit for bit.")
-    checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     # A run with its own checkpoint does not need its parent, which may be gone.
     trainer, parent = built(plan, None if checkpoint else store)
     if checkpoint:
@@ -95,11 +109,22 @@ def resume(run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: 
     kept_aside = writer.roll_back(step)
     if kept_aside:
         listener.note(f"metrics after step {step} were rolled back; they are kept in {kept_aside}")
-    listener.note(f"resuming {run.path} at step {step}")
+    what = f"ended at step {step:,} of {planned:,}" if end else f"resumed at step {step}"
+    listener.note(f"{run.path}: {what}" if end else f"resuming {run.path} at step {step}")
     session = Session(plan, trainer, writer, listener, parent)
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
-    return session.train(f"resumed at step {step}: {' '.join(redacted_words(argv))}")
+    return session.train(f"{what}: {' '.join(redacted_words(argv))}")
+
+
+def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
+    if checkpoint is None:
+        what = "The run has no checkpoint yet, so that it cannot end with a trained model."
+        hint = (
+            f"continue it: {command('train', '--resume', run.path)}; or remove it: {command('runs', 'rm', run.path)}"
+        )
+        raise RunStateError(what, where=str(run.path), hint=hint)
+    return checkpoint.step
 
 
 def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from dregcli.cli.render import Terminal
-from dregcli.wording import with_error
+from dregcli.wording import duration, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.runs.watch import Watched
@@ -26,7 +26,7 @@ def _row(run: "Watched") -> list[str]:
         f"{run.step:,}/{run.steps:,} ({100 * run.step // max(1, run.steps)} %)",
         with_error(run.train, None),
         with_error(run.valid, None),
-        "" if run.seconds_left is None else in_words(run.seconds_left),
+        "" if run.seconds_left is None else duration(run.seconds_left),
         with_error(run.rate, None),
         run.curve,
     ]
@@ -35,18 +35,4 @@ def _row(run: "Watched") -> list[str]:
 def _stale(run: "Watched") -> str:
     """Return the age of the last update, if it is long ago."""
     running = run.seconds_left is not None
-    return f", last update {in_words(run.age)} ago" if running and run.age >= _STALE else ""
-
-
-def in_words(seconds: float) -> str:
-    """Format a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    if hours < 24:
-        return f"{hours} h {minutes} min"
-    days, hours = divmod(hours, 24)
-    return f"{days} d {hours} h"
+    return f", last update {duration(run.age)} ago" if running and run.age >= _STALE else ""

@@ -21,9 +21,11 @@ Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-
 _FIELDS = (
     *("objective", "estimator", "k", "steps", "batch_size", "lr", "seed"),
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
-    *("eval_every", "eval_seed", "checkpoint_every", "keep_last", "log_every", "capture"),
+    *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )
-_SHOWN = {field: "the run's" for field in _FIELDS} | {"k_chunk": "auto", "compile": "auto", "threads": "auto"}
+_SHOWN = {field: "the run's" for field in _FIELDS} | dict.fromkeys(
+    ("k_chunk", "compile", "threads", "eval_every"), "auto"
+)
 
 
 @with_settings(_FIELDS, shown=_SHOWN)

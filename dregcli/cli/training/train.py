@@ -46,6 +46,14 @@ def train(
         str | None,
         typer.Option(metavar="RUN", help="Continue this run; a larger --steps prolongs it.", rich_help_panel=_START),
     ] = None,
+    end: Annotated[
+        bool,
+        typer.Option(
+            "--end",
+            help="With --resume: take no more steps, compute the final bounds, and complete the run as it is.",
+            rich_help_panel=_START,
+        ),
+    ] = False,
     settings: dict[str, Any],
     name: Annotated[
         str | None,
@@ -71,7 +79,7 @@ def train(
     """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
-    request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume)
+    request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume, end=end)
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)

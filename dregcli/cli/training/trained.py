@@ -7,7 +7,8 @@ from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.defaults import EVALUATED_KS
 from dregcli.describe import NEW_ENCODER, described
-from dregcli.names import Backward, Precision
+from dregcli.names import Split
+from dregcli.specs.execution import gradient_in_words
 from dregcli.specs.run import RunSpec, as_json, spelt_out
 from dregcli.specs.toml import as_toml
 from dregcli.wording import difference, with_error
@@ -20,6 +21,7 @@ _ALWAYS = (
     "status",
     "step",
     "k",
+    "eval_k",
     "bound",
     "task",
     "binarisation",
@@ -39,8 +41,14 @@ _WHERE_THERE_IS = ("log_p", "learned", "parent", "bound_before", "gain", "theta_
 
 
 def trained_json(summary: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the JSON output of ``dreg train`` for a run: all its values that the summary holds."""
-    return {key: summary[key] for key in (*_ALWAYS, *_WHERE_THERE_IS) if key in summary}
+    """Return the JSON output of ``dreg train`` for a run: all its values that the summary holds.
+
+    The bound of a split that was not evaluated at the end is null.
+    """
+    found = {key: summary[key] for key in (*_ALWAYS, *_WHERE_THERE_IS) if key in summary}
+    if "bound" in found:
+        found["bound"] = {split.value: found["bound"].get(split.value) for split in Split}
+    return found
 
 
 def show_trained(terminal: Terminal, result: "TrainResult") -> None:
@@ -61,15 +69,17 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         *(f"exact log p(x) of the {whose}" for whose in exact),
     ]
     rows: list[list[str]] = []
-    for split, bound in summary["bounds"].items():
-        row = [split, with_error(bound["value"], bound["stderr"]), f"{bound['n']:,}"]
+    for split in map(str, Split):
+        bound, gain = summary["bounds"].get(split), summary.get("gain", {}).get(split)
+        row = [split, _bound(bound), f"{bound['n']:,}" if bound else "-"]
         if before:
-            row.insert(1, with_error(before[split]["value"], before[split]["stderr"]))
-            row.append(difference(**summary["gain"][split]))
-        row += [with_error(log_p[split][whose], None) for whose in exact]
+            row.insert(1, _bound(before.get(split)))
+            row.append(difference(**gain) if gain else "-")
+        row += [with_error(log_p.get(split, {}).get(whose), None) for whose in exact]
         rows.append(row)
     what = described(spec.model_dump(mode="json"))
-    title = f"{what}, {result.pair}: bound at K={spec.k}, nats per example"
+    other = "" if spec.bound_k == spec.k else f" (trained at K={spec.k})"
+    title = f"{what}, {result.pair}: bound at K={spec.bound_k}{other}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
         fresh = f", {NEW_ENCODER}" if spec.parent.reset_encoder else ""
@@ -79,10 +89,14 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     if "learned" in summary:
         values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
         terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
-    terminal.line(f"gradient: {_how(result)}")
+    terminal.line(f"gradient: {gradient_in_words(spec)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
     terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', EVALUATED_KS)}")
+
+
+def _bound(found: Mapping[str, Any] | None) -> str:
+    return with_error(found["value"], found["stderr"]) if found else "-"
 
 
 def show_config(terminal: Terminal, spec: RunSpec) -> None:
@@ -91,14 +105,3 @@ def show_config(terminal: Terminal, spec: RunSpec) -> None:
         terminal.result(spelt_out(as_json(spec)))
     else:
         terminal.line(as_toml(spec).rstrip("\n"))
-
-
-def _how(result: "TrainResult") -> str:
-    """Describe how the gradients and the logged bound were computed."""
-    spec = result.spec
-    if spec.backward is Backward.DENSE:
-        return "dense, over all rows"
-    words = f"screened, inflation {spec.screen_inflation:g}"
-    if spec.screen_precision is Precision.BFLOAT16:
-        words += "; first pass and logged training bound in bfloat16, corrected at random"
-    return words

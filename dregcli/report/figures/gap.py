@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from dregcli.describe import bound_k
 from dregcli.names import Split
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
@@ -52,5 +53,8 @@ def gap_figure(chosen: Chosen) -> Drawn | None:
 
 
 def _gap(row: RunRow) -> Series | None:
+    """Return the gap of a run; None if the run lacks one of the bounds, or if the two have different K."""
+    if bound_k(row.spec) != row.spec["k"]:
+        return None
     train, valid = (series(row.metrics, split, "bound") for split in (Split.TRAIN, Split.VALID))
     return difference(train, valid) if train is not None and valid is not None else None

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from dregcli.describe import described
+from dregcli.describe import bound_k, described
 from dregcli.report.comparison import Comparison
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.style import MARKERS, POINTS, Look, look
@@ -97,5 +97,5 @@ def data_of(members: Sequence[Member]) -> str:
 
 def own_k(members: Sequence[Member]) -> str:
     """Return the K of the groups' training bounds, in words."""
-    ks = {member.group.spec["k"] for member in members}
+    ks = {bound_k(member.group.spec) for member in members}
     return f"K={ks.pop():,}" if len(ks) == 1 else "each group's own K"

@@ -172,7 +172,7 @@ def test_the_engine_gets_what_the_spec_says(monkeypatch) -> None:
         Precision.BFLOAT16,
         16,
     )
-    assert [pair.word for pair in seen["tracked"]] == ["iwae/stl", "rws/dreg"]
+    assert [pair.word for pair in seen["tracked"]] == ["iwae/dreg", "iwae/stl", "rws/dreg"]
     assert trainer.model.fused
     dense = _plan(backward="dense")
     assert not build_trainer(dense.spec, dense.data).model.fused

@@ -67,10 +67,10 @@ def test_tracking_logs_and_changes_nothing(capsys, ready, tmp_path) -> None:
     assert any(name.startswith("stl.") and name.endswith("_variance") for name in new)
     assert any(name.startswith("rws-dreg.") and name.endswith("_snr") for name in new)
     assert all(np.isfinite(tracked[name][-1]) for name in new)
-    assert _only(tmp_path, "b").spec()["track_estimators"] == ["stl", "rws/dreg"]
+    assert _only(tmp_path, "b").spec()["track_estimators"] == ["dreg", "stl", "rws/dreg"]
     (group,) = run(capsys, "report", "b", "--json").json["groups"]
     told = group["tracked"]["estimators"]
-    assert set(told) == {"stl", "rws-dreg"}
+    assert set(told) == {"dreg", "stl", "rws-dreg"}
     for estimator, quantities in told.items():
         assert {f"{estimator}.{quantity}" for quantity in quantities} == {n for n in new if n.startswith(estimator)}
     assert told["stl"]["model_snr"]["mean"] == tracked["stl.model_snr"][-1]
@@ -92,7 +92,7 @@ def test_a_config_may_hold_them(capsys, tmp_path) -> None:
     )
     assert run(capsys, "train", *MORE, "--config", config, "--name", "c").code == 0
     spec = _only(tmp_path, "c").spec()
-    assert (spec["screen_precision"], spec["track_estimators"]) == ("bfloat16", ["stl"])
+    assert (spec["screen_precision"], spec["track_estimators"]) == ("bfloat16", ["dreg", "stl"])
     assert run(capsys, "train", *MORE, "--config", config, "--backward", "dense", "--name", "d").code == 0
     assert "screen_precision" not in _only(tmp_path, "d").spec()
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from dregcli.app.loading.build import build_model
 from dregcli.app.planning.load_data import data_of
-from dregcli.app.training import session
+from dregcli.app.training import evaluations
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.training import Trainer
 from dregcli.names import RunStatus
@@ -67,13 +67,13 @@ def _interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
 
 
 def _interrupt_in_the_parents_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
-    measure = session.split_bounds
+    measure = evaluations.split_bounds
 
     def stops(*arguments: object, **options: object) -> object:
         signal.raise_signal(signal.SIGINT)
         return measure(*arguments, **options)
 
-    monkeypatch.setattr(session, "split_bounds", stops)
+    monkeypatch.setattr(evaluations, "split_bounds", stops)
 
 
 def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, parent: Run) -> None:
@@ -97,7 +97,9 @@ def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, p
     assert found.metrics("train")["step"].tolist() == [5, 10, 12], "the steps count from 0"
     spec, inherited = found.spec(), parent.spec()
     changed = {key for key in spec if spec[key] != inherited.get(key)}
-    assert changed == {"k", "estimator", "steps", "seed", "lr", "parent"}, "what was not given is the parent's"
+    inherits = "what was not given is the parent's, except the interval of evaluations, which follows from the steps"
+    assert changed == {"k", "estimator", "steps", "seed", "lr", "parent", "eval_every"}, inherits
+    assert (inherited["eval_every"], spec["eval_every"]) == (1, 0)
 
 
 def test_before_after_and_gain_are_what_eval_says(capsys, store, parent: Run) -> None:
@@ -261,7 +263,7 @@ def test_a_theta_that_moves_is_caught(capsys, monkeypatch, store, parent: Run) -
                 trainer.model.decoder[0].bias[0] += 1e-6
 
     monkeypatch.setattr(Trainer, "advance", nudges)
-    outcome = _finetune(capsys, "--checkpoint-every", 5)
+    outcome = _finetune(capsys, "--checkpoint-every", 5, "--eval-every", 0)
     assert outcome.code == 3, outcome.err
     assert "The frozen model changed while q was trained" in outcome.err
     found = _only(store, "f")

@@ -46,6 +46,7 @@ def test_a_run_trains_and_is_kept(capsys, tmp_path) -> None:
         "status",
         "step",
         "k",
+        "eval_k",
         "bound",
         "seconds",
         "steps_per_second",
