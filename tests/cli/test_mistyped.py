@@ -55,7 +55,7 @@ def test_a_list_of_estimators_is_one_everywhere(capsys, words) -> None:
     given = [each for word in words for each in ("--estimator", word)]
     names = ",".join(words).split(",")
     listed = run(capsys, "estimators", "--objective", "iwae", *given, "--json").json
-    assert [row["estimator"] for row in listed["results"]] == [n for n in ("reparam", "stl", "dreg") if n in names]
+    assert [row["estimator"] for row in listed["results"]] == names
     # The other commands say which words they read.
     for typed in (("train",), ("bias-check", "--dataset", "digits"), ("variance", "--dataset", "digits")):
         outcome = run(capsys, *typed, *given, "--estimator", "nothing,neither")

@@ -54,7 +54,8 @@ def bias_check(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Estimator to check, or a pair such as rws/dreg, or all; or a list: dreg,stl. Can be given several times.",
+            help="Estimator to check, or a pair such as rws/dreg, or all; several are a list, dreg,stl, or several "
+            "options.",
             show_default="the run's, or dreg",
         ),
     ] = None,

@@ -55,7 +55,8 @@ def variance(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Estimator to measure, or a pair such as rws/dreg, or all; or a list: dreg,stl. Can be given several times.",
+            help="Estimator to measure, or a pair such as rws/dreg, or all; several are a list, dreg,stl, or several "
+            "options.",
             show_default="all; toy: all and rws/dreg",
         ),
     ] = None,
