@@ -46,7 +46,7 @@ def estimators(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="List only this estimator, or a pair such as rws/dreg; several are a list, dreg,stl, or several options.",
+            help="List only this estimator, or a pair such as rws/dreg; several: dreg,stl, or several options.",
         ),
     ] = None,
     as_json: Json = False,
