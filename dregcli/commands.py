@@ -56,6 +56,11 @@ def remember_data_dir(folder: Path | None) -> None:
     _given.data_dir = folder if folder is None or str(folder) != os.environ.get("DREG_DATA_DIR") else None
 
 
+def remembered_folders() -> tuple[Path | None, Path | None]:
+    """Return the values of ``--runs-dir`` and ``--data-dir`` of this command line; None for what was not given."""
+    return _given.runs_dir, _given.data_dir
+
+
 def command(*words: str | Path, runs_dir: Path | None = None, data_dir: Path | None = None) -> str:
     """Return a command of this program, ready to be pasted into a shell.
 

@@ -19,7 +19,7 @@ from dregcli.cli.lazy import CommandGroup
 from dregcli.cli.streams import ReaderLeft, Streams
 from dregcli.cli.tree import COMMANDS, commands
 from dregcli.commands import forget_folders
-from dregcli.errors import DregError, Interrupted, OutputLost, Terminated, UsageError
+from dregcli.errors import DregError, Interrupted, OutputLost, RunNotFound, Terminated, UsageError
 
 if TYPE_CHECKING:
     from dregcli.cli.render import Terminal
@@ -107,6 +107,16 @@ def _help_for(arguments: list[str]) -> str:
     return " ".join(["dreg", *words, "--help"])
 
 
+def _hint_of_no_run(error: RunNotFound, arguments: list[str]) -> str | None:
+    """Return the command with the missing option, if the word in place of a run has another meaning."""
+    from dregcli.cli.lazy import CommandByName
+    from dregcli.cli.mistyped import hint_of_no_run
+
+    placeholder = program().commands.get(arguments[0] if arguments else "")
+    command = placeholder.load() if isinstance(placeholder, CommandByName) else None
+    return hint_of_no_run(error, arguments, command) if command else None
+
+
 class _Termination:
     """Handles SIGTERM and similar signals like Ctrl-C, if no command handles them: temporary files are removed."""
 
@@ -170,13 +180,16 @@ def _run_command(arguments: list[str]) -> int:
     except (ReaderLeft, OutputLost):
         raise
     except DregError as error:
+        if isinstance(error, RunNotFound):
+            error.hint = _hint_of_no_run(error, arguments) or error.hint
         _terminal(arguments).error(error)
         return error.exit_code
     except typer.TyperException as error:
-        from dregcli.cli.mistyped import message_of
+        from dregcli.cli.mistyped import hint_of, message_of
 
         if message := message_of(error, arguments):
-            _terminal(arguments).error(UsageError(message, hint=_help_for(arguments)))
+            hint = hint_of(error, arguments) or _help_for(arguments)
+            _terminal(arguments).error(UsageError(message, hint=hint))
         return UsageError.exit_code
     except (typer.Abort, KeyboardInterrupt):
         code = Interrupted.exit_code

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Union, get_args, get_origin
 import typer
 
 from dregcli.specs.options import RunOptions, described
+from dregcli.words import listed_words
 
 PARAMETER: Final = "settings"
 """The parameter of a command that receives the generated options."""
@@ -82,7 +83,8 @@ def _read(field: str, value: Any) -> Any:  # noqa: ANN401 - whatever was typed
     if way is None or value is None:
         return value
     if way.several:
-        return value[0] if len(value) == 1 else value or None
+        words = listed_words(value)
+        return words[0] if len(words) == 1 else words or None
     return way.typed(value) if way.typed else value
 
 

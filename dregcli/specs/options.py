@@ -134,7 +134,8 @@ class Settings(BaseModel, frozen=True):
     steps: Annotated[Steps, Shown(Panel.OPTIMISATION)] = Field(description="Optimisation steps.")
     batch_size: Annotated[Positive, Shown(Panel.OPTIMISATION)] = Field(default=32, description="Examples per step.")
     lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
-    seed: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
+    # Typer reads 0-4 as -4, so that the text is kept until all faults are found.
+    seed: Annotated[int, Shown(Panel.OPTIMISATION, "INTEGER", typed=number_or_word)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."
     )
 

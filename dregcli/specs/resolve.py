@@ -9,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from dregcli.errors import Fault
 from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.presets import read_preset
 from dregcli.specs.run import RunSpec, spelt_out
@@ -142,9 +143,17 @@ def _of_field(field: str, errors: list[Mapping[str, Any]], given: object, kind: 
     must_be = _must_be(field) if kind is RunOptions else None
     if must_be is None or errors[0]["type"] in ("value_error", "missing"):
         parts = ("".join(f"[{part}]" for part in each["loc"][1:]) for each in errors)
-        return [Fault(flag(field) + part, _message(each)) for part, each in zip(parts, errors, strict=True)]
+        more = _several_seeds(given) if field == "seed" else ""
+        return [Fault(flag(field) + part, _message(each) + more) for part, each in zip(parts, errors, strict=True)]
     words = [word for each in errors for word in _expected(each)]
     return [Fault(flag(field), f"must be {must_be}, got {given!r}.{_did_you_mean(given, words)}")]
+
+
+def _several_seeds(given: object) -> str:
+    """Return a sentence about ``--seeds`` if the value of ``--seed`` is a list of seeds; else an empty text."""
+    if not isinstance(given, str) or not parse_seeds(given)[0]:
+        return ""
+    return f" For a run of each of these seeds, give seeds instead: dreg train --seeds {given}"
 
 
 def _must_be(field: str) -> str | None:

@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.loading.named import RESUMABLE
 from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
-from dregcli.app.training.resuming import RESUMABLE
 from dregcli.app.training.train import resume, start
 from dregcli.defaults import TRAINING_STEPS
 from dregcli.errors import DregError, RunNotFound

@@ -9,8 +9,9 @@ from torch import Tensor
 from dregcli.app.common.listener import Listener
 from dregcli.app.diagnosis import new_model
 from dregcli.app.loading.build import build_model
+from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model, trained_pair
-from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs, means_all
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of

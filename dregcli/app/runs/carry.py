@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.loading.stored import find_completed_run
+from dregcli.app.loading.named import find_completed_run
 from dregcli.errors import DregError
 from dregcli.redaction import LINE_MARK, has_secret, is_secret_name
 from dregcli.store.archive import Imported, import_run

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.loading.stored import newest_version
+from dregcli.app.loading.named import find_run
 from dregcli.describe import flat, flat_environment
 from dregcli.specs.run import spelt_out
 from dregcli.store.run import Run
@@ -49,7 +49,7 @@ class RunDiff:
 
 
 def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything: bool = False) -> RunDiff:
-    """Compare two runs; a name means its newest version.
+    """Compare two runs; a name means its newest completed version.
 
     Args:
         a: the first run.
@@ -64,7 +64,7 @@ def diff_runs(a: str, b: str, *, runs_dir: Path, listener: Listener, everything:
         StoreCorrupt: a file was altered.
     """
     store = RunStore(runs_dir)
-    runs = newest_version(store, a, listener), newest_version(store, b, listener)
+    runs = find_run(store, a, listener), find_run(store, b, listener)
     left_out = () if everything else (*_OF_THE_MOMENT, *_OF_THE_CLOCK)
     first, second = (_sections(run, everything=everything) for run in runs)
     return RunDiff(*runs, {name: _differences(first[name], second[name], left_out) for name in first})

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.loading.stored import newest_version
+from dregcli.app.loading.named import find_run
 from dregcli.errors import UsageError
 from dregcli.store.labels import Labels, Note, check_note, check_tags
 from dregcli.store.run import Run
@@ -26,7 +26,7 @@ def label_runs(
     """Add and remove tags, and add a note; return the labels of each run after that.
 
     Args:
-        references: names or versions; a name means its newest version.
+        references: names or versions; a name means its newest completed version.
         runs_dir: the store.
         listener: receives notes that say which version a name means.
         add: tags to add.
@@ -49,7 +49,7 @@ def label_runs(
     if all_versions:
         runs = store.resolve_all(references)
     else:
-        runs = list(dict.fromkeys(newest_version(store, reference, listener) for reference in references))
+        runs = list(dict.fromkeys(find_run(store, reference, listener) for reference in references))
     if add or remove or note is not None:
         for run in runs:  # check all runs before the first label is written
             run.check_can_keep("labels")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import split_bounds
-from dregcli.app.loading.stored import newest_version, spec_of
+from dregcli.app.loading.named import find_run
+from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
@@ -64,7 +65,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
     """Train the first steps of a run again, and compare every row of metrics that the run kept of these steps.
 
     Args:
-        reference: the run; a name means its newest version.
+        reference: the run; a name means its newest completed version.
         steps: number of steps; the run must have at least one row within them.
         runs_dir: the store.
         data_dir: the data folder.
@@ -75,7 +76,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
         DatasetMissing, DataCorrupt: its data are not on this machine.
         RunNotFound: the run or its parent is not in the store.
     """
-    run = newest_version(RunStore(runs_dir), reference, listener)
+    run = find_run(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     stored = run.all_metrics()
     first = min((int(columns["step"][0]) for columns in stored.values() if len(columns["step"])), default=None)

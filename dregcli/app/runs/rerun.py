@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.loading.stored import newest_version, spec_of
+from dregcli.app.loading.named import find_run
+from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.session import TrainResult
@@ -40,7 +41,7 @@ def rerun(
     """Train a run's spec again, as a new version.
 
     Args:
-        reference: the run, with any status; a name means its newest version.
+        reference: the run, with any status; a name means its newest completed version.
         name: name of the new run; None means the same name.
         runs_dir: the store in which names are looked up; the new run is kept in the store of the old one.
         data_dir: the data folder.
@@ -55,7 +56,7 @@ def rerun(
         DatasetMissing, DataCorrupt: the run's data are not on this machine.
         Other errors: see ``dregcli.app.training.train.start``.
     """
-    run = newest_version(RunStore(runs_dir), reference, listener)
+    run = find_run(RunStore(runs_dir), reference, listener)
     spec = spec_of(run)
     asked = {"capture": spec.capture if capture is None else capture}
     if faults := spec_faults(spec.model_dump() | asked):

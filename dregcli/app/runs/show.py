@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar, cast
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.places import typed
-from dregcli.app.loading.stored import newest_version
+from dregcli.app.loading.named import find_run
 from dregcli.app.runs.list_ import ListedRun, read_listed
 from dregcli.commands import command
 from dregcli.errors import DregError
@@ -111,7 +111,7 @@ class ShownRun:
 
 
 def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
-    """Read one run; a name means its newest version.
+    """Read one run; a name means its newest completed version.
 
     Damaged parts are reported in ``damage``, and all other parts are shown.
 
@@ -119,7 +119,7 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
         RunNotFound: no such run.
         StoreCorrupt: the run's ``run.json`` or spec was altered.
     """
-    run = newest_version(RunStore(runs_dir), reference, listener)
+    run = find_run(RunStore(runs_dir), reference, listener)
     listed, info = read_listed(run), run.info()
     damage: list[str] = []
 

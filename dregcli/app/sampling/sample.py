@@ -12,8 +12,9 @@ from torch import Tensor
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_model
+from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model
-from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData

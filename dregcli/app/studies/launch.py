@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.plan import name_faults, plan_study
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
-from dregcli.app.training.resuming import find_run_to_resume, resume_plan
+from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
@@ -113,6 +114,6 @@ def _resume(
     flags, contradiction = spread_pair(request.flags)
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
-    run = find_run_to_resume(store, reference)
+    run = find_run_to_resume(store, reference, listener)
     plan = resume_plan(run, flags, data_dir)
     return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)

@@ -5,7 +5,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from dregcli.app.training.resuming import RESUMABLE
+from dregcli.app.loading.named import RESUMABLE
 from dregcli.errors import Diverged, DregError, NotFinite
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import spec_faults

@@ -9,6 +9,7 @@ from dregcli.errors import Fault
 from dregcli.specs.config import read_config
 from dregcli.specs.presets import read_preset
 from dregcli.specs.resolve import merge_options
+from dregcli.words import split_list
 
 
 @dataclass(frozen=True)
@@ -75,5 +76,7 @@ def _plain(options: Mapping[str, Any]) -> dict[str, Any]:
     match options.get("estimator"):
         case [word]:
             return {**options, "estimator": word}
+        case str(text) if len(words := split_list(text)) > 1:
+            return {**options, "estimator": words}
         case _:
             return dict(options)

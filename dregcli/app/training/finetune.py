@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint
-from dregcli.app.loading.stored import find_completed_run, parse_checkpoint, spec_of
+from dregcli.app.loading.stored import parse_checkpoint, spec_of
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair

@@ -1,4 +1,4 @@
-"""Find the run that ``--resume`` names, and refuse every change of its options except its length."""
+"""Plan how a run continues, and refuse every change of its options except its length."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,24 +20,9 @@ from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
-from dregcli.store.runs import RunStore
 
 FREE = (*ROUNDING_ONLY, "keep_last", "capture", "final_eval")
 """Options that a resumed run may change, beside its steps."""
-
-RESUMABLE = (RunStatus.CRASHED, RunStatus.FAILED, RunStatus.INTERRUPTED)
-"""States of a run that is neither completed nor running."""
-
-
-def find_run_to_resume(store: RunStore, reference: str) -> Run:
-    """Return the named version, or the newest version of a name that can continue.
-
-    A run can continue if it was started, is not completed and has no living writer. If no version can continue,
-    return the newest one, so that the error says why it cannot.
-    """
-    runs = store.resolve(reference)
-    waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
-    return (waiting or runs)[-1]
 
 
 def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:

@@ -13,6 +13,7 @@ from dregcli.cli.settings import with_settings
 from dregcli.defaults import DEFAULT_K, DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES, TRAINING_STEPS
 from dregcli.names import Promise, Verdict
 from dregcli.specs.execution import DEFAULT_PRECISION
+from dregcli.words import listed_words
 
 EXAMPLES = f"""Check on the embedded digits, after training for {TRAINING_STEPS:,} steps:  \
 [bold]dreg bias-check --k 64[/bold]
@@ -53,7 +54,8 @@ def bias_check(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Estimator to check, or a pair such as rws/dreg, or all; can be given several times.",
+            help="Estimator to check, or a pair such as rws/dreg, or all; several are a list, dreg,stl, or several "
+            "options.",
             show_default="the run's, or dreg",
         ),
     ] = None,
@@ -86,7 +88,7 @@ def bias_check(
     request = BiasRequest(
         run=run,
         objective=objective,
-        estimators=tuple(estimator or ()),
+        estimators=tuple(listed_words(estimator or ())),
         k=k,
         checkpoint=checkpoint,
         examples=examples,

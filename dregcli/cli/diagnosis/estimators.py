@@ -10,6 +10,7 @@ from dregcli.cli.options import Json, Quiet
 from dregcli.cli.render import Terminal
 from dregcli.defaults import DEFAULT_K
 from dregcli.names import Promise
+from dregcli.words import listed_words
 
 if TYPE_CHECKING:
     from dregcli.app.diagnosis.estimators import Listing
@@ -42,7 +43,8 @@ def estimators(
     estimator: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WORD", help="List only this estimator, or a pair such as rws/dreg; can be given several times."
+            metavar="WORD",
+            help="List only this estimator, or a pair such as rws/dreg; several: dreg,stl, or several options.",
         ),
     ] = None,
     as_json: Json = False,
@@ -52,7 +54,7 @@ def estimators(
     from dregcli.app.diagnosis.estimators import list_pairs
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    listing = list_pairs(k, objective, estimator or [])
+    listing = list_pairs(k, objective, listed_words(estimator or []))
     if as_json:
         terminal.result(_as_json(listing))
         return

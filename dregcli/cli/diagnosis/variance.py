@@ -19,6 +19,7 @@ from dregcli.defaults import (
     TOY_REPLICATES,
     TRAINING_STEPS,
 )
+from dregcli.words import listed_words
 
 EXAMPLES = """Measure every estimator of a run's objective, on the model of the run:  \
 [bold]dreg variance digits-iwae-dreg-k64[/bold]
@@ -54,7 +55,8 @@ def variance(
         list[str] | None,
         typer.Option(
             metavar="WORD",
-            help="Estimator to measure, or a pair such as rws/dreg, or all; can be given several times.",
+            help="Estimator to measure, or a pair such as rws/dreg, or all; several are a list, dreg,stl, or several "
+            "options.",
             show_default="all; toy: all and rws/dreg",
         ),
     ] = None,
@@ -96,7 +98,7 @@ def variance(
         run=run,
         toy=toy,
         k=k,
-        estimators=tuple(estimator or ()),
+        estimators=tuple(listed_words(estimator or ())),
         objective=objective,
         replicates=replicates,
         examples=examples,

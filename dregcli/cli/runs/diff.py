@@ -12,7 +12,7 @@ EXAMPLES = """Compare two versions:  [bold]dreg runs diff mnist-iwae-dreg-k64/v0
 
 Include times, paths and patches:  [bold]dreg runs diff a b --all[/bold]"""
 
-_RUN = "Run to compare: a version, or a name for its newest version."
+_RUN = "Run to compare: a version, or a name for its newest completed version."
 _LONGEST = 60
 
 

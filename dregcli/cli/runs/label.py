@@ -20,7 +20,7 @@ NOTE_EXAMPLES = """Add a note:  [bold]dreg runs note mnist-iwae-dreg-k64 "the on
 
 Read the notes:  [bold]dreg runs note mnist-iwae-dreg-k64[/bold]"""
 
-_RUN = "A version, or a name for its newest version."
+_RUN = "A version, or a name for its newest completed version."
 
 
 def tag(

@@ -19,7 +19,8 @@ Compare the result:  [bold]dreg runs diff mnist-iwae-dreg-k64/v001 mnist-iwae-dr
 @with_settings(("capture",), shown="the run's")
 def rerun(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run to repeat: a version, or a name for its newest version.")
+        str,
+        typer.Argument(metavar="RUN", help="Run to repeat: a version, or a name for its newest completed version."),
     ],
     settings: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the new run.", show_default="the same name")] = None,

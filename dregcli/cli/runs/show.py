@@ -28,7 +28,7 @@ Lines: TypeAlias = list[tuple[str, str]]
 
 def show(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="Run to show: a version, or a name for its newest version.")
+        str, typer.Argument(metavar="RUN", help="Run to show: a version, or a name for its newest completed version.")
     ],
     runs_dir: RunsDir = None,
     as_json: Json = False,

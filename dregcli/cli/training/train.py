@@ -31,7 +31,7 @@ Prolong a run, or continue it after a stop:  \
 _START = "Start from"
 
 
-@with_settings(fields_in_order(), more={"estimator": "Give it several times for a study."})
+@with_settings(fields_in_order(), more={"estimator": "Give a list, dreg,stl, or give it several times, for a study."})
 def train(
     *,
     preset: Annotated[

@@ -6,11 +6,12 @@ import pytest
 
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.build import build_trainer
+from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning import executing, machine
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.plan import Plan, resolve_plan, warnings_of
 from dregcli.app.training import train
-from dregcli.app.training.resuming import find_run_to_resume, resume_plan
+from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, SpecError, StoreWriteError
 from dregcli.names import Backward, LikelihoodName, Precision, RunStatus, Task
@@ -220,7 +221,7 @@ NO_MEMORY = RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 
 def test_out_of_memory_says_how_to_go_on_and_that_is_how(tmp_path, monkeypatch) -> None:
     store = RunStore(tmp_path)
     error = _cut(store, monkeypatch, NO_MEMORY, k_chunk=32)
-    run = find_run_to_resume(store, "run")
+    run = find_run_to_resume(store, "run", Recorder())
     assert error.hint.endswith(f"; or continue with less memory: dreg train --resume {run.path} --k-chunk 16")
     assert "32 samples at once" in error.what
     assert run.status() is RunStatus.FAILED
@@ -250,7 +251,7 @@ def test_a_resumed_run_keeps_what_was_resolved(tmp_path, monkeypatch) -> None:
     """Less cache, more memory, no compiler: what ``auto`` was is what it stays."""
     store = RunStore(tmp_path)
     _cut(store, monkeypatch, NO_MEMORY, compile="on", track_estimators="stl")
-    run = find_run_to_resume(store, "run")
+    run = find_run_to_resume(store, "run", Recorder())
     before = run.spec()
     assert (before["k_chunk"], before["compile"]) == (16, "on")
     monkeypatch.setattr(executing, "cache_size", lambda device: 1 << 30)
@@ -270,7 +271,7 @@ def test_a_resumed_run_keeps_what_was_resolved(tmp_path, monkeypatch) -> None:
 def test_what_a_resumed_run_refuses(tmp_path, monkeypatch) -> None:
     store = RunStore(tmp_path)
     _cut(store, monkeypatch, NO_MEMORY)
-    run = find_run_to_resume(store, "run")
+    run = find_run_to_resume(store, "run", Recorder())
     monkeypatch.setattr(executing, "has_compiler", lambda: False)
     flags = {
         "backward": "dense",

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import resolve_plan
 from dregcli.app.training import train
-from dregcli.app.training.resuming import find_run_to_resume, resume_plan
+from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, StoreWriteError
 from dregcli.names import RunStatus
@@ -86,7 +87,7 @@ def test_a_resumed_run_continues_inside_a_window_of_metrics(tmp_path) -> None:
     with pytest.raises(DregError):
         _train(cut_store, steps=20, log_every=5)
     store = RunStore(tmp_path / "b")
-    run = find_run_to_resume(store, "run")
+    run = find_run_to_resume(store, "run", Recorder())
     step = run.load_checkpoint("last").step
     assert 0 < step < 20
     train.resume(run, resume_plan(run, {}, Path("unused")), store=store, argv=["dreg"], listener=Recorder())
@@ -134,11 +135,11 @@ def test_a_kill_after_the_last_checkpoint_leaves_no_checkpoint_too_many(tmp_path
 def test_a_name_means_its_newest_unfinished_version(tmp_path) -> None:
     store = RunStore(tmp_path)
     first = _train(store).run
-    assert find_run_to_resume(store, "run").label == first.label
+    assert find_run_to_resume(store, "run", Recorder()).label == first.label
     with pytest.raises(StoreWriteError):
         _train(RunStore(tmp_path, FailingFileSystem(40, errno.EIO)))
     _train(store)
-    assert find_run_to_resume(store, "run").label == "run/v002"
+    assert find_run_to_resume(store, "run", Recorder()).label == "run/v002"
 
 
 def test_progress_has_a_bound_and_ends(tmp_path) -> None:
@@ -216,7 +217,7 @@ def test_a_name_skips_versions_that_nobody_can_resume(tmp_path) -> None:
         _train(RunStore(tmp_path, FailingFileSystem(40, errno.EIO)))
     (tmp_path / "run" / "v002").mkdir()  # killed while it was claimed
     store.claim("run", spec=store.runs()[0].spec(), environment={})  # alive: this process holds it
-    assert find_run_to_resume(store, "run").label == "run/v001"
+    assert find_run_to_resume(store, "run", Recorder()).label == "run/v001"
 
 
 def test_every_result_states_the_binarisation(tmp_path) -> None:

@@ -563,7 +563,9 @@ def test_a_name_means_its_newest_completed_version(capsys, store: RunStore, trai
     (trained.path.parent / "v003").mkdir()  # one that was killed while it was claimed
     outcome = _check(capsys, "t", *FEW, "--json")
     assert outcome.json["run"].endswith("t/v002")
-    assert f"t means {outcome.json['run']}, its newest completed version" in outcome.err
+    assert (
+        f"t means {outcome.json['run']}, its newest of 2 completed versions, seed 1; v003 is crashed" in outcome.err
+    )
     assert _check(capsys, "t", *FEW, "--json", "--quiet").err == ""
     assert _check(capsys, "t/v001", *FEW, "--json").json["run"] == str(trained.path)
 

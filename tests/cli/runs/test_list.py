@@ -101,7 +101,7 @@ def test_tags_of_all_versions(runs, root: Path) -> None:
     for _ in range(3):
         _make(root)
     newest = runs("tag", "x", "--add", "new")
-    assert (newest.out, "x/v003, its newest version" in newest.err) == ("x/v003: new\n", True)
+    assert (newest.out, "x/v003, its newest of 3 completed versions" in newest.err) == ("x/v003: new\n", True)
     every = runs("tag", "x", "x/v002", "--all", "--add", "old", "--remove", "new", "--json").json["runs"]
     assert [each["tags"] for each in every] == [["old"]] * 3
     assert len(list((root / "x" / "v002" / "labels").iterdir())) == 1
@@ -116,7 +116,7 @@ def test_tags_of_all_versions(runs, root: Path) -> None:
 
 def test_a_name_of_one_version_is_said_to_mean_it(runs, root: Path) -> None:
     _make(root)
-    assert f"x means {root}/x/v001, its newest version" in runs("tag", "x", "--add", "t").err
+    assert f"x means {root}/x/v001, its only completed version" in runs("tag", "x", "--add", "t").err
     assert runs("tag", "x/v001").err == ""
 
 

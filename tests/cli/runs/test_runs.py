@@ -100,22 +100,25 @@ def test_a_damaged_run_does_not_hide_the_others(runs, root: Path) -> None:
 
 
 def test_tags_and_notes(runs) -> None:
-    assert "x/v002: paper fig:3" in runs("tag", "x", "--add", "paper", "--add", "fig:3").out
+    assert "x/v002: paper fig:3" in runs("tag", "x/v002", "--add", "paper", "--add", "fig:3").out
     assert runs("tag", "x/v001", "--add", "paper", "--json").json["runs"][0]["tags"] == ["paper"]
     assert _names(runs("list", "--tag", "paper", "--json")) == ["x/v001", "x/v002"]
     assert _names(runs("list", "--tag", "paper", "--tag", "fig:3", "--json")) == ["x/v002"]
-    assert "x/v002: fig:3" in runs("tag", "x", "--remove", "paper").out
+    assert "x/v002: fig:3" in runs("tag", "x/v002", "--remove", "paper").out
     assert "paper" in runs("list").out
-    wrong = runs("tag", "x", "--add", "two words", "--add", "good")
+    wrong = runs("tag", "x/v002", "--add", "two words", "--add", "good")
     assert wrong.code == 2
     assert "'two words'" in wrong.err
-    assert "good" not in runs("tag", "x").out
-    assert "no notes" in runs("note", "x").out
-    runs("note", "x", "first")
-    runs("note", "x", "second [bold]not bold")
-    assert [each["text"] for each in runs("note", "x", "--json").json["notes"]] == ["first", "second [bold]not bold"]
-    assert "[bold]not bold" in runs("note", "x").out
-    assert runs("note", "x", "y" * 10_001).code == 2
+    assert "good" not in runs("tag", "x/v002").out
+    assert "no notes" in runs("note", "x/v002").out
+    runs("note", "x/v002", "first")
+    runs("note", "x/v002", "second [bold]not bold")
+    assert [each["text"] for each in runs("note", "x/v002", "--json").json["notes"]] == [
+        "first",
+        "second [bold]not bold",
+    ]
+    assert "[bold]not bold" in runs("note", "x/v002").out
+    assert runs("note", "x/v002", "y" * 10_001).code == 2
     assert runs("verify").code == 0
 
 

@@ -68,7 +68,7 @@ def test_a_table_says_what_is_in_the_files(capsys, ready) -> None:
     assert "the largest weight of 3 from q" in shown.out
     assert "-3 to 3 standard deviations of the prior" in shown.out
     assert "2 x 3" in shown.out
-    assert "its newest completed version" in shown.err
+    assert "its only completed version" in shown.err
 
 
 @pytest.mark.parametrize("task", ["structured", "structured-reference"])

@@ -129,7 +129,7 @@ def test_the_table_shows_before_after_and_gain(capsys, parent: Run) -> None:
         "nats",
     ):
         assert words in outcome.out
-    assert f"p means {parent.path}, its newest completed version" in outcome.err
+    assert f"p means {parent.path}, its only completed version" in outcome.err
 
 
 def test_the_report_shows_what_the_encoder_gained_and_other_parents_are_other_groups(
