@@ -10,7 +10,7 @@ import typer
 from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
-from dregcli.cli.reporting.exports import Cite, Csv, Exports, Figures, Html, Latex, export
+from dregcli.cli.reporting.exports import Cite, Csv, Exports, Figures, Html, Label, Latex, export
 from dregcli.cli.reporting.result import show
 from dregcli.cli.runs.watching import follow
 
@@ -26,6 +26,8 @@ Report on all runs, and how long each took to reach a bound:  [bold]dreg report 
 Follow the runs that are training now:  [bold]dreg report --watch[/bold]
 
 Write a page to share, and all figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
+
+Name groups in all tables and figures:  [bold]dreg report --label 'iwae/dreg=DReG' --label '*/stl=STL'[/bold]
 
 Write a table for a paper, and the works to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
@@ -45,6 +47,7 @@ def report(
             metavar="BOUND", help="Show how long each run trained until its validation bound reached BOUND."
         ),
     ] = None,
+    label: Label = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the runs until none is training, and then report.")
     ] = False,
@@ -60,14 +63,18 @@ def report(
 ) -> None:
     """Compare runs: means over seeds, paired differences, evaluations and learning curves, as tables or files."""
     from dregcli.app.reporting.plain import report_json
+    from dregcli.app.reporting.renames import parse_renames
     from dregcli.app.reporting.report import make_report
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
-    asked = Exports(runs or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every)
+    asked = Exports(
+        runs or [], label or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every
+    )
     asked.check()
+    renames = parse_renames(asked.labels)
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
-    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
+    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir), renames=renames)
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
     with terminal:
