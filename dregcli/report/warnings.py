@@ -33,7 +33,8 @@ def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
     found += _few_seeds(sections)
     if repeated := [row.label for group in groups for row in group.repeated()]:
         found.append(
-            f"of several runs with one seed only the newest counts; these do not count: {some_of(repeated)}."
+            "of several runs with one seed only one counts, the newest of those with the most bounds; these do not "
+            f"count: {some_of(repeated)}."
         )
     if others := {group.key for group in groups if _has_other_checkpoints(group)}:
         found.append(
