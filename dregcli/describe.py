@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final, cast
 
 from dregcli.names import Binarisation, LikelihoodName, Task
+from dregcli.parts import shown_word
 
 _TEXTS: Final = ("git.diff", "git.untracked_text.")
 """Beginnings of the names of environment texts that are too long to be shown. Their digests are shown instead."""
@@ -59,7 +60,8 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
     if parent and parent["reset_encoder"]:
         origin += f", {NEW_ENCODER}"
     return (
-        f"{described(spec)}, {spec['objective']}/{spec['estimator']}, K={spec['k']}, batch {spec['batch_size']}, "
+        f"{described(spec)}, {shown_word(spec['objective'])}/{shown_word(spec['estimator'])}, K={spec['k']}, "
+        f"batch {spec['batch_size']}, "
         f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
     )
 

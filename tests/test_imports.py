@@ -14,7 +14,7 @@ LAYERS = {
     "errors": set(),
     "columns": set(),
     "defaults": set(),
-    "describe": {"names"},
+    "describe": {"names", "parts"},
     "words": {"names", "errors"},
     "parts": {"names", "words"},
     "wording": set(),

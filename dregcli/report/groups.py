@@ -1,6 +1,7 @@
 """Runs grouped by experiment, with means and standard errors over seeds."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -98,6 +99,11 @@ class RunRow:
         bounds = mapping(self.summary.get("bounds")) or {}
         found = (mapping(bounds.get(split.value)) or {}).get("n")
         return found if isinstance(found, int) else None
+
+    @property
+    def bounds(self) -> int:
+        """The number of its bounds: a final bound of each split, of which a run can leave some out, and evaluations."""
+        return sum(self.bound(split) is not None for split in Split) + len(self.evals)
 
     def before(self, split: Split) -> float | None:
         """Return the bound before the first step of a run that trained q alone, nats per example.
@@ -197,9 +203,12 @@ class Group:
         return self.rows[0].experiment
 
     def seeds(self) -> list[RunRow]:
-        """Return the completed runs, one per seed, ascending. Of repeats with one seed only the newest counts."""
+        """Return the completed runs, one per seed, ascending.
+
+        Of repeats with one seed only one counts: the newest of those with the most bounds.
+        """
         # Sort by date, because the rows are in the order in which the user named them.
-        ordered = sorted(self.rows, key=lambda row: row.created)
+        ordered = sorted(self.rows, key=lambda row: (row.bounds, row.created))
         found = {row.seed: row for row in ordered if row.status is RunStatus.COMPLETED}
         return [found[seed] for seed in sorted(found)]
 
@@ -209,7 +218,7 @@ class Group:
         return [row for row in self.rows if row.seed not in done]
 
     def repeated(self) -> list[RunRow]:
-        """Return the completed runs that a newer run with the same seed replaces."""
+        """Return the completed runs in whose place another run with the same seed counts."""
         counted = {row.path for row in self.seeds()}
         return [row for row in self.rows if row.status is RunStatus.COMPLETED and row.path not in counted]
 
@@ -261,14 +270,17 @@ class Group:
     def tracked(self) -> dict[str, dict[str, Aggregate]]:
         """Aggregate the tracked statistics at the end of training, by the estimator's word and the quantity.
 
-        A run without a finite number for a quantity is left out of that quantity's mean.
+        A run without a finite number for a quantity is left out of that quantity's mean. Means over windows leave out
+        runs with windows of another length.
         """
         found: dict[str, dict[str, list[float]]] = {}
+        alike = {id(each) for each in self._with_alike_windows()}
         for each in self._all_tracked():
             for estimator, quantities in each.values.items():
                 of_estimator = found.setdefault(estimator, {})
                 for quantity, value in quantities.items():
-                    of_estimator.setdefault(quantity, []).extend([value] if math.isfinite(value) else [])
+                    counts = math.isfinite(value) and (not quantity.endswith("_window") or id(each) in alike)
+                    of_estimator.setdefault(quantity, []).extend([value] if counts else [])
         return {
             estimator: {
                 quantity: a for quantity, values in quantities.items() if (a := aggregate(values, _better(quantity)))
@@ -278,7 +290,7 @@ class Group:
 
     def tracked_window(self) -> tuple[float, float] | None:
         """Return the steps per tracked window and the SNR of pure noise in such windows, as means over seeds."""
-        known = [(each.steps, each.snr_floor) for each in self._all_tracked() if math.isfinite(each.steps)]
+        known = [(each.steps, each.snr_floor) for each in self._with_alike_windows()]
         return (fmean(steps for steps, _ in known), fmean(floor for _, floor in known)) if known else None
 
     def tracked_floor(self, quantity: str) -> float | None:
@@ -289,6 +301,17 @@ class Group:
             window = self.tracked_window()
             return window[1] if window else None
         return fmean(each.moving_floor for each in self._all_tracked())
+
+    def _with_alike_windows(self) -> list[Tracked]:
+        """Return the statistics of the runs whose windows have the most common length.
+
+        The length is ``--log-every``, in which runs of a group may differ. The SNR of noise depends on it.
+        """
+        known = [each for each in self._all_tracked() if math.isfinite(each.steps)]
+        if not known:
+            return []
+        ((length, _),) = Counter(round(each.steps) for each in known).most_common(1)
+        return [each for each in known if round(each.steps) == length]
 
     def _all_tracked(self) -> list[Tracked]:
         return [row.tracked for row in self.seeds() if row.tracked is not None]

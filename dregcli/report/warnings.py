@@ -1,6 +1,6 @@
 """Warnings that a reader of a report needs before relying on it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from typing import Final
 
 import numpy as np
@@ -8,8 +8,8 @@ import numpy as np
 from dregcli.commands import command
 from dregcli.names import RunStatus, Split
 from dregcli.report.comparison import headline
-from dregcli.report.groups import Aggregate, Group, RunRow, mapping, number
-from dregcli.report.sections import ReportSection, whole_labels
+from dregcli.report.groups import Group, RunRow, mapping, number
+from dregcli.report.sections import ReportSection
 from dregcli.wording import some_of
 
 FEW_SEEDS: Final = 3
@@ -24,24 +24,25 @@ _SHARE: Final = "share_above_0.7"
 def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
     """Return the warnings as sentences, the most serious first. A warning for several groups appears once."""
     groups = [group for section in sections for group in section.groups]
-    labels = whole_labels(sections)
     found = [
-        f"{labels[group.key]}: these runs are not in its means: {missing}."
+        f"{named(sections, {group.key})}: these runs are not in its means: {missing}."
         for group in groups
         if (missing := _missing(group))
     ]
     found += [warning for group in groups for row in group.rows for warning in _not_finite(row)]
-    listed = [headline(section.groups, section.comparisons)[1] for section in sections]
-    found += _few_seeds(groups, labels, {key: a for values in listed for key, a in values.items()})
+    found += _few_seeds(sections)
     if repeated := [row.label for group in groups for row in group.repeated()]:
         found.append(
-            f"of several runs with one seed only the newest counts; these do not count: {some_of(repeated)}."
+            "of several runs with one seed only one counts, the newest of those with the most bounds; these do not "
+            f"count: {some_of(repeated)}."
         )
-    if others := [labels[group.key] for group in groups if _has_other_checkpoints(group)]:
-        found.append(f"{some_of(others)}: evaluations at other steps than a run's last are shown, but not compared.")
+    if others := {group.key for group in groups if _has_other_checkpoints(group)}:
+        found.append(
+            f"{named(sections, others)}: evaluations at other steps than a run's last are shown, but not compared."
+        )
     shares = {group.key: max((_unreliable(row) for row in group.seeds()), default=0.0) for group in groups}
     if worst := max(shares.values(), default=0.0):
-        names = some_of([labels[key] for key, share in shares.items() if share])
+        names = named(sections, {key for key, share in shares.items() if share})
         found.append(
             f"{names}: k-hat is above 0.7 for up to {100.0 * worst:.3g} % of the examples: for these, evaluated "
             "bounds are too low, and their standard errors too small."
@@ -49,6 +50,17 @@ def warnings_of(sections: Sequence[ReportSection]) -> list[str]:
     for section in sections:
         found += [f"{section.title}: {text}" if len(sections) > 1 else text for text in _not_compared(section)]
     return found
+
+
+def named(sections: Sequence[ReportSection], keys: Set[str]) -> str:
+    """List groups by their labels; if a report has several sections, with the sections' titles in brackets."""
+    by_section = [
+        (section.title, [section.labels[group.key] for group in section.groups if group.key in keys])
+        for section in sections
+    ]
+    return "; ".join(
+        some_of(labels) + (f" ({title})" if len(sections) > 1 else "") for title, labels in by_section if labels
+    )
 
 
 def _not_compared(section: ReportSection) -> list[str]:
@@ -77,18 +89,20 @@ def _has_other_checkpoints(group: Group) -> bool:
     return any(attrs["checkpoint"] != row.summary.get("step") for row in group.seeds() for attrs in row.evals)
 
 
-def _few_seeds(groups: Sequence[Group], labels: Mapping[str, str], values: Mapping[str, Aggregate]) -> list[str]:
-    by_number: dict[int, list[str]] = {}
-    for group in groups:
-        a = values.get(group.key)
-        by_number.setdefault(a.n if a else len(group.seeds()), []).append(labels[group.key])
+def _few_seeds(sections: Sequence[ReportSection]) -> list[str]:
+    by_number: dict[int, set[str]] = {}
+    for section in sections:
+        values = headline(section.groups, section.comparisons)[1]
+        for group in section.groups:
+            a = values.get(group.key)
+            by_number.setdefault(a.n if a else len(group.seeds()), set()).add(group.key)
     found: list[str] = []
     if 1 in by_number:
-        names = some_of(by_number[1])
+        names = named(sections, by_number[1])
         found.append(f"{names}: one seed only, so there is no standard error over seeds; train more: --seeds 0-4.")
     for few in range(2, FEW_SEEDS):
         if few in by_number:
-            names = some_of(by_number[few])
+            names = named(sections, by_number[few])
             found.append(
                 f"{names}: {few} seeds only, so the standard error is itself uncertain; train more: --seeds 0-4."
             )

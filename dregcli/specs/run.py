@@ -116,6 +116,8 @@ NO_EFFECT: Final = (
     # with its step. If training ever stops early or returns to the best checkpoint, then this interval has an effect:
     # it must count again for such runs.
     "eval_every",
+    # Which bounds are computed at the end. Each has the same value whether the others are computed or not.
+    "final_eval",
     # How often training writes its state to the disk, and how many states it keeps.
     "checkpoint_every",
     "keep_last",

@@ -57,6 +57,38 @@ def test_what_was_tracked_at_the_end_of_training() -> None:
     assert same.snr_floor == pytest.approx(math.sqrt(2 / (math.pi * 50)))
 
 
+def test_windows_of_another_length_are_left_out_of_the_means() -> None:
+    """Runs of a group may have another --log-every, and the signal of noise depends on the window's length."""
+    rows = [
+        tracking(seed=seed, step=[1000], **{V: [1.0 + seed], WINDOWED: [10.0 + seed], N: [length]})
+        for seed, length in enumerate((50.0, 25.0, 50.0))
+    ]
+    (group,) = group_rows(rows)
+    found = group.tracked()["stl"]
+    assert found["posterior_variance"].n == 3
+    assert (found["posterior_variance_window"].n, found["posterior_variance_window"].mean) == (2, 11.0)
+    window = group.tracked_window()
+    assert window is not None
+    assert window[0] == 50.0
+
+
+def test_of_repeats_the_newest_with_the_most_bounds_counts() -> None:
+    """Else a repeat that nobody evaluated, or with --final-eval none, would hide the numbers of its equal."""
+    whole = replace(row({"bound": {"test": -90.0}}), path="whole", created="2026-01-01")
+    none = replace(row({"bound": {}}), path="none", created="2026-01-02")
+    again = replace(row({"bound": {"test": -91.0}}), path="again", created="2026-01-03")
+    evaluated = replace(whole, path="evaluated", created="2025-01-01", evals=({"k": 5000},))
+    for rows, expected in (
+        ([whole, none], "whole"),
+        ([whole, none, again], "again"),
+        ([none], "none"),
+        ([whole, evaluated, again], "evaluated"),
+    ):
+        (group,) = group_rows(rows)
+        assert [each.path for each in group.seeds()] == [expected]
+        assert {each.path for each in group.repeated()} == {each.path for each in rows} - {expected}
+
+
 def test_a_run_with_windows_of_one_step_has_its_moving_averages() -> None:
     (group,) = group_rows([tracking(**{"step": [1, 2], V: [1.0, 2.0], N: [1.0, 1.0], WINDOWED: [math.nan] * 2})])
     assert group.tracked_window() is None

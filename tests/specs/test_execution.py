@@ -60,6 +60,7 @@ def test_a_spec_survives_its_json() -> None:
         {"track_estimators": ["stl"]},
         {"log_every": 25},
         {"eval_every": 7},
+        {"final_eval": "none"},
         {"checkpoint_every": 0},
         {"keep_last": 9},
         {"capture": "none"},

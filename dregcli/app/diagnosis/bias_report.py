@@ -10,9 +10,10 @@ import numpy as np
 from dregcli.app.common.listener import Listener
 from dregcli.engine.diagnostics.bias_check import BiasResult
 from dregcli.engine.pairs import Pair
-from dregcli.engine.words import short_word, word_of
+from dregcli.engine.words import word_of
 from dregcli.errors import StoreWriteError
 from dregcli.names import Verdict
+from dregcli.parts import shown_word
 from dregcli.report.figures.bias import BiasRow, bias_figure, computed, titled
 from dregcli.store.run import Run
 
@@ -75,11 +76,11 @@ class BiasReport:
 
 def pair_label(pair: Pair, settings: Mapping[str, Any]) -> str:
     """Return a short name of a pair; see ``BiasReport.label``."""
-    estimator = short_word(pair.estimator)
+    estimator = shown_word(word_of(pair.estimator))
     for kind in ("learned", "fixed"):
         if word_of(pair.estimator) in settings[kind]:
             estimator = f"{pair.estimator.name} ({kind})"
-    return f"{short_word(pair.objective)}/{estimator}"
+    return f"{shown_word(word_of(pair.objective))}/{estimator}"
 
 
 def plain_result(result: BiasResult) -> dict[str, Any]:

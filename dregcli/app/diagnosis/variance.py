@@ -27,6 +27,7 @@ from dregcli.engine.words import short_word, word_of
 from dregcli.errors import SpecError
 from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import Split
+from dregcli.parts import shown_word
 
 __all__ = ["VarianceRequest", "measure_variance"]
 
@@ -171,7 +172,8 @@ def _references(pairs: list[Pair]) -> list[Pair]:
 def _note_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -> None:
     """Report the pairs that are not defined at some K, in one note."""
     left_out = [
-        f"{short_word(pair.objective)}/{short_word(pair.estimator)} at K={','.join(map(str, missing))}"
+        f"{shown_word(word_of(pair.objective))}/{shown_word(word_of(pair.estimator))} "
+        f"at K={','.join(map(str, missing))}"
         for pair in pairs
         if (missing := [k for k in ks if pair.faults(k)])
     ]

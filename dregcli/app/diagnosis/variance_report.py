@@ -22,10 +22,11 @@ from dregcli.engine.diagnostics.variance_result import (
     Sampled,
     fit_slopes,
 )
-from dregcli.engine.words import short_word, word_of
+from dregcli.engine.words import word_of
 from dregcli.errors import StoreWriteError
 from dregcli.filesystem import LOCAL, make_folders, write_new
 from dregcli.names import Network
+from dregcli.parts import shown_word
 from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.figures.variance import PANELS, Curve, variance_figure
 from dregcli.store.run import Run
@@ -106,7 +107,7 @@ class VarianceReport:
 
     def label(self, of: GradientOf) -> str:
         """Return a short name of a gradient."""
-        return pair_label(of.pair, self.settings) if of.pair else short_word(of.objective)
+        return pair_label(of.pair, self.settings) if of.pair else shown_word(word_of(of.objective))
 
     @property
     def title(self) -> str:

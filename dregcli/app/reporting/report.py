@@ -65,11 +65,12 @@ def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[
     Args:
         references: names or versions; an empty sequence means all runs of the store.
         runs_dir: the store.
-        renames: names for groups, which go before those of the store's ``labels.toml``.
+        renames: names for groups, which go before the names in the store's ``labels.toml``.
 
     Raises:
         RunNotFound: no such run, or none of the runs can be read.
         StoreFormatError: the store has another format.
+        UsageError: ``labels.toml`` cannot be read.
     """
     found = RunStore(runs_dir).resolve_all(references)
     if not found:
@@ -92,7 +93,19 @@ def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[
     sections = sections_of(group_rows(rows), [*renames, *stored_renames(runs_dir)])
     groups = [group for section in sections for group in section.groups]
     comparisons = compare(groups)
-    return Report(sections, groups, whole_labels(sections), comparisons, warnings_of(sections), left_out, runs)
+    warnings = [*_unused(renames, sections), *warnings_of(sections)]
+    return Report(sections, groups, whole_labels(sections), comparisons, warnings, left_out, runs)
+
+
+def _unused(renames: Sequence[Rename], sections: Sequence[ReportSection]) -> list[str]:
+    """Warn of names that no group has. Names in ``labels.toml`` need no warning: they are for all reports."""
+    shown = [label for section in sections for label in section.labels.values()]
+    return [
+        f"--label '{each.pattern}={each.name}' names no group: the pattern must fit a label, an objective/estimator, "
+        "or the name of a run."
+        for each in renames
+        if not any(f"{label} ".startswith(f"{each.name} ") for label in shown)
+    ]
 
 
 def read_row(run: Run, left_out: list[str]) -> RunRow:

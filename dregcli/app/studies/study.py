@@ -26,7 +26,8 @@ from dregcli.errors import (
     StoreCorrupt,
 )
 from dregcli.names import RunStatus, Split
-from dregcli.specs.run import RunSpec
+from dregcli.specs.resolve import flag
+from dregcli.specs.run import RunSpec, as_json, spelt_out
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -34,6 +35,9 @@ from dregcli.store.turns import turn
 
 UNFINISHED: Final = 5
 """The exit code of a study if another process is still training one of its runs."""
+
+_SHOWN: Final = ("log_every", "eval_every", "final_eval")
+"""Settings of ``NO_EFFECT`` that a report shows: a run that was done before keeps its own values."""
 
 GO_ON: Final = "run the same command again to continue the study"
 
@@ -202,7 +206,8 @@ class _Study:
                 failure = _failed_before(found, combination.spec)
                 self._listener.warn(f"{label}: skipped: {failure}")
             case _:
-                self._listener.note(f"{label}: done before, {found.run.path}")
+                others = _otherwise(combination.spec, found.run)
+                self._listener.note(f"{label}: done before, {found.run.path}{others}")
                 self._warn_untracked(label, combination, found)
         return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure)
 
@@ -212,6 +217,13 @@ class _Study:
         if missing := [word for word in combination.spec.track_estimators if word not in tracked]:
             words = ", ".join(missing)
             self._listener.warn(f"{label}: the run was trained without tracking {words}; it is not trained again")
+
+
+def _otherwise(spec: RunSpec, run: Run) -> str:
+    """Say in which settings without an effect on its numbers a run differs from the request; empty if in none."""
+    asked, kept = spelt_out(as_json(spec)), spelt_out(run.spec())
+    others = [f"--{flag(name)} {kept[name]}" for name in _SHOWN if kept.get(name) != asked.get(name)]
+    return f", with {', '.join(others)}" if others else ""
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:

@@ -67,6 +67,17 @@ Cite = Annotated[
     bool, typer.Option("--cite", help="Print BibTeX for the works that the runs use, instead of the tables.")
 ]
 
+Label = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="PATTERN=NAME",
+        help="Name the groups that fit a pattern such as 'iwae/*' in all outputs. The pattern stands for the group's "
+        "label, its objective/estimator, or the name of a run. May be repeated; the first fitting one counts, before "
+        "those in labels.toml of the store.",
+    ),
+]
+
 STDOUT: Final = Path("-")
 
 DPI: Final = 160
@@ -81,6 +92,7 @@ class Exports:
 
     Attributes:
         runs: the runs that the user named.
+        labels: names for groups, each as ``PATTERN=NAME``.
         csv: file for the CSV table, or ``-`` for stdout.
         latex: file for the LaTeX table, or ``-`` for stdout.
         html: file for the page.
@@ -96,6 +108,7 @@ class Exports:
     """
 
     runs: list[str]
+    labels: list[str]
     csv: Path | None
     latex: Path | None
     html: Path | None
@@ -117,7 +130,8 @@ class Exports:
     @property
     def command(self) -> str:
         """The command that makes the same LaTeX table again."""
-        return command("report", *self.runs, "--latex", str(self.latex))
+        names = [word for each in self.labels for word in ("--label", each)]
+        return command("report", *self.runs, *names, "--latex", str(self.latex))
 
     def check(self) -> None:
         """Refuse impossible options before any work.

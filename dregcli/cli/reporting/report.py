@@ -19,6 +19,7 @@ from dregcli.cli.reporting.exports import (
     Figures,
     FontSize,
     Html,
+    Label,
     Latex,
     NoCaption,
     WidthInches,
@@ -40,6 +41,8 @@ Follow the runs that are training now:  [bold]dreg report --watch[/bold]
 
 Write a page to share, and all figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
 
+Name groups in all tables and figures:  [bold]dreg report --label 'iwae/dreg=DReG' --label '*/stl=STL'[/bold]
+
 Write a table for a paper, and the works to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
 
@@ -58,6 +61,7 @@ def report(
             metavar="BOUND", help="Show how long each run trained until its validation bound reached BOUND."
         ),
     ] = None,
+    label: Label = None,
     watch: Annotated[
         bool, typer.Option("--watch", help="Follow the runs until none is training, and then report.")
     ] = False,
@@ -77,11 +81,13 @@ def report(
 ) -> None:
     """Compare runs: means over seeds, paired differences, evaluations and learning curves, as tables or files."""
     from dregcli.app.reporting.plain import report_json
+    from dregcli.app.reporting.renames import parse_renames
     from dregcli.app.reporting.report import make_report
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
     asked = Exports(
         runs or [],
+        label or [],
         csv,
         latex,
         html,
@@ -96,9 +102,10 @@ def report(
         every=every,
     )
     asked.check()
+    renames = parse_renames(asked.labels)
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
-    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
+    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir), renames=renames)
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
     with terminal:

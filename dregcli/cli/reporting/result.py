@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from dregcli.cli.render import Terminal
 from dregcli.describe import experiment_in_words
 from dregcli.names import Split
+from dregcli.parts import shown_word
 from dregcli.wording import counted, difference, with_error
 
 if TYPE_CHECKING:
@@ -93,11 +94,10 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
 
 def _verdicts(terminal: Terminal, group: "Group") -> None:
     for path, found in group.bias():
+        pair = shown_word(f"{found['objective']}/{found['estimator']}")
         size = found.get("relative_bias")
         bias = "" if size is None else f", relative bias {size:+.4f}"
-        terminal.line(
-            f"bias: {found['objective']}/{found['estimator']} at K={found['k']}: {found['verdict']}{bias} ({path})"
-        )
+        terminal.line(f"bias: {pair} at K={found['k']}: {found['verdict']}{bias} ({path})")
     for row in group.rows:
         if row.variance:
             terminal.line(f"variance: {row.variance[-1]['summary']} ({row.path})")

@@ -10,6 +10,7 @@ from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.names import RunStatus
+from dregcli.parts import shown_word
 from dregcli.wording import with_error
 
 if TYPE_CHECKING:
@@ -162,7 +163,9 @@ def _cells(row: "ListedRun", now: datetime) -> list[str]:
         row.run.label,
         row.status.value,
         f"{done if done is not None else '-'}/{steps if steps is not None else '-'}",
-        *(str(spec.get(field, "-")) for field in ("dataset", "objective", "estimator", "k", "seed")),
+        str(spec.get("dataset", "-")),
+        *(shown_word(str(spec.get(field, "-"))) for field in ("objective", "estimator")),
+        *(str(spec.get(field, "-")) for field in ("k", "seed")),
         *(with_error(row.bound(split), None) for split in ("valid", "test")),
         ago(now - row.updated),
         " ".join(row.tags),

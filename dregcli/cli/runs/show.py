@@ -11,6 +11,7 @@ from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.runs.list_ import ago, run_json
 from dregcli.names import RunStatus, Split
+from dregcli.parts import shown_word
 from dregcli.wording import with_error
 
 if TYPE_CHECKING:
@@ -109,8 +110,12 @@ def _spec(found: "ShownRun") -> Lines:
     """Return the lines about the spec: one line for all defaults, and a line for each other setting."""
     said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
     defaults = [name for name in said if name in found.defaults]
-    lines = [(name, _words(value)) for name, value in said.items() if name not in defaults]
-    text = ", ".join(f"{name} {_words(said[name])}" for name in defaults)
+    words = {
+        name: shown_word(str(value)) if name in ("objective", "estimator") else _words(value)
+        for name, value in said.items()
+    }
+    lines = [(name, text) for name, text in words.items() if name not in defaults]
+    text = ", ".join(f"{name} {words[name]}" for name in defaults)
     return lines + ([("defaults", text)] if defaults else [])
 
 
@@ -149,7 +154,8 @@ def _result(attrs: Mapping[str, Any]) -> str:
         return summary
     if isinstance(checked := attrs.get("results"), list):
         rows = cast("list[dict[str, Any]]", checked)
-        return ", ".join(f"{row.get('objective')}/{row.get('estimator')} {row.get('verdict')}" for row in rows)
+        pairs = [shown_word(f"{row.get('objective')}/{row.get('estimator')}") for row in rows]
+        return ", ".join(f"{pair} {row.get('verdict')}" for pair, row in zip(pairs, rows, strict=True))
     value, stderr = attrs.get("value"), attrs.get("stderr")
     if isinstance(value, float) and (stderr is None or isinstance(stderr, float)):
         asked = ", ".join(f"{name} {attrs[name]}" for name in ("k", "n", "seed", "checkpoint") if name in attrs)

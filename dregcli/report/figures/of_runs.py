@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dregcli.names import Network, Verdict
+from dregcli.parts import shown_word
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.bias import BiasRow, bias_figure, titled
 from dregcli.report.figures.members import MOST_OF_RUNS, Chosen
@@ -108,8 +109,8 @@ def _point(result: Attrs, name: str) -> tuple[int, float, float]:
 def _label(objective: str, estimator: str | None, settings: Attrs) -> str:
     """Return a pair's label; learned parameters appear as ``(learned)``, without their digits."""
     if estimator is None:
-        return objective
+        return shown_word(objective)
     for kind in ("learned", "fixed"):
         if estimator in settings.get(kind, ()):
             estimator = f"{estimator.partition(':')[0]} ({kind})"
-    return f"{objective}/{estimator}"
+    return f"{shown_word(objective)}/{shown_word(estimator)}"

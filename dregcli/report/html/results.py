@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from dregcli.names import Split
+from dregcli.parts import shown_word
 from dregcli.report.comparison import Comparison, shown_first
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
 from dregcli.report.html.view import Section
@@ -201,7 +202,7 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     names_of = {row.path: row.label for group in groups for row in group.rows}
     rows = [
         (
-            Cell(f"{each['objective']}/{each['estimator']}"),
+            Cell(shown_word(f"{each['objective']}/{each['estimator']}")),
             Cell(names_of[path]),
             Cell(labels[group.key]),
             count(each["k"]),

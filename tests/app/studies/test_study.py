@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from dregcli.app.reporting.report import make_report
 from dregcli.app.studies import study
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
@@ -102,6 +103,34 @@ def test_everything_runs_and_a_second_call_skips_all(tmp_path, monkeypatch) -> N
     assert second.report
     assert list(second.report.runs) == list(first.report.runs)
     assert len(RunStore(tmp_path).runs()) == 4
+
+
+def test_settings_without_an_effect_train_nothing_again(tmp_path, monkeypatch) -> None:
+    trained(tmp_path, log_every=2)
+    no_training(monkeypatch)
+    recorder = Recorder()
+    other = {"log_every": 3, "eval_every": 1, "checkpoint_every": 0, "keep_last": 1, "capture": "none", "threads": 1}
+    result = trained(tmp_path, recorder, **other)
+    assert all(each.skipped for each in result.runs)
+    assert any(
+        "done before" in note and note.endswith("with --log-every 2, --eval-every 3") for note in recorder.notes
+    )
+    report = make_report([], runs_dir=tmp_path)
+    assert [len(group.seeds()) for section in report.sections for group in section.groups] == [2, 2]
+
+
+def test_runs_that_differ_in_settings_without_an_effect_are_one_group_with_equal_numbers(tmp_path) -> None:
+    """Stores from before the list have such runs; the reason for the list is that their numbers are equal."""
+    for name, each in {"a": {"log_every": 2}, "b": {"log_every": 3, "eval_every": 0, "checkpoint_every": 0}}.items():
+        trained(tmp_path / name, seeds="0", estimator="dreg", **each)
+    first, second = (RunStore(tmp_path / name).runs()[0] for name in ("a", "b"))
+    assert first.info().summary["bound"] == second.info().summary["bound"]
+    report = make_report([str(first.path), str(second.path)], runs_dir=tmp_path / "a")
+    (section,) = report.sections
+    (group,) = section.groups
+    assert len(group.rows) == 2
+    assert len(group.seeds()) == 1
+    assert section.comparisons == ()
 
 
 def test_only_what_is_lacking_is_trained(tmp_path) -> None:
