@@ -62,40 +62,44 @@ class Layout:
     """A table divided into parts.
 
     Attributes:
-        blocks: one block or two; each begins with the first column, which names the rows.
+        blocks: one block or two; each begins with the columns that name the rows.
         listed: indices of the columns that follow as lines of text.
+        names: number of columns, from the first one, that name the rows.
     """
 
     blocks: tuple[Block, ...]
     listed: tuple[int, ...]
+    names: int
 
 
-def lay_out(head: Sequence[str], rows: Cells, available: int | None) -> Layout:
+def lay_out(head: Sequence[str], rows: Cells, available: int | None, *, names: int = 1) -> Layout:
     """Choose the columns and widths of each part of a table.
 
     Args:
         head: headings of the columns.
         rows: the cells of each row.
         available: width in characters; None if there is no limit.
+        names: number of columns, from the first one, that name the rows; they are repeated in each part.
     """
     everything = tuple(range(len(head)))
     columns = [[row[i] for row in rows] for i in everything]
     natural = [max(map(_width, (name, *cells))) for name, cells in zip(head, columns, strict=True)]
     if available is None or _total(natural) <= available:
-        return Layout((Block(everything, tuple(natural)),), ())
+        return Layout((Block(everything, tuple(natural)),), (), names)
     texts = [is_text(columns[i]) or i == 0 for i in everything]
     least = [_least(head[i], columns[i], natural[i], i == 0, texts[i], available) for i in everything]
 
     def block(chosen: tuple[int, ...]) -> Block:
         return Block(chosen, _widened(chosen, least, natural, texts, available))
 
-    count = min(2, len(head))
+    count = min(names + 1, len(head))
     while count < len(head) and _total(least[: count + 1]) <= available:
         count += 1
     rest = everything[count:]
-    if rest and _total([least[0], *(least[i] for i in rest)]) <= available:
-        return Layout((block(everything[:count]), block((0, *rest))), ())
-    return Layout((block(everything[:count]),), rest)
+    second = (*everything[:names], *rest)
+    if rest and _total([least[i] for i in second]) <= available:
+        return Layout((block(everything[:count]), block(second)), (), names)
+    return Layout((block(everything[:count]),), rest, names)
 
 
 def is_text(cells: Sequence[str]) -> bool:
@@ -124,7 +128,8 @@ def listed_lines(layout: Layout, head: Sequence[str], rows: Cells, available: in
     for row in rows:
         values = [f"{head[i]} {row[i]}" for i in layout.listed if row[i] not in ("", "-")]
         if values:
-            first, *others = wrapped(f"{row[0]}: {', '.join(values)}", available - GAP)
+            name = ", ".join(filter(None, row[: layout.names]))
+            first, *others = wrapped(f"{name}: {', '.join(values)}", available - GAP)
             found += [first, *(" " * GAP + line for line in others)]
     return found
 

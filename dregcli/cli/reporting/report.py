@@ -10,7 +10,21 @@ import typer
 from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
-from dregcli.cli.reporting.exports import Cite, Csv, Exports, Figures, Html, Latex, export
+from dregcli.cli.reporting.exports import (
+    Cite,
+    Columns,
+    Csv,
+    Curves,
+    Exports,
+    Figures,
+    Html,
+    Latex,
+    Reverse,
+    Sort,
+    Width,
+    check_columns,
+    export,
+)
 from dregcli.cli.reporting.result import show
 from dregcli.cli.runs.watching import follow
 
@@ -26,6 +40,10 @@ Report on all runs, and how long each took to reach a bound:  [bold]dreg report 
 Follow the runs that are training now:  [bold]dreg report --watch[/bold]
 
 Write a page to share, and all figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
+
+Show other columns of the groups:  [bold]dreg report --columns group,mean,verdict,lr --sort mean --reverse[/bold]
+
+Write the learning curves, for a program of your own:  [bold]dreg report --curves curves.csv[/bold]
 
 Write a table for a paper, and the works to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
@@ -52,8 +70,13 @@ def report(
     html: Html = None,
     figures: Figures = None,
     csv: Csv = None,
+    curves: Curves = None,
     latex: Latex = None,
     cite: Cite = False,
+    columns: Columns = None,
+    sort: Sort = None,
+    reverse: Reverse = False,
+    width: Width = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -62,12 +85,27 @@ def report(
     from dregcli.app.reporting.plain import report_json
     from dregcli.app.reporting.report import make_report
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
-    asked = Exports(runs or [], csv, latex, html, figures, cite=cite, as_json=as_json, time_to=time_to, every=every)
+    terminal = Terminal(as_json=as_json, quiet=quiet, width=width)
+    asked = Exports(
+        runs or [],
+        csv,
+        curves,
+        latex,
+        html,
+        figures,
+        cite=cite,
+        as_json=as_json,
+        time_to=time_to,
+        every=every,
+        columns=columns,
+        sort=sort,
+        reverse=reverse,
+    )
     asked.check()
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
     found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
+    check_columns(found, asked)
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
     with terminal:
@@ -78,7 +116,7 @@ def report(
         terminal.result(report_json(found, time_to=time_to) | written)
         return
     if not asked.instead:
-        show(terminal, found, time_to=time_to)
+        show(terminal, found, time_to=time_to, chosen=asked.chosen)
     for warning in found.warnings:
         terminal.warn(warning)
 

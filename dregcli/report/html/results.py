@@ -7,6 +7,7 @@ from typing import Final
 from dregcli.names import Split
 from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
+from dregcli.report.groups_table import groups_table
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
 from dregcli.report.tables import (
@@ -17,7 +18,6 @@ from dregcli.report.tables import (
     Column,
     Table,
     count,
-    groups_table,
     in_brief,
     mean,
     pairs_table,
