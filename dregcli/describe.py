@@ -1,7 +1,7 @@
 """Specs in words, the same in every place that describes a run to people. Standard library only."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from dregcli.names import Binarisation, LikelihoodName, Task
@@ -55,15 +55,32 @@ def experiment_in_words(spec: Mapping[str, Any]) -> str:
     Args:
         spec: spec of a run, as plain values.
     """
+    pair = f"{shown_word(spec['objective'])}/{shown_word(spec['estimator'])}"
+    return f"{described(spec)}, {', '.join([pair, *_settings(spec)])}{_origin(spec)}"
+
+
+def shared_in_words(specs: Sequence[Mapping[str, Any]]) -> str:
+    """Describe the important settings that all specs share, except seed, objective and estimator, in one line.
+
+    Args:
+        specs: specs of runs with the same data, pixels and task, as plain values.
+    """
+    first, *others = (_settings(spec) for spec in specs)
+    shared = [text for text in first if all(text in other for other in others)]
+    origins = {_origin(spec) for spec in specs}
+    return ", ".join([described(specs[0]), *shared]) + (origins.pop() if len(origins) == 1 else "")
+
+
+def _settings(spec: Mapping[str, Any]) -> list[str]:
+    return [f"K={spec['k']}", f"batch {spec['batch_size']}", f"lr {spec['lr']:g}", f"{spec['steps']} steps"]
+
+
+def _origin(spec: Mapping[str, Any]) -> str:
     parent = spec["parent"]
-    origin = f", encoder on the model of {parent['run']} step {parent['checkpoint']}" if parent else ""
-    if parent and parent["reset_encoder"]:
-        origin += f", {NEW_ENCODER}"
-    return (
-        f"{described(spec)}, {shown_word(spec['objective'])}/{shown_word(spec['estimator'])}, K={spec['k']}, "
-        f"batch {spec['batch_size']}, "
-        f"lr {spec['lr']:g}, {spec['steps']} steps{origin}"
-    )
+    if not parent:
+        return ""
+    fresh = f", {NEW_ENCODER}" if parent["reset_encoder"] else ""
+    return f", encoder on the model of {parent['run']} step {parent['checkpoint']}{fresh}"
 
 
 def flat_environment(content: Mapping[str, Any]) -> dict[str, Any]:

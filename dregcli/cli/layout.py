@@ -21,13 +21,18 @@ Line = list[tuple[str, str]]
 GAP: Final = 2
 """Spaces between columns."""
 
-_LEAST_NAME: Final = 24
-_LEAST_TEXT: Final = 16
 _LEAST: Final = 4
-"""Smallest widths, in characters, of a column that names the rows, of another column of text, and of any column."""
+"""Smallest width of a column in characters, where nothing else fits."""
+
+_LONGEST_PART: Final = 24
+"""Longest part of a text without a place to break, such as a sparkline. A longer one, as in a checksum, is broken."""
+
 
 _NAME_SHARE: Final = 0.4
-"""Share of the available width up to which names of rows are not wrapped."""
+"""Share of the available width up to which names of rows are not wrapped, where columns have to move."""
+
+_TEXT, _TIGHT_TEXT, _TIGHT_NAME = 16, 12, 16
+"""Widths down to which texts are wrapped: where columns have to move, and where this makes all of them fit."""
 
 _NUMBER: Final = re.compile(r"[<>~]?[-+\[(]{0,2}\d[\d.,x/]*(e[-+]\d+)?([\s)%\](]|$)|[-+]?(inf|nan)$|-/")
 """The beginning of a cell that holds a number: ``-20.34 ± 0.48``, ``[-0.1, +0.1]``, ``400/400``, ``5 min ago``."""
@@ -62,40 +67,51 @@ class Layout:
     """A table divided into parts.
 
     Attributes:
-        blocks: one block or two; each begins with the first column, which names the rows.
+        blocks: one block or two; each begins with the columns that name the rows.
         listed: indices of the columns that follow as lines of text.
+        names: number of columns, from the first one, that name the rows.
     """
 
     blocks: tuple[Block, ...]
     listed: tuple[int, ...]
+    names: int
 
 
-def lay_out(head: Sequence[str], rows: Cells, available: int | None) -> Layout:
+def lay_out(head: Sequence[str], rows: Cells, available: int | None, *, names: int = 1) -> Layout:
     """Choose the columns and widths of each part of a table.
 
     Args:
         head: headings of the columns.
         rows: the cells of each row.
         available: width in characters; None if there is no limit.
+        names: number of columns, from the first one, that name the rows; they are repeated in each part.
     """
     everything = tuple(range(len(head)))
     columns = [[row[i] for row in rows] for i in everything]
     natural = [max(map(_width, (name, *cells))) for name, cells in zip(head, columns, strict=True)]
     if available is None or _total(natural) <= available:
-        return Layout((Block(everything, tuple(natural)),), ())
-    texts = [is_text(columns[i]) or i == 0 for i in everything]
-    least = [_least(head[i], columns[i], natural[i], i == 0, texts[i], available) for i in everything]
+        return Layout((Block(everything, tuple(natural)),), (), names)
+    texts = [is_text(columns[i]) or i < names for i in everything]
+
+    def least_widths(name: int, text: int) -> list[int]:
+        readable = [(name if i < names else text) if texts[i] else 0 for i in everything]
+        return list(map(_least, head, columns, natural, readable))
+
+    least = least_widths(max(_LONGEST_PART, int(_NAME_SHARE * available)), _TEXT)
+    if _total(least) > available >= _total(tight := least_widths(_TIGHT_NAME, _TIGHT_TEXT)):
+        least = tight
 
     def block(chosen: tuple[int, ...]) -> Block:
         return Block(chosen, _widened(chosen, least, natural, texts, available))
 
-    count = min(2, len(head))
+    count = min(names + 1, len(head))
     while count < len(head) and _total(least[: count + 1]) <= available:
         count += 1
     rest = everything[count:]
-    if rest and _total([least[0], *(least[i] for i in rest)]) <= available:
-        return Layout((block(everything[:count]), block((0, *rest))), ())
-    return Layout((block(everything[:count]),), rest)
+    second = (*everything[:names], *rest)
+    if rest and _total([least[i] for i in second]) <= available:
+        return Layout((block(everything[:count]), block(second)), (), names)
+    return Layout((block(everything[:count]),), rest, names)
 
 
 def is_text(cells: Sequence[str]) -> bool:
@@ -124,7 +140,8 @@ def listed_lines(layout: Layout, head: Sequence[str], rows: Cells, available: in
     for row in rows:
         values = [f"{head[i]} {row[i]}" for i in layout.listed if row[i] not in ("", "-")]
         if values:
-            first, *others = wrapped(f"{row[0]}: {', '.join(values)}", available - GAP)
+            name = ", ".join(filter(None, row[: layout.names]))
+            first, *others = wrapped(f"{name}: {', '.join(values)}", available - GAP)
             found += [first, *(" " * GAP + line for line in others)]
     return found
 
@@ -165,14 +182,23 @@ def _total(widths: Sequence[int]) -> int:
     return sum(widths) + GAP * (len(widths) - 1)
 
 
-def _least(head: str, cells: Sequence[str], natural: int, is_name: bool, is_text: bool, available: int) -> int:
-    """Return the smallest width of a column: numbers are never wrapped, and texts only down to a readable width."""
-    heading = max(map(cell_len, head.split()), default=0)
-    if not is_text:
-        return max(heading, *map(_width, cells))
-    longest = max((cell_len(part) for cell in cells for part in _BREAKS.split(cell.replace(" ", "/"))), default=0)
-    readable = max(_LEAST_NAME, int(_NAME_SHARE * available)) if is_name else _LEAST_TEXT
-    return min(natural, max(heading, longest, readable))
+def _least(head: str, cells: Sequence[str], natural: int, readable: int) -> int:
+    """Return the smallest width of a column.
+
+    Args:
+        head: the heading, which may be wrapped.
+        cells: the cells.
+        natural: width of the column in one line.
+        readable: width down to which texts are wrapped; 0 for numbers, which are never wrapped.
+    """
+    if not readable:
+        return max(map(cell_len, (*head.split(), *cells)))
+    return min(natural, max(min(_longest_part([head, *cells]), _LONGEST_PART), readable))
+
+
+def _longest_part(texts: Sequence[str]) -> int:
+    words = (word for text in texts for word in text.split())
+    return max((cell_len(part) for word in words for part in _BREAKS.split(word)), default=0)
 
 
 def _widened(

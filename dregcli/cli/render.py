@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Self, cast
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
@@ -107,6 +108,7 @@ class Terminal:
         *,
         title: str | None = None,
         styles: Sequence[Mapping[int, str]] | None = None,
+        names: int = 1,
     ) -> None:
         """Print the result as a table, with the first column on the left and numbers on the right.
 
@@ -118,6 +120,7 @@ class Terminal:
             rows: the cells of each row; an empty row is a blank line.
             title: line above the table.
             styles: for each row, the styles of its cells by column.
+            names: number of columns, from the first one, that name the rows.
         """
         if title:
             self._out.print(Text(printable(title), style="bold"), soft_wrap=True)
@@ -125,7 +128,7 @@ class Terminal:
         encoding = sys.stdout.encoding
         cells = [[encodable(printable(cell), encoding) for cell in row] or [""] * len(columns) for row in rows]
         columns = [encodable(column, encoding) for column in columns]
-        layout = lay_out(columns, cells, self._room)
+        layout = lay_out(columns, cells, self._room, names=names)
         for number, block in enumerate(layout.blocks):
             blank: list[Line] = [[]] if number else []
             self._lines([*blank, *lines_of(block, columns, cells, styles)])
@@ -178,6 +181,12 @@ class Terminal:
         """Width for pictures in characters; 0 if none can be shown, as in a pipe or with too few colours."""
         can = self._out.is_terminal and self._out.color_system in ("256", "truecolor") and not self.quiet
         return self._out.width if can and self._out.encoding.startswith("utf") else 0
+
+    def heading(self, text: str) -> None:
+        """Print the heading of a section of the result, underlined."""
+        shown = encodable(printable(text), sys.stdout.encoding)
+        width = min(cell_len(shown), self._room or _PIPED_WIDTH)
+        self._out.print(Text(f"{shown}\n{'=' * width}", style="bold"), soft_wrap=True)
 
     def line(self, text: str = "") -> None:
         """Print a line of the result."""

@@ -8,51 +8,84 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dregcli.names import Split
-from dregcli.report.groups import EvaluationKey, Group, RunRow
+from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.groups import EvaluationKey, Group, RunRow, number
+from dregcli.report.sections import ReportSection
 
 Cells = Mapping[str, object]
 """Values of one run by column."""
 
 
-def csv_table(
-    groups: Sequence[Group],
-    labels: Mapping[str, str],
-    *,
-    time_to: float | None = None,
-) -> str:
-    """Return the table, with a header.
+@dataclass(frozen=True)
+class RunsTable:
+    """The table of runs.
+
+    Attributes:
+        columns: names of the columns.
+        rows: the values of each run by column.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Cells]
+
+    def csv(self, chosen: Chosen = USUAL) -> str:
+        """Return the table as CSV with a header.
+
+        Args:
+            chosen: the user's choice of columns and order; names that this table does not have are ignored.
+        """
+        chosen = chosen.only(self.columns)
+        columns = chosen.columns or self.columns
+        rows = chosen.ordered(self.rows, lambda row: _sorted_by(row.get(chosen.sort or "")))
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(columns)
+        writer.writerows([cell(row.get(name)) for name in columns] for row in rows)
+        return text.getvalue()
+
+
+def _sorted_by(value: object) -> tuple[float | None, str]:
+    return number(value), cell(value)
+
+
+def runs_table(sections: Sequence[ReportSection], *, time_to: float | None = None) -> RunsTable:
+    """Return the table of all runs, whatever their status.
 
     Args:
-        groups: groups of the report; their runs are the rows, whatever their status.
-        labels: labels of the groups, by key.
+        sections: sections of the report.
         time_to: bound for the column of the time to reach it, nats per example; None leaves that column out.
     """
-    rows = [(group, row) for group in groups for row in group.rows]
-    several = _counted_otherwise(row for _, row in rows)
+    rows = [(section, group, row) for section in sections for group in section.groups for row in group.rows]
+    several = _counted_otherwise(row for _, _, row in rows)
     blocks: list[list[Cells]] = [
-        [_identity(row, group, labels[group.key]) for group, row in rows],
-        [{f"spec.{name}": value for name, value in _flat(row.spec).items()} for _, row in rows],
-        [_results(row) for _, row in rows],
-        [_evaluations(row, several) for _, row in rows],
-        [_tracked(row) for _, row in rows],
-        [{} if time_to is None else {f"time_to_{time_to:g}_seconds": row.seconds_to(time_to)} for _, row in rows],
+        [_identity(row, group, section) for section, group, row in rows],
+        [{f"spec.{name}": value for name, value in _flat(row.spec).items()} for _, _, row in rows],
+        [_results(row) for _, _, row in rows],
+        [_evaluations(row, several) for _, _, row in rows],
+        [_tracked(row) for _, _, row in rows],
+        [{} if time_to is None else {f"time_to_{time_to:g}_seconds": row.seconds_to(time_to)} for _, _, row in rows],
     ]
-    columns = [list(dict.fromkeys(name for cells in block for name in cells)) for block in blocks]
-    text = io.StringIO(newline="")
-    writer = csv.writer(text)
-    writer.writerow([name for names in columns for name in names])
-    for i in range(len(rows)):
-        writer.writerow(
-            [_cell(block[i].get(name)) for block, names in zip(blocks, columns, strict=True) for name in names]
-        )
-    return text.getvalue()
+    columns = [name for block in blocks for name in dict.fromkeys(name for cells in block for name in cells)]
+    return RunsTable(columns, [_merged(cells) for cells in zip(*blocks, strict=True)])
 
 
-def _identity(row: RunRow, group: Group, label: str) -> Cells:
-    return {"run": row.label, "group": group.key, "label": label, "seed": row.seed, "status": row.status.value}
+def _merged(blocks: Iterable[Cells]) -> Cells:
+    return {name: value for cells in blocks for name, value in cells.items()}
+
+
+def _identity(row: RunRow, group: Group, section: ReportSection) -> Cells:
+    return {
+        "run": row.label,
+        "section": section.title,
+        "group": group.key,
+        "label": section.labels[group.key],
+        "seed": row.seed,
+        "status": row.status.value,
+    }
 
 
 def _flat(content: Mapping[str, Any], above: str = "") -> dict[str, object]:
@@ -136,11 +169,12 @@ def _tracked(row: RunRow) -> Cells:
     return {f"tracked.{word}.{name}": value for word, each in found.items() for name, value in each.items()}
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value as the text of a cell; a value that is not known is an empty cell."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ",".join(_cell(each) for each in cast("Sequence[object]", value))
+        return ",".join(cell(each) for each in cast("Sequence[object]", value))
     return str(value)

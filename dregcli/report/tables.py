@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from dregcli.columns import at_floor
-from dregcli.describe import bound_k, seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.comparison import Comparison, headline
+from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Group, RunRow
 from dregcli.report.paired import FEWEST_SEEDS, Paired
-from dregcli.report.series import series
 from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 
 Tone = Literal["", "best", "live", "stopped", "broken"]
@@ -100,15 +98,11 @@ def seconds(value: float | None) -> Cell:
     return NOTHING if value is None else Cell(f"{value:.1f} s", value)
 
 
-def time_columns(time_to: float | None) -> list[Column]:
-    """Return the column of the time to a bound, if the user asked for one."""
-    return [] if time_to is None else [Column(f"time to {time_to:g}")]
-
-
 def run_columns(time_to: float | None) -> list[Column]:
     """Return the columns of ``run_cells``."""
     kinds = {"seed": True, "status": False, "step": True, **dict.fromkeys(Split, True), "steps/s": True}
-    return [*(Column(name, numeric) for name, numeric in kinds.items()), *time_columns(time_to)]
+    time = [] if time_to is None else [Column(f"time to {time_to:g}")]
+    return [*(Column(name, numeric) for name, numeric in kinds.items()), *time]
 
 
 def run_cells(row: RunRow, *, time_to: float | None) -> list[Cell]:
@@ -123,100 +117,9 @@ def run_cells(row: RunRow, *, time_to: float | None) -> list[Cell]:
     ]
 
 
-def groups_table(
-    groups: Sequence[Group],
-    labels: Mapping[str, str],
-    comparisons: Sequence[Comparison],
-    curves: Mapping[str, str],
-    *,
-    time_to: float | None,
-) -> Table:
-    """Return the main table: one row per group, the highest mean first.
-
-    Args:
-        groups: groups of runs.
-        labels: labels of the groups, by key.
-        comparisons: comparisons, the most informative one first; empty if nothing is compared.
-        curves: learning curve of each group as one line of text, by key.
-        time_to: bound for the column of the time to reach it, nats per example; None leaves that column out.
-    """
-    first = comparisons[0] if comparisons else None
-    best: set[str] = first.cannot_be_told_from_best if first else set()
-    measure, values = headline(groups, comparisons)
-    columns = [
-        Column("group", numeric=False),
-        *(Column(name) for name in ("seeds", "mean ± s.e.", "best", "steps/s")),
-        *time_columns(time_to),
-        Column("validation bound by step", numeric=False),
-    ]
-    ranked = sorted(groups, key=lambda group: -(a.mean if (a := values.get(group.key)) else -math.inf))
-    rows: list[tuple[Cell, ...]] = []
-    for group in ranked:
-        a, tone = values.get(group.key), _best_or_not(group.key in best)
-        rate = group.steps_per_second()
-        rows.append(
-            (
-                Cell(labels[group.key], tone=tone),
-                some_seeds(a.n if a else 0, len(group.seeds())),
-                mean(a, tone),
-                quantity(a.best if a else None),
-                quantity(rate.mean if rate else None),
-                *([] if time_to is None else [_time_to(group, time_to)]),
-                Cell(curves.get(group.key, "-")),
-            )
-        )
-    what = measure.text if measure else "final test bound, each at its own K"
-    return Table(
-        f"groups by their {what}, nats per example",
-        tuple(columns),
-        tuple(rows),
-        _notes(groups, labels, first, time_to),
-    )
-
-
-def _notes(
-    groups: Sequence[Group], labels: Mapping[str, str], first: Comparison | None, time_to: float | None
-) -> tuple[str, ...]:
-    notes: list[str] = []
-    if first and (near := first.cannot_be_told_from_best):
-        others = ", ".join(labels[key] for key in first.values if key in near and key != first.best)
-        notes.append(
-            f"best by the paired test: {labels[first.best]}"
-            + (f"; the test has not found these lower: {others}" if others else "")
-        )
-        if untested := first.untested:
-            names = ", ".join(labels[key] for key in untested)
-            notes.append(f"not tested, because fewer than {FEWEST_SEEDS} seeds are shared with the best: {names}")
-    elif first:
-        notes.append(f"no test of which group is best: a test needs two groups that share {FEWEST_SEEDS} seeds")
-    if (
-        time_to is not None
-        and len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1
-    ):
-        notes.append(
-            "The time to a bound uses each run's own validation bound. "
-            "It cannot be compared between groups with different data or K."
-        )
-    return tuple(notes)
-
-
 def some_seeds(n: int, of: int) -> Cell:
     """Return a cell with the number of seeds of a mean, and the number of all seeds if some are missing."""
     return Cell(str(n) if n in (0, of) and not (n == 0 < of) else f"{n} of {of}", float(n))
-
-
-def _best_or_not(is_best: bool) -> Tone:  # noqa: FBT001 - the meaning is clear without a name
-    return "best" if is_best else ""
-
-
-def _time_to(group: Group, bound: float) -> Cell:
-    """Return the mean and standard error of the seconds, and how many seeds reached the bound if not all did."""
-    found = group.seconds_to(bound)
-    if found is None:
-        validated = any(series(row.metrics, Split.VALID, "bound") for row in group.seeds())
-        return Cell("never") if validated else NOTHING
-    some = f" ({found.n} of {len(group.seeds())})" if found.n < len(group.seeds()) else ""
-    return Cell(f"{with_error(found.mean, found.stderr)} s{some}", found.mean)
 
 
 def shown_pairs(found: Comparison) -> Sequence[Paired]:
@@ -228,17 +131,18 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     """Return a table with one row per pair of groups: the difference, and the verdict on it."""
     columns = [
         Column("difference", numeric=False),
-        *(Column(name) for name in ("nats ± s.e.", "95 % interval", "p (Holm)", "shared seeds")),
+        Column("nats ± s.e."),
         Column("verdict", numeric=False),
+        *(Column(name) for name in ("p (Holm)", "95 % interval", "shared seeds")),
     ]
     rows = [
         (
             Cell(f"{labels[pair.a]} minus {labels[pair.b]}"),
-            Cell(difference(pair.difference, pair.stderr), pair.difference) if pair.seeds else NOTHING,
-            Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
-            NOTHING if pair.adjusted is None else Cell(f"{pair.adjusted:.2g}", pair.adjusted),
-            count(len(pair.seeds)),
+            paired_difference(pair),
             Cell(verdict_in_words(pair, labels)),
+            NOTHING if pair.adjusted is None else Cell(f"{pair.adjusted:.2g}", pair.adjusted),
+            Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
+            count(len(pair.seeds)),
         )
         for pair in pairs
     ]
@@ -251,6 +155,11 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     tested = any(pair.adjusted is not None for pair in pairs)
     title = f"paired over seeds: {found.measure.text}"
     return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))
+
+
+def paired_difference(pair: Paired) -> Cell:
+    """Return a cell with the mean difference of a pair over shared seeds, and its standard error."""
+    return Cell(difference(pair.difference, pair.stderr), pair.difference) if pair.seeds else NOTHING
 
 
 def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:

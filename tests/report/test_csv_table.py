@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dregcli.app.reporting.exports import report_csv
+from dregcli.app.reporting.exports import report_runs
 from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
 from tests.support.store_study import add_eval, add_run, add_study
@@ -17,7 +17,7 @@ from tests.support.store_study import add_eval, add_run, add_study
 
 def table(root: Path, **options: Any) -> tuple[str, list[dict[str, str]]]:
     """The text, and its rows as the standard library's reader has them, strictly."""
-    text = report_csv(make_report([], runs_dir=root), time_to=options.get("time_to"))
+    text = report_runs(make_report([], runs_dir=root), time_to=options.get("time_to")).csv()
     return text, list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
 
 

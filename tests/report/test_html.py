@@ -16,13 +16,14 @@ from matplotlib.figure import Figure
 from dregcli.report.comparison import compare
 from dregcli.report.drawn import Drawn
 from dregcli.report.groups import RunRow, group_rows
+from dregcli.report.groups_table import groups_table
 from dregcli.report.html import images as drawing
 from dregcli.report.html.origins import Origin, environment_in_words, environments, specs
 from dregcli.report.html.page import render
 from dregcli.report.html.results import comparison, conclusion, summary
 from dregcli.report.html.view import Page, Section
 from dregcli.report.labels import labels
-from dregcli.report.tables import Cell, Column, Table, groups_table, pairs_table
+from dregcli.report.tables import Cell, Column, Table, pairs_table
 from tests.report.test_comparison import rows
 from tests.support.report_page import figures, hostile_store, page_bytes
 
@@ -206,7 +207,7 @@ def test_what_the_best_group_is() -> None:
         table = groups_table(few, labels(few).by_key, [found], {}, time_to=None)
         assert {cell.tone for row in table.rows for cell in row} == {""}
         assert table.notes == ("no test of which group is best: a test needs two groups that share 4 seeds",)
-        words = pairs_table(found, labels(few).by_key, found.pairs).rows[0][-1].text
+        words = pairs_table(found, labels(few).by_key, found.pairs).rows[0][2].text
         assert words == "not tested: fewer than 4 shared seeds"
 
 

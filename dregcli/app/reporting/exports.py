@@ -1,20 +1,48 @@
 """Export a report as CSV, LaTeX and BibTeX."""
 
+from typing import Any
+
 from dregcli import __version__
 from dregcli.app.reporting.report import Report
 from dregcli.data.catalogue import DATASETS
 from dregcli.report.bibtex import Citation, bibtex, citations, cited
-from dregcli.report.csv_table import csv_table
+from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.csv_table import RunsTable, runs_table
+from dregcli.report.curves_table import curves, curves_csv
 from dregcli.report.latex_table import latex_table
 from dregcli.report.used import data_sets_of_ones_own, used
 from dregcli.wording import slugs
 
-__all__ = ["Citation", "bibtex", "report_citations", "report_csv", "report_latex"]
+__all__ = [
+    "USUAL",
+    "Chosen",
+    "Citation",
+    "RunsTable",
+    "bibtex",
+    "report_citations",
+    "report_curves_csv",
+    "report_curves_json",
+    "report_latex",
+    "report_runs",
+]
 
 
-def report_csv(report: Report, *, time_to: float | None) -> str:
-    """Return a tidy table of the report's runs; see :func:`dregcli.report.csv_table.csv_table`."""
-    return csv_table(report.groups, report.labels, time_to=time_to)
+def report_runs(report: Report, *, time_to: float | None) -> RunsTable:
+    """Return a tidy table of the report's runs; see :func:`dregcli.report.csv_table.runs_table`."""
+    return runs_table(report.sections, time_to=time_to)
+
+
+def report_curves_csv(report: Report) -> str:
+    """Return the learning curves as a tidy table; see :func:`dregcli.report.curves_table.curves_csv`."""
+    return curves_csv(report.sections)
+
+
+def report_curves_json(report: Report) -> list[dict[str, Any]]:
+    """Return the learning curves as plain values: for each run and split, its columns as lists."""
+    return [
+        {**identity, "columns": {name: values.tolist() for name, values in columns.items()}}
+        for identity, columns in curves(report.sections)
+    ]
 
 
 def report_latex(report: Report, *, command: str) -> str:

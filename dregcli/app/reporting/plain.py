@@ -17,8 +17,16 @@ def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
         time_to: the bound for the time that runs took to reach it, nats per example; None gives no time.
     """
     return {
-        "groups": [_group(group, report.labels[group.key], time_to) for group in report.groups],
-        "comparisons": [_comparison(each) for each in report.comparisons],
+        "groups": [
+            {"section": section.title, **_group(group, section.labels[group.key], time_to)}
+            for section in report.sections
+            for group in section.groups
+        ],
+        "comparisons": [
+            {"section": section.title, **_comparison(each)}
+            for section in report.sections
+            for each in section.comparisons
+        ],
         "warnings": report.warnings,
         "left_out": report.left_out,
     }

@@ -38,7 +38,7 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
         ]
         missing = _missing(report, network)
         terminal.line()
-        terminal.table(_COLUMNS, [*rows, *missing], title=network.value)
+        terminal.table(_COLUMNS, [*rows, *missing], title=network.value, names=2)
     terminal.line()
     _slopes(terminal, report)
     terminal.line()

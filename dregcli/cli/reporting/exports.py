@@ -11,10 +11,13 @@ import typer
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command
 from dregcli.errors import Fault, SpecError
+from dregcli.names import unknown
+from dregcli.words import split_list
 
 if TYPE_CHECKING:
     from dregcli.app.reporting.figures import Drawn, Sheet
     from dregcli.app.reporting.report import Report
+    from dregcli.report.chosen import Chosen
 
 Csv = Annotated[
     Path | None,
@@ -63,6 +66,44 @@ NoCaption = Annotated[
         "--no-caption", help="Leave the titles and the explaining sentences out of the figures of --figures."
     ),
 ]
+Curves = Annotated[
+    Path | None,
+    typer.Option(
+        "--curves",
+        metavar="FILE",
+        help="Write the learning curves as CSV, one row per logged step of each run and split; - means stdout, or "
+        "with --json the JSON object.",
+    ),
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="A,B,...",
+        help="Show these columns of the groups, such as group,mean,k-hat,lr; with --csv, write these columns.",
+        show_default="those that decide first",
+    ),
+]
+Sort = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="Sort the groups, and the rows of --csv, by this column.",
+        show_default="the highest mean first",
+    ),
+]
+Reverse = Annotated[bool, typer.Option("--reverse", help="With --sort: the largest first.")]
+Width = Annotated[
+    int | None,
+    typer.Option(
+        "--width",
+        metavar="N",
+        min=20,
+        help="Width of the tables in characters.",
+        show_default="the terminal's; in a pipe, as wide as they need",
+    ),
+]
 Cite = Annotated[
     bool, typer.Option("--cite", help="Print BibTeX for the works that the runs use, instead of the tables.")
 ]
@@ -94,6 +135,7 @@ class Exports:
         runs: the runs that the user named.
         labels: names for groups, each as ``PATTERN=NAME``.
         csv: file for the CSV table, or ``-`` for stdout.
+        curves: file for the learning curves, or ``-`` for stdout.
         latex: file for the LaTeX table, or ``-`` for stdout.
         html: file for the page.
         figures: folder for the figures.
@@ -105,11 +147,15 @@ class Exports:
         as_json: whether to print one JSON object on stdout.
         time_to: the report shows the time that each run took to reach this bound, in nats per example.
         every: seconds between two updates of ``--watch``.
+        columns: the columns of the tables as the user typed them.
+        sort: name of the column by which the rows of the tables are sorted.
+        reverse: whether the largest values come first.
     """
 
     runs: list[str]
     labels: list[str]
     csv: Path | None
+    curves: Path | None
     latex: Path | None
     html: Path | None
     figures: Path | None
@@ -121,11 +167,21 @@ class Exports:
     as_json: bool
     time_to: float | None
     every: float
+    columns: str | None
+    sort: str | None
+    reverse: bool
 
     @property
     def instead(self) -> bool:
         """Whether an export is printed on stdout instead of the tables."""
-        return self.cite or STDOUT in (self.csv, self.latex)
+        return self.cite or STDOUT in (self.csv, self.curves, self.latex)
+
+    @property
+    def chosen(self) -> "Chosen":
+        """The choice of columns and order."""
+        from dregcli.report.chosen import Chosen
+
+        return Chosen(tuple(split_list(self.columns or "")), self.sort, self.reverse)
 
     @property
     def command(self) -> str:
@@ -142,12 +198,13 @@ class Exports:
         """
         from dregcli.app.common.written import check_targets, folder_faults, target_faults
 
-        tables = {"csv": self.csv, "latex": self.latex}
+        tables = {"csv": self.csv, "curves": self.curves, "latex": self.latex}
         files = {**{name: path for name, path in tables.items() if path != STDOUT}, "html": self.html}
         faults = target_faults({name: path for name, path in files.items() if path is not None})
         if self.figures is not None:
             faults += folder_faults("figures", self.figures)
-        wanting = [f"--{name} -" for name, path in tables.items() if path == STDOUT]
+        in_json = ("curves",) if self.as_json else ()
+        wanting = [f"--{name} -" for name, path in tables.items() if path == STDOUT and name not in in_json]
         wanting += ["--json"] if self.as_json else ["--cite"] if self.cite else []
         if len(wanting) > 1:
             faults.append(Fault("stdout", f"only one of {' and '.join(wanting)} can use it: give the others a FILE."))
@@ -159,6 +216,10 @@ class Exports:
         if not 0.0 < self.every <= _LONGEST:
             faults.append(Fault("every", f"must be above 0 and at most {_LONGEST:,} seconds, got {self.every:g}."))
         faults += self._sheet_faults()
+        if self.columns is not None and not split_list(self.columns):
+            faults.append(Fault("columns", "needs names of columns with commas between, such as group,mean."))
+        if self.reverse and not self.sort:
+            faults.append(Fault("reverse", "needs --sort COLUMN."))
         if self.time_to is not None and not math.isfinite(self.time_to):
             faults.append(Fault("time-to", f"must be a number of nats, got {self.time_to:g}."))
         if faults:
@@ -184,17 +245,41 @@ class Exports:
         return Sheet(usual.width if self.width is None else self.width, self.font, self.caption)
 
 
+def check_columns(report: "Report", asked: Exports) -> None:
+    """Refuse names of columns that no requested table has.
+
+    Raises:
+        SpecError: unknown names; the error lists the known names.
+    """
+    from dregcli.report.groups_table import group_columns
+
+    if not asked.columns and not asked.sort:
+        return
+    known = [] if asked.instead and asked.csv is not None else group_columns(report.groups)
+    if asked.csv is not None:
+        from dregcli.app.reporting.exports import report_runs
+
+        known = list(dict.fromkeys([*known, *report_runs(report, time_to=asked.time_to).columns]))
+    faults = [
+        Fault(option, unknown("column", name, known))
+        for option, names in asked.chosen.unknown(known).items()
+        for name in names
+    ]
+    if faults:
+        raise SpecError(faults, hint="dreg report --help")
+
+
 def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, Any]:
     """Write the requested exports.
 
     Returns:
-        The entries for ``--json``: ``files`` by option, and ``figures``.
+        The entries for ``--json``: ``files`` by option, ``figures``, and ``curves`` if they go to stdout.
 
     Raises:
         StoreWriteError: the disk refuses a file.
     """
     from dregcli.app.common.written import write_named
-    from dregcli.app.reporting.exports import report_csv, report_latex
+    from dregcli.app.reporting.exports import report_curves_csv, report_curves_json, report_latex, report_runs
 
     files: dict[str, str] = {}
 
@@ -204,9 +289,14 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
         terminal.note(f"wrote {path} ({bytes_in_words(nbytes)})")
 
     tables = {
-        "csv": (asked.csv, lambda: report_csv(report, time_to=asked.time_to)),
+        "csv": (asked.csv, lambda: report_runs(report, time_to=asked.time_to).csv(asked.chosen)),
+        "curves": (asked.curves, lambda: report_curves_csv(report)),
         "latex": (asked.latex, lambda: report_latex(report, command=asked.command)),
     }
+    curves: dict[str, Any] = {}
+    if asked.as_json and asked.curves == STDOUT:
+        del tables["curves"]
+        curves["curves"] = report_curves_json(report)
     for name, (path, made) in tables.items():
         if path == STDOUT:
             terminal.document(made())
@@ -219,7 +309,7 @@ def export(terminal: Terminal, report: "Report", asked: Exports) -> dict[str, An
     figures = _write_figures(terminal, report, asked) if asked.figures is not None else []
     if asked.cite:
         _cite(terminal, report, files)
-    return {"files": files, "figures": figures}
+    return {"files": files, "figures": figures} | curves
 
 
 def _draw(terminal: Terminal, report: "Report", sheet: "Sheet") -> "list[Drawn]":

@@ -13,7 +13,9 @@ from dregcli.cli.render import Terminal
 from dregcli.cli.reporting.exports import (
     DPI,
     Cite,
+    Columns,
     Csv,
+    Curves,
     Dpi,
     Exports,
     Figures,
@@ -22,7 +24,11 @@ from dregcli.cli.reporting.exports import (
     Label,
     Latex,
     NoCaption,
+    Reverse,
+    Sort,
+    Width,
     WidthInches,
+    check_columns,
     export,
 )
 from dregcli.cli.reporting.result import show
@@ -42,6 +48,10 @@ Follow the runs that are training now:  [bold]dreg report --watch[/bold]
 Write a page to share, and all figures as files:  [bold]dreg report --html report.html --figures pictures[/bold]
 
 Name groups in all tables and figures:  [bold]dreg report --label 'iwae/dreg=DReG' --label '*/stl=STL'[/bold]
+
+Show other columns of the groups:  [bold]dreg report --columns group,mean,verdict,lr --sort mean --reverse[/bold]
+
+Write the learning curves, for a program of your own:  [bold]dreg report --curves curves.csv[/bold]
 
 Write a table for a paper, and the works to cite:  [bold]dreg report --latex table.tex --cite > used.bib[/bold]"""
 
@@ -73,8 +83,13 @@ def report(
     font_size: FontSize = None,
     no_caption: NoCaption = False,
     csv: Csv = None,
+    curves: Curves = None,
     latex: Latex = None,
     cite: Cite = False,
+    columns: Columns = None,
+    sort: Sort = None,
+    reverse: Reverse = False,
+    width: Width = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -84,11 +99,12 @@ def report(
     from dregcli.app.reporting.renames import parse_renames
     from dregcli.app.reporting.report import make_report
 
-    terminal = Terminal(as_json=as_json, quiet=quiet)
+    terminal = Terminal(as_json=as_json, quiet=quiet, width=width)
     asked = Exports(
         runs or [],
         label or [],
         csv,
+        curves,
         latex,
         html,
         figures,
@@ -100,12 +116,17 @@ def report(
         as_json=as_json,
         time_to=time_to,
         every=every,
+        columns=columns,
+        sort=sort,
+        reverse=reverse,
     )
     asked.check()
     renames = parse_renames(asked.labels)
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
     found = make_report(asked.runs, runs_dir=runs_folder(runs_dir), renames=renames)
+    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
+    check_columns(found, asked)
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")
     with terminal:
@@ -116,7 +137,7 @@ def report(
         terminal.result(report_json(found, time_to=time_to) | written)
         return
     if not asked.instead:
-        show(terminal, found, time_to=time_to)
+        show(terminal, found, time_to=time_to, chosen=asked.chosen)
     for warning in found.warnings:
         terminal.warn(warning)
 

@@ -3,54 +3,93 @@
 from typing import TYPE_CHECKING
 
 from dregcli.cli.render import Terminal
-from dregcli.describe import experiment_in_words
+from dregcli.describe import shared_in_words
 from dregcli.names import Split
 from dregcli.parts import shown_word
 from dregcli.wording import counted, difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.reporting.report import Aggregate, Comparison, Group, Report
+    from dregcli.report.chosen import Chosen
+    from dregcli.report.sections import ReportSection
     from dregcli.report.tables import Table
 
 _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
 
 
-def show(terminal: Terminal, report: "Report", *, time_to: float | None) -> None:
-    """Show every group, then the table of all groups, then the paired comparison."""
-    for group in report.groups:
-        _runs(terminal, group, time_to)
-        _means(terminal, group)
-        _evaluations(terminal, group)
-        _verdicts(terminal, group)
-        _tracked(terminal, group)
-        terminal.line()
-    _groups(terminal, report, time_to)
-    for comparison in report.comparisons[:1]:
-        terminal.line()
-        _comparison(terminal, report, comparison)
+def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen: "Chosen | None" = None) -> None:
+    """Show the report section by section: the table of its groups, the paired comparison, then each group.
+
+    Args:
+        terminal: where to show it.
+        report: the report.
+        time_to: bound for the time that runs took to reach it, nats per example.
+        chosen: the user's choice of columns and order for the tables of groups.
+    """
+    for number, section in enumerate(report.sections):
+        if number:
+            terminal.line()
+        _heading(terminal, section)
+        _groups(terminal, section, time_to, chosen)
+        for comparison in section.comparisons[:1]:
+            terminal.line()
+            _comparison(terminal, section, comparison)
+        for group in section.groups:
+            terminal.line()
+            _runs(terminal, section, group, time_to)
+            _means(terminal, group)
+            _evaluations(terminal, group)
+            _verdicts(terminal, group)
+            _tracked(terminal, group)
 
 
-def _runs(terminal: Terminal, group: "Group", time_to: float | None) -> None:
+def _heading(terminal: Terminal, section: "ReportSection") -> None:
+    """Show the title, the settings that all groups share, and the checksums of the data."""
+    runs = sum(len(group.rows) for group in section.groups)
+    counts = f"{counted(runs, 'run')} in {counted(len(section.groups), 'group')}"
+    terminal.heading(f"{section.title}: {counts}")
+    terminal.line(shared_in_words([group.spec for group in section.groups]))
+    hashes = {
+        ", ".join(f"{split} {digest[:12]}" for split, digest in row.split_hashes.items())
+        for group in section.groups
+        for row in group.rows
+    }
+    for text in sorted(hashes - {""}):
+        terminal.line(f"splits: {text}")
+    terminal.line()
+
+
+def _groups(terminal: Terminal, section: "ReportSection", time_to: float | None, chosen: "Chosen | None") -> None:
+    """Show one row per group, with the values that decide between groups."""
+    from dregcli.report.chosen import USUAL
+    from dregcli.report.groups_table import groups_table
+
+    table = groups_table(
+        section.groups,
+        section.labels,
+        section.comparisons,
+        section.sparklines(),
+        time_to=time_to,
+        chosen=chosen or USUAL,
+    )
+    _table(terminal, table)
+
+
+def _comparison(terminal: Terminal, section: "ReportSection", found: "Comparison") -> None:
+    from dregcli.report.tables import pairs_table, shown_pairs
+
+    _table(terminal, pairs_table(found, section.labels, shown_pairs(found)))
+
+
+def _runs(terminal: Terminal, section: "ReportSection", group: "Group", time_to: float | None) -> None:
     from dregcli.report.tables import Cell, Column, Table, run_cells, run_columns
 
     names = {row.name for row in group.rows}
     is_short = len(names) == 1 and not any(row.elsewhere for row in group.rows)
     rows = [(Cell(row.version if is_short else row.label), *run_cells(row, time_to=time_to)) for row in group.rows]
     columns = (Column("run", numeric=False), *run_columns(time_to))
-    title = f"{', '.join(sorted(names))}: {experiment_in_words(group.spec)}"
+    title = f"{section.labels[group.key]}: {', '.join(sorted(names))}"
     _table(terminal, Table(title, columns, tuple(rows)))
-    for row in group.rows:
-        if hashes := row.split_hashes:
-            terminal.line(f"splits: {', '.join(f'{split} {digest[:12]}' for split, digest in hashes.items())}")
-            break
-
-
-def _table(terminal: Terminal, table: "Table") -> None:
-    rows = [[cell.text for cell in row] for row in table.rows]
-    styles = [{j: _STYLES[cell.tone] for j, cell in enumerate(row) if cell.tone} for row in table.rows]
-    terminal.table([column.name for column in table.columns], rows, title=table.title, styles=styles)
-    for note in table.notes:
-        terminal.line(note)
 
 
 def _means(terminal: Terminal, group: "Group") -> None:
@@ -109,18 +148,12 @@ def _tracked(terminal: Terminal, group: "Group") -> None:
     if rows := tracked_rows(group):
         note = tracked_note(group)
         table = Table(TRACKED_TITLE, tuple(tracked_columns()), tuple(rows), (note,) if note else ())
-        _table(terminal, table)
+        _table(terminal, table, names=2)
 
 
-def _groups(terminal: Terminal, report: "Report", time_to: float | None) -> None:
-    """Show one row per group, with the values that decide between groups."""
-    from dregcli.report.tables import groups_table
-
-    curves = report.sparklines()
-    _table(terminal, groups_table(report.groups, report.labels, report.comparisons, curves, time_to=time_to))
-
-
-def _comparison(terminal: Terminal, report: "Report", found: "Comparison") -> None:
-    from dregcli.report.tables import pairs_table, shown_pairs
-
-    _table(terminal, pairs_table(found, report.labels, shown_pairs(found)))
+def _table(terminal: Terminal, table: "Table", *, names: int = 1) -> None:
+    rows = [[cell.text for cell in row] for row in table.rows]
+    styles = [{j: _STYLES[cell.tone] for j, cell in enumerate(row) if cell.tone} for row in table.rows]
+    terminal.table([column.name for column in table.columns], rows, title=table.title, styles=styles, names=names)
+    for note in table.notes:
+        terminal.line(note)

@@ -13,7 +13,6 @@ EXAMPLES = """Compare two versions:  [bold]dreg runs diff mnist-iwae-dreg-k64/v0
 Include times, paths and patches:  [bold]dreg runs diff a b --all[/bold]"""
 
 _RUN = "Run to compare: a version, or a name for its newest completed version."
-_LONGEST = 60
 
 
 def diff(
@@ -50,5 +49,4 @@ def diff(
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - any JSON value
     text = "-" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
-    line = text.replace("\n", "\\n")
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."
+    return text.replace("\n", "\\n")

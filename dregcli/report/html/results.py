@@ -8,6 +8,7 @@ from dregcli.names import Split
 from dregcli.parts import shown_word
 from dregcli.report.comparison import Comparison, shown_first
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
+from dregcli.report.groups_table import groups_table
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
 from dregcli.report.tables import (
@@ -18,7 +19,6 @@ from dregcli.report.tables import (
     Column,
     Table,
     count,
-    groups_table,
     in_brief,
     mean,
     pairs_table,

@@ -146,7 +146,7 @@ def test_the_command_follows_and_then_reports(capsys, tmp_path, monkeypatch) -> 
         in outcome.err
     )
     assert "status completed, step 30/30 (100 %)" in outcome.err
-    assert "live: digits" in outcome.out
+    assert "iwae/dreg: live" in outcome.out
     assert run(capsys, "report", "--watch", "--every", 0, "--runs-dir", tmp_path / "runs").code == 2
     again = run(capsys, "report", "--watch", "--json", "--runs-dir", tmp_path / "runs")
     assert "no run is training now" in again.err
