@@ -133,6 +133,12 @@ def number(value: object) -> float | None:
     return None
 
 
+def bias_to_tested(result: Mapping[str, object]) -> float | None:
+    """Return the bias that a kept bias check found, relative to the gradient of the tested blocks."""
+    bias, share = number(result.get("relative_bias")), number(result.get("tested_share"))
+    return bias / share if bias is not None and share else None
+
+
 Better = Literal["larger", "smaller"]
 """Whether larger or smaller numbers are better."""
 

@@ -65,6 +65,11 @@ class Paired:
     needed: int | None
     verdict: Verdict
 
+    @property
+    def t(self) -> float | None:
+        """Student's t of the differences, from which ``p`` follows; None if the pair was not tested."""
+        return self.difference / self.stderr if self.p is not None and self.stderr else None
+
     def turned(self) -> "Paired":
         """Return the same comparison as b less a."""
         turned: Mapping[Verdict, Verdict] = {"higher": "lower", "lower": "higher"}

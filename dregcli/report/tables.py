@@ -133,14 +133,16 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
         Column("difference", numeric=False),
         Column("nats ± s.e."),
         Column("verdict", numeric=False),
-        *(Column(name) for name in ("p (Holm)", "95 % interval", "shared seeds")),
+        *(Column(name) for name in ("p (Holm)", "t", "p", "95 % interval", "shared seeds")),
     ]
     rows = [
         (
             Cell(f"{labels[pair.a]} minus {labels[pair.b]}"),
             paired_difference(pair),
             Cell(verdict_in_words(pair, labels)),
-            NOTHING if pair.adjusted is None else Cell(f"{pair.adjusted:.2g}", pair.adjusted),
+            _p(pair.adjusted),
+            NOTHING if pair.t is None else Cell(f"{pair.t:+.2f}", pair.t),
+            _p(pair.p),
             Cell("[{:+.4f}, {:+.4f}]".format(*pair.interval), pair.interval[0]) if pair.interval else NOTHING,
             count(len(pair.seeds)),
         )
@@ -148,9 +150,10 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     ]
     tests = f"the {found.tests} tested pairs" if found.tests > 1 else "the one tested pair"
     notes = [
-        f"Student's t of the differences. Intervals are for each pair alone; p is adjusted for {tests}, so that the "
-        "chance of any false verdict is at most 5 %. Seeds to decide: with so many seeds, the test would find a "
-        "difference of this size with a chance of 80 %."
+        "t: nats / s.e. p and the interval follow from it by Student's t, with one degree of freedom fewer than "
+        f"shared seeds, for each pair alone. p (Holm): p adjusted for {tests}, so that the chance of any false "
+        "verdict is at most 5 %. Seeds to decide: with so many seeds, the test would find a difference of this size "
+        "with a chance of 80 %."
     ]
     tested = any(pair.adjusted is not None for pair in pairs)
     title = f"paired over seeds: {found.measure.text}"
@@ -160,6 +163,10 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
 def paired_difference(pair: Paired) -> Cell:
     """Return a cell with the mean difference of a pair over shared seeds, and its standard error."""
     return Cell(difference(pair.difference, pair.stderr), pair.difference) if pair.seeds else NOTHING
+
+
+def _p(value: float | None) -> Cell:
+    return NOTHING if value is None else Cell(f"{value:.2g}", value)
 
 
 def verdict_in_words(pair: Paired, labels: Mapping[str, str]) -> str:

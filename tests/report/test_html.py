@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from scipy import stats
 
 from dregcli.report.comparison import compare
 from dregcli.report.drawn import Drawn
@@ -244,6 +245,22 @@ def test_a_comparison_in_which_nothing_is_tested_does_not_hide_one_in_which_pair
     assert tested.endswith("Tested over 4 shared seeds: iwae/dreg, iwae/stl (1 pair).")
     shown = comparison(comparisons, names)
     assert [len(shown.tables), len(shown.folded)] == [2, 0], "the tested pair is not folded away"
+
+
+def test_p_follows_from_the_statistic_beside_it() -> None:
+    """In the table as it is shown: p by Student's t of the shown t, and t of the shown difference and error."""
+    groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-90.4, -91.2, -92.1, -94.1], estimator="stl")])
+    (found,) = compare(groups)
+    table = pairs_table(found, labels(groups), found.pairs)
+    shown = dict(zip([column.name for column in table.columns], [cell.text for cell in table.rows[0]], strict=True))
+    difference, error = map(float, shown["nats ± s.e."].split(" ± "))
+    assert float(shown["t"]) == pytest.approx(difference / error, abs=0.01)
+    freedom = int(shown["shared seeds"]) - 1
+    assert float(shown["p"]) == pytest.approx(2.0 * stats.t.sf(abs(float(shown["t"])), freedom), rel=0.06)
+    assert shown["p (Holm)"] == shown["p"], "one test needs no adjustment"
+    few = group_rows([*rows([-90.0, -91.0]), *rows([-90.4, -91.2], estimator="stl")])
+    (cells,) = pairs_table(compare(few)[0], labels(few), compare(few)[0].pairs).rows
+    assert [cell.text for cell in cells[3:6]] == ["-", "-", "-"], "what is not tested has neither"
 
 
 def test_settings_that_differ_and_those_that_are_shared() -> None:

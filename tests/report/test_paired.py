@@ -18,10 +18,11 @@ def test_a_pair_is_students_t_of_the_differences_at_shared_seeds() -> None:
     assert found.seeds == (0, 1, 2, 3), "what only one of them has is left out"
     assert found.difference == pytest.approx(np.mean([a[s] - b[s] for s in shared]))
     assert found.p == pytest.approx(expected.pvalue, rel=1e-12)
+    assert found.t == pytest.approx(expected.statistic, rel=1e-12)
     assert found.interval == pytest.approx(tuple(expected.confidence_interval(0.95)), rel=1e-12)
     assert found.adjusted == found.p, "one test needs no adjustment"
     turned = found.turned()
-    assert (turned.a, turned.difference) == ("b", -found.difference)
+    assert (turned.a, turned.difference, turned.t) == ("b", -found.difference, -(found.t or 0.0))
     assert turned.interval == pytest.approx((-found.interval[1], -found.interval[0]))
 
 

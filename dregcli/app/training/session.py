@@ -283,6 +283,7 @@ class Session:
     def _summary(self, status: RunStatus) -> dict[str, Any]:
         learned = self._trainer.learned.values()
         spec, parent = self._spec, self._spec.parent
+        seconds = self._seconds_before + self._seconds
         return {
             "run": str(self._writer.run.path),
             "status": status.value,
@@ -301,17 +302,11 @@ class Session:
             "compile": "on" if self._compiled else "off",
             "bound_computed": bound_computed(spec),
             "best": {"step": self._best[0], "valid": self._best[1]} if self._best else None,
-            "seconds": self._seconds_before + self._seconds,
-            "steps_per_second": self._rate(),
+            "seconds": seconds,
+            "steps_per_second": self._trainer.step / seconds if seconds else None,
             **({"learned": learned} if learned else {}),
             **({"parent": parent.model_dump()} if parent else {}),
         }
-
-    def _rate(self) -> float | None:
-        """Return the steps per second of this process, or if it took no step, of the one before it."""
-        if self._seconds:
-            return self._steps / self._seconds
-        return self._writer.run.info().summary.get("steps_per_second")
 
     @contextmanager
     def _failures_kept(self) -> Generator[None]:

@@ -15,24 +15,40 @@ if TYPE_CHECKING:
 _UNRELIABLE_SHARE = 0.01
 """The share of examples with a k-hat above 0.7 from which the program warns."""
 
+_ERRORS = """\
+which error to report beside a mean, and why:
+  one model: s.e., the standard error over examples; other examples would give another mean
+  numbers on the same examples, such as bound minus exact: MC s.e., the random error from the drawn samples; the \
+examples do not change
+  several trainings: the standard error over seeds, which dreg report shows; s.e. does not contain what another \
+training would change"""
+
+_KHAT = (
+    "k-hat: the shape of the tail of an example's weights; above 0.7, the example's estimate is too low, and the "
+    "standard errors are too small"
+)
+
 _FEW_CHAINS = 0.25
 """The chains' standard error is reliable if their effective sample size is at least this share of the chains."""
 
 
 def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
-    """Show the bounds, their parts, and advice about them."""
+    """Show the bounds, their parts, how to read them (unless quiet), and advice about them."""
     first = results[0].summary
-    title = f"IWAE bound at K={first['k']} on {first['split']}, nats per example"
-    columns = ["run", "step", "bound ± s.e.", "examples", "mean ESS", "k-hat", "active units"]
+    title = f"IWAE bound at K={first['k']} on {_examples(results)} of {first['split']}, nats per example"
+    errors, khats = ["bound ± s.e.", "MC s.e.", "examples"], ["k-hat, median", "k-hat above 0.7"]
+    columns = ["run", *errors, *khats, "mean ESS", "active units", "step"]
     terminal.table(columns, [_bound(result) for result in results], title=title)
     for result in results:
         if len(result.summary["curve"]) > 1 or result.estimates.repeats > 1:
             _curve(terminal, result, named=len(results) > 1)
-    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife", "MC s.e."]
-    terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example")
-    for result in results:
-        for line in (*_chance(result), *_no_kl(result), *_exact(result)):
-            terminal.line(f"{result.run.label}: {line}" if len(results) > 1 else line)
+    columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife"]
+    terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example, ± s.e.")
+    if not terminal.quiet:
+        for line in (*_ERRORS.split("\n"), *([_KHAT] if any(result.summary["khat"] for result in results) else [])):
+            terminal.line(line)
+    for line, whose in _by_line(results).items():
+        terminal.line(line if len(whose) == len(results) else f"{', '.join(whose)}: {line}")
     for result in results:
         for line in _second_opinion(result, terminal):
             terminal.line(line)
@@ -48,16 +64,33 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
         terminal.line(f"kept: {result.path}")
 
 
+def _examples(results: Sequence["EvalResult"]) -> str:
+    """Count the examples of every result, as a range if the results differ."""
+    counts = sorted({result.summary["n"] for result in results})
+    return f"{' to '.join(f'{n:,}' for n in dict.fromkeys([counts[0], counts[-1]]))} examples"
+
+
+def _by_line(results: Sequence["EvalResult"]) -> dict[str, list[str]]:
+    """Return the lines about the results, each with the runs that it is about."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        for line in (*_chance(result), *_no_kl(result), *_exact(result)):
+            found.setdefault(line, []).append(result.run.label)
+    return found
+
+
 def _bound(result: "EvalResult") -> list[str]:
-    found = result.summary
+    found, khat = result.summary, result.summary["khat"]
     return [
         result.run.label,
-        str(found["checkpoint"]),
         _mean(found["bound"]),
+        _error(found["bound"]["mc_stderr"]),
         f"{found['n']:,}",
+        f"{khat['median']:.2f}" if khat else "-",
+        f"{100.0 * khat['share_above_0.7']:.3g} %" if khat else "-",
         f"{found['ess']:.1f}",
-        f"{found['khat']['median']:.2f}" if found["khat"] else "-",
         str(found["active_units"]),
+        str(found["checkpoint"]),
     ]
 
 
@@ -67,7 +100,6 @@ def _parts(result: "EvalResult") -> list[str]:
         result.run.label,
         *(_mean(found[name]) for name in ("elbo", "reconstruction", "kl_prior", "kl_posterior")),
         _mean(found["curve"][-1]["jackknife"]),
-        _error(found["bound"]["mc_stderr"]),
     ]
 
 
@@ -87,7 +119,7 @@ def _chance(result: "EvalResult") -> list[str]:
     for method, how in ways.items():
         if ks := [f"{row['k']:,}" for row in curve if row["mc_method"] == method]:
             found.append(f"at K={', '.join(ks)} {how}")
-    lines = [f"MC s.e., the random error from the drawn samples: {'; '.join(found)}"] if found else []
+    lines = [f"MC s.e. is estimated {'; '.join(found)}"] if found else []
     if unknown := [f"{row['k']:,}" for row in curve if row["mc_method"] is None]:
         lines.append(f"MC s.e. is not known at K={', '.join(unknown)}: {result.again(repeats=max(10, 2 * repeats))}")
     return lines

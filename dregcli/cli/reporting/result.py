@@ -132,10 +132,12 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
 
 
 def _verdicts(terminal: Terminal, group: "Group") -> None:
+    from dregcli.report.groups import bias_to_tested
+
     for path, found in group.bias():
         pair = shown_word(f"{found['objective']}/{found['estimator']}")
-        size = found.get("relative_bias")
-        bias = "" if size is None else f", relative bias {size:+.4f}"
+        sizes = {"bias/tested": bias_to_tested(found), "bias/whole": found.get("relative_bias")}
+        bias = "".join(f", {name} {size:.4f}" for name, size in sizes.items() if size is not None)
         terminal.line(f"bias: {pair} at K={found['k']}: {found['verdict']}{bias} ({path})")
     for row in group.rows:
         if row.variance:

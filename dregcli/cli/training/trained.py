@@ -91,7 +91,9 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
     terminal.line(f"gradient: {gradient_in_words(spec)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
-    terminal.line(f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s{rate})")
+    terminal.line(
+        f"run:  {summary['run']}   ({summary['step']} steps in {summary['seconds']:.1f} s without evaluation{rate})"
+    )
     terminal.line(f"next: {command('eval', result.run.path, '--split', 'test', '--k', EVALUATED_KS)}")
 
 

@@ -29,8 +29,7 @@ class BiasResult:
         interval: 95 % interval of ``relative_bias``.
         detectable: relative bias that would have been found with probability 0.9.
         tested_share: norm of the reference gradient over the tested blocks divided by its norm over all blocks.
-            Divide ``relative_bias`` and ``detectable`` by it to get them relative to the tested blocks; None if it
-            cannot be distinguished from noise.
+            See ``to_tested``. None if it cannot be distinguished from noise.
         looks: number of looks.
     """
 
@@ -51,6 +50,10 @@ class BiasResult:
     def pair(self) -> Pair:
         """The checked pair."""
         return self.comparison.pair
+
+    def to_tested(self, relative: float) -> float | None:
+        """Convert a size relative to the whole gradient to one relative to the gradient of the tested blocks."""
+        return relative / self.tested_share if self.tested_share else None
 
     def as_plain(self) -> dict[str, Any]:
         """Return everything except the comparison, as plain values."""

@@ -7,7 +7,7 @@ measures their false alarms on a model without bias.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,6 +49,7 @@ class Evidence:
         square: squared norm of the bias, from cross products of independent means; the estimate may be negative.
         detectable_square: squared norm of a bias that would have been found with probability 0.9.
         critical_t: threshold that one block's |t| must exceed to count alone as a bias at level ``alpha``.
+        freedom: degrees of freedom of every t statistic.
     """
 
     p: float
@@ -59,11 +60,27 @@ class Evidence:
     square: Estimate
     detectable_square: float
     critical_t: float
+    freedom: int
+
+    @property
+    def deciding_t(self) -> float:
+        """The t statistic of the test with the smallest corrected p-value: ``p`` follows from it."""
+        return min(_tests(self.t_learned, self.t_gradient, [*self.t_blocks.values()], self.freedom))[1]
 
     @property
     def max_abs_t(self) -> float:
         """The largest |t| over blocks."""
         return max(abs(t) for t in self.t_blocks.values())
+
+
+def _tests(t_learned: float, t_gradient: float, t_blocks: Sequence[float], freedom: int) -> list[tuple[float, float]]:
+    """Return the p-value of each test, corrected for the number of tests, with its t statistic."""
+    largest = max(t_blocks, key=abs)
+    return [
+        (_p(t_learned, freedom) / _LEARNED, t_learned),
+        (_p(t_gradient, freedom) / _ALONG_GRADIENT, t_gradient),
+        (len(t_blocks) * _p(largest, freedom) / _BLOCKS, largest),
+    ]
 
 
 def learning_means(means: int) -> int:
@@ -138,12 +155,7 @@ def evidence(blocks: Blocks, gradient: Mapping[str, Tensor], *, alpha: float) ->
     t_learned = t_statistic(torch.stack(list(along.values())).sum(dim=0))
     on_gradient = [rows[third:].double() @ gradient[name].double() for name, rows in blocks.items()]
     t_gradient = t_statistic(torch.stack(on_gradient).sum(dim=0))
-    p = min(
-        1.0,
-        _p(t_learned, freedom) / _LEARNED,
-        _p(t_gradient, freedom) / _ALONG_GRADIENT,
-        len(blocks) * min(_p(t, freedom) for t in t_blocks.values()) / _BLOCKS,
-    )
+    p = min(1.0, *(p for p, _ in _tests(t_learned, t_gradient, [*t_blocks.values()], freedom)))
     signed = torch.stack([rows.double().sum(dim=1) for rows in blocks.values()]).sum(dim=0)
     products = gram(blocks)
     return Evidence(
@@ -155,6 +167,7 @@ def evidence(blocks: Blocks, gradient: Mapping[str, Tensor], *, alpha: float) ->
         square=squared_norm_of_mean(products),
         detectable_square=_detectable_square(products, third, alpha * _LEARNED),
         critical_t=_critical(alpha * _BLOCKS / len(blocks), freedom),
+        freedom=freedom,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Final
 from dregcli.names import Split
 from dregcli.parts import shown_word
 from dregcli.report.comparison import Comparison, shown_first
-from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group
+from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, bias_to_tested
 from dregcli.report.groups_table import groups_table
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
@@ -208,7 +208,8 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
             count(each["k"]),
             Cell(str(each.get("promise", "-"))),
             Cell(str(each["verdict"])),
-            _signed(each.get("relative_bias")),
+            _plain(bias_to_tested(each)),
+            _plain(each.get("relative_bias")),
             _plain(each.get("detectable")),
         )
         for group in groups
@@ -216,8 +217,13 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     ]
     texts = ("promise", "verdict")
     columns = [Column(name, numeric=False) for name in ("pair", "run")] + [_GROUP, Column("K")]
-    columns += [*(Column(name, numeric=False) for name in texts), Column("relative bias"), Column("detectable")]
-    notes = ("Detectable: the relative bias that the check would have found with a chance of 90 %.",)
+    columns += [*(Column(name, numeric=False) for name in texts)]
+    columns += [*map(Column, ("bias/tested", "bias/whole", "detectable"))]
+    notes = (
+        "bias/tested: norm of the bias / norm of the reference gradient over the tested blocks, in which the two "
+        "estimators can differ. bias/whole: norm of the same bias / norm of the reference gradient over all "
+        "parameters. Detectable: the bias/whole that the check would have found with a chance of 90 %.",
+    )
     checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
     found = [
         (Cell(row.label), Cell(str(row.variance[-1].get("summary", "-"))))
@@ -232,10 +238,6 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     return Section(
         "gradients", "Bias and variance of gradients", tables=(*checks, *measured, *_tracked(groups, labels))
     )
-
-
-def _signed(value: object) -> Cell:
-    return Cell(f"{value:+.4f}", value) if isinstance(value, float) else NOTHING
 
 
 def _plain(value: object) -> Cell:

@@ -1,13 +1,19 @@
 """Writing the page: where it may go, what is replaced, and what of a run cannot be read."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from dregcli.app.reporting.html import page
+from dregcli.app.reporting.html import page, page_of
 from dregcli.app.reporting.report import make_report
+from dregcli.report.drawn import Drawn
+from dregcli.report.html.page import render
+from tests.report.test_html import faults
 from tests.support.report_page import ENVIRONMENT
-from tests.support.store_study import add_run
+from tests.support.store_study import add_eval, add_run
 
 
 @pytest.fixture
@@ -30,6 +36,63 @@ def test_what_cannot_be_read_is_left_out_and_told(store: Path) -> None:
     assert "left out: environment of " in text
     assert "left out: labels of " in text
     assert "dreg runs rerun digits-iwae-dreg-k64/v002 --runs-dir" in text, "its settings are known"
+
+
+def drawing(name: str, section: str) -> Drawn:
+    figure = Figure(figsize=(2.0, 1.0))
+    FigureCanvasAgg(figure)
+    return Drawn(name, f"Figure {name}", "words", figure, section=section)
+
+
+def test_each_section_of_the_report_is_a_part_of_the_page(store: Path) -> None:
+    """Its tables and figures have anchors that begin with its name; what is about all runs comes once, below."""
+    add_eval(add_run(store, seed=0, environment=ENVIRONMENT, task="structured"), -80.0)
+    add_run(store, seed=0, environment=ENVIRONMENT, dataset="mnist", data_checksum="d" * 64)
+    figures = [drawing("a", "mnist"), drawing("b", "digits, structured"), drawing("c", "of no section")]
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    report = make_report([], runs_dir=store)
+    found = page_of(report, figures, time_to=None, argv=["dreg"], now=now)
+    parts = {section.title: section for section in found.sections}
+    assert list(parts) == [
+        "digits", "digits, structured", "mnist", "Figures", "Settings", "Runs", "Environment",
+        "Commands to repeat each run",
+    ]  # fmt: skip
+    assert [section.anchor for section in found.sections][:3] == [
+        "results-digits", "results-digits-structured", "results-mnist",
+    ]  # fmt: skip
+    inside = {section.anchor: section for section in parts["digits, structured"].sections}
+    assert list(inside) == ["digits-structured-groups", "digits-structured-figures", "digits-structured-evaluations"]
+    assert [image.title for image in inside["digits-structured-figures"].images] == ["Figure b"]
+    assert [image.title for image in parts["Figures"].images] == ["Figure c"], "no figure is lost"
+    for title in ("digits", "digits, structured", "mnist"):
+        assert [table.title.startswith(f"{title}: ") for table in parts["Runs"].tables].count(True) == 1
+        assert any(each.title.startswith(f"{title}: ") for each in parts["Commands to repeat each run"].commands)
+    assert [len(table.rows) for table in parts["Runs"].tables] == [1, 1, 1]
+    text = render(found).decode()
+    assert 'href="#digits-structured-evaluations"' in text
+    assert 'id="digits-structured-evaluations"' in text
+    assert faults(text) == []
+
+
+def test_a_report_of_one_section_has_no_parts(store: Path) -> None:
+    figures = [drawing("a", "")]
+    now = datetime(2026, 1, 2, tzinfo=UTC)
+    found = page_of(make_report([], runs_dir=store), figures, time_to=None, argv=["dreg"], now=now)
+    assert [section.anchor for section in found.sections][:2] == ["groups", "figures"]
+    assert not any(section.sections for section in found.sections)
+
+
+def test_a_phone_gets_its_own_figures_where_there_are_some(store: Path) -> None:
+    usual, narrow = [drawing("a", ""), drawing("b", "")], [drawing("b", "")]
+    narrow[0].figure.set_size_inches(1.0, 3.0)
+    found = page_of(
+        make_report([], runs_dir=store), usual, time_to=None, argv=["dreg"], now=datetime.now(UTC), narrow=narrow
+    )
+    (figures,) = (section for section in found.sections if section.anchor == "figures")
+    a, b = figures.images
+    assert a.narrow is None
+    assert b.narrow is not None
+    assert (b.usual.width, b.narrow.width, b.narrow.height) == (192, 96, 288)
 
 
 def test_a_resumed_run_tells_both_commands(store: Path) -> None:

@@ -96,6 +96,8 @@ def test_a_resumed_run_continues_inside_a_window_of_metrics(tmp_path) -> None:
         assert found.keys() == expected.keys()
         for column in set(found) - {"seconds"}:
             assert found[column].tolist() == expected[column].tolist(), (split, column)
+    summary = run.info().summary
+    assert summary["steps_per_second"] == pytest.approx(20 / summary["seconds"]), "all steps over all seconds"
 
 
 def test_best_and_last_checkpoints_are_kept(tmp_path) -> None:

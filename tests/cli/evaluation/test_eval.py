@@ -1,6 +1,7 @@
 """``dreg eval`` as a user sees it: curves, repeats, exact log p(x), a second opinion, going on after a stop."""
 
 import math
+import re
 import shlex
 import signal
 from collections.abc import Callable
@@ -76,6 +77,22 @@ def test_a_curve_and_repeats_of_a_model_whose_log_p_is_known(capsys, tmp_path, l
     shown = run(capsys, "eval", linear, "--k", "200,1,10", "--repeats", 3, "--n", 200)
     for text in ("jackknife", "spread", "exact log p(x) of the model", "KL(q||posterior)", "k-hat"):
         assert text in shown.out, text
+    table = shown.out.splitlines()
+    assert table[0] == "IWAE bound at K=200 on 200 examples of test, nats per example"
+    khat, cells = found["khat"], re.split(" {2,}", table[2].strip())
+    heads = re.split(" {2,}", table[1].strip())
+    shown_values = dict(zip(heads, cells, strict=True))
+    assert shown_values["k-hat, median"] == f"{khat['median']:.2f}"
+    assert shown_values["k-hat above 0.7"] == f"{100.0 * khat['share_above_0.7']:.3g} %"
+    assert shown_values["MC s.e."] == f"{found['bound']['mc_stderr']:.4f}"
+    assert shown_values["examples"] == "200"
+    for text in ("which error to report beside a mean, and why", "one model: s.e.", "several trainings: ", "k-hat: "):
+        assert text in shown.out, text
+    quiet = run(capsys, "eval", linear, "--k", 2, "--n", 20, "--quiet").out
+    assert "which error to report" not in quiet
+    unknown = run(capsys, "eval", linear, "--k", 2, "--n", 20).out
+    assert "which error to report" in unknown
+    assert "k-hat: " not in unknown, "K is too small for k-hat"
 
 
 def test_the_share_of_active_units_follows_its_threshold(capsys, tmp_path, linear) -> None:

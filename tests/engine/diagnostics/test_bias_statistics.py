@@ -133,6 +133,10 @@ def test_evidence_by_hand(m: int, seed: int) -> None:
     assert found.p == pytest.approx(expected["p"], rel=1e-8)
     assert found.square == squared_norm_of_mean(gram(blocks))
     assert found.max_abs_t == max(abs(t) for t in found.t_blocks.values())
+    # p follows from the deciding statistic, by the number of its tests.
+    shares = {found.t_learned: 0.5, found.t_gradient: 0.25} | {t: 0.25 / 2 for t in found.t_blocks.values()}
+    two_sided = 2.0 * stats.t.sf(abs(found.deciding_t), found.freedom)
+    assert found.p == pytest.approx(min(1.0, two_sided / shares[found.deciding_t]), rel=1e-8)
 
 
 @pytest.mark.parametrize("decisive", ["learned", "gradient", "block a"])
