@@ -96,7 +96,11 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     _finish(study, None, listener)
     log_p = LogP(float(problem.model.log_marginal(problem.x)), float(log_marginal(problem.x, problem.truth)))
     report = VarianceReport.of(
-        study, settings, log_p, seconds=time.monotonic() - started, always=_always(request, request.objective or "iwae")
+        study,
+        settings,
+        log_p,
+        seconds=time.monotonic() - started,
+        always=_always(request, request.objective or "iwae"),
     )
     return keep_in_folder(report, Path(request.out)) if request.out is not None else report
 
@@ -130,9 +134,7 @@ def _of_model(
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
         _finish(study, kept, listener)
     always = _always(request, subject.spec.objective, subject.spec.estimator)
-    report = VarianceReport.of(
-        study, settings, _log_p(subject), seconds=time.monotonic() - started, always=always
-    )
+    report = VarianceReport.of(study, settings, _log_p(subject), seconds=time.monotonic() - started, always=always)
     report = keep_in_run(report, subject.run, subject.checkpoint, listener)
     kept.forget()
     return report

@@ -59,7 +59,9 @@ FontSize = Annotated[
 ]
 NoCaption = Annotated[
     bool,
-    typer.Option("--no-caption", help="Leave the titles and the explaining sentences out of the figures of --figures."),
+    typer.Option(
+        "--no-caption", help="Leave the titles and the explaining sentences out of the figures of --figures."
+    ),
 ]
 Cite = Annotated[
     bool, typer.Option("--cite", help="Print BibTeX for the works that the runs use, instead of the tables.")
@@ -150,7 +152,6 @@ class Exports:
         check_targets(
             [path for path in files.values() if path is not None], [self.figures] if self.figures is not None else []
         )
-
 
     def _sheet_faults(self) -> list[Fault]:
         limits = {"dpi": (self.dpi, 20, 2400), "width-inches": (self.width, 2, 40), "font-size": (self.font, 4, 30)}

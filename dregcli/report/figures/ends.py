@@ -53,9 +53,7 @@ def height(texts: Sequence[Text], renderer: Any, dpi: float) -> float:  # noqa: 
 def spread(axes: Axes, ends: Sequence[End], texts: Sequence[Text], renderer: Any, sheet: Sheet) -> None:  # noqa: ANN401
     """Place the names so near to their curves' ends as they can be without overlaps, with lines to the ends."""
     box = axes.get_window_extent(renderer)
-    wanted = [
-        min(max((axes.transData.transform((1.0, end.y))[1] - box.y0) / box.height, 0.0), 1.0) for end in ends
-    ]
+    wanted = [min(max((axes.transData.transform((1.0, end.y))[1] - box.y0) / box.height, 0.0), 1.0) for end in ends]
     sizes = [_SPACE * text.get_window_extent(renderer).height / box.height for text in texts]
     order = sorted(range(len(ends)), key=lambda i: wanted[i])
     places = _apart([wanted[i] for i in order], [sizes[i] for i in order])
