@@ -30,6 +30,7 @@ _DARK: Final = {
     "#8c564b": "#c49c94",
     "#6a51a3": "#a997d8",
     "#777777": "#a0a0a0",
+    "#b0b0b0": "#808080",
 }
 """The colour on a dark page of each colour that figures use."""
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PolyCollection
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from dregcli.report.drawn import Drawn
 
@@ -51,6 +52,11 @@ def legend(drawn: Drawn) -> list[str]:
     return [text.get_text().replace("\n", " ") for text in found.get_texts()]
 
 
+def unwrapped(text: str) -> str:
+    """A label without its line breaks."""
+    return " ".join(text.split())
+
+
 def pixels(content: bytes) -> np.ndarray:
     """Of a PNG, (height, width, 3) in [0, 1]."""
     return image.imread(io.BytesIO(content))[..., :3]
@@ -62,16 +68,40 @@ def touched(content: bytes) -> bool:
     return not all((edge == 1.0).all() for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]))
 
 
+def _words(drawn: Drawn) -> list[tuple[Axes | None, Text]]:
+    """All texts that a figure shows, each with the axes that it lies inside, if any."""
+    figure = drawn.figure
+    found: list[tuple[Axes | None, Text]] = [(None, each) for each in figure.texts]
+    for legend in figure.legends:
+        found += [(None, each) for each in (*legend.get_texts(), legend.get_title())]
+    for axes in figure.axes:
+        found += [(None, each) for each in (axes.xaxis.label, axes.yaxis.label, axes.title)]
+        beside = [
+            each for each in axes.texts if each.get_position()[0] > 1.0 and each.get_transform() == axes.transAxes
+        ]
+        found += [(None if each in beside else axes, each) for each in axes.texts]
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            if axis.get_visible():
+                ticks = [tick for tick in axis._update_ticks() if low <= tick.get_loc() <= high]
+                found += [(axes, tick.label1) for tick in ticks if tick.label1.get_visible()]
+    # The box of a slanted text is much larger than the text.
+    return [(axes, each) for axes, each in found if each.get_text().strip() and each.get_rotation() % 90 == 0]
+
+
 def overlapping(drawn: Drawn) -> list[tuple[str, str]]:
-    """Texts, legends and axes that cover one another."""
+    """Texts that cover one another or axes, or that run out of the figure."""
     renderer = FigureCanvasAgg(drawn.figure).get_renderer()
     drawn.figure.draw(renderer)
-    labels = [label for axes in drawn.figure.axes for label in (axes.xaxis.label, axes.yaxis.label, axes.title)]
-    boxes = {text.get_text(): text.get_window_extent(renderer) for text in drawn.figure.texts if text.get_text()}
-    boxes |= {
-        f"{i} {text.get_text()}": text.get_window_extent(renderer) for i, text in enumerate(labels) if text.get_text()
-    }
-    boxes |= {f"legend {i}": each.get_window_extent(renderer) for i, each in enumerate(drawn.figure.legends)}
-    boxes |= {f"axes {i}": each.get_window_extent(renderer) for i, each in enumerate(drawn.figure.axes)}
-    inner = {name: box.padded(-1.0) for name, box in boxes.items()}  # an edge may be shared
-    return [(a, b) for a, b in combinations(inner, 2) if inner[a].overlaps(inner[b])]
+    words = [(axes, each.get_text(), each.get_window_extent(renderer).padded(-0.5)) for axes, each in _words(drawn)]
+    frames = [(axes, axes.get_window_extent(renderer).padded(-1.0)) for axes in drawn.figure.axes]
+    whole = drawn.figure.bbox.padded(1.0)
+    faults = [(a, b) for (_, a, one), (_, b, two) in combinations(words, 2) if one.overlaps(two)]
+    faults += [
+        (a, "axes") for own, a, box in words for axes, frame in frames if own is not axes and box.overlaps(frame)
+    ]
+    faults += [("axes", "axes") for (_, one), (_, two) in combinations(frames, 2) if one.overlaps(two)]
+    corners = [(text, box.get_points()) for _, text, box in words]
+    return faults + [
+        (a, "the edge") for a, (low, high) in corners if not (whole.contains(*low) and whole.contains(*high))
+    ]

@@ -271,7 +271,8 @@ def _samples(
     rows, columns = asked.contexts
     contexts = inputs[:rows]
     images = prior_images(model, contexts, randomness, k=columns - 1).transpose(0, 1)
-    grid = pictures.led_rows(look.screen(contexts), look.screen(images), columns=columns - 1)
+    heads = ["data", *["model"] * (columns - 1)]
+    grid = pictures.led_rows(look.screen(contexts), look.screen(images), columns=columns - 1, heads=heads)
     what = f"left {asked.split} images, then mean images E[x|z,c] for z from the prior given the image's context c"
     return Picture("samples", what, rows, columns, grid)
 
@@ -298,7 +299,13 @@ def _reconstructions(
 def _traversals(model: LatentModel, example: Tensor, latents: list[int], asked: SampleRequest, look: Look) -> Picture:
     offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
     at, images = traversals(model, example, latents, offsets)
-    grid = pictures.led_rows(look.screen(at.expand(len(latents), -1)), look.screen(images), columns=asked.steps)
+    grid = pictures.led_rows(
+        look.screen(at.expand(len(latents), -1)),
+        look.screen(images),
+        columns=asked.steps,
+        heads=["mean", *(f"{offset:+.3g}" if offset else "0" for offset in offsets)],
+        rows=[f"z{latent}" for latent in latents],
+    )
     what = (
         f"one row per latent, in the table's order: left the mean image at q's mean for the first {asked.split} "
         f"image, then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"

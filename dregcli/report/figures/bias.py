@@ -12,10 +12,11 @@ from matplotlib.patches import Rectangle
 from dregcli.names import Backward, Verdict
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import Below, lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
+from dregcli.report.figures.letters import wrapped
 from dregcli.report.figures.sheet import Sheet
 
-_PALEST, _STRONGEST, _FULL_AT = 0.3, 0.8, 10.0
+_PALEST, _STRONGEST, _FULL_AT = 0.4, 0.8, 10.0
 """Strength of the colour just above the critical |t|, its largest strength, and the multiple of the critical |t| that
 has the largest strength."""
 
@@ -112,7 +113,7 @@ def _cells(axes: Axes, rows: Sequence[BiasRow], shown: Sequence[str], sheet: She
             )
     axes.set_ylim(len(rows), 0.0)
     axes.set_xticks([j + 0.5 for j in range(len(shown))], shown, rotation=40.0, ha="right", rotation_mode="anchor")
-    names = [wrapped(f"{row.pair}: {row.verdict}", _NAMES * sheet.width, 1.05 * sheet.small) for row in rows]
+    names = [wrapped(f"{row.pair}: {row.verdict}", _NAMES * sheet.width, sheet.small, bold=True) for row in rows]
     axes.set_yticks([i + 0.5 for i in range(len(rows))], names)
     for label, row in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight(_weight(row.verdict is Verdict.BIASED))

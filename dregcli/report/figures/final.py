@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from dregcli.report.comparison import Comparison, Measure, measured
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
-from dregcli.report.figures.layout import Below, lay_out, new_figure, panels, wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panels
+from dregcli.report.figures.letters import wrapped
 from dregcli.report.figures.members import Chosen, Member
 from dregcli.report.figures.ticks import number_axis
 from dregcli.report.series import Band
@@ -43,7 +44,7 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
     axes = panels(figure, 1, 1)[0][0]
     _join(axes, [of_seeds for _, of_seeds in rows])
     texts = [_row(axes, at, member, of_seeds) for at, (member, of_seeds) in enumerate(rows)]
-    names = [wrapped(member.label, _NAMES * sheet.width, sheet.small) for member, _ in rows]
+    names = [wrapped(member.label, _NAMES * sheet.width, sheet.small, bold=True) for member, _ in rows]
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_yticks(range(len(rows)), names)
     for label, (member, _) in zip(axes.get_yticklabels(), rows, strict=True):
@@ -55,7 +56,7 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     caption = (
-        "Dots: seeds; grey lines join the same seed. Black: the mean. Shaded: its 95\u00a0% interval (Student's "
+        "Dots: seeds; grey lines join the same seed. Upright line: the mean. Shaded: its 95\u00a0% interval (Student's "
     )
     caption += "t), cut at the frame if it is very wide."
     if equal:

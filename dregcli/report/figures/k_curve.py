@@ -67,13 +67,14 @@ def k_curve_figure(chosen: Chosen) -> Drawn | None:
     for axes, of in zip(panel_grid(figure, chosen.sheet, len(kept), least=_LEAST), kept, strict=True):
         texts = [_draw(axes, *each, entries) for each in found[of]]
         ticks_at(axes, sorted({point.k for _, _, points in found[of] for point in points}))
-        axes.set_title(f"{of.text}\n{of.split}, {of.n:,} examples, evaluation seed {of.seed}")
+        axes.set_title(f"{of.split}, {of.n:,} examples, evaluation seed {of.seed}")
         axes.set_ylabel("nats per example (larger is better)")
         style.grid(axes)
         alt.append(f"{of.text}, {of.split}, {of.n:,} examples: {'; '.join(texts)}.")
-    lay_out(figure, chosen.sheet, chosen.titled(what), below=Below(entries, _CAPTION + few))
+    caption = f"Data: {' and '.join(dict.fromkeys(of.text for of in kept))}. {_CAPTION}{few}"
+    lay_out(figure, chosen.sheet, chosen.titled(what), below=Below(entries, caption))
     text = f"{what}, nats per example, larger is better. {' '.join(alt)}"
-    return Drawn("k-curve", chosen.titled(what), text, figure, _CAPTION + few)
+    return Drawn("k-curve", chosen.titled(what), text, figure, caption)
 
 
 def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:

@@ -3,27 +3,24 @@
 Matplotlib's own layouts measure everything many times, which takes longer than drawing. This layout measures once.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, field, replace
-from textwrap import fill
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from dregcli.report.figures import ends
 from dregcli.report.figures.ends import End
+from dregcli.report.figures.letters import text_width, wrapped
 from dregcli.report.figures.sheet import Sheet
-from dregcli.report.figures.ticks import thin_out
+from dregcli.report.figures.ticks import settle, thin_out
 
-_LETTER: Final = 0.665
-"""Width of an average letter, in multiples of its size."""
-
-_JOINT: Final = "\u200b"
-"""Mark of a place where a word may be broken."""
+_HANDLE, _BETWEEN = 2.8, 2.0
+"""Length of a legend's lines, and space between its columns, in multiples of the letters' size."""
 
 _PAD: Final = 0.9
 """Space between the parts of a figure, in multiples of the letters' size."""
@@ -40,10 +37,12 @@ def new_figure(sheet: Sheet) -> Figure:
     return Figure(figsize=(sheet.width, sheet.width / 2.0))
 
 
-def panels(figure: Figure, rows: int, columns: int, *, shared: bool = False) -> list[list[Axes]]:
-    """Return axes, row by row. With ``shared``, a row shares its vertical axis, and all share the horizontal axis."""
+def panels(
+    figure: Figure, rows: int, columns: int, *, shared: Literal["row", "col"] | None = None
+) -> list[list[Axes]]:
+    """Return axes, row by row. With ``shared``, a row or column has one vertical axis, and all have the horizontal."""
     found: Any = figure.subplots(
-        rows, columns, squeeze=False, sharey="row" if shared else "none", sharex="all" if shared else "none"
+        rows, columns, squeeze=False, sharey=shared or "none", sharex="all" if shared else "none"
     )
     return [[*row] for row in found]
 
@@ -57,18 +56,6 @@ def panel_grid(figure: Figure, sheet: Sheet, count: int, *, least: float) -> lis
     for axes in every[count:]:
         axes.remove()
     return every[:count]
-
-
-def wrapped(text: str, width: float, points: float) -> str:
-    """Break text with letters of this size into lines that fit into a width in inches."""
-    return _filled(text, max(8, int(72.0 * width / (_LETTER * points))))
-
-
-def _filled(text: str, fitting: int) -> str:
-    """Break text into lines of at most this many characters; words with parameters break after commas."""
-    loose = re.sub(r"([,/])(?=\S)", f"\\1{_JOINT} ", text)
-    lines = "\n".join(fill(line, fitting, break_on_hyphens=False) for line in loose.splitlines())
-    return lines.replace(f"{_JOINT} ", "").replace(_JOINT, "")
 
 
 @dataclass(frozen=True)
@@ -132,19 +119,20 @@ def lay_out(
     texts = {axes: ends.added(axes, of_axes, sheet) for axes, of_axes in named.items()}
     right = {axes: ends.width(each, renderer, figure.dpi, sheet) for axes, each in texts.items()}
     tall = max((ends.height(each, renderer, figure.dpi) for each in texts.values()), default=0.0)
-    # The words around axes, and the number of ticks, depend on the length of the axes: first place them roughly.
+    # The words around axes, and the number of ticks, depend on the length of the axes: place them roughly, then twice.
     rough = {axes: _Room(5.4 * sheet.em, max(sheet.em, right.get(axes, 0.0)), 1.6 * sheet.em, 3.6 * sheet.em)
              for axes in every}  # fmt: skip
     grid = _Grid(figure, sheet, of_head, of_foot, height, shape, tall)
+    words = {label: label.get_text() for axes in every for label in _labels(axes)}
     grid.place(rough)
     for axes in every:
-        _fit_words(axes, sheet)
-        thin_out(axes, renderer)
-    rooms = {axes: _room(axes, renderer, figure.dpi) for axes in every}
-    rooms = {axes: replace(room, right=max(room.right, right.get(axes, 0.0))) for axes, room in rooms.items()}
-    grid.place(rooms)
-    for axes in every:
-        thin_out(axes, renderer)
+        settle(axes)
+    for _ in range(2):
+        for axes in every:
+            _fit_words(axes, words, sheet)
+            thin_out(axes, renderer)
+        rooms = {axes: _room(axes, renderer, figure.dpi) for axes in every}
+        grid.place({axes: replace(room, right=max(room.right, right.get(axes, 0.0))) for axes, room in rooms.items()})
     for axes, of_axes in texts.items():
         ends.spread(axes, named[axes], of_axes, renderer, sheet)
     if head is not None:
@@ -155,10 +143,14 @@ def _height(part: Any, renderer: Any, figure: Figure) -> float:  # noqa: ANN401 
     return 0.0 if part is None else float(part.get_window_extent(renderer).height / figure.dpi)
 
 
+def _labels(axes: Axes) -> tuple[Text, Text, Text]:
+    return axes.title, axes.xaxis.label, axes.yaxis.label
+
+
 def _letters(axes: Axes, sheet: Sheet) -> None:
     """Give all words of axes, and their lines and marks, the sizes of the sheet."""
     axes.tick_params(labelsize=sheet.small, pad=0.3 * sheet.points)
-    for label in (axes.xaxis.label, axes.yaxis.label, axes.title):
+    for label in _labels(axes):
         label.set_fontsize(sheet.points)
     scale = sheet.points / 10.0
     for line in axes.lines:
@@ -166,13 +158,13 @@ def _letters(axes: Axes, sheet: Sheet) -> None:
         line.set_markersize(scale * line.get_markersize())
 
 
-def _fit_words(axes: Axes, sheet: Sheet) -> None:
-    """Break the title and the labels of axes into lines that are no longer than the axes."""
+def _fit_words(axes: Axes, words: Mapping[Text, str], sheet: Sheet) -> None:
+    """Break the title and the labels of axes into lines that are hardly longer than the axes."""
     box = axes.get_window_extent()
     dpi = axes.get_figure(root=True).dpi  # pyright: ignore[reportOptionalMemberAccess]
     across, down = box.width / dpi, box.height / dpi
-    for label, length in ((axes.title, across), (axes.xaxis.label, across), (axes.yaxis.label, down)):
-        label.set_text(wrapped(label.get_text(), length + 1.5 * sheet.em, sheet.points))
+    for label, length in zip(_labels(axes), (across, across, down), strict=True):
+        label.set_text(wrapped(words[label], length + sheet.em, sheet.points))
 
 
 @dataclass(frozen=True)
@@ -255,19 +247,21 @@ def _foot(figure: Figure, below: Below, sheet: Sheet) -> Any:  # noqa: ANN401 - 
         # The empty line makes the space below the caption.
         text: dict[str, Any] = {"ha": "center", "va": "bottom", "fontsize": sheet.small}
         return figure.text(0.5, 0.0, f"{caption}\n", **text) if caption else None
-    fitting = int(72.0 * sheet.width / (_LETTER * sheet.small))
-    labels = [_filled(label, fitting - 9) for label in below.entries]
-    longest = max(len(line) for label in labels for line in label.splitlines())
+    around = (_HANDLE + 0.8 + _BETWEEN) * sheet.small / 72.0
+    labels = [wrapped(label, sheet.width - around, sheet.small) for label in below.entries]
+    longest = max(text_width(label, sheet.small) for label in labels)
     return figure.legend(
         [*below.entries.values()],
         labels,
         loc="lower center",
-        ncols=max(1, min(len(labels), fitting // (longest + 7))),
+        ncols=max(1, min(len(labels), int((sheet.width - sheet.em) / (longest + around)))),
         fontsize=sheet.small,
         frameon=False,
         borderpad=0.0,
         borderaxespad=1.0,
         title=caption,
         title_fontsize=sheet.small,
-        handlelength=2.8,
+        handlelength=_HANDLE,
+        handletextpad=0.8,
+        columnspacing=_BETWEEN,
     )

@@ -71,6 +71,8 @@ def draw_line(axes: Axes, x: Values, y: Values, look: Look, label: str, *, i: in
         i: index of the curve, so that the markers of equal curves do not cover each other.
     """
     every = max(1, len(x) // _MARKS)
+    # Curves that almost coincide are both seen if the later one is thinner.
+    thinner = 0.15 * (i % 5)
     (line,) = axes.plot(
         x,
         y,
@@ -78,8 +80,8 @@ def draw_line(axes: Axes, x: Values, y: Values, look: Look, label: str, *, i: in
         linestyle=look.line,
         marker=look.marker,
         markevery=(3 * i % every, every),
-        markersize=5.0,
-        linewidth=1.7,
+        markersize=5.6 - 2.0 * thinner,
+        linewidth=1.9 - thinner,
         label=label,
     )
     return line

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import (
+    AutoLocator,
     FixedFormatter,
     FixedLocator,
     Formatter,
@@ -74,12 +75,12 @@ def number_axis(axes: Axes, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def ticks_at(axes: Axes, ks: Sequence[int]) -> None:
+def ticks_at(axes: Axes, ks: Sequence[int], label: str = "K, samples per example") -> None:
     """Make the horizontal axis a logarithmic one of K, with labels at these K as far as there is room."""
     axes.set_xscale("log", base=2)
     _fixed(axes, ks)
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.set_xlabel("K, samples per example")
+    axes.set_xlabel(label)
 
 
 def _fixed(axes: Axes, ks: Sequence[float]) -> None:
@@ -96,6 +97,13 @@ def log_scale(axes: Axes, low: float, high: float) -> None:
     axes.yaxis.set_major_locator(LogLocator(subs=subs))
     axes.yaxis.set_major_formatter(LogNumbers())
     axes.yaxis.set_minor_locator(NullLocator())
+
+
+def settle(axes: Axes) -> None:
+    """Fix the number of the vertical axis' ticks, which would change with every small change of its length."""
+    locator = axes.yaxis.get_major_locator()
+    if isinstance(locator, AutoLocator):
+        locator.set_params(nbins=min(max(2, axes.yaxis.get_tick_space()), 8))
 
 
 def thin_out(axes: Axes, renderer: Any) -> None:  # noqa: ANN401 - matplotlib's

@@ -11,7 +11,8 @@ from dregcli.columns import at_floor
 from dregcli.names import Network
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.ends import End
-from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid, wrapped
+from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
+from dregcli.report.figures.letters import wrapped
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.figures.style import GREY, Look, grid, network_look
 from dregcli.report.figures.ticks import log_scale, ticks_at
@@ -20,15 +21,16 @@ from dregcli.wording import AT_FLOOR
 PANELS: Final = ("variance", "snr", "dsnr", "cosine")
 
 _NAMES: Final = {
-    "variance": "gradient variance",
-    "snr": "SNR, mean |mean| / sd",
+    "variance": "variance",
+    "snr": "SNR",
     "dsnr": "directional SNR",
-    "cosine": "cosine to the reference",
+    "cosine": "cosine",
 }
 _CAPTION: Final = (
-    "Colours: the encoder's gradients. Black, open marks: the decoder's, which is the same for every estimator of an "
-    "objective. Variance: squared nats per squared unit of a parameter. Bars: one standard error. In brackets: the "
-    "slope on the two logarithmic axes. Equal curves are one line."
+    "Full marks: the encoder's gradients. Open marks: the decoder's gradient, which is the same for every estimator of "
+    "an objective. Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. Cosine: with the "
+    "reference gradient. Bars: one standard error. In brackets: the slope on the two logarithmic axes. Equal curves "
+    "are one line."
 )
 _EQUAL: Final = 1e-6
 """Largest relative difference of two curves that are drawn as one."""
@@ -42,7 +44,7 @@ _AND: Final = " = "
 _LEAST: Final = 26.0
 """Width that a panel needs, in multiples of the letters' size."""
 
-_LABEL: Final = 9.0
+_LABEL: Final = 9.5
 """Width of a curve's name, in multiples of the letters' size."""
 
 
@@ -189,7 +191,7 @@ def _panel(axes: Axes, curves: Sequence[Curve], looks: Sequence[Look], panel: st
     log = panel != "cosine"
     if log:
         axes.set_yscale("log")
-    for curve, look in zip(curves, looks, strict=True):
+    for i, (curve, look) in enumerate(zip(curves, looks, strict=True)):
         # A logarithmic axis shows only values above 0, so an error bar must end above 0.
         shown = [(k, v, s) for k, v, s in curve.points[panel] if math.isfinite(v) and (v > 0.0 or not log)]
         if not shown:
@@ -203,7 +205,14 @@ def _panel(axes: Axes, curves: Sequence[Curve], looks: Sequence[Look], panel: st
         if curve.network is Network.DECODER:
             same["markerfacecolor"] = "white"
         axes.errorbar(
-            x, y, yerr=[below, errors], markersize=5.0, linewidth=1.4, capsize=2.0, label=curve.label, **same
+            x,
+            y,
+            yerr=[below, errors],
+            markersize=max(3.5, 6.0 - 0.4 * i),  # so that the first of several curves that coincide still shows
+            linewidth=max(1.0, 1.8 - 0.15 * i),
+            capsize=2.0,
+            label=curve.label,
+            **same,
         )
         ends.append(End(curve.named(panel), look.colour, y[-1]))
     if panel == "snr":
@@ -217,6 +226,6 @@ def _panel(axes: Axes, curves: Sequence[Curve], looks: Sequence[Look], panel: st
     axes.margins(y=0.14)
     if log:
         log_scale(axes, *axes.get_ylim())
-    ticks_at(axes, ks)
+    ticks_at(axes, ks, "K")
     grid(axes)
     return ends

@@ -8,8 +8,10 @@ import pytest
 from matplotlib import image
 
 from dregcli.names import Verdict
+from dregcli.report.drawn import DPI
 from dregcli.report.figures.bias import BiasRow
 from dregcli.report.figures.bias import bias_figure as drawn_figure
+from dregcli.report.figures.sheet import COLUMN_MM, MM, Sheet
 
 ENCODER = tuple(f"encoder.{i}.{part}" for i in range(3) for part in ("weight", "bias"))
 BLOCKS = (*ENCODER, *(f"decoder.{i}.{part}" for i in range(3) for part in ("weight", "bias")))
@@ -39,8 +41,8 @@ def test_nothing_runs_out_of_it(count: int) -> None:
     pixels = _pixels(bias_figure(rows, BLOCKS, title="Bias check of bias-check-digits-iwae-dreg-k64/v001, step 1000"))
     for edge in (pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]):
         assert (edge == 1.0).all(), "something touches the edge"
-    assert pixels.shape[0] < 1000
-    assert pixels.shape[1] < 2000
+    assert abs(pixels.shape[1] - Sheet().width * DPI) < 2
+    assert pixels.shape[0] < 2200
 
 
 def test_colour_is_for_what_was_found() -> None:
@@ -51,10 +53,17 @@ def test_colour_is_for_what_was_found() -> None:
     assert not _has_colour(_pixels(bias_figure([together], BLOCKS, title="t"))), "found along all blocks together"
 
 
-def test_blocks_without_anything_to_test_are_left_out() -> None:
-    part = _pixels(bias_figure([_row("a", Verdict.UNBIASED, 1.0)] * 3, BLOCKS, title="t"))
-    whole = _pixels(bias_figure([_row("a", Verdict.UNBIASED, 1.0, BLOCKS)] * 3, BLOCKS, title="t"))
-    assert whole.shape[1] > part.shape[1]
+def _blocks(drawn) -> list[list[str]]:
+    return [[text.get_text() for text in axes.get_xticklabels()] for axes in drawn.figure.axes]
+
+
+def test_blocks_without_anything_to_test_are_left_out_and_those_without_room_follow_below() -> None:
+    rows = [_row("a", Verdict.UNBIASED, 1.0)] * 3
+    assert _blocks(drawn_figure(rows, BLOCKS, title="t")) == [list(ENCODER)]
+    whole = [_row("a", Verdict.UNBIASED, 1.0, BLOCKS)] * 3
+    narrow = _blocks(drawn_figure(whole, BLOCKS, title="t", sheet=Sheet(COLUMN_MM / MM)))
+    assert len(narrow) > 1
+    assert sum(narrow, []) == list(BLOCKS)
 
 
 @pytest.mark.parametrize("t", [0.0, -1e-9, 1e7, math.inf, -math.inf])

@@ -9,17 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 from PIL import Image
 
 from dregcli.names import Network
-from dregcli.report.figures import pictures as pictures_module
+from dregcli.report.drawn import Drawn
 from dregcli.report.figures.active import Latents, active_figure
+from dregcli.report.figures.bounds import bound_figure
 from dregcli.report.figures.draw import draw_all
 from dregcli.report.figures.k_curve import k_curve_figure
+from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import Picture, picture_figures
+from dregcli.report.figures.sheet import COLUMN_MM, FULL_MM, MM, PAGE, Sheet
 from dregcli.report.figures.tracked import tracked_figure
-from tests.support.artists import bands, ends, legend, line, overlapping, pixels, touched, xy
+from dregcli.report.groups import RunRow
+from tests.support.artists import bands, ends, legend, line, overlapping, pixels, touched, unwrapped, xy
 from tests.support.report_rows import STEPS, grouped, run_row
 
 
@@ -53,7 +58,7 @@ def test_the_k_curve_has_means_standard_errors_and_the_jackknife_dashed() -> Non
     assert xy(jackknife)[0].tolist() == [10, 100], "of one sample there is none"
     assert xy(jackknife)[1] == pytest.approx([-91.8, -88.8])
     assert [text.get_text() for text in axes.get_xticklabels()] == ["1", "10", "100"]
-    assert "nats per example (larger is better)" in axes.get_ylabel()
+    assert "nats per example (larger is better)" in unwrapped(axes.get_ylabel())
     assert "100 examples" in axes.get_title()
     assert "-93.00 at K=1 to -89.00 (s.e. 0.00) at K=100" in drawn.alt
 
@@ -77,7 +82,7 @@ def test_only_alike_evaluations_of_the_last_step_share_an_axis_and_the_newest_co
     ]
     drawn = k_curve_figure(grouped(rows)[3])
     assert drawn is not None
-    shown = {axes.get_title().splitlines()[1]: axes for axes in drawn.figure.axes}
+    shown = {unwrapped(axes.get_title()): axes for axes in drawn.figure.axes}
     assert [*shown] == ["test, 100 examples, evaluation seed 0", "test, 10 examples, evaluation seed 0"]
     first, second = shown.values()
     assert [xy(container.lines[0])[1].tolist() for container in first.containers] == [
@@ -116,7 +121,8 @@ def test_tracked_gradients_are_means_over_seeds_of_windows_with_the_floor_of_noi
     assert (low + high) / 2 == pytest.approx(y)
     assert xy(line(snr, "_floor"))[1] == pytest.approx([math.sqrt(2 / (math.pi * 50))] * 2)
     assert variance.get_yscale() == snr.get_yscale() == "log"
-    assert "nats²" in variance.get_ylabel()
+    assert variance.get_ylabel() == "gradient variance"
+    assert "squared nats per squared unit" in drawn.caption
     assert snr.get_xlabel() == "optimisation steps"
     assert variance.get_ylim()[1] < 10.0, "moving averages are not drawn where there are windows"
 
@@ -265,10 +271,11 @@ def test_gradients_by_k_are_those_that_dreg_variance_kept() -> None:
     (drawn,) = variance_figures(grouped([run_row(0, variance=[measured()])])[3])
     assert drawn.name == "gradients-by-k-1"
     panels = {axes.get_title(): axes for axes in drawn.figure.axes}
-    (container,) = panels["encoder: gradient variance"].containers
-    assert [each.tolist() for each in xy(container.lines[0])] == [[1, 4, 16], [2.0, 0.5, 0.125]]
-    assert xy(panels["decoder: SNR, mean |mean| / sd"].containers[0].lines[0])[1].tolist() == [3.0, 0.75, 0.1875]
-    assert any("iwae/dreg   var -1.00" in label for label in legend(drawn))
+    encoder, _ = panels["variance"].containers
+    assert [each.tolist() for each in xy(encoder.lines[0])] == [[1, 4, 16], [2.0, 0.5, 0.125]]
+    _, decoder = panels["SNR"].containers
+    assert xy(decoder.lines[0])[1].tolist() == [3.0, 0.75, 0.1875]
+    assert [text.get_text() for text in panels["variance"].texts] == ["dreg (-1.00)", "decoder"]
 
 
 def test_of_many_groups_with_results_four_are_drawn() -> None:
@@ -282,41 +289,44 @@ def grid(seed: int, height: int = 90, width: int = 120) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def shown_exactly(drawn: Any, images: list[np.ndarray]) -> bool:
-    """Whether each picture is in the PNG at its place, pixel by pixel, and in the SVG as it is."""
+def embedded(drawn: Any) -> list[np.ndarray]:
+    """The images inside the SVG."""
+    kept = re.findall(rb'href="data:image/png;base64,\s*([^"]*)"', drawn.render(".svg"))
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in kept]
+
+
+def same(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.array_equal(a, b) or np.array_equal(a[::-1], b)
+
+
+def shown_at_its_place(drawn: Any, images: list[np.ndarray]) -> bool:
+    """Whether each picture fills its axes in the PNG, as far as scaling leaves it."""
     png = np.round(255 * pixels(drawn.render(".png"))).astype(np.uint8)
-    height = png.shape[0]
+    height, width = png.shape[:2]
     for axes, image in zip(drawn.figure.axes, images, strict=True):
         box = axes.get_position()
-        left, top = round(box.x0 * png.shape[1]), round(height - box.y1 * height)
-        if not np.array_equal(png[top : top + image.shape[0], left : left + image.shape[1]], image):
+        part = png[
+            round(height * (1 - box.y1)) : round(height * (1 - box.y0)), round(width * box.x0) : round(width * box.x1)
+        ]
+        small = np.asarray(Image.fromarray(part).resize(image.shape[1::-1], Image.Resampling.BOX))
+        if np.abs(small.astype(float) - image).mean() > 20.0:
             return False
-    kept = re.findall(rb'href="data:image/png;base64,\s*([^"]*)"', drawn.render(".svg"))
-    inside = [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in kept]
-    return len(inside) == len(images) and all(
-        np.array_equal(a, b) or np.array_equal(a[::-1], b) for a, b in zip(inside, images, strict=True)
-    )
+    return True
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_pictures_are_shown_pixel_by_pixel(count: int) -> None:
-    images = [grid(i, 90 + 7 * i, 120 - 11 * i) for i in range(count)]
+def test_pictures_are_shown_with_their_own_pixels_in_frames_of_one_size(count: int) -> None:
+    images = [np.kron(grid(i, 9, 12), np.ones((10, 10, 1), np.uint8)) for i in range(count)]
     rows = [run_row(0, k=2**i) for i in range(count)]
     of = {row.spec["k"]: Picture(row.label, image) for row, image in zip(rows, images, strict=True)}
     (drawn,) = picture_figures(grouped(rows)[3], "samples", lambda row, _: of[row.spec["k"]])
-    assert shown_exactly(drawn, images)
-    assert not shown_exactly(drawn, [np.roll(image, 1, axis=1) for image in images]), "shifted by a pixel"
-    assert not touched(drawn.render(".png"))
-    assert drawn.size == pixels(drawn.render(".png")).shape[1::-1], "a pixel is one on a page"
+    assert shown_at_its_place(drawn, images)
+    assert not shown_at_its_place(drawn, [np.roll(image, 5, axis=1) for image in images]), "shifted"
+    inside = embedded(drawn)
+    assert len(inside) == count
+    assert all(same(a, b) for a, b in zip(inside, images, strict=True))
+    assert len({(axes.get_position().width, axes.get_position().height) for axes in drawn.figure.axes}) == 1
     assert all(row.label in drawn.alt for row in rows)
-
-
-def test_of_a_picture_that_is_too_large_the_top_left_part_is_shown() -> None:
-    image = grid(0, 700, 900)
-    (drawn,) = picture_figures(grouped([run_row(0)])[3], "reconstructions", lambda *_: Picture("a/v001", image))
-    side = pictures_module.LARGEST
-    assert shown_exactly(drawn, [image[:side, :side]])
-    assert any("top left part" in text.get_text() for text in drawn.figure.texts)
 
 
 def test_one_run_a_group_the_first_that_has_one_and_at_most_four_groups() -> None:
@@ -334,21 +344,33 @@ def test_one_run_a_group_the_first_that_has_one_and_at_most_four_groups() -> Non
     assert (1, 2) not in asked
 
 
-def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
+def every_kind(long: bool = False) -> list[RunRow]:
+    """Runs with results for every kind of figure, of two groups."""
+    words = ("dreg-cv:alpha=0.171,beta=0.699", "stl") if long else ("dreg", "stl")
     rows = [
         replace(
-            run_row(seed, evals=[evaluation(CURVES[seed])], bias=[check("2026", 5.0)]),
+            run_row(seed, estimator=word, evals=[evaluation(CURVES[seed])], bias=[check("2026", 5.0)]),
             variance=[measured()],
         )
-        for word in ("dreg", "stl")
+        for word in words
         for seed in range(2)
     ]
-    rows = [
+    return [
         replace(row, metrics={**row.metrics, "train": row.metrics["train"] | tracking(0)["train"]}) for row in rows
     ]
-    figures = draw_all(
-        *grouped(rows)[:3], latents=lambda row: LATENTS[row.seed], picture=lambda row, _: Picture(row.label, grid(0))
+
+
+def drawn_at(rows: list[RunRow], sheet: Sheet) -> list[Drawn]:
+    return draw_all(
+        *grouped(rows)[:3],
+        sheet=sheet,
+        latents=lambda row: LATENTS[row.seed],
+        picture=lambda row, _: Picture(row.label, grid(0)),
     )
+
+
+def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
+    figures = drawn_at(every_kind(), Sheet())
     names = [each.name for each in figures]
     assert names == [
         "final-bounds",
@@ -360,12 +382,46 @@ def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
         "gradients-encoder",
         "gradients-decoder",
         "gradients-by-k-1",
+        "gradients-by-k-2",
         "bias-check-1",
+        "bias-check-2",
         "samples-1",
         "reconstructions-1",
     ]
     for each in figures:
         assert len(each.render(".svg")) < 300_000, each.name
         assert not touched(each.render(".png")), each.name
-        assert overlapping(each) == [], each.name
         assert len(each.alt) > 40
+
+
+@pytest.mark.parametrize(
+    ("sheet", "long"),
+    [
+        (Sheet(COLUMN_MM / MM), True),
+        (Sheet(FULL_MM / MM, section="mnist, structured"), True),
+        (PAGE, False),
+        (Sheet(COLUMN_MM / MM, font=7.0, caption=False), False),
+    ],
+    ids=["column", "full", "page", "bare"],
+)
+def test_no_words_overlap_at_any_width(sheet: Sheet, long: bool) -> None:
+    for each in drawn_at(every_kind(long), sheet):
+        assert overlapping(each) == [], each.name
+        assert each.figure.get_size_inches()[0] == pytest.approx(sheet.width)
+        sizes = {text.get_fontsize() for text in each.figure.findobj(Text) if text.get_text()}
+        assert max(sizes) <= 1.2 * sheet.points
+        assert min(sizes) >= 0.8 * sheet.points, "all words have the sheet's size"
+
+
+def test_without_a_caption_there_is_no_title_either_and_both_can_be_had_as_words() -> None:
+    chosen = [choose(*grouped(every_kind())[:3], Sheet(caption=caption)) for caption in (False, True)]
+    bare, whole = ([bound_figure(each, "step"), *bias_figures(each)[:1]] for each in chosen)
+    for one, two in zip(bare, whole, strict=True):
+        assert one is not None
+        assert two is not None
+        words = {unwrapped(text.get_text()) for text in one.figure.findobj(Text)}
+        assert unwrapped(one.title) not in words
+        assert unwrapped(one.caption) not in words
+        assert (one.title, one.caption, one.alt) == (two.title, two.caption, two.alt)
+        assert len(one.caption) > 40
+        assert one.figure.get_size_inches()[1] < two.figure.get_size_inches()[1]
