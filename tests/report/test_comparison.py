@@ -70,6 +70,7 @@ def test_groups_of_the_same_data_and_k_are_compared_over_their_seeds() -> None:
     ("changes", "word"),
     [
         ({"k": 8}, "K"),
+        ({"eval_k": 8}, "K"),
         ({"data_checksum": "d"}, "data"),
         ({"binarisation": "none"}, "binarisation"),
         ({"likelihood": "gaussian"}, "likelihood"),
@@ -87,6 +88,19 @@ def test_what_is_of_other_data_pixels_or_k_is_never_compared(changes: dict[str, 
     assert set(found.values) == {three[0].key, three[1].key}
     assert found.apart == {three[2].key: f"its bounds differ in {word}"}
     assert any(f"its bounds differ in {word}" in each for each in warnings_of(three, [found], labels(three)))
+
+
+def test_final_bounds_are_compared_at_the_k_of_their_evaluation() -> None:
+    groups = group_rows([*rows([-90.0], k=2048, eval_k=1000), *rows([-91.0], k=1000)])
+    (found,) = compare(groups)
+    assert (found.measure.kind, found.measure.k) == ("final", 1000)
+
+
+def test_completed_runs_without_bounds_stand_apart_as_such() -> None:
+    without = [replace(row, summary={**row.summary, "bound": {}}) for row in rows([-90.0], estimator="reparam")]
+    groups = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl"), *without])
+    (found,) = compare(groups)
+    assert found.apart == {groups[2].key: "its runs have no bounds"}
 
 
 def test_evaluations_make_other_k_comparable_and_go_first() -> None:
