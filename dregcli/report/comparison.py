@@ -221,7 +221,7 @@ def why_not(group: Group, measure: Measure) -> str:
     """Say why a group has no bound by this measure: how its most similar measure differs."""
     own = [each for row in group.seeds() for each in measures_of(row)]
     if not own:
-        return "none of its runs is completed"
+        return "its runs have no bounds" if group.seeds() else "none of its runs is completed"
     nearest = min((_differing(each, measure) for each in own), key=len)
     return f"its bounds differ in {' and '.join(nearest)}"
 

@@ -11,6 +11,7 @@ from dregcli.app.planning.architectures import LINEAR_LATENTS
 from dregcli.cli import tree
 from dregcli.cli.lazy import CommandByName
 from dregcli.data.catalogue import DATASETS
+from dregcli.defaults import MOST_TRAINING_EVAL_K
 from dregcli.engine import ESTIMATORS, OBJECTIVES
 from dregcli.names import Split, split_word
 from dregcli.specs.execution import DEFAULT_INFLATION
@@ -34,6 +35,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     fields |= {
         "screen_inflation": DEFAULT_INFLATION,
         "screen_precision": "bfloat16 where it is faster",
+        "eval_k": f"the K of training, at most {MOST_TRAINING_EVAL_K:,}",
         "track_estimators": "none",
     }
     checked = 0

@@ -83,7 +83,9 @@ def test_what_is_of_other_data_or_pixels_is_another_section(changes: dict[str, A
     assert not any("compared" in each for each in warnings_of([first, second]))
 
 
-@pytest.mark.parametrize(("changes", "word"), [({"k": 8}, "K"), ({"eval_seed": 1}, "evaluation seed")])
+@pytest.mark.parametrize(
+    ("changes", "word"), [({"k": 8}, "K"), ({"eval_k": 8}, "K"), ({"eval_seed": 1}, "evaluation seed")]
+)
 def test_bounds_at_another_k_or_evaluation_seed_are_never_compared(changes: dict[str, Any], word: str) -> None:
     groups = group_rows([*rows([-90.0]), *rows([-80.0], **changes)])
     assert compare(groups) == []
@@ -94,6 +96,19 @@ def test_bounds_at_another_k_or_evaluation_seed_are_never_compared(changes: dict
     assert set(found.values) == {three[0].key, three[1].key}
     assert found.apart == {three[2].key: f"its bounds differ in {word}"}
     assert any(f"its bounds differ in {word}" in each for each in warnings_of([section]))
+
+
+def test_final_bounds_are_compared_at_the_k_of_their_evaluation() -> None:
+    groups = group_rows([*rows([-90.0], k=2048, eval_k=1000), *rows([-91.0], k=1000)])
+    (found,) = compare(groups)
+    assert (found.measure.kind, found.measure.k) == ("final", 1000)
+
+
+def test_completed_runs_without_bounds_stand_apart_as_such() -> None:
+    without = [replace(row, summary={**row.summary, "bound": {}}) for row in rows([-90.0], estimator="reparam")]
+    groups = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl"), *without])
+    (found,) = compare(groups)
+    assert found.apart == {groups[2].key: "its runs have no bounds"}
 
 
 def test_evaluations_make_other_k_comparable_and_go_first() -> None:

@@ -43,7 +43,7 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     spec = spec_of(run)
     resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
     data = data_of(spec, data_dir)
-    stored = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
+    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
     changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:

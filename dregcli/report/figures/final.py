@@ -55,9 +55,7 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
         axes.axhline(at - 0.5, color=style.GREY, linewidth=0.5, alpha=0.4, zorder=1.0)
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    caption = (
-        "Dots: seeds; grey lines join the same seed. Upright line: the mean. Shaded: its 95\u00a0% interval (Student's "
-    )
+    caption = "Dots: seeds; grey lines join the same seed. Upright line: the mean. Shaded: its 95\u00a0% interval (Student's "
     caption += "t), cut at the frame if it is very wide."
     if equal:
         caption += " Bold: the best group, and groups that the paired test has not found lower."

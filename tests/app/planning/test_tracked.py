@@ -2,7 +2,7 @@
 
 import pytest
 
-from dregcli.app.planning.tracked import tracked_words
+from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.words import split_list
 
 
@@ -64,3 +64,19 @@ def test_names_are_looked_at_whatever_the_objective_is() -> None:
     for objective, k in (("iwea", 4), (5, 4), ("iwae", None)):
         (fault,) = _tracked("stl,dregg", objective, k)[1]
         assert "Did you mean 'dreg'?" in fault
+
+
+@pytest.mark.parametrize(
+    ("tracked", "estimator", "words"),
+    [
+        (["stl"], "dreg", ["dreg", "stl"]),
+        (["stl", "rws/dreg"], "dreg", ["dreg", "stl", "rws/dreg"]),
+        (["stl", "dreg"], "dreg", ["stl", "dreg"]),
+        (["dreg-alpha:alpha=0.5"], "dreg-alpha", ["dreg-alpha:alpha=0.9", "dreg-alpha:alpha=0.5"]),
+        (["dreg-alpha:alpha=0.9"], "dreg-alpha", ["dreg-alpha:alpha=0.9"]),
+        ([], "dreg", []),
+        (["stl"], "dregg", ["stl"]),
+    ],
+)
+def test_the_estimator_that_trains_is_tracked_once(tracked, estimator, words) -> None:
+    assert with_trained(tracked, estimator) == words
