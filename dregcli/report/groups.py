@@ -163,6 +163,7 @@ class Evaluated:
     Attributes:
         bound: evaluated bound, nats per example.
         ess: mean effective sample size.
+        khat: median k-hat over examples; None where K is too small for k-hat.
         khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
         active_units: number of latents whose mean varies over examples.
         curve: bound by K, ascending in K.
@@ -170,6 +171,7 @@ class Evaluated:
 
     bound: Aggregate
     ess: Aggregate | None
+    khat: Aggregate | None
     khat_share: Aggregate | None
     active_units: Aggregate | None
     curve: Mapping[int, Aggregate]
@@ -319,6 +321,7 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     return Evaluated(
         over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
         over([attrs.get("ess") for attrs in evals], "larger"),
+        over([khat.get("median") for khat in khats], "smaller"),
         over([khat.get("share_above_0.7") for khat in khats], "smaller"),
         # Counts above different thresholds cannot be averaged. More active units are not better.
         over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,

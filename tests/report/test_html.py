@@ -146,7 +146,17 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
     for each in ("failed digits-iwae-dreg-k64/v004", "one seed only", "k-hat is above 0.7", "its bounds differ in"):
         assert each in text
     heads = page.texts["th"]
-    for each in ("time to -100", "steps/s", "p (Holm)", "k-hat above 0.7", "verdict", "K=5,000", "notes", "tags"):
+    for each in (
+        "time to -100",
+        "steps/s",
+        "p (Holm)",
+        "k-hat, median",
+        "k-hat above 0.7",
+        "verdict",
+        "K=5,000",
+        "notes",
+        "tags",
+    ):
         assert each in heads
 
 

@@ -84,6 +84,8 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
         parts = [f"eval: {of}: {with_error(a.mean, a.stderr)} nats, {counted(a.n, 'seed')}"]
         if found.ess:
             parts.append(f"ESS {found.ess.mean:.1f}")
+        if found.khat:
+            parts.append(f"median k-hat {found.khat.mean:.2f}")
         if found.khat_share:
             parts.append(f"k-hat above 0.7: {100.0 * found.khat_share.mean:.3g} %")
         if found.active_units:

@@ -69,7 +69,7 @@ def test_evaluations_are_told_with_what_they_can_be_trusted_by(capsys, tmp_path)
     for each in add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -89.0}, seeds=range(3)):
         add_eval(each, each.info().summary["bound"]["test"] + 1.0)
     outcome = run(capsys, "report")
-    assert "ESS 8.5; k-hat above 0.7: 25 %; active units 20" in outcome.out
+    assert "ESS 8.5; median k-hat 0.60; k-hat above 0.7: 25 %; active units 20" in outcome.out
     assert "paired over seeds: test bound by dreg eval at K=5,000, 100 examples" in outcome.out
     assert "k-hat is above 0.7 for up to 25 % of the examples" in outcome.err
     (first, *_) = run(capsys, "report", "--json").json["groups"]
