@@ -210,6 +210,8 @@ def test_a_phone_shows_tables_within_the_page(shown: Any, width: int) -> None:
     outside = "return [...document.querySelectorAll('tbody td')].filter((e) => "
     outside += "e.getBoundingClientRect().right > innerWidth || e.scrollWidth > e.clientWidth + 1).length"
     assert shown.execute_script(outside) == 0
+    least = "return Math.min(...[...document.querySelectorAll('.wide tbody td')].map((e) => e.clientWidth))"
+    assert shown.execute_script(least) >= 80, "no column is squeezed"
     label = "const cell = document.querySelector('#runs-table-1 tbody td');"
     label += (
         "return [getComputedStyle(cell, '::before').content, cell.closest('table').tHead.rows[0].cells[1].innerText]"
