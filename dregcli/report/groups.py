@@ -240,6 +240,11 @@ class Group:
         """Aggregate the final bound over seeds, nats per example."""
         return self.over_seeds(lambda row: row.bound(split), "larger")
 
+    def examples(self, split: Split) -> int | None:
+        """Return the number of examples of the final bounds; None where it is not known, or not the same."""
+        found = {row.examples(split) for row in self.seeds()}
+        return found.pop() if len(found) == 1 else None
+
     def before(self, split: Split) -> Aggregate | None:
         """Aggregate the parent's bound, nats per example; None if there is no parent."""
         return self.over_seeds(lambda row: row.before(split), "larger")

@@ -237,7 +237,7 @@ def _caption(
             "The groups have different data, pixels or $K$: they are not compared, and nothing is in bold."
         )
     if any(each.kind == "final" for each in (comparison.measure for comparison in compared)):
-        sentences.append("Final bounds are computed at the end of training, at the $K$ of training.")
+        sentences.append("Final bounds are computed at the end of training.")
     if evaluated is not None:
         sentences.append(f"ESS and active units belong to {evaluated.split}, $K={count(evaluated.k)}$.")
     return sentences
