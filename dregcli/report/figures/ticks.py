@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -38,7 +39,7 @@ class _AtK(FixedLocator):
 class LogNumbers(Formatter):
     """Labels of a logarithmic axis: all of them plain numbers, or all of them with powers of ten."""
 
-    def __call__(self, x: float, pos: int | None = None) -> str:  # noqa: ARG002 - matplotlib's interface
+    def __call__(self, x: float, pos: int | None = None) -> str:
         """Return the label of one number."""
         low, high = sorted(abs(float(each)) for each in self.axis.get_view_interval())  # pyright: ignore
         if _PLAIN[0] <= 1.0001 * low and high <= _PLAIN[1]:
@@ -122,7 +123,7 @@ def thin_out(axes: Axes, renderer: Any) -> None:  # noqa: ANN401 - matplotlib's
         for most in range(_MOST, 1, -1):
             locator.set_params(nbins=most)
             boxes = _boxes(axes, renderer)
-            if not any(_close(a, b) for a, b in zip(boxes, boxes[1:], strict=False)):
+            if not any(_close(a, b) for a, b in pairwise(boxes)):
                 return
 
 
