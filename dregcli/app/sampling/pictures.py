@@ -134,10 +134,12 @@ def _labelled(grid: Tensor, *, top: Sequence[tuple[int, str]], left: Sequence[tu
         top: middle of each column and its label.
         left: middle of each row and its label.
     """
-    from matplotlib.font_manager import FontProperties, findfont
+    # Imported here: the imports are slow, and no other command of this module needs them.
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.truetype(findfont(FontProperties()), _LETTERS)
+    from dregcli.report.figures.letters import font_file
+
+    font = ImageFont.truetype(font_file(), _LETTERS)
     across = math.ceil(max((font.getlength(label) for _, label in left), default=0.0))
     x0, y0 = (across + _LETTERS if left else 0), 2 * _LETTERS
     whole = Image.new("RGB", (x0 + grid.shape[2], y0 + grid.shape[1]), "white")

@@ -21,7 +21,8 @@ _LABELS: Final = {"variance": "gradient variance", "snr": "SNR"}
 _CAPTION: Final = (
     "Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. Means over coordinates and "
     "seeds, in windows of steps if they were logged, else in moving averages, with 95\u00a0% intervals over seeds "
-    "(Student's\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR is noise. Equal curves are drawn once."
+    "(Student's\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR is noise. Equal curves are "
+    "drawn once."
 )
 
 _POINTS: Final = 50
