@@ -53,6 +53,20 @@ def scientific(value: float, stderr: float | None) -> str:
     return f"{value:.3g}" if stderr is None else f"{value:.3g} ± {stderr:.1g}"
 
 
+def duration(seconds: float) -> str:
+    """Format a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    if hours < 24:
+        return f"{hours} h {minutes} min"
+    days, hours = divmod(hours, 24)
+    return f"{days} d {hours} h"
+
+
 def counted(n: int, noun: str) -> str:
     """Format a count with its noun: ``1 seed``, ``5 seeds``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
