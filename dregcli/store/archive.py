@@ -172,7 +172,7 @@ def _is_same(a: Run, b: Run) -> bool:
 
 
 def _has_all(run: Run, entries: Mapping[str, Mapping[str, Any]]) -> bool:
-    """Whether a run has every file of an archive with the same content. Almost all other runs differ in ``run.json``."""
+    """Whether a run has every file of an archive, with the same content. Other runs differ in ``run.json``."""
     for name in sorted(entries, key=lambda name: name != layout.RUN_FILE):
         path = run.path.joinpath(*name.split("/"))
         try:
