@@ -143,7 +143,8 @@ def test_there_and_back_in_one_file(runs, capsys, root: Path, tmp_path: Path) ->
     assert again.code == 2
     assert "This file exists already" in again.err
     found = run(capsys, "runs", "import", file, "--runs-dir", other, "--json")
-    assert found.json == {"run": f"{other}/x/v001", "origin": "x/v001", "same_as": [], "faults": []}
+    new = {"run": f"{other}/x/v001", "origin": "x/v001", "imported": True, "same_as": [], "faults": []}
+    assert found.json == new
     here, there = (
         run(capsys, "eval", "x/v001", "--k", 8, "--split", "test", "--runs-dir", folder, "--json").json["results"][0]
         for folder in (root, other)
