@@ -303,9 +303,23 @@ class _Study:
             self._listener.warn(f"{label}: the run was trained without tracking {words}; it is not trained again")
 
 
-                when = "by another process" if shared else "before"
-                others = _otherwise(combination.spec, found.run)
-                self._listener.note(f"{label}: done {when}, {found.run.path}{others}")
+def _otherwise(spec: RunSpec, run: Run) -> str:
+    """Say in which settings without an effect on its numbers a run differs from the request; empty if in none."""
+    asked, kept = spelt_out(as_json(spec)), spelt_out(run.spec())
+    others = [f"--{flag(name)} {kept[name]}" for name in _SHOWN if kept.get(name) != asked.get(name)]
+    return f", with {', '.join(others)}" if others else ""
+
+
+def _kind(combination: Combination) -> str:
+    """Return the experiment of a run: runs that differ only in their seed take about the same time."""
+    return key_of(combination.spec)[0]
+
+
+def _is_held(found: Repeat) -> bool:
+    """Whether another process is writing a run; this process does not wait for itself."""
+    lease = found.info.lease
+    ours = lease is not None and (lease.pid, lease.host) == (os.getpid(), socket.gethostname())
+    return found.standing is Standing.RUNNING and not ours
 
 
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:

@@ -101,7 +101,8 @@ class Evaluations:
         return [known[split] for split in splits]
 
     def _count(self, split: Split) -> int:
-        return min(len(self._data.examples(split)), _LIMITS.get(split, EVALUATION_BATCH**5))
+        every, limit = len(self._data.examples(split)), _LIMITS.get(split)
+        return every if limit is None else min(every, limit)
 
     def _bounds(
         self,
@@ -184,6 +185,10 @@ class _Part:
         """See ``Listener``."""
         if self._before is not None:
             self._listener.update(self._before + done, values)
+
+    def expect(self, seconds: float) -> None:
+        """See ``Listener``."""
+        self._listener.expect(seconds)
 
     def end(self) -> None:
         """See ``Listener``; the whole task ends later."""
