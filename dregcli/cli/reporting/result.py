@@ -18,8 +18,7 @@ _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
 
 
 def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen: "Chosen | None" = None) -> None:
-    """Show the report section by section: the table of its groups, the paired comparisons that every reader
-    should see, then each group.
+    """Show the report section by section: the table of its groups, paired comparisons, then each group.
 
     Args:
         terminal: where to show it.
