@@ -21,7 +21,7 @@ TOY = ("--toy", "--replicates", 40, "--k", "1,4", "--reference-k", 16)
 STATISTICS = {"variance", "snr", "power", "dsnr", "dsnr_floor", "cosine"}
 KEYS = {
     *("toy", "run", "checkpoint", "k", "replicates", "results", "slopes", "ess", "bound", "floor", "reference"),
-    *("log_p", "settings", "seconds", "file", "figures"),
+    *("log_p", "settings", "seconds", "file", "figures", "asked"),
 }
 
 
