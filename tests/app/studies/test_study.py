@@ -22,7 +22,7 @@ from dregcli.app.training import session, train
 from dregcli.app.training.evaluations import SPLITS
 from dregcli.engine.training import Trainer
 from dregcli.errors import DeviceUnavailable, Diverged, NotFinite, RunStateError, StoreWriteError, Terminated
-from dregcli.names import Capture, FinalEval, RunStatus
+from dregcli.names import Capture, RunStatus
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store import layout, runs
 from dregcli.store.lease import own_lease
@@ -125,9 +125,9 @@ def test_a_run_without_final_bounds_counts_as_done_and_how_to_get_them_is_said(t
     info = read_info(path)
     path.write_bytes(write_info(replace(info, summary={**info.summary, "bound": {"test": -1.0}})))
     no_training(monkeypatch)
-    for word, missing in (("all", "train, valid"), ("test", None), ("none", None)):
+    for splits, missing in zip(SPLITS.values(), ("train, valid", None, None), strict=True):
         recorder = Recorder()
-        monkeypatch.setattr(study, "SPLITS", {**SPLITS, FinalEval.ALL: SPLITS[FinalEval(word)]})
+        monkeypatch.setattr(study, "SPLITS", dict.fromkeys(SPLITS, splits))
         assert trained(tmp_path, recorder, seeds="1", estimator="dreg").runs[0].skipped
         said = [each for each in recorder.warnings if "has no final bounds" in each]
         if missing is None:
