@@ -14,6 +14,7 @@ from typing import Final
 
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
+from dregcli.app.common.on_disk import run_versions
 from dregcli.app.reporting.report import Report, make_report
 from dregcli.app.studies.listening import StudyListener
 from dregcli.app.studies.pace import Pace
@@ -102,10 +103,26 @@ class StudyResult:
     Attributes:
         runs: one entry for each combination, in the order of the study.
         report: report on these runs; None if there is no run.
+        runs_dir: the store of the runs.
     """
 
     runs: tuple[StudyRun, ...]
     report: Report | None
+    runs_dir: Path
+
+    @property
+    def words(self) -> list[str]:
+        """Words that name the completed runs and no others: a name if they are all its versions, else the versions."""
+        versions: dict[str, list[str]] = {}
+        for each in self.runs:
+            if each.run and each.info and each.info.status is RunStatus.COMPLETED:
+                versions.setdefault(each.run.name, []).append(each.run.key)
+        every = run_versions(self.runs_dir)
+        return [
+            word
+            for name, keys in versions.items()
+            for word in ([name] if len(keys) == len(every.get(name, ())) else keys)
+        ]
 
     @property
     def exit_code(self) -> int:
@@ -141,7 +158,7 @@ def run_study(
     study = _Study(plan, store, data_dir, argv, listener)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
-    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None)
+    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None, store.root)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:
