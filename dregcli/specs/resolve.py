@@ -6,7 +6,6 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dregcli.commands import command
 from dregcli.errors import Fault
 from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
@@ -152,7 +151,7 @@ def _several_seeds(given: object) -> str:
     """Return a sentence about ``--seeds`` if the value of ``--seed`` is a list of seeds; else an empty text."""
     if not isinstance(given, str) or not parse_seeds(given)[0]:
         return ""
-    return f" For a run of each of these seeds: {command('train', '--seeds', given)}"
+    return f" A study takes several seeds: --seeds {given}"
 
 
 def _must_be(field: str) -> str | None:

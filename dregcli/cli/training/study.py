@@ -10,7 +10,7 @@ from dregcli.defaults import EVALUATED_KS
 from dregcli.names import RunStatus
 
 if TYPE_CHECKING:
-    from dregcli.app.studies.study import StudyResult, StudyRun
+    from dregcli.app.studies.outcome import StudyResult, StudyRun
 
 
 def show_study(terminal: Terminal, study: "StudyResult") -> None:

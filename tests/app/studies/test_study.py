@@ -16,11 +16,12 @@ import pytest
 import torch
 
 from dregcli.app.studies import study
+from dregcli.app.studies.outcome import UNFINISHED, StudyResult
 from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.app.studies.request import Files, TrainRequest
-from dregcli.app.studies.study import StudyResult, run_study
+from dregcli.app.studies.study import run_study
 from dregcli.app.training import session, train
 from dregcli.engine.training import Trainer
 from dregcli.errors import (
@@ -227,7 +228,7 @@ def test_a_run_that_another_process_writes_is_left_to_it(tmp_path) -> None:
     result = trained(tmp_path, recorder, seeds="0")
     assert [(each.skipped, each.failure) for each in result.runs] == [(False, None), (True, None)]
     assert labels(result)[1] == writer.run.label
-    assert result.exit_code == study.UNFINISHED, "and not 0: the study is not whole"
+    assert result.exit_code == UNFINISHED, "and not 0: the study is not whole"
     assert any(f"{writer.run.path} is being written by process {os.getpid()}" in each for each in recorder.notes)
     assert len(RunStore(tmp_path).runs()) == 2
     assert dreg.spec.estimator == "dreg"
