@@ -153,7 +153,7 @@ def _several_seeds(given: object) -> str:
     """Return a sentence about ``--seeds`` if the value of ``--seed`` is a list of seeds; else an empty text."""
     if not isinstance(given, str) or not parse_seeds(given)[0]:
         return ""
-    return f" For a run of each of these seeds, give seeds instead: dreg train --seeds {given}"
+    return f" A study takes several seeds: --seeds {given}"
 
 
 def _must_be(field: str) -> str | None:

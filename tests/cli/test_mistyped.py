@@ -86,5 +86,5 @@ def test_several_seeds_after_seed_suggest_seeds(capsys, tmp_path, seeds) -> None
         outcome = run(capsys, "train", *options)
         assert outcome.code == 2
         assert f"seed: must be a whole number, got '{seeds}'." in outcome.err
-        assert f"dreg train --seeds {seeds}" in outcome.err
+        assert f"A study takes several seeds: --seeds {seeds}" in outcome.err
     assert "--seeds" not in run(capsys, "train", "--seed", "x").err

@@ -6,9 +6,10 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
+from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import name_faults, plan_study
 from dregcli.app.studies.request import Files, TrainRequest
-from dregcli.app.studies.study import StudyResult, run_study
+from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command

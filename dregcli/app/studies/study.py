@@ -7,15 +7,16 @@ import os
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
-from dregcli.app.reporting.report import Report, make_report
+from dregcli.app.reporting.report import make_report
 from dregcli.app.studies.listening import StudyListener
+from dregcli.app.studies.outcome import Failure, StudyResult, StudyRun
 from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
@@ -34,17 +35,13 @@ from dregcli.errors import (
     RunStateError,
     StoreCorrupt,
 )
-from dregcli.names import RunStatus, Split
+from dregcli.names import Split
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json, spelt_out
-from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.turns import turn
 from dregcli.wording import counted, duration, some_of
-
-UNFINISHED: Final = 5
-"""The exit code of a study that is not complete although no run failed: this process itself is writing a run."""
 
 POLL_SECONDS: Final = 2.0
 """Time between two looks at runs that other processes train."""
@@ -56,69 +53,6 @@ GO_ON: Final = "run the same command again to continue the study"
 
 _OF_ONE_RUN: Final = (Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError)
 """Errors that end one run but not the study. A full disk ends the study, because all other runs would fail, too."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run of a study has no results. It does not keep the error, whose traceback would keep a whole model."""
-
-    what: str
-    where: str | None
-    hint: str | None
-    exit_code: int
-
-    @classmethod
-    def of(cls, error: DregError) -> "Failure":
-        """Return the parts of an error that are shown."""
-        return cls(error.what, error.where, error.hint, error.exit_code)
-
-    def __str__(self) -> str:
-        where = f"\n  where: {self.where}" if self.where else ""
-        return f"{self.what}{where}" + (f"\n  next:  {self.hint}" if self.hint else "")
-
-
-@dataclass(frozen=True)
-class StudyRun:
-    """The outcome of one run of a study.
-
-    Attributes:
-        spec: spec of the run.
-        run: the run; None if it failed before it was claimed.
-        info: state of the run when the study ended.
-        skipped: whether this process did not train it: it was done before, or another process trained it.
-        failure: why it has no results; None if it has results, or another process is training it.
-        shared: whether another process has trained it, or is training it, since the study began here.
-        held: whether another process was training it when this outcome was noted.
-    """
-
-    spec: RunSpec
-    run: Run | None
-    info: RunInfo | None
-    skipped: bool
-    failure: Failure | None
-    shared: bool = False
-    held: bool = False
-
-
-@dataclass(frozen=True)
-class StudyResult:
-    """The result of a study.
-
-    Attributes:
-        runs: one entry for each combination, in the order of the study.
-        report: report on these runs; None if there is no run.
-    """
-
-    runs: tuple[StudyRun, ...]
-    report: Report | None
-
-    @property
-    def exit_code(self) -> int:
-        """The exit code of the first failure, also of an earlier call; 0 if all are completed, whoever did it."""
-        failed = next((each.failure.exit_code for each in self.runs if each.failure), None)
-        if failed is not None:
-            return failed
-        return 0 if all(each.info and each.info.status is RunStatus.COMPLETED for each in self.runs) else UNFINISHED
 
 
 def run_study(
@@ -146,7 +80,7 @@ def run_study(
     study = _Study(plan, store, data_dir, argv, listener)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
-    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None)
+    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None, store.root)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:

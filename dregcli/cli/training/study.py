@@ -1,9 +1,7 @@
 """The output of a command that has trained a study."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from dregcli.app.common.on_disk import run_versions
 from dregcli.cli.render import Terminal
 from dregcli.cli.reporting.result import show
 from dregcli.cli.training.trained import trained_json
@@ -12,8 +10,7 @@ from dregcli.defaults import EVALUATED_KS
 from dregcli.names import RunStatus
 
 if TYPE_CHECKING:
-    from dregcli.app.studies.study import StudyResult, StudyRun
-    from dregcli.store.run import Run
+    from dregcli.app.studies.outcome import StudyResult, StudyRun
 
 
 def show_study(terminal: Terminal, study: "StudyResult") -> None:
@@ -38,24 +35,10 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
             terminal.line(
                 f"failed: {each.spec.objective}/{each.spec.estimator}, seed {each.spec.seed}: {each.failure.hint}"
             )
-    done = [each.run for each in study.runs if each.run and each.info and each.info.status is RunStatus.COMPLETED]
-    if done:
-        root, words = done[0].root, _words(done)
-        evaluate = command("eval", *words, "--split", "test", "--k", EVALUATED_KS, runs_dir=root)
+    if words := study.words:
+        evaluate = command("eval", *words, "--split", "test", "--k", EVALUATED_KS, runs_dir=study.runs_dir)
         terminal.line(f"next:  {evaluate}")
-        terminal.line(f"       {command('report', *words, '--html', 'report.html', runs_dir=root)}")
-
-
-def _words(runs: Sequence["Run"]) -> list[str]:
-    """Return the words that name runs and no others: a name if the runs are all its versions, else the versions."""
-    every, words = run_versions(runs[0].root), list[str]()
-    by_name: dict[str, list[Run]] = {}
-    for run in runs:
-        by_name.setdefault(run.name, []).append(run)
-    for name, versions in by_name.items():
-        alone = len(versions) == len(every.get(name, ()))
-        words += [name] if alone else [run.key for run in versions]
-    return words
+        terminal.line(f"       {command('report', *words, '--html', 'report.html', runs_dir=study.runs_dir)}")
 
 
 def _counts(study: "StudyResult") -> str:
