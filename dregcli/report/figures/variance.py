@@ -162,14 +162,16 @@ def _looks(curves: Sequence[Curve]) -> list[Look]:
 
 
 def _short(curves: Sequence[Curve]) -> list[Curve]:
-    """Return the curves with labels that leave out an objective that all of them share."""
-    objectives = {word.partition("/")[0] for curve in curves for word in curve.words}
+    """Return the curves with labels that leave out an objective that all curves of the encoder share."""
+    encoder = [curve for curve in curves if curve.network is Network.ENCODER]
+    objectives = {word.partition("/")[0] for curve in encoder or curves for word in curve.words}
 
     def label(curve: Curve) -> str:
-        words = curve.words
+        if len(objectives) > 1:
+            return curve.label if curve.network is Network.ENCODER else f"decoder, {curve.label}"
         if curve.network is Network.DECODER:
-            return "decoder" if len(objectives) == 1 else f"decoder, {_AND.join(words)}"
-        return _AND.join(word.partition("/")[2] or word for word in words) if len(objectives) == 1 else curve.label
+            return "decoder" if objectives <= {*curve.words} else f"decoder, {curve.label}"
+        return _AND.join(word.partition("/")[2] or word for word in curve.words)
 
     return [replace(curve, label=label(curve)) for curve in curves]
 

@@ -104,3 +104,16 @@ def test_the_numbers_of_an_axis_have_one_form(low: float, high: float) -> None:
     assert len(shown) > 1
     assert len({bool(re.search("10[⁻⁰-⁹¹²³]", text)) for text in shown}) == 1, shown
     assert not any("e" in text for text in shown)
+
+
+def test_an_objective_is_named_only_if_the_encoders_curves_differ_in_it() -> None:
+    decoders = [_curve("iwae", Network.DECODER), _curve("rws", Network.DECODER)]
+    one = [_curve("iwae/dreg", Network.ENCODER, 2.0), *decoders]
+    assert _names(drawn_figure(one, title="t", floor=FLOOR)) == ["dreg (-1.00)", "decoder (-1.00)"]
+    two = [*one, _curve("rws/dreg", Network.ENCODER, 3.0)]
+    names = _names(drawn_figure(two, title="t", floor=FLOOR))
+    assert [name.replace("/ ", "/") for name in names] == [
+        "iwae/dreg (-1.00)",
+        "decoder, iwae = rws (-1.00)",
+        "rws/dreg (-1.00)",
+    ]
