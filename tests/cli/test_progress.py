@@ -61,6 +61,8 @@ def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole() -> None:
     display.begin("train", 2000, "steps")
     display.expect(4000.0)
     display.update(10, {"bound": -90.123, "steps/s": 12.5})
+    assert display._bars
+    display._bars.refresh()
     display.close()
     shown = out.getvalue()
     assert "…" not in shown
