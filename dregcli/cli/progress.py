@@ -12,6 +12,9 @@ from dregcli.wording import duration, number
 
 _LINE_SECONDS = 10.0
 
+_WIDE = 80
+"""Width of a terminal in characters from which all columns fit."""
+
 
 @dataclass
 class _Task:
@@ -59,11 +62,13 @@ class ProgressDisplay:
         if not self._enabled or not self._console.is_terminal:
             return
         if self._bars is None:
+            # Where there is little room, the count and the time are worth more than the bar and the values.
+            wide = self._console.width >= _WIDE
             self._bars = Progress(
                 TextColumn("{task.description:<16}"),
-                BarColumn(bar_width=24),
+                *([BarColumn(bar_width=24)] if wide else []),
                 TextColumn("{task.fields[count]}"),
-                TextColumn("{task.fields[values]}", style="cyan"),
+                *([TextColumn("{task.fields[values]}", style="cyan")] if wide else []),
                 TextColumn("ETA"),
                 _Remaining(),
                 console=self._console,
