@@ -67,5 +67,5 @@ class Sheet:
         return max(1, min(most, int(self.width / (least * self.em))))
 
 
-PAGE: Final = Sheet(width=5.4, font=9.0)
+PAGE: Final = Sheet(width=4.6, font=9.0, caption=False)
 """The figures of an HTML page: so narrow that a phone shows them with letters that can be read."""
