@@ -102,7 +102,7 @@ class RunRow:
 
     @property
     def bounds(self) -> int:
-        """The number of its bounds: a final bound of each split, of which a run can leave some out, and evaluations."""
+        """The number of its bounds: evaluations, and the final bounds of the splits that it did not leave out."""
         return sum(self.bound(split) is not None for split in Split) + len(self.evals)
 
     def before(self, split: Split) -> float | None:

@@ -33,6 +33,7 @@ MNIST = {"dataset": "mnist", "data_checksum": "m" * 64}
             [{}, MNIST, {"parent": PARENT}, {"parent": PARENT | {"reset_encoder": True}, "estimator": "stl"}],
             ["digits", "digits, encoder of mine/v001 retrained", "mnist"],
         ),
+        ([{"parent": PARENT}, MNIST, {}], ["digits", "digits, encoder of mine/v001 retrained", "mnist"]),
         (
             [{"parent": PARENT}, {"parent": PARENT | {"checkpoint": 900, "model_sha256": "b" * 64}}],
             ["digits, encoder of mine/v001 retrained, step 500", "digits, encoder of mine/v001 retrained, step 900"],
