@@ -251,7 +251,7 @@ def test_p_follows_from_the_statistic_beside_it() -> None:
     """In the table as it is shown: p by Student's t of the shown t, and t of the shown difference and error."""
     groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-90.4, -91.2, -92.1, -94.1], estimator="stl")])
     (found,) = compare(groups)
-    table = pairs_table(found, labels(groups), found.pairs)
+    table = pairs_table(found, labels(groups).by_key, found.pairs)
     shown = dict(zip([column.name for column in table.columns], [cell.text for cell in table.rows[0]], strict=True))
     difference, error = map(float, shown["nats ± s.e."].split(" ± "))
     assert float(shown["t"]) == pytest.approx(difference / error, abs=0.01)
