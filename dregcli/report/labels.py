@@ -199,7 +199,7 @@ class _Parts:
         meanings = [_MEANINGS[name] for name in used if name in _MEANINGS]
         found = [f"In labels, {'; '.join(meanings)}."] if meanings else []
         if self.is_rounded:
-            found.append("Parameters of estimators and objectives are rounded; --json has all their digits.")
+            found.append("Parameters in labels are rounded.")
         if self.left_out:
             names = ", ".join(name.replace("_", "-") for name in self.left_out)
             found.append(f"The groups also differ in {names}, which no label shows.")

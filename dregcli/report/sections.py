@@ -85,15 +85,6 @@ def sections_of(groups: Sequence[Group], renames: Sequence[Rename] = ()) -> list
     return [_section(titles[common], found[common], renames) for common in ordered]
 
 
-def whole_labels(sections: Sequence[ReportSection]) -> dict[str, str]:
-    """Return the labels of all groups by key; if there are several sections, each label follows its title."""
-    return {
-        key: f"{section.title}: {label}" if len(sections) > 1 else label
-        for section in sections
-        for key, label in section.labels.items()
-    }
-
-
 def _section(title: str, groups: Sequence[Group], renames: Sequence[Rename]) -> ReportSection:
     named = labels(groups, renames)
     return ReportSection(title, tuple(groups), named.by_key, tuple(compare(groups)), named.legend)

@@ -194,3 +194,13 @@ def test_without_validation_nobody_knows_when_a_bound_was_reached(capsys, tmp_pa
     outcome = run(capsys, "report", "--time-to", "-91")
     assert outcome.code == 0
     assert "never" not in outcome.out
+
+
+def test_every_output_explains_its_labels(capsys, tmp_path) -> None:
+    for k in (8, 64):
+        add_run(tmp_path / "runs", k=k)
+    page = tmp_path / "page.html"
+    assert run(capsys, "report", "--html", page).code == 0
+    shown = run(capsys, "report").out, run(capsys, "report", "--latex", "-").out, page.read_text(encoding="utf-8")
+    for text in shown:
+        assert text.count("K is the number of samples per example") == 1
