@@ -25,6 +25,7 @@ _NAMES: Final = {
     "device": "",
     "backward": "",
     "screen_precision": "",
+    "parent": "",
     "k": "K",
     "eval_k": "eval-K",
     "batch_size": "batch",
@@ -34,18 +35,23 @@ _NAMES: Final = {
 }
 """Names of settings in labels, if they are not those of the options; an empty name shows the value alone."""
 
+_SHORT_NAMES: Final = {"batch_size": "B", "latent_dim": "z", "hidden": "h", "steps": "T", "eval_seed": "E"}
+"""Names for labels that would be too long."""
+
 _MEANINGS: Final = {
-    "k": "K is the number of samples per example",
-    "eval_k": "eval-K is the number of samples per example of the final bounds",
-    "batch_size": "batch is the number of examples per step",
-    "latent_dim": "latents is the number of latent dimensions",
-    "hidden": "hidden lists the sizes of the hidden layers",
-    "lr": "lr is the learning rate",
-    "data_checksum": "data is the beginning of the data's checksum",
-    "screen_inflation": "inflation is the allowed growth of the gradient's variance by screening",
+    "k": "{} is the number of samples per example",
+    "eval_k": "{} is the number of samples per example of the final bounds",
+    "batch_size": "{} is the number of examples per step",
+    "latent_dim": "{} is the number of latent dimensions",
+    "hidden": "{} lists the sizes of the hidden layers",
+    "steps": "{} is the number of steps",
+    "eval_seed": "{} is the seed of the evaluations",
+    "lr": "{} is the learning rate",
+    "data_checksum": "{} is the beginning of the data's checksum",
+    "screen_inflation": "{} is the allowed growth of the gradient's variance by screening",
     "parent": "reset means that the encoder started with new parameters",
 }
-"""The legend's words for names that an option does not have, or that a reader may not know."""
+"""The legend's words for the names of settings."""
 
 _SECONDARY: Final = ("device", "backward", "screen_inflation", "screen_precision")
 """Settings of the computation. ``auto`` chooses them by other settings, such as K, so that they often differ together
@@ -84,9 +90,10 @@ def labels(groups: Sequence[Group], renames: Sequence[Rename] = ()) -> Labels:
     after the other, until all fit; the legend explains the rules that were used.
 
     1. The most common value of a setting is left out.
-    2. The name of a parameter is left out, if it is the only parameter of its word.
-    3. The objective is left out, if all groups share it.
-    4. A letter, which the legend explains, takes the place of the settings.
+    2. Names of settings have one letter.
+    3. The name of a parameter is left out, if it is the only parameter of its word.
+    4. The objective is left out, if all groups share it.
+    5. A letter, which the legend explains, takes the place of the settings.
 
     Args:
         groups: the groups of a section.
@@ -98,7 +105,7 @@ def labels(groups: Sequence[Group], renames: Sequence[Rename] = ()) -> Labels:
 
 def _automatic(groups: Sequence[Group]) -> Labels:
     parts = _Parts.of(groups)
-    for rules in range(4):
+    for rules in range(5):
         found = parts.shortened(rules)
         if (
             len(set(found.by_key.values())) == len(groups)
@@ -115,8 +122,8 @@ class _Parts:
     Attributes:
         objectives: short words of the objectives.
         estimators: short words of the estimators.
-        settings: the other settings in which the groups differ, as texts by name; a setting that a group does not
-            have (None) is missing.
+        settings: values of the other settings in which the groups differ, as texts by name; a setting that a group
+            does not have (None) is missing.
         left_out: names of the settings that differ and that no label shows.
         is_rounded: whether parameters are shown with fewer digits than they have.
     """
@@ -141,7 +148,7 @@ class _Parts:
         pairs = {group.key: (words["objective"][group.key], words["estimator"][group.key]) for group in groups}
         names, left_out = _named(groups, pairs)
         settings = {
-            group.key: {name: text for name in names if (text := _text(name, group.experiment.get(name)))}
+            group.key: {name: text for name in names if (text := _value(name, group.experiment.get(name)))}
             for group in groups
         }
         return cls(shown["objective"], shown["estimator"], settings, tuple(left_out), is_rounded)
@@ -153,31 +160,41 @@ class _Parts:
         """Return the labels by the first so many rules of ``labels``, with their legend."""
         legend: list[str] = []
         usual = _usual(list(self.settings.values())) if rules >= 1 else {}
+        is_short = rules >= 2
         if usual:
-            values = ", ".join(usual.values())
+            values = ", ".join(_text(name, value, is_short=is_short) for name, value in usual.items())
             legend.append(f"A setting that a label does not name has its most common value: {values}.")
         objectives, estimators = self.objectives, self.estimators
-        if rules >= 2:
+        if rules >= 3:
             only = {word: _only_parameter(word) for word in (*objectives.values(), *estimators.values())}
             objectives = {key: only[word][0] for key, word in objectives.items()}
             estimators = {key: only[word][0] for key, word in estimators.items()}
             named = sorted({f"{name} in {word.partition(':')[0]}" for word, (_, name) in only.items() if name})
             legend += [f"What follows a colon is the value of {', '.join(named)}."] if named else []
         one = len(set(objectives.values())) == 1
-        if rules >= 3 and one:
+        if rules >= 4 and one:
             legend.append(f"The objective of all groups is {next(iter(objectives.values()))}.")
             heads = estimators
         else:
             heads = {key: f"{objectives[key]}/{estimators[key]}" for key in objectives}
         found = {
-            key: " ".join([heads[key], *(text for name, text in of.items() if usual.get(name) != text)])
+            key: " ".join(
+                [
+                    heads[key],
+                    *(
+                        _text(name, value, is_short=is_short)
+                        for name, value in of.items()
+                        if usual.get(name) != value
+                    ),
+                ]
+            )
             for key, of in self.settings.items()
         }
-        return Labels(found, (*self._explained(), *legend))
+        return Labels(found, (*self._explained(is_short=is_short), *legend))
 
     def with_letters(self) -> Labels:
         """Return labels that always fit: a letter takes the place of what a label cannot show."""
-        shortest = self.shortened(2).by_key
+        shortest, explained = (short := self.shortened(3)).by_key, short.legend
         many = Counter(shortest.values())
         found: dict[str, str] = {}
         legend: list[str] = []
@@ -190,13 +207,14 @@ class _Parts:
             head = self.pair(key)
             room = LONGEST - len(letter) - 1
             found[key] = f"{head if len(head) <= room else head[: room - 1] + _CUT} {letter}"
-            legend.append(f"{letter}: {', '.join([head, *self.settings[key].values()])}.")
+            settings = (_text(name, value, is_short=True) for name, value in self.settings[key].items())
+            legend.append(f"{letter}: {', '.join([head, *settings])}.")
         # A label of one letter's group cannot equal another: it ends with a letter of its own.
-        return Labels(found, (*self.shortened(2).legend, *legend))
+        return Labels(found, (*explained, *legend))
 
-    def _explained(self) -> list[str]:
+    def _explained(self, *, is_short: bool) -> list[str]:
         used = {name: None for of in self.settings.values() for name in of}
-        meanings = [_MEANINGS[name] for name in used if name in _MEANINGS]
+        meanings = [_MEANINGS[name].format(_name(name, is_short=is_short)) for name in used if name in _MEANINGS]
         found = [f"In labels, {'; '.join(meanings)}."] if meanings else []
         if self.is_rounded:
             found.append("Parameters in labels are rounded.")
@@ -215,7 +233,7 @@ def _named(groups: Sequence[Group], pairs: Mapping[str, tuple[str, str]]) -> tup
     left_out: list[str] = []
 
     def kinds(of: Iterable[str]) -> int:
-        shown = [(pairs[group.key], *(_text(name, group.experiment.get(name)) for name in of)) for group in groups]
+        shown = [(pairs[group.key], *(_value(name, group.experiment.get(name)) for name in of)) for group in groups]
         return len(set(shown))
 
     for name in differing:
@@ -243,15 +261,22 @@ def differing_names(groups: Sequence[Group]) -> list[str]:
     return [name for name in names if len({repr(group.experiment.get(name)) for group in groups}) > 1]
 
 
-def _text(name: str, value: object) -> str:
-    """Return a setting as a label shows it; empty for a value that a label does not show."""
+def _value(name: str, value: object) -> str:
+    """Return the value of a setting as a label shows it; empty for a value that a label does not show."""
     if name == "parent":
         return "reset" if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("reset_encoder") else ""
-    if value is None:
-        return ""
-    short = _NAMES.get(name, name.replace("_", "-"))
-    words = value_in_words(name, value)
-    return f"{short}={words}" if short else words
+    return "" if value is None else value_in_words(name, value)
+
+
+def _name(name: str, *, is_short: bool) -> str:
+    usual = _NAMES.get(name, name.replace("_", "-"))
+    return _SHORT_NAMES.get(name, usual) if is_short else usual
+
+
+def _text(name: str, value: str, *, is_short: bool) -> str:
+    """Return a setting as a label shows it."""
+    word = _name(name, is_short=is_short)
+    return f"{word}={value}" if word else value
 
 
 def value_in_words(name: str, value: object) -> str:

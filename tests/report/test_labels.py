@@ -76,6 +76,14 @@ def test_parameters_that_differ_later_have_more_digits() -> None:
             "A setting that a label does not name has its most common value: batch=32, lr=0.001.",
         ),
         (
+            ({"k": k, "batch_size": batch, "lr": lr} for k in (2, 3) for batch in (16, 17) for lr in (0.001, 0.002)),
+            [
+                *("iwae/dreg", "iwae/dreg lr=0.002", "iwae/dreg B=17", "iwae/dreg B=17 lr=0.002"),
+                *("iwae/dreg K=3", "iwae/dreg K=3 lr=0.002", "iwae/dreg K=3 B=17", "iwae/dreg K=3 B=17 lr=0.002"),
+            ],
+            "A setting that a label does not name has its most common value: K=2, B=16, lr=0.001.",
+        ),
+        (
             ({"objective": "vr-iwae:alpha=0.3", "estimator": f"dreg-alpha:alpha=0.{each}"} for each in (7, 8)),
             ["vr-iwae:0.3/dreg-alpha:0.7", "vr-iwae:0.3/dreg-alpha:0.8"],
             "What follows a colon is the value of alpha in dreg-alpha, alpha in vr-iwae.",
@@ -89,7 +97,7 @@ def test_parameters_that_differ_later_have_more_digits() -> None:
             "The objective of all groups is vr-iwae:0.37.",
         ),
     ],
-    ids=["most common value", "parameter", "objective"],
+    ids=["most common value", "name", "parameter", "objective"],
 )
 def test_labels_are_shortened_by_rules_that_the_legend_explains(changes, expected, explained) -> None:
     groups = _groups(*changes)
@@ -105,7 +113,7 @@ def test_a_letter_takes_the_place_of_what_no_label_can_show() -> None:
     ]
     found = labels(_groups(*many))
     assert [*found.by_key.values()] == ["iwae/dreg", "iwae/dreg A", "iwae/dreg B"]
-    assert "A: iwae/dreg, hidden=101,101,101, latents=11, batch=9, lr=0.2." in found.legend
+    assert "A: iwae/dreg, h=101,101,101, z=11, B=9, lr=0.2." in found.legend
 
 
 def test_labels_are_short_and_different_whatever_differs() -> None:
