@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 from dregcli.names import Task
 from dregcli.report.comparison import Comparison, compare
 from dregcli.report.groups import Group
-from dregcli.report.labels import Rename, labels, value_in_words
+from dregcli.report.labels import Rename, labels
+from dregcli.report.settings import value_in_words
 from dregcli.report.sparklines import sparklines
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from dregcli.report.groups import Group, group_rows
-from dregcli.report.labels import LONGEST, Labels, Rename, differing_names, labels
+from dregcli.report.labels import LONGEST, Labels, Rename, labels
+from dregcli.report.settings import differing_names
 from tests.support.report_rows import run_row
 
 LEARNED = "dreg-cv:alpha=0.000320980438259562,beta=0.0,gamma=0.0,delta=0.0"
