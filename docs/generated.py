@@ -28,7 +28,7 @@ _STYLES = re.compile(r"\[/?(?:bold|dim|italic)?\]")
 OUTCOMES = {
     0: "The command is done.",
     1: "A check found a fault: a bias, or damaged data, or a damaged run.",
-    5: "A check was inconclusive, or another process trains a run of the study.",
+    5: "A check was inconclusive, or a study is not complete although no run failed.",
     141: "The program that reads the output ended early, as `head` does; the command ends as well.",
 }
 """Exit codes that belong to results and not to errors."""

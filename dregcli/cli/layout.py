@@ -98,19 +98,24 @@ def lay_out(head: Sequence[str], rows: Cells, available: int | None, *, names: i
         return list(map(_least, head, columns, natural, readable))
 
     least = least_widths(max(_LONGEST_PART, int(_NAME_SHARE * available)), _TEXT)
-    if _total(least) > available >= _total(tight := least_widths(_TIGHT_NAME, _TIGHT_TEXT)):
-        least = tight
+    tight = least_widths(_TIGHT_NAME, _TIGHT_TEXT)
 
-    def block(chosen: tuple[int, ...]) -> Block:
-        return Block(chosen, _widened(chosen, least, natural, texts, available))
+    def block(chosen: tuple[int, ...], widths: Sequence[int] = least) -> Block:
+        return Block(chosen, _widened(chosen, widths, natural, texts, available))
 
+    def in_one(chosen: tuple[int, ...]) -> Block | None:
+        """Return the columns in one block, as little wrapped as possible; None if they do not fit."""
+        fitting = (each for each in (least, tight) if _total([each[i] for i in chosen]) <= available)
+        return block(chosen, found) if (found := next(fitting, None)) else None
+
+    if whole := in_one(everything):
+        return Layout((whole,), (), names)
     count = min(names + 1, len(head))
     while count < len(head) and _total(least[: count + 1]) <= available:
         count += 1
     rest = everything[count:]
-    second = (*everything[:names], *rest)
-    if rest and _total([least[i] for i in second]) <= available:
-        return Layout((block(everything[:count]), block(second)), (), names)
+    if rest and (second := in_one((*everything[:names], *rest))):
+        return Layout((block(everything[:count]), second), (), names)
     return Layout((block(everything[:count]),), rest, names)
 
 

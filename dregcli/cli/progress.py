@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.text import Text
 
-from dregcli.wording import number
+from dregcli.wording import duration, number
 
 _LINE_SECONDS = 10.0
 
@@ -28,6 +29,14 @@ class _Task:
         return f"{done:,}{total} {self.unit}"
 
 
+class _Remaining(TimeRemainingColumn):
+    """The time until a task ends: the time that the work itself expects, or else rich's own estimate."""
+
+    def render(self, task: Task) -> Text:
+        seconds: float | None = task.fields.get("expected", task.time_remaining)
+        return Text("-" if seconds is None else duration(seconds), style="progress.remaining")
+
+
 class ProgressDisplay:
     """Shows nested tasks on a console.
 
@@ -41,6 +50,7 @@ class ProgressDisplay:
         self._enabled = enabled
         self._tasks: list[_Task] = []
         self._bars: Progress | None = None
+        self._expected: float | None = None
 
     def begin(self, name: str, total: int | None, unit: str, *, done: int = 0) -> None:
         """Open a task inside the current one."""
@@ -55,7 +65,7 @@ class ProgressDisplay:
                 TextColumn("{task.fields[count]}"),
                 TextColumn("{task.fields[values]}", style="cyan"),
                 TextColumn("ETA"),
-                TimeRemainingColumn(compact=True),
+                _Remaining(),
                 console=self._console,
                 transient=True,
             )
@@ -73,12 +83,22 @@ class ProgressDisplay:
             eta = ""
             if task.total is not None and done > task.first:
                 seconds = (task.shown - task.started) * (task.total - done) / (done - task.first)
-                eta = f"  ETA {seconds:.0f} s"
+                eta = f"  ETA {duration(seconds)}"
+            if self._expected is not None:
+                eta += f", all runs {duration(self._expected)}"
             self._console.print(f"{task.name}: {task.count(done)}  {text}{eta}", highlight=False)
+
+    def expect(self, seconds: float) -> None:
+        """Show that the outermost task, and all that follows it, is expected to take so many seconds."""
+        self._expected = seconds
+        if self._bars is not None and self._tasks[0].id is not None:
+            self._bars.update(self._tasks[0].id, expected=seconds)
 
     def end(self) -> None:
         """Close the innermost task."""
         task = self._tasks.pop()
+        if not self._tasks:
+            self._expected = None
         if self._bars is not None:
             if task.id is not None:
                 self._bars.remove_task(task.id)

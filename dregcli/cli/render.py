@@ -85,6 +85,10 @@ class Terminal:
         """Advance the innermost task."""
         self._progress.update(done, values)
 
+    def expect(self, seconds: float) -> None:
+        """Show how long all the work is expected to take still."""
+        self._progress.expect(seconds)
+
     def end(self) -> None:
         """End the innermost task."""
         self._progress.end()

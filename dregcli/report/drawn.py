@@ -1,11 +1,12 @@
 """A drawn figure, and how it becomes a file."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal, get_args
 
+import numpy as np
 from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
 from matplotlib.artist import Artist
 from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -102,7 +103,7 @@ class Drawn:
 
 
 @contextmanager
-def _smooth(figure: Figure) -> Iterator[None]:
+def _smooth(figure: Figure) -> Generator[None]:
     """Average the pixels of images that are shown smaller than they are. A vector file keeps them as they are."""
     images: list[Any] = [image for axes in figure.axes for image in axes.images]
     before = [image.get_interpolation() for image in images]
@@ -116,7 +117,7 @@ def _smooth(figure: Figure) -> Iterator[None]:
 
 
 @contextmanager
-def _darkened(figure: Figure) -> Iterator[None]:
+def _darkened(figure: Figure) -> Generator[None]:
     """Give a figure the colours of a dark page, and its own colours again in the end."""
     before: list[tuple[Artist, str, Any]] = []
     backgrounds = [figure.patch, *(axes.patch for axes in figure.axes)]
@@ -146,12 +147,9 @@ def _dark(colour: Any) -> Any:  # noqa: ANN401 - a colour of matplotlib, or an a
     if isinstance(colour, str) and colour in ("none", "auto", "inherit", "face"):
         return None
     try:
-        every = [to_rgba(colour)] if isinstance(colour, str | tuple) else [to_rgba(each) for each in colour]
+        every = [to_rgba(each) for each in (colour if np.ndim(colour) == 2 else [colour])]
     except (ValueError, TypeError):
-        try:
-            every = [to_rgba(colour)]
-        except (ValueError, TypeError):
-            return None
+        return None
     mapped = [(_DARK.get(to_hex(each[:3])), each[3]) for each in every]
     if all(new is None for new, _ in mapped):
         return None

@@ -169,6 +169,7 @@ class Evaluated:
     Attributes:
         bound: evaluated bound, nats per example.
         ess: mean effective sample size.
+        khat: median k-hat over examples; None where K is too small for k-hat.
         khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
         active_units: number of latents whose mean varies over examples.
         curve: bound by K, ascending in K.
@@ -176,6 +177,7 @@ class Evaluated:
 
     bound: Aggregate
     ess: Aggregate | None
+    khat: Aggregate | None
     khat_share: Aggregate | None
     active_units: Aggregate | None
     curve: Mapping[int, Aggregate]
@@ -246,6 +248,11 @@ class Group:
     def bound(self, split: Split) -> Aggregate | None:
         """Aggregate the final bound over seeds, nats per example."""
         return self.over_seeds(lambda row: row.bound(split), "larger")
+
+    def examples(self, split: Split) -> int | None:
+        """Return the number of examples of the final bounds; None where it is not known, or not the same."""
+        found = {row.examples(split) for row in self.seeds()}
+        return found.pop() if len(found) == 1 else None
 
     def before(self, split: Split) -> Aggregate | None:
         """Aggregate the parent's bound, nats per example; None if there is no parent."""
@@ -342,6 +349,7 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
     return Evaluated(
         over([attrs["value"] for attrs in evals], "larger") or Aggregate(math.nan, None, math.nan, len(evals)),
         over([attrs.get("ess") for attrs in evals], "larger"),
+        over([khat.get("median") for khat in khats], "smaller"),
         over([khat.get("share_above_0.7") for khat in khats], "smaller"),
         # Counts above different thresholds cannot be averaged. More active units are not better.
         over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,

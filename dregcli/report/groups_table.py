@@ -113,7 +113,7 @@ _CELLS: Final[Mapping[str, tuple[Column, Callable[[_Row], Cell]]]] = {
         lambda row: paired_difference(row.pair) if row.pair else NOTHING,
     ),
     "verdict": (Column("verdict", numeric=False), _verdict),
-    "best": (Column("best"), lambda row: quantity(row.mean.best if row.mean else None)),
+    "best": (Column("best seed"), lambda row: quantity(row.mean.best if row.mean else None)),
     "steps/s": (Column("steps/s"), _rate),
     "time": (Column("time"), _time),
     "curve": (Column("validation bound by step", numeric=False), lambda row: Cell(row.curve)),

@@ -44,16 +44,18 @@ class Imported:
     """A run that was imported from an archive.
 
     Attributes:
-        run: the new version.
+        run: the new version; or the run that is here already, with every file of the archive.
         origin: name of the run where it was exported.
         same: runs that were here before and have exactly the same ``run.json``.
         faults: files that were damaged already when the run was exported.
+        is_new: whether the run was imported; if not, nothing was written.
     """
 
     run: Run
     origin: str
     same: tuple[Run, ...]
     faults: tuple[str, ...]
+    is_new: bool = True
 
 
 def entry(content: bytes, modified_ns: int) -> dict[str, Any]:
@@ -113,12 +115,12 @@ def fault_of_names(names: Iterable[str]) -> str | None:
 
 
 def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Imported:
-    """Import an exported run into a store, as a new version.
+    """Import an exported run into a store, as a new version, unless it is here already and no other name is given.
 
     Args:
         store: the store.
         archive: the file.
-        name: name of the run in this store; by default its old name.
+        name: name of the run in this store, which makes a second copy of a run that is here; by default its old name.
 
     Raises:
         StoreCorrupt: there is no such archive, or it does not match its manifest; nothing is left behind.
@@ -133,8 +135,11 @@ def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Im
             origin = str(found["run"])
             called = layout.check_name(name if name is not None else origin.partition("/")[0])
             layout.prepare_store(store.root, store.fs)
-            _check_room(store.root, opened)
             before = store.runs()
+            here = (each for each in before if _has_all(each, found["files"])) if name is None else iter(())
+            if present := next(here, None):
+                return Imported(present, origin, (present,), tuple(found["faults"]), is_new=False)
+            _check_room(store.root, opened)
             run, faults = _extract(store, opened, archive, found, called)
     except _UNREADABLE as error:
         raise _refused(archive, f"it cannot be read: {error}") from error
@@ -164,6 +169,18 @@ def _is_same(a: Run, b: Run) -> bool:
         first, second = (documents.read_bytes(path, limit=documents.SIZE_LIMIT) for path in paths)
         return first == second
     return False
+
+
+def _has_all(run: Run, entries: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a run has every file of an archive, with the same content. Other runs differ in ``run.json``."""
+    for name in sorted(entries, key=lambda name: name != layout.RUN_FILE):
+        path = run.path.joinpath(*name.split("/"))
+        try:
+            if path.stat().st_size != entries[name]["size"] or not is_content(path.read_bytes(), entries[name]):
+                return False
+        except OSError:
+            return False
+    return True
 
 
 def _refused(archive: Path, why: str) -> StoreCorrupt:

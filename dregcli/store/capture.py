@@ -12,7 +12,9 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -35,6 +37,8 @@ SOURCE_SUFFIXES: Final = (
 """Endings of the files whose contents ``--capture source`` keeps."""
 
 _DISTRIBUTION: Final = "dreg"
+_WITHOUT_NUMBERS: Final = ("cli", "report")
+"""Parts of the package that show numbers and compute none of a run's."""
 _VARIABLES: Final = (
     *(
         "OMP_NUM_THREADS",
@@ -79,12 +83,28 @@ def capture_environment(
         "hostname": socket.gethostname(),
         "cpu": {"model": _cpu_model(), "cores": os.cpu_count(), "usable_cores": _usable_cores()},
         "capture": capture.value,
+        "source_sha256": source_digest(Path(dregcli.__file__).parent),
         "git": None,
         "variables": {name: os.environ[name] for name in _VARIABLES if name in os.environ},
         **extra,
     }
     # The state of the source tree is searched for secrets separately, line by line.
     return redacted_values(found) | {"git": source_state(Path(dregcli.__file__).parent, capture)}
+
+
+@cache
+def source_digest(package: Path) -> str:
+    """Return one SHA-256 of the names and contents of all source files of a package on which numbers can depend.
+
+    The files are read once per process, which has loaded them as they are then.
+    """
+    found = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package)
+        if name.parts[0] not in _WITHOUT_NUMBERS:
+            with suppress(OSError):
+                found.update(name.as_posix().encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
+    return found.hexdigest()
 
 
 def package_versions() -> dict[str, str | None]:

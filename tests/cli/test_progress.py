@@ -23,6 +23,37 @@ def test_tasks_nest_and_may_have_no_total(terminal: bool, total: int | None) -> 
     assert ("bound -90.12" in shown) == terminal
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_the_time_of_all_runs_is_shown_beside_the_time_of_this_one(monkeypatch, terminal: bool) -> None:
+    now = [0.0]
+    monkeypatch.setattr("dregcli.cli.progress.time.monotonic", lambda: now[0])
+
+    def begin(name: str, total: int, unit: str, done: int = 0) -> None:
+        display.begin(name, total, unit, done=done)
+        display._tasks[-1].started = display._tasks[-1].shown = now[0]
+
+    out = io.StringIO()
+    display = ProgressDisplay(Console(file=out, force_terminal=terminal, width=120), enabled=True)
+    begin("run 2 of 4", 4, "runs", done=1)
+    begin("train", 100, "steps")
+    display.expect(4000.0)
+    now[0] = 20.0
+    display.update(10)
+    if terminal:
+        assert display._bars
+        *_, times = display._bars.make_tasks_table(display._bars.tasks).columns
+        assert str(next(iter(times.cells))) == "1 h 7 min"
+    display.close()
+    if not terminal:
+        assert "train: 10/100 steps    ETA 3 min, all runs 1 h 7 min" in out.getvalue()
+    # The next work has its own times.
+    begin("evaluate", 100, "examples")
+    now[0] = 40.0
+    display.update(50)
+    display.close()
+    assert "all runs" not in out.getvalue().rpartition("evaluate")[2]
+
+
 def test_quiet_shows_nothing() -> None:
     out = io.StringIO()
     display = ProgressDisplay(Console(file=out, force_terminal=True), enabled=False)

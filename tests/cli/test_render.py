@@ -119,6 +119,16 @@ def test_texts_stand_at_the_left_and_numbers_at_the_right(cells, text) -> None:
     assert is_text(cells) is text
 
 
+def test_a_changing_table_names_the_columns_that_it_has_no_room_for() -> None:
+    columns = ["run", "status", "left", "steps/s"]
+    frames = [[["a/v001", "running", "5 s", "10.0"]], [["a/v001", "completed", "", "10.0"]]]
+    for width, missing in ((60, False), (24, True)):
+        terminal, out = _terminal(width)
+        terminal.follow(columns, frames)
+        assert ("not shown for lack" in out.getvalue()) is missing
+        assert "completed" in out.getvalue()
+
+
 def test_cells_and_errors_are_made_harmless(capsys) -> None:
     terminal, out = _terminal(80)
     terminal.table(["name"], [["\x1b[2Jgone"]])

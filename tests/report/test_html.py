@@ -148,7 +148,17 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
     for each in ("failed digits-iwae-dreg-k64/v004", "one seed only", "k-hat is above 0.7", "its bounds differ in"):
         assert each in text
     heads = page.texts["th"]
-    for each in ("time to -100", "steps/s", "p (Holm)", "k-hat above 0.7", "verdict", "K=5,000", "notes", "tags"):
+    for each in (
+        "time to -100",
+        "steps/s",
+        "p (Holm)",
+        "k-hat, median",
+        "k-hat above 0.7",
+        "verdict",
+        "K=5,000",
+        "notes",
+        "tags",
+    ):
         assert each in heads
 
 
@@ -318,11 +328,11 @@ def test_what_a_working_tree_was() -> None:
 
 
 def test_a_drawing_that_is_too_large_becomes_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    kinds = [each.usual.light[:15] for each in drawing.images(figures())]
+    kinds = [each.light[:15] for each in drawing.images(figures())]
     assert kinds == ["data:image/svg+", "data:image/png;"]
     monkeypatch.setattr(drawing, "LARGEST_SVG", 1000)
-    assert [each.usual.light[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
+    assert [each.light[:15] for each in drawing.images(figures())] == ["data:image/png;"] * 2
     figure = Figure(figsize=(2.0, 1.0))
     FigureCanvasAgg(figure)
     (image,) = drawing.images([Drawn("a", "A", "words", figure)])
-    assert (image.usual.width, image.usual.height, image.title, image.alt) == (192, 96, "A", "words")
+    assert (image.width, image.height, image.title, image.alt) == (192, 96, "A", "words")

@@ -49,8 +49,9 @@ def test_a_run_comes_back_whole(rich: Run, archive: Path, tmp_path: Path) -> Non
     store = RunStore(tmp_path / "elsewhere", CountingFileSystem())
     first, again = import_run(store, archive), import_run(store, archive, name="other")
     assert (first.run.label, again.run.label, first.origin) == ("digits/v001", "other/v001", "digits/v001")
-    assert import_run(store, archive).run.label == "digits/v002"
-    assert first.same == ()
+    there = import_run(store, archive)
+    assert (there.run.label, there.is_new, len(store.runs())) == ("digits/v001", False, 2)
+    assert (first.same, first.is_new, again.is_new) == ((), True, True)
     assert [run.label for run in again.same] == ["digits/v001"]
     for found in (first.run, again.run):
         assert _contents(found) == _contents(rich)

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -176,3 +177,22 @@ def test_a_repository_without_a_commit_is_no_failure(tmp_path: Path) -> None:
     (tmp_path / "thing").mkdir()
     git(tmp_path, "init", "-q")
     assert capture.source_state(tmp_path / "thing") is None
+
+
+def test_the_digest_of_the_source_is_of_the_files_that_compute_numbers(tmp_path: Path) -> None:
+    def digest(**files: str) -> str:
+        package = Path(tempfile.mkdtemp(dir=tmp_path))
+        for name, text in files.items():
+            path = package / f"{name.replace('__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        (package / "notes.txt").write_text(str(package))
+        return capture.source_digest(package)
+
+    whole = digest(engine__a="x = 1", names="", cli__a="print()")
+    assert digest(engine__a="x = 1", names="", cli__a="print(1)", report__a="") == whole
+    others = {digest(engine__a="x = 2", names=""), digest(engine__b="x = 1", names=""), digest(engine__a="x = 1")}
+    assert len({whole, *others}) == 4
+    assert capture.capture_environment(argv=[], extra={})["source_sha256"] == capture.source_digest(
+        Path(dregcli.__file__).parent
+    )

@@ -72,7 +72,7 @@ def _carried(store: RunStore) -> None:
 
 
 def _import(store: RunStore, _: None) -> None:
-    import_run(store, store.root.parent / "run.zip")
+    import_run(store, store.root.parent / "run.zip", name="again")
 
 
 def _there_and_back(store: RunStore, run: Run) -> None:

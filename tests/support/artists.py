@@ -2,6 +2,7 @@
 
 import io
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from matplotlib import image
@@ -68,6 +69,15 @@ def touched(content: bytes) -> bool:
     return not all((edge == 1.0).all() for edge in (shown[0], shown[-1], shown[:, 0], shown[:, -1]))
 
 
+def _tick_labels(axis: Any) -> list[Text]:
+    """The labels that an axis shows."""
+    if not axis.get_visible():
+        return []
+    low, high = sorted(axis.get_view_interval())
+    ticks = [tick for tick in axis._update_ticks() if low <= tick.get_loc() <= high]
+    return [tick.label1 for tick in ticks if tick.label1.get_visible()]
+
+
 def _words(drawn: Drawn) -> list[tuple[Axes | None, Text]]:
     """All texts that a figure shows, each with the axes that it lies inside, if any."""
     figure = drawn.figure
@@ -80,11 +90,7 @@ def _words(drawn: Drawn) -> list[tuple[Axes | None, Text]]:
             each for each in axes.texts if each.get_position()[0] > 1.0 and each.get_transform() == axes.transAxes
         ]
         found += [(None if each in beside else axes, each) for each in axes.texts]
-        for axis in (axes.xaxis, axes.yaxis):
-            low, high = sorted(axis.get_view_interval())
-            if axis.get_visible():
-                ticks = [tick for tick in axis._update_ticks() if low <= tick.get_loc() <= high]
-                found += [(axes, tick.label1) for tick in ticks if tick.label1.get_visible()]
+        found += [(axes, label) for axis in (axes.xaxis, axes.yaxis) for label in _tick_labels(axis)]
     # The box of a slanted text is much larger than the text.
     return [(axes, each) for axes, each in found if each.get_text().strip() and each.get_rotation() % 90 == 0]
 

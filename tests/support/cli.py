@@ -28,5 +28,8 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> Outcome:
     return Outcome(code, captured.out, captured.err)
 
 
-SMALL = ("--k", 4, "--steps", 20, "--batch-size", 16, "--hidden", "16,8", "--latent-dim", 4, "--log-every", 5)
+SMALL = (
+    *("--k", 4, "--steps", 20, "--batch-size", 16, "--hidden", "16,8", "--latent-dim", 4),
+    *("--log-every", 5, "--eval-every", 500),
+)
 """A run of a fraction of a second on the digits."""

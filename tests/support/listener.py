@@ -10,6 +10,7 @@ class Recorder:
     warnings: list[str] = field(default_factory=list[str])
     begun: list[tuple[str, int | None, str, int]] = field(default_factory=list[tuple[str, int | None, str, int]])
     updates: list[tuple[int, Mapping[str, float]]] = field(default_factory=list[tuple[int, Mapping[str, float]]])
+    expected: list[float] = field(default_factory=list[float])
     open_tasks: int = 0
 
     def note(self, message: str) -> None:
@@ -24,6 +25,9 @@ class Recorder:
 
     def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
         self.updates.append((done, values or {}))
+
+    def expect(self, seconds: float) -> None:
+        self.expected.append(seconds)
 
     def end(self) -> None:
         self.open_tasks -= 1

@@ -144,7 +144,7 @@ def add_bias(run: Run, *, verdicts: Mapping[str, str] | None = None) -> None:
         }
         for estimator, verdict in found.items()
     ]
-    attrs = {
+    attrs: dict[str, Any] = {
         "settings": {"k": 16, "seed": 0, "learned": [], "fixed": []},
         "checkpoint": 400,
         "blocks": ["encoder.0.weight", "encoder.0.bias"],

@@ -23,6 +23,10 @@ class Listener(Protocol):
         """Set the innermost task to ``done`` units; ``values`` are numbers to show next to it."""
         ...
 
+    def expect(self, seconds: float) -> None:
+        """Receive the time that the outermost task is expected to take still, with everything that follows it."""
+        ...
+
     def end(self) -> None:
         """End the innermost task."""
         ...

@@ -7,7 +7,7 @@ version is taken, and the error lists them.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from dregcli.app.common.listener import Listener
 from dregcli.commands import command, quoted
@@ -154,5 +154,5 @@ def _candidates(specs: dict[Run, dict[str, Any]]) -> list[str]:
 
 def _value(value: object) -> str:
     if isinstance(value, list | tuple):
-        return ",".join(map(str, value))
+        return ",".join(map(str, cast("Sequence[object]", value)))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

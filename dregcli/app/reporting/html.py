@@ -24,14 +24,7 @@ from dregcli.store.run import Run
 from dregcli.wording import shell_command, slugs
 
 
-def page(
-    report: Report,
-    figures: Sequence[Drawn],
-    *,
-    time_to: float | None,
-    argv: Sequence[str],
-    narrow: Sequence[Drawn] = (),
-) -> bytes:
+def page(report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str]) -> bytes:
     """Return a report as one page of HTML that needs no other file and no network.
 
     Args:
@@ -39,19 +32,12 @@ def page(
         figures: the figures of the page, in order.
         time_to: the bound for the time that runs took to reach it, nats per example; None shows no time.
         argv: the command line, which the page shows.
-        narrow: the same figures as a phone shows them; those that are missing look the same everywhere.
     """
-    return render(page_of(report, figures, time_to=time_to, argv=argv, now=datetime.now(UTC), narrow=narrow))
+    return render(page_of(report, figures, time_to=time_to, argv=argv, now=datetime.now(UTC)))
 
 
 def page_of(
-    report: Report,
-    figures: Sequence[Drawn],
-    *,
-    time_to: float | None,
-    argv: Sequence[str],
-    now: datetime,
-    narrow: Sequence[Drawn] = (),
+    report: Report, figures: Sequence[Drawn], *, time_to: float | None, argv: Sequence[str], now: datetime
 ) -> Page:
     """Return the page as plain values."""
     unread: list[str] = []
@@ -62,13 +48,13 @@ def page_of(
     parts: list[Section] = []
     for section, word in zip(report.sections, words, strict=True):
         own = [drawn for drawn in figures if not several or drawn.section == section.title]
-        found = _results(section, images(own, narrow), time_to=time_to)
+        found = _results(section, images(own), time_to=time_to)
         parts += [_part(section, word, found)] if several else found
     titles = {section.title for section in report.sections}
     others = [drawn for drawn in figures if several and drawn.section not in titles]
     sections = [
         *parts,
-        Section("figures", "Figures", images=images(others, narrow)),
+        Section("figures", "Figures", images=images(others)),
         _joined(report.sections, lambda each: origins.specs(each.groups, each.labels)),
         _joined(report.sections, lambda each: origins.runs(each.groups, each.labels, of_runs, time_to=time_to)),
         origins.environments(groups, of_runs),

@@ -48,6 +48,7 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
                 "examples": key.n,
                 **vars(found.bound),
                 "ess": _plain(found.ess),
+                "khat_median": _plain(found.khat),
                 "khat_share_above_0.7": _plain(found.khat_share),
                 "active_units": _plain(found.active_units),
                 "curve": [{"k": k, **vars(point)} for k, point in found.curve.items()],

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.named import find_run
@@ -17,15 +17,17 @@ from dregcli.errors import SpecError
 from dregcli.names import Capture
 from dregcli.specs.resolve import spec_faults
 from dregcli.specs.run import RunSpec
-from dregcli.store.capture import SOURCE_SUFFIXES
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
 _MATTERS: Final = (
-    *("packages.", "libraries.", "git.commit", "git.diff", "python.version", "platform"),
+    *("packages.dreg", "packages.torch", "packages.numpy", "libraries."),
     *("cpu.model", "threads", "device", "gpu."),
 )
-"""Beginnings of the names of environment fields on which numbers may depend."""
+"""Beginnings of the names of environment fields on which the numbers of a training run can depend."""
+
+_SOURCE: Final = "source_sha256"
+_COMMIT: Final = "git.commit"
 
 
 def rerun(
@@ -68,52 +70,35 @@ def rerun(
     if differing:
         listener.warn(f"numbers may differ from the numbers of {run.label}: {', '.join(differing)}.")
     else:
-        listener.note(f"nothing has changed since {run.label}: the numbers will be the same")
+        listener.note(f"nothing that numbers depend on has changed since {run.label}: they will be the same")
     return start(Plan(spec, data), name=name or run.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def differing_here(run: Run, spec: RunSpec) -> list[str]:
-    """Return in words the changes since a run was made on which its numbers may depend."""
-    # Capture at least the names of files, also if the new run keeps none of them.
-    now = environment_now(spec.model_copy(update={"capture": Capture.NAMES}), [])
+    """Return in words the changes since a run was made on which its numbers can depend."""
+    # Names and contents of other files do not matter here.
+    now = environment_now(spec.model_copy(update={"capture": Capture.NONE}), [])
     return differing_fields(run.environment(), now)
 
 
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Return in words the changes between two environments on which numbers may depend.
+    """Return in words the changes between two environments on which numbers can depend.
 
-    A field that the first environment does not have counts as unchanged.
+    A field that the first environment does not have counts as unchanged. Of dreg's own source only the files matter
+    that compute numbers, by their common digest; a run from before there was one is compared by its commit.
     """
     a, b = flat(then), flat(now)
-    matters = (name for name in dict.fromkeys([*a, *b]) if name.startswith(_MATTERS))
-    names = [name for name in matters if not name.startswith("git.diff_")]
     found: list[str] = []
-    for name in names:
-        if name in a and a[name] != b.get(name):
-            long = name == "git.diff"
-            found.append(f"{name} differs" if long else f"{name} {_short(a[name])}, now {_short(b.get(name))}")
-    return found + _differing_sources(then.get("git"), now.get("git"))
-
-
-def _differing_sources(then: object, now: object) -> list[str]:
-    """Return the source files outside of git's tracking that changed, are new or are gone."""
-    if not isinstance(then, Mapping) or not isinstance(now, Mapping):
-        return []
-    first, second = cast("Mapping[str, Any]", then), cast("Mapping[str, Any]", now)
-    before, after = _source_digests(first), _source_digests(second)
-    if before is None or after is None:
-        return []
-    names = first.get("untracked", ())
-    new = [f"{name} is new" for name in after if name not in before and name not in names]
-    return [f"{name} differs" for name, digest in before.items() if digest != after.get(name)] + new
-
-
-def _source_digests(git: Mapping[str, Any]) -> dict[str, str | None] | None:
-    """Return the SHA-256 of each source file that git does not track; None if these files were not captured."""
-    if "untracked_files" not in git:
-        return None
-    files = git["untracked_files"].items()
-    return {name: each.get("sha256") for name, each in files if name.endswith(SOURCE_SUFFIXES)}
+    for name, value in a.items():
+        if value == b.get(name):
+            continue
+        if name == _SOURCE:
+            commits = [str(each.get(_COMMIT))[:12] for each in (a, b)]
+            known = f" (commit {commits[0]}, now {commits[1]})" if commits[0] != commits[1] else ""
+            found.append(f"the source of dreg differs{known}")
+        elif name.startswith(_MATTERS) or (name == _COMMIT and _SOURCE not in a):
+            found.append(f"{name} {_short(value)}, now {_short(b.get(name))}")
+    return found
 
 
 def _short(value: object) -> str:

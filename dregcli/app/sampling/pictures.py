@@ -20,7 +20,7 @@ FAR: Final = 10
 """Screen pixels between images: within a pair, within a grid, and between images that do not belong together."""
 
 _BETWEEN: Final = (0.80, 0.84, 0.90)
-"""The colour between images: so pale that it is no frame, and other than every grey."""
+"""The colour between images: so pale that it is no frame, and other than every grey. Wide gaps are white."""
 
 LOWEST: Final = 64
 """Approximate height in screen pixels to which small images are enlarged."""
@@ -83,12 +83,12 @@ def pairs_grid(first: Tensor, second: Tensor, *, columns: int) -> Tensor:
 
     Above the columns stands which images are data and which come from the model.
     """
-    pairs = [_grid(torch.stack(pair), 2, NEAR) for pair in zip(first, second, strict=True)]
+    pairs = [_coloured(_grid(torch.stack(pair), 2, NEAR)) for pair in zip(first, second, strict=True)]
     wide = first.shape[3]
     step = pairs[0].shape[2] + FAR
     starts = [FAR + i * step + NEAR + j * (wide + NEAR) for i in range(min(columns, len(pairs))) for j in range(2)]
     top = [(x + wide // 2, ("data", "model")[i % 2]) for i, x in enumerate(starts)]
-    return _labelled(_coloured(_grid(torch.stack(pairs), columns, FAR)), top=top)
+    return _labelled(_grid(torch.stack(pairs), columns, FAR).nan_to_num(nan=1.0), top=top)
 
 
 def led_rows(lead: Tensor, images: Tensor, *, columns: int, heads: Sequence[str], rows: Sequence[str] = ()) -> Tensor:
@@ -102,7 +102,7 @@ def led_rows(lead: Tensor, images: Tensor, *, columns: int, heads: Sequence[str]
         rows: label of each row.
     """
     left, right = _grid(lead, 1, GAP), _grid(images, columns, GAP)
-    grid = torch.cat([left, left.new_full((3, left.shape[1], FAR), math.nan), right], dim=2)
+    grid = torch.cat([left, left.new_full((3, left.shape[1], FAR), 1.0), right], dim=2)
     high, wide = images.shape[2:]
     starts = [GAP, *(left.shape[2] + FAR + GAP + i * (wide + GAP) for i in range(columns))]
     top = [(x + wide // 2, head) for x, head in zip(starts, heads, strict=True)]
@@ -134,10 +134,12 @@ def _labelled(grid: Tensor, *, top: Sequence[tuple[int, str]], left: Sequence[tu
         top: middle of each column and its label.
         left: middle of each row and its label.
     """
-    from matplotlib.font_manager import FontProperties, findfont
+    # Imported here: the imports are slow, and no other command of this module needs them.
     from PIL import Image, ImageDraw, ImageFont
 
-    font = ImageFont.truetype(findfont(FontProperties()), _LETTERS)
+    from dregcli.report.figures.letters import font_file
+
+    font = ImageFont.truetype(font_file(), _LETTERS)
     across = math.ceil(max((font.getlength(label) for _, label in left), default=0.0))
     x0, y0 = (across + _LETTERS if left else 0), 2 * _LETTERS
     whole = Image.new("RGB", (x0 + grid.shape[2], y0 + grid.shape[1]), "white")

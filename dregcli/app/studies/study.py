@@ -1,14 +1,22 @@
-"""Train the runs of a study one after the other: completed runs are skipped, interrupted runs continue."""
+"""Train the runs of a study one after the other: completed runs are skipped, interrupted runs continue.
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+Processes that run the same study share its runs. Each ends when the whole study is complete.
+"""
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.reporting.report import Report, make_report
+from dregcli.app.studies.listening import StudyListener
+from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.app.training import train
@@ -32,9 +40,13 @@ from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.turns import turn
+from dregcli.wording import counted, duration, some_of
 
 UNFINISHED: Final = 5
-"""The exit code of a study if another process is still training one of its runs."""
+"""The exit code of a study that is not complete although no run failed: this process itself is writing a run."""
+
+POLL_SECONDS: Final = 2.0
+"""Time between two looks at runs that other processes train."""
 
 _SHOWN: Final = ("log_every", "eval_every", "final_eval")
 """Settings of ``NO_EFFECT`` that a report shows: a run that was done before keeps its own values."""
@@ -72,8 +84,10 @@ class StudyRun:
         spec: spec of the run.
         run: the run; None if it failed before it was claimed.
         info: state of the run when the study ended.
-        skipped: whether it was done before, or another process is training it.
+        skipped: whether this process did not train it: it was done before, or another process trained it.
         failure: why it has no results; None if it has results, or another process is training it.
+        shared: whether another process has trained it, or is training it, since the study began here.
+        held: whether another process was training it when this outcome was noted.
     """
 
     spec: RunSpec
@@ -81,6 +95,8 @@ class StudyRun:
     info: RunInfo | None
     skipped: bool
     failure: Failure | None
+    shared: bool = False
+    held: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +113,7 @@ class StudyResult:
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the first failure, also of an earlier call; 5 if another process is training a run."""
+        """The exit code of the first failure, also of an earlier call; 0 if all are completed, whoever did it."""
         failed = next((each.failure.exit_code for each in self.runs if each.failure), None)
         if failed is not None:
             return failed
@@ -110,7 +126,8 @@ def run_study(
     """Train the missing runs of a study, and report on all runs.
 
     A run with any name counts as done if it is completed and has the same experiment and seed. A run that diverged is
-    not tried again, because the same numbers would diverge again.
+    not tried again, because the same numbers would diverge again. If other processes are training runs of the study
+    when all others are done, wait for them, and continue the runs that they leave.
 
     Args:
         plan: the study.
@@ -125,9 +142,8 @@ def run_study(
         StoreWriteError: the store cannot be written.
         Other errors: see ``dregcli.app.training.train.start``; only errors that concern more than one run.
     """
-    study = _Study(plan, store, data_dir, argv, _StudyListener(listener))
-    ended = [study.settle(number, each) for number, each in enumerate(plan.combinations, 1)]
-    runs = tuple(_with_final_state(each) for each in ended)
+    study = _Study(plan, store, data_dir, argv, listener)
+    runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None)
 
@@ -138,34 +154,90 @@ def _with_final_state(ended: StudyRun) -> StudyRun:
         info = ended.run.info() if ended.run else None
     except DregError:  # the run was removed or damaged meanwhile, so that the report cannot show it
         info = None
-    return StudyRun(ended.spec, ended.run, info, ended.skipped, ended.failure)
+    return replace(ended, info=info)
 
 
 class _Study:
     """A study in progress."""
 
-    def __init__(
-        self, plan: StudyPlan, store: RunStore, data_dir: Path, argv: list[str], listener: "_StudyListener"
-    ) -> None:
+    def __init__(self, plan: StudyPlan, store: RunStore, data_dir: Path, argv: list[str], listener: Listener) -> None:
         self._plan, self._store, self._data_dir, self._argv = plan, store, data_dir, argv
-        self._listener = listener
         self._known = repeats_in(store)
+        self._done_before = {key for key, found in self._known.items() if found.standing is Standing.DONE}
+        kinds = (_kind(each) for each in plan.combinations if key_of(each.spec) not in self._done_before)
+        self._pace = Pace(kinds)
+        self._listener = StudyListener(listener, self._pace)
 
-    def settle(self, number: int, combination: Combination) -> StudyRun:
-        """Make sure that one run exists, or record why it failed."""
+    def all_runs(self) -> list[StudyRun]:
+        """Settle all runs, in the order of the study. Runs of other processes are awaited after all others.
+
+        Raises:
+            Interrupted: a signal came.
+        """
+        found = {number: self.settle(number) for number in range(1, len(self._plan.combinations) + 1)}
+        while waiting := [number for number, each in found.items() if each.held]:
+            for number in self._ended(waiting):
+                found[number] = self.settle(number)
+        if any(each.failure for each in found.values()):
+            self._known = repeats_in(self._store)
+            found = {number: self._mended(each) for number, each in found.items()}
+        return list(found.values())
+
+    def _ended(self, waiting: list[int]) -> list[int]:
+        """Wait for the runs of other processes; as soon as some of them have ended, return their numbers."""
+        if ended := self._free(waiting):
+            return ended
+        runs = some_of([self._plan.combinations[number - 1].label for number in waiting])
+        self._listener.note(f"waiting for another process, which trains {runs}; after Ctrl-C {GO_ON}")
         of = len(self._plan.combinations)
+        with self._listener.task("wait", of, "runs", done=of - len(waiting)):
+            while not ended:
+                with stop_requests() as stop:
+                    time.sleep(POLL_SECONDS)
+                if stop.received is not None:
+                    kept = "no run was being trained here"
+                    raise stop.error(kept, where=str(self._store.root), hint=GO_ON)
+                ended = self._free(waiting)
+        return ended
+
+    def _free(self, numbers: list[int]) -> list[int]:
+        """Return the numbers of the runs that no other process is training now."""
+        self._known = repeats_in(self._store)
+        found = {number: self._known.get(key_of(self._plan.combinations[number - 1].spec)) for number in numbers}
+        return [number for number, each in found.items() if not (each and _is_held(each))]
+
+    def _mended(self, ended: StudyRun) -> StudyRun:
+        """Return a failed run as done if another process has completed it meanwhile."""
+        after = self._known.get(key_of(ended.spec))
+        if ended.failure is None or after is None or after.standing is not Standing.DONE:
+            return ended
+        return StudyRun(ended.spec, after.run, None, skipped=True, failure=None, shared=True)
+
+    def settle(self, number: int) -> StudyRun:
+        """Make sure that one run exists, or record why it failed, or that another process is training it.
+
+        Args:
+            number: position of the run in the study, beginning with 1.
+        """
+        of, combination = len(self._plan.combinations), self._plan.combinations[number - 1]
         label = f"run {number} of {of}: {combination.label}"
         key = key_of(combination.spec)
         before = self._known.get(key)
         if before and before.standing is Standing.DONE:
             return self._skipped(label, combination, before)
+        self._pace.begin(_kind(combination))
+        trained = False
         try:
             with self._listener.task(label, of, "runs", done=number - 1):
-                return self._trained(label, key, combination)
+                found = self._trained(label, key, combination)
+                trained = not found.skipped
+                return found
         except Interrupted as error:
             raise type(error)(error.what, where=error.where, hint=GO_ON) from error
         except _OF_ONE_RUN as error:
             failure, refused = Failure.of(error), isinstance(error, RunStateError)
+        finally:
+            self._pace.end(trained=trained)
         after = repeats_in(self._store).get(key)
         if refused and after and after.standing in (Standing.DONE, Standing.RUNNING):
             return self._skipped(label, combination, after)  # another process was faster
@@ -176,12 +248,19 @@ class _Study:
         work = self._work(key, combination)
         if isinstance(work, Repeat):
             return self._skipped(label, combination, work)
-        self._listener.note(label)
+        self._listener.note(f"{label}{self._left()}")
         result = work()
         bound = result.summary["bound"].get(Split.TEST.value)
         known = "" if bound is None else f", test bound {bound:.2f} nats"
         self._listener.note(f"{label}: done{known}, {result.run.path}")
         return StudyRun(combination.spec, result.run, None, skipped=False, failure=None)
+
+    def _left(self) -> str:
+        """Return in words how long this run and all after it take, as soon as a finished run has shown it."""
+        seconds = self._pace.seconds_left()
+        return (
+            "" if seconds is None else f"; about {duration(seconds)} left for {counted(self._pace.runs_left, 'run')}"
+        )
 
     def _work(self, key: Key, combination: Combination) -> Repeat | Callable[[], TrainResult]:
         """Return the function that trains or continues a run, or the existing run if there is nothing to do."""
@@ -198,18 +277,23 @@ class _Study:
 
     def _skipped(self, label: str, combination: Combination, found: Repeat) -> StudyRun:
         failure: Failure | None = None
+        shared = key_of(combination.spec) not in self._done_before and found.standing is not Standing.BROKEN
         match found.standing:
             case Standing.RUNNING:
                 holder = found.info.lease.holder if found.info.lease else "another process"
                 self._listener.note(f"{label}: skipped, {found.run.path} is being written by {holder}")
+                return StudyRun(
+                    combination.spec, found.run, None, skipped=True, failure=None, shared=True, held=_is_held(found)
+                )
             case Standing.BROKEN:
                 failure = _failed_before(found, combination.spec)
                 self._listener.warn(f"{label}: skipped: {failure}")
             case _:
+                when = "by another process" if shared else "before"
                 others = _otherwise(combination.spec, found.run)
-                self._listener.note(f"{label}: done before, {found.run.path}{others}")
+                self._listener.note(f"{label}: done {when}, {found.run.path}{others}")
                 self._warn_untracked(label, combination, found)
-        return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure)
+        return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure, shared=shared)
 
     def _warn_untracked(self, label: str, combination: Combination, found: Repeat) -> None:
         """Warn if a run lacks tracked estimators; it still counts as done: tracking does not change training."""
@@ -226,6 +310,18 @@ def _otherwise(spec: RunSpec, run: Run) -> str:
     return f", with {', '.join(others)}" if others else ""
 
 
+def _kind(combination: Combination) -> str:
+    """Return the experiment of a run: runs that differ only in their seed take about the same time."""
+    return key_of(combination.spec)[0]
+
+
+def _is_held(found: Repeat) -> bool:
+    """Whether another process is writing a run; this process does not wait for itself."""
+    lease = found.info.lease
+    ours = lease is not None and (lease.pid, lease.host) == (os.getpid(), socket.gethostname())
+    return found.standing is Standing.RUNNING and not ours
+
+
 def _failed_before(found: Repeat, spec: RunSpec) -> Failure:
     """Return a failure that would happen again, from the run's record of it."""
     last = found.info.failures[-1]
@@ -236,47 +332,3 @@ def _failed_before(found: Repeat, spec: RunSpec) -> Failure:
     )
     where = f"{found.run.path}, step {last.get('step')}, in an earlier call"
     return Failure(what, where, hint, (found.failed_by or DregError).exit_code)
-
-
-class _StudyListener:
-    """Pass on the messages of runs, each warning once per study, and end tasks that a failure left open."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self._warned: set[str] = set()
-        self._open = 0
-
-    @contextmanager
-    def task(self, name: str, total: int, unit: str, *, done: int) -> Generator[None]:
-        """Begin a task that ends with the block, together with all tasks that are still open inside it."""
-        outside = self._open
-        self.begin(name, total, unit, done=done)
-        try:
-            yield
-        finally:
-            while self._open > outside:
-                self.end()
-
-    def note(self, message: str) -> None:
-        """See ``Listener``."""
-        self._listener.note(message)
-
-    def warn(self, message: str) -> None:
-        """See ``Listener``; an equal warning is passed on only once."""
-        if message not in self._warned:
-            self._warned.add(message)
-            self._listener.warn(message)
-
-    def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
-        """See ``Listener``."""
-        self._open += 1
-        self._listener.begin(task, total, unit, done=done)
-
-    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
-        """See ``Listener``."""
-        self._listener.update(done, values)
-
-    def end(self) -> None:
-        """See ``Listener``."""
-        self._open -= 1
-        self._listener.end()

@@ -33,6 +33,9 @@ _MEASURED_FROM: Final = 16
 take."""
 
 
+_FINAL: Final = "final bounds"
+
+
 def _no_stop() -> None:
     """Continue."""
 
@@ -52,15 +55,26 @@ class Evaluations:
         self._listener = listener
         self._seconds_an_example: float | None = None
         self._validation: tuple[int, SplitBounds] | None = None
+        self._announced = False
 
-    def validate(self, model: LatentModel, step: int) -> SplitBounds:
-        """Return the bounds on the validation split, and keep them for ``final`` at the same step."""
+    def validate(self, model: LatentModel, step: int, *, last: bool = False) -> SplitBounds:
+        """Return the bounds on the validation split, and keep them for ``final`` at the same step.
+
+        Args:
+            model: the model.
+            step: step of the model.
+            last: whether ``final`` is called next, so that this is the beginning of the final bounds.
+        """
+        splits = SPLITS[self._spec.final_eval]
+        if last and Split.VALID in splits:
+            self._announce(_FINAL, model, {split: self._count(split) for split in splits}, _no_stop)
+            self._announced = True
         bounds = self._bounds(model, Split.VALID, self._listener, _no_stop)
         self._validation = (step, bounds)
         return bounds
 
     def final(
-        self, model: LatentModel, between: Callable[[], None], *, step: int | None = None, what: str = "final bounds"
+        self, model: LatentModel, between: Callable[[], None], *, step: int | None = None, what: str = _FINAL
     ) -> list[SplitBounds]:
         """Return a model's bounds on the splits that the run asks for.
 
@@ -76,7 +90,8 @@ class Evaluations:
             known[Split.VALID] = self._validation[1]
         counts = {split: self._count(split) for split in splits if split not in known}
         if counts:
-            self._announce(what, counts, self._expected_seconds(model, counts, between))
+            if not self._announced:
+                self._announce(what, model, counts, between)
             self._listener.begin(what, sum(counts.values()), "examples")
             done = 0
             for split, count in counts.items():
@@ -86,7 +101,8 @@ class Evaluations:
         return [known[split] for split in splits]
 
     def _count(self, split: Split) -> int:
-        return min(len(self._data.examples(split)), _LIMITS.get(split, EVALUATION_BATCH**5))
+        every, limit = len(self._data.examples(split)), _LIMITS.get(split)
+        return every if limit is None else min(every, limit)
 
     def _bounds(
         self,
@@ -123,7 +139,11 @@ class Evaluations:
                 self._bounds(model, split, _Part(self._listener, None), between, limit=EVALUATION_BATCH)
         return None if self._seconds_an_example is None else self._seconds_an_example * total
 
-    def _announce(self, what: str, counts: Mapping[Split, int], seconds: float | None) -> None:
+    def _announce(
+        self, what: str, model: LatentModel, counts: Mapping[Split, int], between: Callable[[], None]
+    ) -> None:
+        """Say how long evaluations will take, if this is long."""
+        seconds = self._expected_seconds(model, counts, between)
         if seconds is None or seconds < _NOTED_SECONDS:
             return
         examples = _listed(f"{count:,} {split}" for split, count in counts.items())
@@ -165,6 +185,10 @@ class _Part:
         """See ``Listener``."""
         if self._before is not None:
             self._listener.update(self._before + done, values)
+
+    def expect(self, seconds: float) -> None:
+        """See ``Listener``."""
+        self._listener.expect(seconds)
 
     def end(self) -> None:
         """See ``Listener``; the whole task ends later."""

@@ -39,6 +39,10 @@ class Heartbeat:
         if self._writer.flush_due():
             self._writer.flush()
 
+    def expect(self, seconds: float) -> None:
+        """See ``Listener``."""
+        self._listener.expect(seconds)
+
     def end(self) -> None:
         """See ``Listener``."""
         self._listener.end()

@@ -164,7 +164,7 @@ class Session:
             self._steps += 1
             if logs:
                 self._log_window()
-            is_best = evaluates and self._evaluate_valid()
+            is_best = evaluates and self._evaluate_valid(last=last)
             if saves or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
                 self._checkpoint(is_best=is_best)
             if self._writer.flush_due():
@@ -186,7 +186,7 @@ class Session:
             self._log_window()
         step = self._trainer.step
         evaluated = step in self._writer.run.metrics(Split.VALID).get("step", ())
-        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid()
+        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid(last=True)
         # The last checkpoint was there already, and a kill may have come before older ones were removed.
         self._saved_step = None
         self._checkpoint(is_best=is_best)
@@ -198,10 +198,10 @@ class Session:
         rate = {"steps/s": self._steps / self._seconds} if self._seconds else {}
         self._listener.update(self._trainer.step, {"bound": means["bound"], **rate})
 
-    def _evaluate_valid(self) -> bool:
+    def _evaluate_valid(self, *, last: bool) -> bool:
         """Evaluate on the validation split; return whether the bound is the best so far."""
         step = self._trainer.step
-        bounds = self._evaluations.validate(self._trainer.model, step)
+        bounds = self._evaluations.validate(self._trainer.model, step, last=last)
         stderr = math.nan if bounds.stderr is None else bounds.stderr
         row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
         self._writer.append(Split.VALID, row)

@@ -97,7 +97,7 @@ def _runs(terminal: Terminal, section: "ReportSection", group: "Group", time_to:
 def _means(terminal: Terminal, group: "Group") -> None:
     seeds = len(group.seeds())
     means = [
-        f"{split} {with_error(a.mean, a.stderr)}{_in_brackets(a, seeds)}"
+        f"{split} {with_error(a.mean, a.stderr)}{_in_brackets(a, seeds, group.examples(split))}"
         for split in Split
         if (a := group.bound(split))
     ]
@@ -112,9 +112,10 @@ def _means(terminal: Terminal, group: "Group") -> None:
         terminal.line(f"bound of the parent, and gain from the encoder alone: {', '.join(gains)}")
 
 
-def _in_brackets(found: "Aggregate", seeds: int) -> str:
-    """Return the best seed's value, and the number of seeds if some are missing."""
-    parts = [f"best {with_error(found.best, None)}"] if found.n > 1 else []
+def _in_brackets(found: "Aggregate", seeds: int, examples: int | None) -> str:
+    """Return the number of examples, the best seed's value, and the number of seeds if some are missing."""
+    parts = [f"{examples:,} examples"] if examples else []
+    parts += [f"best {with_error(found.best, None)}"] if found.n > 1 else []
     parts += [f"{found.n} of {seeds} seeds"] if found.n < seeds else []
     return f" ({', '.join(parts)})" if parts else ""
 
@@ -126,6 +127,8 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
         parts = [f"eval: {of}: {with_error(a.mean, a.stderr)} nats, {counted(a.n, 'seed')}"]
         if found.ess:
             parts.append(f"ESS {found.ess.mean:.1f}")
+        if found.khat:
+            parts.append(f"median k-hat {found.khat.mean:.2f}")
         if found.khat_share:
             parts.append(f"k-hat above 0.7: {100.0 * found.khat_share.mean:.3g} %")
         if found.active_units:

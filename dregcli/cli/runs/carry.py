@@ -92,12 +92,17 @@ def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: 
 
 def import_(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File that `dreg runs export` wrote.")],
-    name: Annotated[str | None, typer.Option(help="Name of the run here.", show_default="its old name")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            help="Name of the run here, also for a second copy of a run that is here.", show_default="its old name"
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check every byte of an exported run, and add the run to the store as a new version."""
+    """Check every byte of an exported run, and add it to the store as a new version, unless it is there already."""
     from dregcli.app.runs.carry import import_from
 
     terminal = Terminal(as_json=as_json, quiet=quiet)
@@ -106,8 +111,11 @@ def import_(
         terminal.warn(f"{found.run.path / fault} was damaged when the run was exported")
     if as_json:
         same = [str(run.path) for run in found.same]
-        content = {"same_as": same, "faults": list(found.faults)}
+        content = {"imported": found.is_new, "same_as": same, "faults": list(found.faults)}
         terminal.result({"run": str(found.run.path), "origin": found.origin, **content})
+    elif not found.is_new:
+        terminal.line(f"{found.origin} is here already, as {found.run.path}: nothing was imported")
+        terminal.line(f"next: {command('runs', 'show', found.run.label)}")
     else:
         terminal.line(f"imported {found.origin} as {found.run.path}")
         if found.same:

@@ -1,8 +1,9 @@
 """The output of a command that has trained a study."""
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from dregcli.app.common.on_disk import run_versions
 from dregcli.cli.render import Terminal
 from dregcli.cli.reporting.result import show
 from dregcli.cli.training.trained import trained_json
@@ -12,6 +13,7 @@ from dregcli.names import RunStatus
 
 if TYPE_CHECKING:
     from dregcli.app.studies.study import StudyResult, StudyRun
+    from dregcli.store.run import Run
 
 
 def show_study(terminal: Terminal, study: "StudyResult") -> None:
@@ -31,18 +33,40 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
             terminal.warn(warning)
     terminal.line()
     terminal.line(f"study: {_counts(study)}")
-    if names := dict.fromkeys(str(each.run.path.parent) for each in study.runs if each.run and not each.failure):
-        words = [*(Path(name).name for name in names), "--split", "test", "--k", EVALUATED_KS]
-        terminal.line(f"next:  {command('eval', *words, runs_dir=Path(next(iter(names))).parent)}")
+    for each in study.runs:
+        if each.failure and each.failure.hint:
+            terminal.line(
+                f"failed: {each.spec.objective}/{each.spec.estimator}, seed {each.spec.seed}: {each.failure.hint}"
+            )
+    done = [each.run for each in study.runs if each.run and each.info and each.info.status is RunStatus.COMPLETED]
+    if done:
+        root, words = done[0].root, _words(done)
+        evaluate = command("eval", *words, "--split", "test", "--k", EVALUATED_KS, runs_dir=root)
+        terminal.line(f"next:  {evaluate}")
+        terminal.line(f"       {command('report', *words, '--html', 'report.html', runs_dir=root)}")
+
+
+def _words(runs: Sequence["Run"]) -> list[str]:
+    """Return the words that name runs and no others: a name if the runs are all its versions, else the versions."""
+    every, words = run_versions(runs[0].root), list[str]()
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+    for name, versions in by_name.items():
+        alone = len(versions) == len(every.get(name, ()))
+        words += [name] if alone else [run.key for run in versions]
+    return words
 
 
 def _counts(study: "StudyResult") -> str:
     failed = sum(each.failure is not None for each in study.runs)
     there = [each for each in study.runs if each.skipped and each.failure is None]
     elsewhere = sum(not (each.info and each.info.status is RunStatus.COMPLETED) for each in there)
+    shared = sum(each.shared for each in there) - elsewhere
     counts = {
         "trained": len(study.runs) - failed - len(there),
-        "done before": len(there) - elsewhere,
+        "done before": len(there) - elsewhere - shared,
+        "trained by another process": shared,
         "running in another process": elsewhere,
         "failed": failed,
     }

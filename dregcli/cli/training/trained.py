@@ -78,8 +78,8 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         row += [with_error(log_p.get(split, {}).get(whose), None) for whose in exact]
         rows.append(row)
     what = described(spec.model_dump(mode="json"))
-    other = "" if spec.bound_k == spec.k else f" (trained at K={spec.k})"
-    title = f"{what}, {result.pair}: bound at K={spec.bound_k}{other}, nats per example"
+    other = "" if spec.bound_k == spec.k else f" (trained at K={spec.k:,})"
+    title = f"{what}, {result.pair}: bound at K={spec.bound_k:,}{other}, nats per example"
     terminal.table(columns, rows, title=title)
     if spec.parent:
         fresh = f", {NEW_ENCODER}" if spec.parent.reset_encoder else ""

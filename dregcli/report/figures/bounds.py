@@ -59,7 +59,8 @@ def bound_figure(chosen: Chosen, against: Against) -> Drawn | None:
     else:
         number_axis(axes, "seconds of optimisation (without evaluation)")
     validated = any(curves.split is Split.VALID for curves in found.values())
-    caption = f"Data: {data_of(members)}. {_VALIDATED if validated else _TRAINED}{_BAND}"
+    several = any(curves.bold.seeds > 1 for curves in found.values())
+    caption = f"Data: {data_of(members)}. {_VALIDATED if validated else _TRAINED}{_BAND if several else ''}".rstrip()
     title = chosen.titled(what)
     lay_out(figure, chosen.sheet, title, below=Below(entries, caption))
     text = f"{what}, nats per example, larger is better; at the right end of each curve: "

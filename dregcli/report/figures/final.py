@@ -55,14 +55,16 @@ def final_figure(chosen: Chosen, comparisons: Sequence[Comparison]) -> Drawn | N
         axes.axhline(at - 0.5, color=style.GREY, linewidth=0.5, alpha=0.4, zorder=1.0)
     axes.grid(visible=True, axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    caption = "Dots: seeds; grey lines join the same seed. Upright line: the mean. Shaded: its 95\u00a0% interval (Student's "
-    caption += "t), cut at the frame if it is very wide."
+    caption = "Dots: seeds; grey lines join the same seed. Upright line: the mean."
+    if any(len(of_seeds) > 1 for _, of_seeds in rows):
+        caption += " Shaded: its 95\u00a0% interval (Student's\u00a0t), cut at the frame if it is very wide."
     if equal:
         caption += " Bold: the best group, and groups that the paired test has not found lower."
     if others := len(chosen.members) - len(rows):
         caption += f" {others} group{'s have' if others > 1 else ' has'} no such bound."
     lines = max(name.count("\n") + 1 for name in names)
-    lay_out(figure, sheet, title, height=len(rows) * sheet.em * max(2.6, 1.0 + 1.1 * lines), below=Below({}, caption))
+    height = len(rows) * sheet.em * max(2.6, 1.0 + 1.1 * lines)
+    lay_out(figure, sheet, title, height=height, below=Below({}, caption))
     text = f"{measure.text}, nats per example, larger is better, the highest first: {'; '.join(texts)}."
     return Drawn("final-bounds", title, text, figure, caption)
 

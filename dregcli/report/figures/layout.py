@@ -40,7 +40,7 @@ def new_figure(sheet: Sheet) -> Figure:
 def panels(
     figure: Figure, rows: int, columns: int, *, shared: Literal["row", "col"] | None = None
 ) -> list[list[Axes]]:
-    """Return axes, row by row. With ``shared``, a row or column has one vertical axis, and all have the horizontal."""
+    """Return axes, row by row. With ``shared``, a row or column shares its vertical axis, and all the horizontal."""
     found: Any = figure.subplots(
         rows, columns, squeeze=False, sharey=shared or "none", sharex="all" if shared else "none"
     )
@@ -119,7 +119,7 @@ def lay_out(
     texts = {axes: ends.added(axes, of_axes, sheet) for axes, of_axes in named.items()}
     right = {axes: ends.width(each, renderer, figure.dpi, sheet) for axes, each in texts.items()}
     tall = max((ends.height(each, renderer, figure.dpi) for each in texts.values()), default=0.0)
-    # The words around axes, and the number of ticks, depend on the length of the axes: place them roughly, then twice.
+    # The words around axes, and the number of ticks, depend on the length of the axes: place them roughly first.
     rough = {axes: _Room(5.4 * sheet.em, max(sheet.em, right.get(axes, 0.0)), 1.6 * sheet.em, 3.6 * sheet.em)
              for axes in every}  # fmt: skip
     grid = _Grid(figure, sheet, of_head, of_foot, height, shape, tall)

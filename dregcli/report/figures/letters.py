@@ -4,7 +4,7 @@ import re
 from functools import lru_cache
 from typing import Final
 
-from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib import font_manager
 
 _JOINT: Final = "\u200b"
 """Mark of a place where a word may be broken."""
@@ -13,10 +13,15 @@ _BOLD: Final = 1.12
 """Width of bold letters, in multiples of the width of others."""
 
 
+def font_file() -> str:
+    """Return the file of the font that figures use."""
+    return str(font_manager.findfont(font_manager.FontProperties()))
+
+
 @lru_cache
 def _advance(letter: str) -> float:
     """Return the width of a letter, in multiples of its size."""
-    font = get_font(findfont(FontProperties()))
+    font = font_manager.get_font(font_file())
     font.set_size(100.0, 72.0)
     return float(font.load_char(ord(letter)).linearHoriAdvance) / 65536.0 / 100.0
 

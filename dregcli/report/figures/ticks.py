@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from matplotlib.axes import Axes
@@ -34,6 +35,10 @@ _RAISED: Final = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 class _AtK(FixedLocator):
     """Ticks at some K."""
 
+    def __init__(self, ks: Sequence[float]) -> None:
+        super().__init__(ks)
+        self.ks = [*ks]
+
 
 class LogNumbers(Formatter):
     """Labels of a logarithmic axis: all of them plain numbers, or all of them with powers of ten."""
@@ -64,8 +69,12 @@ def steps_axis(axes: Axes) -> None:
 def whole_axis(axes: Axes, label: str) -> None:
     """Make the horizontal axis one of whole numbers."""
     axes.xaxis.set_major_locator(MaxNLocator(_MOST, steps=[1, 2, 2.5, 5, 10], integer=True))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:,.0f}"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_whole))
     axes.set_xlabel(label)
+
+
+def _whole(x: float, _: int | None) -> str:
+    return f"{x:,.0f}"
 
 
 def number_axis(axes: Axes, label: str) -> None:
@@ -110,7 +119,7 @@ def thin_out(axes: Axes, renderer: Any) -> None:  # noqa: ANN401 - matplotlib's
     """Leave out labels of the horizontal axis until no two of them overlap."""
     locator: Any = axes.xaxis.get_major_locator()
     if isinstance(locator, _AtK):
-        ks = [float(each) for each in locator.locs]
+        ks = locator.ks
         kept = list[int]()
         boxes = _boxes(axes, renderer)
         for i in reversed(range(len(ks))):  # begin with the largest K, whose label matters most
@@ -122,14 +131,18 @@ def thin_out(axes: Axes, renderer: Any) -> None:  # noqa: ANN401 - matplotlib's
         for most in range(_MOST, 1, -1):
             locator.set_params(nbins=most)
             boxes = _boxes(axes, renderer)
-            if not any(_close(a, b) for a, b in zip(boxes, boxes[1:], strict=False)):
+            if not any(_close(a, b) for a, b in pairwise(boxes)):
                 return
 
 
-def _boxes(axes: Axes, renderer: Any) -> list[Any]:  # noqa: ANN401 - matplotlib's
+def _boxes(axes: Any, renderer: Any) -> list[Any]:  # noqa: ANN401 - matplotlib's
     low, high = sorted(axes.get_xlim())
-    ticks: list[Any] = axes.xaxis._update_ticks()  # pyright: ignore # as get_tightbbox does; nothing public does it
-    return [tick.label1.get_window_extent(renderer) for tick in ticks if low <= tick.get_loc() <= high]
+    # As get_tightbbox does: nothing public returns the ticks that are drawn.
+    return [
+        tick.label1.get_window_extent(renderer)
+        for tick in axes.xaxis._update_ticks()
+        if low <= tick.get_loc() <= high
+    ]
 
 
 def _close(a: Any, b: Any) -> bool:  # noqa: ANN401 - boxes of matplotlib

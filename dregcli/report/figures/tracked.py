@@ -19,9 +19,10 @@ from dregcli.wording import AT_FLOOR
 _COLUMNS: Final = {Network.ENCODER: "posterior", Network.DECODER: "model"}
 _LABELS: Final = {"variance": "gradient variance", "snr": "SNR"}
 _CAPTION: Final = (
-    "Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. Means over coordinates and seeds, "
-    "in windows of steps if they were logged, else in moving averages, with 95\u00a0% intervals over seeds (Student's"
-    "\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR is noise. Equal curves are drawn once."
+    "Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. Means over coordinates and "
+    "seeds, in windows of steps if they were logged, else in moving averages, with 95\u00a0% intervals over seeds "
+    "(Student's\u00a0t). Dotted grey: the SNR of noise alone; near it, much of an SNR is noise. Equal curves are "
+    "drawn once."
 )
 
 _POINTS: Final = 50
@@ -51,7 +52,7 @@ def tracked_figure(chosen: Chosen, network: Network) -> Drawn | None:
     sheet = chosen.sheet
     title = sheet.titled(f"Gradients of the {network} along training{few}")
     figure = new_figure(sheet)
-    # Groups stand side by side. If they do not fit, they stand above one another, and the two statistics side by side.
+    # Groups stand side by side. If they do not fit, they stand above one another, with the statistics side by side.
     beside = sheet.columns(len(members), _LEAST) == len(members)
     size = (len(_LABELS), len(members)) if beside else (len(members), len(_LABELS))
     axes = panels(figure, *size, shared="row" if beside else "col")

@@ -51,11 +51,9 @@ const dark = () =>
   "dark";
 const label = () => { theme.textContent = dark() ? "Light theme" : "Dark theme"; };
 
-// Figures for a dark page follow the chosen theme; their media say it only of the system's settings.
+// The figures for a dark page follow the chosen theme; by their media they follow only the system's settings.
 function choose(isDark) {
-  for (const source of document.querySelectorAll("source[data-dark]")) {
-    source.media = isDark ? source.dataset.dark : "not all";
-  }
+  for (const source of document.querySelectorAll("source")) source.media = isDark ? "screen" : "not all";
 }
 theme.addEventListener("click", () => {
   document.documentElement.dataset.theme = dark() ? "light" : "dark";

@@ -39,6 +39,17 @@ RATES: Final = (
 )
 """Explains the column of rates."""
 
+_ERRORS: Final = (
+    "s.e. over seeds says how far the mean would move if the models were trained again. The standard error over "
+    "examples, which dreg eval shows, says how far it would move with other examples. Neither contains the other, "
+    "because all seeds see the same examples."
+)
+
+_KHAT: Final = (
+    "k-hat: the shape of the tail of an example's weights; its median over examples, and the share of examples above "
+    "0.7, whose estimates are too low, and whose standard errors are too small."
+)
+
 Labels = Mapping[str, str]
 """Labels of groups, by key."""
 
@@ -162,10 +173,14 @@ def evaluations(groups: Sequence[Group], labels: Labels) -> Section:
     found = [(labels[group.key], key, each) for group in groups for key, each in group.evaluations().items()]
     if not found:
         return Section("evaluations", "Evaluations")
-    names = ("K", "examples", "step", "eval seed", "seeds", "bound", "ESS", "k-hat above 0.7", "active units")
+    names = ("K", "examples", "step", "eval seed", "seeds", "bound", "ESS")
+    names = (*names, "k-hat, median", "k-hat above 0.7", "active units")
     columns = (_GROUP, Column("split", numeric=False), *map(Column, names))
     rows = tuple((Cell(label), Cell(key.split), *_evaluated(key, each)) for label, key, each in found)
-    table = Table("evaluations: mean ± s.e. over seeds, nats per example", columns, rows)
+    khat = any(each.khat_share for _, _, each in found)
+    table = Table(
+        "evaluations: mean ± s.e. over seeds, nats per example", columns, rows, (_ERRORS, *([_KHAT] if khat else []))
+    )
     return Section("evaluations", "Evaluations", tables=(table, *_curves(found)))
 
 
@@ -174,6 +189,7 @@ def _evaluated(key: EvaluationKey, found: Evaluated) -> list[Cell]:
         *map(count, (key.k, key.n, key.checkpoint, key.seed, found.bound.n)),
         mean(found.bound),
         in_brief(found.ess, ".1f"),
+        in_brief(found.khat, ".2f"),
         share(found.khat_share),
         in_brief(found.active_units, ".3g"),
     ]

@@ -6,38 +6,25 @@ from dregcli.report.tables import Table
 
 
 @dataclass(frozen=True)
-class Source:
-    """The content of an image at one width of the window.
-
-    Attributes:
-        width: width in CSS pixels.
-        height: height in CSS pixels.
-        light: content for a light page, as a ``data:`` address.
-        dark: content for a dark page, as a ``data:`` address.
-    """
-
-    width: int
-    height: int
-    light: str
-    dark: str
-
-
-@dataclass(frozen=True)
 class Image:
     """A figure inside the page.
 
     Attributes:
         title: title of the figure.
         alt: alternative text, which describes the figure.
-        usual: the figure in a usual window.
-        narrow: the figure on a phone; None if it is the same.
+        width: width in CSS pixels.
+        height: height in CSS pixels.
+        light: content for a light page, as a ``data:`` address.
+        dark: content for a dark page, as a ``data:`` address.
         caption: sentences that explain the figure.
     """
 
     title: str
     alt: str
-    usual: Source
-    narrow: Source | None = None
+    width: int
+    height: int
+    light: str
+    dark: str
     caption: str = ""
 
 

@@ -41,7 +41,7 @@ def test_what_cannot_be_read_is_left_out_and_told(store: Path) -> None:
 def drawing(name: str, section: str) -> Drawn:
     figure = Figure(figsize=(2.0, 1.0))
     FigureCanvasAgg(figure)
-    return Drawn(name, f"Figure {name}", "words", figure, section=section)
+    return Drawn(name, f"{section}: Figure {name}", "words", figure, section=section)
 
 
 def test_each_section_of_the_report_is_a_part_of_the_page(store: Path) -> None:
@@ -80,19 +80,6 @@ def test_a_report_of_one_section_has_no_parts(store: Path) -> None:
     found = page_of(make_report([], runs_dir=store), figures, time_to=None, argv=["dreg"], now=now)
     assert [section.anchor for section in found.sections][:2] == ["groups", "figures"]
     assert not any(section.sections for section in found.sections)
-
-
-def test_a_phone_gets_its_own_figures_where_there_are_some(store: Path) -> None:
-    usual, narrow = [drawing("a", ""), drawing("b", "")], [drawing("b", "")]
-    narrow[0].figure.set_size_inches(1.0, 3.0)
-    found = page_of(
-        make_report([], runs_dir=store), usual, time_to=None, argv=["dreg"], now=datetime.now(UTC), narrow=narrow
-    )
-    (figures,) = (section for section in found.sections if section.anchor == "figures")
-    a, b = figures.images
-    assert a.narrow is None
-    assert b.narrow is not None
-    assert (b.usual.width, b.narrow.width, b.narrow.height) == (192, 96, 288)
 
 
 def test_a_resumed_run_tells_both_commands(store: Path) -> None:

@@ -1,7 +1,9 @@
 """A study: what is done is skipped, what was cut is gone on with, what fails ends nothing else."""
 
 import errno
+import itertools
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -15,13 +17,22 @@ import torch
 
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies import study
+from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import StudyPlan, plan_study
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
 from dregcli.app.training import session, train
 from dregcli.engine.training import Trainer
-from dregcli.errors import DeviceUnavailable, Diverged, NotFinite, RunStateError, StoreWriteError, Terminated
+from dregcli.errors import (
+    CheckpointCorrupt,
+    DeviceUnavailable,
+    Diverged,
+    NotFinite,
+    RunStateError,
+    StoreWriteError,
+    Terminated,
+)
 from dregcli.names import Capture, RunStatus
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store import runs
@@ -249,6 +260,105 @@ def test_a_run_that_another_process_writes_is_left_to_it(tmp_path) -> None:
     assert any(f"{writer.run.path} is being written by process {os.getpid()}" in each for each in recorder.notes)
     assert len(RunStore(tmp_path).runs()) == 2
     assert dreg.spec.estimator == "dreg"
+
+
+@pytest.fixture
+def elsewhere(monkeypatch) -> Callable[[Callable[[], None]], list[float]]:
+    """``elsewhere(act)``: this process counts as another one, and ``act`` is called when it is waited for again."""
+
+    def waiting(act: Callable[[], None]) -> list[float]:
+        waits: list[float] = []
+
+        def sleep(seconds: float) -> None:
+            waits.append(seconds)
+            assert len(waits) < 5, "it waits for nobody"
+            if len(waits) == 2:
+                act()
+
+        monkeypatch.setattr(study.os, "getpid", lambda: -1)
+        monkeypatch.setattr(study.time, "sleep", sleep)
+        return waits
+
+    return waiting
+
+
+def test_who_is_done_first_waits_for_the_other_process_and_ends_with_the_whole_study(tmp_path, elsewhere) -> None:
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+    writer = claimed(tmp_path, reparam.spec)
+    ended = {"bound": {"test": -1.0, "valid": -1.0, "train": -1.0}, "step": 6}
+    waits = elsewhere(lambda: writer.finish(RunStatus.COMPLETED, ended))
+    recorder = Recorder()
+    result = trained(tmp_path, recorder, seeds="0")
+    assert result.exit_code == 0
+    assert [(each.skipped, each.shared) for each in result.runs] == [(False, False), (True, True)]
+    assert waits == [study.POLL_SECONDS] * 2
+    assert recorder.notes[-2].startswith("waiting for another process, which trains iwae/reparam, seed 0;")
+    assert recorder.notes[-1] == f"run 2 of 2: iwae/reparam, seed 0: done by another process, {writer.run.path}"
+    assert recorder.open_tasks == 0
+    assert result.report
+    assert len(result.report.runs) == 2
+    assert len(RunStore(tmp_path).runs()) == 2
+
+
+def test_what_another_process_leaves_is_trained(tmp_path, elsewhere) -> None:
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+    writer = claimed(tmp_path, reparam.spec)
+    elsewhere(lambda: writer.finish(RunStatus.INTERRUPTED, {}))
+    recorder = Recorder()
+    result = trained(tmp_path, recorder, seeds="0")
+    assert result.exit_code == 0
+    assert [(each.skipped, each.failure) for each in result.runs] == [(False, None)] * 2
+    assert writer.run.status() is RunStatus.COMPLETED
+
+
+def test_a_run_that_is_gone_while_it_is_awaited_is_trained(tmp_path, elsewhere) -> None:
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+    writer = claimed(tmp_path, reparam.spec)
+    elsewhere(lambda: shutil.rmtree(writer.run.path))
+    result = trained(tmp_path, seeds="0")
+    assert result.exit_code == 0
+    assert labels(result)[1] == "digits-iwae-reparam-k2/v001"
+
+
+def test_a_signal_ends_the_wait(tmp_path, elsewhere) -> None:
+    pid = os.getpid()
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+    writer = claimed(tmp_path, reparam.spec)
+    elsewhere(lambda: os.kill(pid, signal.SIGTERM))
+    with pytest.raises(Terminated, match="run the same command again"):
+        trained(tmp_path, seeds="0")
+    assert writer.run.status() is RunStatus.RUNNING
+
+
+def test_a_run_that_failed_here_and_was_completed_elsewhere_is_done(tmp_path, monkeypatch) -> None:
+    """This process could not read what another one then completed."""
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+
+    def fails(*_: object, **__: object) -> None:
+        writer = claimed(tmp_path, reparam.spec)
+        writer.finish(RunStatus.COMPLETED, {"bound": {"test": -1.0}, "step": 6})
+        what = "The checkpoint cannot be read."
+        raise CheckpointCorrupt(what)
+
+    monkeypatch.setattr(train, "claim", fails)
+    (found,) = (result := trained(tmp_path, seeds="0", estimator="reparam")).runs
+    assert result.exit_code == 0
+    assert (found.failure, found.shared, found.run and found.run.name) == (None, True, "other")
+
+
+def test_the_time_of_all_runs_is_expected_from_the_first_progress_on(tmp_path, monkeypatch) -> None:
+    now = itertools.count()
+    monkeypatch.setattr(study, "Pace", lambda kinds: Pace(kinds, lambda: float(next(now))))
+    recorder = Recorder()
+    trained(tmp_path, recorder, steps=4, log_every=1, eval_every=0)
+    begins = [note.partition("; about ") for note in recorder.notes if "done" not in note]
+    assert [note for note, _, _ in begins] == [label for label, _, _, _ in recorder.begun if label.startswith("run")]
+    assert [left.partition(" left for ")[2] for _, _, left in begins] == ["", "3 runs", "2 runs", "1 run"]
+    assert recorder.expected[-1] < recorder.expected[0] / 4, "the last steps of one run, and the first of four"
+    # What is done takes no time.
+    again = Recorder()
+    trained(tmp_path, again, steps=4, log_every=1, eval_every=0)
+    assert again.expected == []
 
 
 def test_a_run_that_another_process_takes_over_first_is_left_to_it(tmp_path, monkeypatch) -> None:

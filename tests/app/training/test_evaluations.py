@@ -234,8 +234,10 @@ def test_the_time_of_the_final_bounds_is_announced_and_their_progress_shown(tmp_
     listener = _Order()
     monkeypatch.setattr(evaluations, "_NOTED_SECONDS", 0.0)
     _train(RunStore(tmp_path), listener, eval_k=4)
-    announced, task = listener.events[-2:]
-    assert announced.startswith(f"final bounds at K=4 over {COUNT} train and {COUNT} test examples: about 0 s; ")
+    announced, last_validation, task = listener.events[-3:]
+    of = f"{COUNT} train, {COUNT} valid and {COUNT} test examples"
+    assert announced.startswith(f"final bounds at K=4 over {of}: about 0 s; ")
+    assert last_validation == "evaluate valid"
     assert "--eval-k" in announced
     assert "--final-eval test or none" in announced
     assert task == "final bounds"
@@ -262,3 +264,12 @@ def test_two_batches_say_how_long_it_takes_where_nothing_else_does(tmp_path, mon
     _train(RunStore(tmp_path / "many"), many, eval_every=0, final_eval="test")
     assert evaluated == [("test", EVALUATION_BATCH), ("test", EVALUATION_BATCH), ("test", None)]
     assert f"over {COUNT} test examples: about " in many.events[-2]
+    evaluated.clear()
+    whole = _Order()
+    _train(RunStore(tmp_path / "whole"), whole, eval_every=0)
+    measured, rest = evaluated[:2], evaluated[2:]
+    assert [limit for _, limit in measured] == [EVALUATION_BATCH] * 2
+    assert [split for split, _ in rest] == ["valid", "train", "test"]
+    assert next(each for each in whole.events if "final bounds" in each).startswith("final bounds at K=2 over ")
+    assert whole.events[-1] == "final bounds"
+    assert len([event for event in whole.events if "final bounds at" in event]) == 1

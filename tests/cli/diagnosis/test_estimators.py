@@ -208,13 +208,14 @@ def test_nothing_is_cut_on_a_terminal(monkeypatch, capsys, width: int) -> None:
     assert max(map(len, [header, *lines])) <= width
     starts = [header.index(column) for column in ("pair", "promise", "least", "path", "score")]
     found: list[list[str]] = []
-    for line in filter(str.strip, lines):
+    for line in (header, *filter(str.strip, lines)):
         cells = [line[a:b].strip() for a, b in zip(starts, [*starts[1:], width], strict=True)]
         if cells[0]:
             found.append(cells)
         else:
             found[-1] = [" ".join(filter(None, both)) for both in zip(found[-1], cells, strict=True)]
     expected = [[r.label, r.says, str(r.smallest_k), r.path, r.score] for r in list_pairs(64).rows]
+    expected.insert(0, ["pair", "promise at K=64", "least K", "path", "score"])
     if width == 80:  # the longest factors do not fit in one line
         found, expected = [[["".join(c.split()) for c in row] for row in rows] for rows in (found, expected)]
     assert found == expected

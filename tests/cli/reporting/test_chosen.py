@@ -52,7 +52,7 @@ def test_columns_are_those_asked_for_in_their_order(capsys) -> None:
 
 def test_what_decides_comes_first(capsys) -> None:
     (first, *_) = groups(run(capsys, "report", *STUDY).out)
-    assert first[0][:6] == ["group", "seeds", "mean ± s.e.", "minus best", "verdict", "best"]
+    assert first[0][:6] == ["group", "seeds", "mean ± s.e.", "minus best", "verdict", "best seed"]
     assert [row[3:5] for row in first[1:]] == [["-", "-"], ["-0.4788 ± 0.0580", "not tested"]]
 
 

@@ -1,12 +1,18 @@
 """``dreg report --figures`` as a user sees it."""
 
+import base64
+import io
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from dregcli.app.reporting import figures
+from dregcli.app.reporting.report import make_report
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
+from tests.support.listener import Recorder
 from tests.support.store_faults import flip
 from tests.support.store_study import add_eval, add_run, add_study
 
@@ -20,27 +26,67 @@ def study(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("study")
-def test_every_figure_is_written_as_png_and_svg_and_told(capsys, tmp_path: Path) -> None:
+def test_every_figure_is_written_as_png_svg_and_pdf_and_listed(capsys, tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "pictures"
     outcome = run(capsys, "report", "--figures", folder, "--json")
     assert outcome.code == 0, outcome.err
-    told = outcome.json["figures"]
-    assert [each["name"] for each in told] == [*KINDS, "k-curve", "active-units"]
-    for each in told:
+    listed = outcome.json["figures"]
+    assert [each["name"] for each in listed] == [*KINDS, "k-curve", "active-units"]
+    for each in listed:
         assert Path(each["png"]) == folder / f"{each['name']}.png"
         assert Path(each["png"]).read_bytes().startswith(b"\x89PNG")
         assert b"<svg" in Path(each["svg"]).read_bytes()
+        assert Path(each["pdf"]).read_bytes().startswith(b"%PDF")
         assert each["title"]
+        assert each["caption"]
         assert len(each["alt"]) > 40
-    assert len(list(folder.iterdir())) == 2 * len(told)
+    assert len(list(folder.glob("[!.]*"))) == 3 * len(listed)
     assert len(outcome.json["groups"]) == 2
-    text = run(capsys, "report", "--figures", folder)
-    again = f"wrote {folder / 'bound-steps-2.png'} and {folder / 'bound-steps-2.svg'}"
-    assert again in text.err, "nothing overwritten"
-    for suffix in (".png", ".svg"):
-        one, two = (folder / f"k-curve{number}{suffix}" for number in ("", "-2"))
-        assert one.read_bytes() == two.read_bytes()
     assert run(capsys, "report", "--json").json["figures"] == []
+
+
+def test_earlier_figures_are_replaced_by_those_of_the_size_that_was_asked_for(capsys, tmp_path: Path) -> None:
+    from PIL import Image
+
+    add_run(tmp_path / "runs")
+    folder = tmp_path / "pictures"
+    assert run(capsys, "report", "--figures", folder, "--dpi", 40).code == 0
+    before = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    (folder / "bound-seconds.svg").write_bytes(b"edited")
+    options = ("--width-inches", 3.25, "--dpi", 100, "--font-size", 6.5, "--no-caption")
+    text = run(capsys, "report", "--figures", folder, *options)
+    assert f"wrote {folder / 'bound-steps.png'} (also .svg and .pdf)" in text.err
+    after = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    assert after.keys() - before.keys() == {f"bound-seconds-2.{suffix}" for suffix in ("png", "svg", "pdf")}
+    assert after["bound-seconds.svg"] == b"edited"
+    assert after["bound-steps.pdf"] != before["bound-steps.pdf"]
+    with Image.open(folder / "bound-steps.png") as image:
+        assert image.width == 325
+    assert b'width="234pt"' in after["bound-steps.svg"]
+
+
+def test_sizes_that_no_figure_can_have_are_refused_at_once(capsys, tmp_path: Path) -> None:
+    add_run(tmp_path / "runs")
+    wrong = ("--width-inches", 1, "--dpi", 10, "--font-size", 99)
+    refused = run(capsys, "report", "--figures", tmp_path / "others", *wrong)
+    assert refused.code == 2
+    for said in ("width-inches: must be from 2 to 40, got 1", "dpi: must be from 20", "font-size: must be from 4"):
+        assert said in refused.err
+    assert not (tmp_path / "others").exists()
+
+
+def test_sections_have_figures_of_their_own_with_their_names(tmp_path: Path) -> None:
+    for dataset, task in (("digits", "generative"), ("mnist", "generative"), ("mnist", "structured")):
+        add_study(
+            tmp_path / "runs", estimators={"dreg": -89.0}, seeds=range(1), dataset=dataset, task=task,
+            data_checksum=dataset * 8,
+        )  # fmt: skip
+    found = figures.draw_report(make_report([], runs_dir=tmp_path / "runs"), Recorder(), figures.Sheet())
+    assert [each.name for each in found] == [
+        f"{section}-{kind}" for section in ("digits", "mnist", "mnist-structured") for kind in KINDS
+    ]
+    titles = {each.section: each.title for each in found}
+    assert titles["mnist, structured"] == "mnist, structured: Generalisation gap"
 
 
 @pytest.mark.usefixtures("study")
@@ -104,7 +150,7 @@ def test_what_was_altered_is_left_out_and_told(capsys, ready, tmp_path: Path) ->
     assert "left out of the figures: t/v001" in outcome.err
 
 
-def test_the_newest_picture_is_shown(capsys, ready, tmp_path: Path) -> None:
+def test_the_newest_picture_is_shown(capsys, ready, tmp_path: Path, monkeypatch) -> None:
     from PIL import Image
 
     ready(*SMALL, name="t")
@@ -113,9 +159,12 @@ def test_the_newest_picture_is_shown(capsys, ready, tmp_path: Path) -> None:
     told = run(capsys, "report", "t", "--figures", tmp_path / "pictures", "--json").json
     (samples,) = [each for each in told["figures"] if each["name"] == "samples-1"]
     with Image.open(tmp_path / "runs/t/v001/figures/samples-3.png") as newest:
-        size = newest.size
-    with Image.open(samples["png"]) as image:
-        shown = np.asarray(image.convert("RGB"))
-    blue = (shown == np.round(255 * np.array([0.0, 0.447, 0.698]))).all(axis=2)
-    rows, columns = (np.flatnonzero(blue.any(axis=axis)) for axis in (1, 0))
-    assert (np.ptp(columns) + 1, np.ptp(rows) + 1) == size
+        expected = np.asarray(newest.convert("RGB"))
+    (inside,) = re.findall(rb'href="data:image/png;base64,\s*([^"]*)"', Path(samples["svg"]).read_bytes())
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(inside))).convert("RGB"))
+    assert np.array_equal(shown, expected) or np.array_equal(shown[::-1], expected)
+    monkeypatch.setattr(figures, "LARGEST", 40)
+    again = run(capsys, "report", "t", "--figures", tmp_path / "pictures", "--json").json
+    (samples,) = [each for each in again["figures"] if each["name"] == "samples-1"]
+    (inside,) = re.findall(rb'href="data:image/png;base64,\s*([^"]*)"', Path(samples["svg"]).read_bytes())
+    assert max(Image.open(io.BytesIO(base64.b64decode(inside))).size) == 40, "a larger picture is made smaller"

@@ -70,7 +70,7 @@ def test_evaluations_are_told_with_what_they_can_be_trusted_by(capsys, tmp_path)
     for each in add_study(tmp_path / "runs", estimators={"dreg": -88.0, "stl": -89.0}, seeds=range(3)):
         add_eval(each, each.info().summary["bound"]["test"] + 1.0)
     outcome = run(capsys, "report")
-    assert "ESS 8.5; k-hat above 0.7: 25 %; active units 20" in outcome.out
+    assert "ESS 8.5; median k-hat 0.60; k-hat above 0.7: 25 %; active units 20" in outcome.out
     assert "paired over seeds: test bound by dreg eval at K=5,000, 100 examples" in outcome.out
     assert "k-hat is above 0.7 for up to 25 % of the examples" in outcome.err
     (first, *_) = run(capsys, "report", "--json").json["groups"]
@@ -194,6 +194,25 @@ def test_without_validation_nobody_knows_when_a_bound_was_reached(capsys, tmp_pa
     outcome = run(capsys, "report", "--time-to", "-91")
     assert outcome.code == 0
     assert "never" not in outcome.out
+
+
+def test_the_headline_covers_most_examples_and_every_number_says_how_many(capsys, tmp_path) -> None:
+    root = tmp_path / "counts"
+    counted = {"bounds": {split: {"n": n} for split, n in (("train", 900), ("valid", 50), ("test", 1000))}}
+    for estimator in ("dreg", "stl"):
+        for seed in range(4):
+            done = add_run(root, estimator=estimator, seed=seed, level=-90.0 - 0.1 * seed, summary=counted)
+            add_eval(done, -80.0, k=5000, n=30)
+            add_eval(done, -88.0, k=500, n=1000)
+    outcome = run(capsys, "report", "--runs-dir", root)
+    assert "groups by their test bound by dreg eval at K=500, 1,000 examples, nats per example" in outcome.out
+    assert "paired over seeds: test bound by dreg eval at K=500, 1,000 examples" in outcome.out
+    assert "test -90.15 ± 0.06 (1,000 examples, best -90.00)" in outcome.out
+    assert "train -89.65 ± 0.06 (900 examples, best -89.50)" in outcome.out
+    assert "test bound at K=5000, 30 examples" in outcome.out
+    found = run(capsys, "report", "--runs-dir", root, "--json").json
+    measures = [(each["measure"]["k"], each["measure"]["examples"]) for each in found["comparisons"]]
+    assert measures == [(500, 1000), (64, 1000), (64, 50), (64, 900), (5000, 30)]
 
 
 def test_every_output_explains_its_labels(capsys, tmp_path) -> None:

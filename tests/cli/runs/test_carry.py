@@ -39,16 +39,32 @@ def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path:
     nothing = {"files": 0, "contents": [], "names_only": 0, "diff_lines": 0, "diff_lines_redacted": 0}
     size = file.stat().st_size
     assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": size, "captured": nothing}
-    first = runs("import", file)
-    assert first.out.startswith(f"imported x/v001 as {root}/x/v003\n")
-    assert "had the same run already: x/v001" in first.err
+    before = sorted(root.rglob("*"))
+    there = runs("import", file)
+    assert there.code == 0
+    assert there.out.startswith(f"x/v001 is here already, as {root}/x/v001: nothing was imported\n")
+    said = {"run": f"{root}/x/v001", "origin": "x/v001", "imported": False, "same_as": [f"{root}/x/v001"]}
+    assert runs("import", file, "--json").json == {**said, "faults": []}
+    assert sorted(root.rglob("*")) == before
+    # A name makes a copy.
     again = runs("import", file, "--name", "y", "--json")
-    assert again.json == {
-        "run": f"{root}/y/v001",
-        "origin": "x/v001",
-        "same_as": [f"{root}/x/v001", f"{root}/x/v003"],
-        "faults": [],
-    }
+    said = {"run": f"{root}/y/v001", "origin": "x/v001", "imported": True, "same_as": [f"{root}/x/v001"]}
+    assert again.json == {**said, "faults": []}
+
+
+@pytest.mark.parametrize("harm", ["altered", "gone"])
+def test_a_run_that_lacks_something_of_the_file_is_imported_beside_it(runs, root: Path, tmp_path: Path, harm) -> None:
+    """The copy in the file is then the better one: it was evaluated later, or this one is damaged."""
+    file = tmp_path / "x.zip"
+    runs("export", "x/v001", file)
+    metrics = root / "x" / "v001" / "metrics.h5"
+    if harm == "gone":
+        metrics.unlink()
+    else:
+        flip(metrics, 700)
+    found = runs("import", file)
+    assert found.out.startswith(f"imported x/v001 as {root}/x/v003\n")
+    assert "had the same run already: x/v001" in found.err
 
 
 def test_an_export_says_what_it_carries_of_the_source_and_warns_of_what_may_be_secret(
@@ -89,10 +105,11 @@ def test_a_damaged_run_is_exported_only_with_force(runs, root: Path, tmp_path: P
     forced = runs("export", "x/v002", file, "--force")
     assert forced.code == 0
     assert f"warning: {damaged}: The file does not match the digest in run.json" in forced.err
-    found = runs("import", file)
-    assert found.code == 0
-    assert f"warning: {root}/x/v003/log.txt was damaged when the run was exported" in found.err
-    assert runs("verify", "x/v003").code == 1
+    for words, label in (((), "x/v002"), (("--name", "y"), "y/v001")):
+        found = runs("import", file, *words)
+        assert found.code == 0
+        assert f"warning: {root}/{label}/log.txt was damaged when the run was exported" in found.err
+        assert runs("verify", label).code == 1
 
 
 @pytest.mark.parametrize("name", ["pipe", "folder", "/dev/zero", "x" * 300, "nothing.zip"])

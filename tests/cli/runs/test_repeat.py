@@ -1,5 +1,6 @@
 """``dreg runs rerun`` and ``dreg runs verify --replay``: a run can be repeated, and it shows where it cannot."""
 
+import copy
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dregcli.app.runs.rerun import differing_fields
 from dregcli.cli.main import main
+from dregcli.names import Capture
 from dregcli.store import documents, hdf5, layout, metrics
+from dregcli.store.capture import capture_environment
 from dregcli.store.records import read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -49,7 +53,7 @@ def root(made: Path, tmp_path: Path) -> Path:
 def test_a_rerun_is_the_run_again_to_the_last_bit(capsys, root: Path, name: str) -> None:
     done = run(capsys, "runs", "rerun", name, "--runs-dir", root)
     assert done.code == 0
-    assert "nothing has changed since" in done.err
+    assert f"nothing that numbers depend on has changed since {name}/v001" in done.err
     first, second = RunStore(root).resolve(name)
     assert second.version == 2
     assert differences(second, first) == []
@@ -67,6 +71,39 @@ def test_what_differs_here_is_told(capsys, root: Path) -> None:
     assert "packages.torch 1.0, now" in done.err
     assert "threads 99, now" in done.err
     assert done.json["run"] == f"{root}/again/v001"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        # What has nothing to do with the run's numbers.
+        ("git", {"commit": "c0ffee", "clean": False, "diff": "+x = 1", "untracked_files": {"a.py": {}}}, None),
+        ("packages.rich", "1.0", None),
+        ("platform", "another kernel", None),
+        ("python.executable", "/usr/bin/python", None),
+        ("variables", {"DREG_RUNS_DIR": "x"}, None),
+        # What numbers depend on.
+        ("packages.dreg", "0.1", "packages.dreg 0.1, now "),
+        ("packages.torch", "1.0", "packages.torch 1.0, now "),
+        ("packages.numpy", "1.0", "packages.numpy 1.0, now "),
+        ("source_sha256", "0" * 64, "the source of dreg differs (commit "),
+        ("device", "cuda", "device cuda, now cpu"),
+        ("cpu.model", "another", "cpu.model another, now "),
+        ("threads", 99, "threads 99, now "),
+    ],
+)
+def test_only_what_can_change_numbers_is_a_difference(field: str, value: object, says: str | None) -> None:
+    extra = {"threads": 1, "device": "cpu"}
+    now = capture_environment(argv=[], extra=extra, capture=Capture.NONE)
+    now["git"] = {"commit": "b" * 40}
+    then = copy.deepcopy(now) | {"git": {"commit": "a" * 40}}
+    outer, _, inner = field.partition(".")
+    then[outer] = then[outer] | {inner: value} if inner else value
+    found = differing_fields(then, now)
+    assert found == [] if says is None else len(found) == 1 and found[0].startswith(says)
+    # Without a digest of the source, its commit counts.
+    del then["source_sha256"]
+    assert any(each.startswith("git.commit") for each in differing_fields(then, now)) is True
 
 
 def test_a_run_whose_data_are_gone_claims_nothing(capsys, root: Path) -> None:

@@ -54,7 +54,7 @@ def test_pictures_are_kept_in_the_run_and_the_same_seed_gives_the_same_bytes(cap
         "traversals": True,
     }
     few, many = _array(_contents(_sampled(capsys, "--n", 15))["samples"]), _array(_contents(first)["samples"])
-    side = 8 * 4 + pictures.GAP
+    side = 8 * 8 + pictures.GAP
     same = (few == many).all(axis=2)
     assert not same[-side:, -side:].all(), "the last one is not among fewer"
     same[-side:, -side:] = True
@@ -80,6 +80,7 @@ def test_completions_keep_their_context(capsys, ready, task) -> None:
     picture = _array(_contents(told)["samples"])
     step, gap = 8 + pictures.GAP, pictures.GAP
     right = 8 + 2 * gap + pictures.FAR
+    picture = picture[-(3 * step + gap) :]  # labels stand above
     for row in range(3):
         top = gap + row * step + (4 if task == "structured-reference" else 0)
         contexts = [picture[top : top + 4, left : left + 8] for left in (gap, right + gap, right + gap + step)]
@@ -103,8 +104,29 @@ def test_grey_levels_are_those_of_the_values() -> None:
     assert len(set(colour.tolist())) == 3, "what lies between is no grey"
 
 
+def test_rows_and_columns_of_traversals_are_labelled_where_there_is_room() -> None:
+    lead, images = torch.zeros(2, 1, 40, 40), torch.zeros(6, 1, 40, 40)
+    heads = ["mean", "-3", "0", "+3"]
+
+    def inked(heads: list[str], rows: list[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Columns with letters above the grid, and rows with letters left of it."""
+        grid = pictures.led_rows(lead, images, columns=3, heads=heads, rows=rows).numpy()
+        high, wide = 2 * 42 + 2, 4 * 42 + 4 + pictures.FAR
+        above, beside = grid[:, :-high, -wide:].min(axis=(0, 1)) < 0.5, grid[:, -high:, :-wide].min(axis=(0, 2)) < 0.5
+        return np.flatnonzero(above), np.flatnonzero(beside)
+
+    def groups(found: np.ndarray) -> int:
+        return 1 + int((np.diff(found) > 12).sum())
+
+    columns, rows = inked(heads, ["z17", "z3"])
+    assert groups(columns) == 4
+    assert groups(rows) == 2
+    assert groups(inked(["a label that is long", *heads[1:]], ["z1", "z2"])[0]) < 4, "labels do not cover each other"
+    assert pictures.led_rows(lead, images, columns=3, heads=heads).shape[2] == 4 * 42 + 4 + pictures.FAR, "no margin"
+
+
 @pytest.mark.parametrize(
-    ("shape", "scale"), [((8, 8), 4), ((28, 28), 2), ((4, 5), 8), ((105, 105), 1), ((1, 784), 1)]
+    ("shape", "scale"), [((8, 8), 8), ((28, 28), 3), ((4, 5), 16), ((105, 105), 1), ((1, 784), 1)]
 )
 def test_small_images_are_enlarged(shape, scale) -> None:
     assert pictures.usual_scale(*shape) == scale

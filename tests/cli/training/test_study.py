@@ -6,12 +6,14 @@ import signal
 import pytest
 import torch
 
+from dregcli.defaults import EVALUATED_KS
 from dregcli.engine.training import Trainer
 from dregcli.names import RunStatus
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
 from tests.support.quick_training import each_step, quick_training
+from tests.support.store_study import add_run
 
 STUDY = (*SMALL, "--estimator", "dreg", "--estimator", "reparam")
 
@@ -35,6 +37,20 @@ def test_a_study_in_one_line_ends_with_the_report_of_its_runs(capsys, tmp_path) 
     assert again.out == outcome.out.replace("4 trained", "4 done before")
     assert again.err.count("done before") == 4
     assert len(RunStore(tmp_path / "runs").runs()) == 4
+
+
+def test_the_last_lines_name_the_runs_of_the_study_and_no_others(capsys, tmp_path) -> None:
+    add_run(tmp_path / "runs", name="s", rows=2)  # another experiment of the same name
+    outcome = run(capsys, "train", *SMALL, "--seeds", "0-1", "--name", "s")
+    *_, study, evaluate, report = outcome.out.splitlines()
+    folder = f"--runs-dir {tmp_path / 'runs'}"
+    assert study == "study: 2 runs: 2 trained"
+    assert evaluate == f"next:  dreg eval s/v002 s/v003 --split test --k {EVALUATED_KS} {folder}"
+    assert report == f"       dreg report s/v002 s/v003 --html report.html {folder}"
+    # The lines can be typed as they stand; and a name is enough where all its versions are of the study.
+    assert run(capsys, *report.split()[1:-2]).code == 0
+    alone = run(capsys, "train", *SMALL, "--seeds", "2-3", "--name", "alone")
+    assert alone.out.splitlines()[-1] == f"       dreg report alone --html report.html {folder}"
 
 
 def test_json_has_every_run_as_train_gives_it_and_the_report(capsys) -> None:
@@ -146,7 +162,11 @@ def test_a_failure_is_told_and_gives_the_exit_code(capsys, monkeypatch) -> None:
     again = run(capsys, "train", *STUDY, "--seeds", "0-1")
     assert again.code == 18
     assert "skipped: Training diverged" in again.err
-    assert "study: 4 runs: 3 done before, 1 failed" in again.out
+    *_, study, failed, evaluate, report = again.out.splitlines()
+    assert study == "study: 4 runs: 3 done before, 1 failed"
+    assert failed.startswith("failed: iwae/reparam, seed 0: use other settings, such as a smaller --lr")
+    assert "digits-iwae-dreg-k4 digits-iwae-reparam-k4/v002 --split" in evaluate
+    assert "digits-iwae-dreg-k4 digits-iwae-reparam-k4/v002 --html" in report
 
 
 def test_where_nothing_could_be_trained_there_is_no_report(capsys, monkeypatch) -> None:

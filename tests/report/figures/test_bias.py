@@ -63,7 +63,7 @@ def test_blocks_without_anything_to_test_are_left_out_and_those_without_room_fol
     whole = [_row("a", Verdict.UNBIASED, 1.0, BLOCKS)] * 3
     narrow = _blocks(drawn_figure(whole, BLOCKS, title="t", sheet=Sheet(COLUMN_MM / MM)))
     assert len(narrow) > 1
-    assert sum(narrow, []) == list(BLOCKS)
+    assert [block for part in narrow for block in part] == list(BLOCKS)
 
 
 @pytest.mark.parametrize("t", [0.0, -1e-9, 1e7, math.inf, -math.inf])
