@@ -9,6 +9,8 @@ from typing import Any, Final, Literal, get_args
 import numpy as np
 from matplotlib import rc_context  # pyright: ignore[reportUnknownVariableType]
 from matplotlib.artist import Artist
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.colors import to_hex, to_rgba
 from matplotlib.figure import Figure
@@ -83,23 +85,24 @@ class Drawn:
         # By default, matplotlib puts random ids and today's date into an SVG. Type 42 keeps a PDF's text as text, in
         # fonts that publishers accept.
         with rc_context({"svg.hashsalt": "dreg", "pdf.fonttype": 42}):
-            if suffix == ".svg":
-                self._print_svg(buffer)
-            elif suffix == ".pdf":
-                metadata: dict[str, Any] = {"Creator": "dreg", "CreationDate": None}
-                self.figure.savefig(buffer, format="pdf", metadata=metadata)
-            else:
-                with _smooth(self.figure):
-                    self.figure.savefig(buffer, format="png", metadata={"Software": "dreg"}, dpi=dpi)
+            self._print(buffer, suffix, dpi)
         return buffer.getvalue()
 
-    def _print_svg(self, buffer: io.BytesIO) -> None:
+    def _print(self, buffer: io.BytesIO, suffix: Suffix, dpi: int) -> None:
         """Print as ``savefig`` does, without its extra pass of drawing, which costs seconds with many figures."""
-        dpi = self.figure.dpi
+        own = self.figure.dpi
         try:
-            FigureCanvasSVG(self.figure).print_svg(buffer, metadata={"Date": None})
+            if suffix == ".svg":
+                FigureCanvasSVG(self.figure).print_svg(buffer, metadata={"Date": None})
+            elif suffix == ".pdf":
+                metadata: dict[str, Any] = {"Creator": "dreg", "CreationDate": None}
+                FigureCanvasPdf(self.figure).print_pdf(buffer, metadata=metadata)
+            else:
+                self.figure.dpi = dpi
+                with _smooth(self.figure):
+                    FigureCanvasAgg(self.figure).print_png(buffer, metadata={"Software": "dreg"})
         finally:
-            self.figure.dpi = dpi  # the canvas leaves the figure at SVG's own dpi
+            self.figure.dpi = own
 
 
 @contextmanager

@@ -212,6 +212,10 @@ def test_a_phone_shows_tables_within_the_page(shown: Any, width: int) -> None:
     assert shown.execute_script(outside) == 0
     least = "return Math.min(...[...document.querySelectorAll('.wide tbody td')].map((e) => e.clientWidth))"
     assert shown.execute_script(least) >= 80, "no column is squeezed"
+    broken = "return [...document.querySelectorAll('.wide tbody td.number')].filter((e) => { "
+    broken += "const range = document.createRange(); range.selectNodeContents(e); "
+    broken += "return range.getClientRects().length > 1; }).map((e) => e.textContent)"
+    assert shown.execute_script(broken) == [], "a number stands on one line"
     label = "const cell = document.querySelector('#runs-table-1 tbody td');"
     label += (
         "return [getComputedStyle(cell, '::before').content, cell.closest('table').tHead.rows[0].cells[1].innerText]"

@@ -148,7 +148,7 @@ def test_only_the_help_lays_out_tables_by_itself() -> None:
     """Every other table goes through ``Terminal.table``, so that what holds for one holds for all."""
     files = Path(cli.__file__).parent.rglob("*.py")
     own = {path.name for path in files if "rich.table" in path.read_text(encoding="utf-8")}
-    assert own <= {"overview.py", "bias_result.py"}
+    assert own <= {"overview.py"}
 
 
 @pytest.mark.usefixtures("mixed")

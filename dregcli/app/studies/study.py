@@ -20,6 +20,7 @@ from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.app.training import train
+from dregcli.app.training.evaluations import SPLITS
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.session import TrainResult
 from dregcli.commands import command
@@ -293,6 +294,7 @@ class _Study:
                 others = _otherwise(combination.spec, found.run)
                 self._listener.note(f"{label}: done {when}, {found.run.path}{others}")
                 self._warn_untracked(label, combination, found)
+                self._warn_unbounded(label, combination, found)
         return StudyRun(combination.spec, found.run, None, skipped=True, failure=failure, shared=shared)
 
     def _warn_untracked(self, label: str, combination: Combination, found: Repeat) -> None:
@@ -301,6 +303,14 @@ class _Study:
         if missing := [word for word in combination.spec.track_estimators if word not in tracked]:
             words = ", ".join(missing)
             self._listener.warn(f"{label}: the run was trained without tracking {words}; it is not trained again")
+
+    def _warn_unbounded(self, label: str, combination: Combination, found: Repeat) -> None:
+        """Warn if a run lacks final bounds that the study asks for: they do not change training either."""
+        known = found.info.summary.get("bound", {})
+        if missing := [split for split in SPLITS[combination.spec.final_eval] if split not in known]:
+            words = ("train", "--resume", found.run.path, "--final-eval", combination.spec.final_eval)
+            how = f"compute them: {command(*words)}"
+            self._listener.warn(f"{label}: the run has no final bounds of {', '.join(missing)}; {how}")
 
 
 def _otherwise(spec: RunSpec, run: Run) -> str:

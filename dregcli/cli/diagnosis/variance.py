@@ -83,7 +83,7 @@ def variance(
     out: Annotated[
         str | None,
         typer.Option(
-            metavar="DIR", help="With --toy: folder for PNG, SVG and JSON files.", show_default="print only"
+            metavar="DIR", help="With --toy: folder for PNG, SVG, PDF and JSON files.", show_default="print only"
         ),
     ] = None,
     runs_dir: RunsDir = None,

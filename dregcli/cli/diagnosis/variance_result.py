@@ -54,7 +54,7 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
     for figure in report.figures:
         terminal.line(f"figure: {figure}")
     if not report.file:
-        terminal.line("nothing is kept: use --out DIR to write PNG, SVG and JSON")
+        terminal.line("nothing is kept: use --out DIR to write PNG, SVG, PDF and JSON")
 
 
 def _cells(report: "VarianceReport", row: "Row") -> list[str]:

@@ -41,9 +41,12 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     terminal.table(columns, [_bound(result) for result in results], title=title)
     for result in results:
         if len(result.summary["curve"]) > 1 or result.estimates.repeats > 1:
+            terminal.line()
             _curve(terminal, result, named=len(results) > 1)
+    terminal.line()
     columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife"]
     terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example, ± s.e.")
+    terminal.line()
     if not terminal.quiet:
         for line in (*_ERRORS.split("\n"), *([_KHAT] if any(result.summary["khat"] for result in results) else [])):
             terminal.line(line)

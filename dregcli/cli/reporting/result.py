@@ -18,7 +18,7 @@ _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
 
 
 def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen: "Chosen | None" = None) -> None:
-    """Show the report section by section: the table of its groups, the paired comparison, then each group.
+    """Show the report section by section: the table of its groups, paired comparisons, then each group.
 
     Args:
         terminal: where to show it.
@@ -26,12 +26,14 @@ def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen:
         time_to: bound for the time that runs took to reach it, nats per example.
         chosen: the user's choice of columns and order for the tables of groups.
     """
+    from dregcli.report.comparison import shown_first
+
     for number, section in enumerate(report.sections):
         if number:
             terminal.line()
         _heading(terminal, section)
         _groups(terminal, section, time_to, chosen)
-        for comparison in section.comparisons[:1]:
+        for comparison in shown_first(section.comparisons):
             terminal.line()
             _comparison(terminal, section, comparison)
         for group in section.groups:

@@ -23,6 +23,7 @@ from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import StudyResult, run_study
 from dregcli.app.training import session, train
+from dregcli.app.training.evaluations import SPLITS
 from dregcli.engine.training import Trainer
 from dregcli.errors import (
     CheckpointCorrupt,
@@ -35,9 +36,9 @@ from dregcli.errors import (
 )
 from dregcli.names import Capture, RunStatus
 from dregcli.specs.run import RunSpec, as_json
-from dregcli.store import runs
+from dregcli.store import layout, runs
 from dregcli.store.lease import own_lease
-from dregcli.store.records import RunInfo
+from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
@@ -154,6 +155,27 @@ def test_only_what_is_lacking_is_trained(tmp_path) -> None:
     assert [each.skipped for each in other.runs] == [False]
     assert other.report
     assert list(other.report.runs) == [str(other.runs[0].run.path if other.runs[0].run else None)]
+
+
+def test_a_run_without_final_bounds_counts_as_done_and_how_to_get_them_is_said(tmp_path, monkeypatch) -> None:
+    first = trained(tmp_path, seeds="1", estimator="dreg")
+    run = first.runs[0].run
+    assert run
+    path = run.path / layout.RUN_FILE
+    info = read_info(path)
+    path.write_bytes(write_info(replace(info, summary={**info.summary, "bound": {"test": -1.0}})))
+    no_training(monkeypatch)
+    for splits, missing in zip(SPLITS.values(), ("train, valid", None, None), strict=True):
+        recorder = Recorder()
+        monkeypatch.setattr(study, "SPLITS", dict.fromkeys(SPLITS, splits))
+        assert trained(tmp_path, recorder, seeds="1", estimator="dreg").runs[0].skipped
+        said = [each for each in recorder.warnings if "has no final bounds" in each]
+        if missing is None:
+            assert not said
+        else:
+            (warning,) = said
+            assert f"no final bounds of {missing}; compute them: dreg train --resume {run.path}" in warning
+            assert "--final-eval all" in warning
 
 
 def _signal(spec: RunSpec, trainer: Trainer) -> None:

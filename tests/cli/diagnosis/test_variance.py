@@ -21,7 +21,7 @@ TOY = ("--toy", "--replicates", 40, "--k", "1,4", "--reference-k", 16)
 STATISTICS = {"variance", "snr", "power", "dsnr", "dsnr_floor", "cosine"}
 KEYS = {
     *("toy", "run", "checkpoint", "k", "replicates", "results", "slopes", "ess", "bound", "floor", "reference"),
-    *("log_p", "settings", "seconds", "file", "figures"),
+    *("log_p", "settings", "seconds", "file", "figures", "asked"),
 }
 
 
@@ -85,9 +85,10 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
     assert str(kept.path) == content["file"]
     assert json.dumps(kept.attrs["results"]) == json.dumps(content["results"])
     assert list(kept.arrays()["variance"]) == [r["variance"]["value"] for r in content["results"]]
-    png, svg = map(Path, content["figures"])
+    png, svg, pdf = map(Path, content["figures"])
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in svg.read_bytes()
+    assert pdf.read_bytes().startswith(b"%PDF")
     monkeypatch.setattr(variance_report, "variance_figure", lambda *_, **__: NO_FIGURE)
     # The reference is 2 draws, then there are 20 at each K.
     for draws in (1, 25):
@@ -149,7 +150,7 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     assert rows.count("at the floor") == sum(snr["at_floor"] for snr in snrs)
     names = sorted(path.name for path in out.iterdir())
     assert names == sorted(
-        f"variance-toy-seed0{number}{suffix}" for number in ("", "-2") for suffix in (".json", ".png", ".svg")
+        f"variance-toy-seed0{number}{suffix}" for number in ("", "-2") for suffix in (".json", ".pdf", ".png", ".svg")
     )
     assert json.loads(Path(found[0]["file"]).read_text())["results"] == found[0]["results"] == found[1]["results"]
     assert found[0]["log_p"]["model"] != found[0]["log_p"]["data"]
@@ -253,3 +254,23 @@ def test_without_a_run_the_one_of_bias_check_is_used(capsys, monkeypatch, tmp_pa
 )
 def test_numbers_have_their_error_in_the_last_digits(value: float, stderr: float, told: str) -> None:
     assert with_digits(value, stderr) == told
+
+
+@pytest.mark.parametrize(
+    ("options", "always"), [((), ["iwae/dreg", "iwae/reparam"]), (("--estimator", "vimco"), None)]
+)
+def test_the_figure_shows_the_pairs_that_were_asked_for(capsys, monkeypatch, trained: Run, options, always) -> None:
+    monkeypatch.setattr("dregcli.engine.diagnostics.learn.STEPS", 3)
+    shown: list[object] = []
+
+    def figure(*_, always, **__) -> object:
+        shown.append(always)
+        return NO_FIGURE
+
+    monkeypatch.setattr(variance_report, "variance_figure", figure)
+    found = _variance(capsys, "t/v001", *FEW, *options, "--json")
+    assert found.code == 0, found.err
+    assert [None if each is None else [*each] for each in shown] == [always]
+    assert found.json["asked"] is (always is None)
+    (kept,) = trained.results("variance")
+    assert kept.attrs["asked"] is (always is None), "a report draws the same pairs"

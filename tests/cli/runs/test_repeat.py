@@ -22,7 +22,18 @@ from tests.support.data_few import few_digits
 
 VARIANTS = {
     "dense": ("--backward", "dense"),
-    "bfloat16": ("--backward", "screened", "--screen-precision", "bfloat16", "--k", "32", "--eval-every", "8"),
+    "bfloat16": (
+        "--backward",
+        "screened",
+        "--screen-precision",
+        "bfloat16",
+        "--k",
+        "32",
+        "--eval-every",
+        "8",
+        "--eval-k",
+        "16",
+    ),
     "learning": ("--estimator", "dreg-cv", "--track-estimators", "stl"),
 }
 
