@@ -10,9 +10,9 @@ from dregcli.names import Split
 from dregcli.report.chosen import USUAL, Chosen
 from dregcli.report.comparison import Comparison, Measure, headline
 from dregcli.report.groups import Aggregate, Evaluated, Group
-from dregcli.report.labels import value_in_words
 from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
+from dregcli.report.settings import value_in_words
 from dregcli.report.tables import (
     NOTHING,
     Cell,

@@ -6,52 +6,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import product
 from string import ascii_uppercase
-from typing import Any, Final, NamedTuple, cast
+from typing import Final, NamedTuple
 
 from dregcli.parts import kept_apart, shown_word
 from dregcli.report.groups import Group
+from dregcli.report.settings import MEANINGS, differing_names, shown_name, shown_setting, shown_value
 
 LONGEST: Final = 30
 """Most characters of an automatic label."""
 
 _CUT: Final = "…"
-
-_NAMES: Final = {
-    "dataset": "",
-    "task": "",
-    "model": "",
-    "binarisation": "",
-    "likelihood": "",
-    "device": "",
-    "backward": "",
-    "screen_precision": "",
-    "parent": "",
-    "k": "K",
-    "eval_k": "eval-K",
-    "batch_size": "batch",
-    "latent_dim": "latents",
-    "data_checksum": "data",
-    "screen_inflation": "inflation",
-}
-"""Names of settings in labels, if they are not those of the options; an empty name shows the value alone."""
-
-_SHORT_NAMES: Final = {"batch_size": "B", "latent_dim": "z", "hidden": "h", "steps": "T", "eval_seed": "E"}
-"""Names for labels that would be too long."""
-
-_MEANINGS: Final = {
-    "k": "{} is the number of samples per example",
-    "eval_k": "{} is the number of samples per example of the final bounds",
-    "batch_size": "{} is the number of examples per step",
-    "latent_dim": "{} is the number of latent dimensions",
-    "hidden": "{} lists the sizes of the hidden layers",
-    "steps": "{} is the number of steps",
-    "eval_seed": "{} is the seed of the evaluations",
-    "lr": "{} is the learning rate",
-    "data_checksum": "{} is the beginning of the data's checksum",
-    "screen_inflation": "{} is the allowed growth of the gradient's variance by screening",
-    "parent": "reset means that the encoder started with new parameters",
-}
-"""The legend's words for the names of settings."""
 
 _SECONDARY: Final = ("device", "backward", "screen_inflation", "screen_precision")
 """Settings of the computation. ``auto`` chooses them by other settings, such as K, so that they often differ together
@@ -148,7 +112,7 @@ class _Parts:
         pairs = {group.key: (words["objective"][group.key], words["estimator"][group.key]) for group in groups}
         names, left_out = _named(groups, pairs)
         settings = {
-            group.key: {name: text for name in names if (text := _value(name, group.experiment.get(name)))}
+            group.key: {name: text for name in names if (text := shown_value(name, group.experiment.get(name)))}
             for group in groups
         }
         return cls(shown["objective"], shown["estimator"], settings, tuple(left_out), is_rounded)
@@ -162,7 +126,7 @@ class _Parts:
         usual = _usual(list(self.settings.values())) if rules >= 1 else {}
         is_short = rules >= 2
         if usual:
-            values = ", ".join(_text(name, value, is_short=is_short) for name, value in usual.items())
+            values = ", ".join(shown_setting(name, value, is_short=is_short) for name, value in usual.items())
             legend.append(f"A setting that a label does not name has its most common value: {values}.")
         objectives, estimators = self.objectives, self.estimators
         if rules >= 3:
@@ -182,7 +146,7 @@ class _Parts:
                 [
                     heads[key],
                     *(
-                        _text(name, value, is_short=is_short)
+                        shown_setting(name, value, is_short=is_short)
                         for name, value in of.items()
                         if usual.get(name) != value
                     ),
@@ -207,17 +171,17 @@ class _Parts:
             head = self.pair(key)
             room = LONGEST - len(letter) - 1
             found[key] = f"{head if len(head) <= room else head[: room - 1] + _CUT} {letter}"
-            settings = (_text(name, value, is_short=True) for name, value in self.settings[key].items())
+            settings = (shown_setting(name, value, is_short=True) for name, value in self.settings[key].items())
             legend.append(f"{letter}: {', '.join([head, *settings])}.")
         # A label of one letter's group cannot equal another: it ends with a letter of its own.
         return Labels(found, (*explained, *legend))
 
     def _explained(self, *, is_short: bool) -> list[str]:
         used = {name: None for of in self.settings.values() for name in of}
-        meanings = [_MEANINGS[name].format(_name(name, is_short=is_short)) for name in used if name in _MEANINGS]
+        meanings = [MEANINGS[name].format(shown_name(name, is_short=is_short)) for name in used if name in MEANINGS]
         found = [f"In labels, {'; '.join(meanings)}."] if meanings else []
         if self.is_rounded:
-            found.append("Parameters of estimators and objectives are rounded; --json has all their digits.")
+            found.append("Parameters in labels are rounded.")
         if self.left_out:
             names = ", ".join(name.replace("_", "-") for name in self.left_out)
             found.append(f"The groups also differ in {names}, which no label shows.")
@@ -233,7 +197,9 @@ def _named(groups: Sequence[Group], pairs: Mapping[str, tuple[str, str]]) -> tup
     left_out: list[str] = []
 
     def kinds(of: Iterable[str]) -> int:
-        shown = [(pairs[group.key], *(_value(name, group.experiment.get(name)) for name in of)) for group in groups]
+        shown = [
+            (pairs[group.key], *(shown_value(name, group.experiment.get(name)) for name in of)) for group in groups
+        ]
         return len(set(shown))
 
     for name in differing:
@@ -253,44 +219,6 @@ def _only_parameter(word: str) -> tuple[str, str]:
     name, _, text = word.partition(":")
     parameter, equals, value = text.partition("=")
     return (f"{name}:{value}", parameter) if equals and "," not in text else (word, "")
-
-
-def differing_names(groups: Sequence[Group]) -> list[str]:
-    """Return the names of the settings in which the groups' experiments differ, in the order of a spec."""
-    names = dict.fromkeys(name for group in groups for name in group.experiment)
-    return [name for name in names if len({repr(group.experiment.get(name)) for group in groups}) > 1]
-
-
-def _value(name: str, value: object) -> str:
-    """Return the value of a setting as a label shows it; empty for a value that a label does not show."""
-    if name == "parent":
-        return "reset" if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("reset_encoder") else ""
-    return "" if value is None else value_in_words(name, value)
-
-
-def _name(name: str, *, is_short: bool) -> str:
-    usual = _NAMES.get(name, name.replace("_", "-"))
-    return _SHORT_NAMES.get(name, usual) if is_short else usual
-
-
-def _text(name: str, value: str, *, is_short: bool) -> str:
-    """Return a setting as a label shows it."""
-    word = _name(name, is_short=is_short)
-    return f"{word}={value}" if word else value
-
-
-def value_in_words(name: str, value: object) -> str:
-    """Return the value of a field of a spec as a short text."""
-    if isinstance(value, list | tuple):
-        value = ",".join(map(str, cast("list[object]", value))) or "none"
-    if isinstance(value, Mapping):
-        parent = cast("Mapping[str, object]", value)
-        value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")
-    if isinstance(value, float):
-        value = f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    if name in ("objective", "estimator"):
-        return shown_word(str(value))
-    return str(value)[:8] if name == "data_checksum" else str(value)
 
 
 def renamed(groups: Sequence[Group], automatic: Labels, renames: Sequence[Rename]) -> Labels:

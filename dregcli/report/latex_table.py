@@ -39,6 +39,7 @@ def latex_table(
     *,
     title: str = "",
     label: str = "tab:dreg",
+    legend: Sequence[str] = (),
     provenance: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> str:
@@ -53,6 +54,7 @@ def latex_table(
         comparisons: comparisons of the groups, the most informative one first.
         title: what the groups have in common, for a report of several tables; it begins the caption.
         label: name of the table for references in the paper.
+        legend: sentences that explain the labels; the caption has them.
         provenance: where the table's numbers come from and what wrote them; comments at the top.
         warnings: warnings for the reader; comments.
     """
@@ -87,6 +89,7 @@ def latex_table(
             *([f"{escaped(title)}."] if title else []),
             *_caption(groups, compared, evaluated, is_bold=any(_BOLD in cell for row in rows for cell in row)),
             *_examples(list(bounds)),
+            *map(escaped, legend),
             *([_RATES] if has_rates else []),
         ]
     )

@@ -7,7 +7,8 @@ from typing import Any, Final, NamedTuple
 from dregcli.names import Task
 from dregcli.report.comparison import Comparison, compare
 from dregcli.report.groups import Group
-from dregcli.report.labels import Rename, labels, value_in_words
+from dregcli.report.labels import Rename, labels
+from dregcli.report.settings import value_in_words
 from dregcli.report.sparklines import sparklines
 
 
@@ -83,15 +84,6 @@ def sections_of(groups: Sequence[Group], renames: Sequence[Rename] = ()) -> list
     ordered = sorted(found, key=lambda common: (first[common._replace(parent=None)], common.parent is not None))
     titles = _titles({common: found[common][0] for common in ordered})
     return [_section(titles[common], found[common], renames) for common in ordered]
-
-
-def whole_labels(sections: Sequence[ReportSection]) -> dict[str, str]:
-    """Return the labels of all groups by key; if there are several sections, each label follows its title."""
-    return {
-        key: f"{section.title}: {label}" if len(sections) > 1 else label
-        for section in sections
-        for key, label in section.labels.items()
-    }
 
 
 def _section(title: str, groups: Sequence[Group], renames: Sequence[Rename]) -> ReportSection:

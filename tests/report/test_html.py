@@ -269,7 +269,7 @@ def test_p_follows_from_the_statistic_beside_it() -> None:
     assert float(shown["p"]) == pytest.approx(2.0 * stats.t.sf(abs(float(shown["t"])), freedom), rel=0.06)
     assert shown["p (Holm)"] == shown["p"], "one test needs no adjustment"
     few = group_rows([*rows([-90.0, -91.0]), *rows([-90.4, -91.2], estimator="stl")])
-    (cells,) = pairs_table(compare(few)[0], labels(few), compare(few)[0].pairs).rows
+    (cells,) = pairs_table(compare(few)[0], labels(few).by_key, compare(few)[0].pairs).rows
     assert [cell.text for cell in cells[3:6]] == ["-", "-", "-"], "what is not tested has neither"
 
 

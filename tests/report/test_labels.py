@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from dregcli.report.groups import Group, group_rows
-from dregcli.report.labels import LONGEST, Labels, Rename, differing_names, labels
+from dregcli.report.labels import LONGEST, Labels, Rename, labels
+from dregcli.report.settings import differing_names
 from tests.support.report_rows import run_row
 
 LEARNED = "dreg-cv:alpha=0.000320980438259562,beta=0.0,gamma=0.0,delta=0.0"
@@ -55,8 +56,8 @@ def test_settings_that_auto_chooses_are_named_only_where_nothing_else_differs() 
 
 def test_parameters_have_three_digits() -> None:
     assert _labels({}, {"estimator": LEARNED}) == ["iwae/dreg", "iwae/dreg-cv:alpha=0.000321"]
-    assert "--json has all their digits" in _legend({}, {"estimator": LEARNED})
-    assert "digits" not in _legend({}, {"objective": "vr-iwae:alpha=0.3"})
+    assert "Parameters in labels are rounded." in _legend({}, {"estimator": LEARNED})
+    assert "rounded" not in _legend({}, {"objective": "vr-iwae:alpha=0.3"})
 
 
 def test_parameters_that_differ_later_have_more_digits() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from dregcli.report.groups import group_rows
-from dregcli.report.sections import sections_of, whole_labels
+from dregcli.report.sections import sections_of
 from tests.support.report_rows import run_row
 
 PARENT = {"run": "mine/v001", "checkpoint": 500, "model_sha256": "a" * 64}
@@ -54,5 +54,3 @@ def test_labels_name_only_what_differs_within_their_section() -> None:
     groups = group_rows([run_row(0, **each) for each in ({}, {"estimator": "stl"}, MNIST | {"lr": 0.1, "k": 8})])
     found = sections_of(groups)
     assert [[*section.labels.values()] for section in found] == [["iwae/dreg", "iwae/stl"], ["iwae/dreg"]]
-    assert [*whole_labels(found).values()] == ["digits: iwae/dreg", "digits: iwae/stl", "mnist: iwae/dreg"]
-    assert [*whole_labels(found[:1]).values()] == ["iwae/dreg", "iwae/stl"]

@@ -63,6 +63,7 @@ def report_latex(report: Report, *, command: str) -> str:
             section.comparisons,
             title=section.title if several else "",
             label=f"tab:dreg-{word}" if several else "tab:dreg",
+            legend=section.legend,
             provenance=() if i else provenance,
             warnings=() if i else warnings,
         )

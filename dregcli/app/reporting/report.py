@@ -8,13 +8,12 @@ from typing import Any, Final
 from dregcli.app.loading.stored import spec_of
 from dregcli.app.reporting.renames import stored_renames
 from dregcli.errors import DregError, RunNotFound
-from dregcli.report.comparison import Comparison, compare
+from dregcli.report.comparison import Comparison
 from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
 from dregcli.report.labels import Rename
 from dregcli.report.paired import Paired
-from dregcli.report.sections import ReportSection, sections_of, whole_labels
+from dregcli.report.sections import ReportSection, sections_of
 from dregcli.report.series import Metrics
-from dregcli.report.sparklines import sparklines
 from dregcli.report.warnings import warnings_of
 from dregcli.specs.run import experiment_of, group_hash, spelt_out
 from dregcli.store.results import ResultKind
@@ -38,25 +37,20 @@ class Report:
 
     Attributes:
         sections: groups with the same data, pixels, task and model, with their labels and comparisons.
-        groups: the runs, grouped by experiment, section by section.
-        labels: a short name of each group, by its key; with several sections it begins with the section's title.
-        comparisons: comparisons of groups, the most informative first.
         warnings: warnings that a reader must see.
         left_out: everything that could not be read, with the reason.
         runs: the runs that could be read, by path.
     """
 
     sections: list[ReportSection]
-    groups: list[Group]
-    labels: dict[str, str]
-    comparisons: list[Comparison]
     warnings: list[str]
     left_out: list[str]
     runs: dict[str, Run]
 
-    def sparklines(self) -> dict[str, str]:
-        """Return the validation bound of each group during its training as one line of text; see ``sparklines``."""
-        return sparklines(self.groups)
+    @property
+    def groups(self) -> list[Group]:
+        """The groups of all sections."""
+        return [group for section in self.sections for group in section.groups]
 
 
 def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[Rename] = ()) -> Report:
@@ -91,10 +85,8 @@ def make_report(references: Sequence[str], *, runs_dir: Path, renames: Sequence[
         what = "None of these runs can be read: " + "; ".join(left_out)
         raise RunNotFound(what, where=str(runs_dir), hint="name another run")
     sections = sections_of(group_rows(rows), [*renames, *stored_renames(runs_dir)])
-    groups = [group for section in sections for group in section.groups]
-    comparisons = compare(groups)
     warnings = [*_unused(renames, sections), *warnings_of(sections)]
-    return Report(sections, groups, whole_labels(sections), comparisons, warnings, left_out, runs)
+    return Report(sections, warnings, left_out, runs)
 
 
 def _unused(renames: Sequence[Rename], sections: Sequence[ReportSection]) -> list[str]:

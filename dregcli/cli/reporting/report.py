@@ -125,7 +125,6 @@ def report(
     if watch:
         asked = replace(asked, runs=_follow(terminal, asked.runs, runs_dir=runs_folder(runs_dir), every=every))
     found = make_report(asked.runs, runs_dir=runs_folder(runs_dir), renames=renames)
-    found = make_report(asked.runs, runs_dir=runs_folder(runs_dir))
     check_columns(found, asked)
     for left_out in found.left_out:
         terminal.warn(f"left out: {left_out}")

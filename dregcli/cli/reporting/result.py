@@ -75,6 +75,8 @@ def _groups(terminal: Terminal, section: "ReportSection", time_to: float | None,
         chosen=chosen or USUAL,
     )
     _table(terminal, table)
+    for sentence in section.legend:
+        terminal.line(sentence)
 
 
 def _comparison(terminal: Terminal, section: "ReportSection", found: "Comparison") -> None:

@@ -7,7 +7,7 @@ from typing import Any, Final, cast
 from dregcli.describe import described
 from dregcli.report.groups import Group, RunRow
 from dregcli.report.html.view import Command, CommandList, Section
-from dregcli.report.labels import differing_names, value_in_words
+from dregcli.report.settings import differing_names, value_in_words
 from dregcli.report.tables import Cell, Column, Table, run_cells, run_columns
 from dregcli.wording import counted
 

@@ -76,7 +76,8 @@ def test_a_name_that_no_group_has_is_reported(capsys, tmp_path) -> None:
 def test_learned_digits_are_for_json(capsys, tmp_path) -> None:
     root = tmp_path / "runs"
     add_run(root, estimator=LEARNED, name="learned")
-    assert [*make_report([], runs_dir=root).labels.values()] == ["iwae/dreg-cv:alpha=0.000321"]
+    (section,) = make_report([], runs_dir=root).sections
+    assert [*section.labels.values()] == ["iwae/dreg-cv:alpha=0.000321"]
     for command in (("report",), ("runs", "list"), ("runs", "show", "learned")):
         shown = run(capsys, *command)
         assert shown.code == 0, shown.err

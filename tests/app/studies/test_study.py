@@ -105,7 +105,7 @@ def test_everything_runs_and_a_second_call_skips_all(tmp_path, monkeypatch) -> N
     assert first.exit_code == 0
     assert first.report
     assert [len(group.seeds()) for group in first.report.groups] == [2, 2]
-    assert first.report.comparisons[0].pairs[0].seeds == (0, 1)
+    assert first.report.sections[0].comparisons[0].pairs[0].seeds == (0, 1)
     assert recorder.open_tasks == 0
     assert ("run 3 of 4: iwae/dreg, seed 1", 4, "runs", 2) in recorder.begun
 

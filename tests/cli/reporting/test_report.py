@@ -213,3 +213,13 @@ def test_the_headline_covers_most_examples_and_every_number_says_how_many(capsys
     found = run(capsys, "report", "--runs-dir", root, "--json").json
     measures = [(each["measure"]["k"], each["measure"]["examples"]) for each in found["comparisons"]]
     assert measures == [(500, 1000), (64, 1000), (64, 50), (64, 900), (5000, 30)]
+
+
+def test_every_output_explains_its_labels(capsys, tmp_path) -> None:
+    for k in (8, 64):
+        add_run(tmp_path / "runs", k=k)
+    page = tmp_path / "page.html"
+    assert run(capsys, "report", "--html", page).code == 0
+    shown = run(capsys, "report").out, run(capsys, "report", "--latex", "-").out, page.read_text(encoding="utf-8")
+    for text in shown:
+        assert text.count("K is the number of samples per example") == 1

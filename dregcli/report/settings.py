@@ -1,0 +1,83 @@
+"""Settings of specs as short texts, for labels and tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, cast
+
+from dregcli.parts import shown_word
+from dregcli.report.groups import Group
+
+_NAMES: Final = {
+    "dataset": "",
+    "task": "",
+    "model": "",
+    "binarisation": "",
+    "likelihood": "",
+    "device": "",
+    "backward": "",
+    "screen_precision": "",
+    "parent": "",
+    "k": "K",
+    "eval_k": "eval-K",
+    "batch_size": "batch",
+    "latent_dim": "latents",
+    "data_checksum": "data",
+    "screen_inflation": "inflation",
+}
+"""Names of settings in labels, if they are not those of the options; an empty name shows the value alone."""
+
+_SHORT_NAMES: Final = {"batch_size": "B", "latent_dim": "z", "hidden": "h", "steps": "T", "eval_seed": "E"}
+"""Names for labels that would be too long."""
+
+MEANINGS: Final = {
+    "k": "{} is the number of samples per example",
+    "eval_k": "{} is the number of samples per example of the final bounds",
+    "batch_size": "{} is the number of examples per step",
+    "latent_dim": "{} is the number of latent dimensions",
+    "hidden": "{} lists the sizes of the hidden layers",
+    "steps": "{} is the number of steps",
+    "eval_seed": "{} is the seed of the evaluations",
+    "lr": "{} is the learning rate",
+    "data_checksum": "{} is the beginning of the data's checksum",
+    "screen_inflation": "{} is the allowed growth of the gradient's variance by screening",
+    "parent": "reset means that the encoder started with new parameters",
+}
+"""The legend's words for the names of settings."""
+
+
+def differing_names(groups: Sequence[Group]) -> list[str]:
+    """Return the names of the settings in which the groups' experiments differ, in the order of a spec."""
+    names = dict.fromkeys(name for group in groups for name in group.experiment)
+    return [name for name in names if len({repr(group.experiment.get(name)) for group in groups}) > 1]
+
+
+def value_in_words(name: str, value: object) -> str:
+    """Return the value of a field of a spec as a short text."""
+    if isinstance(value, list | tuple):
+        value = ",".join(map(str, cast("list[object]", value))) or "none"
+    if isinstance(value, Mapping):
+        parent = cast("Mapping[str, object]", value)
+        value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")
+    if isinstance(value, float):
+        value = f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if name in ("objective", "estimator"):
+        return shown_word(str(value))
+    return str(value)[:8] if name == "data_checksum" else str(value)
+
+
+def shown_value(name: str, value: object) -> str:
+    """Return the value of a setting as a label shows it; empty for a value that a label does not show."""
+    if name == "parent":
+        return "reset" if isinstance(value, Mapping) and cast("Mapping[str, Any]", value).get("reset_encoder") else ""
+    return "" if value is None else value_in_words(name, value)
+
+
+def shown_name(name: str, *, is_short: bool) -> str:
+    """Return the name of a setting in a label; empty if the value alone is shown."""
+    usual = _NAMES.get(name, name.replace("_", "-"))
+    return _SHORT_NAMES.get(name, usual) if is_short else usual
+
+
+def shown_setting(name: str, value: str, *, is_short: bool) -> str:
+    """Return a setting as a label shows it."""
+    word = shown_name(name, is_short=is_short)
+    return f"{word}={value}" if word else value
