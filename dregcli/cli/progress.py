@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 from rich.text import Text
 
 from dregcli.wording import duration, number
 
 _LINE_SECONDS = 10.0
 
-_WIDE = 80
-"""Width of a terminal in characters from which all columns fit."""
+_WITH_VALUES, _WITH_BAR = 80, 100
+"""Widths of a terminal in characters from which there is room for the values of a task, and also for its bar."""
 
 
 @dataclass
@@ -62,15 +63,16 @@ class ProgressDisplay:
         if not self._enabled or not self._console.is_terminal:
             return
         if self._bars is None:
-            # Where there is little room, the count and the time are worth more than the bar and the values.
-            wide = self._console.width >= _WIDE
+            # Where there is little room, the count and the time are worth more than the bar and the values, and a
+            # long name has two lines.
+            width = self._console.width
             self._bars = Progress(
-                TextColumn("{task.description:<16}"),
-                *([BarColumn(bar_width=24)] if wide else []),
+                TextColumn("{task.description:<16}", table_column=Column(no_wrap=False)),
+                *([BarColumn(bar_width=24)] if width >= _WITH_BAR else []),
                 TextColumn("{task.fields[count]}"),
-                *([TextColumn("{task.fields[values]}", style="cyan")] if wide else []),
+                *([TextColumn("{task.fields[values]}", style="cyan")] if width >= _WITH_VALUES else []),
                 TextColumn("ETA"),
-                _Remaining(),
+                _Remaining(table_column=Column(no_wrap=True)),
                 console=self._console,
                 transient=True,
             )

@@ -54,9 +54,10 @@ def test_the_time_of_all_runs_is_shown_beside_the_time_of_this_one(monkeypatch, 
     assert "all runs" not in out.getvalue().rpartition("evaluate")[2]
 
 
-def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole() -> None:
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole(width: int) -> None:
     out = io.StringIO()
-    display = ProgressDisplay(Console(file=out, force_terminal=True, width=60), enabled=True)
+    display = ProgressDisplay(Console(file=out, force_terminal=True, width=width), enabled=True)
     display.begin("run 12 of 20: iwae/reparam, seed 4", 20, "runs", done=11)
     display.begin("train", 2000, "steps")
     display.expect(4000.0)
@@ -67,6 +68,7 @@ def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole() -> None:
     shown = out.getvalue()
     assert "…" not in shown
     assert all(text in shown for text in ("seed 4", "11/20 runs", "10/2,000 steps", "1 h 7 min"))
+    assert ("bound -90.12  steps/s 12.50" in shown, "━" in shown) == (width >= 80, width >= 100)
 
 
 def test_quiet_shows_nothing() -> None:
