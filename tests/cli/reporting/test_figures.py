@@ -109,6 +109,13 @@ def test_nothing_to_draw_is_told(capsys, tmp_path: Path) -> None:
     assert not (tmp_path / "pictures").exists()
 
 
+@pytest.fixture
+def svg_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Write no other kind of file, because a PDF takes a quarter of a second for its fonts."""
+    monkeypatch.setattr(figures, "SUFFIXES", (".svg",))
+
+
+@pytest.mark.usefixtures("svg_alone")
 def test_what_real_commands_keep_is_drawn(capsys, ready, tmp_path: Path) -> None:
     """Every kind of figure, from the files of the commands themselves: their formats are read as they are written."""
     ready(*SMALL, "--track-estimators", "stl,reparam", "--eval-every", 10, name="t")
@@ -136,6 +143,7 @@ def test_what_real_commands_keep_is_drawn(capsys, ready, tmp_path: Path) -> None
     assert "of 4 active" in alt["active-units"]
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_what_was_altered_is_left_out_and_told(capsys, ready, tmp_path: Path) -> None:
     ready(*SMALL, name="t")
     assert run(capsys, "sample", "t", "--n", 4).code == 0
@@ -150,6 +158,7 @@ def test_what_was_altered_is_left_out_and_told(capsys, ready, tmp_path: Path) ->
     assert "left out of the figures: t/v001" in outcome.err
 
 
+@pytest.mark.usefixtures("svg_alone")
 def test_the_newest_picture_is_shown(capsys, ready, tmp_path: Path, monkeypatch) -> None:
     from PIL import Image
 
