@@ -39,7 +39,8 @@ def test_a_study_in_one_line_ends_with_the_report_of_its_runs(capsys, tmp_path) 
     assert len(RunStore(tmp_path / "runs").runs()) == 4
 
 
-def test_the_last_lines_name_the_runs_of_the_study_and_no_others(capsys, tmp_path) -> None:
+def test_the_last_lines_name_the_runs_of_the_study_and_no_others(capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the report is written where the command is typed
     add_run(tmp_path / "runs", name="s", rows=2)  # another experiment of the same name
     outcome = run(capsys, "train", *SMALL, "--seeds", "0-1", "--name", "s")
     *_, study, evaluate, report = outcome.out.splitlines()
