@@ -20,7 +20,7 @@ which error to report beside a mean, and why:
   one model: s.e., the standard error over examples; other examples would give another mean
   numbers on the same examples, such as bound minus exact: MC s.e., the random error from the drawn samples; the \
 examples do not change
-  several trainings: the standard error over seeds, which dreg report shows; s.e. does not contain what another \
+  several trainings: the standard error over seeds, which a report shows; s.e. does not contain what another \
 training would change"""
 
 _KHAT = (

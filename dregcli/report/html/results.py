@@ -41,7 +41,7 @@ RATES: Final = (
 
 _ERRORS: Final = (
     "s.e. over seeds says how far the mean would move if the models were trained again. The standard error over "
-    "examples, which dreg eval shows, says how far it would move with other examples. Neither contains the other, "
+    "examples, which an evaluation shows, says how far it would move with other examples. Neither contains the other, "
     "because all seeds see the same examples."
 )
 

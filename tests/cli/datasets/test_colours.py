@@ -62,8 +62,10 @@ def test_a_red_image_stays_red_from_the_file_to_the_grids(capsys, tmp_path) -> N
     sampled = run(capsys, "sample", "s", "--n", 4, "--scale", 1, "--json")
     assert sampled.code == 0, sampled.err
     grids = {each["kind"]: _picture(each["file"]) for each in sampled.json["images"]}
-    # A gap of 8, then one of 1 around each: a pair is the image and what is made of it.
-    pair = grids["reconstructions"][9:13, 9:16]
+    # A gap of 10, then one of 1 around each: a pair is the image and what is made of it. Above is a row of words.
+    grid = grids["reconstructions"]
+    top = next(y for y in range(len(grid)) if np.array_equal(grid[y + 1 : y + 4, 11:14], IMAGE[1:]))
+    pair = grid[top : top + 4, 11:18]
     np.testing.assert_array_equal(pair[1:, :3], IMAGE[1:])
     # The top rows of every channel are given; a top that was the first half of all values would be no red.
     np.testing.assert_array_equal(pair[1, 4:], IMAGE[1])
