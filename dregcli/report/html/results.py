@@ -41,8 +41,8 @@ RATES: Final = (
 
 _ERRORS: Final = (
     "s.e. over seeds says how far the mean would move if the models were trained again. The standard error over "
-    "examples, which an evaluation shows, says how far it would move with other examples. Neither contains the other, "
-    "because all seeds see the same examples."
+    "examples, which an evaluation shows, says how far it would move with other examples. Neither contains the "
+    "other, because all seeds see the same examples."
 )
 
 _KHAT: Final = (
