@@ -28,6 +28,7 @@ from dregcli.errors import SpecError
 from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import Split
 from dregcli.parts import shown_word
+from dregcli.report.figures.variance import always_shown
 
 __all__ = ["VarianceRequest", "measure_variance"]
 
@@ -145,7 +146,7 @@ def _always(request: VarianceRequest, objective: str, *own: str) -> tuple[str, .
     """Return the pairs that the figure always shows; None if the user chose the pairs."""
     if ALL not in request.estimators:
         return None
-    return tuple(f"{objective}/{estimator}" for estimator in dict.fromkeys((*own, "reparam")))
+    return always_shown(objective, *own)
 
 
 def _with_learned(subject: Subject, randomness: Randomness, listener: Listener) -> tuple[list[Pair], list[Pair]]:

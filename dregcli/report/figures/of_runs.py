@@ -11,7 +11,7 @@ from dregcli.report.drawn import Drawn
 from dregcli.report.figures.bias import BiasRow, bias_figure, titled
 from dregcli.report.figures.members import MOST_OF_RUNS, Chosen
 from dregcli.report.figures.sheet import Sheet
-from dregcli.report.figures.variance import PANELS, Curve, variance_figure
+from dregcli.report.figures.variance import PANELS, Curve, always_shown, variance_figure
 from dregcli.report.groups import RunRow
 
 Attrs = Mapping[str, Any]
@@ -94,8 +94,7 @@ def _variance(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
         for of, rows in mine.items()
     ]
     title = f"Gradients of {row.key}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
-    objective = row.spec["objective"]
-    always = None if attrs.get("asked") else [f"{objective}/{row.spec['estimator']}", f"{objective}/reparam"]
+    always = None if attrs.get("asked") else always_shown(row.spec["objective"], row.spec["estimator"])
     return variance_figure(curves, title=title, floor=attrs["floor"], always=always, sheet=sheet)
 
 

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from dregcli.columns import at_floor
 from dregcli.names import Network
+from dregcli.parts import shown_word
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures.ends import End
 from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
@@ -135,6 +136,12 @@ def _merged(curves: Sequence[Curve]) -> list[Curve]:
         else:
             found[same] = replace(found[same], label=f"{found[same].label}{_AND}{curve.label}")
     return found
+
+
+def always_shown(objective: str, *estimators: str) -> tuple[str, ...]:
+    """Return the labels of a run's estimators and of ``reparam``, for the argument of ``variance_figure``."""
+    words = dict.fromkeys((*estimators, "reparam"))
+    return tuple(f"{shown_word(objective)}/{shown_word(word)}" for word in words)
 
 
 def _some(curves: Sequence[Curve], always: Sequence[str]) -> list[Curve]:

@@ -274,3 +274,23 @@ def test_the_figure_shows_the_pairs_that_were_asked_for(capsys, monkeypatch, tra
     assert found.json["asked"] is (always is None)
     (kept,) = trained.results("variance")
     assert kept.attrs["asked"] is (always is None), "a report draws the same pairs"
+
+
+@pytest.mark.parametrize("pair", ["iwae/dreg-alpha", "iwae/dreg-cv", "miwae/dreg"])
+def test_the_pair_that_trained_is_always_in_the_figure(capsys, monkeypatch, pair) -> None:
+    monkeypatch.setattr("dregcli.engine.diagnostics.learn.STEPS", 3)
+    words = ("--estimator", pair, "--k", 8, "--name", "t", "--eval-every", 0)
+    assert run(capsys, "train", *SMALL, *words).code == 0
+    seen: list[tuple[set[str], list[str]]] = []
+
+    def figure(curves, *, always, **_) -> object:
+        seen.append(({curve.label.partition(" (")[0] for curve in curves}, [*always]))
+        return NO_FIGURE
+
+    monkeypatch.setattr(variance_report, "variance_figure", figure)
+    few = ("--examples", 4, "--replicates", 20, "--k", "8,16", "--reference-k", 16)
+    found = _variance(capsys, "t/v001", *few)
+    assert found.code == 0, found.err
+    ((labels, always),) = seen
+    assert set(always) <= labels
+    assert always == [pair, f"{pair.partition('/')[0]}/reparam"]
