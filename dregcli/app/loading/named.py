@@ -73,7 +73,7 @@ def find_run_to_resume(store: RunStore, reference: str, listener: Listener) -> R
     runs = store.resolve(reference)
     if _names_a_version(reference, runs):
         return runs[-1]
-    waiting = [run for run in runs if (info := run.info()).started and info.status in RESUMABLE]
+    waiting = [run for run in runs if _can_resume(run)]
     if waiting:
         return _newest(reference, runs, waiting, "unfinished ", listener)
     return find_run(store, reference, listener)
@@ -85,6 +85,14 @@ def _names_a_version(reference: str, runs: Sequence[Run]) -> bool:
 
 def _completed(runs: Sequence[Run]) -> list[Run]:
     return [run for run in runs if _status(run) is RunStatus.COMPLETED]
+
+
+def _can_resume(run: Run) -> bool:
+    try:
+        info = run.info()
+    except DregError:  # a version that cannot be read keeps no other version from being continued
+        return False
+    return info.started and info.status in RESUMABLE
 
 
 def _status(run: Run) -> RunStatus | None:

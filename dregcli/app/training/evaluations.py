@@ -32,7 +32,6 @@ _MEASURED_FROM: Final = 16
 """Number of evaluation batches from which two batches are computed first, if no earlier evaluation says how long they
 take."""
 
-
 _FINAL: Final = "final bounds"
 
 

@@ -93,6 +93,7 @@ def test_what_cannot_be_read_makes_nothing_ambiguous(tmp_path) -> None:
     assert find_completed_run(RunStore(tmp_path), "x", Recorder()).label == "x/v003"
     flip(first.path / "run.json", 30)
     assert find_run(RunStore(tmp_path), "x", Recorder()).label == "x/v003"
+    assert find_run_to_resume(RunStore(tmp_path), "x", Recorder()).label == "x/v003"
 
 
 @pytest.mark.parametrize(
