@@ -57,7 +57,7 @@ def scientific(value: float, stderr: float | None) -> str:
 
 def duration(seconds: float) -> str:
     """Format a duration: ``45 s``, ``12 min``, ``3 h 20 min``, ``2 d 4 h``."""
-    if seconds < 60:
+    if round(seconds) < 60:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)
     if minutes < 60:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dregcli.wording import counted, listed, printable, shell_command, slugs, some_of
+from dregcli.wording import counted, duration, listed, printable, shell_command, slugs, some_of
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,11 @@ def test_a_shell_reads_the_same_words() -> None:
     plain = f"printf '%s\\0' {' '.join(words)}".replace("\0", "")
     wrong = subprocess.run(["bash", "-c", plain.encode("utf-8", "replace")], check=False, capture_output=True).stdout
     assert wrong.split(b"\0")[:-1] != wanted
+
+
+def test_durations_have_the_largest_unit_that_fits() -> None:
+    shown = [duration(seconds) for seconds in (0.4, 59.4, 59.6, 3599, 12_000, 187_200)]
+    assert shown == ["0 s", "59 s", "1 min", "1 h 0 min", "3 h 20 min", "2 d 4 h"]
 
 
 def test_counting() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
 from dregcli.errors import Fault, SpecError
+from dregcli.parts import shown_word
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.run import RunSpec, default_run_name
 
@@ -52,6 +53,11 @@ def short_words(spec: RunSpec) -> dict[str, str]:
         "objective": short_word(parse_objective(spec.objective)),
         "estimator": short_word(parse_estimator(spec.estimator)),
     }
+
+
+def label_of(spec: RunSpec) -> str:
+    """Return the pair and the seed of a run as people read them, such as ``iwae/dreg, seed 2``."""
+    return f"{shown_word(spec.objective)}/{shown_word(spec.estimator)}, seed {spec.seed}"
 
 
 def run_name(spec: RunSpec) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dregcli.app.planning.colours import as_rgb
+from dregcli.defaults import PICTURE_HEIGHT
 from dregcli.errors import NotFinite
 
 NEAR: Final = 1
@@ -21,9 +22,6 @@ FAR: Final = 10
 
 _BETWEEN: Final = (0.80, 0.84, 0.90)
 """The colour between images: so pale that it is no frame, and other than every grey. Wide gaps are white."""
-
-LOWEST: Final = 64
-"""Approximate height in screen pixels to which small images are enlarged."""
 
 _LETTERS: Final = 13
 """Size of the letters of labels, screen pixels."""
@@ -69,8 +67,8 @@ class Look:
 
 
 def usual_scale(height: int, width: int) -> int:
-    """Return the scale at which an image is about ``LOWEST`` high, and not much wider than ``WIDEST``."""
-    return max(1, min(-(-LOWEST // height), WIDEST // width))
+    """Return the scale at which an image is about ``PICTURE_HEIGHT`` high, and not much wider than ``WIDEST``."""
+    return max(1, min(-(-PICTURE_HEIGHT // height), WIDEST // width))
 
 
 def plain_grid(images: Tensor, *, columns: int) -> Tensor:

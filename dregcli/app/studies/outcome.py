@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.on_disk import run_versions
+from dregcli.app.planning.words import label_of
 from dregcli.app.reporting.report import Report
 from dregcli.errors import DregError
 from dregcli.names import RunStatus
@@ -56,6 +57,11 @@ class StudyRun:
     failure: Failure | None
     shared: bool = False
     held: bool = False
+
+    @property
+    def label(self) -> str:
+        """The pair and the seed, such as ``iwae/dreg, seed 2``."""
+        return label_of(self.spec)
 
 
 @dataclass(frozen=True)

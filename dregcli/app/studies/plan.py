@@ -7,12 +7,11 @@ from typing import Any
 
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
-from dregcli.app.planning.words import canonical_words, run_name, spread_pair
+from dregcli.app.planning.words import canonical_words, label_of, run_name, spread_pair
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.training.resuming import FREE
 from dregcli.data.dataset import Dataset
 from dregcli.errors import DregError, Fault, SpecError, UsageError
-from dregcli.parts import shown_word
 from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import merge_options
@@ -37,7 +36,7 @@ class Combination:
     @property
     def label(self) -> str:
         """The pair and the seed, such as ``iwae/dreg, seed 2``."""
-        return f"{shown_word(self.spec.objective)}/{shown_word(self.spec.estimator)}, seed {self.spec.seed}"
+        return label_of(self.spec)
 
 
 @dataclass(frozen=True)

@@ -193,9 +193,10 @@ class _Study:
     def _left(self) -> str:
         """Return in words how long this run and all after it take, as soon as a finished run has shown it."""
         seconds = self._pace.seconds_left()
-        return (
-            "" if seconds is None else f"; about {duration(seconds)} left for {counted(self._pace.runs_left, 'run')}"
-        )
+        if seconds is None:
+            return ""
+        time_left = "less than 1 s" if seconds < 1.0 else f"about {duration(seconds)}"
+        return f"; {time_left} left for {counted(self._pace.runs_left, 'run')}"
 
     def _work(self, key: Key, combination: Combination) -> Repeat | Callable[[], TrainResult]:
         """Return the function that trains or continues a run, or the existing run if there is nothing to do."""

@@ -8,6 +8,7 @@ from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split_option
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
+from dregcli.defaults import PICTURE_HEIGHT
 
 EXAMPLES = """Draw from the newest completed version of a name:  [bold]dreg sample runs/digits-iwae-dreg-k64[/bold]
 
@@ -39,7 +40,8 @@ def sample(
     scale: Annotated[
         int | None,
         typer.Option(
-            help="Screen pixels per image pixel.", show_default="so that images are about 32 pixels high or more"
+            help="Screen pixels per image pixel.",
+            show_default=f"so that images are about {PICTURE_HEIGHT} pixels high or more",
         ),
     ] = None,
     runs_dir: RunsDir = None,

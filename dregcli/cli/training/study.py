@@ -32,9 +32,7 @@ def show_study(terminal: Terminal, study: "StudyResult") -> None:
     terminal.line(f"study: {_counts(study)}")
     for each in study.runs:
         if each.failure and each.failure.hint:
-            terminal.line(
-                f"failed: {each.spec.objective}/{each.spec.estimator}, seed {each.spec.seed}: {each.failure.hint}"
-            )
+            terminal.line(f"failed: {each.label}: {each.failure.hint}")
     if words := study.words:
         evaluate = command("eval", *words, "--split", "test", "--k", EVALUATED_KS, runs_dir=study.runs_dir)
         terminal.line(f"next:  {evaluate}")

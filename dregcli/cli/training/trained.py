@@ -81,6 +81,9 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     other = "" if spec.bound_k == spec.k else f" (trained at K={spec.k:,})"
     title = f"{what}, {result.pair}: bound at K={spec.bound_k:,}{other}, nats per example"
     terminal.table(columns, rows, title=title)
+    if missing := [split.value for split in Split if split.value not in summary["bounds"]]:
+        later = command("train", "--resume", result.run.path, "--final-eval", "all")
+        terminal.line(f"not computed (--final-eval {spec.final_eval}): {', '.join(missing)}; compute all: {later}")
     if spec.parent:
         fresh = f", {NEW_ENCODER}" if spec.parent.reset_encoder else ""
         theta = summary["theta_sha256"]["after"][:16]

@@ -67,6 +67,7 @@ def test_train_shows_dashes_and_says_null(capsys) -> None:
     by_split = {line.split()[0]: line.split()[1:] for line in shown[2:5]}
     assert by_split["train"] == by_split["valid"] == ["-", "-"]
     assert by_split["test"][-1] == "250"
+    assert any(line.startswith("not computed (--final-eval test): train, valid; compute all: ") for line in shown)
     result = json.loads(run(capsys, *words, "--json").out)
     assert {split: value is None for split, value in result["bound"].items()} == {
         "train": True,
