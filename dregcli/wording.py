@@ -1,6 +1,7 @@
 """Numbers and texts as people read them, the same in the terminal and on a page. Standard library only."""
 
 import itertools
+import math
 import re
 import shlex
 import unicodedata
@@ -32,10 +33,18 @@ def number(value: float) -> str:
 
 
 def with_error(value: float | None, stderr: float | None) -> str:
-    """Format a number with its standard error; return a dash if there is no number."""
+    """Format a number with its standard error; return a dash if there is no number.
+
+    An error that two decimals would show as zero is shown with its first digit, and the number with as many decimals.
+    """
     if value is None:
         return "-"
-    return number(value) if stderr is None else f"{number(value)} ± {number(stderr)}"
+    if stderr is None:
+        return number(value)
+    if 0.0 < stderr < 0.005 and abs(value) < 1e4:
+        decimals = -math.floor(math.log10(stderr))
+        return f"{value:.{decimals}f} ± {stderr:.{decimals}f}"
+    return f"{number(value)} ± {number(stderr)}"
 
 
 def difference(value: float, stderr: float | None) -> str:

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from dregcli.wording import counted, duration, listed, printable, shell_command, slugs, some_of
+from dregcli.wording import counted, duration, listed, printable, shell_command, slugs, some_of, with_error
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,27 @@ def test_a_shell_reads_the_same_words() -> None:
 def test_durations_have_the_largest_unit_that_fits() -> None:
     shown = [duration(seconds) for seconds in (0.4, 59.4, 59.6, 3599, 12_000, 187_200)]
     assert shown == ["0 s", "59 s", "1 min", "1 h 0 min", "3 h 20 min", "2 d 4 h"]
+
+
+def test_an_error_is_never_shown_as_zero() -> None:
+    pairs = [
+        (-27.48, 0.5),
+        (-27.48, 0.0051),
+        (-27.4849, 0.004),
+        (-27.48494, 0.0007),
+        (1.0, 9.6e-5),
+        (2.0, 0.0),
+        (3.0, None),
+    ]
+    assert [with_error(*pair) for pair in pairs] == [
+        "-27.48 ± 0.50",
+        "-27.48 ± 0.01",
+        "-27.485 ± 0.004",
+        "-27.4849 ± 0.0007",
+        "1.00000 ± 0.00010",
+        "2.00 ± 0.00",
+        "3.00",
+    ]
 
 
 def test_counting() -> None:

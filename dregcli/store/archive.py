@@ -136,7 +136,8 @@ def import_run(store: RunStore, archive: Path, *, name: str | None = None) -> Im
             called = layout.check_name(name if name is not None else origin.partition("/")[0])
             layout.prepare_store(store.root, store.fs)
             before = store.runs()
-            here = (each for each in before if _has_all(each, found["files"])) if name is None else iter(())
+            itself_first = sorted(before, key=lambda run: run.label != origin)
+            here = (each for each in itself_first if _has_all(each, found["files"])) if name is None else iter(())
             if present := next(here, None):
                 return Imported(present, origin, (present,), tuple(found["faults"]), is_new=False)
             _check_room(store.root, opened)

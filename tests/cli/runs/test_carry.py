@@ -50,6 +50,9 @@ def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path:
     again = runs("import", file, "--name", "y", "--json")
     said = {"run": f"{root}/y/v001", "origin": "x/v001", "imported": True, "same_as": [f"{root}/x/v001"]}
     assert again.json == {**said, "faults": []}
+    # Of several that have everything, the run of the same name is named.
+    assert runs("import", file, "--name", "a").code == 0
+    assert runs("import", file).out.startswith(f"x/v001 is here already, as {root}/x/v001: ")
 
 
 @pytest.mark.parametrize("harm", ["altered", "gone"])
