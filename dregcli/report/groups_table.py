@@ -25,7 +25,7 @@ from dregcli.report.tables import (
     share,
     some_seeds,
 )
-from dregcli.wording import with_error
+from dregcli.wording import listed, with_error
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,9 @@ _CELLS: Final[Mapping[str, tuple[Column, Callable[[_Row], Cell]]]] = {
 }
 """Columns by the names that a user types: the heading, and the cell of a group. Those that decide come first."""
 
+_EVALUATED: Final = ("ess", "k-hat", "active")
+"""Columns whose values belong to an evaluation."""
+
 _ALWAYS: Final = ("group", "seeds", "mean")
 _COMPARED: Final = ("difference", "verdict")
 _LAST: Final = ("best", "steps/s")
@@ -180,8 +183,16 @@ def groups_table(
         f"groups by their {what}, nats per example",
         tuple(_column(name, time_to) for name in names),
         tuple(tuple(_cell(name, row) for name in names) for row in rows),
-        _notes(groups, labels, first, time_to),
+        (*_notes(groups, labels, first, time_to), *_of_evaluations(names, measure)),
     )
+
+
+def _of_evaluations(names: Sequence[str], measure: Measure | None) -> tuple[str, ...]:
+    """Say why columns that only evaluations have are empty, if the groups are listed by final bounds."""
+    shown = [name for name in names if name in _EVALUATED]
+    if not shown or (measure is not None and measure.kind == "evaluation"):
+        return ()
+    return (f"{listed(shown)}: only evaluations have them, and the groups are listed by their final bounds.",)
 
 
 def _column(name: str, time_to: float | None) -> Column:

@@ -257,6 +257,16 @@ def test_a_comparison_in_which_nothing_is_tested_does_not_hide_one_in_which_pair
     assert [len(shown.tables), len(shown.folded)] == [2, 0], "the tested pair is not folded away"
 
 
+@pytest.mark.parametrize(("level", "verdict"), [(-90.1, "undecided"), (-95.0, "higher")])
+def test_seeds_to_decide_are_explained_only_where_they_are_shown(level: float, verdict: str) -> None:
+    other = [level, level - 1.3, level - 1.9, level - 3.2]
+    groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows(other, estimator="stl")])
+    (found,) = compare(groups)
+    assert [pair.verdict for pair in found.pairs] == [verdict]
+    table = pairs_table(found, labels(groups).by_key, found.pairs)
+    assert ("Seeds to decide" in " ".join(table.notes)) == (verdict == "undecided")
+
+
 def test_p_follows_from_the_statistic_beside_it() -> None:
     """In the table as it is shown: p by Student's t of the shown t, and t of the shown difference and error."""
     groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows([-90.4, -91.2, -92.1, -94.1], estimator="stl")])

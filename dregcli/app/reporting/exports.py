@@ -53,7 +53,7 @@ def report_latex(report: Report, *, command: str) -> str:
         command: the command that made the report, ready to be typed again.
     """
     sections = report.sections
-    provenance = [f"by dreg {__version__}: {command}"]
+    provenance = [f"by dreg {__version__}: {command}", r"add to the preamble: \usepackage{booktabs}"]
     warnings = [*report.warnings, *(f"left out: {each}" for each in report.left_out)]
     several = len(sections) > 1
     return "\n".join(
