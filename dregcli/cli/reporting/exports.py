@@ -38,8 +38,8 @@ Figures = Annotated[
     typer.Option(
         "--figures",
         metavar="FOLDER",
-        help="Write every figure as PNG, SVG and PDF, in place of earlier figures by dreg with the same names, and of "
-        "no other file.",
+        help="Write every figure as PNG, SVG and PDF, in place of earlier figures by dreg with the same names, and "
+        "of no other file.",
     ),
 ]
 Dpi = Annotated[
