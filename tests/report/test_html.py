@@ -145,6 +145,7 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
         "Environment",
         "Commands to repeat each run",
     ]
+    assert "left out" not in text
     for each in ("failed digits-iwae-dreg-k64/v004", "one seed only", "k-hat is above 0.7", "its bounds differ in"):
         assert each in text
     heads = page.texts["th"]
@@ -155,6 +156,7 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
         "k-hat, median",
         "k-hat above 0.7",
         "verdict",
+        "what was found",
         "K=5,000",
         "notes",
         "tags",

@@ -242,7 +242,7 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     )
     checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
     found = [
-        (Cell(row.label), Cell(str(row.variance[-1].get("summary", "-"))))
+        (Cell(row.label), Cell(str(row.variance[-1]["summary"])))
         for group in groups
         for row in group.rows
         if row.variance
