@@ -183,7 +183,7 @@ def groups_table(
         f"groups by their {what}, nats per example",
         tuple(_column(name, time_to) for name in names),
         tuple(tuple(_cell(name, row) for name in names) for row in rows),
-        (*_notes(groups, labels, first, time_to), *_of_evaluations(names, measure)),
+        (*_verdicts(labels, first), *time_notes(groups, time_to), *_of_evaluations(names, measure)),
     )
 
 
@@ -217,9 +217,8 @@ def _sorted_by(name: str, row: _Row) -> tuple[float | None, str]:
     return cell.key, "" if cell == NOTHING else cell.text
 
 
-def _notes(
-    groups: Sequence[Group], labels: Mapping[str, str], first: Comparison | None, time_to: float | None
-) -> tuple[str, ...]:
+def _verdicts(labels: Mapping[str, str], first: Comparison | None) -> list[str]:
+    """Say which group is the best, and what was not tested."""
     notes: list[str] = []
     if first and (near := first.cannot_be_told_from_best):
         others = ", ".join(labels[key] for key in first.values if key in near and key != first.best)
@@ -232,12 +231,15 @@ def _notes(
             notes.append(f"not tested, because fewer than {FEWEST_SEEDS} seeds are shared with the best: {names}")
     elif first:
         notes.append(f"no test of which group is best: a test needs two groups that share {FEWEST_SEEDS} seeds")
-    if (
-        time_to is not None
-        and len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1
-    ):
-        notes.append(
-            "The time to a bound uses each run's own validation bound. "
-            "It cannot be compared between groups with different data or K."
-        )
-    return tuple(notes)
+    return notes
+
+
+def time_notes(groups: Sequence[Group], time_to: float | None) -> list[str]:
+    """Warn of times to a bound that cannot be compared; empty if there is nothing to warn of."""
+    kinds = {(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}
+    if time_to is None or len(kinds) < 2:
+        return []
+    return [
+        "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
+        "different data or K."
+    ]

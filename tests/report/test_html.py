@@ -259,6 +259,15 @@ def test_a_comparison_in_which_nothing_is_tested_does_not_hide_one_in_which_pair
     assert [len(shown.tables), len(shown.folded)] == [2, 0], "the tested pair is not folded away"
 
 
+@pytest.mark.parametrize(("k", "time_to", "warned"), [(8, -92.0, True), (8, None, False), (64, -92.0, False)])
+def test_times_that_cannot_be_compared_have_a_warning(k: int, time_to: float | None, warned: bool) -> None:
+    groups = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl", k=k)])
+    named, found = labels(groups).by_key, compare(groups)
+    (table, *_) = summary(groups, named, found, {}, time_to=time_to).tables
+    for notes in (table.notes, groups_table(groups, named, found, {}, time_to=time_to).notes):
+        assert ("It cannot be compared between groups with different data or K." in " ".join(notes)) is warned
+
+
 @pytest.mark.parametrize(("level", "verdict"), [(-90.1, "undecided"), (-95.0, "higher")])
 def test_seeds_to_decide_are_explained_only_where_they_are_shown(level: float, verdict: str) -> None:
     other = [level, level - 1.3, level - 1.9, level - 3.2]
