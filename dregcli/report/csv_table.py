@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dregcli.names import Split
-from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.groups import EvaluationKey, Group, RunRow, number
 from dregcli.report.sections import ReportSection
 
@@ -32,7 +32,7 @@ class RunsTable:
     columns: Sequence[str]
     rows: Sequence[Cells]
 
-    def csv(self, chosen: Chosen = USUAL) -> str:
+    def csv(self, chosen: Arrangement = USUAL) -> str:
         """Return the table as CSV with a header.
 
         Args:

@@ -7,7 +7,7 @@ from typing import Final
 
 from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
-from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.comparison import Comparison, Measure, headline
 from dregcli.report.groups import Aggregate, Evaluated, Group
 from dregcli.report.paired import FEWEST_SEEDS, Paired
@@ -150,7 +150,7 @@ def groups_table(
     curves: Mapping[str, str],
     *,
     time_to: float | None,
-    chosen: Chosen = USUAL,
+    chosen: Arrangement = USUAL,
 ) -> Table:
     """Return the main table: one row per group, the highest mean first.
 

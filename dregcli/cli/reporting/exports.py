@@ -17,7 +17,7 @@ from dregcli.words import split_list
 if TYPE_CHECKING:
     from dregcli.app.reporting.figures import Drawn, Sheet
     from dregcli.app.reporting.report import Report
-    from dregcli.report.chosen import Chosen
+    from dregcli.report.arrangement import Arrangement
 
 Csv = Annotated[
     Path | None,
@@ -178,11 +178,11 @@ class Exports:
         return self.cite or STDOUT in (self.csv, self.curves, self.latex)
 
     @property
-    def chosen(self) -> "Chosen":
+    def chosen(self) -> "Arrangement":
         """The choice of columns and order."""
-        from dregcli.report.chosen import Chosen
+        from dregcli.report.arrangement import Arrangement
 
-        return Chosen(tuple(split_list(self.columns or "")), self.sort, self.reverse)
+        return Arrangement(tuple(split_list(self.columns or "")), self.sort, self.reverse)
 
     @property
     def command(self) -> str:
