@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dregcli.names import Split
-from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.groups import EvaluationKey, Group, RunRow, number
 from dregcli.report.sections import ReportSection
 
@@ -32,7 +32,7 @@ class RunsTable:
     columns: Sequence[str]
     rows: Sequence[Cells]
 
-    def csv(self, chosen: Chosen = USUAL) -> str:
+    def csv(self, chosen: Arrangement = USUAL) -> str:
         """Return the table as CSV with a header.
 
         Args:
@@ -62,7 +62,7 @@ def runs_table(sections: Sequence[ReportSection], *, time_to: float | None = Non
     rows = [(section, group, row) for section in sections for group in section.groups for row in group.rows]
     several = _counted_otherwise(row for _, _, row in rows)
     blocks: list[list[Cells]] = [
-        [_identity(row, group, section) for section, group, row in rows],
+        [identity(row, group, section) for section, group, row in rows],
         [{f"spec.{name}": value for name, value in _flat(row.spec).items()} for _, _, row in rows],
         [_results(row) for _, _, row in rows],
         [_evaluations(row, several) for _, _, row in rows],
@@ -77,7 +77,8 @@ def _merged(blocks: Iterable[Cells]) -> Cells:
     return {name: value for cells in blocks for name, value in cells.items()}
 
 
-def _identity(row: RunRow, group: Group, section: ReportSection) -> Cells:
+def identity(row: RunRow, group: Group, section: ReportSection) -> dict[str, Any]:
+    """Return the values that say which run a row of a table belongs to."""
     return {
         "run": row.label,
         "section": section.title,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dregcli.names import Split
-from dregcli.report.csv_table import cell
+from dregcli.report.csv_table import cell, identity
 from dregcli.report.groups import RunRow
 from dregcli.report.sections import ReportSection
 from dregcli.report.series import seconds_at
@@ -26,11 +26,9 @@ def curves(sections: Sequence[ReportSection]) -> Iterator[tuple[dict[str, Any], 
     for section in sections:
         for group in section.groups:
             for row in group.rows:
-                identity = {"run": row.label, "section": section.title, "group": group.key}
-                identity |= {"label": section.labels[group.key], "seed": row.seed, "status": row.status.value}
                 for split in Split:
                     if columns := _columns(row, split):
-                        yield identity | {"split": split.value}, columns
+                        yield identity(row, group, section) | {"split": split.value}, columns
 
 
 def _columns(row: RunRow, split: Split) -> dict[str, NDArray[Any]]:
@@ -49,8 +47,8 @@ def curves_csv(sections: Sequence[ReportSection]) -> str:
     text = io.StringIO(newline="")
     writer = csv.writer(text)
     writer.writerow([*_IDENTITY, *names])
-    for identity, columns in found:
-        first = [cell(identity[name]) for name in _IDENTITY]
+    for of_run, columns in found:
+        first = [cell(of_run[name]) for name in _IDENTITY]
         rows = len(columns["step"])
         texts = [[cell(value) for value in columns[n].tolist()] if n in columns else [""] * rows for n in names]
         writer.writerows([*first, *values] for values in zip(*texts, strict=True))

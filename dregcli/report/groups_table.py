@@ -7,7 +7,7 @@ from typing import Final
 
 from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
-from dregcli.report.chosen import USUAL, Chosen
+from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.comparison import Comparison, Measure, headline
 from dregcli.report.groups import Aggregate, Evaluated, Group
 from dregcli.report.paired import FEWEST_SEEDS, Paired
@@ -25,7 +25,7 @@ from dregcli.report.tables import (
     share,
     some_seeds,
 )
-from dregcli.wording import with_error
+from dregcli.wording import listed, with_error
 
 
 @dataclass(frozen=True)
@@ -129,6 +129,9 @@ _CELLS: Final[Mapping[str, tuple[Column, Callable[[_Row], Cell]]]] = {
 }
 """Columns by the names that a user types: the heading, and the cell of a group. Those that decide come first."""
 
+_EVALUATED: Final = ("ess", "k-hat", "active")
+"""Columns whose values belong to an evaluation."""
+
 _ALWAYS: Final = ("group", "seeds", "mean")
 _COMPARED: Final = ("difference", "verdict")
 _LAST: Final = ("best", "steps/s")
@@ -147,7 +150,7 @@ def groups_table(
     curves: Mapping[str, str],
     *,
     time_to: float | None,
-    chosen: Chosen = USUAL,
+    chosen: Arrangement = USUAL,
 ) -> Table:
     """Return the main table: one row per group, the highest mean first.
 
@@ -180,8 +183,16 @@ def groups_table(
         f"groups by their {what}, nats per example",
         tuple(_column(name, time_to) for name in names),
         tuple(tuple(_cell(name, row) for name in names) for row in rows),
-        _notes(groups, labels, first, time_to),
+        (*_verdicts(labels, first), *time_notes(groups, time_to), *_of_evaluations(names, measure)),
     )
+
+
+def _of_evaluations(names: Sequence[str], measure: Measure | None) -> tuple[str, ...]:
+    """Say why columns that only evaluations have are empty, if the groups are listed by final bounds."""
+    shown = [name for name in names if name in _EVALUATED]
+    if not shown or (measure is not None and measure.kind == "evaluation"):
+        return ()
+    return (f"{listed(shown)}: only evaluations have them, and the groups are listed by their final bounds.",)
 
 
 def _column(name: str, time_to: float | None) -> Column:
@@ -206,9 +217,8 @@ def _sorted_by(name: str, row: _Row) -> tuple[float | None, str]:
     return cell.key, "" if cell == NOTHING else cell.text
 
 
-def _notes(
-    groups: Sequence[Group], labels: Mapping[str, str], first: Comparison | None, time_to: float | None
-) -> tuple[str, ...]:
+def _verdicts(labels: Mapping[str, str], first: Comparison | None) -> list[str]:
+    """Say which group is the best, and what was not tested."""
     notes: list[str] = []
     if first and (near := first.cannot_be_told_from_best):
         others = ", ".join(labels[key] for key in first.values if key in near and key != first.best)
@@ -221,12 +231,15 @@ def _notes(
             notes.append(f"not tested, because fewer than {FEWEST_SEEDS} seeds are shared with the best: {names}")
     elif first:
         notes.append(f"no test of which group is best: a test needs two groups that share {FEWEST_SEEDS} seeds")
-    if (
-        time_to is not None
-        and len({(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}) > 1
-    ):
-        notes.append(
-            "The time to a bound uses each run's own validation bound. "
-            "It cannot be compared between groups with different data or K."
-        )
-    return tuple(notes)
+    return notes
+
+
+def time_notes(groups: Sequence[Group], time_to: float | None) -> list[str]:
+    """Warn of times to a bound that cannot be compared; empty if there is nothing to warn of."""
+    kinds = {(seen_as(group.spec), group.spec["data_checksum"], bound_k(group.spec)) for group in groups}
+    if time_to is None or len(kinds) < 2:
+        return []
+    return [
+        "The time to a bound uses each run's own validation bound. It cannot be compared between groups with "
+        "different data or K."
+    ]

@@ -58,7 +58,7 @@ def latex_table(
         provenance: where the table's numbers come from and what wrote them; comments at the top.
         warnings: warnings for the reader; comments.
     """
-    bounds, left_out = _bounds(groups, comparisons)
+    bounds, too_many, of_few = _bounds(groups, comparisons)
     evaluated = next((measure for measure in bounds if measure.kind == "evaluation"), None)
     headings = _headings(list(bounds))
     columns = [_Column("seeds", {group.key: f"${len(group.seeds())}$" for group in groups})]
@@ -76,8 +76,8 @@ def latex_table(
             for group in groups
         ),
         *(f"warning: {each}" for each in warnings),
-        *(f"left out, because the table would be too wide: {measure.text}" for measure in left_out),
-        r"add to the preamble: \usepackage{booktabs}",
+        *(f"left out, because the table would be too wide: {measure.text}" for measure in too_many),
+        *(f"left out, because some groups do not have it: {measure.text}" for measure in of_few),
     ]
     rows = [
         [escaped(labels[group.key]), *(column.cells.get(group.key, NOTHING) for column in columns)]
@@ -123,10 +123,13 @@ Bounds = dict[Measure, Comparison | dict[int, float]]
 """Bounds that a table shows: comparisons, or, for a single group, its bounds by seed."""
 
 
-def _bounds(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> tuple[Bounds, list[Measure]]:
-    """Return the bounds to show, and the measures that are left out because the table would be too wide.
+def _bounds(
+    groups: Sequence[Group], comparisons: Sequence[Comparison]
+) -> tuple[Bounds, list[Measure], list[Measure]]:
+    """Return the bounds to show, and two kinds of measures that are left out.
 
-    They are the first comparison and others of all its groups, or all bounds of a single group.
+    The bounds are the first comparison and others of all its groups, or all bounds of a single group. Some of them
+    are left out because the table would be too wide. Others are left out because some of these groups lack them.
     """
     found: Bounds = {}
     if comparisons:
@@ -134,7 +137,8 @@ def _bounds(groups: Sequence[Group], comparisons: Sequence[Comparison]) -> tuple
     elif len(groups) == 1:
         found = {measure: of_groups[groups[0].key] for measure, of_groups in measured(groups).items()}
     shown = dict(list(found.items())[:MOST_BOUNDS])
-    return shown, [measure for measure in found if measure not in shown]
+    of_few = [measure for measure in measured(groups) if measure not in found] if found else []
+    return shown, [measure for measure in found if measure not in shown], of_few
 
 
 def _counts(measures: Sequence[Measure]) -> dict[str, set[int | None]]:

@@ -152,9 +152,13 @@ def pairs_table(found: Comparison, labels: Mapping[str, str], pairs: Sequence[Pa
     notes = [
         "t: nats / s.e. p and the interval follow from it by Student's t, with one degree of freedom fewer than "
         f"shared seeds, for each pair alone. p (Holm): p adjusted for {tests}, so that the chance of any false "
-        "verdict is at most 5 %. Seeds to decide: with so many seeds, the test would find a difference of this size "
-        "with a chance of 80 %."
+        "verdict is at most 5 %."
     ]
+    if any(pair.verdict == "undecided" for pair in pairs):
+        notes.append(
+            "Seeds to decide: with so many seeds, the test would find a difference of this size with a chance of "
+            "80 %."
+        )
     tested = any(pair.adjusted is not None for pair in pairs)
     title = f"paired over seeds: {found.measure.text}"
     return Table(title, tuple(columns), tuple(rows), tuple(notes if tested else []))

@@ -145,6 +145,7 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
         "Environment",
         "Commands to repeat each run",
     ]
+    assert "left out" not in text
     for each in ("failed digits-iwae-dreg-k64/v004", "one seed only", "k-hat is above 0.7", "its bounds differ in"):
         assert each in text
     heads = page.texts["th"]
@@ -155,6 +156,7 @@ def test_it_tells_everything_that_the_terminal_tells(text: str) -> None:
         "k-hat, median",
         "k-hat above 0.7",
         "verdict",
+        "what was found",
         "K=5,000",
         "notes",
         "tags",
@@ -255,6 +257,25 @@ def test_a_comparison_in_which_nothing_is_tested_does_not_hide_one_in_which_pair
     assert tested.endswith("Tested over 4 shared seeds: iwae/dreg, iwae/stl (1 pair).")
     shown = comparison(comparisons, names)
     assert [len(shown.tables), len(shown.folded)] == [2, 0], "the tested pair is not folded away"
+
+
+@pytest.mark.parametrize(("k", "time_to", "warned"), [(8, -92.0, True), (8, None, False), (64, -92.0, False)])
+def test_times_that_cannot_be_compared_have_a_warning(k: int, time_to: float | None, warned: bool) -> None:
+    groups = group_rows([*rows([-90.0]), *rows([-91.0], estimator="stl", k=k)])
+    named, found = labels(groups).by_key, compare(groups)
+    (table, *_) = summary(groups, named, found, {}, time_to=time_to).tables
+    for notes in (table.notes, groups_table(groups, named, found, {}, time_to=time_to).notes):
+        assert ("It cannot be compared between groups with different data or K." in " ".join(notes)) is warned
+
+
+@pytest.mark.parametrize(("level", "verdict"), [(-90.1, "undecided"), (-95.0, "higher")])
+def test_seeds_to_decide_are_explained_only_where_they_are_shown(level: float, verdict: str) -> None:
+    other = [level, level - 1.3, level - 1.9, level - 3.2]
+    groups = group_rows([*rows([-90.0, -91.0, -92.0, -93.0]), *rows(other, estimator="stl")])
+    (found,) = compare(groups)
+    assert [pair.verdict for pair in found.pairs] == [verdict]
+    table = pairs_table(found, labels(groups).by_key, found.pairs)
+    assert ("Seeds to decide" in " ".join(table.notes)) == (verdict == "undecided")
 
 
 def test_p_follows_from_the_statistic_beside_it() -> None:

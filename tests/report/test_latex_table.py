@@ -165,7 +165,17 @@ def test_each_section_is_a_table_of_its_own(tmp_path: Path) -> None:
     captions = [line.strip() for line in text.split("\n") if "caption{" in line]
     titles = ["digits", "mnist, data dddddddd", "mnist, data eeeeeeee"]
     assert [each.partition(".")[0] for each in captions] == [rf"\caption{{{title}" for title in titles]
-    assert text.count("% by dreg") == 1
+    assert (text.count("% by dreg"), text.count(r"\usepackage{booktabs}")) == (1, 1)
+
+
+def test_a_bound_that_some_groups_lack_is_named_as_left_out(tmp_path: Path) -> None:
+    for estimator in ("dreg", "stl"):
+        run = add_run(tmp_path, estimator=estimator, seed=0)
+    assert "left out" not in made(tmp_path)
+    add_eval(run, -88.0, k=500, n=1000)
+    assert "% left out, because some groups do not have it: test bound by dreg eval at K=500, 1,000 examples" in made(
+        tmp_path
+    )
 
 
 def test_bold_by_the_mean_alone_would_be_something_else(tmp_path: Path) -> None:
@@ -245,9 +255,10 @@ def test_what_it_was_made_of_is_said_and_no_date(tmp_path: Path) -> None:
     report = make_report([], runs_dir=tmp_path)
     text = report_latex(report, command="dreg report 'a\nb'")
     assert faults(text) == []
-    first, second, *_ = text.split("\n")
+    first, preamble, second, *_ = text.split("\n")
     assert first.startswith("% by dreg ")
     assert first.endswith(r"dreg report 'a\nb'"), "a line's end in the command does not end the comment"
+    assert preamble == r"% add to the preamble: \usepackage{booktabs}"
     runs = ", ".join(row.label for row in report.groups[0].rows)
     assert second == f"% iwae/dreg: group {report.groups[0].key}, {runs}"
     assert report_latex(make_report([], runs_dir=tmp_path), command="dreg report 'a\nb'") == text

@@ -60,8 +60,8 @@ def hostile_store(root: Path) -> None:
     runs[0].add_label(add=["paper"], note=f"{SCRIPT}\n{TURNED}")
     runs[1].add_label(note=MARKUP)
     verdict = {"objective": SCRIPT, "estimator": MARKUP, "k": 64, "verdict": TURNED, "relative_bias": 0.002}
-    runs[2].add_result("bias", "b", arrays={"x": np.zeros(1)}, attrs={"results": [verdict], "told": "x"})
-    runs[2].add_result("variance", "v", arrays={"x": np.zeros(1)}, attrs={"told": MARKUP})
+    runs[2].add_result("bias", "b", arrays={"x": np.zeros(1)}, attrs={"results": [verdict]})
+    runs[2].add_result("variance", "v", arrays={"x": np.zeros(1)}, attrs={"summary": MARKUP})
     other = {**ENVIRONMENT, "argv": UNSEEN, "threads": 8, "git": {"commit": "c0ffee", "clean": False, "diff": SCRIPT}}
     add_run(root, estimator="dreg", seed=7, status=RunStatus.FAILED, environment=other, rows=40)
     add_run(root, name="other", estimator="dreg", k=8, seed=1, level=-93.0, environment=other, rows=40)

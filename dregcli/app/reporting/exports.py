@@ -6,7 +6,6 @@ from dregcli import __version__
 from dregcli.app.reporting.report import Report
 from dregcli.data.catalogue import DATASETS
 from dregcli.report.bibtex import Citation, bibtex, citations, cited
-from dregcli.report.chosen import USUAL, Chosen
 from dregcli.report.csv_table import RunsTable, runs_table
 from dregcli.report.curves_table import curves, curves_csv
 from dregcli.report.latex_table import latex_table
@@ -14,8 +13,6 @@ from dregcli.report.used import data_sets_of_ones_own, used
 from dregcli.wording import slugs
 
 __all__ = [
-    "USUAL",
-    "Chosen",
     "Citation",
     "RunsTable",
     "bibtex",
@@ -53,7 +50,7 @@ def report_latex(report: Report, *, command: str) -> str:
         command: the command that made the report, ready to be typed again.
     """
     sections = report.sections
-    provenance = [f"by dreg {__version__}: {command}"]
+    provenance = [f"by dreg {__version__}: {command}", r"add to the preamble: \usepackage{booktabs}"]
     warnings = [*report.warnings, *(f"left out: {each}" for each in report.left_out)]
     several = len(sections) > 1
     return "\n".join(

@@ -22,8 +22,9 @@ from dregcli.report.figures.sheet import PAGE, Sheet
 from dregcli.report.groups import RunRow
 from dregcli.store.layout import entries
 from dregcli.store.results import check_digest
+from dregcli.wording import slugs
 
-__all__ = ["DPI", "PAGE", "Drawn", "Sheet", "WrittenFigure", "draw_report", "write_figures"]
+__all__ = ["PAGE", "Drawn", "Sheet", "WrittenFigure", "draw_report", "write_figures"]
 
 _FOLDER: Final = "figures"
 _VARIANCE: Final = "latent_variance"
@@ -55,7 +56,8 @@ def draw_report(report: Report, listener: Listener, sheet: Sheet) -> list[Drawn]
     held = _Held(report, listener)
     found: list[Drawn] = []
     several = len(report.sections) > 1
-    for section in report.sections:
+    words = slugs([section.title for section in report.sections])
+    for section, word in zip(report.sections, words, strict=True):
         title = section.title if several else ""
         drawn = draw_all(
             section.groups,
@@ -67,26 +69,20 @@ def draw_report(report: Report, listener: Listener, sheet: Sheet) -> list[Drawn]
         )
         if not several:
             return drawn
-        taken = {each.name for each in found}
-        slug = _slug(title)
-        while any(f"{slug}-{each.name}" in taken for each in drawn):
-            slug += "-more"
-        found += [replace(each, name=f"{slug}-{each.name}", section=title) for each in drawn]
+        found += [replace(each, name=f"{word}-{each.name}", section=title) for each in drawn]
     return found
 
 
-def _slug(title: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "section"
-
-
-def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener, *, dpi: int = DPI) -> list[WrittenFigure]:
+def write_figures(
+    drawn: Sequence[Drawn], folder: Path, listener: Listener, *, dpi: int | None = None
+) -> list[WrittenFigure]:
     """Write each figure as PNG, SVG and PDF, in place of earlier figures with these names; see ``OwnFiles``.
 
     Args:
         drawn: figures.
         folder: the folder for the files; it is made if it is missing.
         listener: receives progress messages.
-        dpi: dots per inch of the PNG.
+        dpi: dots per inch of the PNG; None means the usual number.
 
     Raises:
         StoreWriteError: a file cannot be written.
@@ -94,7 +90,7 @@ def write_figures(drawn: Sequence[Drawn], folder: Path, listener: Listener, *, d
     listener.begin("figures", len(drawn), "figures")
     contents: dict[str, dict[str, bytes]] = {}
     for each in drawn:
-        contents[each.name] = {suffix: each.render(suffix, dpi=dpi) for suffix in SUFFIXES}
+        contents[each.name] = {suffix: each.render(suffix, dpi=dpi or DPI) for suffix in SUFFIXES}
         listener.update(len(contents))
     try:
         files = OwnFiles(folder).write(contents)

@@ -42,7 +42,7 @@ def page_of(
     """Return the page as plain values."""
     unread: list[str] = []
     of_runs = {path: _origin(run, unread) for path, run in report.runs.items()}
-    groups = [group for section in report.sections for group in section.groups]
+    groups = report.groups
     words = slugs([section.title for section in report.sections])
     several = len(words) > 1
     parts: list[Section] = []
@@ -50,11 +50,8 @@ def page_of(
         own = [drawn for drawn in figures if not several or drawn.section == section.title]
         found = _results(section, images(own), time_to=time_to)
         parts += [_part(section, word, found)] if several else found
-    titles = {section.title for section in report.sections}
-    others = [drawn for drawn in figures if several and drawn.section not in titles]
     sections = [
         *parts,
-        Section("figures", "Figures", images=images(others)),
         _joined(report.sections, lambda each: origins.specs(each.groups, each.labels)),
         _joined(report.sections, lambda each: origins.runs(each.groups, each.labels, of_runs, time_to=time_to)),
         origins.environments(groups, of_runs),

@@ -56,7 +56,7 @@ def variance(
         typer.Option(
             metavar="WORD",
             help="Estimator to measure, or a pair such as rws/dreg, or all; several are a list, dreg,stl, or several "
-            "options.",
+            "options. The figure shows all that are named; without names, reparam, the run's own and the three best.",
             show_default="all; toy: all and rws/dreg",
         ),
     ] = None,

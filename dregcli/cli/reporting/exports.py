@@ -17,7 +17,7 @@ from dregcli.words import split_list
 if TYPE_CHECKING:
     from dregcli.app.reporting.figures import Drawn, Sheet
     from dregcli.app.reporting.report import Report
-    from dregcli.report.chosen import Chosen
+    from dregcli.report.arrangement import Arrangement
 
 Csv = Annotated[
     Path | None,
@@ -38,10 +38,14 @@ Figures = Annotated[
     typer.Option(
         "--figures",
         metavar="FOLDER",
-        help="Write every figure as PNG, SVG and PDF, in place of earlier figures by dreg and of no other file.",
+        help="Write every figure as PNG, SVG and PDF, in place of earlier figures by dreg with the same names, and "
+        "of no other file.",
     ),
 ]
-Dpi = Annotated[int, typer.Option("--dpi", metavar="DOTS", help="Dots per inch of the PNG files of --figures.")]
+Dpi = Annotated[
+    int | None,
+    typer.Option("--dpi", metavar="DOTS", help="Dots per inch of the PNG files of --figures.", show_default="160"),
+]
 WidthInches = Annotated[
     float | None,
     typer.Option(
@@ -113,16 +117,13 @@ Label = Annotated[
     typer.Option(
         "--label",
         metavar="PATTERN=NAME",
-        help="Name the groups that fit a pattern such as 'iwae/*' in all outputs. The pattern stands for the group's "
-        "label, its objective/estimator, or the name of a run. May be repeated; the first fitting one counts, before "
-        "those in labels.toml of the store.",
+        help="Give a name, in all outputs, to the groups that fit a pattern such as 'iwae/*'. The pattern must fit "
+        "the group's label, its objective/estimator, or the name of one of its runs. May be repeated: the first "
+        "pattern that fits counts. The names in labels.toml of the store come last.",
     ),
 ]
 
 STDOUT: Final = Path("-")
-
-DPI: Final = 160
-"""Usual dots per inch of a PNG, the same as ``dregcli.report.drawn.DPI``, whose import takes long."""
 
 _LONGEST: Final = 86_400
 
@@ -139,7 +140,7 @@ class Exports:
         latex: file for the LaTeX table, or ``-`` for stdout.
         html: file for the page.
         figures: folder for the figures.
-        dpi: dots per inch of the figures' PNG files.
+        dpi: dots per inch of the figures' PNG files; None means the usual number.
         width: width of the figures, inches; None means the usual one.
         font: size of the figures' letters, points; None means the usual one.
         caption: whether the figures have titles and explaining sentences.
@@ -159,7 +160,7 @@ class Exports:
     latex: Path | None
     html: Path | None
     figures: Path | None
-    dpi: int
+    dpi: int | None
     width: float | None
     font: float | None
     caption: bool
@@ -177,11 +178,11 @@ class Exports:
         return self.cite or STDOUT in (self.csv, self.curves, self.latex)
 
     @property
-    def chosen(self) -> "Chosen":
+    def chosen(self) -> "Arrangement":
         """The choice of columns and order."""
-        from dregcli.report.chosen import Chosen
+        from dregcli.report.arrangement import Arrangement
 
-        return Chosen(tuple(split_list(self.columns or "")), self.sort, self.reverse)
+        return Arrangement(tuple(split_list(self.columns or "")), self.sort, self.reverse)
 
     @property
     def command(self) -> str:
@@ -216,6 +217,10 @@ class Exports:
         if not 0.0 < self.every <= _LONGEST:
             faults.append(Fault("every", f"must be above 0 and at most {_LONGEST:,} seconds, got {self.every:g}."))
         faults += self._sheet_faults()
+        if self.csv is None and (self.as_json or self.instead):
+            asked = {"columns": self.columns, "sort": self.sort}
+            what = "changes the tables and --csv, and this command prints neither."
+            faults += [Fault(name, what) for name, value in asked.items() if value is not None]
         if self.columns is not None and not split_list(self.columns):
             faults.append(Fault("columns", "needs names of columns with commas between, such as group,mean."))
         if self.reverse and not self.sort:
@@ -230,6 +235,10 @@ class Exports:
 
     def _sheet_faults(self) -> list[Fault]:
         limits = {"dpi": (self.dpi, 20, 2400), "width-inches": (self.width, 2, 40), "font-size": (self.font, 4, 30)}
+        given = [name for name, (value, *_) in limits.items() if value is not None]
+        given += [] if self.caption else ["no-caption"]
+        if self.figures is None:
+            return [Fault(name, "needs --figures FOLDER.") for name in given]
         return [
             Fault(name, f"must be from {least} to {most}, got {value:g}.")
             for name, (value, least, most) in limits.items()

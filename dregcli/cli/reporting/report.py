@@ -11,7 +11,6 @@ from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
 from dregcli.cli.reporting.exports import (
-    DPI,
     Cite,
     Columns,
     Csv,
@@ -78,7 +77,7 @@ def report(
     every: Annotated[float, typer.Option(help="Seconds between two updates of --watch.")] = 2.0,
     html: Html = None,
     figures: Figures = None,
-    dpi: Dpi = DPI,
+    dpi: Dpi = None,
     width_inches: WidthInches = None,
     font_size: FontSize = None,
     no_caption: NoCaption = False,

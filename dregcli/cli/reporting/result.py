@@ -10,14 +10,14 @@ from dregcli.wording import counted, difference, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.reporting.report import Aggregate, Comparison, Group, Report
-    from dregcli.report.chosen import Chosen
+    from dregcli.report.arrangement import Arrangement
     from dregcli.report.sections import ReportSection
     from dregcli.report.tables import Table
 
 _STYLES = {"best": "bold", "live": "cyan", "stopped": "yellow", "broken": "red"}
 
 
-def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen: "Chosen | None" = None) -> None:
+def show(terminal: Terminal, report: "Report", *, time_to: float | None, chosen: "Arrangement | None" = None) -> None:
     """Show the report section by section: the table of its groups, paired comparisons, then each group.
 
     Args:
@@ -61,9 +61,11 @@ def _heading(terminal: Terminal, section: "ReportSection") -> None:
     terminal.line()
 
 
-def _groups(terminal: Terminal, section: "ReportSection", time_to: float | None, chosen: "Chosen | None") -> None:
+def _groups(
+    terminal: Terminal, section: "ReportSection", time_to: float | None, chosen: "Arrangement | None"
+) -> None:
     """Show one row per group, with the values that decide between groups."""
-    from dregcli.report.chosen import USUAL
+    from dregcli.report.arrangement import USUAL
     from dregcli.report.groups_table import groups_table
 
     table = groups_table(

@@ -139,7 +139,9 @@ def _weight(strong: bool) -> str:  # noqa: FBT001
 
 def _caption(rows: Sequence[BiasRow], shown: Sequence[str]) -> str:
     low, high = (pick(row.critical_t for row in rows) for pick in (min, max))
-    critical = f"{low:.1f}" if f"{low:.1f}" == f"{high:.1f}" else f"{low:.1f} to {high:.1f}, by the look that decided"
+    critical = f"{low:.1f}"
+    if f"{high:.1f}" != critical:
+        critical += f" to {high:.1f}, depending on the look at which the pair's test ended"
     lines = [
         "Student's t along each block's learned direction.",
         f"Orange: this block alone shows that the pair is biased, |t| > {critical}.",

@@ -17,7 +17,7 @@ Against = Literal["step", "seconds"]
 
 _NAMES: Final = {"step": "steps", "seconds": "seconds"}
 _VALIDATED: Final = (
-    "Bold, with markers: validation, mean over seeds where all seeds have values. Thin: training batches. "
+    "Thick, with markers: validation, mean over seeds where all seeds have values. Thin: training batches. "
 )
 _TRAINED: Final = (
     "Training batches only, mean over seeds: the seeds have no validations over a common part of training. "

@@ -28,10 +28,10 @@ _NAMES: Final = {
     "cosine": "cosine",
 }
 _CAPTION: Final = (
-    "Full marks: the encoder's gradients. Open marks: the decoder's gradient, which is the same for every estimator "
-    "of an objective. Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. Cosine: with "
-    "the reference gradient. Bars: one standard error. In brackets: the slope on the two logarithmic axes. Equal "
-    "curves are one line."
+    "Filled markers: the encoder's gradients. Open markers: the decoder's gradient, which is the same for every "
+    "estimator of an objective. Variance: squared nats per squared unit of a parameter. SNR: mean of |mean| / sd. "
+    "Cosine: with the reference gradient. Bars: one standard error. In brackets: the slope on the two logarithmic "
+    "axes. Equal curves are one line."
 )
 _EQUAL: Final = 1e-6
 """Largest relative difference of two curves that are drawn as one."""
@@ -111,7 +111,7 @@ def variance_figure(
     left = [word for each in merged if each not in shown for word in each.words]
     caption = _CAPTION
     if left:
-        caption += f" Not drawn: {len(left)} with more variance at the largest K; --estimator chooses what is drawn."
+        caption += f" Not drawn: {len(left)} with more variance at the largest K."
     looks = _looks(shown)
     names = _short(shown)
     figure = new_figure(sheet)

@@ -8,7 +8,7 @@ from dregcli.names import Split
 from dregcli.parts import shown_word
 from dregcli.report.comparison import Comparison, shown_first
 from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, bias_to_tested
-from dregcli.report.groups_table import groups_table
+from dregcli.report.groups_table import groups_table, time_notes
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
 from dregcli.report.tables import (
@@ -33,7 +33,7 @@ from dregcli.wording import counted, difference, listed, some_of, with_error
 
 _GROUP: Final = Column("group", numeric=False)
 
-RATES: Final = (
+_RATES: Final = (
     "steps/s: optimisation steps per second of training, without evaluation, under whatever load the machine had. No "
     "group is the best by it."
 )
@@ -69,9 +69,9 @@ def summary(
     if any(cell.tone == "best" for row in table.rows for cell in row):
         notes.append("Bold: the best group, and groups that the paired test has not found lower.")
     if any(group.steps_per_second() for group in groups):
-        notes.append(RATES)
-    if notes:
-        table = replace(table, notes=(" ".join(notes),))
+        notes.append(_RATES)
+    notes += time_notes(groups, time_to)
+    table = replace(table, notes=(" ".join(notes),) if notes else ())  # the lead has the verdicts
     return Section("groups", "Groups", lead, (table, *_final_bounds(groups, labels), *_gains(groups, labels)))
 
 
@@ -242,7 +242,7 @@ def bias(groups: Sequence[Group], labels: Labels) -> Section:
     )
     checks = [Table("bias checks: the newest of each run", tuple(columns), tuple(rows), notes)] if rows else []
     found = [
-        (Cell(row.label), Cell(str(row.variance[-1].get("summary", "-"))))
+        (Cell(row.label), Cell(str(row.variance[-1]["summary"])))
         for group in groups
         for row in group.rows
         if row.variance

@@ -48,6 +48,7 @@ def test_columns_are_those_asked_for_in_their_order(capsys) -> None:
     assert [row[1:4] for row in first[1:]] == [["25 %", "0.001", "-86.73 ± 0.16"], ["25 %", "0.001", "-87.21 ± 0.11"]]
     assert [row[4] for row in (*first[1:], *second[1:])] == ["200,200"] * 3
     assert second[1][1] == "-", "a final bound has no k-hat"
+    assert outcome.out.count("\nk-hat: only evaluations have them, and the groups are listed by") == 1
 
 
 def test_what_decides_comes_first(capsys) -> None:
@@ -101,6 +102,12 @@ def test_the_table_of_runs_says_in_which_section_a_run_is(capsys) -> None:
         (("--columns", "mean", "--csv", "-"), ["Known: run, section, group, label"]),
         (("--columns", ","), ["columns: needs names"]),
         (("--reverse",), ["reverse: needs --sort COLUMN"]),
+        (
+            ("--curves", "-", "--columns", "mean"),
+            ["columns: changes the tables and --csv, and this command prints neither"],
+        ),
+        (("--latex", "-", "--sort", "mean"), ["sort: changes the tables and --csv"]),
+        (("--cite", "--sort", "mean"), ["sort: changes the tables and --csv"]),
         (("--curves", "-", "--csv", "-"), ["only one of --csv - and --curves - can use it"]),
         (("--curves", "."), ["curves: . is a folder"]),
         (("--width", "3"), ["'--width'"]),

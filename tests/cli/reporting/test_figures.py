@@ -75,6 +75,15 @@ def test_sizes_that_no_figure_can_have_are_refused_at_once(capsys, tmp_path: Pat
     assert not (tmp_path / "others").exists()
 
 
+@pytest.mark.parametrize(
+    "option", [("--dpi", 100), ("--width-inches", 3.3), ("--font-size", 8), ("--no-caption",)], ids=str
+)
+def test_the_form_of_figures_needs_figures(capsys, tmp_path: Path, option: tuple[object, ...]) -> None:
+    refused = run(capsys, "report", "--html", tmp_path / "page.html", *option)
+    assert refused.code == 2
+    assert f"{str(option[0]).removeprefix('--')}: needs --figures FOLDER" in refused.err
+
+
 def test_sections_have_figures_of_their_own_with_their_names(tmp_path: Path) -> None:
     for dataset, task in (("digits", "generative"), ("mnist", "generative"), ("mnist", "structured")):
         add_study(

@@ -1,4 +1,4 @@
-"""The user's choice of columns and order for a table."""
+"""The arrangement of a table: the columns and the order of the rows that the user chose."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A choice of columns and order.
+class Arrangement:
+    """The columns of a table and the order of its rows, as the user chose them.
 
     Attributes:
         columns: names of the columns in the order in which they are shown; empty for the usual ones.
@@ -26,10 +26,10 @@ class Chosen:
         given = {"columns": self.columns, "sort": (self.sort,) if self.sort else ()}
         return {option: [name for name in names if name not in known] for option, names in given.items()}
 
-    def only(self, known: Sequence[str]) -> "Chosen":
+    def only(self, known: Sequence[str]) -> "Arrangement":
         """Return the choice without the names that a table does not have."""
         columns = tuple(name for name in self.columns if name in known)
-        return Chosen(columns, self.sort if self.sort in known else None, self.reverse)
+        return Arrangement(columns, self.sort if self.sort in known else None, self.reverse)
 
     def ordered(self, rows: Sequence[Row], value: Callable[[Row], tuple[float | None, str]]) -> list[Row]:
         """Return the rows in the order of the column ``sort``, numbers before texts.
@@ -47,4 +47,4 @@ class Chosen:
         return [rows[i] for i in (*known, *(i for i, (_, text) in enumerate(values) if not text))]
 
 
-USUAL: Final = Chosen()
+USUAL: Final = Arrangement()
