@@ -241,6 +241,17 @@ def test_a_spill_changes_no_bit_and_neither_does_a_resume_after_it(
     assert _after(resumed, 30) == _after(whole, 30) == expected[30]
 
 
+def test_a_repeated_step_that_needs_no_row_has_the_bits_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If theta is frozen and the gradient has only a score, no row is kept; padding must not make one row exact."""
+    monkeypatch.setattr(execution, "Screening", _padded)
+    settings = {"word": "reinforce", "train_model": False, "execution": HALF}
+    found, plain = small_trainer(record=call_again, **settings), small_trainer(**settings)
+    assert not found.learned.pair.uses_path
+    found.warm_up()
+    assert vars(found)["_captured"]
+    assert _after(found, 9) == _after(plain, 9)
+
+
 @pytest.mark.parametrize("kept", [0, 1, 5, 8])
 def test_the_first_rows_are_the_kept_rows_padded(kept: int) -> None:
     keep = torch.zeros(6, 4, dtype=torch.bool)
