@@ -176,7 +176,7 @@ class ScreenedRows:
         chosen = self._draws.choose(CORRECTION_RATE, examples)
         size = correction_capacity(examples)
         if not self._screening.repeated:
-            count = int(chosen.sum())
+            count = len(chosen.nonzero())
             size = max(size, count) if self._screening.pad else count
         # The chosen examples first, then others, whose correction counts 0 times.
         first = torch.argsort((~chosen).to(torch.int8), stable=True)[:size]
