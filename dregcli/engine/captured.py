@@ -73,13 +73,16 @@ def record_graph(work: Callable[[], Tensor], randomness: MovedRandomness) -> tup
         randomness: random numbers of the work.
     """
     # torch asks for these runs on another stream: libraries allocate their workspaces there, before the recording.
-    stream = torch.cuda.Stream()
-    stream.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(stream):
-        for _ in range(_WARM_UPS):
-            randomness.begin()
-            work()
-    torch.cuda.current_stream().wait_stream(stream)
+    stream, current = torch.cuda.Stream(), torch.cuda.current_stream()
+    stream.wait_stream(current)
+    try:
+        with torch.cuda.stream(stream):
+            for _ in range(_WARM_UPS):
+                randomness.begin()
+                work()
+    finally:
+        # After an error too: until these runs end, the caller must not let the work change anything.
+        current.wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     for generator in randomness.generators:
         graph.register_generator_state(generator)

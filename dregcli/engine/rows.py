@@ -100,7 +100,8 @@ class SomeRows:
         """Sum by example; examples without a row get 0."""
         flat = weights.flatten(1)
         rows = flat.reshape(*flat.shape, *(1,) * (values.ndim - 2)) * values[0]
-        return sums_by_index(rows.transpose(0, 1), self.examples, self.batch).transpose(0, 1)
+        # How the products after it are rounded depends on the layout.
+        return sums_by_index(rows.transpose(0, 1), self.examples, self.batch).transpose(0, 1).contiguous()
 
 
 class PlainRows(Rows):

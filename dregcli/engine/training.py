@@ -322,7 +322,9 @@ class Trainer:
         window: Mapping[str, Any],
     ) -> None:
         """Continue from a state."""
-        self._pending, self._diverged, self._captured = [], None, None
+        self._pending, self._diverged = [], None
+        # A recording would still work on Adam's state of before.
+        self._captured, self._captured_from, self._spills = None, 0, 0
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED))}

@@ -13,14 +13,16 @@ from torch import Tensor
 
 from dregcli.engine import captured, execution
 from dregcli.engine.captured import MovedRandomness, record_graph
+from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.screened import _Kept
+from dregcli.engine.execution.screened import Screening, _Kept
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.pairs import all_pairs, resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.training import Trainer
-from tests.support.exact import small_vae
+from dregcli.engine.training import Trainer, TrainerState
+from tests.support.exact import small_structured, small_vae
 from tests.support.small_training import (
     BATCH,
     DENSE,
@@ -168,6 +170,86 @@ def test_dropping_the_rows_that_find_no_room_is_seen(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(execution, "gpu_capacity", _small_capacity)
     monkeypatch.setattr(_Kept, "first", dropping)
     assert off(trained("iwae/dreg", SCREENED, call_again)[0], expected) > 1e-4
+
+
+def _padded(*settings: Any, **more: Any) -> Screening:
+    """Shapes of a step as on a GPU, where also a step that is not recorded has them."""
+    return Screening(*settings, **{**more, "pad": True, "capacity": K * BATCH})
+
+
+def spilling(monkeypatch: pytest.MonkeyPatch, at: int) -> Any:
+    """A recording in which step ``at`` keeps too many rows."""
+    right, now = _Kept.first, [-1]
+
+    def first(keep: Tensor, probability: Tensor, capacity: int) -> _Kept:
+        found = right(keep, probability, capacity)
+        return replace(found, inverse=found.inverse * float("nan")) if now == [at] else found
+
+    def record(work: Callable[[], Tensor], randomness: MovedRandomness) -> Any:
+        repeat, result = call_again(work, randomness)
+
+        def noting() -> None:
+            now[0] = vars(randomness)["_step"]
+            repeat()
+
+        return noting, result
+
+    monkeypatch.setattr(_Kept, "first", first)
+    return record
+
+
+def _after(trainer: Trainer, steps: int) -> dict[str, Any]:
+    """The whole state after so many steps in all, whose numbers nobody has fetched before."""
+    while trainer.step < steps:
+        trainer.advance()
+    state = trainer.state()
+    return {"sha256": tensors_sha256({**state.model, **state.optimizer}), **state.window}
+
+
+@pytest.mark.parametrize("train_model", [True, False], ids=["theta trained", "theta frozen"])
+@pytest.mark.parametrize("model", [small_vae, small_structured])
+@pytest.mark.parametrize("way", ["screened", "bfloat16"])
+def test_a_spill_changes_no_bit_and_neither_does_a_resume_after_it(
+    way: str, model: Callable[[], LatentModel], train_model: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(execution, "Screening", _padded)
+    monkeypatch.setattr("dregcli.engine.training.MOST_PENDING", 8)
+
+    def made(record: Any, state: TrainerState | None = None) -> Trainer:
+        settings = {"train_model": train_model, "execution": WAYS[way], "record": record}
+        found = small_trainer(model=model().float(), **settings)
+        if state:
+            found.load(state.step, state.model, state.optimizer, state.window)
+        found.warm_up()
+        return found
+
+    plain = made(None)
+    expected = {steps: _after(plain, steps) for steps in (4, 8, 30)}
+    # The first and the last of the steps whose numbers are fetched together, one just before a checkpoint, and one
+    # after which the recording is used again. An epoch has four steps.
+    for at in (0, 3, 7, 8, 11):
+        found = made(spilling(monkeypatch, at))
+        if at == 3:
+            assert _after(found, 4) == expected[4]
+        assert _after(found, 30) == expected[30]
+        assert vars(found)["_spills"] == 1
+    # The whole run does not use the recording from step 5 to step 21; the resumed one uses it from step 8 on.
+    whole = made(spilling(monkeypatch, 5))
+    assert _after(whole, 8) == expected[8]
+    resumed = made(call_again, whole.state())
+    assert vars(resumed)["_captured"]
+    assert _after(resumed, 30) == _after(whole, 30) == expected[30]
+
+
+def test_a_repeated_step_that_needs_no_row_has_the_bits_of_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If theta is frozen and the gradient has only a score, no row is kept; padding must not make one row exact."""
+    monkeypatch.setattr(execution, "Screening", _padded)
+    settings = {"word": "reinforce", "train_model": False, "execution": HALF}
+    found, plain = small_trainer(record=call_again, **settings), small_trainer(**settings)
+    assert not found.learned.pair.uses_path
+    found.warm_up()
+    assert vars(found)["_captured"]
+    assert _after(found, 9) == _after(plain, 9)
 
 
 @pytest.mark.parametrize("kept", [0, 1, 5, 8])

@@ -14,6 +14,7 @@ from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.execution import Execution
 from dregcli.engine.likelihoods import base
 from dregcli.engine.training import MOST_PENDING
+from tests.engine.test_captured import call_again
 from tests.support.small_training import DENSE, HALF, RWS, SCREENED, STL, small_trainer, take, trained_sha256
 
 
@@ -101,6 +102,17 @@ def test_no_step_waits_for_its_numbers(
         fetches.counts.clear()
         trainer.collect()
         assert fetches.counts == {"tolist": 1}
+
+
+@pytest.mark.parametrize("execution", [DENSE, SCREENED, HALF], ids=["dense", "screened", "bfloat16"])
+def test_a_repeated_step_waits_for_nothing(execution: Execution, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that waits for the GPU cannot be recorded."""
+    trainer = small_trainer(execution=execution, record=call_again)
+    trainer.warm_up()
+    with _Fetches(monkeypatch) as fetches:
+        for _ in range(50):
+            trainer.advance()
+        assert fetches.counts == {}
 
 
 def test_tracking_waits_for_nothing_either(monkeypatch: pytest.MonkeyPatch) -> None:

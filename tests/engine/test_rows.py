@@ -155,6 +155,15 @@ def test_wrong_selections_are_caught(twin: type[SomeRows]) -> None:
     assert {"gain", "example.weight"} <= {fault.partition(" ")[0] for fault in faults(selection=some_rows(twin))}
 
 
+def test_sums_of_some_rows_have_the_layout_of_sums_of_all() -> None:
+    """Products round by the layout of their inputs: a transposed sum changed the last bits of whole runs."""
+    weights, values = _normal(3, 1, len(TAKEN[1])), _normal(1, len(TAKEN[1]), WIDTH)
+    found = some_rows().sum(weights, values)
+    in_order = values.new_zeros(3, B, WIDTH).index_add_(1, TAKEN[1], weights.transpose(1, 2) * values)
+    assert torch.equal(found, in_order)
+    assert found.stride() == in_order.stride()
+
+
 def test_some_rows_have_the_values_and_slopes_they_have_among_all() -> None:
     toy, selection = _Toy(), some_rows()
     every = _normal(K, B, WIDTH)

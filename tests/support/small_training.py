@@ -8,6 +8,7 @@ from torch import Tensor
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
+from dregcli.engine.models.base import LatentModel
 from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
@@ -27,12 +28,17 @@ def binary_examples() -> Tensor:
 
 
 def small_trainer(
-    kind: type[Trainer] = Trainer, *, word: str = "dreg", stored: Tensor | None = None, **changes: Any
+    kind: type[Trainer] = Trainer,
+    *,
+    word: str = "dreg",
+    stored: Tensor | None = None,
+    model: LatentModel | None = None,
+    **changes: Any,
 ) -> Trainer:
-    """Of iwae with an estimator, on these or other stored values as they are."""
+    """A trainer of a model, by default a small VAE, for iwae with an estimator, on stored values as they are."""
     settings: dict[str, Any] = {"k": K, "batch_size": BATCH, "lr": 0.01, "seed": 1, **changes}
     examples = ResidentExamples(binary_examples() if stored is None else stored)
-    return kind(small_vae().float(), resolve_pair("iwae", word, K), examples, AsStored(1), **settings)
+    return kind(model or small_vae().float(), resolve_pair("iwae", word, K), examples, AsStored(1), **settings)
 
 
 def trained_sha256(trainer: Trainer) -> str:

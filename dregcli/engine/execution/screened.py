@@ -33,10 +33,10 @@ class Screening:
         k_chunk: samples per chunk of the first pass; None takes all at once.
         capacity: largest number of rows in one forward and backward pass; further rows go into another pass. None
             takes all at once.
-        pad: whether every forward and backward pass has ``capacity`` rows, so that its shapes are always the same;
-            missing rows have weight 0.
+        pad: whether every step has the same shapes, and so the same bits as a repeated one: each forward and backward
+            pass has ``capacity`` rows, and a fixed number of examples is corrected. What is missing has weight 0.
         repeated: whether there is one pass of ``capacity`` rows, so that no number of rows is needed on the host. If
-            more rows are kept, the weights are not finite.
+            more rows are kept or more examples are chosen for correction, the weights are not finite.
     """
 
     inflation: float
@@ -171,14 +171,14 @@ class ScreenedRows:
         return weights.corrected(chosen, rates, weigh(exact))
 
     def _examples_to_correct(self) -> tuple[Tensor, Tensor]:
-        """Return the chosen examples, int64, (E,), and how many times their correction counts, float64, (E,)."""
+        """Return examples to correct, int64, (E,), and how many times their correction counts, float64, (E,)."""
         examples = self._batch.examples
         chosen = self._draws.choose(CORRECTION_RATE, examples)
-        if not self._screening.repeated:
-            found = chosen.nonzero()[:, 0]
-            return found, torch.full_like(found, 1.0 / CORRECTION_RATE, dtype=torch.float64)
-        # The chosen examples first, then others, whose correction counts 0 times.
         size = correction_capacity(examples)
+        if not self._screening.repeated:
+            count = len(chosen.nonzero())
+            size = max(size, count) if self._screening.pad else count
+        # The chosen examples first, then others, whose correction counts 0 times.
         first = torch.argsort((~chosen).to(torch.int8), stable=True)[:size]
         times = chosen[first].double() / CORRECTION_RATE
         return first, torch.where(chosen.sum() > size, math.nan, times)

@@ -70,12 +70,14 @@ def mixed_log_weights(approximate: Tensor, k: Tensor, b: Tensor, exact: Tensor, 
         k: sample of each kept row, (R,).
         b: example of each kept row, (R,).
         exact: log-weights of the kept rows, (R,).
-        inverse: 1 / the probability of keeping each row, (R,).
+        inverse: 1 / the probability of keeping each row, (R,); 0 for padding.
 
     Returns:
         Shape (K, B), float64. An example without a kept row keeps its approximate log-weights.
     """
-    mixed, exact = approximate.to(torch.float64, copy=True), exact.double()
+    mixed = approximate.to(torch.float64, copy=True)
+    # If no row is kept, every row is padding, and all log-weights stay approximate.
+    exact = torch.where((inverse != 0.0).any(), exact.double(), mixed[k, b])
     share = torch.softmax(mixed, dim=0)[k, b] * inverse
     error = exact - mixed[k, b]
     total, shift = sums_by_index(torch.stack([share, share * error], dim=1), b, mixed.shape[1]).unbind(1)
