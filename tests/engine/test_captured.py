@@ -50,16 +50,15 @@ def call_again(work: Callable[[], Tensor], randomness: MovedRandomness) -> tuple
     return repeat, result
 
 
-def trained(
-    word: str, way: Execution, record: Any, *, k: int = K, steps: int = 9
-) -> tuple[Trainer, dict[str, float]]:
-    """A trainer of a small float64 model after some steps, and its row."""
+def warm(word: str, way: Execution, record: Any, *, k: int = K, device: str = "cpu") -> Trainer:
+    """A trainer of a small model, with its step recorded: float64 on the CPU, float32 as in the program on a GPU."""
     objective, _, estimator = word.partition("/")
+    on_cpu = device == "cpu"
     trainer = Trainer(
-        small_vae().double(),
+        (small_vae().double() if on_cpu else small_vae().float()).to(device),
         resolve_pair(objective, estimator, k),
-        ResidentExamples(binary_examples()),
-        _Doubles(1),
+        ResidentExamples(binary_examples().to(device)),
+        _Doubles(1) if on_cpu else AsStored(1),
         k=k,
         batch_size=BATCH,
         lr=0.01,
@@ -68,6 +67,14 @@ def trained(
         record=record,
     )
     trainer.warm_up()
+    return trainer
+
+
+def trained(
+    word: str, way: Execution, record: Any, *, k: int = K, steps: int = 9
+) -> tuple[Trainer, dict[str, float]]:
+    """A trainer on the CPU after some steps, and its row."""
+    trainer = warm(word, way, record, k=k)
     take(trainer, steps)
     return trainer, trainer.row()
 
@@ -303,26 +310,7 @@ def test_a_graph_computes_the_same_bits(pair, way) -> None:
     """On one device a recorded step and a step from Python launch the same kernels."""
     finals: list[list[Tensor]] = []
     for record in (record_graph, None):
-        trainer = gpu_trainer(pair.word, WAYS[way], record)
+        trainer = warm(pair.word, WAYS[way], record, device="cuda")
         take(trainer, 9)
         finals.append([each.detach().clone() for each in trainer.model.parameters()])
     assert all(map(torch.equal, *finals))
-
-
-def gpu_trainer(word: str, way: Execution, record: Any) -> Trainer:
-    """A warm trainer on the GPU."""
-    objective, _, estimator = word.partition("/")
-    trainer = Trainer(
-        small_vae().float().cuda(),
-        resolve_pair(objective, estimator, K),
-        ResidentExamples(binary_examples().cuda()),
-        AsStored(1),
-        k=K,
-        batch_size=BATCH,
-        lr=0.01,
-        seed=1,
-        execution=way,
-        record=record,
-    )
-    trainer.warm_up()
-    return trainer

@@ -10,13 +10,13 @@ import typer
 from dregcli.app.common.places import runs_folder
 from dregcli.cli.options import Json, Quiet, RunsDir
 from dregcli.cli.render import Terminal
-from dregcli.cli.reporting.exports import (
+from dregcli.cli.reporting.exports import Exports, check_columns, export
+from dregcli.cli.reporting.options import (
     Cite,
     Columns,
     Csv,
     Curves,
     Dpi,
-    Exports,
     Figures,
     FontSize,
     Html,
@@ -27,8 +27,6 @@ from dregcli.cli.reporting.exports import (
     Sort,
     Width,
     WidthInches,
-    check_columns,
-    export,
 )
 from dregcli.cli.reporting.result import show
 from dregcli.cli.runs.watching import follow
