@@ -1,3 +1,40 @@
 """Train deep latent-variable models with multi-sample bounds and gradient estimators you can trust."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from dregcli.engine.loss import multi_sample_loss
+    from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "Draw",
+    "Given",
+    "LatentModel",
+    "ModelData",
+    "gaussian",
+    "multi_sample_loss",
+    "rows",
+    "standard_normal",
+]
+
+_CONTRACT: Final = "dregcli.engine.programs.contract"
+_HOMES: Final = {
+    **dict.fromkeys(("Draw", "Given", "LatentModel", "ModelData", "gaussian", "rows", "standard_normal"), _CONTRACT),
+    "multi_sample_loss": "dregcli.engine.loss",
+}
+"""The module of each public name. They are imported at their first use, since most of them import torch."""
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the name stands for
+    """Import a public name at its first use.
+
+    Raises:
+        AttributeError: there is no such name.
+    """
+    if name not in _HOMES:
+        message = f"module 'dregcli' has no attribute '{name}'"
+        raise AttributeError(message)
+    return getattr(import_module(_HOMES[name]), name)

@@ -10,7 +10,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, Model
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
@@ -27,7 +27,7 @@ class SeenBatch:
         posterior: q(z | x).
     """
 
-    model: LatentModel
+    model: Model
     number: int
     pixels: Tensor
     posterior: DiagonalGaussian
@@ -57,7 +57,7 @@ class SeenBatch:
 
 
 def seen_batches(
-    model: LatentModel,
+    model: Model,
     examples: Examples,
     pixels: Pixels,
     *,
@@ -110,7 +110,7 @@ class BatchBounds:
 
 
 def evaluate(
-    model: LatentModel,
+    model: Model,
     examples: Examples,
     pixels: Pixels,
     *,

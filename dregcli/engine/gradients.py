@@ -10,7 +10,7 @@ from dregcli.engine.draws import Noise
 from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import PairWeigh
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, Model
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 
@@ -60,7 +60,7 @@ class Step:
         execution: how the rows are executed.
     """
 
-    def __init__(self, model: LatentModel, pixels: Tensor, draws: Noise, execution: Execution) -> None:
+    def __init__(self, model: Model, pixels: Tensor, draws: Noise, execution: Execution) -> None:
         self._phi = model.posterior_parameters()
         self._posterior = model.posterior(pixels)
         self._batch = Batch(model, pixels, self._posterior.stopped(), draws)

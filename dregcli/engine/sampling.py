@@ -14,7 +14,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
@@ -44,7 +44,7 @@ def seen_pixels(
 
 
 @torch.no_grad()
-def prior_images(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
+def prior_images(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
     """Return E[x | z] for z from the prior; a model with a context gives completions of each context.
 
     Args:
@@ -87,7 +87,7 @@ class Reconstructions:
 
 
 @torch.no_grad()
-def best_of_k(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
+def best_of_k(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
     """Reconstruct examples, block by block.
 
     Args:
@@ -110,9 +110,7 @@ def best_of_k(model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: 
     )
 
 
-def _best_of_block(
-    model: LatentModel, pixels: Tensor, randomness: Randomness, *, k: int, number: int
-) -> Reconstructions:
+def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> Reconstructions:
     posterior = model.posterior(pixels)
     draws = AddressedNoise(
         randomness,
@@ -139,7 +137,7 @@ def _best_of_block(
 
 
 @torch.no_grad()
-def latent_variances(model: LatentModel, seen: Iterator[Tensor]) -> Tensor:
+def latent_variances(model: Model, seen: Iterator[Tensor]) -> Tensor:
     """Return the variance over examples of q's mean, for each latent, (Z,), float64 (arXiv 1509.00519, 5.1).
 
     Args:
@@ -158,7 +156,7 @@ def most_active(variances: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def traversals(
-    model: LatentModel, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
+    model: Model, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Return E[x | z] while each latent in turn moves through the prior; the others stay at q's mean of the example.
 

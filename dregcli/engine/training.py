@@ -17,7 +17,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
@@ -66,7 +66,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: LatentModel,
+        model: Model,
         pair: Pair,
         examples: Examples,
         pixels: Pixels,

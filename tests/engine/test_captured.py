@@ -17,7 +17,7 @@ from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.screened import Screening, _Kept
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import all_pairs, resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.randomness import Randomness, Stream
@@ -217,7 +217,7 @@ def _after(trainer: Trainer, steps: int) -> dict[str, Any]:
 @pytest.mark.parametrize("model", [small_vae, small_structured])
 @pytest.mark.parametrize("way", ["screened", "bfloat16"])
 def test_a_spill_changes_no_bit_and_neither_does_a_resume_after_it(
-    way: str, model: Callable[[], LatentModel], train_model: bool, monkeypatch: pytest.MonkeyPatch
+    way: str, model: Callable[[], Model], train_model: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(execution, "Screening", _padded)
     monkeypatch.setattr("dregcli.engine.training.MOST_PENDING", 8)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, energy, leapfrog, transition
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from tests.support.exact import MODELS, small_batch, small_structured, small_vae
 from tests.support.linear_gaussian import LinearGaussian
 
@@ -16,7 +16,7 @@ B_INVERSE = 0.6
 SIZE = torch.tensor(0.3, dtype=torch.float64)
 
 
-def _case(model: LatentModel, chains: int = 3) -> tuple[WhitenedLikelihood, Points, Tensor]:
+def _case(model: Model, chains: int = 3) -> tuple[WhitenedLikelihood, Points, Tensor]:
     pixels, noise = small_batch(model, k=2 * chains)
     likelihood = WhitenedLikelihood(model, pixels)
     return likelihood, likelihood(noise[:chains]), noise[chains:]

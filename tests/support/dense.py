@@ -6,7 +6,7 @@ from torch import Tensor
 
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Gradients, Step
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 
 
@@ -31,7 +31,7 @@ class GivenNoise:
 
 
 def dense_gradients(
-    model: LatentModel, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool = True
+    model: Model, pixels: Tensor, noise: Tensor, pair: Pair, *, train_model: bool = True
 ) -> Gradients:
     """Compute gradients in one forward and one backward pass over all K x B rows.
 

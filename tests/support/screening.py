@@ -13,7 +13,7 @@ from dregcli.engine.execution.row_pass import Sums
 from dregcli.engine.execution.screening import CORRECTION_RATE
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.half import HALF_ROWS
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.names import Precision
@@ -102,7 +102,7 @@ def chance(happened: Tensor, probability: Tensor) -> float:
 
 
 def expectation(
-    model: LatentModel,
+    model: Model,
     pixels: Tensor,
     noise: Tensor,
     pair: Pair,

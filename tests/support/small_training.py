@@ -8,7 +8,7 @@ from torch import Tensor
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
@@ -32,7 +32,7 @@ def small_trainer(
     *,
     word: str = "dreg",
     stored: Tensor | None = None,
-    model: LatentModel | None = None,
+    model: Model | None = None,
     **changes: Any,
 ) -> Trainer:
     """A trainer of a model, by default a small VAE, for iwae with an estimator, on stored values as they are."""

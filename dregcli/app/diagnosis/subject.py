@@ -19,7 +19,7 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import DregError, Fault, SpecError
@@ -108,7 +108,7 @@ class Subject:
 
     run: Run
     checkpoint: int
-    model: LatentModel
+    model: Model
     pixels: Tensor
     k: int
     execution: ExecutionSpec

@@ -15,7 +15,7 @@ from dregcli.app.loading.bounds import not_compiled
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.evaluation import SeenBatch, seen_batches
 from dregcli.engine.likelihood_estimate import BatchEstimates, estimate
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import Split
 
@@ -57,9 +57,7 @@ class _Sampled:
         return {"examples": self.done}, {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def sample_split(
-    model: LatentModel, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener
-) -> Estimates:
+def sample_split(model: Model, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener) -> Estimates:
     """Estimate every example, or continue an earlier, unfinished call.
 
     Args:
@@ -101,7 +99,7 @@ def sample_split(
 
 
 def _estimated(
-    model: LatentModel, batch: SeenBatch, ks: Sequence[int], how: Sampling, listener: Listener
+    model: Model, batch: SeenBatch, ks: Sequence[int], how: Sampling, listener: Listener
 ) -> BatchEstimates:
     try:
         return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.evaluation import BatchBounds, evaluate
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.names import Split
 
 
@@ -60,7 +60,7 @@ class SplitBounds:
 
 
 def split_bounds(
-    model: LatentModel,
+    model: Model,
     data: RunData,
     split: Split,
     *,

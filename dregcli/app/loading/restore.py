@@ -8,7 +8,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.stored import spec_of
 from dregcli.commands import command
 from dregcli.engine.learning import learned_pair
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.training import Trainer
 from dregcli.errors import RunNotFound, StoreFormatError
@@ -19,7 +19,7 @@ from dregcli.store.run import Run
 _HINT = "use another run, or the dreg version that wrote this one"
 
 
-def _misfits(model: LatentModel, tensors: Mapping[str, Tensor]) -> list[str]:
+def _misfits(model: Model, tensors: Mapping[str, Tensor]) -> list[str]:
     """Return why tensors do not fit a model, one line for each fault."""
     wanted = model.state_dict()
     faults: list[str] = []
@@ -36,7 +36,7 @@ def _file(run: Run, checkpoint: Checkpoint, name: str) -> str:
     return str(run.path / layout.CHECKPOINTS_FOLDER / layout.step_name(checkpoint.step) / name)
 
 
-def check_fits(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
+def check_fits(model: Model, checkpoint: Checkpoint, run: Run) -> None:
     """Refuse a checkpoint whose architecture differs from the model's.
 
     Raises:
@@ -48,7 +48,7 @@ def check_fits(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
         raise StoreFormatError(what, where=_file(run, checkpoint, "model.safetensors"), hint=_HINT)
 
 
-def load_model(model: LatentModel, checkpoint: Checkpoint, run: Run) -> None:
+def load_model(model: Model, checkpoint: Checkpoint, run: Run) -> None:
     """Load a checkpoint's parameters into a model.
 
     Raises:

@@ -8,7 +8,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import SplitBounds, split_bounds
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.plan import Plan
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import FinalEval, Split
 from dregcli.wording import duration
@@ -56,7 +56,7 @@ class Evaluations:
         self._validation: tuple[int, SplitBounds] | None = None
         self._announced = False
 
-    def validate(self, model: LatentModel, step: int, *, last: bool = False) -> SplitBounds:
+    def validate(self, model: Model, step: int, *, last: bool = False) -> SplitBounds:
         """Return the bounds on the validation split, and keep them for ``final`` at the same step.
 
         Args:
@@ -73,7 +73,7 @@ class Evaluations:
         return bounds
 
     def final(
-        self, model: LatentModel, between: Callable[[], None], *, step: int | None = None, what: str = _FINAL
+        self, model: Model, between: Callable[[], None], *, step: int | None = None, what: str = _FINAL
     ) -> list[SplitBounds]:
         """Return a model's bounds on the splits that the run asks for.
 
@@ -105,7 +105,7 @@ class Evaluations:
 
     def _bounds(
         self,
-        model: LatentModel,
+        model: Model,
         split: Split,
         listener: Listener,
         between: Callable[[], None],
@@ -127,7 +127,7 @@ class Evaluations:
         return found
 
     def _expected_seconds(
-        self, model: LatentModel, counts: Mapping[Split, int], between: Callable[[], None]
+        self, model: Model, counts: Mapping[Split, int], between: Callable[[], None]
     ) -> float | None:
         """Return how long evaluations will take, from earlier ones or from two batches; None if they are small."""
         total = sum(counts.values())
@@ -138,9 +138,7 @@ class Evaluations:
                 self._bounds(model, split, _Part(self._listener, None), between, limit=EVALUATION_BATCH)
         return None if self._seconds_an_example is None else self._seconds_an_example * total
 
-    def _announce(
-        self, what: str, model: LatentModel, counts: Mapping[Split, int], between: Callable[[], None]
-    ) -> None:
+    def _announce(self, what: str, model: Model, counts: Mapping[Split, int], between: Callable[[], None]) -> None:
         """Say how long evaluations will take, if this is long."""
         seconds = self._expected_seconds(model, counts, between)
         if seconds is None or seconds < _NOTED_SECONDS:

@@ -13,7 +13,7 @@ from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.plan import Plan
 from dregcli.commands import command
 from dregcli.engine.checksum import tensors_sha256
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
 from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import flag
@@ -56,7 +56,7 @@ class Baseline:
         return {"value": gain.value, "stderr": gain.stderr}
 
 
-def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
+def baseline(parent: Model, bounds: Sequence[SplitBounds]) -> Baseline:
     """Return the baseline of a parent's model and its bounds."""
     return Baseline(
         theta_sha256(parent),
@@ -65,12 +65,12 @@ def baseline(parent: LatentModel, bounds: Sequence[SplitBounds]) -> Baseline:
     )
 
 
-def theta_sha256(model: LatentModel) -> str:
+def theta_sha256(model: Model) -> str:
     """Return the checksum of theta, which must not change while only q is trained."""
     return tensors_sha256(model.model_parameters())
 
 
-def parent_model(plan: Plan, store: RunStore) -> LatentModel | None:
+def parent_model(plan: Plan, store: RunStore) -> Model | None:
     """Return the parent's model at the checkpoint that the spec names; None for a run without a parent.
 
     Raises:
@@ -111,7 +111,7 @@ def _differences(spec: RunSpec, parent: RunSpec) -> list[Fault]:
     ]
 
 
-def hand_over(parent: LatentModel, model: LatentModel, *, reset_encoder: bool) -> None:
+def hand_over(parent: Model, model: Model, *, reset_encoder: bool) -> None:
     """Copy the parent's parameters into a model; with ``reset_encoder`` only theta, so that q keeps its own."""
     inherited = dict(parent.state_dict())
     if reset_encoder:

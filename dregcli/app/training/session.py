@@ -20,7 +20,7 @@ from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, Interrupted
 from dregcli.names import FinalEval, RunStatus, Split
@@ -72,7 +72,7 @@ class Session:
     """
 
     def __init__(
-        self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: LatentModel | None = None
+        self, plan: Plan, trainer: Trainer, writer: RunWriter, listener: Listener, parent: Model | None = None
     ) -> None:
         self._plan = plan
         self._spec = plan.spec

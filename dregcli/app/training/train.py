@@ -15,7 +15,7 @@ from dregcli.app.training.origin import hand_over, parent_model
 from dregcli.app.training.session import Session, TrainResult
 from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
 from dregcli.errors import RunStateError
 from dregcli.redaction import redacted_words
@@ -127,7 +127,7 @@ def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
     return checkpoint.step
 
 
-def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, LatentModel | None]:
+def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Model | None]:
     """Return the trainer, and the parent's model that it starts from; None if the spec names no parent.
 
     Both are built before a run is claimed, so that an error here leaves no run behind.

@@ -6,7 +6,7 @@ from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.learning import LearnedParameters
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 
@@ -15,7 +15,7 @@ LR = 1e-2
 
 
 def learn_on_frozen(
-    model: LatentModel, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness, k_chunk: int | None = None
+    model: Model, pixels: Tensor, pair: Pair, *, k: int, randomness: Randomness, k_chunk: int | None = None
 ) -> Pair:
     """Return the pair with the parameters that its estimator learns from the posterior's gradients at a fixed model.
 

@@ -11,7 +11,7 @@ from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.gradients import Step
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.models.gaussian_toy import GaussianToy, ToyProblem
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
@@ -68,9 +68,7 @@ class ModelReplicates:
 
     at_once = 1
 
-    def __init__(
-        self, model: LatentModel, pixels: Tensor, randomness: Randomness, *, k_chunk: int | None = None
-    ) -> None:
+    def __init__(self, model: Model, pixels: Tensor, randomness: Randomness, *, k_chunk: int | None = None) -> None:
         self._model, self._pixels, self._randomness = model, pixels, randomness
         self._execution = Execution(k_chunk=k_chunk)
 

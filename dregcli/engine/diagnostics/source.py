@@ -16,7 +16,7 @@ from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.row_pass import Sums
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.engine.gradients import through_posterior
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward
@@ -165,7 +165,7 @@ class ModelSource:
 
     def __init__(
         self,
-        model: LatentModel,
+        model: Model,
         pixels: Tensor,
         *,
         k: int,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.draws import Noise, NoiseOfExamples
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, Model
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 Named = dict[str, Tensor]
@@ -25,7 +25,7 @@ class Batch:
         draws: noise of the samples; ``Draws`` if rows are screened.
     """
 
-    model: LatentModel
+    model: Model
     pixels: Tensor
     posterior: DiagonalGaussian
     draws: Noise

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, Model
 from dregcli.engine.rows import EveryRow, Selection
 from dregcli.engine.tape import RowTape
 
@@ -54,7 +54,7 @@ def _add(total: Named, gradients: Named) -> None:
         total[name] = total[name].add_(gradient) if name in total else gradient
 
 
-_CHECKED: WeakSet[LatentModel] = WeakSet()
+_CHECKED: WeakSet[Model] = WeakSet()
 """Models whose rows were checked: every dependence can be weighted. The graph is the same at every step."""
 
 

@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.likelihoods import Likelihood
-from dregcli.engine.models.base import DiagonalGaussian, LatentModel
+from dregcli.engine.models.base import DiagonalGaussian, Model
 from dregcli.engine.models.networks import gaussian_network, network
 
 ENCODER = "encoder."
 
 
-class AmortisedPosterior(LatentModel):
+class AmortisedPosterior(Model):
     """A model with a D - hidden - (Z means + Z raw scales) encoder. All other parameters are theta.
 
     Args:

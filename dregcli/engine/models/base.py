@@ -89,7 +89,7 @@ def standard_normal_log_prob(z: Tensor) -> Tensor:
     return z.square().sum(dim=-1).mul_(-0.5).sub_(0.5 * LOG_2PI * z.shape[-1])
 
 
-class LatentModel(nn.Module, ABC):
+class Model(nn.Module, ABC):
     """A model p(x, z) with a posterior q(z | x). With a context c they are p(x, z | c) and q(z | c, x).
 
     Pixels are always whole images, including the context.

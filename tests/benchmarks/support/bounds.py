@@ -5,7 +5,7 @@ import torch
 from dregcli.app.planning.executing import OnOff, Shape, decide_compile
 from dregcli.app.planning.plan import Plan
 from dregcli.engine.evaluation import evaluate
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.names import Split
 
 
@@ -21,7 +21,7 @@ def compiles(plan: Plan, word: str, *, examples: int, k: int, k_chunk: int | Non
 
 
 def split_bounds(
-    model: LatentModel, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
+    model: Model, plan: Plan, split: Split, *, k: int, limit: int | None, k_chunk: int | None
 ) -> torch.Tensor:
     """The bound of each example, nats, float64."""
     examples, pixels, seed = plan.data.examples(split), plan.data.pixels, plan.spec.eval_seed

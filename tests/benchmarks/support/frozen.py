@@ -6,7 +6,7 @@ from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.plan import Plan
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.gradients import Step
-from dregcli.engine.models.base import LatentModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import training_pixels
 from dregcli.engine.randomness import Randomness, Stream
@@ -17,7 +17,7 @@ SEED = 10**6
 """Of the examples, their pixels, the noise and the executor's choices: no training seed."""
 
 
-def frozen_gradient(model: LatentModel, plan: Plan, *, batch: int) -> Gradient:
+def frozen_gradient(model: Model, plan: Plan, *, batch: int) -> Gradient:
     """The gradient of a batch of training examples.
 
     Args:
