@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.half import half_products
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, NeedsBlocks, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
@@ -105,6 +107,7 @@ class ProgramBatch:
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
         pixels = self._pixels if self._some is None else self._pixels[self._some]
+        products = half_products if precision is Precision.BFLOAT16 else nullcontext
         try:
             for first, count in self._pieces(0, self.draws.k, k_chunk):
                 latents = self._latents(first, count, has_path=False)
@@ -112,7 +115,9 @@ class ProgramBatch:
                 if self._some is not None:
                     values = {name: z[:, self._some] for name, z in values.items()}
                     log_q = log_q[:, self._some]
-                found[first : first + count] = self._programs.densities.log_joint(values, pixels) - log_q
+                with products():
+                    log_p = self._programs.densities.log_joint(values, pixels)
+                found[first : first + count] = log_p - log_q
         except NeedsBlocks:
             self._blockwise = True
             return self.log_weights(k_chunk=k_chunk, precision=precision)

@@ -42,6 +42,8 @@ class ProgramModel(Model):
         latents: shape of each latent, by name.
         discrete: names of the latents without ``rsample``, which have no path.
         unreached: names of the parameters that require grad and belong to neither theta nor phi.
+        widest: numbers for one row in the largest array that the model's program computes.
+        kept: numbers for one row that the model's program keeps for a backward pass.
     """
 
     repeats = False
@@ -53,6 +55,7 @@ class ProgramModel(Model):
         self._densities = ModelDensities(self._model_program)
         found = self._trial()
         self.latents, self.discrete = found.latents, found.discrete
+        self.widest, self.kept = max(found.sizes, default=1), sum(found.sizes)
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
         self._phi = self._named(found.phi)
@@ -130,6 +133,7 @@ class ProgramModel(Model):
         noise = AddressedNoise(
             randomness, Stream.INITIALISATION, 0, k=_PROBED, batch=_PROBED, width=1, dtype=like.dtype
         )
+        sizes: list[int] = []
         modes = {each: each.training for each in self.module.modules()}
         # A module in eval mode changes no buffer.
         self.module.eval()
@@ -137,7 +141,8 @@ class ProgramModel(Model):
             with torch.enable_grad():
                 x = pixels.reshape(-1, *self.data.shape)
                 drawn = draw_latents(self._posterior_program, x, noise, first=0, count=_PROBED, has_path=True)
-                log_p = self._densities.log_joint(drawn.values, pixels)
+                with _saved(sizes):
+                    log_p = self._densities.log_joint(drawn.values, pixels)
         finally:
             for each, mode in modes.items():
                 each.training = mode
@@ -147,6 +152,8 @@ class ProgramModel(Model):
             latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
             discrete=drawn.discrete,
             theta=Reach.of(log_p).leaves - leaves,
+            # A parameter may be kept too; only what grows with the rows counts.
+            sizes=[each // _PROBED**2 for each in sizes],
             phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
         )
 
@@ -157,6 +164,23 @@ class _Trial:
     discrete: tuple[str, ...]
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
+    sizes: list[int]
+
+
+@contextmanager
+def _saved(sizes: list[int]) -> Generator[None]:
+    """Append the size of each array that autograd keeps inside the block, except leaves such as parameters."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.grad_fn is not None or not tensor.requires_grad:
+            sizes.append(tensor.numel())
+        return tensor
+
+    def same(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, same):
+        yield
 
 
 @contextmanager
