@@ -20,7 +20,6 @@ from dregcli.engine.programs.row_pass import (
     JoinedPasses,
     Parameters,
     ProgramRowPass,
-    descent,
     score_sums,
 )
 from dregcli.names import Precision
@@ -36,6 +35,7 @@ class Programs:
         shape: shape of one example.
         theta: parameters of the model.
         phi: parameters of the posterior.
+        mixed: whether some latents have a path and others have none.
     """
 
     posterior: Posterior
@@ -43,6 +43,7 @@ class Programs:
     shape: tuple[int, ...]
     theta: Parameters
     phi: Parameters
+    mixed: bool
 
 
 class ProgramBatch:
@@ -76,6 +77,11 @@ class ProgramBatch:
     def device(self) -> torch.device:
         """Device of the rows."""
         return self._pixels.device
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some latents have a path and others have none."""
+        return self._programs.mixed
 
     @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
@@ -151,15 +157,15 @@ class ProgramBatch:
             latents = self._latents(first, count, has_path=True)
             return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
 
-    def score_sums(self, first: int, weights: Tensor) -> Named:
-        """Compute the score's sums of some samples, which need no decoder."""
+    def score_sums(self, first: int, weights: RowWeights) -> Named:
+        """Compute the score's sums of all rows of some samples, which need no decoder."""
         total = Sums([], {})
         try:
-            for start, count in self._pieces(first, weights.shape[1]):
+            for start, count in self._pieces(first, weights.model.shape[1]):
                 with torch.enable_grad():
-                    log_q = self._latents(start, count, has_path=False).log_q
-                part = descent(weights[:, start - first : start - first + count], self.examples, self._pixels)
-                total.add_posterior(score_sums(log_q, self._programs.phi, part))
+                    latents = self._latents(start, count, has_path=self.mixed)
+                part = weights.samples(start - first, count)
+                total.add_posterior(score_sums(latents, self._programs.phi, part, self.examples))
         except NeedsBlocks:
             self._blockwise = True
             return self.score_sums(first, weights)

@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
 from dregcli.engine.models.base import Model
+from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities
@@ -75,9 +76,8 @@ class ProgramModel(Model):
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
-        programs = Programs(
-            self._posterior_program, self._densities, self.data.shape, self.model_parameters(), self._phi
-        )
+        mixed = 0 < len(self.discrete) < len(self.latents)
+        programs = Programs(self._posterior_program, self._densities, self.data.shape, self._theta, self._phi, mixed)
         return ProgramBatch(programs, pixels, draws)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
@@ -101,6 +101,20 @@ class ProgramModel(Model):
         x = pixels.reshape(-1, *self.data.shape)
         number = draws.k - first if count is None else count
         return draw_latents(self._posterior_program, x, draws, first=first, count=number, has_path=False)
+
+    def faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why the model cannot be trained by a pair: not every latent has a path."""
+        if not self.discrete or not pair.uses_path:
+            return []
+        names = ", ".join(repr(name) for name in self.discrete)
+        if len(self.discrete) == len(self.latents):
+            others = [each.name for each in estimators_of(pair.objective) if not each.uses_path(pair.objective)]
+            words = ", ".join(others)
+            advice = f"Use one of {words}." if words else "Use another objective, such as iwae with vimco."
+            message = f"'{pair.word}' differentiates through samples, but the posterior of {names} has no rsample."
+            return [Fault("estimator", f"{message} {advice}")]
+        refusal = pair.mixed_refusal()
+        return [Fault("objective", f"{refusal} The posterior of {names} has none.")] if refusal else []
 
     def fuse(self) -> None:
         """Compile the arithmetic of binary pixels."""
