@@ -8,9 +8,10 @@ from torch.distributions import Distribution
 
 from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.estimators import Estimator
+from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import require_finite, resolve_pair
-from dregcli.engine.samples import LogJoint, draw_samples
+from dregcli.engine.samples import draw_samples
 from dregcli.engine.seeds import gradient_seeds, require_posterior
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
