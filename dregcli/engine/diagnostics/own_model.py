@@ -21,8 +21,8 @@ from dregcli.engine.diagnostics.source import (
     pairs_of,
 )
 from dregcli.engine.estimators import Coefficients, Estimator
-from dregcli.engine.objectives import Objective
 from dregcli.engine.log_joint import LogJoint
+from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.samples import Samples, draw_samples
