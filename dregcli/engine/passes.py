@@ -16,6 +16,7 @@ from dregcli.engine.log_joint import Joint, LogJoint, RowChoice
 from dregcli.engine.pairs import Pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
+from dregcli.engine.row_check import row_faults
 from dregcli.engine.samples import RowGradients, Samples, draw_located, require_spared
 from dregcli.errors import Fault, SpecError
 
@@ -185,9 +186,11 @@ class SamplesInPasses(Samples):
         tolerance = _ROUNDING[log_p.dtype] * (1.0 + first.abs())
         same = (log_p.detach() == first) | ((log_p.detach() - first).abs() <= tolerance)
         if not same.all():
-            message = "it returns other values in the second pass than in the first one, so that the weights of its "
-            message += "rows are not theirs. It must be a function of z and rows alone."
             hint = _HINT_ROWS if is_chosen else "leave k_chunk out if log_joint has a state"
+            if faults := row_faults(self, insist=False):
+                raise SpecError(faults, hint=hint)
+            message = "it returns other values in the second pass than in the first one, so that the weights of its "
+            message += "rows would be wrong. Entry (k, b) must be a function of z[k, b] and example b alone."
             raise SpecError([Fault("log_joint", message)], hint=hint)
         return log_p
 
@@ -199,7 +202,7 @@ class SamplesInPasses(Samples):
         return found
 
 
-_HINT_ROWS = "take each tensor of examples by rows(x) inside log_joint, and nothing else"
+_HINT_ROWS = "take each tensor of examples by rows(x) inside log_joint; call .eval() on modules with batch statistics"
 
 
 def choose(probability: Tensor, generator: torch.Generator | None) -> Tensor:
