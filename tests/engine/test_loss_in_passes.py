@@ -1,4 +1,4 @@
-"""``multi_sample_loss`` in chunks and with screening, against one call of log_joint and against all choices of rows."""
+"""``multi_sample_loss`` in chunks and with screening, against one call of log_joint and against all choices."""
 
 import math
 import weakref
