@@ -14,7 +14,6 @@ from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
@@ -25,7 +24,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged
+from dregcli.errors import Diverged, SpecError
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -62,6 +61,9 @@ class Trainer:
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
             the step, provided that a step can do the same work every time.
+
+    Raises:
+        SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it.
     """
 
     def __init__(
@@ -80,6 +82,8 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
+        if faults := [fault for each in (pair, *tracked) for fault in model.faults(each)]:
+            raise SpecError(faults)
         self.model = model
         self.step = 0
         self.window = Window()
@@ -102,8 +106,8 @@ class Trainer:
         self._broken = torch.zeros((), device=examples.device)
         self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
         noise_bytes = 4 * k * batch_size * model.latent_width
-        plain = self.tracker is None and not pair.estimator.learned and noise_bytes <= MOST_NOISE_BYTES
-        self._record = record if plain else None
+        plain = model.repeats and self.tracker is None and not pair.estimator.learned
+        self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         # Steps before this one are not repeated from the recording.
         self._captured_from = 0
@@ -162,7 +166,7 @@ class Trainer:
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
             self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
-        self._optimizer.step({**gradients.model, **gradients.posterior})
+        self._optimizer.step(gradients.whole())
         return numbers
 
     def warm_up(self) -> str | None:
@@ -291,8 +295,8 @@ class Trainer:
         indices = self._batch(self.step)
         pixels, draws = self._drawn()
         with torch.no_grad():
-            batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
-            bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))
+            log_w = self.model.batch(pixels, draws).log_weights(k_chunk=self._execution.k_chunk)
+            bound = log_mean_exp(log_w)
         named = {
             **state.model,
             # Tracked statistics do not affect training, so they may overflow.

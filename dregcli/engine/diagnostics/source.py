@@ -12,13 +12,12 @@ from dregcli.engine.estimators import Coefficients
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch
-from dregcli.engine.execution.row_pass import Sums
+from dregcli.engine.execution.batch import Batch, Named, Sums
 from dregcli.engine.execution.weighing import RowWeights, Weigh
-from dregcli.engine.gradients import through_posterior
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.errors import SpecError
 from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
@@ -76,14 +75,17 @@ class StackedWeights:
         model: weights of theta's gradient, shape (P, K, B), float64.
         path: weights of the path, shape (P, K, B), float64.
         score: weights of the score, shape (P, K, B), float64.
+        pathless: weights of the score of latents without a path, where other latents have one, shape (P, K, B),
+            float64; None if all latents are alike.
     """
 
     model: Tensor
     path: Tensor
     score: Tensor
+    pathless: Tensor | None = None
 
     @classmethod
-    def at(cls, pairs: Sequence[Pair], log_w: Tensor) -> "StackedWeights":
+    def at(cls, pairs: Sequence[Pair], log_w: Tensor, *, mixed: bool = False) -> "StackedWeights":
         """Compute the weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
 
         Raises:
@@ -93,6 +95,8 @@ class StackedWeights:
         terms = {objective: objective.terms(exact) for objective in dict.fromkeys(pair.objective for pair in pairs)}
         found = [pair.weights(terms[pair.objective]) for pair in pairs]
         stacked = cls(*(torch.stack([getattr(each, name) for each in found]) for name in ("model", "path", "score")))
+        if mixed:
+            stacked = replace(stacked, pathless=torch.stack([pair.pathless(terms[pair.objective]) for pair in pairs]))
         if not all(torch.isfinite(each).all() for each in (stacked.model, stacked.path, stacked.score)):
             for pair, each in zip(pairs, found, strict=True):
                 require_finite(pair, (each.model, each.path, each.score))
@@ -103,19 +107,24 @@ class StackedWeights:
         """Build the weights of pairs from an executor's row weights."""
         assert weights.path is not None
         assert weights.score is not None
-        return cls(weights.model, weights.path, weights.score)
+        return cls(weights.model, weights.path, weights.score, weights.pathless)
 
     def as_rows(self) -> RowWeights:
         """Return row weights for an executor; nothing is estimated beside the gradients."""
-        return RowWeights(self.model.new_empty(0, self.model.shape[2]), self.model, self.path, self.score)
+        nothing = self.model.new_empty(0, self.model.shape[2])
+        return RowWeights(nothing, self.model, self.path, self.score, self.pathless)
 
     def __getitem__(self, rows: list[int]) -> "StackedWeights":
         """Return the weights of some pairs."""
-        return StackedWeights(self.model[rows], self.path[rows], self.score[rows])
+        pathless = None if self.pathless is None else self.pathless[rows]
+        return StackedWeights(self.model[rows], self.path[rows], self.score[rows], pathless)
 
     def __sub__(self, other: "StackedWeights") -> "StackedWeights":
         """Return the differences, pair by pair."""
-        return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score)
+        pathless = self.pathless
+        if pathless is not None and other.pathless is not None:
+            pathless = pathless - other.pathless
+        return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score, pathless)
 
     def differ(self) -> list[tuple[bool, bool, bool]]:
         """Return for each pair whether any weight of model, path and score is not 0."""
@@ -127,11 +136,11 @@ class StackedWeights:
         return Coefficients(self.model[i], self.path[i], self.score[i])
 
 
-def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
+def stacked_weigh(pairs: Sequence[Pair], *, mixed: bool) -> Weigh:
     """Return the function that computes row weights for pairs, with one gradient of theta and one of phi each."""
 
     def weigh(log_w: Tensor, *, values: bool = True) -> RowWeights:
-        return StackedWeights.at(pairs, log_w).as_rows()
+        return StackedWeights.at(pairs, log_w, mixed=mixed).as_rows()
 
     return weigh
 
@@ -177,12 +186,15 @@ class ModelSource:
         self._pixels = pixels
         self._randomness = randomness
         self._execution = execution or Execution()
-        self._live = model.posterior(pixels)
-        self._phi = model.posterior_parameters()
-        self.blocks = (*self._phi, *model.model_parameters())
+        self._batch: Batch | None = None
+        self.blocks = tuple({**model.posterior_parameters(), **model.model_parameters()})
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """Compute one batch's gradients, by one forward and one backward pass for all comparisons."""
+        """Compute one batch's gradients, by one forward and one backward pass for all comparisons.
+
+        Raises:
+            SpecError: the model has no gradient by one of the pairs.
+        """
         draws = AddressedDraws(
             self._randomness,
             Stream.DIAGNOSTIC_NOISE,
@@ -193,12 +205,15 @@ class ModelSource:
             screening=Stream.DIAGNOSTIC_SCREENING,
             dtype=self._pixels.dtype,
         )
-        batch = Batch(self._model, self._pixels, self._live.stopped(), draws)
+        batch = self._batch.drawn(draws) if self._batch else self._model.batch(self._pixels, draws)
+        self._batch = batch
+        if faults := [fault for pair in pairs_of(comparisons) for fault in self._model.faults(pair)]:
+            raise SpecError(faults)
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
         pairs = pairs_of(comparisons)
-        rows = self._execution.rows(batch, stacked_weigh(pairs))
+        rows = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed))
         weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)
         differ = difference.differ()
@@ -209,48 +224,58 @@ class ModelSource:
             parts = {name: each[i].flatten() for name, each in sums.posterior.items()} if path or score else {}
             if i in models:
                 of_model = sums.model[models.index(i)]
-                parts |= {name: part.flatten() for name, part in of_model.items()}
+                parts = added(parts, {name: part.flatten() for name, part in of_model.items()})
             found.append(parts)
         if not references:
             return Draw(found, {})
-        return Draw(found, self._whole(wanted, rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())))
+        whole = rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())
+        return Draw(found, self._whole(batch, wanted, whole))
 
     def _across(
         self, batch: Batch, comparisons: Sequence[Comparison], wanted: list[Pair], *, references: bool
     ) -> Draw:
         """Compute differences between two executors' gradients; no part is equal by construction."""
         dense = replace(self._execution, backward=Backward.DENSE)
-        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons]))
-        reference = dense.rows(batch, stacked_weigh(wanted))
+        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons], mixed=batch.mixed))
+        reference = dense.rows(batch, stacked_weigh(wanted, mixed=batch.mixed))
         ours, base = tested.sums(tested.weights), reference.sums(reference.weights)
         found: list[Parts] = []
         for i, each in enumerate(comparisons):
             j = wanted.index(each.reference)
-            found.append(
-                {name: (part[i] - base.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
-                | {name: (part - base.model[j][name]).flatten() for name, part in ours.model[i].items()}
-            )
-        return Draw(found, self._whole(wanted, base) if references else {})
+            posterior = {name: (part[i] - base.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
+            model = {name: (part - base.model[j][name]).flatten() for name, part in ours.model[i].items()}
+            found.append(added(posterior, model))
+        return Draw(found, self._whole(batch, wanted, base) if references else {})
 
-    def _whole(self, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
+    def _whole(self, batch: Batch, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
         """Turn sums into whole gradients by parameter."""
-        phi = self._through_encoder(sums.posterior)
+        every = batch.through_posterior(sums.posterior)
         return {
-            pair: {name: each[i] for name, each in phi.items()}
-            | {name: part.flatten() for name, part in sums.model[i].items()}
-            for i, pair in enumerate(pairs)
+            pair: added(_flat(phi), _flat(model)) for pair, phi, model in zip(pairs, every, sums.model, strict=True)
         }
-
-    def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn gradients by the posterior's parameters, (M, B, Z) each, into gradients by phi, (M, P) each."""
-        rows = through_posterior(self._live, self._phi, by_posterior)
-        return {name: torch.stack([row[name].flatten() for row in rows]) for name in self._phi}
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
-        """Map batch means of differences to the parameters of encoder and decoder."""
-        shapes = {name: value.shape for name, value in self._live.parameters().items()}
-        by_posterior: dict[str, Tensor] = {
-            name: means[name].unflatten(1, shape) for name, shape in shapes.items() if name in means
-        }
-        found = self._through_encoder(by_posterior) if by_posterior else {}
+        """Map batch means of differences to the parameters of q and p.
+
+        Raises:
+            RuntimeError: nothing was drawn yet.
+        """
+        if self._batch is None:
+            message = "there are no differences before any batch was drawn"
+            raise RuntimeError(message)
+        shapes = dict(self._batch.shapes)
+        inner: Named = {name: means[name].reshape(-1, *shape) for name, shape in shapes.items() if name in means}
+        found: dict[str, Tensor] = {}
+        if inner:
+            every = [_flat(each) for each in self._batch.through_posterior(inner)]
+            found = {name: torch.stack([each[name] for each in every]) for name in every[0]}
         return found | {name: rows for name, rows in means.items() if name not in shapes}
+
+
+def added(one: Parts, other: Parts) -> Parts:
+    """Return the parts of both; a part of both, of a parameter that q and p share, is the sum."""
+    return {**one, **{name: one[name] + each if name in one else each for name, each in other.items()}}
+
+
+def _flat(gradients: Named) -> Parts:
+    return {name: each.flatten() for name, each in gradients.items()}
