@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, Normal, TransformedDistribution
+from torch.distributions import Bernoulli, Distribution, Independent, Normal, Transform, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
 from dregcli.engine import multi_sample_loss, passes
+from dregcli.engine.estimators import Estimator
 from dregcli.engine.log_joint import RowChoice
+from dregcli.engine.objectives import Objective
 from tests.support.screening import chance
 
 F64 = torch.float64
@@ -32,19 +35,26 @@ class Own:
     log_joint: Callable[[Tensor, RowChoice], Tensor]
     parameters: list[Tensor]
 
-    def loss(self, k: int, objective="iwae", estimator="dreg", **options) -> tuple[Tensor, Tensor]:
+    def loss(
+        self, k: int, objective: Objective | str = "iwae", estimator: Estimator | str = "dreg", **options: Any
+    ) -> tuple[Tensor, Tensor]:
         """The loss, always on the same samples."""
         torch.manual_seed(3)
         return multi_sample_loss(self.log_joint, self.posterior(), k, objective, estimator, **options)
 
-    def gradient(self, k: int, objective="iwae", estimator="dreg", **options) -> Tensor:
+    def gradient(
+        self, k: int, objective: Objective | str = "iwae", estimator: Estimator | str = "dreg", **options: Any
+    ) -> Tensor:
         """The gradient by all parameters, in one vector."""
         loss, _ = self.loss(k, objective, estimator, check=False, **options)
         found = torch.autograd.grad(loss, self.parameters, materialize_grads=True)
         return torch.cat([each.flatten() for each in found])
 
 
-def _spread(module: nn.Module, generator: torch.Generator) -> nn.Module:
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
+
+
+def _spread(module: AnyModule, generator: torch.Generator) -> AnyModule:
     """Weights large enough that importance weights differ."""
     with torch.no_grad():
         for each in module.parameters():
@@ -80,7 +90,7 @@ def flow(batch: int = 2) -> Own:
     parameters = [each.requires_grad_() for each in (a, b, slope, theta)]
 
     def posterior() -> Distribution:
-        steps = [
+        steps: list[Transform] = [
             AffineTransform(slope, slope.exp(), event_dim=1),
             TanhTransform(),
             AffineTransform(x, 1.5, event_dim=1),
@@ -125,7 +135,9 @@ class Choices:
         return torch.zeros_like(probability, dtype=torch.bool) if self.keep is None else self.keep
 
 
-def expected_gradient(own: Own, k: int, objective="iwae", estimator="dreg", **options) -> tuple[Tensor, int]:
+def expected_gradient(
+    own: Own, k: int, objective: Objective | str = "iwae", estimator: Estimator | str = "dreg", **options: Any
+) -> tuple[Tensor, int]:
     """The average gradient over every choice of rows by its probability, and the number of choices."""
     choices = Choices()
     with pytest.MonkeyPatch.context() as patch:
@@ -135,12 +147,13 @@ def expected_gradient(own: Own, k: int, objective="iwae", estimator="dreg", **op
         uncertain = (choices.probability < 1.0).nonzero()
         sure = choices.probability >= 1.0
         whole = 0.0
-        for number in range(2 ** len(uncertain)):
+        places: list[list[int]] = uncertain.tolist()  # pyright: ignore[reportUnknownVariableType]
+        for number in range(2 ** len(places)):
             choices.keep = sure.clone()
-            for i, place in enumerate(uncertain.tolist()):
+            for i, place in enumerate(places):
                 choices.keep[tuple(place)] = bool(number >> i & 1)
             weight = chance(choices.keep, choices.probability)
             whole += weight
             total += weight * own.gradient(k, objective, estimator, **options)
     assert whole == pytest.approx(1.0, abs=1e-12)
-    return total, 2 ** len(uncertain)
+    return total, 2 ** len(places)
