@@ -8,7 +8,15 @@ from functools import partial
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import (
+    Bernoulli,
+    Distribution,
+    Independent,
+    MultivariateNormal,
+    Normal,
+    TransformedDistribution,
+)
+from torch.distributions.transforms import TanhTransform
 
 from dregcli.engine import check_bias, multi_sample_loss, passes
 from dregcli.engine.pairs import Pair
@@ -68,6 +76,14 @@ def test_wrong_weights_of_kept_rows_are_biased(name: str, twin: Callable, monkey
     monkeypatch.setattr(passes.SamplesInPasses, "_parts", twin)
     found, _ = expected_gradient(own, 2, screen=LARGE)
     assert distance(found, own.gradient(2)) > 1e-3
+
+
+def test_without_a_kept_row_theta_gets_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An optimiser treats a missing gradient in another way than 0."""
+    own = conv(2)
+    monkeypatch.setattr(passes, "choose", lambda probability, _: probability < 0.0)
+    own.loss(4, screen=0.15, check=False)[0].backward()
+    assert all(torch.count_nonzero(each.grad) == 0 for each in own.parameters)
 
 
 def test_few_rows_are_differentiated_and_none_without_weight() -> None:
@@ -290,11 +306,18 @@ def _full(a: Tensor) -> Distribution:
     return MultivariateNormal(a, scale_tril=torch.diag_embed(a.exp()) + 0.1 * a.unsqueeze(-1).tril(-1))
 
 
+def _squashed(a: Tensor) -> Distribution:
+    """The last transform has no parameters, so that log q is differentiated before it."""
+    return Independent(TransformedDistribution(Normal(a, a.exp()), [TanhTransform()]), 1)
+
+
 def _discrete(a: Tensor) -> Distribution:
     return Independent(Bernoulli(logits=a), 1)
 
 
-@pytest.mark.parametrize(("build", "estimator"), [(_full, "dreg"), (_full, "stl"), (_discrete, "vimco")])
+@pytest.mark.parametrize(
+    ("build", "estimator"), [(_full, "dreg"), (_full, "stl"), (_squashed, "dreg"), (_discrete, "vimco")]
+)
 def test_other_posteriors(build: Callable[[Tensor], Distribution], estimator: str) -> None:
     a = torch.tensor([[0.3, -0.4], [0.2, 0.5]], dtype=F64, requires_grad=True)
     theta = torch.tensor([[0.3, -0.4], [0.2, 0.5]], dtype=F64, requires_grad=True)
@@ -402,7 +425,7 @@ def test_the_checks_of_one_call_hold(options: dict) -> None:
 
 
 @pytest.mark.parametrize("options", [{"k_chunk": 1}, {"screen": 1e-9}])
-def test_samples_outside_the_support(options: dict) -> None:
+def test_samples_outside_the_support(options: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """A weight of 0 that becomes NaN in log_joint is refused in chunks; screening never differentiates such rows."""
     loc = torch.zeros(1, 1, dtype=F64, requires_grad=True)
     theta = torch.tensor(1.0, dtype=F64, requires_grad=True)
@@ -425,4 +448,5 @@ def test_samples_outside_the_support(options: dict) -> None:
         with pytest.raises(NotFinite, match=r"torch\.where"):
             own(wrong).loss(6, "iwae", "reinforce", check=False, **options)
     else:
+        monkeypatch.setattr(passes, "choose", lambda probability, _: probability > 0.0)
         assert own(wrong).gradient(6, "iwae", "reinforce", **options).isfinite().all()
