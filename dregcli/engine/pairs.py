@@ -92,6 +92,14 @@ def estimators_of(objective: Objective) -> list[Estimator]:
     return [estimator for estimator in found if estimator.refusal(objective) is None]
 
 
+def without_path(objective: Objective) -> str:
+    """Say which pairs need no path: those of an objective, or all where it has none."""
+    if own := [each.name for each in estimators_of(objective) if not each.uses_path(objective)]:
+        return f"Without a path, for '{objective.name}' there are: {', '.join(own)}."
+    others = dict.fromkeys(pair.objective.name for pair in all_pairs() if not pair.uses_path)
+    return f"'{objective.name}' has no estimator without a path; these objectives have one: {', '.join(others)}."
+
+
 def all_pairs() -> Iterator[Pair]:
     """Yield every possible pair, with default parameters, in the order of the dicts."""
     for entry in OBJECTIVES.values():

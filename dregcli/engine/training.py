@@ -61,6 +61,9 @@ class Trainer:
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
             the step, provided that a step can do the same work every time.
+
+    Raises:
+        SpecError: the model has no path, which a pair needs.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
+        model.require_pairs([pair, *tracked])
         self.model = model
         self.step = 0
         self.window = Window()

@@ -179,7 +179,13 @@ class ModelSource:
         self.blocks = tuple({**model.posterior_parameters(), **model.model_parameters()})
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """Compute one batch's gradients, by one forward and one backward pass for all comparisons."""
+        """Compute one batch's gradients, by one forward and one backward pass for all comparisons.
+
+        Raises:
+            SpecError: the model has no path, which a pair needs.
+        """
+        pairs = pairs_of(comparisons)
+        self._model.require_pairs(pairs)
         draws = AddressedDraws(
             self._randomness,
             Stream.DIAGNOSTIC_NOISE,
@@ -195,7 +201,6 @@ class ModelSource:
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
-        pairs = pairs_of(comparisons)
         rows = self._execution.rows(batch, stacked_weigh(pairs))
         weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)

@@ -1,6 +1,7 @@
 """The interface of a model that the gradient executor and the evaluation need."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -8,7 +9,9 @@ from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
+from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.errors import Fault, SpecError
 
 
 class Model(nn.Module, ABC):
@@ -42,6 +45,19 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, which q(z | x) depends on, by name. A parameter of both is in both, and gets the sum."""
+
+    def pair_faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why a pair cannot train this model; empty if it can."""
+        return []
+
+    def require_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Check that pairs can train this model, before any work.
+
+        Raises:
+            SpecError: a pair cannot.
+        """
+        if faults := [fault for pair in dict.fromkeys(pairs) for fault in self.pair_faults(pair)]:
+            raise SpecError(faults)
 
     def posterior_means(self, pixels: Tensor) -> Tensor | None:
         """Return E[z | x] under q, shape (B, Z), float64, or None if it has no closed form."""

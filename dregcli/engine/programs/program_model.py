@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
 from dregcli.engine.models.base import Model
+from dregcli.engine.pairs import Pair, without_path
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities
@@ -84,6 +85,14 @@ class ProgramModel(Model):
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, by the module's names."""
         return self._phi
+
+    def pair_faults(self, pair: Pair) -> list[Fault]:
+        """Refuse a pair with a path if a latent has none."""
+        if not self.discrete or not pair.uses_path:
+            return []
+        names = ", ".join(repr(each) for each in self.discrete)
+        message = f"{pair.word} sends gradients through samples, and samples of {names} have none (no rsample)."
+        return [Fault("estimator", f"{message} {without_path(pair.objective)}")]
 
     def draw(self, pixels: Tensor, draws: Noise, *, first: int = 0, count: int | None = None) -> Latents:
         """Run the posterior's program for some samples of each example.
