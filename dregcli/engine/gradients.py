@@ -97,10 +97,10 @@ class Step:
             train_model: False skips theta's gradients and the work for them.
 
         Raises:
-            SpecError: the model has no path, which the pair needs.
+            SpecError: the model cannot be trained by the pair.
         """
         self._model.require_pairs([pair])
-        rows = self._evaluated(PairWeigh((pair,), train_model))
+        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
         sums = rows.sums(rows.weights)
         if train_model:
             self._theta[pair.objective] = sums.model[0]
@@ -126,10 +126,12 @@ class Step:
             gradients, one for each pair.
 
         Raises:
-            SpecError: the model has no path, which a pair needs.
+            SpecError: the model cannot be trained by one of the pairs.
         """
         self._model.require_pairs(pairs)
-        rows = self._evaluated(PairWeigh(pairs, train_model, learning=False, known=frozenset(self._theta)))
+        known = frozenset(self._theta)
+        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed)
+        rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
         self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)

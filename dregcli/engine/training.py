@@ -63,7 +63,7 @@ class Trainer:
             the step, provided that a step can do the same work every time.
 
     Raises:
-        SpecError: the model has no path, which a pair needs.
+        SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it.
     """
 
     def __init__(

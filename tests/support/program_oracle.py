@@ -3,6 +3,7 @@
 Nothing of the engine is used but its samples' numbers and the pair's weights.
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,12 +65,13 @@ class Written:
         }
         return functional_call(_Callable(self.module), named, (program, *args))
 
-    def log_q(self, z: Named, *, live: bool) -> Tensor:
-        """The density of given samples."""
+    def log_q(self, z: Named, *, live: bool, only: Container[str] | None = None) -> Tensor:
+        """The density of given samples, or of some latents among them."""
         found: list[Tensor] = []
 
         def draw(name: str, q: Distribution) -> Tensor:
-            found.append(q.log_prob(z[name]))
+            if only is None or name in only:
+                found.append(q.log_prob(z[name]))
             return z[name]
 
         self._run("posterior", self.x, draw, live=live)
@@ -124,13 +126,21 @@ def naive(model: ProgramModel, pixels: Tensor, draws: AddressedDraws, pair: Pair
     """Gradients of theta and phi: three sums, each with everything else held fixed by ``functional_call``."""
     z = {name: each.detach() for name, each in model.draw(pixels, draws).values.items()}
     own = Written(model.module, pixels.reshape(-1, *model.data.shape), draws)
-    _, c = pair.at(own.log_p(z, live=False) - own.log_q(z, live=False))
+    terms, c = pair.at(own.log_p(z, live=False) - own.log_q(z, live=False))
     batch = len(pixels)
     theta = _by(model.module, -(c.model * own.log_p(z, live=True)).sum() / batch)
     path = own.path(z)
     along = (c.path * (own.log_p(path, live=False) - own.log_q(path, live=False))).sum()
-    phi = _by(model.module, -(along + (c.score * own.log_q(z, live=True)).sum()) / batch)
-    return theta, phi
+    if model.discrete and pair.uses_path:
+        # The score of a latent without a path has weights of its own, and its density moves along the others' path.
+        others = set(z) - set(model.discrete)
+        pathless = pair.pathless(terms)
+        score = (c.score * own.log_q(z, live=True, only=others)).sum()
+        score = score + (pathless * own.log_q(z, live=True, only=model.discrete)).sum()
+        along = along + ((pathless - c.score) * own.log_q(path, live=False, only=model.discrete)).sum()
+    else:
+        score = (c.score * own.log_q(z, live=True)).sum()
+    return theta, _by(model.module, -(along + score) / batch)
 
 
 def bound_gradient(model: ProgramModel, pixels: Tensor, draws: AddressedDraws) -> Named:

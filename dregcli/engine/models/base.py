@@ -46,17 +46,17 @@ class Model(nn.Module, ABC):
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, which q(z | x) depends on, by name. A parameter of both is in both, and gets the sum."""
 
-    def pair_faults(self, pair: Pair) -> list[Fault]:
-        """Return the reasons why a pair cannot train this model; empty if it can."""
+    def faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why the model cannot be trained by a pair; empty if it can."""
         return []
 
     def require_pairs(self, pairs: Iterable[Pair]) -> None:
-        """Check that pairs can train this model, before any work.
+        """Check that the model can be trained by pairs.
 
         Raises:
-            SpecError: a pair cannot.
+            SpecError: it cannot, by one of them.
         """
-        if faults := [fault for pair in dict.fromkeys(pairs) for fault in self.pair_faults(pair)]:
+        if faults := [fault for pair in pairs for fault in self.faults(pair)]:
             raise SpecError(faults)
 
     def posterior_means(self, pixels: Tensor) -> Tensor | None:

@@ -1,13 +1,11 @@
 """Latents without rsample: pairs with a path are refused before any work, and say which pairs work."""
 
 import pytest
-import torch
 
 from dregcli.engine.diagnostics.source import ModelSource, comparison_of
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
-from dregcli.engine.objectives import OBJECTIVES
-from dregcli.engine.pairs import all_pairs, resolve_pair
+from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import SpecError
 from tests.support.every_pair import checked_pairs
@@ -30,22 +28,21 @@ def test_which_latents_have_no_path() -> None:
 
 
 def test_exactly_the_pairs_with_a_path_are_refused() -> None:
-    continuous, mixed = PATHS["normal"](), SCORES["discrete and continuous"]()
+    """Where some latents have a path, only objectives that are not one function are refused."""
+    continuous, discrete, mixed = PATHS["normal"](), SCORES["categorical"](), SCORES["discrete and continuous"]()
     for pair in checked_pairs(K):
-        assert continuous.pair_faults(pair) == []
-        assert bool(mixed.pair_faults(pair)) == pair.uses_path
+        assert continuous.faults(pair) == []
+        assert bool(discrete.faults(pair)) == pair.uses_path
+        assert bool(mixed.faults(pair)) == (pair.mixed_refusal() is not None)
 
 
 def test_the_refusal_names_the_latent_and_what_works() -> None:
-    (fault,) = SCORES["discrete and continuous"]().pair_faults(resolve_pair("iwae", "dreg", K))
-    assert (fault.field, fault.message) == (
-        "estimator",
-        "iwae/dreg sends gradients through samples, and samples of 'c' have none (no rsample). Without a path, for 'iwae' "
-        "there are: reinforce, vimco, vimco-star, ovis.",
-    )
-    (fault,) = SCORES["categorical"]().pair_faults(resolve_pair("piwae", "dreg", 8))
-    assert "'piwae' has no estimator without a path; these objectives have one: elbo, iwae, rws" in fault.message
-    assert {pair.objective.name for pair in all_pairs() if not pair.uses_path} < set(OBJECTIVES)
+    (fault,) = SCORES["categorical"]().faults(resolve_pair("iwae", "dreg", K))
+    assert fault.field == "estimator"
+    for part in ("'iwae/dreg' differentiates through samples", "of 'z' has no rsample", "reinforce, vimco, vimco-star, ovis"):
+        assert part in fault.message
+    (fault,) = SCORES["categorical"]().faults(resolve_pair("piwae", "dreg", 8))
+    assert "Use another objective" in fault.message
 
 
 def test_nothing_runs_before_the_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,13 +64,11 @@ def test_nothing_runs_before_the_refusal(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_a_pair_with_a_path_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the refusal the gradient by the discrete latent's parameters would be 0, whatever they do."""
-    model = SCORES["discrete and continuous"]()
+    """Without the refusal the gradient by a discrete latent's parameters would be 0, whatever they do."""
+    model = SCORES["categorical"]()
     x = pixels_of(model)
     draws = drawn(model, k=K, batch=len(x))
-    monkeypatch.setattr(type(model), "pair_faults", lambda *_: [])
+    monkeypatch.setattr(type(model), "faults", lambda *_: [])
     pair = resolve_pair("iwae", "dreg", K)
-    assert not Step(model, x, draws, Execution()).gradients(pair).posterior["which.weight"].any()
-    monkeypatch.undo()
-    vimco = resolve_pair("iwae", "vimco", K)
-    assert torch.any(naive(model, x, draws, vimco)[1]["which.weight"] != 0.0)
+    assert not Step(model, x, draws, Execution()).gradients(pair).posterior["encoder.weight"].any()
+    assert naive(model, x, draws, resolve_pair("iwae", "vimco", K))[1]["encoder.weight"].any()
