@@ -29,6 +29,7 @@ from tests.support.sweep import swept
 
 K = 20
 """One whole block of samples and a part of another."""
+FEW = 4
 
 
 @dataclass
@@ -161,7 +162,7 @@ def _renamed(name: str) -> str:
 @pytest.mark.parametrize("execution", [Execution(), *EXECUTIONS.values()], ids=["dense", *EXECUTIONS])
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_fast_path_and_its_plain_twin_give_the_same_gradients(twin: str, execution: Execution) -> None:
-    """Every pair, with the same rows kept; the networks are one, so that only the way to the gradients differs."""
+    """Every pair, and with the same rows kept; the networks are one, so that only the way to the gradients differs."""
     build, plain = TWINS[twin]
     built_in = build()
     data = ModelData((12,), DataKind.REAL, 1, torch.zeros(12), torch.ones(12))
@@ -170,8 +171,13 @@ def test_the_fast_path_and_its_plain_twin_give_the_same_gradients(twin: str, exe
         x, _ = small_batch(built_in, k=1)
     else:
         x = built_in.mean + torch.linspace(0.0, 9.0, 48, dtype=torch.float64).sin().reshape(4, 12)
-    draws = drawn(model, k=K, batch=len(x))
-    wanted = list(checked_pairs(K)) if twin == "vae" else [resolve_pair("iwae", e, K) for e in ("dreg", "vimco")]
+    # Jvi's weights of higher orders are small differences of large numbers: at a large K they keep fewer digits.
+    k = FEW if execution.k_chunk is None else K
+    draws = drawn(model, k=k, batch=len(x))
+    words = ("iwae/dreg", "iwae/reparam", "iwae/vimco", "rws/dreg", "jvi:order=1/stl", "vr-iwae:alpha=0.3/dreg")
+    wanted = [resolve_pair(*word.split("/"), k) for word in words]
+    if twin == "vae" and k == FEW:
+        wanted = list(checked_pairs(k))
     faults: dict[str, object] = {}
     for pair in wanted:
         fast, slow = (Step(each, x, draws, execution).gradients(pair) for each in (built_in, model))
