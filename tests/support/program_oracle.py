@@ -108,6 +108,8 @@ def on_path(q: Distribution, z: Tensor, draws: AddressedDraws, latent: int) -> T
         for step in steps:
             value = step(value)
         return value
+    if hasattr(q, "transform"):  # a flow of zuko
+        return each.transform.inv(each.transform(z).detach())
     if isinstance(q, MultivariateNormal):
         noise = torch.linalg.solve_triangular(each.scale_tril, (z - each.loc).unsqueeze(-1), upper=False).detach()
         return each.loc + (each.scale_tril @ noise)[..., 0]
