@@ -1,4 +1,4 @@
-"""Gradients of a user's two programs, computed the slow way: from torch's own log_prob and rsample, and functional_call.
+"""Gradients of a user's two programs, computed the slow way: torch's own log_prob and rsample, and functional_call.
 
 Nothing of the engine is used but its samples' numbers and the pair's weights.
 """
@@ -60,9 +60,7 @@ class Written:
     draws: AddressedDraws
 
     def _run(self, program: str, *args: Any, live: bool) -> Any:
-        named = {
-            f"module.{name}": each if live else each.detach() for name, each in self.module.named_parameters()
-        }
+        named = {f"module.{name}": each if live else each.detach() for name, each in self.module.named_parameters()}
         return functional_call(_Callable(self.module), named, (program, *args))
 
     def log_q(self, z: Named, *, live: bool, only: Container[str] | None = None) -> Tensor:

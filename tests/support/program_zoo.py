@@ -23,8 +23,8 @@ from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData
 from dregcli.engine.programs.conv import ConvVae
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.names import DataKind
-from tests.support.plain_models import Shared, SmallModel, TwoLayers, small_data
 from tests.support.plain_models import ConvVae as SmallConv
+from tests.support.plain_models import Shared, SmallModel, TwoLayers, small_data
 
 BATCH = 3
 
@@ -40,7 +40,9 @@ def _count(data: ModelData) -> int:
 class WithPrior(LatentModel):
     """Any posterior and any prior of two numbers, each made of a network's or a parameter's eight numbers."""
 
-    def __init__(self, data: ModelData, q: Callable[[Tensor], Distribution], p: Callable[[Tensor], Distribution]) -> None:
+    def __init__(
+        self, data: ModelData, q: Callable[[Tensor], Distribution], p: Callable[[Tensor], Distribution]
+    ) -> None:
         super().__init__()
         self.encoder = nn.Linear(_count(data), 8)
         self.decoder = nn.Linear(2, _count(data))

@@ -43,7 +43,11 @@ def test_a_prefix_and_a_part_have_the_same_numbers(name: str) -> None:
         others["half a block"] = (samples(model, 128, first=32, count=3), slice(32, 35), slice(None))
     for what, (found, k, _) in others.items():
         for latent, z in found.items():
-            same = torch.allclose(z, long[latent][k], rtol=1e-13) if name in ON_EARLIER else torch.equal(z, long[latent][k])
+            same = (
+                torch.allclose(z, long[latent][k], rtol=1e-13)
+                if name in ON_EARLIER
+                else torch.equal(z, long[latent][k])
+            )
             assert same, (what, latent)
     whole = torch.stack([each.double().flatten(2).sum(-1) for each in long.values()]).sum(0)
     is_discrete = name in ("categorical", "bernoulli", "discrete and continuous")

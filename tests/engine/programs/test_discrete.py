@@ -39,7 +39,11 @@ def test_exactly_the_pairs_with_a_path_are_refused() -> None:
 def test_the_refusal_names_the_latent_and_what_works() -> None:
     (fault,) = SCORES["categorical"]().faults(resolve_pair("iwae", "dreg", K))
     assert fault.field == "estimator"
-    for part in ("'iwae/dreg' differentiates through samples", "of 'z' has no rsample", "reinforce, vimco, vimco-star, ovis"):
+    for part in (
+        "'iwae/dreg' differentiates through samples",
+        "of 'z' has no rsample",
+        "reinforce, vimco, vimco-star, ovis",
+    ):
         assert part in fault.message
     (fault,) = SCORES["categorical"]().faults(resolve_pair("piwae", "dreg", 8))
     assert "Use another objective" in fault.message

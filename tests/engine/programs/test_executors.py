@@ -162,7 +162,7 @@ def _renamed(name: str) -> str:
 @pytest.mark.parametrize("execution", [Execution(), *EXECUTIONS.values()], ids=["dense", *EXECUTIONS])
 @pytest.mark.parametrize("twin", TWINS)
 def test_the_fast_path_and_its_plain_twin_give_the_same_gradients(twin: str, execution: Execution) -> None:
-    """Every pair, and with the same rows kept; the networks are one, so that only the way to the gradients differs."""
+    """Every pair, with the same rows kept; both have the same networks, so only the way to the gradients differs."""
     build, plain = TWINS[twin]
     built_in = build()
     data = ModelData((12,), DataKind.REAL, 1, torch.zeros(12), torch.ones(12))

@@ -87,7 +87,10 @@ class _Same(Distribution):
 
     def split(self, value: Tensor) -> dict[str, Tensor]:
         parts = torch.split(value, self._sizes, -1)
-        return {name: part.reshape(*part.shape[:2], *z.shape[2:]) for (name, z), part in zip(self._z.items(), parts, strict=True)}
+        return {
+            name: part.reshape(*part.shape[:2], *z.shape[2:])
+            for (name, z), part in zip(self._z.items(), parts, strict=True)
+        }
 
 
 @pytest.mark.parametrize("name", ["normal", "shared matrix", "three draws", "flow"])

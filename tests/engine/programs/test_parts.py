@@ -1,4 +1,4 @@
-"""What modules have beside plain parameters: shared, tied, frozen and normalised ones, buffers, and two roles at once."""
+"""What modules have beside plain parameters: shared, tied, frozen and normalised ones, buffers, two roles at once."""
 
 import pytest
 import torch
@@ -20,11 +20,19 @@ ROLES = {
     "shared matrix": (["bias", "weight"], ["raw", "weight"]),
     "dressed": (
         [
-            *("decoder.bias", "decoder.parametrizations.weight.original0", "decoder.parametrizations.weight.original1"),
+            *(
+                "decoder.bias",
+                "decoder.parametrizations.weight.original0",
+                "decoder.parametrizations.weight.original1",
+            ),
             *("first.bias", "first.weight", "norm.bias", "norm.weight", "second.bias"),
         ],
         [
-            *("encoder.bias", "encoder.parametrizations.weight.original0", "encoder.parametrizations.weight.original1"),
+            *(
+                "encoder.bias",
+                "encoder.parametrizations.weight.original0",
+                "encoder.parametrizations.weight.original1",
+            ),
         ],
     ),
     "discrete and continuous": (
@@ -79,7 +87,12 @@ def test_the_encoder_of_a_vamp_prior_follows_the_sum_of_both_gradients() -> None
     assert torch.equal(found.whole()["inputs"], found.model["inputs"])
 
 
-RESUMED = {"two layers, Laplace above": "dreg", "VampPrior": "dreg", "discrete and continuous": "vimco", "beta": "stl"}
+RESUMED = {
+    "two layers, Laplace above": "dreg",
+    "VampPrior": "dreg",
+    "discrete and continuous": "vimco",
+    "beta": "stl",
+}
 
 
 @pytest.mark.parametrize("name", RESUMED)
