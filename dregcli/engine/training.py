@@ -24,7 +24,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged, SpecError
+from dregcli.errors import Diverged
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -82,8 +82,7 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
-        if faults := [fault for each in (pair, *tracked) for fault in model.faults(each)]:
-            raise SpecError(faults)
+        model.require_pairs([pair, *tracked])
         self.model = model
         self.step = 0
         self.window = Window()

@@ -1,6 +1,7 @@
 """The interface of a model that the gradient executor and the evaluation need."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
-from dregcli.errors import Fault
+from dregcli.errors import Fault, SpecError
 
 
 class Model(nn.Module, ABC):
@@ -48,6 +49,15 @@ class Model(nn.Module, ABC):
     def faults(self, pair: Pair) -> list[Fault]:
         """Return the reasons why the model cannot be trained by a pair; empty if it can."""
         return []
+
+    def require_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Check that the model can be trained by pairs.
+
+        Raises:
+            SpecError: it cannot, by one of them.
+        """
+        if faults := [fault for pair in pairs for fault in self.faults(pair)]:
+            raise SpecError(faults)
 
     def posterior_means(self, pixels: Tensor) -> Tensor | None:
         """Return E[z | x] under q, shape (B, Z), float64, or None if it has no closed form."""
