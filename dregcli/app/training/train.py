@@ -9,6 +9,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
+from dregcli.app.models.captured import captured
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
@@ -24,6 +25,7 @@ from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
 from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.code import CapturedCode
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -59,7 +61,9 @@ def claim(
     prepare_process()
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
-    writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
+    writer = store.claim(
+        name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment, code=captured(plan.code)
+    )
     return partial(
         Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
     )
@@ -86,6 +90,7 @@ def resume(
     Raises:
         RunStateError: the run is alive or completed, or is to end before its first checkpoint.
         CheckpointCorrupt: no checkpoint is whole.
+        StoreFormatError: the plan has other code of the model, whose tensors are not those of the checkpoint.
         Other errors: see ``start``.
     """
     prepare_process()
@@ -93,7 +98,12 @@ def resume(
     planned = plan.spec.steps
     if end:
         plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, checkpoint)}))
-    before_spec, spec = run.spec(), as_json(plan.spec)
+    before_spec = run.spec()
+    other = _other_code(run, plan)
+    if other is not None and checkpoint is not None:
+        before = (*plan.spec.model_before, f"{before_spec['model_digest']}@{checkpoint.step}")
+        plan = replace(plan, spec=plan.spec.model_copy(update={"model_before": before}))
+    spec = as_json(plan.spec)
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
         changed = " and ".join(others)
         listener.warn(f"{changed} changed: the run continues with equal numbers up to rounding, not bit for bit.")
@@ -102,8 +112,11 @@ def resume(
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
     environment = environment_now(plan.spec, argv)
-    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment)
+    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment, code=other)
     step = checkpoint.step if checkpoint else 0
+    if other is not None:
+        digests = f"SHA-256 {str(plan.spec.model_digest)[:16]}, before {before_spec['model_digest'][:16]}"
+        writer.log(f"continued with other code of the model than before: {plan.code and plan.code.place} ({digests})")
     for fault in checkpoint.skipped if checkpoint else ():
         listener.warn(f"checkpoint skipped: {fault}")
     kept_aside = writer.roll_back(step)
@@ -115,6 +128,13 @@ def resume(
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
     return session.train(f"{what}: {' '.join(redacted_words(argv))}")
+
+
+def _other_code(run: Run, plan: Plan) -> CapturedCode | None:
+    """Return the code of a plan if it is not the code that the run keeps; None also for a built-in model."""
+    if plan.spec.model_digest == run.spec().get("model_digest"):
+        return None
+    return captured(plan.code)
 
 
 def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
@@ -138,7 +158,7 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Model | None]:
     """
     with memory_explained(plan.spec):
         parent = parent_model(plan, store) if store else None
-        trainer = build_trainer(plan.spec, plan.data)
+        trainer = build_trainer(plan.spec, plan.data, plan.code)
     if parent is not None and plan.spec.parent is not None:
         hand_over(parent, trainer.model, reset_encoder=plan.spec.parent.reset_encoder)
     return trainer, parent
