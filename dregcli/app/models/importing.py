@@ -13,7 +13,7 @@ from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from torch import nn
 
@@ -93,7 +93,7 @@ def _checked(found: object, module: ModuleType, code: Code) -> type[nn.Module]:
         meant = f" Did you mean '{near}'?" if near else ""
         known = f" Its models: {', '.join(models)}." if models else " It has no class with posterior and model."
         raise SpecError(_fault(f"{place} has no class '{code.name}'.{meant}{known}"))
-    if not (isinstance(found, type) and issubclass(found, nn.Module)):
+    if not _is_module(found):
         raise SpecError(_fault(f"{code.name} in {place} is no torch.nn.Module: derive it from dregcli.LatentModel."))
     if missing := [name for name in _PROGRAMS if not _has(found, name)]:
         programs = {"posterior": "posterior(self, x, draw)", "model": "model(self, z, given)"}
@@ -103,8 +103,11 @@ def _checked(found: object, module: ModuleType, code: Code) -> type[nn.Module]:
 
 
 def _is_model(found: object) -> bool:
-    is_module = isinstance(found, type) and issubclass(found, nn.Module)
-    return is_module and all(_has(found, name) for name in _PROGRAMS)
+    return _is_module(found) and all(_has(found, name) for name in _PROGRAMS)
+
+
+def _is_module(found: object) -> TypeGuard[type[nn.Module]]:
+    return isinstance(found, type) and issubclass(found, nn.Module)
 
 
 def _has(found: object, program: str) -> bool:
@@ -139,15 +142,15 @@ class _Siblings(MetaPathFinder):
     def __init__(self) -> None:
         self._code: Code | None = None
         self._names: dict[str, str] = {}
+        self._given: set[str] = set()
 
     def serve(self, code: Code) -> None:
-        """Let the modules of some code be imported. Modules of the same names of other code are forgotten."""
+        """Let the modules of some code be imported, and forget those of other code."""
+        for name in self._given:
+            sys.modules.pop(name, None)
+        self._given.clear()
         self._code = code
         self._names = {_module_name(name): name for name in code.files}
-        tops = {name.partition(".")[0] for name in self._names}
-        for name, module in list(sys.modules.items()):
-            if name.partition(".")[0] in tops and isinstance(getattr(module, "__loader__", None), _FromBytes):
-                del sys.modules[name]
 
     def spec_of(self, fullname: str, file: str) -> ModuleSpec:
         """Return the spec of a module from one of the files."""
@@ -165,8 +168,10 @@ class _Siblings(MetaPathFinder):
     ) -> ModuleSpec | None:
         """Return the spec of a module of the code, or None; see ``MetaPathFinder``."""
         if fullname in self._names:
+            self._given.add(fullname)
             return self.spec_of(fullname, self._names[fullname])
         if self._code is not None and any(name.startswith(f"{fullname}.") for name in self._names):
+            self._given.add(fullname)
             spec = ModuleSpec(fullname, None, is_package=True)  # a folder without __init__.py
             spec.submodule_search_locations = [str(self._code.path(fullname.replace(".", "/")))]
             return spec
