@@ -26,6 +26,7 @@ from dregcli.commands import command
 from dregcli.defaults import ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import EvalMethod, Split
@@ -151,6 +152,9 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, liste
     spec, code = code_of_run(run, spec_of(run), request.code, listener)
     spec = spec.model_copy(update={"device": device})
     data = data_of(spec, data_dir)
+    if code is not None and request.method == EvalMethod.AIS:
+        message = f"ais needs one of the built-in networks, but the run has the model {spec.model}."
+        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
     split = Split(request.split)
     size = data.size(split)
     if size == 0:
@@ -196,7 +200,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         load_model(model, checkpoint, run)
         estimates = sample_split(model, data, how, unfinished[0], listener)
         opinion = None
-        if request.method == EvalMethod.AIS:
+        if isinstance(model, GaussianModel) and request.method == EvalMethod.AIS:
             opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
     numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {

@@ -15,12 +15,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeGuard
 
+import torch
 from torch import nn
 
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.failures import failure
 from dregcli.engine.programs.contract import LatentModel
-from dregcli.errors import Fault, SpecError
+from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import nearest
 
 _PROGRAMS: Final = ("posterior", "model")
@@ -56,6 +57,8 @@ def users_code(code: Code, what: str) -> Any:  # noqa: ANN401 - a generator
     try:
         with contextlib.redirect_stdout(sys.stderr):
             yield
+    except (DregError, MemoryError, torch.OutOfMemoryError):
+        raise  # not errors of the user's code
     except (Exception, SystemExit) as error:
         raise failure(error, code.owns, what, _CORRECT) from error
 

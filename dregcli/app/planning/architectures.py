@@ -64,14 +64,14 @@ def architecture(
 def _of_class(options: RunOptions, code: Code | None) -> tuple[Architecture, list[Fault]]:
     """Return the settings of a class of the user's own, which states its sizes as options of its constructor."""
     if code is None:  # the model has a fault, which is reported elsewhere
-        return Architecture(None, None, None, compiles=False), []
+        return Architecture(None, None, None), []
     values: dict[str, Value] = {}
     try:
         values, faults = constructor_options(code, options.model_options)
     except SpecError as error:
         faults = list(error.faults)
     fields = {"model": code.word, "model_digest": code.digest, "model_options": values}
-    found = Architecture(None, None, None, compiles=False, code=fields)
+    found = Architecture(None, None, None, code=fields)
     return found, [*faults, *_not_of_class(options, code.name, tuple(values))]
 
 
@@ -99,8 +99,6 @@ def _not_of_class(options: RunOptions, name: str, has: tuple[str, ...]) -> list[
         faults.append(Fault(field_.replace("_", "-"), instead))
     if options.task is not Task.GENERATIVE:
         faults.append(Fault("task", f"{name} models whole images: leave --task out, got '{options.task}'."))
-    if options.compile == "on":
-        faults.append(Fault("compile", f"only the built-in networks are compiled: leave --compile out for {name}."))
     if options.screen_precision is Precision.BFLOAT16:
         message = f"only the built-in networks have a pass in bfloat16: leave --screen-precision out for {name}."
         faults.append(Fault("screen-precision", message))

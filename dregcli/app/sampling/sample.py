@@ -25,7 +25,7 @@ from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import (
     EXAMPLES_BLOCK,
@@ -174,6 +174,9 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     k = spec.k if asked.k is None else asked.k
     with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
         model = build_model(spec, data.model_data, code)
+        if not isinstance(model, GaussianModel):
+            message = f"the run has the model {spec.model}, and pictures need one of the built-in networks."
+            raise SpecError([Fault("model", message)], where=str(run.path))
         load_model(model, checkpoint, run)
         try:
             made, latents = _pictures(model, data, spec, asked, k, look)
@@ -242,7 +245,7 @@ def _look(dataset: Dataset, asked: SampleRequest) -> Look:
 
 
 def _pictures(
-    model: Model, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
+    model: GaussianModel, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
 ) -> tuple[list[Picture], list[tuple[int, float]]]:
     """Return all pictures, and the traversed latents with their variances."""
     split, shown = Split(asked.split), asked.examples(spec.task)
@@ -264,7 +267,7 @@ def _pictures(
 
 
 def _samples(
-    model: Model, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
+    model: GaussianModel, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
 ) -> Picture:
     if task is Task.GENERATIVE:
         columns = asked.columns
@@ -281,7 +284,7 @@ def _samples(
 
 
 def _reconstructions(
-    model: Model,
+    model: GaussianModel,
     inputs: Tensor,
     randomness: Randomness,
     asked: SampleRequest,
@@ -299,7 +302,9 @@ def _reconstructions(
     return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
 
 
-def _traversals(model: Model, example: Tensor, latents: list[int], asked: SampleRequest, look: Look) -> Picture:
+def _traversals(
+    model: GaussianModel, example: Tensor, latents: list[int], asked: SampleRequest, look: Look
+) -> Picture:
     offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
     at, images = traversals(model, example, latents, offsets)
     grid = pictures.led_rows(
