@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.filesystem import FileSystem, move, write_folder_aside
+from dregcli.errors import DregError
+from dregcli.filesystem import FileSystem, move, write_aside, write_folder_aside
 from dregcli.store import documents, layout
 
 MANIFEST: Final = "manifest.json"
@@ -47,21 +48,36 @@ def write(fs: FileSystem, run: Path, code: CapturedCode) -> None:
     """
     files = {**code.files, MANIFEST: code.manifest()}
     if code.place is not None:
-        place = {"encoding-type": _PLACE_KIND, "encoding-version": "1", "place": code.place}
-        files[layout.PLACE_FILE] = documents.seal(place)
+        files[layout.PLACE_FILE] = _place_content(code.place)
     write_folder_aside(fs, run / layout.CODE_FOLDER, files)
 
 
 def replace(fs: FileSystem, run: Path, code: CapturedCode) -> None:
-    """Write other code in place of the code of a run, which is put aside in ``rolled-back/``.
+    """Write code in place of the code of a run, which is put aside in ``rolled-back/``; of equal code only its place.
 
     Raises:
         StoreWriteError: the disk refuses.
     """
     home = run / layout.CODE_FOLDER
+    if _has(home, code):
+        if code.place is not None:
+            write_aside(fs, home / layout.PLACE_FILE, _place_content(code.place))
+        return
     if home.exists():
         move(fs, home, layout.put_aside(fs, run, "model") / home.name)
     write(fs, run, code)
+
+
+def _has(home: Path, code: CapturedCode) -> bool:
+    """Whether a folder holds some code, undamaged."""
+    try:
+        return read(home).files == code.files and (home / MANIFEST).read_bytes() == code.manifest()
+    except (DregError, OSError):
+        return False
+
+
+def _place_content(place: str) -> bytes:
+    return documents.seal({"encoding-type": _PLACE_KIND, "encoding-version": "1", "place": place})
 
 
 def read(folder: Path) -> CapturedCode:

@@ -123,7 +123,7 @@ class RunStore:
             run: a crashed, failed or interrupted run; with ``spec`` also a completed one.
             spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
             environment: the captured environment of this process, stored beside the first one.
-            code: other source code of the model, which replaces the stored code (kept in ``rolled-back/``).
+            code: source code of the model; if it is not the stored code, it replaces this (kept in ``rolled-back/``).
 
         Returns:
             The writer; the run is running again. Roll the run back to the checkpoint from which it continues.
@@ -150,8 +150,8 @@ class RunStore:
                 info = self._write_environment(run, info, lease.generation, environment)
             log.begin_anew_where_altered(self.fs, run.path, info)
             if code is not None:
-                both = (*info.digests.get(MANIFEST_NAME, ()), *_digest_of(code)[MANIFEST_NAME])
-                info = replace(info, digests={**info.digests, MANIFEST_NAME: both})
+                known = (*info.digests.get(MANIFEST_NAME, ()), *_digest_of(code)[MANIFEST_NAME])
+                info = replace(info, digests={**info.digests, MANIFEST_NAME: tuple(dict.fromkeys(known))})
             info = self._write_reopened(run, info, spec)
             if code is not None:
                 replace_code(self.fs, run.path, code)

@@ -15,6 +15,7 @@ from dregcli.app.models.captured import copy_in, is_of
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.find import find_code, with_code
 from dregcli.app.models.request import CodeRequest
+from dregcli.commands import quoted
 from dregcli.errors import CodeRefused, Fault, SpecError, StoreCorrupt
 from dregcli.specs.models import is_network
 from dregcli.specs.run import RunSpec
@@ -101,11 +102,13 @@ def _as_it_is(run: Run, kept: CapturedCode, place: str) -> Code:
         now = find_code(place)
     except SpecError as error:
         what = f"The code of {run.label} is not where it was: {error.faults[0].message}"
-        raise CodeRefused(what, where=place, hint=_ways_out(place, kept)) from error
+        named = f"name it where it is now: {_by_name(kept.about['word'])}"
+        raise CodeRefused(what, where=place, hint=_or_trust(named, kept)) from error
     if now.digest == kept.about["sha256"]:
         return now
     what = f"The code of {run.label} has changed since the run was trained.\n{_differences(kept, now)}"
-    raise CodeRefused(what, where=place, hint=_ways_out(place, kept))
+    named = f"use the code as it is now: --model {quoted(place)}"
+    raise CodeRefused(what, where=place, hint=_or_trust(named, kept))
 
 
 def _lies_in_a_run(place: str) -> bool:
@@ -131,8 +134,7 @@ def _by_name(word: str) -> str:
     return f"--model FOLDER/{word}" if word.partition(":")[0].endswith(".py") else f"--model {word}"
 
 
-def _ways_out(place: str, kept: CapturedCode) -> str:
-    named = f"use the code as it is now: --model {place}"
+def _or_trust(named: str, kept: CapturedCode) -> str:
     if kept.about["kind"] != CodeKind.FILE:
         return f"install the version of the run; or {named}"
     return f"{named}; or use the copy that the run keeps: --trust-code"

@@ -1,6 +1,6 @@
 """Train a run from its spec, or continue a run, and keep everything about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -25,7 +25,6 @@ from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
 from dregcli.store.checkpoints import Checkpoint
-from dregcli.store.code import CapturedCode
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -99,8 +98,8 @@ def resume(
     if end:
         plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, checkpoint)}))
     before_spec = run.spec()
-    other = _other_code(run, plan)
-    if other is not None and checkpoint is not None:
+    is_other = _is_other_code(before_spec, plan.spec)
+    if is_other and checkpoint is not None:
         before = (*plan.spec.model_before, f"{before_spec['model_digest']}@{checkpoint.step}")
         plan = replace(plan, spec=plan.spec.model_copy(update={"model_before": before}))
     spec = as_json(plan.spec)
@@ -112,11 +111,12 @@ def resume(
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
     environment = environment_now(plan.spec, argv)
-    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment, code=other)
+    code = captured(plan.code)
+    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment, code=code)
     step = checkpoint.step if checkpoint else 0
-    if other is not None:
+    if is_other and code is not None:
         digests = f"SHA-256 {str(plan.spec.model_digest)[:16]}, before {before_spec['model_digest'][:16]}"
-        writer.log(f"continued with other code of the model than before: {plan.code and plan.code.place} ({digests})")
+        writer.log(f"continues with other code of the model than before: {code.place} ({digests})")
     for fault in checkpoint.skipped if checkpoint else ():
         listener.warn(f"checkpoint skipped: {fault}")
     kept_aside = writer.roll_back(step)
@@ -130,11 +130,10 @@ def resume(
     return session.train(f"{what}: {' '.join(redacted_words(argv))}")
 
 
-def _other_code(run: Run, plan: Plan) -> CapturedCode | None:
-    """Return the code of a plan if it is not the code that the run keeps; None also for a built-in model."""
-    if plan.spec.model_digest == run.spec().get("model_digest"):
-        return None
-    return captured(plan.code)
+def _is_other_code(before: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether a run continues with another class or other code of its model than it was made with."""
+    was = (before.get("model_digest"), before.get("model", spec.model))
+    return spec.model_digest is not None and (spec.model_digest, spec.model) != was
 
 
 def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
