@@ -8,7 +8,8 @@ import ast
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Final
@@ -160,8 +161,14 @@ def _located(module: str) -> Path | None:
 
 def _distribution(module: str) -> dict[str, str]:
     """Return name and version of the distribution that has a module; empty if it belongs to none."""
-    names = metadata.packages_distributions().get(module.partition(".")[0], [])
+    names = _packages().get(module.partition(".")[0], [])
     return {"name": names[0], "version": metadata.version(names[0])} if names else {}
+
+
+@cache
+def _packages() -> Mapping[str, list[str]]:
+    """Return the distributions of each installed package; reading them takes most of a second."""
+    return metadata.packages_distributions()
 
 
 def _read(path: Path) -> bytes:
