@@ -25,6 +25,7 @@ from dregcli.names import (
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
+from dregcli.specs.models import PROGRAMS
 from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word, values_by_name
 
 OBJECTIVES, ESTIMATORS = known_words()
@@ -94,7 +95,8 @@ class Settings(BaseModel, frozen=True):
 
     model: Annotated[str, Shown(Panel.MODEL, "WORD")] = Field(
         default=ModelName.VAE.value,
-        description=f"{_one_of(ModelName)}; or a class of your own: my_model.py:ConvVae, package.module:ConvVae.",
+        description=f"{_one_of([*ModelName, *PROGRAMS])}; or a class of your own: my_model.py:ConvVae, "
+        "package.module:ConvVae.",
     )
     model_options: Annotated[
         ModelOptions,
