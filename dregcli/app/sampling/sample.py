@@ -254,7 +254,7 @@ def _pictures(
         _samples(model, inputs, randomness, asked, look, spec.task),
         _reconstructions(model, inputs, randomness, asked, look, k, spec.task),
     ]
-    variances = latent_variances(model, seen(None))
+    variances = latent_variances(model, seen(None), split=split, seed=spec.eval_seed)
     latents = most_active(variances, _latents(spec, asked))
     made.append(_traversals(model, inputs[:1], latents, asked, look))
     return made, [(each, float(variances[each])) for each in latents]

@@ -11,7 +11,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.densities import ModelDensities, joined
 from dregcli.engine.programs.latents import Latents, NeedsBlocks, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
     Chosen,
@@ -99,12 +99,20 @@ class ProgramBatch:
         x = self._pixels.reshape(-1, *self._programs.shape)
         return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
 
-    @torch.no_grad()
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
+        return self.weighed(k_chunk=k_chunk)[0]
+
+    @torch.no_grad()
+    def weighed(self, *, k_chunk: int | None) -> tuple[Tensor, Tensor]:
+        """Compute log-weights of all rows, as ``log_weights``, and the mean over samples of log q - log p(z).
+
+        Returns:
+            Log-weights, (K, B), and the mean, which estimates KL(q(z | x) || p(z)), (B,), float64; both in nats.
+        """
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
-        pixels = self._pixels if self._some is None else self._pixels[self._some]
+        total = torch.zeros(self.examples, dtype=torch.float64, device=self.device)
         try:
             for first, count in self._pieces(0, self.draws.k, k_chunk):
                 latents = self._latents(first, count, has_path=False)
@@ -112,11 +120,14 @@ class ProgramBatch:
                 if self._some is not None:
                     values = {name: z[:, self._some] for name, z in values.items()}
                     log_q = log_q[:, self._some]
-                found[first : first + count] = self._programs.densities.log_joint(values, pixels) - log_q
+                pixels = self._pixels if self._some is None else self._pixels[self._some]
+                log_likelihood, priors = self._programs.densities.parts(values, pixels)
+                found[first : first + count] = joined(log_likelihood, priors) - log_q
+                total += (log_q - torch.stack(list(priors.values())).sum(0)).double().sum(0)
         except NeedsBlocks:
             self._blockwise = True
-            return self.log_weights(k_chunk=k_chunk, precision=precision)
-        return found
+            return self.weighed(k_chunk=k_chunk)
+        return found, total / self.draws.k
 
     def samples(self, first: int, count: int) -> RowPass:
         """Return a forward pass over all rows of some samples."""
