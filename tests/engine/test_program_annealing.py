@@ -148,8 +148,6 @@ class _Unusual(SmallModel):
 
 
 class _NoSample(Distribution):
-    arg_constraints = {}
-
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         super().__init__(torch.Size(), torch.Size((2,)), validate_args=False)
 

@@ -224,12 +224,14 @@ def test_estimates_of_a_users_model_are_in_evaluation_mode_and_leave_the_mode_as
     once, again = (estimate(batch, (4, 16), repeats=2, k_chunk=None) for _ in range(2))
     assert torch.equal(once.bound, again.bound)
     assert model.module.drop.training
-    assert once.kl_prior is not None and once.kl_prior_sampled is None
+    assert once.kl_prior is not None
+    assert once.kl_prior_sampled is None
     flow = estimate(
         SeenBatch(_program(SmallModel(DATA, "flow")), 0, _pixels(3), Split.TEST, Randomness(0)),
         (4,),
         repeats=2,
         k_chunk=None,
     )
-    assert flow.kl_prior is None and flow.means is None
-    assert flow.kl_prior_sampled is not None and flow.kl_prior_sampled.shape == (2, 3)
+    assert flow.kl_prior is flow.means is None
+    assert flow.kl_prior_sampled is not None
+    assert flow.kl_prior_sampled.shape == (2, 3)
