@@ -85,7 +85,7 @@ class Joined(ProgramModel):
     """Chains move through z itself, although the prior could be whitened."""
 
     def annealed(self, pixels: Tensor) -> Target:
-        own = self._model_program, self._densities, pixels
+        own = self.model_program, self.densities, pixels
         return JoinedLatents(*own, shapes=self.latents, dtype=torch.float64)
 
 

@@ -13,7 +13,9 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
+from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.errors import Fault
 
 
 class Model(nn.Module, ABC):
@@ -47,6 +49,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, which q(z | x) depends on, by name. A parameter of both is in both, and gets the sum."""
+
+    def faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why the model cannot be trained by a pair; empty if it can."""
+        return []
 
     def shared_parameters(self) -> list[str]:
         """Return the names of the parameters that both log p(x, z) and q depend on."""
