@@ -23,6 +23,7 @@ from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
 from dregcli.specs.execution import AUTO, ExecutionSpec, with_screening
+from dregcli.specs.models import is_network
 from dregcli.specs.options import OnOff, RunOptions
 from dregcli.specs.resolve import setting_faults
 from dregcli.specs.run import RunSpec
@@ -65,14 +66,20 @@ class Shape:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, *, task: Task, likelihood: LikelihoodName, hidden: Sequence[int], device: str
+        cls,
+        dataset: Dataset,
+        *,
+        task: Task,
+        likelihood: LikelihoodName | None,
+        hidden: Sequence[int] | None,
+        device: str,
     ) -> "Shape":
-        """Return the size of the work on a data set."""
+        """Return the size of the work on a data set; for a class of the user's own, as if its decoder were linear."""
         pixels = dataset.pixels
         if task is not Task.GENERATIVE:  # the bottom half; the larger part if the number of rows is odd
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
-        outputs = pixels * LIKELIHOODS[likelihood].outputs_per_pixel
-        return cls(outputs, max([outputs, *hidden]), device)
+        outputs = pixels * (LIKELIHOODS[likelihood].outputs_per_pixel if likelihood else 1)
+        return cls(outputs, max([outputs, *(hidden or ())]), device)
 
     @classmethod
     def of_run(cls, spec: RunSpec, dataset: Dataset) -> "Shape":
@@ -122,7 +129,9 @@ def decide_execution(
     k, batch_size = options.k, options.batch_size
     precision = options.screen_precision
     if shape and backward is Backward.SCREENED and precision is None:
-        precision = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device)
+        precision = Precision.FLOAT32
+        if is_network(options.model):  # only these have a pass with bfloat16 products
+            precision = auto_precision(outputs=k * batch_size * shape.outputs, device=shape.device)
     inflation, precision = with_screening(backward, options.screen_inflation, precision)
     chunk = options.k_chunk
     if chunk == AUTO:

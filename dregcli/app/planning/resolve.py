@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dregcli.app.models.code import Code
 from dregcli.app.planning.architectures import Architecture, architecture
 from dregcli.app.planning.executing import Shape, decide_execution
 from dregcli.app.planning.observation import observation
@@ -17,6 +18,7 @@ from dregcli.engine.words import parse_estimator, parse_objective
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import LikelihoodName, Split
 from dregcli.specs.execution import AUTO
+from dregcli.specs.models import OF_NETWORKS, is_network
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -37,7 +39,7 @@ class Faults(list[Fault]):
 
 
 def resolve(
-    options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = ()
+    options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = (), code: Code | None = None
 ) -> tuple[RunSpec, tuple[str, ...]]:
     """Resolve the options of a run: decide every ``auto``, and convert epochs into steps.
 
@@ -46,17 +48,19 @@ def resolve(
         dataset: the data of the run; None if they cannot be loaded. Then all other faults are still found.
         found: faults found before, which are reported together with the new ones. In ``options`` these fields hold
             their defaults.
+        code: code of the model, if it is no built-in network and could be found.
 
     Returns:
         The spec, and warnings about ``auto`` decisions.
 
     Raises:
+        ModelFailed: the code of the model raises an error when it is imported.
         SpecError: all faults at once.
         DeviceUnavailable: there is no fault, but the device is missing.
     """
     faults = Faults(found)
     steps, of_length = _length(options, dataset, faults)
-    built, of_model = architecture(options, dataset)
+    built, of_model = architecture(options, dataset, code)
     faults.add(of_length + of_model)
     observed, of_observation = _observed(options, built, dataset, known=not of_model)
     faults.add(of_observation)
@@ -76,7 +80,10 @@ def resolve(
         **{"device": device, "threads": number},
         **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
         **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **_evaluations(options, steps)},
+        **built.code,
     }
+    if not is_network(options.model):
+        values |= dict.fromkeys(OF_NETWORKS)
     faults.add(spec_faults(values))
     if faults:
         raise SpecError(faults, hint=HINT)

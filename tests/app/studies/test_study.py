@@ -439,10 +439,10 @@ def test_looking_and_claiming_are_one_turn(tmp_path, monkeypatch) -> None:
 def test_memory_that_does_not_suffice_for_one_leaves_no_run_of_it(tmp_path, monkeypatch) -> None:
     build = train.build_trainer
 
-    def built(spec: RunSpec, data: Any) -> Trainer:
+    def built(spec: RunSpec, data: Any, code: Any) -> Trainer:
         if spec.estimator == "dreg":
             raise MemoryError
-        return build(spec, data)
+        return build(spec, data, code)
 
     monkeypatch.setattr(train, "build_trainer", built)
     result = trained(tmp_path, seeds="0")
