@@ -63,13 +63,22 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
         if depends or not (_is_torchs(q) and _is_torchs(p)):
             return None
         try:
-            found = kl_divergence(q, p)
+            shape = p.batch_shape or q.batch_shape
+            found = kl_divergence(_expanded(q, shape), _expanded(p, shape))
         except NotImplementedError:
             return None
         if found.numel() != examples:
             return None
         total = total.to(found.device) + found.reshape(examples).double()
     return total
+
+
+def _expanded(distribution: Distribution, shape: torch.Size) -> Distribution:
+    """Return a distribution with this batch_shape, since some of torch's closed forms do not broadcast."""
+    try:
+        return distribution.expand(shape)
+    except NotImplementedError:
+        return distribution
 
 
 def _is_torchs(distribution: Distribution) -> bool:
