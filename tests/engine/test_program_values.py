@@ -118,7 +118,9 @@ def test_a_prior_without_normals_has_the_right_samples_at_its_address() -> None:
     assert torch.equal(z[:, 2:].round(decimals=6).sum(1), torch.ones(k).double())
 
 
-@pytest.mark.parametrize("family", ["normal", "full", "laplace", "lognormal", "squashed", "flow", "categorical", "bernoulli"])
+@pytest.mark.parametrize(
+    "family", ["normal", "full", "laplace", "lognormal", "squashed", "flow", "categorical", "bernoulli"]
+)
 def test_the_kl_is_torchs_closed_form_or_the_mean_over_the_draws(family: str) -> None:
     model = _program(SmallModel(DATA, family))
     pixels = _pixels(3)

@@ -6,6 +6,7 @@ joined, and the start density is their prior.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -151,7 +152,9 @@ class JoinedLatents:
         return Points(e, likelihood.detach().double(), slope, -2.0 * prior.detach().double(), -pull)
 
     def _split(self, e: Tensor) -> dict[str, Tensor]:
-        parts = e.split([torch.Size(shape).numel() for shape in self._shapes.values()], dim=-1)
+        parts: tuple[Tensor, ...] = cast("Any", e).split(
+            [torch.Size(shape).numel() for shape in self._shapes.values()], dim=-1
+        )
         return {
             name: part.reshape(*e.shape[:2], *shape)
             for (name, shape), part in zip(self._shapes.items(), parts, strict=True)

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, TransformedDistribution, kl_divergence
 
 from dregcli.engine.draws import LatentNoise
+from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.families import mean_or_none, words_of
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 
@@ -18,7 +19,7 @@ def drawn_with_distributions(posterior: Posterior, x: Tensor, noise: LatentNoise
     """Run a posterior's program for one sample of each example, (1, B); return the latents and their q."""
     seen: dict[str, Distribution] = {}
 
-    def recorded(x: Tensor, draw: Any) -> None:  # noqa: ANN401 - a ``Draw``, whose module imports this package
+    def recorded(x: Tensor, draw: Draw) -> None:
         def draw_and_record(name: str, distribution: Distribution) -> Tensor:
             seen[name] = distribution
             return draw(name, distribution)
@@ -76,7 +77,7 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
 def _expanded(distribution: Distribution, shape: torch.Size) -> Distribution:
     """Return a distribution with this batch_shape, since some of torch's closed forms do not broadcast."""
     try:
-        return distribution.expand(shape)
+        return cast("Any", distribution).expand(shape)
     except NotImplementedError:
         return distribution
 
@@ -84,10 +85,10 @@ def _expanded(distribution: Distribution, shape: torch.Size) -> Distribution:
 def _is_torchs(distribution: Distribution) -> bool:
     """Return whether a distribution has no density of its own, which torch's closed forms would not know."""
     names = ("log_prob", "rsample", "sample")
-    if isinstance(distribution, Independent | TransformedDistribution) and not _is_torchs(
+    kind = type(distribution)
+    if issubclass(kind, Independent | TransformedDistribution) and not _is_torchs(
         cast("Any", distribution).base_dist
     ):
         return False
-    kind = type(distribution)
     owners = [next(each for each in kind.__mro__ if name in vars(each)) for name in names]
     return all(each.__module__.startswith("torch.distributions.") for each in owners)

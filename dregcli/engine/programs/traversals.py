@@ -44,7 +44,8 @@ def centre(posterior: Posterior, model: ModelProgram, x: Tensor) -> Centre:
     """
     z: dict[str, Tensor] = {}
 
-    def draw(name: str, q: Distribution) -> Tensor:
+    def draw(name: str, distribution: Distribution) -> Tensor:
+        q = distribution
         value = q.mode if is_discrete(q) else mean_or_none(q)
         if value is None:
             message = f"q of '{name}' ({words_of(q)}) has no mean in closed form"

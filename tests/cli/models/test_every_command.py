@@ -157,7 +157,7 @@ def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
 def test_bias_check_and_variance(capsys, own) -> None:
     words = ("--k", 4, "--examples", 4, "--estimator", "dreg", "--estimator", "stl")
     found = run(capsys, "bias-check", own.path, *words, "--max-batches", 60, "--json", "--quiet")
-    assert found.code in (0, 5), found.err
+    assert found.code in (0, 1, 5), found.err  # stl is biased
     assert [each["promise"] for each in found.json["results"]] == ["unbiased", "biased"]
     assert found.json["results"][0]["verdict"] != "biased"
     variance = _json(capsys, "variance", own.path, "--k", "2", "--examples", 4, "--replicates", 40)
