@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dregcli.app.models.code import Code
-from dregcli.app.models.importing import users_code
-from dregcli.app.models.make import make_module
+from dregcli.app.models.make import make_model
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
@@ -17,7 +16,6 @@ from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import ModelData
-from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.names import ModelName, Split, Task
@@ -44,18 +42,11 @@ def build_model(spec: RunSpec, data: ModelData, code: Code | None = None) -> Mod
         model = _NETWORKS[ModelName(spec.model)](spec, data)
     else:
         assert code is not None, f"{spec.model} needs its code"
-        model = _program_model(spec, data, code)
+        model = make_model(code, data, spec.model_options, seed=spec.seed)
     model = model.to(spec.device)
     if spec.compile == "on":
         model.fuse()
     return model
-
-
-def _program_model(spec: RunSpec, data: ModelData, code: Code) -> Model:
-    """Return a user's module, or a built-in one like it, as the engine's model."""
-    module = make_module(code, data, spec.model_options, seed=spec.seed)
-    with users_code(code, f"{code.name} fails on examples of shape {data.shape}"):
-        return ProgramModel(module, data)
 
 
 def _vae(spec: RunSpec, data: ModelData) -> Model:

@@ -12,6 +12,7 @@ from dregcli.app.models.code import Code
 from dregcli.app.models.constructor import Value
 from dregcli.app.models.importing import class_of, users_code
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Stream, address
 from dregcli.errors import ModelFailed
 
@@ -37,6 +38,18 @@ def make_module(code: Code, data: ModelData, options: Mapping[str, Value], *, se
         what = f"{code.name} does not call super().__init__() in its constructor."
         raise ModelFailed(what, where=str(code.path(code.main)) if code.files else None, hint="add this call")
     return made
+
+
+def make_model(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> ProgramModel:
+    """Return the model as one of the engine's; see ``make_module``.
+
+    Raises:
+        SpecError: the programs of the model do not fit the contract.
+        ModelFailed: its code raises an error.
+    """
+    module = make_module(code, data, options, seed=seed)
+    with users_code(code, f"{code.name} fails on examples of shape {data.shape}"):
+        return ProgramModel(module, data)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from dregcli.app.models.constructor import Value
 from dregcli.app.models.find import constructor_options
 from dregcli.data.dataset import Dataset
 from dregcli.errors import Fault, SpecError
-from dregcli.names import DataKind, LikelihoodName, ModelName, Precision, Task
+from dregcli.names import DataKind, LikelihoodName, ModelName, Task
 from dregcli.specs.models import OF_NETWORKS, is_network
 from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec
@@ -99,9 +99,6 @@ def _not_of_class(options: RunOptions, name: str, has: tuple[str, ...]) -> list[
         faults.append(Fault(field_.replace("_", "-"), instead))
     if options.task is not Task.GENERATIVE:
         faults.append(Fault("task", f"{name} models whole images: leave --task out, got '{options.task}'."))
-    if options.screen_precision is Precision.BFLOAT16:
-        message = f"only the built-in networks have a pass in bfloat16: leave --screen-precision out for {name}."
-        faults.append(Fault("screen-precision", message))
     return faults
 
 

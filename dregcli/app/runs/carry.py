@@ -122,7 +122,7 @@ def _code_of(run: Run) -> dict[str, str]:
         kept = run.code()
     except DregError:  # verifying the run names the file
         return {}
-    return {name: text.decode("utf-8", "replace") for name, text in (kept.files if kept else {}).items()}
+    return {name: text.decode("utf-8", "replace") for name, text in kept.files.items()} if kept else {}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

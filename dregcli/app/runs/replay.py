@@ -102,7 +102,7 @@ def replay(
     trainer, _ = built(Plan(spec, data, code=used), RunStore.of(run))
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
-    chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.bound_k)
+    chunk = Shape.of_run(spec, data.dataset, trainer.model).evaluation_chunk(spec.bound_k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     listener.begin("replay", min(steps, last), "steps")
     with settled_process(), using_threads(spec.threads):

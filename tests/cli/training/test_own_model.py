@@ -264,7 +264,6 @@ BAD = {
         "TinyVae states the distribution of the pixels itself",
     ),
     "task": ("", (*TINY, "--task", "structured"), 2, "TinyVae models whole images: leave --task out"),
-    "half": ("", (*TINY, "--screen-precision", "bfloat16"), 2, "only the built-in networks have a pass in bfloat16"),
     "options of a network": ("", ("--model-option", "a=1"), 2, "vae has no such options: leave --model-option out"),
     "trust": ("", (*TINY, "--trust-code"), 2, "--trust-code is about the code that a run keeps"),
 }
@@ -311,3 +310,15 @@ def test_a_model_of_a_built_in_run_cannot_be_replaced(capsys) -> None:
         outcome = run(capsys, *words, *TINY)
         assert outcome.code == 2, outcome.err
         assert "tiny.py:TinyVae" in outcome.err or "the run was made with vae" in outcome.err
+
+
+def test_samples_are_computed_in_smaller_chunks_for_a_wider_model(capsys, folder) -> None:
+    """``auto`` of ``--k-chunk`` depends on the arrays that the programs compute, which no option states."""
+
+    def chunk(width: int) -> int:
+        wide = f"nn.Sequential(nn.Linear(latent_dim, {width}), nn.Tanh(), nn.Linear({width}, pixels))"
+        write_model(folder, MODEL.replace("nn.Linear(latent_dim, pixels)", wide))
+        shown = run(capsys, "train", *TINY, "--k", 100_000, "--print-config", "--json")
+        return shown.json["k_chunk"] or 100_000
+
+    assert chunk(20_000) < chunk(2)
