@@ -85,8 +85,8 @@ class Joined(ProgramModel):
     """Chains move through z itself, although the prior could be whitened."""
 
     def annealed(self, pixels: Tensor) -> Target:
-        own = self.model_program, self.densities, pixels
-        return JoinedLatents(*own, shapes=self.latents, dtype=torch.float64)
+        like = {"z": torch.zeros(1, 1, 5, dtype=torch.float64)}
+        return JoinedLatents(self.model_program, self.densities, pixels, like)
 
 
 @pytest.mark.parametrize("kind", [ProgramModel, Joined])

@@ -199,16 +199,37 @@ def test_what_a_model_cannot_show_has_a_reason() -> None:
     class Levels(SmallModel):
         def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
             given("z", standard_normal(2))
-            return Independent(Categorical(logits=self.decoder(z["z"]).unsqueeze(-1).expand(2, 1, 16, 3)), 1)
+            return Independent(
+                Categorical(logits=self.decoder(z["z"]).unsqueeze(-1).expand(*z["z"].shape[:2], 16, 3)), 1
+            )
 
-    class Backwards(SmallModel):
+    with pytest.raises(SpecError, match=r"p\(x \| z\) \(Categorical\) has no mean"):
+        prior_images(_program(Levels(DATA)), _pixels(1), Randomness(0), k=1)
+
+
+def test_a_program_may_read_a_latent_before_it_gives_its_prior() -> None:
+    """Only a chain of priors has an order that nobody can know then."""
+
+    class Late(SmallModel):
         def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
-            p = Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
-            given("z", standard_normal(2))
+            p = Independent(Bernoulli(logits=self.decoder(torch.tanh(z["z"]))), 1)
+            super().model({"z": z["z"]}, given)
             return p
 
-    with pytest.raises(SpecError, match="calls given"):
-        prior_images(_program(Backwards(DATA)), _pixels(1), Randomness(0), k=1)
+    class LateChain(TwoLayers):
+        def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+            given("z1", gaussian(self.p1(z["z2"])))
+            given("z2", standard_normal(2))
+            return Independent(Bernoulli(logits=self.decoder(torch.tanh(z["z1"]))), 1)
+
+    usual, late, chain = _program(SmallModel(DATA)), _program(Late(DATA)), _program(LateChain(DATA))
+    images = [prior_images(model, _pixels(1), Randomness(0), k=20) for model in (usual, late)]
+    assert torch.equal(*images)
+    annealed = [model.annealed(_pixels(2))(torch.ones(3, 2, 2).double()) for model in (usual, late)]
+    assert torch.equal(annealed[0].slope, annealed[1].slope)
+    with pytest.raises(SpecError, match=r"reads z\['z2'\] before it calls given\('z2', ...\)"):
+        prior_images(chain, _pixels(1), Randomness(0), k=1)
+    assert "before it calls given('z2', ...)" in str(chain.no_annealing)
 
 
 def test_estimates_of_a_users_model_are_in_evaluation_mode_and_leave_the_mode_as_it_was() -> None:

@@ -1,6 +1,6 @@
 """A run of a model's program alone: latents from their priors, then p(x | z)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import torch
@@ -20,14 +20,19 @@ Draw = Callable[[int, str, Distribution], Tensor]
 """Returns values of a latent, (K', B', ...), from its number in the order of ``given``, its name and its prior."""
 
 
+Blank = Callable[[], dict[str, Tensor]]
+"""Returns latents of the right shapes and types, by name."""
+
+
+class _ReadEarly(Exception):
+    """A latent was read before ``given`` was called for it; the argument is its name."""
+
+
 class _Filled(dict[str, Tensor]):
     """The latents of a run; each is there after ``given`` was called for it."""
 
     def __missing__(self, name: str) -> Tensor:
-        message = (
-            f"the model's program reads z['{name}'] before it calls given('{name}', ...), so it cannot be sampled."
-        )
-        raise SpecError([Fault("model", message)], hint=f"call given('{name}', ...) before the latent is used")
+        raise _ReadEarly(name)
 
 
 @dataclass
@@ -53,20 +58,44 @@ class Ancestry:
 
 
 def ancestral(
-    model: ModelProgram, draw: Draw, known: dict[str, Tensor] | None = None
+    model: ModelProgram, draw: Draw, known: Mapping[str, Tensor] | None = None, *, blank: Blank | None = None
 ) -> tuple[Ancestry, Distribution]:
     """Run a model's program with latents from their priors.
+
+    A program that reads a latent before it gives the prior is run on blank latents first, to see the priors.
 
     Args:
         model: the program.
         draw: returns the values of a latent.
         known: latents that are known already.
+        blank: returns latents of the right shapes, whose values do not matter.
 
     Returns:
         The latents with their priors, and p(x | z).
+
+    Raises:
+        SpecError: a latent is read before its prior is given, and no run on blank latents can help.
     """
     ancestry = Ancestry(draw, _Filled(known or {}))
-    return ancestry, model(ancestry.z, ancestry)
+    try:
+        return ancestry, model(ancestry.z, ancestry)
+    except _ReadEarly as error:
+        seen = Ancestry(never_drawn, blank() if blank else {})
+        if blank:
+            model(seen.z, seen)
+        if not seen.priors or any(prior.batch_shape for prior in seen.priors.values()):
+            name = error.args[0]
+            message = f"the model's program reads z['{name}'] before it calls given('{name}', ...)"
+            message += ", so the latent cannot be sampled."
+            hint = f"call given('{name}', ...) before the latent is used"
+            raise SpecError([Fault("model", message)], hint=hint) from None
+    z = {name: draw(i, name, prior) for i, (name, prior) in enumerate(seen.priors.items())}
+    return ancestral(model, never_drawn, z)
+
+
+def blank_latents(like: Mapping[str, Tensor], rows: Rows) -> Blank:
+    """Return a ``Blank`` for K' x B' rows from latents of one row, (1, 1, ...)."""
+    return lambda: {name: z.expand(*rows, *z.shape[2:]) for name, z in like.items()}
 
 
 def never_drawn(latent: int, name: str, prior: Distribution) -> Tensor:

@@ -19,6 +19,7 @@ from dregcli.engine.programs.ancestral import (
     Draw,
     addressed,
     ancestral,
+    blank_latents,
     is_conditional,
     through_normals,
 )
@@ -51,19 +52,19 @@ def _given_normals(e: Tensor) -> Draw:
     return draw
 
 
-def whitened_width(model: ModelProgram, like: Tensor) -> int | None:
+def whitened_width(model: ModelProgram, like: Mapping[str, Tensor]) -> int | None:
     """Return how many standard normal numbers one sample's latents are made from; None if a prior is none of these.
 
     Args:
         model: the program.
-        like: a tensor with the device and the dtype of the latents.
+        like: latents of one row, (1, 1, ...) each.
     """
-    width = 0
+    width, number = 0, next(iter(like.values()))
 
     def zeros(shape: tuple[int, ...]) -> Tensor:
         nonlocal width
         width += torch.Size(shape).numel()
-        return like.new_zeros(1, 1, *shape)
+        return number.new_zeros(1, 1, *shape)
 
     def draw(latent: int, name: str, prior: Distribution) -> Tensor:
         batched = 2 if is_conditional(name, prior, (1, 1)) else 0
@@ -72,7 +73,7 @@ def whitened_width(model: ModelProgram, like: Tensor) -> int | None:
         return found
 
     try:
-        ancestral(model, draw)
+        ancestral(model, draw, blank=blank_latents(like, (1, 1)))
     except NotWhitened:
         return None
     return width
@@ -85,15 +86,21 @@ class WhitenedProgram:
         model: the model's program.
         densities: its log-densities.
         pixels: shape (B, D).
+        like: latents of one row, (1, 1, ...) each.
         width: number of standard normal numbers, Z.
-        dtype: floating-point type of the positions.
     """
 
     def __init__(
-        self, model: ModelProgram, densities: ModelDensities, pixels: Tensor, *, width: int, dtype: torch.dtype
+        self,
+        model: ModelProgram,
+        densities: ModelDensities,
+        pixels: Tensor,
+        like: Mapping[str, Tensor],
+        *,
+        width: int,
     ) -> None:
-        self._model, self._densities, self._pixels = model, densities, pixels
-        self.width, self.dtype = width, dtype
+        self._model, self._densities, self._pixels, self._like = model, densities, pixels, like
+        self.width, self.dtype = width, next(iter(like.values())).dtype
 
     def start(self, noise: LatentNoise) -> Tensor:
         """Return the noise, which is standard normal."""
@@ -103,8 +110,9 @@ class WhitenedProgram:
         """Evaluate the likelihood and its slope."""
         with torch.enable_grad():
             leaf = e.detach().requires_grad_()
-            _, p = ancestral(self._model, _given_normals(leaf))
-            found = self._densities.log_likelihood(p, self._pixels, (e.shape[0], e.shape[1]))
+            rows = (e.shape[0], e.shape[1])
+            _, p = ancestral(self._model, _given_normals(leaf), blank=blank_latents(self._like, rows))
+            found = self._densities.log_likelihood(p, self._pixels, rows)
             slope = _slope(found, leaf)
         return Points.whitened(e, found.detach().double(), slope)
 
@@ -116,8 +124,7 @@ class JoinedLatents:
         model: the model's program.
         densities: its log-densities.
         pixels: shape (B, D).
-        shapes: shape of each latent, by name.
-        dtype: floating-point type of the latents.
+        like: latents of one row, (1, 1, ...) each.
     """
 
     def __init__(
@@ -125,12 +132,10 @@ class JoinedLatents:
         model: ModelProgram,
         densities: ModelDensities,
         pixels: Tensor,
-        *,
-        shapes: Mapping[str, tuple[int, ...]],
-        dtype: torch.dtype,
+        like: Mapping[str, Tensor],
     ) -> None:
-        self._model, self._densities, self._pixels, self._shapes = model, densities, pixels, shapes
-        self.width, self.dtype = sum(torch.Size(shape).numel() for shape in shapes.values()), dtype
+        self._model, self._densities, self._pixels, self._like = model, densities, pixels, like
+        self.width, self.dtype = sum(z.numel() for z in like.values()), next(iter(like.values())).dtype
 
     def start(self, noise: LatentNoise) -> Tensor:
         """Draw the latents from the prior, block by block."""
@@ -138,8 +143,8 @@ class JoinedLatents:
         blocks: list[Tensor] = []
         for first in range(0, noise.k, NOISE_BLOCK):
             draw = addressed(noise, examples, first=first, device=self._pixels.device)
-            z = ancestral(self._model, draw)[0].z
-            blocks.append(torch.cat([z[name].flatten(2) for name in self._shapes], dim=-1).to(self.dtype))
+            z = ancestral(self._model, draw, blank=blank_latents(self._like, (NOISE_BLOCK, examples)))[0].z
+            blocks.append(torch.cat([z[name].flatten(2) for name in self._like], dim=-1).to(self.dtype))
         return torch.cat(blocks)[: noise.k, : len(self._pixels)]
 
     def __call__(self, e: Tensor) -> Points:
@@ -152,12 +157,10 @@ class JoinedLatents:
         return Points(e, likelihood.detach().double(), slope, -2.0 * prior.detach().double(), -pull)
 
     def _split(self, e: Tensor) -> dict[str, Tensor]:
-        parts: tuple[Tensor, ...] = cast("Any", e).split(
-            [torch.Size(shape).numel() for shape in self._shapes.values()], dim=-1
-        )
+        parts: tuple[Tensor, ...] = cast("Any", e).split([z.numel() for z in self._like.values()], dim=-1)
         return {
-            name: part.reshape(*e.shape[:2], *shape)
-            for (name, shape), part in zip(self._shapes.items(), parts, strict=True)
+            name: part.reshape(*e.shape[:2], *z.shape[2:])
+            for (name, z), part in zip(self._like.items(), parts, strict=True)
         }
 
 
@@ -187,7 +190,7 @@ def why_not(
         sampled: draws from the priors; it raises a ``SpecError`` if that is impossible.
     """
     try:
-        is_whitened = whitened_width(model, next(iter(z.values()))) is not None
+        is_whitened = whitened_width(model, z) is not None
         sampled()
     except SpecError as error:
         return error.faults[0].message.removesuffix(".")

@@ -13,7 +13,7 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
-from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.densities import ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, draw_latents
 from dregcli.engine.programs.values import ProgramValues, like_of, trial_noise
 from dregcli.engine.reach import Reach
@@ -67,12 +67,12 @@ class ProgramModel(ProgramValues):
 
     def posterior_program(self, x: Tensor, draw: Draw) -> None:
         """Run the posterior's program."""
-        with _without_validation():
+        with without_validation():
             cast("Any", self.module).posterior(x, draw)
 
     def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
         """Run the model's program."""
-        with _without_validation():
+        with without_validation():
             return cast("Any", self.module).model(z, given)
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
@@ -190,18 +190,6 @@ def _saved(sizes: list[int]) -> Generator[None]:
 
     with torch.autograd.graph.saved_tensors_hooks(keep, same):
         yield
-
-
-@contextmanager
-def _without_validation() -> Generator[None]:
-    """Switch off torch's checks of arguments, which cost a pass over all numbers; ``check-model`` makes them once."""
-    kind = cast("Any", Distribution)
-    before = kind._validate_args
-    Distribution.set_default_validate_args(value=False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(value=before)
 
 
 def require_programs(module: object) -> None:

@@ -14,7 +14,7 @@ from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.hamiltonian import Target
 from dregcli.engine.models.base import Model, in_eval_mode
-from dregcli.engine.programs.ancestral import addressed, ancestral, mean_of, never_drawn
+from dregcli.engine.programs.ancestral import addressed, ancestral, blank_latents, mean_of, never_drawn
 from dregcli.engine.programs.annealed import JoinedLatents, WhitenedProgram, whitened_width, why_not
 from dregcli.engine.programs.batch import ProgramBatch
 from dregcli.engine.programs.contract import Draw, Given, ModelData
@@ -79,8 +79,9 @@ class ProgramValues(Model):
 
     def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
         """Return E[x | z] for a block of z from the prior, by one run of the model's program for each block."""
+        rows = (NOISE_BLOCK, 1)
         draw = addressed(draws, 1, first=first, device=pixels.device)
-        return mean_of(ancestral(self.model_program, draw)[1], (NOISE_BLOCK, 1))
+        return mean_of(ancestral(self.model_program, draw, blank=blank_latents(self._looked.z, rows))[1], rows)
 
     def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
         """Return E[x | z] at one sample of the posterior of each example, (B, D)."""
@@ -117,10 +118,10 @@ class ProgramValues(Model):
         """Return the likelihood of whitened latents if the priors allow it, otherwise the densities of z."""
         if self.no_annealing:
             raise SpecError([Fault("method", f"{self.no_annealing}.")])
-        like = like_of(self.module, self.data)
+        own, like = (self.model_program, self.densities, pixels), self._looked.z
         if (width := whitened_width(self.model_program, like)) is not None:
-            return WhitenedProgram(self.model_program, self.densities, pixels, width=width, dtype=like.dtype)
-        return JoinedLatents(self.model_program, self.densities, pixels, shapes=self.latents, dtype=like.dtype)
+            return WhitenedProgram(*own, like, width=width)
+        return JoinedLatents(*own, like)
 
     @property
     def no_annealing(self) -> str | None:
@@ -139,13 +140,13 @@ class ProgramValues(Model):
 
             def sampled() -> object:
                 draw = addressed(noise, 1, first=0, device=pixels.device)
-                return ancestral(self.model_program, draw)
+                return ancestral(self.model_program, draw, blank=blank_latents(z, (NOISE_BLOCK, 1)))
 
             try:
                 at = centre(self.posterior_program, self.model_program, x)
             except SpecError as error:
                 at = error.faults[0].message.removesuffix(".")
-            return _Looked(posterior, at, why_not(self.model_program, self.densities, priors, z, pixels, sampled))
+            return _Looked(z, posterior, at, why_not(self.model_program, self.densities, priors, z, pixels, sampled))
 
 
 @dataclass(frozen=True)
@@ -153,11 +154,13 @@ class _Looked:
     """What a look at both programs shows.
 
     Attributes:
+        z: latents of one sample, (1, 1, ...) each.
         posterior: q of each latent.
         centre: the centre of traversals, or why there is none.
         no_annealing: why annealing is impossible.
     """
 
+    z: Mapping[str, Tensor]
     posterior: Mapping[str, Distribution]
     centre: Centre | str
     no_annealing: str | None
