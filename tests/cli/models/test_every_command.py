@@ -28,6 +28,7 @@ class Base(dregcli.LatentModel):
         count = data.mean.numel()
         self.encoder = nn.Linear(count, 2 * latent_dim)
         self.decoder = nn.Linear(latent_dim, count)
+        self.decoder.bias.data = torch.logit(data.mean.flatten().clamp(0.02, 0.98))
 
     def posterior(self, x, draw):
         draw("z", gaussian(self.encoder(x.flatten(1))))
@@ -141,7 +142,7 @@ def test_evaluation_has_a_curve_and_khat_and_annealing_agrees_with_it(capsys, ow
 
 def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
     mixture, bits = _run(capsys, "Mixture"), _run(capsys, "Bits", "--estimator", "vimco")
-    words = ("--n", 4, "--k", 512, "--method", "ais", "--steps", 60, "--chains", 8)
+    words = ("--n", 4, "--k", 512, "--method", "ais", "--steps", 40, "--chains", 4)
     (found,) = _json(capsys, "eval", mixture.path, *words)["results"]
     assert found["kl_prior_sampled"]
     assert found["reconstruction"]["value"] == pytest.approx(found["elbo"]["value"] + found["kl_prior"]["value"])
@@ -156,11 +157,11 @@ def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
 
 def test_bias_check_and_variance(capsys, own) -> None:
     words = ("--k", 4, "--examples", 4, "--estimator", "dreg", "--estimator", "stl")
-    found = run(capsys, "bias-check", own.path, *words, "--max-batches", 60, "--json", "--quiet")
+    found = run(capsys, "bias-check", own.path, *words, "--max-batches", 48, "--json", "--quiet")
     assert found.code in (0, 1, 5), found.err  # stl is biased
     assert [each["promise"] for each in found.json["results"]] == ["unbiased", "biased"]
     assert found.json["results"][0]["verdict"] != "biased"
-    variance = _json(capsys, "variance", own.path, "--k", "2", "--examples", 4, "--replicates", 40)
+    variance = _json(capsys, "variance", own.path, "--k", "2", "--examples", 4, "--replicates", 20)
     networks = {each["network"] for each in variance["results"]}
     assert networks == {"encoder", "decoder"}
 
@@ -176,6 +177,24 @@ def test_samples_are_images_of_the_datas_shape(capsys, own) -> None:
     outcome = run(capsys, "sample", own.path, "--latents", 3)
     assert outcome.code == 2
     assert "must be at most the model's 2, got 3" in outcome.err
+
+
+def test_pictures_have_the_datas_colours(capsys, store, tmp_path) -> None:
+    colours = np.array([[[255, 0, 0]] * 3] * 2 + [[[0, 255, 0]] * 3] * 2, np.uint8)  # red above green, 4 x 3
+    values = np.repeat(colours[None], 40, axis=0)
+    values[::2, 0, 0, 2] = 255
+    np.save(tmp_path / "a.npy", values)
+    _json(capsys, "data", "import", tmp_path / "a.npy", "--name", "c", "--channels", "keep")
+    words = ("--dataset", "c", "--name", "colours")
+    path = _json(capsys, "train", "--model", "my_model.py:Own", *QUICK[:-2], *words)["run"]
+    images = _json(capsys, "sample", path, "--n", 4, "--scale", 1)["images"]
+    with Image.open(next(each["file"] for each in images if each["kind"] == "samples")) as picture:
+        shown = np.asarray(picture.convert("RGB"))
+    # Gaps of 2 around images of 4 rows and 3 columns.
+    assert shown.shape == (2 * 6 + 2, 2 * 5 + 2, 3)
+    first = shown[2:6, 2:5].astype(int)
+    assert (first[1, :, 0] - first[1, :, 1]).min() > 50
+    assert (first[3, :, 1] - first[3, :, 0]).min() > 50
 
 
 def test_pictures_that_cannot_be_made_are_left_out_with_the_reason(capsys, store) -> None:
