@@ -7,6 +7,7 @@ from typing import Any
 from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.executing import decide_compile
 from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.optimising import prolonging_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
@@ -43,7 +44,10 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     spec = spec_of(run)
     resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
     data = data_of(spec, data_dir)
-    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
+    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {
+        "eval_k": spec.bound_k,
+        "lr_posterior": spec.lr_posterior or spec.lr,
+    }
     changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
@@ -61,6 +65,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
             if value < spec.steps:
                 message = f"the run has {spec.steps} steps and can only get longer, got {value}."
                 faults.append(Fault("steps", message))
+            elif value != spec.steps and (reason := prolonging_changes(spec)):
+                faults.append(Fault("steps", f"the run keeps its {spec.steps} steps, because {reason}."))
             faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
@@ -75,10 +81,19 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     plan = Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
     lacks_bounds = not set(SPLITS[plan.spec.final_eval]) <= set(SPLITS[spec.final_eval])
     if run.status() is RunStatus.COMPLETED and steps == spec.steps and not lacks_bounds:
-        what = f"The run is completed: all {spec.steps} steps are done."
-        hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
-        raise RunStateError(what, where=str(run.path), hint=hint)
+        raise _completed(run, spec)
     return plan
+
+
+def _completed(run: Run, spec: RunSpec) -> RunStateError:
+    """Return the error for a run that has nothing left to do."""
+    what = f"The run is completed: all {spec.steps} steps are done."
+    if run.info().summary.get("stopped_early"):
+        what = "The run is completed: it stopped early, after validations without a better bound (--patience)."
+    hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
+    if prolonging_changes(spec):
+        hint = f"start a new run from its spec: {command('train', '--config', run.path / 'spec.json')}"
+    return RunStateError(what, where=str(run.path), hint=hint)
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
