@@ -56,7 +56,7 @@ class Optimisation:
 class Updates:
     """What happens to the parameters of a run after a step's gradients are known.
 
-    Everything that changes from step to step and that a recorded step reads lies in tensors, which ``set_step`` fills.
+    What changes from step to step, and what a recorded step reads, lies in tensors, which ``set_step`` fills.
 
     Args:
         theta: the model's parameters by name; empty if they are frozen.

@@ -50,7 +50,7 @@ class OptimizerWord:
 
     Attributes:
         name: the name of torch's class in small letters.
-        options: the options that differ from torch's defaults, in torch's order; ``betas`` is ``beta1`` and ``beta2``.
+        options: the options that differ from torch's defaults, in torch's order; ``betas`` are ``beta1``, ``beta2``.
     """
 
     name: OptimizerName
@@ -67,7 +67,9 @@ class OptimizerWord:
         """Whether a step on a GPU reads nothing on the host that changes, so that it can be recorded."""
         return self.name in _FUNCTIONAL
 
-    def build(self, parameters: Mapping[str, nn.Parameter], lr: float | Tensor, found_inf: Tensor) -> Optimizer:
+    def build(
+        self, parameters: Mapping[str, nn.Parameter], lr: float | Tensor, found_inf: Tensor
+    ) -> Optimizer:
         """Return the optimizer of a group of parameters.
 
         Args:
@@ -240,3 +242,7 @@ class TorchOptimizer:
                 state.setdefault(names.index(parameter), {})[key] = tensor.clone()
         self._begun = bool(state)
         self._optimizer.load_state_dict({**self._optimizer.state_dict(), "state": state})
+        # torch knows the device of every tensor of the state, but it gives some scalars another precision.
+        for i, parameter in enumerate(self._parameters.values()):
+            loaded = self._optimizer.state[parameter]
+            loaded.update({key: each.to(loaded[key].device) for key, each in state.get(i, {}).items()})
