@@ -129,9 +129,9 @@ class Updates:
         As ``torch.nn.utils.clip_grad_norm_``, over all parameters together.
         """
         assert self._how.grad_clip is not None
-        norms = torch.stack([torch.linalg.vector_norm(each) for each in gradients.values()])
-        norm = torch.linalg.vector_norm(norms.double())
-        factor = (self._how.grad_clip / (norm + 1e-6)).clamp(max=1.0)
+        squares = torch.stack([torch.linalg.vector_norm(each) for each in gradients.values()]).double().square_()
+        norm = squares.sum().sqrt_()
+        factor: Tensor = (self._how.grad_clip / (norm + 1e-6)).clamp(max=1.0)
         limited = {name: each * factor.to(each.dtype) for name, each in gradients.items()}
         return limited, (norm > self._how.grad_clip).double().reshape(1)
 

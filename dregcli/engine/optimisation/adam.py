@@ -45,7 +45,9 @@ class Adam:
         self._names = (*_STATE, *((_MAXIMUM,) if amsgrad else ()))
         self._decoupled = decoupled
         self._amsgrad = amsgrad
-        self._numbers = {"beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        self._betas = (beta1, beta2)
+        self._eps = eps
+        self._weight_decay = weight_decay
         self._state: dict[str, list[Tensor]] = {}
 
     def set_rate(self, lr: float) -> None:
@@ -82,8 +84,11 @@ class Adam:
             decoupled_weight_decay=self._decoupled,
             amsgrad=self._amsgrad,
             lr=self._lr,
+            beta1=self._betas[0],
+            beta2=self._betas[1],
+            weight_decay=self._weight_decay,
+            eps=self._eps,
             maximize=False,
-            **self._numbers,
         )
 
     def tensors(self) -> dict[str, Tensor]:

@@ -67,9 +67,7 @@ class OptimizerWord:
         """Whether a step on a GPU reads nothing on the host that changes, so that it can be recorded."""
         return self.name in _FUNCTIONAL
 
-    def build(
-        self, parameters: Mapping[str, nn.Parameter], lr: float | Tensor, found_inf: Tensor
-    ) -> Optimizer:
+    def build(self, parameters: Mapping[str, nn.Parameter], lr: float | Tensor, found_inf: Tensor) -> Optimizer:
         """Return the optimizer of a group of parameters.
 
         Args:

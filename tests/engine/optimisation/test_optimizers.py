@@ -127,9 +127,7 @@ def test_a_rate_in_a_tensor_is_the_rate() -> None:
 
 def _updates(parameters: dict[str, nn.Parameter], **how: Any) -> Updates:
     theta, phi = ({name: parameters[name]} for name in SHAPES)
-    return Updates(
-        theta, phi, Optimisation(**how), lr=0.03, steps_per_epoch=2, broken=torch.zeros(())
-    )
+    return Updates(theta, phi, Optimisation(**how), lr=0.03, steps_per_epoch=2, broken=torch.zeros(()))
 
 
 @pytest.mark.parametrize("word", ["adam", "sgd:momentum=0.5"])
@@ -225,7 +223,10 @@ def test_words_come_back_as_they_are_written() -> None:
     [
         ("adamm", "no optimizer is called 'adamm'. Did you mean 'adam'?"),
         ("lbfgs", "no optimizer is called 'lbfgs'."),
-        ("sgd:momentun=0.9", "'sgd' has no parameter 'momentun': it takes momentum, dampening, weight_decay, nesterov."),
+        (
+            "sgd:momentun=0.9",
+            "'sgd' has no parameter 'momentun': it takes momentum, dampening, weight_decay, nesterov.",
+        ),
         ("sgd:lr=0.1", "'sgd' has no parameter 'lr'"),
         ("sgd:nesterov=1", "needs true or false, got '1'"),
         ("sgd:nesterov=true", "Nesterov momentum requires a momentum"),

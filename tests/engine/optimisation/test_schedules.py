@@ -64,7 +64,11 @@ def test_words_that_are_refused(word: str, said: str) -> None:
 
 
 def test_words_come_back_as_they_are_written() -> None:
-    words = {"step:factor=0.5": "step", "step:factor=0.1,every=7": "step:every=7,factor=0.1", "cosine:end=0": "cosine"}
+    words = {
+        "step:factor=0.5": "step",
+        "step:factor=0.1,every=7": "step:every=7,factor=0.1",
+        "cosine:end=0": "cosine",
+    }
     for word, short in words.items():
         assert parse_schedule(word).word == short
         assert parse_schedule(short) == parse_schedule(word)
