@@ -141,8 +141,8 @@ def test_a_line_says_how_parameters_change(tmp_path) -> None:
     _train(RunStore(tmp_path), listener, steps=4, patience=1, **EVERYTHING)
     assert (
         "adamw:weight_decay=0.1, learning rate 0.001 and 0.003 for phi, cosine, after a warm-up of 4 steps; "
-        "gradients limited to a norm of 2; evaluations use the moving average of the weights (--ema 0.9); stops after "
-        "1 validation without a better bound"
+        "gradients limited to a norm of 2; evaluations use the moving average of the weights (--ema 0.9); stops "
+        "after 1 validation without a better bound"
     ) in listener.notes
     plan = _plan()
     assert len(opening_lines(plan, train.built(plan, None)[0])) == 2, "nothing is said of the usual way"
