@@ -14,7 +14,6 @@ from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
@@ -116,9 +115,9 @@ class Trainer:
         )
         self._rate_varies = optimisation.varies
         noise_bytes = 4 * k * batch_size * model.latent_width
-        plain = self.tracker is None and not pair.estimator.learned and noise_bytes <= MOST_NOISE_BYTES
+        plain = model.repeats and self.tracker is None and not pair.estimator.learned
         plain = plain and optimisation.optimizer.can_be_recorded
-        self._record = record if plain else None
+        self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         # Steps before this one are not repeated from the recording.
         self._captured_from = 0
@@ -197,7 +196,7 @@ class Trainer:
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
         batch, gradients = self._gradients(*self._drawn(stored, randomness), repeated=repeated)
-        descent, clipped = {**gradients.model, **gradients.posterior}, list[Tensor]()
+        descent, clipped = gradients.whole(), list[Tensor]()
         if self._optimizer.clips:
             descent, is_clipped = self._optimizer.clipped(descent)
             clipped.append(is_clipped)
@@ -344,8 +343,8 @@ class Trainer:
         indices = self._batch(self.step)
         pixels, draws = self._drawn()
         with torch.no_grad():
-            batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
-            bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))
+            log_w = self.model.batch(pixels, draws).log_weights(k_chunk=self._execution.k_chunk)
+            bound = log_mean_exp(log_w)
         named = {
             **state.model,
             # Tracked statistics do not affect training, so they may overflow.

@@ -11,7 +11,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
 from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
@@ -22,7 +22,7 @@ from dregcli.names import ModelName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, data: RunData) -> Model:
+def build_model(spec: RunSpec, data: RunData) -> GaussianModel:
     """Return the run's model before its first step, compiled if the spec says so.
 
     Weights are drawn on the CPU, so that they are the same on every device.
@@ -33,7 +33,7 @@ def build_model(spec: RunSpec, data: RunData) -> Model:
     return model
 
 
-def _vae(spec: RunSpec, data: RunData) -> Model:
+def _vae(spec: RunSpec, data: RunData) -> GaussianModel:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
     mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
     networks: Any = {
@@ -54,7 +54,7 @@ def _vae(spec: RunSpec, data: RunData) -> Model:
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
-def _linear_gaussian(spec: RunSpec, data: RunData) -> Model:
+def _linear_gaussian(spec: RunSpec, data: RunData) -> GaussianModel:
     return LinearGaussian(
         torch.from_numpy(data.mean),
         latent_dim=spec.latent_dim,
@@ -63,7 +63,7 @@ def _linear_gaussian(spec: RunSpec, data: RunData) -> Model:
     )
 
 
-_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], Model]]] = {
+_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], GaussianModel]]] = {
     ModelName.VAE: _vae,
     ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
 }
