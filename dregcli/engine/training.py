@@ -25,6 +25,7 @@ from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
+from dregcli.names import Precision
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -113,14 +114,14 @@ class Trainer:
             steps_per_epoch=self.steps_per_epoch,
             broken=self._broken,
         )
-        self._rate_varies = optimisation.varies
+        self._optimisation = optimisation
         noise_bytes = 4 * k * batch_size * model.latent_width
         plain = model.repeats and self.tracker is None and not pair.estimator.learned
         plain = plain and optimisation.optimizer.can_be_recorded
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         # Steps before this one are not repeated from the recording.
-        self._captured_from = 0
+        self._captured_from = optimisation.kl_warmup
         self._spills = 0
 
     @property
@@ -190,7 +191,13 @@ class Trainer:
         return pixels, draws
 
     def _gradients(self, pixels: Tensor, draws: Noise, *, repeated: bool = False) -> tuple[Step, Gradients]:
-        batch = Step(self.model, pixels, draws, replace(self._execution, repeated=repeated))
+        # A recorded step is repeated only after the KL warm-up.
+        kl_weight = 1.0 if repeated else self._optimisation.kl_weight(self.step)
+        execution = replace(self._execution, repeated=repeated)
+        if kl_weight != 1.0:
+            # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
+            execution = replace(execution, precision=Precision.FLOAT32)
+        batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight)
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
@@ -249,7 +256,7 @@ class Trainer:
             self._pending.append(self._take(stored, self._randomness))
         self.step += 1
         if names := self.learned.pair.estimator.learned:
-            if self._rate_varies:
+            if self._optimisation.varies:
                 self.learned.set_rate(self._optimizer.rates(self.step - 1)["lr"])
             # This comes last: parameters chosen from these samples would bias the gradient computed from them.
             self.learned.update(dict(zip(names, self.collect(), strict=True)))
@@ -313,7 +320,7 @@ class Trainer:
     def row(self) -> dict[str, float]:
         """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window.
 
-        If the learning rate changes, it is the rate of the last step.
+        A learning rate or a weight of the KL part that changes is the one of the last step.
         """
         self.collect()
         means = self.window.means()
@@ -322,8 +329,10 @@ class Trainer:
             del means["model_gradient_norm"]
         if not self._optimizer.clips:
             del means["clipped"]
-        if self._rate_varies:
+        if self._optimisation.varies:
             means |= self._optimizer.rates(self.step - 1)
+        if self._optimisation.kl_warmup:
+            means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
         name = self.learned.pair.estimator.name
         found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
         return found | (self.tracker.row() if self.tracker else {})
@@ -390,7 +399,7 @@ class Trainer:
         """
         self._pending, self._diverged = [], None
         # A recording would still work on the optimizer's state of before.
-        self._captured, self._captured_from, self._spills = None, 0, 0
+        self._captured, self._captured_from, self._spills = None, self._optimisation.kl_warmup, 0
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         if self.averages:

@@ -153,6 +153,11 @@ class Settings(BaseModel, frozen=True):
     grad_clip: Annotated[float | None, Shown(Panel.OPTIMISATION, "NORM", "none")] = Field(
         default=None, gt=0, description="Largest Euclidean norm of a step's whole gradient; a larger one is scaled."
     )
+    kl_warmup: Annotated[int, Shown(Panel.OPTIMISATION, "STEPS")] = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the weight of log p(z) - log q(z|x) in the objective rises from 0 to 1.",
+    )
     ema: Annotated[float | None, Shown(Panel.OPTIMISATION, "DECAY", "none")] = Field(
         default=None,
         gt=0,

@@ -19,7 +19,7 @@ from tests.support.quick_training import quick_training
 STEPS = 8
 
 AT_MOST = {
-    "train": {"--steps": STEPS, "--k": 64, "--warmup-steps": 4},
+    "train": {"--steps": STEPS, "--k": 64, "--warmup-steps": 4, "--kl-warmup": 4},
     "finetune-encoder": {"--steps": 4},
     "bias-check": {"--max-batches": 48, "--examples": 4},
     "variance": {"--replicates": 20, "--reference-k": 64, "--examples": 4},
@@ -30,6 +30,7 @@ AT_MOST = {
 ONLY_WHERE_GIVEN = {
     ("train", "--k"),  # a run's name has it
     ("train", "--warmup-steps"),
+    ("train", "--kl-warmup"),
     ("eval", "--repeats"),
     ("sample", "--n"),
     ("runs", "--replay"),

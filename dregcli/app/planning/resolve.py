@@ -72,7 +72,9 @@ def resolve(
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
     evaluations = _evaluations(options, steps)
-    faults.add(optimisation_faults(options, dataset, steps=steps, eval_every=evaluations["eval_every"]))
+    faults.add(
+        optimisation_faults(options, dataset, steps=steps, eval_every=evaluations["eval_every"], tracked=tracked)
+    )
     values: dict[str, Any] = {
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
         **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},

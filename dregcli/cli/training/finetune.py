@@ -20,7 +20,7 @@ Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-
 
 _FIELDS = (
     *("objective", "estimator", "k", "steps", "batch_size", "optimizer", "lr", "lr_schedule", "warmup_steps"),
-    *("grad_clip", "ema", "patience", "seed"),
+    *("kl_warmup", "grad_clip", "ema", "patience", "seed"),
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
     *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )

@@ -32,6 +32,7 @@ class Optimisation:
         steps: all steps of the run; only schedules that depend on it read it.
         grad_clip: largest Euclidean norm of all gradients together; None does not limit them.
         ema: decay of the average of the weights; None takes no average.
+        kl_warmup: steps in which the weight of the objective's KL part rises from 0 to 1.
     """
 
     optimizer: OptimizerWord = field(default_factory=lambda: OptimizerWord(OptimizerName.ADAM, {}))
@@ -41,6 +42,11 @@ class Optimisation:
     steps: int = 1
     grad_clip: float | None = None
     ema: float | None = None
+    kl_warmup: int = 0
+
+    def kl_weight(self, step: int) -> float:
+        """Return the weight of the objective's KL part in a step (from 0)."""
+        return min(1.0, step / self.kl_warmup) if self.kl_warmup else 1.0
 
     @property
     def varies(self) -> bool:

@@ -1,5 +1,7 @@
 """The model's program: log p(x, z) of rows from the distributions that it returns."""
 
+import copy
+import functools
 from collections.abc import Mapping
 from typing import Any, Protocol, cast
 
@@ -85,7 +87,14 @@ class ModelDensities:
 
     def __init__(self, model: ModelProgram, likelihood: Likelihood | None = None) -> None:
         self._model = model
+        self._has_likelihood = True
         self.bernoulli = likelihood or BernoulliLikelihood()
+
+    def prior(self) -> "ModelDensities":
+        """Return the densities log p(z) of the same program."""
+        other = copy.copy(self)
+        other._has_likelihood = False
+        return other
 
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
         """Return log p(x, z), shape (K', B'), nats.
@@ -104,10 +113,8 @@ class ModelDensities:
         if missing := [name for name in z if name not in priors.log_p]:
             message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
             raise SpecError([Fault("model", message)])
-        log_p = self._log_likelihood(p, x, rows)
-        for each in priors.log_p.values():
-            log_p = log_p + each
-        return log_p
+        terms = [self._log_likelihood(p, x, rows)] if self._has_likelihood else []
+        return functools.reduce(torch.add, [*terms, *priors.log_p.values()])
 
     def _log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
         if not isinstance(p, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's return value

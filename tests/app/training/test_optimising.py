@@ -46,6 +46,7 @@ EVERYTHING: dict[str, Any] = {
     "grad_clip": 2.0,
     "ema": 0.9,
     "lr_posterior": 3e-3,
+    "kl_warmup": 11,
 }
 
 
@@ -127,6 +128,10 @@ def test_intervals_of_evaluations_count_with_patience() -> None:
             },
             ["ema", "grad-clip", "lr-posterior", "lr-schedule", "optimizer", "patience", "warmup-steps"],
         ),
+        ({"kl_warmup": 21}, ["kl-warmup"]),
+        ({"kl_warmup": 5, "objective": "rws"}, ["kl-warmup"]),
+        ({"kl_warmup": 5, "track_estimators": "stl,rws/dreg"}, ["kl-warmup"]),
+        ({"kl_warmup": 5, "estimator": "dreg-nrm"}, ["estimator"]),
         ({"ema": 0.0, "patience": 0, "lr_schedule": "cosine:ends=0"}, ["ema", "lr-schedule", "patience"]),
     ],
 )
@@ -138,10 +143,11 @@ def test_what_cannot_work_is_refused_at_once(flags: dict[str, Any], faults: list
 
 def test_a_line_says_how_parameters_change(tmp_path) -> None:
     listener = Recorder()
-    _train(RunStore(tmp_path), listener, steps=4, patience=1, **EVERYTHING)
+    _train(RunStore(tmp_path), listener, steps=11, patience=1, **EVERYTHING)
     assert (
         "adamw:weight_decay=0.1, learning rate 0.001 and 0.003 for phi, cosine, after a warm-up of 4 steps; "
-        "gradients limited to a norm of 2; evaluations use the moving average of the weights (--ema 0.9); stops "
+        "the objective's KL part rises to its whole weight in 11 steps; gradients limited to a norm of 2; "
+        "evaluations use the moving average of the weights (--ema 0.9); stops "
         "after 1 validation without a better bound"
     ) in listener.notes
     plan = _plan()
@@ -231,7 +237,12 @@ def test_a_run_whose_steps_depend_on_their_number_is_not_prolonged(tmp_path, fla
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [({"lr_schedule": "cosine"}, "learning rate"), ({"warmup_steps": 9}, "warm-up")]
+    ("flags", "said"),
+    [
+        ({"lr_schedule": "cosine"}, "learning rate"),
+        ({"warmup_steps": 9}, "warm-up"),
+        ({"kl_warmup": 9}, "KL warm-up"),
+    ],
 )
 def test_nor_is_it_ended_early(tmp_path, monkeypatch, flags: dict[str, Any], said: str) -> None:
     run = _stopped(RunStore(tmp_path), monkeypatch, 7, **flags)
