@@ -5,10 +5,12 @@ from typing import Any
 import pytest
 import torch
 
+from dregcli.engine.captured import record_graph
 from dregcli.engine.optimisation import RAW, Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.training import Trainer, TrainerState
 from tests.engine.test_captured import call_again
-from tests.support.small_training import DENSE, SCREENED, small_trainer, take
+from tests.support.exact import small_vae
+from tests.support.small_training import DENSE, SCREENED, binary_examples, small_trainer, take
 
 COSINE: dict[str, Any] = {
     "schedule": parse_schedule("cosine"),
@@ -112,3 +114,17 @@ def test_what_an_estimator_learns_follows_the_schedule() -> None:
         moved = [abs(value - before[name]) for name, value in trainer.learned.values().items()]
         rates.append(max(moved))
     assert rates == pytest.approx([0.01, 0.001], rel=1e-4)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("word", ["adam", "adamw", "sgd:momentum=0.9", "nadam"])
+def test_a_graph_reads_the_numbers_of_its_own_step(word: str) -> None:
+    """With everything: the rates, the limit of the gradient and the average, to the last bit."""
+    finals: list[TrainerState] = []
+    for record in (record_graph, None):
+        trainer = _trainer(
+            word, model=small_vae().float().to("cuda"), stored=binary_examples().to("cuda"), record=record
+        )
+        trainer.warm_up()
+        finals.append(take(trainer, 12).state())
+    assert _same(*finals)
