@@ -60,6 +60,11 @@ class TemperedBatch:
         return self._whole.draws
 
     @property
+    def mixed(self) -> bool:
+        """Whether some latents have a path and others have none."""
+        return self._whole.mixed
+
+    @property
     def shapes(self) -> Mapping[str, tuple[int, ...]]:
         """Shape of each entry of ``Sums.posterior``."""
         return self._whole.shapes
@@ -95,7 +100,7 @@ class TemperedBatch:
         whole, prior = (batch.rows(k, b, k_chunk=k_chunk) for batch in (self._whole, self._prior))
         return _TemperedPass(whole, prior, self._less)
 
-    def score_sums(self, first: int, weights: Tensor) -> Named:
+    def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's sums."""
         return self._whole.score_sums(first, weights)
 
@@ -125,7 +130,7 @@ class _TemperedPass:
         _subtract(total.posterior, of_prior.posterior, self._less)
         return total
 
-    def score_sums(self, weights: Tensor) -> Named:
+    def score_sums(self, weights: RowWeights) -> Named:
         """Compute the score's sums."""
         return self._whole.score_sums(weights)
 

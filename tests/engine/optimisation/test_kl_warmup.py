@@ -252,7 +252,7 @@ def test_the_logged_bound_does_not_know_of_the_warm_up() -> None:
     found, expected = take(_trainer(), 1).row(), take(small_trainer(), 1).row()
     assert found["bound"] == pytest.approx(expected["bound"], rel=1e-6)
     assert found["value"] != pytest.approx(expected["value"], rel=1e-3)
-    # A first pass in bfloat16 has its correction in the value alone, so that a warm-up makes its first pass in float32.
+    # A first pass in bfloat16 corrects the value alone, so that a warm-up makes its first pass in float32.
     half = take(_trainer(execution=HALF), 1).row()
     assert half["bound"] == pytest.approx(take(small_trainer(execution=SCREENED), 1).row()["bound"], rel=1e-6)
 
