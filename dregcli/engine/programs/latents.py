@@ -147,7 +147,8 @@ class _Drawing:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
         self.by_blocks |= is_conditional
         if is_conditional and end - start > 1:
-            message = "a latent that depends on another one has no normals to map only for some values of its inputs."
+            message = f"a latent that depends on an earlier one and is not Gaussian is drawn for {NOISE_BLOCK} "
+            message += f"samples at a time, not for {self._count}."
             raise SpecError([Fault("posterior", message)])
         shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
         draw = base.rsample if base.has_rsample else base.sample

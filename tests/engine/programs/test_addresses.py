@@ -12,8 +12,8 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import Draw, ModelData, gaussian
-from dregcli.engine.programs.latents import NeedsBlocks
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.errors import SpecError
 from tests.support.plain_models import SmallModel
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
@@ -56,7 +56,7 @@ def test_a_prefix_and_a_part_have_the_same_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", IN_BLOCKS)
 def test_what_can_only_be_drawn_by_blocks_says_so(name: str) -> None:
-    with pytest.raises(NeedsBlocks):
+    with pytest.raises(SpecError, match="for 16 samples at a time, not for 40"):
         samples(ALL[name](), 40)
 
 
