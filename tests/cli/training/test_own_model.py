@@ -222,6 +222,10 @@ def test_nothing_but_using_a_model_runs_its_code(capsys, folder) -> None:
         outcome = run(capsys, *words)
         assert outcome.code == 0, (words, outcome.err)
         assert not mark.exists(), words
+    assert f"code              model/tiny.py, from {folder}/tiny.py:TinyVae" in run(capsys, "runs", "show", a).out
+    shown = run(capsys, "runs", "show", b)
+    assert "code              model/tiny.py, which came from elsewhere" in shown.out
+    assert "model_options     latent_dim 2, scale 1.0" in shown.out
     assert "the code of its model (tiny.py)" in run(capsys, "runs", "export", a, "again.zip").out
     for words in USES:
         refused = run(capsys, *[word.replace(NAME, b) for word in words])
