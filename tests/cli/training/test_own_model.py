@@ -344,3 +344,15 @@ def test_a_built_in_class_is_a_model_like_a_users_without_code_of_its_own(capsys
     other = run(capsys, "train", "--resume", found.path, "--steps", 6, *TINY)
     assert other.code == 2
     assert "the run has the built-in model tiny, got 'tiny.py:TinyVae'." in other.err
+
+
+def test_conv_is_built_in(capsys) -> None:
+    model = ("--model", "conv")
+    found = _train(capsys, "--model-option", "channels=2", "--model-option", "latent_dim=3", model=model)
+    assert found.key == "digits-conv-iwae-dreg-k2/v001"
+    assert found.spec()["model_options"] == {"channels": 2, "latent_dim": 3}
+    refused = run(capsys, "train", *model, *SHORT, "--model-option", "channels=0")
+    assert refused.code == 2
+    assert "channels: must be at least 1, got 0." in refused.err
+    near = run(capsys, "train", "--model", "cnov", *SHORT)
+    assert "Did you mean 'conv'?" in near.err
