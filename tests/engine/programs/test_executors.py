@@ -179,6 +179,7 @@ def test_the_fast_path_and_its_plain_twin_give_the_same_gradients(twin: str, exe
     faults: dict[str, object] = {}
     for pair in wanted:
         fast, slow = (Step(each, x, draws, execution).gradients(pair) for each in (built_in, model))
+        assert off_networks(slow.learned, fast.learned, 1e-9) == {}, pair.word
         for mine, theirs in ((fast.model, slow.model), (fast.posterior, slow.posterior)):
             again = {_renamed(name): each for name, each in theirs.items()}
             off = off_networks({name: again[name].reshape_as(each) for name, each in mine.items()}, mine)
