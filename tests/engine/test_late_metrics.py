@@ -43,7 +43,7 @@ def test_the_window_holds_every_steps_own_numbers() -> None:
         numbers = [each.mean().item() for each in found.values]
         for group in (found.model, found.posterior):
             numbers.append(torch.cat([each.flatten() for each in group.values()]).double().norm().item())
-        for name, number in zip(sums, [1, *numbers, 0.0], strict=True)  # no step is clipped:
+        for name, number in zip(sums, [1, *numbers, 0.0], strict=True):  # no step is clipped
             sums[name] += number
         twin.advance()
         trainer.advance()
