@@ -70,6 +70,7 @@ class Step:
     def __init__(
         self, model: Model, pixels: Tensor, draws: Noise, execution: Execution, *, kl_weight: float = 1.0
     ) -> None:
+        self._model = model
         self._batch: Batch = model.batch(pixels, draws)
         self._tempered: TemperedBatch | None = None
         self._kl_weight = kl_weight
@@ -111,7 +112,11 @@ class Step:
         Args:
             pair: the objective and its estimator.
             train_model: False skips theta's gradients and the work for them.
+
+        Raises:
+            SpecError: the model cannot be trained by the pair.
         """
+        self._model.require_pairs([pair])
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
         sums = rows.sums(rows.weights)
         if train_model:
@@ -137,7 +142,11 @@ class Step:
         Returns:
             Theta's gradients, stacked, one for each distinct objective in the order of the pairs; and phi's
             gradients, one for each pair.
+
+        Raises:
+            SpecError: the model cannot be trained by one of the pairs.
         """
+        self._model.require_pairs(pairs)
         known = frozenset(self._theta)
         weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed)
         rows = self._evaluated(weigh)

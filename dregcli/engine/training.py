@@ -24,7 +24,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged, SpecError
+from dregcli.errors import Diverged
 from dregcli.names import Precision
 
 MOST_PENDING = 64
@@ -89,8 +89,7 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
-        if faults := [fault for each in (pair, *tracked) for fault in model.faults(each)]:
-            raise SpecError(faults)
+        model.require_pairs([pair, *tracked])
         self.model = model
         self.step = 0
         self.window = Window()
