@@ -5,6 +5,10 @@ from typing import Final
 
 from dregcli.names import ModelName
 
+PROGRAMS: Final[dict[str, str]] = {}
+"""The built-in models that are classes like a user's own: ``module:Class`` by the word for ``--model``. Such a model
+takes its options by ``--model-option``; its code is part of dreg, so that a run keeps no copy and no digest of it."""
+
 OF_NETWORKS: Final = ("likelihood", "hidden", "latent_dim")
 """Settings of the built-in networks. In the spec of any other model they are None: such a model states its sizes as
 options of its constructor, and its own distribution of the pixels."""

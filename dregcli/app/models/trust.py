@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.models.built_in import PROGRAMS
 from dregcli.app.models.captured import copy_in, is_of
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.find import find_code, with_code
 from dregcli.app.models.request import CodeRequest
 from dregcli.commands import quoted
 from dregcli.errors import CodeRefused, Fault, SpecError, StoreCorrupt
-from dregcli.specs.models import is_network
+from dregcli.specs.models import PROGRAMS, is_network
 from dregcli.specs.run import RunSpec
 from dregcli.store import layout
 from dregcli.store.code import CapturedCode
@@ -50,7 +49,7 @@ def code_of_run(
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
     if is_network(spec.model):
         return spec, None
-    if spec.model in PROGRAMS and asked.model is None:
+    if spec.model in PROGRAMS:
         return spec, find_code(spec.model)
     if asked.model is not None:
         code = find_code(asked.model)
@@ -69,9 +68,9 @@ def code_of_run(
 def _faults(spec: RunSpec, asked: CodeRequest) -> list[Fault]:
     if asked.model is not None and asked.trust:
         return [Fault("trust-code", "is about the copy in the run: give --model or --trust-code, not both.")]
-    if is_network(spec.model) and asked.model not in (None, spec.model):
+    if (is_network(spec.model) or spec.model in PROGRAMS) and asked.model not in (None, spec.model):
         return [Fault("model", f"the run has the built-in model {spec.model}, got '{asked.model}'.")]
-    if asked.model is not None and is_network(asked.model) and not is_network(spec.model):
+    if asked.model != spec.model and (is_network(asked.model) or asked.model in PROGRAMS):
         return [Fault("model", f"the run was made with {spec.model}, got '{asked.model}'.")]
     return []
 

@@ -6,10 +6,9 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Final
 
-from dregcli.app.models.built_in import PROGRAMS
 from dregcli.errors import Fault, SpecError
 from dregcli.names import ModelName, nearest
-from dregcli.specs.models import is_network
+from dregcli.specs.models import PROGRAMS, is_network
 
 GROUP: Final = "dreg.models"
 """The group of entry points in which an installed package announces its models."""

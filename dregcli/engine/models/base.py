@@ -1,7 +1,7 @@
 """The interface of a model that the gradient executor and the evaluation need."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -15,7 +15,7 @@ from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
-from dregcli.errors import Fault
+from dregcli.errors import Fault, SpecError
 
 
 class Model(nn.Module, ABC):
@@ -53,6 +53,15 @@ class Model(nn.Module, ABC):
     def faults(self, pair: Pair) -> list[Fault]:
         """Return the reasons why the model cannot be trained by a pair; empty if it can."""
         return []
+
+    def require_pairs(self, pairs: Iterable[Pair]) -> None:
+        """Check that the model can be trained by pairs.
+
+        Raises:
+            SpecError: it cannot, by one of them.
+        """
+        if faults := [fault for pair in pairs for fault in self.faults(pair)]:
+            raise SpecError(faults)
 
     def shared_parameters(self) -> list[str]:
         """Return the names of the parameters that both log p(x, z) and q depend on."""

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -102,6 +102,12 @@ class ProgramBatch:
     def drawn(self, draws: Noise) -> "ProgramBatch":
         """Return the same examples with other random numbers."""
         return ProgramBatch(self._programs, self._pixels, draws)
+
+    def prior(self) -> "ProgramBatch":
+        """Return the same samples with log p(z) in the place of log p(x, z)."""
+        other = copy.copy(self)
+        other._programs = replace(self._programs, densities=self._programs.densities.prior())
+        return other
 
     def of(self, examples: Tensor) -> "ProgramBatch":
         """Return some of the examples, to compute their log-weights."""

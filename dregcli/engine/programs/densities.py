@@ -1,5 +1,7 @@
 """The model's program: log p(x, z) of rows from the distributions that it returns."""
 
+import copy
+import functools
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
@@ -52,10 +54,7 @@ def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
 
 def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
     """Return log p(x, z) from what ``ModelDensities.parts`` returns."""
-    log_p = log_likelihood
-    for each in log_priors.values():
-        log_p = log_p + each
-    return log_p
+    return functools.reduce(torch.add, log_priors.values(), log_likelihood)
 
 
 @contextmanager
@@ -106,11 +105,21 @@ class ModelDensities:
 
     def __init__(self, model: ModelProgram, likelihood: Likelihood | None = None) -> None:
         self._model = model
+        self._has_likelihood = True
         self.bernoulli = likelihood or BernoulliLikelihood()
 
+    def prior(self) -> "ModelDensities":
+        """Return the densities log p(z) of the same program."""
+        other = copy.copy(self)
+        other._has_likelihood = False
+        return other
+
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Return log p(x, z), shape (K', B'), nats; see ``parts``."""
-        return joined(*self.parts(z, x))
+        """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
+        if self._has_likelihood:
+            return joined(*self.parts(z, x))
+        _, log_priors = self._run(z)
+        return functools.reduce(torch.add, log_priors.values())
 
     def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return log p(x | z) and log p of each latent, shape (K', B') each, nats.
@@ -122,14 +131,17 @@ class ModelDensities:
         Raises:
             SpecError: a prior is missing, or shapes do not fit.
         """
-        first = next(iter(z.values()))
-        rows = (first.shape[0], first.shape[1])
-        priors = _Priors(z, rows)
+        p, log_priors = self._run(z)
+        return self.log_likelihood(p, x, _rows(z)), log_priors
+
+    def _run(self, z: dict[str, Tensor]) -> tuple[Distribution, dict[str, Tensor]]:
+        """Run the program; return p(x | z) and log p of each latent."""
+        priors = _Priors(z, _rows(z))
         p = self._model(z, priors)
         if missing := [name for name in z if name not in priors.log_p]:
             message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
             raise SpecError([Fault("model", message)])
-        return self.log_likelihood(p, x, rows), priors.log_p
+        return p, priors.log_p
 
     def log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
         """Return log p(x | z), shape (K', B'), nats.
@@ -158,6 +170,11 @@ class ModelDensities:
             found = p.log_prob(x.reshape(-1, *p.event_shape))
         require_densities("model", "log p(x | z)", found, rows)
         return found
+
+
+def _rows(z: Mapping[str, Tensor]) -> Rows:
+    first = next(iter(z.values()))
+    return first.shape[0], first.shape[1]
 
 
 def _logits(p: Distribution) -> Tensor | None:

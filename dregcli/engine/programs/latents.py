@@ -17,11 +17,11 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise
+from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import require_densities
 from dregcli.engine.programs.normals import from_normals
-from dregcli.engine.samples import Located, locate
 from dregcli.errors import Fault, SpecError
 
 _PROGRAM = 2**20

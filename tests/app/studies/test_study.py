@@ -390,8 +390,8 @@ def test_a_run_that_another_process_takes_over_first_is_left_to_it(tmp_path, mon
     writer.finish(RunStatus.INTERRUPTED, {})
     planning = study.resume_plan
 
-    def slower(run: Run, *rest: Any) -> Any:
-        plan = planning(run, *rest)
+    def slower(run: Run, *rest: Any, **more: Any) -> Any:
+        plan = planning(run, *rest, **more)
         RunStore(tmp_path).reopen(run)
         return plan
 

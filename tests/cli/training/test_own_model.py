@@ -8,6 +8,7 @@ import pytest
 from safetensors.torch import load_file
 
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.specs.models import PROGRAMS
 from dregcli.specs.run import group_hash, spelt_out
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -322,3 +323,20 @@ def test_samples_are_computed_in_smaller_chunks_for_a_wider_model(capsys, folder
         return shown.json["k_chunk"] or 100_000
 
     assert chunk(20_000) < chunk(2)
+
+
+def test_a_built_in_class_is_a_model_like_a_users_without_code_of_its_own(capsys, folder, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(folder)
+    monkeypatch.setitem(PROGRAMS, "tiny", "tiny:TinyVae")
+    found = _train(capsys, "--model-option", "latent_dim=3", model=("--model", "tiny"))
+    assert found.key == "digits-tiny-iwae-dreg-k2/v001"
+    assert found.spec()["model_options"] == {"latent_dim": 3, "scale": 1.0}
+    assert "model_digest" not in found.spec()
+    assert not (found.path / "model").exists()
+    assert run(capsys, "runs", "export", found.path, "run.zip").code == 0
+    assert run(capsys, "runs", "import", "run.zip", "--name", "other").code == 0
+    resumed = run(capsys, "train", "--resume", "runs/other/v001", "--steps", 6, "--quiet")
+    assert resumed.code == 0, resumed.err
+    other = run(capsys, "train", "--resume", found.path, "--steps", 6, *TINY)
+    assert other.code == 2
+    assert "the run has the built-in model tiny, got 'tiny.py:TinyVae'." in other.err
