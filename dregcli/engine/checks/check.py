@@ -1,0 +1,158 @@
+"""All checks of a user's model in their order, the cheap ones first; each runs as far as it can."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from dregcli.engine.checks.finding import Finding, error
+from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
+from dregcli.engine.checks.independence import check_rows
+from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
+from dregcli.engine.checks.observation import check_likelihood, check_values, family
+from dregcli.engine.checks.passes import Stopped
+from dregcli.engine.checks.subject import Subject, first_runs, unchanged
+from dregcli.engine.checks.supports import check_fixed, check_supports
+from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.contract import ModelData
+from dregcli.errors import DregError
+from dregcli.names import Severity
+
+
+@dataclass(frozen=True)
+class LatentShape:
+    """A latent.
+
+    Attributes:
+        name: its name.
+        shape: shape of its values for one sample of one example.
+        q: name of its posterior's family.
+        p: name of its prior's family; None if it has none.
+        has_path: whether its samples have a derivative by the posterior's parameters.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    q: str
+    p: str | None
+    has_path: bool
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What the checks found.
+
+    Attributes:
+        findings: all findings, errors first.
+        parameters: which parameter belongs to what; None if the programs cannot be run.
+        latents: the latents, in the order of drawing.
+        likelihood: name of the family of p(x | z); None if there is none.
+    """
+
+    findings: list[Finding]
+    parameters: Ownership | None
+    latents: list[LatentShape]
+    likelihood: str | None
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The faults with which the model cannot be trained."""
+        return [each for each in self.findings if each.severity is Severity.ERROR]
+
+
+def check_module(
+    module: nn.Module,
+    data: ModelData,
+    pixels: Tensor,
+    *,
+    numbers: Sequence[int] | None = None,
+    thorough: bool = True,
+) -> Checked:
+    """Check a model on a first batch, in the mode in which it is; its weights and buffers stay as they are.
+
+    Args:
+        module: a module with the two programs.
+        data: the data that it was built for.
+        pixels: a first batch, (N, D).
+        numbers: number of each example in its split, for messages; 0 to N - 1 if they are not given.
+        thorough: False makes only the checks that take little time, as at the start of a training.
+    """
+    like = next((each for each in module.parameters() if each.is_floating_point()), pixels)
+    pixels = pixels.to(like.device, like.dtype if like.dtype.itemsize >= 4 else pixels.dtype)
+    subject = Subject(module, data, pixels, range(len(pixels)) if numbers is None else numbers)
+    found: list[Finding] = [*check_values(subject), *check_precision(subject)]
+    with unchanged(module):
+        of_runs, refused = first_runs(subject)
+        found += of_runs
+        for check in _checks(thorough=thorough):
+            found += _guarded(check, subject)
+        if not any(each.severity is Severity.ERROR for each in found):
+            found += refused
+        parameters = _ownership(subject)
+    return Checked(_distinct(found), parameters, _latents(subject), _likelihood(subject))
+
+
+def _checks(*, thorough: bool) -> list[Callable[[Subject], list[Finding]]]:
+    cheap: list[Callable[[Subject], list[Finding]]] = [
+        check_finite,
+        check_repeats,
+        check_rows,
+        lambda subject: check_graphs(subject, thorough=thorough),
+        check_supports,
+        lambda subject: check_fixed(subject, thorough=thorough),
+    ]
+    return [*cheap, check_likelihood] if thorough else cheap
+
+
+def _guarded(check: Callable[[Subject], list[Finding]], subject: Subject) -> list[Finding]:
+    """Run a check, unless the programs cannot be run so far."""
+    try:
+        return check(subject)
+    except Stopped as stop:
+        return [stop.finding]
+    except DregError as refusal:
+        return [error("contract", refusal.what, refusal.hint or "See the contract of LatentModel.")]
+
+
+def _distinct(found: list[Finding]) -> list[Finding]:
+    """Return each finding once, errors first; a program that fails at one line fails in most checks."""
+    failures = [each for each in found if each.key == "fails"]
+    kept = {(each.key, each.place): each for each in reversed(failures)}
+    once = [each for each in dict.fromkeys(found) if each.key != "fails" or kept[each.key, each.place] is each]
+    return sorted(once, key=lambda each: each.severity is not Severity.ERROR)
+
+
+def _ownership(subject: Subject) -> Ownership | None:
+    try:
+        return ownership(subject)
+    except Stopped:
+        return None
+
+
+def _latents(subject: Subject) -> list[LatentShape]:
+    try:
+        drawn = subject.posterior.drawn
+    except Stopped:
+        return []
+    try:
+        priors = {name: family(each.p) for name, each in subject.model.priors.items()}
+    except Stopped:
+        priors = {}
+    return [
+        LatentShape(
+            name,
+            tuple(each.value.shape[2:]),
+            family(each.q),
+            priors.get(name),
+            Unfolded.of(each.q).base.has_rsample,
+        )
+        for name, each in drawn.items()
+    ]
+
+
+def _likelihood(subject: Subject) -> str | None:
+    try:
+        p = subject.model.likelihood
+    except Stopped:
+        return None
+    return None if p is None else family(p)

@@ -1,0 +1,112 @@
+"""Checks of a model's numbers: they are finite, single or double precision, and the same in every run."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
+from dregcli.engine.checks.passes import Densities
+from dregcli.engine.checks.subject import Subject
+from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
+
+_NAMED = 8
+"""Largest number of names in a message."""
+
+
+def listed(names: list[str]) -> str:
+    """Return some names, and how many more there are."""
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def check_precision(subject: Subject) -> list[Finding]:
+    """Find parameters in half precision, and the line at which a log-density became half precision."""
+    half = [n for n, each in subject.module.named_parameters() if each.dtype in (torch.float16, torch.bfloat16)]
+    if half:
+        what = f"Parameters have half precision: {listed(half)}."
+        change = "Keep the parameters in float32, and remove .half() and .bfloat16()."
+        return [error("half-precision", what, change)]
+    return []
+
+
+def half_place(subject: Subject) -> Place | None:
+    """Return the place where half precision begins."""
+    return place_of(_calls(subject, subject.few), is_half)
+
+
+def check_finite(subject: Subject) -> list[Finding]:
+    """Look for NaN and infinity in the densities of the whole batch, and in their gradients."""
+    run = subject.draw(subject.pixels, 1)
+    model = subject.programs.model(run.values, subject.pixels)
+    found: list[Finding] = []
+    for what, density in _parts(run.log_q, model.log_p):
+        bad = (~torch.isfinite(density.detach())).any(0).nonzero().flatten().tolist()
+        if bad:
+            numbers = listed([str(subject.numbers[i]) for i in bad])
+            message = f"{what} is not finite for {len(bad)} of {density.shape[1]} examples: {numbers}."
+            change = "Look for a logarithm or a root of 0, a division by 0, an exp that overflows, and a scale that "
+            change += "becomes 0."
+            found.append(error("not-finite", message, change, place_of(_calls(subject, subject.pixels), breaks)))
+    if found or not model.log_p or not run.log_q:
+        return found[:1] if len(found) > 1 and found[0].place == found[-1].place else found
+    total = model.log_joint.sum() - sum(each.sum() for each in run.log_q.values())
+    parameters = {n: each for n, each in subject.module.named_parameters() if each.requires_grad}
+    if not parameters or not total.requires_grad:
+        return []
+    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    broken = [n for n, g in zip(parameters, gradients, strict=True) if g is not None and not torch.isfinite(g).all()]
+    if broken:
+        what = f"The gradients of {listed(broken)} are not finite, although the densities are."
+        change = "Look for a root or a norm at 0, and for torch.where, whose unused branch still has a gradient."
+        return [error("not-finite", what, change)]
+    return []
+
+
+def _parts(log_q: Densities, log_p: Densities) -> Iterator[tuple[str, Tensor]]:
+    yield from ((f"log q of '{name}'", each) for name, each in log_q.items())
+    yield from log_p.items()
+
+
+def _calls(subject: Subject, pixels: Tensor) -> list[Call]:
+    with Watch(subject.programs.frames) as watch:
+        run = subject.draw(pixels, 1)
+        subject.programs.model(run.values, pixels)
+    return watch.calls
+
+
+def check_repeats(subject: Subject) -> list[Finding]:
+    """Run each program twice with the same random numbers, and see whether the model's program draws any."""
+    found: list[Finding] = []
+    with torch.no_grad():
+        with Watch(subject.programs.frames) as watch:
+            first = subject.programs.model(subject.z, subject.few)
+        draws = place_of(watch.calls, lambda call: call.draws)
+        if any(call.draws for call in watch.calls):
+            what = "The model's program draws random numbers, such as dropout's: log p of the same z differs between "
+            what += "the passes of one step, and the gradients are wrong."
+            change = "Remove dropout from p(x, z), or draw the numbers in posterior as a latent."
+            found.append(error("random-model", what, change, draws or program_place(subject.module, "model")))
+        state = {name: each.clone() for name, each in subject.module.named_buffers()}
+        again = subject.programs.model(subject.z, subject.few)
+        found += _changed("model", first.log_p, again.log_p, subject)
+        one, other = subject.draw(), subject.draw()
+        values = ({n: z.detach() for n, z in run.values.items()} | {f"log q of {n}": q for n, q in run.log_q.items()}
+                  for run in (one, other))
+        found += _changed("posterior", *values, subject)
+    moved = [n for n, each in subject.module.named_buffers() if not torch.equal(state[n], each)]
+    if moved and not found:
+        what = f"Every run changes {listed(moved)}, although the densities stay: a step runs the programs twice."
+        change = "Check that this is on purpose."
+        found.append(warning("buffers", what, change))
+    return found
+
+
+def _changed(program: str, one: Densities, other: Densities, subject: Subject) -> list[Finding]:
+    differ = [name for name in one if name in other and not torch.equal(one[name], other[name])]
+    if not differ or any(not torch.isfinite(each).all() for each in (*one.values(), *other.values())):
+        return []
+    what = f"The program '{program}' gives other numbers for the same input and the same random numbers."
+    change = "Look for a counter or a buffer that changes in every run (spectral_norm in training mode), for random "
+    change += "numbers of numpy or Python, and for a generator of its own: use torch's random numbers."
+    return [error("not-repeatable", what, change, program_place(subject.module, program))]
