@@ -220,7 +220,7 @@ class NumbersOfAParameter(Sound):
         self.shift = nn.Parameter(torch.ones(()))
 
     def pixels(self, logits: Tensor) -> Distribution:
-        return Bernoulli(logits=logits + float(self.shift))
+        return Bernoulli(logits=logits + float(self.shift))  # cut
 
 
 class UnreachedParameter(Sound):
@@ -422,6 +422,51 @@ class ProbabilitiesAboveOne(Sound):
         return Bernoulli(probs=1.5 * torch.sigmoid(logits + 3.0))
 
 
+class FrozenEncoder(Sound):
+    """A sound model, a part of which is not trained."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.encoder[0].requires_grad_(requires_grad=False)
+
+
+class DropoutInPosterior(Sound):
+    """A sound model: the engine seeds the random numbers of this program."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.encoder.insert(2, nn.Dropout(0.5))
+
+
+class _Levels(Distribution):
+    """A user's own distribution of grey levels, by a table."""
+
+    def __init__(self, logits: Tensor, levels: int) -> None:
+        super().__init__(logits.shape, validate_args=False)
+        self.logits, self.levels = logits, levels
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        steps = torch.arange(self.levels + 1.0).to(self.logits) / self.levels
+        return self.logits * value - torch.logsumexp(self.logits[..., None] * steps, -1)
+
+
+class OwnLevels(Sound):
+    """A sound model of grey levels."""
+
+    def pixels(self, logits: Tensor) -> Distribution:
+        return _Levels(logits, self.levels)
+
+
+class _HalfOfLevels(_Levels):
+    def log_prob(self, value: Tensor) -> Tensor:
+        return super().log_prob(value) - 0.7
+
+
+class HalfOfLevels(Sound):
+    def pixels(self, logits: Tensor) -> Distribution:
+        return _HalfOfLevels(logits, self.levels)
+
+
 class TwoFaults(Sound):
     """Two faults in different programs, which are reported together."""
 
@@ -461,13 +506,13 @@ ON_BINARY: dict[Planted, str] = {
     StraightThrough: "gradient",
     Dropout: "random-model",
     HalfLogits: "half-precision",
-    HalfParameters: "half-precision",
+    HalfParameters: "half-precision fails",
     HalfPosterior: "half-precision",
     Continuous: "likelihood",
     NormalPixels: "likelihood",
     Tempered: "normalisation",
     MeanOverPixels: "normalisation",
-    PositivePrior: "support",
+    PositivePrior: "support not-finite",
     PositivePosterior: "support",
     MassAgainstDensity: "support",
     MovingSupport: "support-moves",
@@ -488,3 +533,12 @@ ON_BINARY: dict[Planted, str] = {
     ProbabilitiesAboveOne: "argument",
 }
 """The key of the finding, by the model, for binary pixels."""
+
+ON_INTENSITY: dict[Planted, str] = {
+    Sound: "error: likelihood",
+    Continuous: "warning: likelihood",
+    NormalPixels: "warning: likelihood",
+    LevelsByNumber: "error: likelihood",
+    HalfOfLevels: "error: normalisation",
+}
+"""The finding, by the model, for grey levels in [0, 1]."""

@@ -80,28 +80,38 @@ def check_module(
     like = next((each for each in module.parameters() if each.is_floating_point()), pixels)
     pixels = pixels.to(like.device, like.dtype if like.dtype.itemsize >= 4 else pixels.dtype)
     subject = Subject(module, data, pixels, range(len(pixels)) if numbers is None else numbers)
-    found: list[Finding] = [*check_values(subject), *check_precision(subject)]
+    found: list[Finding] = check_values(subject)
     with unchanged(module):
         of_runs, refused = first_runs(subject)
         found += of_runs
-        for check in _checks(thorough=thorough):
-            found += _guarded(check, subject)
+        for check, without in _checks(thorough=thorough):
+            if not any(each.key in without for each in found):
+                found += _guarded(check, subject)
         if not any(each.severity is Severity.ERROR for each in found):
             found += refused
         parameters = _ownership(subject)
     return Checked(_distinct(found), parameters, _latents(subject), _likelihood(subject))
 
 
-def _checks(*, thorough: bool) -> list[Callable[[Subject], list[Finding]]]:
-    cheap: list[Callable[[Subject], list[Finding]]] = [
-        check_finite,
-        check_repeats,
-        check_rows,
-        lambda subject: check_graphs(subject, thorough=thorough),
-        check_supports,
-        lambda subject: check_fixed(subject, thorough=thorough),
+_Check = Callable[[Subject], list[Finding]]
+
+_NO_DERIVATIVES = frozenset({"half-precision", "not-repeatable", "not-finite"})
+"""Findings after which a change of the values says nothing about derivatives."""
+
+
+def _checks(*, thorough: bool) -> list[tuple[_Check, frozenset[str]]]:
+    """Return the checks in their order, each with the findings after which its own would only repeat these."""
+    nothing = frozenset[str]()
+    cheap: list[tuple[_Check, frozenset[str]]] = [
+        (check_precision, nothing),
+        (check_finite, nothing),
+        (check_repeats, nothing),
+        (check_rows, nothing),
+        (lambda subject: check_graphs(subject, thorough=thorough), _NO_DERIVATIVES),
+        (check_supports, nothing),
+        (lambda subject: check_fixed(subject, thorough=thorough), _NO_DERIVATIVES | {"detached"}),
     ]
-    return [*cheap, check_likelihood] if thorough else cheap
+    return [*cheap, (check_likelihood, nothing)] if thorough else cheap
 
 
 def _guarded(check: Callable[[Subject], list[Finding]], subject: Subject) -> list[Finding]:
@@ -115,11 +125,17 @@ def _guarded(check: Callable[[Subject], list[Finding]], subject: Subject) -> lis
 
 
 def _distinct(found: list[Finding]) -> list[Finding]:
-    """Return each finding once, errors first; a program that fails at one line fails in most checks."""
-    failures = [each for each in found if each.key == "fails"]
-    kept = {(each.key, each.place): each for each in reversed(failures)}
-    once = [each for each in dict.fromkeys(found) if each.key != "fails" or kept[each.key, each.place] is each]
-    return sorted(once, key=lambda each: each.severity is not Severity.ERROR)
+    """Return each finding once, errors first, without those that only follow from another one."""
+    mixed = {each.place for each in found if each.key == "rows"}
+    kept: dict[object, Finding] = {}
+    for each in found:
+        if each.key == "fails" and each.place in mixed:
+            continue  # what a program kept of another batch has another size
+        if each.key == "buffers" and mixed:
+            continue  # running statistics
+        # A program that fails at one line fails in most checks, with other sizes in the message.
+        kept.setdefault((each.key, each.place) if each.key == "fails" else each, each)
+    return sorted(kept.values(), key=lambda each: each.severity is not Severity.ERROR)
 
 
 def _ownership(subject: Subject) -> Ownership | None:

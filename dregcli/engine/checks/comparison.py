@@ -55,6 +55,8 @@ def compare(model: ProgramModel, pixels: Tensor, *, seconds: float) -> tuple[Bia
     size = "" if result.relative_bias is None else f" by about {result.relative_bias:.0%} of the gradient"
     what = f"The gradients of {names[0]} and {names[1]} have different means{size} (p = {result.p_value:.1g}), "
     what += "but both should be unbiased."
-    change = "Look for a posterior whose rsample and log_prob do not match, a support that moves, or a gradient of its "
+    change = (
+        "Look for a posterior whose rsample and log_prob do not match, a support that moves, or a gradient of its "
+    )
     change += "own (a straight-through estimate, a cut graph)."
     return result, [error("biased", what, change)]

@@ -4,6 +4,7 @@ import ast
 import inspect
 import textwrap
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from torch import nn
@@ -57,7 +58,11 @@ def warning(key: str, what: str, change: str, place: Place | None = None) -> Fin
 
 def program_place(module: nn.Module, program: str) -> Place | None:
     """Return the place of a program: its last ``return``, or its first line if it returns nothing."""
-    found: Any = getattr(type(module), program, None)
+    return _place_of(getattr(type(module), program, None))
+
+
+@cache
+def _place_of(found: Any) -> Place | None:  # noqa: ANN401 - a function
     try:
         lines, first = inspect.getsourcelines(found)
         tree = ast.parse(textwrap.dedent("".join(lines)))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
 from dregcli.engine.checks.numbers import listed
-from dregcli.engine.checks.passes import Stopped
+from dregcli.engine.checks.passes import Stopped, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded
@@ -34,6 +34,8 @@ _MOST_ALONE = 64
 _NUDGE = 0.05
 """Size of the change by which a parameter's effect is seen."""
 
+_WHY = "a part of the graph is cut, or a function has a gradient of its own."
+_ON_PURPOSE = "If it is on purpose, such as a straight-through estimate, know that every gradient is biased."
 _CUT = "Remove .detach(), .data, torch.no_grad() and numbers taken out of tensors on the way from {} to {}."
 
 
@@ -61,7 +63,7 @@ class Ownership:
 
 def ownership(subject: Subject) -> Ownership:
     """Find theta and phi by autograd's graph."""
-    p = Reach.of(subject.model.log_joint).leaves if subject.model.log_p else frozenset[Tensor]()
+    p = Reach.of(total(subject.model.log_p)).leaves if subject.model.log_p else frozenset[Tensor]()
     q = frozenset[Tensor]()
     for each in subject.posterior.drawn.values():
         if each.located:
@@ -86,7 +88,7 @@ def check_graphs(subject: Subject, *, thorough: bool = True) -> list[Finding]:
     exact = subject.exact
     trial = exact or subject
     found = [*_by_latents(trial, is_exact=exact is not None), *_samples(trial), *_unreached(trial)]
-    if exact and thorough and not found:
+    if exact and thorough and not found and exact.posterior.is_whole and exact.model.is_whole:
         found += [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")]
     return found
 
@@ -100,7 +102,8 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
     def densities(z: Mapping[str, Tensor]) -> dict[str, Tensor]:
         found = dict(programs.model(z, subject.few).log_p)
         try:
-            found["log q"] = programs.log_q_at(subject.few, z)
+            of_q = programs.log_q_at(subject.few, z)
+            found |= {f"log q of '{name}'": each for name, each in of_q.items()}
         except Stopped:  # a density without an inverse
             pass
         return found
@@ -110,18 +113,23 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
     for name in paths:
         direction = _direction(leaves[name]) * subject.z[name].abs()
         with torch.no_grad():
-            sides = [densities({**subject.z, name: subject.z[name] + sign * step * direction}) for sign in (1.0, -1.0)]
+            sides = [
+                densities({**subject.z, name: subject.z[name] + sign * step * direction}) for sign in (1.0, -1.0)
+            ]
         for label, density in live.items():
-            # q of the latent itself is a density of a value: only what later latents make of it can be cut.
-            numeric = (sides[0][label] - sides[1][label]) / (2.0 * step)
+            numeric = (sides[0][label] - sides[1][label]).sum() / (2.0 * step)
             slope = _gradients(density, [leaves[name]])[0]
-            along = torch.zeros_like(numeric) if slope is None else (slope * direction).flatten(2).sum(-1)
-            if _differ(along, numeric, density) if is_exact else slope is None and _differ(along, numeric, density):
-                how = "but autograd does not see it" if slope is None else "but autograd sees only a part of it"
-                program = "posterior" if label == "log q" else "model"
-                change = _CUT.format(f"'{name}'", label)
-                what = f"{label} depends on the latent '{name}', {how}: the graph is cut."
-                found.append(error("detached", what, change, _cut_place(subject, program)))
+            along = torch.zeros_like(numeric) if slope is None else (slope * direction).sum()
+            if (not is_exact and slope is not None) or not _differ(along, numeric, density):
+                continue
+            program = "posterior" if label.startswith("log q") else "model"
+            place, change = _cut_place(subject, program), _CUT.format(f"'{name}'", label)
+            if slope is None:
+                what = f"{label} depends on the latent '{name}', but autograd does not see it: the graph is cut."
+                found.append(error("detached", what, change, place))
+            else:
+                what = f"Autograd's derivative of {label} by the latent '{name}' is not its derivative: {_WHY}"
+                found.append(warning("gradient", what, f"{change} {_ON_PURPOSE}", place))
     return found
 
 
@@ -138,7 +146,9 @@ def _samples(subject: Subject) -> list[Finding]:
         if moves:
             what = f"The samples of '{latent}' depend on {listed(moves)}, but autograd does not see it: rsample, or "
             what += "what the distribution is made of, is cut from the graph."
-            change = "Let rsample keep the graph of the distribution's parameters: no .detach(), and no no_grad in it."
+            change = (
+                "Let rsample keep the graph of the distribution's parameters: no .detach(), and no no_grad in it."
+            )
             found.append(error("detached", what, change, _cut_place(subject, "posterior") or drawn.place))
     return found
 
@@ -146,20 +156,24 @@ def _samples(subject: Subject) -> list[Finding]:
 def _unreached(subject: Subject) -> list[Finding]:
     """Look for parameters that no density and no sample reaches; those that change one are cut from the graph."""
     names = list(ownership(subject).unreached)
-    if not names:
+    if not names or not (subject.posterior.is_whole and subject.model.is_whole):
         return []
 
-    def values() -> list[Tensor]:
+    def of_posterior() -> list[Tensor]:
         posterior = subject.draw()
-        every = [*posterior.values.values(), *posterior.log_q.values()]
-        return [each.detach() for each in (*every, *subject.programs.model(subject.z, subject.few).log_p.values())]
+        return [each.detach() for each in (*posterior.values.values(), *posterior.log_q.values())]
 
-    moving = _moving(subject, names, values)
+    def of_model() -> list[Tensor]:
+        return [each.detach() for each in subject.programs.model(subject.z, subject.few).log_p.values()]
+
     found: list[Finding] = []
-    if moving:
-        what = f"{listed(moving)} change the samples or the densities, but autograd does not see it: they never learn."
-        place = _cut_place(subject, "posterior") or _cut_place(subject, "model")
-        found.append(error("detached", what, _CUT.format("these parameters", "the distributions"), place))
+    moving: set[str] = set()
+    for program, values, of in (("posterior", of_posterior, "q(z | x)"), ("model", of_model, "p(x, z)")):
+        if some := _moving(subject, names, values):
+            moving.update(some)
+            what = f"{of} depends on {listed(some)}, but autograd does not see it: these parameters never learn."
+            change = _CUT.format("these parameters", of)
+            found.append(error("detached", what, change, _cut_place(subject, program)))
     if still := [name for name in names if name not in moving]:
         what = f"Nothing reaches {listed(still)}: they change no density, and never learn."
         change = "Use them, remove them, or set requires_grad_(False)."
@@ -173,8 +187,8 @@ def _by_parameters(subject: Subject, program: str) -> list[Finding]:
 
     def density() -> Tensor:
         if program == "posterior":
-            return subject.programs.log_q_at(subject.few, subject.z)
-        return subject.programs.model(subject.z, subject.few).log_joint
+            return total(subject.programs.log_q_at(subject.few, subject.z))
+        return total(subject.programs.model(subject.z, subject.few).log_p)
 
     with torch.no_grad():
         # Away from kinks: with biases of 0 and black pixels a ReLU's input is exactly 0.
@@ -200,9 +214,8 @@ def _by_parameters(subject: Subject, program: str) -> list[Finding]:
     if not wrong:
         return []
     label = "log q(z | x)" if program == "posterior" else "log p(x, z)"
-    what = f"Autograd's derivative of {label} is not its derivative by {listed(wrong)}: a part of the graph is cut, "
-    what += "or a function has a gradient of its own."
-    change = f"{_CUT.format('these parameters', label)} On purpose, such as a straight-through estimate, this is a bias."
+    what = f"Autograd's derivative of {label} by {listed(wrong)} is not its derivative: {_WHY}"
+    change = f"{_CUT.format('these parameters', label)} {_ON_PURPOSE}"
     return [warning("gradient", what, change, _cut_place(subject, program))]
 
 

@@ -1,6 +1,6 @@
 """Check, by trial, that each entry (k, b) of every log-density depends on sample (k, b) and example b alone."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -15,8 +15,8 @@ _ROUNDING = 1e-4
 """Largest relative difference between rows that are computed in another arrangement."""
 
 _CHANGE = (
-    "Entry (k, b) must depend on sample (k, b) and example b alone. Replace BatchNorm by GroupNorm or LayerNorm; look "
-    "for a sum, mean or softmax over the first axes, and for a reshape, view or transpose that swaps K and B."
+    "Entry (k, b) must depend on sample (k, b) and example b alone. Replace BatchNorm by GroupNorm or LayerNorm; "
+    "look for a sum, mean or softmax over the first axes, and for a reshape, view or transpose that swaps K and B."
 )
 
 
@@ -27,56 +27,58 @@ def check_rows(subject: Subject) -> list[Finding]:
 
 def _of_posterior(subject: Subject) -> list[Finding]:
     """Replace some examples, then some samples of earlier latents; the log q of the others must stay."""
-    if not subject.posterior.drawn:
-        return []
     bases: dict[str, Tensor] = {}
 
-    def run(pixels: Tensor, drawn: dict[str, Tensor]) -> tuple[Densities, list[Call]]:
-        with torch.no_grad(), Watch(subject.programs.frames) as watch:
-            return subject.programs.weigh_posterior(pixels, drawn, bases), watch.calls
+    def run(pixels: Tensor, drawn: dict[str, Tensor]) -> Densities:
+        with torch.no_grad():
+            return subject.programs.weigh_posterior(pixels, drawn, bases)
 
-    before, calls = run(subject.few, subject.z)
-    if _moved(before, run(subject.few, subject.z)[0]):
+    if not subject.posterior.drawn:
+        return []
+    few, z = subject.few, subject.z
+    before = run(few, z)
+    if _moved(before, run(few, z)):
         return []  # other numbers for the same input: another check reports it
+    fallback = program_place(subject.module, "posterior")
     for pattern in _patterns(subject):
-        examples = pattern[0]
-        x = torch.where(examples[:, None], subject.others, subject.few)
-        after, others = run(x, subject.z)
-        mixed = _moved(before, after, examples.expand(SAMPLES, EXAMPLES))
-        if mixed:
-            what = f"{_names(mixed, 'log q of ')} changes for examples whose pixels stay, if other examples change."
-            place = _place(calls, others, examples.expand(SAMPLES, EXAMPLES))
-            return [error("rows", what, _CHANGE, place or program_place(subject.module, "posterior"))]
-        if len(subject.z) > 1:
-            drawn = {name: _replaced(z, pattern) for name, z in subject.z.items()}
-            after, others = run(subject.few, drawn)
-            if mixed := _moved(before, after, pattern):
-                what = f"{_names(mixed, 'log q of ')} changes for samples that stay, if other samples change."
-                place = _place(calls, others, pattern)
-                return [error("rows", what, _CHANGE, place or program_place(subject.module, "posterior"))]
+        examples = pattern[:1].expand(SAMPLES, EXAMPLES)
+        x = torch.where(pattern[0][:, None], subject.others, few)
+        if mixed := _moved(before, run(x, z), examples):
+            what = f"log q of {_names(mixed)} changes for examples whose pixels stay, if other examples change."
+            place = _place(subject, lambda: run(few, z), lambda x=x: run(x, z), examples)
+            return [error("rows", what, _CHANGE, place or fallback)]
+        drawn = {name: _replaced(each, pattern) for name, each in z.items()}
+        if len(z) > 1 and (mixed := _moved(before, run(few, drawn), pattern)):
+            what = f"log q of {_names(mixed)} changes for samples that stay, if other samples change."
+            place = _place(subject, lambda: run(few, z), lambda drawn=drawn: run(few, drawn), pattern)
+            return [error("rows", what, _CHANGE, place or fallback)]
     return []
 
 
 def _of_model(subject: Subject) -> list[Finding]:
-    def run(z: dict[str, Tensor], pixels: Tensor) -> tuple[Densities, list[Call]]:
-        with torch.no_grad(), Watch(subject.programs.frames) as watch:
-            return subject.programs.model(z, pixels).log_p, watch.calls
+    """Replace some samples, then some examples; the log p of the others must stay."""
 
-    before, calls = run(subject.z, subject.few)
-    if not before or _moved(before, run(subject.z, subject.few)[0]):
+    def run(z: dict[str, Tensor], pixels: Tensor) -> Densities:
+        with torch.no_grad():
+            return subject.programs.model(z, pixels).log_p
+
+    few, z = subject.few, subject.z
+    before = run(z, few)
+    if not before or _moved(before, run(z, few)):
         return []
-    place = program_place(subject.module, "model")
+    fallback = program_place(subject.module, "model")
     for pattern in _patterns(subject):
-        after, others = run({name: _replaced(z, pattern) for name, z in subject.z.items()}, subject.few)
-        if mixed := _moved(before, after, pattern):
-            what = f"{_names(mixed)} changes for samples that stay, if other samples change."
-            return [error("rows", what, _CHANGE, _place(calls, others, pattern) or place)]
-        examples = pattern[:1].expand(SAMPLES, EXAMPLES)
-        after, _ = run(subject.z, torch.where(pattern[0][:, None], subject.others, subject.few))
-        if mixed := _moved(before, after, examples):
-            what = f"{_names(mixed)} changes for examples whose pixels stay, if other examples change."
-            return [error("rows", what, _CHANGE, place)]
-    return _alone(subject, before, place)
+        drawn = {name: _replaced(each, pattern) for name, each in z.items()}
+        if mixed := _moved(before, run(drawn, few), pattern):
+            what = f"{' and '.join(mixed)} changes for samples that stay, if other samples change."
+            place = _place(subject, lambda: run(z, few), lambda drawn=drawn: run(drawn, few), pattern)
+            return [error("rows", what, _CHANGE, place or fallback)]
+        x = torch.where(pattern[0][:, None], subject.others, few)
+        if mixed := _moved(before, run(z, x), pattern[:1].expand(SAMPLES, EXAMPLES)):
+            what = f"{' and '.join(mixed)} changes for examples whose pixels stay, if other examples change."
+            return [error("rows", what, _CHANGE, fallback)]
+    # Random numbers belong to places, so rows that are computed alone get others; another check reports them.
+    return [] if subject.has_random_model else _alone(subject, before, fallback)
 
 
 def _alone(subject: Subject, before: Densities, place: Place | None) -> list[Finding]:
@@ -84,7 +86,9 @@ def _alone(subject: Subject, before: Densities, place: Place | None) -> list[Fin
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(SAMPLES * EXAMPLES, generator=generator)[:7].to(subject.few.device)
     k, b = chosen // EXAMPLES, chosen % EXAMPLES
-    change = "Compute everything from z, and keep nothing of a batch in self: the engine asks for some rows alone, of "
+    change = (
+        "Compute everything from z, and keep nothing of a batch in self: the engine asks for some rows alone, of "
+    )
     change += "shape (1, R, ...)."
     try:
         with torch.no_grad():
@@ -93,11 +97,11 @@ def _alone(subject: Subject, before: Densities, place: Place | None) -> list[Fin
     except Stopped as stop:
         what = f"log p of some rows alone cannot be computed. {stop.finding.what}"
         return [error("rows", what, change, stop.finding.place or place)]
-    if run.findings:
+    if run.findings and not subject.model.findings:
         what = f"log p of some rows alone has another form. {run.findings[0].what}"
         return [error("rows", what, change, run.findings[0].place or place)]
-    for name, whole in before.items():
-        one, other = run.log_p[name][0], whole[k, b]
+    for name in before.keys() & run.log_p.keys():
+        one, other = run.log_p[name][0], before[name][k, b]
         if bool(((one - other).abs() > _ROUNDING * (1.0 + other.abs())).any()):
             what = f"{name} of some rows differs when they are computed alone."
             return [error("rows", what, f"{_CHANGE} {change}", place)]
@@ -127,13 +131,20 @@ def _moved(before: Densities, after: Densities, replaced: Tensor | None = None) 
     ]
 
 
-def _names(mixed: Sequence[str], before: str = "") -> str:
-    return " and ".join(f"{before}'{name}'" if before else name for name in mixed)
+def _names(mixed: Sequence[str]) -> str:
+    return " and ".join(f"'{name}'" for name in mixed)
 
 
-def _place(before: list[Call], after: list[Call], replaced: Tensor) -> Place | None:
+def _place(
+    subject: Subject, before: Callable[[], object], after: Callable[[], object], replaced: Tensor
+) -> Place | None:
     """Return the place of the first call whose output changes in rows that were not replaced."""
-    pairs = iter(after)
+    calls: list[list[Call]] = []
+    for run in (before, after):
+        with Watch(subject.programs.frames) as watch:
+            run()
+        calls.append(watch.calls)
+    pairs = iter(calls[1])
 
     def mixes(call: Call) -> bool:
         other = next(pairs, None)
@@ -141,7 +152,7 @@ def _place(before: list[Call], after: list[Call], replaced: Tensor) -> Place | N
             return False
         return any(_mixes(one, two, replaced) for one, two in zip(call.outputs, other.outputs, strict=False))
 
-    return place_of(before, mixes)
+    return place_of(calls[0], mixes)
 
 
 def _mixes(one: Tensor, other: Tensor, replaced: Tensor) -> bool:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
-from dregcli.engine.checks.passes import Densities
+from dregcli.engine.checks.finding import Finding, error, program_place, warning
+from dregcli.engine.checks.passes import Densities, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
 
@@ -21,23 +21,22 @@ def listed(names: list[str]) -> str:
 
 
 def check_precision(subject: Subject) -> list[Finding]:
-    """Find parameters in half precision, and the line at which a log-density became half precision."""
+    """Find parameters in half precision, and the line at which the programs' numbers become half precision."""
     half = [n for n, each in subject.module.named_parameters() if each.dtype in (torch.float16, torch.bfloat16)]
     if half:
         what = f"Parameters have half precision: {listed(half)}."
         change = "Keep the parameters in float32, and remove .half() and .bfloat16()."
         return [error("half-precision", what, change)]
+    if any(map(is_half, subject.calls)):
+        what = "The numbers of a program pass through half precision, which rounds log-densities of hundreds of nats."
+        change = "Leave autocast, or call .float(), before the distributions are built; sums must be float32."
+        return [warning("half-precision", what, change, place_of(subject.calls, is_half))]
     return []
-
-
-def half_place(subject: Subject) -> Place | None:
-    """Return the place where half precision begins."""
-    return place_of(_calls(subject, subject.few), is_half)
 
 
 def check_finite(subject: Subject) -> list[Finding]:
     """Look for NaN and infinity in the densities of the whole batch, and in their gradients."""
-    run = subject.draw(subject.pixels, 1)
+    run = subject.draw(subject.pixels, 1 if len(subject.pixels) > 1 else 2)
     model = subject.programs.model(run.values, subject.pixels)
     found: list[Finding] = []
     for what, density in _parts(run.log_q, model.log_p):
@@ -50,11 +49,11 @@ def check_finite(subject: Subject) -> list[Finding]:
             found.append(error("not-finite", message, change, place_of(_calls(subject, subject.pixels), breaks)))
     if found or not model.log_p or not run.log_q:
         return found[:1] if len(found) > 1 and found[0].place == found[-1].place else found
-    total = model.log_joint.sum() - sum(each.sum() for each in run.log_q.values())
+    log_w = total(model.log_p) - total(run.log_q)
     parameters = {n: each for n, each in subject.module.named_parameters() if each.requires_grad}
-    if not parameters or not total.requires_grad:
+    if not parameters or not log_w.requires_grad:
         return []
-    gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
+    gradients = torch.autograd.grad(log_w.sum(), list(parameters.values()), allow_unused=True)
     broken = [n for n, g in zip(parameters, gradients, strict=True) if g is not None and not torch.isfinite(g).all()]
     if broken:
         what = f"The gradients of {listed(broken)} are not finite, although the densities are."
@@ -79,20 +78,20 @@ def check_repeats(subject: Subject) -> list[Finding]:
     """Run each program twice with the same random numbers, and see whether the model's program draws any."""
     found: list[Finding] = []
     with torch.no_grad():
-        with Watch(subject.programs.frames) as watch:
-            first = subject.programs.model(subject.z, subject.few)
-        draws = place_of(watch.calls, lambda call: call.draws)
-        if any(call.draws for call in watch.calls):
+        if subject.has_random_model:
             what = "The model's program draws random numbers, such as dropout's: log p of the same z differs between "
             what += "the passes of one step, and the gradients are wrong."
             change = "Remove dropout from p(x, z), or draw the numbers in posterior as a latent."
+            draws = place_of(subject.calls_of_model, lambda call: call.draws)
             found.append(error("random-model", what, change, draws or program_place(subject.module, "model")))
         state = {name: each.clone() for name, each in subject.module.named_buffers()}
-        again = subject.programs.model(subject.z, subject.few)
-        found += _changed("model", first.log_p, again.log_p, subject)
+        first, again = (subject.programs.model(subject.z, subject.few).log_p for _ in range(2))
+        found += _changed("model", first, again, subject)
         one, other = subject.draw(), subject.draw()
-        values = ({n: z.detach() for n, z in run.values.items()} | {f"log q of {n}": q for n, q in run.log_q.items()}
-                  for run in (one, other))
+        values = (
+            {n: z.detach() for n, z in run.values.items()} | {f"log q of {n}": q for n, q in run.log_q.items()}
+            for run in (one, other)
+        )
         found += _changed("posterior", *values, subject)
     moved = [n for n, each in subject.module.named_buffers() if not torch.equal(state[n], each)]
     if moved and not found:

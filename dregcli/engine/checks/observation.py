@@ -20,8 +20,8 @@ _MOST_VALUES = 4096
 
 _FITTING = {
     DataKind.BINARY: "torch's Bernoulli(logits=...)",
-    DataKind.INTENSITY: "binarise the data (--binarisation dynamic) and use Bernoulli, or use a likelihood of grey levels, "
-    "such as a discretised logistic",
+    DataKind.INTENSITY: "binarise the data (--binarisation dynamic) and use Bernoulli, or use a likelihood of grey "
+    "levels, such as a discretised logistic",
     DataKind.REAL: "a density of real values, such as Normal",
 }
 
@@ -37,7 +37,11 @@ def check_values(subject: Subject) -> list[Finding]:
     bad = wrong.any(1).nonzero().flatten().tolist()
     if not bad:
         return []
-    values = {DataKind.BINARY: "other than 0 and 1", DataKind.INTENSITY: "outside 0 to 1", DataKind.REAL: "not finite"}
+    values = {
+        DataKind.BINARY: "other than 0 and 1",
+        DataKind.INTENSITY: "outside 0 to 1",
+        DataKind.REAL: "not finite",
+    }
     numbers = listed([str(subject.numbers[i]) for i in bad])
     what = f"The data are of the kind '{kind}', but {len(bad)} of {len(pixels)} examples have values {values[kind]}: "
     return [error("values", f"{what}{numbers}.", "Import the data again, with the right kind.")]
@@ -61,7 +65,9 @@ def _support(p: Distribution, subject: Subject, place: Place | None) -> list[Fin
         return []
     change = f"For {kind} data: {_FITTING[kind]}."
     if not bool(inside.all()):
-        what = f"The data lie outside the support of the likelihood {name}, so that its density of them means nothing."
+        what = (
+            f"The data lie outside the support of the likelihood {name}, so that its density of them means nothing."
+        )
         return [error("likelihood", what, change, place)]
     if support.is_discrete:
         return []
@@ -71,8 +77,12 @@ def _support(p: Distribution, subject: Subject, place: Place | None) -> list[Fin
         what += f", since its values at 0 and 1 sum to {total:.3g}, not 1." if total else "."
         return [error("likelihood", what, change, place)]
     if kind is DataKind.INTENSITY and subject.data.levels > 1:
-        what = f"The likelihood {name} is a density, but the pixels are grey levels: the bound is no log-probability of "
-        what += f"them, and has no upper limit. The probabilities of {subject.data.levels + 1} levels should sum to 1."
+        what = (
+            f"The likelihood {name} is a density, but the pixels are grey levels: the bound is no log-probability of "
+        )
+        what += (
+            f"them, and has no upper limit. The probabilities of {subject.data.levels + 1} levels should sum to 1."
+        )
         total = _sum_over(_one_value(p), _levels(subject), subject.few)
         what += f" Its values sum to {total:.3g}." if total else ""
         return [warning("likelihood", what, change, place)]
@@ -89,7 +99,9 @@ def _normalisation(p: Distribution, subject: Subject, place: Place | None) -> li
         total = _sum_of_product(p, subject.few)
     if total is None or abs(total - 1.0) < _TOLERANCE:
         return []
-    what = f"The probabilities of the likelihood {family(p)} sum to {total:.3g}, not 1: its bound is no log-probability."
+    what = (
+        f"The probabilities of the likelihood {family(p)} sum to {total:.3g}, not 1: its bound is no log-probability."
+    )
     change = "Give its log_prob the constant that normalises it, and sum it over all pixels, without a mean."
     return [error("normalisation", what, change, place)]
 
@@ -101,7 +113,7 @@ def _levels(subject: Subject) -> list[float]:
 
 def _one_value(p: Distribution) -> Callable[[Tensor], Tensor] | None:
     """Return log p of single values, of all rows and places of an image; None if only whole examples have one."""
-    base = _base(p)
+    base = base_of(p)
     return None if len(base.event_shape) else base.log_prob
 
 
@@ -146,10 +158,10 @@ def _sum_of_product(p: Distribution, few: Tensor) -> float | None:
 
 
 def _is_torchs(p: Distribution) -> bool:
-    return type(_base(p)).__module__.startswith("torch.distributions")
+    return type(base_of(p)).__module__.startswith("torch.distributions")
 
 
-def _base(p: Distribution) -> Distribution:
+def base_of(p: Distribution) -> Distribution:
     """Return a distribution inside ``Independent``."""
     while type(p) is Independent:
         p = cast("Any", p).base_dist
@@ -158,4 +170,4 @@ def _base(p: Distribution) -> Distribution:
 
 def family(p: Distribution) -> str:
     """Return the name of a distribution's family, such as ``Normal``."""
-    return type(_base(p)).__name__.lstrip("_")
+    return type(base_of(p)).__name__.lstrip("_")

@@ -18,14 +18,19 @@ from dregcli.engine.draws import LatentNoise
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import Rows, density_faults
-from dregcli.engine.programs.latents import Latents, draw_latents
+from dregcli.engine.programs.latents import draw_latents
 from dregcli.engine.samples import Located
-from dregcli.errors import DregError, SpecError
+from dregcli.errors import DregError, Fault, SpecError
 
 _SEED = 0
 
 Densities = dict[str, Tensor]
 """Log-densities by the name of their latent, (K, B) each, nats."""
+
+
+def total(densities: Densities) -> Tensor:
+    """Return the sum of log-densities, (K, B)."""
+    return cast("Tensor", sum(densities.values()))
 
 
 class Stopped(Exception):
@@ -79,6 +84,11 @@ class Posterior:
         """Log-densities that have the right shape."""
         return {name: each.located.log_q for name, each in self.drawn.items() if each.located}
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every latent has a density of the right shape."""
+        return len(self.log_q) == len(self.drawn) > 0
+
 
 @dataclass
 class Prior:
@@ -118,9 +128,9 @@ class ModelRun:
         return found if self.log_x is None else {"log p(x | z)": self.log_x, **found}
 
     @property
-    def log_joint(self) -> Tensor:
-        """The sum of all log-densities that have the right shape."""
-        return cast("Tensor", sum(self.log_p.values()))
+    def is_whole(self) -> bool:
+        """Whether every density has the right shape."""
+        return self.log_x is not None and all(each.log_p is not None for each in self.priors.values())
 
 
 class Programs:
@@ -188,29 +198,33 @@ class Programs:
             unfolded = Unfolded.of(q)
             if name not in bases:
                 bases[name] = _sampled(unfolded.base, k).detach()
-            found[name] = unfolded.log_density(unfolded.pushed(bases[name]))
+            log_q = unfolded.log_density(unfolded.pushed(bases[name]))
+            if log_q.shape == (k, batch):
+                found[name] = log_q
             return drawn[name]
 
         with self._running("posterior"):
             cast("Any", self.module).posterior(self._images(pixels), lenient)
         return found
 
-    def log_q_at(self, pixels: Tensor, z: Mapping[str, Tensor]) -> Tensor:
-        """Return log q of given samples, (K, B).
+    def log_q_at(self, pixels: Tensor, z: Mapping[str, Tensor]) -> Densities:
+        """Return log q of given samples, by latent.
 
         Raises:
             Stopped: the program raises an error, or a density has no inverse.
         """
-        found: list[Tensor] = []
+        found: Densities = {}
 
         def lenient(name: str, distribution: Distribution) -> Tensor:
             rows = (z[name].shape[0], z[name].shape[1])
-            found.append(_mended_q(distribution, rows, name, None)[0].log_prob(z[name]))
+            log_q = _mended_q(distribution, rows, name, None)[0].log_prob(z[name])
+            if log_q.shape == rows:
+                found[name] = log_q
             return z[name]
 
         with self._running("posterior"):
             cast("Any", self.module).posterior(self._images(pixels), lenient)
-        return cast("Tensor", sum(found))
+        return found
 
     def model(self, z: Mapping[str, Tensor], pixels: Tensor) -> ModelRun:
         """Run the model's program for samples (K, B, ...) of pixels (B, D).
@@ -275,29 +289,43 @@ class Programs:
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         try:
             with torch.random.fork_rng(devices=devices):
-                torch.manual_seed(_SEED)
+                seed_generators(_SEED)
                 yield
         except (Stopped, DregError, torch.OutOfMemoryError):
             raise
         except Exception as failure:  # whatever the user's code raises
             place = self.frames.of_error(failure) or program_place(self.module, program)
-            last = f"{type(failure).__name__}: {failure}".strip()
-            what = f"The program '{program}' fails: {last}"
+            first = f"{type(failure).__name__}: {failure}".strip().partition("\n")[0]
+            what = f"The program '{program}' fails: {first.removesuffix(', but found invalid values:')}"
             raise Stopped(error("fails", what, "Correct this line.", place)) from failure
         finally:
             Distribution.set_default_validate_args(before)
 
 
+def seed_generators(seed: int) -> None:
+    """Seed torch's generators; ``torch.manual_seed`` takes milliseconds for devices that are not there."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed(seed)
+
+
 def of_engine(refusal: SpecError, place: Place | None) -> list[Finding]:
     """Return the engine's faults as findings."""
-    change = f"{refusal.hint[0].upper()}{refusal.hint[1:]}." if refusal.hint else "See the contract of LatentModel."
-    return [_of_fault(each.message, change, place) for each in refusal.faults]
+    change = (
+        f"{refusal.hint[0].upper()}{refusal.hint[1:]}." if refusal.hint else "Write the programs as LatentModel says."
+    )
+    return [_of_fault(_with_subject(each), change, place) for each in refusal.faults]
 
 
 def of_densities(field_: str, what: str, found: Tensor, rows: Rows, place: Place | None) -> list[Finding]:
     """Return faults in the shape and the type of log-densities as findings."""
     change = "A log-density is one number for each sample of each example: sum over the event, never over K or B."
     return [_of_fault(each.message, change, place) for each in density_faults(field_, what, found, rows)]
+
+
+def _with_subject(fault: Fault) -> str:
+    """Return a fault's message as a whole sentence."""
+    return f"the program '{fault.field}'{fault.message[2:]}" if fault.message.startswith("it ") else fault.message
 
 
 def _of_fault(message: str, change: str, place: Place | None) -> Finding:
@@ -313,9 +341,7 @@ def _sampled(q: Distribution, k: int) -> Tensor:
     return q.sample(torch.Size(() if len(q.batch_shape) == 2 else (k,)))
 
 
-def _mended_q(
-    q: Distribution, rows: Rows, name: str, place: Place | None
-) -> tuple[Distribution, list[Finding]]:
+def _mended_q(q: Distribution, rows: Rows, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
     """Return a posterior of batch_shape (B,) or (K, B); axes after these become its event."""
     shape = tuple(q.batch_shape)
     for good in (rows[1:], rows):
@@ -330,9 +356,7 @@ def _mended_q(
     return q, []  # the engine reports it
 
 
-def _mended_prior(
-    p: Distribution, z: Tensor, name: str, place: Place | None
-) -> tuple[Distribution, list[Finding]]:
+def _mended_prior(p: Distribution, z: Tensor, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
     """Return a prior with the event_shape of the latent."""
     event, shape = tuple(z.shape[2:]), tuple(p.event_shape)
     if shape == event:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.checks.finding import Finding, error
-from dregcli.engine.checks.passes import ModelRun, Posterior, Programs, Stopped
+from dregcli.engine.checks.passes import ModelRun, Posterior, Programs, Stopped, total
+from dregcli.engine.checks.watch import Call, Watch
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
@@ -78,12 +79,31 @@ class Subject:
         return self.programs.model(self.posterior.values, self.few)
 
     @cached_property
+    def calls(self) -> list[Call]:
+        """The torch functions that both programs call."""
+        with Watch(self.programs.frames) as watch:
+            self.programs.model(self.draw().values, self.few)
+        return watch.calls
+
+    @cached_property
+    def calls_of_model(self) -> list[Call]:
+        """The torch functions that the model's program calls."""
+        with Watch(self.programs.frames) as watch:
+            self.programs.model(self.posterior.values, self.few)
+        return watch.calls
+
+    @property
+    def has_random_model(self) -> bool:
+        """Whether the model's program draws random numbers."""
+        return any(call.draws for call in self.calls_of_model)
+
+    @cached_property
     def exact(self) -> "Subject | None":
         """The same model in float64; None if its code does not allow that."""
         try:
             module = copy.deepcopy(self.module).double()
             found = Subject(module, self.data, self.pixels.double(), self.numbers)
-            if found.model.log_joint.dtype is torch.float64:
+            if total(found.model.log_p).dtype is torch.float64:
                 return found
         except (Stopped, RuntimeError, TypeError, ValueError):
             pass

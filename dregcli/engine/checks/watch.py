@@ -13,8 +13,14 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from dregcli.engine.checks.finding import Place
+from dregcli.engine.programs import contract
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+_PACKAGE = __name__.partition(".")[0]
+_NOT_ENGINE = (__name__, contract.__name__)
+"""This module, and the helpers that a user's programs call."""
+
+_TAKES_NUMBERS = ("item", "tolist", "numpy", "__float__", "__array__")
+"""Functions that return numbers of a tensor, without its graph."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Call:
         outputs: tensors that it returned.
         place: line of the user's code that led to the call.
         draws: whether it drew random numbers.
+        is_engines: whether the engine made the call, for example to draw a sample.
     """
 
     name: str
@@ -34,6 +41,7 @@ class Call:
     outputs: tuple[Tensor, ...]
     place: Place | None
     draws: bool
+    is_engines: bool
 
 
 class Frames:
@@ -47,22 +55,28 @@ class Frames:
         self._names = {each: name for name, each in module.named_modules()}
         self._module = module
         try:
-            self._folder = os.path.dirname(os.path.abspath(inspect.getfile(type(module)))) + os.sep
+            self._folder = inspect.getfile(type(module)).rpartition(os.sep)[0] + os.sep
         except (TypeError, OSError):
             self._folder = None
 
     def place(self) -> Place | None:
         """Return the innermost line of the user's code, and the innermost submodule, that the caller runs in."""
+        return self.place_and_maker()[0]
+
+    def place_and_maker(self) -> tuple[Place | None, bool]:
+        """Return ``place``, and whether the engine runs between this line and the caller."""
         frame: FrameType | None = sys._getframe(1)
         submodule: str | None = None
+        is_engines = False
         while frame is not None:
             owner = frame.f_locals.get("self")
             if submodule is None and isinstance(owner, nn.Module) and self._names.get(owner):
                 submodule = f"{self._names[owner]} ({type(owner).__name__})"
             if self._is_users(frame, owner):
-                return Place(frame.f_code.co_filename, frame.f_lineno, submodule)
+                return Place(frame.f_code.co_filename, frame.f_lineno, submodule), is_engines
+            is_engines = is_engines or (_is_ours(frame) and frame.f_globals["__name__"] not in _NOT_ENGINE)
             frame = frame.f_back
-        return None
+        return None, is_engines
 
     def of_error(self, error: BaseException) -> Place | None:
         """Return the innermost line of the user's code that an exception passed."""
@@ -74,10 +88,14 @@ class Frames:
         return found
 
     def _is_users(self, frame: FrameType, owner: object) -> bool:
-        path = frame.f_code.co_filename
-        if path.startswith(_PACKAGE):
+        if _is_ours(frame):
             return owner is self._module  # a model that comes with the program
-        return self._folder is not None and path.startswith(self._folder)
+        return self._folder is not None and frame.f_code.co_filename.startswith(self._folder)
+
+
+def _is_ours(frame: FrameType) -> bool:
+    """Whether a frame runs code of this program."""
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0] == _PACKAGE
 
 
 class Watch(TorchFunctionMode):
@@ -93,7 +111,11 @@ class Watch(TorchFunctionMode):
         self._frames = frames
 
     def __torch_function__(
-        self, func: Callable[..., Any], types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: object,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
     ) -> Any:  # noqa: ANN401 - torch's own convention
         """Call the function, and record it."""
         before = torch.get_rng_state()
@@ -101,11 +123,12 @@ class Watch(TorchFunctionMode):
         outputs = tuple(_tensors([found]))
         # A later call may change a tensor in place.
         outputs = tuple(each.detach() if not each.requires_grad else each for each in outputs)
-        if outputs:
+        name = getattr(func, "__name__", str(func))
+        if outputs or name in _TAKES_NUMBERS:
             draws = not torch.equal(before, torch.get_rng_state())
-            name = getattr(func, "__name__", str(func))
             inputs = tuple(_tensors([*args, *(kwargs or {}).values()]))
-            self.calls.append(Call(name, inputs, outputs, self._frames.place(), draws))
+            place, is_engines = self._frames.place_and_maker()
+            self.calls.append(Call(name, inputs, outputs, place, draws, is_engines))
         return found
 
 
@@ -129,6 +152,10 @@ def place_of(calls: Iterable[Call], is_wrong: Callable[[Call], bool]) -> Place |
 
 def is_detached(call: Call) -> bool:
     """Whether autograd's graph ends at a call: an input has one and the output, a number, has none."""
+    if call.is_engines:
+        return False
+    if call.name in _TAKES_NUMBERS:
+        return any(each.requires_grad for each in call.inputs)
     inputs, outputs = ([each for each in some if each.is_floating_point()] for some in (call.inputs, call.outputs))
     return bool(outputs) and any(each.requires_grad for each in inputs) and not any(e.requires_grad for e in outputs)
 
