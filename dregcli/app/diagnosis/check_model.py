@@ -43,7 +43,7 @@ class CheckRequest:
     model: str
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     examples: int = 32
-    seconds: float = 10.0
+    seconds: float = 15.0
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ def check_model(
     ] = DIAGNOSED_EXAMPLES,
     max_seconds: Annotated[
         float, typer.Option(help="Time limit of the comparison of two estimators in seconds; 0 leaves it out.")
-    ] = 10.0,
+    ] = 15.0,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,

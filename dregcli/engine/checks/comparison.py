@@ -18,7 +18,7 @@ from dregcli.names import Verdict
 K = 4
 """Samples per example."""
 
-EXAMPLES = 8
+EXAMPLES = 2
 
 DETECT = 0.1
 """Relative bias that the check must be able to find before it reports 'unbiased'."""
