@@ -97,7 +97,9 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
     "conv": ConvVae,
     "shared": Shared,
     "two layers": TwoLayers,
-    "plain twin of the vae": lambda data: PlainVae(Vae(data.mean.flatten(), hidden=(5,), latent_dim=2, generator=torch.Generator())),
+    "plain twin of the vae": lambda data: PlainVae(
+        Vae(data.mean.flatten(), hidden=(5,), latent_dim=2, generator=torch.Generator())
+    ),
     "sound": Sound,
     "frozen": planted.FrozenEncoder,
     "dropout in the posterior": planted.DropoutInPosterior,
