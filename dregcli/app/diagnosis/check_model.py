@@ -16,7 +16,7 @@ from dregcli.app.models.make import make_module
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.engine.checks.check import Checked, check_module
-from dregcli.engine.checks.comparison import DETECT, K, Compared, compare
+from dregcli.engine.checks.comparison import DETECT, Compared, K, compare
 from dregcli.engine.checks.finding import Finding
 from dregcli.engine.checks.first_batch import first_batch
 from dregcli.engine.device import prepare_process

@@ -43,8 +43,8 @@ def _verdict(findings: list[dict[str, Any]]) -> str:
 
 def _parts(plain: dict[str, Any]) -> list[str]:
     lines = [
-        f"latent {each['name']}: shape ({', '.join(map(str, each['shape']))}), q {each['q']}, p {each['p'] or 'missing'}, "
-        + ("with a path" if each["has_path"] else "discrete: estimators without a path")
+        f"latent {each['name']}: shape ({', '.join(map(str, each['shape']))}), q {each['q']}, "
+        f"p {each['p'] or 'missing'}, " + ("with a path" if each["has_path"] else "without a path")
         for each in plain["latents"]
     ]
     if plain["likelihood"]:
@@ -69,6 +69,10 @@ def _comparison(plain: dict[str, Any]) -> str:
     if plain["reason"]:
         return f"no comparison of two estimators: {plain['reason']}"
     one, other = plain["estimators"]
-    size = "" if plain["relative_bias"] is None else f", relative bias {plain['relative_bias']:.3f}"
-    found = "" if plain["detectable"] is None else f", {plain['detectable']:.3f} would be found"
-    return f"{one} against {other}, K={plain['k']}: {plain['verdict']}{size}{found} ({plain['batches']:,} batches)"
+    size, detectable = (
+        "-" if plain[name] is None else f"{plain[name]:.3f}" for name in ("relative_bias", "detectable")
+    )
+    return (
+        f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} batches; relative bias "
+        f"{size}, and {detectable} would be found"
+    )

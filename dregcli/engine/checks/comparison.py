@@ -27,10 +27,11 @@ _PAIRS = (("dreg", "reparam"), ("vimco", "reinforce"))
 """Pairs of estimators with the same mean; the first pair that the model has gradients for is compared."""
 
 _SURE = 3.0
-"""A bias counts as a fault if it is this many times the smallest one that is found; a heavy tail makes smaller ones."""
+"""A bias is a fault if it is this many times the smallest one that is found; a heavy tail makes smaller ones."""
 
 _FALSE_ALARM = 1e-4
-_MOST_BATCHES = 3072
+MOST_BATCHES = 3072
+"""Batches after which the comparison ends."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,14 @@ class Compared:
     findings: tuple[Finding, ...] = ()
 
 
-def compare(model: ProgramModel, pixels: Tensor, *, seconds: float) -> Compared:
+def compare(model: ProgramModel, pixels: Tensor, *, seconds: float, batches: int = MOST_BATCHES) -> Compared:
     """Compare the gradients of dreg and reparam, or of vimco and reinforce if no latent has a path.
 
     Args:
         model: the model.
         pixels: shape (B, D).
         seconds: limit of time; what is undecided then is inconclusive, which is no fault.
+        batches: limit of batches.
     """
     if not model.posterior_parameters():
         return Compared(reason="q has no parameters, so that all estimators are the same")
@@ -65,16 +67,16 @@ def compare(model: ProgramModel, pixels: Tensor, *, seconds: float) -> Compared:
         pairs = [resolve_pair("iwae", word, K) for word in words]
         faults = [fault for pair in pairs for fault in model.faults(pair)]
         if not faults:
-            return _compared(model, pixels, words, Comparison(*pairs), seconds)
+            return _compared(model, pixels, words, Comparison(*pairs), seconds, batches)
         refused += faults
     return Compared(reason=" ".join(dict.fromkeys(fault.message for fault in refused)))
 
 
 def _compared(
-    model: ProgramModel, pixels: Tensor, words: tuple[str, str], comparison: Comparison, seconds: float
+    model: ProgramModel, pixels: Tensor, words: tuple[str, str], comparison: Comparison, seconds: float, batches: int
 ) -> Compared:
     source = ModelSource(model, pixels[:EXAMPLES], k=K, randomness=Randomness(0, pixels.device))
-    check = BiasCheck(source, [comparison], false_alarm=_FALSE_ALARM, detect=DETECT, max_batches=_MOST_BATCHES)
+    check = BiasCheck(source, [comparison], false_alarm=_FALSE_ALARM, detect=DETECT, max_batches=batches)
     started = time.monotonic()
     while not check.done:
         due = check.advance()

@@ -169,5 +169,6 @@ def base_of(p: Distribution) -> Distribution:
 
 
 def family(p: Distribution) -> str:
-    """Return the name of a distribution's family, such as ``Normal``."""
-    return type(base_of(p)).__name__.lstrip("_")
+    """Return the name of a distribution's family, such as ``Normal``; a private class has its public base's name."""
+    kinds = type(base_of(p)).__mro__
+    return next(each.__name__ for each in kinds if not each.__name__.startswith("_"))

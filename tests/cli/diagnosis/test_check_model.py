@@ -33,7 +33,7 @@ def test_a_sound_model_passes_and_its_parts_are_shown(capsys) -> None:
     assert outcome.code == 0, outcome.err
     lines = outcome.out.splitlines()
     assert lines[0] == "tiny.py:TinyVae on digits (binary, 1 x 8 x 8): no fault found"
-    assert "latent z: shape (3), q Normal, p StandardNormal, with a path" in lines
+    assert "latent z: shape (3), q Normal, p Normal, with a path" in lines
     assert "theta, which log p(x, z) reaches: 2 tensors, 256 numbers: decoder.weight, decoder.bias" in lines
     assert "phi, which q(z | x) reaches: 2 tensors, 390 numbers: encoder.weight, encoder.bias" in lines
 
@@ -44,7 +44,7 @@ def test_two_estimators_are_compared(capsys) -> None:
     compared = outcome.json["comparison"]
     assert (compared["estimators"], compared["k"]) == (["dreg", "reparam"], 4)
     assert compared["verdict"] in ("inconclusive", "unbiased")
-    assert compared["batches"] > 1
+    assert compared["batches"] >= 1
 
 
 def test_every_fault_is_shown_with_its_line(capsys, folder: Path) -> None:
