@@ -2,6 +2,7 @@
 
 import contextlib
 import sys
+from typing import Final
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.models.code import CodeKind
@@ -14,6 +15,9 @@ from dregcli.engine.checks.first_batch import first_batch
 from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Severity, Split
+
+_COMMON: Final = ("likelihood", "normalisation", "argument")
+"""Faults with which people train models all the same, such as Bernoulli pixels that are intensities: warnings here."""
 
 
 def require_sound(plan: Plan, listener: Listener) -> None:
@@ -39,7 +43,7 @@ def require_sound(plan: Plan, listener: Listener) -> None:
         found = check_module(module, data, pixels, numbers=numbers, thorough=False).findings
     if not resolve_pair(spec.objective, spec.estimator, spec.k).needs_score_identity:
         found = [each for each in found if each.key != "support-moves"]
-    errors = [each for each in found if each.severity is Severity.ERROR]
+    errors = [each for each in found if each.severity is Severity.ERROR and each.key not in _COMMON]
     if errors:
         hint = f"see all findings: {command('check-model', code.place or code.word, '--dataset', spec.dataset)}"
         raise SpecError([Fault("model", sentence(each)) for each in errors], hint=hint)

@@ -73,6 +73,6 @@ def _comparison(plain: dict[str, Any]) -> str:
         "-" if plain[name] is None else f"{plain[name]:.3f}" for name in ("relative_bias", "detectable")
     )
     return (
-        f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} batches; relative bias "
-        f"{size}, and {detectable} would be found"
+        f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} batches; "
+        f"relative bias {size}, and {detectable} would be found"
     )

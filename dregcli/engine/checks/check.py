@@ -102,7 +102,7 @@ _NO_DERIVATIVES = frozenset({"half-precision", "not-repeatable", "not-finite"})
 def _checks(*, thorough: bool) -> list[tuple[_Check, frozenset[str]]]:
     """Return the checks in their order, each with the findings after which its own would only repeat these."""
     nothing = frozenset[str]()
-    cheap: list[tuple[_Check, frozenset[str]]] = [
+    return [
         (check_precision, nothing),
         (check_finite, nothing),
         (check_repeats, nothing),
@@ -110,8 +110,8 @@ def _checks(*, thorough: bool) -> list[tuple[_Check, frozenset[str]]]:
         (lambda subject: check_graphs(subject, thorough=thorough), _NO_DERIVATIVES),
         (check_supports, nothing),
         (lambda subject: check_fixed(subject, thorough=thorough), _NO_DERIVATIVES | {"detached"}),
+        (check_likelihood, nothing),
     ]
-    return [*cheap, (check_likelihood, nothing)] if thorough else cheap
 
 
 def _guarded(check: Callable[[Subject], list[Finding]], subject: Subject) -> list[Finding]:

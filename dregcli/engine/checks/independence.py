@@ -11,8 +11,11 @@ from dregcli.engine.checks.subject import EXAMPLES, SAMPLES, Subject
 from dregcli.engine.checks.watch import Call, Watch, place_of
 from dregcli.engine.row_check import row_patterns, rows_differ
 
-_ROUNDING = 1e-4
-"""Largest relative difference between rows that are computed in another arrangement."""
+_ROUNDING = {"cpu": 1e-4}
+"""Largest relative difference between rows that are computed in another arrangement, by kind of device."""
+
+_COARSE = 1e-2
+"""The same for other devices, whose products may round their inputs."""
 
 _CHANGE = (
     "Entry (k, b) must depend on sample (k, b) and example b alone. Replace BatchNorm by GroupNorm or LayerNorm; "
@@ -102,7 +105,8 @@ def _alone(subject: Subject, before: Densities, place: Place | None) -> list[Fin
         return [error("rows", what, change, run.findings[0].place or place)]
     for name in before.keys() & run.log_p.keys():
         one, other = run.log_p[name][0], before[name][k, b]
-        if bool(((one - other).abs() > _ROUNDING * (1.0 + other.abs())).any()):
+        rounding = _ROUNDING.get(one.device.type, _COARSE)
+        if bool(((one - other).abs() > rounding * (1.0 + other.abs())).any()):
             what = f"{name} of some rows differs when they are computed alone."
             return [error("rows", what, f"{_CHANGE} {change}", place)]
     return []

@@ -9,6 +9,7 @@ from dregcli.engine.checks.finding import Finding, error, program_place, warning
 from dregcli.engine.checks.passes import Densities, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
+from dregcli.engine.row_check import rows_differ
 
 _NAMED = 8
 """Largest number of names in a message."""
@@ -82,8 +83,10 @@ def check_repeats(subject: Subject) -> list[Finding]:
             what = "The model's program draws random numbers, such as dropout's: log p of the same z differs between "
             what += "the passes of one step, and the gradients are wrong."
             change = "Remove dropout from p(x, z), or draw the numbers in posterior as a latent."
-            draws = place_of(subject.calls_of_model, lambda call: call.draws)
-            found.append(error("random-model", what, change, draws or program_place(subject.module, "model")))
+            with Watch(subject.programs.frames) as watch:
+                subject.programs.model(subject.z, subject.few)
+            place = place_of(watch.calls, lambda call: call.draws) or program_place(subject.module, "model")
+            found.append(error("random-model", what, change, place))
         state = {name: each.clone() for name, each in subject.module.named_buffers()}
         first, again = (subject.programs.model(subject.z, subject.few).log_p for _ in range(2))
         found += _changed("model", first, again, subject)
@@ -102,7 +105,7 @@ def check_repeats(subject: Subject) -> list[Finding]:
 
 
 def _changed(program: str, one: Densities, other: Densities, subject: Subject) -> list[Finding]:
-    differ = [name for name in one if name in other and not torch.equal(one[name], other[name])]
+    differ = [name for name in one if name in other and bool(rows_differ(one[name], other[name]).any())]
     if not differ or any(not torch.isfinite(each).all() for each in (*one.values(), *other.values())):
         return []
     what = f"The program '{program}' gives other numbers for the same input and the same random numbers."

@@ -140,11 +140,16 @@ class Programs:
         module: the user's module.
         shape: shape of one example.
         validate: whether torch checks the arguments of distributions.
+
+    Attributes:
+        frames: finds the user's lines.
+        drew: whether the last run drew random numbers of its own.
     """
 
     def __init__(self, module: nn.Module, shape: tuple[int, ...], *, validate: bool = False) -> None:
         self.module, self.shape = module, shape
         self.frames = Frames(module)
+        self.drew = False
         self._validate = validate
 
     def draw(self, pixels: Tensor, noise: LatentNoise, k: int) -> Posterior:
@@ -290,7 +295,13 @@ class Programs:
         try:
             with torch.random.fork_rng(devices=devices):
                 seed_generators(_SEED)
+                before_cpu = torch.get_rng_state()
+                before_gpu = [torch.cuda.get_rng_state(each) for each in devices]
                 yield
+                self.drew = not torch.equal(before_cpu, torch.get_rng_state()) or any(
+                    not torch.equal(one, torch.cuda.get_rng_state(each))
+                    for one, each in zip(before_gpu, devices, strict=True)
+                )
         except (Stopped, DregError, torch.OutOfMemoryError):
             raise
         except Exception as failure:  # whatever the user's code raises

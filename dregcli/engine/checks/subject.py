@@ -80,22 +80,20 @@ class Subject:
 
     @cached_property
     def calls(self) -> list[Call]:
-        """The torch functions that both programs call."""
-        with Watch(self.programs.frames) as watch:
-            self.programs.model(self.draw().values, self.few)
+        """The torch functions that both programs call; none if they cannot be watched, as compiled code."""
+        try:
+            with Watch(self.programs.frames) as watch:
+                self.programs.model(self.draw().values, self.few)
+        except Stopped:
+            return []
         return watch.calls
 
     @cached_property
-    def calls_of_model(self) -> list[Call]:
-        """The torch functions that the model's program calls."""
-        with Watch(self.programs.frames) as watch:
-            self.programs.model(self.posterior.values, self.few)
-        return watch.calls
-
-    @property
     def has_random_model(self) -> bool:
         """Whether the model's program draws random numbers."""
-        return any(call.draws for call in self.calls_of_model)
+        with torch.no_grad():
+            self.programs.model(self.z, self.few)
+        return self.programs.drew
 
     @cached_property
     def exact(self) -> "Subject | None":
@@ -103,11 +101,9 @@ class Subject:
         try:
             module = copy.deepcopy(self.module).double()
             found = Subject(module, self.data, self.pixels.double(), self.numbers)
-            if total(found.model.log_p).dtype is torch.float64:
-                return found
-        except (Stopped, RuntimeError, TypeError, ValueError):
-            pass
-        return None
+            return found if found.model.log_p and total(found.model.log_p).dtype is torch.float64 else None
+        except Exception:  # the user's code need not work in float64, nor allow a copy
+            return None
 
 
 def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:

@@ -126,3 +126,9 @@ def moving(outputs):
     assert "The support of q of 'z' moves with its parameters" in refused.err
     trained = run(capsys, "train", "--model", "moving.py:TinyVae", "--estimator", "reparam", *SHORT)
     assert trained.code == 0, trained.err
+
+
+def test_training_only_warns_of_a_likelihood_that_people_use_all_the_same(capsys) -> None:
+    outcome = run(capsys, "train", "--model", "tiny.py:TinyVae", "--binarisation", "none", *SHORT)
+    assert outcome.code == 0, outcome.err
+    assert "The data lie outside the support of the likelihood Bernoulli" in outcome.err
