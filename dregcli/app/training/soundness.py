@@ -17,7 +17,7 @@ from dregcli.errors import Fault, SpecError
 from dregcli.names import Severity, Split
 
 _COMMON: Final = ("likelihood", "normalisation", "argument")
-"""Faults with which people train models all the same, such as Bernoulli pixels that are intensities: warnings here."""
+"""Faults with which people train all the same, such as Bernoulli pixels that are intensities: warnings here."""
 
 
 def require_sound(plan: Plan, listener: Listener) -> None:
