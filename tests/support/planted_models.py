@@ -286,9 +286,10 @@ class Tempered(Sound):
         return _MeanBernoulli(logits=logits)
 
 
-class _MeanOverPixels(Independent):
+class _MeanOverPixels(Independent[Any]):
     def log_prob(self, value: Tensor) -> Tensor:
-        return self.base_dist.log_prob(value).mean(-1)
+        found: Tensor = self.base_dist.log_prob(value)
+        return found.mean(-1)
 
 
 class MeanOverPixels(Sound):

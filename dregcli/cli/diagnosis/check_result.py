@@ -57,7 +57,7 @@ def _parts(plain: dict[str, Any]) -> list[str]:
         "frozen": "frozen",
     }
     for kind, words in kinds.items():
-        names = (plain["parameters"] or {}).get(kind, [])
+        names: list[str] = plain["parameters"][kind] if plain["parameters"] else []
         if names:
             count = sum(plain["sizes"][name] for name in names)
             shown = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")

@@ -21,4 +21,4 @@ def first_batch(examples: Examples, pixels: Pixels, *, size: int, seed: int) -> 
     """
     randomness = Randomness(seed, examples.device)
     order = randomness.permutation(Stream.ORDER, 0, len(examples))[:size]
-    return order.tolist(), training_pixels(pixels, examples.rows(order), randomness, 0)
+    return [int(each) for each in order], training_pixels(pixels, examples.rows(order), randomness, 0)

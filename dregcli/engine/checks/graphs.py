@@ -224,7 +224,7 @@ def _by_parameters(subject: Subject, program: str) -> list[Finding]:
 
 def _moving(subject: Subject, names: list[str], values: Callable[[], list[Tensor]]) -> list[str]:
     """Return the parameters among these that change the values."""
-    named = dict(subject.module.named_parameters())
+    named: dict[str, Tensor] = dict(subject.module.named_parameters())
 
     def change(some: list[str]) -> bool:
         kept = [named[name].detach().clone() for name in some]

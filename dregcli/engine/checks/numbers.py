@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, error, program_place, warning
-from dregcli.engine.checks.passes import Densities, total
+from dregcli.engine.checks.passes import Densities, Posterior, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
 from dregcli.engine.row_check import rows_differ
@@ -19,6 +19,11 @@ def listed(names: list[str]) -> str:
     """Return some names, and how many more there are."""
     more = len(names) - _NAMED
     return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+
+
+def indices(mask: Tensor) -> list[int]:
+    """Return where a mask (N,) is true."""
+    return [int(each) for each in mask.nonzero().flatten()]
 
 
 def check_precision(subject: Subject) -> list[Finding]:
@@ -41,7 +46,7 @@ def check_finite(subject: Subject) -> list[Finding]:
     model = subject.programs.model(run.values, subject.pixels)
     found: list[Finding] = []
     for what, density in _parts(run.log_q, model.log_p):
-        bad = (~torch.isfinite(density.detach())).any(0).nonzero().flatten().tolist()
+        bad = indices((~torch.isfinite(density.detach())).any(0))
         if bad:
             numbers = listed([str(subject.numbers[i]) for i in bad])
             message = f"{what} is not finite for {len(bad)} of {density.shape[1]} examples: {numbers}."
@@ -54,8 +59,8 @@ def check_finite(subject: Subject) -> list[Finding]:
     parameters = {n: each for n, each in subject.module.named_parameters() if each.requires_grad}
     if not parameters or not log_w.requires_grad:
         return []
-    gradients = torch.autograd.grad(log_w.sum(), list(parameters.values()), allow_unused=True)
-    broken = [n for n, g in zip(parameters, gradients, strict=True) if g is not None and not torch.isfinite(g).all()]
+    gradients = torch.autograd.grad(log_w.sum(), list(parameters.values()), allow_unused=True, materialize_grads=True)
+    broken = [name for name, each in zip(parameters, gradients, strict=True) if not torch.isfinite(each).all()]
     if broken:
         what = f"The gradients of {listed(broken)} are not finite, although the densities are."
         change = "Look for a root or a norm at 0, and for torch.where, whose unused branch still has a gradient."
@@ -90,18 +95,18 @@ def check_repeats(subject: Subject) -> list[Finding]:
         state = {name: each.clone() for name, each in subject.module.named_buffers()}
         first, again = (subject.programs.model(subject.z, subject.few).log_p for _ in range(2))
         found += _changed("model", first, again, subject)
-        one, other = subject.draw(), subject.draw()
-        values = (
-            {n: z.detach() for n, z in run.values.items()} | {f"log q of {n}": q for n, q in run.log_q.items()}
-            for run in (one, other)
-        )
-        found += _changed("posterior", *values, subject)
+        found += _changed("posterior", _values(subject.draw()), _values(subject.draw()), subject)
     moved = [n for n, each in subject.module.named_buffers() if not torch.equal(state[n], each)]
     if moved and not found:
         what = f"Every run changes {listed(moved)}, although the densities stay: a step runs the programs twice."
         change = "Check that this is on purpose."
         found.append(warning("buffers", what, change))
     return found
+
+
+def _values(run: Posterior) -> dict[str, Tensor]:
+    """Return a run's samples and densities."""
+    return {**run.values, **{f"log q of {name}": each for name, each in run.log_q.items()}}
 
 
 def _changed(program: str, one: Densities, other: Densities, subject: Subject) -> list[Finding]:

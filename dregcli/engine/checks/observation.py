@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
-from dregcli.engine.checks.numbers import listed
+from dregcli.engine.checks.numbers import indices, listed
 from dregcli.engine.checks.subject import Subject
 from dregcli.names import DataKind
 
@@ -34,7 +34,7 @@ def check_values(subject: Subject) -> list[Finding]:
         DataKind.INTENSITY: (pixels < 0.0) | (pixels > 1.0),
         DataKind.REAL: ~torch.isfinite(pixels),
     }[kind]
-    bad = wrong.any(1).nonzero().flatten().tolist()
+    bad = indices(wrong.any(1))
     if not bad:
         return []
     values = {
@@ -146,7 +146,7 @@ def _sum_of_product(p: Distribution, few: Tensor) -> float | None:
     try:
         base = first_row(start)[0]
         flipped = torch.where(torch.eye(width, dtype=torch.bool, device=few.device), 1.0 - start, start)
-        gain = torch.cat([first_row(part) for part in flipped.split(128)]) - base
+        gain = torch.cat([first_row(part) for part in torch.split(flipped, 128)]) - base
         changed = torch.rand(4, width, generator=generator).to(few.device) < 0.5
         predicted = base + (changed * gain).sum(1)
         found = first_row(torch.where(changed, 1.0 - start, start))

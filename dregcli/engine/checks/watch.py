@@ -2,7 +2,6 @@
 
 import inspect
 import os
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -52,7 +51,7 @@ class Frames:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._names = {each: name for name, each in module.named_modules()}
+        self._names: dict[nn.Module, str] = {each: name for name, each in module.named_modules()}
         self._module = module
         try:
             self._folder = inspect.getfile(type(module)).rpartition(os.sep)[0] + os.sep
@@ -65,7 +64,7 @@ class Frames:
 
     def place_and_maker(self) -> tuple[Place | None, bool]:
         """Return ``place``, and whether the engine runs between this line and the caller."""
-        frame: FrameType | None = sys._getframe(1)
+        frame = inspect.currentframe()
         submodule: str | None = None
         is_engines = False
         while frame is not None:
