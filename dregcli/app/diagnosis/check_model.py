@@ -23,6 +23,7 @@ from dregcli.engine.device import prepare_process
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import Severity, Split
+from dregcli.specs.execution import AUTO
 from dregcli.specs.models import is_network
 from dregcli.specs.options import RunOptions
 
@@ -122,7 +123,7 @@ def check_model(request: CheckRequest, *, data_dir: Path, listener: Listener) ->
     prepare_process()
     plan = resolve_plan(options, data_dir, faults)
     assert plan.code is not None
-    with with_threads(options.threads):
+    with with_threads(options.threads or AUTO):
         started = time.monotonic()
         data, spec = plan.data.model_data, plan.spec
         examples = plan.data.examples(Split.TRAIN)

@@ -51,7 +51,8 @@ class Frames:
     """
 
     def __init__(self, module: nn.Module) -> None:
-        self._names: dict[nn.Module, str] = {each: name for name, each in module.named_modules()}
+        named = cast("Iterable[tuple[str, nn.Module]]", module.named_modules())
+        self._names = {each: name for name, each in named}
         self._module = module
         try:
             self._folder = inspect.getfile(type(module)).rpartition(os.sep)[0] + os.sep
