@@ -1,8 +1,9 @@
 """What all checks of one model look at: its programs, a batch of pixels, and one run of each program."""
 
 import copy
+import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -133,10 +134,13 @@ def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:
 
 @contextmanager
 def unchanged(module: nn.Module) -> Generator[None]:
-    """Restore all buffers, such as running statistics, at the end of the block."""
+    """Restore all buffers, such as running statistics, at the end of the block; compiled code runs as it was written."""
     before = [(each, each.detach().clone()) for each in module.buffers()]
+    # Only a process that compiles something has loaded this part of torch, which takes seconds.
+    compiles = "torch._dynamo" in sys.modules
     try:
-        yield
+        with torch.compiler.set_stance("force_eager") if compiles else nullcontext():
+            yield
     finally:
         with torch.no_grad():
             for each, value in before:

@@ -1,7 +1,7 @@
 """Watch the torch functions that a user's program calls, to find the line where a fault begins."""
 
 import inspect
-import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import FrameType
@@ -55,7 +55,7 @@ class Frames:
         self._names = {each: name for name, each in named}
         self._module = module
         try:
-            self._folder = inspect.getfile(type(module)).rpartition(os.sep)[0] + os.sep
+            self._folder = re.sub(r"[^\\/]*$", "", inspect.getfile(type(module)))
         except (TypeError, OSError):
             self._folder = None
 
