@@ -134,7 +134,7 @@ def first_runs(subject: Subject) -> tuple[list[Finding], list[Finding]]:
 
 @contextmanager
 def unchanged(module: nn.Module) -> Generator[None]:
-    """Restore all buffers, such as running statistics, at the end of the block; compiled code runs as it was written."""
+    """Restore all buffers, such as running statistics, at the end of the block; compiled code runs uncompiled."""
     before = [(each, each.detach().clone()) for each in module.buffers()]
     # Only a process that compiles something has loaded this part of torch, which takes seconds.
     compiles = "torch._dynamo" in sys.modules
