@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.reach import Ends, ends_before
-from dregcli.engine.samples import Located, locate
 from dregcli.errors import DregError
 
 _SIZE = 2**18

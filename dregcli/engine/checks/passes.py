@@ -15,11 +15,11 @@ from torch.distributions import Distribution, Independent
 from dregcli.engine.checks.finding import Finding, Place, error, program_place
 from dregcli.engine.checks.watch import Frames
 from dregcli.engine.draws import LatentNoise
+from dregcli.engine.located import Located
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import Rows, density_faults
-from dregcli.engine.programs.latents import draw_latents
-from dregcli.engine.samples import Located
+from dregcli.engine.programs.latents import draw_latents, seed_generators
 from dregcli.errors import DregError, Fault, SpecError
 
 _SEED = 0
@@ -278,6 +278,11 @@ class Programs:
                 run.log_x = None if faults else log_x
         return run
 
+    @property
+    def _device(self) -> torch.device:
+        """Device of the module; the CPU if it has no parameters."""
+        return next((each.device for each in self.module.parameters()), torch.device("cpu"))
+
     def _images(self, pixels: Tensor) -> Tensor:
         return pixels.reshape(-1, *self.shape)
 
@@ -291,17 +296,14 @@ class Programs:
         kind = cast("Any", Distribution)
         before = kind._validate_args
         Distribution.set_default_validate_args(self._validate)
-        devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        device = self._device
+        devices = [device] if device.type == "cuda" else []
         try:
             with torch.random.fork_rng(devices=devices):
-                seed_generators(_SEED)
-                before_cpu = torch.get_rng_state()
-                before_gpu = [torch.cuda.get_rng_state(each) for each in devices]
+                seed_generators(_SEED, device)
+                states = _states(devices)
                 yield
-                self.drew = not torch.equal(before_cpu, torch.get_rng_state()) or any(
-                    not torch.equal(one, torch.cuda.get_rng_state(each))
-                    for one, each in zip(before_gpu, devices, strict=True)
-                )
+                self.drew = not all(map(torch.equal, states, _states(devices)))
         except (Stopped, DregError, torch.OutOfMemoryError):
             raise
         except Exception as failure:  # whatever the user's code raises
@@ -313,11 +315,9 @@ class Programs:
             Distribution.set_default_validate_args(before)
 
 
-def seed_generators(seed: int) -> None:
-    """Seed torch's generators; ``torch.manual_seed`` takes milliseconds for devices that are not there."""
-    torch.default_generator.manual_seed(seed)
-    if torch.cuda.is_initialized():
-        torch.cuda.manual_seed(seed)
+def _states(devices: list[torch.device]) -> list[Tensor]:
+    """Return the states of torch's generators."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in devices)]
 
 
 def of_engine(refusal: SpecError, place: Place | None) -> list[Finding]:

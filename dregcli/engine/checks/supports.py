@@ -19,9 +19,9 @@ from torch.distributions import (
 
 from dregcli.engine.checks.finding import Finding, error, warning
 from dregcli.engine.checks.observation import base_of, family
-from dregcli.engine.checks.passes import seed_generators
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.latents import seeded
 from dregcli.engine.score_identity import declares_moving_support, support_moves
 
 _REGULAR = (Normal, MultivariateNormal, Laplace, StudentT, LogNormal, Categorical, OneHotCategorical, Bernoulli)
@@ -107,8 +107,7 @@ def _outside(p: Distribution, value: Tensor | None) -> bool:
 
 
 def _sample(p: Distribution) -> Tensor | None:
-    with torch.random.fork_rng(devices=[]):
-        seed_generators(0)
+    with seeded(0, torch.device("cpu")):
         try:
             with torch.no_grad():
                 return p.sample(torch.Size((8,)) if len(p.batch_shape) < 2 else torch.Size())
