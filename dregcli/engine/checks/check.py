@@ -9,12 +9,13 @@ from dregcli.engine.checks.finding import Finding, error
 from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
 from dregcli.engine.checks.independence import check_rows
 from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
-from dregcli.engine.checks.observation import check_likelihood, check_values, family
+from dregcli.engine.checks.observation import check_likelihood, check_values
 from dregcli.engine.checks.passes import Stopped
 from dregcli.engine.checks.subject import Subject, first_runs, unchanged
 from dregcli.engine.checks.supports import check_fixed, check_supports
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.families import words_of
 from dregcli.errors import DregError
 from dregcli.names import Severity
 
@@ -151,14 +152,14 @@ def _latents(subject: Subject) -> list[LatentShape]:
     except Stopped:
         return []
     try:
-        priors = {name: family(each.p) for name, each in subject.model.priors.items()}
+        priors = {name: words_of(each.p) for name, each in subject.model.priors.items()}
     except Stopped:
         priors = {}
     return [
         LatentShape(
             name,
             tuple(each.value.shape[2:]),
-            family(each.q),
+            words_of(each.q),
             priors.get(name),
             Unfolded.of(each.q).base.has_rsample,
         )
@@ -171,4 +172,4 @@ def _likelihood(subject: Subject) -> str | None:
         p = subject.model.likelihood
     except Stopped:
         return None
-    return None if p is None else family(p)
+    return None if p is None else words_of(p)

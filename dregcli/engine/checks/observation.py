@@ -1,15 +1,16 @@
 """Check that the likelihood is a distribution over the values that the data have."""
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
 from dregcli.engine.checks.numbers import indices, listed
 from dregcli.engine.checks.subject import Subject
+from dregcli.engine.programs.families import innermost, words_of
 from dregcli.names import DataKind
 
 _TOLERANCE = 0.01
@@ -57,7 +58,7 @@ def check_likelihood(subject: Subject) -> list[Finding]:
 
 
 def _support(p: Distribution, subject: Subject, place: Place | None) -> list[Finding]:
-    kind, name = subject.data.kind, family(p)
+    kind, name = subject.data.kind, words_of(p)
     try:
         support: Any = p.support
         inside = support.check(subject.few.reshape(-1, *p.event_shape))
@@ -99,9 +100,7 @@ def _normalisation(p: Distribution, subject: Subject, place: Place | None) -> li
         total = _sum_of_product(p, subject.few)
     if total is None or abs(total - 1.0) < _TOLERANCE:
         return []
-    what = (
-        f"The probabilities of the likelihood {family(p)} sum to {total:.3g}, not 1: its bound is no log-probability."
-    )
+    what = f"The probabilities of {words_of(p)} sum to {total:.3g}, not 1: the bound is no log-probability."
     change = "Give its log_prob the constant that normalises it, and sum it over all pixels, without a mean."
     return [error("normalisation", what, change, place)]
 
@@ -113,7 +112,7 @@ def _levels(subject: Subject) -> list[float]:
 
 def _one_value(p: Distribution) -> Callable[[Tensor], Tensor] | None:
     """Return log p of single values, of all rows and places of an image; None if only whole examples have one."""
-    base = base_of(p)
+    base = innermost(p)
     return None if len(base.event_shape) else base.log_prob
 
 
@@ -158,17 +157,4 @@ def _sum_of_product(p: Distribution, few: Tensor) -> float | None:
 
 
 def _is_torchs(p: Distribution) -> bool:
-    return type(base_of(p)).__module__.startswith("torch.distributions")
-
-
-def base_of(p: Distribution) -> Distribution:
-    """Return a distribution inside ``Independent``."""
-    while type(p) is Independent:
-        p = cast("Any", p).base_dist
-    return p
-
-
-def family(p: Distribution) -> str:
-    """Return the name of a distribution's family, such as ``Normal``; a private class has its public base's name."""
-    kinds = type(base_of(p)).__mro__
-    return next(each.__name__ for each in kinds if not each.__name__.startswith("_"))
+    return type(innermost(p)).__module__.startswith("torch.distributions")

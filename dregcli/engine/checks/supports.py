@@ -18,9 +18,9 @@ from torch.distributions import (
 )
 
 from dregcli.engine.checks.finding import Finding, error, warning
-from dregcli.engine.checks.observation import base_of, family
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.families import innermost, words_of
 from dregcli.engine.programs.latents import seeded
 from dregcli.engine.score_identity import declares_moving_support, support_moves
 
@@ -47,7 +47,7 @@ def check_supports(subject: Subject) -> list[Finding]:
             change = "Give the prior of this latent the family of its posterior."
             found.append(error("support", what, change, prior.place))
         elif _outside(prior.p, drawn.value):
-            what = f"q of '{name}' ({family(drawn.q)}) draws values outside the support of its prior: log p of "
+            what = f"q of '{name}' ({words_of(drawn.q)}) draws values outside the support of its prior: log p of "
             what += "them is minus infinity, or means nothing."
             change = "Give the posterior a support within the prior's, by a transform such as exp or sigmoid."
             found.append(error("support", what, change, drawn.place))
@@ -84,7 +84,7 @@ def check_fixed(subject: Subject, *, thorough: bool) -> list[Finding]:
 
 def _is_regular(unfolded: Unfolded) -> bool:
     """Whether a posterior has one of torch's plain families, for which there is nothing to test."""
-    base = base_of(unfolded.base)
+    base = innermost(unfolded.base)
     others = [step for step in unfolded.steps if not isinstance(step.transform, ExpTransform)]
     return type(base) in _REGULAR and not others
 

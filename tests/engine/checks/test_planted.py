@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dregcli.engine.checks.check import Checked, check_module
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.conv import ConvVae as BuiltIn
 from dregcli.names import DataKind, Severity
 from tests.support import planted_models as planted
 from tests.support.plain_models import ConvVae, PlainVae, Shared, SmallModel, TwoLayers, small_data
@@ -109,6 +110,11 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_model_has_no_finding(name: str) -> None:
     assert checked(SOUND[name]).findings == []  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize("kind", DataKind)
+def test_the_built_in_convolutional_model_has_no_finding(kind: DataKind) -> None:
+    assert checked(lambda data: BuiltIn(data, latent_dim=2, channels=2), kind).findings == []
 
 
 def test_faults_of_both_programs_come_at_once() -> None:
