@@ -15,6 +15,7 @@ from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
 from dregcli.app.training.session import Session, TrainResult
+from dregcli.app.training.soundness import require_sound
 from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import Model
@@ -59,6 +60,7 @@ def claim(
     Call the function at once, because the claimed run already counts as running.
     """
     prepare_process()
+    require_sound(plan, listener)
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
     writer = store.claim(
