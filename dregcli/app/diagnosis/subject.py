@@ -250,7 +250,7 @@ def _subject(
     pairs: list[AskedPair],
     k: int,
 ) -> Subject:
-    model = build_model(spec, data)
+    model = build_model(spec, data.model_data)
     load_model(model, checkpoint, run)
     examples = data.examples(Split.TRAIN)
     # Examples are drawn on the CPU, so that every device checks the same ones.

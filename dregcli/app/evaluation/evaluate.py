@@ -182,7 +182,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
     with memory_explained(work, smaller="--k"):
-        model = build_model(spec, data)
+        model = build_model(spec, data.model_data)
         load_model(model, checkpoint, run)
         estimates = sample_split(model, data, how, unfinished[0], listener)
         opinion = None

@@ -1,9 +1,7 @@
-"""Build engine objects from a spec and its data."""
+"""Build engine objects from a spec and its data: the model needs only the ``ModelData``, the trainer the data set."""
 
 from collections.abc import Callable
 from typing import Any, Final
-
-import torch
 
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.run_data import RunData
@@ -15,16 +13,21 @@ from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.names import ModelName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, data: RunData) -> Model:
+def build_model(spec: RunSpec, data: ModelData) -> Model:
     """Return the run's model before its first step, compiled if the spec says so.
 
     Weights are drawn on the CPU, so that they are the same on every device.
+
+    Args:
+        spec: spec of the run.
+        data: what the model knows of its data: from the data set (``RunData.model_data``), or as the run stores it.
     """
     model = _MODELS[spec.model](spec, data).to(spec.device)
     if spec.compile == "on":
@@ -32,37 +35,36 @@ def build_model(spec: RunSpec, data: RunData) -> Model:
     return model
 
 
-def _vae(spec: RunSpec, data: RunData) -> Model:
+def _vae(spec: RunSpec, data: ModelData) -> Model:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
-    mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
+    mean, spread = data.mean.flatten(), data.spread.flatten()
     networks: Any = {
         "hidden": spec.hidden,
         "latent_dim": spec.latent_dim,
         "generator": Randomness(spec.seed).generator(Stream.INITIALISATION),
         "spread": spread if LIKELIHOODS[spec.likelihood].standardises else None,
     }
-    levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:
-        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
+        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=data.levels), **networks)
     # The context is the top half of every channel; the smaller part if the number of rows is odd.
-    channels = data.dataset.channels
-    top = channels * (data.dataset.height // 2) * data.dataset.width
+    channels, height, width = data.shape
+    top = channels * (height // 2) * width
     crossed = spec.task is Task.STRUCTURED_REFERENCE
     target = spread[image_parts(len(mean), context=top, channels=channels, crossed=crossed).target]
-    likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
+    likelihood = make_likelihood(spec.likelihood, spread=target, levels=data.levels)
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
-def _linear_gaussian(spec: RunSpec, data: RunData) -> Model:
+def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
     return LinearGaussian(
-        torch.from_numpy(data.mean),
+        data.mean.flatten(),
         latent_dim=spec.latent_dim,
         generator=Randomness(spec.seed).generator(Stream.INITIALISATION),
-        spread=torch.from_numpy(data.dataset.spread()),
+        spread=data.spread.flatten(),
     )
 
 
-_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], Model]]] = {
+_MODELS: Final[dict[ModelName, Callable[[RunSpec, ModelData], Model]]] = {
     ModelName.VAE: _vae,
     ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
 }
@@ -71,7 +73,7 @@ _MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], Model]]] = {
 def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
     """Return the run's trainer before its first step; if the run has a parent, theta is frozen."""
     return Trainer(
-        build_model(spec, data),
+        build_model(spec, data.model_data),
         resolve_pair(spec.objective, spec.estimator, spec.k),
         data.examples(Split.TRAIN),
         data.pixels,

@@ -171,7 +171,7 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     look = _look(data.dataset, asked)
     k = spec.k if asked.k is None else asked.k
     with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
-        model = build_model(spec, data)
+        model = build_model(spec, data.model_data)
         load_model(model, checkpoint, run)
         try:
             made, latents = _pictures(model, data, spec, asked, k, look)

@@ -85,7 +85,7 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
     run, checkpoint = _find(parent, store)
     if faults := _differences(plan.spec, spec_of(run)):
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
-    model = build_model(plan.spec, plan.data)
+    model = build_model(plan.spec, plan.data.model_data)
     load_model(model, checkpoint, run)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
