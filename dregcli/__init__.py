@@ -4,6 +4,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from dregcli.api.runs import load_run
+    from dregcli.api.stores import open_store
     from dregcli.engine.loss import multi_sample_loss
     from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
 
@@ -15,7 +17,9 @@ __all__ = [
     "LatentModel",
     "ModelData",
     "gaussian",
+    "load_run",
     "multi_sample_loss",
+    "open_store",
     "rows",
     "standard_normal",
 ]
@@ -23,7 +27,9 @@ __all__ = [
 _CONTRACT: Final = "dregcli.engine.programs.contract"
 _HOMES: Final = {
     **dict.fromkeys(("Draw", "Given", "LatentModel", "ModelData", "gaussian", "rows", "standard_normal"), _CONTRACT),
+    "load_run": "dregcli.api.runs",
     "multi_sample_loss": "dregcli.engine.loss",
+    "open_store": "dregcli.api.stores",
 }
 """The module of each public name. They are imported at their first use, since most of them import torch."""
 

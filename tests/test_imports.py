@@ -32,6 +32,7 @@ LAYERS = {
         *("wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
+    "api": {"names", "errors", "columns", "describe", "specs", "store", "engine", "app"},
     "cli": {
         *(
             "names",
@@ -82,6 +83,7 @@ FORBIDDEN = {
     "store": {"typer", "pydantic", "rich"},
     "report": {"torch", "typer", "pydantic", "rich"},
     "app": {"typer", "rich", "h5py"},
+    "api": {"torch", "typer", "rich", "h5py"},
     "cli": {"torch", "h5py", "click"},
 }
 

@@ -52,8 +52,8 @@ def train(writer: RunWriter, first: int, last: int) -> None:
 
 
 def save(writer: RunWriter, step: int, *, best: bool = False) -> None:
-    model, optimizer = tensors(step), {"moment": torch.arange(4.0) * step}
-    writer.save_checkpoint(step, model=model, optimizer=optimizer, state={"step": step}, best=best)
+    found = {"model": tensors(step), "optimizer": {"moment": torch.arange(4.0) * step}, "state": {"step": step}}
+    writer.save_checkpoint(step, **found, about={"model": "vae"}, data={"mean": torch.ones(2)}, best=best)
 
 
 def train_steps(run: Run) -> list[int]:

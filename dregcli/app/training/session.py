@@ -11,6 +11,7 @@ from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.bounds import SplitBounds, not_compiled
+from dregcli.app.loading.model_data import about_model, data_tensors
 from dregcli.app.planning.executing import bound_computed
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
@@ -237,6 +238,8 @@ class Session:
                 optimizer=state.optimizer,
                 state=extra,
                 best=is_best,
+                about=about_model(self._spec, self._plan.data.model_data),
+                data=data_tensors(self._plan.data.model_data),
                 keep_last=self._spec.keep_last,
             )
         self._saved_step = state.step
