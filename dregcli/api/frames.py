@@ -31,8 +31,8 @@ class Frame(dict[str, Any]):
 def frame_of(rows: Sequence[Mapping[str, Any]]) -> Frame:
     """Return the columns of some rows, each a mapping of plain values; a value that a row lacks is None.
 
-    Each column has one type: lists become texts with commas, whole numbers become floats beside floats, and all values
-    become texts beside texts.
+    Each column has one type: lists become texts with commas, whole numbers become floats beside floats, and all
+    values become texts beside texts.
     """
     names = dict.fromkeys(name for row in rows for name in row)
     return Frame({name: _one_type([_plain(row.get(name)) for row in rows]) for name in names})

@@ -49,7 +49,7 @@ class Encoded:
         return DiagonalGaussian(self.mean, self.scale).rsample(noise.to(self.mean.dtype))[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogLikelihood:
     """Estimates of log p(x) by example, from K importance samples each; all of shape (B,), float64.
 
@@ -66,6 +66,12 @@ class LogLikelihood:
     khat: Tensor
     ess: Tensor
     k: int
+
+    def __repr__(self) -> str:
+        """Return the mean bound, with its standard error over examples, in nats per example."""
+        n = len(self.bound)
+        stderr = f" +- {float(self.bound.std()) / n**0.5:.3f}" if n > 1 else ""
+        return f"<LogLikelihood of {n} examples, K={self.k}: {float(self.bound.mean()):.3f}{stderr} nats>"
 
 
 class LoadedModel(nn.Module):

@@ -12,7 +12,8 @@ from dregcli.app.loading.restore import load_trainer
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
-from dregcli.app.training.session import Session, TrainResult
+from dregcli.app.training.result import TrainResult
+from dregcli.app.training.session import Session
 from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
 from dregcli.engine.models.base import Model
@@ -56,13 +57,19 @@ def claim(
 
     Call the function at once, because the claimed run already counts as running.
     """
+    session, opening = claimed(plan, name=name, store=store, argv=argv, listener=listener)
+    return partial(session.train, opening)
+
+
+def claimed(
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+) -> tuple[Session, str]:
+    """Claim a new run like ``start``; return the session that trains it, and the first line of its log."""
     prepare_process()
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
     writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
-    return partial(
-        Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
-    )
+    return Session(plan, trainer, writer, listener, parent), f"started: {' '.join(redacted_words(argv))}"
 
 
 def resume(
@@ -88,6 +95,14 @@ def resume(
         CheckpointCorrupt: no checkpoint is whole.
         Other errors: see ``start``.
     """
+    session, opening = resumed(run, plan, store=store, argv=argv, listener=listener, end=end)
+    return session.train(opening)
+
+
+def resumed(
+    run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener, end: bool = False
+) -> tuple[Session, str]:
+    """Take a run over like ``resume``; return the session that trains it, and the next line of its log."""
     prepare_process()
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     planned = plan.spec.steps
@@ -114,7 +129,7 @@ def resume(
     session = Session(plan, trainer, writer, listener, parent)
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
-    return session.train(f"{what}: {' '.join(redacted_words(argv))}")
+    return session, f"{what}: {' '.join(redacted_words(argv))}"
 
 
 def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
