@@ -21,7 +21,10 @@ class Frame(dict[str, Any]):
         return f"<Frame of {self.rows} rows: {', '.join(self)}>"
 
     def _repr_html_(self) -> str:
-        """Return an HTML table, for notebooks."""
+        return self.html()
+
+    def html(self) -> str:
+        """Return an HTML table, as notebooks show it."""
         shown = min(self.rows, _ROWS)
         body = [[_text(column[row]) for column in self.values()] for row in range(shown)]
         more = f"<p>{self.rows - shown} more rows</p>" if self.rows > shown else ""
@@ -45,7 +48,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any value of a spec
 
 
 def _one_type(column: list[Any]) -> list[Any]:
-    kinds = {type(value) for value in column if value is not None}
+    kinds: set[type] = {type(value) for value in column if value is not None}
     if len(kinds) < 2:
         return column
     kind = float if kinds == {int, float} else str

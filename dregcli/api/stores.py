@@ -90,7 +90,7 @@ class Store:
         """Return a table of the runs, for notebooks."""
         whole = self.frame()
         few = ("run", "status", "spec.dataset", "spec.objective", "spec.estimator", "spec.k", "step", "bound.test")
-        return Frame({name: whole[name] for name in few if name in whole})._repr_html_()
+        return Frame({name: whole[name] for name in few if name in whole}).html()
 
     def _listed(
         self,

@@ -129,14 +129,14 @@ class LoadedModel(nn.Module):
         context = self._context(x)
         if context is None:
             one = self._any_example()
-            found = [self.network.mean_pixels(one, (part[:, None],))[:, 0] for part in rows.split(_ROWS)]
+            found = [self.network.mean_pixels(one, (part[:, None],))[:, 0] for part in torch.split(rows, _ROWS)]
         else:
             if latents.dim() < 2 or latents.shape[-2] != len(context):
                 what = f"z has the shape {tuple(latents.shape)}, but x has {len(context)} examples."
                 raise UsageError(what, hint="give z of shape (B, Z) or (K, B, Z) for the B examples of x")
             samples = latents.reshape(-1, len(context), self.latent_dim)
             at_once = max(1, _ROWS // len(context))
-            found = [self.network.mean_pixels(context, (part,)).flatten(0, 1) for part in samples.split(at_once)]
+            found = [self.network.mean_pixels(context, (part,)).flatten(0, 1) for part in torch.split(samples, at_once)]
         return torch.cat(found).reshape(*latents.shape[:-1], *self.data.shape)
 
     @torch.no_grad()
@@ -214,7 +214,7 @@ class LoadedModel(nn.Module):
             what = f"k_chunk must be a multiple of {NOISE_BLOCK}, got {k_chunk}."
             raise UsageError(what)
         randomness = Randomness(seed, pixels.device)
-        for number, part in enumerate(pixels.split(EVALUATION_BATCH)):
+        for number, part in enumerate(torch.split(pixels, EVALUATION_BATCH)):
             posterior = self.network.posterior(part)
             batch = SeenBatch(self.network, number, part, posterior, Split.TEST, randomness)
             yield batch.log_weights(k=k, k_chunk=k_chunk)
@@ -277,7 +277,7 @@ def _check_values(pixels: Tensor, data: ModelData) -> None:
     Raises:
         UsageError: always with the way to values that fit.
     """
-    low, high = (float(each) for each in pixels.aminmax())
+    low, high = float(pixels.min()), float(pixels.max())
     if not torch.isfinite(pixels).all():
         what = "x has values that are not finite."
         raise UsageError(what)

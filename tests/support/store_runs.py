@@ -52,8 +52,10 @@ def train(writer: RunWriter, first: int, last: int) -> None:
 
 
 def save(writer: RunWriter, step: int, *, best: bool = False) -> None:
-    found = {"model": tensors(step), "optimizer": {"moment": torch.arange(4.0) * step}, "state": {"step": step}}
-    writer.save_checkpoint(step, **found, about={"model": "vae"}, data={"mean": torch.ones(2)}, best=best)
+    model, optimizer = tensors(step), {"moment": torch.arange(4.0) * step}
+    about, data = {"model": "vae"}, {"mean": torch.ones(2)}
+    state = {"step": step}
+    writer.save_checkpoint(step, model=model, optimizer=optimizer, state=state, about=about, data=data, best=best)
 
 
 def train_steps(run: Run) -> list[int]:
