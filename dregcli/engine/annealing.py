@@ -30,7 +30,7 @@ from dregcli.engine.annealed import Annealed
 from dregcli.engine.annealing_draws import MOST_STEPS, AnnealingDraws
 from dregcli.engine.examples import Examples
 from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import Fault, NotFinite
@@ -109,7 +109,7 @@ class AnnealedBatch:
     """
 
     def __init__(
-        self, model: Model, pixels: Tensor, annealing: Annealing, *, split: Split, batch: int, seed: int
+        self, model: GaussianModel, pixels: Tensor, annealing: Annealing, *, split: Split, batch: int, seed: int
     ) -> None:
         self.annealing, self.batch = annealing, batch
         self._split, self._examples = split, len(pixels)
@@ -252,7 +252,7 @@ class AnnealedBatch:
 
 
 def anneal(
-    model: Model,
+    model: GaussianModel,
     examples: Examples,
     pixels: Pixels,
     annealing: Annealing,

@@ -9,8 +9,7 @@ from torch import Tensor
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
-from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.models.base import DiagonalGaussian, Model
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
@@ -24,13 +23,11 @@ class SeenBatch:
     Attributes:
         number: index of the batch in its split, from 0.
         pixels: shape (B, D).
-        posterior: q(z | x).
     """
 
     model: Model
     number: int
     pixels: Tensor
-    posterior: DiagonalGaussian
     split: Split
     randomness: Randomness
 
@@ -53,7 +50,7 @@ class SeenBatch:
             width=self.model.latent_width,
             examples=len(self.pixels),
         )
-        return log_weights(Batch(self.model, self.pixels, self.posterior, draws), k_chunk=k_chunk).double()
+        return self.model.batch(self.pixels, draws).log_weights(k_chunk=k_chunk).double()
 
 
 def seen_batches(
@@ -88,8 +85,7 @@ def seen_batches(
         rows = examples.rows(torch.arange(start, stop))
         with torch.no_grad():
             seen = evaluation_pixels(pixels, rows, pixel_randomness, split, number)
-            posterior = model.posterior(seen)
-        yield SeenBatch(model, number, seen, posterior, split, randomness)
+        yield SeenBatch(model, number, seen, split, randomness)
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,15 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution import Execution, WeighedRows
-from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.weighing import PairWeigh
-from dregcli.engine.models.base import DiagonalGaussian, Model
+from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 
@@ -45,6 +44,11 @@ class Gradients:
         """The objective's value, shape (B,)."""
         return self.values[1]
 
+    def whole(self) -> Named:
+        """Return the gradient by every parameter; a parameter of both p and q has the sum."""
+        shared = {name: each + self.model[name] for name, each in self.posterior.items() if name in self.model}
+        return {**self.model, **self.posterior, **shared}
+
     def slopes(self) -> list[Tensor]:
         """Return the slopes of the learned parameters, each as a tensor of shape (1,)."""
         return [each.reshape(1) for each in self.learned.values()]
@@ -61,9 +65,7 @@ class Step:
     """
 
     def __init__(self, model: Model, pixels: Tensor, draws: Noise, execution: Execution) -> None:
-        self._phi = model.posterior_parameters()
-        self._posterior = model.posterior(pixels)
-        self._batch = Batch(model, pixels, self._posterior.stopped(), draws)
+        self._batch = model.batch(pixels, draws)
         self._execution = execution
         self._rows: WeighedRows | None = None
         self._theta: dict[Objective, Named] = {}
@@ -97,7 +99,7 @@ class Step:
         sums = rows.sums(rows.weights)
         if train_model:
             self._theta[pair.objective] = sums.model[0]
-        gradient, *slopes = through_posterior(self._posterior, self._phi, sums.posterior)
+        gradient, *slopes = self._batch.through_posterior(sums.posterior)
         learned = zip(pair.estimator.learned, slopes, strict=True)
         return Gradients(
             log_w=rows.log_w,
@@ -124,41 +126,7 @@ class Step:
         self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
         found = [self._theta[each] for each in objectives]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
-        return model, stacked_through_posterior(self._posterior, self._phi, sums.posterior)
-
-
-def stacked_through_posterior(
-    posterior: DiagonalGaussian, phi: Mapping[str, nn.Parameter], by_posterior: Mapping[str, Tensor]
-) -> Named:
-    """Do the same as ``through_posterior``, in one pass for all P sets: (P, ...) each."""
-    outputs = posterior.parameters()
-    wanted = [outputs[name] for name in by_posterior]
-    found = torch.autograd.grad(
-        wanted, list(phi.values()), list(by_posterior.values()), retain_graph=True, is_grads_batched=True
-    )
-    return dict(zip(phi, found, strict=True))
-
-
-def through_posterior(
-    posterior: DiagonalGaussian, phi: Mapping[str, nn.Parameter], by_posterior: Mapping[str, Tensor]
-) -> list[Named]:
-    """Turn gradients by a posterior's own parameters into gradients by phi.
-
-    Args:
-        posterior: posterior of B examples, on phi's graph, which is kept.
-        phi: parameters by name.
-        by_posterior: gradients by some of the posterior's parameters, (P, B, Z) each.
-
-    Returns:
-        P sets of gradients.
-    """
-    outputs = posterior.parameters()
-    wanted = [outputs[name] for name in by_posterior]
-    found = (
-        torch.autograd.grad(wanted, list(phi.values()), list(seeds), retain_graph=True)
-        for seeds in zip(*by_posterior.values(), strict=True)
-    )
-    return [dict(zip(phi, each, strict=True)) for each in found]
+        return model, self._batch.stacked_through_posterior(sums.posterior)
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:

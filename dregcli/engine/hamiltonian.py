@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dregcli.engine.models.base import Model, standard_normal_log_prob
+from dregcli.engine.diagonal_gaussian import standard_normal_log_prob
+from dregcli.engine.models.base import GaussianModel
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class WhitenedLikelihood:
         pixels: shape (B, D).
     """
 
-    def __init__(self, model: Model, pixels: Tensor) -> None:
+    def __init__(self, model: GaussianModel, pixels: Tensor) -> None:
         self._model, self._pixels = model, pixels
         with torch.no_grad():
             self._prior = model.latent_prior(pixels).stopped()

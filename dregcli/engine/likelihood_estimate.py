@@ -93,8 +93,9 @@ class BatchEstimates:
         ess: effective sample size at the largest K, shape (R, B).
         khat: see ``pareto_shape``, shape (R, B); None if K is too small.
         elbo: the mean log-weight, an estimate of the ELBO, shape (R, B).
-        kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c).
-        means: means of the posterior, shape (B, Z).
+        kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c); None if it
+            has no closed form.
+        means: means of the posterior, shape (B, Z); None if they have no closed form.
         model_log_p: exact log p(x) of the model, shape (B,); None if it is unknown.
     """
 
@@ -106,8 +107,8 @@ class BatchEstimates:
     ess: Tensor
     khat: Tensor | None
     elbo: Tensor
-    kl_prior: Tensor
-    means: Tensor
+    kl_prior: Tensor | None
+    means: Tensor | None
     model_log_p: Tensor | None
 
 
@@ -146,7 +147,7 @@ def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int 
         ess=torch.stack(ess),
         khat=torch.stack(khat) if khat else None,
         elbo=torch.stack(elbo),
-        kl_prior=batch.posterior.kl_from(batch.model.latent_prior(batch.pixels)),
-        means=batch.posterior.loc.double(),
+        kl_prior=batch.model.kl_from_prior(batch.pixels),
+        means=batch.model.posterior_means(batch.pixels),
         model_log_p=batch.model.log_marginal(batch.pixels),
     )

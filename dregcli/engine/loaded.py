@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagnostics.pareto import pareto_shape
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.evaluation import SeenBatch
-from dregcli.engine.models.base import DiagonalGaussian, Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
@@ -86,7 +87,7 @@ class LoadedModel(nn.Module):
         has_context: whether the model predicts one part of an image given the other part.
     """
 
-    def __init__(self, model: Model, data: ModelData, *, has_context: bool) -> None:
+    def __init__(self, model: GaussianModel, data: ModelData, *, has_context: bool) -> None:
         super().__init__()
         self.network = model
         self.data = data
@@ -136,7 +137,9 @@ class LoadedModel(nn.Module):
                 raise UsageError(what, hint="give z of shape (B, Z) or (K, B, Z) for the B examples of x")
             samples = latents.reshape(-1, len(context), self.latent_dim)
             at_once = max(1, _ROWS // len(context))
-            found = [self.network.mean_pixels(context, (part,)).flatten(0, 1) for part in torch.split(samples, at_once)]
+            found = [
+                self.network.mean_pixels(context, (part,)).flatten(0, 1) for part in torch.split(samples, at_once)
+            ]
         return torch.cat(found).reshape(*latents.shape[:-1], *self.data.shape)
 
     @torch.no_grad()
@@ -215,8 +218,7 @@ class LoadedModel(nn.Module):
             raise UsageError(what)
         randomness = Randomness(seed, pixels.device)
         for number, part in enumerate(torch.split(pixels, EVALUATION_BATCH)):
-            posterior = self.network.posterior(part)
-            batch = SeenBatch(self.network, number, part, posterior, Split.TEST, randomness)
+            batch = SeenBatch(self.network, number, part, Split.TEST, randomness)
             yield batch.log_weights(k=k, k_chunk=k_chunk)
 
     def _any_example(self) -> Tensor:

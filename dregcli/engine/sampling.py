@@ -13,8 +13,8 @@ from torch import Tensor
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
-from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.models.base import Model
+from dregcli.engine.execution.batch import chunks
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
@@ -44,7 +44,7 @@ def seen_pixels(
 
 
 @torch.no_grad()
-def prior_images(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
+def prior_images(model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
     """Return E[x | z] for z from the prior; a model with a context gives completions of each context.
 
     Args:
@@ -87,7 +87,7 @@ class Reconstructions:
 
 
 @torch.no_grad()
-def best_of_k(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
+def best_of_k(model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
     """Reconstruct examples, block by block.
 
     Args:
@@ -110,7 +110,9 @@ def best_of_k(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -
     )
 
 
-def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> Reconstructions:
+def _best_of_block(
+    model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int, number: int
+) -> Reconstructions:
     posterior = model.posterior(pixels)
     draws = AddressedNoise(
         randomness,
@@ -122,14 +124,14 @@ def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: i
         dtype=pixels.dtype,
         examples=len(pixels),
     )
-    batch = Batch(model, pixels, posterior, draws)
-    log_w = log_weights(batch, k_chunk=NOISE_BLOCK)
+    log_w = model.batch(pixels, draws).log_weights(k_chunk=NOISE_BLOCK)
     if log_w.isnan().any():
         what = "A log-weight of a posterior sample is not a number."
         raise NotFinite(what, hint="the parameters may have diverged: use an earlier --checkpoint")
     chosen = log_w.argmax(dim=0)
     noise = torch.empty_like(posterior.loc)
-    for first, chunk in batch.chunks(NOISE_BLOCK):
+    for first, count in chunks(k, NOISE_BLOCK):
+        chunk = draws.noise(first, count)
         inside = (chosen >= first) & (chosen < first + len(chunk))
         noise[inside] = chunk[chosen[inside] - first, inside]
     images = model.mean_pixels(pixels, posterior.rsample(noise[None]))[0]
@@ -137,7 +139,7 @@ def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: i
 
 
 @torch.no_grad()
-def latent_variances(model: Model, seen: Iterator[Tensor]) -> Tensor:
+def latent_variances(model: GaussianModel, seen: Iterator[Tensor]) -> Tensor:
     """Return the variance over examples of q's mean, for each latent, (Z,), float64 (arXiv 1509.00519, 5.1).
 
     Args:
@@ -156,7 +158,7 @@ def most_active(variances: Tensor, count: int) -> list[int]:
 
 @torch.no_grad()
 def traversals(
-    model: Model, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
+    model: GaussianModel, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
     """Return E[x | z] while each latent in turn moves through the prior; the others stay at q's mean of the example.
 

@@ -14,7 +14,6 @@ from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch, log_weights
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
@@ -102,8 +101,8 @@ class Trainer:
         self._broken = torch.zeros((), device=examples.device)
         self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
         noise_bytes = 4 * k * batch_size * model.latent_width
-        plain = self.tracker is None and not pair.estimator.learned and noise_bytes <= MOST_NOISE_BYTES
-        self._record = record if plain else None
+        plain = model.repeats and self.tracker is None and not pair.estimator.learned
+        self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         # Steps before this one are not repeated from the recording.
         self._captured_from = 0
@@ -162,7 +161,7 @@ class Trainer:
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
             self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
-        self._optimizer.step({**gradients.model, **gradients.posterior})
+        self._optimizer.step(gradients.whole())
         return numbers
 
     def warm_up(self) -> str | None:
@@ -291,8 +290,8 @@ class Trainer:
         indices = self._batch(self.step)
         pixels, draws = self._drawn()
         with torch.no_grad():
-            batch = Batch(self.model, pixels, self.model.posterior(pixels), draws)
-            bound = log_mean_exp(log_weights(batch, k_chunk=self._execution.k_chunk))
+            log_w = self.model.batch(pixels, draws).log_weights(k_chunk=self._execution.k_chunk)
+            bound = log_mean_exp(log_w)
         named = {
             **state.model,
             # Tracked statistics do not affect training, so they may overflow.

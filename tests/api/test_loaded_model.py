@@ -12,7 +12,7 @@ import dregcli
 from dregcli.api.runs import LoadedRun
 from dregcli.app.planning.load_data import data_of
 from dregcli.cli.main import main
-from dregcli.engine.models.base import DiagonalGaussian
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.sampling import prior_images, seen_pixels
 from dregcli.errors import DatasetMissing, RunNotFound, UsageError

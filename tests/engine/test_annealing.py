@@ -18,9 +18,9 @@ from dregcli.engine.annealing import (
     anneal,
 )
 from dregcli.engine.annealing_draws import annealing_step
+from dregcli.engine.diagonal_gaussian import LOG_2PI
 from dregcli.engine.evaluation import evaluate
 from dregcli.engine.examples import ResidentExamples
-from dregcli.engine.models.base import LOG_2PI
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Split

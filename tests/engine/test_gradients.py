@@ -9,8 +9,8 @@ from torch import Tensor
 
 from dregcli.engine import OBJECTIVES
 from dregcli.engine.estimators.dreg import Dreg
-from dregcli.engine.execution import dense
-from dregcli.engine.execution.row_pass import RowPass
+from dregcli.engine.execution import gaussian_batch
+from dregcli.engine.execution.row_pass import GaussianRowPass
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
 from dregcli.engine.pairs import Pair, all_pairs, estimators_of, resolve_pair
 from tests.support.dense import dense_gradients
@@ -134,10 +134,10 @@ def test_wrong_twins_are_caught(model, kind: str) -> None:
     assert max(distances) > 1e-2
 
 
-def _one_network_weighted_by(network: str, reweight: Callable[[Tensor, Tensor], Tensor]) -> type[RowPass]:
+def _one_network_weighted_by(network: str, reweight: Callable[[Tensor, Tensor], Tensor]) -> type[GaussianRowPass]:
     """An executor that gives one of theta's networks other weights, made of the model's and of the log-weights."""
 
-    class Twin(RowPass):
+    class Twin(GaussianRowPass):
         def model_gradients(self, weights):
             right, wrong = super().model_gradients(weights), super().model_gradients(reweight(weights, self.log_w))
             return {name: (wrong if name.startswith(network) else right)[name] for name in right}
@@ -158,7 +158,7 @@ def _one_network_weighted_by(network: str, reweight: Callable[[Tensor, Tensor], 
 )
 def test_one_network_weighted_otherwise_is_caught(network: str, reweight, monkeypatch) -> None:
     assert faults("structured", resolve_pair("iwae", "dreg", 5), 5) == {}
-    monkeypatch.setattr(dense, "RowPass", _one_network_weighted_by(network, reweight))
+    monkeypatch.setattr(gaussian_batch, "GaussianRowPass", _one_network_weighted_by(network, reweight))
     off = faults("structured", resolve_pair("iwae", "dreg", 5), 5)
     assert set(off) == {network}
     assert off[network] > 1e-2

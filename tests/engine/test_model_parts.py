@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal, kl_divergence
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.likelihoods.gaussian import Gaussian
-from dregcli.engine.models.base import DiagonalGaussian
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
 

@@ -9,11 +9,10 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from dregcli.engine import OBJECTIVES
-from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.dense import DenseRows
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
-from dregcli.engine.gradients import through_posterior
-from dregcli.engine.models.base import DiagonalGaussian
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
@@ -55,17 +54,16 @@ def _weigh(pair: Pair) -> PairWeigh:
 
 
 @cache
-def _rows(kind: type[DenseRows], nodes: int) -> tuple[DenseRows, DiagonalGaussian, Tensor]:
-    """An executor of all columns, the posterior on phi's graph, and the columns' probability."""
+def _rows(kind: type[DenseRows], nodes: int) -> tuple[DenseRows, GaussianBatch, Tensor]:
+    """An executor of all columns, the batch, and the columns' probability."""
     pixels, noise, probability = columns(nodes)
-    posterior = model().posterior(pixels)
-    batch = Batch(model(), pixels, posterior.stopped(), GivenNoise(noise))
-    return kind(batch, _weigh(resolve_pair("iwae", "reparam", K)), k_chunk=None), posterior, probability
+    batch = GaussianBatch(model(), pixels, model().posterior(pixels), GivenNoise(noise))
+    return kind(batch, _weigh(resolve_pair("iwae", "reparam", K)), k_chunk=None), batch, probability
 
 
 def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[DenseRows] = DenseRows) -> Named:
     """The executor's expected gradient, ascent: each column of its batch weighted by the column's probability."""
-    rows, posterior, probability = _rows(kind, nodes)
+    rows, batch, probability = _rows(kind, nodes)
     value, *arrays = rows.also(_weigh(pair)).weights.arrays()
     assert value is not None
     # The executor descends on the mean over the batch: the columns' number is taken back, and the sign.
@@ -73,7 +71,7 @@ def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[DenseRows] = De
     of_model, path, score = (None if each is None else each * share for each in arrays)
     assert of_model is not None
     sums = rows.sums(RowWeights(value, of_model, path, score))
-    (of_posterior,) = through_posterior(posterior, model().posterior_parameters(), sums.posterior)
+    (of_posterior,) = batch.through_posterior(sums.posterior)
     return sums.model[0] | of_posterior
 
 

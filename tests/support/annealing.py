@@ -8,7 +8,7 @@ from torch import Tensor
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.annealing import AnnealedBatch, Annealing
 from dregcli.engine.hamiltonian import energy, leapfrog, transition
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.randomness import Stream
 from dregcli.names import Split
 from tests.support.linear_gaussian import LinearGaussian
@@ -24,7 +24,7 @@ def run(batch: AnnealedBatch) -> Annealed:
 
 
 def measured(
-    model: Model,
+    model: GaussianModel,
     pixels: Tensor,
     annealing: Annealing,
     *,

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal
 
-from dregcli.engine.models.base import DiagonalGaussian, Latents, Model, standard_normal_log_prob
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 
-class LinearGaussian(Model):
+class LinearGaussian(GaussianModel):
     """In float64. The columns of W are not orthogonal: latents are correlated given x. It has no posterior to ask."""
 
     def __init__(self, *, pixels: int = 6, latent_dim: int = 5, noise: float = 0.6) -> None:

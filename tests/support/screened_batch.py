@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
 from dregcli.names import Backward, Precision
@@ -40,7 +40,7 @@ def drawn(noise: Tensor) -> Prescribed:
     return Prescribed(noise, lambda probability: probability > _UNIFORM, CHOSEN)
 
 
-def batch_of(name: str, draws: Noise | None = None) -> Batch:
+def batch_of(name: str, draws: Noise | None = None) -> GaussianBatch:
     """The batch of a model."""
     model, pixels, noise = subject(name)
-    return Batch(model, pixels, model.posterior(pixels).stopped(), draws or drawn(noise))
+    return GaussianBatch(model, pixels, model.posterior(pixels).stopped(), draws or drawn(noise))

@@ -7,15 +7,13 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from dregcli.engine.execution import Execution, WeighedRows, batch
-from dregcli.engine.execution.batch import Batch, Named
-from dregcli.engine.execution.row_pass import Sums
+from dregcli.engine.execution import Execution, WeighedRows
+from dregcli.engine.execution.batch import Named, Sums
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.execution.screening import CORRECTION_RATE
 from dregcli.engine.gradients import Gradients, Step
-from dregcli.engine.half import HALF_ROWS
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
-from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.names import Precision
 from tests.support.exact import off_networks
 
@@ -150,11 +148,12 @@ def errors(k: int, b: int) -> Tensor:
 
 
 def erring(error: Tensor) -> Callable[..., Tensor]:
-    """``log_weights`` whose passes in bfloat16 are off by ``error``, and exact otherwise."""
+    """``GaussianBatch.log_weights`` whose passes in bfloat16 are off by ``error``, and exact otherwise."""
+    right = GaussianBatch.log_weights
 
-    def log_weights(of: Batch, *, k_chunk: int | None, rows: Rows = PLAIN_ROWS) -> Tensor:
-        exact = batch.log_weights(of, k_chunk=k_chunk)
-        return exact + error if rows is HALF_ROWS else exact
+    def log_weights(self: GaussianBatch, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
+        exact = right(self, k_chunk=k_chunk)
+        return exact + error if precision is Precision.BFLOAT16 else exact
 
     return log_weights
 

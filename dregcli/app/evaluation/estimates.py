@@ -60,7 +60,7 @@ class Collected:
             "khat": found.khat,
             "elbo": found.elbo,
             "kl_prior": found.kl_prior,
-            "means": found.means.T,
+            "means": None if found.means is None else found.means.T,
             "model_log_p": found.model_log_p,
             "data_log_p": data_log_p,
         }

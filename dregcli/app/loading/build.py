@@ -8,7 +8,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
 from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
@@ -20,7 +20,7 @@ from dregcli.names import ModelName, Split, Task
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, data: ModelData) -> Model:
+def build_model(spec: RunSpec, data: ModelData) -> GaussianModel:
     """Return the run's model before its first step, compiled if the spec says so.
 
     Weights are drawn on the CPU, so that they are the same on every device.
@@ -35,7 +35,7 @@ def build_model(spec: RunSpec, data: ModelData) -> Model:
     return model
 
 
-def _vae(spec: RunSpec, data: ModelData) -> Model:
+def _vae(spec: RunSpec, data: ModelData) -> GaussianModel:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
     mean, spread = data.mean.flatten(), data.spread.flatten()
     networks: Any = {
@@ -55,7 +55,7 @@ def _vae(spec: RunSpec, data: ModelData) -> Model:
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
-def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
+def _linear_gaussian(spec: RunSpec, data: ModelData) -> GaussianModel:
     return LinearGaussian(
         data.mean.flatten(),
         latent_dim=spec.latent_dim,
@@ -64,7 +64,7 @@ def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
     )
 
 
-_MODELS: Final[dict[ModelName, Callable[[RunSpec, ModelData], Model]]] = {
+_MODELS: Final[dict[ModelName, Callable[[RunSpec, ModelData], GaussianModel]]] = {
     ModelName.VAE: _vae,
     ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
 }

@@ -25,7 +25,7 @@ from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import (
@@ -293,7 +293,7 @@ def _look_without_data(known: ModelData, asked: SampleRequest) -> Look:
 
 
 def _pictures(
-    model: Model, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
+    model: GaussianModel, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
 ) -> tuple[list[Picture], list[tuple[int, float]]]:
     """Return all pictures, and the traversed latents with their variances."""
     split, shown = Split(asked.split), asked.examples(spec.task)
@@ -315,7 +315,7 @@ def _pictures(
 
 
 def _samples(
-    model: Model, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
+    model: GaussianModel, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
 ) -> Picture:
     if task is Task.GENERATIVE:
         columns = asked.columns
@@ -332,7 +332,7 @@ def _samples(
 
 
 def _reconstructions(
-    model: Model,
+    model: GaussianModel,
     inputs: Tensor,
     randomness: Randomness,
     asked: SampleRequest,
@@ -350,7 +350,9 @@ def _reconstructions(
     return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
 
 
-def _traversals(model: Model, example: Tensor, latents: list[int], asked: SampleRequest, look: Look) -> Picture:
+def _traversals(
+    model: GaussianModel, example: Tensor, latents: list[int], asked: SampleRequest, look: Look
+) -> Picture:
     offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
     at, images = traversals(model, example, latents, offsets)
     grid = pictures.led_rows(

@@ -12,10 +12,8 @@ from dregcli.engine.estimators import Coefficients
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution import Execution
-from dregcli.engine.execution.batch import Batch
-from dregcli.engine.execution.row_pass import Sums
+from dregcli.engine.execution.batch import Batch, Named, Sums
 from dregcli.engine.execution.weighing import RowWeights, Weigh
-from dregcli.engine.gradients import through_posterior
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
@@ -177,9 +175,8 @@ class ModelSource:
         self._pixels = pixels
         self._randomness = randomness
         self._execution = execution or Execution()
-        self._live = model.posterior(pixels)
-        self._phi = model.posterior_parameters()
-        self.blocks = (*self._phi, *model.model_parameters())
+        self._batch: Batch | None = None
+        self.blocks = tuple({**model.posterior_parameters(), **model.model_parameters()})
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """Compute one batch's gradients, by one forward and one backward pass for all comparisons."""
@@ -193,7 +190,8 @@ class ModelSource:
             screening=Stream.DIAGNOSTIC_SCREENING,
             dtype=self._pixels.dtype,
         )
-        batch = Batch(self._model, self._pixels, self._live.stopped(), draws)
+        batch = self._batch.drawn(draws) if self._batch else self._model.batch(self._pixels, draws)
+        self._batch = batch
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
@@ -209,11 +207,12 @@ class ModelSource:
             parts = {name: each[i].flatten() for name, each in sums.posterior.items()} if path or score else {}
             if i in models:
                 of_model = sums.model[models.index(i)]
-                parts |= {name: part.flatten() for name, part in of_model.items()}
+                parts = added(parts, {name: part.flatten() for name, part in of_model.items()})
             found.append(parts)
         if not references:
             return Draw(found, {})
-        return Draw(found, self._whole(wanted, rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())))
+        whole = rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())
+        return Draw(found, self._whole(batch, wanted, whole))
 
     def _across(
         self, batch: Batch, comparisons: Sequence[Comparison], wanted: list[Pair], *, references: bool
@@ -226,31 +225,40 @@ class ModelSource:
         found: list[Parts] = []
         for i, each in enumerate(comparisons):
             j = wanted.index(each.reference)
-            found.append(
-                {name: (part[i] - base.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
-                | {name: (part - base.model[j][name]).flatten() for name, part in ours.model[i].items()}
-            )
-        return Draw(found, self._whole(wanted, base) if references else {})
+            posterior = {name: (part[i] - base.posterior[name][j]).flatten() for name, part in ours.posterior.items()}
+            model = {name: (part - base.model[j][name]).flatten() for name, part in ours.model[i].items()}
+            found.append(added(posterior, model))
+        return Draw(found, self._whole(batch, wanted, base) if references else {})
 
-    def _whole(self, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
+    def _whole(self, batch: Batch, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
         """Turn sums into whole gradients by parameter."""
-        phi = self._through_encoder(sums.posterior)
+        every = batch.through_posterior(sums.posterior)
         return {
-            pair: {name: each[i] for name, each in phi.items()}
-            | {name: part.flatten() for name, part in sums.model[i].items()}
-            for i, pair in enumerate(pairs)
+            pair: added(_flat(phi), _flat(model)) for pair, phi, model in zip(pairs, every, sums.model, strict=True)
         }
-
-    def _through_encoder(self, by_posterior: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Turn gradients by the posterior's parameters, (M, B, Z) each, into gradients by phi, (M, P) each."""
-        rows = through_posterior(self._live, self._phi, by_posterior)
-        return {name: torch.stack([row[name].flatten() for row in rows]) for name in self._phi}
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
-        """Map batch means of differences to the parameters of encoder and decoder."""
-        shapes = {name: value.shape for name, value in self._live.parameters().items()}
-        by_posterior: dict[str, Tensor] = {
-            name: means[name].unflatten(1, shape) for name, shape in shapes.items() if name in means
-        }
-        found = self._through_encoder(by_posterior) if by_posterior else {}
+        """Map batch means of differences to the parameters of q and p.
+
+        Raises:
+            RuntimeError: nothing was drawn yet.
+        """
+        if self._batch is None:
+            message = "there are no differences before any batch was drawn"
+            raise RuntimeError(message)
+        shapes = dict(self._batch.shapes)
+        inner: Named = {name: means[name].reshape(-1, *shape) for name, shape in shapes.items() if name in means}
+        found: dict[str, Tensor] = {}
+        if inner:
+            every = [_flat(each) for each in self._batch.through_posterior(inner)]
+            found = {name: torch.stack([each[name] for each in every]) for name in every[0]}
         return found | {name: rows for name, rows in means.items() if name not in shapes}
+
+
+def added(one: Parts, other: Parts) -> Parts:
+    """Return the parts of both; a part of both, of a parameter that q and p share, is the sum."""
+    return {**one, **{name: one[name] + each if name in one else each for name, each in other.items()}}
+
+
+def _flat(gradients: Named) -> Parts:
+    return {name: each.flatten() for name, each in gradients.items()}

@@ -6,9 +6,8 @@ from typing import Protocol, Self
 from torch import Tensor
 
 from dregcli.defaults import DEFAULT_INFLATION
-from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution.batch import Batch, Sums
 from dregcli.engine.execution.dense import DenseRows
-from dregcli.engine.execution.row_pass import Sums
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.names import Backward, Precision
@@ -80,7 +79,7 @@ class Execution:
         """
         if self.backward is Backward.DENSE:
             return DenseRows(batch, weigh, k_chunk=self.k_chunk)
-        pad = batch.pixels.is_cuda or self.repeated
+        pad = batch.device.type == "cuda" or self.repeated
         whole = None if self.k_chunk is None else self.k_chunk * batch.examples
         screening = Screening(
             self.inflation,

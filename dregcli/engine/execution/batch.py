@@ -1,71 +1,158 @@
-"""The batch that an executor works on, and the passes over rows that all executors share."""
+"""The batch that an executor works on: its rows, their log-weights, and weighted sums of their gradients.
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+There are two forms. The built-in networks have one diagonal Gaussian and linear layers, whose derivatives are known
+row by row (``GaussianBatch``); any other model is served by autograd (``dregcli.engine.programs``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
 
-from dregcli.engine.draws import Noise, NoiseOfExamples
-from dregcli.engine.models.base import DiagonalGaussian, Model
-from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.draws import Noise
+from dregcli.engine.execution.weighing import RowWeights
+from dregcli.names import Precision
 
 Named = dict[str, Tensor]
 """Gradients by parameter name."""
 
 
-@dataclass(frozen=True)
-class Batch:
-    """One batch of examples.
+@dataclass
+class Sums:
+    """Weighted sums over rows, as descent directions for the mean over the batch.
 
     Attributes:
-        model: the model; its posterior is not used.
-        pixels: shape (B, D).
-        posterior: q(z | x) with its parameters held fixed.
-        draws: noise of the samples; ``Draws`` if rows are screened.
+        model: M gradients of theta, by parameter name.
+        posterior: P gradients by the numbers that the batch differentiates q by, (P, ...) each;
+            ``Batch.through_posterior`` turns them into gradients by phi.
     """
 
-    model: Model
-    pixels: Tensor
-    posterior: DiagonalGaussian
-    draws: Noise
+    model: list[Named]
+    posterior: Named
+
+    def add(self, other: Self) -> None:
+        """Add the sums over other rows."""
+        for mine, added in zip(self.model, other.model, strict=True):
+            _add(mine, added)
+        self.add_posterior(other.posterior)
+
+    def add_posterior(self, gradients: Named) -> None:
+        """Add gradients of the posterior."""
+        _add(self.posterior, gradients)
+
+
+def _add(total: Named, gradients: Named) -> None:
+    for name, gradient in gradients.items():
+        total[name] = total[name].add_(gradient) if name in total else gradient
+
+
+class RowPass(Protocol):
+    """One forward pass with a graph over some rows, and the backward passes over it."""
+
+    @property
+    def log_w(self) -> Tensor:
+        """Log-weights, (K', B') for all rows of some samples, (1, R) for chosen rows; nats, detached."""
+        ...
+
+    def sums(self, weights: RowWeights) -> Sums:
+        """Compute the sums that the weights request for model and path, not for the score."""
+        ...
+
+    def score_sums(self, weights: Tensor) -> Named:
+        """Compute the score's sums with weights (P, K', B), for a pass over all rows of some samples."""
+        ...
+
+
+class Batch(Protocol):
+    """One batch of examples."""
 
     @property
     def examples(self) -> int:
         """Number of examples, B."""
-        return self.pixels.shape[0]
+        ...
 
-    def chunks(self, k_chunk: int | None) -> Iterator[tuple[int, Tensor]]:
-        """Yield the first sample and the noise of each chunk of samples; None takes all at once."""
-        k = self.draws.k
-        size = k if k_chunk is None else k_chunk
-        for first in range(0, k, size):
-            yield first, self.draws.noise(first, min(size, k - first))
+    @property
+    def device(self) -> torch.device:
+        """Device of the rows."""
+        ...
+
+    @property
+    def draws(self) -> Noise:
+        """Random numbers of the samples; ``Draws`` if rows are screened."""
+        ...
+
+    @property
+    def shapes(self) -> Mapping[str, tuple[int, ...]]:
+        """Shape of each entry of ``Sums.posterior``, without the axis of the P gradients."""
+        ...
+
+    def drawn(self, draws: Noise) -> Self:
+        """Return the same examples with other samples."""
+        ...
 
     def of(self, examples: Tensor) -> "Batch":
         """Return some of the examples, by their indices."""
-        return replace(
-            self,
-            pixels=self.pixels[examples],
-            posterior=self.posterior.of(examples),
-            draws=NoiseOfExamples(self.draws, examples),
-        )
+        ...
+
+    def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
+        """Compute log-weights of all rows, shape (K, B), nats, without a graph, in memory for one chunk of samples.
+
+        Args:
+            k_chunk: samples per chunk; None takes all at once.
+            precision: precision of the inputs of matrix products.
+        """
+        ...
+
+    def samples(self, first: int, count: int) -> RowPass:
+        """Return a forward pass over all rows of ``count`` samples, from ``first`` on."""
+        ...
+
+    def rows(self, k: Tensor, b: Tensor, *, k_chunk: int | None) -> RowPass:
+        """Return a forward pass over chosen rows.
+
+        Args:
+            k: sample of each row, int64, (R,), ascending.
+            b: example of each row, int64, (R,).
+            k_chunk: samples whose random numbers are drawn at once; None draws all.
+        """
+        ...
+
+    def score_sums(self, first: int, weights: Tensor) -> Named:
+        """Compute the score's sums, which need no decoder, for samples from ``first`` on with weights (P, K', B)."""
+        ...
+
+    def zero(self, weights: RowWeights) -> Sums:
+        """Return sums over no rows, to add to; possibly no row is added."""
+        ...
+
+    def through_posterior(self, gradients: Mapping[str, Tensor]) -> list[Named]:
+        """Turn gradients of ``Sums.posterior``, (P, ...) each, into P sets of gradients by phi; graphs are kept."""
+        ...
+
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
+        """Do the same as ``through_posterior`` in one pass: (P, ...) each."""
+        ...
 
 
-@torch.no_grad()
-def log_weights(batch: Batch, *, k_chunk: int | None, rows: Rows = PLAIN_ROWS) -> Tensor:
-    """Compute log-weights of all rows, shape (K, B), nats, without a graph, in memory for one chunk of samples.
+def chunks(k: int, k_chunk: int | None) -> list[tuple[int, int]]:
+    """Return the first sample and the number of samples of each chunk of K samples; None takes all at once."""
+    size = k if k_chunk is None else k_chunk
+    return [(first, min(size, k - first)) for first in range(0, k, size)]
+
+
+def posterior_gradients(weights: RowWeights) -> int:
+    """Return how many gradients of the posterior row weights ask for, P."""
+    arrays = weights.score if weights.path is None else weights.path
+    return 0 if arrays is None else len(arrays)
+
+
+def descent_weights(weights: Tensor, like: Tensor) -> Tensor:
+    """Turn weights of ascent into weights of descent for the mean over the batch, in ``like``'s dtype.
 
     Args:
-        batch: the examples.
-        k_chunk: samples per chunk; None takes all at once.
-        rows: applies layers.
+        weights: row weights.
+        like: a tensor of the batch's examples, (B, ...).
     """
-    model, posterior = batch.model, batch.posterior
-    # One array for all chunks. Separate small results would be allocated where a chunk's large arrays were before;
-    # the next chunk's arrays would then find no room there, and the process would grow with each chunk.
-    found = posterior.loc.new_empty(batch.draws.k, batch.examples)
-    for first, noise in batch.chunks(k_chunk):
-        log_p = model.log_joint(batch.pixels, posterior.rsample(noise), rows)
-        found[first : first + len(noise)] = log_p.sub_(posterior.log_prob_at(noise))
-    return found
+    return (weights * (-1.0 / len(like))).to(like.dtype)

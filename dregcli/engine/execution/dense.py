@@ -5,8 +5,7 @@ from typing import Self
 
 from torch import Tensor
 
-from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.execution.row_pass import RowPass, Sums, score_sums
+from dregcli.engine.execution.batch import Batch, Sums, chunks
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 
 
@@ -30,8 +29,8 @@ class DenseRows:
         k = batch.draws.k
         self._batch = batch
         self._k_chunk = None if k_chunk is None or k_chunk >= k else k_chunk
-        self._whole = RowPass(batch, batch.draws.noise(0, k)) if self._k_chunk is None else None
-        self.log_w: Tensor = self._whole.log_w if self._whole else log_weights(batch, k_chunk=k_chunk)
+        self._whole = batch.samples(0, k) if self._k_chunk is None else None
+        self.log_w: Tensor = self._whole.log_w if self._whole else batch.log_weights(k_chunk=k_chunk)
         self.weights = weigh(self.log_w)
 
     def also(self, weigh: Weigh) -> Self:
@@ -42,10 +41,11 @@ class DenseRows:
 
     def sums(self, weights: RowWeights) -> Sums:
         """Compute weighted sums over rows."""
-        total = Sums.zero(weights, self._batch)
-        for first, noise in self._batch.chunks(self._k_chunk):
-            part = weights.samples(first, len(noise))
-            total.add((self._whole or RowPass(self._batch, noise)).sums(part))
+        total = self._batch.zero(weights)
+        for first, count in chunks(self._batch.draws.k, self._k_chunk):
+            part = weights.samples(first, count)
+            rows = self._whole or self._batch.samples(first, count)
+            total.add(rows.sums(part))
             if part.score is not None:
-                total.add_posterior(score_sums(self._batch, noise, part.score))
+                total.add_posterior(rows.score_sums(part.score))
         return total

@@ -1,64 +1,57 @@
-"""One forward and one backward pass with unit weights over some rows, for any number of estimators."""
+"""One forward and one backward pass with unit weights over rows of the fast path, for any number of estimators."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Self
+from typing import Protocol
 from weakref import WeakSet
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
+from dregcli.engine.execution.batch import Named, Sums, descent_weights
 from dregcli.engine.execution.weighing import RowWeights
-from dregcli.engine.models.base import DiagonalGaussian, Model
-from dregcli.engine.rows import EveryRow, Selection
+from dregcli.engine.rows import PLAIN_ROWS, EveryRow, Rows, Selection
 from dregcli.engine.tape import RowTape
 
 
-@dataclass
-class Sums:
-    """Weighted sums over rows, as descent directions for the mean over the batch.
+class TapedModel(Protocol):
+    """What the fast path needs of a model."""
+
+    def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
+        """Return log p(x, z), shape (K, B), nats; parameters meet rows in ``rows`` alone."""
+        ...
+
+    def model_parameters(self) -> Mapping[str, nn.Parameter]:
+        """Return theta, by name."""
+        ...
+
+    def posterior_parameters(self) -> Mapping[str, nn.Parameter]:
+        """Return phi, by name."""
+        ...
+
+
+@dataclass(frozen=True)
+class GaussianExamples:
+    """Examples with one diagonal Gaussian each.
 
     Attributes:
-        model: M gradients of theta, by parameter name.
-        posterior: gradients by the posterior's own parameters, (P, B, Z) each; ``through_posterior`` turns them into
-            gradients by phi.
+        model: the model; its posterior is not used.
+        pixels: shape (B, D).
+        posterior: q(z | x) with its parameters held fixed.
     """
 
-    model: list[Named]
-    posterior: Named
-
-    @classmethod
-    def zero(cls, weights: RowWeights, batch: Batch) -> Self:
-        """Return sums over no rows, to add to; possibly no row is added."""
-        theta = batch.model.model_parameters()
-        model = [{name: torch.zeros_like(each) for name, each in theta.items()} for _ in weights.model]
-        arrays = weights.score if weights.path is None else weights.path
-        pairs = 0 if arrays is None else len(arrays)
-        parameters = batch.posterior.parameters()
-        return cls(model, {name: each.new_zeros(pairs, *each.shape) for name, each in parameters.items()})
-
-    def add(self, other: Self) -> None:
-        """Add the sums over other rows."""
-        for mine, added in zip(self.model, other.model, strict=True):
-            _add(mine, added)
-        self.add_posterior(other.posterior)
-
-    def add_posterior(self, gradients: Named) -> None:
-        """Add gradients by the posterior's parameters."""
-        _add(self.posterior, gradients)
+    model: TapedModel
+    pixels: Tensor
+    posterior: DiagonalGaussian
 
 
-def _add(total: Named, gradients: Named) -> None:
-    for name, gradient in gradients.items():
-        total[name] = total[name].add_(gradient) if name in total else gradient
-
-
-_CHECKED: WeakSet[Model] = WeakSet()
+_CHECKED: WeakSet[TapedModel] = WeakSet()
 """Models whose rows were checked: every dependence can be weighted. The graph is the same at every step."""
 
 
-class RowPass:
+class GaussianRowPass:
     """Rows with their derivatives, unweighted.
 
     Args:
@@ -67,7 +60,7 @@ class RowPass:
         selection: the chosen rows; all samples of all examples if it is not given.
     """
 
-    def __init__(self, batch: Batch, noise: Tensor, selection: Selection | None = None) -> None:
+    def __init__(self, batch: GaussianExamples, noise: Tensor, selection: Selection | None = None) -> None:
         self._selection = selection or EveryRow(noise.shape[0])
         self._noise = noise
         self._theta = batch.model.model_parameters()
@@ -92,12 +85,12 @@ class RowPass:
         """Compute theta's gradient with these row weights, shape (K', B')."""
         _ = self.dz
         with torch.no_grad():
-            found = self._tape.contract(descent_weights(weights, self._batch), self._theta.values())
+            found = self._tape.contract(descent_weights(weights, self._batch.posterior.loc), self._theta.values())
         return dict(zip(self._theta, found, strict=True))
 
     def path_sums(self, weights: Tensor) -> Named:
         """Compute the path's gradients by the posterior's parameters for row weights (P, K', B'), (P, B, Z) each."""
-        descent = descent_weights(weights, self._batch)
+        descent = descent_weights(weights, self._batch.posterior.loc)
         derivatives = self._posterior.path_derivatives(self._noise, self.dz)
         return {name: self._selection.sum(descent, each) for name, each in derivatives.items()}
 
@@ -106,8 +99,12 @@ class RowPass:
         path = {} if weights.path is None else self.path_sums(weights.path)
         return Sums([self.model_gradients(each) for each in weights.model], path)
 
+    def score_sums(self, weights: Tensor) -> Named:
+        """Compute the score's gradients by the posterior's parameters for all rows."""
+        return score_sums(self._batch, self._noise, weights)
 
-def score_sums(batch: Batch, noise: Tensor, weights: Tensor) -> Named:
+
+def score_sums(batch: GaussianExamples, noise: Tensor, weights: Tensor) -> Named:
     """Compute the score's gradients by the posterior's parameters; they need no decoder.
 
     Args:
@@ -118,11 +115,6 @@ def score_sums(batch: Batch, noise: Tensor, weights: Tensor) -> Named:
     Returns:
         (P, B, Z) each.
     """
-    descent = descent_weights(weights, batch)
+    descent = descent_weights(weights, batch.posterior.loc)
     every = EveryRow(noise.shape[0])
     return {name: every.sum(descent, each) for name, each in batch.posterior.score_derivatives(noise).items()}
-
-
-def descent_weights(weights: Tensor, batch: Batch) -> Tensor:
-    """Turn weights of ascent into weights of descent for the mean over the batch, in the model's dtype."""
-    return (weights * (-1.0 / batch.examples)).to(batch.posterior.loc.dtype)

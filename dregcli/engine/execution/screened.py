@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.draws import Draws
-from dregcli.engine.execution.batch import Batch, log_weights
-from dregcli.engine.execution.row_pass import RowPass, Sums, score_sums
+from dregcli.engine.execution.batch import Batch, RowPass, Sums, chunks
 from dregcli.engine.execution.screening import (
     CORRECTION_RATE,
     correction_capacity,
@@ -18,8 +17,6 @@ from dregcli.engine.execution.screening import (
     mixed_log_weights,
 )
 from dregcli.engine.execution.weighing import RowWeights, Weigh
-from dregcli.engine.half import HALF_ROWS
-from dregcli.engine.rows import PLAIN_ROWS, SomeRows
 from dregcli.names import Precision
 
 
@@ -122,8 +119,7 @@ class ScreenedRows:
         if not isinstance(batch.draws, Draws):
             message = f"screening chooses rows at random, but {type(batch.draws).__name__} has only noise"
             raise TypeError(message)
-        half = screening.precision is Precision.BFLOAT16
-        self._first = log_weights(batch, k_chunk=screening.k_chunk, rows=HALF_ROWS if half else PLAIN_ROWS)
+        self._first = batch.log_weights(k_chunk=screening.k_chunk, precision=screening.precision)
         self._batch, self._screening, self._draws = batch, screening, batch.draws
         self._keep(weigh)
 
@@ -167,7 +163,7 @@ class ScreenedRows:
         chosen, rates = self._examples_to_correct()
         if not len(chosen):
             return weights
-        exact = log_weights(self._batch.of(chosen), k_chunk=self._screening.k_chunk)
+        exact = self._batch.of(chosen).log_weights(k_chunk=self._screening.k_chunk)
         return weights.corrected(chosen, rates, weigh(exact))
 
     def _examples_to_correct(self) -> tuple[Tensor, Tensor]:
@@ -186,26 +182,13 @@ class ScreenedRows:
     def _passes(self) -> Iterator[tuple[_Kept, RowPass]]:
         """Yield forward passes of the kept rows, ready for backward. A single pass is stored for its second use."""
         parts = list(self._kept.parts(self._screening.capacity))
+        # A repeated step must not look at the rows' numbers on the host.
+        chunk = None if self._screening.repeated else self._screening.k_chunk
         for part in parts:
-            made = self._only or RowPass(self._batch, self._noise(part), self._selection(part))
+            made = self._only or self._batch.rows(part.k, part.b, k_chunk=chunk)
             if len(parts) == 1:
                 self._only = made
             yield part, made
-
-    def _selection(self, part: _Kept) -> SomeRows:
-        return SomeRows(part.b, self._batch.examples)
-
-    def _noise(self, part: _Kept) -> Tensor:
-        """Return the noise of rows, shape (1, R, Z)."""
-        draws, k = self._batch.draws, self._batch.draws.k
-        size = self._screening.k_chunk or k
-        if size >= k or self._screening.repeated:
-            return draws.noise(0, k)[part.k, part.b].unsqueeze(0)
-        rows = self._first.new_empty(len(part.k), self._batch.model.latent_width)
-        for first in range(int(part.k[0]) // size * size, int(part.k[-1]) + 1, size):
-            here = ((part.k >= first) & (part.k < first + size)).nonzero()[:, 0]
-            rows[here] = draws.noise(first, min(size, k - first))[part.k[here] - first, part.b[here]]
-        return rows.unsqueeze(0)
 
     def _exact(self) -> Tensor:
         """Compute log-weights of the kept rows in full precision, shape (R,)."""
@@ -216,10 +199,10 @@ class ScreenedRows:
         """Compute weighted sums: over the kept rows, and over all rows for the score, which needs no decoder."""
         parts = (rows.sums(weights.rows(part.k, part.b, part.inverse)) for part, rows in self._passes())
         # A batch that is not finite may have no kept rows.
-        total = next(parts, None) or Sums.zero(weights, self._batch)
+        total = next(parts, None) or self._batch.zero(weights)
         for part in parts:
             total.add(part)
         if weights.score is not None:
-            for first, noise in self._batch.chunks(self._screening.k_chunk):
-                total.add_posterior(score_sums(self._batch, noise, weights.score[:, first : first + len(noise)]))
+            for first, count in chunks(self._batch.draws.k, self._screening.k_chunk):
+                total.add_posterior(self._batch.score_sums(first, weights.score[:, first : first + count]))
         return total

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.likelihoods import Likelihood
-from dregcli.engine.models.base import DiagonalGaussian, Model
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.models.networks import gaussian_network, network
 
 ENCODER = "encoder."
 
 
-class AmortisedPosterior(Model):
+class AmortisedPosterior(GaussianModel):
     """A model with a D - hidden - (Z means + Z raw scales) encoder. All other parameters are theta.
 
     Args:

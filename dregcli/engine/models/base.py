@@ -1,92 +1,14 @@
 """The interface of a model that the gradient executor and the evaluation need."""
 
-import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import cached_property
 
-import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
+from dregcli.engine.draws import Noise
+from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.rows import PLAIN_ROWS, Rows
-
-LOG_2PI = math.log(2.0 * math.pi)
-
-Latents = tuple[Tensor, ...]
-"""One tensor per stochastic layer, each (K, B, Z_layer)."""
-
-
-@dataclass(frozen=True)
-class DiagonalGaussian:
-    """A distribution of z for each example, such as q(z | x), with independent dimensions.
-
-    Attributes:
-        loc: means, shape (B, Z).
-        scale: standard deviations, shape (B, Z).
-    """
-
-    loc: Tensor
-    scale: Tensor
-
-    @classmethod
-    def standard(cls, examples: int, width: int, *, like: Tensor) -> "DiagonalGaussian":
-        """Return the standard normal for B examples, on ``like``'s device and in its dtype."""
-        return cls(like.new_zeros(examples, width), like.new_ones(examples, width))
-
-    def kl_from(self, other: "DiagonalGaussian") -> Tensor:
-        """Return KL(self || other), shape (B,), float64, nats."""
-        unit = other.scale.double()
-        loc, scale = (self.loc.double() - other.loc.double()) / unit, self.scale.double() / unit
-        return 0.5 * (loc.square() + scale.square() - 1.0).sum(dim=-1) - scale.log().sum(dim=-1)
-
-    def rsample(self, noise: Tensor) -> Latents:
-        """Return reparameterised samples from standard normal noise of shape (K, B, Z)."""
-        return (torch.addcmul(self.loc, self.scale, noise),)
-
-    def log_prob_at(self, noise: Tensor) -> Tensor:
-        """Return log q(z | x) of the samples that ``rsample`` makes from noise, shape (K, B), nats."""
-        # Chunks of samples share the constant, but a constant with a gradient is computed for each caller.
-        constant = self._normaliser() if self.scale.requires_grad else self._fixed_normaliser
-        return noise.square().sum(dim=-1).mul_(-0.5).sub_(constant)
-
-    def _normaliser(self) -> Tensor:
-        """Return sum log scale + Z/2 log 2 pi, shape (B,)."""
-        return self.scale.log().sum(dim=-1) + 0.5 * LOG_2PI * self.loc.shape[-1]
-
-    @cached_property
-    def _fixed_normaliser(self) -> Tensor:
-        return self._normaliser()
-
-    def slope_at(self, noise: Tensor) -> tuple[Tensor, ...]:
-        """Return d log q(z | x) / d z of ``rsample``'s samples from noise, with q's parameters held fixed."""
-        return (-noise / self.scale,)
-
-    def path_derivatives(self, noise: Tensor, dz: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Return dz times d sample / d parameter for each parameter, row by row, (K, B, Z)."""
-        (slope,) = dz
-        return {"loc": slope, "scale": slope * noise}
-
-    def score_derivatives(self, noise: Tensor) -> dict[str, Tensor]:
-        """Return d log q(z | x) / d parameter with the sample held fixed, row by row, (K, B, Z)."""
-        by_loc = noise / self.scale
-        return {"loc": by_loc, "scale": (noise * by_loc).sub_(self.scale.reciprocal())}
-
-    def parameters(self) -> dict[str, Tensor]:
-        """Return its parameters by name."""
-        return {"loc": self.loc, "scale": self.scale}
-
-    def of(self, examples: Tensor) -> "DiagonalGaussian":
-        """Return the distributions of some examples, by their indices."""
-        return DiagonalGaussian(self.loc[examples], self.scale[examples])
-
-    def stopped(self) -> "DiagonalGaussian":
-        """Return the same distribution with its parameters held fixed."""
-        return DiagonalGaussian(self.loc.detach(), self.scale.detach())
-
-
-def standard_normal_log_prob(z: Tensor) -> Tensor:
-    """Return log N(z; 0, I) over the last axis, nats."""
-    return z.square().sum(dim=-1).mul_(-0.5).sub_(0.5 * LOG_2PI * z.shape[-1])
 
 
 class Model(nn.Module, ABC):
@@ -95,11 +17,68 @@ class Model(nn.Module, ABC):
     Pixels are always whole images, including the context.
 
     Attributes:
-        latent_width: latent dimensions of all stochastic layers together, Z.
+        latent_width: latent dimensions of all layers together, Z.
         fused: whether its passes over rows are compiled.
+        repeats: whether a step always does the same work in the same order, so that a GPU can record and repeat it.
     """
 
     latent_width: int
+    fused: bool = False
+    repeats: bool = True
+
+    @abstractmethod
+    def batch(self, pixels: Tensor, draws: Noise) -> Batch:
+        """Return a batch for the executors: its rows, their log-weights and gradients.
+
+        Args:
+            pixels: shape (B, D).
+            draws: random numbers of the samples; ``Draws`` if rows are screened.
+        """
+
+    @abstractmethod
+    def model_parameters(self) -> dict[str, nn.Parameter]:
+        """Return theta, which log p(x, z) depends on, by name."""
+
+    @abstractmethod
+    def posterior_parameters(self) -> dict[str, nn.Parameter]:
+        """Return phi, which q(z | x) depends on, by name. A parameter of both is in both, and gets the sum."""
+
+    def posterior_means(self, pixels: Tensor) -> Tensor | None:
+        """Return E[z | x] under q, shape (B, Z), float64, or None if it has no closed form."""
+        return None
+
+    def kl_from_prior(self, pixels: Tensor) -> Tensor | None:
+        """Return KL(q(z | x) || p(z)), shape (B,), float64, nats, or None if it has no closed form."""
+        return None
+
+    def log_marginal(self, pixels: Tensor) -> Tensor | None:
+        """Return the exact log p(x), shape (B,), float64, nats, or None if it has no closed form."""
+        return None
+
+    def fuse(self) -> None:
+        """Compile the passes over rows that can be compiled. Their results stay the same up to rounding."""
+
+    def unfuse(self) -> None:
+        """Stop using compiled code."""
+
+
+class GaussianModel(Model):
+    """A model with one diagonal Gaussian as its posterior, whose layers meet rows in ``Rows`` alone: the fast path.
+
+    One backward pass then serves all estimators.
+    """
+
+    def batch(self, pixels: Tensor, draws: Noise) -> GaussianBatch:
+        """Return a batch whose posterior is computed once."""
+        return GaussianBatch(self, pixels, self.posterior(pixels), draws)
+
+    def posterior_means(self, pixels: Tensor) -> Tensor:
+        """Return q's means, shape (B, Z), float64."""
+        return self.posterior(pixels).loc.double()
+
+    def kl_from_prior(self, pixels: Tensor) -> Tensor:
+        """Return KL(q(z | x) || p(z)), or to p(z | c), shape (B,), float64, nats."""
+        return self.posterior(pixels).kl_from(self.latent_prior(pixels))
 
     @abstractmethod
     def posterior(self, pixels: Tensor) -> DiagonalGaussian:
@@ -123,23 +102,3 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         """Return E[x | z], whole images of shape (K, B, D); a context c is taken from ``pixels``, (B, D)."""
-
-    def log_marginal(self, pixels: Tensor) -> Tensor | None:
-        """Return the exact log p(x), shape (B,), float64, nats, or None if it has no closed form."""
-        return None
-
-    fused: bool = False
-
-    def fuse(self) -> None:
-        """Compile the passes over rows that can be compiled. Their results stay the same up to rounding."""
-
-    def unfuse(self) -> None:
-        """Stop using compiled code."""
-
-    @abstractmethod
-    def model_parameters(self) -> dict[str, nn.Parameter]:
-        """Return theta, by name."""
-
-    @abstractmethod
-    def posterior_parameters(self) -> dict[str, nn.Parameter]:
-        """Return phi, by name."""

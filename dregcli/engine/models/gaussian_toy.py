@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.models.base import DiagonalGaussian, Latents, Model, standard_normal_log_prob
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
@@ -21,7 +22,7 @@ POSTERIOR_VARIANCE = 2.0 / 3.0
 """Variance of q; the true posterior has 1/2."""
 
 
-class GaussianToy(Model):
+class GaussianToy(GaussianModel):
     """The toy z ~ N(theta, I), x | z ~ N(z, I), q(z | x) = N(A x + b, 2/3 I); 2/3 I is a covariance, not a scale.
 
     Every example of a batch has its own copy of the parameters, with equal values. So the gradient has one row per

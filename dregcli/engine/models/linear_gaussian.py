@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import LOG_2PI, DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.models.amortised import AmortisedPosterior
-from dregcli.engine.models.base import LOG_2PI, DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.models.networks import network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 

@@ -6,7 +6,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.models.base import DiagonalGaussian
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.rows import Rows
 
 RAW_SCALE_OFFSET = 0.25

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
-from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.models.networks import decode, gaussian_network, layer_of, network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
-from dregcli.engine.models.base import DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.models.networks import decode, network, tanh_network
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 

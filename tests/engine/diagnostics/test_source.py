@@ -14,8 +14,8 @@ from dregcli.engine.diagnostics.source import Comparison, ModelSource, compariso
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
-from dregcli.engine.execution import Execution, dense
-from dregcli.engine.execution.row_pass import RowPass, score_sums
+from dregcli.engine.execution import Execution, gaussian_batch, row_pass
+from dregcli.engine.execution.row_pass import GaussianRowPass, score_sums
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import Pair, all_pairs, resolve_pair
 from dregcli.engine.randomness import Randomness
@@ -149,7 +149,7 @@ def _without_score(batch, noise, weights):
     return score_sums(batch, noise, torch.zeros_like(weights))
 
 
-class _WithoutPath(RowPass):
+class _WithoutPath(GaussianRowPass):
     def path_sums(self, weights):
         return super().path_sums(torch.zeros_like(weights))
 
@@ -177,8 +177,8 @@ class _OtherNoise(ModelSource):
 @pytest.mark.parametrize(
     ("module", "name", "twin"),
     [
-        (dense, "score_sums", _without_score),
-        (dense, "RowPass", _WithoutPath),
+        (row_pass, "score_sums", _without_score),
+        (gaussian_batch, "GaussianRowPass", _WithoutPath),
         (source_module, "differences", _the_other_way_round),
     ],
     ids=["score", "path", "sign"],

@@ -8,8 +8,9 @@ import torch
 
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.execution import Execution, dense
-from dregcli.engine.execution.batch import Batch
-from dregcli.engine.execution.row_pass import RowPass, Sums
+from dregcli.engine.execution.batch import Sums
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
+from dregcli.engine.execution.row_pass import GaussianRowPass
 from dregcli.engine.execution.screened import ScreenedRows, Screening
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.gradients import Step
@@ -72,7 +73,7 @@ def test_a_chunk_of_all_samples_is_one_pass(monkeypatch: pytest.MonkeyPatch) -> 
     model, pixels, noise = subject("structured")
     pair = resolve_pair("iwae", "reparam", K)
     whole = dense_gradients(model, pixels, noise, pair)
-    monkeypatch.setattr(dense, "log_weights", None)
+    monkeypatch.setattr(GaussianBatch, "log_weights", None)
     for k_chunk in (K, K + 16):
         found = Step(model, pixels, drawn(noise), Execution(k_chunk=k_chunk)).gradients(pair)
         assert off_gradients(found, whole, 0.0) == {}
@@ -82,9 +83,9 @@ def test_a_chunk_lost_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     model, pixels, noise = subject("structured")
     pair = resolve_pair("iwae", "dreg", K)
     whole = dense_gradients(model, pixels, noise, pair)
-    right = Batch.chunks
-    monkeypatch.setattr(Batch, "chunks", lambda self, size: list(right(self, size))[: None if size is None else -1])
-    monkeypatch.setattr(dense, "log_weights", lambda batch, k_chunk: whole.log_w)
+    right = dense.chunks
+    monkeypatch.setattr(dense, "chunks", lambda k, size: right(k, size)[:-1])
+    monkeypatch.setattr(GaussianBatch, "log_weights", lambda self, k_chunk: whole.log_w)
     found = Step(model, pixels, drawn(noise), Execution(k_chunk=16)).gradients(pair)
     assert min(off_gradients(found, whole).values()) > 1e-6
 
@@ -147,13 +148,13 @@ def test_screened_rows_of_addressed_draws_however_divided(precision: Precision) 
 def made(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many rows each pass with derivatives had."""
     rows: list[int] = []
-    before = RowPass.__init__
+    before = GaussianRowPass.__init__
 
     def counted(self, batch, noise, selection=None):
         rows.append(noise.shape[0] * noise.shape[1])
         before(self, batch, noise, selection)
 
-    monkeypatch.setattr(RowPass, "__init__", counted)
+    monkeypatch.setattr(GaussianRowPass, "__init__", counted)
     return rows
 
 
@@ -201,5 +202,5 @@ def test_a_single_pass_serves_two_sums(name: str, precision: Precision, monkeypa
     """Exact log-weights and gradients of the kept rows come from the same forward pass."""
     rows = screened(name, resolve_pair("iwae", "dreg", K), Screening(0.2, precision))
     first = rows.sums(rows.weights)
-    monkeypatch.setattr("dregcli.engine.execution.screened.RowPass", None)
+    monkeypatch.setattr("dregcli.engine.execution.gaussian_batch.GaussianRowPass", None)
     assert off_sums(rows.sums(rows.weights), first, 0.0) == {}

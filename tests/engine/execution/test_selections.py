@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dregcli.engine.execution.batch import Batch
-from dregcli.engine.execution.row_pass import RowPass, score_sums
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
+from dregcli.engine.execution.row_pass import GaussianRowPass, score_sums
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.rows import EveryRow, PlainRows, SomeRows
 from tests.support.exact import MODELS, off_networks, small_batch
@@ -57,9 +57,9 @@ def test_a_pass_over_some_rows_is_the_weighted_part_of_one_over_all(name: str) -
     """Value, d log w / d z, theta's gradient and the path's: of a few rows, and of all with the others' weights 0."""
     model = MODELS[name].build()
     pixels, noise = small_batch(model, k=K, batch=B)
-    batch = Batch(model, pixels, model.posterior(pixels).stopped(), Prescribed(noise, NONE, NONE))
-    few = RowPass(batch, noise[SAMPLES, EXAMPLES][None], SomeRows(EXAMPLES, B))
-    every = RowPass(batch, noise)
+    batch = GaussianBatch(model, pixels, model.posterior(pixels).stopped(), Prescribed(noise, NONE, NONE))
+    few = GaussianRowPass(batch.fixed, noise[SAMPLES, EXAMPLES][None], SomeRows(EXAMPLES, B))
+    every = GaussianRowPass(batch.fixed, noise)
     torch.testing.assert_close(few.log_w[0], every.log_w[SAMPLES, EXAMPLES], rtol=1e-12, atol=1e-12)
     for mine, theirs in zip(few.dz, every.dz, strict=True):
         torch.testing.assert_close(mine[0], theirs[SAMPLES, EXAMPLES], rtol=1e-11, atol=1e-12)
@@ -83,11 +83,11 @@ def test_a_scores_sums_are_autograds(name: str) -> None:
     model = MODELS[name].build()
     pixels, noise = small_batch(model, k=K, batch=B)
     q = model.posterior(pixels).stopped()
-    batch, weights = Batch(model, pixels, q, Prescribed(noise, NONE, NONE)), normal(2, K, B)
+    batch, weights = GaussianBatch(model, pixels, q, Prescribed(noise, NONE, NONE)), normal(2, K, B)
     (z,) = q.rsample(noise)
     loc, scale = q.loc.clone().requires_grad_(), q.scale.clone().requires_grad_()
     log_q = torch.distributions.Normal(loc, scale).log_prob(z).sum(-1)
-    found = score_sums(batch, noise, weights)
+    found = score_sums(batch.fixed, noise, weights)
     for p in range(2):
         loss = -(weights[p] * log_q).sum() / B
         by_loc, by_scale = torch.autograd.grad(loss, [loc, scale], retain_graph=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dregcli.engine.execution import Execution, dense, row_pass, screening
-from dregcli.engine.execution.batch import Batch
+from dregcli.engine.execution import Execution, row_pass, screening
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.models.vae import Vae
@@ -203,7 +203,7 @@ def test_a_score_alone_needs_no_backward_pass(word: str, execution: Execution, m
     expected = dense_gradients(*of, pair)
     monkeypatch.setattr(row_pass.RowTape, "backward", _refused)
     if execution.backward is Backward.SCREENED:
-        monkeypatch.setattr("dregcli.engine.execution.screened.RowPass", _refused)
+        monkeypatch.setattr("dregcli.engine.execution.gaussian_batch.GaussianRowPass", _refused)
     found = on_average(of, pair, likely, execution, train_model=False)
     assert found.model == {}
     assert off_networks(found.posterior, expected.posterior) == {}
@@ -233,8 +233,8 @@ def test_a_frozen_theta(word: str, name: str, precision: Precision) -> None:
 
 def test_some_examples_of_a_batch_have_their_own_noise_and_pixels() -> None:
     model, pixels, noise = subject("structured", 4)
-    batch = Batch(model, pixels, model.posterior(pixels).stopped(), Prescribed(noise, NONE, NONE))
-    whole = dense.log_weights(batch, k_chunk=None)
+    batch = GaussianBatch(model, pixels, model.posterior(pixels).stopped(), Prescribed(noise, NONE, NONE))
+    whole = batch.log_weights(k_chunk=None)
     for examples in ([2], [2, 0], [1, 1]):
-        found = dense.log_weights(batch.of(torch.tensor(examples)), k_chunk=3)
+        found = batch.of(torch.tensor(examples)).log_weights(k_chunk=3)
         torch.testing.assert_close(found, whole[:, examples], rtol=1e-13, atol=1e-12)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dregcli.engine import execution
 from dregcli.engine.execution import Execution, screened
+from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.execution.screened import ScreenedRows
 from dregcli.engine.execution.screening import keep_probabilities
 from dregcli.engine.execution.weighing import RowWeights
@@ -51,7 +52,7 @@ def dense(name: str, pair: Pair, k: int = K, b: int = 1, *, train_model: bool = 
 @pytest.fixture(autouse=True)
 def _first_pass_errs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     k, b = getattr(request, "param", (K, 1))
-    monkeypatch.setattr(screened, "log_weights", erring(errors(k, b)))
+    monkeypatch.setattr(GaussianBatch, "log_weights", erring(errors(k, b)))
 
 
 both = pytest.mark.parametrize("precision", Precision)

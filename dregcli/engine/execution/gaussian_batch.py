@@ -1,0 +1,133 @@
+"""The batch of the fast path: one diagonal Gaussian for each example, and layers that meet rows in ``Rows`` alone."""
+
+import copy
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
+from dregcli.engine.draws import Noise, NoiseOfExamples
+from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradients
+from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
+from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.half import HALF_ROWS
+from dregcli.engine.rows import PLAIN_ROWS, Rows, SomeRows
+from dregcli.names import Precision
+
+_ROWS: Final[Mapping[Precision, Rows]] = {Precision.FLOAT32: PLAIN_ROWS, Precision.BFLOAT16: HALF_ROWS}
+
+
+class GaussianBatch:
+    """One batch of examples.
+
+    Args:
+        model: the model; its posterior is not used.
+        pixels: shape (B, D).
+        live: q(z | x) on the graph of the posterior's parameters.
+        draws: noise of the samples; ``Draws`` if rows are screened.
+    """
+
+    def __init__(self, model: TapedModel, pixels: Tensor, live: DiagonalGaussian, draws: Noise) -> None:
+        self.model = model
+        self.live = live
+        self.draws = draws
+        self.fixed = GaussianExamples(model, pixels, live.stopped())
+
+    @property
+    def examples(self) -> int:
+        """Number of examples, B."""
+        return len(self.fixed.pixels)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the rows."""
+        return self.fixed.pixels.device
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of the posterior's own parameters, (B, Z) each."""
+        return {name: tuple(each.shape) for name, each in self.live.parameters().items()}
+
+    def drawn(self, draws: Noise) -> "GaussianBatch":
+        """Return the same examples and their posterior with other noise."""
+        other = copy.copy(self)
+        other.draws = draws
+        return other
+
+    def of(self, examples: Tensor) -> "GaussianBatch":
+        """Return some of the examples, by their indices."""
+        some = self.fixed.posterior.of(examples)
+        return GaussianBatch(self.model, self.fixed.pixels[examples], some, NoiseOfExamples(self.draws, examples))
+
+    @torch.no_grad()
+    def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
+        """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
+        posterior = self.fixed.posterior
+        # One array for all chunks. Separate small results would be allocated where a chunk's large arrays were
+        # before; the next chunk's arrays would then find no room there, and the process would grow with each chunk.
+        found = posterior.loc.new_empty(self.draws.k, self.examples)
+        for first, count in chunks(self.draws.k, k_chunk):
+            noise = self.draws.noise(first, count)
+            log_p = self.model.log_joint(self.fixed.pixels, posterior.rsample(noise), _ROWS[precision])
+            found[first : first + count] = log_p.sub_(posterior.log_prob_at(noise))
+        return found
+
+    def samples(self, first: int, count: int) -> GaussianRowPass:
+        """Return a forward pass over all rows of some samples."""
+        return GaussianRowPass(self.fixed, self.draws.noise(first, count))
+
+    def rows(self, k: Tensor, b: Tensor, *, k_chunk: int | None) -> GaussianRowPass:
+        """Return a forward pass over chosen rows."""
+        return GaussianRowPass(self.fixed, self._noise(k, b, k_chunk), SomeRows(b, self.examples))
+
+    def _noise(self, k: Tensor, b: Tensor, k_chunk: int | None) -> Tensor:
+        """Return the noise of rows, shape (1, R, Z)."""
+        draws = self.draws
+        size = k_chunk or draws.k
+        if size >= draws.k:
+            return draws.noise(0, draws.k)[k, b].unsqueeze(0)
+        rows = self.live.loc.detach().new_empty(len(k), self.live.loc.shape[-1])
+        for first in range(int(k[0]) // size * size, int(k[-1]) + 1, size):
+            here = ((k >= first) & (k < first + size)).nonzero()[:, 0]
+            rows[here] = draws.noise(first, min(size, draws.k - first))[k[here] - first, b[here]]
+        return rows.unsqueeze(0)
+
+    def score_sums(self, first: int, weights: Tensor) -> Named:
+        """Compute the score's gradients by the posterior's own parameters."""
+        return score_sums(self.fixed, self.draws.noise(first, weights.shape[1]), weights)
+
+    def zero(self, weights: RowWeights) -> Sums:
+        """Return sums over no rows."""
+        theta = self.model.model_parameters()
+        model = [{name: torch.zeros_like(each) for name, each in theta.items()} for _ in weights.model]
+        pairs = posterior_gradients(weights)
+        like = self.fixed.posterior.parameters()
+        return Sums(model, {name: each.new_zeros(pairs, *each.shape) for name, each in like.items()})
+
+    def through_posterior(self, gradients: Mapping[str, Tensor]) -> list[Named]:
+        """Turn gradients by the posterior's own parameters, (P, B, Z) each, into P sets of gradients by phi."""
+        phi = self.model.posterior_parameters()
+        outputs = self._outputs(gradients)
+        found = (
+            torch.autograd.grad(outputs, list(phi.values()), list(seeds), retain_graph=True)
+            for seeds in zip(*gradients.values(), strict=True)
+        )
+        return [dict(zip(phi, each, strict=True)) for each in found]
+
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
+        """Do the same in one pass for all P sets: (P, ...) each."""
+        phi = self.model.posterior_parameters()
+        found = torch.autograd.grad(
+            self._outputs(gradients),
+            list(phi.values()),
+            list(gradients.values()),
+            retain_graph=True,
+            is_grads_batched=True,
+        )
+        return dict(zip(phi, found, strict=True))
+
+    def _outputs(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
+        outputs = self.live.parameters()
+        return [outputs[name] for name in gradients]
