@@ -129,7 +129,7 @@ class LoadedModel(nn.Module):
         rows = latents.reshape(-1, self.latent_dim)
         context = self._context(x)
         if context is None:
-            one = self._any_example()
+            one = self.any_example()
             found = [self.network.mean_pixels(one, (part[:, None],))[:, 0] for part in torch.split(rows, _ROWS)]
         else:
             if latents.dim() < 2 or latents.shape[-2] != len(context):
@@ -156,7 +156,7 @@ class LoadedModel(nn.Module):
         """
         _check_count("n", n)
         context = self._context(x)
-        pixels = self._any_example() if context is None else context
+        pixels = self.any_example() if context is None else context
         images = prior_images(self.network, pixels, Randomness(seed, pixels.device), k=n)
         images = images[:, 0] if context is None else images
         return images.reshape(*images.shape[:-1], *self.data.shape)
@@ -221,8 +221,8 @@ class LoadedModel(nn.Module):
             batch = SeenBatch(self.network, number, part, Split.TEST, randomness)
             yield batch.log_weights(k=k, k_chunk=k_chunk)
 
-    def _any_example(self) -> Tensor:
-        """Return one example of the right shape, for a model that takes nothing from it, (1, D)."""
+    def any_example(self) -> Tensor:
+        """Return one example, the mean of the data, where a model needs one but takes nothing from it, (1, D)."""
         return self._here(self.data.mean).flatten()[None]
 
     def _here(self, values: Tensor) -> Tensor:

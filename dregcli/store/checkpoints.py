@@ -21,6 +21,7 @@ from dregcli.filesystem import (
     write_folder_aside,
 )
 from dregcli.store import documents, layout
+from dregcli.store.tensors import read_tensors, tensor_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -142,9 +143,9 @@ def save(
     """
     home = _home(folder, step)
     if not (home.exists() and _kept_as_is(fs, home, is_best=is_best)):
-        files = {_MODEL: _tensor_bytes(model), _OPTIMIZER: _tensor_bytes(optimizer), _STATE: documents.encode(state)}
+        files = {_MODEL: tensor_bytes(model), _OPTIMIZER: tensor_bytes(optimizer), _STATE: documents.encode(state)}
         if about:
-            files |= {_ABOUT: documents.encode(about), _DATA: _tensor_bytes(data)}
+            files |= {_ABOUT: documents.encode(about), _DATA: tensor_bytes(data)}
         make_folders(fs, home.parent)
         if home.exists():
             move(fs, home, layout.put_aside(fs, folder, "corrupt") / home.name)
@@ -255,30 +256,11 @@ def _document(content: bytes, path: Path) -> dict[str, Any]:
         raise _corrupt(error.what, path) from error
 
 
-def _tensor_bytes(tensors: "Mapping[str, Tensor]") -> bytes:
-    # Imported here, so that listing runs does not load torch.
-    import torch
-    from safetensors.torch import save as encode_tensors
-
-    # Each tensor is copied, because safetensors refuses tensors that share memory, as tied weights do.
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
-    return encode_tensors(copies)
-
-
 def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load as decode_tensors
-
     try:
-        found = decode_tensors(content)
-        # Sorted by name, because their order is arbitrary. Each is copied to its own memory, aligned like any other
-        # tensor: with other alignment inside the file, a sum may differ in its last bit.
-        return {name: found[name].clone() for name in sorted(found)}
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        what = f"{path.name} does not hold tensors: {error}"
-        raise _corrupt(what, path) from error
+        return read_tensors(content, path)
+    except StoreCorrupt as error:
+        raise _corrupt(error.what, path) from error
 
 
 def _corrupt(what: str, path: Path) -> CheckpointCorrupt:
