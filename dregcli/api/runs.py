@@ -11,7 +11,9 @@ from dregcli.api.listening import PythonListener
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.errors import UsageError
 from dregcli.names import Split
+from dregcli.store.kept_weights import read_weights
 from dregcli.store.results import Result
 from dregcli.store.runs import RunStore
 
@@ -54,6 +56,24 @@ class Evaluation:
     def arrays(self) -> dict[str, Any]:
         """Return the values by example as NumPy arrays, by name, such as ``bound`` of shape (n,)."""
         return Result(self.file, self.summary).arrays()
+
+    def log_weights(self, first: int = 0, count: int | None = None) -> Any:  # noqa: ANN401 - an array of NumPy
+        """Return the log-weights that ``dreg eval --keep-weights`` kept, for some of the examples.
+
+        Args:
+            first: index of the first example.
+            count: number of examples; all from the first on if it is not given.
+
+        Returns:
+            Shape (K, count), nats.
+
+        Raises:
+            UsageError: the evaluation kept none.
+        """
+        if "log_w" not in self.summary:
+            what = "This evaluation kept no log-weights."
+            raise UsageError(what, where=str(self.file), hint="evaluate again with dreg eval --keep-weights")
+        return read_weights(self.file.parents[1] / self.summary["log_w"], first, count)
 
     def __repr__(self) -> str:
         """Return the split, K, the checkpoint and the bound."""

@@ -33,6 +33,7 @@ class EvalRequest:
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
+        keep_weights: whether the run keeps all log-weights.
     """
 
     split: str = "test"
@@ -49,6 +50,7 @@ class EvalRequest:
     threads: int | str = AUTO
     k_chunk: int | str = AUTO
     compile: str = AUTO
+    keep_weights: bool = False
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""
@@ -69,6 +71,8 @@ class EvalRequest:
             "n": (self.n is not None and self.n < 1, "must be at least 1"),
             "active_threshold": (not self.active_threshold >= 0.0, "must be at least 0"),
         }
+        if self.keep_weights and self.repeats > 1:
+            faults.append(Fault("keep-weights", f"keeps one draw of the samples, got --repeats {self.repeats}."))
         for field, (is_so, why) in wrong.items():
             if is_so:
                 name = "eval-seed" if field == "seed" else flag(field)
