@@ -57,7 +57,7 @@ def train(
         SpecError: all faults of the options at once.
         UsageError: the options ask for several runs.
         Interrupted: while it trains, a signal such as Ctrl-C came; a checkpoint was written first.
-        Other errors: as ``dreg train``; each is a ``DregError``.
+        DregError: every other error of ``dreg train``.
     """
     given = _given(options)
     store, data = RunStore(runs_folder(folder(runs_dir))), data_folder_if_any(folder(data_dir))
