@@ -6,7 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.randomness import Randomness, Stream, address
 
 KEPT_BYTES = 2**26
 """Noise up to this size is kept for a second pass over the samples; larger noise is drawn again."""
@@ -25,6 +25,24 @@ class Noise(Protocol):
 
     def noise(self, first: int, count: int) -> Tensor:
         """Return standard normal noise of ``count`` samples of each example, starting at ``first``, (count, B, Z)."""
+        ...
+
+
+@runtime_checkable
+class LatentNoise(Noise, Protocol):
+    """Noise for models whose latents are known only while they are drawn."""
+
+    def of_latent(self, latent: int, width: int) -> Noise:
+        """Return the standard normal noise of one latent.
+
+        Args:
+            latent: number of the latent in the order of drawing, from 0.
+            width: number of its values for each sample, Z.
+        """
+        ...
+
+    def seed(self, latent: int, block: int) -> int:
+        """Return a seed of torch's generators for one block of a latent that no normals are mapped to."""
         ...
 
 
@@ -63,6 +81,10 @@ class NoiseOfExamples:
         return self.whole.noise(first, count)[:, self.examples]
 
 
+_LATENT_BLOCKS = 2**40
+"""Number of addresses of blocks that each latent has."""
+
+
 class AddressedNoise:
     """Noise that is drawn at one address.
 
@@ -75,6 +97,7 @@ class AddressedNoise:
         width: latent dimensions of all layers together, Z.
         dtype: type of the returned noise; it is drawn in float32.
         examples: number of examples to use, from the first on; all if it is not given.
+        latent: number of the latent, for models with several; the first block's address depends on it.
     """
 
     def __init__(
@@ -88,12 +111,15 @@ class AddressedNoise:
         width: int,
         dtype: torch.dtype = torch.float32,
         examples: int | None = None,
+        latent: int = 0,
     ) -> None:
         self.k = k
+        self._latent = latent
         self._randomness, self._stream, self._step = randomness, stream, step
         self._batch, self._width = batch, width
         self._dtype = dtype
         self._examples = batch if examples is None else examples
+        self._latents: dict[tuple[int, int], AddressedNoise] = {}
         self._kept: dict[tuple[int, int], Tensor] | None = {} if 4 * k * batch * width <= KEPT_BYTES else None
 
     def noise(self, first: int, count: int) -> Tensor:
@@ -101,12 +127,40 @@ class AddressedNoise:
         if self._kept is not None and (first, count) in self._kept:
             return self._kept[first, count]
         drawn = self._randomness.normal(
-            self._stream, self._step, k=count, batch=self._batch, width=self._width, first=first
+            self._stream,
+            self._step,
+            k=count,
+            batch=self._batch,
+            width=self._width,
+            first=first,
+            block=self._latent * _LATENT_BLOCKS,
         )
         drawn = drawn[:, : self._examples].to(self._dtype)
         if self._kept is not None:
             self._kept[first, count] = drawn
         return drawn
+
+    def of_latent(self, latent: int, width: int) -> Noise:
+        """Return the noise of one latent; the first one of a model with this width has the noise of the whole."""
+        if latent == self._latent and width == self._width:
+            return self
+        if (latent, width) not in self._latents:
+            self._latents[latent, width] = AddressedNoise(
+                self._randomness,
+                self._stream,
+                self._step,
+                k=self.k,
+                batch=self._batch,
+                width=width,
+                dtype=self._dtype,
+                examples=self._examples,
+                latent=latent,
+            )
+        return self._latents[latent, width]
+
+    def seed(self, latent: int, block: int) -> int:
+        """Return the address of a block."""
+        return address(self._randomness.seed, self._stream, self._step, latent * _LATENT_BLOCKS + block)
 
 
 class AddressedDraws(AddressedNoise):

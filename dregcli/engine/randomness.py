@@ -96,7 +96,9 @@ class Randomness:
         """Draw a permutation of 0..n-1, int64."""
         return torch.randperm(n, generator=self.generator(stream, step), device=self.device)
 
-    def normal(self, stream: Stream, step: int, *, k: int, batch: int, width: int, first: int = 0) -> Tensor:
+    def normal(
+        self, stream: Stream, step: int, *, k: int, batch: int, width: int, first: int = 0, block: int = 0
+    ) -> Tensor:
         """Draw standard normal noise for samples ``first`` to ``first + k`` of each example, float32.
 
         Args:
@@ -106,6 +108,7 @@ class Randomness:
             batch: number of examples, B.
             width: latent dimensions of all layers together, Z.
             first: index of the first sample, a multiple of ``NOISE_BLOCK``.
+            block: number of the block that sample 0 lies in.
 
         Returns:
             Noise of shape (k, B, Z).
@@ -120,6 +123,6 @@ class Randomness:
         start, end = first // size, -(-(first + k) // size)
         noise = torch.empty((end - start) * size, batch, width, device=self.device)
         for i in range(start, end):
-            block = noise[(i - start) * size : (i + 1 - start) * size]
-            block.normal_(generator=self.generator(stream, step, i))
+            drawn = noise[(i - start) * size : (i + 1 - start) * size]
+            drawn.normal_(generator=self.generator(stream, step, block + i))
         return noise[first - start * size :][:k]

@@ -152,7 +152,7 @@ def test_the_parts_of_the_elbo_are_its_own(model: LinearGaussian) -> None:
     # The expectation of the log-likelihood in closed form, by E (x - W z - b)^2 for z ~ q.
     weight = model.decoder.weight * model.unit
     variance = (model.unit * model.log_noise.exp()).square()
-    q = batch.posterior
+    q = model.posterior(batch.pixels).stopped()
     residual = batch.pixels - model.mean_pixels(batch.pixels, (q.loc[None],))[0]
     squares = residual.square().sum(1) + (weight.square().sum(0) * q.scale.square()).sum(1)
     exact = -0.5 * squares / variance - 0.5 * len(model.mean) * torch.log(2.0 * math.pi * variance)

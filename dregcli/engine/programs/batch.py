@@ -1,0 +1,176 @@
+"""A batch of a user's model: its rows, their log-weights and gradients by autograd."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dregcli.defaults import NOISE_BLOCK
+from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
+from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.latents import Latents, NeedsBlocks, Posterior, draw_latents
+from dregcli.engine.programs.row_pass import (
+    Chosen,
+    JoinedPasses,
+    Parameters,
+    ProgramRowPass,
+    descent,
+    score_sums,
+)
+from dregcli.names import Precision
+
+
+@dataclass(frozen=True)
+class Programs:
+    """A model as the batch needs it.
+
+    Attributes:
+        posterior: the posterior's program.
+        densities: the model's program.
+        shape: shape of one example.
+        theta: parameters of the model.
+        phi: parameters of the posterior.
+    """
+
+    posterior: Posterior
+    densities: ModelDensities
+    shape: tuple[int, ...]
+    theta: Parameters
+    phi: Parameters
+
+
+class ProgramBatch:
+    """One batch of examples.
+
+    Args:
+        programs: the model.
+        pixels: shape (B, D).
+        draws: random numbers of the samples; ``Draws`` if rows are screened.
+
+    Raises:
+        TypeError: the random numbers are noise of one latent alone.
+    """
+
+    def __init__(self, programs: Programs, pixels: Tensor, draws: Noise) -> None:
+        if not isinstance(draws, LatentNoise):
+            message = f"latents are drawn one after the other, but {type(draws).__name__} has noise of one alone"
+            raise TypeError(message)
+        self._programs, self._pixels = programs, pixels
+        self.draws: LatentNoise = draws
+        # Examples whose log-weights are computed; all latents are drawn for the whole batch.
+        self._some: Tensor | None = None
+        self._blockwise = False
+
+    @property
+    def examples(self) -> int:
+        """Number of examples, B."""
+        return len(self._pixels if self._some is None else self._some)
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the rows."""
+        return self._pixels.device
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of phi."""
+        return {name: tuple(each.shape) for name, each in self._programs.phi.items()}
+
+    def drawn(self, draws: Noise) -> "ProgramBatch":
+        """Return the same examples with other random numbers."""
+        return ProgramBatch(self._programs, self._pixels, draws)
+
+    def of(self, examples: Tensor) -> "ProgramBatch":
+        """Return some of the examples, to compute their log-weights."""
+        other = copy.copy(self)
+        other._some = examples
+        return other
+
+    def _pieces(self, first: int, count: int, k_chunk: int | None = None) -> list[tuple[int, int]]:
+        """Return parts of some samples, whose latents can be drawn at once."""
+        size = NOISE_BLOCK if self._blockwise else k_chunk
+        return [(first + start, number) for start, number in chunks(count, size)]
+
+    def _latents(self, first: int, count: int, *, has_path: bool) -> Latents:
+        x = self._pixels.reshape(-1, *self._programs.shape)
+        return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
+
+    @torch.no_grad()
+    def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
+        """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
+        # One array for all chunks, as in GaussianBatch.
+        found = self._pixels.new_empty(self.draws.k, self.examples)
+        pixels = self._pixels if self._some is None else self._pixels[self._some]
+        try:
+            for first, count in self._pieces(0, self.draws.k, k_chunk):
+                latents = self._latents(first, count, has_path=False)
+                values, log_q = latents.values, latents.log_q
+                if self._some is not None:
+                    values = {name: z[:, self._some] for name, z in values.items()}
+                    log_q = log_q[:, self._some]
+                found[first : first + count] = self._programs.densities.log_joint(values, pixels) - log_q
+        except NeedsBlocks:
+            self._blockwise = True
+            return self.log_weights(k_chunk=k_chunk, precision=precision)
+        return found
+
+    def samples(self, first: int, count: int) -> RowPass:
+        """Return a forward pass over all rows of some samples."""
+        try:
+            parts = [self._pass(*piece) for piece in self._pieces(first, count)]
+        except NeedsBlocks:
+            self._blockwise = True
+            return self.samples(first, count)
+        return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=0)
+
+    def rows(self, k: Tensor, b: Tensor, *, k_chunk: int | None) -> RowPass:
+        """Return a forward pass over chosen rows; latents are drawn for whole chunks of samples."""
+        try:
+            parts = [
+                self._pass(first, count, Chosen(k[here] - first, b[here]))
+                for first, count in self._pieces(0, self.draws.k, k_chunk)
+                if (here := ((k >= first) & (k < first + count))).any()
+            ]
+        except NeedsBlocks:
+            self._blockwise = True
+            return self.rows(k, b, k_chunk=k_chunk)
+        return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=1)
+
+    def _pass(self, first: int, count: int, chosen: Chosen | None = None) -> ProgramRowPass:
+        own = self._programs
+        with torch.enable_grad():
+            latents = self._latents(first, count, has_path=True)
+            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
+
+    def score_sums(self, first: int, weights: Tensor) -> Named:
+        """Compute the score's sums of some samples, which need no decoder."""
+        total = Sums([], {})
+        try:
+            for start, count in self._pieces(first, weights.shape[1]):
+                with torch.enable_grad():
+                    log_q = self._latents(start, count, has_path=False).log_q
+                part = descent(weights[:, start - first : start - first + count], self.examples, self._pixels)
+                total.add_posterior(score_sums(log_q, self._programs.phi, part))
+        except NeedsBlocks:
+            self._blockwise = True
+            return self.score_sums(first, weights)
+        return total.posterior
+
+    def zero(self, weights: RowWeights) -> Sums:
+        """Return sums over no rows."""
+        own, pairs = self._programs, posterior_gradients(weights)
+        model = [{name: torch.zeros_like(each) for name, each in own.theta.items()} for _ in weights.model]
+        return Sums(model, {name: each.new_zeros(pairs, *each.shape) for name, each in own.phi.items()})
+
+    def through_posterior(self, gradients: Mapping[str, Tensor]) -> list[Named]:
+        """Return the P sets of gradients, which are already by phi."""
+        count = len(next(iter(gradients.values()))) if gradients else 0
+        return [{name: each[i] for name, each in gradients.items()} for i in range(count)]
+
+    def stacked_through_posterior(self, gradients: Mapping[str, Tensor]) -> Named:
+        """Return the gradients, which are already by phi."""
+        return dict(gradients)

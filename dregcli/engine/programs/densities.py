@@ -1,0 +1,137 @@
+"""The model's program: log p(x, z) of rows from the distributions that it returns."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Bernoulli, Distribution, Independent
+
+from dregcli.engine.likelihoods.base import Likelihood
+from dregcli.engine.likelihoods.bernoulli import Bernoulli as BernoulliLikelihood
+from dregcli.engine.programs.contract import Given
+from dregcli.errors import Fault, SpecError
+
+Rows = tuple[int, int]
+"""Number of samples and of examples, (K', B')."""
+
+
+class ModelProgram(Protocol):
+    """The model's program."""
+
+    def __call__(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        """Return p(x | z), and pass each prior to ``given``."""
+        ...
+
+
+def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
+    """Check the log-densities of rows.
+
+    Args:
+        field: the program that they come from, for the error.
+        what: the log-density, for the error.
+        found: shape (K', B') is right.
+        rows: K' and B'.
+
+    Raises:
+        SpecError: the shape or the type is wrong.
+    """
+    faults: list[Fault] = []
+    if tuple(found.shape) != rows:
+        message = f"{what} must have shape (K, B) = {rows}, got {tuple(found.shape)}."
+        if tuple(found.shape[:2]) == rows:
+            message += f" Wrap the distribution in torch.distributions.Independent(..., {found.ndim - 2})."
+        faults.append(Fault(field, message))
+    if found.dtype not in (torch.float32, torch.float64):
+        message = f"{what} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
+        faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
+    if faults:
+        raise SpecError(faults)
+
+
+class _Priors:
+    """The ``given`` of one run."""
+
+    def __init__(self, z: Mapping[str, Tensor], rows: Rows) -> None:
+        self._z, self._rows = z, rows
+        self.log_p: dict[str, Tensor] = {}
+
+    def __call__(self, name: str, distribution: Distribution) -> None:
+        """Add log p of a latent."""
+        if name not in self._z:
+            message = f"given('{name}', ...) names no latent; the posterior draws {', '.join(self._z)}."
+            raise SpecError([Fault("model", message)])
+        if name in self.log_p:
+            raise SpecError([Fault("model", f"the prior of '{name}' is given twice.")])
+        z = self._z[name]
+        if tuple(distribution.event_shape) != tuple(z.shape[2:]):
+            message = (
+                f"the prior of '{name}' has event_shape {tuple(distribution.event_shape)}, but the posterior draws "
+                f"values of shape {tuple(z.shape[2:])}."
+            )
+            raise SpecError([Fault("model", message)])
+        found = distribution.log_prob(z)
+        require_densities("model", f"log p of '{name}'", found, self._rows)
+        self.log_p[name] = found
+
+
+class ModelDensities:
+    """Log-densities of a model's program.
+
+    Args:
+        model: the program.
+        likelihood: computes the density of binary pixels; its arithmetic may be compiled.
+    """
+
+    def __init__(self, model: ModelProgram, likelihood: Likelihood | None = None) -> None:
+        self._model = model
+        self.bernoulli = likelihood or BernoulliLikelihood()
+
+    def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
+        """Return log p(x, z), shape (K', B'), nats.
+
+        Args:
+            z: latents by name, (K', B', ...) each.
+            x: pixels, shape (B', D).
+
+        Raises:
+            SpecError: a prior is missing, or shapes do not fit.
+        """
+        first = next(iter(z.values()))
+        rows = (first.shape[0], first.shape[1])
+        priors = _Priors(z, rows)
+        p = self._model(z, priors)
+        if missing := [name for name in z if name not in priors.log_p]:
+            message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
+            raise SpecError([Fault("model", message)])
+        log_p = self._log_likelihood(p, x, rows)
+        for each in priors.log_p.values():
+            log_p = log_p + each
+        return log_p
+
+    def _log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
+        if not isinstance(p, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's return value
+            message = f"it must return the distribution p(x | z), got {type(p).__name__}."
+            raise SpecError([Fault("model", message)])
+        width = p.event_shape.numel()
+        if tuple(p.batch_shape) != rows or width != x.shape[1]:
+            message = (
+                f"p(x | z) must have batch_shape (K, B) = {rows} and an event of {x.shape[1]} values, got "
+                f"batch_shape {tuple(p.batch_shape)} and event_shape {tuple(p.event_shape)}."
+            )
+            hint = "wrap it in torch.distributions.Independent(..., n), where n is the number of an example's axes"
+            raise SpecError([Fault("model", message)], hint=hint)
+        logits = _logits(p)
+        if logits is not None:
+            return self.bernoulli.log_prob(logits.reshape(*rows, width), x)
+        found = p.log_prob(x.reshape(-1, *p.event_shape))
+        require_densities("model", "log p(x | z)", found, rows)
+        return found
+
+
+def _logits(p: Distribution) -> Tensor | None:
+    """Return the logits if p is torch's own Bernoulli, whose arithmetic the engine does faster; else None."""
+    base = cast("Any", p)
+    while type(base) is Independent:
+        base = cast("Any", base).base_dist
+    return base.__dict__.get("logits") if type(base) is Bernoulli else None

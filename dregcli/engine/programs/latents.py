@@ -1,0 +1,164 @@
+"""One run of a posterior's program: samples of every latent at their address, and their log-densities.
+
+The program runs once. ``draw`` returns the values of a sample, cut from the graph, so that a later latent's
+distribution depends on these values; the sample on the graph is kept beside them. So the density is a function of
+given values, and the path of each latent leads to phi and to the values of earlier latents: the two graphs that
+doubly reparameterised gradients need, for any order of latents.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+
+from dregcli.defaults import NOISE_BLOCK
+from dregcli.engine.draws import LatentNoise
+from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.contract import Draw
+from dregcli.engine.programs.densities import require_densities
+from dregcli.engine.samples import Located, locate
+from dregcli.errors import Fault, SpecError
+
+_PROGRAM = 2**20
+"""Number of the seed of random numbers that a posterior's program draws itself, such as dropout's."""
+
+
+class Posterior(Protocol):
+    """The posterior's program."""
+
+    def __call__(self, x: Tensor, draw: Draw) -> object:
+        """Draw every latent."""
+        ...
+
+
+@dataclass(frozen=True)
+class Latents:
+    """The latents of some samples of all examples.
+
+    Attributes:
+        located: each latent's samples, by name, in the order of drawing.
+        log_q: log q(z | x) of all latents, (K', B), nats.
+        discrete: names of the latents without ``rsample``, which can have no path.
+    """
+
+    located: Mapping[str, Located]
+    log_q: Tensor
+    discrete: tuple[str, ...]
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Samples by name, (K', B, ...), as functions of the leaves."""
+        return {name: each.z for name, each in self.located.items()}
+
+    @property
+    def paths(self) -> dict[str, Located]:
+        """The latents whose samples have a path to parameters or to other latents."""
+        return {name: each for name, each in self.located.items() if each.leaf.requires_grad}
+
+
+class NeedsBlocks(Exception):
+    """A latent's samples can only be drawn block by block: its distribution depends on an earlier latent."""
+
+
+def draw_latents(
+    posterior: Posterior, x: Tensor, noise: LatentNoise, *, first: int, count: int, has_path: bool
+) -> Latents:
+    """Run a posterior's program for some samples.
+
+    Args:
+        posterior: the program.
+        x: examples, (B, ...).
+        noise: random numbers of the batch.
+        first: index of the first sample, a multiple of ``NOISE_BLOCK``.
+        count: number of samples, K'.
+        has_path: whether gradients will pass through the samples.
+
+    Raises:
+        SpecError: a distribution is not one that samples can be drawn from, or its density has a wrong shape.
+        NeedsBlocks: ``count`` is above ``NOISE_BLOCK``, and a latent cannot be drawn for several blocks at once.
+    """
+    drawing = _Drawing(noise, x, first=first, count=count, has_path=has_path)
+    with _seeded(noise.seed(_PROGRAM, 0), x.device):
+        posterior(x, drawing)
+    if not drawing.located:
+        message = "it drew no latent: call draw(name, distribution) for each latent."
+        raise SpecError([Fault("posterior", message)])
+    log_q = sum(each.log_q for each in drawing.located.values())
+    assert isinstance(log_q, Tensor)
+    return Latents(drawing.located, log_q, tuple(drawing.discrete))
+
+
+class _Drawing:
+    """The ``draw`` of one run."""
+
+    def __init__(self, noise: LatentNoise, x: Tensor, *, first: int, count: int, has_path: bool) -> None:
+        self.located: dict[str, Located] = {}
+        self.discrete: list[str] = []
+        self._noise, self._x = noise, x
+        self._first, self._count, self._has_path = first, count, has_path
+
+    def __call__(self, name: str, distribution: Distribution) -> Tensor:
+        """Draw a latent, and return its values."""
+        if name in self.located:
+            raise SpecError([Fault("posterior", f"the latent '{name}' is drawn twice.")])
+        rows = (self._count, len(self._x))
+        is_conditional = tuple(distribution.batch_shape) == rows
+        if not is_conditional and tuple(distribution.batch_shape) != rows[1:]:
+            message = (
+                f"q of '{name}' must have batch_shape (B,) = ({rows[1]},), or (K, B) = {rows} if it depends on an "
+                f"earlier latent, got {tuple(distribution.batch_shape)}."
+            )
+            hint = "wrap it in torch.distributions.Independent(..., n), where n is the number of a latent's axes"
+            raise SpecError([Fault("posterior", message)], hint=hint)
+        unfolded = Unfolded.of(distribution)
+        start = self._start(len(self.located), unfolded.base, is_conditional=is_conditional)
+        has_path = self._has_path and unfolded.base.has_rsample
+        located = locate(unfolded, start if has_path else start.detach(), has_path=has_path, apart=True)
+        require_densities("posterior", f"log q of '{name}'", located.log_q, rows)
+        self.located[name] = located
+        if not unfolded.base.has_rsample:
+            self.discrete.append(name)
+        return located.z
+
+    def _start(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
+        """Draw base samples, (K', B, ...): normals are mapped; other samples are drawn by a seed for each block."""
+        while type(base) is Independent:
+            base = cast("Distribution", cast("Any", base).base_dist)
+        shape = (*base.batch_shape, *base.event_shape)[1 + is_conditional :]
+        if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
+            normals = self._normals(latent, shape)
+            scale, loc = base.scale, base.loc
+            return torch.addcmul(loc, scale, normals) if loc.ndim else loc + scale * normals
+        if type(base) is MultivariateNormal:
+            factor = cast("Any", base)._unbroadcasted_scale_tril
+            return base.loc + (factor @ self._normals(latent, shape).unsqueeze(-1)).squeeze(-1)
+        return self._by_seed(latent, base, is_conditional=is_conditional)
+
+    def _normals(self, latent: int, shape: tuple[int, ...]) -> Tensor:
+        width = torch.Size(shape).numel()
+        drawn = self._noise.of_latent(latent, width).noise(self._first, self._count)
+        return drawn.reshape(*drawn.shape[:2], *shape)
+
+    def _by_seed(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
+        start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
+        if is_conditional and end - start > 1:
+            raise NeedsBlocks
+        shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
+        draw = base.rsample if base.has_rsample else base.sample
+        blocks: list[Tensor] = []
+        for i in range(start, end):
+            with _seeded(self._noise.seed(latent, i), self._x.device):
+                blocks.append(draw(shape))
+        return blocks[0][: self._count] if len(blocks) == 1 else torch.cat(blocks)[: self._count]
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Generator[None]:
+    """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,184 @@
+"""A user's module as a model of the engine."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
+from dregcli.engine.models.base import Model
+from dregcli.engine.programs.batch import ProgramBatch, Programs
+from dregcli.engine.programs.contract import Draw, Given, ModelData
+from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.latents import Latents, draw_latents
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.reach import Reach
+from dregcli.errors import Fault, SpecError
+
+_PROBED = 2
+"""Examples, and samples of each, in the trial by which theta and phi are found."""
+
+
+class ProgramModel(Model):
+    """A model whose densities are a user's two programs. Its state is the module's own, by the module's names.
+
+    Theta and phi are found by one trial at the data's mean: theta is what log p(x, z) reaches in autograd's graph,
+    and phi is what the samples or log q(z | x) reach.
+
+    Args:
+        module: a module with the two programs of ``LatentModel``.
+        data: shape and statistics of the data.
+
+    Raises:
+        SpecError: the programs do not fit the contract.
+
+    Attributes:
+        module: the user's module.
+        data: shape and statistics of the data.
+        latents: shape of each latent, by name.
+        discrete: names of the latents without ``rsample``, which have no path.
+        unreached: names of the parameters that require grad and belong to neither theta nor phi.
+    """
+
+    repeats = False
+
+    def __init__(self, module: nn.Module, data: ModelData) -> None:
+        super().__init__()
+        self.module = module
+        self.data = data
+        self._densities = ModelDensities(self._model_program)
+        found = self._trial()
+        self.latents, self.discrete = found.latents, found.discrete
+        self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
+        self._theta = self._named(found.theta)
+        self._phi = self._named(found.phi)
+        self.unreached = [
+            name
+            for name, each in module.named_parameters()
+            if each.requires_grad and name not in self._theta and name not in self._phi
+        ]
+
+    def _posterior_program(self, x: Tensor, draw: Draw) -> None:
+        with _without_validation():
+            cast("Any", self.module).posterior(x, draw)
+
+    def _model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        with _without_validation():
+            return cast("Any", self.module).model(z, given)
+
+    def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
+        """Return a batch for the executors."""
+        programs = Programs(
+            self._posterior_program, self._densities, self.data.shape, self.model_parameters(), self._phi
+        )
+        return ProgramBatch(programs, pixels, draws)
+
+    def model_parameters(self) -> dict[str, nn.Parameter]:
+        """Return theta, by the module's names."""
+        return self._theta
+
+    def posterior_parameters(self) -> dict[str, nn.Parameter]:
+        """Return phi, by the module's names."""
+        return self._phi
+
+    def draw(self, pixels: Tensor, draws: Noise, *, first: int = 0, count: int | None = None) -> Latents:
+        """Run the posterior's program for some samples of each example.
+
+        Args:
+            pixels: shape (B, D).
+            draws: random numbers of the samples.
+            first: index of the first sample, a multiple of the noise block.
+            count: number of samples; all if it is not given.
+        """
+        assert isinstance(draws, LatentNoise)
+        x = pixels.reshape(-1, *self.data.shape)
+        number = draws.k - first if count is None else count
+        return draw_latents(self._posterior_program, x, draws, first=first, count=number, has_path=False)
+
+    def fuse(self) -> None:
+        """Compile the arithmetic of binary pixels."""
+        self._densities.bernoulli.fuse()
+        self.fused = True
+
+    def unfuse(self) -> None:
+        """Stop using compiled code."""
+        self._densities.bernoulli.unfuse()
+        self.fused = False
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's own convention
+        """Return the module's state, by the module's own names."""
+        return self.module.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Load the module's state."""
+        return self.module.load_state_dict(state_dict, *args, **kwargs)
+
+    def _named(self, leaves: frozenset[Tensor]) -> dict[str, nn.Parameter]:
+        return {name: each for name, each in self.module.named_parameters() if each in leaves}
+
+    def _trial(self) -> "_Trial":
+        """Run both programs at the data's mean."""
+        mean = self.data.mean.flatten()
+        parameters = [each for each in self.module.parameters() if each.is_floating_point()]
+        like = parameters[0] if parameters else mean
+        pixels = mean.to(like).expand(_PROBED, -1)
+        randomness = Randomness(0, pixels.device)
+        noise = AddressedNoise(
+            randomness, Stream.INITIALISATION, 0, k=_PROBED, batch=_PROBED, width=1, dtype=like.dtype
+        )
+        modes = {each: each.training for each in self.module.modules()}
+        # A module in eval mode changes no buffer.
+        self.module.eval()
+        try:
+            with torch.enable_grad():
+                x = pixels.reshape(-1, *self.data.shape)
+                drawn = draw_latents(self._posterior_program, x, noise, first=0, count=_PROBED, has_path=True)
+                log_p = self._densities.log_joint(drawn.values, pixels)
+        finally:
+            for each, mode in modes.items():
+                each.training = mode
+        leaves = frozenset(each.leaf for each in drawn.located.values())
+        live = [Reach.of(each.live).leaves for each in drawn.located.values()]
+        return _Trial(
+            latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
+            discrete=drawn.discrete,
+            theta=Reach.of(log_p).leaves - leaves,
+            phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
+        )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    latents: dict[str, tuple[int, ...]]
+    discrete: tuple[str, ...]
+    theta: frozenset[Tensor]
+    phi: frozenset[Tensor]
+
+
+@contextmanager
+def _without_validation() -> Generator[None]:
+    """Switch off torch's checks of arguments, which cost a pass over all numbers; ``check-model`` makes them once."""
+    kind = cast("Any", Distribution)
+    before = kind._validate_args
+    Distribution.set_default_validate_args(value=False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(value=before)
+
+
+def require_programs(module: object) -> None:
+    """Check that an object is a module with the two programs.
+
+    Raises:
+        SpecError: it is not.
+    """
+    kind = type(module).__name__
+    if not isinstance(module, nn.Module):
+        raise SpecError([Fault("model", f"{kind} is no torch.nn.Module.")])
+    if lacking := [name for name in ("posterior", "model") if not callable(getattr(module, name, None))]:
+        raise SpecError([Fault("model", f"{kind} has no method {' and no method '.join(lacking)}.")])

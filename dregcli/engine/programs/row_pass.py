@@ -1,0 +1,205 @@
+"""One forward pass over rows of a user's model, and the gradients that autograd computes from it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dregcli.engine.execution.batch import Named, RowPass, Sums
+from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.latents import Latents
+
+Parameters = Mapping[str, nn.Parameter]
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Chosen rows among all rows of some samples.
+
+    Attributes:
+        k: sample of each row, counted from the first of these samples, int64, (R,).
+        b: example of each row, int64, (R,).
+    """
+
+    k: Tensor
+    b: Tensor
+
+    def take(self, values: Tensor) -> Tensor:
+        """Return the rows' entries of (K', B, ...), as (1, R, ...)."""
+        return values[self.k, self.b].unsqueeze(0)
+
+    def spread(self, weights: Tensor, rows: tuple[int, int]) -> Tensor:
+        """Return weights (1, R) at their places among all rows (K', B); a row that occurs twice gets the sum."""
+        return weights.new_zeros(rows).index_put((self.k, self.b), weights[0], accumulate=True)
+
+
+class ProgramRowPass:
+    """Rows of a model, with a graph.
+
+    Two gradient calls serve on one graph: with unit weights to the latents, for the path of any number of pairs; with
+    row weights to theta.
+
+    Args:
+        densities: the model's program.
+        latents: latents of all rows of some samples, with their graphs.
+        x: pixels of all examples, (B, D).
+        theta: parameters of the model.
+        phi: parameters of the posterior.
+        chosen: the rows; all rows of the samples if it is not given.
+    """
+
+    def __init__(
+        self,
+        densities: ModelDensities,
+        latents: Latents,
+        x: Tensor,
+        theta: Parameters,
+        phi: Parameters,
+        chosen: Chosen | None = None,
+    ) -> None:
+        self._latents, self._theta, self._phi, self._chosen = latents, theta, phi, chosen
+        self._examples = len(x)
+        values, log_q = latents.values, latents.log_q
+        if chosen:
+            values, log_q = {name: chosen.take(z) for name, z in values.items()}, chosen.take(log_q)
+            x = x[chosen.b]
+        self._log_p = densities.log_joint(values, x)
+        self._log_q = log_q
+        self.log_w: Tensor = (self._log_p - log_q).detach()
+
+    @cached_property
+    def _dz(self) -> dict[str, Tensor]:
+        """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted, (K', B, ...).
+
+        Only the leaves' gradients are requested; this holds the parameters fixed.
+        """
+        leaves = {name: each.leaf for name, each in self._latents.paths.items()}
+        found = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        for sign, density in ((1.0, self._log_p), (-1.0, self._log_q)):
+            ones = torch.full_like(density, sign)
+            for name, each in zip(leaves, _gradients(density, list(leaves.values()), ones), strict=True):
+                if each is not None:
+                    found[name] = found[name] + each
+        return found
+
+    def sums(self, weights: RowWeights) -> Sums:
+        """Compute the sums that the weights request for model and path."""
+        path: Named = {}
+        if weights.path is not None:
+            path = stacked([self._path(each) for each in self._descent(weights.path)], self._phi)
+        return Sums([self._model(each) for each in self._descent(weights.model)], path)
+
+    def score_sums(self, weights: Tensor) -> Named:
+        """Compute the score's sums with weights (P, K', B)."""
+        return score_sums(self._latents.log_q, self._phi, self._descent(weights))
+
+    def _model(self, weights: Tensor) -> Named:
+        theta = list(self._theta.values())
+        return _named(self._theta, _gradients(self._log_p, theta, weights))
+
+    def _path(self, weights: Tensor) -> Named:
+        """Compute the path's gradient with weights of all rows: back through the latents, the last one first."""
+        if self._chosen:
+            weights = self._chosen.spread(weights, (self._latents.log_q.shape[0], self._examples))
+        paths = self._latents.paths
+        seeds = {name: _weighted(weights, each) for name, each in self._dz.items()}
+        total: dict[str, Tensor | None] = dict.fromkeys(self._phi)
+        names = list(paths)
+        for i in reversed(range(len(names))):
+            earlier = [paths[name].leaf for name in names[:i]]
+            found = _gradients(paths[names[i]].live, [*self._phi.values(), *earlier], seeds[names[i]])
+            for name, each in zip(self._phi, found, strict=False):
+                total[name] = _plus(total[name], each)
+            for name, each in zip(names[:i], found[len(self._phi) :], strict=True):
+                seeds[name] = seeds[name] if each is None else seeds[name] + each
+        return _named(self._phi, list(total.values()))
+
+    def _descent(self, weights: Tensor) -> Tensor:
+        return descent(weights, self._examples, self._log_p)
+
+
+def descent(weights: Tensor, examples: int, like: Tensor) -> Tensor:
+    """Turn weights of ascent into weights of descent for the mean over the batch, in ``like``'s dtype."""
+    return (weights * (-1.0 / examples)).to(like.dtype)
+
+
+def stacked(gradients: list[Named], parameters: Parameters) -> Named:
+    """Stack gradients by parameter, (P, ...) each."""
+    return {
+        name: torch.stack([each[name] for each in gradients]) if gradients else like.new_zeros(0, *like.shape)
+        for name, like in parameters.items()
+    }
+
+
+def score_sums(log_q: Tensor, phi: Parameters, weights: Tensor) -> Named:
+    """Return sum weights x d log q / d phi with the latents held fixed, for weights (P, K', B); (P, ...) each."""
+    return stacked([_named(phi, _gradients(log_q, list(phi.values()), each)) for each in weights], phi)
+
+
+class JoinedPasses:
+    """Several passes as one; their rows follow each other along one axis.
+
+    Args:
+        parts: at least one pass.
+        axis: 0 if the passes have different samples, 1 if they have different chosen rows.
+    """
+
+    def __init__(self, parts: Sequence[RowPass], axis: int) -> None:
+        self._parts, self._axis = parts, axis
+        self.log_w: Tensor = torch.cat([part.log_w for part in parts], dim=axis)
+
+    def sums(self, weights: RowWeights) -> Sums:
+        """Add the sums of all passes."""
+        (first, *others) = (
+            part.sums(each) for part, each in zip(self._parts, self._row_weights(weights), strict=True)
+        )
+        for each in others:
+            first.add(each)
+        return first
+
+    def score_sums(self, weights: Tensor) -> Named:
+        """Add the score's sums of all passes."""
+        total = Sums([], {})
+        for part, each in zip(self._parts, self._split(weights), strict=True):
+            total.add_posterior(part.score_sums(each))
+        return total.posterior
+
+    def _row_weights(self, weights: RowWeights) -> list[RowWeights]:
+        path = [None] * len(self._parts) if weights.path is None else self._split(weights.path)
+        models = self._split(weights.model)
+        return [RowWeights(weights.value, model, of_path, None) for model, of_path in zip(models, path, strict=True)]
+
+    def _split(self, weights: Tensor) -> list[Tensor]:
+        """Return each pass's part of weights (P, K', B) or (P, 1, R)."""
+        sizes = [part.log_w.shape[self._axis] for part in self._parts]
+        return list(torch.split(weights, sizes, dim=1 + self._axis))
+
+
+def _gradients(output: Tensor, inputs: list[Any], weights: Tensor) -> list[Tensor | None]:
+    """Return the gradients of a weighted sum and keep the graph; None for what the output does not depend on."""
+    if not inputs or not output.requires_grad:
+        return [None] * len(inputs)
+    return list(torch.autograd.grad(output, inputs, weights, retain_graph=True, allow_unused=True))
+
+
+def _weighted(weights: Tensor, dz: Tensor) -> Tensor:
+    """Return weights (K', B) times derivatives (K', B, ...)."""
+    return weights.reshape(*weights.shape, *(1,) * (dz.ndim - 2)) * dz
+
+
+def _plus(one: Tensor | None, other: Tensor | None) -> Tensor | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
+
+
+def _named(parameters: Parameters, gradients: Sequence[Tensor | None]) -> Named:
+    """Return gradients by name, and zeros where there is none."""
+    return {
+        name: torch.zeros_like(parameter) if each is None else each
+        for (name, parameter), each in zip(parameters.items(), gradients, strict=True)
+    }
