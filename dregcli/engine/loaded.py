@@ -5,19 +5,20 @@ This is the only module between the public API and the interface of the engine's
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagnostics.pareto import pareto_shape
-from dregcli.engine.diagonal_gaussian import DiagonalGaussian
+from dregcli.engine.encoded import Encoded, GaussianEncoded, ProgramEncoded, program_means
 from dregcli.engine.evaluation import SeenBatch
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.models.base import GaussianModel, Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.programs.contract import ModelData
-from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import prior_images
 from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
 from dregcli.errors import UsageError
@@ -28,26 +29,6 @@ _ROWS: Final = NOISE_BLOCK * EVALUATION_BATCH
 
 _GPU_CHUNK: Final = 1024
 """Samples at once on a GPU, where each pass over rows has a cost of its own."""
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """The posterior q(z | x) of some examples.
-
-    Attributes:
-        mean: means of q, shape (B, Z).
-        scale: standard deviations of q, shape (B, Z).
-    """
-
-    mean: Tensor
-    scale: Tensor
-
-    def sample(self, k: int = 1, seed: int = 0) -> Tensor:
-        """Draw k samples of z for each example, shape (k, B, Z); the same seed gives the same samples."""
-        noise = Randomness(seed, self.mean.device).normal(
-            Stream.SAMPLE_POSTERIOR, 0, k=k, batch=len(self.mean), width=self.mean.shape[1]
-        )
-        return DiagonalGaussian(self.mean, self.scale).rsample(noise.to(self.mean.dtype))[0]
 
 
 @dataclass(frozen=True, repr=False)
@@ -87,7 +68,7 @@ class LoadedModel(nn.Module):
         has_context: whether the model predicts one part of an image given the other part.
     """
 
-    def __init__(self, model: GaussianModel, data: ModelData, *, has_context: bool) -> None:
+    def __init__(self, model: Model, data: ModelData, *, has_context: bool) -> None:
         super().__init__()
         self.network = model
         self.data = data
@@ -96,8 +77,13 @@ class LoadedModel(nn.Module):
 
     @property
     def latent_dim(self) -> int:
-        """Number of latent dimensions, Z."""
+        """Number of latent dimensions of all latents together, Z."""
         return self.network.latent_width
+
+    @property
+    def latents(self) -> dict[str, tuple[int, ...]]:
+        """The shape of each latent by its name; a built-in model has the one latent z."""
+        return self.network.latents if isinstance(self.network, ProgramModel) else {"z": (self.latent_dim,)}
 
     def forward(self, x: Any) -> Tensor:  # noqa: ANN401 - anything that torch makes a tensor of
         """Return the reconstruction of examples: ``decode`` at the mean of q, shape (B, channels, height, width)."""
@@ -112,35 +98,43 @@ class LoadedModel(nn.Module):
         Raises:
             UsageError: the shape or the values do not fit the model.
         """
-        posterior = self.network.posterior(self._pixels(x))
-        return Encoded(posterior.loc, posterior.scale)
+        pixels = self._pixels(x)
+        if isinstance(self.network, ProgramModel):
+            return ProgramEncoded(self.network, pixels)
+        return GaussianEncoded(self._gaussian.posterior(pixels))
 
     def decode(self, z: Any, x: Any = None) -> Tensor:  # noqa: ANN401
         """Return the mean of x given z, as images of shape (..., channels, height, width).
 
         Args:
-            z: latents, shape (..., Z), such as (B, Z), or (K, B, Z) as ``encode(x).sample(K)`` gives them.
+            z: latents, shape (..., Z), such as (B, Z), or (K, B, Z) as ``encode(x).sample(K)`` gives them; for a
+                model with several latents a dict of them by name.
             x: only for a model of one part of an image given the other: the images with the given part, (B, ...).
 
         Raises:
-            UsageError: the last axis of z is not Z, or x is missing.
+            UsageError: z does not have the model's shape, or x is missing.
         """
-        latents = self._latents(z)
-        rows = latents.reshape(-1, self.latent_dim)
-        context = self._context(x)
+        latents, before = self._latents(z)
+        if isinstance(self.network, ProgramModel):
+            names = list(latents)
+            parts = zip(*(torch.split(latents[name], _ROWS) for name in names), strict=True)
+            found = [program_means(self.network, dict(zip(names, part, strict=True))) for part in parts]
+        else:
+            found = self._decoded(latents["z"], before, self._context(x))
+        return torch.cat(found).reshape(*before, *self.data.shape)
+
+    def _decoded(self, rows: Tensor, before: tuple[int, ...], context: Tensor | None) -> list[Tensor]:
+        """Return the means of a built-in model in parts, (N', D) each, for latents (N, Z)."""
+        model = self._gaussian
         if context is None:
             one = self.any_example()
-            found = [self.network.mean_pixels(one, (part[:, None],))[:, 0] for part in torch.split(rows, _ROWS)]
-        else:
-            if latents.dim() < 2 or latents.shape[-2] != len(context):
-                what = f"z has the shape {tuple(latents.shape)}, but x has {len(context)} examples."
-                raise UsageError(what, hint="give z of shape (B, Z) or (K, B, Z) for the B examples of x")
-            samples = latents.reshape(-1, len(context), self.latent_dim)
-            at_once = max(1, _ROWS // len(context))
-            found = [
-                self.network.mean_pixels(context, (part,)).flatten(0, 1) for part in torch.split(samples, at_once)
-            ]
-        return torch.cat(found).reshape(*latents.shape[:-1], *self.data.shape)
+            return [model.mean_pixels(one, (part[:, None],))[:, 0] for part in torch.split(rows, _ROWS)]
+        if not before or before[-1] != len(context):
+            what = f"z has the shape {(*before, self.latent_dim)}, but x has {len(context)} examples."
+            raise UsageError(what, hint="give z of shape (B, Z) or (K, B, Z) for the B examples of x")
+        samples = rows.reshape(-1, len(context), self.latent_dim)
+        parts = torch.split(samples, max(1, _ROWS // len(context)))
+        return [model.mean_pixels(context, (part,)).flatten(0, 1) for part in parts]
 
     @torch.no_grad()
     def sample(self, n: int = 1, seed: int = 0, x: Any = None) -> Tensor:  # noqa: ANN401
@@ -157,7 +151,7 @@ class LoadedModel(nn.Module):
         _check_count("n", n)
         context = self._context(x)
         pixels = self.any_example() if context is None else context
-        images = prior_images(self.network, pixels, Randomness(seed, pixels.device), k=n)
+        images = prior_images(cast("Any", self.network), pixels, Randomness(seed, pixels.device), k=n)
         images = images[:, 0] if context is None else images
         return images.reshape(*images.shape[:-1], *self.data.shape)
 
@@ -226,7 +220,7 @@ class LoadedModel(nn.Module):
         return self._here(self.data.mean).flatten()[None]
 
     def _here(self, values: Tensor) -> Tensor:
-        like = next(self.network.parameters())
+        like = next((each for each in self.network.parameters() if each.is_floating_point()), self.data.mean)
         return values.to(device=like.device, dtype=like.dtype)
 
     def _context(self, x: Any) -> Tensor | None:  # noqa: ANN401
@@ -237,12 +231,33 @@ class LoadedModel(nn.Module):
             raise UsageError(what, hint="give the images with the given part as x=")
         return self._pixels(x)
 
-    def _latents(self, z: Any) -> Tensor:  # noqa: ANN401
-        latents = self._here(_tensor("z", z))
-        if latents.dim() < 1 or latents.shape[-1] != self.latent_dim or not latents.numel():
-            what = f"z has the shape {tuple(latents.shape)}, but the model has {self.latent_dim} latent dimensions."
-            raise UsageError(what, hint=f"give z of shape (B, {self.latent_dim})")
-        return latents
+    @property
+    def _gaussian(self) -> GaussianModel:
+        assert isinstance(self.network, GaussianModel)
+        return self.network
+
+    def _latents(self, z: Any) -> tuple[dict[str, Tensor], tuple[int, ...]]:  # noqa: ANN401
+        """Return checked latents by name, (N, ...) each, and the shape before the last axes."""
+        shapes = self.latents
+        given: dict[str, Any] = z if isinstance(z, dict) else dict.fromkeys(shapes, z)
+        words = "; ".join(f"{name} of shape (..., {', '.join(map(str, shape))})" for name, shape in shapes.items())
+        if given.keys() != shapes.keys() or (len(shapes) > 1 and not isinstance(z, dict)):
+            what = f"The model has the latents {', '.join(shapes)}, but z has {', '.join(given) or 'none'}."
+            raise UsageError(what, hint=f"give a dict with {words}")
+        found: dict[str, Tensor] = {}
+        before: set[tuple[int, ...]] = set()
+        for name, shape in shapes.items():
+            latent = self._here(_tensor(name, given[name]))
+            split = latent.dim() - len(shape)
+            if split < 0 or tuple(latent.shape[split:]) != shape or not latent.numel():
+                what = f"{name} has the shape {tuple(latent.shape)}, but the model has {words}."
+                raise UsageError(what, hint="the last axes of a latent are its own, all others are free")
+            before.add(tuple(latent.shape[:split]))
+            found[name] = latent.reshape(-1, *shape)
+        if len(before) > 1:
+            what = f"The latents have different numbers of values: {', '.join(map(str, sorted(before)))}."
+            raise UsageError(what, hint="give all latents of the same samples")
+        return found, before.pop()
 
     def _pixels(self, x: Any) -> Tensor:  # noqa: ANN401
         """Return checked examples of shape (B, D)."""

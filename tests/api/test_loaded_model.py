@@ -156,7 +156,7 @@ def test_counts_and_latents_are_checked(store: Path) -> None:
     model = _loaded(store, "generative").model
     x = torch.zeros(1, 64)
     for call, what in (
-        (lambda: model.decode(torch.zeros(2, 5)), r"shape \(2, 5\), but the model has 4 latent"),
+        (lambda: model.decode(torch.zeros(2, 5)), r"shape \(2, 5\), but the model has z of shape \(\.\.\., 4\)"),
         (lambda: model.decode(torch.zeros(0, 4)), r"shape \(0, 4\)"),
         (lambda: model.sample(0), "n must be at least 1"),
         (lambda: model.log_weights(x, k=0), "k must be at least 1"),
