@@ -139,7 +139,9 @@ def program_means(model: ProgramModel, z: dict[str, Tensor]) -> Tensor:
         {name: each.unsqueeze(1) for name, each in z.items()}, lambda *_: None
     )
     try:
-        return p.mean.reshape(len(next(iter(z.values()))), -1)
+        mean = p.mean
+        # Not len(mean), which torch.export would take for fixed.
+        return mean.reshape(mean.shape[0], -1)
     except NotImplementedError:
         what = f"p(x | z) ({type(p).__name__}) has no mean."
         raise UsageError(what, hint="give the distribution a property `mean`") from None

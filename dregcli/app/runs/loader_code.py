@@ -4,7 +4,9 @@ from typing import Final
 
 from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.likelihoods.discretised_logistic import SCALE_FLOOR
+from dregcli.engine.loaded import LoadedModel
 from dregcli.engine.models.networks import RAW_SCALE_OFFSET
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.run import RunSpec
 
@@ -46,13 +48,13 @@ _LINEAR: Final = """\
     return T["unit"] * F.linear(z, T["decoder.weight"], T["decoder.bias"])
 """
 
-_OF_PROGRAMS: Final = f"""\
+_OF_PROGRAMS: Final = """\
 from pathlib import Path
 import torch
 HERE = Path(__file__).parent
-encode = torch.export.load(HERE / "{PROGRAMS["encoder"]}").module()  # {{encode}}
-decode = torch.export.load(HERE / "{PROGRAMS["decoder"]}").module()  # {{decode}}
 """
+
+_PROGRAM: Final = '{name} = torch.export.load(HERE / "{file}").module()  # {what}\n'
 
 
 def loader_code(spec: RunSpec, levels: int) -> str | None:
@@ -71,10 +73,14 @@ def loader_code(spec: RunSpec, levels: int) -> str | None:
     return _HEAD + _ENCODE.format(inputs=inputs) + _DECODE + mean
 
 
-def loader_of_programs(*, has_context: bool) -> str:
+def loader_of_programs(model: LoadedModel) -> str:
     """Return the program that loads exported programs, for a model that only they describe."""
-    decode = "latents (B, Z) and images with the context (B, D)" if has_context else "latents (B, Z)"
-    return _OF_PROGRAMS.format(
-        encode="examples (B, D); mean and standard deviation of q(z | x), (B, Z) each",
-        decode=f"{decode}; the mean of x, (B, D)",
+    latents = ", ".join(f"{name} (B, {', '.join(map(str, shape))})" for name, shape in model.latents.items())
+    context = " and images with the context (B, D)" if model.has_context else ""
+    decode = _PROGRAM.format(
+        name="decode", file=PROGRAMS["decoder"], what=f"latents {latents}{context}; the mean of x, (B, D)"
     )
+    if isinstance(model.network, ProgramModel):
+        return _OF_PROGRAMS + decode
+    encode = "examples (B, D); mean and standard deviation of q(z | x), (B, Z) each"
+    return _OF_PROGRAMS + _PROGRAM.format(name="encode", file=PROGRAMS["encoder"], what=encode) + decode

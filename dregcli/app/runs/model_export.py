@@ -109,7 +109,7 @@ def _contents(
         if not_exported:
             what = f"Only exported programs can load this model, but torch cannot export it: {not_exported}"
             raise UsageError(what, where=str(run.path), hint="load it with dregcli.load_run")
-        loader = loader_of_programs(has_context=model.has_context)
+        loader = loader_of_programs(model)
     about = about_model(spec, model.data)
     config = {"format": "dreg-model", "version": 1, "dreg": __version__, **about, "run": run.key, "step": step}
     config |= {"dataset": spec.dataset, "data_checksum": spec.data_checksum}
