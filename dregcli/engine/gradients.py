@@ -95,7 +95,7 @@ class Step:
             pair: the objective and its estimator.
             train_model: False skips theta's gradients and the work for them.
         """
-        rows = self._evaluated(PairWeigh((pair,), train_model))
+        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
         sums = rows.sums(rows.weights)
         if train_model:
             self._theta[pair.objective] = sums.model[0]
@@ -120,7 +120,9 @@ class Step:
             Theta's gradients, stacked, one for each distinct objective in the order of the pairs; and phi's
             gradients, one for each pair.
         """
-        rows = self._evaluated(PairWeigh(pairs, train_model, learning=False, known=frozenset(self._theta)))
+        known = frozenset(self._theta)
+        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed)
+        rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
         self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)

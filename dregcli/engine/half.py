@@ -1,5 +1,7 @@
 """Matrix products of inputs rounded to bfloat16, accumulated in float32."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, cast
 
@@ -33,6 +35,24 @@ def _onednn_product(inputs: Tensor, weight: Tensor) -> Tensor:
         return nn.functional.linear(inputs, weight)
     finally:
         settings.fp32_precision = before
+
+
+@contextmanager
+def half_products() -> Generator[None]:
+    """Let products and convolutions of float32 on the CPU round their inputs to bfloat16 inside the block.
+
+    Sums are not rounded. Where the processor has no such products, nothing changes.
+    """
+    backend = cast("Any", torch.backends.mkldnn)
+    settings = (backend.matmul, backend.conv)
+    before = [each.fp32_precision for each in settings]
+    for each in settings:
+        each.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        for each, precision in zip(settings, before, strict=True):
+            each.fp32_precision = precision
 
 
 class HalfRows(PlainRows):

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.estimators import ESTIMATORS, Coefficients, Estimator, Formula
+from dregcli.engine.estimators.reinforce import Reinforce
+from dregcli.engine.estimators.vimco import Vimco
 from dregcli.engine.objectives import OBJECTIVES, Objective, Terms
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
 from dregcli.errors import Fault, NotFinite, SpecError
@@ -80,6 +82,33 @@ class Pair:
     def weights(self, terms: Terms) -> Coefficients:
         """Return the gradient's weights from the objective's terms, which pairs of one objective may share."""
         return self.estimator.coefficients(self.objective, terms)
+
+    def pathless(self, terms: Terms) -> Tensor:
+        """Return the weights of the score of latents without a path, where other latents have one; (K, B).
+
+        They are VIMCO's for a function of the log-weights (with one sample, REINFORCE's), and the objective's own
+        for rws. A pair without a path uses its own score for all latents.
+
+        Raises:
+            SpecError: the objective has no score function; see ``mixed_refusal``.
+        """
+        if not self.uses_path:
+            return self.weights(terms).score
+        if self.objective.is_function:
+            estimator = Vimco() if len(terms.log_w) > 1 else Reinforce()
+            return estimator.coefficients(self.objective, terms).score
+        if refusal := self.mixed_refusal():
+            raise SpecError([Fault("objective", refusal)])
+        return terms.score
+
+    def mixed_refusal(self) -> str | None:
+        """Return why the pair cannot be used where some latents have a path and others have none; None if it can."""
+        if self.objective.is_function or not self.objective.has_path or not self.uses_path:
+            return None
+        return (
+            f"'{self.objective.name}' is not one function of the log-weights, so that there is no score for latents "
+            "without rsample."
+        )
 
 
 def _taken_by(objective: Objective) -> str:

@@ -24,7 +24,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
-from dregcli.errors import Diverged
+from dregcli.errors import Diverged, SpecError
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -61,6 +61,9 @@ class Trainer:
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
             the step, provided that a step can do the same work every time.
+
+    Raises:
+        SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
+        if faults := [fault for each in (pair, *tracked) for fault in model.faults(each)]:
+            raise SpecError(faults)
         self.model = model
         self.step = 0
         self.window = Window()

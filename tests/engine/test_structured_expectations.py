@@ -64,7 +64,7 @@ def _rows(kind: type[DenseRows], nodes: int) -> tuple[DenseRows, GaussianBatch, 
 def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[DenseRows] = DenseRows) -> Named:
     """The executor's expected gradient, ascent: each column of its batch weighted by the column's probability."""
     rows, batch, probability = _rows(kind, nodes)
-    value, *arrays = rows.also(_weigh(pair)).weights.arrays()
+    value, *arrays = rows.also(_weigh(pair)).weights.arrays()[:4]
     assert value is not None
     # The executor descends on the mean over the batch: the columns' number is taken back, and the sign.
     share = -probability * len(probability)

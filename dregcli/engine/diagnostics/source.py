@@ -17,6 +17,7 @@ from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.errors import SpecError
 from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
@@ -74,14 +75,17 @@ class StackedWeights:
         model: weights of theta's gradient, shape (P, K, B), float64.
         path: weights of the path, shape (P, K, B), float64.
         score: weights of the score, shape (P, K, B), float64.
+        pathless: weights of the score of latents without a path, where other latents have one, shape (P, K, B),
+            float64; None if all latents are alike.
     """
 
     model: Tensor
     path: Tensor
     score: Tensor
+    pathless: Tensor | None = None
 
     @classmethod
-    def at(cls, pairs: Sequence[Pair], log_w: Tensor) -> "StackedWeights":
+    def at(cls, pairs: Sequence[Pair], log_w: Tensor, *, mixed: bool = False) -> "StackedWeights":
         """Compute the weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
 
         Raises:
@@ -91,6 +95,8 @@ class StackedWeights:
         terms = {objective: objective.terms(exact) for objective in dict.fromkeys(pair.objective for pair in pairs)}
         found = [pair.weights(terms[pair.objective]) for pair in pairs]
         stacked = cls(*(torch.stack([getattr(each, name) for each in found]) for name in ("model", "path", "score")))
+        if mixed:
+            stacked = replace(stacked, pathless=torch.stack([pair.pathless(terms[pair.objective]) for pair in pairs]))
         if not all(torch.isfinite(each).all() for each in (stacked.model, stacked.path, stacked.score)):
             for pair, each in zip(pairs, found, strict=True):
                 require_finite(pair, (each.model, each.path, each.score))
@@ -101,19 +107,24 @@ class StackedWeights:
         """Build the weights of pairs from an executor's row weights."""
         assert weights.path is not None
         assert weights.score is not None
-        return cls(weights.model, weights.path, weights.score)
+        return cls(weights.model, weights.path, weights.score, weights.pathless)
 
     def as_rows(self) -> RowWeights:
         """Return row weights for an executor; nothing is estimated beside the gradients."""
-        return RowWeights(self.model.new_empty(0, self.model.shape[2]), self.model, self.path, self.score)
+        nothing = self.model.new_empty(0, self.model.shape[2])
+        return RowWeights(nothing, self.model, self.path, self.score, self.pathless)
 
     def __getitem__(self, rows: list[int]) -> "StackedWeights":
         """Return the weights of some pairs."""
-        return StackedWeights(self.model[rows], self.path[rows], self.score[rows])
+        pathless = None if self.pathless is None else self.pathless[rows]
+        return StackedWeights(self.model[rows], self.path[rows], self.score[rows], pathless)
 
     def __sub__(self, other: "StackedWeights") -> "StackedWeights":
         """Return the differences, pair by pair."""
-        return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score)
+        pathless = self.pathless
+        if pathless is not None and other.pathless is not None:
+            pathless = pathless - other.pathless
+        return StackedWeights(self.model - other.model, self.path - other.path, self.score - other.score, pathless)
 
     def differ(self) -> list[tuple[bool, bool, bool]]:
         """Return for each pair whether any weight of model, path and score is not 0."""
@@ -125,11 +136,11 @@ class StackedWeights:
         return Coefficients(self.model[i], self.path[i], self.score[i])
 
 
-def stacked_weigh(pairs: Sequence[Pair]) -> Weigh:
+def stacked_weigh(pairs: Sequence[Pair], *, mixed: bool) -> Weigh:
     """Return the function that computes row weights for pairs, with one gradient of theta and one of phi each."""
 
     def weigh(log_w: Tensor, *, values: bool = True) -> RowWeights:
-        return StackedWeights.at(pairs, log_w).as_rows()
+        return StackedWeights.at(pairs, log_w, mixed=mixed).as_rows()
 
     return weigh
 
@@ -179,7 +190,11 @@ class ModelSource:
         self.blocks = tuple({**model.posterior_parameters(), **model.model_parameters()})
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
-        """Compute one batch's gradients, by one forward and one backward pass for all comparisons."""
+        """Compute one batch's gradients, by one forward and one backward pass for all comparisons.
+
+        Raises:
+            SpecError: the model has no gradient by one of the pairs.
+        """
         draws = AddressedDraws(
             self._randomness,
             Stream.DIAGNOSTIC_NOISE,
@@ -192,11 +207,13 @@ class ModelSource:
         )
         batch = self._batch.drawn(draws) if self._batch else self._model.batch(self._pixels, draws)
         self._batch = batch
+        if faults := [fault for pair in pairs_of(comparisons) for fault in self._model.faults(pair)]:
+            raise SpecError(faults)
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
         pairs = pairs_of(comparisons)
-        rows = self._execution.rows(batch, stacked_weigh(pairs))
+        rows = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed))
         weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)
         differ = difference.differ()
@@ -219,8 +236,8 @@ class ModelSource:
     ) -> Draw:
         """Compute differences between two executors' gradients; no part is equal by construction."""
         dense = replace(self._execution, backward=Backward.DENSE)
-        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons]))
-        reference = dense.rows(batch, stacked_weigh(wanted))
+        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons], mixed=batch.mixed))
+        reference = dense.rows(batch, stacked_weigh(wanted, mixed=batch.mixed))
         ours, base = tested.sums(tested.weights), reference.sums(reference.weights)
         found: list[Parts] = []
         for i, each in enumerate(comparisons):

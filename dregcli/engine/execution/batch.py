@@ -60,8 +60,8 @@ class RowPass(Protocol):
         """Compute the sums that the weights request for model and path, not for the score."""
         ...
 
-    def score_sums(self, weights: Tensor) -> Named:
-        """Compute the score's sums with weights (P, K', B), for a pass over all rows of some samples."""
+    def score_sums(self, weights: RowWeights) -> Named:
+        """Compute the score's sums, for a pass over all rows of some samples."""
         ...
 
 
@@ -76,6 +76,11 @@ class Batch(Protocol):
     @property
     def device(self) -> torch.device:
         """Device of the rows."""
+        ...
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some latents have a path and others have none."""
         ...
 
     @property
@@ -119,8 +124,8 @@ class Batch(Protocol):
         """
         ...
 
-    def score_sums(self, first: int, weights: Tensor) -> Named:
-        """Compute the score's sums, which need no decoder, for samples from ``first`` on with weights (P, K', B)."""
+    def score_sums(self, first: int, weights: RowWeights) -> Named:
+        """Compute the score's sums, which need no decoder, for all rows of the samples from ``first`` on."""
         ...
 
     def zero(self, weights: RowWeights) -> Sums:
@@ -144,8 +149,7 @@ def chunks(k: int, k_chunk: int | None) -> list[tuple[int, int]]:
 
 def posterior_gradients(weights: RowWeights) -> int:
     """Return how many gradients of the posterior row weights ask for, P."""
-    arrays = weights.score if weights.path is None else weights.path
-    return 0 if arrays is None else len(arrays)
+    return next((len(each) for each in weights.arrays()[2:] if each is not None), 0)
 
 
 def descent_weights(weights: Tensor, like: Tensor) -> Tensor:

@@ -46,6 +46,6 @@ class DenseRows:
             part = weights.samples(first, count)
             rows = self._whole or self._batch.samples(first, count)
             total.add(rows.sums(part))
-            if part.score is not None:
-                total.add_posterior(rows.score_sums(part.score))
+            if part.has_score:
+                total.add_posterior(rows.score_sums(part))
         return total

@@ -94,9 +94,15 @@ class GaussianBatch:
             rows[here] = draws.noise(first, min(size, draws.k - first))[k[here] - first, b[here]]
         return rows.unsqueeze(0)
 
-    def score_sums(self, first: int, weights: Tensor) -> Named:
+    def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's gradients by the posterior's own parameters."""
-        return score_sums(self.fixed, self.draws.noise(first, weights.shape[1]), weights)
+        assert weights.score is not None
+        return score_sums(self.fixed, self.draws.noise(first, weights.score.shape[1]), weights.score)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether some latents have a path and others have none: there is only one latent."""
+        return False
 
     def zero(self, weights: RowWeights) -> Sums:
         """Return sums over no rows."""

@@ -99,9 +99,10 @@ class GaussianRowPass:
         path = {} if weights.path is None else self.path_sums(weights.path)
         return Sums([self.model_gradients(each) for each in weights.model], path)
 
-    def score_sums(self, weights: Tensor) -> Named:
+    def score_sums(self, weights: RowWeights) -> Named:
         """Compute the score's gradients by the posterior's parameters for all rows."""
-        return score_sums(self._batch, self._noise, weights)
+        assert weights.score is not None
+        return score_sums(self._batch, self._noise, weights.score)
 
 
 def score_sums(batch: GaussianExamples, noise: Tensor, weights: Tensor) -> Named:

@@ -202,7 +202,7 @@ class ScreenedRows:
         total = next(parts, None) or self._batch.zero(weights)
         for part in parts:
             total.add(part)
-        if weights.score is not None:
+        if weights.has_score:
             for first, count in chunks(self._batch.draws.k, self._screening.k_chunk):
-                total.add_posterior(self._batch.score_sums(first, weights.score[:, first : first + count]))
+                total.add_posterior(self._batch.score_sums(first, weights.samples(first, count)))
         return total

@@ -22,16 +22,24 @@ class RowWeights:
         model: weights of rows in M gradients of theta, (M, K, B).
         path: weights of rows in the path of P gradients of phi, (P, K, B); None if they are 0 by construction.
         score: weights of rows in the score of P gradients of phi, (P, K, B); None if they are 0 by construction.
+        pathless: weights of rows in the score of latents without a path, where other latents have one, (P, K, B);
+            None if all latents are alike.
     """
 
     value: Tensor
     model: Tensor
     path: Tensor | None
     score: Tensor | None
+    pathless: Tensor | None = None
+
+    @property
+    def has_score(self) -> bool:
+        """Whether the score of any latent has weights."""
+        return self.score is not None or self.pathless is not None
 
     def arrays(self) -> tuple[Tensor | None, ...]:
         """Return all arrays; their last axis is the examples."""
-        return self.value, self.model, self.path, self.score
+        return self.value, self.model, self.path, self.score, self.pathless
 
     def samples(self, first: int, count: int) -> Self:
         """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
@@ -85,6 +93,7 @@ class PairWeigh:
         train_model: whether to compute theta's gradients, one for each distinct objective.
         learning: whether to compute the derivatives.
         known: objectives whose gradient of theta is already known.
+        mixed: whether some latents have a path and others have none.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
 
@@ -92,6 +101,7 @@ class PairWeigh:
     train_model: bool = True
     learning: bool = True
     known: frozenset[Objective] = frozenset()
+    mixed: bool = False
     at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
@@ -112,6 +122,7 @@ class PairWeigh:
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]
         # Pairs of one objective have the same model weights; if one differs by an error, the first pair's are used.
         models = {pair.objective: each.model for pair, each in reversed(list(zip(self.pairs, found, strict=True)))}
+        pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
         wanted = [models[each] for each in terms if each not in self.known] if self.train_model else []
@@ -121,6 +132,8 @@ class PairWeigh:
             torch.stack(wanted) if wanted else log_w.new_empty(0, *log_w.shape),
             _stacked(found, "path") if any(pair.uses_path for pair in self.pairs) else None,
             _stacked(found, "score") if any(pair.uses_score for pair in self.pairs) else None,
+            # A learned parameter changes the weights of the path alone.
+            torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
         )
 
 

@@ -8,7 +8,9 @@ from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution.batch import Batch
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
+from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.errors import Fault
 
 
 class Model(nn.Module, ABC):
@@ -42,6 +44,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, which q(z | x) depends on, by name. A parameter of both is in both, and gets the sum."""
+
+    def faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why the model cannot be trained by a pair; empty if it can."""
+        return []
 
     def posterior_means(self, pixels: Tensor) -> Tensor | None:
         """Return E[z | x] under q, shape (B, Z), float64, or None if it has no closed form."""

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.half import half_products
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, NeedsBlocks, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
@@ -18,7 +20,6 @@ from dregcli.engine.programs.row_pass import (
     JoinedPasses,
     Parameters,
     ProgramRowPass,
-    descent,
     score_sums,
 )
 from dregcli.names import Precision
@@ -34,6 +35,7 @@ class Programs:
         shape: shape of one example.
         theta: parameters of the model.
         phi: parameters of the posterior.
+        mixed: whether some latents have a path and others have none.
     """
 
     posterior: Posterior
@@ -41,6 +43,7 @@ class Programs:
     shape: tuple[int, ...]
     theta: Parameters
     phi: Parameters
+    mixed: bool
 
 
 class ProgramBatch:
@@ -76,6 +79,11 @@ class ProgramBatch:
         return self._pixels.device
 
     @property
+    def mixed(self) -> bool:
+        """Whether some latents have a path and others have none."""
+        return self._programs.mixed
+
+    @property
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Shapes of phi."""
         return {name: tuple(each.shape) for name, each in self._programs.phi.items()}
@@ -105,6 +113,7 @@ class ProgramBatch:
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
         pixels = self._pixels if self._some is None else self._pixels[self._some]
+        products = half_products if precision is Precision.BFLOAT16 else nullcontext
         try:
             for first, count in self._pieces(0, self.draws.k, k_chunk):
                 latents = self._latents(first, count, has_path=False)
@@ -112,7 +121,9 @@ class ProgramBatch:
                 if self._some is not None:
                     values = {name: z[:, self._some] for name, z in values.items()}
                     log_q = log_q[:, self._some]
-                found[first : first + count] = self._programs.densities.log_joint(values, pixels) - log_q
+                with products():
+                    log_p = self._programs.densities.log_joint(values, pixels)
+                found[first : first + count] = log_p - log_q
         except NeedsBlocks:
             self._blockwise = True
             return self.log_weights(k_chunk=k_chunk, precision=precision)
@@ -146,15 +157,15 @@ class ProgramBatch:
             latents = self._latents(first, count, has_path=True)
             return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
 
-    def score_sums(self, first: int, weights: Tensor) -> Named:
-        """Compute the score's sums of some samples, which need no decoder."""
+    def score_sums(self, first: int, weights: RowWeights) -> Named:
+        """Compute the score's sums of all rows of some samples, which need no decoder."""
         total = Sums([], {})
         try:
-            for start, count in self._pieces(first, weights.shape[1]):
+            for start, count in self._pieces(first, weights.model.shape[1]):
                 with torch.enable_grad():
-                    log_q = self._latents(start, count, has_path=False).log_q
-                part = descent(weights[:, start - first : start - first + count], self.examples, self._pixels)
-                total.add_posterior(score_sums(log_q, self._programs.phi, part))
+                    latents = self._latents(start, count, has_path=self.mixed)
+                part = weights.samples(start - first, count)
+                total.add_posterior(score_sums(latents, self._programs.phi, part, self.examples))
         except NeedsBlocks:
             self._blockwise = True
             return self.score_sums(first, weights)

@@ -55,6 +55,15 @@ class Latents:
         return {name: each.z for name, each in self.located.items()}
 
     @property
+    def log_q_by_path(self) -> tuple[Tensor, Tensor]:
+        """log q of the latents that can have a path, and of those that cannot, (K', B) each, nats."""
+        moved, others = (
+            [each.log_q for name, each in self.located.items() if (name in self.discrete) is pathless]
+            for pathless in (False, True)
+        )
+        return torch.stack(moved).sum(0), torch.stack(others).sum(0)
+
+    @property
     def paths(self) -> dict[str, Located]:
         """The latents whose samples have a path to parameters or to other latents."""
         return {name: each for name, each in self.located.items() if each.leaf.requires_grad}

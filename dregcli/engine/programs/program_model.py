@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
 from dregcli.engine.models.base import Model
+from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities
@@ -42,6 +43,8 @@ class ProgramModel(Model):
         latents: shape of each latent, by name.
         discrete: names of the latents without ``rsample``, which have no path.
         unreached: names of the parameters that require grad and belong to neither theta nor phi.
+        widest: numbers for one row in the largest array that the model's program computes.
+        kept: numbers for one row that the model's program keeps for a backward pass.
     """
 
     repeats = False
@@ -53,6 +56,7 @@ class ProgramModel(Model):
         self._densities = ModelDensities(self._model_program)
         found = self._trial()
         self.latents, self.discrete = found.latents, found.discrete
+        self.widest, self.kept = max(found.sizes, default=1), sum(found.sizes)
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
         self._phi = self._named(found.phi)
@@ -72,9 +76,8 @@ class ProgramModel(Model):
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
-        programs = Programs(
-            self._posterior_program, self._densities, self.data.shape, self.model_parameters(), self._phi
-        )
+        mixed = 0 < len(self.discrete) < len(self.latents)
+        programs = Programs(self._posterior_program, self._densities, self.data.shape, self._theta, self._phi, mixed)
         return ProgramBatch(programs, pixels, draws)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
@@ -98,6 +101,20 @@ class ProgramModel(Model):
         x = pixels.reshape(-1, *self.data.shape)
         number = draws.k - first if count is None else count
         return draw_latents(self._posterior_program, x, draws, first=first, count=number, has_path=False)
+
+    def faults(self, pair: Pair) -> list[Fault]:
+        """Return the reasons why the model cannot be trained by a pair: not every latent has a path."""
+        if not self.discrete or not pair.uses_path:
+            return []
+        names = ", ".join(repr(name) for name in self.discrete)
+        if len(self.discrete) == len(self.latents):
+            others = [each.name for each in estimators_of(pair.objective) if not each.uses_path(pair.objective)]
+            words = ", ".join(others)
+            advice = f"Use one of {words}." if words else "Use another objective, such as iwae with vimco."
+            message = f"'{pair.word}' differentiates through samples, but the posterior of {names} has no rsample."
+            return [Fault("estimator", f"{message} {advice}")]
+        refusal = pair.mixed_refusal()
+        return [Fault("objective", f"{refusal} The posterior of {names} has none.")] if refusal else []
 
     def fuse(self) -> None:
         """Compile the arithmetic of binary pixels."""
@@ -130,6 +147,7 @@ class ProgramModel(Model):
         noise = AddressedNoise(
             randomness, Stream.INITIALISATION, 0, k=_PROBED, batch=_PROBED, width=1, dtype=like.dtype
         )
+        sizes: list[int] = []
         modes = {each: each.training for each in self.module.modules()}
         # A module in eval mode changes no buffer.
         self.module.eval()
@@ -137,7 +155,8 @@ class ProgramModel(Model):
             with torch.enable_grad():
                 x = pixels.reshape(-1, *self.data.shape)
                 drawn = draw_latents(self._posterior_program, x, noise, first=0, count=_PROBED, has_path=True)
-                log_p = self._densities.log_joint(drawn.values, pixels)
+                with _saved(sizes):
+                    log_p = self._densities.log_joint(drawn.values, pixels)
         finally:
             for each, mode in modes.items():
                 each.training = mode
@@ -147,6 +166,8 @@ class ProgramModel(Model):
             latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
             discrete=drawn.discrete,
             theta=Reach.of(log_p).leaves - leaves,
+            # A parameter may be kept too; only what grows with the rows counts.
+            sizes=[each // _PROBED**2 for each in sizes],
             phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
         )
 
@@ -157,6 +178,23 @@ class _Trial:
     discrete: tuple[str, ...]
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
+    sizes: list[int]
+
+
+@contextmanager
+def _saved(sizes: list[int]) -> Generator[None]:
+    """Append the size of each array that autograd keeps inside the block, except leaves such as parameters."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.grad_fn is not None or not tensor.requires_grad:
+            sizes.append(tensor.numel())
+        return tensor
+
+    def same(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, same):
+        yield
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import torch
@@ -93,30 +93,19 @@ class ProgramRowPass:
             path = stacked([self._path(each) for each in self._descent(weights.path)], self._phi)
         return Sums([self._model(each) for each in self._descent(weights.model)], path)
 
-    def score_sums(self, weights: Tensor) -> Named:
-        """Compute the score's sums with weights (P, K', B)."""
-        return score_sums(self._latents.log_q, self._phi, self._descent(weights))
+    def score_sums(self, weights: RowWeights) -> Named:
+        """Compute the score's sums for all rows of the samples."""
+        return score_sums(self._latents, self._phi, weights, self._examples)
 
     def _model(self, weights: Tensor) -> Named:
         theta = list(self._theta.values())
         return _named(self._theta, _gradients(self._log_p, theta, weights))
 
     def _path(self, weights: Tensor) -> Named:
-        """Compute the path's gradient with weights of all rows: back through the latents, the last one first."""
         if self._chosen:
             weights = self._chosen.spread(weights, (self._latents.log_q.shape[0], self._examples))
-        paths = self._latents.paths
         seeds = {name: _weighted(weights, each) for name, each in self._dz.items()}
-        total: dict[str, Tensor | None] = dict.fromkeys(self._phi)
-        names = list(paths)
-        for i in reversed(range(len(names))):
-            earlier = [paths[name].leaf for name in names[:i]]
-            found = _gradients(paths[names[i]].live, [*self._phi.values(), *earlier], seeds[names[i]])
-            for name, each in zip(self._phi, found, strict=False):
-                total[name] = _plus(total[name], each)
-            for name, each in zip(names[:i], found[len(self._phi) :], strict=True):
-                seeds[name] = seeds[name] if each is None else seeds[name] + each
-        return _named(self._phi, list(total.values()))
+        return _named(self._phi, through_paths(self._latents, self._phi, seeds))
 
     def _descent(self, weights: Tensor) -> Tensor:
         return descent(weights, self._examples, self._log_p)
@@ -135,9 +124,61 @@ def stacked(gradients: list[Named], parameters: Parameters) -> Named:
     }
 
 
-def score_sums(log_q: Tensor, phi: Parameters, weights: Tensor) -> Named:
-    """Return sum weights x d log q / d phi with the latents held fixed, for weights (P, K', B); (P, ...) each."""
-    return stacked([_named(phi, _gradients(log_q, list(phi.values()), each)) for each in weights], phi)
+def through_paths(latents: Latents, phi: Parameters, seeds: dict[str, Tensor]) -> list[Tensor | None]:
+    """Return the gradient by phi of samples with given gradients: back through the latents, the last one first.
+
+    Args:
+        latents: the latents; each one's sample leads to phi and to the values of earlier latents.
+        phi: parameters.
+        seeds: a gradient by each sample that has a path, (K', B, ...).
+    """
+    paths, seeds = latents.paths, dict(seeds)
+    total: list[Tensor | None] = [None] * len(phi)
+    names = list(paths)
+    for i in reversed(range(len(names))):
+        earlier = [paths[name].leaf for name in names[:i]]
+        found = _gradients(paths[names[i]].live, [*phi.values(), *earlier], seeds[names[i]])
+        total = [_plus(one, other) for one, other in zip(total, found, strict=False)]
+        for name, each in zip(names[:i], found[len(phi) :], strict=True):
+            seeds[name] = seeds[name] if each is None else seeds[name] + each
+    return total
+
+
+def score_sums(latents: Latents, phi: Parameters, weights: RowWeights, examples: int) -> Named:
+    """Return the score's sums for all rows of some samples: weights times d log q / d phi with the latents fixed.
+
+    Where some latents have a path and others have none, the others' density also moves with the path of earlier
+    latents. Its weight there is the difference of both scores' weights: the weights of the path already hold the
+    rest, since log q of every latent is a part of the log-weight.
+
+    Args:
+        latents: the latents; with their paths if the weights distinguish latents.
+        phi: parameters of the posterior.
+        weights: row weights; (P, K', B) each.
+        examples: number of examples, B.
+
+    Returns:
+        (P, ...) each.
+    """
+    if weights.pathless is None:
+        assert weights.score is not None
+        score = descent(weights.score, examples, latents.log_q)
+        return stacked([_named(phi, _gradients(latents.log_q, list(phi.values()), each)) for each in score], phi)
+    moved, others = latents.log_q_by_path
+    pathless = descent(weights.pathless, examples, others)
+    score = torch.zeros_like(pathless) if weights.score is None else descent(weights.score, examples, moved)
+    leaves = {name: each.leaf for name, each in latents.paths.items()}
+    found: list[Named] = []
+    for mine, other in zip(score, pathless, strict=True):
+        fixed = _gradients(moved, list(phi.values()), mine), _gradients(others, list(phi.values()), other)
+        along = _gradients(others, list(leaves.values()), other - mine)
+        seeds = {
+            name: torch.zeros_like(leaf) if each is None else each
+            for (name, leaf), each in zip(leaves.items(), along, strict=True)
+        }
+        parts = (*fixed, through_paths(latents, phi, seeds))
+        found.append(_named(phi, [reduce(_plus, each) for each in zip(*parts, strict=True)]))
+    return stacked(found, phi)
 
 
 class JoinedPasses:
@@ -154,29 +195,26 @@ class JoinedPasses:
 
     def sums(self, weights: RowWeights) -> Sums:
         """Add the sums of all passes."""
-        (first, *others) = (
-            part.sums(each) for part, each in zip(self._parts, self._row_weights(weights), strict=True)
-        )
+        (first, *others) = (part.sums(each) for part, each in zip(self._parts, self._split(weights), strict=True))
         for each in others:
             first.add(each)
         return first
 
-    def score_sums(self, weights: Tensor) -> Named:
+    def score_sums(self, weights: RowWeights) -> Named:
         """Add the score's sums of all passes."""
         total = Sums([], {})
         for part, each in zip(self._parts, self._split(weights), strict=True):
             total.add_posterior(part.score_sums(each))
         return total.posterior
 
-    def _row_weights(self, weights: RowWeights) -> list[RowWeights]:
-        path = [None] * len(self._parts) if weights.path is None else self._split(weights.path)
-        models = self._split(weights.model)
-        return [RowWeights(weights.value, model, of_path, None) for model, of_path in zip(models, path, strict=True)]
-
-    def _split(self, weights: Tensor) -> list[Tensor]:
-        """Return each pass's part of weights (P, K', B) or (P, 1, R)."""
+    def _split(self, weights: RowWeights) -> list[RowWeights]:
+        """Return each pass's part of the weights."""
         sizes = [part.log_w.shape[self._axis] for part in self._parts]
-        return list(torch.split(weights, sizes, dim=1 + self._axis))
+        arrays = [
+            [None] * len(sizes) if each is None else list(torch.split(each, sizes, dim=1 + self._axis))
+            for each in weights.arrays()[1:]
+        ]
+        return [RowWeights(weights.value, *part) for part in zip(*arrays, strict=True)]  # pyright: ignore[reportArgumentType]
 
 
 def _gradients(output: Tensor, inputs: list[Any], weights: Tensor) -> list[Tensor | None]:

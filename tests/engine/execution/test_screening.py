@@ -237,13 +237,15 @@ def test_a_correction_has_the_expectation_of_the_exact_weights(pair) -> None:
 
 
 def test_weights_of_rows_and_of_samples() -> None:
-    whole = PairWeigh((resolve_pair("iwae", "dreg-alpha", K), resolve_pair("iwae", "reparam", K)))(normal(K, B))
+    pairs = (resolve_pair("iwae", "dreg-alpha", K), resolve_pair("iwae", "reparam", K))
+    whole = PairWeigh(pairs, mixed=True)(normal(K, B))
     assert whole.path is not None
     assert whole.score is not None
     k, b, inverse = torch.tensor([3, 0, 3]), torch.tensor([1, 2, 1]), torch.tensor([2.0, 3.0, 0.0]).double()
     rows = whole.rows(k, b, inverse)
     assert rows.path is not None
     assert rows.score is None
+    assert rows.pathless is None
     for mine, all_ in ((rows.model, whole.model), (rows.path, whole.path)):
         assert mine.shape == (len(all_), 1, 3)
         for r in range(3):
