@@ -135,9 +135,12 @@ def program_means(model: ProgramModel, z: dict[str, Tensor]) -> Tensor:
     Raises:
         UsageError: p(x | z) has no mean.
     """
-    p: Distribution = cast("Any", model.module).model(
-        {name: each.unsqueeze(1) for name, each in z.items()}, lambda *_: None
-    )
+
+    def given(_name: str, _prior: Distribution) -> None:
+        """Take no prior: the latents are known."""
+
+    programs = cast("Any", model.module)
+    p: Distribution = programs.model({name: each.unsqueeze(1) for name, each in z.items()}, given)
     try:
         mean = p.mean
         # Not len(mean), which torch.export would take for fixed.

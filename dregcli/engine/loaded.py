@@ -239,7 +239,7 @@ class LoadedModel(nn.Module):
     def _latents(self, z: Any) -> tuple[dict[str, Tensor], tuple[int, ...]]:  # noqa: ANN401
         """Return checked latents by name, (N, ...) each, and the shape before the last axes."""
         shapes = self.latents
-        given: dict[str, Any] = z if isinstance(z, dict) else dict.fromkeys(shapes, z)
+        given = cast("dict[str, Any]", z) if isinstance(z, dict) else dict[str, Any].fromkeys(shapes, z)
         words = "; ".join(f"{name} of shape (..., {', '.join(map(str, shape))})" for name, shape in shapes.items())
         if given.keys() != shapes.keys() or (len(shapes) > 1 and not isinstance(z, dict)):
             what = f"The model has the latents {', '.join(shapes)}, but z has {', '.join(given) or 'none'}."
