@@ -11,6 +11,7 @@ from dregcli.api.listening import PythonListener
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.commands import command
 from dregcli.errors import UsageError
 from dregcli.names import Split
 from dregcli.store.kept_weights import read_weights
@@ -72,7 +73,7 @@ class Evaluation:
         """
         if "log_w" not in self.summary:
             what = "This evaluation kept no log-weights."
-            raise UsageError(what, where=str(self.file), hint="evaluate again with dreg eval --keep-weights")
+            raise UsageError(what, where=str(self.file), hint=command("eval", self.file.parents[1], "--keep-weights"))
         return read_weights(self.file.parents[1] / self.summary["log_w"], first, count)
 
     def __repr__(self) -> str:

@@ -67,7 +67,7 @@ def train(
     files = request.read_files()
     if request.is_study(files):
         what = "The options ask for several runs, but dregcli.train trains one."
-        raise UsageError(what, where="seeds, estimator", hint="give one seed and one estimator, or type dreg train")
+        raise UsageError(what, where="seeds, estimator", hint="give one seed and one estimator")
     if resume is None:
         plan = plan_run(request, files, data)
         return _events(plan, lambda: claimed(plan, name=name, store=store, argv=argv, listener=listener))

@@ -126,13 +126,14 @@ def model_card(
 
 
 def _quality(bound: Bound | None, run: Run) -> list[str]:
+    evaluates = command("eval", run.key)
     if bound is None:
-        return [f"These weights were not evaluated; `{command('eval', run.key)}` does it."]
+        return [f"These weights were not evaluated; `{evaluates}` does it."]
     lines = [bound.in_words(), "In expectation it is a lower bound of the mean of log p(x); larger is better."]
     if bound.khat:
         median, share = bound.khat["median"], bound.khat[f"share_above_{_UNRELIABLE}"]
         trust = "a bound to trust" if share < 0.1 else "log p(x) may be well above the bound for these"
         lines.append(f"k-hat of the weights: median {median:.2f}, above {_UNRELIABLE} for {share:.1%} ({trust}).")
     else:
-        lines.append("k-hat of the weights is not known: `dreg eval` computes it.")
+        lines.append(f"k-hat of the weights is not known: `{evaluates}` computes it.")
     return lines
