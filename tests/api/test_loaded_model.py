@@ -188,20 +188,21 @@ def test_a_checkpoint_is_named_as_in_the_commands(store: Path) -> None:
         _loaded(store, "other")
 
 
-def test_a_run_of_an_earlier_version_needs_its_data_set(store: Path, monkeypatch) -> None:
+def test_only_a_run_of_an_earlier_version_needs_its_data_set(store: Path, monkeypatch) -> None:
     read = checkpoints._load_step
 
     def earlier(*arguments) -> checkpoints.Checkpoint:
         found = read(*arguments)
         return checkpoints.Checkpoint(found.step, found.model, found.optimizer, found.state)
 
-    now = _loaded(store, "generative").model.sample(2)
-    monkeypatch.setattr(checkpoints, "_load_step", earlier)
-    assert torch.equal(_loaded(store, "generative").model.sample(2), now)
-
     def missing(*_arguments) -> None:
         raise DatasetMissing("The data set is not here.")
 
+    with monkeypatch.context() as patch:
+        patch.setattr("dregcli.app.loading.loaded.data_of", missing)
+        now = _loaded(store, "generative").model.sample(2)
+    monkeypatch.setattr(checkpoints, "_load_step", earlier)
+    assert torch.equal(_loaded(store, "generative").model.sample(2), now)
     monkeypatch.setattr("dregcli.app.loading.loaded.data_of", missing)
     with pytest.raises(DatasetMissing):
         _ = _loaded(store, "generative").model

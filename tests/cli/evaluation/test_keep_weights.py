@@ -131,6 +131,15 @@ def test_without_the_unfinished_file_an_evaluation_starts_over(capsys, monkeypat
     assert np.isfinite(dregcli.load_run("t").evaluations()[0].log_weights()).all()
 
 
+def test_an_unfinished_evaluation_without_log_weights_is_another_one(capsys, monkeypatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(importance, "estimate", _ends_at(2, _out_of_memory))
+        patch.setattr(importance, "SAVE_SECONDS", -1.0)
+        assert run(capsys, *EVAL[:-1]).code != 0
+    assert "starts over" not in run(capsys, *EVAL).err
+    assert "continuing at example 128" in run(capsys, *EVAL[:-1]).err
+
+
 def test_what_cannot_be_kept_is_refused_before_any_work(capsys, monkeypatch) -> None:
     several = run(capsys, *EVAL, "--repeats", 2)
     assert (several.code, "keep-weights: keeps one draw" in several.err) == (2, True)
