@@ -88,6 +88,8 @@ def split_bounds(
     listener.begin(f"evaluate {split}", min(len(examples), limit or len(examples)), "examples")
 
     options: Any = {"split": split, "k": k, "seed": seed, "limit": limit, "k_chunk": k_chunk}
+    training = model.training
+    model.eval()
     try:
         parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
     except RuntimeError as error:
@@ -97,6 +99,9 @@ def split_bounds(
         model.unfuse()
         listener.warn(not_compiled(str(error)))
         parts = _collected(evaluate(model, examples, data.pixels, **options), data, listener, between)
+    finally:
+        # Only a user's model can have modules, such as dropout, that know the difference.
+        model.train(training)
     listener.end()
     whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}

@@ -49,13 +49,14 @@ def check_fits(model: Model, checkpoint: Checkpoint, run: Run) -> None:
 
 
 def load_model(model: Model, checkpoint: Checkpoint, run: Run) -> None:
-    """Load a checkpoint's parameters into a model.
+    """Load a checkpoint's parameters into a model, which is then in eval mode.
 
     Raises:
         StoreFormatError: the checkpoint has another architecture.
     """
     check_fits(model, checkpoint, run)
     model.load_state_dict(checkpoint.model)
+    model.eval()
 
 
 def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:

@@ -14,7 +14,7 @@ from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posteri
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
 from dregcli.engine.programs.densities import ModelDensities
-from dregcli.engine.programs.latents import Latents, NeedsBlocks, Posterior, draw_latents
+from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
     Chosen,
     JoinedPasses,
@@ -23,6 +23,9 @@ from dregcli.engine.programs.row_pass import (
     score_sums,
 )
 from dregcli.names import Precision
+
+LATENT_NUMBERS = 2**24
+"""Most numbers that runs of a posterior's program keep at once: 64 MiB. Each run computes the whole encoder again."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,8 @@ class Programs:
         theta: parameters of the model.
         phi: parameters of the posterior.
         mixed: whether some latents have a path and others have none.
+        kept: numbers for one row that the posterior's program keeps; they decide how many latents are drawn at once.
+        by_blocks: whether latents can only be drawn block by block: see ``Latents``.
     """
 
     posterior: Posterior
@@ -44,6 +49,13 @@ class Programs:
     theta: Parameters
     phi: Parameters
     mixed: bool
+    kept: int
+    by_blocks: bool
+
+    def latents_at_once(self, examples: int) -> int:
+        """Return of how many samples the latents of all rows are drawn at once: whole blocks."""
+        blocks = 1 if self.by_blocks else max(1, LATENT_NUMBERS // (examples * max(1, self.kept) * NOISE_BLOCK))
+        return blocks * NOISE_BLOCK
 
 
 class ProgramBatch:
@@ -66,7 +78,6 @@ class ProgramBatch:
         self.draws: LatentNoise = draws
         # Examples whose log-weights are computed; all latents are drawn for the whole batch.
         self._some: Tensor | None = None
-        self._blockwise = False
 
     @property
     def examples(self) -> int:
@@ -98,14 +109,15 @@ class ProgramBatch:
         other._some = examples
         return other
 
-    def _pieces(self, first: int, count: int, k_chunk: int | None = None) -> list[tuple[int, int]]:
-        """Return parts of some samples, whose latents can be drawn at once."""
-        size = NOISE_BLOCK if self._blockwise else k_chunk
+    def _pieces(self, first: int, count: int) -> list[tuple[int, int]]:
+        """Return parts of some samples, whose latents are drawn at once."""
+        size = self._programs.latents_at_once(len(self._pixels))
         return [(first + start, number) for start, number in chunks(count, size)]
 
     def _latents(self, first: int, count: int, *, has_path: bool) -> Latents:
         x = self._pixels.reshape(-1, *self._programs.shape)
-        return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
+        with torch.set_grad_enabled(has_path or torch.is_grad_enabled()):
+            return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
 
     @torch.no_grad()
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
@@ -114,61 +126,47 @@ class ProgramBatch:
         found = self._pixels.new_empty(self.draws.k, self.examples)
         pixels = self._pixels if self._some is None else self._pixels[self._some]
         products = half_products if precision is Precision.BFLOAT16 else nullcontext
-        try:
-            for first, count in self._pieces(0, self.draws.k, k_chunk):
-                latents = self._latents(first, count, has_path=False)
-                values, log_q = latents.values, latents.log_q
-                if self._some is not None:
-                    values = {name: z[:, self._some] for name, z in values.items()}
-                    log_q = log_q[:, self._some]
+        for first, count in self._pieces(0, self.draws.k):
+            latents = self._latents(first, count, has_path=False)
+            values, log_q = latents.values, latents.log_q
+            if self._some is not None:
+                values = {name: z[:, self._some] for name, z in values.items()}
+                log_q = log_q[:, self._some]
+            for start, number in chunks(count, k_chunk):
+                part = slice(start, start + number)
                 with products():
-                    log_p = self._programs.densities.log_joint(values, pixels)
-                found[first : first + count] = log_p - log_q
-        except NeedsBlocks:
-            self._blockwise = True
-            return self.log_weights(k_chunk=k_chunk, precision=precision)
+                    log_p = self._programs.densities.log_joint({name: z[part] for name, z in values.items()}, pixels)
+                found[first + start : first + start + number] = log_p - log_q[part]
         return found
 
     def samples(self, first: int, count: int) -> RowPass:
         """Return a forward pass over all rows of some samples."""
-        try:
-            parts = [self._pass(*piece) for piece in self._pieces(first, count)]
-        except NeedsBlocks:
-            self._blockwise = True
-            return self.samples(first, count)
+        parts = [self._pass(*piece) for piece in self._pieces(first, count)]
         return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=0)
 
     def rows(self, k: Tensor, b: Tensor, *, k_chunk: int | None) -> RowPass:
-        """Return a forward pass over chosen rows; latents are drawn for whole chunks of samples."""
-        try:
-            parts = [
-                self._pass(first, count, Chosen(k[here] - first, b[here]))
-                for first, count in self._pieces(0, self.draws.k, k_chunk)
-                if (here := ((k >= first) & (k < first + count))).any()
-            ]
-        except NeedsBlocks:
-            self._blockwise = True
-            return self.rows(k, b, k_chunk=k_chunk)
+        """Return a forward pass over chosen rows; latents are drawn for all rows of many samples at once."""
+        parts = [
+            self._pass(first, count, Chosen(k[here] - first, b[here]))
+            for first, count in self._pieces(0, self.draws.k)
+            if (here := ((k >= first) & (k < first + count))).any()
+        ]
         return parts[0] if len(parts) == 1 else JoinedPasses(parts, axis=1)
 
     def _pass(self, first: int, count: int, chosen: Chosen | None = None) -> ProgramRowPass:
         own = self._programs
+        latents = self._latents(first, count, has_path=True)
         with torch.enable_grad():
-            latents = self._latents(first, count, has_path=True)
             return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
 
     def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's sums of all rows of some samples, which need no decoder."""
         total = Sums([], {})
-        try:
-            for start, count in self._pieces(first, weights.model.shape[1]):
-                with torch.enable_grad():
-                    latents = self._latents(start, count, has_path=self.mixed)
-                part = weights.samples(start - first, count)
-                total.add_posterior(score_sums(latents, self._programs.phi, part, self.examples))
-        except NeedsBlocks:
-            self._blockwise = True
-            return self.score_sums(first, weights)
+        for start, count in self._pieces(first, weights.model.shape[1]):
+            with torch.enable_grad():
+                latents = self._latents(start, count, has_path=self.mixed)
+            part = weights.samples(start - first, count)
+            total.add_posterior(score_sums(latents, self._programs.phi, part, self.examples))
         return total.posterior
 
     def zero(self, weights: RowWeights) -> Sums:

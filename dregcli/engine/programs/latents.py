@@ -43,11 +43,14 @@ class Latents:
         located: each latent's samples, by name, in the order of drawing.
         log_q: log q(z | x) of all latents, (K', B), nats.
         discrete: names of the latents without ``rsample``, which can have no path.
+        by_blocks: whether a latent has no normals to map and depends on an earlier latent. It can only be drawn for
+            one block of samples at a time.
     """
 
     located: Mapping[str, Located]
     log_q: Tensor
     discrete: tuple[str, ...]
+    by_blocks: bool
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -69,10 +72,6 @@ class Latents:
         return {name: each for name, each in self.located.items() if each.leaf.requires_grad}
 
 
-class NeedsBlocks(Exception):
-    """A latent's samples can only be drawn block by block: its distribution depends on an earlier latent."""
-
-
 def draw_latents(
     posterior: Posterior, x: Tensor, noise: LatentNoise, *, first: int, count: int, has_path: bool
 ) -> Latents:
@@ -88,7 +87,6 @@ def draw_latents(
 
     Raises:
         SpecError: a distribution is not one that samples can be drawn from, or its density has a wrong shape.
-        NeedsBlocks: ``count`` is above ``NOISE_BLOCK``, and a latent cannot be drawn for several blocks at once.
     """
     drawing = _Drawing(noise, x, first=first, count=count, has_path=has_path)
     with _seeded(noise.seed(_PROGRAM, 0), x.device):
@@ -98,7 +96,7 @@ def draw_latents(
         raise SpecError([Fault("posterior", message)])
     log_q = sum(each.log_q for each in drawing.located.values())
     assert isinstance(log_q, Tensor)
-    return Latents(drawing.located, log_q, tuple(drawing.discrete))
+    return Latents(drawing.located, log_q, tuple(drawing.discrete), drawing.by_blocks)
 
 
 class _Drawing:
@@ -107,6 +105,7 @@ class _Drawing:
     def __init__(self, noise: LatentNoise, x: Tensor, *, first: int, count: int, has_path: bool) -> None:
         self.located: dict[str, Located] = {}
         self.discrete: list[str] = []
+        self.by_blocks = False
         self._noise, self._x = noise, x
         self._first, self._count, self._has_path = first, count, has_path
 
@@ -154,8 +153,10 @@ class _Drawing:
 
     def _by_seed(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
+        self.by_blocks |= is_conditional
         if is_conditional and end - start > 1:
-            raise NeedsBlocks
+            message = "a latent that depends on another one has no normals to map only for some values of its inputs."
+            raise SpecError([Fault("posterior", message)])
         shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
         draw = base.rsample if base.has_rsample else base.sample
         blocks: list[Tensor] = []

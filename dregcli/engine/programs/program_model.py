@@ -2,26 +2,21 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
+from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, draw_latents
-from dregcli.engine.randomness import Randomness, Stream
-from dregcli.engine.reach import Reach
+from dregcli.engine.programs.trial import trial
 from dregcli.errors import Fault, SpecError
-
-_PROBED = 2
-"""Examples, and samples of each, in the trial by which theta and phi are found."""
 
 
 class ProgramModel(Model):
@@ -54,9 +49,10 @@ class ProgramModel(Model):
         self.module = module
         self.data = data
         self._densities = ModelDensities(self._model_program)
-        found = self._trial()
+        found = trial(module, data, self._posterior_program, self._densities)
         self.latents, self.discrete = found.latents, found.discrete
-        self.widest, self.kept = max(found.sizes, default=1), sum(found.sizes)
+        self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
+        self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
         self._phi = self._named(found.phi)
@@ -76,8 +72,16 @@ class ProgramModel(Model):
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
-        mixed = 0 < len(self.discrete) < len(self.latents)
-        programs = Programs(self._posterior_program, self._densities, self.data.shape, self._theta, self._phi, mixed)
+        programs = Programs(
+            posterior=self._posterior_program,
+            densities=self._densities,
+            shape=self.data.shape,
+            theta=self._theta,
+            phi=self._phi,
+            mixed=0 < len(self.discrete) < len(self.latents),
+            kept=self._kept,
+            by_blocks=self._by_blocks,
+        )
         return ProgramBatch(programs, pixels, draws)
 
     def model_parameters(self) -> dict[str, nn.Parameter]:
@@ -136,65 +140,6 @@ class ProgramModel(Model):
 
     def _named(self, leaves: frozenset[Tensor]) -> dict[str, nn.Parameter]:
         return {name: each for name, each in self.module.named_parameters() if each in leaves}
-
-    def _trial(self) -> "_Trial":
-        """Run both programs at the data's mean."""
-        mean = self.data.mean.flatten()
-        parameters = [each for each in self.module.parameters() if each.is_floating_point()]
-        like = parameters[0] if parameters else mean
-        pixels = mean.to(like).expand(_PROBED, -1)
-        randomness = Randomness(0, pixels.device)
-        noise = AddressedNoise(
-            randomness, Stream.INITIALISATION, 0, k=_PROBED, batch=_PROBED, width=1, dtype=like.dtype
-        )
-        sizes: list[int] = []
-        modes = {each: each.training for each in self.module.modules()}
-        # A module in eval mode changes no buffer.
-        self.module.eval()
-        try:
-            with torch.enable_grad():
-                x = pixels.reshape(-1, *self.data.shape)
-                drawn = draw_latents(self._posterior_program, x, noise, first=0, count=_PROBED, has_path=True)
-                with _saved(sizes):
-                    log_p = self._densities.log_joint(drawn.values, pixels)
-        finally:
-            for each, mode in modes.items():
-                each.training = mode
-        leaves = frozenset(each.leaf for each in drawn.located.values())
-        live = [Reach.of(each.live).leaves for each in drawn.located.values()]
-        return _Trial(
-            latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
-            discrete=drawn.discrete,
-            theta=Reach.of(log_p).leaves - leaves,
-            # A parameter may be kept too; only what grows with the rows counts.
-            sizes=[each // _PROBED**2 for each in sizes],
-            phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
-        )
-
-
-@dataclass(frozen=True)
-class _Trial:
-    latents: dict[str, tuple[int, ...]]
-    discrete: tuple[str, ...]
-    theta: frozenset[Tensor]
-    phi: frozenset[Tensor]
-    sizes: list[int]
-
-
-@contextmanager
-def _saved(sizes: list[int]) -> Generator[None]:
-    """Append the size of each array that autograd keeps inside the block, except leaves such as parameters."""
-
-    def keep(tensor: Tensor) -> Tensor:
-        if tensor.grad_fn is not None or not tensor.requires_grad:
-            sizes.append(tensor.numel())
-        return tensor
-
-    def same(tensor: Tensor) -> Tensor:
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, same):
-        yield
 
 
 @contextmanager

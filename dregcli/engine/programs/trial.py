@@ -1,0 +1,105 @@
+"""A trial of a user's programs: what the latents are, which parameters are theta and phi, and how large rows are."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.latents import Posterior, draw_latents
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.reach import Reach
+
+_SAMPLES, _EXAMPLES = 3, 2
+"""Samples and examples of the trial; arrays of rows are known by these sizes."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a trial found.
+
+    Attributes:
+        latents: shape of each latent, by name, in the order of drawing.
+        discrete: names of the latents without ``rsample``.
+        by_blocks: whether latents can only be drawn block by block: see ``Latents``.
+        theta: leaves that log p(x, z) reaches.
+        phi: leaves that the samples or log q(z | x) reach.
+        of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
+        of_p: the same for the model's program.
+    """
+
+    latents: dict[str, tuple[int, ...]]
+    discrete: tuple[str, ...]
+    by_blocks: bool
+    theta: frozenset[Tensor]
+    phi: frozenset[Tensor]
+    of_q: list[int]
+    of_p: list[int]
+
+
+def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: ModelDensities) -> Trial:
+    """Run both programs at the data's mean, in eval mode, which changes no buffer.
+
+    Args:
+        module: the module that both programs belong to.
+        data: shape and statistics of the data.
+        posterior: the posterior's program.
+        densities: the model's program.
+
+    Raises:
+        SpecError: the programs do not fit the contract.
+    """
+    mean = data.mean.flatten()
+    parameters = [each for each in module.parameters() if each.is_floating_point()]
+    like = parameters[0] if parameters else mean
+    pixels = mean.to(like).expand(_EXAMPLES, -1)
+    randomness = Randomness(0, pixels.device)
+    noise = AddressedNoise(
+        randomness, Stream.INITIALISATION, 0, k=_SAMPLES, batch=_EXAMPLES, width=1, dtype=like.dtype
+    )
+    of_q: list[int] = []
+    of_p: list[int] = []
+    modes = {each: each.training for each in module.modules()}
+    # A module in eval mode changes no buffer.
+    module.eval()
+    try:
+        with torch.enable_grad():
+            x = pixels.reshape(-1, *data.shape)
+            with _kept(of_q):
+                drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
+            with _kept(of_p):
+                log_p = densities.log_joint(drawn.values, pixels)
+    finally:
+        for each, mode in modes.items():
+            each.training = mode
+    leaves = frozenset(each.leaf for each in drawn.located.values())
+    live = [Reach.of(each.live).leaves for each in drawn.located.values()]
+    return Trial(
+        latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
+        discrete=drawn.discrete,
+        theta=Reach.of(log_p).leaves - leaves,
+        by_blocks=drawn.by_blocks,
+        of_q=of_q,
+        of_p=of_p,
+        phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
+    )
+
+
+@contextmanager
+def _kept(sizes: list[int]) -> Generator[None]:
+    """Append the numbers for one row of each array of rows that autograd keeps inside the block."""
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.shape[:2] == (_SAMPLES, _EXAMPLES) or tensor.shape[:1] == (_SAMPLES * _EXAMPLES,):
+            sizes.append(tensor.numel() // (_SAMPLES * _EXAMPLES))
+        return tensor
+
+    def same(tensor: Tensor) -> Tensor:
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, same):
+        yield
