@@ -32,7 +32,7 @@ LAYERS = {
         *("wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
-    "api": {"names", "errors", "describe", "commands", "specs", "store", "engine", "app"},
+    "api": {"names", "errors", "describe", "commands", "specs", "store", "report", "engine", "app"},
     "cli": {
         *(
             "names",

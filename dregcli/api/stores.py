@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.api.frames import Frame, frame_of
+from dregcli.api.reports import RunsReport
 from dregcli.api.runs import Folder, LoadedRun, folder, load_run
 from dregcli.app.runs.list_ import ListedRun, Wanted, list_runs
 from dregcli.describe import flat
@@ -73,6 +74,17 @@ class Store:
     def load(self, run: str, checkpoint: str | int = "last", *, device: str = "cpu") -> LoadedRun:
         """Return one run; see ``dregcli.load_run``."""
         return load_run(run, checkpoint, runs_dir=self.path, data_dir=self._data_dir, device=device)
+
+    def report(self, *runs: str) -> RunsReport:
+        """Return a report on runs, as ``dreg report`` makes it.
+
+        Args:
+            *runs: names, which mean all their versions, or versions; without any, all runs of the store.
+
+        Raises:
+            RunNotFound: no such run, or none of the runs can be read.
+        """
+        return RunsReport(runs, self.path)
 
     def __iter__(self) -> Iterator[LoadedRun]:
         """Iterate over all runs, oldest first."""

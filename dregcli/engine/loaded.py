@@ -177,7 +177,7 @@ class LoadedModel(nn.Module):
         seed: int = 0,
         k_chunk: int | None = None,
     ) -> LogLikelihood:
-        """Estimate log p(x) of each example. Memory does not grow with K or with the number of examples.
+        """Estimate log p(x) of each example. Memory holds the log-weights of 128 examples at a time.
 
         Args:
             x: examples as the model sees them, shape (B, D) or (B, channels, height, width).

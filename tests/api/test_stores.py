@@ -82,6 +82,19 @@ def test_notebooks_show_tables_without_markup_from_names(root: Path) -> None:
     assert "<tr><td>K</td><td>4</td></tr>" in store.load("a")._repr_html_()
 
 
+def test_a_report_shows_the_groups(root: Path) -> None:
+    report = dregcli.open_store(root).report("a", "b")
+    html = report._repr_html_()
+    assert html.count("<table>") == 2, "the two models see different pixels"
+    bound = dregcli.load_run("a", runs_dir=root).summary["bound"]["test"]
+    assert f"{bound:.2f}" in html
+    frame = report.frame()
+    assert sorted(frame["run"]) == ["a/v001", "b/v001"]
+    assert len(pd.DataFrame(frame)) == 2
+    assert len(report.as_json()["groups"]) == 2
+    assert all(isinstance(each, str) for each in report.warnings)
+
+
 def test_metrics_are_columns(root: Path) -> None:
     run = dregcli.open_store(root).load("a")
     train = run.metrics()
@@ -98,6 +111,7 @@ def test_stores_and_runs_need_no_torch_before_a_model_does(root: Path) -> None:
         "import sys, dregcli\n"
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
         f"store = dregcli.open_store({str(root)!r}); store.frame(); store._repr_html_()\n"
+        "store.report('a')._repr_html_()\n"
         "run = store.load('a'); run.spec, run.metrics(), run.evaluations(), run._repr_html_()\n"
         "assert 'torch' not in sys.modules\n"
         "run.model.sample(1)\n"
