@@ -11,7 +11,6 @@ from torch.distributions import Distribution
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.draws import AddressedNoise
-from dregcli.engine.execution.batch import chunks
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import UsageError
@@ -99,12 +98,14 @@ class ProgramEncoded(Encoded):
 
     def sample(self, k: int = 1, seed: int = 0) -> Latent:
         """Draw k samples of each latent for each example, (k, B, ...)."""
-        noise = _noise(seed, k, self._pixels, self._model.latent_width)
+        # In whole blocks: the last bits of a later latent depend on the number of rows that are computed at once.
+        whole = -(-k // NOISE_BLOCK) * NOISE_BLOCK
+        noise = _noise(seed, whole, self._pixels, self._model.latent_width)
         parts = [
-            self._model.draw(self._pixels, noise, first=first, count=count).values
-            for first, count in chunks(k, NOISE_BLOCK)
+            self._model.draw(self._pixels, noise, first=first, count=NOISE_BLOCK).values
+            for first in range(0, whole, NOISE_BLOCK)
         ]
-        return only({name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        return only({name: torch.cat([part[name] for part in parts])[:k] for name in parts[0]})
 
     def _of_each(self, what: str, value: Callable[[Distribution], Tensor]) -> Latent:
         """Return a value of each distribution, while the latents stay at their means."""
