@@ -12,7 +12,7 @@ from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 
-ARCHITECTURE: Final = ("model", "task", "likelihood", "hidden", "latent_dim")
+ARCHITECTURE: Final = ("model", "model_options", "model_digest", "task", "likelihood", "hidden", "latent_dim")
 """The fields of a spec that say which network the weights belong to."""
 
 
@@ -20,7 +20,7 @@ def about_model(spec: RunSpec, data: ModelData) -> dict[str, Any]:
     """Return the model's word, its settings and the description of its data, as plain JSON values."""
     whole = spelt_out(spec.model_dump(mode="json"))
     return {
-        **{name: whole[name] for name in ARCHITECTURE},
+        **{name: whole[name] for name in ARCHITECTURE if name in whole},
         "data": {"shape": list(data.shape), "kind": data.kind.value, "levels": data.levels},
     }
 
