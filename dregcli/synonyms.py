@@ -37,6 +37,10 @@ _OPTIONS: Final[tuple[tuple[str, str], ...]] = (
         "hidden-dim hidden-dims hidden-size hidden-sizes hidden-units hidden-layers n-hidden num-hidden hdim h-dim "
         "layers units width num-units layer-sizes",
     ),
+    (
+        "model-option",
+        "model-options model-kwargs model-args model-arg model-params model-param model-config model-opt",
+    ),
     ("model", "arch architecture net network model-name model-type"),
     ("dataset data-dir", "data data-set dataset-name ds"),
     ("data-dir", "data-path data-root data-folder datadir dataroot root cache cache-dir"),

@@ -11,6 +11,7 @@ from dregcli.api.listening import PythonListener
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.commands import command
 from dregcli.errors import UsageError
 from dregcli.names import Split
@@ -90,12 +91,19 @@ class LoadedRun:
         checkpoint: last, best or a step.
         device: auto, cpu or cuda.
         data_dir: the data folder; only runs of earlier versions need their data set for ``model``.
+        code: what the user says about the code of the run's model.
     """
 
     def __init__(
-        self, run: "StoredRun", *, checkpoint: str = "last", device: str = "cpu", data_dir: Path | None = None
+        self,
+        run: "StoredRun",
+        *,
+        checkpoint: str = "last",
+        device: str = "cpu",
+        data_dir: Path | None = None,
+        code: CodeRequest = AS_TRAINED,
     ) -> None:
-        self._run = run
+        self._run, self._code = run, code
         self._checkpoint, self._device, self._data_dir = checkpoint, device, data_dir
 
     @property
@@ -156,6 +164,7 @@ class LoadedRun:
             device=self._device,
             data_dir=data_folder_if_any(self._data_dir),
             listener=PythonListener(),
+            code=self._code,
         )
 
     def __repr__(self) -> str:
@@ -188,6 +197,8 @@ def load_run(
     runs_dir: Folder = None,
     data_dir: Folder = None,
     device: str = "cpu",
+    model: str | None = None,
+    trust_code: bool = False,
 ) -> LoadedRun:
     """Return a run of a store: its spec, its metrics, its evaluations and its model.
 
@@ -197,6 +208,8 @@ def load_run(
         runs_dir: the store in which names are looked up; ``runs`` if it is not given.
         data_dir: the data folder; only runs of earlier versions need their data set for ``model``.
         device: device of the model: cpu, cuda or auto.
+        model: for a run of your own model: the code to use in place of the run's, such as ``my_model.py:ConvVae``.
+        trust_code: whether ``model`` may run the copy of the code that the run keeps, as an imported run needs it.
 
     Raises:
         RunNotFound: there is no such run, or no version of the name is completed.
@@ -204,4 +217,5 @@ def load_run(
     """
     parse_checkpoint(str(checkpoint))
     found = find_completed_run(RunStore(runs_folder(folder(runs_dir))), os.fspath(run), PythonListener())
-    return LoadedRun(found, checkpoint=str(checkpoint), device=device, data_dir=folder(data_dir))
+    code = CodeRequest(model, trust=trust_code)
+    return LoadedRun(found, checkpoint=str(checkpoint), device=device, data_dir=folder(data_dir), code=code)

@@ -71,9 +71,25 @@ class Store:
         listed = self._listed(name, tag, dataset, objective, estimator, status)
         return frame_of([_row(each) for each in listed])
 
-    def load(self, run: str, checkpoint: str | int = "last", *, device: str = "cpu") -> LoadedRun:
+    def load(
+        self,
+        run: str,
+        checkpoint: str | int = "last",
+        *,
+        device: str = "cpu",
+        model: str | None = None,
+        trust_code: bool = False,
+    ) -> LoadedRun:
         """Return one run; see ``dregcli.load_run``."""
-        return load_run(run, checkpoint, runs_dir=self.path, data_dir=self._data_dir, device=device)
+        return load_run(
+            run,
+            checkpoint,
+            runs_dir=self.path,
+            data_dir=self._data_dir,
+            device=device,
+            model=model,
+            trust_code=trust_code,
+        )
 
     def report(self, *runs: str) -> RunsReport:
         """Return a report on runs, as ``dreg report`` makes it.

@@ -58,7 +58,8 @@ def uses_of(
     yield "data set", str(spec["dataset"])
     yield "model", str(spec["model"])
     yield "task", str(spec["task"])
-    yield "likelihood", str(spec["likelihood"])
+    if spec["likelihood"] is not None:
+        yield "likelihood", str(spec["likelihood"])
     yield "optimiser", "adam"
     for word in spec["track_estimators"]:
         yield from _of_word(str(word))

@@ -25,7 +25,8 @@ from dregcli.names import (
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
-from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word
+from dregcli.specs.models import PROGRAMS
+from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word, values_by_name
 
 OBJECTIVES, ESTIMATORS = known_words()
 
@@ -43,6 +44,7 @@ Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 EvalEvery = Annotated[int, Field(ge=0)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
+ModelOptions = dict[str, bool | int | float | str]
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
@@ -91,10 +93,28 @@ class Settings(BaseModel, frozen=True):
     )
     data_checksum: str | None = Field(description="Checksum of the pixels of all splits.")
 
-    model: Annotated[ModelName, Shown(Panel.MODEL)] = Field(
-        default=ModelName.VAE,
-        strict=False,
-        description=f"{_one_of(ModelName)}; for linear-gaussian, the exact log p(x) is known.",
+    model: Annotated[str, Shown(Panel.MODEL, "WORD")] = Field(
+        default=ModelName.VAE.value,
+        description=f"{_one_of([*ModelName, *PROGRAMS])}; or a class of your own: my_model.py:ConvVae, "
+        "package.module:ConvVae.",
+    )
+    model_options: Annotated[
+        ModelOptions,
+        Shown(
+            Panel.MODEL,
+            "NAME=VALUE",
+            "the constructor's",
+            several=True,
+            typed_all=values_by_name,
+            option="model-option",
+            must_be="a value by its name, such as latent_dim=16, in a file: [model-options]",
+        ),
+    ] = Field(default={}, description="Option of your own model's constructor; give it several times for several.")
+    model_digest: str | None = Field(default=None, description="SHA-256 of the source code of your own model.")
+    model_before: Words = Field(
+        default=(),
+        description="Digests of other code with which the run took its first steps, each with the last of these "
+        "steps: DIGEST@STEP.",
     )
     likelihood: Annotated[AnyLikelihood | None, Shown(Panel.MODEL, default=_BY_KIND)] = Field(
         default=None, description=f"Distribution of the pixels: {_one_of(LikelihoodName)}."

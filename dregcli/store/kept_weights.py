@@ -101,7 +101,7 @@ class KeptWeights:
             self._run.fs.sync(self._temporary)
 
     def finish(self, stem: str, attrs: Mapping[str, Any]) -> Path:
-        """Close the file and give it its name: ``log_w/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
+        """Give a closed file its name: ``log_w/STEM.h5``, or ``STEM-2.h5`` ... where the name is taken.
 
         Args:
             stem: first part of the name.
@@ -110,6 +110,7 @@ class KeptWeights:
         Returns:
             The path of the file.
         """
+        self._continue()
         with write_errors(self._temporary):
             self._opened.attrs["attrs"] = documents.encode(attrs).decode("ascii")
             self._held.close()
@@ -129,7 +130,7 @@ class KeptWeights:
             return path
 
     def close(self) -> None:
-        """Close the file after an error; what was not saved is lost."""
+        """Close the file; what was not saved may be lost."""
         with contextlib.suppress(OSError, ValueError):
             self._held.close()
 

@@ -147,7 +147,7 @@ def faults(text: str) -> list[str]:
             found.append(f"line {block.line}: a block of '{block.language}'")
         if block.mark == "not run" and not re.match(r"(needs|takes) (\S+ ){2,}", f"{block.value} "):
             found.append(f"line {block.line}: no reason: write what it needs, or how long it takes")
-        if block.mark == "file" and not re.fullmatch(r"[a-z-]+\.[a-z]+", block.value):
+        if block.mark == "file" and not re.fullmatch(r"[a-z_-]+\.[a-z]+", block.value):
             found.append(f"line {block.line}: no name of a file")
     marks = re.findall(r"^<!-- (?:not run|file|output)\b.*$", text, flags=re.MULTILINE)
     if len(marks) != sum(bool(block.mark) for block in blocks(text)):

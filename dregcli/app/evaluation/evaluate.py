@@ -18,6 +18,8 @@ from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.code import Code
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import Shape, decide_compile, with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
@@ -25,6 +27,7 @@ from dregcli.commands import command
 from dregcli.defaults import ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import EvalMethod, Split
@@ -76,12 +79,17 @@ class EvalResult:
         return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
 
 
-def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
+def _code_used(spec: RunSpec) -> dict[str, str]:
+    """Return the digest of the code that built a model of the user's own; nothing for a built-in model."""
+    return {"model_digest": spec.model_digest} if spec.model_digest else {}
+
+
+def _what_was_modelled(spec: RunSpec) -> dict[str, str | None]:
     """Return the settings that must be equal to compare two bounds, beside the split's hash, K and the seed."""
     return {
         "task": spec.task.value,
         "binarisation": spec.binarisation,
-        "likelihood": spec.likelihood.value,
+        "likelihood": spec.likelihood and spec.likelihood.value,
         "split_convention": spec.split_convention,
     }
 
@@ -94,6 +102,7 @@ class _Ready:
     spec: RunSpec
     data: RunData
     examples: int
+    code: Code | None
 
 
 def evaluate_runs(
@@ -135,14 +144,18 @@ def evaluate_runs(
     prepare_process()
     device = resolve_device(request.device)
     # Check all runs before the first evaluation, which may take hours.
-    prepared = [_prepared(run, request, device, data_dir) for run in ready]
+    prepared = [_prepared(run, request, device, data_dir, listener) for run in ready]
     with with_threads(request.threads):
         return [_evaluated(each, request, listener) for each in prepared]
 
 
-def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _Ready:
-    spec = spec_of(run).model_copy(update={"device": device})
+def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, listener: Listener) -> _Ready:
+    spec, code = code_of_run(run, spec_of(run), request.code, listener)
+    spec = spec.model_copy(update={"device": device})
     data = data_of(spec, data_dir)
+    if code is not None and request.method == EvalMethod.AIS:
+        message = f"ais needs one of the built-in networks, but the run has the model {spec.model}."
+        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
     split = Split(request.split)
     size = data.size(split)
     if size == 0:
@@ -152,7 +165,7 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _R
         message = f"must be at most the {size} examples of the {split} split of {spec.dataset}, got {request.n}."
         raise SpecError([Fault("n", message)], where=str(run.path))
     few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
-    return _Ready(run, spec, data, request.n or few)
+    return _Ready(run, spec, data, request.n or few, code)
 
 
 def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
@@ -178,18 +191,19 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "device": spec.device,
         "dreg": __version__,
         **({"keep_weights": True} if request.keep_weights else {}),
+        **_code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [Unfinished(run, "evals", each, listener, what="evaluation") for each in (settings, of_ais)]
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
     with memory_explained(work, smaller="--k"):
-        model = build_model(spec, data.model_data)
+        model = build_model(spec, data.model_data, ready.code)
         load_model(model, checkpoint, run)
         weights = kept_weights(run, model, how, unfinished[0].key, listener) if request.keep_weights else None
         estimates = sample_split(model, data, how, unfinished[0], listener, weights)
         opinion = None
-        if request.method == EvalMethod.AIS:
+        if isinstance(model, GaussianModel) and request.method == EvalMethod.AIS:
             opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
     numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
@@ -200,6 +214,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
+        **_code_used(spec),
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }

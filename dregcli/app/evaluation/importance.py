@@ -75,7 +75,7 @@ def sample_split(
         how: the split and the samples.
         unfinished: keeps the state until the result is complete.
         listener: receives progress messages.
-        weights: keeps all log-weights; None keeps none. It is closed if the call raises an error.
+        weights: keeps all log-weights; None keeps none. It is closed at the end, also after an error.
 
     Raises:
         StoreWriteError: log-weights cannot be written.
@@ -114,6 +114,9 @@ def sample_split(
                         weights.save()
                     unfinished.stop(work, stop, at=f"example {work.done:,}")
                 unfinished.save_if_due(work, SAVE_SECONDS, first=_saver(weights))
+    if weights is not None:
+        weights.save()
+        weights.close()
     listener.end()
     return Estimates(how.ks, work.collected.arrays())
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import decide_compile
 from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
@@ -34,6 +35,7 @@ class EvalRequest:
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
         keep_weights: whether the run keeps all log-weights.
+        code: what the user says about the code of the runs' models.
     """
 
     split: str = "test"
@@ -51,6 +53,7 @@ class EvalRequest:
     k_chunk: int | str = AUTO
     compile: str = AUTO
     keep_weights: bool = False
+    code: CodeRequest = AS_TRAINED
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from typing import Any, Final
 
+from dregcli.app.models.code import Code
+from dregcli.app.models.make import make_model
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
 from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
@@ -17,10 +19,11 @@ from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.names import ModelName, Split, Task
+from dregcli.specs.models import is_network
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, data: ModelData) -> GaussianModel:
+def build_model(spec: RunSpec, data: ModelData, code: Code | None = None) -> Model:
     """Return the run's model before its first step, compiled if the spec says so.
 
     Weights are drawn on the CPU, so that they are the same on every device.
@@ -28,15 +31,27 @@ def build_model(spec: RunSpec, data: ModelData) -> GaussianModel:
     Args:
         spec: spec of the run.
         data: what the model knows of its data: from the data set (``RunData.model_data``), or as the run stores it.
+        code: code of the model, for every model that is no built-in network: of a new run ``Plan.code``, of an
+            earlier run what ``dregcli.app.models.trust.code_of_run`` returns.
+
+    Raises:
+        ModelFailed: the code raises an error.
+        SpecError: the programs of the model do not fit the contract.
     """
-    model = _MODELS[spec.model](spec, data).to(spec.device)
+    if is_network(spec.model):
+        model = _NETWORKS[ModelName(spec.model)](spec, data)
+    else:
+        assert code is not None, f"{spec.model} needs its code"
+        model = make_model(code, data, spec.model_options, seed=spec.seed)
+    model = model.to(spec.device)
     if spec.compile == "on":
         model.fuse()
     return model
 
 
-def _vae(spec: RunSpec, data: ModelData) -> GaussianModel:
+def _vae(spec: RunSpec, data: ModelData) -> Model:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
+    assert spec.likelihood is not None
     mean, spread = data.mean.flatten(), data.spread.flatten()
     networks: Any = {
         "hidden": spec.hidden,
@@ -55,7 +70,8 @@ def _vae(spec: RunSpec, data: ModelData) -> GaussianModel:
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
-def _linear_gaussian(spec: RunSpec, data: ModelData) -> GaussianModel:
+def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
+    assert spec.latent_dim is not None
     return LinearGaussian(
         data.mean.flatten(),
         latent_dim=spec.latent_dim,
@@ -64,16 +80,19 @@ def _linear_gaussian(spec: RunSpec, data: ModelData) -> GaussianModel:
     )
 
 
-_MODELS: Final[dict[ModelName, Callable[[RunSpec, ModelData], GaussianModel]]] = {
+_NETWORKS: Final[dict[ModelName, Callable[[RunSpec, ModelData], Model]]] = {
     ModelName.VAE: _vae,
     ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
 }
 
 
-def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
-    """Return the run's trainer before its first step; if the run has a parent, theta is frozen."""
+def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Trainer:
+    """Return the run's trainer before its first step; if the run has a parent, theta is frozen.
+
+    For ``code`` see ``build_model``.
+    """
     return Trainer(
-        build_model(spec, data.model_data),
+        build_model(spec, data.model_data, code),
         resolve_pair(spec.objective, spec.estimator, spec.k),
         data.examples(Split.TRAIN),
         data.pixels,

@@ -66,6 +66,7 @@ def loader_code(spec: RunSpec, levels: int) -> str | None:
     """
     if spec.task is not Task.GENERATIVE or spec.model not in (ModelName.VAE, ModelName.LINEAR_GAUSSIAN):
         return None
+    assert spec.likelihood is not None
     is_linear = spec.model == ModelName.LINEAR_GAUSSIAN
     is_divided = is_linear or LIKELIHOODS[spec.likelihood].standardises
     inputs = '(x - T["mean"]) / T["spread"]' if is_divided else 'x - T["mean"]'

@@ -12,6 +12,7 @@ from dregcli.app.loading.loaded import loaded_model
 from dregcli.app.loading.model_data import about_model, data_tensors
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.runs.exported_programs import exported_programs
 from dregcli.app.runs.loader_code import LOADER, PROGRAMS, WEIGHTS, loader_code, loader_of_programs
 from dregcli.app.runs.model_card import model_card
@@ -60,7 +61,14 @@ class ExportedModel:
 
 
 def export_model(
-    reference: str, folder: Path, *, checkpoint: str, runs_dir: Path, data_dir: Path, listener: Listener
+    reference: str,
+    folder: Path,
+    *,
+    checkpoint: str,
+    runs_dir: Path,
+    data_dir: Path,
+    listener: Listener,
+    code: CodeRequest = AS_TRAINED,
 ) -> ExportedModel:
     """Write a model, its description and a program that loads it into a new folder.
 
@@ -71,6 +79,7 @@ def export_model(
         runs_dir: the store.
         data_dir: the data folder; only a checkpoint of an earlier version needs its data set.
         listener: receives progress messages.
+        code: what the user says about the code of the run's model.
 
     Raises:
         UsageError: the folder has files already, or torch cannot export a model that only torch could describe.
@@ -87,7 +96,7 @@ def export_model(
         )
         raise UsageError(what, where=str(folder), hint="name another FOLDER")
     check_targets((), [folder])
-    model, step = loaded_model(run, checkpoint, device="cpu", data_dir=data_dir, listener=listener)
+    model, step = loaded_model(run, checkpoint, device="cpu", data_dir=data_dir, listener=listener, code=code)
     spec = spec_of(run)
     files, not_exported = _contents(run, spec, model, step, listener)
     sizes = {name: write_named(folder / name, content) for name, content in files.items()}

@@ -16,6 +16,7 @@ from dregcli.app.loading.model_data import stored_model_data
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
@@ -168,10 +169,11 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         which = parse_checkpoint(asked.checkpoint)
     except SpecError as error:
         found += error.faults
-    if asked.latents is not None and asked.latents > spec.latent_dim:
+    if asked.latents is not None and spec.latent_dim is not None and asked.latents > spec.latent_dim:
         found.append(Fault("latents", f"must be at most the model's {spec.latent_dim}, got {asked.latents}."))
     spec = spec.model_copy(update={"compile": "off"})
     data = _data(spec, asked, data_dir, found)
+    spec, code = code_of_run(run, spec, asked.code, listener)
     checkpoint = load_checkpoint(run, which, listener)
     prepare_process()
     spec = spec.model_copy(update={"device": resolve_device(asked.device)})
@@ -184,7 +186,10 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         look = _look_without_data(known, asked)
     k = spec.k if asked.k is None else asked.k
     with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
-        model = build_model(spec, known)
+        model = build_model(spec, known, code)
+        if not isinstance(model, GaussianModel):
+            message = f"the run has the model {spec.model}, and pictures need one of the built-in networks."
+            raise SpecError([Fault("model", message)], where=str(run.path))
         load_model(model, checkpoint, run)
         try:
             if isinstance(data, RunData):
@@ -257,7 +262,8 @@ def _stored(
 
 
 def _latents(spec: RunSpec, asked: SampleRequest) -> int:
-    return min(LATENTS, spec.latent_dim) if asked.latents is None else asked.latents
+    most = LATENTS if spec.latent_dim is None else min(LATENTS, spec.latent_dim)
+    return most if asked.latents is None else asked.latents
 
 
 def _scale(height: int, width: int, asked: SampleRequest) -> int:

@@ -32,6 +32,8 @@ KEPT_FIELDS = (
     "model",
     "hidden",
     "latent_dim",
+    "model_options",
+    "model_digest",
 )
 """Fields in which a run must equal its parent: theta comes from the parent and fits only the parent's pixels."""
 
@@ -85,7 +87,7 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
     run, checkpoint = _find(parent, store)
     if faults := _differences(plan.spec, spec_of(run)):
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
-    model = build_model(plan.spec, plan.data.model_data)
+    model = build_model(plan.spec, plan.data.model_data, plan.code)
     load_model(model, checkpoint, run)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."

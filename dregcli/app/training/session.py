@@ -321,7 +321,7 @@ class Session:
             "eval_k": spec.bound_k,
             "task": spec.task.value,
             "binarisation": spec.binarisation,
-            "likelihood": spec.likelihood.value,
+            "likelihood": spec.likelihood and spec.likelihood.value,
             "split_convention": spec.split_convention,
             "split_hashes": self._plan.data.split_hashes,
             "backward": spec.backward.value,

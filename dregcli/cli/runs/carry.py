@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, TrustCode
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command, quoted
 from dregcli.errors import UsageError
@@ -54,6 +54,7 @@ def export(
     checkpoint: Annotated[
         str, typer.Option(metavar="last|best|STEP", help="With --model: the checkpoint of the weights.")
     ] = "last",
+    trust_code: TrustCode = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Also export a run with damaged files; the archive lists these files."),
@@ -69,7 +70,8 @@ def export(
         if force or tensorboard is not None or words is None or len(words) != 1:
             what = "--model exports the model of one run: give one RUN, and neither --tensorboard nor --force."
             raise UsageError(what, hint=command("runs", "export", "RUN", "--model", "FOLDER"))
-        _export_model(terminal, words[0], model, checkpoint, runs_folder(runs_dir), data_folder_if_any(data_dir))
+        folders = runs_folder(runs_dir), data_folder_if_any(data_dir)
+        _export_model(terminal, words[0], model, checkpoint, *folders, trust=trust_code)
         return
     if checkpoint != "last":
         what = "--checkpoint only applies to --model: a run is exported with all its checkpoints."
@@ -102,11 +104,13 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
 
 
 def _export_model(
-    terminal: Terminal, run: str, folder: Path, checkpoint: str, runs_dir: Path, data_dir: Path
+    terminal: Terminal, run: str, folder: Path, checkpoint: str, runs_dir: Path, data_dir: Path, *, trust: bool
 ) -> None:
+    from dregcli.app.models.request import CodeRequest
     from dregcli.app.runs.model_export import export_model
 
-    found = export_model(run, folder, checkpoint=checkpoint, runs_dir=runs_dir, data_dir=data_dir, listener=terminal)
+    code, folders = CodeRequest(trust=trust), {"runs_dir": runs_dir, "data_dir": data_dir}
+    found = export_model(run, folder, checkpoint=checkpoint, **folders, listener=terminal, code=code)
     if terminal.as_json:
         terminal.result(found.as_json())
         return
