@@ -83,7 +83,7 @@ class LoadedModel(nn.Module):
     @property
     def latents(self) -> dict[str, tuple[int, ...]]:
         """The shape of each latent by its name; a built-in model has the one latent z."""
-        return self.network.latents if isinstance(self.network, ProgramModel) else {"z": (self.latent_dim,)}
+        return dict(self.network.latents) if isinstance(self.network, ProgramModel) else {"z": (self.latent_dim,)}
 
     def forward(self, x: Any) -> Tensor:  # noqa: ANN401 - anything that torch makes a tensor of
         """Return the reconstruction of examples: ``decode`` at the mean of q, shape (B, channels, height, width)."""
@@ -151,7 +151,7 @@ class LoadedModel(nn.Module):
         _check_count("n", n)
         context = self._context(x)
         pixels = self.any_example() if context is None else context
-        images = prior_images(cast("Any", self.network), pixels, Randomness(seed, pixels.device), k=n)
+        images = prior_images(self.network, pixels, Randomness(seed, pixels.device), k=n)
         images = images[:, 0] if context is None else images
         return images.reshape(*images.shape[:-1], *self.data.shape)
 

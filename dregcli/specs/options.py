@@ -19,7 +19,9 @@ from dregcli.names import (
     FinalEval,
     LikelihoodName,
     ModelName,
+    OptimizerName,
     Precision,
+    ScheduleName,
     Task,
 )
 from dregcli.parts import known_words
@@ -153,7 +155,40 @@ class Settings(BaseModel, frozen=True):
 
     steps: Annotated[Steps, Shown(Panel.OPTIMISATION)] = Field(description="Optimisation steps.")
     batch_size: Annotated[Positive, Shown(Panel.OPTIMISATION)] = Field(default=32, description="Examples per step.")
-    lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
+    optimizer: Annotated[str, Shown(Panel.OPTIMISATION, "WORD")] = Field(
+        default="adam", description=f"{_one_of(OptimizerName)}, of torch.optim; with options: sgd:momentum=0.9."
+    )
+    lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate.")
+    lr_posterior: Annotated[float | None, Shown(Panel.OPTIMISATION, default="--lr")] = Field(
+        default=None, gt=0, description="Learning rate of the parameters that only the posterior q has."
+    )
+    lr_schedule: Annotated[str, Shown(Panel.OPTIMISATION, "WORD")] = Field(
+        default="constant",
+        description=f"{_one_of(ScheduleName)}: how the learning rates change during training; with options: "
+        "cosine:end=0.1.",
+    )
+    warmup_steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
+        default=0, ge=0, description="Steps in which the learning rates rise to their scheduled values."
+    )
+    grad_clip: Annotated[float | None, Shown(Panel.OPTIMISATION, "NORM", "none")] = Field(
+        default=None, gt=0, description="Largest Euclidean norm of a step's whole gradient; a larger one is scaled."
+    )
+    kl_warmup: Annotated[int, Shown(Panel.OPTIMISATION, "STEPS")] = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the weight of log p(z) - log q(z|x) in the objective rises from 0 to 1.",
+    )
+    ema: Annotated[float | None, Shown(Panel.OPTIMISATION, "DECAY", "none")] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate and keep the moving average of the weights with this decay, such as 0.999.",
+    )
+    patience: Annotated[Positive | None, Shown(Panel.OPTIMISATION, "N", "none")] = Field(
+        default=None,
+        description="Stop after N validations without a better bound; the final bounds are those of the best "
+        "checkpoint.",
+    )
     # Typer reads 0-4 as -4, so that the text is kept until all faults are found.
     seed: Annotated[int, Shown(Panel.OPTIMISATION, "INTEGER", typed=number_or_word)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."

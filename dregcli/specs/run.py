@@ -146,8 +146,7 @@ NO_EFFECT: Final = (
     "log_every",
     # Validations draw pixels and noise at addresses of their own, and change no parameter. They also mark the best
     # checkpoint, but the final bounds are those of the last step, and an evaluation of the best checkpoint is kept
-    # with its step. If training ever stops early or returns to the best checkpoint, then this interval has an effect:
-    # it must count again for such runs.
+    # with its step. A run with patience stops by its validations, so ``numbers_of`` counts this interval for it.
     "eval_every",
     # Which bounds are computed at the end. Each has the same value whether the others are computed or not.
     "final_eval",
@@ -163,10 +162,15 @@ Runs that differ only in these settings are one group of a report, and for a stu
 Every other setting counts, and so does a new setting that nobody adds to this list.
 """
 
+_WITH_PATIENCE: Final = ("eval_every",)
+"""Settings of ``NO_EFFECT`` that do have an effect on a run with patience."""
+
 
 def numbers_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a spec, with its defaults, that affect the final numbers of its run."""
-    return {key: value for key, value in spelt_out(spec).items() if key not in NO_EFFECT}
+    whole = spelt_out(spec)
+    counts = () if whole["patience"] is None else _WITH_PATIENCE
+    return {key: value for key, value in whole.items() if key in counts or key not in NO_EFFECT}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -109,7 +109,6 @@ def test_what_has_no_mean_says_so(monkeypatch) -> None:
         model.decode(torch.zeros(1, 2))
 
 
-@pytest.mark.skipif(not hasattr(ProgramModel, "prior_means"), reason="a user's model cannot be sampled yet")
 def test_samples_from_the_prior() -> None:
     for module in (ConvVae(DATA), TwoLayers(DATA)):
         model = _loaded(module)

@@ -47,6 +47,18 @@ class Prescribed:
         self.counts.append(count)
         return self.given[first : first + count]
 
+    def of_latent(self, latent: int, width: int) -> "Prescribed":
+        """Layers of one width lie next to each other in the noise."""
+        if width == self.given.shape[-1]:
+            assert latent == 0
+            return self
+        part = self.given[..., latent * width : (latent + 1) * width]
+        assert part.shape[-1] == width
+        return Prescribed(part, self.kept, self.chosen)
+
+    def seed(self, latent: int, block: int) -> int:
+        return 1000 * latent + block
+
     def keep(self, probability: Tensor) -> Tensor:
         self.probability.append(probability.clone())
         return self.kept if isinstance(self.kept, Tensor) else self.kept(probability)

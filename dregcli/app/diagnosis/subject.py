@@ -261,6 +261,7 @@ def _subject(
 ) -> Subject:
     model = build_model(spec, data.model_data, code)
     load_model(model, checkpoint, run)
+    model.eval()
     examples = data.examples(Split.TRAIN)
     # Examples are drawn on the CPU, so that every device checks the same ones.
     randomness = Randomness(asked.seed)

@@ -27,7 +27,6 @@ from dregcli.commands import command
 from dregcli.defaults import ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.engine.models.base import GaussianModel
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
 from dregcli.names import EvalMethod, Split
@@ -153,9 +152,6 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, liste
     spec, code = code_of_run(run, spec_of(run), request.code, listener)
     spec = spec.model_copy(update={"device": device})
     data = data_of(spec, data_dir)
-    if code is not None and request.method == EvalMethod.AIS:
-        message = f"ais needs one of the built-in networks, but the run has the model {spec.model}."
-        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
     split = Split(request.split)
     size = data.size(split)
     if size == 0:
@@ -164,6 +160,9 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, liste
     if request.n is not None and request.n > size:
         message = f"must be at most the {size} examples of the {split} split of {spec.dataset}, got {request.n}."
         raise SpecError([Fault("n", message)], where=str(run.path))
+    if request.method == EvalMethod.AIS and (why := build_model(spec, data.model_data, code).no_annealing):
+        message = f"ais is impossible with the model {spec.model}: {why}."
+        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
     few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
     return _Ready(run, spec, data, request.n or few, code)
 
@@ -200,10 +199,11 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
     with memory_explained(work, smaller="--k"):
         model = build_model(spec, data.model_data, ready.code)
         load_model(model, checkpoint, run)
+        model.eval()
         weights = kept_weights(run, model, how, unfinished[0].key, listener) if request.keep_weights else None
         estimates = sample_split(model, data, how, unfinished[0], listener, weights)
         opinion = None
-        if isinstance(model, GaussianModel) and request.method == EvalMethod.AIS:
+        if request.method == EvalMethod.AIS:
             opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
     numbers = estimates.as_json(active_threshold=request.active_threshold)
     summary = {
@@ -247,7 +247,9 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
     }
     arrays = {name: array for name, array in estimates.arrays.items() if name != "means"}
     arrays |= found.opinion.arrays() if found.opinion else {}
-    arrays |= {"bound": estimates.bound, "ess": estimates.ess, "latent_variance": estimates.latent_variance()}
+    arrays |= {"bound": estimates.bound, "ess": estimates.ess}
+    if (variance := estimates.latent_variance()) is not None:
+        arrays["latent_variance"] = variance
     try:
         return found.run.add_result("evals", _stem(summary), arrays=arrays, attrs=attrs)
     except StoreWriteError as error:

@@ -6,6 +6,7 @@ from typing import Any, Final
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
 from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.optimising import optimisation_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
 from dregcli.engine.captured import record_graph
@@ -100,6 +101,7 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         batch_size=spec.batch_size,
         lr=spec.lr,
         seed=spec.seed,
+        optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
         execution=execution_of(spec),
         tracked=tracked_pairs(spec),

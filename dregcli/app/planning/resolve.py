@@ -11,6 +11,7 @@ from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture
 from dregcli.app.planning.executing import Shape, decide_execution, width_of
 from dregcli.app.planning.observation import observation
+from dregcli.app.planning.optimising import optimisation_faults
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
@@ -80,12 +81,17 @@ def resolve(
     faults.add(of_execution)
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
+    evaluations = _evaluations(options, steps)
+    faults.add(
+        optimisation_faults(options, dataset, steps=steps, eval_every=evaluations["eval_every"], tracked=tracked)
+    )
     values: dict[str, Any] = {
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
         **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},
         **{"device": device, "threads": number},
         **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
-        **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **_evaluations(options, steps)},
+        **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **evaluations},
+        "lr_posterior": None if options.lr_posterior == options.lr else options.lr_posterior,
         **built.code,
     }
     if not is_network(options.model):

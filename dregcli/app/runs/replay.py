@@ -116,15 +116,16 @@ def replay(
                 listener.update(step)
             if _row(stored, Split.VALID, step) is not None:
                 trainer.collect()
-                bounds = split_bounds(
-                    trainer.model,
-                    data,
-                    Split.VALID,
-                    k=spec.bound_k,
-                    seed=spec.eval_seed,
-                    listener=listener,
-                    k_chunk=chunk,
-                )
+                with trainer.evaluated():
+                    bounds = split_bounds(
+                        trainer.model,
+                        data,
+                        Split.VALID,
+                        k=spec.bound_k,
+                        seed=spec.eval_seed,
+                        listener=listener,
+                        k_chunk=chunk,
+                    )
                 stderr = math.nan if bounds.stderr is None else bounds.stderr
                 values = {"bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
                 _compare(found, stored, Split.VALID, step, values)

@@ -12,6 +12,7 @@ from dregcli.app.models.request import CodeRequest
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import decide_compile
 from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.optimising import prolonging_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
@@ -65,7 +66,10 @@ def resume_plan(
     if not is_network(spec.model):  # the model of such a run may be built by other code
         asked = CodeRequest(flags.get("model"), trust)
         flags = {**flags, "model": None, "model_options": _other_options(spec, flags.get("model_options"))}
-    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
+    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {
+        "eval_k": spec.bound_k,
+        "lr_posterior": spec.lr_posterior or spec.lr,
+    }
     changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
@@ -83,6 +87,8 @@ def resume_plan(
             if value < spec.steps:
                 message = f"the run has {spec.steps} steps and can only get longer, got {value}."
                 faults.append(Fault("steps", message))
+            elif value != spec.steps and (reason := prolonging_changes(spec)):
+                faults.append(Fault("steps", f"the run keeps its {spec.steps} steps, because {reason}."))
             faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
@@ -97,9 +103,7 @@ def resume_plan(
     plan = Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
     lacks_bounds = not set(SPLITS[plan.spec.final_eval]) <= set(SPLITS[spec.final_eval])
     if run.status() is RunStatus.COMPLETED and steps == spec.steps and not lacks_bounds:
-        what = f"The run is completed: all {spec.steps} steps are done."
-        hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
-        raise RunStateError(what, where=str(run.path), hint=hint)
+        raise _completed(run, spec)
     if code is not None and code.digest == spec.model_digest:
         return replace(plan, code=code)
     spec, code = code_of_run(run, plan.spec, asked, listener)
@@ -111,6 +115,17 @@ def _other_options(spec: RunSpec, given: Mapping[str, Any] | None) -> Mapping[st
     kept = {name: str(value) for name, value in spec.model_options.items()}
     same = all(kept.get(name.replace("-", "_")) == str(value) for name, value in (given or {}).items())
     return None if same else given
+
+
+def _completed(run: Run, spec: RunSpec) -> RunStateError:
+    """Return the error for a run that has nothing left to do."""
+    what = f"The run is completed: all {spec.steps} steps are done."
+    if run.info().summary.get("stopped_early"):
+        what = "The run is completed: it stopped early, after validations without a better bound (--patience)."
+    hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
+    if prolonging_changes(spec):
+        hint = f"start a new run from its spec: {command('train', '--config', run.path / 'spec.json')}"
+    return RunStateError(what, where=str(run.path), hint=hint)
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

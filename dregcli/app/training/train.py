@@ -10,6 +10,7 @@ from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
 from dregcli.app.models.captured import captured
+from dregcli.app.planning.optimising import ending_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
@@ -94,7 +95,8 @@ def resume(
         end: whether to end the run at its checkpoint.
 
     Raises:
-        RunStateError: the run is alive or completed, or is to end before its first checkpoint.
+        RunStateError: the run is alive or completed, or is to end before its first checkpoint, or where the
+            steps until then depend on the number that was planned.
         CheckpointCorrupt: no checkpoint is whole.
         StoreFormatError: the plan has other code of the model, whose tensors are not those of the checkpoint.
         Other errors: see ``start``.
@@ -111,7 +113,7 @@ def resumed(
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     planned = plan.spec.steps
     if end:
-        plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, checkpoint)}))
+        plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, plan.spec, checkpoint)}))
     before_spec = run.spec()
     is_other = _is_other_code(before_spec, plan.spec)
     if is_other and checkpoint is not None:
@@ -151,12 +153,16 @@ def _is_other_code(before: Mapping[str, Any], spec: RunSpec) -> bool:
     return spec.model_digest is not None and (spec.model_digest, spec.model) != was
 
 
-def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
+def _step_to_end_at(run: Run, spec: RunSpec, checkpoint: Checkpoint | None) -> int:
     if checkpoint is None:
         what = "The run has no checkpoint yet, so that it cannot end with a trained model."
         hint = (
             f"continue it: {command('train', '--resume', run.path)}; or remove it: {command('runs', 'rm', run.path)}"
         )
+        raise RunStateError(what, where=str(run.path), hint=hint)
+    if reason := ending_changes(spec, checkpoint.step):
+        what = f"The run cannot end at step {checkpoint.step:,} of {spec.steps:,}: {reason}."
+        hint = f"continue it: {command('train', '--resume', run.path)}"
         raise RunStateError(what, where=str(run.path), hint=hint)
     return checkpoint.step
 

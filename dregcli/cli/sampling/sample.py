@@ -89,8 +89,10 @@ def sample(
         low, high = content["display"].values()
         terminal.line(f"black is {low:.3g}, white is {high:.3g}; 99 % of the training values lie between them")
     table = [
-        [str(each["index"]), f"{each['variance']:.3g}", "yes" if each["active"] else "no"]
-        for each in content["latents"]
+        [each["name"], f"{each['variance']:.3g}", "yes" if each["active"] else "no"] for each in content["latents"]
     ]
     title = f"traversed latents, by the variance of q's mean over {split} images"
-    terminal.table(["latent", "variance", "active"], table, title=title)
+    if table:
+        terminal.table(["latent", "variance", "active"], table, title=title)
+    for kind, why in content["left_out"].items():
+        terminal.warn(f"{kind}: no picture, because {why}.")

@@ -19,7 +19,8 @@ Find the best encoder for this model:  [bold]dreg finetune-encoder digits-iwae-d
 Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-iwae-dreg-k256[/bold]"""
 
 _FIELDS = (
-    *("objective", "estimator", "k", "steps", "batch_size", "lr", "seed"),
+    *("objective", "estimator", "k", "steps", "batch_size", "optimizer", "lr", "lr_schedule", "warmup_steps"),
+    *("kl_warmup", "grad_clip", "ema", "patience", "seed"),
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
     *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )

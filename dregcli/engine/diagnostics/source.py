@@ -17,7 +17,6 @@ from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.errors import SpecError
 from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
@@ -193,8 +192,10 @@ class ModelSource:
         """Compute one batch's gradients, by one forward and one backward pass for all comparisons.
 
         Raises:
-            SpecError: the model has no gradient by one of the pairs.
+            SpecError: the model cannot be trained by one of the pairs.
         """
+        pairs = pairs_of(comparisons)
+        self._model.require_pairs(pairs)
         draws = AddressedDraws(
             self._randomness,
             Stream.DIAGNOSTIC_NOISE,
@@ -207,12 +208,9 @@ class ModelSource:
         )
         batch = self._batch.drawn(draws) if self._batch else self._model.batch(self._pixels, draws)
         self._batch = batch
-        if faults := [fault for pair in pairs_of(comparisons) for fault in self._model.faults(pair)]:
-            raise SpecError(faults)
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
-        pairs = pairs_of(comparisons)
         rows = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed))
         weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)

@@ -36,6 +36,11 @@ class Chosen:
         """Return weights (1, R) at their places among all rows (K', B); a row that occurs twice gets the sum."""
         return weights.new_zeros(rows).index_put((self.k, self.b), weights[0], accumulate=True)
 
+    def shares(self, rows: tuple[int, int], like: Tensor) -> Tensor:
+        """Return 1 / the number of times that each row occurs, (1, R), in ``like``'s dtype."""
+        times = self.spread(like.new_ones(1, len(self.k)), rows)
+        return self.take(times).reciprocal()
+
 
 class ProgramRowPass:
     """Rows of a model, with a graph.
@@ -71,6 +76,11 @@ class ProgramRowPass:
         self._log_q = log_q
         self.log_w: Tensor = (self._log_p - log_q).detach()
 
+    @property
+    def _rows(self) -> tuple[int, int]:
+        """Numbers of samples and of examples of the latents, K' and B."""
+        return self._latents.log_q.shape[0], self._examples
+
     @cached_property
     def _dz(self) -> dict[str, Tensor]:
         """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted, (K', B, ...).
@@ -79,9 +89,11 @@ class ProgramRowPass:
         """
         leaves = {name: each.leaf for name, each in self._latents.paths.items()}
         found = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
+        ones = torch.ones_like(self._log_p)
+        if self._chosen:  # a repeated row fills up a pass of one size; its derivative counts once
+            ones = self._chosen.shares(self._rows, ones)
         for sign, density in ((1.0, self._log_p), (-1.0, self._log_q)):
-            ones = torch.full_like(density, sign)
-            for name, each in zip(leaves, _gradients(density, list(leaves.values()), ones), strict=True):
+            for name, each in zip(leaves, _gradients(density, list(leaves.values()), sign * ones), strict=True):
                 if each is not None:
                     found[name] = found[name] + each
         return found
@@ -103,7 +115,7 @@ class ProgramRowPass:
 
     def _path(self, weights: Tensor) -> Named:
         if self._chosen:
-            weights = self._chosen.spread(weights, (self._latents.log_q.shape[0], self._examples))
+            weights = self._chosen.spread(weights, self._rows)
         seeds = {name: _weighted(weights, each) for name, each in self._dz.items()}
         return _named(self._phi, through_paths(self._latents, self._phi, seeds))
 

@@ -1,0 +1,138 @@
+"""Samples of any family are functions of their address alone."""
+
+import hashlib
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dregcli.engine.execution import Execution
+from dregcli.engine.gradients import Step
+from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.programs.contract import Draw, ModelData, gaussian
+from dregcli.engine.programs.latents import NeedsBlocks
+from dregcli.engine.programs.program_model import ProgramModel
+from tests.support.plain_models import SmallModel
+from tests.support.program_oracle import drawn
+from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
+from tests.support.screening import off_gradients
+from tests.support.sweep import swept
+
+ALL = {**PATHS, **SCORES}
+IN_BLOCKS = ["two layers, Laplace above"]
+"""A latent that depends on an earlier one and has no normals: it is drawn by 16 samples."""
+ON_EARLIER = [name for name in ALL if "layers" in name or name in ("three draws", "discrete and continuous")]
+"""Networks meet samples here, and sums in another order round differently."""
+
+
+def samples(model: ProgramModel, k: int, first: int = 0, count: int | None = None) -> dict[str, Tensor]:
+    x = pixels_of(model)
+    return model.draw(x, drawn(model, k=k, batch=len(x)), first=first, count=count).values
+
+
+@swept("name", ALL)
+def test_a_prefix_and_a_part_have_the_same_numbers(name: str) -> None:
+    model = ALL[name]()
+    size = 16 if name in IN_BLOCKS else 40
+    long = samples(model, 128, count=size)
+    others = {"prefix": (samples(model, size, count=size), slice(None), slice(None))}
+    if size > 16:
+        others["later samples"] = (samples(model, 128, first=16, count=16), slice(16, 32), slice(None))
+        others["half a block"] = (samples(model, 128, first=32, count=3), slice(32, 35), slice(None))
+    for what, (found, k, _) in others.items():
+        for latent, z in found.items():
+            same = (
+                torch.allclose(z, long[latent][k], rtol=1e-13)
+                if name in ON_EARLIER
+                else torch.equal(z, long[latent][k])
+            )
+            assert same, (what, latent)
+    whole = torch.stack([each.double().flatten(2).sum(-1) for each in long.values()]).sum(0)
+    is_discrete = name in ("categorical", "bernoulli", "discrete and continuous")
+    assert is_discrete or len(whole.unique()) == whole.numel(), "samples repeat"
+
+
+@pytest.mark.parametrize("name", IN_BLOCKS)
+def test_what_can_only_be_drawn_by_blocks_says_so(name: str) -> None:
+    with pytest.raises(NeedsBlocks):
+        samples(ALL[name](), 40)
+
+
+def test_steps_seeds_and_latents_have_numbers_of_their_own() -> None:
+    model = PATHS["laplace"]()
+    x = pixels_of(model)
+    found = [
+        model.draw(x, drawn(model, k=4, batch=len(x), seed=seed, step=step)).values["z"]
+        for seed, step in ((0, 0), (0, 1), (1, 0))
+    ]
+    three = samples(PATHS["three draws"](), 4)
+    for one, other in ((found[0], found[1]), (found[0], found[2])):
+        assert not torch.isclose(one, other).any()
+    assert not torch.isclose(three["a"], three["c"]).any()
+
+
+@swept("name", ALL)
+def test_generators_of_the_caller_are_neither_read_nor_moved(name: str) -> None:
+    model = ALL[name]()
+    x = pixels_of(model)
+    pair = resolve_pair("iwae", "vimco", 4)
+    found: list[Tensor] = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        step = Step(model, x, drawn(model, k=4, batch=len(x)), Execution())
+        found.append(step.gradients(pair).log_w)
+        assert torch.equal(torch.get_rng_state(), before)
+    assert torch.equal(*found)
+
+
+class Dropped(SmallModel):
+    """Dropout in the posterior's network."""
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        draw("z", gaussian(nn.functional.dropout(self.encoder(x.flatten(1)), 0.5)[..., :4]))
+
+
+def test_dropout_in_the_posterior_is_the_same_in_every_pass() -> None:
+    model = made(Dropped)
+    x = pixels_of(model)
+    draws, pair = drawn(model, k=40, batch=len(x)), resolve_pair("iwae", "dreg", 40)
+    dense, chunked = (Step(model, x, draws, Execution(k_chunk=size)).gradients(pair) for size in (None, 16))
+    assert off_gradients(chunked, dense, 1e-11) == {}
+    other = Step(model, x, drawn(model, k=40, batch=len(x), step=1), Execution()).gradients(pair)
+    zeros = [(each.posterior["encoder.weight"] == 0.0).all(-1)[:4].tolist() for each in (dense, other)]
+    assert zeros[0] != zeros[1]
+
+
+DIGEST = """
+import torch
+torch.manual_seed(5)
+from tests.engine.programs.test_addresses import digest
+print(digest())
+"""
+
+
+def digest() -> str:
+    """SHA-256 of samples and gradients of a few families."""
+    found = hashlib.sha256()
+    for name, word in (("laplace", "dreg"), ("two layers, Laplace above", "dreg"), ("categorical", "vimco")):
+        model = ALL[name]()
+        x = pixels_of(model)
+        step = Step(model, x, drawn(model, k=20, batch=len(x)), Execution())
+        gradients = step.gradients(resolve_pair("iwae", word, 20))
+        for each in (gradients.log_w, *gradients.whole().values()):
+            found.update(each.numpy().tobytes())
+    return found.hexdigest()
+
+
+def test_another_process_has_the_same_bits() -> None:
+    """With other hashes of strings, which would order sets of parameters in another way."""
+    other = subprocess.run([sys.executable, "-c", DIGEST], capture_output=True, text=True, check=True)
+    assert other.stdout.strip() == digest()
+
+
+def test_the_data_are_those_that_the_model_was_built_with() -> None:
+    data = ModelData((4,), PATHS["normal"]().data.kind, 1, torch.zeros(4), torch.ones(4))
+    assert made(SmallModel, data).data is data
