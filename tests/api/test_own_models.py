@@ -3,12 +3,15 @@
 import runpy
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import dregcli
+from dregcli.app.planning.load_data import data_of
 from dregcli.engine.evaluation import SeenBatch
 from dregcli.engine.randomness import Randomness
+from dregcli.engine.sampling import seen_pixels
 from dregcli.names import Split
 from tests.support.cli import SMALL, run
 from tests.support.own_models import write_model
@@ -24,13 +27,19 @@ def _trained(capsys, tmp_path: Path, monkeypatch) -> None:
     assert trained.code == 0, trained.err
 
 
-def test_a_run_of_ones_own_model_is_loaded() -> None:
+def test_a_run_of_ones_own_model_is_loaded(capsys) -> None:
     loaded = dregcli.load_run("t")
     model = loaded.model
     assert model.latents == {"z": (3,)}
     x = (torch.rand(20, 64) > 0.5).float()
     batch = SeenBatch(model.network, 0, x, Split.TEST, Randomness(0))
     assert torch.equal(model.log_weights(x, k=40), batch.log_weights(k=40, k_chunk=16))
+    assert run(capsys, "eval", "t", "--k", 40, "--n", 20, "--keep-weights").code == 0
+    data = data_of(loaded.spec, Path())
+    x = torch.cat(list(seen_pixels(data.examples(Split.TEST), data.pixels, split=Split.TEST, seed=0)))[:20]
+    (evaluation,) = loaded.evaluations()
+    np.testing.assert_array_equal(model.log_likelihood(x, k=40).bound.numpy(), evaluation.arrays()["bound"])
+    np.testing.assert_array_equal(model.log_weights(x, k=40).numpy(), evaluation.log_weights())
     q = model.encode(x)
     assert model.decode(q.sample(5)).shape == (5, 20, 1, 8, 8)
     assert dregcli.open_store().frame()["spec.model"] == ["tiny.py:TinyVae"]
