@@ -26,11 +26,11 @@ def described(spec: Mapping[str, Any]) -> str:
         Task.STRUCTURED: ", bottom half given top half",
         Task.STRUCTURED_REFERENCE: ", top half given bottom half as in the reference code",
     }.get(spec["task"], "")
-    likelihood = spec["likelihood"]
+    likelihood = spec["likelihood"]  # None if the model is a class of the user's own, which has its own distribution
     parts = [f"{spec['split_convention']} split"]
     if spec["binarisation"] != Binarisation.NONE:
         parts.append(f"{spec['binarisation']} binarisation")
-    if likelihood != LikelihoodName.BERNOULLI:
+    if likelihood not in (None, LikelihoodName.BERNOULLI):
         parts.append(f"{likelihood} likelihood")
     return f"{spec['dataset']}{halves} ({', '.join(parts)})"
 
@@ -45,8 +45,15 @@ def bound_k(spec: Mapping[str, Any]) -> int:
 
 
 def seen_as(spec: Mapping[str, Any]) -> tuple[str, str, str]:
-    """Return task, binarisation and likelihood, which two bounds on the same examples must share to be compared."""
-    return str(spec["task"]), str(spec["binarisation"]), str(spec["likelihood"])
+    """Return task, binarisation and likelihood, which two bounds on the same examples must share to be compared.
+
+    A class of the user's own has no likelihood in its spec. On pixels that are drawn as 0 or 1 its bound is that of a
+    probability, as with Bernoulli pixels; on other pixels it is only compared with bounds of such classes.
+    """
+    likelihood = spec["likelihood"]
+    if likelihood is None:
+        likelihood = "own" if spec["binarisation"] == Binarisation.NONE else LikelihoodName.BERNOULLI
+    return str(spec["task"]), str(spec["binarisation"]), str(likelihood)
 
 
 def experiment_in_words(spec: Mapping[str, Any]) -> str:

@@ -138,6 +138,18 @@ class OutputLost(DregError):
     exit_code: ClassVar[int] = 22
 
 
+class CodeRefused(DregError):
+    """The code of a run's model is not the code that the run was trained with, or the user has not trusted it yet."""
+
+    exit_code: ClassVar[int] = 23
+
+
+class ModelFailed(DregError):
+    """The code of a user's own model raised an error."""
+
+    exit_code: ClassVar[int] = 24
+
+
 class Interrupted(DregError):
     """A signal ended the work, and the finished part was kept."""
 

@@ -174,6 +174,31 @@ class Binarisation(StrEnum):
     """Use the values unchanged."""
 
 
+class OptimizerName(StrEnum):
+    """The optimizers of ``torch.optim`` that take plain gradients, in small letters."""
+
+    ADAM = "adam"
+    ADAMW = "adamw"
+    SGD = "sgd"
+    RMSPROP = "rmsprop"
+    ADAGRAD = "adagrad"
+    ADADELTA = "adadelta"
+    ADAMAX = "adamax"
+    NADAM = "nadam"
+    RADAM = "radam"
+    ASGD = "asgd"
+    RPROP = "rprop"
+
+
+class ScheduleName(StrEnum):
+    """How the learning rate changes during training."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+    STEP = "step"
+    BURDA = "burda"
+
+
 class Backward(StrEnum):
     """The rows that the gradient pass uses, among the K samples of every example."""
 

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 _OPTIONS: Final[tuple[tuple[str, str], ...]] = (
-    ("lr", "learning-rate learningrate step-size stepsize eta adam-lr optimiser optimizer optim opt"),
+    ("lr", "learning-rate learningrate step-size stepsize eta adam-lr"),
+    ("optimizer", "optimiser optim opt weight-decay wd momentum betas beta1 beta2 adam-beta1 adam-beta2 nesterov"),
+    ("lr-schedule", "scheduler lr-scheduler schedule lr-decay lr-decay-type gamma-decay cosine annealing"),
+    ("warmup-steps", "warmup warm-up lr-warmup lr-warmup-steps num-warmup-steps warmup-iters"),
+    ("kl-warmup", "kl-annealing kl-anneal beta-warmup beta-annealing anneal-steps kl-steps warmup-kl"),
+    ("grad-clip", "clip clip-grad gradient-clip gradient-clipping grad-norm max-grad-norm clip-norm clip-grad-norm"),
+    ("ema", "ema-decay ema-rate polyak averaging swa"),
+    ("patience", "early-stopping early-stop early-stopping-patience es-patience"),
+    ("lr-posterior", "encoder-lr lr-encoder lr-q lr-phi posterior-lr inference-lr"),
     ("epochs", "epoch num-epochs n-epochs max-epochs nepochs passes"),
     (
         "steps max-batches replicates",
@@ -36,6 +44,10 @@ _OPTIONS: Final[tuple[tuple[str, str], ...]] = (
         "hidden",
         "hidden-dim hidden-dims hidden-size hidden-sizes hidden-units hidden-layers n-hidden num-hidden hdim h-dim "
         "layers units width num-units layer-sizes",
+    ),
+    (
+        "model-option",
+        "model-options model-kwargs model-args model-arg model-params model-param model-config model-opt",
     ),
     ("model", "arch architecture net network model-name model-type"),
     ("dataset data-dir", "data data-set dataset-name ds"),

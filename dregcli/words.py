@@ -5,12 +5,14 @@ Standard library only.
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import cast
+from typing import Final, cast
 
 from dregcli.errors import Fault, SpecError
 from dregcli.names import nearest, unknown
 
-Value = int | float | StrEnum
+Value = bool | int | float | StrEnum
+
+_TRUTH: Final = {"true": True, "false": False}
 
 
 def name_of(word: str) -> str:
@@ -63,7 +65,7 @@ def read_word(
         kind: the kind of word for the messages: ``objective`` or ``estimator``.
         word: the word as typed.
         names: the known names.
-        parameters: returns the parameters of a name, each with the type of its values: int, float or a StrEnum.
+        parameters: returns the parameters of a name, each with the type of its values: bool, int, float or a StrEnum.
 
     Raises:
         SpecError: the name is unknown (with the nearest known name), or parameters have faults (with all of them).
@@ -102,6 +104,11 @@ def _value(kind: type, text: str | None) -> Value:
         if text in list(kind):
             return kind(text)
         message = f"one of {', '.join(kind)}, got {got}.{_meant(text or '', kind)}"
+        raise ValueError(message)
+    if kind is bool:
+        if text in _TRUTH:
+            return _TRUTH[text]
+        message = f"true or false, got {got}."
         raise ValueError(message)
     try:
         return cast("Value", kind(text or ""))

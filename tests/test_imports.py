@@ -51,15 +51,16 @@ LAYERS = {
 }
 ROOMS = {
     "common": set(),
-    "planning": {"common"},
-    "loading": {"common", "planning"},
-    "training": {"common", "planning", "loading"},
-    "evaluation": {"common", "planning", "loading"},
-    "diagnosis": {"common", "planning", "loading", "training"},
-    "sampling": {"common", "planning", "loading"},
+    "models": {"common"},
+    "planning": {"common", "models"},
+    "loading": {"common", "models", "planning"},
+    "training": {"common", "models", "planning", "loading"},
+    "evaluation": {"common", "models", "planning", "loading"},
+    "diagnosis": {"common", "models", "planning", "loading", "training"},
+    "sampling": {"common", "models", "planning", "loading"},
     "reporting": {"common", "loading"},
-    "studies": {"common", "planning", "loading", "training", "reporting"},
-    "runs": {"common", "planning", "loading", "training"},
+    "studies": {"common", "models", "planning", "loading", "training", "reporting"},
+    "runs": {"common", "models", "planning", "loading", "training"},
     "datasets": {"common", "planning"},
 }
 """The rooms of app/, and those that each may import: no two of them import each other, not even by way of a third."""

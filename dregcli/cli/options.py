@@ -66,3 +66,17 @@ Objective = Annotated[
     ),
 ]
 Examples = Annotated[int, typer.Option("--examples", help="Number of training examples, selected by --seed.")]
+
+# Options of every command that builds the model of a run.
+RunModel = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="WORD",
+        help="Code of the model, if it is a class of your own: FILE.py:Class, or package.module:Class.",
+        show_default="the code of the run, where it was",
+    ),
+]
+TrustCode = Annotated[
+    bool, typer.Option("--trust-code", help="Run the copy of the model's code that RUN keeps; read it first.")
+]

@@ -66,7 +66,7 @@ def _parameter(
     of_type = str if way.typed else _type_of(RunOptions.model_fields[field].annotation)
     words = default_in_words or way.default or _in_words(RunOptions.model_fields[field].default)
     option = typer.Option(
-        f"--{field.replace('_', '-')}",
+        f"--{way.option or field.replace('_', '-')}",
         help=f"{text or help_} {more}".rstrip(),
         metavar=way.metavar or ("WORD" if of_type is str else None),
         show_default=words if own_default is None else True,
@@ -82,6 +82,8 @@ def _read(field: str, value: Any) -> Any:  # noqa: ANN401 - whatever was typed
     way = described(field)[1]
     if way is None or value is None:
         return value
+    if way.typed_all:
+        return way.typed_all(value) if value else None
     if way.several:
         words = listed_words(value)
         return words[0] if len(words) == 1 else words or None

@@ -24,6 +24,7 @@ from dregcli.names import (
     Split,
     Task,
 )
+from dregcli.specs.models import PROGRAMS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Words = Callable[[typer.Context, str], Iterable[str]]
@@ -101,7 +102,7 @@ _WORDS: Final[dict[str, Words]] = {
     "estimator": _estimators,
     "track_estimators": _estimators,
     "task": _any_of(*Task),
-    "model": _any_of(*ModelName),
+    "model": _any_of(*ModelName, *PROGRAMS),
     "likelihood": _any_of(*LikelihoodName),
     "binarisation": _any_of("dynamic", "static-seed:0", "threshold:0.5", "none"),
     "split_convention": _any_of(*CONVENTIONS),

@@ -29,8 +29,8 @@ from dregcli.defaults import ANNEALING_CHAINS, ANNEALING_STEPS
 from dregcli.engine.annealed import Annealed
 from dregcli.engine.annealing_draws import MOST_STEPS, AnnealingDraws
 from dregcli.engine.examples import Examples
-from dregcli.engine.hamiltonian import Points, WhitenedLikelihood, transition
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.hamiltonian import Points, transition
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import Fault, NotFinite
@@ -109,13 +109,13 @@ class AnnealedBatch:
     """
 
     def __init__(
-        self, model: GaussianModel, pixels: Tensor, annealing: Annealing, *, split: Split, batch: int, seed: int
+        self, model: Model, pixels: Tensor, annealing: Annealing, *, split: Split, batch: int, seed: int
     ) -> None:
         self.annealing, self.batch = annealing, batch
         self._split, self._examples = split, len(pixels)
-        self._likelihood = WhitenedLikelihood(model, pixels)
+        self._likelihood = likelihood = model.annealed(pixels)
         self._draws = AnnealingDraws(
-            Randomness(seed, pixels.device), split, batch, len(pixels), model.latent_width, self._likelihood.dtype
+            Randomness(seed, pixels.device), split, batch, len(pixels), likelihood.width, likelihood.dtype
         )
         self._b: list[float] = schedule(annealing.steps).tolist()
         self._longest = LONGEST / max(1, annealing.leapfrogs)
@@ -137,8 +137,7 @@ class AnnealedBatch:
 
     def _begin(self) -> None:
         """Draw the chains of a pass from the prior."""
-        e = self._draws.normal(Stream.ANNEALING_STATES, 0, self._chains, pilot=self._pilot)
-        self._points = self._likelihood(e)
+        self._points = self._likelihood(self._likelihood.start(self._draws.states(self._chains, pilot=self._pilot)))
         # -inf is a density of 0 and a weight of 0. Later values are finite, since no chain moves to a density of 0.
         self._refuse(
             ~(self._points.log_likelihood < math.inf), "log p(x | z) is not a number at a draw of the prior."
@@ -219,11 +218,9 @@ class AnnealedBatch:
         """
         tensors = {
             "step_sizes": self._step_sizes.clone(),
-            "e": self._points.e,
-            "log_likelihood": self._points.log_likelihood,
-            "slope": self._points.slope,
             "log_weights": self._log_weights,
             "accepted": self._accepted,
+            **self._points.tensors(),
         }
         return {"pilot": int(self._pilot), "index": self._index}, tensors
 
@@ -231,9 +228,9 @@ class AnnealedBatch:
         """Continue from the state of an annealing of the same model, pixels and arguments."""
         self._pilot, self._index = bool(numbers["pilot"]), numbers["index"]
         own = {name: tensor.to(self._step_sizes.device) for name, tensor in tensors.items()}
-        self._step_sizes = own["step_sizes"].clone()
-        self._points = Points(own["e"], own["log_likelihood"], own["slope"])
-        self._log_weights, self._accepted = own["log_weights"], own["accepted"]
+        self._step_sizes = own.pop("step_sizes").clone()
+        self._log_weights, self._accepted = own.pop("log_weights"), own.pop("accepted")
+        self._points = Points(**own)
 
     def result(self) -> Annealed:
         """Return the result of the measured chains.
@@ -252,7 +249,7 @@ class AnnealedBatch:
 
 
 def anneal(
-    model: GaussianModel,
+    model: Model,
     examples: Examples,
     pixels: Pixels,
     annealing: Annealing,

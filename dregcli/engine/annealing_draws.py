@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.defaults import NOISE_BLOCK
+from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.pixels import EVALUATION_BATCH, evaluation_step
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Split
@@ -41,6 +42,18 @@ class AnnealingDraws:
         step = annealing_step(self.split, self.batch, index, pilot=pilot)
         drawn = self.randomness.normal(stream, step, k=chains, batch=EVALUATION_BATCH, width=self.width)
         return drawn[:, : self.examples].to(self.dtype)
+
+    def states(self, chains: int, *, pilot: bool) -> AddressedNoise:
+        """Return the random numbers with which chains are drawn from the prior, of a whole batch."""
+        return AddressedNoise(
+            self.randomness,
+            Stream.ANNEALING_STATES,
+            annealing_step(self.split, self.batch, 0, pilot=pilot),
+            k=chains,
+            batch=EVALUATION_BATCH,
+            width=self.width,
+            dtype=self.dtype,
+        )
 
     def uniform(self, index: int, chains: int, *, pilot: bool) -> Tensor:
         """Draw uniform numbers in [0, 1), two for every chain, shape (2, M, B), float64."""

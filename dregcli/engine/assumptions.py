@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.pairs import Pair
 from dregcli.engine.row_check import row_faults
-from dregcli.engine.samples import LogJoint, Samples
+from dregcli.engine.samples import Samples
 from dregcli.engine.score_identity import support_moves
 from dregcli.errors import Fault, SpecError
 
@@ -42,7 +43,7 @@ def require_assumptions(
     """
     if check is False:
         return
-    passed = _seen.setdefault(_code_of(draw.log_joint), {})
+    passed = _seen.setdefault(_code_of(draw.joint.function), {})
     kind = _kind_of(draw, posterior, pair)
     count = passed.get(kind, 0) + 1
     if check is None and (not _is_power_of_ten(count) or (count == 1 and len(passed) >= _MOST_KINDS)):
@@ -70,7 +71,7 @@ def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
     k, batch = draw.log_p.shape
     kinds = (type(posterior), type(draw.unfolded.base), *(type(step.transform) for step in draw.unfolded.steps))
     graphs = (draw.reach_of_p.names, draw.reach_of_q.names)
-    context = tuple(_state_of(value) for value in _values_used(draw.log_joint))
+    context = tuple(_state_of(value) for value in _values_used(draw.joint.function))
     return hash((k == 1, batch == 1, kinds, graphs, context, pair.needs_score_identity))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.examples import Examples
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import Model, in_eval_mode
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
@@ -32,25 +32,67 @@ class SeenBatch:
     randomness: Randomness
 
     @torch.no_grad()
-    def log_weights(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> Tensor:
-        """Return log-weights of K samples, shape (K, B), float64, nats.
+    def weighed(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> tuple[Tensor, Tensor | None]:
+        """Return log-weights of K samples, and KL(q || prior) as a mean over these samples.
 
         Args:
             k: samples per example.
             k_chunk: samples in one pass over rows, a multiple of the noise block; None takes all at once. Memory
                 grows with it; the numbers do not depend on it.
             repeat: index of the independent draw, from 0.
+
+        Returns:
+            Log-weights, shape (K, B), and the KL, (B,), float64, nats; no KL if ``kl_prior`` is exact.
         """
-        draws = AddressedNoise(
-            self.randomness,
-            Stream.EVALUATION_NOISE,
-            evaluation_step(self.split, self.number, repeat),
-            k=k,
-            batch=EVALUATION_BATCH,
-            width=self.model.latent_width,
-            examples=len(self.pixels),
+        with in_eval_mode(self.model):
+            log_w, kl = self.model.weighed(self.pixels, self._draws(k, repeat), k_chunk=k_chunk)
+        return log_w.double(), kl
+
+    def log_weights(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> Tensor:
+        """Return log-weights of K samples, shape (K, B), float64, nats; see ``weighed``."""
+        return self.weighed(k=k, k_chunk=k_chunk, repeat=repeat)[0]
+
+    @torch.no_grad()
+    def means(self) -> Tensor | None:
+        """Return E[z | x] under q, shape (B, Z), float64; None if it is not known."""
+        with in_eval_mode(self.model):
+            return self.model.posterior_means(self.pixels, self._draws(1, 0))
+
+    @torch.no_grad()
+    def kl_prior(self) -> Tensor | None:
+        """Return the exact KL(q(z | x) || p(z)), shape (B,), float64, nats; None if it has no closed form."""
+        with in_eval_mode(self.model):
+            return self.model.kl_from_prior(self.pixels)
+
+    def _draws(self, k: int, repeat: int) -> AddressedNoise:
+        return evaluation_noise(
+            self.randomness, self.split, self.number, repeat, k=k, model=self.model, examples=len(self.pixels)
         )
-        return self.model.batch(self.pixels, draws).log_weights(k_chunk=k_chunk).double()
+
+
+def evaluation_noise(
+    randomness: Randomness, split: Split, batch: int, repeat: int = 0, *, k: int, model: Model, examples: int
+) -> AddressedNoise:
+    """Return the random numbers of one evaluation batch.
+
+    Args:
+        randomness: the evaluation's seed, and the model's device.
+        split: name of the split.
+        batch: index of the batch in the split.
+        repeat: index of the independent draw, from 0.
+        k: samples per example.
+        model: the model that the numbers are for.
+        examples: number of examples in the batch.
+    """
+    return AddressedNoise(
+        randomness,
+        Stream.EVALUATION_NOISE,
+        evaluation_step(split, batch, repeat),
+        k=k,
+        batch=EVALUATION_BATCH,
+        width=model.latent_width,
+        examples=examples,
+    )
 
 
 def seen_batches(

@@ -1,17 +1,19 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from dregcli.engine.draws import Noise
 from dregcli.engine.execution import Execution, WeighedRows
-from dregcli.engine.execution.batch import Named
+from dregcli.engine.execution.batch import Batch, Named
+from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.weights import log_mean_exp
 
 
 @dataclass(frozen=True)
@@ -62,20 +64,35 @@ class Step:
         pixels: shape (B, D).
         draws: noise of the samples; ``Draws`` if the execution chooses rows.
         execution: how the rows are executed.
+        kl_weight: weight of log p(z) - log q(z | x) in the log-weights of the objective; the bound has all of it.
     """
 
-    def __init__(self, model: Model, pixels: Tensor, draws: Noise, execution: Execution) -> None:
+    def __init__(
+        self, model: Model, pixels: Tensor, draws: Noise, execution: Execution, *, kl_weight: float = 1.0
+    ) -> None:
         self._model = model
-        self._batch = model.batch(pixels, draws)
+        self._batch: Batch = model.batch(pixels, draws)
+        self._tempered: TemperedBatch | None = None
+        self._kl_weight = kl_weight
+        if kl_weight != 1.0:
+            self._batch = self._tempered = TemperedBatch(self._batch, kl_weight, k_chunk=execution.k_chunk)
         self._execution = execution
         self._rows: WeighedRows | None = None
         self._theta: dict[Objective, Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
+        weigh = replace(weigh, kl_weight=self._kl_weight)
         if self._rows is None:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows
         return self._rows.also(weigh)
+
+    def _with_the_bound(self, rows: WeighedRows) -> tuple[Tensor, Tensor]:
+        """Return log-weights and values by example, in which the bound has the whole KL part."""
+        if self._tempered is None:
+            return rows.log_w, rows.weights.value
+        log_w = self._tempered.untempered(rows.log_w)
+        return log_w, torch.cat([log_mean_exp(log_w.double()).unsqueeze(0), rows.weights.value[1:]])
 
     @property
     def values(self) -> Tensor:
@@ -87,7 +104,7 @@ class Step:
         if self._rows is None:
             message = "there are no values before any gradient was requested"
             raise RuntimeError(message)
-        return self._rows.weights.value
+        return self._with_the_bound(self._rows)[1]
 
     def gradients(self, pair: Pair, *, train_model: bool = True) -> Gradients:
         """Compute a pair's gradients.
@@ -106,9 +123,10 @@ class Step:
             self._theta[pair.objective] = sums.model[0]
         gradient, *slopes = self._batch.through_posterior(sums.posterior)
         learned = zip(pair.estimator.learned, slopes, strict=True)
+        log_w, values = self._with_the_bound(rows)
         return Gradients(
-            log_w=rows.log_w,
-            values=rows.weights.value,
+            log_w=log_w,
+            values=values,
             model=sums.model[0] if train_model else {},
             posterior=gradient,
             learned={name: _slope(gradient, each) for name, each in learned},

@@ -1,19 +1,20 @@
-"""Hamiltonian transitions of many chains at once, for log p(x | z) raised to a power and whitened by the prior.
+"""Hamiltonian transitions of many chains at once, from a start density to its product with a likelihood.
 
-A latent is z = loc + scale * e, where loc and scale belong to the prior of its example. So e is standard normal
-under every prior, including a conditional prior. At the inverse temperature b the target is
-f_b(e) = N(e; 0, I) p(x | z)^b.
+At the inverse temperature b the target is f_b(e) = s(e) p(x | z(e))^b. Usually positions are whitened by the prior:
+z = loc + scale * e, where loc and scale belong to the prior of its example. So e is standard normal under every
+prior, including a conditional prior, and s(e) = N(e; 0, I). For other priors a position is z itself, and s is p(z).
 
 Reference: Neal, "MCMC using Hamiltonian dynamics", arXiv 1206.1901.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from dregcli.engine.diagonal_gaussian import standard_normal_log_prob
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.draws import LatentNoise
 
 
 @dataclass(frozen=True)
@@ -21,23 +22,77 @@ class Points:
     """Positions of M chains for each of B examples, with the likelihood and its slope at these positions.
 
     Attributes:
-        e: whitened latents, shape (M, B, Z).
+        e: positions, shape (M, B, Z).
         log_likelihood: log p(x | z), shape (M, B), float64, nats.
         slope: derivative of ``log_likelihood`` by e, shape (M, B, Z).
+        squares: -2 log s(e) up to a constant, shape (M, B), float64, nats: the square of e's length if s is N(0, I).
+        pull: half the derivative of ``squares`` by e, shape (M, B, Z): e itself if s is N(0, I).
     """
 
     e: Tensor
     log_likelihood: Tensor
     slope: Tensor
+    squares: Tensor
+    pull: Tensor
+
+    @classmethod
+    def whitened(cls, e: Tensor, log_likelihood: Tensor, slope: Tensor) -> "Points":
+        """Return points whose start density is N(0, I)."""
+        return cls(e, log_likelihood, slope, e.double().square().sum(dim=-1), e)
 
     def where(self, chosen: Tensor, other: "Points") -> "Points":
         """Return these points where ``chosen`` (shape (M, B), bool) is true, and ``other``'s points elsewhere."""
-        wide = chosen.unsqueeze(-1)
+        mine, others = self.tensors(), other.tensors()
         return Points(
-            torch.where(wide, self.e, other.e),
-            torch.where(chosen, self.log_likelihood, other.log_likelihood),
-            torch.where(wide, self.slope, other.slope),
+            **{
+                name: torch.where(chosen if each.ndim == chosen.ndim else chosen.unsqueeze(-1), each, others[name])
+                for name, each in mine.items()
+            }
         )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return all tensors by name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+
+class Target(Protocol):
+    """The start density and the likelihood of some examples, as functions of positions."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the positions."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Number of coordinates of a position, Z."""
+        ...
+
+    def start(self, noise: LatentNoise) -> Tensor:
+        """Draw the positions of K chains for each example from the start density, (K, B, Z).
+
+        Args:
+            noise: random numbers of K samples for whole evaluation batches, of which the first examples are used.
+        """
+        ...
+
+    def __call__(self, e: Tensor) -> Points:
+        """Evaluate the densities and their slopes at positions, shape (M, B, Z)."""
+        ...
+
+
+class GaussianDensities(Protocol):
+    """A model with one diagonal Gaussian as its prior."""
+
+    latent_width: int
+
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
+        """Return p(z), or p(z | c), for pixels of shape (B, D)."""
+        ...
+
+    def log_joint(self, pixels: Tensor, latents: Latents) -> Tensor:
+        """Return log p(x, z), shape (K, B), nats."""
+        ...
 
 
 class WhitenedLikelihood:
@@ -48,7 +103,7 @@ class WhitenedLikelihood:
         pixels: shape (B, D).
     """
 
-    def __init__(self, model: GaussianModel, pixels: Tensor) -> None:
+    def __init__(self, model: GaussianDensities, pixels: Tensor) -> None:
         self._model, self._pixels = model, pixels
         with torch.no_grad():
             self._prior = model.latent_prior(pixels).stopped()
@@ -58,6 +113,15 @@ class WhitenedLikelihood:
     def dtype(self) -> torch.dtype:
         """Floating-point type of the latents."""
         return self._prior.loc.dtype
+
+    @property
+    def width(self) -> int:
+        """Number of latent dimensions."""
+        return self._model.latent_width
+
+    def start(self, noise: LatentNoise) -> Tensor:
+        """Return the noise, which is standard normal."""
+        return noise.noise(0, noise.k)[:, : len(self._pixels)]
 
     def __call__(self, e: Tensor) -> Points:
         """Evaluate the likelihood and its slope at e, shape (M, B, Z)."""
@@ -69,17 +133,17 @@ class WhitenedLikelihood:
         # log p(x | z) = log joint - log prior; the log prior is log N(e; 0, I) - sum log scale, its derivative -e.
         log_prior = standard_normal_log_prob(e.double()) - self._log_scale
         log_likelihood = log_joint.detach().double() - log_prior
-        return Points(e, log_likelihood, torch.addcmul(e, slope, self._prior.scale))
+        return Points.whitened(e, log_likelihood, torch.addcmul(e, slope, self._prior.scale))
 
 
 def energy(points: Points, momentum: Tensor, b: float) -> Tensor:
     """Return minus log f_b(e) N(p; 0, I), up to a constant, shape (M, B), float64, nats."""
-    half_squares = 0.5 * (points.e.double().square().sum(dim=-1) + momentum.double().square().sum(dim=-1))
+    half_squares = 0.5 * (points.squares + momentum.double().square().sum(dim=-1))
     return half_squares - b * points.log_likelihood
 
 
 def leapfrog(
-    likelihood: WhitenedLikelihood, start: Points, momentum: Tensor, *, b: float, step_size: Tensor, leapfrogs: int
+    likelihood: Target, start: Points, momentum: Tensor, *, b: float, step_size: Tensor, leapfrogs: int
 ) -> tuple[Points, Tensor]:
     """Follow the dynamics. A flipped momentum reverses them, and they preserve volume.
 
@@ -108,11 +172,11 @@ def leapfrog(
 
 def _force(points: Points, b: float) -> Tensor:
     """Return d log f_b / d e, shape (M, B, Z)."""
-    return points.slope.mul(b).sub_(points.e)
+    return points.slope.mul(b).sub_(points.pull)
 
 
 def transition(
-    likelihood: WhitenedLikelihood,
+    likelihood: Target,
     start: Points,
     momentum: Tensor,
     uniform: Tensor,

@@ -39,6 +39,11 @@ class LearnedParameters:
         """Return the values by name; empty if the estimator learns nothing."""
         return {name: parameter.item() for name, parameter in self._parameters.items()}
 
+    def set_rate(self, lr: float) -> None:
+        """Set the learning rate of the steps that come next."""
+        if self._optimizer is not None:
+            self._optimizer.set_rate(lr)
+
     def update(self, slopes: Mapping[str, float]) -> None:
         """Take one step down the slopes, d (mean squared gradient of phi) / d parameter, by name."""
         if self._optimizer is None:

@@ -95,7 +95,8 @@ class BatchEstimates:
         elbo: the mean log-weight, an estimate of the ELBO, shape (R, B).
         kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c); None if it
             has no closed form.
-        means: means of the posterior, shape (B, Z); None if they have no closed form.
+        kl_prior_sampled: the KL as a mean over the draws, shape (R, B); None if it is known exactly.
+        means: means of the posterior, shape (B, Z); None if they are not known.
         model_log_p: exact log p(x) of the model, shape (B,); None if it is unknown.
     """
 
@@ -108,6 +109,7 @@ class BatchEstimates:
     khat: Tensor | None
     elbo: Tensor
     kl_prior: Tensor | None
+    kl_prior_sampled: Tensor | None
     means: Tensor | None
     model_log_p: Tensor | None
 
@@ -128,8 +130,12 @@ def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int 
     ess: list[Tensor] = []
     khat: list[Tensor] = []
     elbo: list[Tensor] = []
+    kl_prior = batch.kl_prior()
+    sampled: list[Tensor] = []
     for repeat in range(repeats):
-        log_w = batch.log_weights(k=ks[-1], k_chunk=k_chunk, repeat=repeat)
+        log_w, kl = batch.weighed(k=ks[-1], k_chunk=k_chunk, repeat=repeat)
+        if kl_prior is None and kl is not None:
+            sampled.append(kl)
         curves.append(curve(log_w, ks))
         left_out.append(left_out_variance(log_w))
         if (rise := rises(log_w)) is not None:
@@ -147,7 +153,8 @@ def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int 
         ess=torch.stack(ess),
         khat=torch.stack(khat) if khat else None,
         elbo=torch.stack(elbo),
-        kl_prior=batch.model.kl_from_prior(batch.pixels),
-        means=batch.model.posterior_means(batch.pixels),
+        kl_prior=kl_prior,
+        kl_prior_sampled=torch.stack(sampled) if sampled else None,
+        means=batch.means(),
         model_log_p=batch.model.log_marginal(batch.pixels),
     )

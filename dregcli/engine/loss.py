@@ -8,9 +8,11 @@ from torch.distributions import Distribution
 
 from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.estimators import Estimator
+from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import require_finite, resolve_pair
-from dregcli.engine.samples import LogJoint, draw_samples
+from dregcli.engine.passes import Passes, draw_in_passes
+from dregcli.engine.samples import draw_samples
 from dregcli.engine.seeds import gradient_seeds, require_posterior
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
@@ -27,6 +29,9 @@ def multi_sample_loss(
     estimator: Estimator | str = "dreg",
     *,
     check: bool | None = None,
+    k_chunk: int | None = None,
+    screen: float | None = None,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Compute a loss whose ``backward()`` gives a pair's gradients, for the model and the posterior at once.
 
@@ -41,6 +46,13 @@ def multi_sample_loss(
     times and draws some more samples, to find rows that are not independent and a support that moves. These checks do
     not change torch's later random numbers.
 
+    With ``k_chunk`` or ``screen`` the log-weights are computed first, without a graph, and the gradients in a second
+    pass: by chunks of samples, so that the memory of ``log_joint`` does not grow with K, or for a random choice of
+    rows that matter, so that most rows go forward only. The choice changes no expectation: a kept row has its weight
+    over its probability. What log p depends on is then differentiated in this call, and ``backward()`` adds the sums
+    to the parameters, scaled as the loss is. Without ``screen`` the result is that of one call of ``log_joint`` up to
+    rounding. The samples and log q have K x B x Z numbers in every mode.
+
     Under ``torch.no_grad()`` the values are the same and the loss carries no gradient. Modules may be compiled by
     ``torch.compile``; ``log_joint`` then runs twice at each call, since a compiled graph allows one backward pass
     only. In a step that is compiled as a whole, this function itself runs uncompiled, so leave ``fullgraph=True``
@@ -50,7 +62,10 @@ def multi_sample_loss(
         log_joint: function that maps samples z of shape (K, B, ...) to log p(x, z) of shape (K, B), nats, in float32
             or better. Each entry may depend on its own sample only, so there must be no batch statistics over K or B:
             ``BatchNorm`` must be in eval mode. A sample outside the support has -inf, made by ``torch.where`` or
-            ``masked_fill``, and needs an estimator without a path, such as ``vimco``.
+            ``masked_fill``, and needs an estimator without a path, such as ``vimco``. It may have a second parameter
+            without a default, ``rows``, and with ``screen`` it must: ``rows(x)`` turns a tensor of examples (B, ...)
+            into those of the rows at hand. For all rows it returns x itself. For R chosen rows z has shape
+            (1, R, ...), ``rows(x)`` has (R, ...) and the result (1, R). So the same code serves all calls.
         posterior: q(z | x) with batch_shape (B,), one entry per example; its ``rsample`` and ``log_prob`` are used.
             Pairs without a path (``vimco``, ``reinforce``, ...) draw by ``sample``, so their z may be discrete. The
             density of torch's ``TransformedDistribution`` is computed from the values between its base and z,
@@ -63,6 +78,12 @@ def multi_sample_loss(
         check: whether to check by trial that rows are independent and that the score identity holds. None checks at
             the first call with this kind of model and more and more rarely later, True checks at this call, False
             never. None does not check a log_joint with a state, which returns other values for the same samples.
+            A second pass is compared with the first one at every call, whatever ``check`` is.
+        k_chunk: samples in one call of ``log_joint``, at least 1; None takes all at once.
+        screen: the largest share by which screening may increase a gradient's second moment, above 0, such as 0.15;
+            None differentiates all rows. Fewer rows are kept if it is larger. ``log_joint`` must then draw no random
+            numbers, so dropout must be in eval mode.
+        generator: generator of the uniform numbers by which ``screen`` chooses rows; None takes torch's global one.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
@@ -73,10 +94,13 @@ def multi_sample_loss(
             cannot be reparameterised, or whose sample or density is detached from a parameter (checked for whole
             parameters: if one parameter feeds loc and scale, a detached half of it is not found); a log_joint that is
             detached from z; rows that depend on each other; a posterior whose support moves, except with ``reparam``;
-            log p = -inf with a pair that has a path; nothing to train.
+            log p = -inf with a pair that has a path; nothing to train; ``screen`` with a log_joint of one parameter
+            or with random numbers; a second pass with other values than the first one, for example because
+            ``rows(x)`` was forgotten.
         NotFinite: log-weights, or gradients of a sample with weight, are not finite; the error names the examples.
 
-    Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``.
+    Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``. The
+    choice of rows is described in the documentation, "Screening".
 
     Example:
         >>> import torch
@@ -91,8 +115,10 @@ def multi_sample_loss(
     if torch.compiler.is_dynamo_compiling():
         # _loss walks autograd graphs and takes gradients, which do not exist while a step is being traced.
         # Keep this a single expression: with several, torch would trace the loss itself.
-        return _COMPILER.disable(_loss)(log_joint, posterior, k, objective, estimator, check)
-    return _loss(log_joint, posterior, k, objective, estimator, check)
+        return _COMPILER.disable(_loss)(
+            log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator
+        )
+    return _loss(log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator)
 
 
 def _loss(
@@ -102,10 +128,17 @@ def _loss(
     objective: Objective | str,
     estimator: Estimator | str,
     check: bool | None,  # noqa: FBT001 - passed on
+    k_chunk: int | None,
+    screen: float | None,
+    generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
+    passes = Passes.checked(k_chunk, screen, generator)
     require_posterior(posterior, pair)
-    draw = draw_samples(log_joint, posterior, [pair], k)
+    if passes.are_needed(k):
+        draw = draw_in_passes(log_joint, posterior, [pair], k, passes)
+    else:
+        draw = draw_samples(log_joint, posterior, [pair], k)
     terms, weights = pair.at(draw.log_w)
     require_finite(pair, (weights.model, weights.path, weights.score, terms.value.unsqueeze(0)))
     dtype = draw.log_w.dtype

@@ -69,15 +69,23 @@ class Pair:
         """Return whether the expected gradient equals the objective's with ``k`` samples. See ``promise``."""
         return self.estimator.promise(self.objective, k)
 
-    def at(self, log_w: Tensor) -> tuple[Terms, Coefficients]:
+    def at(self, log_w: Tensor, kl_weight: float = 1.0) -> tuple[Terms, Coefficients]:
         """Return the objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
+
+        ``kl_weight`` is the weight of the KL part of the log-weights.
 
         Both are computed in float64 for log-weights of any type: v - v^2 subtracted from v leaves v^2 with an error
         of eps * v, which in float32 is larger than v^2 once K is large. The arrays are small beside the decoder's
         rows, so the cost is too small to measure.
         """
         terms = self.objective.terms(log_w.detach().double())
+        terms = terms if kl_weight == 1.0 else terms.tempered(kl_weight)
         return terms, self.weights(terms)
+
+    @property
+    def can_be_tempered(self) -> bool:
+        """Whether the gradient is known if the KL part of the log-weights has less weight than 1."""
+        return self.objective.can_be_tempered and self.estimator.can_be_tempered
 
     def weights(self, terms: Terms) -> Coefficients:
         """Return the gradient's weights from the objective's terms, which pairs of one objective may share."""

@@ -1,177 +1,46 @@
-"""Samples of any torch posterior and their log-densities, which separate dependence on z from the rest."""
+"""K samples of any torch posterior with their log-densities, and the gradients of log p that a pair asks for."""
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from dregcli.engine.pairs import Pair, examples_in_words
+from dregcli.engine.located import Located, locate
+from dregcli.engine.log_joint import Joint, LogJoint, RowChoice, density_faults
+from dregcli.engine.pairs import Pair
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.reach import Reach
+from dregcli.engine.replay import Replay
 from dregcli.errors import Fault, NotFinite, SpecError
-
-LogJoint = Callable[[Tensor], Tensor]
-"""Maps samples (K, B, ...) to log p(x, z), shape (K, B), nats."""
-
-
-class Replay:
-    """The state of torch's generators at one moment, to draw the same numbers again (for example for dropout).
-
-    Args:
-        device: device of the numbers.
-    """
-
-    def __init__(self, device: torch.device) -> None:
-        self._devices = [device] if device.type == "cuda" else []
-        self._cpu = torch.get_rng_state()
-        self._others = [torch.cuda.get_rng_state(each) for each in self._devices]
-
-    def moves(self, call: Callable[[], object]) -> bool:
-        """Whether a call draws any random number when it starts from the saved state."""
-        with self():
-            call()
-            now = [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in self._devices)]
-        return not all(torch.equal(one, other) for one, other in zip(now, [self._cpu, *self._others], strict=True))
-
-    @contextmanager
-    def __call__(self) -> Generator[None]:
-        """Make torch draw from the saved state inside the block; afterwards restore the present state."""
-        with torch.random.fork_rng(devices=self._devices):
-            torch.set_rng_state(self._cpu)
-            for device, state in zip(self._devices, self._others, strict=True):
-                torch.cuda.set_rng_state(state, device)
-            yield
 
 
 @dataclass(frozen=True)
-class Located:
-    """Samples of a posterior and their log-density.
-
-    Transforms without parameters do not change a gradient: if their input is fixed, z is fixed. So the samples are
-    taken before the last transforms if these have no parameters, because there rounding has lost less.
+class RowGradients:
+    """What a backward pass through log p starts with, for a pair's weights of rows.
 
     Attributes:
-        live: the samples, (samples, B, ...), on the posterior's graph, before the last transforms.
-        leaf: the same numbers, detached from that graph.
-        z: the samples that log_joint takes, computed from the leaf.
-        log_q: log q(z | x), nats, (samples, B).
-        is_apart: True if log_q is a function of the leaf. If False, log_q is a function of ``live``, so that its
-            gradient by the posterior's parameters includes the gradient along the sample's path.
-        first: number of transforms that come before ``live``.
+        model: tensors, each with the gradient by this tensor, which train theta.
+        path: weights (K, B) of the derivative by the samples; 0 for a row that screening left out. None without path.
+        dz: the derivative d log w / d leaf, unweighted, (K, B, ...), right where ``path`` is not 0.
     """
 
-    live: Tensor
-    leaf: Tensor
-    z: Tensor
-    log_q: Tensor
-    is_apart: bool
-    first: int
-
-
-def locate(unfolded: Unfolded, start: Tensor, *, has_path: bool, apart: bool) -> Located:
-    """Compute the density of base samples from the values on their way to z, without any inverse.
-
-    Args:
-        unfolded: the posterior.
-        start: base samples, on the posterior's graph.
-        has_path: whether a gradient will pass through the samples.
-        apart: whether path and score must be separated. If not, a flow without an inverse is enough.
-
-    Raises:
-        NotFinite: path and score cannot be separated, since the transforms' slope is 0 or infinite in floating point.
-        SpecError: path and score cannot be separated, since a transform without an inverse changes the number of
-            coordinates.
-    """
-    leaf = _cut(start, has_path=has_path)
-    after = unfolded.pushed(leaf)
-    first = 0
-    if torch.is_grad_enabled():
-        lively = [i for i, value in enumerate(after) if Reach.of(value).leaves - {leaf}]
-        first = max(lively, default=0)
-    if first == 0:
-        return Located(start, leaf, after[-1], unfolded.log_density(after), is_apart=True, first=0)
-    before = unfolded.pushed(start, last=first)
-    along = unfolded.log_density(before)
-    live = before[-1]
-    leaf = _cut(live, has_path=has_path)
-    after = unfolded.pushed(leaf, first=first)
-    log_q = _apart(unfolded, start, live, leaf, along, first) if apart else along
-    return Located(live, leaf, after[-1], unfolded.spread(log_q, after, first=first), apart, first)
-
-
-def _cut(live: Tensor, *, has_path: bool) -> Tensor:
-    leaf = live.detach()
-    if has_path and live.requires_grad:
-        # The loss's backward pass reaches the leaf again. The gradient summed there is useless and has K x B rows.
-        leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
-    return leaf
-
-
-def _forget(leaf: Tensor) -> None:
-    leaf.grad = None
-
-
-def _apart(unfolded: Unfolded, start: Tensor, live: Tensor, leaf: Tensor, along: Tensor, first: int) -> Tensor:
-    """Return the log-density ``along`` the samples as a function of the leaf, and of parameters at a fixed leaf.
-
-    The inverse is used where it agrees with the values on the way to the leaf. Otherwise a first-order term is added:
-    its value is 0, and it moves all dependence on z from the live samples to the leaf. Its factor, d log q / d z,
-    costs one backward pass through the transforms for each latent dimension.
-    """
-    try:
-        inverse = unfolded.log_density_by_inverse(leaf, steps=first)
-    except (NotImplementedError, KeyError):
-        inverse = torch.full_like(along, torch.nan)
-    tolerance = torch.finfo(along.dtype).eps ** 0.5 * (1.0 + along.detach().abs())
-    if ((inverse - along).detach().abs() <= tolerance).all():
-        return inverse + (along - inverse).detach()
-    moved = _slope(unfolded, start.detach(), first) * (leaf - live)
-    return along + moved.reshape(*along.shape, -1).sum(-1)
-
-
-def _slope(unfolded: Unfolded, start: Tensor, first: int) -> Tensor:
-    """Return d log q / d x_first at fixed parameters, from the transforms' Jacobian at the base samples."""
-    start.requires_grad_()
-    values = unfolded.pushed(start, last=first)
-    density = unfolded.log_density(values)
-    rows, shape = density.shape, values[-1].shape
-    by_start = torch.zeros_like(start)
-    if density.requires_grad:
-        (by_start,) = torch.autograd.grad(density.sum(), start, retain_graph=True, materialize_grads=True)
-    outputs = values[-1].reshape(*rows, -1)
-    if outputs.shape[-1] != start[0, 0].numel():
-        message = "a transform without an inverse changes the number of coordinates of a sample."
-        raise SpecError([Fault("posterior", f"{message} Use estimator 'reparam', which needs no inverse.")])
-    jacobian = [
-        torch.autograd.grad(outputs[..., i].sum(), start, retain_graph=True)[0].reshape(*rows, -1)
-        for i in range(outputs.shape[-1])
-    ]
-    matrix = torch.stack(jacobian, dim=-1).double()  # d output_j / d input_i at [..., i, j]
-    solved = cast("Tensor", torch.linalg.solve_ex(matrix, by_start.reshape(*rows, -1, 1).double())[0])
-    slope = solved.to(density.dtype).reshape(shape)
-    broken = ~torch.isfinite(slope).reshape(*rows, -1).all(-1).all(0)
-    if broken.any():
-        what = "d log q / d z is not finite: a transform of the posterior is flat in floating point at its samples."
-        where = examples_in_words(broken)
-        hint = "use estimator 'reparam', which does not need this slope, float64, or a posterior that saturates less"
-        raise NotFinite(what, where=where, hint=hint)
-    return slope
+    model: list[tuple[Tensor, Tensor]]
+    path: Tensor | None
+    dz: Tensor | None
 
 
 @dataclass(frozen=True)
 class Samples:
-    """K samples of every example and their log-densities.
+    """K samples of every example and their log-densities. Log p has its graph.
 
     Attributes:
         unfolded: the posterior that they were drawn from.
         start: the base samples, shape (K, B, ...), on the posterior's graph.
         located: the place where they are differentiated.
-        log_joint: function that returns log p(x, z) of samples.
+        joint: the user's log_joint.
         replay: state of the generators before log_joint was called.
         log_p: log p(x, z), shape (K, B), nats.
         log_w: log p minus log q, shape (K, B), nats.
@@ -180,7 +49,7 @@ class Samples:
     unfolded: Unfolded
     start: Tensor
     located: Located
-    log_joint: LogJoint
+    joint: Joint
     replay: Replay
     log_p: Tensor
     log_w: Tensor
@@ -210,7 +79,26 @@ class Samples:
         """The autograd graph behind log q."""
         return Reach.of(self.log_q)
 
-    def gradients_of_log_p(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
+    def row_gradients(self, model: Tensor | None, path: Tensor | None) -> RowGradients:
+        """Differentiate log p.
+
+        Args:
+            model: weights of rows in theta's gradient, (K, B); None if nothing in log p is trained.
+            path: weights of rows in the path, (K, B); None if there is no path.
+
+        Raises:
+            NotFinite: log_joint turns a weight of 0 into NaN for a sample outside the support.
+        """
+        dz = None if path is None else self._dz
+        if model is None:
+            return RowGradients([], path, dz)
+        if torch.isneginf(self.log_p).any():
+            # This check costs a backward pass, so it is made only for batches with samples outside the support.
+            theta = list(self.reach_of_p.leaves - {self.leaf})
+            require_spared(self._gradients_of_log_p(theta, torch.zeros_like(self.log_p)))
+        return RowGradients([(self.log_p, model.to(self.log_p.dtype))], path, dz)
+
+    def _gradients_of_log_p(self, inputs: Sequence[Tensor], weights: Tensor) -> tuple[Tensor, ...]:
         """Return gradients of the weighted sum of log p, and keep log_p's own graph for a later pass.
 
         A compiled graph allows one backward pass only; for it, log_joint is called again on the same numbers.
@@ -218,32 +106,44 @@ class Samples:
         if not self.reach_of_p.is_compiled:
             return torch.autograd.grad(self.log_p, list(inputs), weights, retain_graph=True, materialize_grads=True)
         with self.replay():
-            again = self.log_joint(self.unfolded.pushed(self.leaf, first=self.located.first)[-1])
+            z = self.unfolded.pushed(self.leaf, first=self.located.first)[-1]
+            again = self.joint(z, RowChoice(z.shape[1]))
         return torch.autograd.grad(again, list(inputs), weights, materialize_grads=True)
 
     @cached_property
-    def dz(self) -> Tensor:
+    def _dz(self) -> Tensor:
         """The derivative d log w / d leaf with q's parameters held fixed, unweighted, shape (K, B, ...).
 
         Only the leaf's gradient is requested; this holds the parameters fixed. The graph is kept for later passes.
         """
-        ones = torch.ones_like(self.log_p)
-        (of_p,) = self.gradients_of_log_p([self.leaf], ones)
+        (of_p,) = self._gradients_of_log_p([self.leaf], torch.ones_like(self.log_p))
+        return of_p - self.slope_of_q()
+
+    def slope_of_q(self) -> Tensor:
+        """Return the derivative d log q / d leaf with q's parameters held fixed, shape (K, B, ...)."""
         if not self.log_q.requires_grad:  # a density that is flat
-            return of_p
+            return torch.zeros_like(self.leaf)
         (of_q,) = torch.autograd.grad(
             self.log_q, [self.leaf], torch.ones_like(self.log_q), retain_graph=True, materialize_grads=True
         )
-        return of_p - of_q
+        return of_q
 
     def densities(self, start: Tensor) -> tuple[Tensor, Tensor]:
         """Return log p and log q of other base samples of the same shape."""
         values = self.unfolded.pushed(start)
-        return self.log_joint(values[-1]), self.unfolded.log_density(values)
+        return self.joint(values[-1], RowChoice(start.shape[1])), self.unfolded.log_density(values)
+
+
+def require_spared(gradients: Sequence[Tensor]) -> None:
+    """Refuse a log_joint that turns a row weight of exactly 0 into NaN, because torch computes 0 * inf inside it."""
+    if not all(torch.isfinite(each).all() for each in gradients):
+        what = "log_joint's gradient is NaN for samples whose weight is 0; this would make all parameters NaN."
+        hint = "outside the support, use torch.where to put in safe inputs before log, sqrt or a division, not after"
+        raise NotFinite(what, where="log_joint, at samples with log p = -inf", hint=hint)
 
 
 def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[Pair], k: int) -> Samples:
-    """Draw samples and compute their log-densities.
+    """Draw samples and compute their log-densities; log p keeps its graph.
 
     Args:
         log_joint: function that returns log p(x, z) of samples.
@@ -255,6 +155,17 @@ def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[P
         SpecError: a returned tensor does not have shape (K, B) or has half precision, or a density cannot be
             computed.
         NotFinite: the derivative of a density by z cannot be computed.
+    """
+    unfolded, start, located = draw_located(posterior, pairs, k)
+    joint, replay = Joint.of(log_joint), Replay(start.device)
+    log_p = joint.values(located.z, None)
+    return Samples(unfolded, start, located, joint, replay, log_p, log_p - located.log_q)
+
+
+def draw_located(posterior: Distribution, pairs: Sequence[Pair], k: int) -> tuple[Unfolded, Tensor, Located]:
+    """Draw samples and compute their log q: the unfolded posterior, the base samples, and the samples in place.
+
+    Arguments and errors are those of ``draw_samples``.
     """
     shape = (k, *posterior.batch_shape)
     has_path = any(pair.uses_path for pair in pairs)
@@ -271,28 +182,6 @@ def draw_samples(log_joint: LogJoint, posterior: Distribution, pairs: Sequence[P
         advice = "Give it a log_prob that works for any z, or build it from torch's TransformedDistribution, "
         advice += "which then needs no inverse."
         raise SpecError([Fault("posterior", f"{message} {advice}")]) from error
-    replay = Replay(start.device)
-    log_p = log_joint(located.z)
-    faults = _density_faults("posterior", "log_prob(z)", located.log_q, located.z, shape)
-    faults += _density_faults("log_joint", "log_joint(z)", log_p, located.z, shape)
-    if faults:
+    if faults := density_faults("posterior", "log_prob(z)", located.log_q, located.z, shape):
         raise SpecError(faults)
-    return Samples(unfolded, start, located, log_joint, replay, log_p, log_p - located.log_q)
-
-
-def _density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tuple[int, ...]) -> list[Fault]:
-    """Return the reasons why the value of ``call`` cannot be the log-densities of samples z, one per (K, B) entry."""
-    if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return [Fault(field, f"{call} must return a tensor, got {type(found).__name__}.")]
-    faults: list[Fault] = []
-    if tuple(found.shape) != shape:
-        message = (
-            f"{call} must have shape (K, B) = {shape} for z of shape {tuple(z.shape)}, got {tuple(found.shape)}."
-        )
-        if tuple(found.shape[:2]) == shape:
-            message += " Sum it over all axes after the first two."
-        faults.append(Fault(field, message))
-    if found.dtype not in (torch.float32, torch.float64):
-        message = f"{call} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
-        faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
-    return faults
+    return unfolded, start, located

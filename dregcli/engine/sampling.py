@@ -4,7 +4,7 @@ The first images of a large request equal the images of a smaller request to the
 and networks are applied in blocks of one size, since the last bits of a matrix product depend on the shapes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -12,9 +12,9 @@ from torch import Tensor
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.evaluation import evaluation_noise
 from dregcli.engine.examples import Examples
-from dregcli.engine.execution.batch import chunks
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import NotFinite
@@ -44,7 +44,7 @@ def seen_pixels(
 
 
 @torch.no_grad()
-def prior_images(model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
+def prior_images(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Tensor:
     """Return E[x | z] for z from the prior; a model with a context gives completions of each context.
 
     Args:
@@ -58,15 +58,18 @@ def prior_images(model: GaussianModel, pixels: Tensor, randomness: Randomness, *
         Shape (k, B, D).
     """
     found: list[Tensor] = []
+    count = -(-k // NOISE_BLOCK) * NOISE_BLOCK
     for i in range(len(pixels)):
-        image = pixels[i : i + 1]
-        prior = model.latent_prior(image)
-        count = -(-k // NOISE_BLOCK) * NOISE_BLOCK
-        noise = randomness.normal(Stream.SAMPLE_PRIOR, i, k=count, batch=1, width=model.latent_width).to(pixels)
-        blocks = [
-            model.mean_pixels(image, prior.rsample(noise[first : first + NOISE_BLOCK]))
-            for first in range(0, count, NOISE_BLOCK)
-        ]
+        draws = AddressedNoise(
+            randomness,
+            Stream.SAMPLE_PRIOR,
+            i,
+            k=count,
+            batch=1,
+            width=model.latent_width,
+            dtype=pixels.dtype,
+        )
+        blocks = [model.prior_means(pixels[i : i + 1], draws, first=first) for first in range(0, count, NOISE_BLOCK)]
         found.append(torch.cat(blocks)[:k])
     return torch.cat(found, dim=1)
 
@@ -87,7 +90,7 @@ class Reconstructions:
 
 
 @torch.no_grad()
-def best_of_k(model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
+def best_of_k(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -> Reconstructions:
     """Reconstruct examples, block by block.
 
     Args:
@@ -110,10 +113,7 @@ def best_of_k(model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k
     )
 
 
-def _best_of_block(
-    model: GaussianModel, pixels: Tensor, randomness: Randomness, *, k: int, number: int
-) -> Reconstructions:
-    posterior = model.posterior(pixels)
+def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> Reconstructions:
     draws = AddressedNoise(
         randomness,
         Stream.SAMPLE_POSTERIOR,
@@ -129,52 +129,48 @@ def _best_of_block(
         what = "A log-weight of a posterior sample is not a number."
         raise NotFinite(what, hint="the parameters may have diverged: use an earlier --checkpoint")
     chosen = log_w.argmax(dim=0)
-    noise = torch.empty_like(posterior.loc)
-    for first, count in chunks(k, NOISE_BLOCK):
-        chunk = draws.noise(first, count)
-        inside = (chosen >= first) & (chosen < first + len(chunk))
-        noise[inside] = chunk[chosen[inside] - first, inside]
-    images = model.mean_pixels(pixels, posterior.rsample(noise[None]))[0]
+    images = model.means_at(pixels, draws, chosen)
     return Reconstructions(images, chosen, log_w)
 
 
 @torch.no_grad()
-def latent_variances(model: GaussianModel, seen: Iterator[Tensor]) -> Tensor:
-    """Return the variance over examples of q's mean, for each latent, (Z,), float64 (arXiv 1509.00519, 5.1).
+def latent_variances(model: Model, seen: Iterator[Tensor], *, split: Split, seed: int) -> Tensor:
+    """Return the variance over examples of q's mean, for each number of the latents (arXiv 1509.00519, 5.1).
 
     Args:
-        model: the model and its posterior.
+        model: a model whose posterior has means.
         seen: pixels, batch by batch, (B, D) each.
+        split: name of the split, by which the random numbers of conditional latents are addressed.
+        seed: seed of the evaluation.
+
+    Returns:
+        Shape (Z,), float64.
     """
-    means = torch.cat([model.posterior(pixels).loc.double() for pixels in seen])
-    return means.var(dim=0, correction=0)
+    means: list[Tensor] = []
+    for i, pixels in enumerate(seen):
+        randomness = Randomness(seed, pixels.device)
+        draws = evaluation_noise(randomness, split, i, k=1, model=model, examples=len(pixels))
+        found = model.posterior_means(pixels, draws)
+        assert found is not None
+        means.append(found)
+    return torch.cat(means).var(dim=0, correction=0)
 
 
-def most_active(variances: Tensor, count: int) -> list[int]:
-    """Return the indices of the latents with the largest variances, largest first; ties by the lower index."""
+def most_active(variances: Tensor, count: int, among: Collection[int] | None = None) -> list[int]:
+    """Return the indices of the largest variances, largest first; ties by the lower index.
+
+    Args:
+        variances: one for each number of the latents, (Z,).
+        count: number of indices.
+        among: the indices to choose from; all if it is not given.
+    """
     order: list[int] = variances.sort(descending=True, stable=True).indices.tolist()  # pyright: ignore[reportUnknownVariableType]
-    return order[:count]
+    return [each for each in order if among is None or each in among][:count]
 
 
 @torch.no_grad()
 def traversals(
-    model: GaussianModel, pixels: Tensor, latents: Sequence[int], offsets: Sequence[float]
+    model: Model, pixels: Tensor, columns: Sequence[int], offsets: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Return E[x | z] while each latent in turn moves through the prior; the others stay at q's mean of the example.
-
-    Args:
-        model: the model and its posterior.
-        pixels: the example, shape (1, D).
-        latents: indices of the latents to move.
-        offsets: values of the moved latent, in standard deviations of the prior from its mean.
-
-    Returns:
-        The image at q's mean, (D,), and the images with latent l at offset s, (L, S, D).
-    """
-    at, prior = model.posterior(pixels).loc, model.latent_prior(pixels)
-    z = at.expand(len(latents), len(offsets), -1).clone()
-    steps = torch.tensor(offsets, dtype=at.dtype, device=at.device)
-    for row, latent in enumerate(latents):
-        z[row, :, latent] = prior.loc[0, latent] + prior.scale[0, latent] * steps
-    moved = model.mean_pixels(pixels, (z.flatten(0, 1)[:, None],))
-    return model.mean_pixels(pixels, (at[None],))[0, 0], moved.reshape(len(latents), len(offsets), -1)
+    """Return images while each of some numbers of the latents moves through the prior; see ``Model.traversals``."""
+    return model.traversals(pixels, columns, offsets)

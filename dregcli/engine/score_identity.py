@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
+from dregcli.engine.located import Located, locate
 from dregcli.engine.reach import Ends, ends_before
-from dregcli.engine.samples import Located, Samples, locate
+from dregcli.engine.samples import Samples
 from dregcli.errors import DregError
 
 _SIZE = 2**18

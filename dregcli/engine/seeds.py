@@ -45,17 +45,19 @@ def gradient_seeds(
     to_descent = -1.0 / draw.log_p.shape[1]
     found: list[tuple[Tensor, Tensor]] = []
     outside = torch.isneginf(draw.log_p)
-    if path and draw.leaf.requires_grad and outside.any():
+    has_path = path and draw.leaf.requires_grad
+    if has_path and outside.any():
         _refuse_jump(outside, pair)
-    if reached.theta and weights.model.any():
-        if outside.any():
-            _require_spared(draw, reached.theta)
-        # This is skipped for a frozen model: the pass would run through the model only for the leaf.
-        found.append((draw.log_p, (weights.model * to_descent).to(draw.log_p.dtype)))
+    # Theta's gradient is skipped for a frozen model: the pass would run through the model only for the leaf.
+    has_model = bool(reached.theta) and bool(weights.model.any())
+    rows = draw.row_gradients(
+        weights.model * to_descent if has_model else None, weights.path * to_descent if has_path else None
+    )
+    found.extend(rows.model)
     if score and reached.phi:
         found.append((draw.log_q, (weights.score * to_descent).to(draw.log_q.dtype)))
-    if path and draw.leaf.requires_grad:
-        found.append((draw.live, _path(draw.dz, weights.path * to_descent, pair)))
+    if rows.path is not None and rows.dz is not None:
+        found.append((draw.live, _path(rows.dz, rows.path, pair)))
     return found
 
 
@@ -76,18 +78,6 @@ def _refuse_jump(outside: Tensor, pair: Pair) -> None:
     what += " the jump of the weights at the border of the support and so be biased."
     hint = f"{_score_only(pair.objective)} Or take a posterior that draws only inside the support"
     raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
-
-
-def _require_spared(draw: Samples, theta: set[Tensor]) -> None:
-    """Refuse a log_joint that turns a row weight of exactly 0 into NaN, because torch computes 0 * inf inside it.
-
-    The check costs a backward pass, so it is made only for batches with samples outside the support.
-    """
-    found = draw.gradients_of_log_p(list(theta), torch.zeros_like(draw.log_p))
-    if not all(torch.isfinite(each).all() for each in found):
-        what = "log_joint's gradient is NaN for samples whose weight is 0; this would make all parameters NaN."
-        hint = "outside the support, use torch.where to put in safe inputs before log, sqrt or a division, not after"
-        raise NotFinite(what, where="log_joint, at samples with log p = -inf", hint=hint)
 
 
 def reached_leaves(draw: Samples) -> set[Tensor]:

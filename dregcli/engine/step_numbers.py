@@ -20,23 +20,33 @@ class Window:
     ess: float = 0.0
     model_gradient_norm: float = 0.0
     posterior_gradient_norm: float = 0.0
+    clipped: float = 0.0
 
-    def add(self, bound: float, value: float, ess: float, model_norm: float, posterior_norm: float) -> None:
-        """Add one step's numbers."""
+    def add(
+        self,
+        bound: float,
+        value: float,
+        ess: float,
+        model_norm: float,
+        posterior_norm: float,
+        clipped: float = 0.0,
+    ) -> None:
+        """Add one step's numbers; ``clipped`` is 1 for a step whose gradient was made smaller."""
         self.count += 1
         self.bound += bound
         self.value += value
         self.ess += ess
         self.model_gradient_norm += model_norm
         self.posterior_gradient_norm += posterior_norm
+        self.clipped += clipped
 
     def means(self) -> dict[str, float]:
         """The mean of each number over the window."""
         return {key: value / self.count for key, value in vars(self).items() if key != "count"}
 
 
-LOGGED = len(vars(Window())) - 1
-"""Count of a step's numbers that a window takes."""
+LOGGED = 5
+"""Count of a step's numbers that a window takes, without ``clipped``, which only clipped runs have."""
 
 
 def norms(gradients: Gradients) -> Tensor:

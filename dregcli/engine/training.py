@@ -1,14 +1,14 @@
 """The training loop's engine: one step at a time, all of its state in tensors and plain numbers."""
 
 import math
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
@@ -17,7 +17,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
-from dregcli.engine.optimisation import Adam
+from dregcli.engine.optimisation import RAW, Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
@@ -25,6 +25,7 @@ from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
+from dregcli.names import Precision
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -36,7 +37,11 @@ allocated for the whole training."""
 
 @dataclass(frozen=True)
 class TrainerState:
-    """Everything a resumed run needs, as named tensors and plain numbers."""
+    """Everything a resumed run needs, as named tensors and plain numbers.
+
+    ``model`` has the weights that evaluations use. If these are an average, the weights in training are beside the
+    optimizer's state.
+    """
 
     step: int
     model: dict[str, Tensor]
@@ -54,7 +59,8 @@ class Trainer:
         pixels: rule that turns stored values into pixels.
         k: samples per example.
         batch_size: examples per step, at most N.
-        lr: Adam's learning rate.
+        lr: learning rate.
+        optimisation: how a step changes the parameters; Adam with a constant rate if it is not given.
         seed: random seed of the order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
         execution: how gradients are computed; dense if it is not given.
@@ -77,6 +83,7 @@ class Trainer:
         batch_size: int,
         lr: float,
         seed: int,
+        optimisation: Optimisation | None = None,
         train_model: bool = True,
         execution: Execution | None = None,
         tracked: Sequence[Pair] = (),
@@ -94,7 +101,6 @@ class Trainer:
         self._randomness = Randomness(seed, examples.device)
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
-        self._parameters: dict[str, nn.Parameter] = {**self._theta, **self._phi}
         self._epoch: tuple[int, Tensor] | None = None
         self._execution = execution or Execution()
         self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
@@ -103,19 +109,53 @@ class Trainer:
         self._pending: list[Tensor] = []
         self._diverged: Diverged | None = None
         self._broken = torch.zeros((), device=examples.device)
-        self._optimizer = Adam(self._parameters, lr=lr, found_inf=self._broken)
+        optimisation = optimisation or Optimisation()
+        self._optimizer = Updates(
+            self._theta,
+            self._phi,
+            optimisation,
+            lr=lr,
+            steps_per_epoch=self.steps_per_epoch,
+            broken=self._broken,
+        )
+        self._optimisation = optimisation
         noise_bytes = 4 * k * batch_size * model.latent_width
         plain = model.repeats and self.tracker is None and not pair.estimator.learned
+        plain = plain and optimisation.optimizer.can_be_recorded
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         # Steps before this one are not repeated from the recording.
-        self._captured_from = 0
+        self._captured_from = optimisation.kl_warmup
         self._spills = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches in one pass over the data; the last partial batch is dropped."""
         return len(self._examples) // self._batch_size
+
+    @property
+    def _logged(self) -> int:
+        """Count of a step's numbers that a window takes."""
+        return LOGGED + self._optimizer.clips
+
+    @property
+    def averages(self) -> bool:
+        """Whether evaluations use an average of the weights."""
+        return self._optimizer.averages
+
+    def evaluated(self) -> AbstractContextManager[None]:
+        """Let the model have the weights that evaluations use; afterwards it has those in training again."""
+        return self._optimizer.evaluated()
+
+    @contextmanager
+    def holding(self, weights: Mapping[str, Tensor]) -> Generator[None]:
+        """Let the model have other weights; afterwards it has those in training again."""
+        kept = self._weights()
+        self.model.load_state_dict(dict(weights))
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(kept)
 
     @property
     def records(self) -> bool:
@@ -155,17 +195,27 @@ class Trainer:
         return pixels, draws
 
     def _gradients(self, pixels: Tensor, draws: Noise, *, repeated: bool = False) -> tuple[Step, Gradients]:
-        batch = Step(self.model, pixels, draws, replace(self._execution, repeated=repeated))
+        # A recorded step is repeated only after the KL warm-up.
+        kl_weight = 1.0 if repeated else self._optimisation.kl_weight(self.step)
+        execution = replace(self._execution, repeated=repeated)
+        if kl_weight != 1.0:
+            # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
+            execution = replace(execution, precision=Precision.FLOAT32)
+        batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight)
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
         batch, gradients = self._gradients(*self._drawn(stored, randomness), repeated=repeated)
-        numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *gradients.slopes()])
+        descent, clipped = gradients.whole(), list[Tensor]()
+        if self._optimizer.clips:
+            descent, is_clipped = self._optimizer.clipped(descent)
+            clipped.append(is_clipped)
+        numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *clipped, *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
             self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
-        self._optimizer.step(gradients.whole())
+        self._optimizer.apply(descent)
         return numbers
 
     def warm_up(self) -> str | None:
@@ -203,12 +253,15 @@ class Trainer:
         if self._diverged:
             raise self._diverged
         stored = self._stored()
+        self._optimizer.set_step(self.step)
         if self._captured and self.step >= self._captured_from:
             self._pending.append(self._captured(stored, self.step))
         else:
             self._pending.append(self._take(stored, self._randomness))
         self.step += 1
         if names := self.learned.pair.estimator.learned:
+            if self._optimisation.varies:
+                self.learned.set_rate(self._optimizer.rates(self.step - 1)["lr"])
             # This comes last: parameters chosen from these samples would bias the gradient computed from them.
             self.learned.update(dict(zip(names, self.collect(), strict=True)))
         elif len(self._pending) >= MOST_PENDING:
@@ -233,8 +286,8 @@ class Trainer:
         for i, numbers in enumerate(rows):
             if not all(map(math.isfinite, numbers)):
                 return self._again(first + i)
-            self.window.add(*numbers[:LOGGED])
-        return rows[-1][LOGGED:]
+            self.window.add(*numbers[: self._logged])
+        return rows[-1][self._logged :]
 
     def _again(self, step: int) -> list[float]:
         """Take the steps from ``step`` on again: its numbers are not finite, and so none of them changed anything.
@@ -269,12 +322,21 @@ class Trainer:
         return diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
 
     def row(self) -> dict[str, float]:
-        """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window."""
+        """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window.
+
+        A learning rate or a weight of the KL part that changes is the one of the last step.
+        """
         self.collect()
         means = self.window.means()
         self.window = Window()
         if not self._theta:
             del means["model_gradient_norm"]
+        if not self._optimizer.clips:
+            del means["clipped"]
+        if self._optimisation.varies:
+            means |= self._optimizer.rates(self.step - 1)
+        if self._optimisation.kl_warmup:
+            means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
         name = self.learned.pair.estimator.name
         found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
         return found | (self.tracker.row() if self.tracker else {})
@@ -299,7 +361,11 @@ class Trainer:
         named = {
             **state.model,
             # Tracked statistics do not affect training, so they may overflow.
-            **{f"Adam's {name}": each for name, each in state.optimizer.items() if not name.startswith(TRACKED)},
+            **{
+                f"the optimizer's {name}": each
+                for name, each in state.optimizer.items()
+                if not name.startswith(TRACKED)
+            },
             "the bound": bound,
         }
         if not all(torch.isfinite(tensor).all() for tensor in named.values()):
@@ -312,10 +378,16 @@ class Trainer:
             Diverged: see ``collect``.
         """
         self.collect()
-        model = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        with self.evaluated():
+            model = self._weights()
         optimizer = self._optimizer.tensors() | self.learned.tensors()
+        if self.averages:
+            optimizer |= {RAW + name: each for name, each in self._weights().items()}
         optimizer |= self.tracker.tensors() if self.tracker else {}
         return TrainerState(self.step, model, optimizer, dict(vars(self.window)))
+
+    def _weights(self) -> dict[str, Tensor]:
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
 
     def load(
         self,
@@ -324,13 +396,20 @@ class Trainer:
         optimizer: Mapping[str, Tensor],
         window: Mapping[str, Any],
     ) -> None:
-        """Continue from a state."""
+        """Continue from a state.
+
+        Raises:
+            KeyError: a tensor of the optimizer's part is missing.
+        """
         self._pending, self._diverged = [], None
-        # A recording would still work on Adam's state of before.
-        self._captured, self._captured_from, self._spills = None, 0, 0
+        # A recording would still work on the optimizer's state of before.
+        self._captured, self._captured_from, self._spills = None, self._optimisation.kl_warmup, 0
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
-        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED))}
+        if self.averages:
+            self._optimizer.read_average()
+            self.model.load_state_dict({name: optimizer[RAW + name] for name in model})
+        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED, RAW))}
         self._optimizer.load(own)
         self.learned.load(optimizer)
         if self.tracker:

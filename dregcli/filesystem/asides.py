@@ -167,6 +167,8 @@ def write_new(
 def write_folder_aside(fs: FileSystem, path: Path, files: Mapping[str, bytes]) -> None:
     """Build a folder of files under a temporary name, and rename it to its real name.
 
+    A file's name may have ``/`` in it: then the file lies in folders inside the folder.
+
     Raises:
         FileExistsError: a folder that is not empty has the real name. Only one writer's rename can succeed.
         StoreWriteError: the disk refuses; nothing has the real name, and the temporary folder is removed.
@@ -174,9 +176,15 @@ def write_folder_aside(fs: FileSystem, path: Path, files: Mapping[str, bytes]) -
     temporary = _temporary(path)
     with write_errors(path), _named(fs, temporary, path):
         fs.mkdir(temporary)
+        above = (folder for name in files for folder in (temporary / name).parents)
+        inner = {folder for folder in above if folder != temporary and folder.is_relative_to(temporary)}
+        for folder in sorted(inner):
+            fs.mkdir(folder)
         for name, content in files.items():
             fs.write(temporary / name, content)
             fs.sync(temporary / name)
+        for folder in sorted(inner, reverse=True):
+            fs.sync(folder)
 
 
 def make_folders(fs: FileSystem, path: Path, *, hint: str | None = None) -> None:

@@ -65,7 +65,7 @@ def measures_of(row: RunRow) -> dict[Measure, float]:
             key = Measure("final", split.value, final_k, spec["eval_seed"], examples, *of_run, data)
             found[key] = value
     for attrs in row.evals:
-        if attrs["checkpoint"] == row.summary.get("step"):
+        if attrs["checkpoint"] == row.final_step:
             data = attrs.get("split_hash") or spec["data_checksum"]
             key = Measure("evaluation", attrs["split"], attrs["k"], attrs["seed"], attrs["n"], *of_run, data)
             if (value := number(attrs["value"])) is not None:

@@ -141,7 +141,7 @@ def _name(row: RunRow, attrs: Mapping[str, Any]) -> str:
     """Return a name such as ``eval.test.k5000``, with the seed if it is not 0, and the step if it is not the last."""
     key = EvaluationKey(*(attrs[name] for name in EvaluationKey._fields))
     seed = f".seed{key.seed}" if key.seed else ""
-    step = f".step{key.checkpoint}" if key.checkpoint != row.summary.get("step") else ""
+    step = f".step{key.checkpoint}" if key.checkpoint != row.final_step else ""
     return f"eval.{key.split}.k{key.k}{seed}{step}"
 
 

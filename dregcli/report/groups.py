@@ -30,7 +30,8 @@ class RunRow:
         spec: the spec as plain values.
         experiment: the part of the spec that runs of other seeds share.
         status: present status.
-        summary: results at the end of training: ``step``, ``bound`` by split, ``steps_per_second``.
+        summary: results at the end of training: ``step``, ``bound`` by split, ``steps_per_second``,
+            and ``final_step`` if the run has patience.
         evals: attributes of the run's evaluations, the oldest first.
         metrics: metrics along training, by split and column.
         bias: attributes of the run's bias checks, the oldest first.
@@ -68,6 +69,11 @@ class RunRow:
     def seed(self) -> int:
         """Training seed."""
         return self.spec["seed"]
+
+    @property
+    def final_step(self) -> object:
+        """Step of the weights that the final bounds are of: the last one, or the best one of a run with patience."""
+        return self.summary.get("final_step", self.summary.get("step"))
 
     @property
     def split_hashes(self) -> dict[str, str]:

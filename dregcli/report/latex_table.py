@@ -225,7 +225,7 @@ def _evaluated(group: Group, measure: Measure) -> Evaluated | None:
     if measure.examples is None:
         return None
     for row in group.seeds():
-        step = row.summary.get("step")
+        step = row.final_step
         if isinstance(step, int):
             key = EvaluationKey(measure.split, measure.k, measure.seed, step, measure.examples)
             if (found := group.evaluations().get(key)) is not None:

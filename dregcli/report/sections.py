@@ -38,8 +38,8 @@ class _Common(NamedTuple):
 _WORDS: Final = {
     "split_convention": "{} split",
     "binarisation": "{} binarisation",
+    "model": "{}",  # before the likelihood, which a class of the user's own does not name
     "likelihood": "{} likelihood",
-    "model": "{}",
     "data_checksum": "data {}",
 }
 """Further words of a title by setting, in the order in which they are tried."""

@@ -16,17 +16,24 @@ _NAMES: Final = {
     "backward": "",
     "screen_precision": "",
     "parent": "",
+    "optimizer": "",
+    "lr_schedule": "",
     "k": "K",
     "eval_k": "eval-K",
     "batch_size": "batch",
     "latent_dim": "latents",
     "data_checksum": "data",
     "screen_inflation": "inflation",
+    "model_digest": "code",
+    "model_before": "code-before",
 }
 """Names of settings in labels, if they are not those of the options; an empty name shows the value alone."""
 
 _SHORT_NAMES: Final = {"batch_size": "B", "latent_dim": "z", "hidden": "h", "steps": "T", "eval_seed": "E"}
 """Names for labels that would be too long."""
+
+_MODEL_OPTION: Final = "model_options."
+"""Beginning of the name of a setting that is an option of the constructor of a user's own model."""
 
 MEANINGS: Final = {
     "k": "{} is the number of samples per example",
@@ -37,11 +44,26 @@ MEANINGS: Final = {
     "steps": "{} is the number of steps",
     "eval_seed": "{} is the seed of the evaluations",
     "lr": "{} is the learning rate",
+    "lr_posterior": "{} is the learning rate of the posterior",
+    "warmup_steps": "{} is the number of steps in which the learning rate rises",
+    "kl_warmup": "{} is the number of steps in which the objective's KL part rises to its whole weight",
+    "grad_clip": "{} is the largest norm of a step's gradient",
+    "ema": "{} is the decay of the average of the weights",
+    "patience": "{} is the number of validations without a better bound after which a run stops",
     "data_checksum": "{} is the beginning of the data's checksum",
+    "model_digest": "{} is the beginning of the SHA-256 of the model's code",
+    "model_before": "{} names the code of the model that took the first steps, and the last of them",
     "screen_inflation": "{} is the allowed growth of the gradient's variance by screening",
     "parent": "reset means that the encoder started with new parameters",
 }
 """The legend's words for the names of settings."""
+
+
+def with_model_options(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a run, where each option of the user's own model is a setting with a name of its own."""
+    options: Mapping[str, Any] = settings.get("model_options", {})
+    others = {name: value for name, value in settings.items() if name != "model_options"}
+    return others | {f"{_MODEL_OPTION}{name}": value for name, value in options.items()}
 
 
 def differing_names(groups: Sequence[Group]) -> list[str]:
@@ -52,6 +74,9 @@ def differing_names(groups: Sequence[Group]) -> list[str]:
 
 def value_in_words(name: str, value: object) -> str:
     """Return the value of a field of a spec as a short text."""
+    if name == "model_before":
+        ends = (str(each).partition("@") for each in cast("list[object]", value or ()))
+        return ",".join(f"{digest[:8]}@{step}" for digest, _, step in ends) or "none"
     if isinstance(value, list | tuple):
         value = ",".join(map(str, cast("list[object]", value))) or "none"
     if isinstance(value, Mapping):
@@ -61,7 +86,7 @@ def value_in_words(name: str, value: object) -> str:
         value = f"{value:g}" if float(f"{value:g}") == value else repr(value)
     if name in ("objective", "estimator"):
         return shown_word(str(value))
-    return str(value)[:8] if name == "data_checksum" else str(value)
+    return str(value)[:8] if name in ("data_checksum", "model_digest") else str(value)
 
 
 def shown_value(name: str, value: object) -> str:
@@ -73,6 +98,8 @@ def shown_value(name: str, value: object) -> str:
 
 def shown_name(name: str, *, is_short: bool) -> str:
     """Return the name of a setting in a label; empty if the value alone is shown."""
+    if name.startswith(_MODEL_OPTION):
+        return name.removeprefix(_MODEL_OPTION)
     usual = _NAMES.get(name, name.replace("_", "-"))
     return _SHORT_NAMES.get(name, usual) if is_short else usual
 

@@ -41,7 +41,8 @@ def _of_run(row: RunRow) -> Iterator[Use]:
     yield "data set", str(spec["dataset"])
     yield "model", str(spec["model"])
     yield "task", str(spec["task"])
-    yield "likelihood", str(spec["likelihood"])
+    if spec["likelihood"] is not None:
+        yield "likelihood", str(spec["likelihood"])
     yield "optimiser", "adam"
     for word in spec["track_estimators"]:
         yield from _of_word(str(word))

@@ -86,7 +86,7 @@ def _missing(group: Group) -> str:
 
 
 def _has_other_checkpoints(group: Group) -> bool:
-    return any(attrs["checkpoint"] != row.summary.get("step") for row in group.seeds() for attrs in row.evals)
+    return any(attrs["checkpoint"] != row.final_step for row in group.seeds() for attrs in row.evals)
 
 
 def _few_seeds(sections: Sequence[ReportSection]) -> list[str]:
@@ -123,6 +123,6 @@ def _not_finite(row: RunRow) -> list[str]:
 
 def _unreliable(row: RunRow) -> float:
     """Return the largest share of examples with a bad k-hat at the run's last step; 0 if it needs no warning."""
-    khats = [mapping(attrs.get("khat")) for attrs in row.evals if attrs["checkpoint"] == row.summary.get("step")]
+    khats = [mapping(attrs.get("khat")) for attrs in row.evals if attrs["checkpoint"] == row.final_step]
     shares = [share for khat in khats if khat and (share := number(khat.get(_SHARE))) is not None]
     return max((share for share in shares if share >= _UNRELIABLE), default=0.0)

@@ -19,13 +19,16 @@ from dregcli.names import (
     FinalEval,
     LikelihoodName,
     ModelName,
+    OptimizerName,
     Precision,
+    ScheduleName,
     Task,
 )
 from dregcli.parts import known_words
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
-from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word
+from dregcli.specs.models import PROGRAMS
+from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word, values_by_name
 
 OBJECTIVES, ESTIMATORS = known_words()
 
@@ -43,6 +46,7 @@ Steps = Annotated[int, Field(ge=1, le=2**53)]
 Threads = Annotated[int, Field(ge=1, le=4096)]
 EvalEvery = Annotated[int, Field(ge=0)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
+ModelOptions = dict[str, bool | int | float | str]
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
@@ -91,10 +95,28 @@ class Settings(BaseModel, frozen=True):
     )
     data_checksum: str | None = Field(description="Checksum of the pixels of all splits.")
 
-    model: Annotated[ModelName, Shown(Panel.MODEL)] = Field(
-        default=ModelName.VAE,
-        strict=False,
-        description=f"{_one_of(ModelName)}; for linear-gaussian, the exact log p(x) is known.",
+    model: Annotated[str, Shown(Panel.MODEL, "WORD")] = Field(
+        default=ModelName.VAE.value,
+        description=f"{_one_of([*ModelName, *PROGRAMS])}; or a class of your own: my_model.py:ConvVae, "
+        "package.module:ConvVae.",
+    )
+    model_options: Annotated[
+        ModelOptions,
+        Shown(
+            Panel.MODEL,
+            "NAME=VALUE",
+            "the constructor's",
+            several=True,
+            typed_all=values_by_name,
+            option="model-option",
+            must_be="a value by its name, such as latent_dim=16, in a file: [model-options]",
+        ),
+    ] = Field(default={}, description="Option of your own model's constructor; give it several times for several.")
+    model_digest: str | None = Field(default=None, description="SHA-256 of the source code of your own model.")
+    model_before: Words = Field(
+        default=(),
+        description="Digests of other code with which the run took its first steps, each with the last of these "
+        "steps: DIGEST@STEP.",
     )
     likelihood: Annotated[AnyLikelihood | None, Shown(Panel.MODEL, default=_BY_KIND)] = Field(
         default=None, description=f"Distribution of the pixels: {_one_of(LikelihoodName)}."
@@ -133,7 +155,40 @@ class Settings(BaseModel, frozen=True):
 
     steps: Annotated[Steps, Shown(Panel.OPTIMISATION)] = Field(description="Optimisation steps.")
     batch_size: Annotated[Positive, Shown(Panel.OPTIMISATION)] = Field(default=32, description="Examples per step.")
-    lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate of Adam.")
+    optimizer: Annotated[str, Shown(Panel.OPTIMISATION, "WORD")] = Field(
+        default="adam", description=f"{_one_of(OptimizerName)}, of torch.optim; with options: sgd:momentum=0.9."
+    )
+    lr: Annotated[float, Shown(Panel.OPTIMISATION)] = Field(default=1e-3, gt=0, description="Learning rate.")
+    lr_posterior: Annotated[float | None, Shown(Panel.OPTIMISATION, default="--lr")] = Field(
+        default=None, gt=0, description="Learning rate of the parameters that only the posterior q has."
+    )
+    lr_schedule: Annotated[str, Shown(Panel.OPTIMISATION, "WORD")] = Field(
+        default="constant",
+        description=f"{_one_of(ScheduleName)}: how the learning rates change during training; with options: "
+        "cosine:end=0.1.",
+    )
+    warmup_steps: Annotated[int, Shown(Panel.OPTIMISATION)] = Field(
+        default=0, ge=0, description="Steps in which the learning rates rise to their scheduled values."
+    )
+    grad_clip: Annotated[float | None, Shown(Panel.OPTIMISATION, "NORM", "none")] = Field(
+        default=None, gt=0, description="Largest Euclidean norm of a step's whole gradient; a larger one is scaled."
+    )
+    kl_warmup: Annotated[int, Shown(Panel.OPTIMISATION, "STEPS")] = Field(
+        default=0,
+        ge=0,
+        description="Steps in which the weight of log p(z) - log q(z|x) in the objective rises from 0 to 1.",
+    )
+    ema: Annotated[float | None, Shown(Panel.OPTIMISATION, "DECAY", "none")] = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="Evaluate and keep the moving average of the weights with this decay, such as 0.999.",
+    )
+    patience: Annotated[Positive | None, Shown(Panel.OPTIMISATION, "N", "none")] = Field(
+        default=None,
+        description="Stop after N validations without a better bound; the final bounds are those of the best "
+        "checkpoint.",
+    )
     # Typer reads 0-4 as -4, so that the text is kept until all faults are found.
     seed: Annotated[int, Shown(Panel.OPTIMISATION, "INTEGER", typed=number_or_word)] = Field(
         default=0, ge=0, lt=2**63, description="Random seed for training."

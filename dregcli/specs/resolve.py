@@ -2,17 +2,18 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from pydantic import BaseModel, ValidationError
 
 from dregcli.errors import Fault
 from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
+from dregcli.specs.models import OF_NETWORKS, is_network
 from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.presets import read_preset
-from dregcli.specs.run import RunSpec, spelt_out
+from dregcli.specs.run import RUN_ONLY, RunSpec, spelt_out
 from dregcli.synonyms import did_you_mean, meant
 
 _DATA_OPTIONS = ("data_checksum", "split_convention")
@@ -58,16 +59,25 @@ def merge_options(
         ]
         for key in _overruled(layer, options):
             options.pop(key, None)
-        options |= layer
+        options |= {**layer, **_merged_model_options(options, layer)}
     read, of_values = read_options(options)
     return read, faults + of_values
+
+
+def _merged_model_options(options: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the model with those of a stronger layer in place of options of the same name."""
+    weak, strong = options.get("model_options"), layer.get("model_options")
+    if not isinstance(weak, Mapping) or not isinstance(strong, Mapping):
+        return {}
+    both: dict[str, Any] = {**cast("Mapping[str, Any]", weak), **cast("Mapping[str, Any]", strong)}
+    return {"model_options": both}
 
 
 def _of_a_file(layer: Mapping[str, Any], stronger: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the options of a file; those of a run's spec with its defaults, and as far as they fit the new run."""
     if "spec_version" not in layer:
         return layer
-    whole = spelt_out(layer)
+    whole = {key: value for key, value in spelt_out(layer).items() if key not in RUN_ONLY}
     if whole["eval_k"] is None and stronger.get("k", whole["k"]) == whole["k"]:
         whole["eval_k"] = whole["k"]  # the run's own K, which may be larger than the program would choose
     if any(key not in ("seed", "seeds") and whole.get(key) != value for key, value in stronger.items()):
@@ -86,6 +96,12 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
         yield from _DATA_OPTIONS
     if changes("split_convention"):
         yield "data_checksum"
+    if "model" in layer:  # also if it is the same word: it means the code as it is now
+        yield "model_digest"
+    if changes("model"):
+        yield "model_options"
+        if not is_network(layer["model"]):
+            yield from OF_NETWORKS
     if changes("backward"):
         yield from _SCREENING_OPTIONS
     if "k" in options and changes("k"):

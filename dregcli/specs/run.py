@@ -5,12 +5,13 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal, cast
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator
+from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
 from dregcli.names import LikelihoodName, ModelName, Task
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec, Positive
+from dregcli.specs.models import OF_NETWORKS, is_network, short_name
 from dregcli.specs.options import Device, EvalEvery, OnOff, ParentSpec, Settings, Steps, Threads
 
 SPEC_VERSION = 1
@@ -21,7 +22,8 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
 
     It has the fields of ``Settings``, with types that leave nothing open. None means: no screening
     (``screen_inflation``, ``screen_precision``), all samples at once (``k_chunk``), torch's own choice (``threads``),
-    evaluations with ``k`` samples (``eval_k``), or a run that starts from no other run (``parent``).
+    evaluations with ``k`` samples (``eval_k``), a run that starts from no other run (``parent``), a built-in model
+    (``model_digest``), or a model that has no such setting (``likelihood``, ``hidden``, ``latent_dim``).
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -29,9 +31,9 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     data_checksum: str
     split_convention: str
     binarisation: str = "dynamic"
-    likelihood: Annotated[LikelihoodName, Field(strict=False)] = LikelihoodName.BERNOULLI
-    hidden: Annotated[tuple[Positive, ...], Field(strict=False)] = (200, 200)
-    latent_dim: Positive = 50
+    likelihood: Annotated[LikelihoodName | None, Field(strict=False)] = LikelihoodName.BERNOULLI
+    hidden: Annotated[tuple[Positive, ...] | None, Field(strict=False)] = (200, 200)
+    latent_dim: Positive | None = 50
     estimator: str = "dreg"
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Steps
@@ -45,10 +47,31 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
         """Samples per example in the evaluations during training and at its end."""
         return self.eval_k or self.k
 
+    @model_validator(mode="before")
+    @classmethod
+    def _without_settings_of_networks(cls, given: object) -> object:
+        """Let the settings of the built-in networks be None in the spec of another model."""
+        if not isinstance(given, Mapping):
+            return given
+        content = cast("Mapping[str, object]", given)
+        has_them = is_network(content.get("model", ModelName.VAE))
+        return content if has_them else {**dict.fromkeys(OF_NETWORKS), **content}
+
+    @field_validator(*OF_NETWORKS)
+    @classmethod
+    def _check_of_networks(cls, value: object, info: ValidationInfo) -> object:
+        model = info.data.get("model")
+        if model is not None and is_network(model) == (value is None):
+            message = "is missing." if value is None else f"only applies with a built-in network, not with {model}."
+            raise ValueError(message)
+        return value
+
     @field_validator("hidden")
     @classmethod
-    def _check_hidden(cls, hidden: tuple[int, ...], info: ValidationInfo) -> tuple[int, ...]:
-        if info.data.get("model") is ModelName.LINEAR_GAUSSIAN:
+    def _check_hidden(cls, hidden: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
+        if hidden is None:
+            return hidden
+        if info.data.get("model") == ModelName.LINEAR_GAUSSIAN:
             if hidden:
                 message = "linear-gaussian has no hidden layers: leave --hidden out."
                 raise ValueError(message)
@@ -61,6 +84,10 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     @classmethod
     def _one_spelling(cls, word: str) -> str:
         return parse_binarisation(word).word
+
+
+RUN_ONLY: Final = ("model_before",)
+"""Fields that record what happened to a run: a new run with the same settings does not get them."""
 
 
 def defaults_of(kind: type[BaseModel]) -> dict[str, Any]:
@@ -83,7 +110,7 @@ def as_json(spec: RunSpec) -> dict[str, Any]:
 
 def spelt_out(content: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a written spec together with the defaults that it leaves out."""
-    whole = {**_DEFAULTS, **content}
+    whole = {**_defaults_for(content), **content}
     if isinstance(parent := whole["parent"], Mapping):
         whole["parent"] = {**_PARENT_DEFAULTS, **parent}
     return whole
@@ -94,10 +121,16 @@ def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
 
     Therefore a field that is added later does not change the spec or the hash of earlier runs.
     """
-    kept = _not_in(_DEFAULTS, content)
+    kept = _not_in(_defaults_for(content), content)
     if isinstance(parent := kept.get("parent"), Mapping):
         kept["parent"] = _not_in(_PARENT_DEFAULTS, cast("Mapping[str, Any]", parent))
     return kept
+
+
+def _defaults_for(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the defaults of a written spec. Only the built-in networks have the settings of ``OF_NETWORKS``."""
+    known = is_network(content.get("model", _DEFAULTS["model"]))
+    return _DEFAULTS if known else {**_DEFAULTS, **dict.fromkeys(OF_NETWORKS)}
 
 
 def _not_in(defaults: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
@@ -113,8 +146,7 @@ NO_EFFECT: Final = (
     "log_every",
     # Validations draw pixels and noise at addresses of their own, and change no parameter. They also mark the best
     # checkpoint, but the final bounds are those of the last step, and an evaluation of the best checkpoint is kept
-    # with its step. If training ever stops early or returns to the best checkpoint, then this interval has an effect:
-    # it must count again for such runs.
+    # with its step. A run with patience stops by its validations, so ``numbers_of`` counts this interval for it.
     "eval_every",
     # Which bounds are computed at the end. Each has the same value whether the others are computed or not.
     "final_eval",
@@ -130,10 +162,15 @@ Runs that differ only in these settings are one group of a report, and for a stu
 Every other setting counts, and so does a new setting that nobody adds to this list.
 """
 
+_WITH_PATIENCE: Final = ("eval_every",)
+"""Settings of ``NO_EFFECT`` that do have an effect on a run with patience."""
+
 
 def numbers_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a spec, with its defaults, that affect the final numbers of its run."""
-    return {key: value for key, value in spelt_out(spec).items() if key not in NO_EFFECT}
+    whole = spelt_out(spec)
+    counts = () if whole["patience"] is None else _WITH_PATIENCE
+    return {key: value for key, value in whole.items() if key in counts or key not in NO_EFFECT}
 
 
 def experiment_of(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,11 +187,12 @@ def group_hash(spec: Mapping[str, Any]) -> str:
 def default_run_name(spec: RunSpec) -> str:
     """Return the name of a run that the user did not name: ``<dataset>-<objective>-<estimator>-k<K>``.
 
-    If the task or the model is not the usual one, its name follows the data set. A run with a parent is called
+    If the task or the model is not the usual one, its name follows the data set: of a class of the user's own the
+    class's name, such as ``conv-vae`` for ``ConvVae``. A run with a parent is called
     ``<parent's name>-finetune-<objective>-<estimator>-k<K>``.
     """
     usual = (Task.GENERATIVE, ModelName.VAE)
-    parts = [spec.dataset, *(each for each in (spec.task, spec.model) if each not in usual)]
+    parts = [spec.dataset, *(short_name(each) for each in (spec.task, spec.model) if each not in usual)]
     origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else "-".join(parts)
     text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
+    return "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in text)

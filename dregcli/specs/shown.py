@@ -27,6 +27,8 @@ class Shown:
         typed: turns the typed text into a value. An invalid text is returned unchanged, and refused later together
             with all other faults. None means the type of the field.
         several: whether the user can give the option several times.
+        typed_all: turns all texts of an option that was given several times into one value, like ``typed``.
+        option: name of the option, if it is not the name of the field.
         must_be: description of a valid value for the message, if the type has several forms.
         auto: sentence about ``auto``, after the field's description; a resolved run has no ``auto``, and no sentence.
     """
@@ -36,6 +38,8 @@ class Shown:
     default: str | None = None
     typed: Callable[[str], object] | None = None
     several: bool = False
+    typed_all: Callable[[list[str]], object] | None = None
+    option: str | None = None
     must_be: str | None = None
     auto: str | None = None
 
@@ -54,3 +58,12 @@ def layer_sizes(text: str) -> tuple[int, ...] | str:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
         return text
+
+
+def values_by_name(texts: list[str]) -> dict[str, str] | str:
+    """Turn ``["depth=2", "width=64"]`` into values by name; return the first text of another form unchanged."""
+    for text in texts:
+        name, equals, _ = text.partition("=")
+        if not (name and equals):
+            return text
+    return {name: value for name, _, value in (text.partition("=") for text in texts)}

@@ -5,7 +5,7 @@ from typing import Any
 
 from dregcli.defaults import MOST_TRAINING_EVAL_K
 from dregcli.specs.options import RunOptions, described
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import RUN_ONLY, RunSpec
 
 
 def as_toml(spec: RunSpec) -> str:
@@ -13,7 +13,9 @@ def as_toml(spec: RunSpec) -> str:
 
     A run with this file resolves to the same spec on every machine with the same data.
     """
-    values = spec.model_dump(mode="json", exclude={"spec_version"}, exclude_none=True)
+    values = spec.model_dump(mode="json", exclude={"spec_version", *RUN_ONLY}, exclude_none=True)
+    if not spec.model_options:
+        del values["model_options"]
     # TOML has no word for "all samples". If k_chunk were left out, the program would choose it again.
     values.setdefault("k_chunk", spec.k)
     if spec.bound_k > MOST_TRAINING_EVAL_K:  # also this number, which the program would not choose

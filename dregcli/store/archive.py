@@ -34,7 +34,8 @@ MANIFEST: Final = "manifest.json"
 _KIND: Final = "archive"
 _MOST_MEMBERS: Final = 100_000
 _DEEPEST: Final = 4
-_PART: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}", re.ASCII)
+_DEEPEST_CODE: Final = 12
+_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}", re.ASCII)
 _UNREADABLE: Final = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, KeyError, TypeError, OverflowError)
 """The errors that zipfile and the reading of a manifest raise where an archive is not valid."""
 
@@ -95,7 +96,8 @@ def faults_in(run: Run, findings: Iterable[Finding]) -> list[str]:
 def is_member(name: str) -> bool:
     """Whether a name can be the name of a run's file, on any system."""
     parts = name.split("/")
-    return len(parts) <= _DEEPEST and all(_PART.fullmatch(part) for part in parts)
+    has_code = parts[0] in (layout.CODE_FOLDER, layout.ROLLED_BACK_FOLDER)
+    return len(parts) <= (_DEEPEST_CODE if has_code else _DEEPEST) and all(_PART.fullmatch(part) for part in parts)
 
 
 def fault_of_names(names: Iterable[str]) -> str | None:
@@ -104,6 +106,8 @@ def fault_of_names(names: Iterable[str]) -> str | None:
     for name in names:
         if not is_member(name):
             return f"'{name}' cannot be a file of a run"
+        if layout.is_place(name):
+            return f"'{name}' says where code lies on another machine"
         if (folded := name.casefold()) in kept:
             return f"'{name}' occurs twice, or does so on systems that ignore case"
         kept.add(folded)

@@ -54,7 +54,9 @@ def export_run(fs: FileSystem, run: Run, target: Path, *, force: bool = False) -
             raise StoreCorrupt(what, where=str(finding.file), hint=hint)
     unused = _unused_leases(run)
     found = {
-        "/".join(path.relative_to(run.path).parts): path for path in _files(run.path) if path.parent not in unused
+        "/".join(path.relative_to(run.path).parts): path
+        for path in _files(run.path)
+        if path.parent not in unused and not layout.is_place(path.name)
     }
     fault = archive.fault_of_names(files := {name: path for name, path in found.items() if archive.is_member(name)})
     if fault:

@@ -23,8 +23,18 @@ CHECKPOINTS_FOLDER: Final = "checkpoints"
 LEASES_FOLDER: Final = "leases"
 ROLLED_BACK_FOLDER: Final = "rolled-back"
 LABELS_FOLDER: Final = "labels"
+CODE_FOLDER: Final = "model"
+PLACE_FILE: Final = "place.json"
+"""The file in ``CODE_FOLDER`` that says where the code of a model lies on this machine; it is never exported."""
 
-_OWN_FOLDERS: Final = (PARTS_FOLDER, CHECKPOINTS_FOLDER, LEASES_FOLDER, ROLLED_BACK_FOLDER, LABELS_FOLDER)
+_OWN_FOLDERS: Final = (
+    PARTS_FOLDER,
+    CHECKPOINTS_FOLDER,
+    LEASES_FOLDER,
+    ROLLED_BACK_FOLDER,
+    LABELS_FOLDER,
+    CODE_FOLDER,
+)
 _RUN_ENTRIES: Final = (SPEC_FILE, RUN_FILE, ENVIRONMENT_FILE, LOG_FILE, METRICS_FILE, *_OWN_FOLDERS)
 
 _STORE_CONTENT: Final = documents.encode({"format": FORMAT_VERSION})
@@ -34,6 +44,8 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 _SUFFIX: Final = re.compile(r"\.[a-z0-9]{1,8}", re.ASCII)
 _VERSION: Final = re.compile(r"v([0-9]{1,9})", re.ASCII)
 _ENVIRONMENT: Final = re.compile(r"environment(?:-([0-9]{4,9}))?\.json", re.ASCII)
+_CODE_PART: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}", re.ASCII)
+_DEEPEST_CODE: Final = 8
 _REMOVED: Final = ".removed"
 _STEP: Final = re.compile(r"step-([0-9]{8,18})", re.ASCII)
 
@@ -73,6 +85,17 @@ def check_folder(folder: str) -> None:
     if not _NAME.fullmatch(folder) or folder in _RUN_ENTRIES:
         what = f"'{folder}' cannot be a folder for the results of a run"
         raise ValueError(what)
+
+
+def is_code_name(name: str) -> bool:
+    """Whether a source file can be captured under a name, with ``/`` between folders, on any system."""
+    parts = name.split("/")
+    return len(parts) <= _DEEPEST_CODE and all(_CODE_PART.fullmatch(part) for part in parts)
+
+
+def is_place(name: str) -> bool:
+    """Whether a file of a run, by its name with ``/`` between folders, holds a place on this machine."""
+    return name.rpartition("/")[2] == PLACE_FILE
 
 
 def is_document(name: str) -> bool:

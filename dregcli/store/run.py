@@ -12,6 +12,8 @@ from dregcli.filesystem import LOCAL, FileSystem, check_can_write
 from dregcli.names import RunStatus
 from dregcli.store import checkpoints, documents, labels, layout, metrics, results
 from dregcli.store.checkpoints import Checkpoint, Which
+from dregcli.store.code import MANIFEST_NAME, CapturedCode, check_manifest
+from dregcli.store.code import read as read_code
 from dregcli.store.hdf5 import Array, Content
 from dregcli.store.lease import is_alive
 from dregcli.store.records import SYSTEM_CLOCK, Clock, RunInfo, read_info
@@ -107,6 +109,19 @@ class Run:
             StoreCorrupt: the file is missing or altered.
         """
         return self._document(layout.ENVIRONMENT_FILE)
+
+    def code(self) -> CapturedCode | None:
+        """Return the source code of the run's model, verified; None for a built-in model.
+
+        Raises:
+            StoreCorrupt: a file is missing or altered; the error names it.
+        """
+        digests = self.info().digests.get(MANIFEST_NAME)
+        if digests is None:
+            return None
+        folder = self.path / layout.CODE_FOLDER
+        check_manifest(folder, digests)
+        return read_code(folder)
 
     def resumed_environments(self) -> dict[int, dict[str, Any]]:
         """Return the environments captured at each resumption, by the generation of the writer, from 2.

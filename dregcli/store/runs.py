@@ -19,6 +19,9 @@ from dregcli.filesystem import (
 )
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log, references
+from dregcli.store.code import MANIFEST_NAME, CapturedCode
+from dregcli.store.code import replace as replace_code
+from dregcli.store.code import write as write_code
 from dregcli.store.lease import (
     Lease,
     lease_folder,
@@ -56,13 +59,21 @@ class RunStore:
         """Return the store of a run."""
         return cls(run.root, run.fs, run.clock)
 
-    def claim(self, name: str, *, spec: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
+    def claim(
+        self,
+        name: str,
+        *,
+        spec: Mapping[str, Any],
+        environment: Mapping[str, Any],
+        code: CapturedCode | None = None,
+    ) -> RunWriter:
         """Start a new version of a name, for this process alone, even if several processes do so at once.
 
         Args:
             name: letters, digits, '.', '_' and '-', starting with a letter or a digit.
             spec: the resolved spec, a JSON-able mapping.
             environment: the result of :func:`dregcli.store.capture.capture_environment`.
+            code: source code of the model, if it is the user's own.
 
         Returns:
             The writer of the new run.
@@ -82,11 +93,13 @@ class RunStore:
             created=now,
             updated=now,
             lease=own_lease(1, now),
-            digests={file: (documents.sha256(content),) for file, content in files.items()},
+            digests={file: (documents.sha256(content),) for file, content in files.items()} | _digest_of(code),
         )
         try:
             with write_errors(run.path):
                 self.fs.sync(run.path.parent)
+            if code is not None:
+                write_code(self.fs, run.path, code)
             # run.json comes last: a run without it was killed in between, and its status is crashed.
             for file, content in {**files, layout.RUN_FILE: write_info(info)}.items():
                 write_aside(self.fs, run.path / file, content)
@@ -97,7 +110,12 @@ class RunStore:
         return RunWriter(run, info)
 
     def reopen(
-        self, run: Run, *, spec: Mapping[str, Any] | None = None, environment: Mapping[str, Any] | None = None
+        self,
+        run: Run,
+        *,
+        spec: Mapping[str, Any] | None = None,
+        environment: Mapping[str, Any] | None = None,
+        code: CapturedCode | None = None,
     ) -> RunWriter:
         """Take over an unfinished run whose writer is gone, for this process alone.
 
@@ -105,6 +123,7 @@ class RunStore:
             run: a crashed, failed or interrupted run; with ``spec`` also a completed one.
             spec: the spec of a prolonged run, which replaces the stored one (kept in ``rolled-back/``).
             environment: the captured environment of this process, stored beside the first one.
+            code: source code of the model; if it is not the stored code, it replaces this (kept in ``rolled-back/``).
 
         Returns:
             The writer; the run is running again. Roll the run back to the checkpoint from which it continues.
@@ -130,7 +149,12 @@ class RunStore:
             if environment is not None:
                 info = self._write_environment(run, info, lease.generation, environment)
             log.begin_anew_where_altered(self.fs, run.path, info)
+            if code is not None:
+                known = (*info.digests.get(MANIFEST_NAME, ()), *_digest_of(code)[MANIFEST_NAME])
+                info = replace(info, digests={**info.digests, MANIFEST_NAME: tuple(dict.fromkeys(known))})
             info = self._write_reopened(run, info, spec)
+            if code is not None:
+                replace_code(self.fs, run.path, code)
             for folder in _SWEPT:
                 sweep(self.fs, run.path / folder)
         except BaseException:  # also for a damaged spec: this process may try again when it is mended
@@ -230,6 +254,11 @@ class RunStore:
         write_aside(self.fs, run.path / layout.RUN_FILE, write_info(info))
         write_aside(self.fs, path, content)
         return info
+
+
+def _digest_of(code: CapturedCode | None) -> dict[str, tuple[str, ...]]:
+    """Return the digest of the manifest of a model's code, as ``run.json`` holds it; empty without code."""
+    return {} if code is None else {MANIFEST_NAME: (documents.sha256(code.manifest()),)}
 
 
 def _check_free(run: Run, info: RunInfo, holder: Lease | None, *, prolong: bool) -> None:

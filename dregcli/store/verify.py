@@ -54,8 +54,11 @@ def _is_live(run: Run) -> bool:
 def _run(run: Run) -> Findings:
     path = run.path / layout.RUN_FILE
     if not path.exists():
-        # A claim writes the two documents first; all other files come later.
-        lost = any(not layout.is_document(name) and not is_temporary(name) for name in layout.names_in(run.path))
+        # A claim writes the two documents and the code of the model first; all other files come later.
+        lost = any(
+            not layout.is_document(name) and not is_temporary(name) and name != layout.CODE_FOLDER
+            for name in layout.names_in(run.path)
+        )
         what = "is missing" if lost else "was never written: the run was killed while it was claimed"
         yield Finding(path, "fault" if lost else "note", f"The file {what}")
         return

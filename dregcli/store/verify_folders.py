@@ -8,7 +8,7 @@ from typing import Final, Literal
 from dregcli.commands import command
 from dregcli.errors import DregError
 from dregcli.filesystem import is_temporary
-from dregcli.store import checkpoints, documents, hdf5, layout, lease, metrics, results
+from dregcli.store import checkpoints, code, documents, hdf5, layout, lease, metrics, results
 from dregcli.store.records import RunInfo, read_info
 
 _HDF5: Final = (".h5", ".partial")
@@ -107,6 +107,25 @@ def other_folder(folder: Path) -> Findings:
             yield from check_known(path, results.check_digest)
 
 
+def _code(folder: Path) -> Findings:
+    """Check the source code of the model; ``folder`` lies in the run, or two levels deeper if it was put aside."""
+    run = folder.parents[2] if folder.parents[1].name == layout.ROLLED_BACK_FOLDER else folder.parent
+    try:
+        digests = read_info(run / layout.RUN_FILE).digests.get(code.MANIFEST_NAME, ())
+    except DregError:
+        digests = None
+    kept = list(fault_of(folder, code.read))
+    if not kept and digests is not None:
+        kept = list(fault_of(folder, lambda _: code.check_manifest(folder, digests)))
+    yield from kept
+    if kept:
+        return
+    known = {code.MANIFEST, layout.PLACE_FILE, *code.read(folder).files}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir() and path.relative_to(folder).as_posix() not in known:
+            yield from check_known(path, None)
+
+
 def _rolled_back(folder: Path) -> Findings:
     for name in layout.names_in(folder):
         aside, reason = folder / name, name.partition("-")[2]
@@ -125,6 +144,8 @@ def _put_aside(path: Path, *, run: Path) -> Findings:
         except DregError:
             info = None
         yield from check_document(path, info)
+    elif path.is_dir() and path.name == layout.CODE_FOLDER:
+        yield from _code(path)
     elif path.is_dir() and layout.parse_step(path.name) is not None:
         yield from fault_of(path, checkpoints.check_folder)
     else:
@@ -136,6 +157,7 @@ FOLDERS: Final[dict[str, Callable[[Path], Findings]]] = {
     layout.CHECKPOINTS_FOLDER: _checkpoints,
     layout.LEASES_FOLDER: _files(str.isdecimal, lease.read_lease),
     layout.ROLLED_BACK_FOLDER: _rolled_back,
+    layout.CODE_FOLDER: _code,
     layout.LABELS_FOLDER: _files(lambda name: name.endswith(".json"), documents.unseal),
     **dict.fromkeys(
         results.RESULT_KINDS,

@@ -37,6 +37,8 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
         "screen_precision": "bfloat16 where it is faster",
         "eval_k": f"the K of training, at most {MOST_TRAINING_EVAL_K:,}",
         "track_estimators": "none",
+        "lr_posterior": "--lr",
+        **dict.fromkeys(("grad_clip", "ema", "patience"), "none"),
     }
     checked = 0
     for name, value in fields.items():
@@ -84,7 +86,11 @@ def test_h_is_help_everywhere(capsys) -> None:
 def test_words_of_the_field_get_the_option_of_the_command(capsys) -> None:
     """By option, what people type for it; by command where it is another there."""
     for command, option, typed in (
-        ("train", "lr", "learning-rate learning_rate Learning-Rate optimizer step-size"),
+        ("train", "lr", "learning-rate learning_rate Learning-Rate step-size"),
+        ("train", "optimizer", "optim optimiser weight-decay"),
+        ("train", "lr-schedule", "scheduler lr_scheduler"),
+        ("train", "grad-clip", "clip max-grad-norm"),
+        ("train", "patience", "early-stopping"),
         ("train", "estimator", "est estim method"),
         ("train", "epochs", "n-epochs num_epochs"),
         ("train", "steps", "iterations num-steps max-iters"),

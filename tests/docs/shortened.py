@@ -19,7 +19,7 @@ from tests.support.quick_training import quick_training
 STEPS = 8
 
 AT_MOST = {
-    "train": {"--steps": STEPS, "--k": 64},
+    "train": {"--steps": STEPS, "--k": 64, "--warmup-steps": 4, "--kl-warmup": 4},
     "finetune-encoder": {"--steps": 4},
     "bias-check": {"--max-batches": 48, "--examples": 4},
     "variance": {"--replicates": 20, "--reference-k": 64, "--examples": 4},
@@ -29,6 +29,8 @@ AT_MOST = {
 }
 ONLY_WHERE_GIVEN = {
     ("train", "--k"),  # a run's name has it
+    ("train", "--warmup-steps"),
+    ("train", "--kl-warmup"),
     ("eval", "--repeats"),
     ("sample", "--n"),
     ("runs", "--replay"),
@@ -58,6 +60,8 @@ def _belongs(option: str, words: list[str]) -> bool:
     """Whether a command may have an option that it was not given."""
     if (words[0], option) == ("eval", "--steps"):  # steps of the annealing
         return "ais" in words
+    if option == "--steps" and "--epochs" in words:
+        return False
     if option == "--reference-k":  # the toy's default K go beyond it, and cost little
         return "--toy" not in words
     return (words[0], option) not in ONLY_WHERE_GIVEN and "--resume" not in words

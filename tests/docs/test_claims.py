@@ -13,7 +13,8 @@ from dregcli.data.catalogue import DATASETS
 from dregcli.data.entries import Embedded
 from dregcli.engine import ESTIMATORS, OBJECTIVES, pairs, promise
 from dregcli.engine.formulas import SYMBOLS
-from dregcli.names import DatasetName, Promise, Split
+from dregcli.engine.optimisation import parse_optimizer, parse_schedule
+from dregcli.names import DatasetName, OptimizerName, Promise, ScheduleName, Split
 from tests.docs.blocks import PAGES, PYTHON, ROOT, blocks, name
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -112,6 +113,10 @@ def word_faults(text: str) -> list[str]:
     """Words with parameters that the program does not take."""
     found = []
     for word in sorted(set(WORD.findall(text))):
+        parse = {**dict.fromkeys(OptimizerName, parse_optimizer), **dict.fromkeys(ScheduleName, parse_schedule)}
+        if own := parse.get(word.partition(":")[0]):
+            own(word)
+            continue
         pair = (word, "reparam") if word.partition(":")[0] in OBJECTIVES else ("iwae", word)
         if pairs.word_faults(*pair, k=None):
             found.append(word)

@@ -227,7 +227,7 @@ class _TheFlagIgnored(Trainer):
     """The wrong twin: a broken step is told of, and changes the parameters."""
 
     def advance(self):
-        self._optimizer.found_inf = torch.zeros(())
+        self._optimizer._parts["lr"].found_inf = torch.zeros(())
         super().advance()
 
 

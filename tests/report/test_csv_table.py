@@ -34,6 +34,8 @@ def test_one_row_a_run_with_all_that_is_known_of_it(tmp_path: Path) -> None:
     for row, run in zip(rows, runs, strict=True):
         spec, summary = run.spec(), run.info().summary
         for name, value in spec.items():
+            if value == {}:  # each option of a model has a column, and this model has no options
+                continue
             told = ",".join(map(str, value)) if isinstance(value, list) else "" if value is None else str(value)
             assert row[f"spec.{name}"] == told
         assert row["spec.model"] == "vae", "what a spec leaves out is spelt out"

@@ -12,7 +12,7 @@ from dregcli.specs.run import RunSpec
 from dregcli.specs.schema import schema_of
 from dregcli.specs.shown import Panel
 
-CONFIG_ONLY = {"data_checksum", "parent", "spec_version"}
+CONFIG_ONLY = {"model_digest", "model_before", "data_checksum", "parent", "spec_version"}
 
 
 def test_a_resolved_run_has_the_settings_of_a_request_and_no_others() -> None:

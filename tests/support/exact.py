@@ -175,13 +175,14 @@ def naive_log_likelihood(likelihood: Likelihood, outputs: Tensor, pixels: Tensor
     return torch.where(x > loc, above, below).log().sum(-1)
 
 
-def naive_log_joint(model: Vae | StructuredVae, pixels: Tensor, z: Tensor, *, crossed: bool = False) -> Tensor:
+def naive_log_joint(
+    model: Vae | StructuredVae, pixels: Tensor, z: Tensor, *, crossed: bool = False, kl_weight: float = 1.0
+) -> Tensor:
     """log p(x, z), or log p(x, z | c): plain torch modules on concatenated inputs, torch's distributions."""
     if isinstance(model, Vae):
         prior = Normal(torch.zeros_like(z), torch.ones_like(z))
-        return naive_log_likelihood(model.likelihood, _naive_network(model.decoder, z), pixels) + prior.log_prob(
-            z
-        ).sum(-1)
+        likelihood = naive_log_likelihood(model.likelihood, _naive_network(model.decoder, z), pixels)
+        return likelihood + kl_weight * prior.log_prob(z).sum(-1)
     size = model.context_layer.weight.shape[1]
     first, second = pixels[:, :size], pixels[:, size:]
     target, context = (first, second) if crossed else (second, first)
@@ -196,7 +197,7 @@ def naive_log_joint(model: Vae | StructuredVae, pixels: Tensor, z: Tensor, *, cr
     for layer in others:
         h = layer(torch.tanh(h))
     prior = Normal(*_naive_gaussian(model.prior, centred))
-    return naive_log_likelihood(model.likelihood, h, target) + prior.log_prob(z).sum(-1)
+    return naive_log_likelihood(model.likelihood, h, target) + kl_weight * prior.log_prob(z).sum(-1)
 
 
 def naive_posterior(model: Vae | StructuredVae, pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -213,7 +214,13 @@ def naive_parameters(model: Vae | StructuredVae) -> tuple[dict[str, nn.Parameter
 
 
 def naive_gradients(
-    model: Vae | StructuredVae, pixels: Tensor, noise: Tensor, pair: Pair, *, crossed: bool = False
+    model: Vae | StructuredVae,
+    pixels: Tensor,
+    noise: Tensor,
+    pair: Pair,
+    *,
+    crossed: bool = False,
+    kl_weight: float = 1.0,
 ) -> Naive:
     """Two losses and two backward passes through plain torch modules, as the reference's authors would write them.
 
@@ -221,10 +228,9 @@ def naive_gradients(
     """
     loc, scale = naive_posterior(model, pixels)
     z = loc + scale * noise
-    log_w = naive_log_joint(model, pixels, z, crossed=crossed) - Normal(loc.detach(), scale.detach()).log_prob(z).sum(
-        -1
-    )
-    terms, c = pair.at(log_w)
+    log_q = Normal(loc.detach(), scale.detach()).log_prob(z).sum(-1)
+    log_w = naive_log_joint(model, pixels, z, crossed=crossed, kl_weight=kl_weight) - kl_weight * log_q
+    terms, c = pair.at(log_w, kl_weight)
     theta, phi = naive_parameters(model)
     batch = pixels.shape[0]
     model_loss = -(c.model * log_w).sum() / batch

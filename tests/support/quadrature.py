@@ -29,6 +29,7 @@ class Gaussian1d:
     log_sd: float = -0.7
     slope: float = 1.3
     noise: float = 0.5**0.5  # a standard deviation
+    kl_weight: float = 1.0
 
     def parameters(self) -> tuple[Tensor, Tensor, Tensor]:
         theta, mu, log_sd = (
@@ -41,7 +42,7 @@ class Gaussian1d:
         x = torch.tensor(X, dtype=torch.float64)
         prior = torch.distributions.Normal(theta, 1.0).log_prob(z)
         likelihood = torch.distributions.Normal(self.slope * z, self.noise).log_prob(x)
-        return prior + likelihood - torch.distributions.Normal(mu, log_sd.exp()).log_prob(z)
+        return likelihood + self.kl_weight * (prior - torch.distributions.Normal(mu, log_sd.exp()).log_prob(z))
 
     @classmethod
     def at_the_posterior(cls) -> "Gaussian1d":
@@ -68,9 +69,10 @@ def column_gradients(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Te
     z = model.mu + sd * noise
     log_w = model.log_w(z, *(p.detach() for p in model.parameters()))
     # d log w / dz with q's parameters held fixed.
-    dz = -(z - model.theta) + model.slope * (X - model.slope * z) / model.noise**2 + noise / sd
-    _, c = pair.at(log_w)
-    theta = (c.model * (z - model.theta)).sum(dim=0)
+    ratio = -(z - model.theta) + noise / sd
+    dz = model.slope * (X - model.slope * z) / model.noise**2 + model.kl_weight * ratio
+    _, c = pair.at(log_w, model.kl_weight)
+    theta = (c.model * model.kl_weight * (z - model.theta)).sum(dim=0)
     mu = (c.path * dz + c.score * noise / sd).sum(dim=0)
     log_sd = (c.path * dz * sd * noise + c.score * (noise**2 - 1.0)).sum(dim=0)
     return torch.stack([theta, mu, log_sd])

@@ -29,8 +29,8 @@ def each_step(monkeypatch: pytest.MonkeyPatch, act: Act) -> None:
     """After each step that ``dreg train`` takes ``act`` is called with the run's spec and its trainer."""
     build = train.build_trainer
 
-    def built(spec: RunSpec, data: Any) -> Trainer:
-        trainer = build(spec, data)
+    def built(spec: RunSpec, data: Any, code: Any = None) -> Trainer:
+        trainer = build(spec, data, code)
         advance = trainer.advance
 
         def acting() -> None:

@@ -10,6 +10,7 @@ from dregcli.report.comparison import Comparison, compare
 from dregcli.report.figures.members import Chosen, choose
 from dregcli.report.groups import Group, RunRow, group_rows
 from dregcli.report.labels import labels
+from dregcli.report.settings import with_model_options
 from tests.support.store_study import spec
 
 STEPS = np.arange(50, 1001, 50)
@@ -40,7 +41,7 @@ def run_row(
 ) -> RunRow:
     """One run; what is changed of the spec makes its group."""
     content = spec(**changes)
-    experiment = {key: value for key, value in content.items() if key != "seed"}
+    experiment = with_model_options({key: value for key, value in content.items() if key != "seed"})
     summary: dict[str, Any] = {
         "step": 1000,
         "split_hashes": {split: f"{split}-{content['dataset']}" for split in ("train", "valid", "test")},

@@ -31,8 +31,8 @@ def out_of_memory(
         return None
     at_once = f", {spec.k_chunk} samples at once" if spec.k_chunk else ""
     what = (
-        f"Out of memory on {spec.device} with k={spec.k}{at_once}, batch size {spec.batch_size}, "
-        f"hidden {spec.hidden}."
+        f"Out of memory on {spec.device} with k={spec.k}{at_once}, batch size {spec.batch_size}"
+        f"{'' if spec.hidden is None else f', hidden {spec.hidden}'}."
     )
     chunk = _smaller_chunk(spec)
     if run is None:

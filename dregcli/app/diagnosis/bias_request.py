@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import number_faults
@@ -38,6 +39,7 @@ class BiasRequest:
         screen_inflation: growth of the variance that screening may cause; None means the default.
         screen_precision: precision of screening's first pass; None means the default.
         k_chunk: samples that are computed at once, or auto.
+        code: what the user says about the code of the run's model, or the model to train first.
     """
 
     command: ClassVar[str] = "bias-check"
@@ -61,6 +63,7 @@ class BiasRequest:
     screen_inflation: float | None = None
     screen_precision: str | None = None
     k_chunk: int | str = AUTO
+    code: CodeRequest = AS_TRAINED
 
     def samples(self, of_run: int) -> tuple[int, ...]:
         """Return the numbers of samples to examine, the largest first; ``of_run`` is the K of the run."""

@@ -26,7 +26,7 @@ def trained_run(plan: Plan, store: RunStore, argv: list[str], listener: Listener
                 listener.note(f"using {run.path}, which was trained before for {TRAINING_STEPS} steps")
                 return run
             if status in RESUMABLE:
-                kept = replace(plan, spec=spec_of(run))
+                kept = replace(plan, spec=spec_of(run))  # with the plan's code, which has the same digest
                 return resume(run, kept, store=store, argv=argv, listener=listener).run
     listener.note(f"training a model for {TRAINING_STEPS} steps first; it is kept as a run")
     return start(plan, name=name, store=store, argv=argv, listener=listener).run

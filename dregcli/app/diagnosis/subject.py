@@ -12,6 +12,9 @@ from dregcli.app.loading.build import build_model
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model, trained_pair
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.code import Code
+from dregcli.app.models.request import CodeRequest
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.asked_pairs import AskedPair, asked_pairs, means_all
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
@@ -62,6 +65,8 @@ class SubjectRequest(Protocol):
     def threads(self) -> int | str: ...  # noqa: D102
     @property
     def k_chunk(self) -> int | str: ...  # noqa: D102
+    @property
+    def code(self) -> CodeRequest: ...  # noqa: D102
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""
@@ -141,7 +146,7 @@ def find_subject(
     run = find_completed_run(store, asked.run, listener) if asked.run is not None else None
     if run:
         run.check_can_keep(kind)
-    spec = spec_of(run) if run else None
+    spec, code = code_of_run(run, spec_of(run), asked.code, listener) if run else (None, None)
     defaults = RunSpec.model_fields
     objective, estimator = (
         getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
@@ -171,6 +176,8 @@ def find_subject(
         found += error.faults
     if run is None and which != "last":
         found.append(Fault("checkpoint", f"only applies with a RUN: also name the run, got '{asked.checkpoint}'."))
+    if run is None and asked.code.trust:
+        found.append(Fault("trust-code", "only applies with a RUN, which keeps the code: also name the run."))
     if run is not None:
         of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
         found += [Fault(name, f"comes from the run: leave it out, got '{given}'.") for name, given in of_run if given]
@@ -178,10 +185,11 @@ def find_subject(
     device = resolve_device(asked.device)
     if run is None:
         run = new_model.trained_run(plan, store, argv, listener)
+        code = plan.code
     checkpoint = load_checkpoint(run, which, listener)
     # A check does not use compiled arithmetic, because everything else is compared with its reference gradients.
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
-    return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k)
+    return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k, code)
 
 
 def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> Pair:
@@ -226,7 +234,7 @@ def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> 
     estimator = "dreg" if any(map(means_all, asked.estimators)) else first.partition("/")[2]
     samples = asked.training_samples(int(RunSpec.model_fields["k"].default))
     k = next((each for each in samples if pairs and not pairs[0].pair.faults(each)), samples[0])
-    of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture}
+    of_run = {"dataset": asked.dataset, "task": asked.task, "capture": asked.capture, "model": asked.code.model}
     wanted = {
         "objective": first.partition("/")[0],
         "estimator": estimator,
@@ -249,9 +257,11 @@ def _subject(
     data: RunData,
     pairs: list[AskedPair],
     k: int,
+    code: Code | None,
 ) -> Subject:
-    model = build_model(spec, data)
+    model = build_model(spec, data.model_data, code)
     load_model(model, checkpoint, run)
+    model.eval()
     examples = data.examples(Split.TRAIN)
     # Examples are drawn on the CPU, so that every device checks the same ones.
     randomness = Randomness(asked.seed)

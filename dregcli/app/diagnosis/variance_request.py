@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.asked_pairs import ALL
 from dregcli.app.planning.executing import Shape
 from dregcli.defaults import DIAGNOSED_EXAMPLES, LEAST_REFERENCE_K, MODEL_KS, MODEL_REPLICATES, TOY_KS, TOY_REPLICATES
@@ -45,6 +46,7 @@ class VarianceRequest:
         task: task of a model that is trained first; None means generative.
         capture: which source changes the run of a model that is trained first keeps; None means names.
         out: the folder for results of the toy, which has no run; None means that they are not written.
+        code: what the user says about the code of the run's model, or the model to train first.
     """
 
     command: ClassVar[str] = "variance"
@@ -65,6 +67,7 @@ class VarianceRequest:
     task: str | None = None
     capture: str | None = None
     out: str | None = None
+    code: CodeRequest = AS_TRAINED
     _parsed: tuple[tuple[int, ...], list[Fault]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

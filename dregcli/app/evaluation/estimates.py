@@ -60,6 +60,7 @@ class Collected:
             "khat": found.khat,
             "elbo": found.elbo,
             "kl_prior": found.kl_prior,
+            "kl_prior_sampled": found.kl_prior_sampled,
             "means": None if found.means is None else found.means.T,
             "model_log_p": found.model_log_p,
             "data_log_p": data_log_p,
@@ -82,11 +83,14 @@ class Estimates:
         arrays: arrays by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and
             ``curve_squares`` (C, R, n) for R independent draws; ``rises`` (3, R, n) if the largest K is at least 8;
             ``repeat_ess``, ``left_out_variance``, ``elbo`` and, if the largest K has a tail, ``khat`` (R, n);
-            ``kl_prior`` (n,); ``means`` of q (Z, n); the exact ``model_log_p`` and ``data_log_p`` (n,) if known.
+            the exact ``kl_prior`` (n,), or ``kl_prior_sampled`` (R, n), its mean over the draws; ``means`` of q
+            (Z, n), the exact ``model_log_p`` and ``data_log_p`` (n,) if known.
+        no_means: the reason why q has no known means; None if it has.
     """
 
     ks: tuple[int, ...]
     arrays: Mapping[str, Values]
+    no_means: str | None = None
 
     @property
     def bound(self) -> Values:
@@ -152,14 +156,23 @@ class Estimates:
     def _kl_error(self, found: Mean) -> float:
         return KL_ERROR * max(found.value, 0.0) + _NOT_SEEN
 
-    def latent_variance(self) -> Values:
-        """Return the variance over examples of q's mean, for each latent, shape (Z,)."""
+    @property
+    def kl_prior(self) -> Values:
+        """KL(q || prior), averaged over repeats if it is a mean over the draws, shape (n,), nats."""
+        exact = self.arrays.get("kl_prior")
+        return self.arrays["kl_prior_sampled"].mean(axis=0) if exact is None else exact
+
+    def latent_variance(self) -> Values | None:
+        """Return the variance over examples of q's mean, for each latent, shape (Z,); None without known means."""
+        if "means" not in self.arrays:
+            return None
         # Use one memory layout: arrays that were saved and read again have another one, which changes the last bit.
         return np.ascontiguousarray(self.arrays["means"]).var(axis=1)
 
-    def active_units(self, threshold: float) -> int:
+    def active_units(self, threshold: float) -> int | None:
         """Return the number of latents whose mean has a variance above ``threshold`` (arXiv 1509.00519, 5.1)."""
-        return int((self.latent_variance() > threshold).sum())
+        variance = self.latent_variance()
+        return None if variance is None else int((variance > threshold).sum())
 
     def curve(self) -> list[dict[str, Any]]:
         """Return for each K: the bound, its standard error over examples, its random error, and the jackknife."""
@@ -189,7 +202,7 @@ class Estimates:
 
     def as_json(self, *, active_threshold: float) -> dict[str, Any]:
         """Return all estimates as plain values."""
-        elbo, kl = self.arrays["elbo"].mean(axis=0), self.arrays["kl_prior"]
+        elbo, kl = self.arrays["elbo"].mean(axis=0), self.kl_prior
         kl_posterior = self.kl_posterior()
         return {
             "n": self.n,
@@ -203,8 +216,10 @@ class Estimates:
             "elbo": Mean.of(elbo).as_json(),
             "reconstruction": Mean.of(elbo + kl).as_json(),
             "kl_prior": Mean.of(kl).as_json(),
+            **({"kl_prior_sampled": True} if "kl_prior_sampled" in self.arrays else {}),
             "kl_posterior": None if kl_posterior is None else kl_posterior.as_json(),
             "active_units": self.active_units(active_threshold),
+            **({"no_active_units": self.no_means} if self.no_means else {}),
             "active_threshold": active_threshold,
             "log_p": self.log_p(),
         }

@@ -17,6 +17,8 @@ from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.code import Code
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import Shape, decide_compile, with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
@@ -75,12 +77,17 @@ class EvalResult:
         return {"run": str(self.run.path), **self.summary, "file": str(self.path)}
 
 
-def _what_was_modelled(spec: RunSpec) -> dict[str, str]:
+def _code_used(spec: RunSpec) -> dict[str, str]:
+    """Return the digest of the code that built a model of the user's own; nothing for a built-in model."""
+    return {"model_digest": spec.model_digest} if spec.model_digest else {}
+
+
+def _what_was_modelled(spec: RunSpec) -> dict[str, str | None]:
     """Return the settings that must be equal to compare two bounds, beside the split's hash, K and the seed."""
     return {
         "task": spec.task.value,
         "binarisation": spec.binarisation,
-        "likelihood": spec.likelihood.value,
+        "likelihood": spec.likelihood and spec.likelihood.value,
         "split_convention": spec.split_convention,
     }
 
@@ -93,6 +100,7 @@ class _Ready:
     spec: RunSpec
     data: RunData
     examples: int
+    code: Code | None
 
 
 def evaluate_runs(
@@ -134,13 +142,14 @@ def evaluate_runs(
     prepare_process()
     device = resolve_device(request.device)
     # Check all runs before the first evaluation, which may take hours.
-    prepared = [_prepared(run, request, device, data_dir) for run in ready]
+    prepared = [_prepared(run, request, device, data_dir, listener) for run in ready]
     with with_threads(request.threads):
         return [_evaluated(each, request, listener) for each in prepared]
 
 
-def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _Ready:
-    spec = spec_of(run).model_copy(update={"device": device})
+def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, listener: Listener) -> _Ready:
+    spec, code = code_of_run(run, spec_of(run), request.code, listener)
+    spec = spec.model_copy(update={"device": device})
     data = data_of(spec, data_dir)
     split = Split(request.split)
     size = data.size(split)
@@ -150,8 +159,11 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path) -> _R
     if request.n is not None and request.n > size:
         message = f"must be at most the {size} examples of the {split} split of {spec.dataset}, got {request.n}."
         raise SpecError([Fault("n", message)], where=str(run.path))
+    if request.method == EvalMethod.AIS and (why := build_model(spec, data.model_data, code).no_annealing):
+        message = f"ais is impossible with the model {spec.model}: {why}."
+        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
     few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
-    return _Ready(run, spec, data, request.n or few)
+    return _Ready(run, spec, data, request.n or few, code)
 
 
 def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
@@ -176,14 +188,16 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "data_checksum": spec.data_checksum,
         "device": spec.device,
         "dreg": __version__,
+        **_code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
     unfinished = [Unfinished(run, "evals", each, listener, what="evaluation") for each in (settings, of_ais)]
     work = spec.model_copy(update={"k": k, "k_chunk": k_chunk, "batch_size": EVALUATION_BATCH})
     started = time.monotonic()
     with memory_explained(work, smaller="--k"):
-        model = build_model(spec, data)
+        model = build_model(spec, data.model_data, ready.code)
         load_model(model, checkpoint, run)
+        model.eval()
         estimates = sample_split(model, data, how, unfinished[0], listener)
         opinion = None
         if request.method == EvalMethod.AIS:
@@ -197,6 +211,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
+        **_code_used(spec),
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }
@@ -222,7 +237,9 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
     }
     arrays = {name: array for name, array in estimates.arrays.items() if name != "means"}
     arrays |= found.opinion.arrays() if found.opinion else {}
-    arrays |= {"bound": estimates.bound, "ess": estimates.ess, "latent_variance": estimates.latent_variance()}
+    arrays |= {"bound": estimates.bound, "ess": estimates.ess}
+    if (variance := estimates.latent_variance()) is not None:
+        arrays["latent_variance"] = variance
     stem = f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
     try:
         return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)

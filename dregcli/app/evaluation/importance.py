@@ -95,7 +95,7 @@ def sample_split(model: Model, data: RunData, how: Sampling, unfinished: Unfinis
                     unfinished.stop(work, stop, at=f"example {work.done:,}")
                 unfinished.save_if_due(work, SAVE_SECONDS)
     listener.end()
-    return Estimates(how.ks, work.collected.arrays())
+    return Estimates(how.ks, work.collected.arrays(), model.no_means)
 
 
 def _estimated(

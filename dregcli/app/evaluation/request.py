@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from dregcli.app.loading.stored import parse_checkpoint
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.planning.executing import decide_compile
 from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
@@ -33,6 +34,7 @@ class EvalRequest:
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
+        code: what the user says about the code of the runs' models.
     """
 
     split: str = "test"
@@ -49,6 +51,7 @@ class EvalRequest:
     threads: int | str = AUTO
     k_chunk: int | str = AUTO
     compile: str = AUTO
+    code: CodeRequest = AS_TRAINED
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""

@@ -16,7 +16,7 @@ from dregcli.app.evaluation.importance import SAVE_SECONDS, Sampling
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.annealed import Annealed, mean_log_p
 from dregcli.engine.annealing import AnnealedBatch, Annealing, anneal
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.models.base import Model
 from dregcli.names import Opinion
 
 SIGNIFICANT = 3.0
@@ -104,7 +104,7 @@ def _opinion(difference: float, error: float | None, missing: float | None) -> O
 
 
 def anneal_split(
-    model: GaussianModel,
+    model: Model,
     data: RunData,
     how: Sampling,
     annealing: Annealing,

@@ -1,77 +1,99 @@
-"""Build engine objects from a spec and its data."""
+"""Build engine objects from a spec and its data: the model needs only the ``ModelData``, the trainer the data set."""
 
 from collections.abc import Callable
 from typing import Any, Final
 
-import torch
-
+from dregcli.app.models.code import Code
+from dregcli.app.models.make import make_model
 from dregcli.app.planning.executing import execution_of
+from dregcli.app.planning.optimising import optimisation_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.tracked import tracked_pairs
 from dregcli.engine.captured import record_graph
 from dregcli.engine.likelihoods import LIKELIHOODS, make_likelihood
-from dregcli.engine.models.base import GaussianModel
+from dregcli.engine.models.base import Model
 from dregcli.engine.models.linear_gaussian import LinearGaussian
 from dregcli.engine.models.structured import StructuredVae, image_parts
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.names import ModelName, Split, Task
+from dregcli.specs.models import is_network
 from dregcli.specs.run import RunSpec
 
 
-def build_model(spec: RunSpec, data: RunData) -> GaussianModel:
+def build_model(spec: RunSpec, data: ModelData, code: Code | None = None) -> Model:
     """Return the run's model before its first step, compiled if the spec says so.
 
     Weights are drawn on the CPU, so that they are the same on every device.
+
+    Args:
+        spec: spec of the run.
+        data: what the model knows of its data: from the data set (``RunData.model_data``), or as the run stores it.
+        code: code of the model, for every model that is no built-in network: of a new run ``Plan.code``, of an
+            earlier run what ``dregcli.app.models.trust.code_of_run`` returns.
+
+    Raises:
+        ModelFailed: the code raises an error.
+        SpecError: the programs of the model do not fit the contract.
     """
-    model = _MODELS[spec.model](spec, data).to(spec.device)
+    if is_network(spec.model):
+        model = _NETWORKS[ModelName(spec.model)](spec, data)
+    else:
+        assert code is not None, f"{spec.model} needs its code"
+        model = make_model(code, data, spec.model_options, seed=spec.seed)
+    model = model.to(spec.device)
     if spec.compile == "on":
         model.fuse()
     return model
 
 
-def _vae(spec: RunSpec, data: RunData) -> GaussianModel:
+def _vae(spec: RunSpec, data: ModelData) -> Model:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
-    mean, spread = torch.from_numpy(data.mean), torch.from_numpy(data.dataset.spread())
+    assert spec.likelihood is not None
+    mean, spread = data.mean.flatten(), data.spread.flatten()
     networks: Any = {
         "hidden": spec.hidden,
         "latent_dim": spec.latent_dim,
         "generator": Randomness(spec.seed).generator(Stream.INITIALISATION),
         "spread": spread if LIKELIHOODS[spec.likelihood].standardises else None,
     }
-    levels = data.dataset.levels
     if spec.task is Task.GENERATIVE:
-        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=levels), **networks)
+        return Vae(mean, likelihood=make_likelihood(spec.likelihood, spread=spread, levels=data.levels), **networks)
     # The context is the top half of every channel; the smaller part if the number of rows is odd.
-    channels = data.dataset.channels
-    top = channels * (data.dataset.height // 2) * data.dataset.width
+    channels, height, width = data.shape
+    top = channels * (height // 2) * width
     crossed = spec.task is Task.STRUCTURED_REFERENCE
     target = spread[image_parts(len(mean), context=top, channels=channels, crossed=crossed).target]
-    likelihood = make_likelihood(spec.likelihood, spread=target, levels=levels)
+    likelihood = make_likelihood(spec.likelihood, spread=target, levels=data.levels)
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
-def _linear_gaussian(spec: RunSpec, data: RunData) -> GaussianModel:
+def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
+    assert spec.latent_dim is not None
     return LinearGaussian(
-        torch.from_numpy(data.mean),
+        data.mean.flatten(),
         latent_dim=spec.latent_dim,
         generator=Randomness(spec.seed).generator(Stream.INITIALISATION),
-        spread=torch.from_numpy(data.dataset.spread()),
+        spread=data.spread.flatten(),
     )
 
 
-_MODELS: Final[dict[ModelName, Callable[[RunSpec, RunData], GaussianModel]]] = {
+_NETWORKS: Final[dict[ModelName, Callable[[RunSpec, ModelData], Model]]] = {
     ModelName.VAE: _vae,
     ModelName.LINEAR_GAUSSIAN: _linear_gaussian,
 }
 
 
-def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
-    """Return the run's trainer before its first step; if the run has a parent, theta is frozen."""
+def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Trainer:
+    """Return the run's trainer before its first step; if the run has a parent, theta is frozen.
+
+    For ``code`` see ``build_model``.
+    """
     return Trainer(
-        build_model(spec, data),
+        build_model(spec, data.model_data, code),
         resolve_pair(spec.objective, spec.estimator, spec.k),
         data.examples(Split.TRAIN),
         data.pixels,
@@ -79,6 +101,7 @@ def build_trainer(spec: RunSpec, data: RunData) -> Trainer:
         batch_size=spec.batch_size,
         lr=spec.lr,
         seed=spec.seed,
+        optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
         execution=execution_of(spec),
         tracked=tracked_pairs(spec),

@@ -12,6 +12,7 @@ from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.training import Trainer
 from dregcli.errors import RunNotFound, StoreFormatError
+from dregcli.specs.run import spelt_out
 from dregcli.store import layout
 from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.run import Run
@@ -75,6 +76,8 @@ def load_trainer(trainer: Trainer, checkpoint: Checkpoint, run: Run) -> None:
 def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
     """Load a run's checkpoint; damaged checkpoints are skipped with a warning.
 
+    The last checkpoint of a completed run with patience is the one of its final bounds, which is its best.
+
     Raises:
         RunNotFound: the run has no checkpoint, or not the one asked for.
         CheckpointCorrupt: the step asked for is corrupt, or every checkpoint is.
@@ -83,7 +86,12 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
         what = f"The run {run.label} has no checkpoint."
         hint = f"continue its training: {command('train', '--resume', run.path)}"
         raise RunNotFound(what, where=str(run.path), hint=hint)
+    if which == "last" and isinstance(final := run.info().summary.get("final_step"), int):
+        listener.note(f"{run.label} ended by --patience with its best checkpoint: step {final:,}")
+        which = final
     checkpoint = run.load_checkpoint(which)
+    if (ema := spelt_out(run.spec())["ema"]) is not None:
+        listener.note(f"{run.label}: the weights are the moving average of those in training (--ema {ema:g})")
     for fault in checkpoint.skipped:
         listener.warn(f"checkpoint skipped: {fault}")
     return checkpoint

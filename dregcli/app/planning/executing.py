@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
 from dregcli.app.planning.machine import (
+    DENSE_ARRAYS,
     auto_backward,
     auto_chunk,
     auto_precision,
@@ -18,7 +19,9 @@ from dregcli.data.dataset import Dataset
 from dregcli.engine.device import using_threads
 from dregcli.engine.execution import Execution
 from dregcli.engine.likelihoods import LIKELIHOODS
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
@@ -65,19 +68,42 @@ class Shape:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, *, task: Task, likelihood: LikelihoodName, hidden: Sequence[int], device: str
+        cls,
+        dataset: Dataset,
+        *,
+        task: Task,
+        likelihood: LikelihoodName | None,
+        hidden: Sequence[int] | None,
+        device: str,
+        widest: int = 0,
     ) -> "Shape":
-        """Return the size of the work on a data set."""
+        """Return the size of the work on a data set.
+
+        Args:
+            dataset: the data set.
+            task: the part of an image that is modelled.
+            likelihood: the distribution of the pixels; None for a class of the user's own.
+            hidden: sizes of the hidden layers; None for a class of the user's own.
+            device: the device.
+            widest: numbers for one row in the widest layer of a class of the user's own; see ``width_of``.
+        """
         pixels = dataset.pixels
         if task is not Task.GENERATIVE:  # the bottom half; the larger part if the number of rows is odd
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
-        outputs = pixels * LIKELIHOODS[likelihood].outputs_per_pixel
-        return cls(outputs, max([outputs, *hidden]), device)
+        outputs = pixels * (LIKELIHOODS[likelihood].outputs_per_pixel if likelihood else 1)
+        return cls(outputs, max([outputs, widest, *(hidden or ())]), device)
 
     @classmethod
-    def of_run(cls, spec: RunSpec, dataset: Dataset) -> "Shape":
-        """Return the size of a run's work."""
-        return cls.of(dataset, task=spec.task, likelihood=spec.likelihood, hidden=spec.hidden, device=spec.device)
+    def of_run(cls, spec: RunSpec, dataset: Dataset, model: Model | None = None) -> "Shape":
+        """Return the size of a run's work; without its model, a class of the user's own counts as one layer."""
+        return cls.of(
+            dataset,
+            task=spec.task,
+            likelihood=spec.likelihood,
+            hidden=spec.hidden,
+            device=spec.device,
+            widest=0 if model is None else width_of(model),
+        )
 
     def evaluation_saves(self, *, examples: int, k: int, k_chunk: int | None) -> float:
         """Return the seconds that compilation saves in an evaluation, for ``decide_compile``."""
@@ -102,6 +128,15 @@ class Shape:
     def evaluation_chunk(self, k: int) -> int | None:
         """Decide ``auto`` for ``k_chunk`` in the evaluation of a split."""
         return self.chunk(Backward.SCREENED, k, EVALUATION_BATCH)
+
+
+def width_of(model: Model) -> int:
+    """Return the numbers for one row in the widest layer of a class of the user's own; 0 for a built-in network.
+
+    If a backward pass keeps more than that of a network with such a layer, it is the width of a network that keeps as
+    much.
+    """
+    return max(model.widest, model.kept // DENSE_ARRAYS) if isinstance(model, ProgramModel) else 0
 
 
 def decide_execution(

@@ -22,7 +22,7 @@ _CACHES: Final = 3
 with 2 MiB each, chunks of 1,024 to 4,096 rows were equally fast; 5,120 rows were a tenth slower, and all 65,536 rows
 at once a fifth slower."""
 
-_DENSE_ARRAYS: Final = 6
+DENSE_ARRAYS: Final = 6
 """Number of arrays as large as the widest layer that a forward and backward pass over all rows holds at once."""
 
 _MEMORY_SHARE: Final = 4
@@ -84,7 +84,7 @@ def auto_chunk(
     """
     a_sample = batch_size * outputs * _FLOAT_BYTES
     share = memory // _MEMORY_SHARE
-    if backward is Backward.DENSE and _DENSE_ARRAYS * k * a_sample <= (
+    if backward is Backward.DENSE and DENSE_ARRAYS * k * a_sample <= (
         share if device == "cuda" else min(share, _MOST_MEMORY)
     ):
         return None

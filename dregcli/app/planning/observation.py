@@ -113,9 +113,12 @@ def _task_faults(dataset: Dataset | None, task: object) -> list[Fault]:
     return []
 
 
-def observation_warning(dataset: Dataset, likelihood: LikelihoodName) -> str | None:
-    """Return the warning for a density of discrete values, or of values that never vary; else None."""
-    if not LIKELIHOODS[likelihood].unbounded:
+def observation_warning(dataset: Dataset, likelihood: LikelihoodName | None) -> str | None:
+    """Return the warning for a density of discrete values, or of values that never vary; else None.
+
+    Nothing is known about the likelihood of a class of the user's own, which is None.
+    """
+    if likelihood is None or not LIKELIHOODS[likelihood].unbounded:
         return None
     if dataset.kind is DataKind.INTENSITY:
         return (

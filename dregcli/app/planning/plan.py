@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener
+from dregcli.app.models.code import Code
+from dregcli.app.models.find import asked_code
 from dregcli.app.planning.load_data import load_asked
 from dregcli.app.planning.machine import precision_warning
 from dregcli.app.planning.observation import observation_warning
@@ -28,11 +30,13 @@ class Plan:
         spec: spec of the run.
         data: data of the run.
         warnings: warnings about ``auto`` decisions, shown once; ``warnings_of`` gives the lasting ones.
+        code: code of the model; None for a built-in network.
     """
 
     spec: RunSpec
     data: RunData
     warnings: tuple[str, ...] = ()
+    code: Code | None = None
 
     def warn(self, listener: Listener) -> None:
         """Show every warning that a user should see before the run starts."""
@@ -40,26 +44,31 @@ class Plan:
             listener.warn(warning)
 
 
-def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = ()) -> Plan:
+def resolve_plan(options: RunOptions, data_dir: Path, found: Sequence[Fault] = (), code: Code | None = None) -> Plan:
     """Load the data of a run and resolve its options.
 
     Args:
         options: the options that the user gave.
         data_dir: the data folder.
         found: faults found before, which are reported together with the new ones.
+        code: code of the model, if it is known already; None means the code that ``options.model`` names.
 
     Raises:
         SpecError: all faults at once.
+        ModelFailed: the code of the model raises an error when it is imported.
         DatasetMissing: there is no fault, but the data are missing.
         DeviceUnavailable: there is no fault, but the device is missing.
     """
     named = not any(fault.field == "dataset" for fault in found)
     dataset, missing, of_data = load_asked(options, data_dir) if named else (None, None, [])
-    spec, warnings = resolve(options, dataset, [*found, *of_data])
+    of_code: list[Fault] = []
+    if code is None and not any(fault.field == "model" for fault in found):
+        code, of_code = asked_code(options)
+    spec, warnings = resolve(options, dataset, [*found, *of_data, *of_code], code)
     if missing:
         raise missing
     assert dataset is not None
-    return Plan(spec, RunData(dataset, spec), warnings)
+    return Plan(spec, RunData(dataset, spec), warnings, code)
 
 
 def in_words(expectation: Expectation) -> str:

@@ -1,22 +1,29 @@
 """Turn the options of a run into its spec, step by step; each step returns a value and every fault that it finds."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
+import torch
+
+from dregcli.app.models.code import Code
+from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture
-from dregcli.app.planning.executing import Shape, decide_execution
+from dregcli.app.planning.executing import Shape, decide_execution, width_of
 from dregcli.app.planning.observation import observation
+from dregcli.app.planning.optimising import optimisation_faults
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
 from dregcli.engine.pairs import word_faults
+from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.words import parse_estimator, parse_objective
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
-from dregcli.names import LikelihoodName, Split
+from dregcli.names import Binarisation, DataKind, LikelihoodName, Split
 from dregcli.specs.execution import AUTO
+from dregcli.specs.models import OF_NETWORKS, is_network
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -37,7 +44,7 @@ class Faults(list[Fault]):
 
 
 def resolve(
-    options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = ()
+    options: RunOptions, dataset: Dataset | None, found: Sequence[Fault] = (), code: Code | None = None
 ) -> tuple[RunSpec, tuple[str, ...]]:
     """Resolve the options of a run: decide every ``auto``, and convert epochs into steps.
 
@@ -46,17 +53,19 @@ def resolve(
         dataset: the data of the run; None if they cannot be loaded. Then all other faults are still found.
         found: faults found before, which are reported together with the new ones. In ``options`` these fields hold
             their defaults.
+        code: code of the model, if it is no built-in network and could be found.
 
     Returns:
         The spec, and warnings about ``auto`` decisions.
 
     Raises:
+        ModelFailed: the code of the model raises an error when it is imported.
         SpecError: all faults at once.
         DeviceUnavailable: there is no fault, but the device is missing.
     """
     faults = Faults(found)
     steps, of_length = _length(options, dataset, faults)
-    built, of_model = architecture(options, dataset)
+    built, of_model = architecture(options, dataset, code)
     faults.add(of_length + of_model)
     observed, of_observation = _observed(options, built, dataset, known=not of_model)
     faults.add(of_observation)
@@ -64,19 +73,29 @@ def resolve(
     faults.add(of_identity)
     device, unavailable = _device(options)
     shape = _shape(options, built, observed, dataset, device)
+    if not faults:
+        shape = _with_width(shape, built, observed, dataset, code)
     number = threads() if options.threads in (AUTO, None) else options.threads
     with using_threads(number):  # chunks that are decided automatically fit into the caches of these cores
         decided, of_execution, warnings = decide_execution(options, shape, steps=steps, compiles=built.compiles)
     faults.add(of_execution)
     tracked, of_words = _words(options, faults)
     faults.add(of_words)
+    evaluations = _evaluations(options, steps)
+    faults.add(
+        optimisation_faults(options, dataset, steps=steps, eval_every=evaluations["eval_every"], tracked=tracked)
+    )
     values: dict[str, Any] = {
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
         **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},
         **{"device": device, "threads": number},
         **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
-        **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **_evaluations(options, steps)},
+        **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **evaluations},
+        "lr_posterior": None if options.lr_posterior == options.lr else options.lr_posterior,
+        **built.code,
     }
+    if not is_network(options.model):
+        values |= dict.fromkeys(OF_NETWORKS)
     faults.add(spec_faults(values))
     if faults:
         raise SpecError(faults, hint=HINT)
@@ -143,6 +162,26 @@ def _shape(
         return None
     likelihood = LikelihoodName(observed["likelihood"])
     return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=built.hidden, device=device)
+
+
+def _with_width(
+    shape: Shape | None, built: Architecture, observed: dict[str, str], dataset: Dataset | None, code: Code | None
+) -> Shape | None:
+    """Return the size of the work with the widest layer of a class of the user's own, which is built to find it.
+
+    Raises:
+        ModelFailed: the constructor of the model raises an error.
+        SpecError: the programs of the model do not fit the contract.
+    """
+    if shape is None or dataset is None or code is None:
+        return shape
+    image = (dataset.channels, dataset.height, dataset.width)
+    mean, spread = (torch.from_numpy(each).reshape(image) for each in (dataset.mean_intensity(), dataset.spread()))
+    is_drawn = observed["binarisation"] != Binarisation.NONE
+    kind, levels = (DataKind.BINARY, 1) if is_drawn else (dataset.kind, dataset.levels)
+    data = ModelData(image, kind, levels, mean, spread)
+    width = width_of(make_model(code, data, built.code["model_options"], seed=0))
+    return replace(shape, widest=max(shape.widest, width))
 
 
 def _faults_of_words_alone(options: RunOptions) -> list[Fault]:

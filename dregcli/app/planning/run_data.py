@@ -15,7 +15,8 @@ from dregcli.data.dataset import Dataset
 from dregcli.data.scan import Values
 from dregcli.engine.examples import Examples, ResidentExamples
 from dregcli.engine.pixels import AsStored, Dynamic, Pixels
-from dregcli.names import Binarisation, Split, Task
+from dregcli.engine.programs.contract import ModelData
+from dregcli.names import Binarisation, DataKind, Split, Task
 from dregcli.specs.binarisation import BinarisationRule, parse_binarisation
 from dregcli.specs.run import RunSpec
 
@@ -72,6 +73,19 @@ class RunData:
         if log_density is None or self._task is not Task.GENERATIVE:
             return None
         return torch.from_numpy(log_density(pixels.cpu().numpy()))
+
+    @cached_property
+    def model_data(self) -> ModelData:
+        """What the run's model knows of the data: all that is needed to build it without the data set."""
+        dataset, is_drawn = self.dataset, self._rule.name is not Binarisation.NONE
+        shape = (dataset.channels, dataset.height, dataset.width)
+        return ModelData(
+            shape=shape,
+            kind=DataKind.BINARY if is_drawn else dataset.kind,
+            levels=1 if is_drawn else dataset.levels,
+            mean=torch.from_numpy(self.mean).reshape(shape),
+            spread=torch.from_numpy(dataset.spread()).reshape(shape),
+        )
 
     @cached_property
     def mean(self) -> NDArray[np.float32]:

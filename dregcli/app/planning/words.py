@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from dregcli.engine.optimisation import parse_optimizer, parse_schedule
 from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.parts import shown_word
@@ -12,16 +13,21 @@ from dregcli.specs.run import RunSpec, default_run_name
 
 
 def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options with objective, estimator and binarisation spelt as in a spec.
+    """Return the options with objective, estimator, binarisation, optimizer and schedule spelt as in a spec.
 
-    All parameters are written out, also defaults: ``dreg-alpha`` becomes ``dreg-alpha:alpha=0.9``. Unknown words stay
-    unchanged.
+    All parameters of objective and estimator are written out, also defaults: ``dreg-alpha`` becomes
+    ``dreg-alpha:alpha=0.9``. An optimizer or a schedule has only those that differ from its defaults. Unknown words
+    stay unchanged.
     """
     canonical = dict(options)
     for key, parse in (("objective", parse_objective), ("estimator", parse_estimator)):
         if isinstance(word := options.get(key), str):
             with suppress(SpecError):
                 canonical[key] = word_of(parse(word))
+    for key, parse in (("optimizer", parse_optimizer), ("lr_schedule", parse_schedule)):
+        if isinstance(word := options.get(key), str):
+            with suppress(SpecError):
+                canonical[key] = parse(word).word
     if isinstance(word := options.get("binarisation"), str):
         with suppress(ValueError):
             canonical["binarisation"] = parse_binarisation(word).word

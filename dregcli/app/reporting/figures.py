@@ -110,7 +110,7 @@ class _Held:
 
     def latents(self, row: RunRow) -> Latents | None:
         """Return the latents of the newest evaluation with the most examples at the run's last step."""
-        own = [each for each in row.evals if each["checkpoint"] == row.summary.get("step")]
+        own = [each for each in row.evals if each["checkpoint"] == row.final_step]
         if not own:
             return None
         chosen = max(reversed(own), key=lambda each: (each["split"] == Split.TEST, each["n"]))

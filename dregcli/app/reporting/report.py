@@ -14,6 +14,7 @@ from dregcli.report.labels import Rename
 from dregcli.report.paired import Paired
 from dregcli.report.sections import ReportSection, sections_of
 from dregcli.report.series import Metrics
+from dregcli.report.settings import with_model_options
 from dregcli.report.warnings import warnings_of
 from dregcli.specs.run import experiment_of, group_hash, spelt_out
 from dregcli.store.results import ResultKind
@@ -133,7 +134,7 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         version=run.path.name,
         group=group_hash(spec),
         spec=spec,
-        experiment=experiment_of(spec),
+        experiment=with_model_options(experiment_of(spec)),
         status=info.status,
         summary=info.summary,
         evals=results("evals"),

@@ -28,6 +28,8 @@ class Captured:
         secret_diff: whether a diff has lines that look like a password, a token or a key.
         redacted: number of lines of the longest diff that were replaced for that reason.
         unread: files of the run that could not be read, with the reason.
+        model: names of the files with the code of the user's own model, whose contents are included.
+        suspicious_model: those that look as if they held a password, a token or a key.
     """
 
     files: tuple[str, ...]
@@ -37,6 +39,8 @@ class Captured:
     secret_diff: bool
     redacted: int
     unread: tuple[str, ...]
+    model: tuple[str, ...] = ()
+    suspicious_model: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: Run) -> "Captured":
@@ -56,6 +60,7 @@ class Captured:
             for name, text in texts.items():
                 contents[name] = contents.get(name, False) or is_secret_name(name) or has_secret(str(text))
             diffs.append((str(git.get("diff") or ""), int(git.get("diff_redacted") or 0)))
+        code = _code_of(run)
         longest, redacted = max(diffs, key=lambda diff: len(diff[0]), default=("", 0))
         return cls(
             tuple(files),
@@ -65,6 +70,8 @@ class Captured:
             any(has_secret(text.replace(LINE_MARK, "")) for text, _ in diffs),
             redacted,
             tuple(unread),
+            tuple(code),
+            tuple(name for name, text in code.items() if is_secret_name(name) or has_secret(text)),
         )
 
     def as_json(self) -> dict[str, Any]:
@@ -73,6 +80,7 @@ class Captured:
             "files": len(self.files),
             "contents": list(self.contents),
             "names_only": len(self.files) - len(self.contents),
+            "model": list(self.model),
             "diff_lines": self.diff,
             "diff_lines_redacted": self.redacted,
         }
@@ -89,7 +97,8 @@ class Captured:
             parts.append(
                 f"the contents of {counted(len(self.contents), 'untracked file')} ({some_of(self.contents)})"
             )
-        return f"it contains from the source tree: {'; '.join(parts) or 'no diff and no files'}"
+        model = f"the code of its model ({some_of(self.model)}); " if self.model else ""
+        return f"it contains {model}from the source tree: {'; '.join(parts) or 'no diff and no files'}"
 
     def warnings(self) -> list[str]:
         """Return warnings for the user before the run is shared."""
@@ -97,9 +106,23 @@ class Captured:
         look = "look at environment.json before you share the run."
         if self.suspicious:
             found.append(f"the run contains {some_of(self.suspicious)}, which may hold passwords or keys: {look}")
+        if self.suspicious_model:
+            names = some_of([f"model/{name}" for name in self.suspicious_model])
+            found.append(
+                f"the code of the model, {names}, may hold passwords or keys: look at it before you share it."
+            )
         if self.secret_diff:
             found.append(f"the run's diff has lines that may be passwords or keys: {look}")
         return found
+
+
+def _code_of(run: Run) -> dict[str, str]:
+    """Return the texts of the files that a run keeps of its model's code; none if they cannot be read."""
+    try:
+        kept = run.code()
+    except DregError:  # verifying the run names the file
+        return {}
+    return {name: text.decode("utf-8", "replace") for name, text in kept.files.items()} if kept else {}
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

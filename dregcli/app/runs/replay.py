@@ -8,6 +8,8 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import split_bounds
 from dregcli.app.loading.named import find_run
 from dregcli.app.loading.stored import spec_of
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
@@ -61,7 +63,15 @@ class Replay:
     differences: list[RowDifference] = field(default_factory=list[RowDifference])
 
 
-def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Replay:
+def replay(
+    reference: str,
+    steps: int,
+    *,
+    runs_dir: Path,
+    data_dir: Path,
+    listener: Listener,
+    code: CodeRequest = AS_TRAINED,
+) -> Replay:
     """Train the first steps of a run again, and compare every row of metrics that the run kept of these steps.
 
     Args:
@@ -70,6 +80,7 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
         runs_dir: the store.
         data_dir: the data folder.
         listener: receives a note that says which version a name means, and progress messages.
+        code: what the user says about the code of the run's model.
 
     Raises:
         UsageError: the run kept no row of the first ``steps`` steps.
@@ -86,11 +97,12 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
         raise UsageError(what, where=str(run.path), hint=hint)
     resolve_device(spec.device)
     data = data_of(spec, data_dir)
+    spec, used = code_of_run(run, spec, code, listener)
     prepare_process()
-    trainer, _ = built(Plan(spec, data), RunStore.of(run))
+    trainer, _ = built(Plan(spec, data, code=used), RunStore.of(run))
     found = Replay(run, steps, differing_here(run, spec))
     trainer.warm_up()
-    chunk = Shape.of_run(spec, data.dataset).evaluation_chunk(spec.bound_k)
+    chunk = Shape.of_run(spec, data.dataset, trainer.model).evaluation_chunk(spec.bound_k)
     last = int(max(columns["step"][-1] for columns in stored.values() if len(columns["step"])))
     listener.begin("replay", min(steps, last), "steps")
     with settled_process(), using_threads(spec.threads):
@@ -104,15 +116,16 @@ def replay(reference: str, steps: int, *, runs_dir: Path, data_dir: Path, listen
                 listener.update(step)
             if _row(stored, Split.VALID, step) is not None:
                 trainer.collect()
-                bounds = split_bounds(
-                    trainer.model,
-                    data,
-                    Split.VALID,
-                    k=spec.bound_k,
-                    seed=spec.eval_seed,
-                    listener=listener,
-                    k_chunk=chunk,
-                )
+                with trainer.evaluated():
+                    bounds = split_bounds(
+                        trainer.model,
+                        data,
+                        Split.VALID,
+                        k=spec.bound_k,
+                        seed=spec.eval_seed,
+                        listener=listener,
+                        k_chunk=chunk,
+                    )
                 stderr = math.nan if bounds.stderr is None else bounds.stderr
                 values = {"bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
                 _compare(found, stored, Split.VALID, step, values)

@@ -7,6 +7,8 @@ from typing import Any, Final
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.named import find_run
 from dregcli.app.loading.stored import spec_of
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.training.session import TrainResult
@@ -16,7 +18,7 @@ from dregcli.engine.device import resolve_device
 from dregcli.errors import SpecError
 from dregcli.names import Capture
 from dregcli.specs.resolve import spec_faults
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import RUN_ONLY, RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -39,6 +41,7 @@ def rerun(
     argv: list[str],
     listener: Listener,
     capture: str | None = None,
+    code: CodeRequest = AS_TRAINED,
 ) -> TrainResult:
     """Train a run's spec again, as a new version.
 
@@ -50,6 +53,7 @@ def rerun(
         argv: the command line, kept in the new run.
         listener: receives a warning if the environment differs, so that numbers may differ, and progress messages.
         capture: which source changes the new run keeps; None means the same as the old run.
+        code: what the user says about the code of the run's model.
 
     Raises:
         SpecError: no such ``capture``.
@@ -63,7 +67,8 @@ def rerun(
     asked = {"capture": spec.capture if capture is None else capture}
     if faults := spec_faults(spec.model_dump() | asked):
         raise SpecError(faults, hint="`dreg runs rerun --help` shows every option")
-    spec = RunSpec.model_validate(spec.model_dump() | asked)
+    spec = RunSpec.model_validate(spec.model_dump(exclude=set(RUN_ONLY)) | asked)
+    spec, used = code_of_run(run, spec, code, listener)
     resolve_device(spec.device)
     data = data_of(spec, data_dir)
     differing = differing_here(run, spec)
@@ -71,7 +76,8 @@ def rerun(
         listener.warn(f"numbers may differ from the numbers of {run.label}: {', '.join(differing)}.")
     else:
         listener.note(f"nothing that numbers depend on has changed since {run.label}: they will be the same")
-    return start(Plan(spec, data), name=name or run.name, store=RunStore.of(run), argv=argv, listener=listener)
+    plan = Plan(spec, data, code=used)
+    return start(plan, name=name or run.name, store=RunStore.of(run), argv=argv, listener=listener)
 
 
 def differing_here(run: Run, spec: RunSpec) -> list[str]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.errors import Fault
 from dregcli.names import Split, Task
 from dregcli.specs.execution import AUTO
@@ -25,6 +26,7 @@ class SampleRequest:
         scale: screen pixels per pixel; None means that the size of the image decides.
         device: auto, cpu or cuda.
         threads: CPU threads for torch, or auto.
+        code: what the user says about the code of the run's model.
     """
 
     run: str
@@ -38,6 +40,7 @@ class SampleRequest:
     scale: int | None = None
     device: str = AUTO
     threads: int | str = AUTO
+    code: CodeRequest = AS_TRAINED
 
     def faults(self) -> list[Fault]:
         """Return all faults of the options that do not depend on a run."""

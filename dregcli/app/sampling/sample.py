@@ -1,13 +1,10 @@
 """Make pictures of a trained model and keep them in the run: prior samples, reconstructions and traversals."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
@@ -15,35 +12,23 @@ from dregcli.app.loading.build import build_model
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
+from dregcli.app.sampling.made import REACH, Picture, Traversed, make_pictures
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.engine.models.base import GaussianModel
-from dregcli.engine.randomness import Randomness
-from dregcli.engine.sampling import (
-    EXAMPLES_BLOCK,
-    best_of_k,
-    latent_variances,
-    most_active,
-    prior_images,
-    seen_pixels,
-    traversals,
-)
 from dregcli.errors import DregError, Fault, NotFinite, SpecError
-from dregcli.names import DataKind, Split, Task
+from dregcli.names import DataKind, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.checkpoints import Which
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-
-REACH: Final = 3.0
-"""Range of traversals on both sides of the prior's mean, in standard deviations of the prior."""
 
 LATENTS: Final = 10
 """Default number of traversed latents; all latents if the model has fewer."""
@@ -59,30 +44,6 @@ _RANGE_ROWS: Final = 10_000
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One grid of images.
-
-    Attributes:
-        kind: samples, reconstructions or traversals.
-        what: description in words.
-        rows: rows of images.
-        columns: columns of images.
-        grid: pixels, shape (3, H, W), in [0, 1].
-    """
-
-    kind: str
-    what: str
-    rows: int
-    columns: int
-    grid: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height, in screen pixels."""
-        return self.grid.shape[2], self.grid.shape[1]
-
-
-@dataclass(frozen=True)
 class Sampled:
     """The pictures of a run, and their files.
 
@@ -94,7 +55,8 @@ class Sampled:
         eval_seed: seed of the examples' pixels, from the run.
         look: how values are shown.
         pictures: pictures, each with its file.
-        latents: traversed latents in the order of the picture, each with the variance over examples of q's mean.
+        latents: traversed numbers of the latents in the order of the picture.
+        left_out: the reason for each picture that could not be made, by its kind.
     """
 
     run: Run
@@ -104,7 +66,8 @@ class Sampled:
     eval_seed: int
     look: Look
     pictures: list[tuple[Picture, Path]]
-    latents: list[tuple[int, float]]
+    latents: list[Traversed]
+    left_out: dict[str, str]
 
     def as_json(self) -> dict[str, Any]:
         """Return the form of ``dreg sample --json``."""
@@ -127,9 +90,15 @@ class Sampled:
                 for picture, path in self.pictures
             ],
             "latents": [
-                {"index": index, "variance": variance, "active": variance > ACTIVE_VARIANCE}
-                for index, variance in self.latents
+                {
+                    "index": each.index,
+                    "name": each.name,
+                    "variance": each.variance,
+                    "active": each.variance > ACTIVE_VARIANCE,
+                }
+                for each in self.latents
             ],
+            "left_out": self.left_out,
             "range": [-REACH, REACH],
             "scale": self.look.scale,
             "display": {"black": self.look.low, "white": self.look.high},
@@ -160,10 +129,11 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         which = parse_checkpoint(asked.checkpoint)
     except SpecError as error:
         found += error.faults
-    if asked.latents is not None and asked.latents > spec.latent_dim:
+    if asked.latents is not None and spec.latent_dim is not None and asked.latents > spec.latent_dim:
         found.append(Fault("latents", f"must be at most the model's {spec.latent_dim}, got {asked.latents}."))
     spec = spec.model_copy(update={"compile": "off"})
     data = _data(spec, asked, data_dir, found)
+    spec, code = code_of_run(run, spec, asked.code, listener)
     checkpoint = load_checkpoint(run, which, listener)
     prepare_process()
     spec = spec.model_copy(update={"device": resolve_device(asked.device)})
@@ -171,15 +141,20 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     look = _look(data.dataset, asked)
     k = spec.k if asked.k is None else asked.k
     with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
-        model = build_model(spec, data)
+        model = build_model(spec, data.model_data, code)
         load_model(model, checkpoint, run)
+        model.eval()
+        most = len(model.coordinates())
+        if asked.latents is not None and not model.no_traversals and asked.latents > most:
+            message = f"must be at most the model's {most}, got {asked.latents}."
+            raise SpecError([Fault("latents", message)], where=str(run.path))
         try:
-            made, latents = _pictures(model, data, spec, asked, k, look)
+            made = make_pictures(model, data, spec, asked, k, _latents(spec, asked), look)
         except NotFinite as error:
             where = f"{run.path}, checkpoint of step {checkpoint.step}"
             raise NotFinite(error.what, where=where, hint=error.hint) from error
-    kept = [(each, run.add_file("figures", each.kind, ".png", pictures.png(each.grid))) for each in made]
-    return Sampled(run, checkpoint.step, asked, k, spec.eval_seed, look, kept, latents)
+    kept = [(each, run.add_file("figures", each.kind, ".png", pictures.png(each.grid))) for each in made.pictures]
+    return Sampled(run, checkpoint.step, asked, k, spec.eval_seed, look, kept, made.latents, made.left_out)
 
 
 def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault]) -> RunData:
@@ -215,7 +190,8 @@ def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault
 
 
 def _latents(spec: RunSpec, asked: SampleRequest) -> int:
-    return min(LATENTS, spec.latent_dim) if asked.latents is None else asked.latents
+    most = LATENTS if spec.latent_dim is None else min(LATENTS, spec.latent_dim)
+    return most if asked.latents is None else asked.latents
 
 
 def _scale(dataset: Dataset, asked: SampleRequest) -> int:
@@ -236,80 +212,3 @@ def _look(dataset: Dataset, asked: SampleRequest) -> Look:
         low, high = (float(each) for each in np.quantile(values, _RANGE))
         high = high if high > low else low + 1.0
     return Look(dataset.height, dataset.width, low, high, _scale(dataset, asked), dataset.channels)
-
-
-def _pictures(
-    model: GaussianModel, data: RunData, spec: RunSpec, asked: SampleRequest, k: int, look: Look
-) -> tuple[list[Picture], list[tuple[int, float]]]:
-    """Return all pictures, and the traversed latents with their variances."""
-    split, shown = Split(asked.split), asked.examples(spec.task)
-    examples, randomness = data.examples(split), Randomness(asked.seed, torch.device(spec.device))
-
-    def seen(limit: int | None) -> Iterator[Tensor]:
-        return seen_pixels(examples, data.pixels, split=split, seed=spec.eval_seed, limit=limit)
-
-    blocks = -(-shown // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
-    inputs = torch.cat(list(seen(blocks)))[:blocks]
-    made = [
-        _samples(model, inputs, randomness, asked, look, spec.task),
-        _reconstructions(model, inputs, randomness, asked, look, k, spec.task),
-    ]
-    variances = latent_variances(model, seen(None))
-    latents = most_active(variances, _latents(spec, asked))
-    made.append(_traversals(model, inputs[:1], latents, asked, look))
-    return made, [(each, float(variances[each])) for each in latents]
-
-
-def _samples(
-    model: GaussianModel, inputs: Tensor, randomness: Randomness, asked: SampleRequest, look: Look, task: Task
-) -> Picture:
-    if task is Task.GENERATIVE:
-        columns = asked.columns
-        images = prior_images(model, inputs[:1], randomness, k=asked.n)
-        grid = pictures.plain_grid(look.screen(images), columns=columns)
-        return Picture("samples", "mean images E[x|z] for z from the prior", -(-asked.n // columns), columns, grid)
-    rows, columns = asked.contexts
-    contexts = inputs[:rows]
-    images = prior_images(model, contexts, randomness, k=columns - 1).transpose(0, 1)
-    heads = ["data", *["model"] * (columns - 1)]
-    grid = pictures.led_rows(look.screen(contexts), look.screen(images), columns=columns - 1, heads=heads)
-    what = f"left {asked.split} images, then mean images E[x|z,c] for z from the prior given the image's context c"
-    return Picture("samples", what, rows, columns, grid)
-
-
-def _reconstructions(
-    model: GaussianModel,
-    inputs: Tensor,
-    randomness: Randomness,
-    asked: SampleRequest,
-    look: Look,
-    k: int,
-    task: Task,
-) -> Picture:
-    pairs, columns = asked.pairs
-    blocks = -(-pairs // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
-    images = best_of_k(model, inputs[:blocks], randomness, k=k).images[:pairs]
-    grid = pictures.pairs_grid(look.screen(inputs[:pairs]), look.screen(images), columns=columns)
-    of = f"for the z with the largest weight of {k} from q" if k > 1 else "for a z from q"
-    whole = "" if task is Task.GENERATIVE else ", the context unchanged"
-    what = f"pairs: left a {asked.split} image as the model sees it, right the mean image {of}{whole}"
-    return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
-
-
-def _traversals(
-    model: GaussianModel, example: Tensor, latents: list[int], asked: SampleRequest, look: Look
-) -> Picture:
-    offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
-    at, images = traversals(model, example, latents, offsets)
-    grid = pictures.led_rows(
-        look.screen(at.expand(len(latents), -1)),
-        look.screen(images),
-        columns=asked.steps,
-        heads=["mean", *(f"{offset:+.3g}" if offset else "0" for offset in offsets)],
-        rows=[f"z{latent}" for latent in latents],
-    )
-    what = (
-        f"one row per latent, in the table's order: left the mean image at q's mean for the first {asked.split} "
-        f"image, then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"
-    )
-    return Picture("traversals", what, len(latents), asked.steps + 1, grid)

@@ -76,6 +76,10 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
+    if request.trust_code:
+        what = "--trust-code is about the code that a run keeps: it needs --resume with the run."
+        hint = command("train", "--resume", "RUN", "--trust-code")
+        raise UsageError(what, where="--trust-code", hint=hint)
     if request.end:
         what = "--end needs --resume with the run that is to end."
         raise UsageError(what, where="--end", hint=command("train", "--resume", "RUN", "--end"))
@@ -116,5 +120,5 @@ def _resume(
     if contradiction:
         raise SpecError(contradiction, hint="leave these options out")
     run = find_run_to_resume(store, reference, listener)
-    plan = resume_plan(run, flags, data_dir)
+    plan = resume_plan(run, flags, data_dir, trust=request.trust_code, listener=listener)
     return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from dregcli.app.models.code import Code
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import canonical_words, label_of, run_name, spread_pair
@@ -47,15 +48,18 @@ class StudyPlan:
         combinations: runs seed by seed, so that a stopped study already has pairs of runs.
         dataset: data set of all runs.
         name: name of all runs; None means default names.
+        code: code of the model of all runs; None for a built-in network.
     """
 
     combinations: tuple[Combination, ...]
     dataset: Dataset
     name: str | None
+    code: Code | None = None
 
     def plan(self, combination: Combination) -> Plan:
         """Return the plan of one run. Call it only when the run starts: each plan copies the data to the device."""
-        return Plan(combination.spec, RunData(self.dataset, combination.spec), combination.warnings)
+        data = RunData(self.dataset, combination.spec)
+        return Plan(combination.spec, data, combination.warnings, self.code)
 
 
 @dataclass
@@ -103,10 +107,12 @@ def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan
     found = _Faults(names, [*files.faults, *faults, *of_seeds, *of_words, *_twice(asked), *of_name])
     templates: list[Combination] = []
     dataset: Dataset | None = None
+    code: Code | None = None
     missing: DregError | None = None
     for name, each in zip(names, asked, strict=True):
         try:
-            plan = resolve_plan(each.options, data_dir, each.faults)
+            # The code of the model is read once, so that all runs have the same, also if it is edited meanwhile.
+            plan = resolve_plan(each.options, data_dir, each.faults, code)
         except SpecError as error:
             found.add(name, error.faults)
         except DregError as error:
@@ -114,6 +120,7 @@ def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan
         else:
             # The data are the same for all runs, and are kept once.
             dataset = plan.data.dataset
+            code = plan.code
             templates.append(Combination(plan.spec, plan.warnings, each.free))
     if all_faults := found.reported():
         raise SpecError(all_faults, hint="correct the above; every option is shown by: dreg train --help")
@@ -123,7 +130,7 @@ def plan_study(request: TrainRequest, files: Files, data_dir: Path) -> StudyPlan
     for template in templates:
         check_name(request.name or run_name(template.spec))
     by_seed = zip(*(_at_seeds(template, seeds) for template in templates), strict=True)
-    return StudyPlan(tuple(each for of_seed in by_seed for each in of_seed), dataset, request.name)
+    return StudyPlan(tuple(each for of_seed in by_seed for each in of_seed), dataset, request.name, code)
 
 
 @dataclass(frozen=True)

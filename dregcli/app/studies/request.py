@@ -39,6 +39,7 @@ class TrainRequest:
         config: a file of options.
         resume: the run to continue, instead of a new one.
         end: whether the run to continue ends at its last checkpoint.
+        trust_code: whether the copy of the model's code that the run to continue keeps may be run.
     """
 
     options: Mapping[str, Any]
@@ -47,6 +48,7 @@ class TrainRequest:
     config: Path | None = None
     resume: str | None = None
     end: bool = False
+    trust_code: bool = False
 
     @property
     def flags(self) -> dict[str, Any]:

@@ -208,7 +208,7 @@ class _Study:
                 return train.claim(plan, name=self._plan.name, store=store, argv=argv, listener=listener)
         if found.standing is not Standing.CUT:
             return found
-        plan = resume_plan(found.run, combination.free, self._data_dir)
+        plan = resume_plan(found.run, combination.free, self._data_dir, code=self._plan.code)
         return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
 
     def _skipped(self, label: str, combination: Combination, found: Repeat) -> StudyRun:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.bounds import SplitBounds, split_bounds
@@ -50,7 +50,7 @@ class Evaluations:
     def __init__(self, plan: Plan, listener: Listener) -> None:
         self._spec = plan.spec
         self._data = plan.data
-        self._chunk = Shape.of_run(plan.spec, plan.data.dataset).evaluation_chunk(plan.spec.bound_k)
+        self._chunk: int | Literal["open"] | None = "open"
         self._listener = listener
         self._seconds_an_example: float | None = None
         self._validation: tuple[int, SplitBounds] | None = None
@@ -111,6 +111,9 @@ class Evaluations:
         between: Callable[[], None],
         limit: int | None = None,
     ) -> SplitBounds:
+        if self._chunk == "open":
+            shape = Shape.of_run(self._spec, self._data.dataset, model)
+            self._chunk = shape.evaluation_chunk(self._spec.bound_k)
         before = time.perf_counter()
         found = split_bounds(
             model,

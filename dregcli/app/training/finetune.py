@@ -9,6 +9,9 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
+from dregcli.app.models.code import Code
+from dregcli.app.models.request import AS_TRAINED, CodeRequest
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
@@ -19,7 +22,7 @@ from dregcli.errors import Fault, SpecError
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import merge_options
-from dregcli.specs.run import RunSpec
+from dregcli.specs.run import RUN_ONLY, RunSpec
 from dregcli.store.checkpoints import Which
 from dregcli.store.runs import RunStore
 
@@ -34,6 +37,7 @@ class FinetuneRequest:
         checkpoint: last, best or a step of the parent.
         reset_encoder: whether q starts from new initial parameters.
         name: name of the new run.
+        code: what the user says about the code of the parent's model.
     """
 
     run: str
@@ -41,6 +45,7 @@ class FinetuneRequest:
     checkpoint: str = "last"
     reset_encoder: bool = False
     name: str | None = None
+    code: CodeRequest = AS_TRAINED
 
 
 def finetune(
@@ -67,7 +72,8 @@ def finetune(
     data_of(parent, data_dir)  # refuse data that changed since the parent, before other options are checked
     which, faults = _which(request.checkpoint)
     given, contradiction = spread_pair(request.options)
-    plan = _resolved(parent, given, data_dir, [*faults, *contradiction])
+    parent, code = code_of_run(run, parent, request.code, listener)
+    plan = _resolved(parent, given, data_dir, [*faults, *contradiction], code)
     checkpoint = load_checkpoint(run, which, listener)
     origin = ParentSpec(
         run=run.key,
@@ -89,16 +95,17 @@ def _which(text: str) -> tuple[Which, list[Fault]]:
         return "last", list(error.faults)
 
 
-def _resolved(parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault]) -> Plan:
+def _resolved(
+    parent: RunSpec, given: Mapping[str, Any], data_dir: Path, faults: list[Fault], code: Code | None
+) -> Plan:
     """Resolve the parent's spec with the given options, for the data on this machine."""
     # Not inherited: tracked estimators, which belong to the objective, which may change; and the interval of
     # evaluations, which belongs to the number of steps.
-    inherited = parent.model_dump(
-        exclude={"spec_version", "parent", "data_checksum", "track_estimators", "eval_every", *ROUNDING_ONLY}
-    )
+    others = {"spec_version", "parent", "data_checksum", "track_estimators", "eval_every"}
+    inherited = parent.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
     options, of_values = merge_options(given, inherited, None)
     try:
-        return resolve_plan(options, data_dir, [*faults, *of_values])
+        return resolve_plan(options, data_dir, [*faults, *of_values], code)
     except SpecError as error:
         hint = "correct the above; every option is shown by: dreg finetune-encoder --help"
         raise SpecError(error.faults, hint=hint) from error

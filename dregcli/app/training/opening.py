@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from dregcli.app.planning.optimising import optimisation_in_words
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import short_words
 from dregcli.engine.device import gpu
@@ -31,6 +32,8 @@ def opening_lines(plan: Plan, trainer: Trainer) -> list[str]:
         f"{shape} pixels; batches of {spec.batch_size:,}, {counted(spec.steps, 'step')}{done}",
         f"{_device(spec)}; {_size(spec, trainer)}; gradient {_gradient(spec, trainer)}",
     ]
+    if how := optimisation_in_words(spec):
+        lines.append(how)
     if spec.bound_k != spec.k:
         lines.append(f"evaluations: {counted(spec.bound_k, 'sample')} per example (--eval-k)")
     return lines

@@ -21,6 +21,7 @@ from dregcli.specs.run import RunSpec
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from dregcli.wording import counted
 
 KEPT_FIELDS = (
     "task",
@@ -32,6 +33,8 @@ KEPT_FIELDS = (
     "model",
     "hidden",
     "latent_dim",
+    "model_options",
+    "model_digest",
 )
 """Fields in which a run must equal its parent: theta comes from the parent and fits only the parent's pixels."""
 
@@ -85,8 +88,15 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
     run, checkpoint = _find(parent, store)
     if faults := _differences(plan.spec, spec_of(run)):
         raise SpecError(faults, where=str(run.path), hint="leave these options out")
-    model = build_model(plan.spec, plan.data)
+    model = build_model(plan.spec, plan.data.model_data, plan.code)
     load_model(model, checkpoint, run)
+    if shared := model.shared_parameters():
+        message = (
+            f"only q is trained, but the model and q share {counted(len(shared), 'parameter')}: {', '.join(shared)}."
+        )
+        raise SpecError(
+            [Fault("run", message)], where=str(run.path), hint="continue the whole run: dreg train --resume"
+        )
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
         raise StoreCorrupt(what, where=str(run.path), hint=f"start again: {command('finetune-encoder', run.path)}")
@@ -115,7 +125,9 @@ def hand_over(parent: Model, model: Model, *, reset_encoder: bool) -> None:
     """Copy the parent's parameters into a model; with ``reset_encoder`` only theta, so that q keeps its own."""
     inherited = dict(parent.state_dict())
     if reset_encoder:
-        inherited |= model.posterior_parameters()
+        # A parameter with two names, such as a tied weight, keeps its own values under both.
+        own = {each.data_ptr() for each in model.posterior_parameters().values()}
+        inherited |= {name: each for name, each in model.state_dict().items() if each.data_ptr() in own}
     model.load_state_dict(inherited)
 
 

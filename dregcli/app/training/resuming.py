@@ -1,12 +1,18 @@
 """Plan how a run continues, and refuse every change of its options except its length."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from dregcli.app.common.listener import Listener
 from dregcli.app.loading.stored import spec_of
+from dregcli.app.models.code import Code
+from dregcli.app.models.request import CodeRequest
+from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.executing import decide_compile
 from dregcli.app.planning.load_data import data_of
+from dregcli.app.planning.optimising import prolonging_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.tracked import tracked_words, with_trained
 from dregcli.app.planning.words import canonical_words
@@ -16,6 +22,7 @@ from dregcli.engine.device import resolve_device
 from dregcli.errors import Fault, RunStateError, SpecError
 from dregcli.names import RunStatus
 from dregcli.specs.execution import AUTO, ROUNDING_ONLY
+from dregcli.specs.models import is_network
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag, setting_faults, spec_faults
 from dregcli.specs.run import RunSpec
@@ -25,17 +32,29 @@ FREE = (*ROUNDING_ONLY, "keep_last", "capture", "final_eval")
 """Options that a resumed run may change, beside its steps."""
 
 
-def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
+def resume_plan(
+    run: Run,
+    flags: Mapping[str, Any],
+    data_dir: Path,
+    *,
+    trust: bool = False,
+    code: Code | None = None,
+    listener: Listener | None = None,
+) -> Plan:
     """Return the plan that continues a run.
 
     Args:
         run: the run.
         flags: options given beside ``--resume``. Only these may differ from the run's spec: more steps, and the
             options in ``FREE``. ``auto`` keeps the run's value. A smaller ``k_chunk`` lets a run continue that ran
-            out of memory.
+            out of memory. ``model`` may name other code for a class of the user's own.
         data_dir: the data folder.
+        trust: whether the copy of the model's code that the run keeps may be run.
+        code: code of the run's model, if it is at hand.
+        listener: receives a warning if the run continues with other code.
 
     Raises:
+        CodeRefused: see ``dregcli.app.models.trust.code_of_run``.
         SpecError: an option differs from the run's spec.
         RunStateError: the run is completed, and the user asked for no more steps and no more final bounds.
         DeviceUnavailable: the run's device is not on this machine.
@@ -43,7 +62,14 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     spec = spec_of(run)
     resolve_device(spec.device)  # a run that was made on a GPU needs one: report this before the run is claimed
     data = data_of(spec, data_dir)
-    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {"eval_k": spec.bound_k}
+    asked = CodeRequest(trust=trust)
+    if not is_network(spec.model):  # the model of such a run may be built by other code
+        asked = CodeRequest(flags.get("model"), trust)
+        flags = {**flags, "model": None, "model_options": _other_options(spec, flags.get("model_options"))}
+    stored: dict[str, Any] = canonical_words(spec.model_dump()) | {
+        "eval_k": spec.bound_k,
+        "lr_posterior": spec.lr_posterior or spec.lr,
+    }
     changes, faults = _free_to_change(spec, flags)
     given = canonical_words(flags)
     if given.get("track_estimators") is not None:
@@ -61,6 +87,8 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
             if value < spec.steps:
                 message = f"the run has {spec.steps} steps and can only get longer, got {value}."
                 faults.append(Fault("steps", message))
+            elif value != spec.steps and (reason := prolonging_changes(spec)):
+                faults.append(Fault("steps", f"the run keeps its {spec.steps} steps, because {reason}."))
             faults += [fault for fault in spec_faults(spec.model_dump() | {"steps": value}) if value >= spec.steps]
         elif key not in stored:
             faults.append(Fault(flag(key), "cannot be given with --resume."))
@@ -75,10 +103,29 @@ def resume_plan(run: Run, flags: Mapping[str, Any], data_dir: Path) -> Plan:
     plan = Plan(RunSpec.model_validate(spec.model_dump() | changes | {"steps": steps}), data)
     lacks_bounds = not set(SPLITS[plan.spec.final_eval]) <= set(SPLITS[spec.final_eval])
     if run.status() is RunStatus.COMPLETED and steps == spec.steps and not lacks_bounds:
-        what = f"The run is completed: all {spec.steps} steps are done."
-        hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
-        raise RunStateError(what, where=str(run.path), hint=hint)
-    return plan
+        raise _completed(run, spec)
+    if code is not None and code.digest == spec.model_digest:
+        return replace(plan, code=code)
+    spec, code = code_of_run(run, plan.spec, asked, listener)
+    return replace(plan, spec=spec, code=code)
+
+
+def _other_options(spec: RunSpec, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the options of the model that the user gave; None if the run has the same values."""
+    kept = {name: str(value) for name, value in spec.model_options.items()}
+    same = all(kept.get(name.replace("-", "_")) == str(value) for name, value in (given or {}).items())
+    return None if same else given
+
+
+def _completed(run: Run, spec: RunSpec) -> RunStateError:
+    """Return the error for a run that has nothing left to do."""
+    what = f"The run is completed: all {spec.steps} steps are done."
+    if run.info().summary.get("stopped_early"):
+        what = "The run is completed: it stopped early, after validations without a better bound (--patience)."
+    hint = f"make it longer: {command('train', '--resume', run.path, '--steps', str(2 * spec.steps))}"
+    if prolonging_changes(spec):
+        hint = f"start a new run from its spec: {command('train', '--config', run.path / 'spec.json')}"
+    return RunStateError(what, where=str(run.path), hint=hint)
 
 
 def _free_to_change(spec: RunSpec, flags: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:

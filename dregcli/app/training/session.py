@@ -27,6 +27,7 @@ from dregcli.names import FinalEval, RunStatus, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.writer import RunWriter
+from dregcli.wording import counted
 
 CHECKPOINT_SECONDS = 300.0
 """Largest age of the last checkpoint in seconds, for any number of steps."""
@@ -84,6 +85,8 @@ class Session:
         self._parent = parent
         self._baseline: Baseline | None = None
         self._best: tuple[int, float] | None = None
+        # Validations since the best one.
+        self._worse = 0
         self._seconds_before = 0.0
         self._seconds = 0.0
         self._steps = 0
@@ -97,6 +100,8 @@ class Session:
         valid = self._writer.run.metrics(Split.VALID)
         if valid and valid["step"][-1] == step and (self._best is None or valid["bound"][-1] > self._best[1]):
             self._best = step, float(valid["bound"][-1])
+        if self._best is not None and valid:
+            self._worse = sum(1 for each in valid["step"] if self._best[0] < each <= step)
         self._seconds_before = state["seconds"]
         self._baseline = Baseline(**state["baseline"]) if "baseline" in state else None
         self._saved_step = step
@@ -110,7 +115,7 @@ class Session:
         self._plan.warn(self._listener)
         with self._failures_kept(), stop_requests() as stop, using_threads(self._spec.threads):
             self._writer.log(opening)
-            if self._trainer.step < self._spec.steps:
+            if not self._done:
                 for line in opening_lines(self._plan, self._trainer):
                     self._listener.note(line)
             self._measure_parent(stop)
@@ -122,6 +127,7 @@ class Session:
             summary = self._summary(RunStatus.COMPLETED) | {
                 "bound": _values(summaries),
                 "bounds": summaries,
+                **self._chosen(),
                 **_known_log_p(bounds),
                 **self._gained(bounds),
             }
@@ -138,7 +144,7 @@ class Session:
 
     def _warm_up(self) -> None:
         """Compile the model before the steps are timed."""
-        if self._trainer.step >= self._spec.steps:
+        if self._done:
             return
         if self._compiled:
             self._listener.note("compiling first; the time of the steps does not include it")
@@ -149,7 +155,7 @@ class Session:
     def _run_steps(self, stop: StopRequest) -> None:
         spec, trainer, listener = self._spec, self._trainer, self._listener
         listener.begin("train", spec.steps, "steps", done=trainer.step)
-        while trainer.step < spec.steps:
+        while not self._done:
             before = time.perf_counter()
             trainer.advance()
             step = trainer.step
@@ -165,6 +171,10 @@ class Session:
             if logs:
                 self._log_window()
             is_best = evaluates and self._evaluate_valid(last=last)
+            if self._stops_early and not last:
+                saves = True
+                if not logs:
+                    self._log_window()
             if saves or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
                 self._checkpoint(is_best=is_best)
             if self._writer.flush_due():
@@ -174,6 +184,16 @@ class Session:
         if not self._steps:
             self._complete_last_step()
         listener.end()
+
+    @property
+    def _stops_early(self) -> bool:
+        """Whether the last validations found no better bound, so many that the run stops."""
+        return self._spec.patience is not None and self._worse >= self._spec.patience
+
+    @property
+    def _done(self) -> bool:
+        """Whether no further step is taken."""
+        return self._trainer.step >= self._spec.steps or self._stops_early
 
     @property
     def _evaluates_at_end(self) -> bool:
@@ -201,7 +221,8 @@ class Session:
     def _evaluate_valid(self, *, last: bool) -> bool:
         """Evaluate on the validation split; return whether the bound is the best so far."""
         step = self._trainer.step
-        bounds = self._evaluations.validate(self._trainer.model, step, last=last)
+        with self._trainer.evaluated():
+            bounds = self._evaluations.validate(self._trainer.model, step, last=last)
         stderr = math.nan if bounds.stderr is None else bounds.stderr
         row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
         self._writer.append(Split.VALID, row)
@@ -211,6 +232,7 @@ class Session:
         is_best = self._best is None or bounds.value > self._best[1]
         if is_best:
             self._best = (step, bounds.value)
+        self._worse = 0 if is_best else self._worse + 1
         return is_best
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
@@ -219,9 +241,24 @@ class Session:
             self._stop(stop)
 
     def _final_bounds(self, stop: StopRequest) -> list[SplitBounds]:
-        """Return the bounds after the last step."""
-        trainer = self._trainer
-        return self._evaluations.final(trainer.model, lambda: self._stop_if_asked(stop), step=trainer.step)
+        """Return the bounds after the last step, or those of the best checkpoint if the run has patience."""
+        trainer, step = self._trainer, self._final_step
+        if self._stops_early:
+            counts = counted(self._worse, "validation")
+            self._listener.note(f"stopped at step {trainer.step:,}: {counts} without a better bound (--patience)")
+        if step != trainer.step:
+            self._listener.note(f"the final bounds are those of the best checkpoint, step {step:,} (--patience)")
+        with (
+            trainer.holding(self._writer.run.load_checkpoint(step).model)
+            if step != trainer.step
+            else trainer.evaluated()
+        ):
+            return self._evaluations.final(trainer.model, lambda: self._stop_if_asked(stop), step=step)
+
+    @property
+    def _final_step(self) -> int:
+        """The step of the final bounds: the last one, or the best one if the run has patience."""
+        return self._best[0] if self._spec.patience is not None and self._best else self._trainer.step
 
     def _checkpoint(self, *, is_best: bool) -> None:
         state = self._trainer.state()
@@ -280,6 +317,13 @@ class Session:
             "theta_sha256": {"before": before.theta_sha256, "after": self._check_theta()},
         }
 
+    def _chosen(self) -> dict[str, Any]:
+        """Return which weights the final bounds are of, if they are not those in training after the last step."""
+        average = {} if self._spec.ema is None else {"ema": self._spec.ema}
+        if self._spec.patience is None:
+            return average
+        return average | {"final_step": self._final_step, "stopped_early": self._stops_early}
+
     def _summary(self, status: RunStatus) -> dict[str, Any]:
         learned = self._trainer.learned.values()
         spec, parent = self._spec, self._spec.parent
@@ -292,7 +336,7 @@ class Session:
             "eval_k": spec.bound_k,
             "task": spec.task.value,
             "binarisation": spec.binarisation,
-            "likelihood": spec.likelihood.value,
+            "likelihood": spec.likelihood and spec.likelihood.value,
             "split_convention": spec.split_convention,
             "split_hashes": self._plan.data.split_hashes,
             "backward": spec.backward.value,

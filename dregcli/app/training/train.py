@@ -1,6 +1,6 @@
 """Train a run from its spec, or continue a run, and keep everything about it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,6 +9,8 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_trainer
 from dregcli.app.loading.restore import load_trainer
+from dregcli.app.models.captured import captured
+from dregcli.app.planning.optimising import ending_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
@@ -59,7 +61,9 @@ def claim(
     prepare_process()
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
-    writer = store.claim(name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment)
+    writer = store.claim(
+        name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment, code=captured(plan.code)
+    )
     return partial(
         Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
     )
@@ -84,16 +88,23 @@ def resume(
         end: whether to end the run at its checkpoint.
 
     Raises:
-        RunStateError: the run is alive or completed, or is to end before its first checkpoint.
+        RunStateError: the run is alive or completed, or is to end before its first checkpoint, or where the
+            steps until then depend on the number that was planned.
         CheckpointCorrupt: no checkpoint is whole.
+        StoreFormatError: the plan has other code of the model, whose tensors are not those of the checkpoint.
         Other errors: see ``start``.
     """
     prepare_process()
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     planned = plan.spec.steps
     if end:
-        plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, checkpoint)}))
-    before_spec, spec = run.spec(), as_json(plan.spec)
+        plan = replace(plan, spec=plan.spec.model_copy(update={"steps": _step_to_end_at(run, plan.spec, checkpoint)}))
+    before_spec = run.spec()
+    is_other = _is_other_code(before_spec, plan.spec)
+    if is_other and checkpoint is not None:
+        before = (*plan.spec.model_before, f"{before_spec['model_digest']}@{checkpoint.step}")
+        plan = replace(plan, spec=plan.spec.model_copy(update={"model_before": before}))
+    spec = as_json(plan.spec)
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
         changed = " and ".join(others)
         listener.warn(f"{changed} changed: the run continues with equal numbers up to rounding, not bit for bit.")
@@ -102,8 +113,12 @@ def resume(
     if checkpoint:
         load_trainer(trainer, checkpoint, run)
     environment = environment_now(plan.spec, argv)
-    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment)
+    code = captured(plan.code)
+    writer = store.reopen(run, spec=spec if spec != before_spec else None, environment=environment, code=code)
     step = checkpoint.step if checkpoint else 0
+    if is_other and code is not None:
+        digests = f"SHA-256 {str(plan.spec.model_digest)[:16]}, before {before_spec['model_digest'][:16]}"
+        writer.log(f"continues with other code of the model than before: {code.place} ({digests})")
     for fault in checkpoint.skipped if checkpoint else ():
         listener.warn(f"checkpoint skipped: {fault}")
     kept_aside = writer.roll_back(step)
@@ -117,12 +132,22 @@ def resume(
     return session.train(f"{what}: {' '.join(redacted_words(argv))}")
 
 
-def _step_to_end_at(run: Run, checkpoint: Checkpoint | None) -> int:
+def _is_other_code(before: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether a run continues with another class or other code of its model than it was made with."""
+    was = (before.get("model_digest"), before.get("model", spec.model))
+    return spec.model_digest is not None and (spec.model_digest, spec.model) != was
+
+
+def _step_to_end_at(run: Run, spec: RunSpec, checkpoint: Checkpoint | None) -> int:
     if checkpoint is None:
         what = "The run has no checkpoint yet, so that it cannot end with a trained model."
         hint = (
             f"continue it: {command('train', '--resume', run.path)}; or remove it: {command('runs', 'rm', run.path)}"
         )
+        raise RunStateError(what, where=str(run.path), hint=hint)
+    if reason := ending_changes(spec, checkpoint.step):
+        what = f"The run cannot end at step {checkpoint.step:,} of {spec.steps:,}: {reason}."
+        hint = f"continue it: {command('train', '--resume', run.path)}"
         raise RunStateError(what, where=str(run.path), hint=hint)
     return checkpoint.step
 
@@ -138,7 +163,7 @@ def built(plan: Plan, store: RunStore | None) -> tuple[Trainer, Model | None]:
     """
     with memory_explained(plan.spec):
         parent = parent_model(plan, store) if store else None
-        trainer = build_trainer(plan.spec, plan.data)
+        trainer = build_trainer(plan.spec, plan.data, plan.code)
     if parent is not None and plan.spec.parent is not None:
         hand_over(parent, trainer.model, reset_encoder=plan.spec.parent.reset_encoder)
     return trainer, parent

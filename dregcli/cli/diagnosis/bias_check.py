@@ -7,7 +7,7 @@ import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.diagnosis.bias_result import show
-from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
+from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunModel, RunsDir, TrustCode
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.defaults import DEFAULT_K, DETECT, DIAGNOSED_EXAMPLES, FALSE_ALARM, MAX_BATCHES, TRAINING_STEPS
@@ -77,6 +77,8 @@ def bias_check(
     examples: Examples = DIAGNOSED_EXAMPLES,
     seed: Annotated[int, typer.Option(help="Random seed for the examples, the pixels and the noise.")] = 0,
     checkpoint: Checkpoint = "last",
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -84,6 +86,7 @@ def bias_check(
 ) -> None:
     """Check estimators for bias on a fixed model. The check always ends, and the error rates are known."""
     from dregcli.app.diagnosis.bias_check import BiasRequest, check_run_for_bias
+    from dregcli.app.models.request import CodeRequest
 
     request = BiasRequest(
         run=run,
@@ -97,6 +100,7 @@ def bias_check(
         detect=detect,
         max_batches=max_batches,
         max_seconds=max_seconds,
+        code=CodeRequest(model, trust=trust_code),
         **settings,
     )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:

@@ -7,7 +7,7 @@ import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.diagnosis.variance_result import show
-from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunsDir
+from dregcli.cli.options import Checkpoint, DataDir, Examples, Json, Objective, Quiet, RunModel, RunsDir, TrustCode
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.defaults import (
@@ -86,6 +86,8 @@ def variance(
             metavar="DIR", help="With --toy: folder for PNG, SVG, PDF and JSON files.", show_default="print only"
         ),
     ] = None,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -93,6 +95,7 @@ def variance(
 ) -> None:
     """Measure gradient variance and signal-to-noise ratio of many estimators against K, on the same noise."""
     from dregcli.app.diagnosis.variance import VarianceRequest, measure_variance
+    from dregcli.app.models.request import CodeRequest
 
     request = VarianceRequest(
         run=run,
@@ -106,6 +109,7 @@ def variance(
         checkpoint=checkpoint,
         reference_k=reference_k,
         out=out,
+        code=CodeRequest(model, trust=trust_code),
         **settings,
     )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:

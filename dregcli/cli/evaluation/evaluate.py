@@ -6,7 +6,7 @@ import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
 from dregcli.cli.evaluation.result import show
-from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split_option
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunModel, RunsDir, TrustCode, split_option
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.commands import command
@@ -62,6 +62,8 @@ def evaluate(
     ] = ACTIVE_VARIANCE,
     checkpoint: Checkpoint = "last",
     eval_seed: Annotated[int, typer.Option(help="Seed for evaluation; keep it fixed to compare runs.")] = 0,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -69,6 +71,7 @@ def evaluate(
 ) -> None:
     """Evaluate log-likelihoods, and show how far to trust them; the run keeps the values of all examples."""
     from dregcli.app.evaluation.evaluate import EvalRequest, evaluate_runs
+    from dregcli.app.models.request import CodeRequest
 
     request = EvalRequest(
         split=split,
@@ -81,6 +84,7 @@ def evaluate(
         steps=steps,
         chains=chains,
         checkpoint=checkpoint,
+        code=CodeRequest(model, trust=trust_code),
         **settings,
     )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:

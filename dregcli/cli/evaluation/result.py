@@ -77,7 +77,7 @@ def _by_line(results: Sequence["EvalResult"]) -> dict[str, list[str]]:
     """Return the lines about the results, each with the runs that it is about."""
     found: dict[str, list[str]] = {}
     for result in results:
-        for line in (*_chance(result), *_no_kl(result), *_exact(result)):
+        for line in (*_of_latents(result), *_chance(result), *_no_kl(result), *_exact(result)):
             found.setdefault(line, []).append(result.run.label)
     return found
 
@@ -92,7 +92,7 @@ def _bound(result: "EvalResult") -> list[str]:
         f"{khat['median']:.2f}" if khat else "-",
         f"{100.0 * khat['share_above_0.7']:.3g} %" if khat else "-",
         f"{found['ess']:.1f}",
-        str(found["active_units"]),
+        "-" if found["active_units"] is None else str(found["active_units"]),
         str(found["checkpoint"]),
     ]
 
@@ -125,6 +125,19 @@ def _chance(result: "EvalResult") -> list[str]:
     lines = [f"MC s.e. is estimated {'; '.join(found)}"] if found else []
     if unknown := [f"{row['k']:,}" for row in curve if row["mc_method"] is None]:
         lines.append(f"MC s.e. is not known at K={', '.join(unknown)}: {result.again(repeats=max(10, 2 * repeats))}")
+    return lines
+
+
+def _of_latents(result: "EvalResult") -> list[str]:
+    """Explain what is known of q only by its draws, or not at all."""
+    found, lines = result.summary, list[str]()
+    if "no_active_units" in found:
+        lines.append(f"active units are not counted: {found['no_active_units']}")
+    if "kl_prior_sampled" in found:
+        lines.append(
+            "KL(q||prior) has no closed form for these distributions: it is the mean of log q(z|x) - log p(z) over "
+            "the same samples"
+        )
     return lines
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import DataDir, Json, Quiet, RunModel, RunsDir, TrustCode
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.trained import show_trained
@@ -24,12 +24,15 @@ def rerun(
     ],
     settings: dict[str, Any],
     name: Annotated[str | None, typer.Option(help="Name of the new run.", show_default="the same name")] = None,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train a run again from its spec, as a new version, and show what differs in the environment."""
+    from dregcli.app.models.request import CodeRequest
     from dregcli.app.runs.rerun import rerun as run_again
 
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
@@ -41,5 +44,6 @@ def rerun(
             argv=["dreg", *sys.argv[1:]],
             listener=terminal,
             capture=settings.get("capture"),
+            code=CodeRequest(model, trust=trust_code),
         )
     show_trained(terminal, result)

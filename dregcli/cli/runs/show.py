@@ -130,7 +130,8 @@ def _progress(found: "ShownRun") -> Lines:
         )
     for split, row in listed.last.items():
         lines.append((f"last {split}", ", ".join(f"{name} {_words(value)}" for name, value in row.items())))
-    of_step = f", step {listed.summary['step']}" if "step" in listed.summary else ""
+    step = listed.summary.get("final_step", listed.summary.get("step"))
+    of_step = "" if step is None else f", step {step}"
     for split in Split:
         bounds = _mapping(_mapping(listed.summary.get("bounds")).get(split.value))
         if isinstance(value := bounds.get("value"), float):

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import DataDir, Json, Quiet, RunModel, RunsDir, TrustCode
 from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.errors import UsageError
@@ -36,6 +36,8 @@ def verify(
         int | None,
         typer.Option(min=1, metavar="N", help="Train the first N steps of one run again, and compare the metrics."),
     ] = None,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -48,13 +50,19 @@ def verify(
     if replay is not None and len(runs or []) != 1:
         what = f"--replay needs exactly one run; {len(runs or [])} given."
         raise UsageError(what, hint=command("runs", "verify", "RUN", "--replay", str(replay)))
+    if replay is None and (model is not None or trust_code):
+        option = "--model" if model is not None else "--trust-code"
+        what = f"{option} only applies with --replay: to verify files, no code is run."
+        raise UsageError(what, hint=command("runs", "verify", *(runs or [])))
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         found = verify_runs(runs or [], runs_dir=root, listener=terminal)
         if runs and replay is not None and not found.of("fault"):
+            from dregcli.app.models.request import CodeRequest
             from dregcli.app.runs.replay import replay as replay_run  # torch, which reading files does not need
 
+            code = CodeRequest(model, trust=trust_code)
             data = data_folder_if_any(data_dir)
-            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data, listener=terminal)
+            replayed = replay_run(runs[0], replay, runs_dir=root, data_dir=data, listener=terminal, code=code)
     faults, notes = found.of("fault"), found.of("note")
     if as_json:
         findings = [{"file": str(each.file), "kind": each.kind, "what": each.what} for each in found.findings]

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir, split_option
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunModel, RunsDir, TrustCode, split_option
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.defaults import PICTURE_HEIGHT
@@ -44,12 +44,15 @@ def sample(
             show_default=f"so that images are about {PICTURE_HEIGHT} pixels high or more",
         ),
     ] = None,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Draw prior samples, reconstructions and traversals of latents, as pictures kept in the run."""
+    from dregcli.app.models.request import CodeRequest
     from dregcli.app.sampling.request import SampleRequest
     from dregcli.app.sampling.sample import sample_run
 
@@ -63,6 +66,7 @@ def sample(
         steps=steps,
         seed=seed,
         scale=scale,
+        code=CodeRequest(model, trust=trust_code),
         **settings,
     )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
@@ -85,8 +89,10 @@ def sample(
         low, high = content["display"].values()
         terminal.line(f"black is {low:.3g}, white is {high:.3g}; 99 % of the training values lie between them")
     table = [
-        [str(each["index"]), f"{each['variance']:.3g}", "yes" if each["active"] else "no"]
-        for each in content["latents"]
+        [each["name"], f"{each['variance']:.3g}", "yes" if each["active"] else "no"] for each in content["latents"]
     ]
     title = f"traversed latents, by the variance of q's mean over {split} images"
-    terminal.table(["latent", "variance", "active"], table, title=title)
+    if table:
+        terminal.table(["latent", "variance", "active"], table, title=title)
+    for kind, why in content["left_out"].items():
+        terminal.warn(f"{kind}: no picture, because {why}.")

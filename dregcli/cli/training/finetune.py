@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from dregcli.app.common.places import data_folder_if_any, runs_folder
-from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunsDir
+from dregcli.cli.options import Checkpoint, DataDir, Json, Quiet, RunModel, RunsDir, TrustCode
 from dregcli.cli.render import Terminal
 from dregcli.cli.settings import with_settings
 from dregcli.cli.training.trained import show_trained
@@ -19,7 +19,8 @@ Find the best encoder for this model:  [bold]dreg finetune-encoder digits-iwae-d
 Continue after a stop:  [bold]dreg train --resume digits-iwae-dreg-k64-finetune-iwae-dreg-k256[/bold]"""
 
 _FIELDS = (
-    *("objective", "estimator", "k", "steps", "batch_size", "lr", "seed"),
+    *("objective", "estimator", "k", "steps", "batch_size", "optimizer", "lr", "lr_schedule", "warmup_steps"),
+    *("kl_warmup", "grad_clip", "ema", "patience", "seed"),
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
     *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )
@@ -43,17 +44,21 @@ def finetune_encoder(
         str | None,
         typer.Option(help="Name of the new run.", show_default="<RUN>-finetune-<objective>-<estimator>-k<K>"),
     ] = None,
+    model: RunModel = None,
+    trust_code: TrustCode = False,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
     """Train only the encoder, from a checkpoint of a run. This shows how much of the gap the encoder caused."""
+    from dregcli.app.models.request import CodeRequest
     from dregcli.app.training.finetune import FinetuneRequest, finetune
 
+    code = CodeRequest(model, trust=trust_code)
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         result = finetune(
-            FinetuneRequest(run, settings, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name),
+            FinetuneRequest(run, settings, checkpoint=checkpoint, reset_encoder=reset_encoder, name=name, code=code),
             runs_dir=runs_folder(runs_dir),
             data_dir=data_folder_if_any(data_dir),
             argv=["dreg", *sys.argv[1:]],

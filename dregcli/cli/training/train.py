@@ -54,6 +54,14 @@ def train(
             rich_help_panel=_START,
         ),
     ] = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="With --resume: run the copy of the model's code that the run keeps; read it first.",
+            rich_help_panel=_START,
+        ),
+    ] = False,
     settings: dict[str, Any],
     name: Annotated[
         str | None,
@@ -79,7 +87,9 @@ def train(
     """Train a model, and keep everything about the run."""
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
-    request = TrainRequest(settings, name=name, preset=preset, config=config, resume=resume, end=end)
+    request = TrainRequest(
+        settings, name=name, preset=preset, config=config, resume=resume, end=end, trust_code=trust_code
+    )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
             spec = print_config(request, data_dir=data_folder_if_any(data_dir), listener=terminal)

@@ -37,7 +37,17 @@ _ALWAYS = (
     "seconds",
     "steps_per_second",
 )
-_WHERE_THERE_IS = ("log_p", "learned", "parent", "bound_before", "gain", "theta_sha256")
+_WHERE_THERE_IS = (
+    "log_p",
+    "learned",
+    "parent",
+    "bound_before",
+    "gain",
+    "theta_sha256",
+    "ema",
+    "final_step",
+    "stopped_early",
+)
 
 
 def trained_json(summary: Mapping[str, Any]) -> dict[str, Any]:
@@ -92,6 +102,11 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
     if "learned" in summary:
         values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
         terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
+    if "ema" in summary:
+        terminal.line(f"weights: their moving average (--ema {spec.ema:g})")
+    if "final_step" in summary:
+        early = f"; training stopped early, of {spec.steps:,} planned steps" if summary["stopped_early"] else ""
+        terminal.line(f"bounds: of the best checkpoint, step {summary['final_step']:,} (--patience){early}")
     terminal.line(f"gradient: {gradient_in_words(spec)}")
     rate = f", {summary['steps_per_second']:.1f} steps/s" if summary["steps_per_second"] else ""
     terminal.line(

@@ -21,10 +21,11 @@ from dregcli.engine.diagnostics.source import (
     pairs_of,
 )
 from dregcli.engine.estimators import Coefficients, Estimator
+from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.reach import Reach
-from dregcli.engine.samples import LogJoint, Samples, draw_samples
+from dregcli.engine.samples import Samples, draw_samples
 from dregcli.engine.seeds import gradient_seeds, reached_leaves, require_posterior
 from dregcli.errors import Fault, SpecError
 

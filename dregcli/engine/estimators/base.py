@@ -46,6 +46,7 @@ class Estimator(ABC):
         name: the name that the user types.
         reference: short reference to its source.
         cites: keys in ``references.bib`` of the works that a user of the estimator cites.
+        can_be_tempered: whether its weights are known if the KL part of the log-weights has less weight than 1.
         learned: fields that training changes, by the slopes from ``derivatives``; empty for most estimators.
     """
 
@@ -53,6 +54,7 @@ class Estimator(ABC):
     reference: ClassVar[str]
     cites: ClassVar[tuple[str, ...]]
     learned: ClassVar[tuple[str, ...]] = ()
+    can_be_tempered: ClassVar[bool] = True
 
     def refusal(self, objective: Objective) -> str | None:
         """Return the reason why it cannot be used with an objective, or None if it can."""

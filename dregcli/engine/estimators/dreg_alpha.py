@@ -36,7 +36,9 @@ class DregAlpha(IwaeEstimator):
         """Compute (v, (1 - alpha) v^2 + alpha v (1 - v), 0)."""
         v = normalised(terms.log_w)
         rws = v * log_one_minus_normalised(terms.log_w).exp()
-        path = (1.0 - self.alpha) * v.square() + self.alpha * rws
+        # During a KL warm-up, iwae/dreg's weight is v + beta (v^2 - v).
+        dreg = v.square() + (1.0 - terms.kl_weight) * (v - v.square())
+        path = (1.0 - self.alpha) * dreg + self.alpha * rws
         return Coefficients(terms.model, path, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:

@@ -45,9 +45,10 @@ class DregCv(IwaeEstimator):
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, (1-alpha) v + beta (v^2 - v), alpha (L - (1-gamma) B_k) + (1-beta) ((1-delta)/K - v))."""
         v, baseline = normalised(terms.log_w), leave_one_out_logsumexp(terms.log_w)
-        path = (1.0 - self.alpha) * v + self.beta * (v.square() - v)
+        own = terms.kl_weight * v  # minus the objective's score
+        path = (1.0 - self.alpha) * v + self.beta * terms.kl_weight * (v.square() - v)
         share = (1.0 - self.delta) / v.shape[0]
-        score = self.alpha * (terms.value - (1.0 - self.gamma) * baseline) + (1.0 - self.beta) * (share - v)
+        score = self.alpha * (terms.value - (1.0 - self.gamma) * baseline) + (1.0 - self.beta) * (share - own)
         return Coefficients(terms.model, path, score)
 
     def derivatives(self, objective: Objective, terms: Terms) -> dict[str, Coefficients]:
@@ -57,7 +58,7 @@ class DregCv(IwaeEstimator):
         share = (1.0 - self.delta) / v.shape[0]
         return {
             "alpha": Coefficients(zero, -v, terms.value - (1.0 - self.gamma) * baseline),
-            "beta": Coefficients(zero, v.square() - v, v - share),
+            "beta": Coefficients(zero, terms.kl_weight * (v.square() - v), terms.kl_weight * v - share),
             "gamma": Coefficients(zero, zero, self.alpha * baseline),
             "delta": Coefficients(zero, zero, torch.full_like(v, -(1.0 - self.beta) / v.shape[0])),
         }

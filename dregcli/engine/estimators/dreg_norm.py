@@ -26,6 +26,8 @@ class DregNorm(Estimator):
     name: ClassVar[str] = "dreg-norm"
     reference: ClassVar[str] = "code of arXiv 1810.04152"
     cites: ClassVar[tuple[str, ...]] = ("tucker2019dreg",)
+    # Its quotients are softmaxes only where all of log q is in the weights.
+    can_be_tempered: ClassVar[bool] = False
 
     def refusal(self, objective: Objective) -> str | None:
         """Refuse every objective except iwae and rws."""

@@ -37,7 +37,7 @@ class Ovis(ScoreEstimator, IwaeEstimator):
         """Compute (v, 0, gamma log(1 - 1/K) - log(1 - v) - (1 - gamma) v)."""
         v = normalised(terms.log_w)
         constant = self.gamma * math.log1p(-1.0 / v.shape[0])
-        score = constant - log_one_minus_normalised(terms.log_w) - (1.0 - self.gamma) * v
+        score = constant - log_one_minus_normalised(terms.log_w) - (terms.kl_weight - self.gamma) * v
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:

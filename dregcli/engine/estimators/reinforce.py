@@ -27,7 +27,7 @@ class Reinforce(ScoreEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (model, 0, F - F_k)."""
-        return Coefficients(terms.model, torch.zeros_like(terms.path), terms.value - terms.path)
+        return Coefficients(terms.model, torch.zeros_like(terms.path), terms.value + terms.score)
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Promise no bias, by the log-derivative rule."""

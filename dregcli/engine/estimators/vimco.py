@@ -47,7 +47,7 @@ class Vimco(ScoreEstimator):
         """Compute (model, 0, F - F_r - F_k)."""
         assert isinstance(objective, FunctionObjective)
         signal = terms.value - objective.replaced(terms.log_w, self._replacement(terms.log_w))
-        return Coefficients(terms.model, torch.zeros_like(terms.path), signal - terms.path)
+        return Coefficients(terms.model, torch.zeros_like(terms.path), signal + terms.score)
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Promise no bias, since a sample's baseline does not depend on the sample."""

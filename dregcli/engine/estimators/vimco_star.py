@@ -28,7 +28,7 @@ class VimcoStar(ScoreEstimator, IwaeEstimator):
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (v, 0, -log(1 - v) - v)."""
-        score = -log_one_minus_normalised(terms.log_w) - normalised(terms.log_w)
+        score = -log_one_minus_normalised(terms.log_w) - terms.kl_weight * normalised(terms.log_w)
         return Coefficients(terms.model, torch.zeros_like(terms.path), score)
 
     def promise(self, objective: Objective, k: int) -> Promise:

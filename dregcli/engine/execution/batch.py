@@ -97,6 +97,10 @@ class Batch(Protocol):
         """Return the same examples with other samples."""
         ...
 
+    def prior(self) -> "Batch":
+        """Return the same samples with log p(z) in the place of log p(x, z)."""
+        ...
+
     def of(self, examples: Tensor) -> "Batch":
         """Return some of the examples, by their indices."""
         ...

@@ -5,14 +5,15 @@ from collections.abc import Mapping
 from typing import Final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dregcli.engine.diagonal_gaussian import DiagonalGaussian
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
 from dregcli.engine.draws import Noise, NoiseOfExamples
 from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import HALF_ROWS
+from dregcli.engine.reach import Reach
 from dregcli.engine.rows import PLAIN_ROWS, Rows, SomeRows
 from dregcli.names import Precision
 
@@ -55,6 +56,10 @@ class GaussianBatch:
         other = copy.copy(self)
         other.draws = draws
         return other
+
+    def prior(self) -> "GaussianBatch":
+        """Return the same samples with log p(z) in the place of log p(x, z)."""
+        return GaussianBatch(_PriorAlone(self.model, self.fixed.pixels), self.fixed.pixels, self.live, self.draws)
 
     def of(self, examples: Tensor) -> "GaussianBatch":
         """Return some of the examples, by their indices."""
@@ -137,3 +142,38 @@ class GaussianBatch:
     def _outputs(self, gradients: Mapping[str, Tensor]) -> list[Tensor]:
         outputs = self.live.parameters()
         return [outputs[name] for name in gradients]
+
+
+class _PriorAlone:
+    """A model whose log-density is log p(z).
+
+    Args:
+        model: the model.
+        pixels: shape (B, D); only a context matters.
+    """
+
+    def __init__(self, model: TapedModel, pixels: Tensor) -> None:
+        self._model = model
+        with torch.enable_grad():
+            prior = model.latent_prior(pixels)
+            leaves = Reach.of(prior.loc.sum() + prior.scale.sum()).leaves
+        self._theta = {name: each for name, each in model.model_parameters().items() if each in leaves}
+
+    def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
+        """Return log p(z), shape (K, B), nats."""
+        (z,) = latents
+        prior = self._model.latent_prior(pixels)
+        standardised = (z - rows.shared(prior.loc)) / rows.shared(prior.scale)
+        return standard_normal_log_prob(standardised) - rows.shared(prior.scale.log().sum(dim=-1))
+
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
+        """Return p(z), or p(z | c) for a model with a context."""
+        return self._model.latent_prior(pixels)
+
+    def model_parameters(self) -> Mapping[str, nn.Parameter]:
+        """Return the part of theta that log p(z) depends on, by name."""
+        return self._theta
+
+    def posterior_parameters(self) -> Mapping[str, nn.Parameter]:
+        """Return phi, by name."""
+        return self._model.posterior_parameters()

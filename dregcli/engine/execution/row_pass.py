@@ -23,6 +23,10 @@ class TapedModel(Protocol):
         """Return log p(x, z), shape (K, B), nats; parameters meet rows in ``rows`` alone."""
         ...
 
+    def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
+        """Return p(z), or p(z | c) for a model with a context, for pixels of shape (B, D)."""
+        ...
+
     def model_parameters(self) -> Mapping[str, nn.Parameter]:
         """Return theta, by name."""
         ...

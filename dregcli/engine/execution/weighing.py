@@ -93,6 +93,7 @@ class PairWeigh:
         train_model: whether to compute theta's gradients, one for each distinct objective.
         learning: whether to compute the derivatives.
         known: objectives whose gradient of theta is already known.
+        kl_weight: weight of the KL part of the log-weights.
         mixed: whether some latents have a path and others have none.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
@@ -101,6 +102,7 @@ class PairWeigh:
     train_model: bool = True
     learning: bool = True
     known: frozenset[Objective] = frozenset()
+    kl_weight: float = 1.0
     mixed: bool = False
     at_once: int = 2**18
 
@@ -118,6 +120,8 @@ class PairWeigh:
     def _weights(self, log_w: Tensor, *, values: bool) -> RowWeights:
         log_w = log_w.double()
         terms = {objective: objective.terms(log_w) for objective in dict.fromkeys(p.objective for p in self.pairs)}
+        if self.kl_weight != 1.0:
+            terms = {objective: each.tempered(self.kl_weight) for objective, each in terms.items()}
         first = terms[self.pairs[0].objective]
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]
         # Pairs of one objective have the same model weights; if one differs by an error, the first pair's are used.

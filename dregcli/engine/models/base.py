@@ -1,14 +1,18 @@
 """The interface of a model that the gradient executor and the evaluation need."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
 
+import torch
 from torch import Tensor, nn
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
-from dregcli.engine.draws import Noise
-from dregcli.engine.execution.batch import Batch
+from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
+from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.errors import Fault, SpecError
@@ -59,12 +63,110 @@ class Model(nn.Module, ABC):
         if faults := [fault for pair in pairs for fault in self.faults(pair)]:
             raise SpecError(faults)
 
-    def posterior_means(self, pixels: Tensor) -> Tensor | None:
-        """Return E[z | x] under q, shape (B, Z), float64, or None if it has no closed form."""
+    def shared_parameters(self) -> list[str]:
+        """Return the names of the parameters that both log p(x, z) and q depend on."""
+        theta = self.model_parameters()
+        return [name for name in self.posterior_parameters() if name in theta]
+
+    def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor | None]:
+        """Return log-weights, and the mean over the draws of log q - log p(z), which estimates KL(q || prior).
+
+        Args:
+            pixels: shape (B, D).
+            draws: random numbers of the samples.
+            k_chunk: samples in one pass over rows; None takes all at once.
+
+        Returns:
+            Log-weights, (K, B), and the mean, (B,), float64, in nats; no mean if ``kl_from_prior`` is exact.
+        """
+        return self.batch(pixels, draws).log_weights(k_chunk=k_chunk), None
+
+    def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor | None:
+        """Return E[z | x] under q, or None if it is not known; ``no_means`` is the reason.
+
+        A latent whose posterior depends on an earlier latent has the mean given one draw of the earlier one, as in
+        Burda et al., arXiv 1509.00519.
+
+        Args:
+            pixels: shape (B, D).
+            draws: random numbers of the samples.
+
+        Returns:
+            Shape (B, Z), float64; the columns are the latents in the order in which they are drawn.
+        """
+        return None
+
+    @property
+    def no_means(self) -> str | None:
+        """The reason why q has no known means; None if it has."""
         return None
 
     def kl_from_prior(self, pixels: Tensor) -> Tensor | None:
         """Return KL(q(z | x) || p(z)), shape (B,), float64, nats, or None if it has no closed form."""
+        return None
+
+    @abstractmethod
+    def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
+        """Return E[x | z] for a block of z from the prior.
+
+        Args:
+            pixels: one image, from which a model with a context takes it, (1, D).
+            draws: random numbers of the samples.
+            first: index of the first sample, a multiple of the noise block.
+
+        Returns:
+            Whole images, (NOISE_BLOCK, 1, D).
+
+        Raises:
+            SpecError: the prior has no samples, or p(x | z) no mean.
+        """
+
+    @abstractmethod
+    def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
+        """Return E[x | z] at one sample of the posterior of each example, shape (B, D).
+
+        Args:
+            pixels: shape (B, D).
+            draws: random numbers of the samples.
+            chosen: index of each example's sample, int64, (B,).
+
+        Raises:
+            SpecError: p(x | z) has no mean.
+        """
+
+    @abstractmethod
+    def coordinates(self) -> dict[int, str]:
+        """Return the name of each number of the latents that a traversal can move, by its column in the means."""
+
+    @property
+    def no_traversals(self) -> str | None:
+        """The reason why no latent can be moved through the prior; None if some can."""
+        return None
+
+    @abstractmethod
+    def traversals(self, pixels: Tensor, columns: Sequence[int], offsets: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return E[x | z] while each of some numbers in turn moves through the prior; the rest stays at q's mean.
+
+        Args:
+            pixels: the example, shape (1, D).
+            columns: numbers to move, by their columns in the means.
+            offsets: values of the moved number, in standard deviations of the prior from its mean.
+
+        Returns:
+            The image at q's mean, (D,), and the images with number l at offset s, (L, S, D).
+        """
+
+    @abstractmethod
+    def annealed(self, pixels: Tensor) -> Target:
+        """Return p(x | z) and p(z) as annealing needs them, for pixels of shape (B, D).
+
+        Raises:
+            SpecError: annealing is impossible; ``no_annealing`` is the reason.
+        """
+
+    @property
+    def no_annealing(self) -> str | None:
+        """The reason why annealed importance sampling is impossible; None if it is possible."""
         return None
 
     def log_marginal(self, pixels: Tensor) -> Tensor | None:
@@ -88,13 +190,46 @@ class GaussianModel(Model):
         """Return a batch whose posterior is computed once."""
         return GaussianBatch(self, pixels, self.posterior(pixels), draws)
 
-    def posterior_means(self, pixels: Tensor) -> Tensor:
-        """Return q's means, shape (B, Z), float64."""
+    def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor:
+        """Return q's means, shape (B, Z), float64; no draw is needed."""
         return self.posterior(pixels).loc.double()
 
     def kl_from_prior(self, pixels: Tensor) -> Tensor:
         """Return KL(q(z | x) || p(z)), or to p(z | c), shape (B,), float64, nats."""
         return self.posterior(pixels).kl_from(self.latent_prior(pixels))
+
+    def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
+        """Return E[x | z] for a block of z from the prior, (NOISE_BLOCK, 1, D)."""
+        noise = draws.noise(first, NOISE_BLOCK)
+        return self.mean_pixels(pixels, self.latent_prior(pixels).rsample(noise))
+
+    def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
+        """Return E[x | z] at one sample of the posterior of each example, shape (B, D)."""
+        posterior = self.posterior(pixels)
+        noise = torch.empty_like(posterior.loc)
+        for first, count in chunks(draws.k, NOISE_BLOCK):
+            chunk = draws.noise(first, count)
+            inside = (chosen >= first) & (chosen < first + len(chunk))
+            noise[inside] = chunk[chosen[inside] - first, inside]
+        return self.mean_pixels(pixels, posterior.rsample(noise[None]))[0]
+
+    def coordinates(self) -> dict[int, str]:
+        """Return z and the number's index, for each latent dimension."""
+        return {i: f"z{i}" for i in range(self.latent_width)}
+
+    def traversals(self, pixels: Tensor, columns: Sequence[int], offsets: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return E[x | z] while each latent dimension in turn moves through the prior."""
+        at, prior = self.posterior(pixels).loc, self.latent_prior(pixels)
+        z = at.expand(len(columns), len(offsets), -1).clone()
+        steps = torch.tensor(offsets, dtype=at.dtype, device=at.device)
+        for row, column in enumerate(columns):
+            z[row, :, column] = prior.loc[0, column] + prior.scale[0, column] * steps
+        moved = self.mean_pixels(pixels, (z.flatten(0, 1)[:, None],))
+        return self.mean_pixels(pixels, (at[None],))[0, 0], moved.reshape(len(columns), len(offsets), -1)
+
+    def annealed(self, pixels: Tensor) -> WhitenedLikelihood:
+        """Return the likelihood of latents that are whitened by the prior."""
+        return WhitenedLikelihood(self, pixels)
 
     @abstractmethod
     def posterior(self, pixels: Tensor) -> DiagonalGaussian:
@@ -118,3 +253,15 @@ class GaussianModel(Model):
     @abstractmethod
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         """Return E[x | z], whole images of shape (K, B, D); a context c is taken from ``pixels``, (B, D)."""
+
+
+@contextmanager
+def in_eval_mode(model: Model) -> Generator[None]:
+    """Put a model and its parts in evaluation mode inside the block; afterwards restore each part's mode."""
+    modes = {each: each.training for each in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for each, mode in modes.items():
+            each.training = mode

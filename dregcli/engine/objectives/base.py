@@ -1,7 +1,7 @@
 """The base class of objectives: a value computed from log-weights, and the weight arrays of its gradient."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
 from torch import Tensor
@@ -25,6 +25,7 @@ class Terms:
         score: weight of each sample's score in phi's gradient.
         dscore: d score_k / d log w_k. The double-reparameterisation rule turns a score weight into this
             path weight with the same expectation (arXiv 1810.04152, section 3.1; arXiv 2101.11046).
+        kl_weight: how much of log p(z) - log q(z | x) the log-weights have; less than 1 only during a KL warm-up.
     """
 
     log_w: Tensor
@@ -33,6 +34,16 @@ class Terms:
     path: Tensor
     score: Tensor
     dscore: Tensor
+    kl_weight: float = 1.0
+
+    def tempered(self, kl_weight: float) -> "Terms":
+        """Return the terms at log-weights log p(x | z) + beta (log p(z) - log q(z | x)), where beta is ``kl_weight``.
+
+        The objective then depends on log q only through beta log q. So the weight of the score, which is the
+        objective's own dependence on log q, is beta times as large. The path needs no factor: it goes along the
+        derivative of the tempered log-weight.
+        """
+        return replace(self, score=kl_weight * self.score, dscore=kl_weight * self.dscore, kl_weight=kl_weight)
 
 
 @dataclass(frozen=True)
@@ -66,6 +77,7 @@ class Objective(ABC):
         is_function: whether the objective is one scalar function F of an example's log-weights, for both theta and
             phi.
         has_path: whether phi's gradient has a path. For rws it has none: there is only the score.
+        can_be_tempered: whether its gradient is known if the KL part of the log-weights has less weight than 1.
     """
 
     name: ClassVar[str]
@@ -74,6 +86,7 @@ class Objective(ABC):
     formula: ClassVar[ObjectiveFormula]
     is_function: ClassVar[bool] = False
     has_path: ClassVar[bool] = True
+    can_be_tempered: ClassVar[bool] = True
 
     @property
     def smallest_k(self) -> int:

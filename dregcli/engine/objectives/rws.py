@@ -22,6 +22,8 @@ class Rws(Objective):
     cites: ClassVar[tuple[str, ...]] = ("bornschein2015rws",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "0", "v", "v - v^2")
     has_path: ClassVar[bool] = False
+    # Its posterior follows log q under the weights: no part of that is a KL that could have less weight.
+    can_be_tempered: ClassVar[bool] = False
 
     def terms(self, log_w: Tensor) -> Terms:
         """Compute score v_k, its derivative v_k (1 - v_k), and no path; the value is the IWAE bound for theta."""

@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
-from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.densities import ModelDensities, joined
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
     Chosen,
@@ -103,6 +103,12 @@ class ProgramBatch:
         """Return the same examples with other random numbers."""
         return ProgramBatch(self._programs, self._pixels, draws)
 
+    def prior(self) -> "ProgramBatch":
+        """Return the same samples with log p(z) in the place of log p(x, z)."""
+        other = copy.copy(self)
+        other._programs = replace(self._programs, densities=self._programs.densities.prior())
+        return other
+
     def of(self, examples: Tensor) -> "ProgramBatch":
         """Return some of the examples, to compute their log-weights."""
         other = copy.copy(self)
@@ -119,11 +125,20 @@ class ProgramBatch:
         with torch.set_grad_enabled(has_path or torch.is_grad_enabled()):
             return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
 
-    @torch.no_grad()
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
+        return self.weighed(k_chunk=k_chunk, precision=precision)[0]
+
+    @torch.no_grad()
+    def weighed(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> tuple[Tensor, Tensor]:
+        """Compute log-weights of all rows, as ``log_weights``, and the mean over samples of log q - log p(z).
+
+        Returns:
+            Log-weights, (K, B), and the mean, which estimates KL(q(z | x) || p(z)), (B,), float64; both in nats.
+        """
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
+        total = torch.zeros(self.examples, dtype=torch.float64, device=self.device)
         pixels = self._pixels if self._some is None else self._pixels[self._some]
         products = half_products if precision is Precision.BFLOAT16 else nullcontext
         for first, count in self._pieces(0, self.draws.k):
@@ -135,9 +150,12 @@ class ProgramBatch:
             for start, number in chunks(count, k_chunk):
                 part = slice(start, start + number)
                 with products():
-                    log_p = self._programs.densities.log_joint({name: z[part] for name, z in values.items()}, pixels)
+                    z = {name: each[part] for name, each in values.items()}
+                    log_likelihood, priors = self._programs.densities.parts(z, pixels)
+                    log_p = joined(log_likelihood, priors)
                 found[first + start : first + start + number] = log_p - log_q[part]
-        return found
+                total += (log_q[part] - torch.stack(list(priors.values())).sum(0)).double().sum(0)
+        return found, total / self.draws.k
 
     def samples(self, first: int, count: int) -> RowPass:
         """Return a forward pass over all rows of some samples."""

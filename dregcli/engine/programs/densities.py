@@ -1,6 +1,9 @@
 """The model's program: log p(x, z) of rows from the distributions that it returns."""
 
-from collections.abc import Mapping
+import copy
+import functools
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import torch
@@ -49,6 +52,23 @@ def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
         raise SpecError(faults)
 
 
+def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
+    """Return log p(x, z) from what ``ModelDensities.parts`` returns."""
+    return functools.reduce(torch.add, log_priors.values(), log_likelihood)
+
+
+@contextmanager
+def without_validation() -> Generator[None]:
+    """Switch off torch's checks of arguments, which cost a pass over all numbers; ``check-model`` makes them once."""
+    kind = cast("Any", Distribution)
+    before = kind._validate_args
+    Distribution.set_default_validate_args(value=False)
+    try:
+        yield
+    finally:
+        Distribution.set_default_validate_args(value=before)
+
+
 class _Priors:
     """The ``given`` of one run."""
 
@@ -85,10 +105,24 @@ class ModelDensities:
 
     def __init__(self, model: ModelProgram, likelihood: Likelihood | None = None) -> None:
         self._model = model
+        self._has_likelihood = True
         self.bernoulli = likelihood or BernoulliLikelihood()
 
+    def prior(self) -> "ModelDensities":
+        """Return the densities log p(z) of the same program."""
+        other = copy.copy(self)
+        other._has_likelihood = False
+        return other
+
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Return log p(x, z), shape (K', B'), nats.
+        """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
+        if self._has_likelihood:
+            return joined(*self.parts(z, x))
+        _, log_priors = self._run(z)
+        return functools.reduce(torch.add, log_priors.values())
+
+    def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return log p(x | z) and log p of each latent, shape (K', B') each, nats.
 
         Args:
             z: latents by name, (K', B', ...) each.
@@ -97,19 +131,26 @@ class ModelDensities:
         Raises:
             SpecError: a prior is missing, or shapes do not fit.
         """
-        first = next(iter(z.values()))
-        rows = (first.shape[0], first.shape[1])
-        priors = _Priors(z, rows)
+        p, log_priors = self._run(z)
+        return self.log_likelihood(p, x, _rows(z)), log_priors
+
+    def _run(self, z: dict[str, Tensor]) -> tuple[Distribution, dict[str, Tensor]]:
+        """Run the program; return p(x | z) and log p of each latent."""
+        priors = _Priors(z, _rows(z))
         p = self._model(z, priors)
         if missing := [name for name in z if name not in priors.log_p]:
             message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
             raise SpecError([Fault("model", message)])
-        log_p = self._log_likelihood(p, x, rows)
-        for each in priors.log_p.values():
-            log_p = log_p + each
-        return log_p
+        return p, priors.log_p
 
-    def _log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
+    def log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
+        """Return log p(x | z), shape (K', B'), nats.
+
+        Args:
+            p: what the program returned.
+            x: pixels, shape (B', D).
+            rows: K' and B'.
+        """
         if not isinstance(p, Distribution):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's return value
             message = f"it must return the distribution p(x | z), got {type(p).__name__}."
             raise SpecError([Fault("model", message)])
@@ -124,9 +165,16 @@ class ModelDensities:
         logits = _logits(p)
         if logits is not None:
             return self.bernoulli.log_prob(logits.reshape(*rows, width), x)
-        found = p.log_prob(x.reshape(-1, *p.event_shape))
+        # A distribution reads torch's switch when its density is computed, after the program has returned.
+        with without_validation():
+            found = p.log_prob(x.reshape(-1, *p.event_shape))
         require_densities("model", "log p(x | z)", found, rows)
         return found
+
+
+def _rows(z: Mapping[str, Tensor]) -> Rows:
+    first = next(iter(z.values()))
+    return first.shape[0], first.shape[1]
 
 
 def _logits(p: Distribution) -> Tensor | None:

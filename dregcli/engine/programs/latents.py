@@ -9,18 +9,19 @@ doubly reparameterised gradients need, for any order of latents.
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, Self, cast
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise
+from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import require_densities
-from dregcli.engine.samples import Located, locate
+from dregcli.engine.programs.normals import from_normals
 from dregcli.errors import Fault, SpecError
 
 _PROGRAM = 2**20
@@ -107,7 +108,7 @@ def draw_latents(
         SpecError: a distribution is not one that samples can be drawn from, or its density has a wrong shape.
     """
     drawing = _Drawing(noise, x, first=first, count=count, has_path=has_path)
-    with _seeded(noise.seed(_PROGRAM, 0), x.device):
+    with seeded(noise.seed(_PROGRAM, 0), x.device):
         posterior(x, drawing)
     if not drawing.located:
         message = "it drew no latent: call draw(name, distribution) for each latent."
@@ -152,17 +153,8 @@ class _Drawing:
 
     def _start(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
         """Draw base samples, (K', B, ...): normals are mapped; other samples are drawn by a seed for each block."""
-        while type(base) is Independent:
-            base = cast("Distribution", cast("Any", base).base_dist)
-        shape = (*base.batch_shape, *base.event_shape)[1 + is_conditional :]
-        if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
-            normals = self._normals(latent, shape)
-            scale, loc = base.scale, base.loc
-            return torch.addcmul(loc, scale, normals) if loc.ndim else loc + scale * normals
-        if type(base) is MultivariateNormal:
-            factor = cast("Any", base)._unbroadcasted_scale_tril
-            return base.loc + (factor @ self._normals(latent, shape).unsqueeze(-1)).squeeze(-1)
-        return self._by_seed(latent, base, is_conditional=is_conditional)
+        found = from_normals(base, lambda shape: self._normals(latent, shape), batched=1 + is_conditional)
+        return self._by_seed(latent, base, is_conditional=is_conditional) if found is None else found
 
     def _normals(self, latent: int, shape: tuple[int, ...]) -> Tensor:
         width = torch.Size(shape).numel()
@@ -179,13 +171,13 @@ class _Drawing:
         draw = base.rsample if base.has_rsample else base.sample
         blocks: list[Tensor] = []
         for i in range(start, end):
-            with _seeded(self._noise.seed(latent, i), self._x.device):
+            with seeded(self._noise.seed(latent, i), self._x.device):
                 blocks.append(draw(shape))
         return blocks[0][: self._count] if len(blocks) == 1 else torch.cat(blocks)[: self._count]
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Generator[None]:
+def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)

@@ -1,7 +1,6 @@
 """A user's module as a model of the engine."""
 
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, cast
 
 import torch
@@ -11,17 +10,17 @@ from torch.distributions import Distribution
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import chunks
-from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
-from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.densities import ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, draw_latents
 from dregcli.engine.programs.trial import trial
+from dregcli.engine.programs.values import ProgramValues
 from dregcli.errors import Fault, SpecError
 
 
-class ProgramModel(Model):
+class ProgramModel(ProgramValues):
     """A model whose densities are a user's two programs. Its state is the module's own, by the module's names.
 
     Theta and phi are found by one trial at the data's mean: theta is what log p(x, z) reaches in autograd's graph,
@@ -50,8 +49,8 @@ class ProgramModel(Model):
         super().__init__()
         self.module = module
         self.data = data
-        self._densities = ModelDensities(self._model_program)
-        found = trial(module, data, self._posterior_program, self._densities)
+        self.densities = ModelDensities(self.model_program)
+        found = trial(module, data, self.posterior_program, self.densities)
         self.latents, self.discrete = found.latents, found.discrete
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
         self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
@@ -64,19 +63,21 @@ class ProgramModel(Model):
             if each.requires_grad and name not in self._theta and name not in self._phi
         ]
 
-    def _posterior_program(self, x: Tensor, draw: Draw) -> None:
-        with _without_validation():
+    def posterior_program(self, x: Tensor, draw: Draw) -> None:
+        """Run the posterior's program."""
+        with without_validation():
             cast("Any", self.module).posterior(x, draw)
 
-    def _model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
-        with _without_validation():
+    def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        """Run the model's program."""
+        with without_validation():
             return cast("Any", self.module).model(z, given)
 
     def batch(self, pixels: Tensor, draws: Noise) -> ProgramBatch:
         """Return a batch for the executors."""
         programs = Programs(
-            posterior=self._posterior_program,
-            densities=self._densities,
+            posterior=self.posterior_program,
+            densities=self.densities,
             shape=self.data.shape,
             theta=self._theta,
             phi=self._phi,
@@ -108,7 +109,7 @@ class ProgramModel(Model):
         number = draws.k - first if count is None else count
         return Latents.joined(
             [
-                draw_latents(self._posterior_program, x, draws, first=first + start, count=size, has_path=False)
+                draw_latents(self.posterior_program, x, draws, first=first + start, count=size, has_path=False)
                 for start, size in chunks(number, NOISE_BLOCK if self._by_blocks else None)
             ]
         )
@@ -129,12 +130,12 @@ class ProgramModel(Model):
 
     def fuse(self) -> None:
         """Compile the arithmetic of binary pixels."""
-        self._densities.bernoulli.fuse()
+        self.densities.bernoulli.fuse()
         self.fused = True
 
     def unfuse(self) -> None:
         """Stop using compiled code."""
-        self._densities.bernoulli.unfuse()
+        self.densities.bernoulli.unfuse()
         self.fused = False
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's own convention
@@ -147,18 +148,6 @@ class ProgramModel(Model):
 
     def _named(self, leaves: frozenset[Tensor]) -> dict[str, nn.Parameter]:
         return {name: each for name, each in self.module.named_parameters() if each in leaves}
-
-
-@contextmanager
-def _without_validation() -> Generator[None]:
-    """Switch off torch's checks of arguments, which cost a pass over all numbers; ``check-model`` makes them once."""
-    kind = cast("Any", Distribution)
-    before = kind._validate_args
-    Distribution.set_default_validate_args(value=False)
-    try:
-        yield
-    finally:
-        Distribution.set_default_validate_args(value=before)
 
 
 def require_programs(module: object) -> None:

@@ -82,7 +82,7 @@ def _evaluations(member: Member) -> dict[_Of, dict[int, Attrs]]:
     found: dict[_Of, dict[int, Attrs]] = {}
     for row in member.group.seeds():
         for attrs in row.evals:
-            if attrs["checkpoint"] == row.summary.get("step") and attrs.get("curve"):
+            if attrs["checkpoint"] == row.final_step and attrs.get("curve"):
                 data = str(attrs.get("split_hash") or row.spec["data_checksum"])
                 of = _Of(described(row.spec), attrs["split"], attrs["n"], attrs["seed"], data)
                 found.setdefault(of, {})[row.seed] = attrs

@@ -81,7 +81,7 @@ def test_inputs_are_divided_by_their_spread_where_the_likelihood_says_so(digits,
         ("gaussian", "none"),
     ):
         spec = _spec(digits, likelihood=likelihood, binarisation=binarisation, task=task)
-        found = build_model(spec, RunData(digits, spec)).spread
+        found = build_model(spec, RunData(digits, spec).model_data).spread
         if likelihood == "gaussian":
             np.testing.assert_array_equal(found, digits.spread())
         else:
@@ -130,7 +130,7 @@ def _real(height: int = 5, width: int = 2) -> Dataset:
 
 def _built(dataset: Dataset, **changes) -> dict[str, torch.Tensor]:
     spec = _spec(dataset, **changes)
-    return build_model(spec, RunData(dataset, spec)).state_dict()
+    return build_model(spec, RunData(dataset, spec).model_data).state_dict()
 
 
 def test_real_values_are_brought_to_one_scale() -> None:

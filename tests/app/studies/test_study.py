@@ -390,8 +390,8 @@ def test_a_run_that_another_process_takes_over_first_is_left_to_it(tmp_path, mon
     writer.finish(RunStatus.INTERRUPTED, {})
     planning = study.resume_plan
 
-    def slower(run: Run, *rest: Any) -> Any:
-        plan = planning(run, *rest)
+    def slower(run: Run, *rest: Any, **more: Any) -> Any:
+        plan = planning(run, *rest, **more)
         RunStore(tmp_path).reopen(run)
         return plan
 
@@ -439,10 +439,10 @@ def test_looking_and_claiming_are_one_turn(tmp_path, monkeypatch) -> None:
 def test_memory_that_does_not_suffice_for_one_leaves_no_run_of_it(tmp_path, monkeypatch) -> None:
     build = train.build_trainer
 
-    def built(spec: RunSpec, data: Any) -> Trainer:
+    def built(spec: RunSpec, data: Any, code: Any) -> Trainer:
         if spec.estimator == "dreg":
             raise MemoryError
-        return build(spec, data)
+        return build(spec, data, code)
 
     monkeypatch.setattr(train, "build_trainer", built)
     result = trained(tmp_path, seeds="0")

@@ -36,7 +36,7 @@ def runs(capsys: pytest.CaptureFixture[str], root: Path):
 def test_an_import_says_that_the_run_is_here_already(runs, root: Path, tmp_path: Path) -> None:
     file = tmp_path / "x.zip"
     exported = runs("export", "x/v001", file, "--json")
-    nothing = {"files": 0, "contents": [], "names_only": 0, "diff_lines": 0, "diff_lines_redacted": 0}
+    nothing = {"files": 0, "contents": [], "names_only": 0, "model": [], "diff_lines": 0, "diff_lines_redacted": 0}
     size = file.stat().st_size
     assert exported.json == {"run": f"{root}/x/v001", "file": str(file), "bytes": size, "captured": nothing}
     before = sorted(root.rglob("*"))
@@ -92,7 +92,14 @@ def test_an_export_says_what_it_carries_of_the_source_and_warns_of_what_may_be_s
     assert "the run contains conf.yaml, .env, which may hold passwords or keys: look at" in carried.err
     assert "the run's diff has lines that may be passwords or keys" in carried.err
     carried = runs("export", "new", tmp_path / "new.zip", "--json")
-    expected = {"files": 4, "contents": ["exp.py"], "names_only": 3, "diff_lines": 1, "diff_lines_redacted": 1}
+    expected = {
+        "files": 4,
+        "contents": ["exp.py"],
+        "names_only": 3,
+        "model": [],
+        "diff_lines": 1,
+        "diff_lines_redacted": 1,
+    }
     assert carried.json["captured"] == expected
     assert "warning" not in carried.err
     assert runs("show", "old", "--json").json["environment"]["git"] == old

@@ -164,7 +164,7 @@ def test_a_reset_encoder_starts_at_the_new_seeds_address(capsys, store, parent: 
     assert outcome.code == 0, outcome.err
     found = _only(store, "f")
     spec = RunSpec.model_validate(found.spec())
-    fresh = build_model(spec, data_of(spec, tmp_path)).state_dict()
+    fresh = build_model(spec, data_of(spec, tmp_path).model_data).state_dict()
     trained = _model(found, 1)
     weights = [name for name in fresh if name.startswith("encoder") and name.endswith("weight")]
     # A step of 1e-30 is lost in any weight; only a bias, which is 0 at first, can show it.

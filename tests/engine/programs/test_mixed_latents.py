@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
-from dregcli.engine.execution.batch import Named
+from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.dense import DenseRows
+from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.programs import row_pass
@@ -116,8 +117,11 @@ def _model(order: str) -> ProgramModel:
     return ProgramModel(_Mixed(order), data)
 
 
-def _written_out(order: str) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-weights (K, columns); log q(z | x) at fixed z; and the columns' probability; all live."""
+def _written_out(order: str, kl_weight: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
+    """Log-weights (K, columns); log q(z | x) at fixed z; and the columns' probability; all live.
+
+    ``kl_weight`` is the weight of log p(z) - log q(z | x) in the log-weights.
+    """
     module = _model(order).module
     assert isinstance(module, _Mixed)
     bits, normals, weight = _columns()
@@ -129,7 +133,7 @@ def _written_out(order: str) -> tuple[Tensor, Tensor, Tensor]:
     log_q = (Normal(loc, q[1].exp()).log_prob(number) + log_bit)[..., 0]
     log_p = Bernoulli(logits=p[0]).log_prob(bits) + Normal(p[1] * bits, 1.0).log_prob(number)
     mean = torch.cat([p[2] * number + bits, torch.sin(number) * p[3] - bits], dim=-1)
-    log_w = log_p[..., 0] + Normal(mean, NOISE).log_prob(X).sum(-1) - log_q
+    log_w = Normal(mean, NOISE).log_prob(X).sum(-1) + kl_weight * (log_p[..., 0] - log_q)
     fixed = number.detach()
     at_fixed = Normal(loc, q[1].exp()).log_prob(fixed)
     at_fixed = at_fixed + Bernoulli(logits=q[2] + (q[4] * fixed if order == "bit last" else 0.0)).log_prob(bits)
@@ -147,11 +151,11 @@ def _value(word: str, log_w: Tensor) -> Tensor:
 
 
 @cache
-def _expected(order: str, objective: str) -> Tensor:
+def _expected(order: str, objective: str, kl_weight: float = 1.0) -> Tensor:
     """The exact gradient of phi: of E[F], or of rws's direction."""
     module = _model(order).module
     assert isinstance(module, _Mixed)
-    log_w, at_fixed, probability = _written_out(order)
+    log_w, at_fixed, probability = _written_out(order, kl_weight)
     if objective == "rws":
         v = torch.softmax(log_w, 0).detach()
         target = (probability.detach() * (v * at_fixed).sum(0)).sum()
@@ -160,7 +164,7 @@ def _expected(order: str, objective: str) -> Tensor:
     return torch.autograd.grad(target, module.q)[0]
 
 
-def _found(order: str, pair: Pair) -> Named:
+def _found(order: str, pair: Pair, kl_weight: float = 1.0) -> Named:
     """The executor's expected gradient, ascent: each column weighted by its probability."""
     model = _model(order)
     module = model.module
@@ -169,8 +173,10 @@ def _found(order: str, pair: Pair) -> Named:
     _, _, probability = _written_out(order)
     module.bits = bits
     try:
-        batch = model.batch(X.expand(len(probability), -1), _GivenNormals(normals))
-        rows = DenseRows(batch, PairWeigh((pair,), learning=False, mixed=batch.mixed), k_chunk=None)
+        batch: Batch = model.batch(X.expand(len(probability), -1), _GivenNormals(normals))
+        batch = batch if kl_weight == 1.0 else TemperedBatch(batch, kl_weight, k_chunk=None)
+        weigh = PairWeigh((pair,), learning=False, mixed=batch.mixed, kl_weight=kl_weight)
+        rows = DenseRows(batch, weigh, k_chunk=None)
         share = -probability.detach() * len(probability)
         value, *arrays = rows.weights.arrays()
         scaled = [None if each is None else each * share for each in arrays]
@@ -188,6 +194,14 @@ def test_expected_gradients_are_exact(order: str, word: tuple[str, str]) -> None
     expected = _expected(order, word[0])
     torch.testing.assert_close(_found(order, pair)["q"], expected, rtol=0.0, atol=5e-6)
     assert expected.abs().max() > 0.01
+
+
+@swept("order, word", product(ORDERS, [word for word in WORDS if word[0] != "rws"]))
+def test_they_are_exact_at_a_smaller_weight_of_the_kl(order: str, word: tuple[str, str]) -> None:
+    expected = _expected(order, word[0], 0.3)
+    found = _found(order, resolve_pair(*word, K), 0.3)["q"]
+    torch.testing.assert_close(found, expected, rtol=0.0, atol=5e-6)
+    assert (expected - _expected(order, word[0])).abs().max() > 0.01
 
 
 def test_a_bits_density_that_does_not_move_along_the_path_is_biased(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,69 @@
+"""Build the module of a model from its class, with weights that follow from the run's seed."""
+
+import random
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+
+from dregcli.app.models.code import Code
+from dregcli.app.models.constructor import Value
+from dregcli.app.models.importing import class_of, users_code
+from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.randomness import Stream, address
+from dregcli.errors import ModelFailed
+
+
+def make_module(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> nn.Module:
+    """Return the model, on the CPU, with the initial weights of a seed.
+
+    Args:
+        code: code of the model.
+        data: what the model may know of its data.
+        options: options of its constructor.
+        seed: seed of the run.
+
+    Raises:
+        ModelFailed: the constructor raises an error.
+        SpecError: the code has no such class.
+    """
+    kind = class_of(code)
+    words = ", ".join(["data", *(f"{name}={value!r}" for name, value in options.items())])
+    with seeded(address(seed, Stream.INITIALISATION)), users_code(code, f"{code.name}({words}) fails"):
+        made = kind(data, **options)
+    if "_modules" not in vars(made):
+        what = f"{code.name} does not call super().__init__() in its constructor."
+        raise ModelFailed(what, where=str(code.path(code.main)) if code.files else None, hint="add this call")
+    return made
+
+
+def make_model(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> ProgramModel:
+    """Return the model as one of the engine's; see ``make_module``.
+
+    Raises:
+        SpecError: the programs of the model do not fit the contract.
+        ModelFailed: its code raises an error.
+    """
+    module = make_module(code, data, options, seed=seed)
+    with users_code(code, f"{code.name} fails on examples of shape {data.shape}"):
+        return ProgramModel(module, data)
+
+
+@contextmanager
+def seeded(seed: int) -> Generator[None]:
+    """Seed the global generators of torch's CPU, numpy and Python inside the block, and restore them after it."""
+    before = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    try:
+        # Not torch.manual_seed, which also seeds the generators of all GPUs.
+        torch.default_generator.manual_seed(seed)
+        np.random.seed(seed % 2**32)
+        random.seed(seed)
+        with torch.device("cpu"):
+            yield
+    finally:
+        torch.set_rng_state(before[0])
+        np.random.set_state(before[1])
+        random.setstate(before[2])

@@ -1,0 +1,184 @@
+"""Values of a user's model for evaluations, pictures and annealing, computed from its two programs."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from dregcli.defaults import NOISE_BLOCK
+from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
+from dregcli.engine.execution.batch import chunks
+from dregcli.engine.hamiltonian import Target
+from dregcli.engine.models.base import Model, in_eval_mode
+from dregcli.engine.programs.ancestral import addressed, ancestral, blank_latents, mean_of, never_drawn
+from dregcli.engine.programs.annealed import JoinedLatents, WhitenedProgram, whitened_width, why_not
+from dregcli.engine.programs.batch import ProgramBatch
+from dregcli.engine.programs.contract import Draw, Given, ModelData
+from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.latents import draw_latents
+from dregcli.engine.programs.moments import drawn_with_distributions, exact_kl, missing_mean, stacked_means
+from dregcli.engine.programs.traversals import Centre, centre, movable, traversal
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.errors import Fault, SpecError
+
+_PROBED = 2
+"""Samples of each example in a trial run."""
+
+
+class ProgramValues(Model):
+    """The part of a user's model that serves evaluations, pictures and annealing; see ``ProgramModel``.
+
+    Attributes:
+        module: the user's module.
+        data: shape and statistics of the data.
+        latents: shape of each latent, by name.
+        densities: log-densities of the model's program.
+    """
+
+    module: nn.Module
+    data: ModelData
+    latents: Mapping[str, tuple[int, ...]]
+    densities: ModelDensities
+
+    @abstractmethod
+    def posterior_program(self, x: Tensor, draw: Draw) -> None:
+        """Run the posterior's program."""
+
+    @abstractmethod
+    def model_program(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        """Run the model's program."""
+
+    def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor]:
+        """Return log-weights, and the KL from the prior as a mean over the draws."""
+        batch = self.batch(pixels, draws)
+        assert isinstance(batch, ProgramBatch)
+        return batch.weighed(k_chunk=k_chunk)
+
+    def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor | None:
+        """Return E[z | x] under q of every latent, (B, Z), float64; conditional latents at one draw of the others."""
+        assert isinstance(draws, LatentNoise)
+        x = pixels.reshape(-1, *self.data.shape)
+        return stacked_means(drawn_with_distributions(self.posterior_program, x, draws)[1], len(pixels))
+
+    @property
+    def no_means(self) -> str | None:
+        """The reason why q has no known means."""
+        return missing_mean(self._looked.posterior)
+
+    def kl_from_prior(self, pixels: Tensor) -> Tensor | None:
+        """Return KL(q(z | x) || p(z)) where torch has it in closed form, (B,), float64, nats."""
+        x = pixels.reshape(-1, *self.data.shape)
+        noise = trial_noise(pixels, len(pixels))
+        latents, posterior = drawn_with_distributions(self.posterior_program, x, noise)
+        priors = ancestral(self.model_program, never_drawn, latents.values)[0].priors
+        return exact_kl(posterior, priors, len(pixels))
+
+    def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
+        """Return E[x | z] for a block of z from the prior, by one run of the model's program for each block."""
+        rows = (NOISE_BLOCK, 1)
+        draw = addressed(draws, 1, first=first, device=pixels.device)
+        return mean_of(ancestral(self.model_program, draw, blank=blank_latents(self._looked.z, rows))[1], rows)
+
+    def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
+        """Return E[x | z] at one sample of the posterior of each example, (B, D)."""
+        found: dict[str, Tensor] = {}
+        for first, count in chunks(draws.k, NOISE_BLOCK):
+            inside = (chosen >= first) & (chosen < first + count)
+            x = pixels.reshape(-1, *self.data.shape)
+            drawn = draw_latents(self.posterior_program, x, draws, first=first, count=count, has_path=False)
+            for name, z in drawn.values.items():
+                found.setdefault(name, torch.empty_like(z[0]))[inside] = z[chosen[inside] - first, inside]
+        z = {name: each.unsqueeze(0) for name, each in found.items()}
+        return mean_of(ancestral(self.model_program, never_drawn, z)[1], (1, len(pixels)))[0]
+
+    def coordinates(self) -> dict[int, str]:
+        """Return the name of each number of a continuous latent, by its column in the means."""
+        at = self._looked.centre
+        return movable(at)[0] if isinstance(at, Centre) else {}
+
+    @property
+    def no_traversals(self) -> str | None:
+        """The reason why no latent can be moved through the prior."""
+        at = self._looked.centre
+        if self.no_means or not isinstance(at, Centre):
+            return self.no_means or str(at)
+        can, why = movable(at)
+        return None if can else why
+
+    def traversals(self, pixels: Tensor, columns: Sequence[int], offsets: Sequence[float]) -> tuple[Tensor, Tensor]:
+        """Return E[x | z] while each of some numbers in turn moves through the prior; see ``traversal``."""
+        at = centre(self.posterior_program, self.model_program, pixels.reshape(-1, *self.data.shape))
+        return traversal(at, self.model_program, columns, offsets)
+
+    def annealed(self, pixels: Tensor) -> Target:
+        """Return the likelihood of whitened latents if the priors allow it, otherwise the densities of z."""
+        if self.no_annealing:
+            raise SpecError([Fault("method", f"{self.no_annealing}.")])
+        own, like = (self.model_program, self.densities, pixels), self._looked.z
+        if (width := whitened_width(self.model_program, like)) is not None:
+            return WhitenedProgram(*own, like, width=width)
+        return JoinedLatents(*own, like)
+
+    @property
+    def no_annealing(self) -> str | None:
+        """The reason why annealed importance sampling is impossible."""
+        return self._looked.no_annealing
+
+    @cached_property
+    def _looked(self) -> "_Looked":
+        """What one example at the data's mean shows of both programs."""
+        with in_eval_mode(self), torch.no_grad():
+            pixels = self.data.mean.flatten().to(like_of(self.module, self.data)).unsqueeze(0)
+            x, noise = pixels.reshape(-1, *self.data.shape), trial_noise(pixels, 1)
+            latents, posterior = drawn_with_distributions(self.posterior_program, x, noise)
+            z = latents.values
+            priors = ancestral(self.model_program, never_drawn, z)[0].priors
+
+            def sampled() -> object:
+                draw = addressed(noise, 1, first=0, device=pixels.device)
+                return ancestral(self.model_program, draw, blank=blank_latents(z, (NOISE_BLOCK, 1)))
+
+            try:
+                at = centre(self.posterior_program, self.model_program, x)
+            except SpecError as error:
+                at = error.faults[0].message.removesuffix(".")
+            return _Looked(z, posterior, at, why_not(self.model_program, self.densities, priors, z, pixels, sampled))
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What a look at both programs shows.
+
+    Attributes:
+        z: latents of one sample, (1, 1, ...) each.
+        posterior: q of each latent.
+        centre: the centre of traversals, or why there is none.
+        no_annealing: why annealing is impossible.
+    """
+
+    z: Mapping[str, Tensor]
+    posterior: Mapping[str, Distribution]
+    centre: Centre | str
+    no_annealing: str | None
+
+
+def like_of(module: nn.Module, data: ModelData) -> Tensor:
+    """Return a tensor with the device and the floating-point type of a module."""
+    return next((each for each in module.parameters() if each.is_floating_point()), data.mean)
+
+
+def trial_noise(pixels: Tensor, examples: int) -> AddressedNoise:
+    """Return noise of a few samples, for a run whose values are not used."""
+    return AddressedNoise(
+        Randomness(0, pixels.device),
+        Stream.INITIALISATION,
+        0,
+        k=_PROBED,
+        batch=examples,
+        width=1,
+        dtype=pixels.dtype,
+    )

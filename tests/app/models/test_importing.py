@@ -1,0 +1,76 @@
+"""Code that raises an error, and classes that are no models, are reported in the user's words and lines."""
+
+import pytest
+
+from dregcli.app.models.find import find_code
+from dregcli.app.models.importing import class_of
+from dregcli.errors import ModelFailed, SpecError
+from tests.support.own_models import MODEL, write_model
+
+
+def _class_of(path, name: str = "TinyVae"):
+    return class_of(find_code(f"{path}:{name}"))
+
+
+def test_an_error_of_the_users_is_its_own_last_line_and_its_own_line(tmp_path) -> None:
+    path = write_model(tmp_path, "import helpers\n" + MODEL)
+    write_model(tmp_path, "import torch\n\ntorch.zeros(2) @ torch.zeros(3)\n", "helpers.py")
+    with pytest.raises(ModelFailed, match=r"^tiny.py cannot be imported: RuntimeError: ") as caught:
+        _class_of(path)
+    # The error arises inside torch; the last line of the user's is in the file that theirs imports.
+    assert caught.value.where == f"{tmp_path / 'helpers.py'}, line 3"
+    assert caught.value.exit_code == 24
+
+
+def test_a_missing_package_is_named(tmp_path) -> None:
+    path = write_model(tmp_path, "import no_such_package.flows\n" + MODEL)
+    with pytest.raises(ModelFailed, match="ModuleNotFoundError: No module named 'no_such_package'") as caught:
+        _class_of(path)
+    assert caught.value.hint == "install 'no_such_package' beside dreg, or correct the import"
+    assert caught.value.where == f"{path}, line 1"
+
+
+def test_a_script_that_exits_ends_no_command(tmp_path) -> None:
+    with pytest.raises(ModelFailed, match=r"tiny.py cannot be imported: SystemExit: 0"):
+        _class_of(write_model(tmp_path, MODEL + "\nraise SystemExit(0)\n"))
+
+
+def test_what_the_code_prints_does_not_reach_stdout(tmp_path, capsys) -> None:
+    _class_of(write_model(tmp_path, MODEL + "\nprint('hello')\n"))
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", "hello\n")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("", "TinyVea", "tiny.py has no class 'TinyVea'. Did you mean 'TinyVae'? Its models: TinyVae."),
+        ("", "gaussian", "gaussian in tiny.py is no torch.nn.Module: derive it from dregcli.LatentModel."),
+        ("class A: pass", "A", "A in tiny.py is no torch.nn.Module"),
+        (
+            "class A(nn.Module): pass",
+            "A",
+            "A in tiny.py has no method posterior(self, x, draw) and model(self, z, given).",
+        ),
+        (
+            "class A(dregcli.LatentModel):\n    def posterior(self, x, draw): ...",
+            "A",
+            "A in tiny.py has no method model(self, z, given).",
+        ),
+    ],
+)
+def test_a_class_that_is_no_model(tmp_path, text: str, name: str, message: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        _class_of(write_model(tmp_path, f"{MODEL}\n{text}\n"), name)
+    (fault,) = caught.value.faults
+    assert (fault.field, fault.message[: len(message)]) == ("model", message)
+
+
+def test_a_file_without_any_model_says_so(tmp_path) -> None:
+    with pytest.raises(SpecError, match="It has no class with posterior and model"):
+        _class_of(write_model(tmp_path, "x = 1\n"), "A")
+
+
+def test_any_module_with_the_two_methods_is_a_model(tmp_path) -> None:
+    text = "class A(nn.Module):\n    def posterior(self, x, draw): ...\n    def model(self, z, given): ...\n"
+    assert _class_of(write_model(tmp_path, f"{MODEL}\n{text}"), "A").__name__ == "A"
