@@ -165,7 +165,8 @@ class _Drawing:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
         self.by_blocks |= is_conditional
         if is_conditional and end - start > 1:
-            message = "a latent that depends on another one has no normals to map only for some values of its inputs."
+            message = f"a latent that depends on an earlier one and is not Gaussian is drawn for {NOISE_BLOCK} "
+            message += f"samples at a time, not for {self._count}."
             raise SpecError([Fault("posterior", message)])
         shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
         draw = base.rsample if base.has_rsample else base.sample
@@ -180,5 +181,16 @@ class _Drawing:
 def seeded(seed: int, device: torch.device) -> Generator[None]:
     """Make torch's global generators start at a seed inside the block; afterwards restore their state."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        seed_generators(seed, device)
         yield
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed the generators of the CPU and of a device.
+
+    ``torch.manual_seed`` seeds those of all devices, which takes a millisecond even if there are none.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
