@@ -22,8 +22,9 @@ OF_RUNS: Final = frozenset(
 """The commands that take ``--runs-dir``."""
 
 OF_DATA: Final = frozenset(
-    {"train", "finetune-encoder", "bias-check", "variance", "eval", "sample", "download"}
+    {"train", "check-model", "finetune-encoder", "bias-check", "variance", "eval", "sample", "download"}
     | {"data list", "data show", "data import", "data verify", "data rm", "runs rerun", "runs verify"}
+    | {"runs export"}
 )
 """The commands that take ``--data-dir``."""
 

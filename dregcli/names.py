@@ -29,6 +29,15 @@ class Verdict(StrEnum):
     IDENTICAL = "identical"
 
 
+class Severity(StrEnum):
+    """How much a finding about a user's model matters."""
+
+    ERROR = "error"
+    """Training with it would give wrong numbers, or stop."""
+    WARNING = "warning"
+    """It may be on purpose."""
+
+
 class Network(StrEnum):
     """The network that a gradient belongs to."""
 

@@ -133,6 +133,7 @@ _COMMANDS: Final[dict[str, tuple[tuple[str, str], ...]]] = {
         ("eval", "evaluate evaluation test score validate nll likelihood"),
         ("sample", "generate samples reconstruct reconstructions traverse"),
         ("report", "compare plot summary summarise summarize table results"),
+        ("check-model", "check lint validate-model model-check checkmodel"),
         ("bias-check", "bias check check-bias biascheck gradcheck grad-check"),
         ("variance", "snr var grad-variance gradient-variance"),
         ("finetune-encoder", "finetune fine-tune finetune-q"),

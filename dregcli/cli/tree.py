@@ -7,6 +7,7 @@ from dregcli.cli.lazy import CommandByName, CommandGroup, Place
 COMMANDS: Final = {
     "download": Place("datasets.download", "download"),
     "estimators": Place("diagnosis.estimators", "estimators"),
+    "check-model": Place("diagnosis.check_model", "check_model"),
     "train": Place("training.train", "train"),
     "finetune-encoder": Place("training.finetune", "finetune_encoder"),
     "bias-check": Place("diagnosis.bias_check", "bias_check"),

@@ -52,7 +52,7 @@ def require_assumptions(
         return
     if faults := row_faults(draw, insist=insist):
         raise SpecError(faults, hint="call .eval() on modules with batch statistics; check=False skips this check")
-    if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw, posterior):
+    if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw.unfolded, draw.start, posterior):
         message = "its support moves with its parameters and has density at the moving border, or its rsample "
         message += "and log_prob do not match: the mean of d log q / d phi is not 0, no score identity "
         message += f"holds, and '{pair.word}' would be biased."

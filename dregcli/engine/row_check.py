@@ -43,7 +43,7 @@ def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
                 return evaluate(value)
 
         before, again = densities(start), densities(start)
-        if any(bool(_differ(one, other).any()) for one, other in zip(before, again, strict=True)):
+        if any(bool(rows_differ(one, other).any()) for one, other in zip(before, again, strict=True)):
             if insist:
                 message = "it returns other values for the same samples and random numbers, so that its rows cannot "
                 message += "be checked: it has a state, or random numbers of its own."
@@ -52,15 +52,15 @@ def row_faults(draw: Samples, *, insist: bool) -> list[Fault]:
         # Draw another number of samples, since a sampler may cache its noise by size.
         other = draw.unfolded.draw(k + 1, has_path=False)[1:].to(start.dtype)
         wrong = [False, False]
-        for pattern in _patterns(k, batch):
+        for pattern in row_patterns(k, batch):
             replaced = pattern.to(start.device)
             mixed = torch.where(replaced.reshape(k, batch, *(1,) * (start.ndim - 2)), other, start)
             for i, after in enumerate(densities(mixed)):
-                wrong[i] |= bool((_differ(before[i], after) & ~replaced).any())
+                wrong[i] |= bool((rows_differ(before[i], after) & ~replaced).any())
         # Only a changed order shows which example a sample belongs to. Random numbers (dropout) have an order, too.
         if k > 1 and not draw.replay.moves(lambda: evaluate(start)):
             rolled = densities(start.roll(1, dims=0))[0]
-            wrong[0] |= bool(_differ(before[0].roll(1, dims=0), rolled).any())
+            wrong[0] |= bool(rows_differ(before[0].roll(1, dims=0), rolled).any())
     return [Fault(_FIELDS[i], _WRONG[i]) for i in range(2) if wrong[i]]
 
 
@@ -83,7 +83,7 @@ def _densities_of(draw: Samples, start: Tensor) -> Densities:
     return without_graph
 
 
-def _patterns(k: int, batch: int) -> list[Tensor]:
+def row_patterns(k: int, batch: int) -> list[Tensor]:
     """Return which samples to replace, bool (K, B) each; the first two never treat (i, j) and (j, i) alike."""
     generator = torch.Generator().manual_seed(0)
     side = max(k, batch)
@@ -95,7 +95,7 @@ def _patterns(k: int, batch: int) -> list[Tensor]:
     return [*patterns, (torch.arange(k) % 2 == 0)[:, None].expand(k, batch)]
 
 
-def _differ(one: Tensor, other: Tensor) -> Tensor:
+def rows_differ(one: Tensor, other: Tensor) -> Tensor:
     """Return where two log-densities differ by more than rounding."""
     tolerance = 64.0 * torch.finfo(one.dtype).eps * (1.0 + one.abs())
     same = (one == other) | ((one - other).abs() <= tolerance) | (one.isnan() & other.isnan())

@@ -12,8 +12,8 @@ from torch.distributions import Distribution
 from torch.distributions.constraints import Constraint
 
 from dregcli.engine.located import Located, locate
+from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.reach import Ends, ends_before
-from dregcli.engine.samples import Samples
 from dregcli.errors import DregError
 
 _SIZE = 2**18
@@ -41,25 +41,30 @@ Function = Callable[[Tensor], Tensor]
 """Maps samples, (samples, B, latent dimensions), to values of the same shape."""
 
 
-def support_moves(draw: Samples, posterior: Distribution) -> bool:
-    """Whether the identity certainly fails at the posterior's present parameters."""
+def support_moves(unfolded: Unfolded, start: Tensor, posterior: Distribution) -> bool:
+    """Whether the identity certainly fails at the posterior's present parameters.
+
+    Args:
+        unfolded: the posterior, unfolded.
+        start: some base samples of it, (K, B, ...), for their number and device.
+        posterior: the posterior.
+    """
     try:
         if posterior.support.is_discrete:  # pyright: ignore[reportOptionalMemberAccess]
             return False
     except NotImplementedError:
         pass
-    base = draw.unfolded.base
-    if not base.has_rsample and _declares_moving_support(posterior):
+    if not unfolded.base.has_rsample and declares_moving_support(posterior):
         return True
-    with torch.random.fork_rng(devices=[draw.start.device] if draw.start.is_cuda else []):
+    with torch.random.fork_rng(devices=[start.device] if start.is_cuda else []):
         try:
-            return _gap(draw, posterior)
+            return _gap(unfolded, start, posterior)
         except (RuntimeError, DregError):
             # The test is impossible, so nothing is known against the posterior.
             return False
 
 
-def _declares_moving_support(posterior: Distribution) -> bool:
+def declares_moving_support(posterior: Distribution) -> bool:
     """Whether a bound of the posterior's support requires grad."""
     try:
         todo: list[Any] = [posterior.support]
@@ -76,15 +81,15 @@ def _declares_moving_support(posterior: Distribution) -> bool:
     return False
 
 
-def _gap(draw: Samples, posterior: Distribution) -> bool:
+def _gap(unfolded: Unfolded, few: Tensor, posterior: Distribution) -> bool:
     """Test functions that are largest at the lower and at the upper end of each coordinate."""
-    one = max(1, draw.start[0].numel())
+    one = max(1, few[0].numel())
     half = _GROUPS * max(1, min(_SIZE // (2 * one), _MOST) // _GROUPS)
-    has_path = draw.unfolded.base.has_rsample
-    start = draw.unfolded.draw(2 * half, has_path=has_path)
+    has_path = unfolded.base.has_rsample
+    start = unfolded.draw(2 * half, has_path=has_path)
     if start.shape[0] != 2 * half:
         return False
-    located = locate(draw.unfolded, start, has_path=has_path, apart=True)
+    located = locate(unfolded, start, has_path=has_path, apart=True)
     held = _tensors_of(posterior)
     of_q, of_z = ends_before(located.log_q, held), ends_before(located.live, held)
     of_q.pop(located.leaf, None)

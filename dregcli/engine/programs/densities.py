@@ -28,16 +28,23 @@ class ModelProgram(Protocol):
 
 
 def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
-    """Check the log-densities of rows.
-
-    Args:
-        field: the program that they come from, for the error.
-        what: the log-density, for the error.
-        found: shape (K', B') is right.
-        rows: K' and B'.
+    """Check the log-densities of rows; see ``density_faults``.
 
     Raises:
         SpecError: the shape or the type is wrong.
+    """
+    if faults := density_faults(field, what, found, rows):
+        raise SpecError(faults)
+
+
+def density_faults(field: str, what: str, found: Tensor, rows: Rows) -> list[Fault]:
+    """Return the faults in the shape and the type of the log-densities of rows.
+
+    Args:
+        field: the program that they come from, for the message.
+        what: the log-density, for the message.
+        found: shape (K', B') is right.
+        rows: K' and B'.
     """
     faults: list[Fault] = []
     if tuple(found.shape) != rows:
@@ -48,8 +55,7 @@ def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
     if found.dtype not in (torch.float32, torch.float64):
         message = f"{what} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
         faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
-    if faults:
-        raise SpecError(faults)
+    return faults
 
 
 def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
@@ -116,10 +122,15 @@ class ModelDensities:
 
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
         """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
+        return self.with_priors(z, x)[0]
+
+    def with_priors(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what ``log_joint`` returns, and log p of each latent, shape (K', B') each, nats."""
         if self._has_likelihood:
-            return joined(*self.parts(z, x))
+            log_likelihood, log_priors = self.parts(z, x)
+            return joined(log_likelihood, log_priors), log_priors
         _, log_priors = self._run(z)
-        return functools.reduce(torch.add, log_priors.values())
+        return functools.reduce(torch.add, log_priors.values()), log_priors
 
     def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return log p(x | z) and log p of each latent, shape (K', B') each, nats.

@@ -25,8 +25,9 @@ def innermost(distribution: Distribution) -> Distribution:
 
 
 def words_of(distribution: Distribution) -> str:
-    """Return the name of a distribution's family."""
-    return type(innermost(distribution)).__name__
+    """Return the name of a distribution's family; a private class has the name of its public base."""
+    kinds = type(innermost(distribution)).__mro__
+    return next(each.__name__ for each in kinds if not each.__name__.startswith("_"))
 
 
 def is_discrete(distribution: Distribution) -> bool:

@@ -1,0 +1,402 @@
+"""Runs of a user's two programs that go on after a fault, so that all faults are found at once.
+
+What the user's code gives is mended where the meaning is clear: axes that ``Independent`` should hold, for example.
+"""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution, Independent
+
+from dregcli.engine.checks.finding import Finding, Place, error, program_place
+from dregcli.engine.checks.watch import Frames
+from dregcli.engine.draws import LatentNoise
+from dregcli.engine.located import Located
+from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.contract import Draw
+from dregcli.engine.programs.densities import Rows, density_faults
+from dregcli.engine.programs.latents import draw_latents, seed_generators
+from dregcli.errors import DregError, Fault, SpecError
+
+_SEED = 0
+
+Densities = dict[str, Tensor]
+"""Log-densities by the name of their latent, (K, B) each, nats."""
+
+
+def total(densities: Densities) -> Tensor:
+    """Return the sum of log-densities, (K, B)."""
+    return cast("Tensor", sum(densities.values()))
+
+
+class Stopped(Exception):
+    """A program cannot be run to its end.
+
+    Args:
+        finding: the reason.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(finding.what)
+        self.finding = finding
+
+
+@dataclass
+class Drawn:
+    """A latent that the posterior's program drew.
+
+    Attributes:
+        q: its distribution, mended.
+        place: line of the call of ``draw``.
+        value: samples, (K, B, ...).
+        located: the samples with their graphs and their density; None if they have none of the right shape.
+    """
+
+    q: Distribution
+    place: Place | None
+    value: Tensor
+    located: Located | None = None
+
+
+@dataclass
+class Posterior:
+    """One run of the posterior's program.
+
+    Attributes:
+        drawn: its latents, by name.
+        findings: faults of shapes and names.
+    """
+
+    drawn: dict[str, Drawn] = field(default_factory=dict[str, Drawn])
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """Samples by name, as functions of their leaves."""
+        return {name: each.value for name, each in self.drawn.items()}
+
+    @property
+    def log_q(self) -> Densities:
+        """Log-densities that have the right shape."""
+        return {name: each.located.log_q for name, each in self.drawn.items() if each.located}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every latent has a density of the right shape."""
+        return len(self.log_q) == len(self.drawn) > 0
+
+
+@dataclass
+class Prior:
+    """A latent's prior.
+
+    Attributes:
+        p: its distribution, mended.
+        place: line of the call of ``given``.
+        log_p: log-density of the samples; None if its shape is wrong.
+    """
+
+    p: Distribution
+    place: Place | None
+    log_p: Tensor | None = None
+
+
+@dataclass
+class ModelRun:
+    """One run of the model's program.
+
+    Attributes:
+        priors: by name of the latent.
+        likelihood: p(x | z), mended; None if there is none.
+        log_x: log p(x | z); None if its shape is wrong.
+        findings: faults of shapes and names.
+    """
+
+    priors: dict[str, Prior] = field(default_factory=dict[str, Prior])
+    likelihood: Distribution | None = None
+    log_x: Tensor | None = None
+    findings: list[Finding] = field(default_factory=list[Finding])
+
+    @property
+    def log_p(self) -> Densities:
+        """All log-densities that have the right shape, by their names in messages."""
+        found = {f"log p of '{name}'": each.log_p for name, each in self.priors.items() if each.log_p is not None}
+        return found if self.log_x is None else {"log p(x | z)": self.log_x, **found}
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every density has the right shape."""
+        return self.log_x is not None and all(each.log_p is not None for each in self.priors.values())
+
+
+class Programs:
+    """A user's programs, run as they are.
+
+    Args:
+        module: the user's module.
+        shape: shape of one example.
+        validate: whether torch checks the arguments of distributions.
+
+    Attributes:
+        frames: finds the user's lines.
+        drew: whether the last run drew random numbers of its own.
+    """
+
+    def __init__(self, module: nn.Module, shape: tuple[int, ...], *, validate: bool = False) -> None:
+        self.module, self.shape = module, shape
+        self.frames = Frames(module)
+        self.drew = False
+        self._validate = validate
+
+    def draw(self, pixels: Tensor, noise: LatentNoise, k: int) -> Posterior:
+        """Draw K samples of each example, at the engine's addresses.
+
+        Raises:
+            Stopped: the program raises an error, or draws nothing.
+        """
+        run, rows = Posterior(), (k, len(pixels))
+
+        def program(x: Tensor, draw: Draw) -> None:
+            def lenient(name: str, distribution: Distribution) -> Tensor:
+                place = self.frames.place()
+                q, findings = _mended_q(distribution, rows, name, place)
+                run.findings += findings
+                try:
+                    value = draw(name, q)
+                    run.drawn[name] = Drawn(q, place, value, cast("Any", draw).located[name])
+                except SpecError as refusal:
+                    run.findings += of_engine(refusal, place)
+                    run.drawn[name] = Drawn(q, place, _sampled(q, k).detach())
+                return run.drawn[name].value
+
+            cast("Any", self.module).posterior(x, lenient)
+
+        with self._running("posterior"):
+            try:
+                draw_latents(program, self._images(pixels), noise, first=0, count=k, has_path=True)
+            except SpecError as refusal:
+                if not run.drawn:
+                    place = program_place(self.module, "posterior")
+                    raise Stopped(of_engine(refusal, place)[0]) from refusal
+        return run
+
+    def weigh_posterior(self, pixels: Tensor, drawn: Mapping[str, Tensor], bases: dict[str, Tensor]) -> Densities:
+        """Return log q of fixed base samples, by latent; later latents depend on the samples in ``drawn``.
+
+        Args:
+            pixels: shape (B, D).
+            drawn: what ``draw`` returns, by latent.
+            bases: base samples, (K, B, ...); those that are missing are drawn and added.
+
+        Raises:
+            Stopped: the program raises an error.
+        """
+        found: Densities = {}
+
+        def lenient(name: str, distribution: Distribution) -> Tensor:
+            k, batch = drawn[name].shape[:2]
+            q, _ = _mended_q(distribution, (k, batch), name, None)
+            unfolded = Unfolded.of(q)
+            if name not in bases:
+                bases[name] = _sampled(unfolded.base, k).detach()
+            log_q = unfolded.log_density(unfolded.pushed(bases[name]))
+            if log_q.shape == (k, batch):
+                found[name] = log_q
+            return drawn[name]
+
+        with self._running("posterior"):
+            cast("Any", self.module).posterior(self._images(pixels), lenient)
+        return found
+
+    def log_q_at(self, pixels: Tensor, z: Mapping[str, Tensor]) -> Densities:
+        """Return log q of given samples, by latent.
+
+        Raises:
+            Stopped: the program raises an error, or a density has no inverse.
+        """
+        found: Densities = {}
+
+        def lenient(name: str, distribution: Distribution) -> Tensor:
+            rows = (z[name].shape[0], z[name].shape[1])
+            log_q = _mended_q(distribution, rows, name, None)[0].log_prob(z[name])
+            if log_q.shape == rows:
+                found[name] = log_q
+            return z[name]
+
+        with self._running("posterior"):
+            cast("Any", self.module).posterior(self._images(pixels), lenient)
+        return found
+
+    def model(self, z: Mapping[str, Tensor], pixels: Tensor) -> ModelRun:
+        """Run the model's program for samples (K, B, ...) of pixels (B, D).
+
+        Raises:
+            Stopped: the program raises an error.
+        """
+        run, first = ModelRun(), next(iter(z.values()))
+        rows = (first.shape[0], first.shape[1])
+
+        def given(name: str, distribution: Distribution) -> None:
+            place = self.frames.place()
+            if name not in z:
+                what = f"given('{name}', ...) names no latent; the posterior draws {', '.join(z)}."
+                run.findings.append(error("contract", what, "Use the names that the posterior draws.", place))
+            elif name in run.priors:
+                what = f"The prior of '{name}' is given twice."
+                run.findings.append(error("contract", what, "Call given once for each latent.", place))
+            else:
+                p, findings = _mended_prior(distribution, z[name], name, place)
+                run.priors[name] = Prior(p, place)
+                run.findings += findings
+                log_p = p.log_prob(z[name])
+                faults = of_densities("model", f"log p of '{name}'", log_p, rows, place)
+                run.findings += faults
+                run.priors[name].log_p = None if faults else log_p
+
+        place = program_place(self.module, "model")
+        with self._running("model"):
+            p = cast("Any", self.module).model(dict(z), given)
+            for name in z:
+                if name not in run.priors:
+                    what, change = f"The prior of '{name}' is missing.", f"Call given('{name}', prior)."
+                    run.findings.append(error("contract", what, change, place))
+            if not isinstance(p, Distribution):
+                what = f"It must return the distribution p(x | z), but it returns {type(p).__name__}."
+                run.findings.append(error("contract", what, "Return a torch distribution.", place))
+                return run
+            run.likelihood, findings = _mended_likelihood(p, rows, pixels.shape[1], place)
+            run.findings += findings
+            if run.likelihood is not None:
+                event = pixels.reshape(-1, *run.likelihood.event_shape)
+                log_x = run.likelihood.log_prob(event)
+                faults = of_densities("model", "log p(x | z)", log_x, rows, place)
+                run.findings += faults
+                run.log_x = None if faults else log_x
+        return run
+
+    @property
+    def _device(self) -> torch.device:
+        """Device of the module; the CPU if it has no parameters."""
+        return next((each.device for each in self.module.parameters()), torch.device("cpu"))
+
+    def _images(self, pixels: Tensor) -> Tensor:
+        return pixels.reshape(-1, *self.shape)
+
+    @contextmanager
+    def _running(self, program: str) -> Generator[None]:
+        """Run a program with its own random numbers, which are the same in every run.
+
+        Raises:
+            Stopped: the block raised an error.
+        """
+        kind = cast("Any", Distribution)
+        before = kind._validate_args
+        Distribution.set_default_validate_args(self._validate)
+        device = self._device
+        devices = [device] if device.type == "cuda" else []
+        try:
+            with torch.random.fork_rng(devices=devices):
+                seed_generators(_SEED, device)
+                states = _states(devices)
+                yield
+                self.drew = not all(map(torch.equal, states, _states(devices)))
+        except (Stopped, DregError, torch.OutOfMemoryError):
+            raise
+        except Exception as failure:  # whatever the user's code raises
+            place = self.frames.of_error(failure) or program_place(self.module, program)
+            first = f"{type(failure).__name__}: {failure}".strip().partition("\n")[0]
+            what = f"The program '{program}' fails: {first.removesuffix(', but found invalid values:')}"
+            raise Stopped(error("fails", what, "Correct this line.", place)) from failure
+        finally:
+            Distribution.set_default_validate_args(before)
+
+
+def _states(devices: list[torch.device]) -> list[Tensor]:
+    """Return the states of torch's generators."""
+    return [torch.get_rng_state(), *(torch.cuda.get_rng_state(each) for each in devices)]
+
+
+def of_engine(refusal: SpecError, place: Place | None) -> list[Finding]:
+    """Return the engine's faults as findings."""
+    change = (
+        f"{refusal.hint[0].upper()}{refusal.hint[1:]}." if refusal.hint else "Write the programs as LatentModel says."
+    )
+    return [_of_fault(_with_subject(each), change, place) for each in refusal.faults]
+
+
+def of_densities(field_: str, what: str, found: Tensor, rows: Rows, place: Place | None) -> list[Finding]:
+    """Return faults in the shape and the type of log-densities as findings."""
+    change = "A log-density is one number for each sample of each example: sum over the event, never over K or B."
+    return [_of_fault(each.message, change, place) for each in density_faults(field_, what, found, rows)]
+
+
+def _with_subject(fault: Fault) -> str:
+    """Return a fault's message as a whole sentence."""
+    return f"the program '{fault.field}'{fault.message[2:]}" if fault.message.startswith("it ") else fault.message
+
+
+def _of_fault(message: str, change: str, place: Place | None) -> Finding:
+    what = f"{message[0].upper()}{message[1:]}"
+    if "float32 or float64" in message:
+        what, _, change = what.partition(" Leave autocast")
+        return error("half-precision", what, f"Leave autocast{change}", place)
+    return error("shape" if "shape" in message else "contract", what, change, place)
+
+
+def _sampled(q: Distribution, k: int) -> Tensor:
+    """Draw K samples of a distribution of batch_shape (B,), or one of each row of (K, B)."""
+    return q.sample(torch.Size(() if len(q.batch_shape) == 2 else (k,)))
+
+
+def _mended_q(q: Distribution, rows: Rows, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
+    """Return a posterior of batch_shape (B,) or (K, B); axes after these become its event."""
+    shape = tuple(q.batch_shape)
+    for good in (rows[1:], rows):
+        if shape == good:
+            return q, []
+    for good in (rows, rows[1:]):
+        if shape[: len(good)] == good:
+            extra = len(shape) - len(good)
+            what = f"q of '{name}' has batch_shape {shape}; it must be (B,) = ({rows[1]},), or (K, B) = {rows} if it "
+            what += "depends on an earlier latent."
+            return Independent(q, extra), [error("shape", what, _wrap(extra), place)]
+    return q, []  # the engine reports it
+
+
+def _mended_prior(p: Distribution, z: Tensor, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
+    """Return a prior with the event_shape of the latent."""
+    event, shape = tuple(z.shape[2:]), tuple(p.event_shape)
+    if shape == event:
+        return p, []
+    what = f"The prior of '{name}' has event_shape {shape}, but the posterior draws values of shape {event}."
+    missing = len(event) - len(shape)
+    if missing > 0 and (*tuple(p.batch_shape)[-missing:], *shape) == event:
+        return Independent(p, missing), [error("event-shape", what, _wrap(missing), place)]
+    change = "Give both distributions of this latent the same event_shape."
+    return p, [error("event-shape", what, change, place)]
+
+
+def _mended_likelihood(
+    p: Distribution, rows: Rows, width: int, place: Place | None
+) -> tuple[Distribution | None, list[Finding]]:
+    """Return a likelihood of batch_shape (K, B), or None if no axes can be meant."""
+    shape, event = tuple(p.batch_shape), p.event_shape
+    if shape == rows and event.numel() == width:
+        return p, []
+    what = f"p(x | z) must have batch_shape (K, B) = {rows} and an event of {width} values, but it has batch_shape "
+    what += f"{shape} and event_shape {tuple(event)}."
+    extra = len(shape) - 2
+    if extra > 0 and shape[:2] == rows and torch.Size((*shape[2:], *event)).numel() == width:
+        return Independent(p, extra), [error("shape", what, _wrap(extra), place)]
+    change = "Return a distribution with one batch entry for each sample of each example."
+    if len(shape) < 2 and (*shape, *event)[:2] == rows:
+        change = "Give Independent fewer axes: K and B must stay in the batch_shape, or they are summed over."
+    return None, [error("shape", what, change, place)]
+
+
+def _wrap(axes: int) -> str:
+    return f"Wrap it in torch.distributions.Independent(..., {axes})."
