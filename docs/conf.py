@@ -23,7 +23,11 @@ myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 nitpicky = True
 # Internal parts of the checks, which have no page.
-nitpick_ignore_regex = [("py:class", r"dregcli\.engine\.diagnostics\.(source|bias_statistics)\..*")]
+nitpick_ignore_regex = [
+    ("py:class", r"dregcli\.engine\.diagnostics\.(source|bias_statistics)\..*"),
+    # Types of other projects, in the attributes of dataclasses; the pages link to no other project.
+    ("py:class", r"(torch|pathlib|collections\.abc)\..*"),
+]
 autodoc_typehints = "none"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False

@@ -24,6 +24,7 @@ OF_RUNS: Final = frozenset(
 OF_DATA: Final = frozenset(
     {"train", "check-model", "finetune-encoder", "bias-check", "variance", "eval", "sample", "download"}
     | {"data list", "data show", "data import", "data verify", "data rm", "runs rerun", "runs verify"}
+    | {"runs export"}
 )
 """The commands that take ``--data-dir``."""
 

@@ -32,6 +32,7 @@ LAYERS = {
         *("wording", "redaction", "commands", "filesystem"),
         *("engine", "specs", "data", "store", "report"),
     },
+    "api": {"names", "errors", "describe", "commands", "specs", "store", "report", "engine", "app"},
     "cli": {
         *(
             "names",
@@ -83,6 +84,7 @@ FORBIDDEN = {
     "store": {"typer", "pydantic", "rich"},
     "report": {"torch", "typer", "pydantic", "rich"},
     "app": {"typer", "rich", "h5py"},
+    "api": {"torch", "typer", "rich", "h5py"},
     "cli": {"torch", "h5py", "click"},
 }
 

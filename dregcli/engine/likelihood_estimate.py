@@ -1,7 +1,7 @@
 """Estimates of log p(x) from importance weights: bounds at many K from one pass, and how reliable they are."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -115,7 +115,14 @@ class BatchEstimates:
 
 
 @torch.no_grad()
-def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int | None) -> BatchEstimates:
+def estimate(
+    batch: SeenBatch,
+    ks: Sequence[int],
+    *,
+    repeats: int,
+    k_chunk: int | None,
+    keep: Callable[[Tensor], None] | None = None,
+) -> BatchEstimates:
     """Compute importance estimates of log p(x) for a batch.
 
     Args:
@@ -123,6 +130,7 @@ def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int 
         ks: samples per example, ascending; the largest number is drawn, and the others use groups of these draws.
         repeats: number of independent passes, R.
         k_chunk: samples in one pass over rows; None takes all at once.
+        keep: receives the log-weights of each pass, (K, B), float64, nats.
     """
     curves: list[Curve] = []
     left_out: list[Tensor] = []
@@ -136,6 +144,8 @@ def estimate(batch: SeenBatch, ks: Sequence[int], *, repeats: int, k_chunk: int 
         log_w, kl = batch.weighed(k=ks[-1], k_chunk=k_chunk, repeat=repeat)
         if kl_prior is None and kl is not None:
             sampled.append(kl)
+        if keep is not None:
+            keep(log_w)
         curves.append(curve(log_w, ks))
         left_out.append(left_out_variance(log_w))
         if (rise := rises(log_w)) is not None:

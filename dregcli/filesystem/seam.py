@@ -24,8 +24,8 @@ class FileSystem(Protocol):
         """Add content to the end of a file; create the file if necessary."""
         ...
 
-    def open(self, path: Path, mode: Literal["x+b", "a+b"]) -> IO[bytes]:
-        """Open a file to read it and to write large content: a new file, or a file to add to."""
+    def open(self, path: Path, mode: Literal["x+b", "a+b", "r+b"]) -> IO[bytes]:
+        """Open a file to read it and to write large content: a new file, a file to add to, or one to change."""
         ...
 
     def sync(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class LocalFileSystem:
         with path.open("ab") as file:
             file.write(content)
 
-    def open(self, path: Path, mode: Literal["x+b", "a+b"]) -> IO[bytes]:
+    def open(self, path: Path, mode: Literal["x+b", "a+b", "r+b"]) -> IO[bytes]:
         """See :class:`FileSystem`."""
         return path.open(mode)
 

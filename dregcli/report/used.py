@@ -35,7 +35,24 @@ def data_sets_of_ones_own(groups: Sequence[Group], known: Mapping[str, object]) 
 
 
 def _of_run(row: RunRow) -> Iterator[Use]:
-    spec = row.spec
+    return uses_of(row.spec, row.evals, (*row.bias, *row.variance), measured=bool(row.variance))
+
+
+def uses_of(
+    spec: Mapping[str, Any],
+    evals: Sequence[Mapping[str, Any]],
+    checks: Sequence[Mapping[str, Any]] = (),
+    *,
+    measured: bool = False,
+) -> Iterator[Use]:
+    """Yield the uses of one run; a use may come several times.
+
+    Args:
+        spec: the spec as plain values, with its defaults.
+        evals: attributes of the run's evaluations.
+        checks: attributes of the run's bias checks and measurements of gradient variance.
+        measured: whether the gradient variance was measured.
+    """
     yield "program", "dreg"
     yield from _of_pair(str(spec["objective"]), str(spec["estimator"]))
     yield "data set", str(spec["dataset"])
@@ -47,13 +64,13 @@ def _of_run(row: RunRow) -> Iterator[Use]:
     for word in spec["track_estimators"]:
         yield from _of_word(str(word))
         yield _SNR
-    for attrs in row.evals:
+    for attrs in evals:
         yield from _of_evaluation(attrs)
-    for attrs in (*row.bias, *row.variance):
+    for attrs in checks:
         for result in cast("list[Mapping[str, Any]]", attrs["results"]):
             # A gradient of the model has an objective and no estimator, because it is the same for all estimators.
             yield from _of_pair(result.get("objective"), result.get("estimator"))
-    if row.variance:
+    if measured:
         yield _SNR
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 from dregcli.names import ModelName
 
-PROGRAMS: Final[dict[str, str]] = {}
+PROGRAMS: Final = {"conv": "dregcli.engine.programs.conv:ConvVae"}
 """The built-in models that are classes like a user's own: ``module:Class`` by the word for ``--model``. Such a model
 takes its options by ``--model-option``; its code is part of dreg, so that a run keeps no copy and no digest of it."""
 

@@ -1,11 +1,12 @@
 """Checkpoints: folders that appear only when complete, are verified before parsing, and replace each other safely.
 
-``checkpoints/step-00001000/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json`` and
-``manifest.json`` with the size and SHA-256 of each. No pickle is ever written or read.
+``checkpoints/step-00001000/`` holds ``model.safetensors``, ``optimizer.safetensors``, ``state.json``, what the model
+needs to be built without its data set (``model.json`` and ``data.safetensors``), and ``manifest.json`` with the size
+and SHA-256 of each. No pickle is ever written or read.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,6 +21,7 @@ from dregcli.filesystem import (
     write_folder_aside,
 )
 from dregcli.store import documents, layout
+from dregcli.store.tensors import read_tensors, tensor_bytes
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,8 +31,12 @@ _MANIFEST: Final = "manifest.json"
 _MODEL: Final = "model.safetensors"
 _OPTIMIZER: Final = "optimizer.safetensors"
 _STATE: Final = "state.json"
+_ABOUT: Final = "model.json"
+_DATA: Final = "data.safetensors"
 _CONTENT: Final = (_MODEL, _OPTIMIZER, _STATE)
-FILES: Final = (*_CONTENT, _MANIFEST)
+_LATER: Final = (_ABOUT, _DATA)
+"""Files that checkpoints of earlier versions lack."""
+FILES: Final = (*_CONTENT, *_LATER, _MANIFEST)
 
 Which = int | Literal["last", "best"]
 
@@ -44,6 +50,8 @@ class Checkpoint:
         model: the model's tensors by name, on the CPU.
         optimizer: the optimizer's tensors by name, on the CPU.
         state: everything else that resuming needs.
+        about: the description of the model and of its data; empty if an earlier version wrote the checkpoint.
+        data: what the model knows of the values of its data, by name; empty in the same case.
         skipped: checkpoints that were tried first and are corrupt, each with its fault, for the user.
     """
 
@@ -51,6 +59,8 @@ class Checkpoint:
     model: "dict[str, Tensor]"
     optimizer: "dict[str, Tensor]"
     state: dict[str, Any]
+    about: dict[str, Any] = field(default_factory=dict[str, Any])
+    data: "dict[str, Tensor]" = field(default_factory=lambda: {})
     skipped: tuple[str, ...] = ()
 
 
@@ -116,6 +126,8 @@ def save(
     model: "Mapping[str, Tensor]",
     optimizer: "Mapping[str, Tensor]",
     state: Mapping[str, Any],
+    about: Mapping[str, Any],
+    data: "Mapping[str, Tensor]",
     is_best: bool,
     keep_last: int,
 ) -> None:
@@ -131,7 +143,9 @@ def save(
     """
     home = _home(folder, step)
     if not (home.exists() and _kept_as_is(fs, home, is_best=is_best)):
-        files = {_MODEL: _tensor_bytes(model), _OPTIMIZER: _tensor_bytes(optimizer), _STATE: documents.encode(state)}
+        files = {_MODEL: tensor_bytes(model), _OPTIMIZER: tensor_bytes(optimizer), _STATE: documents.encode(state)}
+        if about:
+            files |= {_ABOUT: documents.encode(about), _DATA: tensor_bytes(data)}
         make_folders(fs, home.parent)
         if home.exists():
             move(fs, home, layout.put_aside(fs, folder, "corrupt") / home.name)
@@ -208,7 +222,7 @@ def check_folder(home: Path) -> dict[str, bytes]:
     try:
         manifest = _read_manifest(home)
         files: dict[str, bytes] = {}
-        for name in _CONTENT:
+        for name in (*_CONTENT, *(name for name in _LATER if name in manifest["files"])):
             entry = manifest["files"][name]
             content = documents.read_bytes(home / name, limit=int(entry["size"]))
             if len(content) != entry["size"] or documents.sha256(content) != entry["sha256"]:
@@ -224,43 +238,29 @@ def check_folder(home: Path) -> dict[str, bytes]:
 
 def _load_step(folder: Path, step: int, skipped: tuple[str, ...]) -> Checkpoint:
     files = check_folder(home := _home(folder, step))
-    try:
-        state = documents.decode(files[_STATE], home / _STATE)
-    except StoreCorrupt as error:
-        raise _corrupt(error.what, home / _STATE) from error
     return Checkpoint(
         step=step,
         model=_tensors(files[_MODEL], home / _MODEL),
         optimizer=_tensors(files[_OPTIMIZER], home / _OPTIMIZER),
-        state=state,
+        state=_document(files[_STATE], home / _STATE),
+        about=_document(files[_ABOUT], home / _ABOUT) if _ABOUT in files else {},
+        data=_tensors(files[_DATA], home / _DATA) if _DATA in files else {},
         skipped=skipped,
     )
 
 
-def _tensor_bytes(tensors: "Mapping[str, Tensor]") -> bytes:
-    # Imported here, so that listing runs does not load torch.
-    import torch
-    from safetensors.torch import save as encode_tensors
-
-    # Each tensor is copied, because safetensors refuses tensors that share memory, as tied weights do.
-    copies = {
-        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
-    }
-    return encode_tensors(copies)
+def _document(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        return documents.decode(content, path)
+    except StoreCorrupt as error:
+        raise _corrupt(error.what, path) from error
 
 
 def _tensors(content: bytes, path: Path) -> "dict[str, Tensor]":
-    from safetensors import SafetensorError
-    from safetensors.torch import load as decode_tensors
-
     try:
-        found = decode_tensors(content)
-        # Sorted by name, because their order is arbitrary. Each is copied to its own memory, aligned like any other
-        # tensor: with other alignment inside the file, a sum may differ in its last bit.
-        return {name: found[name].clone() for name in sorted(found)}
-    except (SafetensorError, ValueError, KeyError, RuntimeError) as error:
-        what = f"{path.name} does not hold tensors: {error}"
-        raise _corrupt(what, path) from error
+        return read_tensors(content, path)
+    except StoreCorrupt as error:
+        raise _corrupt(error.what, path) from error
 
 
 def _corrupt(what: str, path: Path) -> CheckpointCorrupt:

@@ -10,7 +10,8 @@ import json
 import math
 import stat
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -36,6 +37,19 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         StoreCorrupt: the file is missing, unreadable, too large or not a plain file (reading a pipe could wait for
             ever).
     """
+    with _readable(path, limit):
+        return path.read_bytes()
+
+
+def file_sha256(path: Path, *, limit: int) -> str:
+    """Return the SHA-256 of a file without holding it in memory; it raises the errors of :func:`read_bytes`."""
+    with _readable(path, limit), path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _readable(path: Path, limit: int) -> Generator[None]:
+    """Refuse a file that is too large or no plain file, and turn errors of reading it into StoreCorrupt."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):
@@ -43,7 +57,7 @@ def read_bytes(path: Path, *, limit: int) -> bytes:
         if found.st_size > limit:
             what = f"The file is larger than allowed ({found.st_size:,} bytes; at most {limit:,})"
             raise corrupt(path, what)
-        return path.read_bytes()
+        yield
     except FileNotFoundError as error:
         raise corrupt(path, "The file is missing") from error
     except PermissionError as error:

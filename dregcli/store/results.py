@@ -67,7 +67,7 @@ def add_file(fs: FileSystem, folder: Path, subfolder: str, stem: str, suffix: st
     make_folders(fs, folder / subfolder)
 
     def keep_digest(path: Path) -> None:
-        write_aside(fs, digest_path(path), digest_line(path, content))
+        write_aside(fs, digest_path(path), digest_line(path, documents.sha256(content)))
 
     own = suffix == _SUFFIX  # HDF5 files contain their own digest
     return write_new(fs, folder / subfolder, stem, suffix, content, ahead=None if own else keep_digest)
@@ -78,9 +78,18 @@ def digest_path(path: Path) -> Path:
     return path.with_name(path.name + DIGEST_SUFFIX)
 
 
-def digest_line(path: Path, content: bytes) -> bytes:
+def digest_line(path: Path, digest: str) -> bytes:
     """Return the content of a digest file: a line in the format of ``sha256sum``, which can check it."""
-    return f"{documents.sha256(content)}  {path.name}\n".encode("ascii")
+    return f"{digest}  {path.name}\n".encode("ascii")
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file of a run.
+
+    Raises:
+        StoreCorrupt: the file cannot be read.
+    """
+    return documents.file_sha256(path, limit=hdf5.SIZE_LIMIT)
 
 
 def check_digest(path: Path) -> None:
@@ -89,8 +98,8 @@ def check_digest(path: Path) -> None:
     Raises:
         StoreCorrupt: they do not match, or one of the two files is missing.
     """
-    content = documents.read_bytes(path, limit=hdf5.SIZE_LIMIT)
-    if documents.read_bytes(digest_path(path), limit=documents.SIZE_LIMIT) != digest_line(path, content):
+    digest = file_sha256(path)
+    if documents.read_bytes(digest_path(path), limit=documents.SIZE_LIMIT) != digest_line(path, digest):
         raise documents.corrupt(path, f"The file does not match {digest_path(path).name}")
 
 

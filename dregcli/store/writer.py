@@ -88,6 +88,8 @@ class RunWriter:
         optimizer: "Mapping[str, Tensor]",
         state: Mapping[str, Any],
         best: bool,
+        about: Mapping[str, Any] | None = None,
+        data: "Mapping[str, Tensor] | None" = None,
         keep_last: int = 2,
     ) -> None:
         """Write a checkpoint; see :func:`dregcli.store.checkpoints.save`.
@@ -98,6 +100,8 @@ class RunWriter:
             optimizer: the optimizer's tensors by name.
             state: a JSON-able mapping; floats are stored exactly.
             best: whether it is the best checkpoint so far.
+            about: what the model needs to be built without its data set, a JSON-able mapping.
+            data: the tensors that belong to ``about``, by name.
             keep_last: number of newest checkpoints to keep, at least 1, in addition to the best.
 
         Raises:
@@ -111,6 +115,8 @@ class RunWriter:
             model=model,
             optimizer=optimizer,
             state=state,
+            about=about or {},
+            data=data or {},
             is_best=best,
             keep_last=keep_last,
         )

@@ -11,7 +11,8 @@ from dregcli.store.runs import RunStore
 from tests.support.store_faults import FailingFileSystem, Killed, KillingFileSystem, every, flip, temporaries
 from tests.support.store_runs import claim, killed_run, save, tensors, train, train_steps
 
-FILES = ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
+OLD_FILES = ["model.safetensors", "optimizer.safetensors", "state.json", "manifest.json"]
+FILES = [*OLD_FILES, "model.json", "data.safetensors"]
 
 
 def file_of(run: Run, step: int, name: str = "model.safetensors") -> Path:
@@ -38,10 +39,11 @@ def test_tensors_and_state_come_back_exactly(tmp_path: Path) -> None:
     }
     optimizer = {"step": torch.tensor(7.0), "count": torch.tensor([2**62])}
     state = {"lr": 0.1 + 0.2, "best": -math.inf, "nested": {"a": [1, None, True]}}
-    writer.save_checkpoint(7, model=model, optimizer=optimizer, state=state, best=True)
+    about, data = {"model": "vae", "data": {"shape": [1, 2, 2]}}, {"mean": torch.rand(1, 2, 2)}
+    writer.save_checkpoint(7, model=model, optimizer=optimizer, state=state, about=about, data=data, best=True)
     found = writer.run.load_checkpoint("last")
-    assert (found.step, found.skipped, found.state) == (7, (), state)
-    for given, read in ((model, found.model), (optimizer, found.optimizer)):
+    assert (found.step, found.skipped, found.state, found.about) == (7, (), state, about)
+    for given, read in ((model, found.model), (optimizer, found.optimizer), (data, found.data)):
         assert given.keys() == read.keys()
         for name, tensor in given.items():
             assert read[name].dtype == tensor.dtype
@@ -54,6 +56,14 @@ def test_a_checkpoint_without_tensors_is_fine(tmp_path: Path) -> None:
     writer.save_checkpoint(0, model={}, optimizer={}, state={}, best=False)
     found = writer.run.load_checkpoint("last")
     assert (found.step, found.model, found.optimizer) == (0, {}, {})
+
+
+def test_a_checkpoint_of_an_earlier_version_has_no_description_of_its_data(tmp_path: Path) -> None:
+    writer = claim(tmp_path)
+    writer.save_checkpoint(3, model={}, optimizer={}, state={}, best=False)
+    assert sorted(path.name for path in file_of(writer.run, 3).parent.iterdir()) == sorted(OLD_FILES)
+    found = writer.run.load_checkpoint("last")
+    assert (found.about, found.data) == ({}, {})
 
 
 def test_the_newest_two_and_the_best_are_kept(tmp_path: Path) -> None:

@@ -77,7 +77,11 @@ class Written:
 
     def log_p(self, z: Named, *, live: bool) -> Tensor:
         found: list[Tensor] = []
-        p = self._run("model", z, lambda name, prior: found.append(prior.log_prob(z[name])), live=live)
+
+        def given(name: str, prior: Distribution) -> None:
+            found.append(prior.log_prob(z[name]))
+
+        p = self._run("model", z, given, live=live)
         return p.log_prob(self.x.reshape(-1, *p.event_shape)) + torch.stack(found).sum(0)
 
     def path(self, z: Named) -> Named:
@@ -109,7 +113,8 @@ def on_path(q: Distribution, z: Tensor, draws: AddressedDraws, latent: int) -> T
     if hasattr(q, "transform"):  # a flow of zuko
         return each.transform.inv(each.transform(z).detach())
     if isinstance(q, MultivariateNormal):
-        noise = torch.linalg.solve_triangular(each.scale_tril, (z - each.loc).unsqueeze(-1), upper=False).detach()
+        linalg: Any = torch.linalg  # torch.linalg has no types
+        noise: Tensor = linalg.solve_triangular(each.scale_tril, (z - each.loc).unsqueeze(-1), upper=False).detach()
         return each.loc + (each.scale_tril @ noise)[..., 0]
     if hasattr(q, "loc"):
         return each.loc + each.scale * ((z - each.loc) / each.scale).detach()

@@ -33,6 +33,10 @@ def _positive(values: Tensor) -> Tensor:
     return nn.functional.softplus(values) + 0.3
 
 
+def _square(values: Tensor) -> Tensor:
+    return values.reshape(*values.shape[:-1], 2, 2)
+
+
 def _count(data: ModelData) -> int:
     return torch.Size(data.shape).numel()
 
@@ -67,7 +71,7 @@ def _von_mises(numbers: Tensor) -> Distribution:
 
 def _mixture(numbers: Tensor) -> Distribution:
     """Two Gaussians in two dimensions."""
-    means = numbers[..., :4].unflatten(-1, (2, 2))
+    means = _square(numbers[..., :4])
     scales = _positive(numbers[..., 4:6]).unsqueeze(-2).expand_as(means)
     return MixtureSameFamily(Categorical(logits=numbers[..., 6:8]), Independent(Normal(means, scales), 1))
 
@@ -135,13 +139,13 @@ class ThreeDraws(LatentModel):
     def posterior(self, x: Tensor, draw: Draw) -> None:
         a = draw("a", gaussian(self.qa(x.flatten(1))))
         loc, raw = self.qb(torch.tanh(a)).chunk(2, dim=-1)
-        draw("b", Independent(Normal(loc.unflatten(-1, (2, 2)), _positive(raw).unflatten(-1, (2, 2))), 2))
+        draw("b", Independent(Normal(_square(loc), _square(_positive(raw))), 2))
         draw("c", gaussian(self.qc(x.flatten(1))))
 
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
         given("c", standard_normal(2))
         given("a", standard_normal(1))
-        loc = self.pb(z["a"]).unflatten(-1, (2, 2))
+        loc = _square(self.pb(z["a"]))
         given("b", Independent(Normal(loc, torch.ones_like(loc)), 2))
         together = torch.cat([z["a"], z["b"].flatten(2), z["c"]], -1)
         return Independent(Bernoulli(logits=self.decoder(torch.tanh(together))), 1)

@@ -42,7 +42,7 @@ class CountingFileSystem(LocalFileSystem):
         self.before("append", path, content)
         super().append(path, content)
 
-    def open(self, path: Path, mode: Literal["x+b", "a+b"]) -> IO[bytes]:
+    def open(self, path: Path, mode: Literal["x+b", "a+b", "r+b"]) -> IO[bytes]:
         self.before("open", path)
         return super().open(path, mode)
 

@@ -53,7 +53,9 @@ def train(writer: RunWriter, first: int, last: int) -> None:
 
 def save(writer: RunWriter, step: int, *, best: bool = False) -> None:
     model, optimizer = tensors(step), {"moment": torch.arange(4.0) * step}
-    writer.save_checkpoint(step, model=model, optimizer=optimizer, state={"step": step}, best=best)
+    about, data = {"model": "vae"}, {"mean": torch.ones(2)}
+    state = {"step": step}
+    writer.save_checkpoint(step, model=model, optimizer=optimizer, state=state, about=about, data=data, best=best)
 
 
 def train_steps(run: Run) -> list[int]:

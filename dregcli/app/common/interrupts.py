@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import stat
+import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,12 +35,19 @@ class StopRequest:
 
 
 @contextmanager
-def stop_requests() -> Generator[StopRequest]:
+def stop_requests(request: StopRequest | None = None) -> Generator[StopRequest]:
     """Turn the first signal into a request; after it another SIGINT or SIGTERM ends the process at once.
 
-    SIGHUP and the signals of schedulers stay ignored if they were ignored before, as under ``nohup``.
+    SIGHUP and the signals of schedulers stay ignored if they were ignored before, as under ``nohup``. Outside of the
+    main thread no signal can be handled, and nothing is.
+
+    Args:
+        request: the request that a signal changes; a new one if it is not given.
     """
-    request = StopRequest()
+    request = request or StopRequest()
+    if threading.current_thread() is not threading.main_thread():
+        yield request
+        return
     wanted = (*_FORCING, *heard(_WARNING))
     previous = {number: signal.getsignal(number) for number in wanted}
 

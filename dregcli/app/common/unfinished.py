@@ -3,7 +3,7 @@
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -53,6 +53,11 @@ class Unfinished:
         self._listener, self._what = listener, what
         self._saved = time.monotonic()
 
+    @property
+    def key(self) -> str:
+        """The name of the work; see ``key_of``."""
+        return self._key
+
     def found(self) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
         """Return the state that an earlier process saved, or None."""
         try:
@@ -79,14 +84,20 @@ class Unfinished:
         self._run.put_partial(self._kind, self._key, arrays=arrays, attrs=attrs)
         self._saved = time.monotonic()
 
-    def save_if_due(self, work: HasState, seconds: float) -> None:
+    def save_if_due(self, work: HasState, seconds: float, *, first: Callable[[], None] = lambda: None) -> None:
         """Save if the last save is more than ``seconds`` ago.
 
         If the state cannot be written, the work continues, because it needs no disk.
+
+        Args:
+            work: the work.
+            seconds: age of the last save.
+            first: saves what the state refers to, before the state itself.
         """
         if time.monotonic() - self._saved <= seconds:
             return
         try:
+            first()
             self.save(work)
         except StoreWriteError as error:
             self._saved = time.monotonic()

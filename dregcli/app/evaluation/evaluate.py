@@ -12,6 +12,7 @@ from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.common.unfinished import Unfinished
 from dregcli.app.evaluation.estimates import Estimates
 from dregcli.app.evaluation.importance import Sampling, sample_split
+from dregcli.app.evaluation.keeping import kept_weights
 from dregcli.app.evaluation.request import EvalRequest
 from dregcli.app.evaluation.second_opinion import SecondOpinion, anneal_split
 from dregcli.app.loading.build import build_model
@@ -188,6 +189,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "data_checksum": spec.data_checksum,
         "device": spec.device,
         "dreg": __version__,
+        **({"keep_weights": True} if request.keep_weights else {}),
         **_code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
@@ -198,7 +200,8 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         model = build_model(spec, data.model_data, ready.code)
         load_model(model, checkpoint, run)
         model.eval()
-        estimates = sample_split(model, data, how, unfinished[0], listener)
+        weights = kept_weights(run, model, how, unfinished[0].key, listener) if request.keep_weights else None
+        estimates = sample_split(model, data, how, unfinished[0], listener, weights)
         opinion = None
         if request.method == EvalMethod.AIS:
             opinion = anneal_split(model, data, how, request.annealing, estimates, unfinished[1], listener)
@@ -215,11 +218,18 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "split_hash": data.split_hashes[how.split],
         "seconds": time.monotonic() - started,
     }
+    if weights is not None:
+        summary["log_w"] = str(weights.finish(_stem(summary), summary).relative_to(run.path))
     found = EvalResult(run, run.path, spec, estimates, opinion, summary)
     kept = replace(found, path=_keep(found, spec, {"k_chunk": k_chunk, "compile": compiled}))
     for each in unfinished:
         each.forget()
     return kept
+
+
+def _stem(summary: Mapping[str, Any]) -> str:
+    """Return the first part of the name of an evaluation's files."""
+    return f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
 
 
 def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
@@ -240,9 +250,8 @@ def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:
     arrays |= {"bound": estimates.bound, "ess": estimates.ess}
     if (variance := estimates.latent_variance()) is not None:
         arrays["latent_variance"] = variance
-    stem = f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
     try:
-        return found.run.add_result("evals", stem, arrays=arrays, attrs=attrs)
+        return found.run.add_result("evals", _stem(summary), arrays=arrays, attrs=attrs)
     except StoreWriteError as error:
         # The number may have cost hours: show it even if it cannot be written.
         what = f"{error.what}. The bound was computed but not kept: {bound['value']} (s.e. {bound['stderr']})."

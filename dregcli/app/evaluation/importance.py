@@ -1,6 +1,7 @@
 """Estimate log p(x) of a split by importance sampling, batch by batch; the state is saved during the work."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from dregcli.engine.likelihood_estimate import BatchEstimates, estimate
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.names import Split
+from dregcli.store.kept_weights import KeptWeights
 
 SAVE_SECONDS = 30.0
 """Seconds of work that a running evaluation may lose if it is killed."""
@@ -57,7 +59,14 @@ class _Sampled:
         return {"examples": self.done}, {name: torch.from_numpy(array) for name, array in arrays.items()}
 
 
-def sample_split(model: Model, data: RunData, how: Sampling, unfinished: Unfinished, listener: Listener) -> Estimates:
+def sample_split(
+    model: Model,
+    data: RunData,
+    how: Sampling,
+    unfinished: Unfinished,
+    listener: Listener,
+    weights: KeptWeights | None = None,
+) -> Estimates:
     """Estimate every example, or continue an earlier, unfinished call.
 
     Args:
@@ -66,15 +75,22 @@ def sample_split(model: Model, data: RunData, how: Sampling, unfinished: Unfinis
         how: the split and the samples.
         unfinished: keeps the state until the result is complete.
         listener: receives progress messages.
+        weights: keeps all log-weights; None keeps none. It is closed at the end, also after an error.
 
     Raises:
+        StoreWriteError: log-weights cannot be written.
         Interrupted: a signal came; the work so far is saved.
     """
     work = _Sampled(Collected(), 0)
     if (kept := unfinished.found()) is not None:
         numbers, tensors = kept
-        work = _Sampled(Collected({name: each.numpy() for name, each in tensors.items()}), numbers["examples"])
-        listener.note(f"continuing at example {work.done:,} of an earlier, unfinished evaluation")
+        if weights is None or weights.open(numbers["examples"]):
+            work = _Sampled(Collected({name: each.numpy() for name, each in tensors.items()}), numbers["examples"])
+            listener.note(f"continuing at example {work.done:,} of an earlier, unfinished evaluation")
+        else:
+            listener.warn("the evaluation starts over: the log-weights of an earlier, unfinished one are gone")
+    if weights is not None and not work.done:
+        weights.open(0)
     listener.begin(f"evaluate {how.split}", how.examples, "examples", done=work.done)
     batches = seen_batches(
         model,
@@ -85,28 +101,58 @@ def sample_split(model: Model, data: RunData, how: Sampling, unfinished: Unfinis
         limit=how.examples,
         first=work.done // EVALUATION_BATCH,
     )
-    with stop_requests() as stop:
+    with stop_requests() as stop, _closed_after_an_error(weights):
         for batch in batches if work.done < how.examples else ():
-            work.collected.add(_estimated(model, batch, how.ks, how, listener), data.true_log_p(batch.pixels))
+            work.collected.add(
+                _estimated(model, batch, how, listener, _keeper(weights, work.done)), data.true_log_p(batch.pixels)
+            )
             work.done += len(batch.pixels)
             listener.update(work.done)
             if work.done < how.examples:
                 if stop.received is not None:
+                    if weights is not None:
+                        weights.save()
                     unfinished.stop(work, stop, at=f"example {work.done:,}")
-                unfinished.save_if_due(work, SAVE_SECONDS)
+                unfinished.save_if_due(work, SAVE_SECONDS, first=_saver(weights))
+    if weights is not None:
+        weights.save()
+        weights.close()
     listener.end()
     return Estimates(how.ks, work.collected.arrays(), model.no_means)
 
 
+@contextmanager
+def _closed_after_an_error(weights: KeptWeights | None) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        if weights is not None:
+            weights.close()
+        raise
+
+
+def _keeper(weights: KeptWeights | None, first: int) -> Callable[[Tensor], None] | None:
+    """Return the function that keeps the log-weights of the examples from ``first`` on."""
+    return None if weights is None else lambda log_w: weights.add(first, log_w.cpu().numpy())
+
+
+def _saver(weights: KeptWeights | None) -> Callable[[], None]:
+    return weights.save if weights is not None else lambda: None
+
+
 def _estimated(
-    model: Model, batch: SeenBatch, ks: Sequence[int], how: Sampling, listener: Listener
+    model: Model,
+    batch: SeenBatch,
+    how: Sampling,
+    listener: Listener,
+    keep: Callable[[Tensor], None] | None,
 ) -> BatchEstimates:
     try:
-        return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)
+        return estimate(batch, how.ks, repeats=how.repeats, k_chunk=how.k_chunk, keep=keep)
     except RuntimeError as error:
         if not model.fused:
             raise
         # Compilation happens at the first batch, and can fail because of the system's compiler.
         model.unfuse()
         listener.warn(not_compiled(str(error)))
-        return estimate(batch, ks, repeats=how.repeats, k_chunk=how.k_chunk)
+        return estimate(batch, how.ks, repeats=how.repeats, k_chunk=how.k_chunk, keep=keep)

@@ -34,6 +34,7 @@ class EvalRequest:
         threads: CPU threads for torch, or auto.
         k_chunk: samples that are computed at once, or auto.
         compile: auto, on or off.
+        keep_weights: whether the run keeps all log-weights.
         code: what the user says about the code of the runs' models.
     """
 
@@ -51,6 +52,7 @@ class EvalRequest:
     threads: int | str = AUTO
     k_chunk: int | str = AUTO
     compile: str = AUTO
+    keep_weights: bool = False
     code: CodeRequest = AS_TRAINED
 
     def faults(self) -> list[Fault]:
@@ -72,6 +74,8 @@ class EvalRequest:
             "n": (self.n is not None and self.n < 1, "must be at least 1"),
             "active_threshold": (not self.active_threshold >= 0.0, "must be at least 0"),
         }
+        if self.keep_weights and self.repeats > 1:
+            faults.append(Fault("keep-weights", f"keeps one draw of the samples, got --repeats {self.repeats}."))
         for field, (is_so, why) in wrong.items():
             if is_so:
                 name = "eval-seed" if field == "seed" else flag(field)

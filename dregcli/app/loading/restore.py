@@ -87,7 +87,7 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
         hint = f"continue its training: {command('train', '--resume', run.path)}"
         raise RunNotFound(what, where=str(run.path), hint=hint)
     if which == "last" and isinstance(final := run.info().summary.get("final_step"), int):
-        listener.note(f"{run.label} ended by --patience with its best checkpoint: step {final:,}")
+        listener.note(f"{run.label} was trained with --patience: its best checkpoint is used, step {final:,}")
         which = final
     checkpoint = run.load_checkpoint(which)
     if (ema := spelt_out(run.spec())["ema"]) is not None:

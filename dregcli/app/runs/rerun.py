@@ -11,7 +11,7 @@ from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
-from dregcli.app.training.session import TrainResult
+from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import environment_now, start
 from dregcli.describe import flat
 from dregcli.engine.device import resolve_device

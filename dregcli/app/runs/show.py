@@ -14,6 +14,7 @@ from dregcli.errors import DregError
 from dregcli.names import RunStatus
 from dregcli.specs.run import RunSpec
 from dregcli.store import checkpoints, layout, trash
+from dregcli.store.code import CapturedCode
 from dregcli.store.labels import Labels, Note
 from dregcli.store.lease import Lease
 from dregcli.store.results import RESULT_KINDS
@@ -57,6 +58,7 @@ class ShownRun:
         environment: environment that was captured when the run was claimed.
         resumed: environments that were captured at each resume, by generation.
         log: path of its log; None if it has none.
+        code: what the run keeps of the code of its model; None for a built-in model.
         nbytes: size of the run in bytes.
         damage: parts of the run that cannot be read.
     """
@@ -70,6 +72,7 @@ class ShownRun:
     environment: dict[str, Any]
     resumed: dict[int, dict[str, Any]]
     log: Path | None
+    code: CapturedCode | None
     nbytes: int
     damage: list[str]
 
@@ -147,6 +150,7 @@ def show_run(reference: str, *, runs_dir: Path, listener: Listener) -> ShownRun:
         readable(run.environment, {}) if info.started else {},
         readable(run.resumed_environments, {}) if info.started else {},
         log if log.is_file() else None,
+        readable(run.code, None) if info.started else None,
         trash.size(run.path),
         damage,
     )

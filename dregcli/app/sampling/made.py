@@ -13,6 +13,7 @@ from dregcli.app.sampling import pictures
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.engine.models.base import Model
+from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import (
     EXAMPLES_BLOCK,
@@ -128,6 +129,26 @@ def make_pictures(
     except SpecError as error:
         return Made(made, [], left_out | {"traversals": _reason(error)})
     return Made(made, latents, left_out)
+
+
+def make_samples(model: Model, known: ModelData, spec: RunSpec, asked: SampleRequest, look: Look) -> Made:
+    """Make the pictures for which a model of whole images needs no example: the samples alone.
+
+    Args:
+        model: the model, in evaluation mode.
+        known: what the checkpoint knows of the data, which are not on this machine.
+        spec: spec of the run, with the device in use.
+        asked: the request.
+        look: how values are shown.
+
+    Raises:
+        SpecError: p(x | z) has no mean.
+    """
+    # A model of whole images takes nothing from this example, but it needs one of the right shape.
+    example = known.mean.flatten()[None].to(spec.device)
+    samples = _samples(model, example, Randomness(asked.seed, torch.device(spec.device)), asked, look, spec.task)
+    why = f"the data set {spec.dataset} is not on this machine"
+    return Made([samples], [], {"reconstructions": why, "traversals": why})
 
 
 def _reason(error: SpecError) -> str:

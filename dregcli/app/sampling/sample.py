@@ -9,6 +9,7 @@ import numpy as np
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import memory_explained
 from dregcli.app.loading.build import build_model
+from dregcli.app.loading.model_data import stored_model_data
 from dregcli.app.loading.named import find_completed_run
 from dregcli.app.loading.restore import load_checkpoint, load_model
 from dregcli.app.loading.stored import parse_checkpoint, spec_of
@@ -17,16 +18,17 @@ from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
-from dregcli.app.sampling.made import REACH, Picture, Traversed, make_pictures
+from dregcli.app.sampling.made import REACH, Picture, Traversed, make_pictures, make_samples
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.errors import DregError, Fault, NotFinite, SpecError
-from dregcli.names import DataKind, Split
+from dregcli.engine.programs.contract import ModelData
+from dregcli.errors import DatasetMissing, DregError, Fault, NotFinite, SpecError
+from dregcli.names import DataKind, Split, Task
 from dregcli.specs.run import RunSpec
-from dregcli.store.checkpoints import Which
+from dregcli.store.checkpoints import Checkpoint, Which
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -39,8 +41,14 @@ MOST_A_SIDE: Final = 16_384
 _RANGE: Final = (0.005, 0.995)
 """Quantiles of real training values that are shown as black and as white."""
 
+_NORMAL_REACH: Final = 2.576
+"""The same quantiles of a normal distribution, in standard deviations: for real values without their data set."""
+
 _RANGE_ROWS: Final = 10_000
 """Training examples from which these quantiles are computed."""
+
+
+_HINT: Final = "every option is shown by: dreg sample --help"
 
 
 @dataclass(frozen=True)
@@ -137,11 +145,16 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     checkpoint = load_checkpoint(run, which, listener)
     prepare_process()
     spec = spec.model_copy(update={"device": resolve_device(asked.device)})
-    data = RunData(data.dataset, spec)
-    look = _look(data.dataset, asked)
+    if isinstance(data, RunData):
+        data = RunData(data.dataset, spec)
+        known, look = data.model_data, _look(data.dataset, asked)
+    else:
+        known = _stored(data, spec, checkpoint, run)
+        _check_sides(_sides(known.shape, asked, 1), [])
+        look = _look_without_data(known, asked)
     k = spec.k if asked.k is None else asked.k
     with with_threads(asked.threads), memory_explained(spec.model_copy(update={"k": k}), smaller="--k or --n"):
-        model = build_model(spec, data.model_data, code)
+        model = build_model(spec, known, code)
         load_model(model, checkpoint, run)
         model.eval()
         most = len(model.coordinates())
@@ -149,7 +162,10 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
             message = f"must be at most the model's {most}, got {asked.latents}."
             raise SpecError([Fault("latents", message)], where=str(run.path))
         try:
-            made = make_pictures(model, data, spec, asked, k, _latents(spec, asked), look)
+            if isinstance(data, RunData):
+                made = make_pictures(model, data, spec, asked, k, _latents(spec, asked), look)
+            else:
+                made = make_samples(model, known, spec, asked, look)
         except NotFinite as error:
             where = f"{run.path}, checkpoint of step {checkpoint.step}"
             raise NotFinite(error.what, where=where, hint=error.hint) from error
@@ -157,19 +173,20 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
     return Sampled(run, checkpoint.step, asked, k, spec.eval_seed, look, kept, made.latents, made.left_out)
 
 
-def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault]) -> RunData:
-    """Load the run's data.
+def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault]) -> RunData | DatasetMissing:
+    """Load the run's data; return the error if they are not on this machine.
 
     Raises:
         SpecError: the faults in ``found``, more examples than the split has, or pictures that are too large to open.
         Other errors: see ``data_of``; only if there are no faults.
     """
-    hint = "every option is shown by: dreg sample --help"
     try:
         data = data_of(spec, data_dir)
-    except DregError:
+    except DregError as error:
         if found:
-            raise SpecError(found, hint=hint) from None
+            raise SpecError(found, hint=_HINT) from None
+        if isinstance(error, DatasetMissing):
+            return error
         raise
     faults = list(found)
     if not found:
@@ -177,16 +194,32 @@ def _data(spec: RunSpec, asked: SampleRequest, data_dir: Path, found: list[Fault
         if examples > size:
             message = f"needs {examples} examples, but the {asked.split} split has only {size}: got {asked.n}."
             faults.append(Fault("n", message))
-        sides = _sides(data.dataset, asked, _latents(spec, asked))
-        if max(sides) > MOST_A_SIDE:
-            message = (
-                f"makes pictures of up to {sides[0]:,} x {sides[1]:,} screen pixels, but a side can have at most "
-                f"{MOST_A_SIDE:,}: give a smaller --scale, or ask for fewer images."
-            )
-            faults.append(Fault("scale", message))
+        _check_sides(_sides(data.model_data.shape, asked, _latents(spec, asked)), faults)
     if faults:
-        raise SpecError(faults, hint=hint)
+        raise SpecError(faults, hint=_HINT)
     return data
+
+
+def _check_sides(sides: tuple[int, int], found: list[Fault]) -> None:
+    """Refuse pictures that are too large to open, and report the faults that were found before."""
+    if max(sides) > MOST_A_SIDE:
+        message = (
+            f"makes pictures of up to {sides[0]:,} x {sides[1]:,} screen pixels, but a side can have at most "
+            f"{MOST_A_SIDE:,}: give a smaller --scale, or ask for fewer images."
+        )
+        raise SpecError([*found, Fault("scale", message)], hint=_HINT)
+
+
+def _stored(missing: DatasetMissing, spec: RunSpec, checkpoint: Checkpoint, run: Run) -> ModelData:
+    """Return what the checkpoint knows of data that are not on this machine.
+
+    Raises:
+        DatasetMissing: the checkpoint knows nothing of its data, or the model's samples start from an example.
+    """
+    known = stored_model_data(checkpoint, run)
+    if known is None or spec.task is not Task.GENERATIVE:
+        raise missing
+    return known
 
 
 def _latents(spec: RunSpec, asked: SampleRequest) -> int:
@@ -194,15 +227,16 @@ def _latents(spec: RunSpec, asked: SampleRequest) -> int:
     return most if asked.latents is None else asked.latents
 
 
-def _scale(dataset: Dataset, asked: SampleRequest) -> int:
-    return pictures.usual_scale(dataset.height, dataset.width) if asked.scale is None else asked.scale
+def _scale(height: int, width: int, asked: SampleRequest) -> int:
+    return pictures.usual_scale(height, width) if asked.scale is None else asked.scale
 
 
-def _sides(dataset: Dataset, asked: SampleRequest, latents: int) -> tuple[int, int]:
+def _sides(shape: tuple[int, ...], asked: SampleRequest, latents: int) -> tuple[int, int]:
     """Return the approximate largest width and height of the pictures, in screen pixels."""
-    scale, side = _scale(dataset, asked), max(2, asked.columns)
+    _, height, width = shape
+    scale, side = _scale(height, width, asked), max(2, asked.columns)
     across, down = max(side, asked.steps + 1), max(side, latents)
-    return across * (dataset.width * scale + pictures.FAR), down * (dataset.height * scale + pictures.FAR)
+    return across * (width * scale + pictures.FAR), down * (height * scale + pictures.FAR)
 
 
 def _look(dataset: Dataset, asked: SampleRequest) -> Look:
@@ -211,4 +245,15 @@ def _look(dataset: Dataset, asked: SampleRequest) -> Look:
         values = np.asarray(dataset.splits[Split.TRAIN][:_RANGE_ROWS])
         low, high = (float(each) for each in np.quantile(values, _RANGE))
         high = high if high > low else low + 1.0
-    return Look(dataset.height, dataset.width, low, high, _scale(dataset, asked), dataset.channels)
+    scale = _scale(dataset.height, dataset.width, asked)
+    return Look(dataset.height, dataset.width, low, high, scale, dataset.channels)
+
+
+def _look_without_data(known: ModelData, asked: SampleRequest) -> Look:
+    """Return a look for data of which only the mean and the spread of each value are known."""
+    channels, height, width = known.shape
+    low, high = 0.0, 1.0
+    if known.kind is DataKind.REAL:
+        reach = _NORMAL_REACH * known.spread
+        low, high = float((known.mean - reach).min()), float((known.mean + reach).max())
+    return Look(height, width, low, high, _scale(height, width, asked), channels)

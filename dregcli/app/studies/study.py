@@ -22,8 +22,8 @@ from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.app.training import train
 from dregcli.app.training.evaluations import SPLITS
+from dregcli.app.training.result import TrainResult
 from dregcli.app.training.resuming import resume_plan
-from dregcli.app.training.session import TrainResult
 from dregcli.commands import command
 from dregcli.errors import (
     CheckpointCorrupt,

@@ -15,7 +15,7 @@ from dregcli.app.models.trust import code_of_run
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
-from dregcli.app.training.session import TrainResult
+from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.errors import Fault, SpecError

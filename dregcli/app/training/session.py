@@ -2,49 +2,38 @@
 
 import math
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.out_of_memory import out_of_memory
 from dregcli.app.loading.bounds import SplitBounds, not_compiled
+from dregcli.app.loading.model_data import about_model, data_tensors
 from dregcli.app.planning.executing import bound_computed
 from dregcli.app.planning.plan import Plan
-from dregcli.app.planning.words import short_words
 from dregcli.app.training.evaluations import Evaluations
+from dregcli.app.training.events import CheckpointWritten, Event, Metrics, Progress, Validation
 from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
+from dregcli.app.training.result import TrainResult
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
 from dregcli.engine.training import Trainer
 from dregcli.errors import Diverged, DregError, Interrupted
 from dregcli.names import FinalEval, RunStatus, Split
-from dregcli.specs.run import RunSpec
-from dregcli.store.run import Run
 from dregcli.store.writer import RunWriter
 from dregcli.wording import counted
 
 CHECKPOINT_SECONDS = 300.0
 """Largest age of the last checkpoint in seconds, for any number of steps."""
 
-
-@dataclass(frozen=True)
-class TrainResult:
-    """The result of a finished run."""
-
-    run: Run
-    spec: RunSpec
-    summary: dict[str, Any]
-
-    @property
-    def pair(self) -> str:
-        """Objective and estimator in their shortest words."""
-        return "/".join(short_words(self.spec).values())
+PROGRESS_SECONDS = 0.5
+"""Time between two events of progress."""
 
 
 def _every(period: int, step: int) -> bool:
@@ -107,21 +96,42 @@ class Session:
         self._saved_step = step
 
     def train(self, opening: str) -> TrainResult:
-        """Run all steps, evaluate the model, and finish the run.
+        """Run all steps, evaluate the model, and finish the run, as a program does that does nothing else.
 
         Args:
             opening: the first line in the log; from there on errors are recorded.
         """
+        with stop_requests() as stop, using_threads(self._spec.threads), settled_process():
+            events = self.events(opening, stop)
+            while True:
+                try:
+                    next(events)
+                except StopIteration as end:
+                    return end.value
+
+    def events(self, opening: str, stop: StopRequest) -> Generator[Event, None, TrainResult]:
+        """Run all steps, evaluate the model, and finish the run; yield what happens.
+
+        Closing the generator ends the run as a signal does: a checkpoint is written first.
+
+        Args:
+            opening: the first line in the log; from there on errors are recorded.
+            stop: ends the run after the current step as soon as a signal is received.
+        """
         self._plan.warn(self._listener)
-        with self._failures_kept(), stop_requests() as stop, using_threads(self._spec.threads):
+        with self._failures_kept():
             self._writer.log(opening)
             if not self._done:
                 for line in opening_lines(self._plan, self._trainer):
                     self._listener.note(line)
             self._measure_parent(stop)
             self._warm_up()
-            with settled_process():
-                self._run_steps(stop)
+            try:
+                yield from self._run_steps(stop)
+            except GeneratorExit:
+                self._trainer.collect()
+                self._end_early()
+                raise
             bounds = self._final_bounds(stop)
             summaries = {bound.split.value: bound.summary() for bound in bounds}
             summary = self._summary(RunStatus.COMPLETED) | {
@@ -152,9 +162,10 @@ class Session:
             self._compiled = False
             self._listener.warn(not_compiled(fell_back))
 
-    def _run_steps(self, stop: StopRequest) -> None:
+    def _run_steps(self, stop: StopRequest) -> Iterator[Event]:
         spec, trainer, listener = self._spec, self._trainer, self._listener
         listener.begin("train", spec.steps, "steps", done=trainer.step)
+        shown = time.monotonic()
         while not self._done:
             before = time.perf_counter()
             trainer.advance()
@@ -168,19 +179,29 @@ class Session:
                 trainer.collect()
             self._seconds += time.perf_counter() - before
             self._steps += 1
+            happened: list[Event] = []
             if logs:
-                self._log_window()
-            is_best = evaluates and self._evaluate_valid(last=last)
+                happened.append(self._log_window())
+            validation = self._evaluate_valid(last=last) if evaluates else None
+            is_best = validation is not None and validation.is_best
+            if validation:
+                happened.append(validation)
             if self._stops_early and not last:
                 saves = True
                 if not logs:
-                    self._log_window()
+                    happened.append(self._log_window())
             if saves or is_best or time.monotonic() - self._last_checkpoint_time > CHECKPOINT_SECONDS:
                 self._checkpoint(is_best=is_best)
+                happened.append(CheckpointWritten(step, is_best))
             if self._writer.flush_due():
                 self._writer.flush()
             if stop.received is not None:
                 self._stop(stop)
+            if time.monotonic() - shown > PROGRESS_SECONDS:
+                shown = time.monotonic()
+                happened.append(Progress(step, spec.steps, self._steps / self._seconds))
+            # Only here, where a step and all that follows it is whole, can the run be left.
+            yield from happened
         if not self._steps:
             self._complete_last_step()
         listener.end()
@@ -206,20 +227,21 @@ class Session:
             self._log_window()
         step = self._trainer.step
         evaluated = step in self._writer.run.metrics(Split.VALID).get("step", ())
-        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid(last=True)
+        is_best = self._evaluates_at_end and not evaluated and self._evaluate_valid(last=True).is_best
         # The last checkpoint was there already, and a kill may have come before older ones were removed.
         self._saved_step = None
         self._checkpoint(is_best=is_best)
 
-    def _log_window(self) -> None:
+    def _log_window(self) -> Metrics:
         means = self._trainer.row()
         row = {"step": float(self._trainer.step), **means, "seconds": self._seconds_before + self._seconds}
         self._writer.append(Split.TRAIN, row)
         rate = {"steps/s": self._steps / self._seconds} if self._seconds else {}
         self._listener.update(self._trainer.step, {"bound": means["bound"], **rate})
+        return Metrics(self._trainer.step, row)
 
-    def _evaluate_valid(self, *, last: bool) -> bool:
-        """Evaluate on the validation split; return whether the bound is the best so far."""
+    def _evaluate_valid(self, *, last: bool) -> Validation:
+        """Evaluate on the validation split."""
         step = self._trainer.step
         with self._trainer.evaluated():
             bounds = self._evaluations.validate(self._trainer.model, step, last=last)
@@ -233,7 +255,7 @@ class Session:
         if is_best:
             self._best = (step, bounds.value)
         self._worse = 0 if is_best else self._worse + 1
-        return is_best
+        return Validation(step, bounds.value, stderr, is_best)
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         # A resume measures all bounds again, from the checkpoint of the last step.
@@ -274,6 +296,8 @@ class Session:
                 optimizer=state.optimizer,
                 state=extra,
                 best=is_best,
+                about=about_model(self._spec, self._plan.data.model_data),
+                data=data_tensors(self._plan.data.model_data),
                 keep_last=self._spec.keep_last,
             )
         self._saved_step = state.step
@@ -294,14 +318,19 @@ class Session:
 
     def _stop(self, stop: StopRequest) -> None:
         """End the run after a signal."""
+        started = self._end_early()
+        path = self._writer.run.path
+        kept = "a checkpoint was written first" if started else "no step had been trained yet"
+        raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
+
+    def _end_early(self) -> bool:
+        """End the run before its last step; return whether there was anything to save."""
         # Until its parent is measured, a run has nothing to save: a resume starts from the parent again.
         started = self._parent is None
         if started:
             self._checkpoint(is_best=False)
         self._writer.finish(RunStatus.INTERRUPTED, self._summary(RunStatus.INTERRUPTED))
-        path = self._writer.run.path
-        kept = "a checkpoint was written first" if started else "no step had been trained yet"
-        raise stop.error(kept, where=f"{path}, step {self._trainer.step}", hint=command("train", "--resume", path))
+        return started
 
     def _gained(self, bounds: list[SplitBounds]) -> dict[str, Any]:
         """Return the results of a run with a parent: bounds before, gain of q, and checksums of the frozen theta."""

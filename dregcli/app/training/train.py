@@ -14,7 +14,8 @@ from dregcli.app.planning.optimising import ending_changes
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.words import run_name
 from dregcli.app.training.origin import hand_over, parent_model
-from dregcli.app.training.session import Session, TrainResult
+from dregcli.app.training.result import TrainResult
+from dregcli.app.training.session import Session
 from dregcli.app.training.soundness import require_sound
 from dregcli.commands import command
 from dregcli.engine.device import gpu, libraries, prepare_process, threads
@@ -59,6 +60,14 @@ def claim(
 
     Call the function at once, because the claimed run already counts as running.
     """
+    session, opening = claimed(plan, name=name, store=store, argv=argv, listener=listener)
+    return partial(session.train, opening)
+
+
+def claimed(
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+) -> tuple[Session, str]:
+    """Claim a new run like ``start``; return the session that trains it, and the first line of its log."""
     prepare_process()
     require_sound(plan, listener)
     trainer, parent = built(plan, store)
@@ -66,9 +75,7 @@ def claim(
     writer = store.claim(
         name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment, code=captured(plan.code)
     )
-    return partial(
-        Session(plan, trainer, writer, listener, parent).train, f"started: {' '.join(redacted_words(argv))}"
-    )
+    return Session(plan, trainer, writer, listener, parent), f"started: {' '.join(redacted_words(argv))}"
 
 
 def resume(
@@ -96,6 +103,14 @@ def resume(
         StoreFormatError: the plan has other code of the model, whose tensors are not those of the checkpoint.
         Other errors: see ``start``.
     """
+    session, opening = resumed(run, plan, store=store, argv=argv, listener=listener, end=end)
+    return session.train(opening)
+
+
+def resumed(
+    run: Run, plan: Plan, *, store: RunStore, argv: list[str], listener: Listener, end: bool = False
+) -> tuple[Session, str]:
+    """Take a run over like ``resume``; return the session that trains it, and the next line of its log."""
     prepare_process()
     checkpoint = run.load_checkpoint("last") if run.checkpoints() else None
     planned = plan.spec.steps
@@ -131,7 +146,7 @@ def resume(
     session = Session(plan, trainer, writer, listener, parent)
     if checkpoint:
         session.continue_from(checkpoint.step, checkpoint.state)
-    return session.train(f"{what}: {' '.join(redacted_words(argv))}")
+    return session, f"{what}: {' '.join(redacted_words(argv))}"
 
 
 def _is_other_code(before: Mapping[str, Any], spec: RunSpec) -> bool:

@@ -22,6 +22,9 @@ Get a second opinion on the first 100 examples:  \
 Evaluate one version at its best checkpoint:  \
 [bold]dreg eval runs/digits-iwae-dreg-k64/v001 --checkpoint best[/bold]
 
+Keep all log-weights, in a file that xarray reads:  \
+[bold]dreg eval digits-iwae-dreg-k64 --k 1000 --keep-weights[/bold]
+
 To continue a stopped evaluation, run the same command again."""
 
 
@@ -60,6 +63,9 @@ def evaluate(
     active_threshold: Annotated[
         float, typer.Option(help="A latent is active if the variance over examples of q's mean exceeds this value.")
     ] = ACTIVE_VARIANCE,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Also keep the log-weights of all samples, in a file of their own.")
+    ] = False,
     checkpoint: Checkpoint = "last",
     eval_seed: Annotated[int, typer.Option(help="Seed for evaluation; keep it fixed to compare runs.")] = 0,
     model: RunModel = None,
@@ -84,6 +90,7 @@ def evaluate(
         steps=steps,
         chains=chains,
         checkpoint=checkpoint,
+        keep_weights=keep_weights,
         code=CodeRequest(model, trust=trust_code),
         **settings,
     )

@@ -65,6 +65,8 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
             terminal.warn(warning)
     for result in results:
         terminal.line(f"kept: {result.path}")
+        if log_w := result.summary.get("log_w"):
+            terminal.line(f"log-weights: {result.run.path / log_w}")
 
 
 def _examples(results: Sequence["EvalResult"]) -> str:

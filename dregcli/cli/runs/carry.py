@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from dregcli.app.common.places import runs_folder
-from dregcli.cli.options import Json, Quiet, RunsDir
+from dregcli.app.common.places import data_folder_if_any, runs_folder
+from dregcli.cli.options import DataDir, Json, Quiet, RunsDir, TrustCode
 from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.commands import command, quoted
 from dregcli.errors import UsageError
@@ -14,6 +14,9 @@ from dregcli.errors import UsageError
 EXPORT_EXAMPLES = """Export one run to a file:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip[/bold]
 
 Export a damaged run:  [bold]dreg runs export mnist-iwae-dreg-k64/v001 mnist.zip --force[/bold]
+
+Export the model alone, with a page about it and a program that loads it without dreg:  \
+[bold]dreg runs export mnist-iwae-dreg-k64 --model mnist-model[/bold]
 
 Write metrics of all versions for TensorBoard:  \
 [bold]dreg runs export mnist-iwae-dreg-k64 --tensorboard logs[/bold]"""
@@ -40,16 +43,39 @@ def export(
             help="Write only the metrics, for TensorBoard, to DIR/NAME/v001.",
         ),
     ] = None,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="FOLDER",
+            help="Write only the model of one run, for people without dreg: weights, description, and a loader.",
+        ),
+    ] = None,
+    checkpoint: Annotated[
+        str, typer.Option(metavar="last|best|STEP", help="With --model: the checkpoint of the weights.")
+    ] = "last",
+    trust_code: TrustCode = False,
     force: Annotated[
         bool,
         typer.Option("--force", help="Also export a run with damaged files; the archive lists these files."),
     ] = False,
     runs_dir: RunsDir = None,
+    data_dir: DataDir = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Verify a run and write it to one file that another machine can import, or write metrics for TensorBoard."""
+    """Write a run to one file that another machine can import, or its model alone, or metrics for TensorBoard."""
     terminal = Terminal(as_json=as_json, quiet=quiet)
+    if model is not None:
+        if force or tensorboard is not None or words is None or len(words) != 1:
+            what = "--model exports the model of one run: give one RUN, and neither --tensorboard nor --force."
+            raise UsageError(what, hint=command("runs", "export", "RUN", "--model", "FOLDER"))
+        folders = runs_folder(runs_dir), data_folder_if_any(data_dir)
+        _export_model(terminal, words[0], model, checkpoint, *folders, trust=trust_code)
+        return
+    if checkpoint != "last":
+        what = "--checkpoint only applies to --model: a run is exported with all its checkpoints."
+        raise UsageError(what, hint=command("runs", "export", "RUN", "--model", "FOLDER"))
     if tensorboard is not None:
         if force:
             what = "--force only applies to an export into one file: leave it out with --tensorboard."
@@ -75,6 +101,23 @@ def _export_archive(terminal: Terminal, run: str, file: Path, runs_dir: Path, *,
         terminal.line(f"exported {found.label} to {file} ({bytes_in_words(size)})")
         terminal.line(holds.in_words())
         terminal.line(f"on the other machine: {quoted('dreg', 'runs', 'import', file.name)}")
+
+
+def _export_model(
+    terminal: Terminal, run: str, folder: Path, checkpoint: str, runs_dir: Path, data_dir: Path, *, trust: bool
+) -> None:
+    from dregcli.app.models.request import CodeRequest
+    from dregcli.app.runs.model_export import export_model
+
+    code, folders = CodeRequest(trust=trust), {"runs_dir": runs_dir, "data_dir": data_dir}
+    found = export_model(run, folder, checkpoint=checkpoint, **folders, listener=terminal, code=code)
+    if terminal.as_json:
+        terminal.result(found.as_json())
+        return
+    terminal.line(f"exported the model of {found.run.label}, step {found.step:,}, to {found.folder}")
+    for name, size in found.files.items():
+        terminal.line(f"  {name} ({bytes_in_words(size)})")
+    terminal.line(f"{found.folder / 'load.py'} loads it with torch and safetensors alone")
 
 
 def _export_events(terminal: Terminal, runs: list[str], folder: Path, runs_dir: Path) -> None:

@@ -12,7 +12,7 @@ from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.runs.list_ import ago, run_json
 from dregcli.names import RunStatus, Split
 from dregcli.parts import shown_word
-from dregcli.wording import with_error
+from dregcli.wording import some_of, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.runs.show import ShownRun
@@ -60,6 +60,7 @@ def _as_json(found: "ShownRun") -> dict[str, Any]:
             for each in found.checkpoints
         ],
         "best": found.best,
+        "code": {**found.code.about, "place": found.code.place} if found.code else None,
         "results": found.results,
         "notes": [{"time": each.time.isoformat(), "text": each.text} for each in found.notes],
         "environment": found.environment,
@@ -108,7 +109,7 @@ def _state(found: "ShownRun") -> Lines:
 
 def _spec(found: "ShownRun") -> Lines:
     """Return the lines about the spec: one line for all defaults, and a line for each other setting."""
-    said = {name: value for name, value in found.listed.spec.items() if value is not None and value != []}
+    said = {name: value for name, value in found.listed.spec.items() if value is not None and value not in ([], {})}
     defaults = [name for name in said if name in found.defaults]
     words = {
         name: shown_word(str(value)) if name in ("objective", "estimator") else _words(value)
@@ -116,7 +117,17 @@ def _spec(found: "ShownRun") -> Lines:
     }
     lines = [(name, text) for name, text in words.items() if name not in defaults]
     text = ", ".join(f"{name} {words[name]}" for name in defaults)
-    return lines + ([("defaults", text)] if defaults else [])
+    code = [("code", _code(found))] if found.code else []
+    return lines + code + ([("defaults", text)] if defaults else [])
+
+
+def _code(found: "ShownRun") -> str:
+    """Return in words what the run keeps of the code of its model, and where the code was."""
+    assert found.code is not None
+    files = [f"model/{name}" for name in found.code.files]
+    kept = some_of(files) if files else "digests of a package's files"
+    place = f", from {found.code.place}" if found.code.place else ", which came from elsewhere"
+    return f"{kept}{place}"
 
 
 def _progress(found: "ShownRun") -> Lines:

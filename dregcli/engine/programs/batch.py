@@ -13,7 +13,7 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
-from dregcli.engine.programs.densities import ModelDensities, joined
+from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
     Chosen,
@@ -138,7 +138,7 @@ class ProgramBatch:
         """
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
-        total = torch.zeros(self.examples, dtype=torch.float64, device=self.device)
+        total = found.new_zeros(self.examples, dtype=torch.float64)
         pixels = self._pixels if self._some is None else self._pixels[self._some]
         products = half_products if precision is Precision.BFLOAT16 else nullcontext
         for first, count in self._pieces(0, self.draws.k):
@@ -151,8 +151,7 @@ class ProgramBatch:
                 part = slice(start, start + number)
                 with products():
                     z = {name: each[part] for name, each in values.items()}
-                    log_likelihood, priors = self._programs.densities.parts(z, pixels)
-                    log_p = joined(log_likelihood, priors)
+                    log_p, priors = self._programs.densities.with_priors(z, pixels)
                 found[first + start : first + start + number] = log_p - log_q[part]
                 total += (log_q[part] - torch.stack(list(priors.values())).sum(0)).double().sum(0)
         return found, total / self.draws.k

@@ -75,7 +75,7 @@ class ConvVae(LatentModel):
         given("z", standard_normal(self._latent_dim))
         outputs = rows(self.decoder, z["z"]) + self.output_bias
         if self._is_bernoulli:
-            logits = outputs.unflatten(-1, self._shape)
+            logits = outputs.reshape(*outputs.shape[:-1], *self._shape)
             return Independent(Bernoulli(logits=logits, validate_args=False), 3, validate_args=False)
         return Pixels(self.likelihood, outputs, self._shape)
 

@@ -122,10 +122,15 @@ class ModelDensities:
 
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
         """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
+        return self.with_priors(z, x)[0]
+
+    def with_priors(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return what ``log_joint`` returns, and log p of each latent, shape (K', B') each, nats."""
         if self._has_likelihood:
-            return joined(*self.parts(z, x))
+            log_likelihood, log_priors = self.parts(z, x)
+            return joined(log_likelihood, log_priors), log_priors
         _, log_priors = self._run(z)
-        return functools.reduce(torch.add, log_priors.values())
+        return functools.reduce(torch.add, log_priors.values()), log_priors
 
     def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Return log p(x | z) and log p of each latent, shape (K', B') each, nats.

@@ -6,10 +6,10 @@ given values, and the path of each latent leads to phi and to the values of earl
 doubly reparameterised gradients need, for any order of latents.
 """
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, Self
 
 import torch
 from torch import Tensor
@@ -52,6 +52,24 @@ class Latents:
     log_q: Tensor
     discrete: tuple[str, ...]
     by_blocks: bool
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Join the latents of samples that follow each other; the parts have no gradients."""
+        first = parts[0]
+        if len(parts) == 1:
+            return first
+        located = {
+            name: replace(
+                each,
+                live=torch.cat([part.located[name].live for part in parts]),
+                leaf=torch.cat([part.located[name].leaf for part in parts]),
+                z=torch.cat([part.located[name].z for part in parts]),
+                log_q=torch.cat([part.located[name].log_q for part in parts]),
+            )
+            for name, each in first.located.items()
+        }
+        return replace(first, located=located, log_q=torch.cat([part.log_q for part in parts]))
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -147,7 +165,8 @@ class _Drawing:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
         self.by_blocks |= is_conditional
         if is_conditional and end - start > 1:
-            message = "a latent that depends on another one has no normals to map only for some values of its inputs."
+            message = f"a latent that depends on an earlier one and is not Gaussian is drawn for {NOISE_BLOCK} "
+            message += f"samples at a time, not for {self._count}."
             raise SpecError([Fault("posterior", message)])
         shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
         draw = base.rsample if base.has_rsample else base.sample

@@ -1,7 +1,5 @@
 """A likelihood of the built-in networks as a torch distribution."""
 
-from collections.abc import Mapping
-
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
@@ -26,14 +24,14 @@ class Pixels(Distribution):
         self._likelihood, self._outputs = likelihood, outputs
 
     @property
-    def arg_constraints(self) -> Mapping[str, Constraint]:
+    def arg_constraints(self) -> dict[str, Constraint]:
         """No constraints: every real output is allowed."""
         return {}
 
     @property
     def mean(self) -> Tensor:
         """The mean images, (K, B, *shape)."""
-        return self._likelihood.mean(self._outputs).unflatten(-1, self.event_shape)
+        return self._likelihood.mean(self._outputs).reshape(*self.batch_shape, *self.event_shape)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Return log p of images of shape (B, *shape): (K, B), nats."""

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.execution.batch import chunks
 from dregcli.engine.pairs import Pair, estimators_of
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
@@ -105,7 +107,12 @@ class ProgramModel(ProgramValues):
         assert isinstance(draws, LatentNoise)
         x = pixels.reshape(-1, *self.data.shape)
         number = draws.k - first if count is None else count
-        return draw_latents(self.posterior_program, x, draws, first=first, count=number, has_path=False)
+        return Latents.joined(
+            [
+                draw_latents(self.posterior_program, x, draws, first=first + start, count=size, has_path=False)
+                for start, size in chunks(number, NOISE_BLOCK if self._by_blocks else None)
+            ]
+        )
 
     def faults(self, pair: Pair) -> list[Fault]:
         """Return the reasons why the model cannot be trained by a pair: not every latent has a path."""

@@ -129,7 +129,7 @@ def test_show_says_what_is_whole_what_was_typed_and_what_can_be(runs, root: Path
         return next(line for line in lines if line.startswith(f"{name} ")).removeprefix(name).strip()
 
     assert told("checkpoint").startswith("step 20, whole, ")
-    assert told("checkpoint").endswith(" B, best")
+    assert told("checkpoint").endswith(" kB, best")
     assert told("log") == f"{root}/x/v001/log.txt"
     assert told("typed") == """dreg train --name 'it'"'"'s'"""
     assert told("repeat") == f"dreg runs rerun x/v001 --runs-dir {root}"

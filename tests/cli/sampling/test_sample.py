@@ -10,6 +10,7 @@ from PIL import Image
 
 from dregcli.app.sampling import pictures, sample
 from dregcli.app.sampling.pictures import Look
+from dregcli.store import documents
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, run
 
@@ -174,3 +175,39 @@ def test_images_that_are_not_finite_are_an_error_and_nothing_is_kept(capsys, rea
     assert "images that are not finite" in outcome.err
     assert "checkpoint of step 20" in outcome.err
     assert not (tmp_path / "runs/t/v001/figures").exists()
+
+
+@pytest.mark.parametrize("kind", ["binary", "real"])
+def test_without_its_data_set_a_run_gives_the_same_samples(capsys, tmp_path, monkeypatch, kind) -> None:
+    monkeypatch.chdir(tmp_path)
+    values = np.random.RandomState(0).randn(60, 5, 4)
+    np.save("own.npy", (values > 0).astype(np.uint8) if kind == "binary" else values.astype(np.float32) + 3)
+    data = ("--data-dir", tmp_path / "data")
+    assert run(capsys, "data", "import", "own.npy", "--name", "own", *data).code == 0
+    trained = run(capsys, "train", "--dataset", "own", "--name", "t", *data, *SMALL)
+    assert trained.code == 0, trained.err
+    whole = _sampled(capsys, "--n", 4, "--scale", 3, *data)
+    assert run(capsys, "data", "rm", "own", "--yes", *data).code == 0
+    outcome = run(capsys, "sample", "t", "--n", 4, "--scale", 3, "--json", *data)
+    assert outcome.code == 0, outcome.err
+    why = "the data set own is not on this machine"
+    assert outcome.json["left_out"] == {"reconstructions": why, "traversals": why}
+    assert [each["kind"] for each in outcome.json["images"]] == ["samples"]
+    assert outcome.json["latents"] == []
+    pair = _contents(whole)["samples"], _contents(outcome.json)["samples"]
+    if kind == "binary":
+        assert pair[0] == pair[1]
+    else:  # without data, black and white come from the mean and the spread, so that only the grey levels differ
+        assert _array(pair[0]).shape == _array(pair[1]).shape
+        black, white = (outcome.json["display"][level] for level in ("black", "white"))
+        assert black < 2 < 4 < white
+    too_large = run(capsys, "sample", "t", "--n", 4, "--scale", 9000, *data)
+    assert too_large.code == 2
+    assert "give a smaller --scale" in too_large.err
+    for file in tmp_path.glob("runs/t/v001/checkpoints/*/manifest.json"):  # as an earlier version wrote it
+        manifest = documents.unseal(file)
+        for name in ("model.json", "data.safetensors"):
+            del manifest["files"][name]
+            (file.parent / name).unlink()
+        file.write_bytes(documents.seal(manifest))
+    assert run(capsys, "sample", "t", *data).code == 10

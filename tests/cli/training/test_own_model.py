@@ -222,6 +222,10 @@ def test_nothing_but_using_a_model_runs_its_code(capsys, folder) -> None:
         outcome = run(capsys, *words)
         assert outcome.code == 0, (words, outcome.err)
         assert not mark.exists(), words
+    assert f"code              model/tiny.py, from {folder}/tiny.py:TinyVae" in run(capsys, "runs", "show", a).out
+    shown = run(capsys, "runs", "show", b)
+    assert "code              model/tiny.py, which came from elsewhere" in shown.out
+    assert "model_options     latent_dim 2, scale 1.0" in shown.out
     assert "the code of its model (tiny.py)" in run(capsys, "runs", "export", a, "again.zip").out
     for words in USES:
         refused = run(capsys, *[word.replace(NAME, b) for word in words])
@@ -340,3 +344,15 @@ def test_a_built_in_class_is_a_model_like_a_users_without_code_of_its_own(capsys
     other = run(capsys, "train", "--resume", found.path, "--steps", 6, *TINY)
     assert other.code == 2
     assert "the run has the built-in model tiny, got 'tiny.py:TinyVae'." in other.err
+
+
+def test_conv_is_built_in(capsys) -> None:
+    model = ("--model", "conv")
+    found = _train(capsys, "--model-option", "channels=2", "--model-option", "latent_dim=3", model=model)
+    assert found.key == "digits-conv-iwae-dreg-k2/v001"
+    assert found.spec()["model_options"] == {"channels": 2, "latent_dim": 3}
+    refused = run(capsys, "train", *model, *SHORT, "--model-option", "channels=0")
+    assert refused.code == 2
+    assert "channels: must be at least 1, got 0." in refused.err
+    near = run(capsys, "train", "--model", "cnov", *SHORT)
+    assert "Did you mean 'conv'?" in near.err

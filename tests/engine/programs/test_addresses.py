@@ -4,7 +4,6 @@ import hashlib
 import subprocess
 import sys
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -12,17 +11,16 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import Draw, ModelData, gaussian
-from dregcli.engine.programs.latents import NeedsBlocks
 from dregcli.engine.programs.program_model import ProgramModel
-from tests.support.plain_models import SmallModel
+from tests.support.plain_models import SmallModel, TwoLayers
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
 from tests.support.screening import off_gradients
 from tests.support.sweep import swept
 
 ALL = {**PATHS, **SCORES}
-IN_BLOCKS = ["two layers, Laplace above"]
-"""A latent that depends on an earlier one and has no normals: it is drawn by 16 samples."""
+IN_BLOCKS = "two layers, Laplace above"
+"""A latent that depends on an earlier one and has no normals: it is drawn by blocks of 16 samples."""
 ON_EARLIER = [name for name in ALL if "layers" in name or name in ("three draws", "discrete and continuous")]
 """Networks meet samples here, and sums in another order round differently."""
 
@@ -35,29 +33,31 @@ def samples(model: ProgramModel, k: int, first: int = 0, count: int | None = Non
 @swept("name", ALL)
 def test_a_prefix_and_a_part_have_the_same_numbers(name: str) -> None:
     model = ALL[name]()
-    size = 16 if name in IN_BLOCKS else 40
-    long = samples(model, 128, count=size)
-    others = {"prefix": (samples(model, size, count=size), slice(None), slice(None))}
-    if size > 16:
-        others["later samples"] = (samples(model, 128, first=16, count=16), slice(16, 32), slice(None))
-        others["half a block"] = (samples(model, 128, first=32, count=3), slice(32, 35), slice(None))
-    for what, (found, k, _) in others.items():
-        for latent, z in found.items():
-            same = (
-                torch.allclose(z, long[latent][k], rtol=1e-13)
-                if name in ON_EARLIER
-                else torch.equal(z, long[latent][k])
-            )
+    long = samples(model, 128)
+    found = {
+        "prefix": (samples(model, 32), slice(0, 32)),
+        "later samples": (samples(model, 128, first=16, count=16), slice(16, 32)),
+    }
+    if name != IN_BLOCKS:
+        found["a part of a block"] = (samples(model, 40, first=32), slice(32, 40))
+    for what, (part, k) in found.items():
+        for latent, z in part.items():
+            expected = long[latent][k]
+            same = torch.allclose(z, expected, rtol=1e-13) if name in ON_EARLIER else torch.equal(z, expected)
             assert same, (what, latent)
     whole = torch.stack([each.double().flatten(2).sum(-1) for each in long.values()]).sum(0)
     is_discrete = name in ("categorical", "bernoulli", "discrete and continuous")
     assert is_discrete or len(whole.unique()) == whole.numel(), "samples repeat"
 
 
-@pytest.mark.parametrize("name", IN_BLOCKS)
-def test_what_can_only_be_drawn_by_blocks_says_so(name: str) -> None:
-    with pytest.raises(NeedsBlocks):
-        samples(ALL[name](), 40)
+def test_a_part_of_a_block_has_other_samples_where_a_latent_is_drawn_by_blocks() -> None:
+    """A restriction: only whole blocks are the prefix of a larger K. One K always has the same numbers."""
+    model = made(lambda data: TwoLayers(data, "student"))
+    long, short = samples(model, 64), samples(model, 40)
+    assert all(torch.equal(each[:32], long[name][:32]) for name, each in short.items())
+    assert torch.allclose(short["z1"], long["z1"][:40], rtol=1e-13)
+    assert not torch.isclose(short["z2"][32:], long["z2"][32:40]).any()
+    assert torch.equal(short["z2"], samples(model, 40)["z2"])
 
 
 def test_steps_seeds_and_latents_have_numbers_of_their_own() -> None:

@@ -41,12 +41,12 @@ def test_models_with_a_path(name: str) -> None:
 @swept("name", SCORES)
 def test_models_without_a_path(name: str) -> None:
     model = SCORES[name]()
-    assert off(model, [pair for pair in checked_pairs(K) if not model.faults(pair)]) == {}
+    words = ("iwae/vimco", "iwae/reinforce", "rws/reparam", "jvi:order=1/vimco", *WORDS)
+    assert off(model, [pair for pair in pairs(*words) if not model.faults(pair)]) == {}
 
 
-@pytest.mark.parametrize("name", ["VampPrior", "two layers, flow above"])
-def test_every_pair(name: str) -> None:
-    assert off(PATHS[name](), list(checked_pairs(K))) == {}
+def test_every_pair() -> None:
+    assert off(PATHS["two layers, flow above"](), list(checked_pairs(K))) == {}
 
 
 @swept("name", PATHS)

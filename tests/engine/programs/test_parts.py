@@ -87,6 +87,18 @@ def test_the_encoder_of_a_vamp_prior_follows_the_sum_of_both_gradients() -> None
     assert torch.equal(found.whole()["inputs"], found.model["inputs"])
 
 
+@pytest.mark.parametrize("name", ["VampPrior", "two layers"])
+def test_a_frozen_model_leaves_the_posteriors_gradient_as_it_is(name: str) -> None:
+    model = PATHS[name]()
+    x = pixels_of(model)
+    draws, pair = drawn(model, k=4, batch=len(x)), resolve_pair("iwae", "reparam", 4)
+    whole, alone = (
+        Step(model, x, draws, Execution()).gradients(pair, train_model=train_model) for train_model in (True, False)
+    )
+    assert alone.model == {}
+    assert all(torch.equal(each, alone.posterior[name]) for name, each in whole.posterior.items())
+
+
 RESUMED = {
     "two layers, Laplace above": "dreg",
     "VampPrior": "dreg",

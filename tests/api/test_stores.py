@@ -1,0 +1,120 @@
+"""A store and its runs from Python."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import dregcli
+from dregcli.api.frames import Frame, frame_of
+from dregcli.cli.main import main
+from dregcli.errors import RunNotFound, UsageError
+from tests.support.cli import SMALL
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """Two completed runs of different models, and one that was claimed and died; to be read only."""
+    folder = tmp_path_factory.mktemp("stores") / "runs"
+    more = ("--model", "linear-gaussian", "--binarisation", "none", "--likelihood", "gaussian")
+    for name, words in {"a": SMALL, "b": (*SMALL[:6], *SMALL[8:], *more)}.items():
+        words = ["train", *words, "--name", name, "--runs-dir", folder, "--final-eval", "test", "--quiet"]
+        assert main([str(word) for word in words]) == 0
+    assert main(["runs", "tag", "a", "--add", "paper", "--runs-dir", str(folder)]) == 0
+    (folder / "c/v001").mkdir(parents=True)
+    return folder
+
+
+def test_a_store_lists_its_runs(root: Path) -> None:
+    store = dregcli.open_store(root)
+    assert [run.name for run in store.runs()] == [run.name for run in store]
+    assert sorted(run.name for run in store) == ["a/v001", "b/v001", "c/v001"]
+    assert len(store) == 3
+    for conditions, names in (
+        ({"tag": "paper"}, ["a/v001"]),
+        ({"tag": "other"}, []),
+        ({"status": "crashed"}, ["c/v001"]),
+        ({"dataset": "digits", "objective": "iwae", "estimator": "iwae/dreg"}, ["a/v001", "b/v001"]),
+        ({"name": "b"}, ["b/v001"]),
+    ):
+        assert [run.name for run in store.runs(**conditions)] == names
+        assert store.frame(**conditions).get("run", []) == names
+    with pytest.raises(UsageError, match="no status 'done'"):
+        store.runs(status="done")
+    with pytest.raises(RunNotFound):
+        store.runs("nothing")
+    assert dregcli.open_store(root / "empty").frame() == {}
+    assert str(root) in repr(store)
+
+
+def test_a_frame_is_columns_that_pandas_takes(root: Path) -> None:
+    frame = dregcli.open_store(root).frame()
+    table = pd.DataFrame(frame).set_index("name")
+    assert len(table) == frame.rows == 3
+    run = dregcli.load_run("a", runs_dir=root)
+    assert table.loc["a", "bound.test"] == run.summary["bound"]["test"]
+    assert list(table["spec.hidden"].fillna("-")) == ["16,8", "", "-"]
+    assert table.loc["a", "tags"] == "paper"
+    assert table["spec.k"].dropna().tolist() == [4, 4]
+    for column in frame.values():
+        assert len({type(value) for value in column if value is not None}) <= 1, "one type a column, as polars wants"
+        assert all(value is None or isinstance(value, bool | int | float | str) for value in column)
+
+
+def test_a_column_has_one_type() -> None:
+    frame = frame_of([{"a": 1, "b": [1, 2], "c": "x"}, {"a": 2.5, "c": 3, "d": True}])
+    assert frame == {"a": [1.0, 2.5], "b": ["1,2", None], "c": ["x", "3"], "d": [None, True]}
+    assert repr(frame) == "<Frame of 2 rows: a, b, c, d>"
+
+
+def test_notebooks_show_tables_without_markup_from_names(root: Path) -> None:
+    frame = Frame({"<b>": ["<script>", None], "x": np.array([0.1234567891, np.nan])})
+    assert frame._repr_html_() == (
+        "<table><tr><th>&lt;b&gt;</th><th>x</th></tr>"
+        "<tr><td>&lt;script&gt;</td><td>0.123457</td></tr><tr><td></td><td></td></tr></table>"
+    )
+    assert "<p>70 more rows</p>" in Frame({"x": list(range(100))})._repr_html_()
+    store = dregcli.open_store(root)
+    assert "<td>a/v001</td><td>completed</td><td>digits</td>" in store._repr_html_()
+    assert "<tr><td>K</td><td>4</td></tr>" in store.load("a")._repr_html_()
+
+
+def test_a_report_shows_the_groups(root: Path) -> None:
+    report = dregcli.open_store(root).report("a", "b")
+    html = report._repr_html_()
+    assert html.count("<table>") == 2, "the two models see different pixels"
+    bound = dregcli.load_run("a", runs_dir=root).summary["bound"]["test"]
+    assert f"{bound:.2f}" in html
+    frame = report.frame()
+    assert sorted(frame["run"]) == ["a/v001", "b/v001"]
+    assert len(pd.DataFrame(frame)) == 2
+    assert len(report.as_json()["groups"]) == 2
+    assert all(isinstance(each, str) for each in report.warnings)
+
+
+def test_metrics_are_columns(root: Path) -> None:
+    run = dregcli.open_store(root).load("a")
+    train = run.metrics()
+    assert train["step"].tolist() == [5, 10, 15, 20]
+    assert len(pd.DataFrame(train)) == 4
+    assert (run.metrics("valid").rows, run.metrics("test").rows) == (1, 0)
+    assert run.evaluations() == []
+    assert (run.spec.k, str(run.status), run.tags) == (4, "completed", ("paper",))
+    assert dregcli.load_run(root / "a/v001").name == run.name
+
+
+def test_stores_and_runs_need_no_torch_before_a_model_does(root: Path) -> None:
+    code = (
+        "import sys, dregcli\n"
+        "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
+        f"store = dregcli.open_store({str(root)!r}); store.frame(); store._repr_html_()\n"
+        "store.report('a')._repr_html_()\n"
+        "run = store.load('a'); run.spec, run.metrics(), run.evaluations(), run._repr_html_()\n"
+        "assert 'torch' not in sys.modules\n"
+        "run.model.sample(1)\n"
+        "assert 'torch' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
