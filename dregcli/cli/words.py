@@ -102,6 +102,7 @@ _WORDS: Final[dict[str, Words]] = {
     "estimator": _estimators,
     "track_estimators": _estimators,
     "task": _any_of(*Task),
+    "check-model model": _any_of(*PROGRAMS),
     "model": _any_of(*ModelName, *PROGRAMS),
     "likelihood": _any_of(*LikelihoodName),
     "binarisation": _any_of("dynamic", "static-seed:0", "threshold:0.5", "none"),

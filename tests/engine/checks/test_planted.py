@@ -11,17 +11,20 @@ from torch import Tensor, nn
 from dregcli.engine.checks.check import Checked, check_module
 from dregcli.engine.models.vae import Vae
 from dregcli.engine.programs.contract import ModelData
-from dregcli.engine.programs.conv import ConvVae as BuiltIn
 from dregcli.names import DataKind, Severity
 from tests.support import planted_models as planted
-from tests.support.plain_models import ConvVae, PlainVae, Shared, SmallModel, TwoLayers, small_data
+from tests.support.plain_models import PlainVae, Shared, SmallModel, TwoLayers, small_data
 from tests.support.planted_models import ON_BINARY, ON_INTENSITY, Planted, Sound
+from tests.support.program_zoo import PATHS, SCORES
+from tests.support.program_zoo import pixels_of as zoo_pixels
 
 BLACK = 6
 """Number of an example without any light."""
 
 
-def checked(make: Planted, kind: DataKind = DataKind.BINARY, *, thorough: bool = True) -> Checked:
+def checked(
+    make: Callable[[ModelData], nn.Module], kind: DataKind = DataKind.BINARY, *, thorough: bool = True
+) -> Checked:
     torch.manual_seed(0)
     data = small_data(kind=kind)
     return check_module(make(data), data, pixels_of(data), thorough=thorough)
@@ -88,16 +91,7 @@ def test_the_line_is_named(make: Planted) -> None:
     assert place.part == part
 
 
-def families() -> list[tuple[str, Callable[[ModelData], nn.Module]]]:
-    names = ("normal", "full", "laplace", "student", "lognormal", "squashed", "flow", "categorical", "bernoulli")
-    return [(name, lambda data, name=name: SmallModel(data, name)) for name in names]
-
-
 SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
-    **dict(families()),
-    "conv": ConvVae,
-    "shared": Shared,
-    "two layers": TwoLayers,
     "plain twin of the vae": lambda data: PlainVae(
         Vae(data.mean.flatten(), hidden=(5,), latent_dim=2, generator=torch.Generator())
     ),
@@ -109,12 +103,13 @@ SOUND: dict[str, Callable[[ModelData], nn.Module]] = {
 
 @pytest.mark.parametrize("name", SOUND)
 def test_a_sound_model_has_no_finding(name: str) -> None:
-    assert checked(SOUND[name]).findings == []  # pyright: ignore[reportArgumentType]
+    assert checked(SOUND[name]).findings == []
 
 
-@pytest.mark.parametrize("kind", DataKind)
-def test_the_built_in_convolutional_model_has_no_finding(kind: DataKind) -> None:
-    assert checked(lambda data: BuiltIn(data, latent_dim=2, channels=2), kind).findings == []
+@pytest.mark.parametrize("name", {**PATHS, **SCORES})
+def test_no_model_of_the_zoo_has_a_finding(name: str) -> None:
+    model = {**PATHS, **SCORES}[name]()
+    assert check_module(model.module, model.data, zoo_pixels(model, 6)).findings == []
 
 
 def test_faults_of_both_programs_come_at_once() -> None:
@@ -163,7 +158,7 @@ def test_the_owner_of_each_parameter_is_reported() -> None:
 
 
 def test_latents_are_reported() -> None:
-    (latent,) = checked(lambda data: SmallModel(data, "categorical")).latents  # pyright: ignore[reportArgumentType]
+    (latent,) = checked(lambda data: SmallModel(data, "categorical")).latents
     assert (latent.name, latent.shape, latent.q, latent.p) == ("z", (2,), "OneHotCategorical", "OneHotCategorical")
     assert not latent.has_path
     assert checked(TwoLayers).likelihood == "Bernoulli"
