@@ -28,16 +28,23 @@ class ModelProgram(Protocol):
 
 
 def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
-    """Check the log-densities of rows.
-
-    Args:
-        field: the program that they come from, for the error.
-        what: the log-density, for the error.
-        found: shape (K', B') is right.
-        rows: K' and B'.
+    """Check the log-densities of rows; see ``density_faults``.
 
     Raises:
         SpecError: the shape or the type is wrong.
+    """
+    if faults := density_faults(field, what, found, rows):
+        raise SpecError(faults)
+
+
+def density_faults(field: str, what: str, found: Tensor, rows: Rows) -> list[Fault]:
+    """Return the faults in the shape and the type of the log-densities of rows.
+
+    Args:
+        field: the program that they come from, for the message.
+        what: the log-density, for the message.
+        found: shape (K', B') is right.
+        rows: K' and B'.
     """
     faults: list[Fault] = []
     if tuple(found.shape) != rows:
@@ -48,8 +55,7 @@ def require_densities(field: str, what: str, found: Tensor, rows: Rows) -> None:
     if found.dtype not in (torch.float32, torch.float64):
         message = f"{what} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
         faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
-    if faults:
-        raise SpecError(faults)
+    return faults
 
 
 def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
