@@ -54,6 +54,6 @@ def require_sound(plan: Plan, listener: Listener) -> None:
 def sentence(finding: Finding) -> str:
     """Return a finding in one paragraph: where, what, and what to change."""
     place = finding.place
-    where = f"{place.file}, line {place.line}: " if place else ""
     part = f" ({place.part})" if place and place.part else ""
-    return f"{where}{finding.what}{part} {finding.change}"
+    where = f"{place.file}, line {place.line}{part}: " if place else ""
+    return f"{where}{finding.what} {finding.change}"
