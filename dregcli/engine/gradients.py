@@ -121,7 +121,8 @@ class Step:
         sums = rows.sums(rows.weights)
         if train_model:
             self._theta[pair.objective] = sums.model[0]
-        gradient, *slopes = self._batch.through_posterior(sums.posterior)
+        # A posterior without parameters to train has no gradient.
+        gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
         learned = zip(pair.estimator.learned, slopes, strict=True)
         log_w, values = self._with_the_bound(rows)
         return Gradients(

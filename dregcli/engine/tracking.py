@@ -49,6 +49,8 @@ class Tracker:
         model, posterior = step.each(pairs, train_model=train_model)
         gradients = {"posterior": posterior, "model": model} if train_model else {"posterior": posterior}
         for network, each in gradients.items():
+            if not each:  # no parameter of this network is trained
+                continue
             self._moments[network].add(each)
             self._windows[network].add(each)
 
@@ -57,7 +59,7 @@ class Tracker:
 
         A pair with another objective than the trained one is named by both words.
         """
-        found: dict[str, float] = {WINDOW_STEPS: self._windows["posterior"].count}
+        found: dict[str, float] = {WINDOW_STEPS: max(each.count for each in self._windows.values())}
         for windowed, of_networks in ((False, self._moments), (True, self._windows)):
             for network, moments in of_networks.items():
                 if moments.started:

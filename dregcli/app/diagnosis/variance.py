@@ -16,6 +16,7 @@ from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_
 from dregcli.app.diagnosis.variance_request import VarianceRequest
 from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
+from dregcli.commands import command
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.measurement import dreg_of
 from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
@@ -24,7 +25,7 @@ from dregcli.engine.models.gaussian_toy import log_marginal, toy_problem
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
-from dregcli.errors import SpecError
+from dregcli.errors import Fault, SpecError
 from dregcli.filesystem import LOCAL, check_can_write
 from dregcli.names import Split
 from dregcli.parts import shown_word
@@ -107,6 +108,21 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     return keep_in_folder(report, Path(request.out)) if request.out is not None else report
 
 
+def _check_networks(subject: Subject) -> None:
+    """Refuse a model of which a network has no parameter, such as one whose decoder is frozen.
+
+    Raises:
+        SpecError: the gradient of one of the two networks has no coordinate.
+    """
+    model = subject.model
+    parts = {"log p(x, z)": model.model_parameters(), "q": model.posterior_parameters()}
+    for what, parameters in parts.items():
+        if not parameters:
+            message = f"{what} of {subject.spec.model} depends on no parameter that is trained: there is no gradient."
+            hint = f"check its bias instead: {command('bias-check', subject.run.label)}"
+            raise SpecError([Fault("run", message)], where=str(subject.run.path), hint=hint)
+
+
 def _of_model(
     request: VarianceRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
 ) -> VarianceReport:
@@ -114,6 +130,7 @@ def _of_model(
     asked = [each.pair for each in subject.pairs]
     if found := request.reference_faults(_references(asked)):
         raise SpecError(found, hint=_HINT)
+    _check_networks(subject)
     _note_left_out(asked, request.ks, listener)
     randomness = Randomness(request.seed, subject.pixels.device)
     chunk = subject.execution.k_chunk

@@ -247,7 +247,7 @@ class ModelSource:
 
     def _whole(self, batch: Batch, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
         """Turn sums into whole gradients by parameter."""
-        every = batch.through_posterior(sums.posterior)
+        every = batch.through_posterior(sums.posterior) or [{} for _ in pairs]
         return {
             pair: added(_flat(phi), _flat(model)) for pair, phi, model in zip(pairs, every, sums.model, strict=True)
         }

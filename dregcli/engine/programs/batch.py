@@ -13,7 +13,7 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
-from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.densities import ModelDensities, joined
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
 from dregcli.engine.programs.row_pass import (
     Chosen,
@@ -151,7 +151,8 @@ class ProgramBatch:
                 part = slice(start, start + number)
                 with products():
                     z = {name: each[part] for name, each in values.items()}
-                    log_p, priors = self._programs.densities.with_priors(z, pixels)
+                    log_likelihood, priors = self._programs.densities.parts(z, pixels)
+                    log_p = joined(log_likelihood, priors)
                 found[first + start : first + start + number] = log_p - log_q[part]
                 total += (log_q[part] - torch.stack(list(priors.values())).sum(0)).double().sum(0)
         return found, total / self.draws.k

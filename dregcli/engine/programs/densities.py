@@ -122,18 +122,10 @@ class ModelDensities:
 
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
         """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
-        return self.with_priors(z, x)[0]
-
-    def with_priors(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return what ``log_joint`` returns, and log p of each latent, shape (K', B') each, nats."""
-        if self._has_likelihood:
-            log_likelihood, log_priors = self.parts(z, x)
-            return joined(log_likelihood, log_priors), log_priors
-        _, log_priors = self._run(z)
-        return functools.reduce(torch.add, log_priors.values()), log_priors
+        return joined(*self.parts(z, x))
 
     def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return log p(x | z) and log p of each latent, shape (K', B') each, nats.
+        """Return log p(x | z), or 0 after ``prior``, and log p of each latent, shape (K', B') each, nats.
 
         Args:
             z: latents by name, (K', B', ...) each.
@@ -143,6 +135,8 @@ class ModelDensities:
             SpecError: a prior is missing, or shapes do not fit.
         """
         p, log_priors = self._run(z)
+        if not self._has_likelihood:
+            return torch.zeros_like(next(iter(log_priors.values()))), log_priors
         return self.log_likelihood(p, x, _rows(z)), log_priors
 
     def _run(self, z: dict[str, Tensor]) -> tuple[Distribution, dict[str, Tensor]]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from dregcli.store.run import Run
@@ -54,6 +55,18 @@ class Shared(Base):
     def model(self, z, given):
         given("z", standard_normal(self.latent_dim))
         return self.likelihood(self.scale * z["z"])
+
+
+class Frozen(Base):
+    \"\"\"One of the two networks is not trained.\"\"\"
+
+    def __init__(self, data, part: str = "decoder"):
+        super().__init__(data)
+        getattr(self, part).requires_grad_(False)
+
+    def model(self, z, given):
+        given("z", standard_normal(self.latent_dim))
+        return self.likelihood(z["z"])
 
 
 class Mixture(Base):
@@ -215,6 +228,30 @@ def test_only_q_is_trained_from_new_parameters_and_shared_parameters_are_refused
     outcome = run(capsys, "finetune-encoder", _run(capsys, "Shared").path, "--steps", 4)
     assert outcome.code == 2
     assert "share 1 parameter: scale." in outcome.err
+
+
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_frozen_network_is_not_trained_and_the_other_is(capsys, store, part: str) -> None:
+    words = ("--name", f"frozen-{part}", "--model-option", f"part={part}", "--track-estimators", "dreg,stl")
+    found = _json(capsys, "train", "--model", "my_model.py:Frozen", *QUICK[:-2], "--checkpoint-every", 10, *words)
+    made = Run(Path(found["run"]))
+    first, last = (made.load_checkpoint(step).model for step in (10, 20))
+    other = {"encoder": "decoder", "decoder": "encoder"}[part]
+    assert torch.equal(first[f"{part}.weight"], last[f"{part}.weight"])
+    assert not torch.equal(first[f"{other}.weight"], last[f"{other}.weight"])
+    tracked = "model" if part == "encoder" else "posterior"
+    columns = [name for name in made.metrics("train") if "variance" in name]
+    assert columns
+    assert all(tracked in name for name in columns), columns
+    check = run(capsys, "bias-check", made.path, "--k", 4, "--examples", 2, "--max-batches", 48, "--json", "--quiet")
+    assert check.code in (0, 5), check.err
+    refused = run(capsys, "variance", made.path, "--k", 2, "--examples", 2, "--replicates", 20)
+    assert refused.code == 2
+    assert "depends on no parameter that is trained: there is no gradient." in refused.err
+    if part == "encoder":
+        child = run(capsys, "finetune-encoder", made.path, "--steps", 2)
+        assert child.code == 2
+        assert "q of my_model.py:Frozen has no parameter that is trained." in child.err
 
 
 def test_reports_repeats_and_archives(capsys, own, tmp_path) -> None:

@@ -141,13 +141,13 @@ class _Unusual(SmallModel):
 
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
         if self.kind == "no sample":
-            given("z", _NoSample(torch.zeros(2), torch.ones(2)))
+            given("z", NoSample(torch.zeros(2), torch.ones(2)))
         else:
             given("z", Independent(Exponential(torch.ones(2)), 1))
         return super().model(z, lambda name, distribution: None)
 
 
-class _NoSample(Distribution):
+class NoSample(Distribution):
     def __init__(self, loc: Tensor, scale: Tensor) -> None:
         super().__init__(torch.Size(), torch.Size((2,)), validate_args=False)
 
@@ -160,7 +160,7 @@ def test_annealing_is_refused_with_the_reason() -> None:
         (SmallModel(small_data(), "categorical"), r"'z' \(OneHotCategorical\) is discrete"),
         (SmallModel(small_data(), "bernoulli"), r"'z' \(Bernoulli\) is discrete"),
         (_Unusual("exponential"), r"prior of 'z' \(Exponential\) is 0 in a part of the space"),
-        (_Unusual("no sample"), r"prior of 'z' \(_NoSample\) cannot be sampled"),
+        (_Unusual("no sample"), r"prior of 'z' \(NoSample\) cannot be sampled"),
         (_Detached(small_data()), "has no gradient by z"),
     ):
         made = ProgramModel(model, small_data())

@@ -107,7 +107,7 @@ def test_a_prior_without_normals_has_the_right_samples_at_its_address() -> None:
     model.module.decoder.weight.data.zero_()
     model.module.decoder.bias.data.zero_()
     model.module.decoder.weight.data[:5] = 0.4 * torch.eye(5)
-    k = 16 * 300
+    k = 16 * 120
     images = prior_images(model, DATA.mean.flatten().double()[None], Randomness(0), k=k)[:, 0]
     z = torch.logit(images[:, :5]) / 0.4
     prior = model.module.prior()
@@ -126,16 +126,16 @@ def test_the_kl_is_torchs_closed_form_or_the_mean_over_the_draws(family: str) ->
     pixels = _pixels(3)
     with torch.no_grad():
         exact = model.kl_from_prior(pixels)
-        log_w, sampled = model.weighed(pixels, _noise(4096, 3, model), k_chunk=512)
+        log_w, sampled = model.weighed(pixels, _noise(1024, 3, model), k_chunk=256)
     assert (exact is not None) == (family not in ("full", "flow"))
-    latents = model.draw(pixels, _noise(4096, 3, model))
+    latents = model.draw(pixels, _noise(1024, 3, model))
     priors: dict[str, Distribution] = {}
     p = model.module.model(latents.values, priors.__setitem__)
     ratio = latents.log_q - priors["z"].log_prob(latents.values["z"])
     torch.testing.assert_close(sampled, ratio.mean(0), rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(log_w, p.log_prob(pixels) - ratio, rtol=1e-9, atol=1e-9)
     if exact is not None:
-        assert ((sampled - exact).abs() < 6.0 * ratio.std(0) / 64.0).all()
+        assert ((sampled - exact).abs() < 6.0 * ratio.std(0) / 32.0).all()
 
 
 def test_no_closed_form_is_taken_from_a_class_with_a_density_of_its_own() -> None:
