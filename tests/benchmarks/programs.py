@@ -1,0 +1,169 @@
+"""Time and memory of training steps of models written as two programs, with 28 x 28 patterns or MNIST. By hand:
+
+    python -m tests.benchmarks.programs [--k 64] [--steps 10] [--warm 150] [--threads 2] [--images FILE.npy]
+
+The built-in convolutional VAE, dense, in chunks and screened, beside a loop in plain torch that has one loss for each
+network; and the built-in VAE beside its twin as two programs. Each mode has a process of its own, for its memory; the
+times of one run are compared with each other only. FILE.npy holds intensities, (N, 784), in [0, 1].
+"""
+
+import argparse
+import multiprocessing
+import resource
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.execution import Execution
+from dregcli.engine.gradients import Step
+from dregcli.engine.models.base import Model
+from dregcli.engine.models.vae import Vae
+from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.conv import ConvVae
+from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.randomness import Randomness, Stream
+from dregcli.names import Backward, DataKind
+from tests.support.plain_models import PlainVae
+
+BATCH, PIXELS = 32, 784
+SCREENED = Execution(Backward.SCREENED)
+
+
+class Bench:
+    """A model, its optimiser and its examples, which are drawn anew for each step.
+
+    Args:
+        asked: options of the command.
+        name: conv, or the VAE as built in or as its plain twin.
+    """
+
+    def __init__(self, asked: argparse.Namespace, name: str) -> None:
+        torch.set_num_threads(asked.threads)
+        torch.manual_seed(0)
+        self.k = asked.k
+        if asked.images:
+            self.images = torch.from_numpy(np.load(asked.images)).float()
+        else:
+            self.images = torch.rand(64, 1, 7, 7).round().repeat_interleave(4, 2).repeat_interleave(4, 3).flatten(1)
+        mean = self.images.mean(0).clamp(0.01, 0.99)
+        data = ModelData((1, 28, 28), DataKind.BINARY, 1, mean.reshape(1, 28, 28), torch.ones(1, 28, 28))
+        vae = Vae(mean, hidden=(200, 200), latent_dim=50, generator=torch.Generator().manual_seed(1))
+        self.model: Model = {
+            "conv": lambda: ProgramModel(ConvVae(data), data),
+            "built-in": lambda: vae,
+            "twin": lambda: ProgramModel(PlainVae(vae), data),
+        }[name]()
+        self.parameters = {**self.model.model_parameters(), **self.model.posterior_parameters()}
+        self.optimiser = torch.optim.Adam(self.parameters.values(), lr=1e-3)
+
+    def pixels(self, step: int) -> Tensor:
+        generator = torch.Generator().manual_seed(step)
+        chosen = torch.randint(0, len(self.images), (BATCH,), generator=generator)
+        return torch.bernoulli(self.images[chosen], generator=generator)
+
+    def step(self, execution: Execution, step: int) -> None:
+        draws = AddressedDraws(
+            Randomness(0),
+            Stream.NOISE,
+            step,
+            k=self.k,
+            batch=BATCH,
+            width=self.model.latent_width,
+            screening=Stream.SCREENING,
+        )
+        found = Step(self.model, self.pixels(step), draws, execution).gradients(resolve_pair("iwae", "dreg", self.k))
+        for name, gradient in found.whole().items():
+            self.parameters[name].grad = gradient
+        self.optimiser.step()
+
+    def plain(self, step: int) -> None:
+        """DReG as two losses of the convolutional VAE: one by the decoder's parameters, one by the encoder's."""
+        assert isinstance(self.model, ProgramModel)
+        module: Any = self.model.module
+        x = self.pixels(step).reshape(-1, 1, 28, 28)
+        loc, raw = module.encoder(x - module.mean).chunk(2, dim=-1)
+        scale = nn.functional.softplus(raw + 0.25)
+        z = Independent(Normal(loc, scale), 1).rsample(torch.Size((self.k,)))
+        logits = module.decoder(z.flatten(0, 1)).reshape(self.k, BATCH, PIXELS)
+        target = x.reshape(1, BATCH, PIXELS).expand_as(logits)
+        cross = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(-1)
+        log_p = Normal(0.0, 1.0).log_prob(z).sum(-1) - cross
+        log_w = log_p - Independent(Normal(loc.detach(), scale.detach()), 1).log_prob(z)
+        v = log_w.detach().softmax(0)
+        encoder, decoder = list(module.encoder.parameters()), list(module.decoder.parameters())
+        by_encoder = torch.autograd.grad(-(v.square() * log_w).sum(0).mean(), encoder, retain_graph=True)
+        by_decoder = torch.autograd.grad(-(v * log_w).sum(0).mean(), decoder)
+        for parameter, gradient in zip([*encoder, *decoder], [*by_encoder, *by_decoder], strict=True):
+            parameter.grad = gradient
+        self.optimiser.step()
+
+
+def modes(chunk: int) -> dict[str, tuple[str, Callable[[Bench, int], None]]]:
+    """Return the model and the step of each mode, by its name."""
+
+    def by(execution: Execution) -> Callable[[Bench, int], None]:
+        return lambda bench, step: bench.step(execution, step)
+
+    chunked = Execution(Backward.SCREENED, k_chunk=chunk)
+    return {
+        "conv, plain torch, two losses": ("conv", Bench.plain),
+        "conv, dense": ("conv", by(Execution())),
+        "conv, dense in chunks": ("conv", by(Execution(k_chunk=chunk))),
+        "conv, screened": ("conv", by(SCREENED)),
+        "conv, screened in chunks": ("conv", by(chunked)),
+        "VAE built in, dense": ("built-in", by(Execution())),
+        "VAE as two programs, dense": ("twin", by(Execution())),
+        "VAE built in, screened": ("built-in", by(SCREENED)),
+        "VAE as two programs, screened": ("twin", by(SCREENED)),
+    }
+
+
+def measure(name: str, asked: argparse.Namespace, results: Any) -> None:
+    """Measure one mode, in a process of its own: put the best time of a step, s, and the peak memory, MiB."""
+    model, step = modes(asked.chunk)[name]
+    bench = Bench(asked, model)
+    for i in range(asked.warm):
+        bench.step(Execution(Backward.SCREENED, k_chunk=asked.chunk), i)
+    step(bench, asked.warm)
+    seconds: list[float] = []
+    for i in range(asked.steps):
+        started = time.perf_counter()
+        step(bench, asked.warm + 1 + i)
+        seconds.append(time.perf_counter() - started)
+    results.put((sorted(seconds)[len(seconds) // 2], resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--k", type=int, default=64)
+    parser.add_argument("--chunk", type=int, default=16)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--warm", type=int, default=150, help="Screened steps before the measurement.")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--images")
+    parser.add_argument("--only", default="", help="Measure only modes whose name holds this text.")
+    asked = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    print(f"{'':32}{'ms a step':>10}{'peak MiB':>10}")
+    for name in modes(asked.chunk):
+        if asked.only not in name:
+            continue
+        results: Any = context.SimpleQueue()
+        process = context.Process(target=measure, args=(name, asked, results))
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(process.exitcode)
+        seconds, peak = results.get()
+        print(f"{name:32}{seconds * 1e3:10.1f}{peak:10.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
