@@ -217,7 +217,7 @@ class _Modules(MetaPathFinder):
                 raise
             missing = error.name.removeprefix(inside)
             message = f"No module named '{missing}' beside {self._code.main}"
-            raise ModuleNotFoundError(message, name=missing) from None
+            raise ModuleNotFoundError(message) from None
         return found if fromlist else sys.modules[f"{self._package}.{top}"]
 
 

@@ -132,6 +132,7 @@ def test_a_module_that_is_not_in_a_folder_beside_is_named_without_inner_names(tm
     path = write_model(tmp_path, "import pkg.nothing\n" + MODEL)
     with pytest.raises(ModelFailed, match=r"No module named 'pkg.nothing' beside tiny.py") as caught:
         _class_of(path)
+    assert "install" not in str(caught.value.hint)
     assert caught.value.where == f"{path}, line 1"
 
 

@@ -144,6 +144,17 @@ def test_a_place_inside_a_run_is_not_trusted(tmp_path) -> None:
         code_of_run(run, spec, AS_TRAINED)
 
 
+def test_a_relative_place_is_not_trusted(tmp_path, monkeypatch) -> None:
+    """A store that somebody sent in a folder leads to a file that lies beside it in the folder."""
+    kept = captured(find_code(f"{write_model(tmp_path, BOOM)}:TinyVae"))
+    assert kept is not None
+    relative = CapturedCode(kept.about, kept.files, "tiny.py:TinyVae")
+    run, spec = _run(tmp_path / "runs", f"{tmp_path / 'tiny.py'}:TinyVae", kept=relative)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CodeRefused, match="came with the run"):
+        code_of_run(run, spec, AS_TRAINED)
+
+
 def test_a_run_without_its_code_and_one_with_other_code_than_its_spec_names(tmp_path) -> None:
     path = write_model(tmp_path / "code")
     code = find_code(f"{path}:TinyVae")
