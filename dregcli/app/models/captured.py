@@ -47,8 +47,8 @@ def lies_in_a_run(place: str) -> bool:
     """Whether a file lies in a run, where ``dreg runs import`` and not the user may have put it.
 
     Args:
-        place: the place of code, as ``Code.place`` has it. A relative one counts as such a file: dreg writes none, and
-            a copied store could lead with it to a file that came along.
+        place: the place of code, as ``Code.place`` has it. A relative one counts as such a file: dreg writes none,
+            and a copied store could lead with it to a file that came along.
     """
     path = Path(place.rpartition(":")[0])
     documents = (layout.RUN_FILE, layout.SPEC_FILE)

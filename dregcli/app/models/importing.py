@@ -1,7 +1,8 @@
 """Import the class of a model from its code.
 
 A file is executed from the bytes that were read for its digest, so that what runs is what the run captures. No
-compiled files are written beside it. Only the files of the code can be imported by name from its folder.
+compiled files are written beside it. Only the files of the code can be imported by name from its folder, and only by
+``import`` statements in these files.
 """
 
 import builtins
