@@ -31,6 +31,7 @@ def train(
     *,
     name: str | None = None,
     resume: str | os.PathLike[str] | None = None,
+    trust_code: bool = False,
     runs_dir: Folder = None,
     data_dir: Folder = None,
 ) -> Generator[Event]:
@@ -46,6 +47,7 @@ def train(
             ``{"dataset": "mnist", "k": 64}``, whose faults are all reported at once.
         name: name of the run.
         resume: the run to continue, instead of a new one; ``{"steps": N}`` prolongs it.
+        trust_code: with ``resume``, whether the copy of the model's code that the run keeps may be run.
         runs_dir: the store; ``runs`` if it is not given.
         data_dir: the data folder.
 
@@ -69,13 +71,16 @@ def train(
         what = "The options ask for several runs, but dregcli.train trains one."
         raise UsageError(what, where="seeds, estimator", hint="give one seed and one estimator")
     if resume is None:
+        if trust_code:
+            what = "trust_code is about the code that a run keeps: it needs resume with the run."
+            raise UsageError(what)
         plan = plan_run(request, files, data)
         return _events(plan, lambda: claimed(plan, name=name, store=store, argv=argv, listener=listener))
     if name is not None:
         what = "name cannot be given with resume: a resumed run keeps its name."
         raise UsageError(what)
     run = find_run_to_resume(store, os.fspath(resume), listener)
-    plan = resume_plan(run, request.flags, data)
+    plan = resume_plan(run, request.flags, data, trust=trust_code, listener=listener)
     home = RunStore.of(run)
     return _events(plan, lambda: resumed(run, plan, store=home, argv=argv, listener=listener))
 

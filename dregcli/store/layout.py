@@ -94,8 +94,11 @@ def is_code_name(name: str) -> bool:
 
 
 def is_place(name: str) -> bool:
-    """Whether a file of a run, by its name with ``/`` between folders, holds a place on this machine."""
-    return name.rpartition("/")[2] == PLACE_FILE
+    """Whether a file of a run, by its name with ``/`` between folders, holds a place on this machine.
+
+    Some systems ignore the case of names.
+    """
+    return name.rpartition("/")[2].casefold() == PLACE_FILE
 
 
 def is_document(name: str) -> bool:

@@ -71,3 +71,15 @@ def test_the_decoder_is_given_away_for_torch_alone(capsys) -> None:
     Path("tiny.py").unlink()
     assert run(capsys, "runs", "export", "t", "--model", "again").code not in (0, 3)
     assert run(capsys, "runs", "export", "t", "--model", "again", "--trust-code").code == 0
+
+
+def test_a_run_continues_from_python_with_trusted_and_with_other_code(capsys) -> None:
+    steps = dregcli.load_run("t").spec.steps
+    Path("tiny.py").rename("moved.py")
+    with pytest.raises(dregcli.DregError, match="is not where it was"):
+        dregcli.train({"steps": steps + 1}, resume="t/v001")
+    assert list(dregcli.train({"steps": steps + 1}, resume="t/v001", trust_code=True))
+    with pytest.warns(UserWarning, match="is not the code that t/v001 was trained with"):
+        dregcli.train({"steps": steps + 2, "model": "moved.py:TinyVae"}, resume="t/v001")
+    with pytest.raises(dregcli.DregError, match="it needs resume"):
+        dregcli.train({"dataset": "digits"}, trust_code=True)

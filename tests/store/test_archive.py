@@ -184,6 +184,10 @@ HARMFUL = {
     "another system's": (_add("..\\evil"), "cannot be a file"),
     "a drive": (_add("C:/evil"), "cannot be a file"),
     "hidden": (_add(".ssh/config"), "cannot be a file"),
+    "a place with other case": (
+        _add("model/Place.json"),
+        "'model/Place.json' says where code lies on another machine",
+    ),
     "a place of code": (_add("model/place.json"), "'model/place.json' says where code lies on another machine"),
     "too deep": (_add("a/b/c/d/e"), "cannot be a file"),
     "a link": (_add("figures/link", b"/etc/passwd", external_attr=0o120777 << 16), "not a plain file"),

@@ -46,7 +46,9 @@ def check_fits(model: Model, checkpoint: Checkpoint, run: Run) -> None:
     if faults := _misfits(model, checkpoint.model):
         rest = f" (and {len(faults) - 1} more such faults)" if len(faults) > 1 else ""
         what = f"The checkpoint has another architecture than the spec of {run.label}: {faults[0]}{rest}."
-        raise StoreFormatError(what, where=_file(run, checkpoint, "model.safetensors"), hint=_HINT)
+        own = spec_of(run).model_digest is not None
+        hint = "name the code and the class with which the run was trained: --model" if own else _HINT
+        raise StoreFormatError(what, where=_file(run, checkpoint, "model.safetensors"), hint=hint)
 
 
 def load_model(model: Model, checkpoint: Checkpoint, run: Run) -> None:

@@ -1,5 +1,8 @@
 """Read the checkpoint that a command names, and the spec of a run, without loading the engine."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from dregcli.errors import Fault, SpecError, StoreFormatError
 from dregcli.specs.resolve import spec_faults
 from dregcli.specs.run import RunSpec
@@ -18,6 +21,20 @@ def spec_of(run: Run) -> RunSpec:
         what = "This version of dreg does not know the run's spec: " + "; ".join(map(str, faults))
         raise StoreFormatError(what, where=str(run.path / "spec.json"), hint="use the dreg version that wrote it")
     return RunSpec.model_validate(content)
+
+
+def is_with_its_code(result: Mapping[str, Any], spec: RunSpec) -> bool:
+    """Whether an evaluation was made with the code with which the run took the steps to the evaluated checkpoint.
+
+    Args:
+        result: attributes of the evaluation.
+        spec: spec of the run.
+    """
+    for each in spec.model_before:
+        digest, _, last = each.partition("@")
+        if last.isdecimal() and result["checkpoint"] <= int(last):
+            return result.get("model_digest") == digest
+    return result.get("model_digest") == spec.model_digest
 
 
 def parse_checkpoint(text: str) -> Which:

@@ -36,9 +36,27 @@ def is_of(kept: CapturedCode, digest: str | None) -> bool:
         else:
             whole = about["kind"] == CodeKind.MODULE and digest_of(about["digests"]) == digest
         words = (about["word"], about["module"], about["class"])
+        if not isinstance(about["distribution"], dict):
+            return False
         return whole and about["sha256"] == digest and all(isinstance(word, str) for word in words)
     except (KeyError, TypeError, AttributeError):
         return False
+
+
+def lies_in_a_run(place: str) -> bool:
+    """Whether a file lies in a run, where ``dreg runs import`` and not the user may have put it.
+
+    Args:
+        place: the place of code, as ``Code.place`` has it. A relative one counts as such a file: dreg writes none,
+            and a copied store could lead with it to a file that came along.
+    """
+    path = Path(place.rpartition(":")[0])
+    documents = (layout.RUN_FILE, layout.SPEC_FILE)
+    if path.suffix != ".py":
+        return False
+    return not path.is_absolute() or any(
+        all((each / name).exists() for name in documents) for each in path.resolve().parents
+    )
 
 
 def copy_in(run: Path, kept: CapturedCode) -> Code:

@@ -1,5 +1,6 @@
 """Find the code that a user asks for, and the settings of the spec that follow from it."""
 
+from dregcli.app.models.captured import lies_in_a_run
 from dregcli.app.models.code import Code
 from dregcli.app.models.constructor import Value, read_options
 from dregcli.app.models.gather import gather
@@ -24,6 +25,8 @@ def find_code(word: str) -> Code:
 def asked_code(options: RunOptions) -> tuple[Code | None, list[Fault]]:
     """Return the code of the model that a user asks for, and every fault; no code for a built-in network.
 
+    Code with a fault is not returned, so that it is not run.
+
     Raises:
         ModelFailed: the file is not valid Python.
     """
@@ -39,7 +42,13 @@ def asked_code(options: RunOptions) -> tuple[Code | None, list[Fault]]:
             f"the code of {options.model} on this machine has the SHA-256 {str(code.digest)[:16]}, but the spec has "
             f"{options.model_digest[:16]}: to use the code as it is now, give --model {options.model}."
         )
-        return code, [Fault("model-digest", message)]
+        return None, [Fault("model-digest", message)]
+    if code.place and lies_in_a_run(code.place):
+        message = (
+            f"{code.path(code.main)} lies in a run, and code that may have come with a run is not run by itself: "
+            "read it, copy it to a folder of your own, and name the copy."
+        )
+        return None, [Fault("model", message)]
     return code, []
 
 

@@ -1,16 +1,19 @@
 """Import the class of a model from its code.
 
 A file is executed from the bytes that were read for its digest, so that what runs is what the run captures. No
-compiled files are written beside it. Only the files of the code can be imported by name from its folder.
+compiled files are written beside it. Only the files of the code can be imported by name from its folder, and only by
+``import`` statements in these files.
 """
 
+import builtins
 import contextlib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import MetaPathFinder, SourceLoader
 from importlib.machinery import ModuleSpec
+from itertools import count
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final, TypeGuard
@@ -26,6 +29,8 @@ from dregcli.names import nearest
 
 _PROGRAMS: Final = ("posterior", "model")
 _CORRECT: Final = "correct the code, then run the command again"
+_PREFIX: Final = "dreg_model_"
+_numbers: Final = count(1)
 _imported: dict[tuple[str | None, Path | None, str], type[nn.Module]] = {}
 
 
@@ -67,10 +72,10 @@ def _run(code: Code) -> ModuleType:
     if code.kind is not CodeKind.FILE:
         with users_code(code, f"{code.module} cannot be imported"):
             return importlib.import_module(code.module)
-    finder = _of_process()
-    finder.serve(code)
-    name = f"dreg_model_{(code.digest or '')[:16]}"
-    spec = finder.spec_of(name, code.main)
+    name = f"{_PREFIX}{next(_numbers)}"
+    modules = _Modules(code, f"{name}_files")
+    sys.meta_path.insert(0, modules)
+    spec = modules.spec_of(name, code.main)
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     try:
@@ -78,7 +83,9 @@ def _run(code: Code) -> ModuleType:
             assert spec.loader is not None
             spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]
+        sys.meta_path.remove(modules)
+        for each in [each for each in sys.modules if each == name or modules.has(each)]:
+            del sys.modules[each]
         raise
     return module
 
@@ -126,9 +133,15 @@ def _fault(message: str) -> list[Fault]:
 class _FromBytes(SourceLoader):
     """Loads a module from bytes that were read before, and writes no compiled file."""
 
-    def __init__(self, path: Path, content: bytes) -> None:
+    def __init__(self, path: Path, content: bytes, import_: Callable[..., ModuleType]) -> None:
         self._path = path
         self._content = content
+        self._import = import_
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Run the module, whose ``import`` statements, also those in functions, find the files of its own code."""
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": self._import}
+        super().exec_module(module)
 
     def get_filename(self, fullname: str) -> str:
         """Return the path that tracebacks show."""
@@ -139,27 +152,27 @@ class _FromBytes(SourceLoader):
         return self._content if path == str(self._path) else Path(path).read_bytes()
 
 
-class _Siblings(MetaPathFinder):
-    """Finds the modules beside the model's file that are part of its code, and no others."""
+class _Modules(MetaPathFinder):
+    """The modules of some code: the file of the class, and the files beside it that are part of the code.
 
-    def __init__(self) -> None:
-        self._code: Code | None = None
-        self._names: dict[str, str] = {}
-        self._given: set[str] = set()
+    Their names in ``sys.modules`` begin with a name of their own, so that neither another model's ``layers.py`` nor
+    an installed module ``layers`` is taken for this code's, and no other code gets a module of this code.
+    """
 
-    def serve(self, code: Code) -> None:
-        """Let the modules of some code be imported, and forget those of other code."""
-        for name in self._given:
-            sys.modules.pop(name, None)
-        self._given.clear()
+    def __init__(self, code: Code, package: str) -> None:
         self._code = code
+        self._package = package
         self._names = {_module_name(name): name for name in code.files}
+        self._tops = {name.partition(".")[0] for name in self._names} - sys.stdlib_module_names
+
+    def has(self, fullname: str) -> bool:
+        """Whether a name in ``sys.modules`` is that of a module beside the file of the class."""
+        return fullname == self._package or fullname.startswith(f"{self._package}.")
 
     def spec_of(self, fullname: str, file: str) -> ModuleSpec:
         """Return the spec of a module from one of the files."""
-        assert self._code is not None
         path = self._code.path(file)
-        loader = _FromBytes(path, self._code.files[file])
+        loader = _FromBytes(path, self._code.files[file], self._import)
         inside = [str(path.parent)] if path.name == "__init__.py" else None
         make = importlib.util.spec_from_file_location
         spec = make(fullname, path, loader=loader, submodule_search_locations=inside)
@@ -170,25 +183,43 @@ class _Siblings(MetaPathFinder):
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return the spec of a module of the code, or None; see ``MetaPathFinder``."""
-        if fullname in self._names:
-            self._given.add(fullname)
-            return self.spec_of(fullname, self._names[fullname])
-        if self._code is not None and any(name.startswith(f"{fullname}.") for name in self._names):
-            self._given.add(fullname)
+        if not self.has(fullname):
+            return None
+        name = fullname.removeprefix(self._package).removeprefix(".")
+        if name in self._names:
+            return self.spec_of(fullname, self._names[name])
+        if not name or any(each.startswith(f"{name}.") for each in self._names):
             spec = ModuleSpec(fullname, None, is_package=True)  # a folder without __init__.py
-            spec.submodule_search_locations = [str(self._code.path(fullname.replace(".", "/")))]
+            spec.submodule_search_locations = []
             return spec
         return None
 
-
-_FINDER: Final = _Siblings()
-
-
-def _of_process() -> _Siblings:
-    """Return the finder, which Python asks from then on before it looks for installed packages."""
-    if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
-    return _FINDER
+    def _import(
+        self,
+        name: str,
+        globals_: Mapping[str, object] | None = None,
+        locals_: Mapping[str, object] | None = None,
+        fromlist: Sequence[str] | None = (),
+        level: int = 0,
+    ) -> ModuleType:
+        """Import a module as ``__import__`` does, for the code."""
+        top = name.partition(".")[0]
+        # A file that imports its own name, such as zuko.py, means an installed module.
+        is_own = top == self._code.module and (globals_ or {}).get("__file__") == str(
+            self._code.path(self._code.main)
+        )
+        if level or is_own or top not in self._tops:
+            return builtins.__import__(name, globals_, locals_, fromlist, level)
+        try:
+            found = builtins.__import__(f"{self._package}.{name}", globals_, locals_, fromlist, 0)
+        except ModuleNotFoundError as error:
+            inside = f"{self._package}."
+            if error.name is None or not error.name.startswith(inside):
+                raise
+            missing = error.name.removeprefix(inside)
+            message = f"No module named '{missing}' beside {self._code.main}"
+            raise ModuleNotFoundError(message) from None
+        return found if fromlist else sys.modules[f"{self._package}.{top}"]
 
 
 def _module_name(file: str) -> str:

@@ -5,12 +5,12 @@ run only with ``--trust-code``. Nothing of the user's code is run to decide it.
 """
 
 import difflib
+from dataclasses import replace
 from itertools import islice
-from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.models.captured import copy_in, is_of
+from dregcli.app.models.captured import copy_in, is_of, lies_in_a_run
 from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.models.find import find_code, with_code
 from dregcli.app.models.request import CodeRequest
@@ -60,7 +60,7 @@ def code_of_run(
     kept = _kept(run, spec)
     if asked.trust:
         return spec, _trusted(run, kept)
-    if kept.place is None or _lies_in_a_run(kept.place):
+    if kept.place is None or lies_in_a_run(kept.place):
         raise _untrusted(run, kept)
     return spec, _as_it_is(run, kept, kept.place)
 
@@ -104,16 +104,10 @@ def _as_it_is(run: Run, kept: CapturedCode, place: str) -> Code:
         named = f"name it where it is now: {_by_name(kept.about['word'])}"
         raise CodeRefused(what, where=place, hint=_or_trust(named, kept)) from error
     if now.digest == kept.about["sha256"]:
-        return now
+        return replace(now, word=kept.about["word"])  # for the class of an entry point, this word is the entry point
     what = f"The code of {run.label} has changed since the run was trained.\n{_differences(kept, now)}"
     named = f"use the code as it is now: --model {quoted(place)}"
     raise CodeRefused(what, where=place, hint=_or_trust(named, kept))
-
-
-def _lies_in_a_run(place: str) -> bool:
-    """Whether a file lies in a run, where ``dreg runs import`` and not the user may have put it."""
-    path = Path(place.rpartition(":")[0])
-    return path.suffix == ".py" and any((each / layout.RUN_FILE).exists() for each in path.resolve().parents)
 
 
 def _untrusted(run: Run, kept: CapturedCode) -> CodeRefused:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from dregcli.app.loading.stored import spec_of
+from dregcli.app.loading.stored import is_with_its_code, spec_of
 from dregcli.app.reporting.renames import stored_renames
 from dregcli.errors import DregError, RunNotFound
 from dregcli.report.comparison import Comparison
@@ -108,7 +108,7 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         DregError: the run's state or spec cannot be read, or this version of the program does not know it.
     """
     info = run.info()
-    spec_of(run)  # refuse a spec that dreg does not know: it may lack what a report shows
+    known = spec_of(run)  # refuse a spec that dreg does not know: it may lack what a report shows
     spec = spelt_out(run.spec(info))
 
     def results(kind: ResultKind) -> list[dict[str, Any]]:
@@ -121,7 +121,14 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
         left_out.extend(
             f"{result.path}: the result lacks values that a report needs" for result in found if result not in whole
         )
-        return [result.attrs for result in whole]
+        if kind != "evals":
+            return [result.attrs for result in whole]
+        left_out.extend(
+            f"{result.path}: the evaluation used other code of the model than the training"
+            for result in whole
+            if not is_with_its_code(result.attrs, known)
+        )
+        return [result.attrs for result in whole if is_with_its_code(result.attrs, known)]
 
     metrics: Metrics = {}
     try:

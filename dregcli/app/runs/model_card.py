@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from dregcli import __version__
+from dregcli.app.loading.stored import is_with_its_code, spec_of
 from dregcli.app.runs.loader_code import LOADER
 from dregcli.commands import command
 from dregcli.describe import described, flat
@@ -44,7 +45,9 @@ class Bound:
 
 def bound_of(run: Run, step: int) -> Bound | None:
     """Return the bound of the weights of a step: of the largest evaluation, or else the final bound of the run."""
-    evals = [each.attrs for each in run.results("evals") if each.attrs["checkpoint"] == step]
+    spec = spec_of(run)
+    found = [each.attrs for each in run.results("evals") if each.attrs["checkpoint"] == step]
+    evals = [each for each in found if is_with_its_code(each, spec)]
     if evals:
         best = max(evals, key=lambda each: (each["split"] == "test", each["n"], each["k"]))
         bound = best["bound"]

@@ -18,7 +18,7 @@ from dregcli.app.runs.loader_code import LOADER, PROGRAMS, WEIGHTS, loader_code,
 from dregcli.app.runs.model_card import model_card
 from dregcli.data.catalogue import DATASETS
 from dregcli.engine.loaded import LoadedModel
-from dregcli.errors import UsageError
+from dregcli.errors import CodeRefused, UsageError
 from dregcli.report.bibtex import Citation, citations, cited
 from dregcli.report.used import uses_of
 from dregcli.specs.run import RunSpec, as_json, spelt_out
@@ -96,7 +96,11 @@ def export_model(
         )
         raise UsageError(what, where=str(folder), hint="name another FOLDER")
     check_targets((), [folder])
-    model, step = loaded_model(run, checkpoint, device="cpu", data_dir=data_dir, listener=listener, code=code)
+    try:
+        model, step = loaded_model(run, checkpoint, device="cpu", data_dir=data_dir, listener=listener, code=code)
+    except CodeRefused as error:  # here --model is the folder, so that it cannot name code
+        hint = "read the copy of the code that the run keeps, and use it: --trust-code"
+        raise CodeRefused(error.what, where=error.where, hint=hint) from error
     spec = spec_of(run)
     files, not_exported = _contents(run, spec, model, step, listener)
     sizes = {name: write_named(folder / name, content) for name, content in files.items()}

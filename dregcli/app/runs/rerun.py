@@ -84,7 +84,10 @@ def differing_here(run: Run, spec: RunSpec) -> list[str]:
     """Return in words the changes since a run was made on which its numbers can depend."""
     # Names and contents of other files do not matter here.
     now = environment_now(spec.model_copy(update={"capture": Capture.NONE}), [])
-    return differing_fields(run.environment(), now)
+    before = spec_of(run)
+    other = ["the code of the model differs"] if spec.model_digest != before.model_digest else []
+    several = ["the run took its first steps with other code of the model"] if before.model_before else []
+    return [*other, *several, *differing_fields(run.environment(), now)]
 
 
 def differing_fields(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -112,8 +112,8 @@ def resume_plan(
 
 def _other_options(spec: RunSpec, given: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """Return the options of the model that the user gave; None if the run has the same values."""
-    kept = {name: str(value) for name, value in spec.model_options.items()}
-    same = all(kept.get(name.replace("-", "_")) == str(value) for name, value in (given or {}).items())
+    kept = {name: str(value).casefold() for name, value in spec.model_options.items()}  # True is typed as true
+    same = all(kept.get(name.replace("-", "_")) == str(value).casefold() for name, value in (given or {}).items())
     return None if same else given
 
 

@@ -121,6 +121,8 @@ def resumed(
     if is_other and checkpoint is not None:
         before = (*plan.spec.model_before, f"{before_spec['model_digest']}@{checkpoint.step}")
         plan = replace(plan, spec=plan.spec.model_copy(update={"model_before": before}))
+    if is_other:
+        require_sound(plan, listener)
     spec = as_json(plan.spec)
     if others := [f"--{flag(key)}" for key in ROUNDING_ONLY if before_spec.get(key) != spec.get(key)]:
         changed = " and ".join(others)

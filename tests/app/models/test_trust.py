@@ -2,18 +2,21 @@
 
 import re
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dregcli.app.models import words
 from dregcli.app.models.captured import captured
 from dregcli.app.models.code import Code
-from dregcli.app.models.find import find_code, with_code
+from dregcli.app.models.find import asked_code, find_code, with_code
 from dregcli.app.models.request import AS_TRAINED, CodeRequest
 from dregcli.app.models.trust import code_of_run
 from dregcli.errors import CodeRefused, SpecError, StoreCorrupt
 from dregcli.names import RunStatus
+from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.archive import import_run
 from dregcli.store.archive_writer import export_run
@@ -141,6 +144,17 @@ def test_a_place_inside_a_run_is_not_trusted(tmp_path) -> None:
         code_of_run(run, spec, AS_TRAINED)
 
 
+def test_a_relative_place_is_not_trusted(tmp_path, monkeypatch) -> None:
+    """A store that somebody sent in a folder leads to a file that lies beside it in the folder."""
+    kept = captured(find_code(f"{write_model(tmp_path, BOOM)}:TinyVae"))
+    assert kept is not None
+    relative = CapturedCode(kept.about, kept.files, "tiny.py:TinyVae")
+    run, spec = _run(tmp_path / "runs", f"{tmp_path / 'tiny.py'}:TinyVae", kept=relative)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CodeRefused, match="came with the run"):
+        code_of_run(run, spec, AS_TRAINED)
+
+
 def test_a_run_without_its_code_and_one_with_other_code_than_its_spec_names(tmp_path) -> None:
     path = write_model(tmp_path / "code")
     code = find_code(f"{path}:TinyVae")
@@ -154,6 +168,7 @@ def test_a_run_without_its_code_and_one_with_other_code_than_its_spec_names(tmp_
         ({**kept.about, "module": "other"}, kept.files),
         ({"word": "tiny.py:TinyVae", "kind": "file", "sha256": code.digest}, kept.files),
         ({**kept.about, "kind": "module", "digests": {}}, {}),
+        ({**kept.about, "distribution": None}, kept.files),
     ):
         run, spec = _run(tmp_path / "runs", f"{path}:TinyVae", kept=CapturedCode(about, files, kept.place))
         for asked in (AS_TRAINED, TRUST):
@@ -181,6 +196,41 @@ def test_a_package_is_used_as_it_is_installed_if_its_files_are_the_same(tmp_path
         with pytest.raises(CodeRefused, match=r"changed files: trustpack/more\.py"):
             code_of_run(run, spec, asked)
     assert "trustpack" not in sys.modules
+
+
+def test_a_run_of_an_entry_point_keeps_the_entry_points_word(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    write_model(tmp_path, MODEL, "trustpoint.py")
+    point = EntryPoint("flow", "trustpoint:TinyVae", words.GROUP)
+    monkeypatch.setattr(words, "_entry_points", lambda: [point])
+    run, spec = _run(tmp_path / "runs", "flow")
+    code = code_of_run(run, spec, AS_TRAINED)[1]
+    kept = captured(code)
+    assert kept is not None
+    manifest = (run.path / "model/manifest.json").read_bytes()
+    assert kept.manifest() == manifest, "else each resume would put equal code aside"
+
+
+def test_code_in_a_run_is_not_run_because_a_file_of_options_names_it(tmp_path, monkeypatch) -> None:
+    run, spec = _run(tmp_path / "runs", f"{write_model(tmp_path / 'code', BOOM)}:TinyVae")
+    imported = _imported(run, tmp_path)
+    # A hostile archive can name its own file in its spec; `--config` reads this spec.
+    inside = RunOptions(
+        dataset="digits", model=f"{imported.path / 'model/tiny.py'}:TinyVae", model_digest=spec.model_digest
+    )
+    code, (fault,) = asked_code(inside)
+    assert code is None
+    assert "lies in a run, and code that may have come with a run is not run by itself" in fault.message
+    monkeypatch.chdir(imported.path / "model")
+    code, faults = asked_code(RunOptions(dataset="digits", model="tiny.py:TinyVae"))
+    assert (code, len(faults)) == (None, 1)
+
+
+def test_code_with_another_digest_than_a_spec_has_is_not_run(tmp_path) -> None:
+    path = write_model(tmp_path, BOOM)
+    options = RunOptions(dataset="digits", model=f"{path}:TinyVae", model_digest="0" * 64)
+    code, (fault,) = asked_code(options)
+    assert (code, fault.field) == (None, "model-digest")
 
 
 @pytest.mark.parametrize(

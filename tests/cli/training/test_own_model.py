@@ -356,3 +356,64 @@ def test_conv_is_built_in(capsys) -> None:
     assert "channels: must be at least 1, got 0." in refused.err
     near = run(capsys, "train", "--model", "cnov", *SHORT)
     assert "Did you mean 'conv'?" in near.err
+
+
+def test_a_true_option_of_a_resumed_run_may_be_typed_again(capsys, folder) -> None:
+    write_model(folder, MODEL.replace("scale: float = 1.0", "scale: float = 1.0, deep: bool = False"))
+    found = _train(capsys, "--model-option", "deep=true")
+    words = ("train", "--resume", found.path, "--steps", 6, "--quiet")
+    assert run(capsys, *words, "--model-option", "deep=true").code == 0
+    assert run(capsys, *words, "--model-option", "deep=false").code == 2
+
+
+def test_an_evaluation_with_other_code_does_not_count_as_the_runs(capsys, folder) -> None:
+    found = _train(capsys)
+    write_model(folder, MODEL.replace('z["z"]', '2 * z["z"]'))
+    evaluate = ("eval", found.path, "--k", 2, "--n", 10, "--quiet")
+    assert run(capsys, *evaluate, *TINY).code == 0
+    report = run(capsys, "report", found.path, "--json")
+    assert report.code == 0, report.err
+    assert "the evaluation used other code of the model than the training" in report.err + report.out
+    given = ("runs", "export", found.path, "--model", "given", "--trust-code")
+    assert run(capsys, *given).code == 0
+    assert "These weights were not evaluated" in (folder / "given/README.md").read_text()
+    assert run(capsys, *evaluate, "--trust-code").code == 0
+    assert _train_again_with_other_code(capsys, found) == 0
+    report = run(capsys, "report", found.path, "--json")
+    assert report.err.count("used other code") == 1, "the other evaluation is with the code of the first four steps"
+
+
+def _train_again_with_other_code(capsys, found: Run) -> int:
+    return run(capsys, "train", "--resume", found.path, "--steps", 6, "--quiet", *TINY).code
+
+
+def test_a_repeat_of_a_run_with_other_code_promises_no_equal_numbers(capsys, folder) -> None:
+    found = _train(capsys)
+    write_model(folder, MODEL + "\n# a comment\n")
+    other = run(capsys, "runs", "rerun", found.path, *TINY)
+    assert other.code == 0, other.err
+    assert "numbers may differ" in other.err
+    assert "the code of the model differs" in other.err
+    assert "they will be the same" not in other.err
+    assert _train_again_with_other_code(capsys, found) == 0
+    again = run(capsys, "runs", "rerun", found.path)
+    assert "the run took its first steps with other code of the model" in again.err
+    assert "they will be the same" not in again.err
+
+
+def test_a_run_does_not_continue_with_code_that_is_not_sound(capsys, folder) -> None:
+    found = _train(capsys)
+    before = found.info()
+    write_model(folder, MODEL.replace('z["z"]', '(z["z"] + z["z"].mean(1, keepdim=True))'))
+    outcome = run(capsys, "train", "--resume", found.path, "--steps", 6, "--quiet", *TINY)
+    assert outcome.code == 2
+    assert found.info() == before
+
+
+def test_an_export_of_a_model_whose_code_changed_names_no_option_that_means_a_folder(capsys, folder) -> None:
+    found = _train(capsys)
+    write_model(folder, MODEL + "\n# a comment\n")
+    outcome = run(capsys, "runs", "export", found.path, "--model", "given")
+    assert outcome.code == 23
+    assert "--trust-code" in outcome.err
+    assert "--model" not in outcome.err
