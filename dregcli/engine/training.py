@@ -34,6 +34,9 @@ MOST_NOISE_BYTES = 2**28
 """Largest noise of a captured step. A step with more is limited by the GPU's arithmetic, and its arrays would stay
 allocated for the whole training."""
 
+_PREFIXES = (PREFIX, TRACKED, RAW)
+"""Beginnings of the names of tensors that lie beside the optimizer's own in a state."""
+
 
 @dataclass(frozen=True)
 class TrainerState:
@@ -380,7 +383,10 @@ class Trainer:
         self.collect()
         with self.evaluated():
             model = self._weights()
-        optimizer = self._optimizer.tensors() | self.learned.tensors()
+        # A parameter called raw, estimator or tracked begins with a dot here, which no parameter's name does.
+        own = self._optimizer.tensors()
+        optimizer = {f".{name}" if name.startswith(_PREFIXES) else name: each for name, each in own.items()}
+        optimizer |= self.learned.tensors()
         if self.averages:
             optimizer |= {RAW + name: each for name, each in self._weights().items()}
         optimizer |= self.tracker.tensors() if self.tracker else {}
@@ -409,7 +415,7 @@ class Trainer:
         if self.averages:
             self._optimizer.read_average()
             self.model.load_state_dict({name: optimizer[RAW + name] for name in model})
-        own = {name: tensor for name, tensor in optimizer.items() if not name.startswith((PREFIX, TRACKED, RAW))}
+        own = {name.removeprefix("."): each for name, each in optimizer.items() if not name.startswith(_PREFIXES)}
         self._optimizer.load(own)
         self.learned.load(optimizer)
         if self.tracker:

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 from dregcli import __version__
-from dregcli.names import EvalMethod, ModelName, Task
+from dregcli.names import EvalMethod, ModelName, OptimizerName, Task
 from dregcli.parts import parts
 
 _ENTRY: Final = re.compile(r"^@(\w+)\{(\w+),\n((?:  .*\n)*)\}$", re.MULTILINE)
@@ -25,7 +25,11 @@ _DECLARED_BY_NO_CLASS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         Task.STRUCTURED: ("tucker2019dreg",),
         Task.STRUCTURED_REFERENCE: ("tucker2019dreg",),
     },
-    "optimiser": {"adam": ("kingma2015adam",)},
+    "optimiser": {
+        OptimizerName.ADAM: ("kingma2015adam",),
+        OptimizerName.ADAMAX: ("kingma2015adam",),
+        OptimizerName.ADAMW: ("loshchilov2019adamw",),
+    },
     "evaluation": {
         EvalMethod.IMPORTANCE: ("burda2016iwae",),
         EvalMethod.AIS: ("neal2001ais", "wu2017quantitative", "neal2011hmc"),

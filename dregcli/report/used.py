@@ -60,7 +60,7 @@ def uses_of(
     yield "task", str(spec["task"])
     if spec["likelihood"] is not None:
         yield "likelihood", str(spec["likelihood"])
-    yield "optimiser", "adam"
+    yield "optimiser", name_of(str(spec["optimizer"]))
     for word in spec["track_estimators"]:
         yield from _of_word(str(word))
         yield _SNR

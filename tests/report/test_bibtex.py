@@ -143,6 +143,7 @@ def test_the_parser_is_strict(old: str, new: str) -> None:
 
 SPEC = {"dataset": "digits", "task": "generative", "binarisation": "dynamic", "objective": "iwae", "k": 64}
 SPEC |= {"data_checksum": "c", "eval_seed": 0, "likelihood": "bernoulli", "model": "vae", "track_estimators": []}
+SPEC |= {"optimizer": "adam"}
 
 
 def run(estimator: str = "dreg", seed: int = 0, **changes) -> RunRow:
@@ -163,6 +164,10 @@ def test_what_runs_used() -> None:
         "likelihood bernoulli", "optimiser adam",
     }  # fmt: skip
     assert uses_of(run()) == plain
+    assert uses_of(run(spec={**run().spec, "optimizer": "sgd:momentum=0.9"})) ^ plain == {
+        "optimiser adam",
+        "optimiser sgd",
+    }
     other = {**run().spec, "likelihood": "gaussian", "model": "linear-gaussian", "objective": "vr-iwae:alpha=0.3"}
     assert uses_of(run(spec=other)) - plain == {
         "likelihood gaussian",

@@ -6,6 +6,7 @@ from typing import Final
 
 from dregcli import __version__
 from dregcli.app.loading.stored import is_with_its_code, spec_of
+from dregcli.app.planning.optimising import average_in_words
 from dregcli.app.runs.loader_code import LOADER
 from dregcli.commands import command
 from dregcli.describe import described, flat
@@ -53,7 +54,7 @@ def bound_of(run: Run, step: int) -> Bound | None:
         bound = best["bound"]
         return Bound(best["split"], best["k"], best["n"], bound["value"], bound["stderr"], best.get("khat"))
     summary = run.info().summary
-    if summary.get("step") != step:
+    if summary.get("final_step", summary.get("step")) != step:
         return None
     for split in ("test", "valid", "train"):
         if found := summary.get("bounds", {}).get(split):
@@ -88,12 +89,13 @@ def model_card(
     """
     settings = flat({**as_json(spec), "steps": spec.steps, "k": spec.k, "objective": spec.objective})
     settings |= {"estimator": spec.estimator, "lr": spec.lr, "seed": spec.seed, "batch_size": spec.batch_size}
+    average = "" if spec.ema is None else f", as {average_in_words(spec)}"
     lines = [
         f"# {run.name}",
         "",
         f"A deep latent-variable model ({spec.model}) of {described(spelt_out(as_json(spec)))}, trained with",
         f"`{spec.objective}` and the gradient estimator `{spec.estimator}` at K = {spec.k:,} by dreg {__version__}.",
-        f"These are the weights of step {step:,} of {run.key}.",
+        f"These are the weights of step {step:,} of {run.key}{average}.",
         "",
         "## How good it is",
         "",

@@ -24,9 +24,11 @@ _FIELDS = (
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "compile"),
     *("eval_every", "eval_k", "eval_seed", "final_eval", "checkpoint_every", "keep_last", "log_every", "capture"),
 )
-_SHOWN = {field: "the run's" for field in _FIELDS} | dict.fromkeys(
-    ("k_chunk", "compile", "threads", "eval_every"), "auto"
-)
+_SHOWN = {
+    **{field: "the run's" for field in _FIELDS},
+    **dict.fromkeys(("k_chunk", "compile", "threads", "eval_every"), "auto"),
+    **{"lr": "the run's, of q", "warmup_steps": "0", "kl_warmup": "0", "patience": "none"},
+}
 
 
 @with_settings(_FIELDS, shown=_SHOWN)

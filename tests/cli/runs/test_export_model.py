@@ -111,6 +111,25 @@ def test_the_card_and_the_description(capsys, ready, tmp_path: Path, monkeypatch
     assert f"k-hat of the weights: median {bound.khat['median']:.2f}" in card
 
 
+def test_the_bound_in_the_card_is_that_of_the_exported_weights(capsys, ready, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_export, "exported_programs", lambda _model: {})
+    # The rate is so large that a later checkpoint than the best one is there.
+    kept = ready(*SMALL, "--lr", 0.5, "--eval-every", 4, "--patience", 1, "--ema", 0.5, name="t")
+    summary = kept.info().summary
+    last, best = summary["step"], summary["final_step"]
+    assert best < last
+    for name, step in (("a", "last"), ("b", last)):
+        outcome = run(capsys, "runs", "export", "t", "--model", name, "--checkpoint", step)
+        assert outcome.code == 0, outcome.err
+    bound = f"**{summary['bound']['test']:.2f} "
+    of_best, of_last = (Path(f"{name}/README.md").read_text() for name in ("a", "b"))
+    assert f"weights of step {best} of t/v001, as the moving average of the weights (--ema 0.5)." in of_best
+    assert bound in of_best
+    assert bound not in of_last
+    assert "These weights were not evaluated" in of_last
+
+
 def test_what_torch_cannot_export_is_said(capsys, ready, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
 

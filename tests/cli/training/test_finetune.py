@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from dregcli.app.loading.build import build_model
+from dregcli.app.loading.stored import spec_of
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.training import evaluations
 from dregcli.engine.checksum import tensors_sha256
@@ -100,6 +101,17 @@ def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, p
     inherits = "what was not given is the parent's, except the interval of evaluations, which follows from the steps"
     assert changed == {"k", "estimator", "steps", "seed", "lr", "parent", "eval_every"}, inherits
     assert ("eval_every" in inherited, spec["eval_every"]) == (False, 0)
+
+
+def test_settings_of_the_parents_steps_and_of_theta_are_not_inherited(capsys, store, ready) -> None:
+    warm = ("--warmup-steps", 9, "--kl-warmup", 9, "--eval-every", 10, "--patience", 2)
+    ready(*SMALL, *warm, "--lr-posterior", 0.004, "--ema", 0.5, name="p")
+    for name, options, lr in (("f", (), 0.004), ("g", ("--lr", 0.05), 0.05)):
+        outcome = _finetune(capsys, "--steps", 3, "--final-eval", "none", *options, name=name)
+        assert outcome.code == 0, outcome.err
+        spec = spec_of(_only(store, name))
+        assert (spec.warmup_steps, spec.kl_warmup, spec.patience) == (0, 0, None)
+        assert (spec.lr, spec.lr_posterior, spec.ema) == (lr, None, 0.5), "the rate of q is the only one"
 
 
 def test_before_after_and_gain_are_what_eval_says(capsys, store, parent: Run) -> None:

@@ -4,13 +4,19 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
+from dregcli import LatentModel, standard_normal
 from dregcli.engine.captured import record_graph
 from dregcli.engine.optimisation import RAW, Optimisation, parse_optimizer, parse_schedule
+from dregcli.engine.programs.contract import Draw, Given
+from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.training import Trainer, TrainerState
 from tests.engine.test_captured import call_again
 from tests.support.exact import small_vae
-from tests.support.small_training import DENSE, SCREENED, binary_examples, small_trainer, take
+from tests.support.plain_models import small_data
+from tests.support.small_training import DENSE, SCREENED, STL, binary_examples, small_trainer, take
 
 COSINE: dict[str, Any] = {
     "schedule": parse_schedule("cosine"),
@@ -42,6 +48,37 @@ def test_a_run_with_everything_continues_to_the_last_bit(word: str) -> None:
     second = _trainer(word)
     second.load(state.step, state.model, state.optimizer, state.window)
     assert _same(take(second, 7).state(), straight)
+
+
+class _Named(LatentModel):
+    """Parameters with the names under which a state keeps other tensors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.full((12, 2), 0.1))
+        self.estimator, self.tracked = (nn.Parameter(torch.zeros(count)) for count in (2, 12))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        draw("z", Independent(Normal(x.flatten(1) @ self.raw + self.estimator, 1.0), 1))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", standard_normal(2))
+        return Independent(Bernoulli(logits=z["z"] @ self.raw.mT + self.tracked), 1)
+
+
+@pytest.mark.parametrize("word", ["adam", "rmsprop"])
+def test_a_parameter_may_have_the_name_of_a_part_of_the_state(word: str) -> None:
+    def trainer() -> Trainer:
+        torch.manual_seed(0)
+        model = ProgramModel(_Named(), small_data(1, 3, 4))
+        return _trainer(word, model=model, tracked=[STL])
+
+    straight = take(trainer(), 12).state()
+    state = take(trainer(), 5).state()
+    second = trainer()
+    second.load(state.step, state.model, state.optimizer, state.window)
+    assert _same(take(second, 7).state(), straight)
+    assert {name for name in straight.optimizer if name.startswith(RAW)} == {f"raw/{name}" for name in straight.model}
 
 
 @pytest.mark.parametrize("forgotten", ["schedule", "warmup_steps", "grad_clip", "ema", "lr_posterior"])
