@@ -174,7 +174,8 @@ def test_bias_check_and_variance(capsys, own) -> None:
     assert found.code in (0, 1, 5), found.err  # stl is biased
     assert [each["promise"] for each in found.json["results"]] == ["unbiased", "biased"]
     assert found.json["results"][0]["verdict"] != "biased"
-    variance = _json(capsys, "variance", own.path, "--k", "2", "--examples", 4, "--replicates", 20, "--reference-k", 64)
+    words = ("--k", "2", "--examples", 4, "--replicates", 20, "--estimator", "dreg", "--estimator", "vimco")
+    variance = _json(capsys, "variance", own.path, *words, "--reference-k", 64)
     networks = {each["network"] for each in variance["results"]}
     assert networks == {"encoder", "decoder"}
 
