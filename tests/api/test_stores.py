@@ -106,15 +106,13 @@ def test_metrics_are_columns(root: Path) -> None:
     assert dregcli.load_run(root / "a/v001").name == run.name
 
 
-def test_stores_and_runs_need_no_torch_before_a_model_does(root: Path) -> None:
+def test_stores_and_runs_need_no_torch(root: Path) -> None:
     code = (
         "import sys, dregcli\n"
         "assert not {'torch', 'numpy', 'pydantic'} & set(sys.modules)\n"
         f"store = dregcli.open_store({str(root)!r}); store.frame(); store._repr_html_()\n"
         "store.report('a')._repr_html_()\n"
         "run = store.load('a'); run.spec, run.metrics(), run.evaluations(), run._repr_html_()\n"
-        "assert 'torch' not in sys.modules\n"
-        "run.model.sample(1)\n"
-        "assert 'torch' in sys.modules"
+        "assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,7 @@ from torch.distributions import (
 from torch.distributions.transforms import AffineTransform, SigmoidTransform, TanhTransform
 
 from dregcli.engine import check_bias, gradient_report, multi_sample_loss
+from dregcli.engine.log_joint import RowChoice
 from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import SpecError
 from tests.support.every_pair import checked_pairs
@@ -511,20 +513,21 @@ def test_minus_infinity_is_refused_on_a_path_and_taken_without_one() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # dynamo's own, at every graph break
 def test_compiled_modules_and_a_compiled_step_give_the_same_gradients() -> None:
-    encoder, decoder = nn.Linear(8, 4), nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 8))
-    x = torch.rand(6, 8).round()
+    """Also in chunks and with screening: a compiled graph allows one backward pass only."""
+    encoder, decoder = nn.Linear(8, 4).double(), nn.Sequential(nn.Linear(2, 9), nn.Tanh(), nn.Linear(9, 8)).double()
+    x = torch.rand(6, 8, dtype=torch.float64).round()
     named = {**dict(encoder.named_parameters()), **{f"d{n}": p for n, p in decoder.named_parameters()}}
 
     def parts(enc: nn.Module, dec: nn.Module):
         loc, raw = enc(x).chunk(2, -1)
 
-        def log_joint(z: Tensor) -> Tensor:
-            return -0.5 * z.square().sum(-1) + Independent(Bernoulli(logits=dec(z)), 1).log_prob(x)
+        def log_joint(z: Tensor, rows: RowChoice) -> Tensor:
+            return -0.5 * z.square().sum(-1) + Independent(Bernoulli(logits=dec(z)), 1).log_prob(rows(x))
 
         return log_joint, Independent(Normal(loc, nn.functional.softplus(raw)), 1)
 
-    def step(enc: nn.Module, dec: nn.Module) -> Tensor:
-        return multi_sample_loss(*parts(enc, dec), 5)[0]
+    def step(enc: nn.Module, dec: nn.Module, **options: Any) -> Tensor:
+        return multi_sample_loss(*parts(enc, dec), 5, **options)[0]
 
     def gradients(run: Callable[[], Tensor]) -> Tensor:
         torch.manual_seed(1)
@@ -532,9 +535,10 @@ def test_compiled_modules_and_a_compiled_step_give_the_same_gradients() -> None:
 
     expected = gradients(lambda: step(encoder, decoder))
     compiled = [torch.compile(each, backend="aot_eager") for each in (encoder, decoder)]
-    torch.testing.assert_close(gradients(lambda: step(*compiled)), expected, rtol=1e-5, atol=1e-7)
+    for options in ({}, {"k_chunk": 2}, {"screen": 1e-9}):
+        torch.testing.assert_close(gradients(lambda: step(*compiled, **options)), expected, rtol=1e-10, atol=1e-12)  # noqa: B023
     whole = torch.compile(lambda: step(encoder, decoder), backend="aot_eager")
-    torch.testing.assert_close(gradients(whole), expected, rtol=1e-5, atol=1e-7)
+    torch.testing.assert_close(gradients(whole), expected, rtol=1e-10, atol=1e-12)
     with pytest.raises(SpecError, match=r"torch\.compile[\s\S]*_orig_mod"):
         check_bias(lambda: parts(*compiled), named, 5, max_batches=48)
     with pytest.raises(SpecError, match=r"torch\.compile[\s\S]*_orig_mod"):

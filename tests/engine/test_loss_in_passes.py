@@ -37,7 +37,11 @@ def distance(found: Tensor, expected: Tensor) -> float:
 # --- every choice of rows ---
 
 
-@swept("pair, name", [(pair, list(OWN)[i % 3]) for i, pair in enumerate(PAIRS)], named=lambda p, n: f"{p.word}-{n}")
+TURNS = ("shared", "flow", "shared", "conv", "flow")
+"""A step of conv takes the longest, so that fewer pairs have it."""
+
+
+@swept("pair, name", [(pair, TURNS[i % 5]) for i, pair in enumerate(PAIRS)], named=lambda p, n: f"{p.word}-{n}")
 def test_every_pair_has_the_expectation_of_all_rows(pair: Pair, name: str) -> None:
     own = OWN[name](1)
     found, choices = expected_gradient(own, 3, pair.objective, pair.estimator, screen=LARGE)
@@ -262,14 +266,6 @@ def test_without_gradients_it_evaluates() -> None:
             other = own.loss(6, **options)
         assert not other[0].requires_grad
         torch.testing.assert_close((loss.detach(), bound), other, rtol=1e-12, atol=0.0)
-
-
-def test_compiled_modules_have_the_same_gradients() -> None:
-    """A compiled graph allows one backward pass only."""
-    own = conv(2)
-    compiled = Own(own.posterior, torch.compile(own.log_joint, backend="aot_eager"), own.parameters)
-    options = {"screen": 1e-9, "k_chunk": 2}
-    assert distance(compiled.gradient(3, **options), own.gradient(3)) < 1e-12
 
 
 # --- posteriors and forms of log_joint ---

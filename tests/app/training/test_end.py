@@ -1,7 +1,5 @@
 """``--resume RUN --end``: a run becomes the completed run of the steps that it has."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +11,7 @@ from dregcli.app.studies.launch import TrainRequest, launch, print_config
 from dregcli.app.training import train
 from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.training import Trainer
-from dregcli.errors import DregError, Interrupted, RunStateError, UsageError
+from dregcli.errors import DregError, RunStateError, UsageError
 from dregcli.names import RunStatus
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec, group_hash
@@ -21,7 +19,7 @@ from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
 from tests.support.listener import Recorder
-from tests.support.quick_training import each_step, quick_training
+from tests.support.quick_training import each_step, interrupted, quick_training
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -50,19 +48,7 @@ def _train(store: RunStore, **flags: Any) -> Run:
 
 
 def _stopped(store: RunStore, monkeypatch: pytest.MonkeyPatch, step: int, **flags: Any) -> Run:
-    """Return a run that was interrupted at a step."""
-
-    def act(_: RunSpec, trainer: Trainer) -> None:
-        if trainer.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        each_step(patch, act)
-        with pytest.raises(Interrupted):
-            _train(store, **flags)
-    (run,) = store.runs()
-    assert run.status() is RunStatus.INTERRUPTED
-    return run
+    return interrupted(store, monkeypatch, step, lambda: _train(store, **flags))
 
 
 def _asked(store: RunStore, *, end: bool = True, listener: Recorder | None = None, **options: Any) -> Any:

@@ -1,7 +1,5 @@
 """Optimizers, schedules, averages and early stopping of whole runs: what is kept, resumed, refused and shown."""
 
-import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +15,15 @@ from dregcli.app.training.evaluations import Evaluations
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.resuming import resume_plan
 from dregcli.engine.optimisation import RAW
-from dregcli.engine.training import Trainer
-from dregcli.errors import Interrupted, RunStateError, SpecError
+from dregcli.errors import RunStateError, SpecError
 from dregcli.names import RunStatus, Split
 from dregcli.specs.resolve import merge_options
-from dregcli.specs.run import RunSpec, as_json, group_hash
+from dregcli.specs.run import as_json, group_hash
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.crash.harness import differences
 from tests.support.listener import Recorder
-from tests.support.quick_training import each_step, quick_training
+from tests.support.quick_training import interrupted, quick_training
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -65,18 +62,7 @@ def _train(store: RunStore, listener: Recorder | None = None, **flags: Any) -> R
 
 
 def _stopped(store: RunStore, monkeypatch: pytest.MonkeyPatch, step: int, **flags: Any) -> Run:
-    """A run that was interrupted at a step."""
-
-    def act(_: RunSpec, trainer: Trainer) -> None:
-        if trainer.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        each_step(patch, act)
-        with pytest.raises(Interrupted):
-            _train(store, **flags)
-    (run,) = store.runs()
-    return run
+    return interrupted(store, monkeypatch, step, lambda: _train(store, **flags))
 
 
 def _resumed(run: Run, *, end: bool = False, **flags: Any) -> train.TrainResult:
@@ -211,16 +197,16 @@ def test_a_run_that_never_waits_so_long_takes_all_its_steps(tmp_path, monkeypatc
     assert (summary["step"], summary["final_step"], summary["stopped_early"]) == (20, 10, False)
 
 
-@pytest.mark.parametrize("step", [9, 19, 20])
-def test_a_resumed_run_stops_where_the_uncut_run_does(tmp_path, monkeypatch, step: int) -> None:
+def test_a_resumed_run_stops_where_the_uncut_run_does(tmp_path, monkeypatch) -> None:
     """Also if the signal comes at the validation after which it stops."""
     _scripted(monkeypatch, -3.0, -2.0, -2.5, -2.0, -1.0, 0.0)
     whole = _train(RunStore(tmp_path / "whole"), steps=30, patience=2, keep_last=1)
-    run = _stopped(RunStore(tmp_path / "cut"), monkeypatch, step, steps=30, patience=2, keep_last=1)
-    summary = _resumed(run).summary
-    assert not differences(whole, run)
-    for key in ("step", "final_step", "stopped_early", "bounds", "best"):
-        assert summary[key] == whole.info().summary[key]
+    for step in (9, 19, 20):
+        run = _stopped(RunStore(tmp_path / f"cut{step}"), monkeypatch, step, steps=30, patience=2, keep_last=1)
+        summary = _resumed(run).summary
+        assert not differences(whole, run), step
+        for key in ("step", "final_step", "stopped_early", "bounds", "best"):
+            assert summary[key] == whole.info().summary[key], step
 
 
 # Another length.

@@ -143,8 +143,8 @@ def test_training_and_tracking(own) -> None:
 
 
 def test_evaluation_has_a_curve_and_khat_and_annealing_agrees_with_it(capsys, own) -> None:
-    words = ("--n", 12, "--method", "ais", "--steps", 60, "--chains", 8)
-    (found,) = _json(capsys, "eval", own.path, "--k", "1,64,2000", *words)["results"]
+    words = ("--n", 6, "--method", "ais", "--steps", 50, "--chains", 6)
+    (found,) = _json(capsys, "eval", own.path, "--k", "1,64,1000", *words)["results"]
     values = [each["value"] for each in found["curve"]]
     assert values == sorted(values)
     assert found["khat"] is not None
@@ -155,7 +155,7 @@ def test_evaluation_has_a_curve_and_khat_and_annealing_agrees_with_it(capsys, ow
 
 def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
     mixture, bits = _run(capsys, "Mixture"), _run(capsys, "Bits", "--estimator", "vimco")
-    words = ("--n", 4, "--k", 512, "--method", "ais", "--steps", 40, "--chains", 4)
+    words = ("--n", 2, "--k", 256, "--method", "ais", "--steps", 30, "--chains", 4)
     (found,) = _json(capsys, "eval", mixture.path, *words)["results"]
     assert found["kl_prior_sampled"]
     assert found["reconstruction"]["value"] == pytest.approx(found["elbo"]["value"] + found["kl_prior"]["value"])
@@ -174,7 +174,8 @@ def test_bias_check_and_variance(capsys, own) -> None:
     assert found.code in (0, 1, 5), found.err  # stl is biased
     assert [each["promise"] for each in found.json["results"]] == ["unbiased", "biased"]
     assert found.json["results"][0]["verdict"] != "biased"
-    variance = _json(capsys, "variance", own.path, "--k", "2", "--examples", 4, "--replicates", 20)
+    words = ("--k", "2", "--examples", 4, "--replicates", 20, "--estimator", "dreg", "--estimator", "vimco")
+    variance = _json(capsys, "variance", own.path, *words, "--reference-k", 64)
     networks = {each["network"] for each in variance["results"]}
     assert networks == {"encoder", "decoder"}
 

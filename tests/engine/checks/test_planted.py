@@ -2,6 +2,7 @@
 
 import linecache
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pytest
@@ -22,6 +23,7 @@ BLACK = 6
 """Number of an example without any light."""
 
 
+@cache
 def checked(
     make: Callable[[ModelData], nn.Module], kind: DataKind = DataKind.BINARY, *, thorough: bool = True
 ) -> Checked:
@@ -85,7 +87,7 @@ LINES: dict[Planted, tuple[str, str | None]] = {
 @pytest.mark.parametrize("make", LINES, ids=lambda each: each.__name__)
 def test_the_line_is_named(make: Planted) -> None:
     marker, part = LINES[make]
-    place = checked(make, thorough=False).findings[0].place
+    place = checked(make).findings[0].place
     assert place is not None
     assert marker in linecache.getline(place.file, place.line)
     assert place.part == part

@@ -179,8 +179,8 @@ def test_the_fast_path_and_its_plain_twin_give_the_same_gradients(twin: str, way
     draws = drawn(model, k=k, batch=len(x))
     words = ("iwae/dreg", "iwae/reparam", "iwae/vimco", "rws/dreg", "jvi:order=1/stl", "vr-iwae:alpha=0.3/dreg")
     wanted = [resolve_pair(*word.split("/"), k) for word in words]
-    if twin == "vae" and k == FEW:
-        wanted = list(checked_pairs(k))
+    if twin == "vae" and k == FEW:  # which rows are kept does not depend on the pair: a few show it
+        wanted = list(checked_pairs(k))[:: 4 if way.backward is Backward.SCREENED else 1]
     faults: dict[str, object] = {}
     for pair in wanted:
         fast, slow = (Step(each, x, draws, way).gradients(pair) for each in (built_in, model))
