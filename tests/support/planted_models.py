@@ -418,6 +418,29 @@ class ReturnsLogits(Sound):
         return self.decoder(z["z"])
 
 
+class _Bits(Sound):
+    def q(self, outputs: Tensor) -> Distribution:
+        return Independent(Bernoulli(logits=outputs[..., :WIDTH]), 1)
+
+    def prior(self) -> Distribution:
+        return Independent(Bernoulli(torch.full((WIDTH,), 0.5)), 1)
+
+
+class ModelInPlace(_Bits):
+    """Samples that need no derivative can be changed in place, unlike leaves."""
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        z["z"].mul_(2.0).sub_(1.0)
+        return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
+
+
+class PosteriorInPlace(_Bits):
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        z = draw("z", self.q(self.encoder(x.flatten(1))))
+        z *= 0.0
+
+
 class ProbabilitiesAboveOne(Sound):
     def pixels(self, logits: Tensor) -> Distribution:
         return Bernoulli(probs=1.5 * torch.sigmoid(logits + 3.0))
@@ -531,6 +554,8 @@ ON_BINARY: dict[Planted, str] = {
     DrawnTwice: "contract",
     DrawsNothing: "contract",
     ReturnsLogits: "contract",
+    ModelInPlace: "contract",
+    PosteriorInPlace: "contract",
     ProbabilitiesAboveOne: "argument",
 }
 """The key of the finding, by the model, for binary pixels."""

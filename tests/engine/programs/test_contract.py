@@ -1,9 +1,13 @@
 """The helpers of a model's author."""
 
+import pytest
 import torch
 from torch.distributions import AffineTransform, Independent, MultivariateNormal, Normal, TransformedDistribution
 
 from dregcli.engine.programs.contract import standard_normal
+from dregcli.errors import SpecError
+from tests.support import planted_models as planted
+from tests.support.program_zoo import made
 
 
 def test_standard_normal_is_torchs_normal_in_all_that_a_distribution_gives() -> None:
@@ -25,3 +29,9 @@ def test_standard_normal_is_the_base_of_a_flow_of_each_example() -> None:
     z = torch.linspace(-2.0, 2.0, 24).reshape(3, 4, 2)
     expected = MultivariateNormal(loc, 2.25 * torch.eye(2)).log_prob(z)
     torch.testing.assert_close(flow.log_prob(z), expected)
+
+
+@pytest.mark.parametrize("make", [planted.ModelInPlace, planted.PosteriorInPlace])
+def test_samples_that_a_program_changes_in_place_are_refused(make: planted.Planted) -> None:
+    with pytest.raises(SpecError, match="changes the samples of 'z' in place"):
+        made(make)
