@@ -244,10 +244,12 @@ class LoadedModel(nn.Module):
         if given.keys() != shapes.keys() or (len(shapes) > 1 and not isinstance(z, dict)):
             what = f"The model has the latents {', '.join(shapes)}, but z has {', '.join(given) or 'none'}."
             raise UsageError(what, hint=f"give a dict with {words}")
+        integers = self.network.integers if isinstance(self.network, ProgramModel) else ()
         found: dict[str, Tensor] = {}
         before: set[tuple[int, ...]] = set()
         for name, shape in shapes.items():
-            latent = self._here(_tensor(name, given[name]))
+            latent = _tensor(name, given[name])
+            latent = latent.to(self.any_example().device).long() if name in integers else self._here(latent)
             split = latent.dim() - len(shape)
             if split < 0 or tuple(latent.shape[split:]) != shape or not latent.numel():
                 what = f"{name} has the shape {tuple(latent.shape)}, but the model has {words}."

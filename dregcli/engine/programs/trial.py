@@ -27,6 +27,7 @@ class Trial:
     Attributes:
         latents: shape of each latent, by name, in the order of drawing.
         discrete: names of the latents without ``rsample``.
+        integers: names of the latents whose samples are integers.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
         theta: leaves that log p(x, z) reaches.
         phi: leaves that the samples or log q(z | x) reach.
@@ -36,6 +37,7 @@ class Trial:
 
     latents: dict[str, tuple[int, ...]]
     discrete: tuple[str, ...]
+    integers: tuple[str, ...]
     by_blocks: bool
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
@@ -84,6 +86,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
         discrete=drawn.discrete,
+        integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
         theta=Reach.of(log_p).leaves - leaves,
         by_blocks=drawn.by_blocks or by_blocks,
         of_q=of_q,
