@@ -137,6 +137,13 @@ def test_a_latent_of_integers_stays_one_and_has_no_mean() -> None:
             getattr(q, name)
 
 
+def test_the_whole_state_can_be_loaded_again() -> None:
+    """A loaded model is a torch module, with the user's module as a part of a part."""
+    one, other = _loaded(SmallModel(DATA)), _loaded(SmallModel(DATA))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.log_weights(_x(), k=3), other.log_weights(_x(), k=3))
+
+
 def test_samples_from_the_prior() -> None:
     for module in (ConvVae(DATA), TwoLayers(DATA)):
         model = _loaded(module)

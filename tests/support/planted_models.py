@@ -16,6 +16,7 @@ from torch.distributions import (
     LogNormal,
     Normal,
     OneHotCategorical,
+    OneHotCategoricalStraightThrough,
     Uniform,
 )
 
@@ -236,6 +237,14 @@ class StraightThrough(Sound):
 
     def pixels(self, logits: Tensor) -> Distribution:
         return Bernoulli(logits=logits + self.shift * self.shift.detach())
+
+
+class StraightThroughSamples(Sound):
+    def q(self, outputs: Tensor) -> Distribution:
+        return OneHotCategoricalStraightThrough(logits=outputs[..., :WIDTH])
+
+    def prior(self) -> Distribution:
+        return OneHotCategorical(torch.full((WIDTH,), 0.5))
 
 
 class Dropout(Sound):
@@ -528,6 +537,7 @@ ON_BINARY: dict[Planted, str] = {
     NumbersOfAParameter: "detached",
     UnreachedParameter: "unreached",
     StraightThrough: "gradient",
+    StraightThroughSamples: "gradient",
     Dropout: "random-model",
     HalfLogits: "half-precision",
     HalfParameters: "half-precision fails",

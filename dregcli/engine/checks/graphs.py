@@ -16,6 +16,7 @@ from dregcli.engine.checks.passes import Stopped, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.families import is_discrete, words_of
 from dregcli.engine.reach import Reach
 from dregcli.engine.row_check import rows_differ
 
@@ -134,12 +135,20 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
 
 
 def _samples(subject: Subject) -> list[Finding]:
-    """Look for parameters that move a sample and its density, but that the sample's graph does not reach."""
+    """Look for parameters that move a sample and its density, but that the sample's graph does not reach.
+
+    A graph may also reach them where there is no derivative: through samples of a discrete family.
+    """
     named = {name: each for name, each in subject.module.named_parameters() if each.requires_grad}
     found: list[Finding] = []
     for latent, drawn in subject.posterior.drawn.items():
         if drawn.located is None or latent in _discrete(subject):
             continue
+        if is_discrete(drawn.q):
+            family = words_of(drawn.q)
+            what = f"q of '{latent}' ({family}) is discrete but has rsample, so that its path is no derivative."
+            change = "Take a family without rsample, such as OneHotCategorical, and an estimator without a path."
+            found.append(warning("gradient", what, f"{change} {_ON_PURPOSE}", drawn.place))
         reached = Reach.of(drawn.located.live).leaves
         cut = [n for n, each in named.items() if each in Reach.of(drawn.located.log_q).leaves - reached]
         moves = _moving(subject, cut, lambda latent=latent: [subject.draw().drawn[latent].value.detach()])

@@ -140,7 +140,9 @@ class ProgramModel(ProgramValues):
         self.fused = False
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's own convention
-        """Return the module's state, by the module's own names."""
+        """Return the module's state, by the module's own names; as a part of another module, by torch's names."""
+        if "destination" in kwargs:
+            return super().state_dict(*args, **kwargs)
         return self.module.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
