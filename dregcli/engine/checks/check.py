@@ -10,7 +10,7 @@ from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
 from dregcli.engine.checks.independence import check_rows
 from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
 from dregcli.engine.checks.observation import check_likelihood, check_values
-from dregcli.engine.checks.passes import Stopped
+from dregcli.engine.checks.runs import Stopped
 from dregcli.engine.checks.subject import Subject, first_runs, unchanged
 from dregcli.engine.checks.supports import check_fixed, check_supports
 from dregcli.engine.posteriors import Unfolded

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
 from dregcli.engine.checks.numbers import listed
-from dregcli.engine.checks.passes import Stopped, total
+from dregcli.engine.checks.runs import Stopped, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded

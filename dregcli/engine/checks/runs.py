@@ -10,9 +10,10 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place
+from dregcli.engine.checks.mending import mended_likelihood, mended_prior, mended_q
 from dregcli.engine.checks.watch import Frames
 from dregcli.engine.draws import LatentNoise
 from dregcli.engine.located import Located
@@ -163,7 +164,7 @@ class Programs:
         def program(x: Tensor, draw: Draw) -> None:
             def lenient(name: str, distribution: Distribution) -> Tensor:
                 place = self.frames.place()
-                q, findings = _mended_q(distribution, rows, name, place)
+                q, findings = mended_q(distribution, rows, name, place)
                 run.findings += findings
                 try:
                     value = draw(name, q)
@@ -199,7 +200,7 @@ class Programs:
 
         def lenient(name: str, distribution: Distribution) -> Tensor:
             k, batch = drawn[name].shape[:2]
-            q, _ = _mended_q(distribution, (k, batch), name, None)
+            q, _ = mended_q(distribution, (k, batch), name, None)
             unfolded = Unfolded.of(q)
             if name not in bases:
                 bases[name] = _sampled(unfolded.base, k).detach()
@@ -222,7 +223,7 @@ class Programs:
 
         def lenient(name: str, distribution: Distribution) -> Tensor:
             rows = (z[name].shape[0], z[name].shape[1])
-            log_q = _mended_q(distribution, rows, name, None)[0].log_prob(z[name])
+            log_q = mended_q(distribution, rows, name, None)[0].log_prob(z[name])
             if log_q.shape == rows:
                 found[name] = log_q
             return z[name]
@@ -249,7 +250,7 @@ class Programs:
                 what = f"The prior of '{name}' is given twice."
                 run.findings.append(error("contract", what, "Call given once for each latent.", place))
             else:
-                p, findings = _mended_prior(distribution, z[name], name, place)
+                p, findings = mended_prior(distribution, z[name], name, place)
                 run.priors[name] = Prior(p, place)
                 run.findings += findings
                 log_p = p.log_prob(z[name])
@@ -272,7 +273,7 @@ class Programs:
                 what = f"It must return the distribution p(x | z), but it returns {type(p).__name__}."
                 run.findings.append(error("contract", what, "Return a torch distribution.", place))
                 return run
-            run.likelihood, findings = _mended_likelihood(p, rows, pixels.shape[1], place)
+            run.likelihood, findings = mended_likelihood(p, rows, pixels.shape[1], place)
             run.findings += findings
             if run.likelihood is not None:
                 event = pixels.reshape(-1, *run.likelihood.event_shape)
@@ -354,53 +355,3 @@ def _of_fault(message: str, change: str, place: Place | None) -> Finding:
 def _sampled(q: Distribution, k: int) -> Tensor:
     """Draw K samples of a distribution of batch_shape (B,), or one of each row of (K, B)."""
     return q.sample(torch.Size(() if len(q.batch_shape) == 2 else (k,)))
-
-
-def _mended_q(q: Distribution, rows: Rows, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
-    """Return a posterior of batch_shape (B,) or (K, B); axes after these become its event."""
-    shape = tuple(q.batch_shape)
-    for good in (rows[1:], rows):
-        if shape == good:
-            return q, []
-    for good in (rows, rows[1:]):
-        if shape[: len(good)] == good:
-            extra = len(shape) - len(good)
-            what = f"q of '{name}' has batch_shape {shape}; it must be (B,) = ({rows[1]},), or (K, B) = {rows} if it "
-            what += "depends on an earlier latent."
-            return Independent(q, extra), [error("shape", what, _wrap(extra), place)]
-    return q, []  # the engine reports it
-
-
-def _mended_prior(p: Distribution, z: Tensor, name: str, place: Place | None) -> tuple[Distribution, list[Finding]]:
-    """Return a prior with the event_shape of the latent."""
-    event, shape = tuple(z.shape[2:]), tuple(p.event_shape)
-    if shape == event:
-        return p, []
-    what = f"The prior of '{name}' has event_shape {shape}, but the posterior draws values of shape {event}."
-    missing = len(event) - len(shape)
-    if missing > 0 and (*tuple(p.batch_shape)[-missing:], *shape) == event:
-        return Independent(p, missing), [error("event-shape", what, _wrap(missing), place)]
-    change = "Give both distributions of this latent the same event_shape."
-    return p, [error("event-shape", what, change, place)]
-
-
-def _mended_likelihood(
-    p: Distribution, rows: Rows, width: int, place: Place | None
-) -> tuple[Distribution | None, list[Finding]]:
-    """Return a likelihood of batch_shape (K, B), or None if no axes can be meant."""
-    shape, event = tuple(p.batch_shape), p.event_shape
-    if shape == rows and event.numel() == width:
-        return p, []
-    what = f"p(x | z) must have batch_shape (K, B) = {rows} and an event of {width} values, but it has batch_shape "
-    what += f"{shape} and event_shape {tuple(event)}."
-    extra = len(shape) - 2
-    if extra > 0 and shape[:2] == rows and torch.Size((*shape[2:], *event)).numel() == width:
-        return Independent(p, extra), [error("shape", what, _wrap(extra), place)]
-    change = "Return a distribution with one batch entry for each sample of each example."
-    if len(shape) < 2 and (*shape, *event)[:2] == rows:
-        change = "Give Independent fewer axes: K and B must stay in the batch_shape, or they are summed over."
-    return None, [error("shape", what, change, place)]
-
-
-def _wrap(axes: int) -> str:
-    return f"Wrap it in torch.distributions.Independent(..., {axes})."
