@@ -224,6 +224,16 @@ class NumbersOfAParameter(Sound):
         return Bernoulli(logits=logits + float(self.shift))  # cut
 
 
+class PriorMadeOnce(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.log_scale = nn.Parameter(torch.zeros(WIDTH))
+        self.made = Independent(Normal(torch.zeros(WIDTH), self.log_scale.exp()), 1)
+
+    def prior(self) -> Distribution:
+        return self.made
+
+
 class UnreachedParameter(Sound):
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
@@ -535,6 +545,7 @@ ON_BINARY: dict[Planted, str] = {
     DetachedDensity: "detached",
     DetachedEarlierLatent: "detached",
     NumbersOfAParameter: "detached",
+    PriorMadeOnce: "kept",
     UnreachedParameter: "unreached",
     StraightThrough: "gradient",
     StraightThroughSamples: "gradient",
