@@ -18,6 +18,7 @@ from dregcli.engine.models.base import GaussianModel, Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.programs.trial import like_of
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import prior_images
 from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
@@ -220,7 +221,7 @@ class LoadedModel(nn.Module):
         return self._here(self.data.mean).flatten()[None]
 
     def _here(self, values: Tensor) -> Tensor:
-        like = next((each for each in self.network.parameters() if each.is_floating_point()), self.data.mean)
+        like = like_of(self.network, self.data.mean)
         return values.to(device=like.device, dtype=like.dtype)
 
     def _context(self, x: Any) -> Tensor | None:  # noqa: ANN401

@@ -58,8 +58,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         SpecError: the programs do not fit the contract.
     """
     mean = data.mean.flatten()
-    parameters = [each for each in module.parameters() if each.is_floating_point()]
-    like = parameters[0] if parameters else mean
+    like = like_of(module, mean)
     pixels = mean.to(like).expand(_EXAMPLES, -1)
     randomness = Randomness(0, pixels.device)
     noise = AddressedNoise(
@@ -93,6 +92,11 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         of_p=of_p,
         phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
+
+
+def like_of(module: nn.Module, data: Tensor) -> Tensor:
+    """Return a tensor with the device and the floating-point type of a module; ``data`` if it has no parameters."""
+    return next((each for each in module.parameters() if each.is_floating_point()), data)
 
 
 @torch.no_grad()
