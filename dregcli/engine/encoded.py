@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.programs.families import mean_or_none, scale_or_none, words_of
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import UsageError
@@ -89,12 +90,12 @@ class ProgramEncoded(Encoded):
     @property
     def mean(self) -> Latent:
         """Means of q."""
-        return self._of_each("mean", lambda q: q.mean)
+        return self._of_each("mean", mean_or_none)
 
     @property
     def scale(self) -> Latent:
         """Standard deviations of q."""
-        return self._of_each("standard deviation", lambda q: q.stddev)
+        return self._of_each("standard deviation", scale_or_none)
 
     def sample(self, k: int = 1, seed: int = 0) -> Latent:
         """Draw k samples of each latent for each example, (k, B, ...)."""
@@ -107,18 +108,17 @@ class ProgramEncoded(Encoded):
         ]
         return only({name: torch.cat([part[name] for part in parts])[:k] for name in parts[0]})
 
-    def _of_each(self, what: str, value: Callable[[Distribution], Tensor]) -> Latent:
+    def _of_each(self, what: str, value: Callable[[Distribution], Tensor | None]) -> Latent:
         """Return a value of each distribution, while the latents stay at their means."""
         found: dict[str, Tensor] = {}
 
         def draw(name: str, q: Distribution) -> Tensor:
-            try:
-                at, found[name] = q.mean, value(q)
-            except NotImplementedError:
-                what_is = f"q of '{name}' ({type(q).__name__}) has no {what} in closed form."
-                raise UsageError(what_is, hint="draw samples: encode(x).sample(k)") from None
+            at, of_q = mean_or_none(q), value(q)
+            if at is None or of_q is None:
+                what_is = f"q of '{name}' ({words_of(q)}) has no {what} in closed form."
+                raise UsageError(what_is, hint="draw samples: encode(x).sample(k)")
             conditional = len(q.batch_shape) == 2
-            found[name] = found[name][0] if conditional else found[name]
+            found[name] = of_q[0] if conditional else of_q
             return at if conditional else at.unsqueeze(0)
 
         module = cast("Any", self._model.module)
@@ -142,13 +142,11 @@ def program_means(model: ProgramModel, z: dict[str, Tensor]) -> Tensor:
 
     programs = cast("Any", model.module)
     p: Distribution = programs.model({name: each.unsqueeze(1) for name, each in z.items()}, given)
-    try:
-        mean = p.mean
-        # Not len(mean), which torch.export would take for fixed.
-        return mean.reshape(mean.shape[0], -1)
-    except NotImplementedError:
-        what = f"p(x | z) ({type(p).__name__}) has no mean."
-        raise UsageError(what, hint="give the distribution a property `mean`") from None
+    if (mean := mean_or_none(p)) is None:
+        what = f"p(x | z) ({words_of(p)}) has no mean."
+        raise UsageError(what, hint="give the distribution a property `mean`")
+    # Not len(mean), which torch.export would take for fixed.
+    return mean.reshape(mean.shape[0], -1)
 
 
 def only(values: dict[str, Tensor]) -> Latent:

@@ -18,6 +18,7 @@ from dregcli.engine.models.base import GaussianModel, Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.programs.trial import like_of
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.sampling import prior_images
 from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
@@ -220,7 +221,7 @@ class LoadedModel(nn.Module):
         return self._here(self.data.mean).flatten()[None]
 
     def _here(self, values: Tensor) -> Tensor:
-        like = next((each for each in self.network.parameters() if each.is_floating_point()), self.data.mean)
+        like = like_of(self.network, self.data.mean)
         return values.to(device=like.device, dtype=like.dtype)
 
     def _context(self, x: Any) -> Tensor | None:  # noqa: ANN401
@@ -244,10 +245,12 @@ class LoadedModel(nn.Module):
         if given.keys() != shapes.keys() or (len(shapes) > 1 and not isinstance(z, dict)):
             what = f"The model has the latents {', '.join(shapes)}, but z has {', '.join(given) or 'none'}."
             raise UsageError(what, hint=f"give a dict with {words}")
+        integers = self.network.integers if isinstance(self.network, ProgramModel) else ()
         found: dict[str, Tensor] = {}
         before: set[tuple[int, ...]] = set()
         for name, shape in shapes.items():
-            latent = self._here(_tensor(name, given[name]))
+            latent = _tensor(name, given[name])
+            latent = latent.to(self.any_example().device).long() if name in integers else self._here(latent)
             split = latent.dim() - len(shape)
             if split < 0 or tuple(latent.shape[split:]) != shape or not latent.numel():
                 what = f"{name} has the shape {tuple(latent.shape)}, but the model has {words}."

@@ -51,6 +51,19 @@ class Reach:
         return _COMPILED in self.names
 
 
+def nodes_behind(output: Tensor) -> dict[Any, set[Tensor]]:
+    """Return the nodes of the graph behind ``output``, each with the leaves that it leads into directly.
+
+    Nodes of two graphs can be compared while both graphs are held.
+    """
+    found: dict[Any, set[Tensor]] = {}
+    if output.grad_fn is not None:
+        for (node, _), name in _walk(output):
+            if name != _LEAF:
+                found[node] = {each.variable for each, _ in node.next_functions if each and each.name() == _LEAF}
+    return found
+
+
 Ends = dict[Any, Tensor | GradientEdge]
 """The places to differentiate to, by a key that is equal for equal places."""
 

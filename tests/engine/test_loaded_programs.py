@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Categorical, Distribution, Independent
 
 from dregcli.engine.evaluation import SeenBatch
 from dregcli.engine.loaded import LoadedModel
 from dregcli.engine.models.vae import Vae
-from dregcli.engine.programs.contract import Given
+from dregcli.engine.programs.contract import Draw, Given, LatentModel
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import UsageError
@@ -107,6 +107,41 @@ def test_what_has_no_mean_says_so(monkeypatch) -> None:
     monkeypatch.setattr(module, "model", without_mean)
     with pytest.raises(UsageError, match=r"p\(x \| z\) \(Meanless\) has no mean"):
         model.decode(torch.zeros(1, 2))
+
+
+class Numbered(LatentModel):
+    """One latent that is the number of a class."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        count = DATA.mean.numel()
+        self.encoder, self.decoder = nn.Linear(count, 3), nn.Embedding(3, count)
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        draw("c", Categorical(logits=self.encoder(x.flatten(1))))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("c", Categorical(logits=torch.zeros(3)))
+        return Independent(Bernoulli(logits=self.decoder(z["c"])), 1)
+
+
+def test_a_latent_of_integers_stays_one_and_has_no_mean() -> None:
+    """torch's own mean of numbered classes is NaN."""
+    model = _loaded(Numbered())
+    q = model.encode(_x())
+    z = q.sample(4)
+    torch.testing.assert_close(model.decode(z), model.decode(z.tolist()))
+    assert model.decode(z).shape == (4, 3, 1, SIDE, SIDE)
+    for name in ("mean", "scale"):
+        with pytest.raises(UsageError, match=r"q of 'c' \(Categorical\) has no"):
+            getattr(q, name)
+
+
+def test_the_whole_state_can_be_loaded_again() -> None:
+    """A loaded model is a torch module, with the user's module as a part of a part."""
+    one, other = _loaded(SmallModel(DATA)), _loaded(SmallModel(DATA))
+    other.load_state_dict(one.state_dict())
+    assert torch.equal(one.log_weights(_x(), k=3), other.log_weights(_x(), k=3))
 
 
 def test_samples_from_the_prior() -> None:

@@ -16,6 +16,7 @@ from torch.distributions import (
     LogNormal,
     Normal,
     OneHotCategorical,
+    OneHotCategoricalStraightThrough,
     Uniform,
 )
 
@@ -223,6 +224,16 @@ class NumbersOfAParameter(Sound):
         return Bernoulli(logits=logits + float(self.shift))  # cut
 
 
+class PriorMadeOnce(Sound):
+    def __init__(self, data: ModelData) -> None:
+        super().__init__(data)
+        self.log_scale = nn.Parameter(torch.zeros(WIDTH))
+        self.made = Independent(Normal(torch.zeros(WIDTH), self.log_scale.exp()), 1)
+
+    def prior(self) -> Distribution:
+        return self.made
+
+
 class UnreachedParameter(Sound):
     def __init__(self, data: ModelData) -> None:
         super().__init__(data)
@@ -236,6 +247,14 @@ class StraightThrough(Sound):
 
     def pixels(self, logits: Tensor) -> Distribution:
         return Bernoulli(logits=logits + self.shift * self.shift.detach())
+
+
+class StraightThroughSamples(Sound):
+    def q(self, outputs: Tensor) -> Distribution:
+        return OneHotCategoricalStraightThrough(logits=outputs[..., :WIDTH])
+
+    def prior(self) -> Distribution:
+        return OneHotCategorical(torch.full((WIDTH,), 0.5))
 
 
 class Dropout(Sound):
@@ -418,6 +437,29 @@ class ReturnsLogits(Sound):
         return self.decoder(z["z"])
 
 
+class _Bits(Sound):
+    def q(self, outputs: Tensor) -> Distribution:
+        return Independent(Bernoulli(logits=outputs[..., :WIDTH]), 1)
+
+    def prior(self) -> Distribution:
+        return Independent(Bernoulli(torch.full((WIDTH,), 0.5)), 1)
+
+
+class ModelInPlace(_Bits):
+    """Samples that need no derivative can be changed in place, unlike leaves."""
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", self.prior())
+        z["z"].mul_(2.0).sub_(1.0)
+        return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
+
+
+class PosteriorInPlace(_Bits):
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        z = draw("z", self.q(self.encoder(x.flatten(1))))
+        z *= 0.0
+
+
 class ProbabilitiesAboveOne(Sound):
     def pixels(self, logits: Tensor) -> Distribution:
         return Bernoulli(probs=1.5 * torch.sigmoid(logits + 3.0))
@@ -503,8 +545,10 @@ ON_BINARY: dict[Planted, str] = {
     DetachedDensity: "detached",
     DetachedEarlierLatent: "detached",
     NumbersOfAParameter: "detached",
+    PriorMadeOnce: "kept",
     UnreachedParameter: "unreached",
     StraightThrough: "gradient",
+    StraightThroughSamples: "gradient",
     Dropout: "random-model",
     HalfLogits: "half-precision",
     HalfParameters: "half-precision fails",
@@ -531,6 +575,8 @@ ON_BINARY: dict[Planted, str] = {
     DrawnTwice: "contract",
     DrawsNothing: "contract",
     ReturnsLogits: "contract",
+    ModelInPlace: "contract",
+    PosteriorInPlace: "contract",
     ProbabilitiesAboveOne: "argument",
 }
 """The key of the finding, by the model, for binary pixels."""

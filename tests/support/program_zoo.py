@@ -97,7 +97,8 @@ class Vamp(LatentModel):
 class Dressed(LatentModel):
     """What modules have beside plain parameters: weight norm, tied weights, a buffer, a frozen part, batch norm in p.
 
-    The batch norm uses its running statistics, so that rows stay independent.
+    The batch norm uses its running statistics, so that rows stay independent. Both parameters of a sum have one
+    tensor as their gradient.
     """
 
     centre: Tensor
@@ -112,6 +113,7 @@ class Dressed(LatentModel):
         self.norm = nn.BatchNorm1d(2).eval()
         self.norm.running_mean = torch.tensor([0.2, -0.1])
         self.decoder = weight_norm(nn.Linear(2, _count(data)))
+        self.bias, self.change = (nn.Parameter(torch.full((_count(data),), each)) for each in (0.2, -0.1))
 
     def train(self, mode: bool = True) -> "Dressed":
         super().train(mode)
@@ -125,7 +127,7 @@ class Dressed(LatentModel):
         given("z", standard_normal(2))
         h = self.second(torch.tanh(self.first(z["z"])))
         h = rows(self.norm, torch.tanh(self.frozen(h)))
-        return Independent(Bernoulli(logits=self.decoder(h)), 1)
+        return Independent(Bernoulli(logits=self.decoder(h) + (self.bias + self.change)), 1)
 
 
 class ThreeDraws(LatentModel):

@@ -10,12 +10,13 @@ from dregcli.engine.checks.graphs import Ownership, check_graphs, ownership
 from dregcli.engine.checks.independence import check_rows
 from dregcli.engine.checks.numbers import check_finite, check_precision, check_repeats
 from dregcli.engine.checks.observation import check_likelihood, check_values
-from dregcli.engine.checks.passes import Stopped
+from dregcli.engine.checks.runs import Stopped
 from dregcli.engine.checks.subject import Subject, first_runs, unchanged
 from dregcli.engine.checks.supports import check_fixed, check_supports
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.families import words_of
+from dregcli.engine.programs.trial import like_of
 from dregcli.errors import DregError
 from dregcli.names import Severity
 
@@ -78,7 +79,7 @@ def check_module(
         numbers: number of each example in its split, for messages; 0 to N - 1 if they are not given.
         thorough: False makes only the checks that take little time, as at the start of a training.
     """
-    like = next((each for each in module.parameters() if each.is_floating_point()), pixels)
+    like = like_of(module, pixels)
     pixels = pixels.to(like.device, like.dtype if like.dtype.itemsize >= 4 else pixels.dtype)
     subject = Subject(module, data, pixels, range(len(pixels)) if numbers is None else numbers)
     found: list[Finding] = check_values(subject)

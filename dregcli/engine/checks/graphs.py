@@ -12,11 +12,12 @@ from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
 from dregcli.engine.checks.numbers import listed
-from dregcli.engine.checks.passes import Stopped, total
+from dregcli.engine.checks.runs import Stopped, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded
-from dregcli.engine.reach import Reach
+from dregcli.engine.programs.families import is_discrete, words_of
+from dregcli.engine.reach import Reach, nodes_behind
 from dregcli.engine.row_check import rows_differ
 
 _STEP = 1e-5
@@ -85,12 +86,35 @@ def check_graphs(subject: Subject, *, thorough: bool = True) -> list[Finding]:
         subject: the model.
         thorough: whether each parameter's derivative is compared too, which needs a few runs for each parameter.
     """
+    if kept := _kept(subject):
+        return kept
     exact = subject.exact
     trial = exact or subject
     found = [*_by_latents(trial, is_exact=exact is not None), *_samples(trial), *_unreached(trial)]
     if exact and thorough and not found and exact.posterior.is_whole and exact.model.is_whole:
         found += [*_by_parameters(exact, "model"), *_by_parameters(exact, "posterior")]
     return found
+
+
+def _kept(subject: Subject) -> list[Finding]:
+    """Look for tensors that were computed from parameters before the programs ran: two runs' graphs share them."""
+    names = {each: name for name, each in subject.module.named_parameters()}
+    runs: list[dict[str, Tensor]] = []
+    for _ in range(2):
+        drawn = subject.draw()
+        of_q = {f"log q of '{name}'": each for name, each in drawn.log_q.items()}
+        runs.append({**of_q, **subject.programs.model(drawn.values, subject.few).log_p})
+    for label, density in runs[0].items():
+        second = nodes_behind(runs[1].get(label, density.detach()))
+        stale = set[Tensor]().union(*(leaves for node, leaves in nodes_behind(density).items() if node in second))
+        if some := [name for each, name in names.items() if each in stale]:
+            what = f"{label} uses a tensor that was computed from {listed(some)} before the program ran, so that it "
+            what += "stays as it is while these parameters learn."
+            change = "Compute it in the program, each time: keep parameters and buffers in self, not what follows "
+            change += "from them, such as a distribution made in the constructor."
+            program = "posterior" if label.startswith("log q") else "model"
+            return [error("kept", what, change, program_place(subject.module, program))]
+    return []
 
 
 def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
@@ -134,12 +158,20 @@ def _by_latents(subject: Subject, *, is_exact: bool) -> list[Finding]:
 
 
 def _samples(subject: Subject) -> list[Finding]:
-    """Look for parameters that move a sample and its density, but that the sample's graph does not reach."""
+    """Look for parameters that move a sample and its density, but that the sample's graph does not reach.
+
+    A graph may also reach them where there is no derivative: through samples of a discrete family.
+    """
     named = {name: each for name, each in subject.module.named_parameters() if each.requires_grad}
     found: list[Finding] = []
     for latent, drawn in subject.posterior.drawn.items():
         if drawn.located is None or latent in _discrete(subject):
             continue
+        if is_discrete(drawn.q):
+            family = words_of(drawn.q)
+            what = f"q of '{latent}' ({family}) is discrete but has rsample, so that its path is no derivative."
+            change = "Take a family without rsample, such as OneHotCategorical, and an estimator without a path."
+            found.append(warning("gradient", what, f"{change} {_ON_PURPOSE}", drawn.place))
         reached = Reach.of(drawn.located.live).leaves
         cut = [n for n, each in named.items() if each in Reach.of(drawn.located.log_q).leaves - reached]
         moves = _moving(subject, cut, lambda latent=latent: [subject.draw().drawn[latent].value.detach()])

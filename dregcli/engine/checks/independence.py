@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place
-from dregcli.engine.checks.passes import Densities, Stopped
+from dregcli.engine.checks.runs import Densities, Stopped
 from dregcli.engine.checks.subject import EXAMPLES, SAMPLES, Subject
 from dregcli.engine.checks.watch import Call, Watch, place_of
 from dregcli.engine.row_check import row_patterns, rows_differ

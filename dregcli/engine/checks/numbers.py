@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, error, program_place, warning
-from dregcli.engine.checks.passes import Densities, Posterior, total
+from dregcli.engine.checks.runs import Densities, Posterior, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
 from dregcli.engine.row_check import rows_differ

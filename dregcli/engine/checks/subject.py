@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.checks.finding import Finding, error
-from dregcli.engine.checks.passes import ModelRun, Posterior, Programs, Stopped, total
+from dregcli.engine.checks.runs import ModelRun, Posterior, Programs, Stopped, total
 from dregcli.engine.checks.watch import Call, Watch
 from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import ModelData

@@ -65,7 +65,9 @@ class Adam:
             UsageError: a parameter has no gradient.
         """
         refuse_missing(self._parameters, gradients)
-        parameters: list[Tensor] = list(self._parameters.values())
+        # torch's fused step reads memory in its order, without regard to strides. So all that it gets is contiguous;
+        # a parameter that is not, such as a convolution in channels_last, is stepped as a copy.
+        parameters = [each.contiguous() for each in self._parameters.values()]
         if not self._state:
             # As in torch's Adam, each parameter has its own step count, a float32 tensor.
             counts = [torch.zeros((), dtype=torch.float32, device=each.device) for each in parameters]
@@ -74,7 +76,7 @@ class Adam:
         counts, first, second, *maximum = self._state.values()
         adam(
             parameters,
-            [gradients[name] for name in self._parameters],
+            [gradients[name].contiguous() for name in self._parameters],
             first,
             second,
             maximum[0] if maximum else [],
@@ -90,6 +92,9 @@ class Adam:
             eps=self._eps,
             maximize=False,
         )
+        for parameter, stepped in zip(self._parameters.values(), parameters, strict=True):
+            if stepped is not parameter:
+                parameter.copy_(stepped)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return a copy of the state as ``<parameter>/<name>``; empty before the first step."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -104,13 +105,23 @@ def never_drawn(latent: int, name: str, prior: Distribution) -> Tensor:
     raise SpecError([Fault("model", message)])
 
 
+def of_rows(prior: Distribution, rows: Rows) -> Distribution:
+    """Return a prior with the batch_shape () or (K', B'): one that has axes of size 1 there is expanded."""
+    if not prior.batch_shape or prior.batch_shape.numel() > 1 or len(prior.batch_shape) > len(rows):
+        return prior
+    try:
+        return cast("Any", prior).expand(torch.Size(rows))
+    except NotImplementedError:
+        return prior
+
+
 def is_conditional(name: str, prior: Distribution, rows: Rows) -> bool:
     """Return whether a prior may depend on other latents: whether it has an own distribution for each row.
 
     Raises:
-        SpecError: its batch_shape is neither () nor (K, B).
+        SpecError: its batch_shape is neither () nor (K, B), nor axes of size 1.
     """
-    if tuple(prior.batch_shape) not in ((), rows):
+    if prior.batch_shape.numel() > 1 and tuple(prior.batch_shape) not in ((), rows):
         message = (
             f"the prior of '{name}' must have batch_shape (), or (K, B) = {rows} if it depends on another latent, "
             f"got {tuple(prior.batch_shape)}."
@@ -131,6 +142,7 @@ def addressed(noise: LatentNoise, examples: int, *, first: int, device: torch.de
     rows = (NOISE_BLOCK, examples)
 
     def draw(latent: int, name: str, prior: Distribution) -> Tensor:
+        prior = of_rows(prior, rows)
         batched = 2 if is_conditional(name, prior, rows) else 0
 
         def normals(shape: tuple[int, ...]) -> Tensor:

@@ -21,6 +21,7 @@ from dregcli.engine.programs.ancestral import (
     ancestral,
     blank_latents,
     is_conditional,
+    of_rows,
     through_normals,
 )
 from dregcli.engine.programs.densities import ModelDensities, ModelProgram
@@ -44,6 +45,7 @@ def _given_normals(e: Tensor) -> Draw:
         return e[..., taken - width : taken].reshape(*rows, *shape)
 
     def draw(latent: int, name: str, prior: Distribution) -> Tensor:
+        prior = of_rows(prior, rows)
         batched = 2 if is_conditional(name, prior, rows) else 0
         if (found := through_normals(prior, normals, batched=batched)) is None:
             raise NotWhitened
@@ -67,6 +69,7 @@ def whitened_width(model: ModelProgram, like: Mapping[str, Tensor]) -> int | Non
         return number.new_zeros(1, 1, *shape)
 
     def draw(latent: int, name: str, prior: Distribution) -> Tensor:
+        prior = of_rows(prior, (1, 1))
         batched = 2 if is_conditional(name, prior, (1, 1)) else 0
         if (found := through_normals(prior, zeros, batched=batched)) is None:
             raise NotWhitened

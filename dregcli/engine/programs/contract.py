@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,24 @@ class _StandardNormal(Normal):
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__(torch.zeros(()), torch.ones(()), validate_args=False)
         self._batch_shape = torch.Size(shape)
+
+    def expand(self, batch_shape: Any, _instance: object = None) -> "_StandardNormal":  # noqa: ANN401 - as in torch
+        return _StandardNormal(tuple(batch_shape))
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc.expand(self._batch_shape)
+
+    @property
+    def mode(self) -> Tensor:
+        return self.mean
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.scale.expand(self._batch_shape)
+
+    def entropy(self) -> Tensor:
+        return super().entropy().expand(self._batch_shape)
 
 
 def standard_normal(*shape: int) -> Distribution:

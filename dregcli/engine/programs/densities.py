@@ -58,6 +58,24 @@ def density_faults(field: str, what: str, found: Tensor, rows: Rows) -> list[Fau
     return faults
 
 
+def versions(z: Mapping[str, Tensor]) -> dict[str, int]:
+    """Return how often each latent's samples were changed in place; torch does not count in inference mode."""
+    return {name: 0 if each.is_inference() else each._version for name, each in z.items()}
+
+
+def require_unchanged(program: str, z: Mapping[str, Tensor], before: Mapping[str, int]) -> None:
+    """Check that a program computed new tensors instead of changing samples in place.
+
+    The densities of the samples are those of the values that they had.
+
+    Raises:
+        SpecError: samples were changed since ``versions`` returned ``before``.
+    """
+    if changed := [repr(name) for name, version in versions(z).items() if version != before[name]]:
+        message = f"it changes the samples of {', '.join(changed)} in place."
+        raise SpecError([Fault(program, message)], hint="compute a new tensor, such as z * 2 instead of z.mul_(2)")
+
+
 def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
     """Return log p(x, z) from what ``ModelDensities.parts`` returns."""
     return functools.reduce(torch.add, log_priors.values(), log_likelihood)
@@ -141,8 +159,9 @@ class ModelDensities:
 
     def _run(self, z: dict[str, Tensor]) -> tuple[Distribution, dict[str, Tensor]]:
         """Run the program; return p(x | z) and log p of each latent."""
-        priors = _Priors(z, _rows(z))
-        p = self._model(z, priors)
+        priors, before = _Priors(z, _rows(z)), versions(z)
+        p = self._model(dict(z), priors)
+        require_unchanged("model", z, before)
         if missing := [name for name in z if name not in priors.log_p]:
             message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
             raise SpecError([Fault("model", message)])

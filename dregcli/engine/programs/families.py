@@ -17,6 +17,14 @@ def mean_or_none(distribution: Distribution) -> Tensor | None:
         return None
 
 
+def scale_or_none(distribution: Distribution) -> Tensor | None:
+    """Return a distribution's standard deviation; None if torch does not know it, or if there is no mean."""
+    try:
+        return None if mean_or_none(distribution) is None else distribution.stddev
+    except (NotImplementedError, AttributeError):
+        return None
+
+
 def innermost(distribution: Distribution) -> Distribution:
     """Return the distribution inside ``Independent``."""
     while type(distribution) is Independent:

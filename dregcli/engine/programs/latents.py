@@ -20,7 +20,7 @@ from dregcli.engine.draws import LatentNoise
 from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
-from dregcli.engine.programs.densities import require_densities
+from dregcli.engine.programs.densities import require_densities, require_unchanged, versions
 from dregcli.engine.programs.normals import from_normals
 from dregcli.errors import Fault, SpecError
 
@@ -113,6 +113,7 @@ def draw_latents(
     if not drawing.located:
         message = "it drew no latent: call draw(name, distribution) for each latent."
         raise SpecError([Fault("posterior", message)])
+    require_unchanged("posterior", {name: each.z for name, each in drawing.located.items()}, drawing.versions)
     log_q = sum(each.log_q for each in drawing.located.values())
     assert isinstance(log_q, Tensor)
     return Latents(drawing.located, log_q, tuple(drawing.discrete), drawing.by_blocks)
@@ -123,6 +124,7 @@ class _Drawing:
 
     def __init__(self, noise: LatentNoise, x: Tensor, *, first: int, count: int, has_path: bool) -> None:
         self.located: dict[str, Located] = {}
+        self.versions: dict[str, int] = {}
         self.discrete: list[str] = []
         self.by_blocks = False
         self._noise, self._x = noise, x
@@ -147,6 +149,7 @@ class _Drawing:
         located = locate(unfolded, start if has_path else start.detach(), has_path=has_path, apart=True)
         require_densities("posterior", f"log q of '{name}'", located.log_q, rows)
         self.located[name] = located
+        self.versions |= versions({name: located.z})
         if not unfolded.base.has_rsample:
             self.discrete.append(name)
         return located.z

@@ -64,7 +64,7 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
         if depends or not (_is_torchs(q) and _is_torchs(p)):
             return None
         try:
-            shape = p.batch_shape or q.batch_shape
+            shape = cast("torch.Size", torch.broadcast_shapes(p.batch_shape, q.batch_shape))
             found = kl_divergence(_expanded(q, shape), _expanded(p, shape))
         except NotImplementedError:
             return None

@@ -38,6 +38,7 @@ class ProgramModel(ProgramValues):
         data: shape and statistics of the data.
         latents: shape of each latent, by name.
         discrete: names of the latents without ``rsample``, which have no path.
+        integers: names of the latents whose samples are integers.
         unreached: names of the parameters that require grad and belong to neither theta nor phi.
         widest: numbers for one row in the largest array that the model's program computes.
         kept: numbers for one row that the model's program keeps for a backward pass.
@@ -51,7 +52,7 @@ class ProgramModel(ProgramValues):
         self.data = data
         self.densities = ModelDensities(self.model_program)
         found = trial(module, data, self.posterior_program, self.densities)
-        self.latents, self.discrete = found.latents, found.discrete
+        self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
         self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
@@ -139,7 +140,9 @@ class ProgramModel(ProgramValues):
         self.fused = False
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # noqa: ANN401 - torch's own convention
-        """Return the module's state, by the module's own names."""
+        """Return the module's state, by the module's own names; as a part of another module, by torch's names."""
+        if "destination" in kwargs:
+            return super().state_dict(*args, **kwargs)
         return self.module.state_dict(*args, **kwargs)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401

@@ -110,8 +110,9 @@ class ProgramRowPass:
         return score_sums(self._latents, self._phi, weights, self._examples)
 
     def _model(self, weights: Tensor) -> Named:
-        theta = list(self._theta.values())
-        return _named(self._theta, _gradients(self._log_p, theta, weights))
+        found = _named(self._theta, _gradients(self._log_p, list(self._theta.values()), weights))
+        # Autograd gives both parameters of a sum one tensor, or views of it. Sums over other rows are added in place.
+        return {name: each.clone() for name, each in found.items()}
 
     def _path(self, weights: Tensor) -> Named:
         if self._chosen:

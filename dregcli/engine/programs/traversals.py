@@ -9,7 +9,7 @@ from torch.distributions import Distribution
 
 from dregcli.engine.programs.ancestral import ancestral, is_conditional, mean_of, never_drawn
 from dregcli.engine.programs.densities import ModelProgram
-from dregcli.engine.programs.families import is_discrete, mean_or_none, words_of
+from dregcli.engine.programs.families import is_discrete, mean_or_none, scale_or_none, words_of
 from dregcli.engine.programs.latents import Posterior
 from dregcli.errors import Fault, SpecError
 
@@ -123,10 +123,7 @@ def _width(name: str, prior: Distribution) -> tuple[Tensor, Tensor]:
     if is_discrete(prior):
         message = f"the latent '{name}' is discrete"
         raise _Impossible(message)
-    try:
-        mean, scale = mean_or_none(prior), prior.stddev
-    except (NotImplementedError, AttributeError):
-        mean = scale = None
+    mean, scale = mean_or_none(prior), scale_or_none(prior)
     if mean is None or scale is None:
         message = f"the prior of '{name}' ({words_of(prior)}) has no mean or no variance in closed form"
         raise _Impossible(message)

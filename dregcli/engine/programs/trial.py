@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from dregcli.engine.draws import AddressedNoise
-from dregcli.engine.programs.contract import ModelData
+from dregcli.engine.programs.contract import Draw, ModelData
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Posterior, draw_latents
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.reach import Reach
+from dregcli.engine.replay import Replay
 
 _SAMPLES, _EXAMPLES = 3, 2
 """Samples and examples of the trial; arrays of rows are known by these sizes."""
@@ -25,6 +27,7 @@ class Trial:
     Attributes:
         latents: shape of each latent, by name, in the order of drawing.
         discrete: names of the latents without ``rsample``.
+        integers: names of the latents whose samples are integers.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
         theta: leaves that log p(x, z) reaches.
         phi: leaves that the samples or log q(z | x) reach.
@@ -34,6 +37,7 @@ class Trial:
 
     latents: dict[str, tuple[int, ...]]
     discrete: tuple[str, ...]
+    integers: tuple[str, ...]
     by_blocks: bool
     theta: frozenset[Tensor]
     phi: frozenset[Tensor]
@@ -54,8 +58,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         SpecError: the programs do not fit the contract.
     """
     mean = data.mean.flatten()
-    parameters = [each for each in module.parameters() if each.is_floating_point()]
-    like = parameters[0] if parameters else mean
+    like = like_of(module, mean)
     pixels = mean.to(like).expand(_EXAMPLES, -1)
     randomness = Randomness(0, pixels.device)
     noise = AddressedNoise(
@@ -63,6 +66,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     )
     of_q: list[int] = []
     of_p: list[int] = []
+    by_blocks = _draws_for_samples(module, posterior, pixels.reshape(-1, *data.shape), noise)
     modes = {each: each.training for each in module.modules()}
     # A module in eval mode changes no buffer.
     module.eval()
@@ -81,12 +85,45 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
     return Trial(
         latents={name: tuple(z.shape[2:]) for name, z in drawn.values.items()},
         discrete=drawn.discrete,
+        integers=tuple(name for name, z in drawn.values.items() if not z.is_floating_point()),
         theta=Reach.of(log_p).leaves - leaves,
-        by_blocks=drawn.by_blocks,
+        by_blocks=drawn.by_blocks or by_blocks,
         of_q=of_q,
         of_p=of_p,
         phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
+
+
+def like_of(module: nn.Module, data: Tensor) -> Tensor:
+    """Return a tensor with the device and the floating-point type of a module; ``data`` if it has no parameters."""
+    return next((each for each in module.parameters() if each.is_floating_point()), data)
+
+
+@torch.no_grad()
+def _draws_for_samples(module: nn.Module, posterior: Posterior, x: Tensor, noise: AddressedNoise) -> bool:
+    """Return whether the posterior's program draws random numbers itself, and has a latent that depends on another.
+
+    Dropout between two latents draws numbers for all samples of a run, and every pass must draw the same ones.
+    """
+    found: list[bool] = []
+
+    def watched(x: Tensor, draw: Draw) -> None:
+        before, conditional = Replay(x.device), list[bool]()
+
+        def noted(name: str, distribution: Distribution) -> Tensor:
+            conditional.append(len(distribution.batch_shape) > 1)
+            return draw(name, distribution)
+
+        posterior(x, noted)
+        found.append(any(conditional) and before.is_passed)
+
+    buffers = [(each, each.clone()) for each in module.buffers()]
+    try:
+        draw_latents(watched, x, noise, first=0, count=_SAMPLES, has_path=False)
+    finally:
+        for each, value in buffers:
+            each.copy_(value)
+    return any(found)
 
 
 @contextmanager

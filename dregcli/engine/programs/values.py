@@ -22,6 +22,7 @@ from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import draw_latents
 from dregcli.engine.programs.moments import drawn_with_distributions, exact_kl, missing_mean, stacked_means
 from dregcli.engine.programs.traversals import Centre, centre, movable, traversal
+from dregcli.engine.programs.trial import like_of
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import Fault, SpecError
 
@@ -132,7 +133,7 @@ class ProgramValues(Model):
     def _looked(self) -> "_Looked":
         """What one example at the data's mean shows of both programs."""
         with in_eval_mode(self), torch.no_grad():
-            pixels = self.data.mean.flatten().to(like_of(self.module, self.data)).unsqueeze(0)
+            pixels = self.data.mean.flatten().to(like_of(self.module, self.data.mean)).unsqueeze(0)
             x, noise = pixels.reshape(-1, *self.data.shape), trial_noise(pixels, 1)
             latents, posterior = drawn_with_distributions(self.posterior_program, x, noise)
             z = latents.values
@@ -164,11 +165,6 @@ class _Looked:
     posterior: Mapping[str, Distribution]
     centre: Centre | str
     no_annealing: str | None
-
-
-def like_of(module: nn.Module, data: ModelData) -> Tensor:
-    """Return a tensor with the device and the floating-point type of a module."""
-    return next((each for each in module.parameters() if each.is_floating_point()), data.mean)
 
 
 def trial_noise(pixels: Tensor, examples: int) -> AddressedNoise:

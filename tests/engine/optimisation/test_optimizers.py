@@ -80,6 +80,31 @@ def test_an_optimizer_is_torchs_own(word: str) -> None:
 
 
 @swept("word", WORDS, named=str)
+@pytest.mark.parametrize("of_whom", ["gradients", "parameters"])
+def test_the_order_in_memory_changes_nothing(word: str, of_whom: str) -> None:
+    """A convolution in channels_last, a transposed gradient and an expanded one are steps like any other."""
+    plain, other = _parameters(), _parameters()
+    if of_whom == "parameters":
+        wide = torch.zeros(3, 4, dtype=torch.float64)
+        wide[:, :2] = other["weight"].detach()
+        other = {"weight": nn.Parameter(wide[:, :2]), "bias": other["bias"]}
+    first, second = (parse_optimizer(word).build(each, 0.03, torch.zeros(())) for each in (plain, other))
+    for step in range(4):
+        if step == 2:
+            held = second.tensors()
+            second = parse_optimizer(word).build(other, 0.03, torch.zeros(()))
+            second.load(held)
+        gradients = _gradients(step)
+        gradients["bias"] = gradients["bias"][:1].expand(3)
+        first.step({name: each.contiguous() for name, each in gradients.items()})
+        if of_whom == "gradients":
+            gradients["weight"] = gradients["weight"].t().contiguous().t()
+        second.step(gradients)
+    for name, each in plain.items():
+        torch.testing.assert_close(other[name].detach(), each.detach(), rtol=1e-12, atol=1e-12)
+
+
+@swept("word", WORDS, named=str)
 def test_an_optimizer_continues_from_its_state_to_the_last_bit(word: str) -> None:
     straight, cut = _parameters(), _parameters()
     flag = torch.zeros(())

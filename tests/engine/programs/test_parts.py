@@ -20,6 +20,8 @@ ROLES = {
     "shared matrix": (["bias", "weight"], ["raw", "weight"]),
     "dressed": (
         [
+            "bias",
+            "change",
             *(
                 "decoder.bias",
                 "decoder.parametrizations.weight.original0",

@@ -232,6 +232,36 @@ def test_a_program_may_read_a_latent_before_it_gives_its_prior() -> None:
     assert "before it calls given('z2', ...)" in str(chain.no_annealing)
 
 
+@pytest.mark.parametrize("axes", [(1,), (1, 1)])
+def test_axes_of_size_1_in_a_prior_change_nothing(axes: tuple[int, ...]) -> None:
+    """A learned prior is often a parameter of shape (1, Z), and training takes it."""
+
+    class WithAxes(SmallModel):
+        shape: tuple[int, ...] = ()
+
+        def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+            loc = self.prior[:2].expand(*self.shape, 2)
+            given("z", Independent(Normal(loc, torch.ones_like(loc)), 1))
+            return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
+
+    class More(WithAxes):
+        shape = axes
+
+    usual, other = _program(WithAxes(DATA)), _program(More(DATA))
+    x = _pixels(3)
+    e = torch.linspace(-1.0, 1.0, 12, dtype=torch.float64).reshape(2, 3, 2)
+    values = [
+        (
+            model.kl_from_prior(x),
+            prior_images(model, x[:1], Randomness(0), k=20),
+            model.annealed(x)(e).slope,
+            *traversals(model, x[:1], [0, 1], [-1.0, 1.0]),
+        )
+        for model in (usual, other)
+    ]
+    torch.testing.assert_close(*values, **EXACT)
+
+
 def test_estimates_of_a_users_model_are_in_evaluation_mode_and_leave_the_mode_as_it_was() -> None:
     class Dropping(SmallModel):
         def __init__(self) -> None:

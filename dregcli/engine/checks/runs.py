@@ -19,6 +19,7 @@ from dregcli.engine.draws import LatentNoise
 from dregcli.engine.located import Located
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.contract import Draw
+from dregcli.engine.programs.densities import require_unchanged, versions
 from dregcli.engine.programs.latents import draw_latents, seed_generators
 from dregcli.errors import DregError, SpecError
 
@@ -179,7 +180,7 @@ class Programs:
             try:
                 draw_latents(program, self._images(pixels), noise, first=0, count=k, has_path=True)
             except SpecError as refusal:
-                if not run.drawn:
+                if not run.findings:  # else each call of draw was refused
                     place = program_place(self.module, "posterior")
                     raise Stopped(of_engine(refusal, place)[0]) from refusal
         return run
@@ -257,9 +258,13 @@ class Programs:
                 run.findings += faults
                 run.priors[name].log_p = None if faults else log_p
 
-        place = program_place(self.module, "model")
+        place, before = program_place(self.module, "model"), versions(z)
         with self._running("model"):
             p = cast("Any", self.module).model(dict(z), given)
+            try:
+                require_unchanged("model", z, before)
+            except SpecError as refusal:
+                raise Stopped(of_engine(refusal, place)[0]) from refusal
             for name in z:
                 if name not in run.priors:
                     what, change = f"The prior of '{name}' is missing.", f"Call given('{name}', prior)."
