@@ -15,6 +15,8 @@ from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import UsageError
 
+_DRAW = "draw samples: encode(x).sample(k)"
+
 Latent = Tensor | dict[str, Tensor]
 """Values of z: a tensor, or for a model with several latents a tensor by each name."""
 
@@ -116,7 +118,10 @@ class ProgramEncoded(Encoded):
                 at, found[name] = q.mean, value(q)
             except NotImplementedError:
                 what_is = f"q of '{name}' ({type(q).__name__}) has no {what} in closed form."
-                raise UsageError(what_is, hint="draw samples: encode(x).sample(k)") from None
+                raise UsageError(what_is, hint=_DRAW) from None
+            if not torch.isfinite(at).all():  # torch's mean of a Categorical is NaN
+                what_is = f"q of '{name}' ({type(q).__name__}) has no finite mean."
+                raise UsageError(what_is, hint=_DRAW)
             conditional = len(q.batch_shape) == 2
             found[name] = found[name][0] if conditional else found[name]
             return at if conditional else at.unsqueeze(0)
