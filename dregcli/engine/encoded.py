@@ -16,6 +16,8 @@ from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.errors import UsageError
 
+_DRAW = "draw samples: encode(x).sample(k)"
+
 Latent = Tensor | dict[str, Tensor]
 """Values of z: a tensor, or for a model with several latents a tensor by each name."""
 
@@ -116,7 +118,7 @@ class ProgramEncoded(Encoded):
             at, of_q = mean_or_none(q), value(q)
             if at is None or of_q is None:
                 what_is = f"q of '{name}' ({words_of(q)}) has no {what} in closed form."
-                raise UsageError(what_is, hint="draw samples: encode(x).sample(k)")
+                raise UsageError(what_is, hint=_DRAW)
             conditional = len(q.batch_shape) == 2
             found[name] = of_q[0] if conditional else of_q
             return at if conditional else at.unsqueeze(0)

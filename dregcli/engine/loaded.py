@@ -241,9 +241,12 @@ class LoadedModel(nn.Module):
         """Return checked latents by name, (N, ...) each, and the shape before the last axes."""
         shapes = self.latents
         given = cast("dict[str, Any]", z) if isinstance(z, dict) else dict[str, Any].fromkeys(shapes, z)
-        words = "; ".join(f"{name} of shape (..., {', '.join(map(str, shape))})" for name, shape in shapes.items())
+        words = "; ".join(
+            f"{name} of shape ({', '.join(map(str, ('...', *shape)))})" for name, shape in shapes.items()
+        )
         if given.keys() != shapes.keys() or (len(shapes) > 1 and not isinstance(z, dict)):
-            what = f"The model has the latents {', '.join(shapes)}, but z has {', '.join(given) or 'none'}."
+            has = ", ".join(given) or "none" if isinstance(z, dict) else "no names"
+            what = f"The model has the latents {', '.join(shapes)}, but z has {has}."
             raise UsageError(what, hint=f"give a dict with {words}")
         integers = self.network.integers if isinstance(self.network, ProgramModel) else ()
         found: dict[str, Tensor] = {}

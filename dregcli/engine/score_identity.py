@@ -4,6 +4,7 @@ This identity fails if q has density at a border that moves with a parameter: a 
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
@@ -13,7 +14,7 @@ from torch.distributions.constraints import Constraint
 
 from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
-from dregcli.engine.reach import Ends, ends_before
+from dregcli.engine.reach import Ends, Reach, ends_before
 from dregcli.errors import DregError
 
 _SIZE = 2**18
@@ -39,6 +40,27 @@ _FIXED_SHARE = 0.05
 
 Function = Callable[[Tensor], Tensor]
 """Maps samples, (samples, B, latent dimensions), to values of the same shape."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the samples: the half that finds the direction, or one group of the other half.
+
+    Attributes:
+        live: the samples on the posterior's graph, (samples, B, latent dimensions).
+        leaf: the same numbers without a graph.
+        log_q: their log-density, (samples, B).
+    """
+
+    live: Tensor
+    leaf: Tensor
+    log_q: Tensor
+
+    @classmethod
+    def of(cls, located: Located, rows: slice = slice(None)) -> "_Part":
+        shape = (*located.log_q.shape, -1)
+        live, leaf = located.live.reshape(shape), located.leaf.detach().reshape(shape)
+        return cls(live[rows], leaf[rows], located.log_q[rows])
 
 
 def support_moves(unfolded: Unfolded, start: Tensor, posterior: Distribution) -> bool:
@@ -84,20 +106,37 @@ def declares_moving_support(posterior: Distribution) -> bool:
 def _gap(unfolded: Unfolded, few: Tensor, posterior: Distribution) -> bool:
     """Test functions that are largest at the lower and at the upper end of each coordinate."""
     one = max(1, few[0].numel())
-    half = _GROUPS * max(1, min(_SIZE // (2 * one), _MOST) // _GROUPS)
+    group = max(1, min(_SIZE // (2 * one), _MOST) // _GROUPS)
     has_path = unfolded.base.has_rsample
-    start = unfolded.draw(2 * half, has_path=has_path)
-    if start.shape[0] != 2 * half:
+
+    def drawn(samples: int) -> Located | None:
+        start = unfolded.draw(samples, has_path=has_path)
+        return locate(unfolded, start, has_path=has_path, apart=True) if start.shape[0] == samples else None
+
+    first = drawn(_GROUPS * group)
+    if first is None:
         return False
-    located = locate(unfolded, start, has_path=has_path, apart=True)
+    if Reach.of(first.log_q).is_compiled or Reach.of(first.live).is_compiled:
+        # Gradients end at the edges into compiled parts, which are other ones in each draw: all groups share one.
+        shared = drawn(2 * _GROUPS * group)
+        if shared is None:
+            return False
+        begins = range(_GROUPS * group, 2 * _GROUPS * group, group)
+        found = _Part.of(shared, slice(_GROUPS * group))
+        groups = [_Part.of(shared, slice(begin, begin + group)) for begin in begins]
+    else:
+        # Each group has its own graph, so that its gradient does not go through the samples of the others.
+        shared, found = first, _Part.of(first)
+        drawn_groups = [drawn(group) for _ in range(_GROUPS)]
+        groups = [_Part.of(each) for each in drawn_groups if each is not None]
     held = _tensors_of(posterior)
-    of_q, of_z = ends_before(located.log_q, held), ends_before(located.live, held)
-    of_q.pop(located.leaf, None)
+    of_q, of_z = ends_before(shared.log_q, held), ends_before(shared.live, held)
+    of_q.pop(shared.leaf, None)
     if not has_path:
         # Without a derivative of z only f = 1 can be tested: the mean score.
-        return bool(of_q) and _fails(None, located, of_q, half)
-    slope = _slope(located)
-    return any(_fails_at(end, located, slope, of_q, of_z, half) for end in (-1.0, 1.0))
+        return bool(of_q) and _fails(None, found, groups, of_q)
+    slope = _slope(shared)[: _GROUPS * group]
+    return any(_fails_at(end, found, groups, slope, of_q, of_z) for end in (-1.0, 1.0))
 
 
 def _tensors_of(value: object, depth: int = 0) -> list[Tensor]:
@@ -122,12 +161,12 @@ def _slope(located: Located) -> Tensor:
     return found.reshape(*rows, -1)
 
 
-def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: Ends, half: int) -> bool:
+def _fails_at(end: float, found: _Part, groups: list[_Part], slope: Tensor, of_q: Ends, of_z: Ends) -> bool:
     """Whether the identity fails for functions with their maximum at each coordinate's lower (-1) or upper end."""
-    leaf = located.leaf.detach().reshape(slope.shape)
+    leaf = found.leaf
     # Quantiles, not the extremes: few samples would determine a function of these. It is constant beyond them.
-    ordered = leaf[:half].sort(dim=0).values
-    low, high = ordered[half // 20], ordered[-1 - half // 20]
+    ordered = leaf.sort(dim=0).values
+    low, high = ordered[len(leaf) // 20], ordered[-1 - len(leaf) // 20]
     width = (high - low).clamp_min(torch.finfo(leaf.dtype).tiny)
 
     def near(z: Tensor) -> Tensor:
@@ -143,14 +182,14 @@ def _fails_at(end: float, located: Located, slope: Tensor, of_q: Ends, of_z: End
     # A parameter that only the samples depend on moves a flat density; otherwise log_prob omits it on purpose.
     alone = {key: at for key, at in of_z.items() if key not in of_q}
     for ends, mask in ((both, is_light), (alone, is_flat)):
-        if ends and mask.any() and _fails(lambda z, mask=mask: mask * near(z), located, ends, half):
+        if ends and mask.any() and _fails(lambda z, mask=mask: mask * near(z), found, groups, ends):
             return True
-    return bool(of_z) and _is_infinite_and_moves(end, located, slope, (1.0 - is_light) * (1.0 - is_flat), of_z)
+    return bool(of_z) and _is_infinite_and_moves(end, found, slope, (1.0 - is_light) * (1.0 - is_flat), of_z)
 
 
-def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: Tensor, of_z: Ends) -> bool:
+def _is_infinite_and_moves(end: float, found: _Part, slope: Tensor, heavy: Tensor, of_z: Ends) -> bool:
     """Whether a density with a heavy-tailed slope still rises at the outermost samples, and whether these move."""
-    live, leaf = located.live.reshape(slope.shape), located.leaf.detach().reshape(slope.shape)
+    live, leaf = found.live, found.leaf
     order = (end * leaf).argsort(dim=0, descending=True)
     outermost = (end * slope).gather(0, order[:4]) > 0.0
     rises = heavy.bool() & (outermost.flatten(0, 1).double().mean(0) > 0.9)
@@ -163,31 +202,28 @@ def _is_infinite_and_moves(end: float, located: Located, slope: Tensor, heavy: T
     return _norm(moved[0]) > _FIXED_SHARE * _norm(moved[1])
 
 
-def _fails(f: Function | None, located: Located, ends: Ends, half: int) -> bool:
-    """Test the identity with the second half of the samples, along a direction found from the first half."""
-    rows = located.log_q.shape
-    leaf, live = located.leaf.detach().reshape(*rows, -1), located.live.reshape(*rows, -1)
-    weighed = located.log_q if f is None else f(leaf).sum(-1) * located.log_q
-    moved = None if f is None else f(live).sum(-1)
+def _fails(f: Function | None, found: _Part, groups: list[_Part], ends: Ends) -> bool:
+    """Test the identity with the groups, along a direction found from the first half of the samples."""
 
-    def gradient(value: Tensor) -> Tensor:
-        if not value.requires_grad:
+    def weighed(part: _Part) -> Tensor:
+        return (part.log_q if f is None else f(part.leaf).sum(-1) * part.log_q).mean()
+
+    def moved(part: _Part) -> Tensor | float:
+        return 0.0 if f is None else f(part.live).sum(-1).mean()
+
+    def gradient(value: Tensor | float) -> Tensor:
+        if not (isinstance(value, Tensor) and value.requires_grad):
             return torch.zeros(1, dtype=torch.float64)
         return _gradient(value, ends)
 
-    score = gradient(weighed[:half].mean())
-    path = torch.zeros(1, dtype=torch.float64) if moved is None else gradient(moved[:half].mean())
+    score, path = gradient(weighed(found)), gradient(moved(found))
     direction = score - path
     length, size = _norm(direction), _norm(score) + _norm(path)
     if length == 0.0 or not size < float("inf"):
         return False
-    means: list[float] = []
-    for group in range(_GROUPS):
-        part = slice(half + group * half // _GROUPS, half + (group + 1) * half // _GROUPS)
-        value = weighed[part].mean() if moved is None else weighed[part].mean() - moved[part].mean()
-        means.append(float((gradient(value) * direction).sum()) / length)
-    found = torch.tensor(means, dtype=torch.float64)
-    mean, stderr = float(found.mean()), float(found.std()) / _GROUPS**0.5
+    along = [float((gradient(weighed(each) - moved(each)) * direction).sum()) / length for each in groups]
+    means = torch.tensor(along, dtype=torch.float64)
+    mean, stderr = float(means.mean()), float(means.std()) / _GROUPS**0.5
     return mean > _SMALLEST_GAP * size and mean > _CRITICAL_T * stderr
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -38,6 +38,8 @@ from torch.distributions.transforms import AffineTransform, SigmoidTransform, Ta
 from dregcli.engine import check_bias, gradient_report, multi_sample_loss
 from dregcli.engine.log_joint import RowChoice
 from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.score_identity import support_moves
 from dregcli.errors import SpecError
 from tests.support.every_pair import checked_pairs
 from tests.support.given_noise import GivenNoise
@@ -543,3 +545,31 @@ def test_compiled_modules_and_a_compiled_step_give_the_same_gradients() -> None:
         check_bias(lambda: parts(*compiled), named, 5, max_batches=48)
     with pytest.raises(SpecError, match=r"torch\.compile[\s\S]*_orig_mod"):
         gradient_report(lambda: parts(*compiled), named, 5, estimators=["reparam"], batches=2)
+
+
+# --- Cost of the test for a moving support ---
+
+
+def test_each_group_of_samples_has_a_graph_of_its_own() -> None:
+    counts = {"drawn": 0, "differentiated": 0}
+
+    class Counted(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx: object, z: Tensor) -> Tensor:
+            counts["drawn"] += z.numel()
+            return z.clone()
+
+        @staticmethod
+        def backward(ctx: object, gradient: Tensor) -> Tensor:
+            counts["differentiated"] += gradient.numel()
+            return gradient
+
+    class CountedNormal(Normal):
+        def rsample(self, sample_shape: Any = ()) -> Tensor:
+            return cast("Any", Counted).apply(super().rsample(sample_shape))
+
+    loc = torch.zeros(4, 3, requires_grad=True)
+    posterior = Independent(CountedNormal(loc, torch.ones(4, 3)), 1)
+    assert not support_moves(Unfolded.of(posterior), torch.zeros(2, 4, 3), posterior)
+    # Two test functions, each with one gradient through all samples; seventeen when all groups shared one graph.
+    assert 0 < counts["differentiated"] <= 3 * counts["drawn"]

@@ -68,7 +68,7 @@ def test_several_latents_are_a_dict_by_name() -> None:
     batch = SeenBatch(model.network, 0, x.flatten(1), Split.TEST, Randomness(5))
     assert torch.equal(model.log_weights(x, k=20, seed=5), batch.log_weights(k=20, k_chunk=16))
     for wrong, what in (
-        (z["z1"], "has the latents z1, z2"),
+        (z["z1"], "has the latents z1, z2, but z has no names"),
         ({"z1": z["z1"]}, "but z has z1"),
         ({**z, "z2": z["z2"][:5]}, "different numbers of values"),
         ({**z, "z2": torch.zeros(33, 3, 1)}, r"z2 has the shape \(33, 3, 1\)"),
@@ -91,6 +91,15 @@ def test_what_has_no_mean_says_so(monkeypatch) -> None:
     with pytest.raises(UsageError, match=r"q of 'z' \(TransformedDistribution\) has no mean"):
         _ = q.mean
     assert q.sample(3).shape == (3, 3, 2)
+
+    def categorical(x: Tensor, draw: Draw) -> None:
+        draw("z", Categorical(logits=torch.zeros(len(x), 4)))
+
+    module = SmallModel(DATA)
+    model = _loaded(module)
+    monkeypatch.setattr(module, "posterior", categorical)
+    with pytest.raises(UsageError, match=r"q of 'z' \(Categorical\) has no mean in closed form"):
+        _ = model.encode(_x()).mean
 
     class Meanless(Independent):
         @property

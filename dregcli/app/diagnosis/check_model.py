@@ -15,6 +15,7 @@ from dregcli.app.common.listener import Listener
 from dregcli.app.models.make import make_module
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.plan import Plan, resolve_plan
+from dregcli.app.planning.resolve import HINT as TRAINING_HINT
 from dregcli.engine.checks.check import Checked, check_module
 from dregcli.engine.checks.comparison import DETECT, Compared, K, compare
 from dregcli.engine.checks.finding import Finding
@@ -26,6 +27,8 @@ from dregcli.names import Severity, Split
 from dregcli.specs.execution import AUTO
 from dregcli.specs.models import is_network
 from dregcli.specs.options import RunOptions
+
+_HINT = "correct the above; every option is shown by: dreg check-model --help"
 
 __all__ = ["CheckRequest", "ModelReport", "check_model"]
 
@@ -121,7 +124,11 @@ def check_model(request: CheckRequest, *, data_dir: Path, listener: Listener) ->
     faults = _faults(request)
     options = RunOptions.model_validate({**request.options, "model": request.model})
     prepare_process()
-    plan = resolve_plan(options, data_dir, faults)
+    try:
+        plan = resolve_plan(options, data_dir, faults)
+    except SpecError as refusal:
+        hint = _HINT if refusal.hint == TRAINING_HINT else refusal.hint
+        raise SpecError(refusal.faults, where=refusal.where, hint=hint) from None
     assert plan.code is not None
     with with_threads(options.threads or AUTO):
         started = time.monotonic()
@@ -164,7 +171,7 @@ def _faults(request: CheckRequest) -> list[Fault]:
     if not request.seconds >= 0.0:
         faults.append(Fault("max-seconds", f"must be at least 0, got {request.seconds}."))
     if faults:
-        raise SpecError(faults)
+        raise SpecError(faults, hint=_HINT)
     return faults
 
 

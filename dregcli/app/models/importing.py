@@ -28,7 +28,7 @@ from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import nearest
 
 _PROGRAMS: Final = ("posterior", "model")
-_CORRECT: Final = "correct the code, then run the command again"
+CORRECT: Final = "correct the code, then run the command again"
 _PREFIX: Final = "dreg_model_"
 _numbers: Final = count(1)
 _imported: dict[tuple[str | None, Path | None, str], type[nn.Module]] = {}
@@ -65,7 +65,7 @@ def users_code(code: Code, what: str) -> Any:  # noqa: ANN401 - a generator
     except (DregError, MemoryError, torch.OutOfMemoryError):
         raise  # not errors of the user's code
     except (Exception, SystemExit) as error:
-        raise failure(error, code.owns, what, _CORRECT) from error
+        raise failure(error, code.owns, what, CORRECT) from error
 
 
 def _run(code: Code) -> ModuleType:

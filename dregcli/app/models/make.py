@@ -10,11 +10,12 @@ from torch import nn
 
 from dregcli.app.models.code import Code
 from dregcli.app.models.constructor import Value
-from dregcli.app.models.importing import class_of, users_code
+from dregcli.app.models.importing import CORRECT, class_of, users_code
+from dregcli.engine.checks.check import contract_faults
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Stream, address
-from dregcli.errors import ModelFailed
+from dregcli.errors import Fault, ModelFailed, SpecError
 
 
 def make_module(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> nn.Module:
@@ -49,7 +50,14 @@ def make_model(code: Code, data: ModelData, options: Mapping[str, Value], *, see
     """
     module = make_module(code, data, options, seed=seed)
     with users_code(code, f"{code.name} fails on examples of shape {data.shape}"):
-        return ProgramModel(module, data)
+        try:
+            return ProgramModel(module, data)
+        except SpecError:
+            # The engine's own words have no place in the user's code.
+            found = contract_faults(module, data)
+            if not found:
+                raise
+    raise SpecError([Fault("model", each.sentence()) for each in found], hint=CORRECT)
 
 
 @contextmanager

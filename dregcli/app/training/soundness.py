@@ -10,7 +10,6 @@ from dregcli.app.models.make import make_module
 from dregcli.app.planning.plan import Plan
 from dregcli.commands import command
 from dregcli.engine.checks.check import check_module
-from dregcli.engine.checks.finding import Finding
 from dregcli.engine.checks.first_batch import first_batch
 from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import Fault, SpecError
@@ -46,14 +45,6 @@ def require_sound(plan: Plan, listener: Listener) -> None:
     errors = [each for each in found if each.severity is Severity.ERROR and each.key not in _COMMON]
     if errors:
         hint = f"see all findings: {command('check-model', code.place or code.word, '--dataset', spec.dataset)}"
-        raise SpecError([Fault("model", sentence(each)) for each in errors], hint=hint)
+        raise SpecError([Fault("model", each.sentence()) for each in errors], hint=hint)
     for each in found:
-        listener.warn(sentence(each))
-
-
-def sentence(finding: Finding) -> str:
-    """Return a finding in one paragraph: where, what, and what to change."""
-    place = finding.place
-    part = f" ({place.part})" if place and place.part else ""
-    where = f"{place.file}, line {place.line}{part}: " if place else ""
-    return f"{where}{finding.what} {finding.change}"
+        listener.warn(each.sentence())

@@ -17,7 +17,7 @@ EXAMPLES = """Check a class of your own:  \
 With options of its constructor:  \
 [bold]dreg check-model my_model.py:ConvVae --model-option latent_dim=16 --json[/bold]
 
-Exit code: 0 it can be trained, 1 a fault was found."""
+Exit code: 0 no fault was found, 1 a fault was found, 2 the model does not fit the contract, or an option is wrong."""
 
 _FIELDS = ("model_options", "dataset", "split_convention", "binarisation", "seed", "device", "threads")
 
@@ -39,7 +39,7 @@ def check_model(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a model of your own before it is trained: every fault that would ruin it silently, with its line."""
+    """Check a model of your own before it is trained, and find faults that would make its numbers wrong silently."""
     from dregcli.app.diagnosis.check_model import CheckRequest
     from dregcli.app.diagnosis.check_model import check_model as check
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any, Final
 
 from dregcli.cli.render import Terminal
-from dregcli.names import Severity
+from dregcli.names import Severity, Verdict
 from dregcli.wording import counted
 
 if TYPE_CHECKING:
@@ -69,10 +69,12 @@ def _comparison(plain: dict[str, Any]) -> str:
     if plain["reason"]:
         return f"no comparison of two estimators: {plain['reason']}"
     one, other = plain["estimators"]
-    size, detectable = (
-        "-" if plain[name] is None else f"{plain[name]:.3f}" for name in ("relative_bias", "detectable")
-    )
-    return (
-        f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} batches; "
-        f"relative bias {size}, and {detectable} would be found"
-    )
+    noun = "batch" if plain["batches"] == 1 else "batches"
+    words = f"{one} against {other}, K={plain['k']}: {plain['verdict']} after {plain['batches']:,} {noun}; "
+    if plain["relative_bias"] is None or plain["detectable"] is None:
+        words += "the bias is lost in noise"
+    else:
+        words += f"relative bias {plain['relative_bias']:.3f}, and {plain['detectable']:.3f} would be found"
+    if plain["verdict"] == Verdict.INCONCLUSIVE:
+        words += "; this is no fault; for a verdict, give more time with --max-seconds"
+    return words

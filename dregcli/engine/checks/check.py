@@ -95,6 +95,20 @@ def check_module(
     return Checked(_distinct(found), parameters, _latents(subject), _likelihood(subject))
 
 
+def contract_faults(module: nn.Module, data: ModelData) -> list[Finding]:
+    """Return the faults of shapes and names that keep the programs from running, each with its place in the code.
+
+    Args:
+        module: a module with the two programs.
+        data: the data that it was built for; the programs run on the mean.
+    """
+    like = next((each for each in module.parameters() if each.is_floating_point()), data.mean)
+    pixels = data.mean.flatten().to(like).expand(2, -1)
+    with unchanged(module):
+        found, _ = first_runs(Subject(module, data, pixels, range(2)))
+    return [each for each in _distinct(found) if each.severity is Severity.ERROR]
+
+
 _Check = Callable[[Subject], list[Finding]]
 
 _NO_DERIVATIVES = frozenset({"half-precision", "not-repeatable", "not-finite"})

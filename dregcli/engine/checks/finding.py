@@ -45,6 +45,13 @@ class Finding:
     change: str
     place: Place | None = None
 
+    def sentence(self) -> str:
+        """Return the finding in one paragraph: where, what, and what to change."""
+        place = self.place
+        part = f" ({place.part})" if place and place.part else ""
+        where = f"{place.file}, line {place.line}{part}: " if place else ""
+        return f"{where}{self.what} {self.change}"
+
 
 def error(key: str, what: str, change: str, place: Place | None = None) -> Finding:
     """Return a fault with which the model cannot be trained."""

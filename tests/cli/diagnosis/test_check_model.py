@@ -132,3 +132,32 @@ def test_training_only_warns_of_a_likelihood_that_people_use_all_the_same(capsys
     outcome = run(capsys, "train", "--model", "tiny.py:TinyVae", "--binarisation", "none", *SHORT)
     assert outcome.code == 0, outcome.err
     assert "The data lie outside the support of the likelihood Bernoulli" in outcome.err
+
+
+@pytest.mark.parametrize("command", [("check-model",), ("train", *SHORT, "--model")])
+def test_a_fault_of_the_contract_has_its_line(capsys, folder: Path, command: tuple[object, ...]) -> None:
+    wrong = MODEL.replace(
+        'Independent(Bernoulli(logits=self.decoder(z["z"])), 1)', 'Bernoulli(logits=self.decoder(z["z"]))'
+    )
+    write_model(folder, wrong, "wrong.py")
+    outcome = run(capsys, *command, "wrong.py:TinyVae")
+    assert outcome.code == 2
+    line = line_of("return Bernoulli", wrong)
+    assert f"{folder / 'wrong.py'}, line {line}: p(x | z) must have batch_shape (K, B)" in outcome.err
+    assert "Wrap it in torch.distributions.Independent(..., 1)." in outcome.err
+    assert not (folder / "runs").exists()
+
+
+def test_an_unfinished_comparison_says_what_would_finish_it(capsys) -> None:
+    outcome = run(capsys, "check-model", "tiny.py:TinyVae", "--max-seconds", 1e-6)
+    assert outcome.code == 0, outcome.err
+    shown = next(line for line in outcome.out.splitlines() if line.startswith("dreg against reparam"))
+    assert "inconclusive after 1 batches" not in shown
+    assert shown.endswith("this is no fault; for a verdict, give more time with --max-seconds")
+    assert "relative bias -" not in shown
+
+
+def test_a_mistyped_option_leads_to_the_help_of_this_command(capsys) -> None:
+    outcome = run(capsys, "check-model", "tiny.py:NoSuchClass")
+    assert outcome.code == 2
+    assert "dreg check-model --help" in outcome.err
