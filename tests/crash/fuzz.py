@@ -136,8 +136,11 @@ def _mutate(chance: random.Random, root: Path) -> str:
         altered = MUTATIONS[how](chance, content)
     elif how == "another's":
         other = chance.choice(_files(root))
-        # One label in the place of another is a label that somebody wrote: as one that is gone, nobody can tell.
-        altered = content if other.parent == path.parent and path.parent.name == "labels" else other.read_bytes()
+        # One label in the place of another is a label that somebody wrote: as one that is gone, nobody can tell. Nor
+        # can anybody tell who took a lease that has ended.
+        label = other.parent == path.parent and path.parent.name == "labels"
+        lease = other.name == path.name == "holder.json"
+        altered = content if label or lease else other.read_bytes()
     else:
         path.unlink()
         if how == "folder":

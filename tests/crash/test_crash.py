@@ -62,6 +62,8 @@ def test_an_altered_tensor_is_seen(twins: tuple[Run, Run], part: str) -> None:
         model=found.model,
         optimizer=found.optimizer,
         state=found.state,
+        about=found.about,
+        data=found.data,
         is_best=best,
         keep_last=2,
     )

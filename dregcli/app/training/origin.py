@@ -97,9 +97,8 @@ def parent_model(plan: Plan, store: RunStore) -> Model | None:
         message = (
             f"only q is trained, but the model and q share {counted(len(shared), 'parameter')}: {', '.join(shared)}."
         )
-        raise SpecError(
-            [Fault("run", message)], where=str(run.path), hint="continue the whole run: dreg train --resume"
-        )
+        hint = f"continue the whole run: {command('train', '--resume', run.path, '--steps', 'N')}"
+        raise SpecError([Fault("run", message)], where=str(run.path), hint=hint)
     if tensors_sha256(checkpoint.model) != parent.model_sha256:
         what = f"Step {parent.checkpoint} of {parent.run} no longer holds the tensors that this run starts from."
         raise StoreCorrupt(what, where=str(run.path), hint=f"start again: {command('finetune-encoder', run.path)}")

@@ -10,8 +10,10 @@ from dregcli.app.planning.plan import in_words
 from dregcli.cli.main import main
 from dregcli.engine import ESTIMATORS, OBJECTIVES, promise
 from dregcli.engine.formulas import SYMBOLS
+from dregcli.engine.optimisation import parse_optimizer, parse_schedule
 from dregcli.engine.pairs import all_pairs, resolve_pair, word_faults
 from dregcli.engine.words import parse_estimator, parse_objective, word_of
+from dregcli.names import OptimizerName, ScheduleName
 from dregcli.parts import FILE, parts
 from tests.support.cli import run
 
@@ -244,10 +246,15 @@ def test_help_has_an_example_and_help_of_train_points_here(capsys) -> None:
 
 
 def test_words_in_help_texts_are_words(capsys) -> None:
+    known = {
+        **dict.fromkeys(OBJECTIVES, parse_objective),
+        **dict.fromkeys(ESTIMATORS, parse_estimator),
+        **dict.fromkeys(OptimizerName, parse_optimizer),
+        **dict.fromkeys(ScheduleName, parse_schedule),
+    }
     for command in ("train", "estimators"):
         for word in re.findall(r"[a-z-]+:[a-z]+=[0-9.]*[0-9]", run(capsys, command, "--help").out):
-            name = word.partition(":")[0]
-            assert parse_objective(word) if name in OBJECTIVES else parse_estimator(word)
+            assert known[word.partition(":")[0]](word)
 
 
 def test_a_listed_pair_is_a_pair_that_trains_or_says_why(capsys) -> None:
