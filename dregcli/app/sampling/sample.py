@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -41,8 +42,9 @@ MOST_A_SIDE: Final = 16_384
 _RANGE: Final = (0.005, 0.995)
 """Quantiles of real training values that are shown as black and as white."""
 
-_NORMAL_REACH: Final = 2.576
-"""The same quantiles of a normal distribution, in standard deviations: for real values without their data set."""
+_NORMAL_REACH: Final = NormalDist().inv_cdf(_RANGE[1])
+"""Distance of these quantiles from the mean of a normal distribution, in standard deviations. It is used where the data
+set is not on this machine, so that only the mean and the standard deviation of each value are known."""
 
 _RANGE_ROWS: Final = 10_000
 """Training examples from which these quantiles are computed."""

@@ -15,7 +15,7 @@ _ROUNDING = {"cpu": 1e-4}
 """Largest relative difference between rows that are computed in another arrangement, by kind of device."""
 
 _COARSE = 1e-2
-"""The same for other devices, whose products may round their inputs."""
+"""Largest such difference on devices that are not in the table: their matrix products may round the inputs."""
 
 _CHANGE = (
     "Entry (k, b) must depend on sample (k, b) and example b alone. Replace BatchNorm by GroupNorm or LayerNorm; "

@@ -98,7 +98,7 @@ class Subject:
 
     @cached_property
     def exact(self) -> "Subject | None":
-        """The same model in float64; None if its code does not allow that."""
+        """A copy of this subject whose model computes in float64; None if the model's code cannot do that."""
         try:
             module = copy.deepcopy(self.module).double()
             found = Subject(module, self.data, self.pixels.double(), self.numbers)
