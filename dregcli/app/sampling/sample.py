@@ -43,8 +43,8 @@ _RANGE: Final = (0.005, 0.995)
 """Quantiles of real training values that are shown as black and as white."""
 
 _NORMAL_REACH: Final = NormalDist().inv_cdf(_RANGE[1])
-"""Distance of these quantiles from the mean of a normal distribution, in standard deviations. It is used where the data
-set is not on this machine, so that only the mean and the standard deviation of each value are known."""
+"""Distance of these quantiles from the mean of a normal distribution, in standard deviations. It is used where the
+data set is not on this machine, so that only the mean and the standard deviation of each value are known."""
 
 _RANGE_ROWS: Final = 10_000
 """Training examples from which these quantiles are computed."""
