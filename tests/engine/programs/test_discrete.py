@@ -23,6 +23,8 @@ def test_which_latents_have_no_path() -> None:
         "von Mises": ("z",),
         "mixture as posterior": ("z",),
         "discrete and continuous": ("c",),
+        "bits on bits": ("h1", "h2"),
+        "categories on categories": ("low", "high"),
     }
     assert not any(build().discrete for build in PATHS.values())
 
