@@ -14,7 +14,7 @@ _LIKELIHOOD: Final = BernoulliLikelihood()
 def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
     """Return the log-density of samples, (K', B', ...), nats: as ``distribution.log_prob`` but for rounding.
 
-    The density of n bits is a sum of h*l - softplus(l). If the logits do not depend on the sample, the first term is
+    The log-density of bits is a sum of h*l + log(1 - sigmoid(l)). If the logits do not depend on the sample, the first term is
     a product of matrices, and the second one is computed once for all samples.
     """
     logits = logits_of_bits(distribution)
@@ -28,10 +28,15 @@ def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
         if batch == rows:
             return _LIKELIHOOD.log_prob(logits, bits)
         if batch == ():
-            return bits @ logits - torch.nn.functional.softplus(logits).sum()
+            return bits @ logits + _log_of_zeros(logits)
         if batch == rows[1:]:
-            return torch.einsum("kbd,bd->kb", bits, logits) - torch.nn.functional.softplus(logits).sum(dim=-1)
+            return torch.einsum("kbd,bd->kb", bits, logits) + _log_of_zeros(logits)
     return distribution.log_prob(value)
+
+
+def _log_of_zeros(logits: Tensor) -> Tensor:
+    """Return the log-probability that all bits are 0. Torch's softplus would be 1e-9 off at a logit of 20."""
+    return torch.nn.functional.logsigmoid(-logits).sum(dim=-1)
 
 
 def logits_of_bits(distribution: Distribution) -> Tensor | None:
