@@ -14,8 +14,8 @@ _LIKELIHOOD: Final = BernoulliLikelihood()
 def log_prob(distribution: Distribution, value: Tensor) -> Tensor:
     """Return the log-density of samples, (K', B', ...), nats: as ``distribution.log_prob`` but for rounding.
 
-    The log-density of bits is a sum of h*l + log(1 - sigmoid(l)). If the logits do not depend on the sample, the first term is
-    a product of matrices, and the second one is computed once for all samples.
+    The log-density of bits is a sum of h*l + log(1 - sigmoid(l)). If the logits do not depend on the sample, the
+    first term is a product of matrices, and the second one is computed once for all samples.
     """
     logits = logits_of_bits(distribution)
     # The fused density has no derivative by its bits, which relaxed bits, between 0 and 1, need.
