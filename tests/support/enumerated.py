@@ -16,7 +16,6 @@ from torch.distributions import Bernoulli
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
-from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
@@ -107,11 +106,11 @@ def written_out(k: int, sharp: float = 1.0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @cache
-def expected(objective: Objective, k: int, sharp: float = 1.0) -> tuple[Named, Named]:
+def expected(pair: Pair, k: int, sharp: float = 1.0) -> tuple[Named, Named]:
     """The exact gradients of theta and phi, ascent: of the expected value, or of the expected update by log q."""
     model = network(sharp)
     log_w, log_q, probability = written_out(k, sharp)
-    of_model, of_posterior = naive_values(objective)
+    of_model, of_posterior = naive_values(pair.objective)
     by_theta = (probability.detach() * of_model(log_w)).sum()
     if of_posterior is None:
         by_phi = (probability.detach() * (log_w.detach().softmax(0) * log_q).sum(0)).sum()

@@ -33,7 +33,7 @@ def faults(pairs: list[Pair], way: str, k: int, sharp: float = 1.0) -> dict[str,
     """What pairs do not keep of their promises, by their words."""
     wrong: dict[str, str] = {}
     for pair, (theta, phi) in zip(pairs, found(pairs, k, WAYS[way], sharp), strict=True):
-        of_theta, of_phi = expected(pair.objective, k, sharp)
+        of_theta, of_phi = expected(pair, k, sharp)
         bias = off(phi, of_phi)
         if not off(theta, of_theta) < 1e-12:
             wrong[pair.word] = f"theta is off by {off(theta, of_theta):.2g}"
