@@ -22,9 +22,11 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
+from dregcli.engine.diagnostics.references import direction_of
 from dregcli.engine.models.base import Model
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.words import short_word, word_of
 from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import Split
 from dregcli.specs.execution import AUTO, ExecutionSpec
@@ -184,12 +186,43 @@ def find_subject(
     plan = _plan(spec, pairs, asked, data_dir, found)
     device = resolve_device(asked.device)
     if run is None:
+        plan = _with_a_pair_that_it_takes(plan, pairs)
         run = new_model.trained_run(plan, store, argv, listener)
         code = plan.code
     checkpoint = load_checkpoint(run, which, listener)
     # A check does not use compiled arithmetic, because everything else is compared with its reference gradients.
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
-    return _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k, code)
+    found_subject = _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k, code)
+    return replace(found_subject, pairs=_taken(pairs, found_subject.model, listener))
+
+
+def _taken(pairs: list[AskedPair], model: Model, listener: Listener) -> list[AskedPair]:
+    """Return the pairs without those that ``all`` named and that the model cannot take.
+
+    Raises:
+        SpecError: the model can take none of the pairs.
+    """
+    left_out = [each for each in pairs if each.by_all and model.faults(each.pair)]
+    if not left_out:
+        return pairs
+    if len(left_out) == len(pairs):
+        model.require_pairs([pairs[0].pair])
+    words = ", ".join(short_word(each.pair.estimator) for each in left_out)
+    listener.note(f"left out, because not every latent has samples that can be differentiated: {words}")
+    return [each for each in pairs if each not in left_out]
+
+
+def _with_a_pair_that_it_takes(plan: Plan, pairs: list[AskedPair]) -> Plan:
+    """Return the plan with an estimator that the model can be trained by, if ``all`` left the choice open."""
+    if not any(each.by_all for each in pairs):
+        return plan
+    model = build_model(plan.spec, RunData(plan.data.dataset, plan.spec).model_data, plan.code)
+    spec = plan.spec
+    pair = resolve_pair(spec.objective, spec.estimator, spec.k)
+    if not model.faults(pair):
+        return plan
+    own = direction_of(pair.objective, spec.k, lambda each: not model.faults(each))
+    return replace(plan, spec=spec.model_copy(update={"estimator": word_of(own.estimator)})) if own else plan
 
 
 def learned(pair: Pair, subject: Subject, randomness: Randomness, *, k: int) -> Pair:

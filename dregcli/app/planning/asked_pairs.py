@@ -20,10 +20,12 @@ class AskedPair:
     Attributes:
         pair: the pair.
         bare: whether its estimator was named without parameters, or not named at all.
+        by_all: whether ``all`` named it: it is left out if the model cannot take it.
     """
 
     pair: Pair
     bare: bool
+    by_all: bool = False
 
 
 def asked_pairs(
@@ -59,7 +61,7 @@ def asked_pairs(
             if problems := faults_at_all(pair, (k, *or_k)):
                 faults += problems
             else:
-                found.setdefault(pair, AskedPair(pair, bare=":" not in word.rpartition("/")[2]))
+                found.setdefault(pair, AskedPair(pair, ":" not in word.rpartition("/")[2], by_all=means_all(word)))
     if faults:
         raise SpecError(list(dict.fromkeys(faults)), hint="this command lists every pair: " + command("estimators"))
     return list(found.values())

@@ -18,7 +18,8 @@ _STYLES = {
 }
 
 _HOW_TO_READ = """\
-Each pair is compared with the reparam estimator of its objective, and reparam itself with dreg, on the same noise.
+against: the unbiased estimator of the same objective that a pair is compared with on the same noise: reparam, and \
+dreg for reparam itself; if no latent can be differentiated, vimco, and reinforce for vimco itself.
 bias/tested: norm of the bias / norm of the reference gradient over the tested blocks, in which the two can differ.
 bias/whole: norm of the same bias / norm of the reference gradient over all parameters, at these examples together.
 detectable: the bias/whole that this budget finds with probability 0.9, in directions like those of the noise; \

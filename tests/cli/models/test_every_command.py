@@ -16,7 +16,15 @@ from tests.support.own_models import write_model
 MODEL = """
 import torch
 from torch import nn
-from torch.distributions import Bernoulli, Categorical, Independent, Laplace, MixtureSameFamily, Normal
+from torch.distributions import (
+    Bernoulli,
+    Categorical,
+    Independent,
+    Laplace,
+    MixtureSameFamily,
+    Normal,
+    OneHotCategorical,
+)
 
 import dregcli
 from dregcli import gaussian, standard_normal
@@ -95,6 +103,23 @@ class Bits(Base):
     def model(self, z, given):
         given("z", Independent(Bernoulli(logits=torch.zeros(3)), 1))
         return self.likelihood(z["z"])
+
+
+class Categories(Base):
+    \"\"\"A category, and bits that depend on it.\"\"\"
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.up, self.down = nn.Linear(3, 2), nn.Linear(2, 3)
+
+    def posterior(self, x, draw):
+        c = draw("category", OneHotCategorical(logits=self.encoder(x.flatten(1))[:, :3]))
+        draw("bits", Independent(Bernoulli(logits=self.up(c)), 1))
+
+    def model(self, z, given):
+        given("bits", Independent(Bernoulli(logits=torch.zeros(2)), 1))
+        given("category", OneHotCategorical(logits=self.down(z["bits"])))
+        return self.likelihood(z["category"])
 """
 
 TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 20, "--batch-size", 32, "--eval-every", 0, "--log-every", 10)
@@ -178,6 +203,34 @@ def test_bias_check_and_variance(capsys, own) -> None:
     variance = _json(capsys, "variance", own.path, *words, "--reference-k", 64)
     networks = {each["network"] for each in variance["results"]}
     assert networks == {"encoder", "decoder"}
+
+
+def test_a_model_of_categories_and_bits(capsys, store) -> None:
+    """Screened, with two tracked estimators; ``all`` means the estimators that it can be trained by."""
+    words = ("--estimator", "ovis:gamma=0.5", "--backward", "screened", "--track-estimators", "vimco,reinforce")
+    made = _run(capsys, "Categories", *words)
+    assert _json(capsys, "eval", made.path, "--n", 4, "--k", 8)["results"][0]["k"] == 8
+    left_out = _json(capsys, "sample", made.path, "--n", 4)["left_out"]
+    assert left_out
+    assert all(each.startswith("traversals") for each in left_out)
+    assert run(capsys, "finetune-encoder", made.path, "--steps", 2, "--eval-every", 0).code == 0
+    words = ("--k", 4, "--examples", 2, "--estimator", "all")
+    found = run(capsys, "bias-check", made.path, *words, "--max-batches", 48, "--json")
+    assert found.code in (1, 5), found.err
+    assert (
+        "left out, because not every latent has samples that can be differentiated: reparam, stl, dreg" in found.err
+    )
+    references = {
+        each["estimator"].partition(":")[0]: each["reference"].partition(":")[0] for each in found.json["results"]
+    }
+    expected = {"reinforce": "vimco", "vimco": "reinforce", "vimco-star": "vimco", "ovis": "vimco"}
+    assert references.items() >= expected.items()
+    shown = run(capsys, "variance", made.path, *words, "--replicates", 20, "--reference-k", 16)
+    assert shown.code == 0, shown.err
+    assert "reference: vimco at K=16" in shown.out
+    refused = run(capsys, "bias-check", made.path, *words, "--objective", "piwae:groups=2")
+    assert refused.code == 2
+    assert "the posterior of 'category', 'bits' has no rsample. Use another objective" in refused.err
 
 
 def test_samples_are_images_of_the_datas_shape(capsys, own) -> None:
