@@ -6,6 +6,7 @@ from itertools import product
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Named, Sums
@@ -58,7 +59,7 @@ class Prescribed:
 
     def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
         """The probabilities below the noise, which are uniform if the noise is normal."""
-        return torch.special.ndtr(self.of_latent(latent, width).noise(first, count))
+        return Normal(0.0, 1.0).cdf(self.of_latent(latent, width).noise(first, count))
 
     def seed(self, latent: int, block: int) -> int:
         return 1000 * latent + block

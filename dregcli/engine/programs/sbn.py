@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -58,9 +59,9 @@ class SigmoidBeliefNetwork(LatentModel):
         self.encoders = nn.ModuleList(_network(step) for step in steps)
         self.decoders = nn.ModuleList(_network(tuple(reversed(step))) for step in steps)
         self.prior = nn.Parameter(torch.zeros(latent_dim[-1]))
-        last = self.decoders[0][-1]  # pyright: ignore[reportIndexIssue] - a Sequential
+        *_, last = self.decoders[0].children()
         with torch.no_grad():
-            last.bias.copy_(torch.logit(mean.clamp(MEAN_CLIP, 1.0 - MEAN_CLIP)))
+            cast("nn.Linear", last).bias.copy_(torch.logit(mean.clamp(MEAN_CLIP, 1.0 - MEAN_CLIP)))
 
     def posterior(self, x: Tensor, draw: Draw) -> None:
         """Draw the layers from x up."""
