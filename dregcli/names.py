@@ -183,6 +183,17 @@ class Binarisation(StrEnum):
     """Use the values unchanged."""
 
 
+class PriorGradient(StrEnum):
+    """How the gradient of a learned prior's parameters is computed."""
+
+    SCORE = "score"
+    """By the prior's score at the samples."""
+    GDREG = "gdreg"
+    """Along samples of the prior that are equal to the posterior's samples (arXiv 2101.11046)."""
+    BLEND = "blend"
+    """Between both, by the posterior's variance as a share of the prior's."""
+
+
 class OptimizerName(StrEnum):
     """The optimizers of ``torch.optim`` that take plain gradients, in small letters."""
 

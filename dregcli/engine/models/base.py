@@ -14,6 +14,7 @@ from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.errors import Fault, SpecError
 
@@ -67,6 +68,14 @@ class Model(nn.Module, ABC):
         """Return the names of the parameters that both log p(x, z) and q depend on."""
         theta = self.model_parameters()
         return [name for name in self.posterior_parameters() if name in theta]
+
+    def prior_parameters(self) -> list[str]:
+        """Return the names of the parameters that log p(z) depends on; most models have a fixed prior."""
+        return []
+
+    def no_prior_path(self, rule: PriorRule) -> str | None:
+        """Return why theta's gradient cannot go along samples of the prior; None if it can."""
+        return "the model's prior has no parameters to learn."
 
     def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor | None]:
         """Return log-weights, and the mean over the draws of log q - log p(z), which estimates KL(q || prior).

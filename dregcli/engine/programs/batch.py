@@ -13,8 +13,9 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
-from dregcli.engine.programs.densities import ModelDensities, joined
+from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
+from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.programs.row_pass import (
     Chosen,
     JoinedPasses,
@@ -41,6 +42,7 @@ class Programs:
         mixed: whether some latents have a path and others have none.
         kept: numbers for one row that the posterior's program keeps; they decide how many latents are drawn at once.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
+        priors: what is known of the priors.
     """
 
     posterior: Posterior
@@ -51,6 +53,7 @@ class Programs:
     mixed: bool
     kept: int
     by_blocks: bool
+    priors: LearnedPriors
 
     def latents_at_once(self, examples: int) -> int:
         """Return of how many samples the latents of all rows are drawn at once: whole blocks."""
@@ -151,10 +154,10 @@ class ProgramBatch:
                 part = slice(start, start + number)
                 with products():
                     z = {name: each[part] for name, each in values.items()}
-                    log_likelihood, priors = self._programs.densities.parts(z, pixels)
-                    log_p = joined(log_likelihood, priors)
+                    joint = self._programs.densities.run(z, pixels)
+                    log_p = joint.log_joint
                 found[first + start : first + start + number] = log_p - log_q[part]
-                total += (log_q[part] - torch.stack(list(priors.values())).sum(0)).double().sum(0)
+                total += (log_q[part] - torch.stack(list(joint.log_priors.values())).sum(0)).double().sum(0)
         return found, total / self.draws.k
 
     def samples(self, first: int, count: int) -> RowPass:
@@ -175,7 +178,7 @@ class ProgramBatch:
         own = self._programs
         latents = self._latents(first, count, has_path=True)
         with torch.enable_grad():
-            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
+            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen, own.priors)
 
     def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's sums of all rows of some samples, which need no decoder."""
