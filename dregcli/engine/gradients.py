@@ -91,7 +91,6 @@ class Step:
         rule: PriorRule | None = None,
     ) -> None:
         if rule:
-            require_prior_path(model, rule)
             assert kl_weight == 1.0, "the rule's formula is that of the whole log-weight"
         self._rule = rule
         self._model = model

@@ -47,6 +47,7 @@ MEANINGS: Final = {
     "lr_posterior": "{} is the learning rate of the posterior",
     "warmup_steps": "{} is the number of steps in which the learning rate rises",
     "kl_warmup": "{} is the number of steps in which the objective's KL part rises to its whole weight",
+    "prior_gradient": "{} says how the gradient of a learned prior is computed",
     "grad_clip": "{} is the largest norm of a step's gradient",
     "ema": "{} is the decay of the average of the weights",
     "patience": "{} is the number of validations without a better bound after which a run stops",

@@ -21,6 +21,7 @@ from dregcli.names import (
     ModelName,
     OptimizerName,
     Precision,
+    PriorGradient,
     ScheduleName,
     Task,
 )
@@ -51,6 +52,7 @@ LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
 AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
+AnyPriorGradient = Annotated[PriorGradient, Field(strict=False)]
 AnyPrecision = Annotated[Precision, Field(strict=False)]
 
 _BY_KIND: Final = "depends on the kind of data"
@@ -145,6 +147,11 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
     k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
+    prior_gradient: Annotated[AnyPriorGradient, Shown(Panel.OBJECTIVE)] = Field(
+        default=PriorGradient.SCORE,
+        description=f"{_one_of(PriorGradient)}: how the gradient of a learned prior is computed; a fixed prior has "
+        "none.",
+    )
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),

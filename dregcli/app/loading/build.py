@@ -104,6 +104,7 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
         execution=execution_of(spec),
+        prior_gradient=spec.prior_gradient,
         tracked=tracked_pairs(spec),
         record=record_graph if spec.device == "cuda" else None,
     )
