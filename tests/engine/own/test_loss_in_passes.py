@@ -18,7 +18,8 @@ from torch.distributions import (
 )
 from torch.distributions.transforms import TanhTransform
 
-from dregcli.engine import check_bias, multi_sample_loss, passes
+from dregcli.engine import check_bias, multi_sample_loss
+from dregcli.engine.own import passes
 from dregcli.engine.pairs import Pair
 from dregcli.errors import NotFinite, SpecError
 from tests.support.chosen_rows import F64, LARGE, OWN, Own, conv, expected_gradient, flow, shared
