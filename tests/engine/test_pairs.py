@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,11 @@ def test_with_one_sample_stl_is_dreg(objective: str) -> None:
     assert_same(f"{word}/stl", f"{word}/dreg", log_weights(1))
 
 
-@swept("pair", (p for p in all_pairs() if not hasattr(p.objective, "groups")), named=lambda pair: pair.word)
+BY_PLACE = [p for p in all_pairs() if hasattr(p.objective, "groups") or hasattr(p.estimator, "samples")]
+"""The pairs whose samples have different parts: groups, or samples of a baseline."""
+
+
+@swept("pair", (p for p in all_pairs() if p not in BY_PLACE), named=lambda pair: pair.word)
 def test_coefficients_follow_a_permutation_of_the_samples(pair: Pair) -> None:
     log_w, order = log_weights(6), torch.tensor([3, 1, 5, 0, 4, 2])
     for straight, permuted in zip(arrays(pair, log_w), arrays(pair, log_w[order]), strict=True):
@@ -132,6 +137,45 @@ class _Row(dict[str, torch.Tensor]):
         if hasattr(pair.estimator, "baseline"):
             mean = without.exp().mean(dim=1).log() if pair.estimator.baseline == "arithmetic" else without.mean(dim=1)
             self["F_r"] = pair.objective.replaced(log_w, mean)
+        if pair.objective.name == "tvo":
+            self |= _thermodynamic(pair.objective, log_w)
+        if pair.estimator.name == "ovis-mc":
+            self |= _auxiliary(log_w, pair.estimator.samples)
+
+
+def _thermodynamic(tvo: Any, log_w: torch.Tensor) -> dict[str, torch.Tensor]:
+    """g, c and d as their descriptions say."""
+    k = len(log_w)
+    found = {name: torch.zeros_like(log_w) for name in "gcd"}
+    for b, width in zip(tvo.powers(), tvo.widths(), strict=True):
+        v = torch.softmax(b * log_w, dim=0)
+        off = log_w - (v * log_w).sum(dim=0)
+        found["g"] += width * v * (1 + b * off)
+        found["c"] += width * v * ((1 - b) * off * k / (k - 1) - 1)
+        found["d"] += width * v * (1 - 2 * b + b * (1 - b) * off)
+    return found
+
+
+def _auxiliary(log_w: torch.Tensor, samples: int) -> dict[str, torch.Tensor]:
+    n = len(log_w) - samples
+
+    def signal(log_w: torch.Tensor) -> torch.Tensor:
+        return log_w.exp().mean(dim=0).log() - torch.softmax(log_w, dim=0)
+
+    baselines = torch.zeros_like(log_w)
+    for i in range(n):
+        for auxiliary in log_w[n:]:
+            changed = log_w[:n].clone()
+            changed[i] = auxiliary
+            baselines[i] += signal(changed)[i] / samples
+    first, nothing = log_w[:n], torch.zeros_like(log_w[n:])
+    v = torch.cat([torch.softmax(first, dim=0), nothing])
+    return {
+        "v_n": v,
+        "L_n": first.exp().mean(dim=0).log(),
+        "A": baselines,
+        "I_n": torch.cat([nothing[:1].expand(n, -1) + 1, nothing]),
+    }
 
 
 @swept("pair", checked_pairs(4), named=lambda pair: pair.word)
