@@ -46,8 +46,8 @@ class Tvo(FunctionObjective):
 
     The points are 0 = b_0 < b_1 < ... < b_J = 1. The mean m_b does not decrease in b, and its integral from 0 to 1 is
     the IWAE bound of the same samples. So for any samples, the left sum is between the ELBO and the IWAE bound, and
-    therefore a lower bound of log p(x). The right sum is not below the IWAE bound, and is not a bound of log p(x). The
-    left sum of one part is the ELBO.
+    therefore a lower bound of log p(x). The right sum is not below the IWAE bound, and is not a bound of log p(x).
+    The left sum of one part is the ELBO.
 
     Attributes:
         partitions: the number J of parts.
