@@ -137,7 +137,7 @@ EXACT = Tvo(3, 0.1)
 
 
 def exact_gradient(tvo: Tvo) -> Tensor:
-    """The derivative by (theta, mu, log_sd) of the objective whose points are expectations, not means of K samples."""
+    """The derivative by (theta, mu, log_sd) of the objective whose points are expectations, not K-sample means."""
     z = torch.linspace(-14.0, 16.0, 4_001, dtype=torch.float64)
     theta, mu, log_sd = parameters = MODEL.parameters()
     log_w = MODEL.log_w(z, *parameters)

@@ -19,11 +19,11 @@ class Covariance(ScoreEstimator, TvoEstimator):
     samples. Its expectation approaches that gradient as K grows. At finite K it is the gradient neither of the exact
     objective nor of the K-sample one, so it is biased; only the ELBO (one part, rule left) is the same at every K.
 
-    Reference: Masrani, Le, Wood, arXiv 1907.00031, equation 11; K/(K-1) is in the code of the paper.
+    Reference: Masrani, Le, Wood, arXiv 1907.00031; the factor K/(K-1) is in the code of the paper.
     """
 
     name: ClassVar[str] = "covariance"
-    reference: ClassVar[str] = "arXiv 1907.00031, eq. 11"
+    reference: ClassVar[str] = "arXiv 1907.00031"
     cites: ClassVar[tuple[str, ...]] = ("masrani2019tvo",)
 
     def smallest_k(self, objective: Objective) -> int:

@@ -18,11 +18,11 @@ class Double(TvoEstimator):
     It is ``covariance`` without K/(K-1), with its score turned into a path. So it estimates the same gradient, of the
     exact objective, and is biased at finite K; only the ELBO (one part, rule left) is the same at every K.
 
-    Reference: Brekelmans, Masrani, Wood, Ver Steeg, Galstyan, arXiv 2007.00642, section 6 and its code.
+    Reference: Brekelmans, Masrani, Wood, Ver Steeg, Galstyan, arXiv 2007.00642.
     """
 
     name: ClassVar[str] = "double"
-    reference: ClassVar[str] = "arXiv 2007.00642, section 6"
+    reference: ClassVar[str] = "arXiv 2007.00642"
     cites: ClassVar[tuple[str, ...]] = ("brekelmans2020all",)
 
     def uses_score(self, objective: Objective) -> bool:

@@ -56,12 +56,12 @@ class Tvo(FunctionObjective):
         schedule: how b_1 to b_J are spaced from beta to 1: evenly in their logarithms (log), or evenly (linear).
             Linear with beta = 1/J cuts the path into equal parts.
 
-    Reference: Masrani, Le, Wood, arXiv 1907.00031, equations 7 to 9 and, for the defaults, figure 6 (5 parts, log
-    spacing, beta = 0.02 at 10 samples).
+    Reference: Masrani, Le, Wood, arXiv 1907.00031; for the defaults its figure 6 (5 parts, spaced in their logarithms,
+    with beta = 0.02 at 10 samples).
     """
 
     name: ClassVar[str] = "tvo"
-    reference: ClassVar[str] = "arXiv 1907.00031, eqs. 7 to 9"
+    reference: ClassVar[str] = "arXiv 1907.00031"
     cites: ClassVar[tuple[str, ...]] = ("masrani2019tvo",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
 
