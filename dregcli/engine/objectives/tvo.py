@@ -56,7 +56,7 @@ class Tvo(FunctionObjective):
         schedule: how b_1 to b_J are spaced from beta to 1: evenly in their logarithms (log), or evenly (linear).
             Linear with beta = 1/J cuts the path into equal parts.
 
-    Reference: Masrani, Le, Wood, arXiv 1907.00031; for the defaults its figure 6 (5 parts, spaced in their logarithms,
+    Reference: Masrani, Le, Wood, arXiv 1907.00031; for the defaults its figure 6 (5 parts, log,
     with beta = 0.02 at 10 samples).
     """
 
