@@ -1,5 +1,6 @@
 """Random numbers of one batch, all by address: the samples' noise, and an executor's choices of rows."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -41,8 +42,19 @@ class LatentNoise(Noise, Protocol):
         """
         ...
 
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        """Return uniform numbers, greater than 0 and smaller than 1, of one latent; (count, B, width).
+
+        Args:
+            latent: number of the latent in the order of drawing, from 0.
+            width: number of its values for each sample.
+            first: index of the first sample.
+            count: number of samples.
+        """
+        ...
+
     def seed(self, latent: int, block: int) -> int:
-        """Return a seed of torch's generators for one block of a latent that no normals are mapped to."""
+        """Return a seed of torch's generators for one block of a latent that no noise is mapped to."""
         ...
 
 
@@ -120,28 +132,33 @@ class AddressedNoise:
         self._dtype = dtype
         self._examples = batch if examples is None else examples
         self._latents: dict[tuple[int, int], AddressedNoise] = {}
-        self._kept: dict[tuple[int, int], Tensor] | None = {} if 4 * k * batch * width <= KEPT_BYTES else None
+        self._kept: dict[tuple[object, int, int], Tensor] | None = {} if 4 * k * batch * width <= KEPT_BYTES else None
 
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise; the numbers do not depend on how the samples are divided into calls."""
-        if self._kept is not None and (first, count) in self._kept:
-            return self._kept[first, count]
-        drawn = self._randomness.normal(
-            self._stream,
-            self._step,
-            k=count,
-            batch=self._batch,
-            width=self._width,
-            first=first,
-            block=self._latent * _LATENT_BLOCKS,
+        return self._drawn(self._randomness.normal, first, count)
+
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        """Return uniform numbers of one latent; they do not depend on how the samples are divided into calls."""
+        return self._own(latent, width)._drawn(self._randomness.uniform_noise, first, count)
+
+    def _drawn(self, draw: Callable[..., Tensor], first: int, count: int) -> Tensor:
+        if self._kept is not None and (draw, first, count) in self._kept:
+            return self._kept[draw, first, count]
+        block = self._latent * _LATENT_BLOCKS
+        drawn = draw(
+            self._stream, self._step, k=count, batch=self._batch, width=self._width, first=first, block=block
         )
         drawn = drawn[:, : self._examples].to(self._dtype)
         if self._kept is not None:
-            self._kept[first, count] = drawn
+            self._kept[draw, first, count] = drawn
         return drawn
 
     def of_latent(self, latent: int, width: int) -> Noise:
         """Return the noise of one latent; the first one of a model with this width has the noise of the whole."""
+        return self._own(latent, width)
+
+    def _own(self, latent: int, width: int) -> "AddressedNoise":
         if latent == self._latent and width == self._width:
             return self
         if (latent, width) not in self._latents:

@@ -58,13 +58,16 @@ class Gradients:
         return [each.reshape(1) for each in self.learned.values()]
 
 
-def require_prior_path(model: Model, rule: PriorRule) -> None:
+def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     """Check that theta's gradient can go along samples of the model's prior.
 
     Raises:
         SpecError: it cannot.
     """
-    if refusal := model.no_prior_path(rule):
+    refusal = model.no_prior_path(rule)
+    if not pair.estimator.keeps_theta:
+        refusal = f"'{pair.word}' leaves samples out of theta's gradient."
+    if refusal:
         raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient score.")])
 
 

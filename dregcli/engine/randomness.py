@@ -11,6 +11,7 @@ from the CPU's; for that reason the device is part of a run's spec.
 
 import hashlib
 import struct
+from collections.abc import Callable
 from enum import IntEnum
 
 import torch
@@ -116,6 +117,32 @@ class Randomness:
         Raises:
             ValueError: ``first`` is not the start of a block.
         """
+
+        def fill(noise: Tensor, i: int) -> None:
+            noise.normal_(generator=self.generator(stream, step, block + i))
+
+        return self._in_blocks(fill, k, batch, width, first)
+
+    def uniform_noise(
+        self, stream: Stream, step: int, *, k: int, batch: int, width: int, first: int = 0, block: int = 0
+    ) -> Tensor:
+        """Draw uniform noise greater than 0 and smaller than 1, float32; the arguments are those of ``normal``.
+
+        An event of probability 0 never happens, and one of probability 1 always does, if it happens where the noise
+        is smaller than its probability. Torch's numbers are multiples of 2^-24 and can be 0: then each event would
+        happen with probability 2^-24 at least, however improbable it is.
+
+        Raises:
+            ValueError: ``first`` is not the start of a block.
+        """
+
+        def fill(noise: Tensor, i: int) -> None:
+            noise.uniform_(generator=self.generator(stream, step, block + i))
+
+        return self._in_blocks(fill, k, batch, width, first).clamp_(min=2.0**-25)
+
+    def _in_blocks(self, fill: Callable[[Tensor, int], object], k: int, batch: int, width: int, first: int) -> Tensor:
+        """Return noise (k, B, Z) from whole blocks, each filled by its number."""
         if first % NOISE_BLOCK:
             message = f"noise starts at a block of {NOISE_BLOCK} samples, not at sample {first}"
             raise ValueError(message)
@@ -123,6 +150,5 @@ class Randomness:
         start, end = first // size, -(-(first + k) // size)
         noise = torch.empty((end - start) * size, batch, width, device=self.device)
         for i in range(start, end):
-            drawn = noise[(i - start) * size : (i + 1 - start) * size]
-            drawn.normal_(generator=self.generator(stream, step, block + i))
+            fill(noise[(i - start) * size : (i + 1 - start) * size], i)
         return noise[first - start * size :][:k]

@@ -99,7 +99,7 @@ class Trainer:
         model.require_pairs([pair, *tracked])
         self._rule = RULES[prior_gradient]
         if self._rule:
-            require_prior_path(model, self._rule)
+            require_prior_path(model, pair, self._rule)
         self.model = model
         self.step = 0
         self.window = Window()

@@ -23,7 +23,7 @@ from scipy.stats import beta
 from torch import Tensor
 
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult
-from dregcli.engine.diagnostics.source import Comparison, comparison_of
+from dregcli.engine.diagnostics.references import Comparison, comparison_of
 from dregcli.engine.pairs import resolve_pair
 from dregcli.names import Verdict
 from tests.benchmarks.support.command import run
@@ -50,7 +50,7 @@ class Setting:
     max_batches: int
 
     def comparisons(self) -> list[Comparison]:
-        return [comparison_of(resolve_pair(*word.split("/"), K)) for word in self.pairs]
+        return [comparison_of(resolve_pair(*word.split("/"), K), K) for word in self.pairs]
 
     def source(self, seed: int, bias: dict[Comparison, Tensor] | None = None) -> GaussianSource:
         return GaussianSource(MODEL, k=K, seed=seed, batches=self.max_batches, dimensions=self.dimensions, bias=bias)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from dregcli.engine.diagnostics.own_model import OwnModelSource
-from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.diagnostics.references import comparison_of
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.likelihoods.gaussian import Gaussian
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.structured import StructuredVae, image_parts
@@ -266,7 +267,7 @@ def test_a_bias_checks_differences_are_those_of_dense_gradients(own: bool) -> No
         make.step = STEP
         source = OwnModelSource(make, make.parameters(), k=K)
     noise = diagnostic_noise(model, pixels, k=K, seed=SEED, step=STEP)
-    comparisons = [comparison_of(pair) for pair in checked_pairs(K)]
+    comparisons = [comparison_of(pair, K) for pair in checked_pairs(K)]
     draw = source.draw(STEP, comparisons, references=True)
     theta, phi = naive_parameters(model)
     assert source.blocks == (*phi, *theta)

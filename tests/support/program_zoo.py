@@ -22,6 +22,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
 from dregcli.engine.programs.conv import ConvVae
 from dregcli.engine.programs.program_model import ProgramModel
+from dregcli.engine.programs.sbn import SigmoidBeliefNetwork
 from dregcli.names import DataKind
 from tests.support.plain_models import ConvVae as SmallConv
 from tests.support.plain_models import Shared, SmallModel, TwoLayers, small_data
@@ -174,6 +175,25 @@ class Mixed(LatentModel):
         return Independent(Bernoulli(logits=self.decoder(torch.tanh(z["z"]))), 1)
 
 
+class Categories(LatentModel):
+    """A category as a number, and above it two categories, one-hot, each of which depends on the first one."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__()
+        self.low, self.high = nn.Linear(_count(data), 3), nn.Embedding(3, 4)
+        self.prior = nn.Parameter(torch.tensor([[0.3, -0.2], [0.0, 0.4]]))
+        self.down, self.decoder = nn.Linear(4, 3), nn.Embedding(3, _count(data))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        low = draw("low", Categorical(logits=self.low(x.flatten(1))))
+        draw("high", Independent(OneHotCategorical(logits=_square(self.high(low))), 1))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("high", Independent(OneHotCategorical(logits=self.prior), 1))
+        given("low", Categorical(logits=self.down(z["high"].flatten(2))))
+        return Independent(Bernoulli(logits=self.decoder(z["low"])), 1)
+
+
 def _flow_above(data: ModelData) -> TwoLayers:
     model = TwoLayers(data, "flow")
     model.q2 = nn.Linear(2, 8)
@@ -223,6 +243,8 @@ SCORES: dict[str, Callable[[], ProgramModel]] = {
     "von Mises": lambda: made(lambda data: WithPrior(data, _von_mises, _von_mises)),
     "mixture as posterior": lambda: made(lambda data: WithPrior(data, _mixture, _mixture)),
     "discrete and continuous": lambda: made(Mixed),
+    "bits on bits": lambda: made(lambda data: SigmoidBeliefNetwork(data, latent_dim=(2, 1), hidden=((3,), ()))),
+    "categories on categories": lambda: made(Categories),
 }
 """Models with a latent that has no ``rsample``."""
 

@@ -56,6 +56,10 @@ class Prescribed:
         assert part.shape[-1] == width
         return Prescribed(part, self.kept, self.chosen)
 
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        """The probabilities below the noise, which are uniform if the noise is normal."""
+        return torch.special.ndtr(self.of_latent(latent, width).noise(first, count))
+
     def seed(self, latent: int, block: int) -> int:
         return 1000 * latent + block
 

@@ -17,7 +17,7 @@ from dregcli.app.planning.executing import execution_of, with_threads
 from dregcli.app.planning.machine import precision_warning
 from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
-from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
@@ -71,7 +71,7 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
         pairs, learned, fixed = _with_settings(subject, randomness)
     check = BiasCheck(
         source,
-        [comparison_of(pair) for pair in pairs],
+        source.compared(pairs),
         false_alarm=request.false_alarm,
         detect=request.detect,
         max_batches=request.max_batches,

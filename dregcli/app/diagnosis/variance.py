@@ -18,7 +18,7 @@ from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
 from dregcli.commands import command
 from dregcli.engine.device import prepare_process, resolve_device
-from dregcli.engine.diagnostics.measurement import dreg_of
+from dregcli.engine.diagnostics.references import directions_of, every_pair
 from dregcli.engine.diagnostics.replicates import ModelReplicates, Replicates, ToyReplicates
 from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.engine.models.gaussian_toy import log_marginal, toy_problem
@@ -80,7 +80,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     except SpecError as error:
         found += error.faults
     pairs = [each.pair for each in asked]
-    found += request.reference_faults(_references(pairs))
+    found += request.reference_faults(directions_of(pairs, request.reference, every_pair))
     if found:
         raise SpecError(list(dict.fromkeys(found)), hint=_HINT)
     if request.out is not None:
@@ -128,7 +128,8 @@ def _of_model(
 ) -> VarianceReport:
     subject = find_subject(request, "variance", runs_dir=runs_dir, data_dir=data_dir, argv=argv, listener=listener)
     asked = [each.pair for each in subject.pairs]
-    if found := request.reference_faults(_references(asked)):
+    directions = directions_of(asked, request.reference, lambda pair: not subject.model.faults(pair))
+    if found := request.reference_faults(directions):
         raise SpecError(found, hint=_HINT)
     _check_networks(subject)
     _note_left_out(asked, request.ks, listener)
@@ -181,10 +182,6 @@ def _with_learned(subject: Subject, randomness: Randomness, listener: Listener) 
         found.append(learned(asked.pair, subject, randomness, k=subject.k))
         taught.append(found[-1])
     return list(dict.fromkeys(found)), taught
-
-
-def _references(pairs: list[Pair]) -> list[Pair]:
-    return [dreg_of(each) for each in dict.fromkeys(pair.objective for pair in pairs)]
 
 
 def _note_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -> None:

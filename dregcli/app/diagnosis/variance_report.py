@@ -142,7 +142,8 @@ class VarianceReport:
                 "agreement": [
                     {
                         "network": each.network.value,
-                        "objective": word_of(each.objective),
+                        "objective": word_of(each.pair.objective),
+                        "estimator": word_of(each.pair.estimator),
                         "value": _finite(each.agreement),
                     }
                     for each in self.references

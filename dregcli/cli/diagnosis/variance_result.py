@@ -138,7 +138,8 @@ def _shared(terminal: Terminal, report: "VarianceReport") -> None:
         terminal.line(f"exact log p(x), nats per example: {values}")
     least = min((each.agreement for each in report.references), default=math.nan)
     settings = report.settings
+    by = ", ".join(dict.fromkeys(each.pair.estimator.name for each in report.references))
     terminal.line(
-        f"reference: dreg at K={settings['reference_k']}, {settings['reference_replicates']} replicates; "
+        f"reference: {by} at K={settings['reference_k']}, {settings['reference_replicates']} replicates; "
         f"cosine between its halves at least {least:.3f}"
     )

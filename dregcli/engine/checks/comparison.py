@@ -8,7 +8,8 @@ from torch import Tensor
 from dregcli.engine.checks.finding import Finding, error, warning
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.diagnostics.bias_result import BiasResult
-from dregcli.engine.diagnostics.source import Comparison, ModelSource
+from dregcli.engine.diagnostics.references import Comparison
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness

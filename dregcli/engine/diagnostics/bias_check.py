@@ -20,7 +20,8 @@ from dregcli.engine.diagnostics.bias_statistics import (
     learning_means,
     squared_norm_of_mean,
 )
-from dregcli.engine.diagnostics.source import Comparison, GradientSource
+from dregcli.engine.diagnostics.references import Comparison
+from dregcli.engine.diagnostics.source import GradientSource
 from dregcli.errors import Fault, NotFinite
 from dregcli.names import Verdict
 

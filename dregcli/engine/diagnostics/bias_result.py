@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dregcli.engine.diagnostics.bias_statistics import Estimate, Evidence
-from dregcli.engine.diagnostics.source import Comparison
+from dregcli.engine.diagnostics.references import Comparison
 from dregcli.engine.pairs import Pair
 from dregcli.names import Promise, Verdict
 

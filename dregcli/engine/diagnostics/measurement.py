@@ -17,10 +17,9 @@ from dregcli.engine.diagnostics.jackknife import (
     mean_of_groups,
     statistic_of_sets,
 )
+from dregcli.engine.diagnostics.references import Takes, directions_of, every_pair
 from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
-from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.moments import GroupMoments
-from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.snr import ratios, signal_to_noise
 from dregcli.names import Network, Promise
@@ -34,11 +33,6 @@ MEASURING: Final = range(GROUPS // 2, GROUPS)
 _RATIOS: tuple[Name, ...] = ("cosine", "dsnr", "dsnr_floor")
 
 
-def dreg_of(objective: Objective) -> Pair:
-    """Return the low-noise pair that shows the direction of an objective's gradient; every objective has one."""
-    return Pair(objective, Dreg())
-
-
 def working_pairs(pairs: Sequence[Pair], k: int) -> list[Pair]:
     """Return the pairs that are defined with k samples."""
     return [pair for pair in pairs if not pair.faults(k)]
@@ -49,7 +43,7 @@ class Plan:
     """The gradients that are drawn at one K.
 
     Attributes:
-        pairs: the requested pairs, then the dreg pair of each objective if it was not requested.
+        pairs: the requested pairs, then the pair of each objective that shows its direction, if it was not requested.
         sequences: sequences that are reported, by network; in the order in which a draw returns them.
         directions: for each network and sequence, the sequence whose mean gives the direction of measurement.
     """
@@ -59,14 +53,14 @@ class Plan:
     directions: dict[Network, list[int]]
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], k: int) -> "Plan":
+    def of(cls, pairs: Sequence[Pair], k: int, takes: Takes = every_pair) -> "Plan":
         """Plan for the pairs that are defined with k samples."""
         asked = working_pairs(pairs, k)
-        objectives = list(dict.fromkeys(pair.objective for pair in asked))
-        drawn = list(dict.fromkeys([*asked, *map(dreg_of, objectives)]))
-        # An unbiased pair points in the same direction as its objective's dreg, which has the least noise; a biased
-        # pair does not.
-        along = [dreg_of(pair.objective) if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
+        shown = {pair.objective: pair for pair in directions_of(asked, k, takes)}
+        objectives = list(shown)
+        drawn = list(dict.fromkeys([*asked, *shown.values()]))
+        # An unbiased pair points in the same direction as the one that has the least noise; a biased pair does not.
+        along = [shown[pair.objective] if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
         return cls(
             drawn,
             {

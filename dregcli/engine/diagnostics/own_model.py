@@ -10,15 +10,8 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import DETECT, FALSE_ALARM, MAX_BATCHES
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
-from dregcli.engine.diagnostics.source import (
-    Comparison,
-    Draw,
-    Parts,
-    StackedWeights,
-    comparison_of,
-    differences,
-    pairs_of,
-)
+from dregcli.engine.diagnostics.references import Comparison, comparison_of
+from dregcli.engine.diagnostics.source import Draw, Parts, StackedWeights, differences, pairs_of
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.own.assumptions import require_assumptions
@@ -46,6 +39,7 @@ class OwnModelSource:
         self.k = k
         self.blocks = tuple(parameters)
         self._make = make
+        self._built: tuple[LogJoint, Distribution] | None = None
         self._parameters = dict(parameters)
         self._is_checked = False
         faults = [
@@ -58,9 +52,23 @@ class OwnModelSource:
         if faults:
             raise SpecError(faults)
 
+    def compared(self, pairs: Sequence[Pair]) -> list[Comparison]:
+        """Return each pair with the reference that the posterior allows; what was built for this is used for a batch.
+
+        Raises:
+            SpecError: the posterior has faults, or a pair needs ``rsample``, which it does not have.
+        """
+        self._built = self._make()
+        posterior = self._built[1]
+        for pair in pairs:
+            require_posterior(posterior, pair)
+        return [
+            comparison_of(pair, self.k, lambda each: posterior.has_rsample or not each.uses_path) for pair in pairs
+        ]
+
     def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
         """Draw one batch's samples, the same for all pairs."""
-        log_joint, posterior = self._make()
+        (log_joint, posterior), self._built = self._built or self._make(), None
         for pair in pairs:
             require_posterior(posterior, pair)
         samples = draw_samples(log_joint, posterior, pairs, self.k)
@@ -155,9 +163,9 @@ def check_bias(
 ) -> list[BiasResult]:
     """Check estimators for bias on your own model, as ``dreg bias-check`` does.
 
-    Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg). So the
-    posterior must have ``rsample`` for every estimator, and models with discrete latents cannot be checked. The model
-    must not change during the check.
+    Each estimator is compared on the same samples with the objective's reparam (reparam itself with dreg). If the
+    posterior has no ``rsample``, as that of discrete latents, the reference is vimco (for vimco itself reinforce, and
+    for rws its own update). The model must not change during the check.
 
     Args:
         make: function that builds ``log_joint`` and ``posterior``, as ``multi_sample_loss`` takes them, again for
@@ -186,9 +194,10 @@ def check_bias(
     ):
         raise SpecError(faults)
     pairs = own_pairs(objective, estimators, k)
+    source = OwnModelSource(make, parameters, k=k)
     check = BiasCheck(
-        OwnModelSource(make, parameters, k=k),
-        [comparison_of(pair) for pair in pairs],
+        source,
+        source.compared(pairs),
         false_alarm=false_alarm,
         detect=detect,
         max_batches=max_batches,

@@ -51,6 +51,10 @@ class Replicates(Protocol):
         """The device of the gradients."""
         ...
 
+    def takes(self, pair: Pair) -> bool:
+        """Return whether there are gradients by a pair."""
+        ...
+
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
         """Return the first ``count`` replicates of draw ``number``; equal numbers give equal replicates."""
         ...
@@ -76,6 +80,10 @@ class ModelReplicates:
     def device(self) -> torch.device:
         """The device of the pixels."""
         return self._pixels.device
+
+    def takes(self, pair: Pair) -> bool:
+        """Return whether the model can be trained by a pair."""
+        return not self._model.faults(pair)
 
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
         """Draw one replicate, by one forward and one backward pass for all pairs."""
@@ -118,6 +126,10 @@ class ToyReplicates:
     def device(self) -> torch.device:
         """The device of the data point."""
         return self._problem.x.device
+
+    def takes(self, pair: Pair) -> bool:
+        """Return True: every sample of the toy has a path."""
+        return True
 
     def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
         """Draw replicates; each is one example of one batch."""

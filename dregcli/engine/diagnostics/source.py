@@ -1,16 +1,15 @@
 """Sources of gradients to compare: differences between estimators on the same noise, batch by batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from dregcli.engine.diagnostics.references import Comparison, comparison_of
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.estimators import Coefficients
-from dregcli.engine.estimators.dreg import Dreg
-from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Batch, Named, Sums
 from dregcli.engine.execution.weighing import RowWeights, Weigh
@@ -21,20 +20,6 @@ from dregcli.names import Backward
 
 Parts = Mapping[str, Tensor]
 """A vector in named one-dimensional parts."""
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A pair and the reference pair that it is compared with, with the same objective."""
-
-    pair: Pair
-    reference: Pair
-
-
-def comparison_of(pair: Pair) -> Comparison:
-    """Compare an estimator with reparam of its target, and reparam itself with dreg."""
-    reference = Dreg() if isinstance(pair.estimator, Reparam) else Reparam()
-    return Comparison(pair, Pair(pair.objective, pair.estimator.with_its_target(reference)))
 
 
 @dataclass(frozen=True)
@@ -187,6 +172,10 @@ class ModelSource:
         self._execution = execution or Execution()
         self._batch: Batch | None = None
         self.blocks = tuple({**model.posterior_parameters(), **model.model_parameters()})
+
+    def compared(self, pairs: Iterable[Pair]) -> list[Comparison]:
+        """Return each pair with the reference that the model can take."""
+        return [comparison_of(pair, self.k, lambda each: not self._model.faults(each)) for pair in pairs]
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """Compute one batch's gradients, by one forward and one backward pass for all comparisons.

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.diagnostics.jackknife import Statistic, mean_of_groups
-from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, dreg_of, groups_of, units
+from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, groups_of, units
+from dregcli.engine.diagnostics.references import directions_of
 from dregcli.engine.diagnostics.replicates import Replicates
 from dregcli.engine.diagnostics.variance_result import GradientOf, Name, Reference, Row, Sampled
 from dregcli.engine.moments import GroupMoments
@@ -59,7 +60,7 @@ class VarianceStudy:
         self._source, self._pairs, self._ks = source, list(pairs), list(ks)
         self._replicates, self._group = replicates, groups_of(replicates, GROUPS)
         self._reference_k, self._reference_replicates = reference_k, reference_replicates
-        self._references = [dreg_of(each) for each in dict.fromkeys(pair.objective for pair in pairs)]
+        self._references = directions_of(pairs, reference_k, source.takes)
         self._halves = {network: GroupMoments(_HALVES) for network in Network}
         self._found: list[Found] = []
         self._referred = False
@@ -117,7 +118,7 @@ class VarianceStudy:
         self._drawn = 0
         if self.done:
             return
-        self._plan = Plan.of(self._pairs, self.k)
+        self._plan = Plan.of(self._pairs, self.k, self._source.takes)
         self._numbers = torch.full((2, self._replicates), math.nan, dtype=torch.float64)
         objectives = [pair.objective for pair in self._references]
         self._measured: dict[Network, Measurement] = {}
@@ -165,7 +166,7 @@ class VarianceStudy:
         """Return the results at every finished K: sequence by sequence, each by K."""
         found: dict[GradientOf, list[Row]] = {}
         for k, (statistics, _, _) in zip(self._ks, self._found, strict=False):
-            plan = Plan.of(self._pairs, k)
+            plan = Plan.of(self._pairs, k, self._source.takes)
             for network, sequences in plan.sequences.items():
                 for of, each in zip(sequences, statistics[network], strict=True):
                     found.setdefault(of, []).append(Row(of, k, plan.promise(of, k), each))
@@ -187,7 +188,7 @@ class VarianceStudy:
                 found.append(
                     Reference(
                         network,
-                        pair.objective,
+                        pair,
                         self._reference_k,
                         self._reference_replicates,
                         cast("float", agreement),

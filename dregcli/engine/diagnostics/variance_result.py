@@ -87,14 +87,14 @@ class Reference:
 
     Attributes:
         network: encoder or decoder.
-        objective: objective whose dreg gradients are averaged.
+        pair: the objective, and the estimator whose gradients are averaged.
         k: samples per example.
         n: number of replicates.
         agreement: cosine between the means of its two halves; 1 means no noise.
     """
 
     network: Network
-    objective: Objective
+    pair: Pair
     k: int
     n: int
     agreement: float

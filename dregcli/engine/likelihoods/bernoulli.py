@@ -20,7 +20,8 @@ def _evaluate(logits: Tensor, pixels: Tensor, bias: Tensor | None, *, gradient: 
     magnitude = logits.abs()
     total = magnitude.sum(dim=-1).mul_(-0.5)
     total += log_of_product(magnitude.sigmoid_())
-    total += torch.einsum("kbd,bd->kb", logits, pixels - 0.5)
+    centred = pixels - 0.5
+    total += torch.einsum("kbd,bd->kb", logits, centred) if centred.ndim == 2 else (logits * centred).sum(dim=-1)
     if not gradient:
         return total, None
     return total, torch.sub(pixels, torch.sigmoid(logits, out=magnitude), out=magnitude)
@@ -51,7 +52,10 @@ def _evaluate_compiled(
 
 
 class Bernoulli(Likelihood):
-    """The likelihood x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It needs no numbers from the data."""
+    """The likelihood x ~ Bernoulli(sigmoid(output)) for each pixel in [0, 1]. It needs no numbers from the data.
+
+    Its kernels also take other pixels for each sample, (K, B, D): the bits of a latent.
+    """
 
     cites = ("kingma2014vae",)
     needs = "binary pixels"

@@ -81,6 +81,8 @@ class ProgramBatch:
         self.draws: LatentNoise = draws
         # Examples whose log-weights are computed; all latents are drawn for the whole batch.
         self._some: Tensor | None = None
+        # Latents of all samples with their graph, if they are drawn at once: screening needs them in every pass.
+        self._whole: Latents | None = None
 
     @property
     def examples(self) -> int:
@@ -124,12 +126,16 @@ class ProgramBatch:
         return [(first + start, number) for start, number in chunks(count, size)]
 
     def _latents(self, first: int, count: int, *, has_path: bool) -> Latents:
+        if self._whole is not None and (first, count) == (0, self.draws.k):
+            return self._whole
         x = self._pixels.reshape(-1, *self._programs.shape)
         with torch.set_grad_enabled(has_path or torch.is_grad_enabled()):
             return draw_latents(self._programs.posterior, x, self.draws, first=first, count=count, has_path=has_path)
 
     def log_weights(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         """Compute log-weights of all rows without a graph, in memory for one chunk of samples."""
+        if len(self._pieces(0, self.draws.k)) == 1:
+            self._whole = self._latents(0, self.draws.k, has_path=True)
         return self.weighed(k_chunk=k_chunk, precision=precision)[0]
 
     @torch.no_grad()

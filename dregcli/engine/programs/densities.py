@@ -9,10 +9,11 @@ from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Bernoulli, Distribution, Independent
+from torch.distributions import Distribution
 
 from dregcli.engine.likelihoods.base import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli as BernoulliLikelihood
+from dregcli.engine.programs.bits import log_prob, logits_of_bits
 from dregcli.engine.programs.contract import Given
 from dregcli.errors import Fault, SpecError
 
@@ -116,7 +117,7 @@ class _Priors:
                 f"values of shape {tuple(z.shape[2:])}."
             )
             raise SpecError([Fault("model", message)])
-        found = distribution.log_prob(z)
+        found = log_prob(distribution, z)
         require_densities("model", f"log p of '{name}'", found, self._rows)
         self.log_p[name] = found
         self.distributions[name] = distribution
@@ -206,7 +207,7 @@ class ModelDensities:
             )
             hint = "wrap it in torch.distributions.Independent(..., n), where n is the number of an example's axes"
             raise SpecError([Fault("model", message)], hint=hint)
-        logits = _logits(p)
+        logits = logits_of_bits(p)
         if logits is not None:
             return self.bernoulli.log_prob(logits.reshape(*rows, width), x)
         # A distribution reads torch's switch when its density is computed, after the program has returned.
@@ -219,11 +220,3 @@ class ModelDensities:
 def _rows(z: Mapping[str, Tensor]) -> Rows:
     first = next(iter(z.values()))
     return first.shape[0], first.shape[1]
-
-
-def _logits(p: Distribution) -> Tensor | None:
-    """Return the logits if p is torch's own Bernoulli, whose arithmetic the engine does faster; else None."""
-    base = cast("Any", p)
-    while type(base) is Independent:
-        base = cast("Any", base).base_dist
-    return base.__dict__.get("logits") if type(base) is Bernoulli else None

@@ -19,9 +19,11 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise
 from dregcli.engine.located import Located, locate
 from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.programs.bits import log_prob
 from dregcli.engine.programs.contract import Draw
 from dregcli.engine.programs.densities import require_densities, require_unchanged, versions
 from dregcli.engine.programs.normals import from_normals
+from dregcli.engine.programs.uniforms import from_uniforms
 from dregcli.errors import Fault, SpecError
 
 _PROGRAM = 2**20
@@ -44,7 +46,7 @@ class Latents:
         located: each latent's samples, by name, in the order of drawing.
         log_q: log q(z | x) of all latents, (K', B), nats.
         discrete: names of the latents without ``rsample``, which can have no path.
-        by_blocks: whether a latent has no normals to map and depends on an earlier latent. It can only be drawn for
+        by_blocks: whether a latent that no noise is mapped to depends on an earlier latent. It can only be drawn for
             one block of samples at a time.
         posteriors: q of each latent.
     """
@@ -149,8 +151,7 @@ class _Drawing:
             raise SpecError([Fault("posterior", message)], hint=hint)
         unfolded = Unfolded.of(distribution)
         start = self._start(len(self.located), unfolded.base, is_conditional=is_conditional)
-        has_path = self._has_path and unfolded.base.has_rsample
-        located = locate(unfolded, start if has_path else start.detach(), has_path=has_path, apart=True)
+        located = self._located(distribution, unfolded, start)
         require_densities("posterior", f"log q of '{name}'", located.log_q, rows)
         self.located[name] = located
         self.posteriors[name] = distribution
@@ -159,9 +160,19 @@ class _Drawing:
             self.discrete.append(name)
         return located.z
 
+    def _located(self, distribution: Distribution, unfolded: Unfolded, start: Tensor) -> Located:
+        has_path = self._has_path and unfolded.base.has_rsample
+        if has_path or unfolded.steps:
+            return locate(unfolded, start if has_path else start.detach(), has_path=has_path, apart=True)
+        z = start.detach()
+        return Located(z, z, z, log_prob(distribution, z), is_apart=True, first=0)
+
     def _start(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
-        """Draw base samples, (K', B, ...): normals are mapped; other samples are drawn by a seed for each block."""
-        found = from_normals(base, lambda shape: self._normals(latent, shape), batched=1 + is_conditional)
+        """Draw base samples, (K', B, ...): noise is mapped; other samples are drawn by a seed for each block."""
+        batched = 1 + is_conditional
+        found = from_normals(base, lambda shape: self._normals(latent, shape), batched=batched)
+        if found is None:
+            found = from_uniforms(base, lambda shape: self._uniforms(latent, shape), batched=batched)
         return self._by_seed(latent, base, is_conditional=is_conditional) if found is None else found
 
     def _normals(self, latent: int, shape: tuple[int, ...]) -> Tensor:
@@ -169,12 +180,16 @@ class _Drawing:
         drawn = self._noise.of_latent(latent, width).noise(self._first, self._count)
         return drawn.reshape(*drawn.shape[:2], *shape)
 
+    def _uniforms(self, latent: int, shape: tuple[int, ...]) -> Tensor:
+        drawn = self._noise.uniforms(latent, torch.Size(shape).numel(), self._first, self._count)
+        return drawn.reshape(*drawn.shape[:2], *shape)
+
     def _by_seed(self, latent: int, base: Distribution, *, is_conditional: bool) -> Tensor:
         start, end = self._first // NOISE_BLOCK, -(-(self._first + self._count) // NOISE_BLOCK)
         self.by_blocks |= is_conditional
         if is_conditional and end - start > 1:
-            message = f"a latent that depends on an earlier one and is not Gaussian is drawn for {NOISE_BLOCK} "
-            message += f"samples at a time, not for {self._count}."
+            message = "a latent that depends on an earlier one, and that no noise is mapped to, is drawn for "
+            message += f"{NOISE_BLOCK} samples at a time, not for {self._count}."
             raise SpecError([Fault("posterior", message)])
         shape = torch.Size(() if is_conditional else (NOISE_BLOCK,))
         draw = base.rsample if base.has_rsample else base.sample

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from dregcli.engine.diagnostics.source import Comparison, Draw, Parts, StackedWeights
+from dregcli.engine.diagnostics.references import Comparison
+from dregcli.engine.diagnostics.source import Draw, Parts, StackedWeights
 from dregcli.engine.pairs import Pair
 from tests.support.quadrature import Gaussian1d, X
 

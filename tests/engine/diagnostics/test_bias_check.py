@@ -15,7 +15,8 @@ from torch import Tensor
 from dregcli.engine.diagnostics import bias_check as bias_check_module
 from dregcli.engine.diagnostics.bias_check import FIRST_LOOK, BiasCheck, BiasResult, look_schedule
 from dregcli.engine.diagnostics.bias_statistics import evidence, gram, squared_norm_of_mean
-from dregcli.engine.diagnostics.source import Comparison, Draw, ModelSource, comparison_of
+from dregcli.engine.diagnostics.references import Comparison, comparison_of
+from dregcli.engine.diagnostics.source import Draw, ModelSource
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.dreg_cv import DregCv
 from dregcli.engine.estimators.reparam import Reparam
@@ -45,7 +46,7 @@ def _pair(word: str) -> Pair:
 
 
 def _comparison(word: str) -> Comparison:
-    return comparison_of(_pair(word))
+    return comparison_of(_pair(word), K)
 
 
 def _source(batches: int, *, seed: int = 0, dimensions: int = 1) -> GaussianSource:
@@ -132,7 +133,7 @@ def _exact_relative_bias(comparison: Comparison) -> float:
 
 def test_what_is_biased_is_found_with_its_size() -> None:
     """The size within 8 of its standard errors: of the squares, where the interval's ends are symmetric."""
-    comparisons = [comparison_of(Pair(Iwae(), estimator)) for estimator in BIASED.values()]
+    comparisons = [comparison_of(Pair(Iwae(), estimator), K) for estimator in BIASED.values()]
     for name, comparison, result in zip(BIASED, comparisons, run(comparisons, 12_288), strict=True):
         assert result.verdict is Verdict.BIASED, name
         assert result.p_value <= FALSE_ALARM
@@ -200,7 +201,7 @@ def test_the_same_numbers_are_identical() -> None:
         assert (result.verdict, result.p_value, result.n) == (Verdict.IDENTICAL, 1.0, FIRST_LOOK)
         assert (result.evidence, result.relative_bias, result.interval, result.detectable) == (None,) * 4
     # stl of the elbo against reparam is unbiased, and not the same numbers.
-    assert run([comparison_of(elbo)], FIRST_LOOK)[0].evidence is not None
+    assert run([comparison_of(elbo, K)], FIRST_LOOK)[0].evidence is not None
 
 
 # It always ends.
@@ -535,5 +536,5 @@ def test_what_is_decided_is_drawn_no_more() -> None:
 
 
 def test_reparam_is_compared_with_dreg() -> None:
-    (result,) = run([comparison_of(Pair(Iwae(), Reparam()))], FIRST_LOOK)
+    (result,) = run([comparison_of(Pair(Iwae(), Reparam()), K)], FIRST_LOOK)
     assert result.comparison.reference == Pair(Iwae(), Dreg())

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Normal
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
 from dregcli.engine import check_bias, gradient_report
 from dregcli.engine.diagnostics.bias_check import FIRST_LOOK, BiasCheck, BiasResult
 from dregcli.engine.diagnostics.gradient_report import GradientReport, Moments
-from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.diagnostics.references import comparison_of
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import SpecError
@@ -65,7 +66,7 @@ def test_the_check_is_that_of_the_program() -> None:
     own, words = _own(), ("stl", "dreg", "reparam")
     results = check_bias(own, own.parameters(), K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=100)
     source = ModelSource(own.model, own.pixels, k=K, randomness=Randomness(SEED))
-    comparisons = [comparison_of(resolve_pair("iwae", word, K)) for word in words]
+    comparisons = [comparison_of(resolve_pair("iwae", word, K), K) for word in words]
     check = BiasCheck(source, comparisons, false_alarm=FALSE_ALARM, detect=0.02, max_batches=100)
     while not check.done:
         if check.advance():
@@ -102,6 +103,29 @@ def test_it_ends_when_its_time_is_over() -> None:
     make = _Gaussian()
     (result,) = check_bias(make, make.named, K, max_seconds=1e-9)
     assert (result.verdict, result.n, result.evidence) == (Verdict.INCONCLUSIVE, 1, None)
+
+
+class _Bits:
+    """Two learned bits, each of which should be 1 with another probability."""
+
+    def __init__(self) -> None:
+        self.logits = torch.tensor([[0.3, -0.5]], dtype=torch.float64, requires_grad=True)
+        self.theta = torch.tensor([1.2, 0.4], dtype=torch.float64, requires_grad=True)
+
+    def __call__(self) -> tuple[Callable[[Tensor], Tensor], Distribution]:
+        prior = Independent(Bernoulli(logits=self.theta), 1)
+        return lambda z: 2.0 * prior.log_prob(z), Independent(Bernoulli(logits=self.logits), 1)
+
+
+@pytest.mark.usefixtures("_seeded")
+def test_a_posterior_without_rsample_is_checked_against_pairs_without_a_path() -> None:
+    make, words = _Bits(), ["vimco", "ovis:gamma=1", "reinforce"]
+    named = {"logits": make.logits, "theta": make.theta}
+    with pytest.raises(SpecError, match="Estimators that need only the score: reinforce, vimco"):
+        check_bias(make, named, K)
+    found = check_bias(make, named, K, "iwae", words, false_alarm=FALSE_ALARM, max_batches=FIRST_LOOK)
+    assert [each.comparison.reference.estimator.name for each in found] == ["reinforce", "vimco", "vimco"]
+    assert [each.verdict is Verdict.BIASED for each in found] == [False, True, False]
 
 
 def _fault(call: Callable[[], list[BiasResult] | list[GradientReport]]) -> list[str]:

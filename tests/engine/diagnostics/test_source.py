@@ -10,7 +10,8 @@ from torch.distributions import Independent, Normal
 from dregcli.engine import multi_sample_loss
 from dregcli.engine.diagnostics import source as source_module
 from dregcli.engine.diagnostics.own_model import OwnModelSource
-from dregcli.engine.diagnostics.source import Comparison, ModelSource, comparison_of
+from dregcli.engine.diagnostics.references import Comparison, comparison_of
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.ovis_mc import FirstSamples, OvisMc
 from dregcli.engine.estimators.reparam import Reparam
@@ -27,7 +28,7 @@ from tests.support.exact import naive_gradients, small_batch, small_vae
 from tests.support.given_noise import Own, diagnostic_noise
 
 K, SEED, STEP = 4, 3, 5
-COMPARISONS = [comparison_of(pair) for pair in checked_pairs(K)]
+COMPARISONS = [comparison_of(pair, K) for pair in checked_pairs(K)]
 TOLERANCE = 1e-10
 """Norm of the error over the norm of the reference's gradient; float64."""
 
@@ -96,7 +97,7 @@ EXECUTIONS = {
 
 @pytest.mark.parametrize("execution", EXECUTIONS.values(), ids=EXECUTIONS)
 def test_other_executors_give_the_same_differences_and_references(execution: Execution) -> None:
-    comparisons = [comparison_of(pair) for pair in all_pairs()]
+    comparisons = [comparison_of(pair, K) for pair in all_pairs()]
     source = _source(40, execution)
     assert faults(source, comparisons) == []
     wanted = list(dict.fromkeys(each.reference for each in comparisons))
@@ -128,10 +129,10 @@ class _TwinModel(Stl):
 def test_parts_are_left_out_where_the_weights_are_the_same() -> None:
     iwae, elbo = resolve_pair("iwae", "dreg", K), resolve_pair("elbo", "stl", K)
     comparisons = [
-        comparison_of(iwae),
+        comparison_of(iwae, K),
         Comparison(iwae, iwae),
         Comparison(elbo, Pair(elbo.objective, Dreg())),
-        comparison_of(Pair(iwae.objective, _TwinModel())),
+        comparison_of(Pair(iwae.objective, _TwinModel()), K),
         Comparison(Pair(iwae.objective, _TwinModel()), Pair(iwae.objective, Stl())),
     ]
     parts = [set(each) for each in _source().draw(0, comparisons, references=False).differences]
@@ -242,7 +243,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(kind: str) -> None:
     own = Own(model, pixels, k=K, seed=SEED)
     source = _source() if kind == "program" else OwnModelSource(own, own.parameters(), k=K)
     iwae = resolve_pair("iwae", "dreg", K)
-    comparisons = [comparison_of(iwae), comparison_of(Pair(iwae.objective, _Infinite()))]
+    comparisons = [comparison_of(iwae, K), comparison_of(Pair(iwae.objective, _Infinite()), K)]
     with pytest.raises(NotFinite, match="'iwae/stl' has no finite gradient weights") as raised:
         source.draw(0, comparisons, references=False)
     assert raised.value.where == "examples 2 of the batch"

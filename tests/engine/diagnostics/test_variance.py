@@ -345,6 +345,9 @@ def test_what_is_not_finite_is_refused() -> None:
     class Broken:
         at_once, device = 1, torch.device("cpu")
 
+        def takes(self, pair: Pair) -> bool:
+            return True
+
         def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
             gradients = torch.zeros(len(pairs), 1, 2)
             gradients[0, 0, 1] = math.nan

@@ -2,12 +2,16 @@
 
 import pytest
 
-from dregcli.engine.diagnostics.source import ModelSource, comparison_of
+from dregcli.engine.diagnostics.bias_check import BiasCheck
+from dregcli.engine.diagnostics.references import comparison_of, directions_of
+from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import SpecError
+from dregcli.names import Verdict
+from tests.support.enumerated import X, network
 from tests.support.every_pair import checked_pairs
 from tests.support.program_oracle import drawn, naive
 from tests.support.program_zoo import PATHS, SCORES, pixels_of
@@ -23,6 +27,8 @@ def test_which_latents_have_no_path() -> None:
         "von Mises": ("z",),
         "mixture as posterior": ("z",),
         "discrete and continuous": ("c",),
+        "bits on bits": ("h1", "h2"),
+        "categories on categories": ("low", "high"),
     }
     assert not any(build().discrete for build in PATHS.values())
 
@@ -59,12 +65,59 @@ def test_nothing_runs_before_the_refusal(monkeypatch: pytest.MonkeyPatch) -> Non
     for refused in (
         lambda: step.gradients(dreg),
         lambda: step.each((vimco, dreg), train_model=True),
-        lambda: source.draw(0, [comparison_of(vimco)], references=False),
+        lambda: source.draw(0, [comparison_of(vimco, K)], references=False),
         lambda: small_trainer(model=model, word="dreg", stored=x),
         lambda: small_trainer(model=model, word="vimco", stored=x, tracked=[dreg]),
     ):
         with pytest.raises(SpecError, match="no rsample"):
             refused()
+
+
+REFERENCES = {
+    "iwae/vimco": "iwae/reinforce",
+    "iwae/vimco:baseline=geometric": "iwae/reinforce",
+    "iwae/reinforce": "iwae/vimco",
+    "iwae/vimco-star": "iwae/vimco",
+    "iwae/ovis:gamma=0.25": "iwae/vimco",
+    "vr-iwae:alpha=0.3/vimco": "vr-iwae:alpha=0.3/reinforce",
+    "rws/reparam": "rws/reparam",
+}
+
+
+def test_references_are_unbiased_pairs_that_the_model_takes() -> None:
+    model = SCORES["bits on bits"]()
+    source = ModelSource(model, pixels_of(model), k=K, randomness=Randomness(0))
+    found = source.compared([resolve_pair(*word.split("/"), K) for word in REFERENCES])
+    for each, reference in zip(found, REFERENCES.values(), strict=True):
+        assert each.reference == resolve_pair(*reference.split("/"), K)
+    one = comparison_of(resolve_pair("iwae", "reinforce", 1), 1, lambda pair: not model.faults(pair))
+    assert one.pair == one.reference, "vimco needs two samples"
+    wrong = comparison_of(resolve_pair("iwae", "vimco", K), K)
+    with pytest.raises(SpecError, match="no rsample"):
+        source.draw(0, [wrong], references=False)
+    directions = directions_of([each.pair for each in found], K, lambda pair: not model.faults(pair))
+    assert [pair.word for pair in directions] == [
+        "iwae/vimco:baseline=arithmetic",
+        "vr-iwae:alpha=0.3/vimco:baseline=arithmetic",
+        "rws/reparam",
+    ]
+
+
+def test_where_some_latents_have_a_path_the_references_are_the_usual_ones() -> None:
+    model = SCORES["discrete and continuous"]()
+    source = ModelSource(model, pixels_of(model), k=K, randomness=Randomness(0))
+    pairs = [resolve_pair("iwae", word, K) for word in ("vimco", "dreg", "reparam")]
+    assert [each.reference.estimator.name for each in source.compared(pairs)] == ["reparam", "reparam", "dreg"]
+
+
+def test_a_bias_check_finds_the_bias_of_ovis() -> None:
+    source = ModelSource(network(), X.unsqueeze(0), k=3, randomness=Randomness(0))
+    pairs = [resolve_pair("iwae", word, 3) for word in ("ovis:gamma=1", "vimco-star")]
+    check = BiasCheck(source, source.compared(pairs), false_alarm=1e-6, detect=0.02, max_batches=384)
+    while not check.done:
+        if check.advance():
+            check.look()
+    assert [each.verdict is Verdict.BIASED for each in check.results()] == [True, False]
 
 
 def test_a_pair_with_a_path_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:

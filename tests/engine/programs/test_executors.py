@@ -52,6 +52,9 @@ class KeepsAll:
     def of_latent(self, latent: int, width: int):
         return self.own.of_latent(latent, width)
 
+    def uniforms(self, latent: int, width: int, first: int, count: int):
+        return self.own.uniforms(latent, width, first, count)
+
     def seed(self, latent: int, block: int) -> int:
         return self.own.seed(latent, block)
 

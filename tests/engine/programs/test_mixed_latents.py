@@ -95,6 +95,9 @@ class _GivenNormals:
     def of_latent(self, latent: int, width: int) -> "_GivenNormals":
         return self
 
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        raise AssertionError
+
     def seed(self, latent: int, block: int) -> int:
         return 0
 
