@@ -13,7 +13,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.hamiltonian import Target
-from dregcli.engine.models.base import Model, in_eval_mode
+from dregcli.engine.models.base import Layer, Model, in_eval_mode
 from dregcli.engine.programs.ancestral import addressed, ancestral, blank_latents, mean_of, never_drawn
 from dregcli.engine.programs.annealed import JoinedLatents, WhitenedProgram, whitened_width, why_not
 from dregcli.engine.programs.batch import ProgramBatch
@@ -54,10 +54,39 @@ class ProgramValues(Model):
         """Run the model's program."""
 
     def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor]:
-        """Return log-weights, and the KL from the prior as a mean over the draws."""
+        """Return log-weights, and the KL of each layer from its prior as a mean over the draws."""
         batch = self.batch(pixels, draws)
         assert isinstance(batch, ProgramBatch)
-        return batch.weighed(k_chunk=k_chunk)
+        log_w, kl = batch.weighed(k_chunk=k_chunk)
+        return log_w, kl[self._by_layer]
+
+    def layers(self) -> list[Layer]:
+        """Return each latent as a layer, the layer nearest to x first."""
+        columns: dict[str, range] = {}
+        first = 0
+        for name, shape in self.latents.items():
+            columns[name] = range(first, first + torch.Size(shape).numel())
+            first = columns[name].stop
+        upwards = self._upwards
+        found: list[Layer] = []
+        for i, name in enumerate(upwards):
+            is_last = all(columns[above].start < columns[name].start for above in upwards[i + 1 :])
+            found.append(Layer(name, columns[name], is_kl=is_last or name in self._looked.independent))
+        return found
+
+    @property
+    def _upwards(self) -> tuple[str, ...]:
+        """The latents' names, the layer nearest to x first.
+
+        Its prior is given last, because a program gives the priors of the layers above before.
+        """
+        return tuple(self.latents) if len(self.latents) == 1 else self._looked.given[::-1]
+
+    @property
+    def _by_layer(self) -> list[int]:
+        """The place of each layer in the order in which latents are drawn."""
+        drawn = [*self.latents]
+        return [drawn.index(name) for name in self._upwards]
 
     def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor | None:
         """Return E[z | x] under q of every latent, (B, Z), float64; conditional latents at one draw of the others."""
@@ -71,12 +100,13 @@ class ProgramValues(Model):
         return missing_mean(self._looked.posterior)
 
     def kl_from_prior(self, pixels: Tensor) -> Tensor | None:
-        """Return KL(q(z | x) || p(z)) where torch has it in closed form, (B,), float64, nats."""
+        """Return KL(q(z | x) || p(z)) by layer where torch has it in closed form, (L, B), float64, nats."""
         x = pixels.reshape(-1, *self.data.shape)
         noise = trial_noise(pixels, len(pixels))
         latents, posterior = drawn_with_distributions(self.posterior_program, x, noise)
         priors = ancestral(self.model_program, never_drawn, latents.values)[0].priors
-        return exact_kl(posterior, priors, len(pixels))
+        found = exact_kl(posterior, priors, len(pixels))
+        return None if found is None else found[self._by_layer]
 
     def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
         """Return E[x | z] for a block of z from the prior, by one run of the model's program for each block."""
@@ -147,7 +177,9 @@ class ProgramValues(Model):
                 at = centre(self.posterior_program, self.model_program, x)
             except SpecError as error:
                 at = error.faults[0].message.removesuffix(".")
-            return _Looked(z, posterior, at, why_not(self.model_program, self.densities, priors, z, pixels, sampled))
+            why = why_not(self.model_program, self.densities, priors, z, pixels, sampled)
+            independent = frozenset(name for name, prior in priors.items() if not prior.batch_shape)
+            return _Looked(z, posterior, tuple(priors), independent, at, why)
 
 
 @dataclass(frozen=True)
@@ -157,12 +189,16 @@ class _Looked:
     Attributes:
         z: latents of one sample, (1, 1, ...) each.
         posterior: q of each latent.
+        given: names of the latents in the order in which their priors are given.
+        independent: names of the latents whose prior is one distribution, which depends on no other latent.
         centre: the centre of traversals, or why there is none.
         no_annealing: why annealing is impossible.
     """
 
     z: Mapping[str, Tensor]
     posterior: Mapping[str, Distribution]
+    given: tuple[str, ...]
+    independent: frozenset[str]
     centre: Centre | str
     no_annealing: str | None
 
