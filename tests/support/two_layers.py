@@ -29,6 +29,7 @@ class LinearLayers(LatentModel):
         with torch.random.fork_rng():
             torch.manual_seed(7)
             self.p1 = nn.Linear(UPPER, LOWER)
+            self.p1.weight.data *= 2.0  # so that the lower layer depends on the upper one
             self.raw = nn.Parameter(torch.linspace(-0.6, 0.3, LOWER))
             self.decoder = nn.Linear(LOWER, X, bias=False)
             self.q1 = nn.Linear(X + (UPPER if order == "down" else 0), 2 * LOWER)
