@@ -177,7 +177,9 @@ class Model(nn.Module, ABC):
             offsets: values of the moved number, in standard deviations of the prior from its mean.
 
         Returns:
-            The image at q's mean, (D,), and the images with number l at offset s, (L, S, D).
+            By number l, the image where it has not moved, at q's mean, (L, D), and the images with the number at
+            offset s, (L, S, D). In a model with several layers, the layers below a moved one are at their priors'
+            means given the layers above, in both.
         """
 
     @abstractmethod
@@ -249,7 +251,8 @@ class GaussianModel(Model):
         for row, column in enumerate(columns):
             z[row, :, column] = prior.loc[0, column] + prior.scale[0, column] * steps
         moved = self.mean_pixels(pixels, (z.flatten(0, 1)[:, None],))
-        return self.mean_pixels(pixels, (at[None],))[0, 0], moved.reshape(len(columns), len(offsets), -1)
+        still = self.mean_pixels(pixels, (at[None],))[0, 0]
+        return still.expand(len(columns), -1), moved.reshape(len(columns), len(offsets), -1)
 
     def annealed(self, pixels: Tensor) -> WhitenedLikelihood:
         """Return the likelihood of latents that are whitened by the prior."""

@@ -116,6 +116,11 @@ class ProgramValues(Model):
 
     def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
         """Return E[x | z] at one sample of the posterior of each example, (B, D)."""
+        z = self.chosen_latents(pixels, draws, chosen)
+        return mean_of(ancestral(self.model_program, never_drawn, z)[1], (1, len(pixels)))[0]
+
+    def chosen_latents(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> dict[str, Tensor]:
+        """Return the latents of one sample of the posterior of each example, (1, B, ...) each; see ``means_at``."""
         found: dict[str, Tensor] = {}
         for first, count in chunks(draws.k, NOISE_BLOCK):
             inside = (chosen >= first) & (chosen < first + count)
@@ -123,8 +128,37 @@ class ProgramValues(Model):
             drawn = draw_latents(self.posterior_program, x, draws, first=first, count=count, has_path=False)
             for name, z in drawn.values.items():
                 found.setdefault(name, torch.empty_like(z[0]))[inside] = z[chosen[inside] - first, inside]
-        z = {name: each.unsqueeze(0) for name, each in found.items()}
-        return mean_of(ancestral(self.model_program, never_drawn, z)[1], (1, len(pixels)))[0]
+        return {name: each.unsqueeze(0) for name, each in found.items()}
+
+    def prior_latents(self, draws: LatentNoise, *, first: int, device: torch.device) -> dict[str, Tensor]:
+        """Return the latents of the block of samples of ``prior_means``, (NOISE_BLOCK, 1, ...) each."""
+        blank = blank_latents(self._looked.z, (NOISE_BLOCK, 1))
+        draw = addressed(draws, 1, first=first, device=device)
+        return ancestral(self.model_program, draw, blank=blank)[0].z
+
+    def means_from_layer(self, z: Mapping[str, Tensor], layer: str, draws: LatentNoise, count: int) -> Tensor:
+        """Return E[x | z] while a layer and the layers above stay, and the layers below come from their priors.
+
+        Args:
+            z: latents of B examples, (1, B, ...) each.
+            layer: name of the lowest layer that stays.
+            draws: random numbers of the layers below.
+            count: draws of the layers below for each example.
+
+        Returns:
+            Shape (count, B, D).
+        """
+        upwards = self._upwards
+        stay = {name: z[name] for name in upwards[upwards.index(layer) :]}
+        example = next(iter(stay.values()))
+        rows = (NOISE_BLOCK, example.shape[1])
+        known = {name: each.expand(*rows, *each.shape[2:]) for name, each in stay.items()}
+        blank = blank_latents(self._looked.z, rows)
+        found: list[Tensor] = []
+        for first in range(0, count, NOISE_BLOCK):
+            draw = addressed(draws, rows[1], first=first, device=example.device)
+            found.append(mean_of(ancestral(self.model_program, draw, known, blank=blank)[1], rows))
+        return torch.cat(found)[:count]
 
     def coordinates(self) -> dict[int, str]:
         """Return the name of each number of a continuous latent, by its column in the means."""
@@ -138,10 +172,15 @@ class ProgramValues(Model):
         if self.no_means or not isinstance(at, Centre):
             return self.no_means or str(at)
         can, why = movable(at)
-        return None if can else why
+        return None if can else "; ".join(why.values())
+
+    def cannot_move(self, layer: str) -> str | None:
+        """Return the reason why no number of a layer can be moved through its prior; None if some can."""
+        at = self._looked.centre
+        return movable(at)[1].get(layer) if isinstance(at, Centre) else str(at)
 
     def traversals(self, pixels: Tensor, columns: Sequence[int], offsets: Sequence[float]) -> tuple[Tensor, Tensor]:
-        """Return E[x | z] while each of some numbers in turn moves through the prior; see ``traversal``."""
+        """Return E[x | z] while each of some numbers in turn moves through its prior; see ``traversal``."""
         at = centre(self.posterior_program, self.model_program, pixels.reshape(-1, *self.data.shape))
         return traversal(at, self.model_program, columns, offsets)
 
