@@ -140,22 +140,24 @@ class ProgramBatch:
 
     @torch.no_grad()
     def weighed(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> tuple[Tensor, Tensor]:
-        """Compute log-weights of all rows, as ``log_weights``, and the mean over samples of log q - log p(z).
+        """Compute log-weights of all rows, as ``log_weights``, and by latent the mean over samples of log q - log p.
 
         Returns:
-            Log-weights, (K, B), and the mean, which estimates KL(q(z | x) || p(z)), (B,), float64; both in nats.
+            Log-weights, (K, B), and the means, which estimate each latent's KL from its prior, (L, B), float64, in
+            the order in which the latents are drawn; both in nats.
         """
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
-        total = found.new_zeros(self.examples, dtype=torch.float64)
+        total: Tensor | None = None
         pixels = self._pixels if self._some is None else self._pixels[self._some]
         products = half_products if precision is Precision.BFLOAT16 else nullcontext
         for first, count in self._pieces(0, self.draws.k):
             latents = self._latents(first, count, has_path=False)
             values, log_q = latents.values, latents.log_q
+            of_q = torch.stack([each.log_q for each in latents.located.values()])
             if self._some is not None:
                 values = {name: z[:, self._some] for name, z in values.items()}
-                log_q = log_q[:, self._some]
+                log_q, of_q = log_q[:, self._some], of_q[:, :, self._some]
             for start, number in chunks(count, k_chunk):
                 part = slice(start, start + number)
                 with products():
@@ -163,7 +165,10 @@ class ProgramBatch:
                     joint = self._programs.densities.run(z, pixels)
                     log_p = joint.log_joint
                 found[first + start : first + start + number] = log_p - log_q[part]
-                total += (log_q[part] - torch.stack(list(joint.log_priors.values())).sum(0)).double().sum(0)
+                of_p = torch.stack([joint.log_priors[name] for name in values])
+                ratios = (of_q[:, part] - of_p).double().sum(1)
+                total = ratios if total is None else total + ratios
+        assert total is not None
         return found, total / self.draws.k
 
     def samples(self, first: int, count: int) -> RowPass:
