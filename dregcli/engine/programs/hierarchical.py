@@ -134,14 +134,15 @@ class HierarchicalVae(LatentModel):
 
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
         """Return the distribution of the pixels."""
-        given(f"z{len(self.decoders)}", self._top_prior())
-        outputs = [_outputs(decoder, z[f"z{i + 1}"]) for i, decoder in enumerate(self.decoders)]
-        for i, each in enumerate(outputs[1:]):
-            given(f"z{i + 1}", gaussian(each))
+        count = len(self.decoders)
+        given(f"z{count}", self._top_prior())
+        for i in reversed(range(1, count)):
+            given(f"z{i}", gaussian(_outputs(self.decoders[i], z[f"z{i + 1}"])))
+        outputs = _outputs(self.decoders[0], z["z1"])
         if self._is_bernoulli:
-            logits = outputs[0].reshape(*outputs[0].shape[:-1], *self._shape)
+            logits = outputs.reshape(*outputs.shape[:-1], *self._shape)
             return Independent(Bernoulli(logits=logits, validate_args=False), len(self._shape), validate_args=False)
-        return Pixels(self.likelihood, outputs[0], self._shape)
+        return Pixels(self.likelihood, outputs, self._shape)
 
     def _top_prior(self) -> Distribution:
         if self.prior is None:
