@@ -180,6 +180,24 @@ class ModelName(StrEnum):
     """Probabilistic PCA with a linear encoder. Its log p(x) is known exactly."""
 
 
+class PosteriorOrder(StrEnum):
+    """The order in which the posterior of a model with several stochastic layers draws them."""
+
+    BOTTOM_UP = "bottom-up"
+    """q(z1 | x), then q(z2 | z1), and so on (arXiv 1509.00519)."""
+    TOP_DOWN = "top-down"
+    """q(zL | x), then q(z_l | z_(l+1), x) down to z1."""
+
+
+class TopPrior(StrEnum):
+    """The prior of the top stochastic layer."""
+
+    STANDARD = "standard"
+    """N(0, I)."""
+    LEARNED = "learned"
+    """A diagonal Gaussian whose means and scales are parameters."""
+
+
 class Task(StrEnum):
     """The task of a model: whole images, or one half of an image given the other half."""
 

@@ -79,7 +79,9 @@ def value_in_words(name: str, value: object) -> str:
         ends = (str(each).partition("@") for each in cast("list[object]", value or ()))
         return ",".join(f"{digest[:8]}@{step}" for digest, _, step in ends) or "none"
     if isinstance(value, list | tuple):
-        value = ",".join(map(str, cast("list[object]", value))) or "none"
+        parts = cast("list[object]", value)
+        layers = any(isinstance(each, list | tuple) for each in parts)  # hidden layers of several stochastic layers
+        value = ("/" if layers else ",").join(value_in_words(name, each) for each in parts) or "none"
     if isinstance(value, Mapping):
         parent = cast("Mapping[str, object]", value)
         value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")

@@ -140,8 +140,8 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         which = parse_checkpoint(asked.checkpoint)
     except SpecError as error:
         found += error.faults
-    if asked.latents is not None and spec.latent_dim is not None and asked.latents > spec.latent_dim:
-        found.append(Fault("latents", f"must be at most the model's {spec.latent_dim}, got {asked.latents}."))
+    if asked.latents is not None and spec.latents is not None and asked.latents > spec.latents:
+        found.append(Fault("latents", f"must be at most the model's {spec.latents}, got {asked.latents}."))
     spec = spec.model_copy(update={"compile": "off"})
     data = _data(spec, asked, data_dir, found)
     spec, code = code_of_run(run, spec, asked.code, listener)
@@ -227,7 +227,7 @@ def _stored(missing: DatasetMissing, spec: RunSpec, checkpoint: Checkpoint, run:
 
 
 def _latents(spec: RunSpec, asked: SampleRequest) -> int:
-    most = LATENTS if spec.latent_dim is None else min(LATENTS, spec.latent_dim)
+    most = LATENTS if spec.latents is None else min(LATENTS, spec.latents)
     return most if asked.latents is None else asked.latents
 
 
