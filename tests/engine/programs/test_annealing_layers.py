@@ -15,8 +15,8 @@ from dregcli.engine.programs.contract import Given
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.errors import SpecError
 from tests.support.annealing import measured
+from tests.support.linear_layers import DATA, LOWER, NOISE, UPPER, LinearLayers, linear_layers
 from tests.support.program_zoo import SCORES
-from tests.support.two_layers import DATA, LOWER, NOISE, UPPER, LinearLayers, linear_layers
 
 SIGMAS = 5.0
 ANNEALING = Annealing(40, chains=16, leapfrogs=3)

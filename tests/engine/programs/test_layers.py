@@ -15,9 +15,9 @@ from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness
 from dregcli.names import Split
+from tests.support.linear_layers import linear_layers, standard_rows
 from tests.support.plain_models import TwoLayers, small_data
 from tests.support.program_zoo import PATHS, SCORES, made, pixels_of
-from tests.support.two_layers import linear_layers, standard_rows
 
 SEVERAL = ("two layers", "two layers, flow above", "three draws", "discrete and continuous")
 
