@@ -13,6 +13,26 @@ class VimcoBaseline(StrEnum):
     GEOMETRIC = "geometric"
 
 
+class TvoRule(StrEnum):
+    """Where a thermodynamic objective takes the height of each part of its path."""
+
+    LEFT = "left"
+    """At the part's left end. The sum is a lower bound of log p(x)."""
+    RIGHT = "right"
+    """At the part's right end. The sum is not a bound of log p(x)."""
+    TRAPEZOID = "trapezoid"
+    """The mean of both ends. The sum is not a bound of log p(x)."""
+
+
+class TvoSchedule(StrEnum):
+    """How a thermodynamic objective spaces its points."""
+
+    LOG = "log"
+    """Evenly in the logarithms."""
+    LINEAR = "linear"
+    """Evenly."""
+
+
 class Promise(StrEnum):
     """Whether a pair's expected gradient equals the gradient of its own target."""
 

@@ -32,9 +32,9 @@ class Comparison:
 
 
 def comparison_of(pair: Pair) -> Comparison:
-    """Compare an estimator with its objective's reparam, and reparam itself with dreg."""
+    """Compare an estimator with reparam of its target, and reparam itself with dreg."""
     reference = Dreg() if isinstance(pair.estimator, Reparam) else Reparam()
-    return Comparison(pair, Pair(pair.objective, reference))
+    return Comparison(pair, Pair(pair.objective, pair.estimator.with_its_target(reference)))
 
 
 @dataclass(frozen=True)
