@@ -12,10 +12,10 @@ examples of the true model in every step, Adam at 1e-3 in everything, 100,000 st
 - the prior's error: the distance of the learned cluster weights from the true ones;
 - the SNR of the gradient of phi at a batch of 100 examples, from 500 draws of z: the mean over phi of |mean| / sd.
 
-The summary of an error is its minimum over training, and that of the SNR is its mean. What differs: the posterior's
-error is the exact mean over x, by quadrature, every 1,000 steps. The paper takes 100 new examples every 3,000 steps,
-and the minimum takes advantage of their noise; that summary is stored too. The SNR is measured every 10,000 steps
-instead of 3,000.
+The summary of an error is its minimum over evaluations every 3,000 steps, and that of the SNR is its mean. What
+differs: the posterior's error is the exact mean over x, by quadrature. The paper takes 100 new examples, and the
+minimum takes advantage of their noise; this summary is ``as_published``. The SNR is measured every 10,000 steps
+instead of every 3,000.
 
 All pairs and seeds of one K train together, since a step of one alone would mostly be overhead: their networks are
 stacked into one model, and each has its own part of the batch. ``tests/engine/programs/test_mixture.py`` shows that
@@ -54,8 +54,8 @@ BATCH, RATE, STEPS = 100, 1e-3, 100_000
 AT_ONCE = 100
 """Steps whose examples are drawn together."""
 
-EVALUATED, AS_PUBLISHED = 1_000, 3_000
-"""Steps between two evaluations: of the exact errors, and of the error at 100 new examples."""
+EVALUATED, SUMMARISED = 1_000, 3_000
+"""Steps between two evaluations of the errors, and between two that a summary uses, as in the paper."""
 
 MEASURED, DRAWS, LEAST_VARIANCE = 10_000, 500, 1e-9
 """Steps between two measurements of the SNR, draws of one, and the variance from which a parameter counts."""
@@ -88,7 +88,7 @@ PUBLISHED: dict[str, dict[str, dict[int, float]]] = {
         "iwae/reinforce": {2: 0.09, 5: 0.068, 10: 0.053, 20: 0.043},
     },
 }
-"""Values that were read off the paper's picture (``.assets/gmm.png``), about 5 % exact."""
+"""Values read off the picture ``.assets/gmm.png`` of the paper's code."""
 
 
 @dataclass
@@ -102,7 +102,7 @@ class Course:
         steps: steps taken so far.
         posterior: the exact error of q, every ``EVALUATED`` steps.
         prior: the error of the cluster weights, every ``EVALUATED`` steps.
-        as_published: the error of q at 100 new examples, every ``AS_PUBLISHED`` steps.
+        as_published: the error of q at 100 new examples, every ``SUMMARISED`` steps.
         snr: SNR of phi's gradient, every ``MEASURED`` steps.
     """
 
@@ -118,7 +118,10 @@ class Course:
     def summary(self, name: str) -> list[float]:
         """Return one number for each seed: the mean of the SNR, and the minimum of an error."""
         curve = torch.tensor(getattr(self, name), dtype=torch.float64)
-        return (curve.mean(0) if name == "snr" else curve.amin(0)).tolist()
+        if name in ("posterior", "prior"):
+            curve = curve[:: SUMMARISED // EVALUATED]
+        found = curve.mean(0) if name == "snr" else curve.amin(0)
+        return [float(each) for each in found]
 
 
 @dataclass(frozen=True)
@@ -140,11 +143,13 @@ class Beside(ScoreEstimator):
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute the weights of each pair from its own examples; ``objective`` is not used."""
         assert terms.log_w.shape[1] == self.examples, "the weights of some examples alone were requested"
-        found = [pair.at(part)[1] for pair, part in zip(self.pairs, self._split(terms.log_w), strict=True)]
+        found = [
+            pair.at(part)[1]
+            for pair, part in zip(
+                self.pairs, torch.split(terms.log_w, self.examples // len(self.pairs), dim=1), strict=True
+            )
+        ]
         return Coefficients(*(torch.cat([getattr(each, name) for each in found], 1) for name in ARRAYS))
-
-    def _split(self, log_w: Tensor) -> tuple[Tensor, ...]:
-        return log_w.split(self.examples // len(self.pairs), dim=1)
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Promise nothing."""
@@ -186,7 +191,7 @@ class Training:
     def gradients(self, x: Tensor, stream: Stream, step: int, *, train_model: bool = True) -> dict[str, Tensor]:
         """Return the gradients of each pair and seed, (P S, ...), at examples of each seed, (S, 100, 1).
 
-        Theirs is a mean over 100 examples, but the engine's is one over the whole batch.
+        Each is a mean over the 100 examples of its pair and seed; the engine divides by the whole batch instead.
         """
         whole = x.repeat(self.count, 1, 1).flatten(0, 1).to(self.module.prior_logits)
         draws = AddressedNoise(self.seeds[0], stream, step, k=self.k, batch=self.batch, width=1)
@@ -206,7 +211,7 @@ class Training:
         whole = x.repeat(self.count, 1, 1)
         q = self.module.logits(whole.flatten(0, 1)).softmax(-1)
         true = true_joint(whole.flatten(0, 1)).softmax(-1)
-        return (q - true).norm(dim=-1).reshape(whole.shape[:2])
+        return (q - true).square().sum(-1).sqrt().reshape(whole.shape[:2])
 
     def posterior(self) -> Tensor:
         """Return the exact mean of the distance over x, (P S,)."""
@@ -215,7 +220,7 @@ class Training:
     @torch.no_grad()
     def prior(self) -> Tensor:
         """Return the distance of the learned cluster weights from the true ones, (P S,)."""
-        return (self.module.prior_logits.softmax(-1) - true_weights()).norm(dim=-1)
+        return (self.module.prior_logits.softmax(-1) - true_weights()).square().sum(-1).sqrt()
 
     def snr(self, step: int) -> Tensor:
         """Return the mean over phi of |mean| / sd of the gradient, (P S,)."""
@@ -236,21 +241,27 @@ class Training:
         due: dict[str, Tensor] = {}
         if step % EVALUATED == 0 or is_last:
             due |= {"posterior": self.posterior(), "prior": self.prior()}
-        if step and (step % AS_PUBLISHED == 0 or is_last):
+        if step and (step % SUMMARISED == 0 or is_last):
             due["as_published"] = self.distances(self.examples(Stream.EVALUATION_PIXELS, step)).mean(1)
         if step and (step % MEASURED == 0 or is_last):
             due["snr"] = self.snr(step)
         for name, values in due.items():
-            for course, part in zip(courses, values.split(len(self.seeds)), strict=True):
+            for course, part in zip(courses, torch.split(values, len(self.seeds)), strict=True):
                 getattr(course, name).append(part.tolist())
         for course in courses:
             course.steps = step
         return "snr" in due
 
 
+def pair_of(word: str, k: int) -> Pair:
+    """Return the pair that ``objective/estimator`` names."""
+    objective, _, estimator = word.partition("/")
+    return resolve_pair(objective, estimator, k)
+
+
 def train(words: Sequence[str], k: int, seeds: Sequence[int], steps: int) -> Iterator[list[Course]]:
     """Train pairs, and yield their courses whenever the SNR was measured."""
-    training = Training([resolve_pair(*word.split("/"), k) for word in words], k, seeds)
+    training = Training([pair_of(word, k) for word in words], k, seeds)
     courses = [Course(word, k, list(seeds)) for word in words]
     for step in range(steps + 1):
         if training.record(courses, step, is_last=step == steps):

@@ -6,9 +6,8 @@ from torch import Tensor
 from torch.distributions import Categorical
 
 from dregcli.engine.draws import AddressedNoise
-from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness, Stream
-from tests.benchmarks.gmm import BATCH, Training
+from tests.benchmarks.gmm import BATCH, Training, pair_of
 from tests.support.mixture import CLUSTERS, Mixture, examples, mixture, true_joint, true_weights
 
 K, STEPS = 4, 3
@@ -32,7 +31,7 @@ def test_at_the_true_posterior_every_log_weight_is_log_p(monkeypatch: pytest.Mon
 def test_pairs_and_seeds_that_train_together_train_as_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Given the same uniform numbers, gradients and parameters after a few steps are equal."""
     uniforms = torch.rand(K, len(PAIRS), len(SEEDS) * BATCH, 1, generator=torch.Generator().manual_seed(0)).double()
-    pairs = [resolve_pair(*word.split("/"), K) for word in PAIRS]
+    pairs = [pair_of(word, K) for word in PAIRS]
 
     def trained(chosen: slice, seeds: slice) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Return the last gradients and the parameters."""
