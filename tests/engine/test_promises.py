@@ -21,7 +21,7 @@ from tests.support.quadrature import (
 )
 from tests.support.sweep import swept
 
-NODES = {1: 64, 2: 64, 3: 40}
+NODES = {1: 64, 2: 64, 3: 32}
 """Nodes a dimension; each case shows that the quadrature has converged with them."""
 
 CASES = [(pair, k) for k in (1, 2, 3) for pair in checked_pairs(k)]
