@@ -95,6 +95,9 @@ class Normals:
         assert width == 1
         return Normals(self.given[..., latent : latent + 1])
 
+    def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
+        raise AssertionError
+
     def seed(self, latent: int, block: int) -> int:
         return 0
 
