@@ -7,7 +7,7 @@ if TYPE_CHECKING:
     from dregcli.api.runs import load_run
     from dregcli.api.stores import open_store
     from dregcli.api.training import train
-    from dregcli.engine.loss import multi_sample_loss
+    from dregcli.engine.own.loss import multi_sample_loss
     from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData, gaussian, rows, standard_normal
     from dregcli.errors import DregError
     from dregcli.specs.options import RunOptions
@@ -36,7 +36,7 @@ _HOMES: Final = {
     "DregError": "dregcli.errors",
     "RunOptions": "dregcli.specs.options",
     "load_run": "dregcli.api.runs",
-    "multi_sample_loss": "dregcli.engine.loss",
+    "multi_sample_loss": "dregcli.engine.own.loss",
     "open_store": "dregcli.api.stores",
     "train": "dregcli.api.training",
 }

@@ -1,4 +1,4 @@
-"""Names of the tracked columns in the metrics, and the signal-to-noise ratio (SNR) that pure noise has."""
+"""Names of columns by estimator and by layer in the metrics, and the signal-to-noise ratio (SNR) of pure noise."""
 
 import math
 from collections.abc import Iterable
@@ -82,3 +82,30 @@ def tracked_columns(names: Iterable[str]) -> list[TrackedColumn]:
         if estimator and (kind := _QUANTITIES.get(quantity)):
             found.append(TrackedColumn(estimator, kind.network, kind.statistic, kind.windowed))
     return found
+
+
+LAYER_QUANTITIES: Final = ("kl_prior", "active_units")
+
+
+@dataclass(frozen=True)
+class LayerColumn:
+    """A column of the validation metrics that holds a quantity of one layer of a model with several layers.
+
+    Attributes:
+        quantity: one of ``LAYER_QUANTITIES``.
+        layer: name of the layer.
+    """
+
+    quantity: str
+    layer: str
+
+    @property
+    def name(self) -> str:
+        """Name of the column in the metrics. A slash would have a meaning in files."""
+        return f"{self.quantity}.{self.layer.replace('/', '_')}"
+
+
+def layer_columns(names: Iterable[str]) -> list[LayerColumn]:
+    """Return the columns of layers among some names of metrics, in the same order."""
+    parts = (name.partition(".") for name in names)
+    return [LayerColumn(quantity, layer) for quantity, _, layer in parts if layer and quantity in LAYER_QUANTITIES]

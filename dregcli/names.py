@@ -13,6 +13,26 @@ class VimcoBaseline(StrEnum):
     GEOMETRIC = "geometric"
 
 
+class TvoRule(StrEnum):
+    """Where a thermodynamic objective takes the height of each part of its path."""
+
+    LEFT = "left"
+    """At the part's left end. The sum is a lower bound of log p(x)."""
+    RIGHT = "right"
+    """At the part's right end. The sum is not a bound of log p(x)."""
+    TRAPEZOID = "trapezoid"
+    """The mean of both ends. The sum is not a bound of log p(x)."""
+
+
+class TvoSchedule(StrEnum):
+    """How a thermodynamic objective spaces its points."""
+
+    LOG = "log"
+    """Evenly in the logarithms."""
+    LINEAR = "linear"
+    """Evenly."""
+
+
 class Promise(StrEnum):
     """Whether a pair's expected gradient equals the gradient of its own target."""
 
@@ -160,6 +180,24 @@ class ModelName(StrEnum):
     """Probabilistic PCA with a linear encoder. Its log p(x) is known exactly."""
 
 
+class PosteriorOrder(StrEnum):
+    """The order in which the posterior of a model with several stochastic layers draws them."""
+
+    BOTTOM_UP = "bottom-up"
+    """q(z1 | x), then q(z2 | z1), and so on (arXiv 1509.00519)."""
+    TOP_DOWN = "top-down"
+    """q(zL | x), then q(z_l | z_(l+1), x) down to z1."""
+
+
+class TopPrior(StrEnum):
+    """The prior of the top stochastic layer."""
+
+    STANDARD = "standard"
+    """N(0, I)."""
+    LEARNED = "learned"
+    """A diagonal Gaussian whose means and scales are parameters."""
+
+
 class Task(StrEnum):
     """The task of a model: whole images, or one half of an image given the other half."""
 
@@ -181,6 +219,17 @@ class Binarisation(StrEnum):
     """x = 1 where the intensity exceeds a threshold."""
     NONE = "none"
     """Use the values unchanged."""
+
+
+class PriorGradient(StrEnum):
+    """How the gradient of a learned prior's parameters is computed."""
+
+    SCORE = "score"
+    """By the prior's score at the samples."""
+    GDREG = "gdreg"
+    """Along samples of the prior that are equal to the posterior's samples (arXiv 2101.11046)."""
+    BLEND = "blend"
+    """Between both, by the posterior's variance as a share of the prior's."""
 
 
 class OptimizerName(StrEnum):

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 from dregcli import errors
-from dregcli.engine import loss, pairs
+from dregcli.engine import pairs
+from dregcli.engine.own import loss
 
 ROOT = Path(__file__).parents[1]
 

@@ -33,7 +33,7 @@ class SeenBatch:
 
     @torch.no_grad()
     def weighed(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> tuple[Tensor, Tensor | None]:
-        """Return log-weights of K samples, and KL(q || prior) as a mean over these samples.
+        """Return log-weights of K samples, and each layer's KL(q || prior) as a mean over these samples.
 
         Args:
             k: samples per example.
@@ -42,7 +42,8 @@ class SeenBatch:
             repeat: index of the independent draw, from 0.
 
         Returns:
-            Log-weights, shape (K, B), and the KL, (B,), float64, nats; no KL if ``kl_prior`` is exact.
+            Log-weights, shape (K, B), and the KL by layer, (L, B), float64, nats; no KL if ``kl_prior`` is always
+            exact.
         """
         with in_eval_mode(self.model):
             log_w, kl = self.model.weighed(self.pixels, self._draws(k, repeat), k_chunk=k_chunk)
@@ -60,7 +61,7 @@ class SeenBatch:
 
     @torch.no_grad()
     def kl_prior(self) -> Tensor | None:
-        """Return the exact KL(q(z | x) || p(z)), shape (B,), float64, nats; None if it has no closed form."""
+        """Return the exact KL(q(z | x) || p(z)) by layer, (L, B), float64, nats; None if it has no closed form."""
         with in_eval_mode(self.model):
             return self.model.kl_from_prior(self.pixels)
 
@@ -137,12 +138,16 @@ class BatchBounds:
     Attributes:
         bound: the IWAE bound at K, shape (B,), float64, nats per example.
         ess: effective sample size, shape (B,), float64.
+        kl_layers: by layer, the mean over the samples of log q - log p, (L, B), float64, nats; None with one layer.
+        means: means of q, see ``Model.posterior_means``, (B, Z); None with one layer, or if they are not known.
         pixels: pixels that the model saw, shape (B, D).
         model_log_p: exact log p(x) of the model, shape (B,), float64, nats; None where it is unknown.
     """
 
     bound: Tensor
     ess: Tensor
+    kl_layers: Tensor | None
+    means: Tensor | None
     pixels: Tensor
     model_log_p: Tensor | None
 
@@ -171,10 +176,13 @@ def evaluate(
         k_chunk: samples in one pass, as in ``SeenBatch.log_weights``.
     """
     for batch in seen_batches(model, examples, pixels, split=split, seed=seed, limit=limit):
-        log_w = batch.log_weights(k=k, k_chunk=k_chunk)
+        log_w, kl = batch.weighed(k=k, k_chunk=k_chunk)
+        has_layers = kl is not None and len(kl) > 1
         yield BatchBounds(
             log_mean_exp(log_w),
             effective_sample_size(log_w),
+            kl if has_layers else None,
+            batch.means() if has_layers else None,
             batch.pixels,
             model.log_marginal(batch.pixels),
         )

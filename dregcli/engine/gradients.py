@@ -13,7 +13,9 @@ from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.weights import log_mean_exp
+from dregcli.errors import Fault, SpecError
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,19 @@ class Gradients:
         return [each.reshape(1) for each in self.learned.values()]
 
 
+def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
+    """Check that theta's gradient can go along samples of the model's prior.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    refusal = model.no_prior_path(rule)
+    if not pair.estimator.keeps_theta:
+        refusal = f"'{pair.word}' leaves samples out of theta's gradient."
+    if refusal:
+        raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient score.")])
+
+
 class Step:
     """One batch of a model, whose rows are evaluated once for any number of pairs.
 
@@ -65,11 +80,22 @@ class Step:
         draws: noise of the samples; ``Draws`` if the execution chooses rows.
         execution: how the rows are executed.
         kl_weight: weight of log p(z) - log q(z | x) in the log-weights of the objective; the bound has all of it.
+        rule: how theta's gradient treats the prior; None for its score. Only with the whole KL part.
     """
 
     def __init__(
-        self, model: Model, pixels: Tensor, draws: Noise, execution: Execution, *, kl_weight: float = 1.0
+        self,
+        model: Model,
+        pixels: Tensor,
+        draws: Noise,
+        execution: Execution,
+        *,
+        kl_weight: float = 1.0,
+        rule: PriorRule | None = None,
     ) -> None:
+        if rule:
+            assert kl_weight == 1.0, "the rule's formula is that of the whole log-weight"
+        self._rule = rule
         self._model = model
         self._batch: Batch = model.batch(pixels, draws)
         self._tempered: TemperedBatch | None = None
@@ -81,7 +107,7 @@ class Step:
         self._theta: dict[Objective, Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
-        weigh = replace(weigh, kl_weight=self._kl_weight)
+        weigh = replace(weigh, kl_weight=self._kl_weight, rule=self._rule)
         if self._rows is None:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows

@@ -96,6 +96,8 @@ class BatchEstimates:
         kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c); None if it
             has no closed form.
         kl_prior_sampled: the KL as a mean over the draws, shape (R, B); None if it is known exactly.
+        kl_layers: the same KL by layer, whose sum it is, shape (R, L, B), or (1, L, B) if it is known exactly; None
+            for a model with one layer.
         means: means of the posterior, shape (B, Z); None if they are not known.
         model_log_p: exact log p(x) of the model, shape (B,); None if it is unknown.
     """
@@ -110,6 +112,7 @@ class BatchEstimates:
     elbo: Tensor
     kl_prior: Tensor | None
     kl_prior_sampled: Tensor | None
+    kl_layers: Tensor | None
     means: Tensor | None
     model_log_p: Tensor | None
 
@@ -163,8 +166,14 @@ def estimate(
         ess=torch.stack(ess),
         khat=torch.stack(khat) if khat else None,
         elbo=torch.stack(elbo),
-        kl_prior=kl_prior,
-        kl_prior_sampled=torch.stack(sampled) if sampled else None,
+        kl_prior=kl_prior if kl_prior is None else kl_prior.sum(0),
+        kl_prior_sampled=torch.stack(sampled).sum(1) if sampled else None,
+        kl_layers=_by_layer(sampled if kl_prior is None else [kl_prior]),
         means=batch.means(),
         model_log_p=batch.model.log_marginal(batch.pixels),
     )
+
+
+def _by_layer(kl: Sequence[Tensor]) -> Tensor | None:
+    """Join the KL by layer of some draws, (L, B) each; None if there is one layer."""
+    return torch.stack([*kl]) if kl and len(kl[0]) > 1 else None

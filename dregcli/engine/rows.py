@@ -14,6 +14,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, standard_normal_log_prob
 from dregcli.engine.indexed import sums_by_index
 
 
@@ -35,6 +36,11 @@ class Rows(ABC):
     @abstractmethod
     def shared(self, tensor: Tensor) -> Tensor:
         """Make a tensor of examples, (B, ...), data or computed from parameters, broadcast against rows."""
+
+    def log_prior(self, prior: DiagonalGaussian, z: Tensor) -> Tensor:
+        """Return the learned prior's log-density of rows z, (K, B, Z); shape (K, B), nats."""
+        standardised = (z - self.shared(prior.loc)) / self.shared(prior.scale)
+        return standard_normal_log_prob(standardised) - self.shared(prior.scale.log().sum(dim=-1))
 
 
 class Selection(Protocol):

@@ -60,18 +60,31 @@ def prior_images(model: Model, pixels: Tensor, randomness: Randomness, *, k: int
     found: list[Tensor] = []
     count = -(-k // NOISE_BLOCK) * NOISE_BLOCK
     for i in range(len(pixels)):
-        draws = AddressedNoise(
-            randomness,
-            Stream.SAMPLE_PRIOR,
-            i,
-            k=count,
-            batch=1,
-            width=model.latent_width,
-            dtype=pixels.dtype,
-        )
+        draws = prior_draws(model, pixels, randomness, k=k, number=i)
         blocks = [model.prior_means(pixels[i : i + 1], draws, first=first) for first in range(0, count, NOISE_BLOCK)]
         found.append(torch.cat(blocks)[:k])
     return torch.cat(found, dim=1)
+
+
+def prior_draws(model: Model, like: Tensor, randomness: Randomness, *, k: int, number: int = 0) -> AddressedNoise:
+    """Return the random numbers of samples from the prior, of whole blocks.
+
+    Args:
+        model: the model.
+        like: pixels, for their type.
+        randomness: random numbers on the model's device.
+        k: samples that are needed.
+        number: index of the image that a model with a context takes it from.
+    """
+    return AddressedNoise(
+        randomness,
+        Stream.SAMPLE_PRIOR,
+        number,
+        k=-(-k // NOISE_BLOCK) * NOISE_BLOCK,
+        batch=1,
+        width=model.latent_width,
+        dtype=like.dtype,
+    )
 
 
 @dataclass(frozen=True)
@@ -113,8 +126,17 @@ def best_of_k(model: Model, pixels: Tensor, randomness: Randomness, *, k: int) -
     )
 
 
-def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> Reconstructions:
-    draws = AddressedNoise(
+def posterior_draws(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> AddressedNoise:
+    """Return the random numbers of the posterior samples of a block of examples.
+
+    Args:
+        model: the model.
+        pixels: the block, at most ``EXAMPLES_BLOCK`` examples, (B, D).
+        randomness: random numbers on the model's device.
+        k: samples per example.
+        number: index of the block.
+    """
+    return AddressedNoise(
         randomness,
         Stream.SAMPLE_POSTERIOR,
         number,
@@ -124,6 +146,10 @@ def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: i
         dtype=pixels.dtype,
         examples=len(pixels),
     )
+
+
+def _best_of_block(model: Model, pixels: Tensor, randomness: Randomness, *, k: int, number: int) -> Reconstructions:
+    draws = posterior_draws(model, pixels, randomness, k=k, number=number)
     log_w = model.batch(pixels, draws).log_weights(k_chunk=NOISE_BLOCK)
     if log_w.isnan().any():
         what = "A log-weight of a posterior sample is not a number."

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian
 from dregcli.engine.reach import Reach
 from dregcli.engine.rows import Rows, Selection
 
@@ -69,6 +70,7 @@ class RowTape(Rows):
         self._check = check
         self._layers: list[_Layer] = []
         self._shared: list[_Shared] = []
+        self._prior: list[_Shared] = []
 
     def linear(self, layer: nn.Linear, inputs: Tensor) -> Tensor:
         """Apply ``layer`` to rows of shape (K', B', I) and record what its weight gradient needs."""
@@ -91,6 +93,27 @@ class RowTape(Rows):
         leaf = self._selection.each(tensor.detach()).requires_grad_()
         self._shared.append(_Shared(tensor, leaf))
         return leaf
+
+    def log_prior(self, prior: DiagonalGaussian, z: Tensor) -> Tensor:
+        """Return the learned prior's log-density, and record how the prior meets rows.
+
+        Raises:
+            RuntimeError: there is more than one prior.
+        """
+        if self._prior:
+            message = "a model of the fast path has one prior"
+            raise RuntimeError(message)
+        first = len(self._shared)
+        found = super().log_prior(prior, z)
+        self._prior = self._shared[first:]
+        return found
+
+    def prior(self) -> DiagonalGaussian | None:
+        """Return the learned prior of each row, its parameters being (K', B', Z) and fixed; None if there is none."""
+        if not self._prior:
+            return None
+        loc, scale, _ = self._prior
+        return DiagonalGaussian(loc.leaf.detach(), scale.leaf.detach())
 
     def backward(self, log_p: Tensor, latents: Sequence[Tensor]) -> list[Tensor]:
         """Do the only backward pass, with unit row weights.
@@ -120,12 +143,15 @@ class RowTape(Rows):
             raise RuntimeError(message)
         return found[: len(latents)]
 
-    def contract(self, row_weights: Tensor, parameters: Iterable[nn.Parameter]) -> list[Tensor]:
+    def contract(
+        self, row_weights: Tensor, parameters: Iterable[nn.Parameter], *, prior: DiagonalGaussian | None = None
+    ) -> list[Tensor]:
         """Return the weighted gradient of each parameter.
 
         Args:
             row_weights: factor of each row's gradient, shape (K', B').
             parameters: the requested parameters.
+            prior: another gradient by the prior's mean and scale than the weighted one, (B, Z) each.
 
         Returns:
             One gradient for each parameter, in their order.
@@ -137,7 +163,7 @@ class RowTape(Rows):
         """
         wanted = list(parameters)
         found: dict[Tensor, Tensor] = {}
-        for parameter, gradient in (*self._by_layers(row_weights), *self._by_shared(row_weights, wanted)):
+        for parameter, gradient in (*self._by_layers(row_weights), *self._by_shared(row_weights, wanted, prior)):
             found[parameter] = found[parameter] + gradient if parameter in found else gradient
         if any(parameter not in found for parameter in wanted):
             message = "a model parameter reaches rows outside Rows.linear and Rows.shared: they cannot be weighted"
@@ -158,12 +184,21 @@ class RowTape(Rows):
             if layer.bias is not None:  # pyright: ignore[reportUnnecessaryComparison] - None with bias=False
                 yield layer.bias, delta.mT @ weights[:, 0]
 
-    def _by_shared(self, row_weights: Tensor, wanted: list[nn.Parameter]) -> Iterator[tuple[Tensor, Tensor]]:
+    def _by_shared(
+        self, row_weights: Tensor, wanted: list[nn.Parameter], prior: DiagonalGaussian | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the parameters behind shared tensors, with the gradient through all of these; the graph is kept."""
         if not self._shared:
             return
         seeds: list[Tensor] = []
+        given: dict[int, Tensor] = {}
+        if prior is not None:
+            loc, scale, log_scale = map(id, self._prior)
+            given = {loc: prior.loc, scale: prior.scale, log_scale: torch.zeros_like(prior.loc[..., 0])}
         for record in self._shared:
+            if id(record) in given:
+                seeds.append(given[id(record)])
+                continue
             if record.delta is None:
                 message = f"a shared tensor of shape {tuple(record.tensor.shape)} does not reach log p"
                 raise RuntimeError(message)

@@ -14,18 +14,19 @@ from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
-from dregcli.engine.gradients import Gradients, Step
+from dregcli.engine.gradients import Gradients, Step, require_prior_path
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
 from dregcli.engine.optimisation import RAW, Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
+from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
-from dregcli.names import Precision
+from dregcli.names import Precision, PriorGradient
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -67,12 +68,14 @@ class Trainer:
         seed: random seed of the order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
         execution: how gradients are computed; dense if it is not given.
+        prior_gradient: how the gradient of a learned prior is computed.
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
             the step, provided that a step can do the same work every time.
 
     Raises:
-        SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it.
+        SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it, or its prior
+            has no gradient of this kind.
     """
 
     def __init__(
@@ -89,10 +92,14 @@ class Trainer:
         optimisation: Optimisation | None = None,
         train_model: bool = True,
         execution: Execution | None = None,
+        prior_gradient: PriorGradient = PriorGradient.SCORE,
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
         model.require_pairs([pair, *tracked])
+        self._rule = RULES[prior_gradient]
+        if self._rule:
+            require_prior_path(model, pair, self._rule)
         self.model = model
         self.step = 0
         self.window = Window()
@@ -204,7 +211,7 @@ class Trainer:
         if kl_weight != 1.0:
             # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
             execution = replace(execution, precision=Precision.FLOAT32)
-        batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight)
+        batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight, rule=self._rule)
         return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:

@@ -54,6 +54,10 @@ def short_word(part: Objective | Estimator) -> str:
     return str(part.name) if part == type(part)() else word_of(part)
 
 
-def _text(value: float | StrEnum) -> str:
+def _text(value: float | StrEnum | Estimator) -> str:
+    if isinstance(value, Estimator):
+        return word_of(value)
+    if isinstance(value, bool):
+        return str(value).lower()
     # -0.0 equals 0.0, so it must not give another word and so another group of runs.
     return repr(value + 0.0) if isinstance(value, float) else str(value)

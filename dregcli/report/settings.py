@@ -47,6 +47,7 @@ MEANINGS: Final = {
     "lr_posterior": "{} is the learning rate of the posterior",
     "warmup_steps": "{} is the number of steps in which the learning rate rises",
     "kl_warmup": "{} is the number of steps in which the objective's KL part rises to its whole weight",
+    "prior_gradient": "{} says how the gradient of a learned prior is computed",
     "grad_clip": "{} is the largest norm of a step's gradient",
     "ema": "{} is the decay of the average of the weights",
     "patience": "{} is the number of validations without a better bound after which a run stops",
@@ -78,7 +79,9 @@ def value_in_words(name: str, value: object) -> str:
         ends = (str(each).partition("@") for each in cast("list[object]", value or ()))
         return ",".join(f"{digest[:8]}@{step}" for digest, _, step in ends) or "none"
     if isinstance(value, list | tuple):
-        value = ",".join(map(str, cast("list[object]", value))) or "none"
+        parts = cast("list[object]", value)
+        layers = any(isinstance(each, list | tuple) for each in parts)  # hidden layers of several stochastic layers
+        value = ("/" if layers else ",").join(value_in_words(name, each) for each in parts) or "none"
     if isinstance(value, Mapping):
         parent = cast("Mapping[str, object]", value)
         value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")

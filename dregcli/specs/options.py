@@ -20,15 +20,20 @@ from dregcli.names import (
     LikelihoodName,
     ModelName,
     OptimizerName,
+    PosteriorOrder,
     Precision,
+    PriorGradient,
     ScheduleName,
     Task,
+    TopPrior,
 )
 from dregcli.parts import known_words
+from dregcli.posteriors import WORDS as POSTERIORS
 from dregcli.specs.binarisation import WORDS as BINARISATIONS
 from dregcli.specs.execution import AUTO, STRICT, Inflation, Positive
+from dregcli.specs.layers import usual_in_words
 from dregcli.specs.models import PROGRAMS
-from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_word, values_by_name
+from dregcli.specs.shown import Panel, Shown, layer_sizes, number_or_numbers, number_or_word, values_by_name
 
 OBJECTIVES, ESTIMATORS = known_words()
 
@@ -48,10 +53,14 @@ EvalEvery = Annotated[int, Field(ge=0)]
 # A config file has lists and plain words, but strict validation would only accept tuples and members of a StrEnum.
 ModelOptions = dict[str, bool | int | float | str]
 LayerSizes = Annotated[tuple[Positive, ...], Field(strict=False)]
+SizesOfLayers = Annotated[tuple[LayerSizes, ...], Field(strict=False)]
 Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
 AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
+AnyPriorGradient = Annotated[PriorGradient, Field(strict=False)]
+AnyOrder = Annotated[PosteriorOrder, Field(strict=False)]
 AnyPrecision = Annotated[Precision, Field(strict=False)]
+AnyTopPrior = Annotated[TopPrior, Field(strict=False)]
 
 _BY_KIND: Final = "depends on the kind of data"
 
@@ -122,17 +131,43 @@ class Settings(BaseModel, frozen=True):
         default=None, description=f"Distribution of the pixels: {_one_of(LikelihoodName)}."
     )
     hidden: Annotated[
-        LayerSizes | None,
+        LayerSizes | SizesOfLayers | None,
         Shown(
             Panel.MODEL,
             "N,N,...",
-            "200,200",
+            usual_in_words("hidden"),
             layer_sizes,
-            must_be="layer sizes such as 200,200, in a file [200, 200]",
+            must_be="layer sizes such as 200,200 or 200,200/100,100, in a file [200, 200] or "
+            "[[200, 200], [100, 100]]",
         ),
-    ] = Field(default=None, description="Sizes of the hidden layers.")
-    latent_dim: Annotated[Positive | None, Shown(Panel.MODEL, default="50; linear-gaussian: 5")] = Field(
-        default=None, description="Number of latent dimensions."
+    ] = Field(
+        default=None,
+        description="Sizes of the hidden layers; with a slash between those of two stochastic layers.",
+    )
+    latent_dim: Annotated[
+        Positive | LayerSizes | None,
+        Shown(
+            Panel.MODEL,
+            "N,N,...",
+            usual_in_words("latent_dim"),
+            number_or_numbers,
+            must_be="a whole number from 1, or one for each of several stochastic layers, such as 100,50; in a file "
+            "50 or [100, 50]",
+        ),
+    ] = Field(
+        default=None,
+        description="Number of latent dimensions; of several stochastic layers one number each, counted from x on.",
+    )
+    posterior: Annotated[str | None, Shown(Panel.MODEL, "WORD", "diagonal", must_be=POSTERIORS)] = Field(
+        default=None, description=f"Family of the posterior q: {POSTERIORS}."
+    )
+    posterior_order: Annotated[AnyOrder | None, Shown(Panel.MODEL, default=PosteriorOrder.BOTTOM_UP.value)] = Field(
+        default=None,
+        description=f"{_one_of(PosteriorOrder)}: the order in which q draws several stochastic layers.",
+    )
+    top_prior: Annotated[AnyTopPrior | None, Shown(Panel.MODEL, default=TopPrior.STANDARD.value)] = Field(
+        default=None,
+        description=f"{_one_of(TopPrior)}: the prior of the top one of several stochastic layers.",
     )
 
     objective: Annotated[str, Shown(Panel.OBJECTIVE, "WORD")] = Field(
@@ -145,6 +180,11 @@ class Settings(BaseModel, frozen=True):
         description=f"{_one_of(ESTIMATORS)}; or a pair such as rws/dreg. `dreg estimators` lists all pairs.",
     )
     k: Annotated[Positive, Shown(Panel.OBJECTIVE)] = Field(default=DEFAULT_K, description="Samples per example.")
+    prior_gradient: Annotated[AnyPriorGradient, Shown(Panel.OBJECTIVE)] = Field(
+        default=PriorGradient.SCORE,
+        description=f"{_one_of(PriorGradient)}: how the gradient of a learned prior is computed; a fixed prior has "
+        "none.",
+    )
     track_estimators: Annotated[
         str | Words,
         Shown(Panel.OBJECTIVE, "WORDS", "none", must_be="words with commas between, such as stl,dreg"),

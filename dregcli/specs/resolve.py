@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from dregcli.errors import Fault
 from dregcli.names import nearest
 from dregcli.specs.execution import ROUNDING_ONLY
-from dregcli.specs.models import OF_NETWORKS, is_network
+from dregcli.specs.models import OF_MODELS, is_layered, settings_of
 from dregcli.specs.number_lists import parse_seeds
 from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.presets import read_preset
@@ -100,8 +100,7 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
         yield "model_digest"
     if changes("model"):
         yield "model_options"
-        if not is_network(layer["model"]):
-            yield from OF_NETWORKS
+        yield from _unfit(options.get("model", RunOptions.model_fields["model"].default), layer["model"])
     if changes("backward"):
         yield from _SCREENING_OPTIONS
     if "k" in options and changes("k"):
@@ -111,6 +110,14 @@ def _overruled(layer: Mapping[str, Any], options: Mapping[str, Any]) -> Iterable
             yield other
         if other in layer:
             yield one
+
+
+def _unfit(before: object, model: object) -> Iterable[str]:
+    """Yield the settings of one model that another model does not have, or has in another form."""
+    has = settings_of(model)
+    yield from (name for name in OF_MODELS if name not in has)
+    if is_layered(before) != is_layered(model):
+        yield from ("hidden", "latent_dim")
 
 
 def read_options(values: Mapping[str, Any]) -> tuple[RunOptions, list[Fault]]:

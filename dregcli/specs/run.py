@@ -8,13 +8,26 @@ from typing import Annotated, Any, Final, Literal, cast
 from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import to_jsonable_python
 
-from dregcli.names import LikelihoodName, ModelName, Task
+from dregcli.names import LikelihoodName, ModelName, PosteriorOrder, Task, TopPrior
+from dregcli.posteriors import parse_posterior
 from dregcli.specs.binarisation import parse_binarisation
 from dregcli.specs.execution import ROUNDING_ONLY, ExecutionSpec, Positive
-from dregcli.specs.models import OF_NETWORKS, is_network, short_name
-from dregcli.specs.options import Device, EvalEvery, OnOff, ParentSpec, Settings, Steps, Threads
+from dregcli.specs.layers import Hidden, Latents, layer_sizes_of
+from dregcli.specs.models import OF_MODELS, SETTINGS, is_layered, models_with, settings_of, short_name
+from dregcli.specs.options import (
+    Device,
+    EvalEvery,
+    LayerSizes,
+    OnOff,
+    ParentSpec,
+    Settings,
+    SizesOfLayers,
+    Steps,
+    Threads,
+)
 
 SPEC_VERSION = 1
+_VAE: Final = SETTINGS[ModelName.VAE]
 
 
 class RunSpec(ExecutionSpec, Settings, frozen=True):
@@ -23,7 +36,8 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     It has the fields of ``Settings``, with types that leave nothing open. None means: no screening
     (``screen_inflation``, ``screen_precision``), all samples at once (``k_chunk``), torch's own choice (``threads``),
     evaluations with ``k`` samples (``eval_k``), a run that starts from no other run (``parent``), a built-in model
-    (``model_digest``), or a model that has no such setting (``likelihood``, ``hidden``, ``latent_dim``).
+    (``model_digest``), or a model that has no such setting (``OF_MODELS``). With several stochastic layers,
+    ``latent_dim`` has a number for each, and ``hidden`` the sizes for each.
     """
 
     spec_version: Literal[1] = SPEC_VERSION
@@ -32,8 +46,11 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     split_convention: str
     binarisation: str = "dynamic"
     likelihood: Annotated[LikelihoodName | None, Field(strict=False)] = LikelihoodName.BERNOULLI
-    hidden: Annotated[tuple[Positive, ...] | None, Field(strict=False)] = (200, 200)
-    latent_dim: Positive | None = 50
+    hidden: LayerSizes | SizesOfLayers | None = _VAE["hidden"]
+    latent_dim: Positive | LayerSizes | None = _VAE["latent_dim"]
+    posterior: str | None = _VAE["posterior"]
+    posterior_order: Annotated[PosteriorOrder | None, Field(strict=False)] = PosteriorOrder.BOTTOM_UP
+    top_prior: Annotated[TopPrior | None, Field(strict=False)] = TopPrior.STANDARD
     estimator: str = "dreg"
     track_estimators: Annotated[tuple[str, ...], Field(strict=False)] = ()
     steps: Steps
@@ -47,31 +64,49 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
         """Samples per example in the evaluations during training and at its end."""
         return self.eval_k or self.k
 
+    @property
+    def latents(self) -> int | None:
+        """Number of latent dimensions of all stochastic layers; None if the model states it elsewhere."""
+        return sum(self.latent_dim) if isinstance(self.latent_dim, tuple) else self.latent_dim
+
     @model_validator(mode="before")
     @classmethod
-    def _without_settings_of_networks(cls, given: object) -> object:
-        """Let the settings of the built-in networks be None in the spec of another model."""
+    def _without_settings_of_others(cls, given: object) -> object:
+        """Let the settings that the model does not have be None."""
         if not isinstance(given, Mapping):
             return given
         content = cast("Mapping[str, object]", given)
-        has_them = is_network(content.get("model", ModelName.VAE))
-        return content if has_them else {**dict.fromkeys(OF_NETWORKS), **content}
+        return {**_missing_of(content.get("model", ModelName.VAE)), **content}
 
-    @field_validator(*OF_NETWORKS)
+    @field_validator(*OF_MODELS)
     @classmethod
-    def _check_of_networks(cls, value: object, info: ValidationInfo) -> object:
-        model = info.data.get("model")
-        if model is not None and is_network(model) == (value is None):
-            message = "is missing." if value is None else f"only applies with a built-in network, not with {model}."
+    def _check_of_model(cls, value: object, info: ValidationInfo) -> object:
+        model, name = info.data.get("model"), info.field_name
+        if model is None or name is None:
+            return value
+        if (name in settings_of(model)) == (value is None):
+            message = "is missing." if value is None else f"{_only_with(name)}, not with {model}."
             raise ValueError(message)
         return value
 
+    @field_validator("latent_dim")
+    @classmethod
+    def _check_layers(cls, latent_dim: Latents | None, info: ValidationInfo) -> Latents | None:
+        model, hidden = info.data.get("model"), info.data.get("hidden")
+        if latent_dim is None or hidden is None or model is None:
+            return latent_dim
+        latents, sizes, faults = layer_sizes_of(model, latent_dim, hidden)
+        if faults or (latents, sizes) != (latent_dim, hidden):
+            raise ValueError(faults[0].message if faults else f"must be a list for {model}.")
+        return latent_dim
+
     @field_validator("hidden")
     @classmethod
-    def _check_hidden(cls, hidden: tuple[int, ...] | None, info: ValidationInfo) -> tuple[int, ...] | None:
-        if hidden is None:
+    def _check_hidden(cls, hidden: Hidden | None, info: ValidationInfo) -> Hidden | None:
+        model = info.data.get("model")
+        if hidden is None or is_layered(model):
             return hidden
-        if info.data.get("model") == ModelName.LINEAR_GAUSSIAN:
+        if model == ModelName.LINEAR_GAUSSIAN:
             if hidden:
                 message = "linear-gaussian has no hidden layers: leave --hidden out."
                 raise ValueError(message)
@@ -84,6 +119,21 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     @classmethod
     def _one_spelling(cls, word: str) -> str:
         return parse_binarisation(word).word
+
+    @field_validator("posterior")
+    @classmethod
+    def _one_spelling_of_posteriors(cls, word: str | None) -> str | None:
+        return None if word is None else parse_posterior(word).word
+
+
+def _missing_of(model: object) -> dict[str, None]:
+    """Return None for every setting that a model does not have."""
+    has = settings_of(model)
+    return {name: None for name in OF_MODELS if name not in has}
+
+
+def _only_with(setting: str) -> str:
+    return f"only applies with {', '.join(models_with(setting))}"
 
 
 RUN_ONLY: Final = ("model_before",)
@@ -128,9 +178,8 @@ def _without_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults_for(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the defaults of a written spec. Only the built-in networks have the settings of ``OF_NETWORKS``."""
-    known = is_network(content.get("model", _DEFAULTS["model"]))
-    return _DEFAULTS if known else {**_DEFAULTS, **dict.fromkeys(OF_NETWORKS)}
+    """Return the defaults of a written spec: the settings that its model does not have are None."""
+    return {**_DEFAULTS, **_missing_of(content.get("model", _DEFAULTS["model"]))}
 
 
 def _not_in(defaults: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:

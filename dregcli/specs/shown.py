@@ -52,12 +52,27 @@ def number_or_word(text: str) -> int | str:
         return text
 
 
-def layer_sizes(text: str) -> tuple[int, ...] | str:
-    """Turn ``200,200`` into (200, 200); return any other text unchanged."""
+def layer_sizes(text: str) -> tuple[int, ...] | tuple[tuple[int, ...], ...] | str:
+    """Turn ``200,200`` into (200, 200), and ``200,200/100`` into ((200, 200), (100,)).
+
+    Any other text is returned unchanged.
+    """
     try:
-        return tuple(int(part) for part in text.split(","))
+        layers = tuple(tuple(int(part) for part in layer.split(",")) for layer in text.split("/"))
     except ValueError:
         return text
+    first, *further = layers
+    return layers if further else first
+
+
+def number_or_numbers(text: str) -> int | tuple[int, ...] | str:
+    """Turn ``50`` into 50, and ``100,50`` into (100, 50); return any other text unchanged."""
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        return text
+    first, *further = numbers
+    return numbers if further else first
 
 
 def values_by_name(texts: list[str]) -> dict[str, str] | str:

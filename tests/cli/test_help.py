@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from dregcli import synonyms
-from dregcli.app.planning.architectures import LINEAR_LATENTS
 from dregcli.cli import tree
 from dregcli.cli.lazy import CommandByName
 from dregcli.data.catalogue import DATASETS
@@ -17,7 +16,6 @@ from dregcli.names import Split, split_word
 from dregcli.specs.execution import DEFAULT_INFLATION
 from dregcli.specs.options import RunOptions
 from dregcli.specs.presets import PRESETS
-from dregcli.specs.run import RunSpec
 from tests.support.cli import SMALL, run
 
 
@@ -29,8 +27,9 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     lines = {line.split()[1]: line for line in shown.splitlines() if line.startswith("│ --")}
     fields = {name: field.default for name, field in RunOptions.model_fields.items()}
     by_kind = "depends on the kind of data"
-    fields |= {"hidden": RunSpec.model_fields["hidden"].default}
-    fields |= {"latent_dim": f"{RunSpec.model_fields['latent_dim'].default}; linear-gaussian: {LINEAR_LATENTS}"}
+    fields |= {"hidden": "200,200; hierarchical: 200,200/100,100", "posterior": "diagonal"}
+    fields |= {"latent_dim": "50; linear-gaussian: 5; hierarchical: 100,50"}
+    fields |= {"posterior_order": "bottom-up", "top_prior": "standard"}
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
     fields |= {
         "screen_inflation": DEFAULT_INFLATION,

@@ -30,13 +30,11 @@ BASE: Final = (
     *("--hidden", "24", "--latent-dim", "6", "--k", "16", "--batch-size", "16", "--lr", "3e-3"),
     *("--steps", "240", "--log-every", "7", "--eval-every", "90", "--checkpoint-every", "25"),
 )
-_BFLOAT16 = ("--backward", "screened", "--screen-precision", "bfloat16")
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "dense": ("--backward", "dense"),
     "screened": ("--backward", "screened", "--screen-precision", "float32"),
-    "bfloat16": _BFLOAT16,
     "dreg-cv": ("--estimator", "dreg-cv", "--backward", "dense"),
-    "tracking": ("--track-estimators", "stl,vimco", *_BFLOAT16),
+    "tracking": ("--track-estimators", "stl,vimco", "--backward", "screened", "--screen-precision", "bfloat16"),
 }
 
 # One thread: two processes then have a core each, and sums have one order on every machine.

@@ -1,4 +1,4 @@
-"""Fifteen kills in every run of the tests; ``python -m tests.crash --kills 300`` for more."""
+"""Twelve kills in every run of the tests; ``python -m tests.crash --kills 300`` for more."""
 
 import shutil
 from dataclasses import replace
@@ -13,8 +13,8 @@ from dregcli.store.run import Run
 from tests.crash.harness import campaign, differences, only_run
 from tests.support.store_faults import CountingFileSystem
 
-KILLS, PER_RUN = 15, 3
-"""Of each variant's run three."""
+KILLS, PER_RUN = 12, 3
+"""Three kills of the run of each variant."""
 
 
 def test_nothing_is_lost_and_no_byte_differs(references: dict[str, Run], tmp_path: Path) -> None:

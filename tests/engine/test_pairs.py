@@ -3,6 +3,7 @@
 import contextlib
 import math
 from dataclasses import fields
+from typing import Any
 
 import pytest
 import torch
@@ -74,7 +75,11 @@ def test_with_one_sample_stl_is_dreg(objective: str) -> None:
     assert_same(f"{word}/stl", f"{word}/dreg", log_weights(1))
 
 
-@swept("pair", (p for p in all_pairs() if not hasattr(p.objective, "groups")), named=lambda pair: pair.word)
+BY_PLACE = [p for p in all_pairs() if hasattr(p.objective, "groups") or hasattr(p.estimator, "samples")]
+"""The pairs whose samples have different parts: groups, or samples of a baseline."""
+
+
+@swept("pair", (p for p in all_pairs() if p not in BY_PLACE), named=lambda pair: pair.word)
 def test_coefficients_follow_a_permutation_of_the_samples(pair: Pair) -> None:
     log_w, order = log_weights(6), torch.tensor([3, 1, 5, 0, 4, 2])
     for straight, permuted in zip(arrays(pair, log_w), arrays(pair, log_w[order]), strict=True):
@@ -132,6 +137,45 @@ class _Row(dict[str, torch.Tensor]):
         if hasattr(pair.estimator, "baseline"):
             mean = without.exp().mean(dim=1).log() if pair.estimator.baseline == "arithmetic" else without.mean(dim=1)
             self["F_r"] = pair.objective.replaced(log_w, mean)
+        if pair.objective.name == "tvo":
+            self |= _thermodynamic(pair.objective, log_w)
+        if pair.estimator.name == "ovis-mc":
+            self |= _auxiliary(log_w, pair.estimator.samples)
+
+
+def _thermodynamic(tvo: Any, log_w: torch.Tensor) -> dict[str, torch.Tensor]:
+    """g, c and d as their descriptions say."""
+    k = len(log_w)
+    found = {name: torch.zeros_like(log_w) for name in "gcd"}
+    for b, width in zip(tvo.powers(), tvo.widths(), strict=True):
+        v = torch.softmax(b * log_w, dim=0)
+        off = log_w - (v * log_w).sum(dim=0)
+        found["g"] += width * v * (1 + b * off)
+        found["c"] += width * v * ((1 - b) * off * k / (k - 1) - 1)
+        found["d"] += width * v * (1 - 2 * b + b * (1 - b) * off)
+    return found
+
+
+def _auxiliary(log_w: torch.Tensor, samples: int) -> dict[str, torch.Tensor]:
+    n = len(log_w) - samples
+
+    def signal(log_w: torch.Tensor) -> torch.Tensor:
+        return log_w.exp().mean(dim=0).log() - torch.softmax(log_w, dim=0)
+
+    baselines = torch.zeros_like(log_w)
+    for i in range(n):
+        for auxiliary in log_w[n:]:
+            changed = log_w[:n].clone()
+            changed[i] = auxiliary
+            baselines[i] += signal(changed)[i] / samples
+    first, nothing = log_w[:n], torch.zeros_like(log_w[n:])
+    v = torch.cat([torch.softmax(first, dim=0), nothing])
+    return {
+        "v_n": v,
+        "L_n": first.exp().mean(dim=0).log(),
+        "A": baselines,
+        "I_n": torch.cat([nothing[:1].expand(n, -1) + 1, nothing]),
+    }
 
 
 @swept("pair", checked_pairs(4), named=lambda pair: pair.word)
@@ -223,7 +267,7 @@ def test_what_is_refused_is_what_has_no_value() -> None:
 LOG_WEIGHT = st.one_of(st.floats(-1e4, 1e4), st.just(-math.inf), st.just(0.0))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=30)
 @given(st.lists(LOG_WEIGHT, min_size=1, max_size=9), st.sampled_from([torch.float32, torch.float64]))
 @example([0.0, -math.inf], torch.float32)
 def test_no_pair_ever_returns_nan(values: list[float], dtype: torch.dtype) -> None:
@@ -312,6 +356,23 @@ def test_unknown_names_come_with_the_nearest_one_and_all_at_once() -> None:
         ("iwae", "vimco", 1, "'vimco:baseline=arithmetic' needs at least 2 samples"),
         ("iwae", "vimco:baseline=harmonic", 4, "needs one of arithmetic, geometric, got 'harmonic'."),
         ("iwae", "ovis:gamma=2", 4, "gamma must be from 0 to 1"),
+        (
+            "iwae",
+            "ovis-mc",
+            1,
+            "'ovis-mc:samples=1,exclusive=false' needs at least 2 samples, got 1. Use --k 2 or more.",
+        ),
+        ("iwae", "ovis-mc:samples=4", 4, "needs at least 5 samples, got 4. Use --k 5 or more."),
+        ("iwae", "ovis-mc:samples=0", 4, "samples must be at least 1, got 0."),
+        ("iwae", "ovis-mc:exclusive=yes", 4, "needs true or false, got 'yes'."),
+        ("vr-iwae", "ovis-mc", 4, "'ovis-mc' is defined for objective 'iwae' only."),
+        ("tvo:partitions=0", "dreg", 4, "partitions must be at least 1, got 0."),
+        ("tvo:beta=0", "dreg", 4, "beta must be above 0 and below 1, got 0."),
+        ("tvo:beta=1", "dreg", 4, "beta must be above 0 and below 1, got 1."),
+        ("tvo:beta=nan", "dreg", 4, "beta must be above 0 and below 1, got nan."),
+        ("tvo:schedule=moment", "dreg", 4, "needs one of log, linear, got 'moment'."),
+        ("tvo", "covariance", 1, "'covariance' needs at least 2 samples, got 1."),
+        ("iwae", "double", 4, "'double' is defined for objective 'tvo' only."),
         ("iwae", "dreg-alpha:alpha=-0.1", 4, "alpha must be from 0 to 1"),
     ],
 )

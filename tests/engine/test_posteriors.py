@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -190,13 +191,14 @@ def gradients(pair_or_word, build: Callable[[], Distribution], parameters: list[
     return list(torch.autograd.grad(loss, [theta, *parameters], materialize_grads=True))
 
 
-@pytest.mark.parametrize("after", [(), (SigmoidTransform(),)])
-def test_a_flow_without_an_inverse_has_the_gradients_of_one_with_it(after: tuple[Transform, ...]) -> None:
+def test_a_flow_without_an_inverse_has_the_gradients_of_one_with_it() -> None:
+    """Pairs take turns of 7, so that every estimator has both: the flow last, and another transform after it."""
     parameters = flow_parameters()
     wrong: list[str] = []
-    for pair in checked_pairs(4):
-        without = gradients(pair, lambda: flow(parameters, inverse=False, after=after), parameters)
-        exact = gradients(pair, lambda: flow(parameters, inverse=True, after=after), parameters)
+    for i, pair in enumerate(checked_pairs(4)):
+        after = (SigmoidTransform(),) if i % 7 % 2 else ()
+        without = gradients(pair, partial(flow, parameters, inverse=False, after=after), parameters)
+        exact = gradients(pair, partial(flow, parameters, inverse=True, after=after), parameters)
         for one, other in zip(without, exact, strict=True):
             if not (one - other).norm() <= 1e-9 * (1e-3 + other.norm()):
                 wrong.append(pair.word)

@@ -99,19 +99,19 @@ def test_of_some_rows_it_is_that_of_all_with_weight_0_for_the_rest() -> None:
 class _NotPerRow(RowTape):
     """The weights' mean for all rows of an example."""
 
-    def _by_shared(self, row_weights, wanted):
-        return super()._by_shared(row_weights.mean(0, keepdim=True).expand_as(row_weights), wanted)
+    def _by_shared(self, row_weights, wanted, prior):
+        return super()._by_shared(row_weights.mean(0, keepdim=True).expand_as(row_weights), wanted, prior)
 
 
 class _OneOverK(RowTape):
-    def _by_shared(self, row_weights, wanted):
-        return ((p, g / K) for p, g in super()._by_shared(row_weights, wanted))
+    def _by_shared(self, row_weights, wanted, prior):
+        return ((p, g / K) for p, g in super()._by_shared(row_weights, wanted, prior))
 
 
 class _FirstSharedAlone(RowTape):
-    def _by_shared(self, row_weights, wanted):
+    def _by_shared(self, row_weights, wanted, prior):
         self._shared = self._shared[:1]
-        return super()._by_shared(row_weights, wanted)
+        return super()._by_shared(row_weights, wanted, prior)
 
 
 @pytest.mark.parametrize("twin", [_NotPerRow, _OneOverK, _FirstSharedAlone])

@@ -48,7 +48,12 @@ def test_nothing_passes_for_something_else() -> None:
     [
         ("seeds", 5, 'must be a text such as "0-4" or "0,2,5-7", got 5.'),
         ("seeds", [0, 1], 'must be a text such as "0-4" or "0,2,5-7", got [0, 1].'),
-        ("hidden", "200,200", "must be layer sizes such as 200,200, in a file [200, 200], got '200,200'."),
+        (
+            "hidden",
+            "200,200",
+            "must be layer sizes such as 200,200 or 200,200/100,100, in a file [200, 200] or "
+            "[[200, 200], [100, 100]], got '200,200'.",
+        ),
         ("parent", 3, "must be a table of values by name, got 3."),
         ("spec_version", 2, "must be 1, got 2: if a newer dreg wrote this file, use it with that dreg."),
     ],

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal, Transform, TransformedDistribution
 from torch.distributions.transforms import AffineTransform, TanhTransform
 
-from dregcli.engine import multi_sample_loss, passes
+from dregcli.engine import multi_sample_loss
 from dregcli.engine.estimators import Estimator
-from dregcli.engine.log_joint import RowChoice
 from dregcli.engine.objectives import Objective
+from dregcli.engine.own import passes
+from dregcli.engine.own.log_joint import RowChoice
 from tests.support.screening import chance
 
 F64 = torch.float64

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.objectives import Objective
+from dregcli.engine.pairs import Pair
 
 Value = Callable[[Tensor], Tensor]
 
@@ -41,6 +42,26 @@ def _vr(log_w: Tensor, alpha: float) -> Tensor:
     return (log_w.exp() ** (1.0 - alpha)).mean(dim=0).log() / (1.0 - alpha)
 
 
+def _thermodynamic(log_w: Tensor, tvo: Any) -> Tensor:
+    """The sum of each part's length times its height."""
+    between = range(tvo.partitions - 1)
+    if tvo.schedule == "log":
+        steps = [math.exp(math.log(tvo.beta) * (1 - j / len(between))) for j in between]
+    else:
+        steps = [tvo.beta + (1 - tvo.beta) / len(between) * j for j in between]
+    ends = [0.0, *steps, 1.0]
+
+    def height(power: float) -> Tensor:
+        weights = log_w.exp() ** power
+        return (weights * log_w).sum(dim=0) / weights.sum(dim=0)
+
+    total = torch.zeros_like(log_w[0])
+    for start, end in itertools.pairwise(ends):
+        heights = {"left": height(start), "right": height(end), "trapezoid": (height(start) + height(end)) / 2}
+        total = total + (end - start) * heights[str(tvo.rule)]
+    return total
+
+
 def naive_values(objective: Objective) -> tuple[Value, Value | None]:
     """The value that theta ascends and the one that phi ascends; None where phi follows no function."""
 
@@ -61,6 +82,9 @@ def naive_values(objective: Objective) -> tuple[Value, Value | None]:
     def miwae(log_w: Tensor) -> Tensor:
         return torch.stack([_bound(group) for group in _groups(log_w, parameters.groups)]).mean(dim=0)
 
+    def tvo(log_w: Tensor) -> Tensor:
+        return _thermodynamic(log_w, parameters)
+
     def own(log_w: Tensor) -> Tensor:
         return objective.terms(log_w).value
 
@@ -73,5 +97,19 @@ def naive_values(objective: Objective) -> tuple[Value, Value | None]:
         "ciwae": (ciwae, ciwae),
         "miwae": (miwae, miwae),
         "piwae": (_bound, miwae),
+        "tvo": (tvo, tvo),
     }
     return values.get(objective.name, (own, own))
+
+
+def naive_targets(pair: Pair) -> tuple[Value, Value | None]:
+    """The values that theta and phi ascend with a pair: ``ovis-mc`` leaves its auxiliary samples out."""
+    of_model, of_posterior = naive_values(pair.objective)
+    if pair.estimator.name != "ovis-mc":
+        return of_model, of_posterior
+    estimator: Any = pair.estimator
+
+    def first(log_w: Tensor) -> Tensor:
+        return _bound(log_w[: len(log_w) - estimator.samples])
+
+    return (first if estimator.exclusive else of_model), first

@@ -164,13 +164,13 @@ def errors(k: int, b: int) -> Tensor:
     return common + 0.15 * own
 
 
-def erring(error: Tensor) -> Callable[..., Tensor]:
-    """``GaussianBatch.log_weights`` whose passes in bfloat16 are off by ``error``, and exact otherwise."""
+def erring() -> Callable[..., Tensor]:
+    """``GaussianBatch.log_weights`` whose passes in bfloat16 are off by ``errors``, and exact otherwise."""
     right = GaussianBatch.log_weights
 
     def log_weights(self: GaussianBatch, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> Tensor:
         exact = right(self, k_chunk=k_chunk)
-        return exact + error if precision is Precision.BFLOAT16 else exact
+        return exact + errors(*exact.shape) if precision is Precision.BFLOAT16 else exact
 
     return log_weights
 

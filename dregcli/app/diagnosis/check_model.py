@@ -12,7 +12,7 @@ from typing import Any
 from torch import nn
 
 from dregcli.app.common.listener import Listener
-from dregcli.app.models.make import make_module
+from dregcli.app.models.make import arguments_of, make_module
 from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.resolve import HINT as TRAINING_HINT
@@ -139,7 +139,7 @@ def check_model(request: CheckRequest, *, data_dir: Path, listener: Listener) ->
 
         def module() -> nn.Module:
             assert plan.code is not None
-            return make_module(plan.code, data, spec.model_options, seed=spec.seed).to(spec.device)
+            return make_module(plan.code, data, arguments_of(spec), seed=spec.seed).to(spec.device)
 
         made = module()
         with contextlib.redirect_stdout(sys.stderr):

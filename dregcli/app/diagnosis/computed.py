@@ -103,9 +103,9 @@ def _part(part: Objective | Estimator) -> Part:
     for field in fields(cast("Any", part)):
         assert field.default is not MISSING, f"{part.name}:{field.name} must have a default"
         kind = kinds[field.name]
-        choices = tuple(map(str, kind)) if issubclass(kind, StrEnum) else ()
+        choices = tuple(map(str, kind)) if issubclass(kind, StrEnum) else ("true", "false") if kind is bool else ()
         name = "choice" if choices else "whole number" if kind is int else "number"
-        default = str(field.default) if choices else field.default
+        default = str(field.default).lower() if choices else field.default
         parameters.append(Parameter(field.name, name, choices, default, field.name in learned))
     model = part.formula.model if isinstance(part, Objective) else ""
     return Part(part.name, model, tuple(parameters), part.reference, part.cites)

@@ -1,7 +1,6 @@
 """Keep importance estimates of a split for each example, and summarise them as means over examples."""
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,37 +8,17 @@ import numpy as np
 from torch import Tensor
 
 from dregcli.app.evaluation.chance import FIRST_K, Bias, Chance, Values, bias_of, chance_of
+from dregcli.app.evaluation.layers import LayerEstimate
+from dregcli.app.evaluation.means import Mean
 from dregcli.engine.diagnostics.pareto import UNRELIABLE
 from dregcli.engine.likelihood_estimate import BatchEstimates
+from dregcli.engine.models.base import Layer
 
 KL_ERROR = 0.1
 """Largest share of KL(q || posterior) that its estimate may lack and still be shown."""
 
 _NOT_SEEN = 0.005
 """Nats that are not visible with the two decimal places of the table."""
-
-
-@dataclass(frozen=True)
-class Mean:
-    """A mean over examples, nats per example.
-
-    Attributes:
-        value: the mean.
-        stderr: standard error of the mean over examples; None for a single example.
-    """
-
-    value: float
-    stderr: float | None
-
-    @classmethod
-    def of(cls, values: Values) -> "Mean":
-        """Return the mean of one number per example, shape (n,)."""
-        n = len(values)
-        return cls(float(values.mean()), float(values.std(ddof=1)) / math.sqrt(n) if n > 1 else None)
-
-    def as_json(self) -> dict[str, float | None]:
-        """Return plain values."""
-        return {"value": self.value, "stderr": self.stderr}
 
 
 class Collected:
@@ -61,6 +40,7 @@ class Collected:
             "elbo": found.elbo,
             "kl_prior": found.kl_prior,
             "kl_prior_sampled": found.kl_prior_sampled,
+            "kl_layers": found.kl_layers,
             "means": None if found.means is None else found.means.T,
             "model_log_p": found.model_log_p,
             "data_log_p": data_log_p,
@@ -83,14 +63,17 @@ class Estimates:
         arrays: arrays by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and
             ``curve_squares`` (C, R, n) for R independent draws; ``rises`` (3, R, n) if the largest K is at least 8;
             ``repeat_ess``, ``left_out_variance``, ``elbo`` and, if the largest K has a tail, ``khat`` (R, n);
-            the exact ``kl_prior`` (n,), or ``kl_prior_sampled`` (R, n), its mean over the draws; ``means`` of q
-            (Z, n), the exact ``model_log_p`` and ``data_log_p`` (n,) if known.
+            the exact ``kl_prior`` (n,), or ``kl_prior_sampled`` (R, n), its mean over the draws; with several layers
+            also ``kl_layers`` (R or 1, L, n), whose sum over layers it is; ``means`` of q (Z, n), the exact
+            ``model_log_p`` and ``data_log_p`` (n,) if known.
         no_means: the reason why q has no known means; None if it has.
+        model_layers: layers of the model, the layer nearest to x first.
     """
 
     ks: tuple[int, ...]
     arrays: Mapping[str, Values]
     no_means: str | None = None
+    model_layers: Sequence[Layer] = ()
 
     @property
     def bound(self) -> Values:
@@ -174,6 +157,21 @@ class Estimates:
         variance = self.latent_variance()
         return None if variance is None else int((variance > threshold).sum())
 
+    def layers(self, threshold: float) -> list[LayerEstimate]:
+        """Return what is known of each layer, the layer nearest to x first; empty for a model with one layer.
+
+        Args:
+            threshold: variance of a unit's mean above which the unit is active.
+        """
+        if "kl_layers" not in self.arrays:
+            return []
+        variance, found = self.latent_variance(), list[LayerEstimate]()
+        for layer, kl in zip(self.model_layers, self.arrays["kl_layers"].mean(axis=0), strict=True):
+            of = None if variance is None else variance[layer.columns.start : layer.columns.stop]
+            inactive = None if of is None else tuple(np.flatnonzero(~(of > threshold)).tolist())
+            found.append(LayerEstimate(layer, Mean.of(kl), inactive))
+        return found
+
     def curve(self) -> list[dict[str, Any]]:
         """Return for each K: the bound, its standard error over examples, its random error, and the jackknife."""
         rows: list[dict[str, Any]] = []
@@ -203,7 +201,7 @@ class Estimates:
     def as_json(self, *, active_threshold: float) -> dict[str, Any]:
         """Return all estimates as plain values."""
         elbo, kl = self.arrays["elbo"].mean(axis=0), self.kl_prior
-        kl_posterior = self.kl_posterior()
+        kl_posterior, layers = self.kl_posterior(), self.layers(active_threshold)
         return {
             "n": self.n,
             "k": self.ks[-1],
@@ -221,6 +219,7 @@ class Estimates:
             "active_units": self.active_units(active_threshold),
             **({"no_active_units": self.no_means} if self.no_means else {}),
             "active_threshold": active_threshold,
+            **({"layers": [each.as_json() for each in layers]} if layers else {}),
             "log_p": self.log_p(),
         }
 

@@ -38,6 +38,9 @@ __all__ = ["EvalRequest", "EvalResult", "evaluate_runs"]
 
 _HINT = "every option is shown by: dreg eval --help"
 
+_LARGE_K = 5000
+"""Number of samples that is suggested where AIS is impossible: it is usual in the literature."""
+
 
 @dataclass(frozen=True)
 class EvalResult:
@@ -162,7 +165,8 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, liste
         raise SpecError([Fault("n", message)], where=str(run.path))
     if request.method == EvalMethod.AIS and (why := build_model(spec, data.model_data, code).no_annealing):
         message = f"ais is impossible with the model {spec.model}: {why}."
-        raise SpecError([Fault("method", message)], where=str(run.path), hint="use --method importance")
+        hint = f"use importance sampling with a large K: --k {_LARGE_K}"
+        raise SpecError([Fault("method", message)], where=str(run.path), hint=hint)
     few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
     return _Ready(run, spec, data, request.n or few, code)
 

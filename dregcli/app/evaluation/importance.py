@@ -118,7 +118,7 @@ def sample_split(
         weights.save()
         weights.close()
     listener.end()
-    return Estimates(how.ks, work.collected.arrays(), model.no_means)
+    return Estimates(how.ks, work.collected.arrays(), model.no_means, model.layers())
 
 
 @contextmanager

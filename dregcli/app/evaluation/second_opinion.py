@@ -11,8 +11,10 @@ from torch import Tensor
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.common.unfinished import Unfinished
-from dregcli.app.evaluation.estimates import Estimates, Mean, Values
+from dregcli.app.evaluation.chance import Values
+from dregcli.app.evaluation.estimates import Estimates
 from dregcli.app.evaluation.importance import SAVE_SECONDS, Sampling
+from dregcli.app.evaluation.means import Mean
 from dregcli.app.planning.run_data import RunData
 from dregcli.engine.annealed import Annealed, mean_log_p
 from dregcli.engine.annealing import AnnealedBatch, Annealing, anneal

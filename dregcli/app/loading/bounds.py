@@ -1,7 +1,7 @@
 """Compute bounds of a model over a split: their mean over examples and its standard error."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.run_data import RunData
+from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.evaluation import BatchBounds, evaluate
 from dregcli.engine.models.base import Model
 from dregcli.names import Split
@@ -25,6 +26,9 @@ class SplitBounds:
         seed: seed of the evaluation's pixels and noise.
         bound: bounds, shape (n,), float64, nats per example.
         ess: effective sample sizes, shape (n,), float64.
+        layers: quantities of each layer, the layer nearest to x first: ``kl_prior``, the mean over the samples and
+            examples of log q - log p in nats per example, and ``active_units``, unless q has no known means. Empty
+            for a model with one layer.
         log_p: means of exact log p(x), where known: under the ``model``, and under the distribution of the ``data``.
     """
 
@@ -33,6 +37,7 @@ class SplitBounds:
     seed: int
     bound: NDArray[np.float64]
     ess: NDArray[np.float64]
+    layers: dict[str, dict[str, float]]
     log_p: dict[str, float]
 
     @property
@@ -55,8 +60,9 @@ class SplitBounds:
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for results."""
-        known = {"log_p": self.log_p} if self.log_p else {}
-        return {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k, **known}
+        known = {"log_p": self.log_p, "layers": self.layers}
+        own = {"value": self.value, "stderr": self.stderr, "n": self.n, "k": self.k}
+        return own | {name: each for name, each in known.items() if each}
 
 
 def split_bounds(
@@ -103,9 +109,22 @@ def split_bounds(
         # Only a user's model can have modules, such as dropout, that know the difference.
         model.train(training)
     listener.end()
-    whole = {name: np.concatenate(arrays) for name, arrays in parts.items()}
+    whole = {name: np.concatenate(arrays, axis=-1) for name, arrays in parts.items()}
     log_p = {whose: float(whole[whose].mean()) for whose in ("model", "data") if whose in whole}
-    return SplitBounds(split, k, seed, whole["bound"], whole["ess"], log_p)
+    return SplitBounds(split, k, seed, whole["bound"], whole["ess"], _layers(model, whole), log_p)
+
+
+def _layers(model: Model, whole: Mapping[str, NDArray[np.float64]]) -> dict[str, dict[str, float]]:
+    """Return the quantities of each layer from the arrays of all examples; see ``SplitBounds.layers``."""
+    if "kl_layers" not in whole:
+        return {}
+    found: dict[str, dict[str, float]] = {}
+    for layer, kl in zip(model.layers(), whole["kl_layers"], strict=True):
+        found[layer.name] = {"kl_prior": float(kl.mean())}
+        if "means" in whole:
+            variance = whole["means"][layer.columns.start : layer.columns.stop].var(axis=1)
+            found[layer.name]["active_units"] = float((variance > ACTIVE_VARIANCE).sum())
+    return found
 
 
 def _collected(
@@ -116,7 +135,8 @@ def _collected(
     done = 0
     for batch in evaluated:
         exact = {"model": batch.model_log_p, "data": data.true_log_p(batch.pixels)}
-        for name, tensor in {"bound": batch.bound, "ess": batch.ess, **exact}.items():
+        layers = {"kl_layers": batch.kl_layers, "means": None if batch.means is None else batch.means.T}
+        for name, tensor in {"bound": batch.bound, "ess": batch.ess, **layers, **exact}.items():
             if tensor is not None:
                 found.setdefault(name, []).append(tensor.cpu().numpy())
         done += len(batch.bound)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dregcli.app.models.code import Code
-from dregcli.app.models.make import make_model
+from dregcli.app.models.find import find_code
+from dregcli.app.models.make import arguments_of, make_model
 from dregcli.app.planning.executing import execution_of
 from dregcli.app.planning.optimising import optimisation_of
 from dregcli.app.planning.run_data import RunData
@@ -20,6 +21,7 @@ from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
 from dregcli.names import ModelName, Split, Task
+from dregcli.posteriors import Family
 from dregcli.specs.models import is_network
 from dregcli.specs.run import RunSpec
 
@@ -43,7 +45,7 @@ def build_model(spec: RunSpec, data: ModelData, code: Code | None = None) -> Mod
         model = _NETWORKS[ModelName(spec.model)](spec, data)
     else:
         assert code is not None, f"{spec.model} needs its code"
-        model = make_model(code, data, spec.model_options, seed=spec.seed)
+        model = make_model(code, data, arguments_of(spec), seed=spec.seed)
     model = model.to(spec.device)
     if spec.compile == "on":
         model.fuse()
@@ -52,6 +54,8 @@ def build_model(spec: RunSpec, data: ModelData, code: Code | None = None) -> Mod
 
 def _vae(spec: RunSpec, data: ModelData) -> Model:
     """Return a model with tanh networks, for whole images or for one part of an image given the other."""
+    if spec.posterior != Family.DIAGONAL:
+        return _one_layer(spec, data)
     assert spec.likelihood is not None
     mean, spread = data.mean.flatten(), data.spread.flatten()
     networks: Any = {
@@ -71,8 +75,15 @@ def _vae(spec: RunSpec, data: ModelData) -> Model:
     return StructuredVae(mean, context=top, channels=channels, likelihood=likelihood, crossed=crossed, **networks)
 
 
+def _one_layer(spec: RunSpec, data: ModelData) -> Model:
+    """Return the VAE as a hierarchical model of one layer, which has every family of posteriors."""
+    settings = {"likelihood": spec.likelihood, "posterior": spec.posterior}
+    layers = {"latent_dim": (spec.latent_dim,), "hidden": (spec.hidden,)}
+    return make_model(find_code("hierarchical"), data, {**settings, **layers}, seed=spec.seed)
+
+
 def _linear_gaussian(spec: RunSpec, data: ModelData) -> Model:
-    assert spec.latent_dim is not None
+    assert isinstance(spec.latent_dim, int)
     return LinearGaussian(
         data.mean.flatten(),
         latent_dim=spec.latent_dim,
@@ -104,6 +115,7 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
         execution=execution_of(spec),
+        prior_gradient=spec.prior_gradient,
         tracked=tracked_pairs(spec),
         record=record_graph if spec.device == "cuda" else None,
     )

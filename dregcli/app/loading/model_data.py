@@ -8,11 +8,12 @@ from torch import Tensor
 from dregcli.engine.programs.contract import ModelData
 from dregcli.errors import StoreFormatError
 from dregcli.names import DataKind
+from dregcli.specs.models import OF_MODELS
 from dregcli.specs.run import RunSpec, spelt_out
 from dregcli.store.checkpoints import Checkpoint
 from dregcli.store.run import Run
 
-ARCHITECTURE: Final = ("model", "model_options", "model_digest", "task", "likelihood", "hidden", "latent_dim")
+ARCHITECTURE: Final = ("model", "model_options", "model_digest", "task", *OF_MODELS)
 """The fields of a spec that say which network the weights belong to."""
 
 

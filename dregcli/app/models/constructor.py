@@ -2,7 +2,7 @@
 
 import inspect
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Final, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -62,13 +62,16 @@ class Option:
         return " or ".join(_KINDS[kind] for kind in self.kinds)
 
 
-def read_options(kind: type, given: Mapping[str, Value]) -> tuple[dict[str, Value], list[Fault]]:
+def read_options(
+    kind: type, given: Mapping[str, Value], *, settings: Sequence[str] = ()
+) -> tuple[dict[str, Value], list[Fault]]:
     """Return the options of a class as a spec has them: those that were given, and all plain defaults.
 
     Args:
         kind: the class; the first parameter of its constructor takes the ``ModelData``.
         given: values by name; texts from the command line are read by the constructor's types. A name may be spelt
             with hyphens.
+        settings: arguments that are settings of the spec, which are given as options of their own.
 
     Returns:
         The values, and every fault.
@@ -76,11 +79,16 @@ def read_options(kind: type, given: Mapping[str, Value]) -> tuple[dict[str, Valu
     known, takes_all, fault = _options(kind)
     if fault:
         return {}, [fault]
+    known = {name: option for name, option in known.items() if name not in settings}
     values: dict[str, Value] = {}
     faults: list[Fault] = []
     for typed, value in given.items():
         name = typed.replace("-", "_")
         option = known.get(name)
+        if name in settings:
+            own = f"--{name.replace('_', '-')}"
+            faults.append(Fault(_FIELD, f"{kind.__name__} has an option of its own for it: give {own} {value}."))
+            continue
         if option is None and takes_all:
             option = Option(name, (), (), None, is_required=False)
         if option is None:

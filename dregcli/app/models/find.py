@@ -7,7 +7,7 @@ from dregcli.app.models.gather import gather
 from dregcli.app.models.importing import class_of
 from dregcli.app.models.words import read_word
 from dregcli.errors import Fault, SpecError
-from dregcli.specs.models import is_network
+from dregcli.specs.models import is_network, settings_of
 from dregcli.specs.options import RunOptions
 from dregcli.specs.run import RunSpec
 
@@ -59,7 +59,7 @@ def constructor_options(code: Code, given: dict[str, Value]) -> tuple[dict[str, 
         SpecError: the code has no such class, or the class is no model.
         ModelFailed: the code raises an error.
     """
-    return read_options(class_of(code), given)
+    return read_options(class_of(code), given, settings=tuple(settings_of(code.word)))
 
 
 def with_code(spec: RunSpec, code: Code) -> RunSpec:

@@ -3,28 +3,35 @@
 import random
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from dregcli.app.models.code import Code
-from dregcli.app.models.constructor import Value
 from dregcli.app.models.importing import CORRECT, class_of, users_code
 from dregcli.engine.checks.check import contract_faults
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Stream, address
 from dregcli.errors import Fault, ModelFailed, SpecError
+from dregcli.specs.models import settings_of
+from dregcli.specs.run import RunSpec
 
 
-def make_module(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> nn.Module:
+def arguments_of(spec: RunSpec) -> dict[str, Any]:
+    """Return the arguments of the constructor of a run's model: its settings of the spec and its other options."""
+    return {**{name: getattr(spec, name) for name in settings_of(spec.model)}, **spec.model_options}
+
+
+def make_module(code: Code, data: ModelData, options: Mapping[str, Any], *, seed: int) -> nn.Module:
     """Return the model, on the CPU, with the initial weights of a seed.
 
     Args:
         code: code of the model.
         data: what the model may know of its data.
-        options: options of its constructor.
+        options: options of its constructor; see ``arguments_of``.
         seed: seed of the run.
 
     Raises:
@@ -41,7 +48,7 @@ def make_module(code: Code, data: ModelData, options: Mapping[str, Value], *, se
     return made
 
 
-def make_model(code: Code, data: ModelData, options: Mapping[str, Value], *, seed: int) -> ProgramModel:
+def make_model(code: Code, data: ModelData, options: Mapping[str, Any], *, seed: int) -> ProgramModel:
     """Return the model as one of the engine's; see ``make_module``.
 
     Raises:

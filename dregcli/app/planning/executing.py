@@ -1,6 +1,5 @@
 """Decide how a run's gradients are computed: every ``auto``, and the settings of the engine."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 
@@ -26,6 +25,7 @@ from dregcli.engine.words import parse_objective
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
 from dregcli.specs.execution import AUTO, ExecutionSpec, with_screening
+from dregcli.specs.layers import Hidden, all_sizes
 from dregcli.specs.options import OnOff, RunOptions
 from dregcli.specs.resolve import setting_faults
 from dregcli.specs.run import RunSpec
@@ -73,7 +73,7 @@ class Shape:
         *,
         task: Task,
         likelihood: LikelihoodName | None,
-        hidden: Sequence[int] | None,
+        hidden: Hidden | None,
         device: str,
         widest: int = 0,
     ) -> "Shape":
@@ -91,7 +91,7 @@ class Shape:
         if task is not Task.GENERATIVE:  # the bottom half; the larger part if the number of rows is odd
             pixels = dataset.channels * (dataset.height - dataset.height // 2) * dataset.width
         outputs = pixels * (LIKELIHOODS[likelihood].outputs_per_pixel if likelihood else 1)
-        return cls(outputs, max([outputs, widest, *(hidden or ())]), device)
+        return cls(outputs, max([outputs, widest, *all_sizes(hidden or ())]), device)
 
     @classmethod
     def of_run(cls, spec: RunSpec, dataset: Dataset, model: Model | None = None) -> "Shape":

@@ -7,7 +7,7 @@ from dregcli.data.dataset import Dataset
 from dregcli.engine.optimisation import Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import Fault, SpecError
-from dregcli.names import Split
+from dregcli.names import PriorGradient, Split
 from dregcli.specs.options import RunOptions
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
@@ -44,6 +44,9 @@ def optimisation_faults(
             faults.append(Fault(flag(field), message))
     if options.kl_warmup:
         faults += _kl_faults(options, tracked)
+        if options.prior_gradient != PriorGradient.SCORE:
+            message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
+            faults.append(Fault("prior-gradient", message))
     if options.patience is not None and not eval_every:
         message = "needs validations during training: give --eval-every, such as --eval-every 100."
         faults.append(Fault("patience", message))

@@ -1,6 +1,6 @@
 """Turn the options of a run into its spec, step by step; each step returns a value and every fault that it finds."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,7 +23,7 @@ from dregcli.engine.words import parse_estimator, parse_objective
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import Binarisation, DataKind, LikelihoodName, Split
 from dregcli.specs.execution import AUTO
-from dregcli.specs.models import OF_NETWORKS, is_network
+from dregcli.specs.models import OF_MODELS
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -87,21 +87,25 @@ def resolve(
     )
     values: dict[str, Any] = {
         **{name: getattr(options, name) for name in RunSpec.model_fields if name != "spec_version"},
-        **{"steps": steps, "hidden": built.hidden, "latent_dim": built.latent_dim},
-        **{"device": device, "threads": number},
-        **{"likelihood": built.likelihood or LikelihoodName.BERNOULLI, "binarisation": "dynamic"},
+        **{"steps": steps, "device": device, "threads": number, "binarisation": "dynamic"},
         **{"track_estimators": tracked, **observed, **identity, **asdict(decided), **evaluations},
         "lr_posterior": None if options.lr_posterior == options.lr else options.lr_posterior,
         **built.code,
+        **_settings(built, observed),
     }
-    if not is_network(options.model):
-        values |= dict.fromkeys(OF_NETWORKS)
     faults.add(spec_faults(values))
     if faults:
         raise SpecError(faults, hint=HINT)
     if unavailable:
         raise unavailable
     return RunSpec.model_validate(canonical_words(values)), tuple(warnings)
+
+
+def _settings(built: Architecture, observed: Mapping[str, str]) -> dict[str, Any]:
+    """Return the settings that only some models have: None for those that this model does not have."""
+    likelihood = observed.get("likelihood", built.likelihood or LikelihoodName.BERNOULLI)
+    whole = {**built.settings, "likelihood": likelihood}
+    return {name: whole[name] if name in built.settings else None for name in OF_MODELS}
 
 
 def _length(options: RunOptions, dataset: Dataset | None, faults: Faults) -> tuple[int, list[Fault]]:
@@ -161,7 +165,8 @@ def _shape(
     if dataset is None or "likelihood" not in observed:
         return None
     likelihood = LikelihoodName(observed["likelihood"])
-    return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=built.hidden, device=device)
+    hidden = built.settings.get("hidden")
+    return Shape.of(dataset, task=options.task, likelihood=likelihood, hidden=hidden, device=device)
 
 
 def _with_width(
@@ -180,7 +185,8 @@ def _with_width(
     is_drawn = observed["binarisation"] != Binarisation.NONE
     kind, levels = (DataKind.BINARY, 1) if is_drawn else (dataset.kind, dataset.levels)
     data = ModelData(image, kind, levels, mean, spread)
-    width = width_of(make_model(code, data, built.code["model_options"], seed=0))
+    settings = {name: value for name, value in _settings(built, observed).items() if name in built.settings}
+    width = width_of(make_model(code, data, {**settings, **built.code["model_options"]}, seed=0))
     return replace(shape, widest=max(shape.widest, width))
 
 

@@ -1,15 +1,14 @@
 """The pictures that a model's distributions allow: prior samples, reconstructions and traversals."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
+from dregcli.app.sampling.by_layer import LayerPictures, layered
+from dregcli.app.sampling.picture import Made, Picture, Traversed, traversed
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.engine.models.base import Model
@@ -22,68 +21,10 @@ from dregcli.engine.sampling import (
     most_active,
     prior_images,
     seen_pixels,
-    traversals,
 )
 from dregcli.errors import SpecError
 from dregcli.names import Split, Task
 from dregcli.specs.run import RunSpec
-
-REACH: Final = 3.0
-"""Range of traversals on both sides of the prior's mean, in standard deviations of the prior."""
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One grid of images.
-
-    Attributes:
-        kind: samples, reconstructions or traversals.
-        what: description in words.
-        rows: rows of images.
-        columns: columns of images.
-        grid: pixels, shape (3, H, W), in [0, 1].
-    """
-
-    kind: str
-    what: str
-    rows: int
-    columns: int
-    grid: Tensor
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height, in screen pixels."""
-        return self.grid.shape[2], self.grid.shape[1]
-
-
-@dataclass(frozen=True)
-class Traversed:
-    """One number of the latents that a traversal moves.
-
-    Attributes:
-        index: index of the number among all numbers of the latents.
-        name: name of the latent, with the number's place in it.
-        variance: variance over examples of q's mean.
-    """
-
-    index: int
-    name: str
-    variance: float
-
-
-@dataclass(frozen=True)
-class Made:
-    """All pictures of a request.
-
-    Attributes:
-        pictures: the pictures.
-        latents: traversed numbers of the latents in the order of the picture.
-        left_out: the reason for each picture that could not be made, by its kind.
-    """
-
-    pictures: list[Picture]
-    latents: list[Traversed]
-    left_out: dict[str, str]
 
 
 def make_pictures(
@@ -116,7 +57,14 @@ def make_pictures(
         made.append(_samples(model, inputs, randomness, asked, look, spec.task))
     except SpecError as error:
         left_out["samples"] = _reason(error)
-    made.append(_reconstructions(model, inputs, randomness, asked, look, k, spec.task))
+    best = best_of_k(model, inputs, randomness, k=k)
+    made.append(_reconstructions(inputs, best.images, asked, look, k, spec.task))
+    if (several := layered(model)) is not None:
+        variances = None
+        if not model.no_means:
+            variances = latent_variances(model, seen(None), split=split, seed=spec.eval_seed)
+        own = LayerPictures(several, inputs, best, variances, randomness, asked, k, count, look).made()
+        return Made([*made, *own.pictures], own.latents, left_out | own.left_out)
     if model.no_traversals:
         return Made(made, [], left_out | {"traversals": model.no_traversals})
     names = model.coordinates()
@@ -125,7 +73,7 @@ def make_pictures(
         Traversed(each, names[each], float(variances[each])) for each in most_active(variances, count, among=names)
     ]
     try:
-        made.append(_traversals(model, inputs[:1], latents, asked, look))
+        made.append(traversed(model, inputs[:1], latents, asked, look))
     except SpecError as error:
         return Made(made, [], left_out | {"traversals": _reason(error)})
     return Made(made, latents, left_out)
@@ -172,37 +120,10 @@ def _samples(
     return Picture("samples", what, rows, columns, grid)
 
 
-def _reconstructions(
-    model: Model,
-    inputs: Tensor,
-    randomness: Randomness,
-    asked: SampleRequest,
-    look: Look,
-    k: int,
-    task: Task,
-) -> Picture:
+def _reconstructions(inputs: Tensor, images: Tensor, asked: SampleRequest, look: Look, k: int, task: Task) -> Picture:
     pairs, columns = asked.pairs
-    blocks = -(-pairs // EXAMPLES_BLOCK) * EXAMPLES_BLOCK
-    images = best_of_k(model, inputs[:blocks], randomness, k=k).images[:pairs]
-    grid = pictures.pairs_grid(look.screen(inputs[:pairs]), look.screen(images), columns=columns)
+    grid = pictures.pairs_grid(look.screen(inputs[:pairs]), look.screen(images[:pairs]), columns=columns)
     of = f"for the z with the largest weight of {k} from q" if k > 1 else "for a z from q"
     whole = "" if task is Task.GENERATIVE else ", the context unchanged"
     what = f"pairs: left a {asked.split} image as the model sees it, right the mean image {of}{whole}"
     return Picture("reconstructions", what, -(-pairs // columns), 2 * min(columns, pairs), grid)
-
-
-def _traversals(model: Model, example: Tensor, latents: list[Traversed], asked: SampleRequest, look: Look) -> Picture:
-    offsets: list[float] = np.linspace(-REACH, REACH, asked.steps).tolist()
-    at, images = traversals(model, example, [each.index for each in latents], offsets)
-    grid = pictures.led_rows(
-        look.screen(at.expand(len(latents), -1)),
-        look.screen(images),
-        columns=asked.steps,
-        heads=["mean", *(f"{offset:+.3g}" if offset else "0" for offset in offsets)],
-        rows=[each.name for each in latents],
-    )
-    what = (
-        f"one row per latent, in the table's order: left the mean image at q's mean for the first {asked.split} "
-        f"image, then with the latent at {-REACH:g} to {REACH:g} standard deviations of the prior"
-    )
-    return Picture("traversals", what, len(latents), asked.steps + 1, grid)

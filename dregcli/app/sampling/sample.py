@@ -19,7 +19,8 @@ from dregcli.app.planning.executing import with_threads
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.sampling import pictures
-from dregcli.app.sampling.made import REACH, Picture, Traversed, make_pictures, make_samples
+from dregcli.app.sampling.made import make_pictures, make_samples
+from dregcli.app.sampling.picture import REACH, Picture, Traversed
 from dregcli.app.sampling.pictures import Look
 from dregcli.app.sampling.request import SampleRequest
 from dregcli.data.dataset import Dataset
@@ -139,8 +140,8 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         which = parse_checkpoint(asked.checkpoint)
     except SpecError as error:
         found += error.faults
-    if asked.latents is not None and spec.latent_dim is not None and asked.latents > spec.latent_dim:
-        found.append(Fault("latents", f"must be at most the model's {spec.latent_dim}, got {asked.latents}."))
+    if asked.latents is not None and spec.latents is not None and asked.latents > spec.latents:
+        found.append(Fault("latents", f"must be at most the model's {spec.latents}, got {asked.latents}."))
     spec = spec.model_copy(update={"compile": "off"})
     data = _data(spec, asked, data_dir, found)
     spec, code = code_of_run(run, spec, asked.code, listener)
@@ -159,7 +160,8 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         model = build_model(spec, known, code)
         load_model(model, checkpoint, run)
         model.eval()
-        most = len(model.coordinates())
+        names = model.coordinates()
+        most = max(sum(column in names for column in layer.columns) for layer in model.layers())
         if asked.latents is not None and not model.no_traversals and asked.latents > most:
             message = f"must be at most the model's {most}, got {asked.latents}."
             raise SpecError([Fault("latents", message)], where=str(run.path))
@@ -225,7 +227,7 @@ def _stored(missing: DatasetMissing, spec: RunSpec, checkpoint: Checkpoint, run:
 
 
 def _latents(spec: RunSpec, asked: SampleRequest) -> int:
-    most = LATENTS if spec.latent_dim is None else min(LATENTS, spec.latent_dim)
+    most = LATENTS if spec.latents is None else min(LATENTS, spec.latents)
     return most if asked.latents is None else asked.latents
 
 

@@ -100,10 +100,10 @@ def _resolved(
 ) -> Plan:
     """Resolve the parent's spec with the given options, for the data on this machine."""
     # Not inherited: tracked estimators, which belong to the objective, which may change; the interval of evaluations,
-    # the patience, which counts them, and the warm-ups, which belong to the number of steps; and a learning rate of
-    # theta, which stands still: the rate of q is the only one.
+    # the patience, which counts them, and the warm-ups, which belong to the number of steps; and a learning rate and
+    # a prior's gradient of theta, which stands still: the rate of q is the only one.
     others = {"spec_version", "parent", "data_checksum", "track_estimators", "eval_every"}
-    others |= {"patience", "warmup_steps", "kl_warmup", "lr_posterior"}
+    others |= {"patience", "warmup_steps", "kl_warmup", "lr_posterior", "prior_gradient"}
     inherited = parent.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
     inherited["lr"] = parent.lr_posterior or parent.lr
     options, of_values = merge_options(given, inherited, None)

@@ -15,6 +15,7 @@ from dregcli.commands import command
 from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.models.base import Model
 from dregcli.errors import DregError, Fault, RunNotFound, SpecError, StoreCorrupt
+from dregcli.specs.models import OF_MODELS
 from dregcli.specs.options import ParentSpec
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec
@@ -29,10 +30,8 @@ KEPT_FIELDS = (
     "data_checksum",
     "split_convention",
     "binarisation",
-    "likelihood",
     "model",
-    "hidden",
-    "latent_dim",
+    *OF_MODELS,
     "model_options",
     "model_digest",
 )

@@ -20,6 +20,7 @@ from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.app.training.result import TrainResult
+from dregcli.columns import LayerColumn
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
@@ -247,6 +248,11 @@ class Session:
             bounds = self._evaluations.validate(self._trainer.model, step, last=last)
         stderr = math.nan if bounds.stderr is None else bounds.stderr
         row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
+        row |= {
+            LayerColumn(quantity, layer).name: value
+            for layer, quantities in bounds.layers.items()
+            for quantity, value in quantities.items()
+        }
         self._writer.append(Split.VALID, row)
         if not math.isfinite(bounds.value):
             what = "Training diverged: the validation bound is not finite."

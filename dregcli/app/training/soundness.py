@@ -6,7 +6,7 @@ from typing import Final
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.models.code import CodeKind
-from dregcli.app.models.make import make_module
+from dregcli.app.models.make import arguments_of, make_module
 from dregcli.app.planning.plan import Plan
 from dregcli.commands import command
 from dregcli.engine.checks.check import check_module
@@ -37,7 +37,7 @@ def require_sound(plan: Plan, listener: Listener) -> None:
     numbers, pixels = first_batch(
         plan.data.examples(Split.TRAIN), plan.data.pixels, size=spec.batch_size, seed=spec.seed
     )
-    module = make_module(code, data, spec.model_options, seed=spec.seed).to(spec.device)
+    module = make_module(code, data, arguments_of(spec), seed=spec.seed).to(spec.device)
     with contextlib.redirect_stdout(sys.stderr):
         found = check_module(module, data, pixels, numbers=numbers, thorough=False).findings
     if not resolve_pair(spec.objective, spec.estimator, spec.k).needs_score_identity:

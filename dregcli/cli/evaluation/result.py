@@ -7,7 +7,7 @@ from dregcli.cli.render import Terminal
 from dregcli.commands import command
 from dregcli.describe import described, seen_as
 from dregcli.names import ChanceMethod, ModelName, Opinion
-from dregcli.wording import difference, with_error
+from dregcli.wording import difference, listed, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.evaluation.evaluate import EvalResult
@@ -47,6 +47,11 @@ def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     columns = ["run", "ELBO", "= reconstruction", "- KL(q||prior)", "KL(q||posterior) >=", "jackknife"]
     terminal.table(columns, [_parts(result) for result in results], title="made of, nats per example, ± s.e.")
     terminal.line()
+    if rows := [row for result in results for row in _layers(result)]:
+        columns = ["run", "layer", "KL(q||prior)", "active units", "units"]
+        title = "by layer, nearest to x first, nats per example, ± s.e.; the prior is given the layers above"
+        terminal.table(columns, rows, title=title, names=2)
+        terminal.line()
     if not terminal.quiet:
         for line in (*_ERRORS.split("\n"), *([_KHAT] if any(result.summary["khat"] for result in results) else [])):
             terminal.line(line)
@@ -79,7 +84,7 @@ def _by_line(results: Sequence["EvalResult"]) -> dict[str, list[str]]:
     """Return the lines about the results, each with the runs that it is about."""
     found: dict[str, list[str]] = {}
     for result in results:
-        for line in (*_of_latents(result), *_chance(result), *_no_kl(result), *_exact(result)):
+        for line in (*_of_latents(result), *_of_layers(result), *_chance(result), *_no_kl(result), *_exact(result)):
             found.setdefault(line, []).append(result.run.label)
     return found
 
@@ -106,6 +111,37 @@ def _parts(result: "EvalResult") -> list[str]:
         *(_mean(found[name]) for name in ("elbo", "reconstruction", "kl_prior", "kl_posterior")),
         _mean(found["curve"][-1]["jackknife"]),
     ]
+
+
+def _layers(result: "EvalResult") -> list[list[str]]:
+    """Return a row for each layer of a model with several layers."""
+    return [
+        [
+            result.run.label,
+            found["name"],
+            _mean(found["kl_prior"]),
+            "-" if found["active_units"] is None else str(found["active_units"]),
+            str(found["units"]),
+        ]
+        for found in result.summary.get("layers", ())
+    ]
+
+
+def _of_layers(result: "EvalResult") -> list[str]:
+    """Name the layers that have collapsed, and those whose part of the KL is no KL itself."""
+    layers = result.summary.get("layers", ())
+    lines = [
+        f"layer {found['name']} has collapsed: its KL is {found['kl_prior']['value']:.2g} nats per example, so its q "
+        "is almost its prior, and it stores almost nothing about an example"
+        for found in layers
+        if found["collapsed"]
+    ]
+    if parts := [found["name"] for found in layers if not found["is_kl"]]:
+        lines.append(
+            f"the part of {listed(parts)} in KL(q||prior) is not a KL itself, and it may be negative, because "
+            "q draws this layer before the layers above"
+        )
+    return lines
 
 
 def _error(found: float | None) -> str:

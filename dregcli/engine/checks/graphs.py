@@ -12,13 +12,13 @@ from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place, warning
 from dregcli.engine.checks.numbers import listed
+from dregcli.engine.checks.row_patterns import rows_differ
 from dregcli.engine.checks.runs import Stopped, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Watch, is_detached, place_of
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.families import is_discrete, words_of
 from dregcli.engine.reach import Reach, nodes_behind
-from dregcli.engine.row_check import rows_differ
 
 _STEP = 1e-5
 """Size of the step along a direction, relative to a tensor's own size."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, Place, error, program_place
+from dregcli.engine.checks.row_patterns import row_patterns, rows_differ
 from dregcli.engine.checks.runs import Densities, Stopped
 from dregcli.engine.checks.subject import EXAMPLES, SAMPLES, Subject
 from dregcli.engine.checks.watch import Call, Watch, place_of
-from dregcli.engine.row_check import row_patterns, rows_differ
 
 _ROUNDING = {"cpu": 1e-4}
 """Largest relative difference between rows that are computed in another arrangement, by kind of device."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.checks.finding import Finding, error, program_place, warning
+from dregcli.engine.checks.row_patterns import rows_differ
 from dregcli.engine.checks.runs import Densities, Posterior, total
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.checks.watch import Call, Watch, breaks, is_half, place_of
-from dregcli.engine.row_check import rows_differ
 
 _NAMED = 8
 """Largest number of names in a message."""

@@ -18,11 +18,11 @@ from torch.distributions import (
 )
 
 from dregcli.engine.checks.finding import Finding, error, warning
+from dregcli.engine.checks.score_identity import declares_moving_support, support_moves
 from dregcli.engine.checks.subject import Subject
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.families import innermost, words_of
 from dregcli.engine.programs.latents import seeded
-from dregcli.engine.score_identity import declares_moving_support, support_moves
 
 _REGULAR = (Normal, MultivariateNormal, Laplace, StudentT, LogNormal, Categorical, OneHotCategorical, Bernoulli)
 """Families of torch's whose support is fixed, and whose samples have their density."""

@@ -9,17 +9,17 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.defaults import DETECT, FALSE_ALARM, MAX_BATCHES
-from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.diagnostics.bias_check import BiasCheck, BiasResult, number_faults
 from dregcli.engine.diagnostics.references import Comparison, comparison_of
 from dregcli.engine.diagnostics.source import Draw, Parts, StackedWeights, differences, pairs_of
 from dregcli.engine.estimators import Coefficients, Estimator
-from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
+from dregcli.engine.own.assumptions import require_assumptions
+from dregcli.engine.own.log_joint import LogJoint
+from dregcli.engine.own.samples import Samples, draw_samples
+from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_posterior
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.reach import Reach
-from dregcli.engine.samples import Samples, draw_samples
-from dregcli.engine.seeds import gradient_seeds, reached_leaves, require_posterior
 from dregcli.errors import Fault, SpecError
 
 Make = Callable[[], tuple[LogJoint, Distribution]]

@@ -1,6 +1,6 @@
 """The pairs that others are compared with: an unbiased pair of the same objective, which the model can take."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -50,7 +50,7 @@ def comparison_of(pair: Pair, k: int, takes: Takes = every_pair) -> Comparison:
         takes: whether the model can be trained by a pair.
     """
     others = [each for each in _OF_COMPARISONS if type(each) is not type(pair.estimator)]
-    return Comparison(pair, _first(pair.objective, others, k, takes) or pair)
+    return Comparison(pair, _first(pair.objective, map(pair.estimator.with_its_target, others), k, takes) or pair)
 
 
 def direction_of(objective: Objective, k: int, takes: Takes) -> Pair | None:
@@ -70,7 +70,7 @@ def directions_of(pairs: Sequence[Pair], k: int, takes: Takes) -> list[Pair]:
     ]
 
 
-def _first(objective: Objective, estimators: Sequence[Estimator], k: int, takes: Takes) -> Pair | None:
+def _first(objective: Objective, estimators: Iterable[Estimator], k: int, takes: Takes) -> Pair | None:
     for estimator in estimators:
         pair = Pair(objective, estimator)
         is_defined = estimator.refusal(objective) is None and k >= estimator.smallest_k(objective)

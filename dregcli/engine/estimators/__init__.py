@@ -7,11 +7,14 @@ Then generate the table of all pairs again: ``python -m dregcli.app.diagnosis.co
 from typing import Final
 
 from dregcli.engine.estimators.base import Coefficients, Estimator, Expectation, Formula
+from dregcli.engine.estimators.covariance import Covariance
+from dregcli.engine.estimators.double import Double
 from dregcli.engine.estimators.dreg import Dreg
 from dregcli.engine.estimators.dreg_alpha import DregAlpha
 from dregcli.engine.estimators.dreg_cv import DregCv
 from dregcli.engine.estimators.dreg_norm import DregNorm
 from dregcli.engine.estimators.ovis import Ovis
+from dregcli.engine.estimators.ovis_mc import OvisMc
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.estimators.stl import Stl
@@ -31,4 +34,7 @@ ESTIMATORS: Final[dict[str, type[Estimator]]] = {
     "vimco": Vimco,
     "vimco-star": VimcoStar,
     "ovis": Ovis,
+    "ovis-mc": OvisMc,
+    "covariance": Covariance,
+    "double": Double,
 }

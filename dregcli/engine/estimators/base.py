@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
+from dregcli.engine.objectives.tvo import Tvo
 from dregcli.names import Promise
 
 
@@ -100,6 +101,19 @@ class Estimator(ABC):
         """Return a biased pair's expected gradient in phi, or None if no formula is known."""
         return None
 
+    @property
+    def keeps_theta(self) -> bool:
+        """Whether theta's weights are the objective's own."""
+        return True
+
+    def with_its_target(self, estimator: "Estimator") -> "Estimator":
+        """Return an estimator of this one's targets, made of one that is unbiased for the objective.
+
+        The result is the reference of bias checks. It is the given estimator itself, unless this estimator gives phi
+        another target than the objective's.
+        """
+        return estimator
+
     @abstractmethod
     def formula(self, objective: Objective) -> Formula:
         """Return the formulas of the pair's weights, for display."""
@@ -116,6 +130,14 @@ class IwaeEstimator(Estimator):
     def refusal(self, objective: Objective) -> str | None:
         """Refuse every objective except iwae."""
         return None if isinstance(objective, Iwae) else f"'{self.name}' is defined for objective 'iwae' only."
+
+
+class TvoEstimator(Estimator):
+    """An estimator whose formula is defined only for the thermodynamic objective."""
+
+    def refusal(self, objective: Objective) -> str | None:
+        """Refuse every objective except tvo."""
+        return None if isinstance(objective, Tvo) else f"'{self.name}' is defined for objective 'tvo' only."
 
 
 class ScoreEstimator(Estimator):

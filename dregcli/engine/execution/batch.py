@@ -153,7 +153,7 @@ def chunks(k: int, k_chunk: int | None) -> list[tuple[int, int]]:
 
 def posterior_gradients(weights: RowWeights) -> int:
     """Return how many gradients of the posterior row weights ask for, P."""
-    return next((len(each) for each in weights.arrays()[2:] if each is not None), 0)
+    return next((len(each) for each in (weights.path, weights.score, weights.pathless) if each is not None), 0)
 
 
 def descent_weights(weights: Tensor, like: Tensor) -> Tensor:

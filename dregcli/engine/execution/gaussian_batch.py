@@ -7,7 +7,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.draws import Noise, NoiseOfExamples
 from dregcli.engine.execution.batch import Named, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.row_pass import GaussianExamples, GaussianRowPass, TapedModel, score_sums
@@ -162,9 +162,7 @@ class _PriorAlone:
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """Return log p(z), shape (K, B), nats."""
         (z,) = latents
-        prior = self._model.latent_prior(pixels)
-        standardised = (z - rows.shared(prior.loc)) / rows.shared(prior.scale)
-        return standard_normal_log_prob(standardised) - rows.shared(prior.scale.log().sum(dim=-1))
+        return rows.log_prior(self._model.latent_prior(pixels), z)
 
     def latent_prior(self, pixels: Tensor) -> DiagonalGaussian:
         """Return p(z), or p(z | c) for a model with a context."""

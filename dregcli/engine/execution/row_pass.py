@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.execution.batch import Named, Sums, descent_weights
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, EveryRow, Rows, Selection
 from dregcli.engine.tape import RowTape
 
@@ -85,12 +86,43 @@ class GaussianRowPass:
         slopes = self._posterior.slope_at(self._noise)
         return tuple(of_p - of_q for of_p, of_q in zip(by_log_p, slopes, strict=True))
 
-    def model_gradients(self, weights: Tensor) -> Named:
-        """Compute theta's gradient with these row weights, shape (K', B')."""
+    def model_gradients(self, weights: Tensor, prior: DiagonalGaussian | None = None) -> Named:
+        """Compute theta's gradient with these row weights, shape (K', B').
+
+        Args:
+            weights: row weights.
+            prior: another gradient by the prior's mean and scale than the weighted one.
+        """
         _ = self.dz
         with torch.no_grad():
-            found = self._tape.contract(descent_weights(weights, self._batch.posterior.loc), self._theta.values())
+            descent = descent_weights(weights, self._batch.posterior.loc)
+            found = self._tape.contract(descent, self._theta.values(), prior=prior)
         return dict(zip(self._theta, found, strict=True))
+
+    @torch.no_grad()
+    def _along_prior(self, rule: PriorRule, model: Tensor, square: Tensor) -> DiagonalGaussian:
+        """Return the gradient by the prior's mean and scale, (B, Z) each, along samples of the prior; see the rule.
+
+        Args:
+            rule: the rule; with one latent, its samples move together and alone in the same way.
+            model: weights of theta's gradient, (K', B').
+            square: model - d model / d log w.
+        """
+        prior = self._tape.prior()
+        assert prior is not None, "the model was asked for its faults before"
+        (z,), (g,) = self._latents, self.dz
+        e = (z.detach() - prior.loc) / prior.scale
+        own = -e / prior.scale
+        (of_p,) = (slope + each for slope, each in zip(self._posterior.slope_at(self._noise), (g,), strict=True))
+        share = (self._posterior.scale / prior.scale).square().clamp(max=1.0) if rule.blended else torch.ones_like(e)
+        along, less = share * (of_p - own), share * g
+        loc = self._weighted(model, along - (1.0 - share) * own) - self._weighted(square, less)
+        scale = (1.0 - share) * (e.square() - 1.0) / prior.scale + along * e
+        return DiagonalGaussian(loc, self._weighted(model, scale) - self._weighted(square, less * e))
+
+    def _weighted(self, weights: Tensor, values: Tensor) -> Tensor:
+        descent = descent_weights(weights, self._batch.posterior.loc)
+        return self._selection.sum(descent.unsqueeze(0), values)[0]
 
     def path_sums(self, weights: Tensor) -> Named:
         """Compute the path's gradients by the posterior's parameters for row weights (P, K', B'), (P, B, Z) each."""
@@ -101,7 +133,13 @@ class GaussianRowPass:
     def sums(self, weights: RowWeights) -> Sums:
         """Compute the sums that the weights request for model and path, from one backward pass."""
         path = {} if weights.path is None else self.path_sums(weights.path)
-        return Sums([self.model_gradients(each) for each in weights.model], path)
+        if weights.square is None:
+            return Sums([self.model_gradients(each) for each in weights.model], path)
+        found = [
+            self.model_gradients(model, self._along_prior(rule, model, square) if rule else None)
+            for model, square, rule in zip(weights.model, weights.square, weights.rules, strict=True)
+        ]
+        return Sums(found, path)
 
     def score_sums(self, weights: RowWeights) -> Named:
         """Compute the score's gradients by the posterior's parameters for all rows."""

@@ -1,7 +1,7 @@
 """Row weights that estimators compute from log-weights, as arrays for many gradients at once, for executors."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol, Self
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
 
 
@@ -24,6 +25,9 @@ class RowWeights:
         score: weights of rows in the score of P gradients of phi, (P, K, B); None if they are 0 by construction.
         pathless: weights of rows in the score of latents without a path, where other latents have one, (P, K, B);
             None if all latents are alike.
+        square: weights model - d model / d log w of the gradients of theta that go along samples of the prior,
+            (M, K, B); None if all follow the prior's score.
+        rules: how each of the M gradients of theta treats the prior, None for its score; empty if all follow it.
     """
 
     value: Tensor
@@ -31,6 +35,8 @@ class RowWeights:
     path: Tensor | None
     score: Tensor | None
     pathless: Tensor | None = None
+    square: Tensor | None = None
+    rules: tuple[PriorRule | None, ...] = ()
 
     @property
     def has_score(self) -> bool:
@@ -39,24 +45,34 @@ class RowWeights:
 
     def arrays(self) -> tuple[Tensor | None, ...]:
         """Return all arrays; their last axis is the examples."""
-        return self.value, self.model, self.path, self.score, self.pathless
+        return self.value, self.model, self.path, self.score, self.pathless, self.square
+
+    def with_arrays(self, arrays: Iterable[Tensor | None]) -> Self:
+        """Return the same weights with other arrays, in the order of ``arrays``."""
+        value, model, path, score, pathless, square = arrays
+        assert value is not None
+        assert model is not None
+        return replace(self, value=value, model=model, path=path, score=score, pathless=pathless, square=square)
 
     def samples(self, first: int, count: int) -> Self:
         """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
         parts = (None if each is None else each[:, first : first + count] for each in self.arrays()[1:])
-        return type(self)(self.value, *parts)  # pyright: ignore[reportArgumentType]
+        return self.with_arrays((self.value, *parts))
 
     def rows(self, k: Tensor, b: Tensor, inverse: Tensor) -> Self:
         """Return weights of rows (k, b), times ``inverse`` (R,), as one sample of R examples; without a score."""
-        path = None if self.path is None else (self.path[:, k, b] * inverse).unsqueeze(1)
-        return type(self)(self.value, (self.model[:, k, b] * inverse).unsqueeze(1), path, None)
+
+        def chosen(whole: Tensor | None) -> Tensor | None:
+            return None if whole is None else (whole[:, k, b] * inverse).unsqueeze(1)
+
+        return self.with_arrays((self.value, chosen(self.model), chosen(self.path), None, None, chosen(self.square)))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Join the weights of consecutive examples."""
         arrays = zip(*(part.arrays() for part in parts), strict=True)
         whole = (None if each[0] is None else torch.cat(list(each), dim=-1) for each in arrays)
-        return cls(*whole)  # pyright: ignore[reportArgumentType]
+        return parts[0].with_arrays(whole)
 
     def corrected(self, examples: Tensor, times: Tensor, exact: Self) -> Self:
         """Correct the weights of some examples to w + times (exact - w); all then have the exact expectation.
@@ -73,7 +89,7 @@ class RowWeights:
                 continue
             chosen = mine[..., examples]
             moved.append(mine.index_copy(mine.ndim - 1, examples, torch.lerp(chosen, right, times)))
-        return type(self)(*moved)  # pyright: ignore[reportArgumentType]
+        return self.with_arrays(moved)
 
 
 class Weigh(Protocol):
@@ -95,6 +111,7 @@ class PairWeigh:
         known: objectives whose gradient of theta is already known.
         kl_weight: weight of the KL part of the log-weights.
         mixed: whether some latents have a path and others have none.
+        rule: how theta's gradients treat the prior; None for its score.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
 
@@ -104,6 +121,7 @@ class PairWeigh:
     known: frozenset[Objective] = frozenset()
     kl_weight: float = 1.0
     mixed: bool = False
+    rule: PriorRule | None = None
     at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
@@ -129,7 +147,8 @@ class PairWeigh:
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
-        wanted = [models[each] for each in terms if each not in self.known] if self.train_model else []
+        needed = [each for each in terms if each not in self.known] if self.train_model else []
+        wanted = [models[each] for each in needed]
         numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
             torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),
@@ -138,6 +157,8 @@ class PairWeigh:
             _stacked(found, "score") if any(pair.uses_score for pair in self.pairs) else None,
             # A learned parameter changes the weights of the path alone.
             torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
+            torch.stack([models[each] - terms[each].dmodel for each in needed]) if self.rule and needed else None,
+            (self.rule,) * len(needed) if self.rule else (),
         )
 
 

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,25 @@ from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 from dregcli.errors import Fault, SpecError
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One stochastic layer of a model.
+
+    Attributes:
+        name: name of the latent.
+        columns: its numbers, by their columns in the means.
+        is_kl: whether its mean of log q - log p is a KL divergence: whether q draws the layer after all layers above,
+            or its prior depends on none. Otherwise it is only a part of the whole KL, and may be negative.
+    """
+
+    name: str
+    columns: range
+    is_kl: bool = True
 
 
 class Model(nn.Module, ABC):
@@ -68,8 +86,18 @@ class Model(nn.Module, ABC):
         theta = self.model_parameters()
         return [name for name in self.posterior_parameters() if name in theta]
 
+    def prior_parameters(self) -> list[str]:
+        """Return the names of the parameters that log p(z) depends on; most models have a fixed prior."""
+        return []
+
+    def no_prior_path(self, rule: PriorRule) -> str | None:
+        """Return why theta's gradient cannot go along samples of the prior; None if it can."""
+        return "the model's prior has no parameters to learn."
+
     def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor | None]:
-        """Return log-weights, and the mean over the draws of log q - log p(z), which estimates KL(q || prior).
+        """Return log-weights, and by layer the mean over the draws of log q - log p, which estimates KL(q || prior).
+
+        For a layer z_l it is the mean of log q(z_l | what it is drawn from) - log p(z_l | the layers above).
 
         Args:
             pixels: shape (B, D).
@@ -77,7 +105,8 @@ class Model(nn.Module, ABC):
             k_chunk: samples in one pass over rows; None takes all at once.
 
         Returns:
-            Log-weights, (K, B), and the mean, (B,), float64, in nats; no mean if ``kl_from_prior`` is exact.
+            Log-weights, (K, B), and the means, (L, B), float64, in the order of ``layers``, in nats; no means if
+            ``kl_from_prior`` is exact for every model of the kind.
         """
         return self.batch(pixels, draws).log_weights(k_chunk=k_chunk), None
 
@@ -102,8 +131,12 @@ class Model(nn.Module, ABC):
         return None
 
     def kl_from_prior(self, pixels: Tensor) -> Tensor | None:
-        """Return KL(q(z | x) || p(z)), shape (B,), float64, nats, or None if it has no closed form."""
+        """Return KL(q(z | x) || p(z)) by layer, (L, B), float64, nats, or None if it has no closed form."""
         return None
+
+    def layers(self) -> list[Layer]:
+        """Return the stochastic layers, the layer nearest to x first."""
+        return [Layer("z", range(self.latent_width))]
 
     @abstractmethod
     def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
@@ -153,7 +186,9 @@ class Model(nn.Module, ABC):
             offsets: values of the moved number, in standard deviations of the prior from its mean.
 
         Returns:
-            The image at q's mean, (D,), and the images with number l at offset s, (L, S, D).
+            By number l, the image where it has not moved, at q's mean, (L, D), and the images with the number at
+            offset s, (L, S, D). In a model with several layers, the layers below a moved one are at their priors'
+            means given the layers above, in both.
         """
 
     @abstractmethod
@@ -195,8 +230,8 @@ class GaussianModel(Model):
         return self.posterior(pixels).loc.double()
 
     def kl_from_prior(self, pixels: Tensor) -> Tensor:
-        """Return KL(q(z | x) || p(z)), or to p(z | c), shape (B,), float64, nats."""
-        return self.posterior(pixels).kl_from(self.latent_prior(pixels))
+        """Return KL(q(z | x) || p(z)), or to p(z | c), of the one layer, shape (1, B), float64, nats."""
+        return self.posterior(pixels).kl_from(self.latent_prior(pixels)).unsqueeze(0)
 
     def prior_means(self, pixels: Tensor, draws: LatentNoise, *, first: int) -> Tensor:
         """Return E[x | z] for a block of z from the prior, (NOISE_BLOCK, 1, D)."""
@@ -225,7 +260,8 @@ class GaussianModel(Model):
         for row, column in enumerate(columns):
             z[row, :, column] = prior.loc[0, column] + prior.scale[0, column] * steps
         moved = self.mean_pixels(pixels, (z.flatten(0, 1)[:, None],))
-        return self.mean_pixels(pixels, (at[None],))[0, 0], moved.reshape(len(columns), len(offsets), -1)
+        still = self.mean_pixels(pixels, (at[None],))[0, 0]
+        return still.expand(len(columns), -1), moved.reshape(len(columns), len(offsets), -1)
 
     def annealed(self, pixels: Tensor) -> WhitenedLikelihood:
         """Return the likelihood of latents that are whitened by the prior."""

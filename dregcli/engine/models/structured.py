@@ -6,11 +6,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents, standard_normal_log_prob
+from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.likelihoods import Likelihood
 from dregcli.engine.likelihoods.bernoulli import Bernoulli
 from dregcli.engine.models.amortised import AmortisedModel
 from dregcli.engine.models.networks import decode, gaussian_network, layer_of, network
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
 
 Places = slice | Tensor
@@ -126,12 +127,18 @@ class StructuredVae(AmortisedModel):
         """Return p(z | c) for whole images of shape (B, D), whose context is used."""
         return gaussian_network(self.prior, self._standardised_context(pixels))
 
+    def prior_parameters(self) -> list[str]:
+        """Return the names of the prior network's parameters."""
+        return [name for name in self.model_parameters() if name.startswith("prior.")]
+
+    def no_prior_path(self, rule: PriorRule) -> str | None:
+        """Return None: the prior is a diagonal Gaussian."""
+        return None
+
     def log_joint(self, pixels: Tensor, latents: Latents, rows: Rows = PLAIN_ROWS) -> Tensor:
         """Return log p(x | z, c) + log p(z | c), shape (K, B), nats, for whole images of shape (B, D)."""
         (z,) = latents
-        prior = self.latent_prior(pixels)
-        standardised = (z - rows.shared(prior.loc)) / rows.shared(prior.scale)
-        log_prior = standard_normal_log_prob(standardised) - rows.shared(prior.scale.log().sum(dim=-1))
+        log_prior = rows.log_prior(self.latent_prior(pixels), z)
         of_context = rows.shared(self.context_layer(self._decoder_context(pixels)))
         outputs, bias = decode(self.decoder, z, rows, first_bias=of_context)
         target = pixels[:, self.parts.target]

@@ -14,6 +14,7 @@ from dregcli.engine.objectives.jvi import Jvi
 from dregcli.engine.objectives.miwae import Miwae
 from dregcli.engine.objectives.piwae import Piwae
 from dregcli.engine.objectives.rws import Rws
+from dregcli.engine.objectives.tvo import Tvo
 from dregcli.engine.objectives.vr_iwae import VrIwae
 
 __all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "Terms"]
@@ -27,4 +28,5 @@ OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "miwae": Miwae,
     "piwae": Piwae,
     "ciwae": Ciwae,
+    "tvo": Tvo,
 }

@@ -25,6 +25,7 @@ class Terms:
         score: weight of each sample's score in phi's gradient.
         dscore: d score_k / d log w_k. The double-reparameterisation rule turns a score weight into this
             path weight with the same expectation (arXiv 1810.04152, section 3.1; arXiv 2101.11046).
+        dmodel: d model_k / d log w_k, from which the gradient along samples of the prior is made (arXiv 2101.11046).
         kl_weight: how much of log p(z) - log q(z | x) the log-weights have; less than 1 only during a KL warm-up.
     """
 
@@ -34,6 +35,7 @@ class Terms:
     path: Tensor
     score: Tensor
     dscore: Tensor
+    dmodel: Tensor
     kl_weight: float = 1.0
 
     def tempered(self, kl_weight: float) -> "Terms":
@@ -142,4 +144,4 @@ def terms_of_function(log_w: Tensor, value: Tensor, first: Tensor, second: Tenso
         first: dF / d log w_k, shape (K, B).
         second: d2F / d log w_k^2, the diagonal only, shape (K, B).
     """
-    return Terms(log_w, value, model=first, path=first, score=-first, dscore=-second)
+    return Terms(log_w, value, model=first, path=first, score=-first, dscore=-second, dmodel=second)

@@ -25,4 +25,4 @@ class Piwae(Grouped):
     def terms(self, log_w: Tensor) -> Terms:
         """Combine MIWAE's terms with IWAE's model weights; the value is the IWAE bound, theta's objective."""
         iwae = Iwae().terms(log_w)
-        return replace(Miwae(self.groups).terms(log_w), value=iwae.value, model=iwae.model)
+        return replace(Miwae(self.groups).terms(log_w), value=iwae.value, model=iwae.model, dmodel=iwae.dmodel)

@@ -28,8 +28,8 @@ class Rws(Objective):
     def terms(self, log_w: Tensor) -> Terms:
         """Compute score v_k, its derivative v_k (1 - v_k), and no path; the value is the IWAE bound for theta."""
         v = normalised(log_w)
-        dscore = v * log_one_minus_normalised(log_w).exp()
-        return Terms(log_w, log_mean_exp(log_w), model=v, path=torch.zeros_like(v), score=v, dscore=dscore)
+        dv = v * log_one_minus_normalised(log_w).exp()
+        return Terms(log_w, log_mean_exp(log_w), model=v, path=torch.zeros_like(v), score=v, dscore=dv, dmodel=dv)
 
     def is_linear(self, k: int) -> bool:
         """Whether there is only one sample: then its weight is always 1."""

@@ -90,8 +90,11 @@ def ancestral(
             message += ", so the latent cannot be sampled."
             hint = f"call given('{name}', ...) before the latent is used"
             raise SpecError([Fault("model", message)], hint=hint) from None
-    z = {name: draw(i, name, prior) for i, (name, prior) in enumerate(seen.priors.items())}
-    return ancestral(model, never_drawn, z)
+    found = dict(known or {})
+    for i, (name, prior) in enumerate(seen.priors.items()):
+        if name not in found:
+            found[name] = draw(i, name, prior)
+    return ancestral(model, never_drawn, found)
 
 
 def blank_latents(like: Mapping[str, Tensor], rows: Rows) -> Blank:

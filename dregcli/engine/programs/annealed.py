@@ -154,8 +154,8 @@ class JoinedLatents:
         """Evaluate the densities and their slopes."""
         with torch.enable_grad():
             leaf = e.detach().requires_grad_()
-            likelihood, priors = self._densities.parts(self._split(leaf), self._pixels)
-            prior = torch.stack(list(priors.values())).sum(0)
+            found = self._densities.run(self._split(leaf), self._pixels)
+            likelihood, prior = found.log_likelihood, torch.stack(list(found.log_priors.values())).sum(0)
             pull, slope = (_slope(each, leaf) for each in (prior, likelihood))
         return Points(e, likelihood.detach().double(), slope, -2.0 * prior.detach().double(), -pull)
 
@@ -204,7 +204,7 @@ def why_not(
             return f"the prior of '{name}' ({words_of(prior)}) is 0 in a part of the space, where chains would go"
     with torch.enable_grad():
         leaves = {name: each.detach().clone().requires_grad_() for name, each in z.items()}
-        likelihood, _ = densities.parts(leaves, pixels)
+        likelihood = densities.run(leaves, pixels).log_likelihood
         slopes: tuple[Tensor | None, ...] = (None,)
         if likelihood.requires_grad:
             slopes = torch.autograd.grad(likelihood.sum(), list(leaves.values()), allow_unused=True)

@@ -13,8 +13,9 @@ from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import Named, RowPass, Sums, chunks, posterior_gradients
 from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.half import half_products
-from dregcli.engine.programs.densities import ModelDensities, joined
+from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents, Posterior, draw_latents
+from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.programs.row_pass import (
     Chosen,
     JoinedPasses,
@@ -41,6 +42,7 @@ class Programs:
         mixed: whether some latents have a path and others have none.
         kept: numbers for one row that the posterior's program keeps; they decide how many latents are drawn at once.
         by_blocks: whether latents can only be drawn block by block: see ``Latents``.
+        priors: what is known of the priors.
     """
 
     posterior: Posterior
@@ -51,6 +53,7 @@ class Programs:
     mixed: bool
     kept: int
     by_blocks: bool
+    priors: LearnedPriors
 
     def latents_at_once(self, examples: int) -> int:
         """Return of how many samples the latents of all rows are drawn at once: whole blocks."""
@@ -137,30 +140,35 @@ class ProgramBatch:
 
     @torch.no_grad()
     def weighed(self, *, k_chunk: int | None, precision: Precision = Precision.FLOAT32) -> tuple[Tensor, Tensor]:
-        """Compute log-weights of all rows, as ``log_weights``, and the mean over samples of log q - log p(z).
+        """Compute log-weights of all rows, as ``log_weights``, and by latent the mean over samples of log q - log p.
 
         Returns:
-            Log-weights, (K, B), and the mean, which estimates KL(q(z | x) || p(z)), (B,), float64; both in nats.
+            Log-weights, (K, B), and the means, which estimate each latent's KL from its prior, (L, B), float64, in
+            the order in which the latents are drawn; both in nats.
         """
         # One array for all chunks, as in GaussianBatch.
         found = self._pixels.new_empty(self.draws.k, self.examples)
-        total = found.new_zeros(self.examples, dtype=torch.float64)
+        total: Tensor | None = None
         pixels = self._pixels if self._some is None else self._pixels[self._some]
         products = half_products if precision is Precision.BFLOAT16 else nullcontext
         for first, count in self._pieces(0, self.draws.k):
             latents = self._latents(first, count, has_path=False)
             values, log_q = latents.values, latents.log_q
+            of_q = torch.stack([each.log_q for each in latents.located.values()])
             if self._some is not None:
                 values = {name: z[:, self._some] for name, z in values.items()}
-                log_q = log_q[:, self._some]
+                log_q, of_q = log_q[:, self._some], of_q[:, :, self._some]
             for start, number in chunks(count, k_chunk):
                 part = slice(start, start + number)
                 with products():
                     z = {name: each[part] for name, each in values.items()}
-                    log_likelihood, priors = self._programs.densities.parts(z, pixels)
-                    log_p = joined(log_likelihood, priors)
+                    joint = self._programs.densities.run(z, pixels)
+                    log_p = joint.log_joint
                 found[first + start : first + start + number] = log_p - log_q[part]
-                total += (log_q[part] - torch.stack(list(priors.values())).sum(0)).double().sum(0)
+                of_p = torch.stack([joint.log_priors[name] for name in values])
+                ratios = (of_q[:, part] - of_p).double().sum(1)
+                total = ratios if total is None else total + ratios
+        assert total is not None
         return found, total / self.draws.k
 
     def samples(self, first: int, count: int) -> RowPass:
@@ -181,7 +189,7 @@ class ProgramBatch:
         own = self._programs
         latents = self._latents(first, count, has_path=True)
         with torch.enable_grad():
-            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen)
+            return ProgramRowPass(own.densities, latents, self._pixels, own.theta, own.phi, chosen, own.priors)
 
     def score_sums(self, first: int, weights: RowWeights) -> Named:
         """Compute the score's sums of all rows of some samples, which need no decoder."""

@@ -4,6 +4,7 @@ import copy
 import functools
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 import torch
@@ -78,7 +79,7 @@ def require_unchanged(program: str, z: Mapping[str, Tensor], before: Mapping[str
 
 
 def joined(log_likelihood: Tensor, log_priors: Mapping[str, Tensor]) -> Tensor:
-    """Return log p(x, z) from what ``ModelDensities.parts`` returns."""
+    """Return log p(x, z) from log p(x | z) and log p of each latent, (K', B') each, nats."""
     return functools.reduce(torch.add, log_priors.values(), log_likelihood)
 
 
@@ -100,6 +101,7 @@ class _Priors:
     def __init__(self, z: Mapping[str, Tensor], rows: Rows) -> None:
         self._z, self._rows = z, rows
         self.log_p: dict[str, Tensor] = {}
+        self.distributions: dict[str, Distribution] = {}
 
     def __call__(self, name: str, distribution: Distribution) -> None:
         """Add log p of a latent."""
@@ -118,6 +120,27 @@ class _Priors:
         found = log_prob(distribution, z)
         require_densities("model", f"log p of '{name}'", found, self._rows)
         self.log_p[name] = found
+        self.distributions[name] = distribution
+
+
+@dataclass(frozen=True)
+class JointRun:
+    """The log-densities of rows from one run of the model's program.
+
+    Attributes:
+        log_likelihood: log p(x | z), or 0 after ``ModelDensities.prior``, (K', B'), nats.
+        log_priors: log p of each latent given those that it depends on, (K', B') each, nats.
+        priors: these distributions.
+    """
+
+    log_likelihood: Tensor
+    log_priors: Mapping[str, Tensor]
+    priors: Mapping[str, Distribution]
+
+    @property
+    def log_joint(self) -> Tensor:
+        """log p(x, z), (K', B'), nats."""
+        return joined(self.log_likelihood, self.log_priors)
 
 
 class ModelDensities:
@@ -140,11 +163,11 @@ class ModelDensities:
         return other
 
     def log_joint(self, z: dict[str, Tensor], x: Tensor) -> Tensor:
-        """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``parts``."""
-        return joined(*self.parts(z, x))
+        """Return log p(x, z), or log p(z) after ``prior``, shape (K', B'), nats; see ``run``."""
+        return self.run(z, x).log_joint
 
-    def parts(self, z: dict[str, Tensor], x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Return log p(x | z), or 0 after ``prior``, and log p of each latent, shape (K', B') each, nats.
+    def run(self, z: dict[str, Tensor], x: Tensor) -> JointRun:
+        """Run the program, and compute the log-densities of rows.
 
         Args:
             z: latents by name, (K', B', ...) each.
@@ -153,20 +176,17 @@ class ModelDensities:
         Raises:
             SpecError: a prior is missing, or shapes do not fit.
         """
-        p, log_priors = self._run(z)
-        if not self._has_likelihood:
-            return torch.zeros_like(next(iter(log_priors.values()))), log_priors
-        return self.log_likelihood(p, x, _rows(z)), log_priors
-
-    def _run(self, z: dict[str, Tensor]) -> tuple[Distribution, dict[str, Tensor]]:
-        """Run the program; return p(x | z) and log p of each latent."""
         priors, before = _Priors(z, _rows(z)), versions(z)
         p = self._model(dict(z), priors)
         require_unchanged("model", z, before)
         if missing := [name for name in z if name not in priors.log_p]:
             message = f"the prior of {', '.join(repr(name) for name in missing)} is missing: call given(name, prior)."
             raise SpecError([Fault("model", message)])
-        return p, priors.log_p
+        if self._has_likelihood:
+            log_likelihood = self.log_likelihood(p, x, _rows(z))
+        else:
+            log_likelihood = torch.zeros_like(next(iter(priors.log_p.values())))
+        return JointRun(log_likelihood, priors.log_p, priors.distributions)
 
     def log_likelihood(self, p: Distribution, x: Tensor, rows: Rows) -> Tensor:
         """Return log p(x | z), shape (K', B'), nats.

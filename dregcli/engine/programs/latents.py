@@ -48,16 +48,18 @@ class Latents:
         discrete: names of the latents without ``rsample``, which can have no path.
         by_blocks: whether a latent that no noise is mapped to depends on an earlier latent. It can only be drawn for
             one block of samples at a time.
+        posteriors: q of each latent.
     """
 
     located: Mapping[str, Located]
     log_q: Tensor
     discrete: tuple[str, ...]
     by_blocks: bool
+    posteriors: Mapping[str, Distribution]
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
-        """Join the latents of samples that follow each other; the parts have no gradients."""
+        """Join the latents of samples that follow each other; the parts have no gradients, the whole no q."""
         first = parts[0]
         if len(parts) == 1:
             return first
@@ -71,7 +73,8 @@ class Latents:
             )
             for name, each in first.located.items()
         }
-        return replace(first, located=located, log_q=torch.cat([part.log_q for part in parts]))
+        log_q = torch.cat([part.log_q for part in parts])
+        return replace(first, located=located, log_q=log_q, posteriors={})
 
     @property
     def values(self) -> dict[str, Tensor]:
@@ -118,7 +121,7 @@ def draw_latents(
     require_unchanged("posterior", {name: each.z for name, each in drawing.located.items()}, drawing.versions)
     log_q = sum(each.log_q for each in drawing.located.values())
     assert isinstance(log_q, Tensor)
-    return Latents(drawing.located, log_q, tuple(drawing.discrete), drawing.by_blocks)
+    return Latents(drawing.located, log_q, tuple(drawing.discrete), drawing.by_blocks, drawing.posteriors)
 
 
 class _Drawing:
@@ -128,6 +131,7 @@ class _Drawing:
         self.located: dict[str, Located] = {}
         self.versions: dict[str, int] = {}
         self.discrete: list[str] = []
+        self.posteriors: dict[str, Distribution] = {}
         self.by_blocks = False
         self._noise, self._x = noise, x
         self._first, self._count, self._has_path = first, count, has_path
@@ -150,6 +154,7 @@ class _Drawing:
         located = self._located(distribution, unfolded, start)
         require_densities("posterior", f"log q of '{name}'", located.log_q, rows)
         self.located[name] = located
+        self.posteriors[name] = distribution
         self.versions |= versions({name: located.z})
         if not unfolded.base.has_rsample:
             self.discrete.append(name)

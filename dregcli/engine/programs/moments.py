@@ -48,7 +48,7 @@ def stacked_means(distributions: Distributions, examples: int) -> Tensor | None:
 
 
 def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> Tensor | None:
-    """Return KL(q(z | x) || p(z)) where torch has it in closed form, (B,), float64, nats; else None.
+    """Return KL(q(z | x) || p(z)) by latent where torch has it in closed form, (L, B), float64, nats; else None.
 
     It has one if no latent depends on another, and each pair of families is torch's own and registered.
 
@@ -57,7 +57,7 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
         priors: the prior of each latent, for one sample.
         examples: number of examples, B.
     """
-    total = torch.zeros((), dtype=torch.float64)
+    each_latent: list[Tensor] = []
     for name, q in posterior.items():
         p = priors[name]
         depends = len(q.batch_shape) == 2 or (len(p.batch_shape) == 2 and len(posterior) > 1)
@@ -70,8 +70,8 @@ def exact_kl(posterior: Distributions, priors: Distributions, examples: int) -> 
             return None
         if found.numel() != examples:
             return None
-        total = total.to(found.device) + found.reshape(examples).double()
-    return total
+        each_latent.append(found.reshape(examples).double())
+    return torch.stack(each_latent)
 
 
 def _expanded(distribution: Distribution, shape: torch.Size) -> Distribution:

@@ -5,7 +5,9 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, MultivariateNormal, Normal
+from torch.distributions import Distribution, MultivariateNormal, Normal
+
+from dregcli.engine.programs.families import innermost
 
 Normals = Callable[[tuple[int, ...]], Tensor]
 """Returns standard normal numbers of one sample's shape for all samples and examples, (K', B', *shape)."""
@@ -22,9 +24,7 @@ def from_normals(distribution: Distribution, normals: Normals, *, batched: int) 
     Returns:
         Shape (K', B', ...).
     """
-    base = distribution
-    while type(base) is Independent:
-        base = cast("Distribution", cast("Any", base).base_dist)
+    base = innermost(distribution)
     shape = (*base.batch_shape, *base.event_shape)[batched:]
     if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
         drawn = normals(shape)
@@ -32,4 +32,16 @@ def from_normals(distribution: Distribution, normals: Normals, *, batched: int) 
     if type(base) is MultivariateNormal:
         factor = cast("Any", base)._unbroadcasted_scale_tril
         return base.loc + (factor @ normals(shape).unsqueeze(-1)).squeeze(-1)
+    return None
+
+
+def to_normals(distribution: Distribution, z: Tensor) -> Tensor | None:
+    """Return the standard normal numbers from which ``from_normals`` makes samples z; None if it is no Gaussian."""
+    base = innermost(distribution)
+    if isinstance(base, Normal) and type(base).rsample is Normal.rsample:
+        return (z - base.loc) / base.scale
+    if type(base) is MultivariateNormal:
+        factor = cast("Any", base)._unbroadcasted_scale_tril
+        solved = cast("Any", torch.linalg).solve_triangular(factor, (z - base.loc).unsqueeze(-1), upper=False)
+        return cast("Tensor", solved).squeeze(-1)
     return None

@@ -11,6 +11,7 @@ from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import LatentNoise, Noise
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.pairs import Pair, estimators_of
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.programs.batch import ProgramBatch, Programs
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities, without_validation
@@ -55,6 +56,7 @@ class ProgramModel(ProgramValues):
         self.latents, self.discrete, self.integers = found.latents, found.discrete, found.integers
         self.widest, self.kept = max(found.of_p, default=1), sum(found.of_p)
         self._kept, self._by_blocks = sum(found.of_q), found.by_blocks
+        self._priors = found.priors
         self.latent_width = sum(torch.Size(shape).numel() for shape in self.latents.values())
         self._theta = self._named(found.theta)
         self._phi = self._named(found.phi)
@@ -85,6 +87,7 @@ class ProgramModel(ProgramValues):
             mixed=0 < len(self.discrete) < len(self.latents),
             kept=self._kept,
             by_blocks=self._by_blocks,
+            priors=self._priors,
         )
         return ProgramBatch(programs, pixels, draws)
 
@@ -95,6 +98,14 @@ class ProgramModel(ProgramValues):
     def posterior_parameters(self) -> dict[str, nn.Parameter]:
         """Return phi, by the module's names."""
         return self._phi
+
+    def prior_parameters(self) -> list[str]:
+        """Return the names of the parameters that log p(z) depends on."""
+        return [name for name, each in self._theta.items() if each in self._priors.parameters]
+
+    def no_prior_path(self, rule: PriorRule) -> str | None:
+        """Return why theta's gradient cannot go along samples of the prior; None if it can."""
+        return self._priors.refusal(rule)
 
     def draw(self, pixels: Tensor, draws: Noise, *, first: int = 0, count: int | None = None) -> Latents:
         """Run the posterior's program for some samples of each example.

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from dregcli.engine.execution.batch import Named, RowPass, Sums
 from dregcli.engine.execution.weighing import RowWeights
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents
+from dregcli.engine.programs.prior_path import LearnedPriors, PriorPath
 
 Parameters = Mapping[str, nn.Parameter]
 
@@ -55,6 +57,7 @@ class ProgramRowPass:
         theta: parameters of the model.
         phi: parameters of the posterior.
         chosen: the rows; all rows of the samples if it is not given.
+        priors: what is known of the priors; needed for gradients along their samples alone.
     """
 
     def __init__(
@@ -65,14 +68,18 @@ class ProgramRowPass:
         theta: Parameters,
         phi: Parameters,
         chosen: Chosen | None = None,
+        priors: LearnedPriors | None = None,
     ) -> None:
+        self._priors = priors
+        self._prior_paths: dict[PriorRule, PriorPath] = {}
         self._latents, self._theta, self._phi, self._chosen = latents, theta, phi, chosen
         self._examples = len(x)
         values, log_q = latents.values, latents.log_q
         if chosen:
             values, log_q = {name: chosen.take(z) for name, z in values.items()}, chosen.take(log_q)
             x = x[chosen.b]
-        self._log_p = densities.log_joint(values, x)
+        self._run = densities.run(values, x)
+        self._log_p = self._run.log_joint
         self._log_q = log_q
         self.log_w: Tensor = (self._log_p - log_q).detach()
 
@@ -82,6 +89,12 @@ class ProgramRowPass:
         return self._latents.log_q.shape[0], self._examples
 
     @cached_property
+    def _ones(self) -> Tensor:
+        """Unit weights of the rows. A repeated row fills up a pass of one size; its derivative counts once."""
+        ones = torch.ones_like(self._log_p)
+        return self._chosen.shares(self._rows, ones) if self._chosen else ones
+
+    @cached_property
     def _dz(self) -> dict[str, Tensor]:
         """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted, (K', B, ...).
 
@@ -89,9 +102,7 @@ class ProgramRowPass:
         """
         leaves = {name: each.leaf for name, each in self._latents.paths.items()}
         found = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-        ones = torch.ones_like(self._log_p)
-        if self._chosen:  # a repeated row fills up a pass of one size; its derivative counts once
-            ones = self._chosen.shares(self._rows, ones)
+        ones = self._ones
         for sign, density in ((1.0, self._log_p), (-1.0, self._log_q)):
             for name, each in zip(leaves, _gradients(density, list(leaves.values()), sign * ones), strict=True):
                 if each is not None:
@@ -103,7 +114,12 @@ class ProgramRowPass:
         path: Named = {}
         if weights.path is not None:
             path = stacked([self._path(each) for each in self._descent(weights.path)], self._phi)
-        return Sums([self._model(each) for each in self._descent(weights.model)], path)
+        if weights.square is None:
+            return Sums([self._model(each) for each in self._descent(weights.model)], path)
+        arrays = zip(self._descent(weights.model), self._descent(weights.square), weights.rules, strict=True)
+        return Sums(
+            [self._along_priors(rule, *each) if rule else self._model(each[0]) for *each, rule in arrays], path
+        )
 
     def score_sums(self, weights: RowWeights) -> Named:
         """Compute the score's sums for all rows of the samples."""
@@ -113,6 +129,19 @@ class ProgramRowPass:
         found = _named(self._theta, _gradients(self._log_p, list(self._theta.values()), weights))
         # Autograd gives both parameters of a sum one tensor, or views of it. Sums over other rows are added in place.
         return {name: each.clone() for name, each in found.items()}
+
+    def _along_priors(self, rule: PriorRule, model: Tensor, square: Tensor) -> Named:
+        """Compute theta's gradient along samples of the priors."""
+        found = self._prior_path(rule).gradient(list(self._theta.values()), model, square)
+        return {name: each.clone() for name, each in zip(self._theta, found, strict=True)}
+
+    def _prior_path(self, rule: PriorRule) -> PriorPath:
+        if rule not in self._prior_paths:
+            assert self._priors is not None
+            take = self._chosen.take if self._chosen else _all
+            moving = self._priors.moving(rule)
+            self._prior_paths[rule] = PriorPath(rule, moving, self._run, self._latents, take, self._ones, self._dz)
+        return self._prior_paths[rule]
 
     def _path(self, weights: Tensor) -> Named:
         if self._chosen:
@@ -194,6 +223,10 @@ def score_sums(latents: Latents, phi: Parameters, weights: RowWeights, examples:
     return stacked(found, phi)
 
 
+def _all(values: Tensor) -> Tensor:
+    return values
+
+
 class JoinedPasses:
     """Several passes as one; their rows follow each other along one axis.
 
@@ -227,7 +260,7 @@ class JoinedPasses:
             [None] * len(sizes) if each is None else list(torch.split(each, sizes, dim=1 + self._axis))
             for each in weights.arrays()[1:]
         ]
-        return [RowWeights(weights.value, *part) for part in zip(*arrays, strict=True)]  # pyright: ignore[reportArgumentType]
+        return [weights.with_arrays((weights.value, *part)) for part in zip(*arrays, strict=True)]
 
 
 def _gradients(output: Tensor, inputs: list[Any], weights: Tensor) -> list[Tensor | None]:

@@ -58,30 +58,33 @@ def centre(posterior: Posterior, model: ModelProgram, x: Tensor) -> Centre:
     return Centre(z, ancestry.priors)
 
 
-def movable(at: Centre) -> tuple[dict[int, str], str | None]:
-    """Return the names of the numbers that can move, by column, and why others cannot; columns are in q's order."""
+def movable(at: Centre) -> tuple[dict[int, str], dict[str, str]]:
+    """Return the names of the numbers that can move, by column, and by latent why others cannot.
+
+    Columns are in the order in which q draws the latents.
+    """
     found: dict[int, str] = {}
-    why: list[str] = []
+    why: dict[str, str] = {}
     column = 0
     for name, z in at.z.items():
         try:
             _width(name, at.priors[name])
         except _Impossible as error:
-            why.append(str(error))
+            why[name] = str(error)
         else:
             single = len(at.z) == 1 and name == "z"
             found |= {column + i: f"z{i}" if single else f"{name}[{i}]" for i in range(z.numel())}
         column += z.numel()
-    return found, "; ".join(why) or None
+    return found, why
 
 
 def traversal(
     at: Centre, model: ModelProgram, columns: Sequence[int], offsets: Sequence[float]
 ) -> tuple[Tensor, Tensor]:
-    """Return E[x | z] at the centre, and while each of some numbers moves through the prior.
+    """Return E[x | z] while each of some numbers moves through its prior, and where it has not moved.
 
-    A latent whose prior depends on others and is given after the moved one follows: it takes its prior's mean. All
-    others stay where they are.
+    The prior is the latent's own, given the latents above at q's mean. A latent whose prior depends on others and is
+    given after the moved one follows: it takes its prior's mean. All others stay where they are.
 
     Args:
         at: the centre.
@@ -90,9 +93,9 @@ def traversal(
         offsets: values of the moved number, in standard deviations of the prior from its mean.
 
     Returns:
-        Shapes (D,) and (L, S, D).
+        The images without a move, in which the latents below follow too, (L, D), and the moved images, (L, S, D).
     """
-    _, p = ancestral(model, never_drawn, dict(at.z))
+    leads: list[Tensor] = []
     images: list[Tensor] = []
     for column in columns:
         name, place = _located(at, column)
@@ -100,14 +103,19 @@ def traversal(
         loc, scale = (each.expand_as(z).flatten() for each in _width(name, at.priors[name]))
         moved = z.reshape(1, 1, -1).repeat(*rows, 1)
         moved[:, 0, place] = loc[place] + scale[place] * torch.tensor(offsets, dtype=z.dtype, device=z.device)
-        known = {other: each.expand(*rows, *each.shape[2:]) for other, each in at.z.items()}
+        still = {other: each for other, each in at.z.items() if other not in _followers(at, name)}
+        known = {other: each.expand(*rows, *each.shape[2:]) for other, each in still.items()}
         known[name] = moved.reshape(*rows, *z.shape[2:])
-        order = list(at.priors)
-        for later in order[order.index(name) + 1 :]:
-            if is_conditional(later, at.priors[later], (1, 1)):
-                del known[later]
+        leads.append(mean_of(ancestral(model, _follow, still)[1], (1, 1))[0, 0])
         images.append(mean_of(ancestral(model, _follow, known)[1], rows)[:, 0])
-    return mean_of(p, (1, 1))[0, 0], torch.stack(images)
+    return torch.stack(leads), torch.stack(images)
+
+
+def _followers(at: Centre, name: str) -> list[str]:
+    """Return the latents that follow a moved one."""
+    order = list(at.priors)
+    later = order[order.index(name) + 1 :]
+    return [each for each in later if is_conditional(each, at.priors[each], (1, 1))]
 
 
 def _follow(latent: int, name: str, prior: Distribution) -> Tensor:

@@ -12,6 +12,7 @@ from dregcli.engine.draws import AddressedNoise
 from dregcli.engine.programs.contract import Draw, ModelData
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Posterior, draw_latents
+from dregcli.engine.programs.prior_path import LearnedPriors
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
@@ -33,6 +34,7 @@ class Trial:
         phi: leaves that the samples or log q(z | x) reach.
         of_q: numbers for one row of each array that the posterior's program keeps for a backward pass.
         of_p: the same for the model's program.
+        priors: what is known of the priors.
     """
 
     latents: dict[str, tuple[int, ...]]
@@ -43,6 +45,7 @@ class Trial:
     phi: frozenset[Tensor]
     of_q: list[int]
     of_p: list[int]
+    priors: LearnedPriors
 
 
 def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: ModelDensities) -> Trial:
@@ -76,7 +79,9 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
             with _kept(of_q):
                 drawn = draw_latents(posterior, x, noise, first=0, count=_SAMPLES, has_path=True)
             with _kept(of_p):
-                log_p = densities.log_joint(drawn.values, pixels)
+                run = densities.run(drawn.values, pixels)
+            log_p = run.log_joint
+            priors = LearnedPriors.found(drawn, run)
     finally:
         for each, mode in modes.items():
             each.training = mode
@@ -90,6 +95,7 @@ def trial(module: nn.Module, data: ModelData, posterior: Posterior, densities: M
         by_blocks=drawn.by_blocks or by_blocks,
         of_q=of_q,
         of_p=of_p,
+        priors=priors,
         phi=Reach.of(drawn.log_q).leaves.union(*live) - leaves,
     )
 

@@ -49,6 +49,7 @@ def estimates_of(log_w: Tensor, ks: Sequence[int]) -> Estimates:
         elbo=log_w.mean(dim=1),
         kl_prior=torch.zeros(log_w.shape[2], dtype=torch.float64),
         kl_prior_sampled=None,
+        kl_layers=None,
         means=torch.zeros(log_w.shape[2], 1),
         model_log_p=None,
     )

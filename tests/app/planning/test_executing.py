@@ -104,7 +104,7 @@ def test_all_faults_at_once() -> None:
         ({"backward": "Dense"}, "backward: must be auto, dense or screened, got 'Dense'. Did you mean 'dense'?"),
         ({"k": 0}, "k: must be at least 1, got 0."),
         ({"batch_size": "many"}, "batch-size: must be a whole number, got 'many'."),
-        ({"hidden": 5}, "hidden: must be layer sizes such as 200,200, in a file [200, 200], got 5."),
+        ({"hidden": 5}, "hidden: must be layer sizes such as 200,200 or 200,200/100,100, in a file [200, 200] or "),
         (
             {"likelihood": "poisson"},
             "likelihood: must be one of 'bernoulli', 'gaussian' or 'discretised-logistic', got 'poisson'.",

@@ -165,7 +165,7 @@ def _scripted(monkeypatch: pytest.MonkeyPatch, *bounds: float) -> None:
     """Let the validations have these bounds, by step: at 5, 10, 15, ..."""
 
     def validate(self: Evaluations, model: Any, step: int, *, last: bool = False) -> SplitBounds:
-        return SplitBounds(Split.VALID, 2, 0, np.full(4, bounds[step // 5 - 1]), np.ones(4), {})
+        return SplitBounds(Split.VALID, 2, 0, np.full(4, bounds[step // 5 - 1]), np.ones(4), {}, {})
 
     monkeypatch.setattr(Evaluations, "validate", validate)
 

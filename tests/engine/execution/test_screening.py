@@ -252,7 +252,7 @@ def test_weights_of_rows_and_of_samples() -> None:
             assert torch.equal(mine[:, 0, r], all_[:, k[r], b[r]] * inverse[r])
     part = whole.samples(2, 3)
     assert torch.equal(part.value, whole.value)
-    for mine, all_ in zip(part.arrays()[1:], whole.arrays()[1:], strict=True):
+    for mine, all_ in zip(part.arrays()[1:5], whole.arrays()[1:5], strict=True):
         assert mine is not None
         assert all_ is not None
         assert torch.equal(mine, all_[:, 2:5])

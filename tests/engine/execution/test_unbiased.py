@@ -27,7 +27,7 @@ from dregcli.names import Backward, Precision
 from tests.support.dense import dense_gradients
 from tests.support.every_pair import checked_pairs
 from tests.support.exact import MODELS, off_networks, small_batch
-from tests.support.screening import Prescribed, chance, erring, errors, every, expectation
+from tests.support.screening import Prescribed, chance, erring, every, expectation
 from tests.support.sweep import swept
 
 K = 4
@@ -50,20 +50,29 @@ def dense(name: str, pair: Pair, k: int = K, b: int = 1, *, train_model: bool = 
 
 
 @pytest.fixture(autouse=True)
-def _first_pass_errs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    k, b = getattr(request, "param", (K, 1))
-    monkeypatch.setattr(GaussianBatch, "log_weights", erring(errors(k, b)))
+def _first_pass_errs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(GaussianBatch, "log_weights", erring())
 
 
 both = pytest.mark.parametrize("precision", Precision)
 
 
-@both
-@swept("pair", checked_pairs(K), named=lambda pair: pair.word)
-def test_every_pair_has_denses_expectation(pair: Pair, precision: Precision) -> None:
-    found = expectation(*subject("vae"), pair, screening(precision))
+CASES = [
+    *((pair, 3, Precision.BFLOAT16) for pair in checked_pairs(3)),
+    *((pair, 4, Precision.BFLOAT16) for pair in checked_pairs(4) if getattr(pair.objective, "groups", None) == 2),
+    *((pair, 4, Precision.FLOAT32) for pair in list(checked_pairs(4))[::5]),
+]
+"""Screening in bfloat16 has the choices of screening in float32, and corrections in addition: every pair takes it.
+
+Three samples have half the choices of four, but make no groups of two.
+"""
+
+
+@swept("pair, k, precision", CASES, named=lambda pair, k, precision: f"{pair.word}-k{k}-{precision}")
+def test_every_pair_has_denses_expectation(pair: Pair, k: int, precision: Precision) -> None:
+    found = expectation(*subject("vae", k), pair, screening(precision))
     assert found.uncertain >= 2
-    assert found.off(dense("vae", pair)) == {}
+    assert found.off(dense("vae", pair, k)) == {}
 
 
 @both
@@ -116,7 +125,6 @@ def test_a_frozen_theta(word: str, precision: Precision) -> None:
 
 
 @both
-@pytest.mark.parametrize("_first_pass_errs", [(2, 2)], indirect=True)
 @pytest.mark.parametrize("word", ["iwae/dreg", "rws/reparam"])
 def test_two_examples_that_err_differently(word: str, precision: Precision) -> None:
     pair = resolve_pair(*word.split("/"), 2)

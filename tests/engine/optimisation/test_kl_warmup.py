@@ -49,7 +49,7 @@ TEMPERED = [pair for pair in checked_pairs(2) if pair.can_be_tempered]
 def _bias(pair: Pair, kl_weight: float, *, k: int = 2, nodes: int = 64) -> float:
     """The relative distance of a pair's expected gradient, theta's included, from that of its objective."""
     model = Gaussian1d(kl_weight=kl_weight)
-    target = target_gradient(pair.objective, model, k=k, nodes=nodes)
+    target = target_gradient(pair, model, k=k, nodes=nodes)
     return float((expected_gradient(pair, model, k=k, nodes=nodes) - target).norm() / target.norm())
 
 

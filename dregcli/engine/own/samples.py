@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.engine.located import Located, locate
-from dregcli.engine.log_joint import Joint, LogJoint, RowChoice, density_faults
+from dregcli.engine.own.log_joint import Joint, LogJoint, RowChoice, density_faults
 from dregcli.engine.pairs import Pair
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.reach import Reach

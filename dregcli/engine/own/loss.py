@@ -6,14 +6,14 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.estimators import Estimator
-from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
+from dregcli.engine.own.assumptions import require_assumptions
+from dregcli.engine.own.log_joint import LogJoint
+from dregcli.engine.own.passes import Passes, draw_in_passes
+from dregcli.engine.own.samples import draw_samples
+from dregcli.engine.own.seeds import gradient_seeds, require_posterior
 from dregcli.engine.pairs import require_finite, resolve_pair
-from dregcli.engine.passes import Passes, draw_in_passes
-from dregcli.engine.samples import draw_samples
-from dregcli.engine.seeds import gradient_seeds, require_posterior
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from dregcli.engine.log_joint import LogJoint
+from dregcli.engine.checks.score_identity import support_moves
+from dregcli.engine.own.log_joint import LogJoint
+from dregcli.engine.own.row_check import row_faults
+from dregcli.engine.own.samples import Samples
 from dregcli.engine.pairs import Pair
-from dregcli.engine.row_check import row_faults
-from dregcli.engine.samples import Samples
-from dregcli.engine.score_identity import support_moves
 from dregcli.errors import Fault, SpecError
 
 _MOST_KINDS = 16

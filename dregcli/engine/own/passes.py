@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.engine.execution.screening import keep_probabilities
-from dregcli.engine.log_joint import Joint, LogJoint, RowChoice
+from dregcli.engine.own.log_joint import Joint, LogJoint, RowChoice
+from dregcli.engine.own.row_check import row_faults
+from dregcli.engine.own.samples import RowGradients, Samples, draw_located, require_spared
 from dregcli.engine.pairs import Pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
-from dregcli.engine.row_check import row_faults
-from dregcli.engine.samples import RowGradients, Samples, draw_located, require_spared
 from dregcli.errors import Fault, SpecError
 
 _ROUNDING = {torch.float32: 1e-2, torch.float64: 1e-6}

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from dregcli.engine.samples import Samples
+from dregcli.engine.checks.row_patterns import row_patterns, rows_differ
+from dregcli.engine.own.samples import Samples
 from dregcli.errors import Fault, SpecError
 
 Densities = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -81,22 +82,3 @@ def _densities_of(draw: Samples, start: Tensor) -> Densities:
     except RuntimeError:
         return with_graph
     return without_graph
-
-
-def row_patterns(k: int, batch: int) -> list[Tensor]:
-    """Return which samples to replace, bool (K, B) each; the first two never treat (i, j) and (j, i) alike."""
-    generator = torch.Generator().manual_seed(0)
-    side = max(k, batch)
-    upper = torch.rand(2, side, side, generator=generator).lt(0.5).triu(1)
-    lower = (~upper).triu(1).mT
-    diagonal = torch.diag_embed(torch.rand(2, side, generator=generator).lt(0.5))
-    patterns = list((upper | lower | diagonal)[:, :k, :batch])
-    # This pattern is constant over examples, so that mixing over samples is found even with two samples.
-    return [*patterns, (torch.arange(k) % 2 == 0)[:, None].expand(k, batch)]
-
-
-def rows_differ(one: Tensor, other: Tensor) -> Tensor:
-    """Return where two log-densities differ by more than rounding."""
-    tolerance = 64.0 * torch.finfo(one.dtype).eps * (1.0 + one.abs())
-    same = (one == other) | ((one - other).abs() <= tolerance) | (one.isnan() & other.isnan())
-    return ~same

@@ -36,10 +36,10 @@ from torch.distributions import (
 from torch.distributions.transforms import AffineTransform, SigmoidTransform, TanhTransform
 
 from dregcli.engine import check_bias, gradient_report, multi_sample_loss
-from dregcli.engine.log_joint import RowChoice
+from dregcli.engine.checks.score_identity import support_moves
+from dregcli.engine.own.log_joint import RowChoice
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.posteriors import Unfolded
-from dregcli.engine.score_identity import support_moves
 from dregcli.errors import SpecError
 from tests.support.every_pair import checked_pairs
 from tests.support.given_noise import GivenNoise

@@ -9,9 +9,9 @@ from torch.distributions import Distribution, Independent, Uniform
 
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.objectives import Objective
+from dregcli.engine.own.samples import Samples
 from dregcli.engine.pairs import Pair, estimators_of, examples_in_words
 from dregcli.engine.reach import Reach
-from dregcli.engine.samples import Samples
 from dregcli.errors import Fault, NotFinite, SpecError
 
 
