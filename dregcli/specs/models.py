@@ -10,6 +10,7 @@ from dregcli.posteriors import Family
 PROGRAMS: Final = {
     "conv": "dregcli.engine.programs.conv:ConvVae",
     "hierarchical": "dregcli.engine.programs.hierarchical:HierarchicalVae",
+    "sbn": "dregcli.engine.programs.sbn:SigmoidBeliefNetwork",
 }
 """The built-in models that are classes like a user's own: ``module:Class`` by the word for ``--model``. Such a model
 takes its settings of ``SETTINGS`` and its other options, by ``--model-option``, as arguments of its constructor; its
@@ -26,6 +27,7 @@ SETTINGS: Final[Mapping[str, Mapping[str, Any]]] = {
         "posterior_order": PosteriorOrder.BOTTOM_UP,
         "top_prior": TopPrior.STANDARD,
     },
+    "sbn": {"hidden": (), "latent_dim": (200, 200, 200)},
 }
 """By the word of a model, its settings and their values if the user gives none; None follows from the data.
 

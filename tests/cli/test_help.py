@@ -28,7 +28,7 @@ def test_train_help_names_all_there_is_and_the_defaults_as_they_are(capsys, monk
     fields = {name: field.default for name, field in RunOptions.model_fields.items()}
     by_kind = "depends on the kind of data"
     fields |= {"hidden": "200,200; hierarchical: 200,200/100,100", "posterior": "diagonal"}
-    fields |= {"latent_dim": "50; linear-gaussian: 5; hierarchical: 100,50"}
+    fields |= {"latent_dim": "50; linear-gaussian: 5; hierarchical: 100,50; sbn: 200,200,200"}
     fields |= {"posterior_order": "bottom-up", "top_prior": "standard"}
     fields |= {"binarisation": by_kind, "likelihood": by_kind, "split_convention": "the data set's first"}
     fields |= {

@@ -21,7 +21,7 @@ from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.programs.sbn import SigmoidBeliefNetwork
 from dregcli.names import Backward, DataKind
-from tests.support.naive_values import naive_values
+from tests.support.naive_values import naive_targets
 from tests.support.program_zoo import made
 from tests.support.screening import every
 
@@ -110,7 +110,7 @@ def expected(pair: Pair, k: int, sharp: float = 1.0) -> tuple[Named, Named]:
     """The exact gradients of theta and phi, ascent: of the expected value, or of the expected update by log q."""
     model = network(sharp)
     log_w, log_q, probability = written_out(k, sharp)
-    of_model, of_posterior = naive_values(pair.objective)
+    of_model, of_posterior = naive_targets(pair)
     by_theta = (probability.detach() * of_model(log_w)).sum()
     if of_posterior is None:
         by_phi = (probability.detach() * (log_w.detach().softmax(0) * log_q).sum(0)).sum()
@@ -122,6 +122,14 @@ def expected(pair: Pair, k: int, sharp: float = 1.0) -> tuple[Named, Named]:
 def _by(value: Tensor, parameters: Any) -> Named:
     found = torch.autograd.grad(value, list(parameters.values()), retain_graph=True)
     return dict(zip(parameters, found, strict=True))
+
+
+def found_each(pairs: Sequence[Pair], k: int, execution: Execution, sharp: float = 1.0) -> list[tuple[Named, Named]]:
+    """As ``found``; each pair whose weights of theta are not its objective's is alone in its step."""
+    alone = {pair for pair in pairs if getattr(pair.estimator, "exclusive", False)}
+    groups = [[pair for pair in pairs if pair not in alone], *([pair] for pair in alone)]
+    every = [each for group in groups for each in zip(group, found(group, k, execution, sharp), strict=True)]
+    return [dict(every)[pair] for pair in pairs]
 
 
 def found(pairs: Sequence[Pair], k: int, execution: Execution, sharp: float = 1.0) -> list[tuple[Named, Named]]:

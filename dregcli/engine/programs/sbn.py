@@ -28,8 +28,8 @@ class SigmoidBeliefNetwork(LatentModel):
     Args:
         data: shape and statistics of the data, which must be binary.
         latent_dim: number of bits of each layer, from the one next to x on.
-        hidden: units of the tanh layers between a layer of bits and the layer below it, for each layer of bits; none
-            if it is not given. The posterior's networks have the same ones in the opposite order.
+        hidden: sizes of the tanh layers between each layer of bits and the layer below it, from below on; none if it is
+            not given. The posterior's networks have them in this order, the model's networks in the opposite one.
 
     Raises:
         SpecError: the data are not binary, or the numbers of layers or units cannot be used.
@@ -52,10 +52,7 @@ class SigmoidBeliefNetwork(LatentModel):
         mean = data.mean.flatten()
         self.register_buffer("mean", mean.clone())
         widths = [len(mean), *latent_dim]
-        steps = [
-            (below, *reversed(layers), above)
-            for (below, above), layers in zip(pairwise(widths), between, strict=True)
-        ]
+        steps = [(below, *layers, above) for (below, above), layers in zip(pairwise(widths), between, strict=True)]
         self.encoders = nn.ModuleList(_network(step) for step in steps)
         self.decoders = nn.ModuleList(_network(tuple(reversed(step))) for step in steps)
         self.prior = nn.Parameter(torch.zeros(latent_dim[-1]))

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from dregcli.app.diagnosis import new_model
 from dregcli.store.run import Run
 from tests.support.cli import run
 from tests.support.own_models import write_model
@@ -231,6 +232,14 @@ def test_a_model_of_categories_and_bits(capsys, store) -> None:
     refused = run(capsys, "bias-check", made.path, *words, "--objective", "piwae:groups=2")
     assert refused.code == 2
     assert "the posterior of 'category', 'bits' has no rsample. Use another objective" in refused.err
+
+
+def test_a_variance_study_trains_by_an_estimator_that_the_model_takes(capsys, store, monkeypatch) -> None:
+    monkeypatch.setattr(new_model, "TRAINING_STEPS", 2)
+    words = ("--dataset", "digits", "--k", 2, "--examples", 2, "--replicates", 20, "--reference-k", 4)
+    found = _json(capsys, "variance", "--model", "my_model.py:Bits", *words)
+    assert Run(Path(found["run"])).spec()["estimator"] == "vimco:baseline=arithmetic"
+    assert "vimco-star" in {each["estimator"] for each in found["results"]}
 
 
 def test_samples_are_images_of_the_datas_shape(capsys, own) -> None:
