@@ -28,8 +28,8 @@ class SigmoidBeliefNetwork(LatentModel):
     Args:
         data: shape and statistics of the data, which must be binary.
         latent_dim: number of bits of each layer, from the one next to x on.
-        hidden: sizes of the tanh layers between each layer of bits and the layer below it, from below on; none if it is
-            not given. The posterior's networks have them in this order, the model's networks in the opposite one.
+        hidden: sizes of the tanh layers between each layer of bits and the layer below it, from below on; none if it
+            is not given. The posterior's networks have them in this order, the model's networks in the opposite one.
 
     Raises:
         SpecError: the data are not binary, or the numbers of layers or units cannot be used.
