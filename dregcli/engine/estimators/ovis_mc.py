@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.estimators.base import Coefficients, Estimator, Formula, IwaeEstimator, ScoreEstimator
+from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import largest, leave_one_out_logsumexp
 from dregcli.names import Promise
@@ -86,9 +87,9 @@ class FirstSamples(IwaeEstimator):
     reference: ClassVar[str] = "arXiv 2008.01998"
     cites: ClassVar[tuple[str, ...]] = ()
 
-    inner: Estimator
-    samples: int
-    exclusive: bool
+    inner: Estimator = Reparam()
+    samples: int = 1
+    exclusive: bool = False
 
     def smallest_k(self, objective: Objective) -> int:
         """Return what the estimator needs and the samples that are left out."""
