@@ -202,7 +202,7 @@ def categorical(logits: Tensor) -> tuple[Distribution, list[Tensor]]:
 @pytest.mark.parametrize("build", [bernoulli, categorical])
 @swept("pair", SCORE_PAIRS, named=lambda pair: pair.word)
 def test_discrete_latents_against_all_their_values(pair: Pair, build) -> None:
-    """The expected gradient, over every pair of samples there is, is the gradient of each network's expected value."""
+    """The expected gradient, over every pair of samples there is, is that of each network's expected value."""
     logits = torch.tensor([[0.3, -0.8, 0.5]], dtype=torch.float64, requires_grad=True)
     theta = torch.tensor([0.7, -0.4, 0.2], dtype=torch.float64, requires_grad=True)
 

@@ -1,6 +1,6 @@
 """The score function with a baseline from auxiliary samples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
@@ -87,7 +87,7 @@ class FirstSamples(IwaeEstimator):
     reference: ClassVar[str] = "arXiv 2008.01998"
     cites: ClassVar[tuple[str, ...]] = ()
 
-    inner: Estimator = Reparam()
+    inner: Estimator = field(default_factory=Reparam)
     samples: int = 1
     exclusive: bool = False
 
