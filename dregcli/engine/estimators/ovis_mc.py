@@ -33,6 +33,7 @@ class OvisMc(ScoreEstimator, IwaeEstimator):
     name: ClassVar[str] = "ovis-mc"
     reference: ClassVar[str] = "arXiv 2008.01998"
     cites: ClassVar[tuple[str, ...]] = ("lievin2020ovis",)
+    own_target: ClassVar[str | None] = "L_n"
 
     samples: int = 1
     exclusive: bool = False
