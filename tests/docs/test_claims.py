@@ -79,6 +79,8 @@ def stated(pair: pairs.Pair, k: int) -> str:
         return f"needs K >= {pair.smallest_k}"
     promised = promise(*pair.word.split("/"), k)
     expectation = pair.estimator.expectation(pair.objective) if promised == "biased" else None
+    if promised == "unbiased" and pair.estimator.own_target:
+        return f"unbiased: {pair.estimator.own_target}"
     if not expectation:
         return str(promised)
     shares = (f"{share:g} {each}".removeprefix("1 ") for each, share in expectation.items() if share)

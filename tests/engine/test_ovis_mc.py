@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dregcli.engine import coefficients
+from dregcli.engine import ESTIMATORS, coefficients
 from dregcli.engine.diagnostics.source import comparison_of
 from dregcli.engine.estimators.base import Coefficients, Estimator
 from dregcli.engine.estimators.ovis_mc import OvisMc
@@ -177,3 +177,10 @@ def test_bias_check_compares_with_the_own_target() -> None:
     )
     torch.testing.assert_close(ours, reference, rtol=0, atol=1e-7)
     assert float((ours - every)[1:].abs().max()) > 1e-3
+
+
+def test_only_a_target_of_its_own_is_announced() -> None:
+    """What is shown as its own target is what the reference of a bias check has."""
+    for entry in ESTIMATORS.values():
+        estimator = entry()
+        assert (estimator.own_target is None) == (estimator.with_its_target(Reparam()) == Reparam())

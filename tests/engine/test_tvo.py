@@ -25,6 +25,7 @@ SETTINGS = [
     Tvo(partitions, beta, schedule=schedule)
     for partitions, beta, schedule in itertools.product((1, 2, 5, 20), (1e-4, 0.02, 0.6), TvoSchedule)
 ]
+RULES = [Tvo(3, 0.2, rule) for rule in TvoRule]
 EQUAL_PARTS = TvoSchedule.LINEAR
 """With beta = 1 / partitions."""
 
@@ -98,7 +99,7 @@ def derivatives(tvo: Tvo, log_w: Tensor) -> tuple[Tensor, Tensor]:
     return first.detach(), torch.stack(rows)
 
 
-@pytest.mark.parametrize("tvo", Tvo.settings(K), ids=str)
+@pytest.mark.parametrize("tvo", [*Tvo.settings(K), *RULES], ids=str)
 def test_the_derivatives_are_exact_and_sum_to_1(tvo: Tvo) -> None:
     log_w = log_weights(K)
     first, second = derivatives(tvo, log_w.clone())
@@ -118,7 +119,7 @@ def test_replacing_one_of_several_dominating_weights() -> None:
     """A mean of the others by subtraction would be 0/0 for the first sample."""
     log_w = torch.tensor([[0.0], [-2e3], [-2e3 - 1.0], [-5e3]], dtype=torch.float64)
     replacement = torch.tensor([[-2e3], [3.0], [-1.0], [0.0]], dtype=torch.float64)
-    for tvo in Tvo.settings(4):
+    for tvo in RULES:
         found = tvo.replaced(log_w, replacement)
         for i in range(4):
             changed = log_w.clone()
