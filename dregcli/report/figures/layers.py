@@ -59,7 +59,9 @@ def layers_figure(chosen: Chosen) -> Drawn | None:
                     end = style.at_the_end(found[quantity])
                     alt.append(f"{member.label}: {label} of {name} {end}")
             style.grid(panel)
-        mine[0].set_ylim(bottom=min(0.0, mine[0].get_ylim()[0]))
+        bands = [each[quantity] for found in curves.values() for each in found.values() if quantity in each]
+        if (limits := style.late_limits(bands)) is not None:
+            mine[0].set_ylim(min(0.0, limits[0]), limits[1])
         mine[0].set_ylabel(label) if beside else mine[0].set_title(label)
     for i, member in enumerate(members):
         axes[0][i].set_title(member.label) if beside else axes[i][0].set_ylabel(member.label)
