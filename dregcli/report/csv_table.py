@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dregcli.names import Split
+from dregcli.report.aggregate import number
 from dregcli.report.arrangement import USUAL, Arrangement
-from dregcli.report.groups import EvaluationKey, Group, RunRow, number
+from dregcli.report.groups import EvaluationKey, Group, RunRow
+from dregcli.report.layers import layers_of
 from dregcli.report.sections import ReportSection
 
 Cells = Mapping[str, object]
@@ -134,6 +136,9 @@ def _evaluations(row: RunRow, several: set[str]) -> Cells:
         base = _name(row, attrs)
         name = f"{base}.n{attrs['n']}" if base in several else base
         found |= {f"{name}.{column}": _at(attrs, path) for column, path in _EVALUATED.items()}
+        for layer, each in layers_of([attrs]).items():
+            quantities = {"kl_nats": each.kl, "active_units": each.active_units}
+            found |= {f"{name}.{column}.{layer}": of.mean for column, of in quantities.items() if of}
     return {name: value for name, value in found.items() if value is not None}
 
 
