@@ -15,6 +15,7 @@ from dregcli.names import Split
 from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.groups import EvaluationKey, Group, RunRow, number
 from dregcli.report.sections import ReportSection
+from dregcli.wording import typed_list
 
 Cells = Mapping[str, object]
 """Values of one run by column."""
@@ -177,5 +178,5 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ",".join(cell(each) for each in cast("Sequence[object]", value))
+        return typed_list(cast("Sequence[object]", value), cell)
     return str(value)
