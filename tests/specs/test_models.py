@@ -146,12 +146,12 @@ def test_words_of_posteriors(word: str) -> None:
 @pytest.mark.parametrize(
     ("word", "message"),
     [
-        ("fulll", "must be diagonal, full, flow:maf or flow:nsf, with flow:maf,layers=2 for two transforms, got 'fulll"),
+        ("fulll", "must be diagonal, full, flow:maf or flow:nsf, with flow:maf,layers=2 for two transforms, got"),
         ("maf", "got 'maf'."),
         ("flow", "got 'flow'."),
         ("flow:mav", "Did you mean 'maf'?"),
         ("full:layers=2", "'full' takes no parameters, got 'full:layers=2'."),
-        ("flow:maf,layers=0", "a flow takes layers=N, from 1 to 100, as in flow:maf,layers=2, got 'flow:maf,layers=0"),
+        ("flow:maf,layers=0", "from 1 to 100, as in flow:maf,layers=2, got 'flow:maf,layers=0'."),
         ("flow:maf,depth=2", "a flow takes layers=N"),
     ],
 )  # fmt: skip
