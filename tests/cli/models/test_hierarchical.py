@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dregcli.app.planning import architectures
 from dregcli.store.run import Run
 from tests.support.cli import run
 
@@ -118,3 +119,65 @@ def test_the_vae_with_another_posterior(capsys, trained) -> None:
     assert found.code in (0, 5), found.err
     assert run(capsys, "runs", "export", path, "--model", "full-model").code == 0
     assert "latents z1 (B, 3)" in Path("full-model/load.py").read_text()
+
+
+REFUSED = {
+    "lists of different lengths, and more": (
+        (
+            "--model",
+            "hierarchical",
+            "--latent-dim",
+            "100,50",
+            "--hidden",
+            "200,200",
+            "--task",
+            "structured",
+            "--k",
+            0,
+        ),
+        "hidden: must have sizes for each stochastic layer: --latent-dim 100,50 has 2, but --hidden 200,200 has 1.",
+        "task: hierarchical models whole images: leave --task out, got 'structured'.",
+        "k: must be at least 1, got 0.",
+    ),
+    "settings of several layers for one": (
+        ("--posterior-order", "top-down", "--top-prior", "learned", "--latent-dim", "100,50", "--hidden", "3/4"),
+        "posterior-order: only applies with --model hierarchical, got 'top-down'.",
+        "top-prior: only applies with --model hierarchical, got 'learned'.",
+        "latent-dim: vae has one stochastic layer: give one number, got 100,50. --model hierarchical has several.",
+        "hidden: vae has one stochastic layer",
+    ),
+    "an empty layer": (
+        ("--model", "hierarchical", "--hidden", "200//100", "--latent-dim", "3,", "--posterior-order", "up"),
+        "hidden: must be layer sizes such as 200,200 or 200,200/100,100, in a file",
+        "latent-dim: must be a whole number from 1, or one for each of several stochastic layers, such as 100,50;",
+        "posterior-order: must be one of 'bottom-up' or 'top-down', got 'up'.",
+    ),
+    "an option that is a setting": (
+        ("--model", "hierarchical", "--model-option", "latent_dim=3"),
+        "model-option: HierarchicalVae has an option of its own for it: give --latent-dim 3.",
+    ),
+    "posteriors": (
+        ("--model", "linear-gaussian", "--posterior", "full"),
+        "posterior: only applies with --model vae or hierarchical, got 'full'.",
+    ),
+    "a part of an image": (
+        ("--posterior", "full", "--task", "structured"),
+        "posterior: 'full' models whole images: leave --task out, or use --posterior diagonal.",
+    ),
+    "a missing package": (
+        ("--posterior", "flow:maf,layers=2"),
+        "posterior: 'flow:maf,layers=2' needs zuko, which is not installed: pip install 'dreg[flows]'.",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_is_refused_at_once_with_the_way_out(capsys, trained, monkeypatch, case: str) -> None:
+    monkeypatch.setattr(architectures, "find_spec", lambda name: None)
+    words, *messages = REFUSED[case]
+    before = sorted(Path("runs").iterdir())
+    outcome = run(capsys, "train", *words, "--steps", 2)
+    assert outcome.code == 2
+    for message in messages:
+        assert message in outcome.err
+    assert sorted(Path("runs").iterdir()) == before
