@@ -17,6 +17,7 @@ from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.groups import EvaluationKey, Group, RunRow
 from dregcli.report.layers import layers_of
 from dregcli.report.sections import ReportSection
+from dregcli.wording import typed_list
 
 Cells = Mapping[str, object]
 """Values of one run by column."""
@@ -182,5 +183,5 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ",".join(cell(each) for each in cast("Sequence[object]", value))
+        return typed_list(cast("Sequence[object]", value), cell)
     return str(value)
