@@ -15,7 +15,6 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.programs.program_model import ProgramModel
 
 Named = dict[str, Tensor]
-MODES = ("score", "joint", "layer", "blend")
 
 
 def normal_of(distribution: Distribution) -> tuple[Tensor, Tensor]:

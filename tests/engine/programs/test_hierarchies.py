@@ -22,18 +22,13 @@ from dregcli.engine.programs.row_pass import ProgramRowPass
 from dregcli.names import Promise
 from tests.support.every_pair import checked_pairs
 from tests.support.exact import relative_distance
+from tests.support.prior_rules import RULES
 from tests.support.sweep import swept
 from tests.support.two_layers import ORDERS, K, Nodes, averaged, expected, nodes, rows, target
 
 NODES, LEAST, TOLERANCE = 24, 1e-12, 1e-6
 """The fewest nodes that give the tolerance; the pairs of points that are left out change the 7th digit."""
 PAIRS = tuple(checked_pairs(K))
-RULES = {
-    "score": None,
-    "joint": PriorRule(joint=True, blended=False),
-    "layer": PriorRule(joint=False, blended=False),
-    "blend": PriorRule(joint=False, blended=True),
-}
 Q, PRIOR, DECODER = ("q1", "q2"), ("top", "p1"), ("decoder",)
 
 
