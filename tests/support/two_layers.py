@@ -82,7 +82,7 @@ def _gaussian(loc: Tensor, scale: Tensor) -> Distribution:
     return Independent(Normal(loc, scale), 1)
 
 
-def built(module: TwoNumbers) -> ProgramModel:
+def built(module: nn.Module) -> ProgramModel:
     return ProgramModel(module, ModelData((2,), DataKind.REAL, 1, X.float(), torch.ones(2)))
 
 
@@ -92,7 +92,7 @@ def model(order: str) -> ProgramModel:
 
 
 class Normals:
-    """Given normals, (K, B, latents)."""
+    """Given normals, (K, B, Z); the latents' numbers lie next to each other."""
 
     def __init__(self, given: Tensor) -> None:
         self.given, self.k = given, len(given)
@@ -101,8 +101,7 @@ class Normals:
         return self.given[first : first + count]
 
     def of_latent(self, latent: int, width: int) -> "Normals":
-        assert width == 1
-        return Normals(self.given[..., latent : latent + 1])
+        return Normals(self.given[..., latent * width : (latent + 1) * width])
 
     def seed(self, latent: int, block: int) -> int:
         return 0
@@ -209,9 +208,9 @@ def averaged(weigh: PairWeigh, log_w: Tensor, probability: Tensor, *, at_once: i
     return like.with_arrays((log_w.new_empty(0, count), *scaled))
 
 
-def rows(order: str, noise: Tensor) -> DenseRows:
+def rows(of: ProgramModel, noise: Tensor) -> DenseRows:
     """The real executor at given noise, (K', N, 2)."""
-    batch = model(order).batch(X.expand(noise.shape[1], -1), Normals(noise))
+    batch = of.batch(X.expand(noise.shape[1], -1), Normals(noise))
     return DenseRows(batch, _no_weights, k_chunk=None)
 
 
