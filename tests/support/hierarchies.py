@@ -83,9 +83,27 @@ class Ladder(LatentModel):
         return Independent(Bernoulli(logits=self.decoder(hidden)), 1)
 
 
+class OneEncoder(LatentModel):
+    """The prior is q at a learned input, as a VampPrior of one component: all parameters of q are theta, too."""
+
+    def __init__(self, data: ModelData) -> None:
+        super().__init__()
+        count = torch.Size(data.shape).numel()
+        self.encoder, self.decoder = _network(count, 4), _network(2, count)
+        self.input = nn.Parameter(torch.linspace(0.1, 0.9, count))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        draw("z", gaussian(self.encoder(x.flatten(1))))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        given("z", gaussian(self.encoder(self.input)))
+        return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
+
+
 HIERARCHIES: dict[str, Callable[[], ProgramModel]] = {
     "bottom-up": lambda: made(lambda data: ThreeLayers(data, "bottom-up")),
     "top-down": lambda: made(lambda data: ThreeLayers(data, "top-down")),
     "fixed top": lambda: made(lambda data: ThreeLayers(data, "top-down", "fixed")),
     "ladder": lambda: made(Ladder),
+    "a prior by the encoder": lambda: made(OneEncoder),
 }
