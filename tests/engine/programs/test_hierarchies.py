@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.weighing import PairWeigh, RowWeights
@@ -28,7 +29,8 @@ from tests.support.two_layers import ORDERS, K, Nodes, averaged, expected, model
 
 NODES, LEAST, TOLERANCE = 24, 1e-12, 1e-6
 """The fewest nodes that give the tolerance; the pairs of points that are left out change the 7th digit."""
-PAIRS = tuple(checked_pairs(K))
+PAIRS = tuple(pair for pair in checked_pairs(K) if pair.estimator.with_its_target(Reparam()) == Reparam())
+"""All pairs whose networks ascend the objective; the others are proven where latents are enumerated."""
 Q, PRIOR, DECODER = ("q1", "q2"), ("top", "p1"), ("decoder",)
 
 
