@@ -17,6 +17,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
+from dregcli.engine.objectives import ScheduledObjective
 from dregcli.engine.optimisation import RAW, Optimisation, Updates
 from dregcli.engine.pairs import Pair
 from dregcli.engine.pixels import Pixels, training_pixels
@@ -63,6 +64,7 @@ class Trainer:
         k: samples per example.
         batch_size: examples per step, at most N.
         lr: learning rate.
+        objective: how the pair's objective changes from step to step; it stays the same if it is not given.
         optimisation: how a step changes the parameters; Adam with a constant rate if it is not given.
         seed: random seed of the order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
@@ -86,6 +88,7 @@ class Trainer:
         batch_size: int,
         lr: float,
         seed: int,
+        objective: ScheduledObjective | None = None,
         optimisation: Optimisation | None = None,
         train_model: bool = True,
         execution: Execution | None = None,
@@ -97,6 +100,7 @@ class Trainer:
         self.step = 0
         self.window = Window()
         self.learned = LearnedParameters(pair, lr=lr)
+        self._objective = objective or ScheduledObjective(pair.objective)
         self._examples = examples
         self._pixels = pixels
         self._k = k
@@ -127,14 +131,22 @@ class Trainer:
         plain = plain and optimisation.optimizer.can_be_recorded
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
-        # Steps before this one are not repeated from the recording.
-        self._captured_from = optimisation.kl_warmup
+        self._captured_from = self._settled
         self._spills = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches in one pass over the data; the last partial batch is dropped."""
         return len(self._examples) // self._batch_size
+
+    @property
+    def _settled(self) -> int:
+        """Number of the step from which every step has the same objective, so that it can be repeated."""
+        return max(self._optimisation.kl_warmup, self._objective.steps)
+
+    def _pair(self, step: int) -> Pair:
+        """Return the pair of a step: its objective, and the parameters that the estimator has learned."""
+        return replace(self.learned.pair, objective=self._objective.at(step))
 
     @property
     def _logged(self) -> int:
@@ -198,14 +210,15 @@ class Trainer:
         return pixels, draws
 
     def _gradients(self, pixels: Tensor, draws: Noise, *, repeated: bool = False) -> tuple[Step, Gradients]:
-        # A recorded step is repeated only after the KL warm-up.
-        kl_weight = 1.0 if repeated else self._optimisation.kl_weight(self.step)
+        # A recorded step is repeated only after all changes of the objective.
+        step = max(self.step, self._settled) if repeated else self.step
+        kl_weight = self._optimisation.kl_weight(step)
         execution = replace(self._execution, repeated=repeated)
         if kl_weight != 1.0:
             # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
             execution = replace(execution, precision=Precision.FLOAT32)
         batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight)
-        return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
+        return batch, batch.gradients(self._pair(step), train_model=bool(self._theta))
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
@@ -217,7 +230,7 @@ class Trainer:
         numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *clipped, *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
-            self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
+            self.tracker.add(batch, self._pair(self.step), train_model=bool(self._theta))
         self._optimizer.apply(descent)
         return numbers
 
@@ -327,7 +340,8 @@ class Trainer:
     def row(self) -> dict[str, float]:
         """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window.
 
-        A learning rate or a weight of the KL part that changes is the one of the last step.
+        A learning rate, a weight of the KL part or a parameter of the objective that changes has its value in the
+        last step; the parameter is called ``<objective>.<name>``.
         """
         self.collect()
         means = self.window.means()
@@ -340,6 +354,7 @@ class Trainer:
             means |= self._optimizer.rates(self.step - 1)
         if self._optimisation.kl_warmup:
             means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
+        means |= self._objective.shown(self.step - 1)
         name = self.learned.pair.estimator.name
         found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
         return found | (self.tracker.row() if self.tracker else {})
@@ -409,7 +424,7 @@ class Trainer:
         """
         self._pending, self._diverged = [], None
         # A recording would still work on the optimizer's state of before.
-        self._captured, self._captured_from, self._spills = None, self._optimisation.kl_warmup, 0
+        self._captured, self._captured_from, self._spills = None, self._settled, 0
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         if self.averages:
