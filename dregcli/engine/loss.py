@@ -10,7 +10,7 @@ from dregcli.engine.assumptions import require_assumptions
 from dregcli.engine.estimators import Estimator
 from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import require_finite, resolve_pair
+from dregcli.engine.pairs import require_awake, require_finite, resolve_pair
 from dregcli.engine.passes import Passes, draw_in_passes
 from dregcli.engine.samples import draw_samples
 from dregcli.engine.seeds import gradient_seeds, require_posterior
@@ -133,6 +133,7 @@ def _loss(
     generator: torch.Generator | None,
 ) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
+    require_awake(pair, "multi_sample_loss")
     passes = Passes.checked(k_chunk, screen, generator)
     require_posterior(posterior, pair)
     if passes.are_needed(k):

@@ -119,6 +119,20 @@ class Pair:
         )
 
 
+def require_awake(pair: Pair, where: str) -> None:
+    """Refuse an objective with dreams where there is no model to sample.
+
+    Raises:
+        SpecError: the objective has dreams.
+    """
+    if pair.objective.dreams:
+        message = (
+            f"'{word_of(pair.objective)}' trains q on samples of the model, but {where} has only log_joint, which "
+        )
+        message += f"cannot be sampled. Use '{pair.objective.name}', and add your own loss at samples of your model."
+        raise SpecError([Fault("objective", message)])
+
+
 def _taken_by(objective: Objective) -> str:
     return f"For '{objective.name}' there are: {', '.join(e.name for e in estimators_of(objective))}."
 

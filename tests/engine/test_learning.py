@@ -146,7 +146,7 @@ def test_the_scalars_move_and_make_the_gradient_smaller() -> None:
     values = trainer.learned.values()
     assert list(values) == list(SCALARS)
     assert all(abs(value) > 1e-3 for value in values.values())
-    pixels, draws = trainer._drawn()
+    pixels, draws, _ = trainer._drawn()
     learned, start = (
         _mean_square(trainer.model, pixels, draws.noise(0, K), pair)
         for pair in (trainer.learned.pair, resolve_pair("iwae", "dreg-cv", K))

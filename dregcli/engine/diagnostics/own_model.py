@@ -23,7 +23,7 @@ from dregcli.engine.diagnostics.source import (
 from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.log_joint import LogJoint
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.pairs import Pair, require_awake, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.samples import Samples, draw_samples
 from dregcli.engine.seeds import gradient_seeds, reached_leaves, require_posterior
@@ -138,7 +138,10 @@ def own_pairs(objective: Objective | str, estimators: Sequence[Estimator | str],
         estimators = [estimators]
     if not estimators:
         raise SpecError([Fault("estimators", "there are none: name at least one.")])
-    return [resolve_pair(objective, estimator, k) for estimator in estimators]
+    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    for pair in pairs:
+        require_awake(pair, "make()")
+    return pairs
 
 
 def check_bias(
