@@ -126,10 +126,8 @@ def require_awake(pair: Pair, where: str) -> None:
         SpecError: the objective has dreams.
     """
     if pair.objective.dreams:
-        message = (
-            f"'{word_of(pair.objective)}' trains q on samples of the model, but {where} has only log_joint, which "
-        )
-        message += f"cannot be sampled. Use '{pair.objective.name}', and add your own loss at samples of your model."
+        message = f"'{word_of(pair.objective)}' trains q on samples of the model, but {where} has log_joint alone, "
+        message += f"which cannot be sampled. Use '{pair.objective.name}', and add a loss at samples of your model."
         raise SpecError([Fault("objective", message)])
 
 

@@ -174,9 +174,9 @@ class Trainer:
         """Whether ``warm_up`` records a step, to repeat it."""
         return self._record is not None
 
-    def _drawn(self) -> DrawnBatch:
-        """Return the next step's batch."""
-        return self._batches.drawn(self.step)
+    def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> DrawnBatch:
+        """Return the next step's batch, from other values and numbers if they are given."""
+        return self._batches.drawn(self.step, stored, randomness)
 
     def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False) -> tuple[Step, Gradients]:
         # A recorded step is repeated only after all changes of the objective.
@@ -191,7 +191,7 @@ class Trainer:
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
-        batch, gradients = self._gradients(self._batches.drawn(self.step, stored, randomness), repeated=repeated)
+        batch, gradients = self._gradients(self._drawn(stored, randomness), repeated=repeated)
         descent, clipped = gradients.whole(), list[Tensor]()
         if self._optimizer.clips:
             descent, is_clipped = self._optimizer.clipped(descent)
@@ -213,12 +213,12 @@ class Trainer:
         """
         stored, reason = self._batches.stored(self.step), None
         try:
-            self._gradients(self._batches.drawn(self.step, stored))
+            self._gradients(self._drawn(stored))
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
-            self._gradients(self._batches.drawn(self.step, stored))
+            self._gradients(self._drawn(stored))
             reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.

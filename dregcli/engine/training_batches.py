@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.dreams import DreamNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.pixels import Pixels, training_pixels
@@ -21,7 +21,7 @@ class DrawnBatch(NamedTuple):
     """
 
     pixels: Tensor
-    draws: AddressedDraws
+    draws: Noise
     dreams: DreamNoise
 
 

@@ -81,8 +81,8 @@ class _OneGradient(Trainer):
 
     broken: ClassVar[tuple[str, str]]
 
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         if self.step == 2:
             group, name = self.broken
             getattr(found, group)[name].view(-1)[0] = -math.inf

@@ -240,8 +240,8 @@ class _TheFlagForgotten(Trainer):
         super().advance()
         self._broken.zero_()
 
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         if self.step == 2:
             found = replace(found, values=torch.zeros_like(found.values))
             for group in (found.model, found.posterior):
@@ -258,8 +258,8 @@ def test_parameters_that_move_with_or_after_a_broken_step_are_caught(twin: type[
 
 
 class _BrokenSlope(Trainer):
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         return batch, replace(found, learned=found.learned | {"gamma": torch.tensor(math.nan).double()})
 
 
