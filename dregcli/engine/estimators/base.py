@@ -103,6 +103,11 @@ class Estimator(ABC):
         """Return a biased pair's expected gradient in phi, or None if no formula is known."""
         return None
 
+    @property
+    def keeps_theta(self) -> bool:
+        """Whether theta's weights are the objective's own."""
+        return True
+
     def with_its_target(self, estimator: "Estimator") -> "Estimator":
         """Return an estimator of this one's targets, made of one that is unbiased for the objective.
 

@@ -56,6 +56,11 @@ class OvisMc(ScoreEstimator, IwaeEstimator):
         model = _padded(_first(objective, terms, self.samples).model, terms) if self.exclusive else terms.model
         return Coefficients(model, torch.zeros_like(terms.path), _padded(signal - baseline, terms))
 
+    @property
+    def keeps_theta(self) -> bool:
+        """Whether theta ascends the bound of all samples."""
+        return not self.exclusive
+
     def with_its_target(self, estimator: Estimator) -> Estimator:
         """Return the estimator on the first n samples, with theta's weights as they are here."""
         return FirstSamples(estimator, self.samples, self.exclusive)
