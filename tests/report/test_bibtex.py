@@ -21,7 +21,7 @@ NAMES = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "data set": DatasetName,
-    "model": ModelName,
+    "model": (*ModelName, "hierarchical"),
     "task": Task,
     "likelihood": LikelihoodName,
     "evaluation": EvalMethod,
