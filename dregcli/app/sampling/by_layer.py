@@ -123,7 +123,7 @@ class LayerPictures:
 
     def _traversals(self, kind: str, names: Sequence[str], i: int, moved: list[Traversed]) -> Picture:
         lead = f"with {listed(names[i:])} at q's mean"
-        lead += f" and {listed(names[:i])} at the prior's mean given the layers above" if i else ""
+        lead += f" and {listed(names[:i])} at the prior's mean given the layers above," if i else ""
         return traversed(self.model, self.inputs[:1], moved, self.asked, self.look, kind=kind, lead=lead)
 
 

@@ -130,16 +130,19 @@ def _layers(result: "EvalResult") -> list[list[str]]:
 def _of_layers(result: "EvalResult") -> list[str]:
     """Name the layers that have collapsed, and those whose part of the KL is no KL itself."""
     layers = result.summary.get("layers", ())
-    lines = [
-        f"layer {found['name']} has collapsed: its KL is {found['kl_prior']['value']:.2g} nats per example, so its q "
-        "is almost its prior, and it stores almost nothing about an example"
-        for found in layers
-        if found["collapsed"]
-    ]
+    lines: list[str] = []
+    for found in layers:
+        if found["collapsed"]:
+            value = f"{found['kl_prior']['value']:.2g} nats per example"
+            why = f"its KL is {value}, so its q is almost its prior"
+            if not found["is_kl"]:
+                why = f"it has no active unit, and its part of KL(q||prior) is {value}"
+            lines.append(f"layer {found['name']} has collapsed: {why}; it stores almost nothing about an example")
     if parts := [found["name"] for found in layers if not found["is_kl"]]:
+        what, these = ("parts", "these layers") if len(parts) > 1 else ("part", "this layer")
         lines.append(
-            f"the part of {listed(parts)} in KL(q||prior) is not a KL itself, and it may be negative, because "
-            "q draws this layer before the layers above"
+            f"{what} of KL(q||prior) that may be negative, and no KL: {listed(parts)}, because q draws {these} before "
+            "the layers above"
         )
     return lines
 
