@@ -119,7 +119,8 @@ class Course:
         """Return one number for each seed: the mean of the SNR, and the minimum of an error."""
         curve = torch.tensor(getattr(self, name), dtype=torch.float64)
         if name in ("posterior", "prior"):
-            curve = curve[:: SUMMARISED // EVALUATED]
+            every = SUMMARISED // EVALUATED
+            curve = curve[every::every]
         found = curve.mean(0) if name == "snr" else curve.amin(0)
         return [float(each) for each in found]
 
