@@ -33,7 +33,8 @@ from tests.support.sweep import swept
 from tests.support.two_layers import ORDERS, Normals, TwoNumbers, X, built
 
 K = 20
-WORDS = ("iwae/dreg", "iwae/reparam", "jvi:order=1/dreg", "rws/dreg", "piwae:groups=4/stl", "vr-iwae:alpha=0.3/dreg")
+WORDS = ("iwae/dreg", "jvi:order=1/reparam")
+"""Pairs with all arrays of row weights; the weights of the others are no part of the engine's work here."""
 
 
 def off(name: str, mode: str, words: tuple[str, ...], ways: dict[str, Execution]) -> dict[tuple[str, str], float]:
@@ -87,7 +88,7 @@ def test_each_pair_of_one_step_has_its_own_gradient() -> None:
     model = HIERARCHIES["top-down"]()
     x = pixels_of(model)
     draws = drawn(model, k=K, batch=len(x))
-    pairs = tuple(resolve_pair(*word.split("/"), K) for word in WORDS)
+    pairs = tuple(resolve_pair(*word.split("/"), K) for word in (*WORDS, "rws/dreg", "piwae:groups=4/stl"))
     theta, phi = Step(model, x, draws, Execution(), rule=RULES["joint"]).each(pairs, train_model=True)
     objectives = list(dict.fromkeys(pair.objective for pair in pairs))
     for i, pair in enumerate(pairs):
