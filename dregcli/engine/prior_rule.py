@@ -26,11 +26,20 @@ class PriorRule:
             latents' samples. If not, each latent's samples move alone, with the upper latents held fixed.
         blended: whether only a share c of the gradient goes along the samples, for each dimension of each latent, and
             the rest is the score; c = min(1, variance of q / variance of the prior). There is no bias, since c does
-            not depend on the latent's own sample.
+            not depend on the latent's own sample, and no other sample moves.
+
+    Raises:
+        ValueError: a blend is joint. It would be biased: the shares depend on samples that move.
     """
 
     joint: bool
     blended: bool
+
+    def __post_init__(self) -> None:
+        """Refuse what is biased."""
+        if self.joint and self.blended:
+            message = "a blend's shares depend on the other latents' samples, which must not move"
+            raise ValueError(message)
 
 
 RULES: Final[Mapping[PriorGradient, PriorRule | None]] = {

@@ -100,10 +100,18 @@ class OneEncoder(LatentModel):
         return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
 
 
+def _frozen_below(data: ModelData) -> ThreeLayers:
+    """The lowest prior has no parameters, but its samples follow the learned ones above it."""
+    model = ThreeLayers(data, "bottom-up")
+    model.p1.requires_grad_(requires_grad=False)
+    return model
+
+
 HIERARCHIES: dict[str, Callable[[], ProgramModel]] = {
     "bottom-up": lambda: made(lambda data: ThreeLayers(data, "bottom-up")),
     "top-down": lambda: made(lambda data: ThreeLayers(data, "top-down")),
     "fixed top": lambda: made(lambda data: ThreeLayers(data, "top-down", "fixed")),
+    "nothing to learn below": lambda: made(_frozen_below),
     "ladder": lambda: made(Ladder),
     "a prior by the encoder": lambda: made(OneEncoder),
 }

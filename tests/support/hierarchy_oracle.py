@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, Independent, Normal
+from torch.distributions import Distribution, Normal
 
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.pairs import Pair
+from dregcli.engine.programs.families import innermost
 from dregcli.engine.programs.program_model import ProgramModel
 
 Named = dict[str, Tensor]
@@ -19,9 +20,7 @@ Named = dict[str, Tensor]
 
 def normal_of(distribution: Distribution) -> tuple[Tensor, Tensor]:
     """Mean and scale of a diagonal Gaussian."""
-    base: Any = distribution
-    while isinstance(base, Independent):
-        base = base.base_dist
+    base = innermost(distribution)
     assert isinstance(base, Normal)
     return base.loc, base.scale
 

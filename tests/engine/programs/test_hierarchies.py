@@ -277,3 +277,14 @@ def test_a_blend_by_the_latents_own_sample_is_biased(monkeypatch: pytest.MonkeyP
     assert faults() == {order: set() for order in ORDERS}
     monkeypatch.setattr(PriorPath, "_share", by_own_sample)
     assert faults() == {order: set(PRIOR) for order in ORDERS}
+
+
+def test_a_joint_blend_is_biased_and_refused() -> None:
+    """Its shares depend on samples that move: the top's gradient is 6 % off bottom-up, and 0.6 % top-down."""
+    with pytest.raises(ValueError, match="must not move"):
+        PriorRule(joint=True, blended=True)
+    rule = object.__new__(PriorRule)
+    rule.__dict__.update(joint=True, blended=True)
+    for order in ORDERS:
+        (layer,) = faults_of_theta(order, of_theta(order, rule))
+        assert layer == "top"
