@@ -141,8 +141,8 @@ def _of_layers(result: "EvalResult") -> list[str]:
     if parts := [found["name"] for found in layers if not found["is_kl"]]:
         what, these = ("parts", "these layers") if len(parts) > 1 else ("part", "this layer")
         lines.append(
-            f"{what} of KL(q||prior) that may be negative, and no KL: {listed(parts)}, because q draws {these} before "
-            "the layers above"
+            f"{what} of KL(q||prior) that may be negative, and no KL: {listed(parts)}, because q draws {these} "
+            "before the layers above"
         )
     return lines
 

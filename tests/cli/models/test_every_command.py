@@ -216,9 +216,11 @@ def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
 
 def test_two_layers_are_evaluated_sampled_diagnosed_and_reported_one_by_one(capsys, store) -> None:
     two = _run(capsys, "Two", "--eval-every", 10, "--track-estimators", "dreg,stl")
-    columns = ("kl_prior.lower", "kl_prior.upper", "active_units.lower", "active_units.upper")
     valid = two.metrics("valid")
-    assert all(np.isfinite(valid[column]).all() for column in columns)
+    assert (valid["kl_prior.lower"] > 0.1).all()
+    assert valid["kl_prior.upper"].tolist() == [0.0, 0.0]
+    assert valid["active_units.lower"].tolist() == [3.0, 3.0]
+    assert valid["active_units.upper"].tolist() == [0.0, 0.0]
     words = ("--n", 4, "--k", 8)
     (found,) = _json(capsys, "eval", two.path, *words)["results"]
     lower, upper = found["layers"]
@@ -238,6 +240,7 @@ def test_two_layers_are_evaluated_sampled_diagnosed_and_reported_one_by_one(caps
         "traversals-layer-lower",
         "traversals-layer-upper",
     ]
+    assert [each["rows"] for each in images["images"][-2:]] == [3, 2]
     assert images["left_out"] == {}
     assert {each["name"] for each in images["latents"]} == {
         *(f"lower[{i}]" for i in range(3)),
