@@ -118,8 +118,8 @@ class Course:
     def summary(self, name: str) -> list[float]:
         """Return one number for each seed: the mean of the SNR, and the minimum of an error."""
         curve = torch.tensor(getattr(self, name), dtype=torch.float64)
-        if name in ("posterior", "prior"):
-            every = SUMMARISED // EVALUATED
+        every = SUMMARISED // EVALUATED
+        if name in ("posterior", "prior") and len(curve) > every:
             curve = curve[every::every]
         found = curve.mean(0) if name == "snr" else curve.amin(0)
         return [float(each) for each in found]
