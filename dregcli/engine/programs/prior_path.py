@@ -28,6 +28,9 @@ from dregcli.engine.reach import Reach
 
 Map = Callable[[Tensor], Tensor]
 
+_FLOW = ("zuko.distributions", "NormalizingFlow")
+"""Module and name of zuko's flows, a package that may be missing."""
+
 
 def same_sample(prior: Distribution, z: Tensor) -> Tensor | None:
     """Return values equal to z that move with the prior's parameters; None if the prior has no such samples.
@@ -59,9 +62,9 @@ def same_sample(prior: Distribution, z: Tensor) -> Tensor | None:
 
 def _unfolded(prior: Distribution) -> tuple[Distribution, list[Map], list[Map]]:
     """Return a base distribution, the maps from its samples to the prior's, and the maps back."""
-    flow = cast("Any", prior)
-    if hasattr(flow, "transform") and hasattr(flow, "base"):
-        # A flow of zuko, whose transform leads from the values to the base's.
+    if any((kind.__module__, kind.__name__) == _FLOW for kind in type(prior).__mro__):
+        # Its transform leads from the values to the base's; another package's may lead the other way.
+        flow = cast("Any", prior)
         return flow.base, [flow.transform.inv], [flow.transform]
     unfolded = Unfolded.of(prior)
     transforms = [cast("Any", step.transform) for step in unfolded.steps]

@@ -145,6 +145,28 @@ class _NoInverse(Transform):
         return (1.0 + 0.5 * torch.cos(x)).log()
 
 
+class _OtherWay(Distribution):
+    """A flow of some other package: its transform leads from the base's values to its own, not back as zuko's."""
+
+    arg_constraints = {}  # noqa: RUF012 - as in torch
+    has_rsample = True
+
+    def __init__(self, numbers: Tensor) -> None:
+        self.base = gaussian_of_two(torch.zeros_like(numbers))
+        self.transform = AffineTransform(numbers[..., :2], numbers[..., 2:4].exp(), 1)
+        super().__init__(event_shape=torch.Size((2,)), validate_args=False)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return TransformedDistribution(self.base, [self.transform]).log_prob(value)
+
+
+def test_a_transform_of_unknown_direction_is_refused() -> None:
+    """Taken the wrong way round it would give values equal to z, and a wrong gradient."""
+    refusal = of(gaussian_of_two, _OtherWay).no_prior_path(_rule("joint"))
+    assert refusal is not None
+    assert "is neither" in refusal
+
+
 def test_a_posterior_that_cannot_be_undone_is_refused() -> None:
     model = of(lambda numbers: TransformedDistribution(gaussian_of_two(numbers), [_NoInverse()]), gaussian_of_two)
     refusal = model.no_prior_path(_rule("joint"))
