@@ -33,6 +33,15 @@ class TvoSchedule(StrEnum):
     """Evenly."""
 
 
+class ScheduleShape(StrEnum):
+    """How a parameter of an objective moves from its start to its end during training."""
+
+    LOG = "log"
+    """One minus the value is multiplied by the same factor in every step."""
+    LINEAR = "linear"
+    """The value moves by the same amount in every step."""
+
+
 class Promise(StrEnum):
     """Whether a pair's expected gradient equals the gradient of its own target."""
 

@@ -70,7 +70,8 @@ class PairRow:
         model: weight of each sample in theta's gradient.
         path: weight of each sample's path in phi's gradient.
         score: weight of each sample's score in phi's gradient.
-        expectation: for a biased pair, its expected gradient in phi, if known.
+        expectation: what has the expected gradient in phi: for a biased pair a sum of objectives, if it is known, and
+            for an unbiased pair its own target, if it is another than the objective.
         objective_reference: source of the objective.
         estimator_reference: source of the estimator.
         faults: the reasons why the pair cannot work with this K.

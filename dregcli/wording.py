@@ -5,8 +5,8 @@ import math
 import re
 import shlex
 import unicodedata
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Final, cast
 
 _HARMFUL: Final = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 """C0 and C1 control characters, characters that change the direction of the following text, and the surrogates that
@@ -81,6 +81,16 @@ def duration(seconds: float) -> str:
 def counted(n: int, noun: str) -> str:
     """Format a count with its noun: ``1 seed``, ``5 seeds``."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def typed_list(values: Sequence[object], shown: Callable[[object], str] = str) -> str:
+    """Join values by commas, and lists of them by slashes, as the command line takes them: ``200,200/100``."""
+    is_nested = any(isinstance(each, list | tuple) for each in values)
+    parts = (
+        typed_list(cast("Sequence[object]", each), shown) if isinstance(each, list | tuple) else shown(each)
+        for each in values
+    )
+    return ("/" if is_nested else ",").join(parts)
 
 
 def some_of(names: Sequence[str], most: int = 4) -> str:

@@ -3,16 +3,60 @@
 Standard library only.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, cast
+from typing import Final, TypeVar, cast
 
 from dregcli.errors import Fault, SpecError
-from dregcli.names import nearest, unknown
-
-Value = bool | int | float | StrEnum
+from dregcli.names import ScheduleShape, nearest, unknown
 
 _TRUTH: Final = {"true": True, "false": False}
+_ARROW: Final = "->"
+_FORM: Final = "START->END@STEPS or START->END@STEPS:linear"
+
+
+@dataclass(frozen=True)
+class ParameterSchedule:
+    """A number that changes during training, as the word ``START->END@STEPS`` or ``START->END@STEPS:linear``.
+
+    Attributes:
+        start: value of the first step.
+        end: value after ``steps`` steps and in all later ones.
+        steps: steps of the change, at least 1.
+        shape: how the value moves in between.
+    """
+
+    start: float
+    end: float
+    steps: int
+    shape: ScheduleShape = ScheduleShape.LOG
+
+    def at(self, step: int) -> float:
+        """Return the value of a step (from 0).
+
+        The shape ``log`` is that of the reference code of OVIS (arXiv 2008.01998): 1 - value is multiplied by the
+        same factor in every step.
+        """
+        if step >= self.steps:
+            return self.end
+        done = max(0, step) / self.steps
+        if done == 0.0:
+            return self.start
+        if self.shape is ScheduleShape.LINEAR:
+            return self.start + done * (self.end - self.start)
+        return -math.expm1((1.0 - done) * math.log1p(-self.start) + done * math.log1p(-self.end))
+
+    def __str__(self) -> str:
+        """Return the word; equal schedules have equal words."""
+        # -0.0 equals 0.0, so it must not give another word.
+        word = f"{self.start + 0.0!r}{_ARROW}{self.end + 0.0!r}@{self.steps}"
+        return word if self.shape is ScheduleShape.LOG else f"{word}:{self.shape}"
+
+
+Value = bool | int | float | StrEnum
+_V = TypeVar("_V")
 
 
 def name_of(word: str) -> str:
@@ -70,12 +114,29 @@ def read_word(
     Raises:
         SpecError: the name is unknown (with the nearest known name), or parameters have faults (with all of them).
     """
+    return _read(kind, word, names, parameters, _value)
+
+
+def read_scheduled_word(
+    kind: str, word: str, names: Iterable[str], parameters: Callable[[str], Mapping[str, type]]
+) -> tuple[str, dict[str, Value | ParameterSchedule]]:
+    """Read a word as ``read_word`` does, in which each float may also be a schedule."""
+    return _read(kind, word, names, parameters, _value_or_schedule)
+
+
+def _read(
+    kind: str,
+    word: str,
+    names: Iterable[str],
+    parameters: Callable[[str], Mapping[str, type]],
+    value: Callable[[type, str | None], _V],
+) -> tuple[str, dict[str, _V]]:
     name, items = split_parameters(word)
     known = list(names)
     if name not in known:
         raise SpecError([Fault(kind, unknown(kind, name, known))])
     kinds = parameters(name)
-    values: dict[str, Value] = {}
+    values: dict[str, _V] = {}
     faults: list[Fault] = []
     for key, text in items:
         if key not in kinds:
@@ -85,7 +146,7 @@ def read_word(
             faults.append(Fault(kind, f"parameter '{key}' of '{name}' is given twice."))
         else:
             try:
-                values[key] = _value(kinds[key], text)
+                values[key] = value(kinds[key], text)
             except ValueError as error:
                 faults.append(Fault(kind, f"parameter '{key}' of '{name}' needs {error}"))
     if faults:
@@ -114,7 +175,48 @@ def _value(kind: type, text: str | None) -> Value:
         return cast("Value", kind(text or ""))
     except ValueError:
         message = f"{'a whole number' if kind is int else 'a number'}, got {got}."
+    if text and _ARROW in text:
+        message += " Only a fractional number of an objective can change by a schedule."
     raise ValueError(message)
+
+
+def _value_or_schedule(kind: type, text: str | None) -> Value | ParameterSchedule:
+    """Read the value of a parameter, as ``_value`` does; a float may be a schedule."""
+    if kind is float and text and (_ARROW in text or text.endswith("-")):
+        return _schedule(text)
+    return _value(kind, text)
+
+
+def _schedule(text: str) -> ParameterSchedule:
+    """Read ``START->END@STEPS``, which may end with ``:log`` or ``:linear``.
+
+    Raises:
+        ValueError: the value has the wrong form, or no such schedule exists; the message says what is needed.
+    """
+    ends, _, rest = text.partition("@")
+    start, arrow, end = ends.partition(_ARROW)
+    steps, colon, shape = rest.partition(":")
+    wanted = f"a number or a schedule such as {_FORM}, got '{text}'."
+    if not arrow:
+        # A shell takes an unquoted > and what follows it as the name of a file for the output.
+        message = f"{wanted} Write the word in quotes: a shell reads >."
+        raise ValueError(message)
+    try:
+        values, count = (float(start), float(end)), int(steps)
+    except ValueError:
+        raise ValueError(wanted) from None
+    if not all(map(math.isfinite, values)) or count < 1:
+        message = f"finite ends and at least 1 step, got '{text}'."
+        raise ValueError(message)
+    if colon and shape not in list(ScheduleShape):
+        shapes = " or :".join(ScheduleShape)
+        message = f"a schedule that ends with :{shapes}, got ':{shape}'.{_meant(shape, ScheduleShape)}"
+        raise ValueError(message)
+    found = ParameterSchedule(*values, count, ScheduleShape(shape) if colon else ScheduleShape.LOG)
+    if found.shape is ScheduleShape.LOG and max(values) >= 1.0:
+        message = f"ends below 1, got '{text}': write {ends}@{steps}:linear, or an end such as 0.99."
+        raise ValueError(message)
+    return found
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

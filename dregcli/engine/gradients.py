@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.draws import Noise
+from dregcli.engine.dreams import DreamNoise, sleep_gradient
 from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named
 from dregcli.engine.execution.tempered import TemperedBatch
@@ -81,6 +82,7 @@ class Step:
         execution: how the rows are executed.
         kl_weight: weight of log p(z) - log q(z | x) in the log-weights of the objective; the bound has all of it.
         rule: how theta's gradient treats the prior; None for its score. Only with the whole KL part.
+        dreams: random numbers of dreams; only objectives with dreams need them.
     """
 
     def __init__(
@@ -92,11 +94,13 @@ class Step:
         *,
         kl_weight: float = 1.0,
         rule: PriorRule | None = None,
+        dreams: DreamNoise | None = None,
     ) -> None:
         if rule:
             assert kl_weight == 1.0, "the rule's formula is that of the whole log-weight"
         self._rule = rule
-        self._model = model
+        self._model, self._pixels, self._dreams = model, pixels, dreams
+        self._asleep: Named | None = None
         self._batch: Batch = model.batch(pixels, draws)
         self._tempered: TemperedBatch | None = None
         self._kl_weight = kl_weight
@@ -112,6 +116,15 @@ class Step:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows
         return self._rows.also(weigh)
+
+    def _sleep_gradient(self) -> Named:
+        """Return the gradient of phi at the step's dreams, which all pairs share."""
+        if self._asleep is None:
+            if self._dreams is None:
+                message = "there are no random numbers for dreams"
+                raise RuntimeError(message)
+            self._asleep = sleep_gradient(self._model, self._model.dream(self._pixels, self._dreams))
+        return self._asleep
 
     def _with_the_bound(self, rows: WeighedRows) -> tuple[Tensor, Tensor]:
         """Return log-weights and values by example, in which the bound has the whole KL part."""
@@ -149,6 +162,9 @@ class Step:
             self._theta[pair.objective] = sums.model[0]
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
+        if share := pair.objective.dreams:
+            asleep = self._sleep_gradient()
+            gradient = {name: each + share * asleep[name] for name, each in gradient.items()}
         learned = zip(pair.estimator.learned, slopes, strict=True)
         log_w, values = self._with_the_bound(rows)
         return Gradients(
@@ -182,7 +198,14 @@ class Step:
         self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
         found = [self._theta[each] for each in objectives]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
-        return model, self._batch.stacked_through_posterior(sums.posterior)
+        posterior = self._batch.stacked_through_posterior(sums.posterior)
+        if any(shares := [pair.objective.dreams for pair in pairs]):
+            asleep = self._sleep_gradient()
+            posterior = {
+                name: each + torch.stack([share * asleep[name] for share in shares])
+                for name, each in posterior.items()
+            }
+        return model, posterior
 
 
 def _slope(gradient: Named, derivative: Named) -> Tensor:

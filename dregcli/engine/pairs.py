@@ -11,7 +11,7 @@ from dregcli.engine.estimators import ESTIMATORS, Coefficients, Estimator, Formu
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.vimco import Vimco
 from dregcli.engine.objectives import OBJECTIVES, Objective, Terms
-from dregcli.engine.words import parse_estimator, parse_objective, word_of
+from dregcli.engine.words import parse_estimator, parse_objective, parse_scheduled, word_of
 from dregcli.errors import Fault, NotFinite, SpecError
 from dregcli.names import Promise
 
@@ -119,6 +119,18 @@ class Pair:
         )
 
 
+def require_awake(pair: Pair, where: str) -> None:
+    """Refuse an objective with dreams where there is no model to sample.
+
+    Raises:
+        SpecError: the objective has dreams.
+    """
+    if pair.objective.dreams:
+        message = f"'{word_of(pair.objective)}' trains q on samples of the model, but {where} has log_joint alone, "
+        message += f"which cannot be sampled. Use '{pair.objective.name}', and add a loss at samples of your model."
+        raise SpecError([Fault("objective", message)])
+
+
 def _taken_by(objective: Objective) -> str:
     return f"For '{objective.name}' there are: {', '.join(e.name for e in estimators_of(objective))}."
 
@@ -150,6 +162,17 @@ def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
         return faults
     pair = Pair(parsed[0], parsed[1])
     return pair.faults(k if k is not None else max(1, pair.smallest_k))
+
+
+def training_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
+    """Return all faults of the pair of a training, whose objective may change by a schedule; see ``word_faults``."""
+    try:
+        scheduled = parse_scheduled(objective)
+    except SpecError:
+        return word_faults(objective, estimator, k)
+    ends = (scheduled.start, scheduled.at(scheduled.steps))
+    found = [fault for end in ends for fault in word_faults(word_of(end), estimator, k)]
+    return list(dict.fromkeys(found))
 
 
 def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int) -> Pair:

@@ -46,6 +46,10 @@ class Stream(IntEnum):
     TOY = 18
     SAMPLE_PRIOR = 19
     SAMPLE_POSTERIOR = 20
+    DREAMS = 21
+    DIAGNOSTIC_DREAMS = 22
+    VARIANCE_DREAMS = 23
+    VARIANCE_REFERENCE_DREAMS = 24
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:

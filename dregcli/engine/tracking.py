@@ -1,6 +1,7 @@
 """Variance of several pairs' gradients along a training trajectory, measured on the samples that training uses."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class Tracker:
     Args:
         pairs: pairs to measure, at least one.
         trained: the pair that trains, at its initial parameters; if it is in ``pairs``, it is measured at the
-            parameters that it has learned.
+            parameters that it has learned. Pairs of its objective are measured at the objective of each step.
         device: device of the model.
     """
 
@@ -42,10 +43,10 @@ class Tracker:
 
         Args:
             step: step that was evaluated for the pair that trains.
-            current: the pair that trains, with the parameters learned so far.
+            current: the pair that trains: the step's objective, and the parameters learned so far.
             train_model: whether theta's gradients are measured too.
         """
-        pairs = tuple(current if pair == self._trained else pair for pair in self._pairs)
+        pairs = tuple(current if pair == self._trained else self._now(pair, current) for pair in self._pairs)
         model, posterior = step.each(pairs, train_model=train_model)
         gradients = {"posterior": posterior, "model": model} if train_model else {"posterior": posterior}
         for network, each in gradients.items():
@@ -53,6 +54,10 @@ class Tracker:
                 continue
             self._moments[network].add(each)
             self._windows[network].add(each)
+
+    def _now(self, pair: Pair, current: Pair) -> Pair:
+        """Return a pair at the step's objective, if its objective is the one that trains."""
+        return replace(pair, objective=current.objective) if pair.objective == self._trained.objective else pair
 
     def row(self) -> dict[str, float]:
         """Return the statistics of every pair, by ``TrackedColumn``, and the window's steps; begin a new window.

@@ -11,19 +11,20 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.captured import CapturedStep, Record
-from dregcli.engine.draws import AddressedDraws, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Gradients, Step, require_prior_path
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model
+from dregcli.engine.objectives import ScheduledObjective
 from dregcli.engine.optimisation import RAW, Optimisation, Updates
 from dregcli.engine.pairs import Pair
-from dregcli.engine.pixels import Pixels, training_pixels
+from dregcli.engine.pixels import Pixels
 from dregcli.engine.prior_rule import RULES
-from dregcli.engine.randomness import Randomness, Stream
+from dregcli.engine.randomness import Randomness
 from dregcli.engine.step_numbers import LOGGED, Window, diverged, norms
 from dregcli.engine.tracking import TRACKED, Tracker
+from dregcli.engine.training_batches import DrawnBatch, TrainingBatches
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
 from dregcli.names import Precision, PriorGradient
@@ -64,6 +65,7 @@ class Trainer:
         k: samples per example.
         batch_size: examples per step, at most N.
         lr: learning rate.
+        objective: how the pair's objective changes from step to step; it stays the same if it is not given.
         optimisation: how a step changes the parameters; Adam with a constant rate if it is not given.
         seed: random seed of the order, pixels and noise.
         train_model: False freezes theta; only the posterior is trained.
@@ -89,6 +91,7 @@ class Trainer:
         batch_size: int,
         lr: float,
         seed: int,
+        objective: ScheduledObjective | None = None,
         optimisation: Optimisation | None = None,
         train_model: bool = True,
         execution: Execution | None = None,
@@ -104,14 +107,12 @@ class Trainer:
         self.step = 0
         self.window = Window()
         self.learned = LearnedParameters(pair, lr=lr)
-        self._examples = examples
-        self._pixels = pixels
-        self._k = k
-        self._batch_size = batch_size
-        self._randomness = Randomness(seed, examples.device)
+        self._objective = objective or ScheduledObjective(pair.objective)
+        self._batches = TrainingBatches(
+            examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed
+        )
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
-        self._epoch: tuple[int, Tensor] | None = None
         self._execution = execution or Execution()
         self.tracker = Tracker(tracked, pair, examples.device) if tracked else None
         # The numbers of steps stay on the device until they are fetched. A step that is not finite sets this flag on
@@ -134,14 +135,22 @@ class Trainer:
         plain = plain and optimisation.optimizer.can_be_recorded
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
-        # Steps before this one are not repeated from the recording.
-        self._captured_from = optimisation.kl_warmup
+        self._captured_from = self._settled
         self._spills = 0
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches in one pass over the data; the last partial batch is dropped."""
-        return len(self._examples) // self._batch_size
+        return self._batches.steps_per_epoch
+
+    @property
+    def _settled(self) -> int:
+        """Number of the step from which every step has the same objective, so that it can be repeated."""
+        return max(self._optimisation.kl_warmup, self._objective.steps)
+
+    def _pair(self, step: int) -> Pair:
+        """Return the pair of a step: its objective, and the parameters that the estimator has learned."""
+        return replace(self.learned.pair, objective=self._objective.at(step))
 
     @property
     def _logged(self) -> int:
@@ -172,51 +181,32 @@ class Trainer:
         """Whether ``warm_up`` records a step, to repeat it."""
         return self._record is not None
 
-    def _batch(self, step: int) -> Tensor:
-        """Return the indices of the examples of step ``step`` (from 0), int64, shape (B,)."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        if self._epoch is None or self._epoch[0] != epoch:
-            order = self._randomness.permutation(Stream.ORDER, epoch, len(self._examples))
-            self._epoch = (epoch, order)
-        return self._epoch[1][position * self._batch_size :][: self._batch_size]
+    def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> DrawnBatch:
+        """Return the next step's batch, from other values and numbers if they are given."""
+        return self._batches.drawn(self.step, stored, randomness)
 
-    def _stored(self) -> Tensor:
-        """Return the next step's stored values, (B, D), and announce the rows of the step after it."""
-        found = self._examples.rows(self._batch(self.step))
-        # Rows on the disk are read while this step's work runs.
-        self._examples.expect(self._batch(self.step + 1))
-        return found
-
-    def _drawn(self, stored: Tensor | None = None, randomness: Randomness | None = None) -> tuple[Tensor, Noise]:
-        """Return the next step's pixels (B, D) and random draws, from other values and numbers if they are given."""
-        step = self.step
-        stored = self._stored() if stored is None else stored
-        randomness = randomness or self._randomness
-        pixels = training_pixels(self._pixels, stored, randomness, step)
-        draws = AddressedDraws(
-            randomness,
-            Stream.NOISE,
-            step,
-            k=self._k,
-            batch=self._batch_size,
-            width=self.model.latent_width,
-            screening=Stream.SCREENING,
-        )
-        return pixels, draws
-
-    def _gradients(self, pixels: Tensor, draws: Noise, *, repeated: bool = False) -> tuple[Step, Gradients]:
-        # A recorded step is repeated only after the KL warm-up.
-        kl_weight = 1.0 if repeated else self._optimisation.kl_weight(self.step)
+    def _gradients(self, drawn: DrawnBatch, *, repeated: bool = False) -> tuple[Step, Gradients]:
+        # A recorded step is repeated only after all changes of the objective.
+        step = max(self.step, self._settled) if repeated else self.step
+        kl_weight = self._optimisation.kl_weight(step)
         execution = replace(self._execution, repeated=repeated)
         if kl_weight != 1.0:
             # The correction of a bfloat16 pass would be that of the objective's value, not that of the bound.
             execution = replace(execution, precision=Precision.FLOAT32)
-        batch = Step(self.model, pixels, draws, execution, kl_weight=kl_weight, rule=self._rule)
-        return batch, batch.gradients(self.learned.pair, train_model=bool(self._theta))
+        batch = Step(
+            self.model,
+            drawn.pixels,
+            drawn.draws,
+            execution,
+            kl_weight=kl_weight,
+            rule=self._rule,
+            dreams=drawn.dreams,
+        )
+        return batch, batch.gradients(self._pair(step), train_model=bool(self._theta))
 
     def _take(self, stored: Tensor, randomness: Randomness, *, repeated: bool = False) -> Tensor:
         """Take one step on the device, and return its numbers; a repeated one never waits for the device."""
-        batch, gradients = self._gradients(*self._drawn(stored, randomness), repeated=repeated)
+        batch, gradients = self._gradients(self._drawn(stored, randomness), repeated=repeated)
         descent, clipped = gradients.whole(), list[Tensor]()
         if self._optimizer.clips:
             descent, is_clipped = self._optimizer.clipped(descent)
@@ -224,7 +214,7 @@ class Trainer:
         numbers = torch.cat([gradients.values.mean(dim=1), norms(gradients), *clipped, *gradients.slopes()])
         torch.maximum(self._broken, (~torch.isfinite(numbers).all()).to(self._broken), out=self._broken)
         if self.tracker:
-            self.tracker.add(batch, self.learned.pair, train_model=bool(self._theta))
+            self.tracker.add(batch, self._pair(self.step), train_model=bool(self._theta))
         self._optimizer.apply(descent)
         return numbers
 
@@ -236,21 +226,21 @@ class Trainer:
         Returns:
             The reason if the model's compiled code failed and the model now runs uncompiled; otherwise None.
         """
-        stored, reason = self._stored(), None
+        stored, reason = self._batches.stored(self.step), None
         try:
-            self._gradients(*self._drawn(stored))
+            self._gradients(self._drawn(stored))
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
-            self._gradients(*self._drawn(stored))
+            self._gradients(self._drawn(stored))
             reason = str(error).strip().partition("\n")[0]
         if self._record:
             # While the flag is set, a step changes nothing.
             self._broken.fill_(1.0)
             take = partial(self._take, repeated=True)
             with suppress(torch.OutOfMemoryError):  # a recording has arrays of its own, and steps work without it
-                self._captured = CapturedStep(take, stored, self._randomness.seed, self._record)
+                self._captured = CapturedStep(take, stored, self._batches.randomness.seed, self._record)
             self._broken.zero_()
         return reason
 
@@ -262,12 +252,12 @@ class Trainer:
         """
         if self._diverged:
             raise self._diverged
-        stored = self._stored()
+        stored = self._batches.stored(self.step)
         self._optimizer.set_step(self.step)
         if self._captured and self.step >= self._captured_from:
             self._pending.append(self._captured(stored, self.step))
         else:
-            self._pending.append(self._take(stored, self._randomness))
+            self._pending.append(self._take(stored, self._batches.randomness))
         self.step += 1
         if names := self.learned.pair.estimator.learned:
             if self._optimisation.varies:
@@ -321,7 +311,7 @@ class Trainer:
 
     def _divergence(self) -> Diverged:
         """Compute the step that is not finite again (same random numbers and parameters) and return its error."""
-        _, gradients = self._gradients(*self._drawn())
+        _, gradients = self._gradients(self._drawn())
         named = {
             "the bound": gradients.bound,
             "the objective": gradients.value,
@@ -329,12 +319,13 @@ class Trainer:
             **{f"the gradient of {name}": each for name, each in gradients.posterior.items()},
             **{f"the slope of the estimator's {name}": each for name, each in gradients.learned.items()},
         }
-        return diverged(self.step + 1, named, self._batch(self.step), gradients.bound)
+        return diverged(self.step + 1, named, self._batches.indices(self.step), gradients.bound)
 
     def row(self) -> dict[str, float]:
         """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window.
 
-        A learning rate or a weight of the KL part that changes is the one of the last step.
+        A learning rate, a weight of the KL part or a parameter of the objective that changes has its value in the
+        last step; the parameter is called ``<objective>.<name>``.
         """
         self.collect()
         means = self.window.means()
@@ -347,6 +338,7 @@ class Trainer:
             means |= self._optimizer.rates(self.step - 1)
         if self._optimisation.kl_warmup:
             means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
+        means |= self._objective.shown(self.step - 1)
         name = self.learned.pair.estimator.name
         found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
         return found | (self.tracker.row() if self.tracker else {})
@@ -363,10 +355,10 @@ class Trainer:
         Raises:
             Diverged: a tensor of the state, or the bound on the next batch, is not finite.
         """
-        indices = self._batch(self.step)
-        pixels, draws = self._drawn()
+        indices = self._batches.indices(self.step)
+        drawn = self._drawn()
         with torch.no_grad():
-            log_w = self.model.batch(pixels, draws).log_weights(k_chunk=self._execution.k_chunk)
+            log_w = self.model.batch(drawn.pixels, drawn.draws).log_weights(k_chunk=self._execution.k_chunk)
             bound = log_mean_exp(log_w)
         named = {
             **state.model,
@@ -416,7 +408,7 @@ class Trainer:
         """
         self._pending, self._diverged = [], None
         # A recording would still work on the optimizer's state of before.
-        self._captured, self._captured_from, self._spills = None, self._optimisation.kl_warmup, 0
+        self._captured, self._captured_from, self._spills = None, self._settled, 0
         self._broken.zero_()
         self.model.load_state_dict(dict(model))
         if self.averages:

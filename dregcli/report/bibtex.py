@@ -19,6 +19,7 @@ _DECLARED_BY_NO_CLASS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     "model": {
         ModelName.VAE: ("kingma2014vae", "rezende2014stochastic"),
         ModelName.LINEAR_GAUSSIAN: ("tipping1999ppca",),
+        "hierarchical": ("burda2016iwae",),
     },
     "task": {
         Task.GENERATIVE: (),

@@ -6,7 +6,8 @@ from typing import Any, Final, Literal
 
 from dregcli.describe import bound_k, seen_as
 from dregcli.names import RunStatus, Split
-from dregcli.report.groups import Aggregate, Group, RunRow, aggregate, number
+from dregcli.report.aggregate import Aggregate, aggregate, number
+from dregcli.report.groups import Group, RunRow
 from dregcli.report.paired import Paired, all_pairs
 
 

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from dregcli.names import Split
+from dregcli.report.aggregate import number
 from dregcli.report.arrangement import USUAL, Arrangement
-from dregcli.report.groups import EvaluationKey, Group, RunRow, number
+from dregcli.report.groups import EvaluationKey, Group, RunRow
+from dregcli.report.layers import layers_of
 from dregcli.report.sections import ReportSection
+from dregcli.wording import typed_list
 
 Cells = Mapping[str, object]
 """Values of one run by column."""
@@ -134,6 +137,9 @@ def _evaluations(row: RunRow, several: set[str]) -> Cells:
         base = _name(row, attrs)
         name = f"{base}.n{attrs['n']}" if base in several else base
         found |= {f"{name}.{column}": _at(attrs, path) for column, path in _EVALUATED.items()}
+        for layer, each in layers_of([attrs]).items():
+            quantities = {"kl_nats": each.kl, "active_units": each.active_units}
+            found |= {f"{name}.{column}.{layer}": of.mean for column, of in quantities.items() if of}
     return {name: value for name, value in found.items() if value is not None}
 
 
@@ -177,5 +183,5 @@ def cell(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return ",".join(cell(each) for each in cast("Sequence[object]", value))
+        return typed_list(cast("Sequence[object]", value), cell)
     return str(value)

@@ -20,6 +20,7 @@ import numpy as np
 from dregcli.columns import tracked_columns
 from dregcli.errors import UsageError
 from dregcli.report.series import Metrics, seconds_at
+from dregcli.wording import typed_list
 
 _BOUND: Final = "bound"
 _NETWORKS: Final = {"posterior": "inference", "model": "model"}
@@ -163,7 +164,7 @@ def hyperparameters(spec: Mapping[str, Any], above: str = "") -> dict[str, bool 
         elif isinstance(value, bool | int | float | str):
             found[above + name] = value
         elif isinstance(value, Sequence):
-            found[above + name] = ",".join(map(str, cast("Sequence[object]", value)))
+            found[above + name] = typed_list(cast("Sequence[object]", value))
     return found
 
 

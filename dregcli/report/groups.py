@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean
-from typing import Any, Final, Literal, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from dregcli.names import RunStatus, Split
-from dregcli.report.moments import standard_error
+from dregcli.report.aggregate import Aggregate, Better, aggregate, mapping, number
+from dregcli.report.layers import OfLayer, layers_of
 from dregcli.report.series import Metrics, seconds_to
 from dregcli.report.tracked import Tracked, at_the_end
 
@@ -127,45 +128,13 @@ def _of_split(values: object, split: Split) -> float | None:
     return None if found is None else number(found.get(split.value))
 
 
-def mapping(value: object) -> Mapping[str, object] | None:
-    """Return a mapping as it is; None for any other value, which another program may have written."""
-    return cast("Mapping[str, object]", value) if isinstance(value, Mapping) else None
-
-
-def number(value: object) -> float | None:
-    """Return a finite number as a float; None for any other value."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
-        return float(value)
-    return None
-
-
 def bias_to_tested(result: Mapping[str, object]) -> float | None:
     """Return the bias that a kept bias check found, relative to the gradient of the tested blocks."""
     bias, share = number(result.get("relative_bias")), number(result.get("tested_share"))
     return bias / share if bias is not None and share else None
 
 
-Better = Literal["larger", "smaller"]
-"""Whether larger or smaller numbers are better."""
-
 _TRACKED: Final[Mapping[str, Better]] = {"variance": "smaller", "snr": "larger"}
-
-
-@dataclass(frozen=True)
-class Aggregate:
-    """Numbers over seeds.
-
-    Attributes:
-        mean: mean of the numbers.
-        stderr: standard error of the mean; None for a single number.
-        best: the largest or the smallest number, whichever is better; None where neither is better.
-        n: how many numbers there are.
-    """
-
-    mean: float
-    stderr: float | None
-    best: float | None
-    n: int
 
 
 @dataclass(frozen=True)
@@ -179,6 +148,7 @@ class Evaluated:
         khat_share: share of examples with a k-hat above 0.7; None where K is too small for k-hat.
         active_units: number of latents whose mean varies over examples.
         curve: bound by K, ascending in K.
+        layers: KL and active units of each layer, by name, the layer nearest to x first; empty for a model with one.
     """
 
     bound: Aggregate
@@ -187,6 +157,7 @@ class Evaluated:
     khat_share: Aggregate | None
     active_units: Aggregate | None
     curve: Mapping[int, Aggregate]
+    layers: Mapping[str, OfLayer]
 
 
 class EvaluationKey(NamedTuple):
@@ -360,17 +331,8 @@ def _evaluated(evals: Sequence[Mapping[str, Any]]) -> Evaluated:
         # Counts above different thresholds cannot be averaged. More active units are not better.
         over([attrs.get("active_units") for attrs in evals], None) if len(thresholds) == 1 else None,
         curve,
+        layers_of(evals, counts=len(thresholds) == 1),
     )
-
-
-def aggregate(values: Sequence[float], better: Better | None) -> Aggregate | None:
-    """Return mean, standard error and the best of some numbers; None if there are no numbers."""
-    if not values:
-        return None
-    mean = fmean(values)
-    stderr = standard_error(values, mean) if len(values) > 1 else None
-    best = None if better is None else (max if better == "larger" else min)(values)
-    return Aggregate(mean, stderr, best, len(values))
 
 
 def group_rows(rows: Sequence[RunRow]) -> list[Group]:

@@ -7,9 +7,10 @@ from typing import Final
 
 from dregcli.describe import bound_k, seen_as
 from dregcli.names import Split
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.arrangement import USUAL, Arrangement
 from dregcli.report.comparison import Comparison, Measure, headline
-from dregcli.report.groups import Aggregate, Evaluated, Group
+from dregcli.report.groups import Evaluated, Group
 from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.report.series import series
 from dregcli.report.settings import value_in_words

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from dregcli.names import Split
+from dregcli.report.aggregate import Aggregate, aggregate
 from dregcli.report.comparison import Comparison, Measure, measured
-from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, aggregate
+from dregcli.report.groups import Evaluated, EvaluationKey, Group
 from dregcli.report.latex_text import NOTHING, count, escaped, mean, plain, rate
 from dregcli.report.paired import FEWEST_SEEDS, LEVEL
 from dregcli.wording import listed

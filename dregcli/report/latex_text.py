@@ -3,7 +3,7 @@
 import math
 from typing import Final
 
-from dregcli.report.groups import Aggregate
+from dregcli.report.aggregate import Aggregate
 
 NOTHING: Final = "--"
 """A cell without a number."""

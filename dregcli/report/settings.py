@@ -5,6 +5,7 @@ from typing import Any, Final, cast
 
 from dregcli.parts import shown_word
 from dregcli.report.groups import Group
+from dregcli.wording import typed_list
 
 _NAMES: Final = {
     "dataset": "",
@@ -79,9 +80,7 @@ def value_in_words(name: str, value: object) -> str:
         ends = (str(each).partition("@") for each in cast("list[object]", value or ()))
         return ",".join(f"{digest[:8]}@{step}" for digest, _, step in ends) or "none"
     if isinstance(value, list | tuple):
-        parts = cast("list[object]", value)
-        layers = any(isinstance(each, list | tuple) for each in parts)  # hidden layers of several stochastic layers
-        value = ("/" if layers else ",").join(value_in_words(name, each) for each in parts) or "none"
+        value = typed_list(cast("list[object]", value)) or "none"
     if isinstance(value, Mapping):
         parent = cast("Mapping[str, object]", value)
         value = f"{parent.get('run')}@{parent.get('checkpoint')}" + ("-reset" if parent.get("reset_encoder") else "")

@@ -10,8 +10,9 @@ from typing import Final, Literal
 
 from dregcli.columns import at_floor
 from dregcli.names import RunStatus, Split
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import Comparison
-from dregcli.report.groups import Aggregate, Group, RunRow
+from dregcli.report.groups import Group, RunRow
 from dregcli.report.paired import FEWEST_SEEDS, Paired
 from dregcli.wording import AT_FLOOR, difference, scientific, with_error
 

@@ -7,8 +7,9 @@ import numpy as np
 
 from dregcli.commands import command
 from dregcli.names import RunStatus, Split
+from dregcli.report.aggregate import mapping, number
 from dregcli.report.comparison import headline
-from dregcli.report.groups import Group, RunRow, mapping, number
+from dregcli.report.groups import Group, RunRow
 from dregcli.report.sections import ReportSection
 from dregcli.wording import some_of
 

@@ -171,7 +171,9 @@ class Settings(BaseModel, frozen=True):
     )
 
     objective: Annotated[str, Shown(Panel.OBJECTIVE, "WORD")] = Field(
-        default="iwae", description=f"{_one_of(OBJECTIVES)}; with parameters: vr-iwae:alpha=0.3."
+        default="iwae",
+        description=f"{_one_of(OBJECTIVES)}; with parameters: vr-iwae:alpha=0.3, or 'vr-iwae:alpha=.99->0@1000' for "
+        "one that changes in 1000 steps.",
     )
     estimator: Annotated[
         str | Words, Shown(Panel.OBJECTIVE, "WORD", several=True, must_be="a word such as dreg, or a list of words")

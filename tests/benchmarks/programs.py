@@ -3,8 +3,9 @@
     python -m tests.benchmarks.programs [--k 64] [--steps 10] [--warm 150] [--threads 2] [--images FILE.npy]
 
 The built-in convolutional VAE, dense, in chunks and screened, beside a loop in plain torch that has one loss for each
-network; and the built-in VAE beside its twin as two programs. Each mode has a process of its own, for its memory; the
-times of one run are compared with each other only. FILE.npy holds intensities, (N, 784), in [0, 1].
+network; the same for Burda's two stochastic layers; and the built-in VAE beside its twin as two programs. Each mode
+has a process of its own, for its memory; the times of one run are compared with each other only. FILE.npy holds
+intensities, (N, 784), in [0, 1].
 """
 
 import argparse
@@ -27,6 +28,7 @@ from dregcli.engine.models.vae import Vae
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.programs.conv import ConvVae
+from dregcli.engine.programs.hierarchical import HierarchicalVae
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward, DataKind
@@ -41,7 +43,7 @@ class Bench:
 
     Args:
         asked: options of the command.
-        name: conv, or the VAE as built in or as its plain twin.
+        name: conv, two-layer, or the VAE as built in or as its plain twin.
     """
 
     def __init__(self, asked: argparse.Namespace, name: str) -> None:
@@ -57,6 +59,9 @@ class Bench:
         vae = Vae(mean, hidden=(200, 200), latent_dim=50, generator=torch.Generator().manual_seed(1))
         self.model: Model = {
             "conv": lambda: ProgramModel(ConvVae(data), data),
+            "two-layer": lambda: ProgramModel(
+                HierarchicalVae(data, latent_dim=(100, 50), hidden=((200, 200), (100, 100))), data
+            ),
             "built-in": lambda: vae,
             "twin": lambda: ProgramModel(PlainVae(vae), data),
         }[name]()
@@ -81,6 +86,51 @@ class Bench:
         found = Step(self.model, self.pixels(step), draws, execution).gradients(resolve_pair("iwae", "dreg", self.k))
         for name, gradient in found.whole().items():
             self.parameters[name].grad = gradient
+        self.optimiser.step()
+
+    def plain_layers(self, step: int) -> None:
+        """DReG as two losses of the two-layer VAE, with q's parameters stopped in the density and its inputs live."""
+        assert isinstance(self.model, ProgramModel)
+        module: Any = self.model.module
+        x = self.pixels(step)
+        phi = {name: each for name, each in module.named_parameters() if name in self.model.posterior_parameters()}
+        theta = [each for name, each in module.named_parameters() if name not in phi]
+        stopped = {name: each.detach() for name, each in phi.items()}
+
+        def conditional(i: int, inputs: Tensor, named: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+            for j in range(len(module.encoders[i])):
+                name = f"encoders.{i}.{j}"
+                inputs = torch.tanh(nn.functional.linear(inputs, named[f"{name}.weight"], named[f"{name}.bias"]))
+            name = f"heads.{i}.linear"
+            outputs = nn.functional.linear(inputs, named[f"{name}.weight"], named[f"{name}.bias"])
+            loc, raw = outputs.chunk(2, dim=-1)
+            return loc, nn.functional.softplus(raw + 0.25)
+
+        def network(layers: Any, inputs: Tensor) -> Tensor:
+            for i, layer in enumerate(layers):
+                inputs = layer(torch.tanh(inputs) if i else inputs)
+            return inputs
+
+        def log_normal(z: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+            return (-0.5 * ((z - loc) / scale).square() - scale.log()).sum(-1)
+
+        start = x - module.mean
+        loc, scale = conditional(0, start, phi)
+        z1 = loc + scale * torch.randn(self.k, BATCH, 100)
+        loc2, scale2 = conditional(1, z1, phi)
+        z2 = loc2 + scale2 * torch.randn(self.k, BATCH, 50)
+        log_q = log_normal(z1, loc.detach(), scale.detach())
+        log_q = log_q + log_normal(z2, *conditional(1, z1, stopped))
+        logits = network(module.decoders[0], z1)
+        cross = nn.functional.binary_cross_entropy_with_logits(logits, x.expand_as(logits), reduction="none").sum(-1)
+        prior, raw = network(module.decoders[1], z2).chunk(2, dim=-1)
+        log_p = log_normal(z1, prior, nn.functional.softplus(raw + 0.25)) - 0.5 * z2.square().sum(-1) - cross
+        log_w = log_p - log_q
+        v = log_w.detach().softmax(0)
+        by_phi = torch.autograd.grad(-(v.square() * log_w).sum(0).mean(), list(phi.values()), retain_graph=True)
+        by_theta = torch.autograd.grad(-(v * log_w).sum(0).mean(), theta)
+        for parameter, gradient in zip([*phi.values(), *theta], [*by_phi, *by_theta], strict=True):
+            parameter.grad = gradient
         self.optimiser.step()
 
     def plain(self, step: int) -> None:
@@ -118,6 +168,9 @@ def modes(chunk: int) -> dict[str, tuple[str, Callable[[Bench, int], None]]]:
         "conv, dense in chunks": ("conv", by(Execution(k_chunk=chunk))),
         "conv, screened": ("conv", by(SCREENED)),
         "conv, screened in chunks": ("conv", by(chunked)),
+        "two layers, plain torch, two losses": ("two-layer", Bench.plain_layers),
+        "two layers, dense": ("two-layer", by(Execution())),
+        "two layers, screened": ("two-layer", by(SCREENED)),
         "VAE built in, dense": ("built-in", by(Execution())),
         "VAE as two programs, dense": ("twin", by(Execution())),
         "VAE built in, screened": ("built-in", by(SCREENED)),
@@ -151,7 +204,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="Measure only modes whose name holds this text.")
     asked = parser.parse_args()
     context = multiprocessing.get_context("spawn")
-    print(f"{'':32}{'ms a step':>10}{'peak MiB':>10}")
+    print(f"{'':38}{'ms a step':>10}{'peak MiB':>10}")
     for name in modes(asked.chunk):
         if asked.only not in name:
             continue
@@ -162,7 +215,7 @@ def main() -> None:
         if process.exitcode:
             raise SystemExit(process.exitcode)
         seconds, peak = results.get()
-        print(f"{name:32}{seconds * 1e3:10.1f}{peak:10.0f}", flush=True)
+        print(f"{name:38}{seconds * 1e3:10.1f}{peak:10.0f}", flush=True)
 
 
 if __name__ == "__main__":

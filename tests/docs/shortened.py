@@ -5,6 +5,7 @@ The rules, all of them:
 - Options of the table below are lowered to its numbers, and added where a command leaves them out.
 - A run that is resumed with more steps gets twice as many as the table has.
 - A study has its first two seeds.
+- An objective that changes does so within half of the table's steps.
 - The data sets have few examples (``tests.support.data_few``).
 - A check that trains a model first trains it for as many steps as the table has.
 """
@@ -43,7 +44,7 @@ ALSO = {"bias-check": (1, 5), "check-model": (1,)}
 
 def shortened(words: list[str]) -> list[str]:
     """A command's words, without ``dreg``, with the numbers of the table."""
-    words = list(words)
+    words = [re.sub(r"(->[^@]+@)\d+", rf"\g<1>{STEPS // 2}", word) for word in words]
     for option, most in AT_MOST.get(words[0], {}).items():
         if option in words:
             most *= 2 if "--resume" in words and option == "--steps" else 1

@@ -79,6 +79,8 @@ def stated(pair: pairs.Pair, k: int) -> str:
         return f"needs K >= {pair.smallest_k}"
     promised = promise(*pair.word.split("/"), k)
     expectation = pair.estimator.expectation(pair.objective) if promised == "biased" else None
+    if promised == "unbiased" and pair.estimator.own_target:
+        return f"unbiased: {pair.estimator.own_target}"
     if not expectation:
         return str(promised)
     shares = (f"{share:g} {each}".removeprefix("1 ") for each, share in expectation.items() if share)
@@ -118,13 +120,14 @@ def word_faults(text: str) -> list[str]:
             own(word)
             continue
         pair = (word, "reparam") if word.partition(":")[0] in OBJECTIVES else ("iwae", word)
-        if pairs.word_faults(*pair, k=None):
+        if pairs.training_faults(*pair, k=None):
             found.append(word)
     return found
 
 
 def test_words_with_parameters_are_words_of_the_program(generated: dict[str, Any]) -> None:
-    placeholders = {"miwae:groups=M", "piwae:groups=M", "ciwae:beta=b", "vr-iwae:alpha=a", "ovis-mc:samples=S"}
+    placeholders = {"miwae:groups=M", "piwae:groups=M", "ciwae:beta=b", "vr-iwae:alpha=a", "rws:sleep=s"}
+    placeholders |= {"ovis-mc:samples=S"}
     for path in PAGES:
         assert set(word_faults(path.read_text(encoding="utf-8"))) <= placeholders, name(path)
     assert word_faults("`ciwae:alpha=0.4`") == ["ciwae:alpha=0.4"]

@@ -34,7 +34,7 @@ COLLECTORS: dict[str, Callable[[Trainer], object]] = {
 def _poisoned(step: int, value: float = math.nan) -> tuple[Tensor, int]:
     """Examples of which one of step ``step``'s (from 1, in the first epoch) is broken, and which."""
     stored = binary_examples()
-    example = int(small_trainer()._batch(step - 1)[2])
+    example = int(small_trainer()._batches.indices(step - 1)[2])
     stored[example, 3] = value
     return stored, example
 
@@ -81,8 +81,8 @@ class _OneGradient(Trainer):
 
     broken: ClassVar[tuple[str, str]]
 
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         if self.step == 2:
             group, name = self.broken
             getattr(found, group)[name].view(-1)[0] = -math.inf
@@ -99,7 +99,7 @@ def test_one_number_of_one_gradient_is_enough(broken: tuple[str, str], monkeypat
         trainer.advance()
     with pytest.raises(Diverged, match=f"the gradient of {broken[1]} is not finite\\.") as caught:
         trainer.collect()
-    examples = ", ".join(str(int(each)) for each in good._batch(2))
+    examples = ", ".join(str(int(each)) for each in good._batches.indices(2))
     assert caught.value.where == f"step 3, training examples {examples}"
     assert trained_sha256(trainer) == trained_sha256(good)
 

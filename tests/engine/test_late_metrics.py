@@ -39,7 +39,7 @@ def test_the_window_holds_every_steps_own_numbers() -> None:
     trainer, twin = small_trainer(), small_trainer()
     sums = dict.fromkeys(vars(twin.window), 0.0)
     for _ in range(7):
-        _, found = twin._gradients(*twin._drawn())
+        _, found = twin._gradients(twin._drawn())
         numbers = [each.mean().item() for each in found.values]
         for group in (found.model, found.posterior):
             numbers.append(torch.cat([each.flatten() for each in group.values()]).double().norm().item())

@@ -14,6 +14,7 @@ from dregcli.engine.learning import PREFIX, learned_pair
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.pixels import Dynamic
 from dregcli.engine.training import Trainer
+from dregcli.engine.training_batches import DrawnBatch
 from tests.support.dense import GivenNoise, dense_gradients
 from tests.support.exact import naive_gradients, relative_distance, small_vae
 
@@ -24,9 +25,10 @@ SCALARS = ("alpha", "beta", "gamma", "delta")
 class _Float64(Trainer):
     """Float64 throughout, so that finite differences have digits to lose."""
 
-    def _drawn(self, *given: Any) -> tuple[Tensor, GivenNoise]:
-        pixels, draws = super()._drawn(*given)
-        return pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
+    def _drawn(self, *given: Any) -> DrawnBatch:
+        drawn = super()._drawn(*given)
+        noise = GivenNoise(drawn.draws.noise(0, drawn.draws.k).double())
+        return drawn._replace(pixels=drawn.pixels.double(), draws=noise)
 
 
 def _trainer(kind: type[Trainer] = _Float64, *, word: str = "dreg-cv", **changes) -> Trainer:
@@ -73,7 +75,7 @@ class _ByHand:
         return self._adams.setdefault(name, _Adam()).step(gradient)
 
     def advance(self) -> None:
-        pixels, draws = self.draws._drawn()
+        pixels, draws, _ = self.draws._drawn()
         noise = draws.noise(0, K)
         self.draws.step += 1
         h = 1e-5
@@ -116,7 +118,7 @@ class _ChangedFirst(_Float64):
     """The wrong twin: learns from a step's samples, and then uses what it learnt in the same step."""
 
     def advance(self) -> None:
-        pixels, draws = self._drawn()
+        pixels, draws, _ = self._drawn()
         found = dense_gradients(self.model, pixels, draws.noise(0, K), self.learned.pair)
         self.learned.update({name: slope.item() for name, slope in found.learned.items()})
         held, update = self.learned.update, self.learned
@@ -146,7 +148,7 @@ def test_the_scalars_move_and_make_the_gradient_smaller() -> None:
     values = trainer.learned.values()
     assert list(values) == list(SCALARS)
     assert all(abs(value) > 1e-3 for value in values.values())
-    pixels, draws = trainer._drawn()
+    pixels, draws, _ = trainer._drawn()
     learned, start = (
         _mean_square(trainer.model, pixels, draws.noise(0, K), pair)
         for pair in (trainer.learned.pair, resolve_pair("iwae", "dreg-cv", K))

@@ -47,7 +47,9 @@ def test_terms_are_the_derivatives_of_the_naive_values(objective: Objective, k: 
     of_model, of_posterior = naive_values(objective)
     terms = objective.terms(log_w.detach())
     close(terms.value, of_model(log_w))
-    close(terms.model, torch.autograd.grad(of_model(log_w).sum(), log_w)[0])
+    (model,) = torch.autograd.grad(of_model(log_w).sum(), log_w, create_graph=True)
+    close(terms.model, model)
+    close(terms.dmodel, own_derivative(model, log_w))
     if of_posterior is None:
         score = torch.softmax(log_w, dim=0)
         path = torch.zeros_like(score)
@@ -72,6 +74,15 @@ def test_replacing_one_weight_at_a_time(objective: FunctionObjective, k: int) ->
         changed = log_w.clone()
         changed[i] = replacement[i]
         close(objective.replaced(log_w, replacement)[i], value(changed))
+
+
+def test_rws_keeps_the_weight_of_a_path_where_one_weight_dominates() -> None:
+    """1 - v is 0 in floats here: v - v^2 is 0, but v (1 - v) is the sum of the others' weights."""
+    log_w = torch.tensor([[0.0], [-40.0], [-41.0]], dtype=torch.float64)
+    terms, others = OBJECTIVES["rws"]().terms(log_w), log_w[1:].exp().sum()
+    assert float((terms.model - terms.model.square())[0]) == 0.0
+    assert float(terms.dscore[0]) == pytest.approx(float(others), rel=1e-12)
+    assert torch.equal(terms.dmodel, terms.dscore)
 
 
 def test_jvi_in_chunks_is_jvi(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +123,7 @@ def test_known_special_cases(k: int) -> None:
         (OBJECTIVES["piwae"](1), iwae),
     ]:
         found = twin.terms(log_w)
-        for name in ("value", "model", "path", "score", "dscore"):
+        for name in ("value", "model", "path", "score", "dscore", "dmodel"):
             torch.testing.assert_close(
                 getattr(found, name), getattr(original, name), rtol=1e-12, atol=1e-14, msg=f"{twin} {name}"
             )

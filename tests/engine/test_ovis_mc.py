@@ -9,12 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from dregcli.engine import coefficients
+from dregcli.engine import ESTIMATORS, coefficients
 from dregcli.engine.diagnostics.source import comparison_of
 from dregcli.engine.estimators.base import Coefficients, Estimator
 from dregcli.engine.estimators.ovis_mc import OvisMc
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.reparam import Reparam
+from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.pairs import Pair
@@ -177,3 +178,21 @@ def test_bias_check_compares_with_the_own_target() -> None:
     )
     torch.testing.assert_close(ours, reference, rtol=0, atol=1e-7)
     assert float((ours - every)[1:].abs().max()) > 1e-3
+
+
+def test_other_pairs_of_the_objective_keep_their_theta() -> None:
+    """Pairs of one objective share theta's gradient where they are measured together."""
+    log_w = torch.tensor([[0.3], [-1.0], [0.9]], dtype=torch.float64)
+    exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
+    (own,) = PairWeigh((exclusive,))(log_w).model
+    torch.testing.assert_close(own, torch.cat([normalised(log_w[:2]), torch.zeros_like(log_w[2:])]))
+    for pairs in ((exclusive, plain), (plain, exclusive)):
+        (shared,) = PairWeigh(pairs, learning=False)(log_w).model
+        torch.testing.assert_close(shared, normalised(log_w))
+
+
+def test_only_a_target_of_its_own_is_announced() -> None:
+    """What is shown as its own target is what the reference of a bias check has."""
+    for entry in ESTIMATORS.values():
+        estimator = entry()
+        assert (estimator.own_target is None) == (estimator.with_its_target(Reparam()) == Reparam())

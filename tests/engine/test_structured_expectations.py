@@ -12,9 +12,10 @@ from dregcli.engine import OBJECTIVES
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.execution.dense import DenseRows
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
-from dregcli.engine.execution.weighing import PairWeigh, RowWeights
+from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.structured import StructuredVae
 from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.names import Promise
 from tests.support.dense import GivenNoise
 from tests.support.every_pair import checked_pairs
@@ -27,6 +28,7 @@ from tests.support.exact import (
     small_structured,
 )
 from tests.support.naive_values import naive_targets
+from tests.support.prior_rules import RULES
 from tests.support.quadrature import grid, reparam
 from tests.support.sweep import swept
 
@@ -48,8 +50,8 @@ def columns(nodes: int) -> tuple[Tensor, Tensor, Tensor]:
     return image.expand(len(probability), -1), noise.unsqueeze(-1), probability
 
 
-def _weigh(pair: Pair) -> PairWeigh:
-    return PairWeigh((pair,), learning=False)
+def _weigh(pair: Pair, rule: PriorRule | None = None) -> PairWeigh:
+    return PairWeigh((pair,), learning=False, rule=rule)
 
 
 @cache
@@ -60,16 +62,16 @@ def _rows(kind: type[DenseRows], nodes: int) -> tuple[DenseRows, GaussianBatch, 
     return kind(batch, _weigh(resolve_pair("iwae", "reparam", K)), k_chunk=None), batch, probability
 
 
-def expected_gradient(pair: Pair, nodes: int = NODES, kind: type[DenseRows] = DenseRows) -> Named:
+def expected_gradient(
+    pair: Pair, nodes: int = NODES, kind: type[DenseRows] = DenseRows, rule: PriorRule | None = None
+) -> Named:
     """The executor's expected gradient, ascent: each column of its batch weighted by the column's probability."""
     rows, batch, probability = _rows(kind, nodes)
-    value, *arrays = rows.also(_weigh(pair)).weights.arrays()[:4]
-    assert value is not None
+    weights = rows.also(_weigh(pair, rule)).weights
+    value, *arrays = weights.arrays()
     # The executor descends on the mean over the batch: the columns' number is taken back, and the sign.
     share = -probability * len(probability)
-    of_model, path, score = (None if each is None else each * share for each in arrays)
-    assert of_model is not None
-    sums = rows.sums(RowWeights(value, of_model, path, score))
+    sums = rows.sums(weights.with_arrays((value, *(None if each is None else each * share for each in arrays))))
     (of_posterior,) = batch.through_posterior(sums.posterior)
     return sums.model[0] | of_posterior
 
@@ -97,9 +99,9 @@ def _target_gradient(pair: Pair) -> Named:
     return dict(zip(theta, by_theta, strict=True)) | dict(zip(phi, by_phi, strict=True))
 
 
-def faults(pair: Pair, kind: type[DenseRows] = DenseRows) -> list[str]:
+def faults(pair: Pair, kind: type[DenseRows] = DenseRows, rule: PriorRule | None = None) -> list[str]:
     """Networks whose expected gradient is not as promised."""
-    off = off_networks(expected_gradient(pair, kind=kind), target_gradient(pair), TOLERANCE)
+    off = off_networks(expected_gradient(pair, kind=kind, rule=rule), target_gradient(pair), TOLERANCE)
     found = [network for network in off if network != "encoder"]
     bias = off.get("encoder", 0.0)
     if pair.promise(K) is Promise.UNBIASED and bias > 0.0:
@@ -115,6 +117,28 @@ def test_the_promise_holds_for_prior_decoder_and_encoder(pair: Pair) -> None:
     assert {name.partition(".")[0] for name in fine} == {"prior", "decoder", "context_layer", "encoder"}
     assert off_networks(coarse, fine, TOLERANCE) == {}, "the quadrature itself has not converged"
     assert faults(pair) == []
+
+
+FIRST = {pair.objective: pair for pair in reversed(list(checked_pairs(K)))}
+
+
+@swept("rule, pair", [(rule, pair) for rule in ("joint", "blend") for pair in FIRST.values()])
+def test_the_prior_along_its_samples_has_the_same_expected_gradient(rule: str, pair: Pair) -> None:
+    assert faults(pair, rule=RULES[rule]) == []
+    along, score = expected_gradient(pair, rule=RULES[rule]), expected_gradient(pair)
+    assert relative_distance(along, score) > 0.0, "it is the same estimate"
+
+
+class _NoSquare(DenseRows):
+    """The prior moves, but its samples' weights do not move with them."""
+
+    def sums(self, weights):
+        return super().sums(replace(weights, square=torch.zeros_like(weights.square)))
+
+
+@pytest.mark.parametrize("rule", ["joint", "blend"])
+def test_a_prior_without_its_square_breaks_the_promise(rule: str) -> None:
+    assert faults(resolve_pair("iwae", "dreg", K), _NoSquare, RULES[rule]) == ["prior"]
 
 
 def test_the_bias_of_stl_is_the_rws_update_and_large() -> None:

@@ -207,8 +207,9 @@ class _Float64(Trainer):
     """Float64 throughout, on the same noise."""
 
     def _drawn(self, *given):
-        pixels, draws = super()._drawn(*given)
-        return pixels.double(), GivenNoise(draws.noise(0, draws.k).double())
+        drawn = super()._drawn(*given)
+        noise = GivenNoise(drawn.draws.noise(0, drawn.draws.k).double())
+        return drawn._replace(pixels=drawn.pixels.double(), draws=noise)
 
 
 @dataclass
@@ -219,7 +220,7 @@ class _Replay:
     vectors: dict[str, Vectors] = field(default_factory=lambda: {"model": [], "posterior": []})
 
     def advance(self, trainer: Trainer, *, learning: str = "") -> None:
-        pixels, draws = trainer._drawn()
+        pixels, draws, _ = trainer._drawn()
         noise = draws.noise(0, draws.k)
         now = [trainer.learned.pair if name == learning else pair for name, pair in self.pairs.items()]
         found = [dense_gradients(trainer.model, pixels, noise, pair) for pair in now]

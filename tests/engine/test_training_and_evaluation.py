@@ -46,11 +46,13 @@ def _trainer(kind: type[Trainer] = Trainer, word: str = "dreg", **changes) -> Tr
 def test_an_epoch_sees_each_example_once_and_drops_the_rest() -> None:
     trainer = _trainer()
     assert trainer.steps_per_epoch == 3
-    first = torch.cat([trainer._batch(step) for step in range(3)])
-    second = torch.cat([trainer._batch(step) for step in range(3, 6)])
+    first = torch.cat([trainer._batches.indices(step) for step in range(3)])
+    second = torch.cat([trainer._batches.indices(step) for step in range(3, 6)])
     assert len(first.unique()) == len(second.unique()) == 30
     assert not torch.equal(first, second)
-    assert torch.equal(trainer._batch(1), first[10:20]), "the order is a function of the step, not of what ran before"
+    assert torch.equal(trainer._batches.indices(1), first[10:20]), (
+        "the order is a function of the step, not of what ran before"
+    )
 
 
 def test_training_pixels_are_bernoulli_in_the_intensity_and_fresh_every_step() -> None:
@@ -210,7 +212,7 @@ def test_divergence_leaves_the_parameters_as_they_were(after: int) -> None:
     trainer = _trainer()
     error, before = _refused(trainer, after=after)
     assert error.what.startswith("Training diverged: the bound is not finite (and ")
-    assert error.where == f"step 2, training examples {', '.join(map(str, trainer._batch(1).tolist()))}"
+    assert error.where == f"step 2, training examples {', '.join(map(str, trainer._batches.indices(1).tolist()))}"
     assert before.step == before.window["count"] == 1
     with pytest.raises(Diverged):
         trainer.state()
@@ -238,8 +240,8 @@ class _TheFlagForgotten(Trainer):
         super().advance()
         self._broken.zero_()
 
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         if self.step == 2:
             found = replace(found, values=torch.zeros_like(found.values))
             for group in (found.model, found.posterior):
@@ -256,8 +258,8 @@ def test_parameters_that_move_with_or_after_a_broken_step_are_caught(twin: type[
 
 
 class _BrokenSlope(Trainer):
-    def _gradients(self, pixels, draws, **settings):
-        batch, found = super()._gradients(pixels, draws, **settings)
+    def _gradients(self, drawn, **settings):
+        batch, found = super()._gradients(drawn, **settings)
         return batch, replace(found, learned=found.learned | {"gamma": torch.tensor(math.nan).double()})
 
 

@@ -25,6 +25,7 @@ SETTINGS = [
     Tvo(partitions, beta, schedule=schedule)
     for partitions, beta, schedule in itertools.product((1, 2, 5, 20), (1e-4, 0.02, 0.6), TvoSchedule)
 ]
+RULES = [Tvo(3, 0.2, rule) for rule in TvoRule]
 EQUAL_PARTS = TvoSchedule.LINEAR
 """With beta = 1 / partitions."""
 
@@ -98,7 +99,7 @@ def derivatives(tvo: Tvo, log_w: Tensor) -> tuple[Tensor, Tensor]:
     return first.detach(), torch.stack(rows)
 
 
-@pytest.mark.parametrize("tvo", Tvo.settings(K), ids=str)
+@pytest.mark.parametrize("tvo", [*Tvo.settings(K), *RULES], ids=str)
 def test_the_derivatives_are_exact_and_sum_to_1(tvo: Tvo) -> None:
     log_w = log_weights(K)
     first, second = derivatives(tvo, log_w.clone())
@@ -118,7 +119,7 @@ def test_replacing_one_of_several_dominating_weights() -> None:
     """A mean of the others by subtraction would be 0/0 for the first sample."""
     log_w = torch.tensor([[0.0], [-2e3], [-2e3 - 1.0], [-5e3]], dtype=torch.float64)
     replacement = torch.tensor([[-2e3], [3.0], [-1.0], [0.0]], dtype=torch.float64)
-    for tvo in Tvo.settings(4):
+    for tvo in RULES:
         found = tvo.replaced(log_w, replacement)
         for i in range(4):
             changed = log_w.clone()
@@ -136,33 +137,37 @@ MODEL = Gaussian1d(mu=0.9, log_sd=-0.35, slope=1.0, noise=1.0)
 EXACT = Tvo(3, 0.1)
 
 
-def exact_gradient(tvo: Tvo) -> Tensor:
+def exact_gradient(tvo: Tvo, model: Gaussian1d = MODEL) -> Tensor:
     """The derivative by (theta, mu, log_sd) of the objective whose points are expectations, not K-sample means."""
     z = torch.linspace(-14.0, 16.0, 4_001, dtype=torch.float64)
-    theta, mu, log_sd = parameters = MODEL.parameters()
-    log_w = MODEL.log_w(z, *parameters)
+    theta, mu, log_sd = parameters = model.parameters()
+    log_w = model.log_w(z, *parameters)
     log_q = torch.distributions.Normal(mu, log_sd.exp()).log_prob(z)
     means = [(torch.softmax(log_q + power * log_w, dim=0) * log_w).sum() for power in tvo.powers()]
     value = torch.stack([width * mean for width, mean in zip(tvo.widths(), means, strict=True)]).sum()
     return torch.stack(torch.autograd.grad(value, [theta, mu, log_sd]))
 
 
-def gradient_of_many(estimator: Estimator, k: int = 1 << 18) -> Tensor:
+def gradient_of_many(estimator: Estimator, model: Gaussian1d = MODEL, k: int = 1 << 16) -> Tensor:
     """The estimate with one sample in each of ``k`` parts of equal probability under q, in (theta, mu, log_sd)."""
     share = (torch.arange(k, dtype=torch.float64) + 0.5) / k
-    noise, sd = torch.special.ndtri(share)[:, None], math.exp(MODEL.log_sd)
-    z = MODEL.mu + sd * noise
-    _, c = Pair(EXACT, estimator).at(MODEL.log_w(z, *(p.detach() for p in MODEL.parameters())))
-    slope = -(z - MODEL.theta) + noise / sd + (0.7 - z)
-    theta = c.model * (z - MODEL.theta)
+    noise, sd = torch.special.ndtri(share)[:, None], math.exp(model.log_sd)
+    z = model.mu + sd * noise
+    _, c = Pair(EXACT, estimator).at(model.log_w(z, *(p.detach() for p in model.parameters())), model.kl_weight)
+    slope = model.kl_weight * (noise / sd - (z - model.theta)) + (0.7 - z)
+    theta = c.model * model.kl_weight * (z - model.theta)
     mu = c.path * slope + c.score * noise / sd
     log_sd = c.path * slope * sd * noise + c.score * (noise.square() - 1.0)
     return torch.stack([theta.sum(), mu.sum(), log_sd.sum()])
 
 
+@pytest.mark.parametrize("kl_weight", [1.0, 0.3])
 @pytest.mark.parametrize("estimator", [Covariance(), Double(), Dreg()], ids=lambda e: e.name)
-def test_with_all_of_q_the_estimate_is_the_gradient_of_the_exact_objective(estimator: Estimator) -> None:
-    torch.testing.assert_close(gradient_of_many(estimator), exact_gradient(EXACT), rtol=0, atol=1e-4)
+def test_with_all_of_q_the_estimate_is_the_gradient_of_the_exact_objective(
+    estimator: Estimator, kl_weight: float
+) -> None:
+    model = replace(MODEL, kl_weight=kl_weight)
+    torch.testing.assert_close(gradient_of_many(estimator, model), exact_gradient(EXACT, model), rtol=0, atol=3e-4)
 
 
 def test_twin_stl_is_not() -> None:
@@ -173,7 +178,7 @@ def test_twin_stl_is_not() -> None:
 def test_the_mean_approaches_the_exact_gradient_as_k_grows(word: str) -> None:
     exact = exact_gradient(EXACT)[1:]
     pairs = {k: Pair(EXACT, resolve_pair("tvo", word, k).estimator) for k in (2, 3, 4)}
-    off = [float((expected_gradient(pair, MODEL, k=k, nodes=20)[1:] - exact).norm()) for k, pair in pairs.items()]
+    off = [float((expected_gradient(pair, MODEL, k=k, nodes=14)[1:] - exact).norm()) for k, pair in pairs.items()]
     assert off[0] > 1.2 * off[1] > 1.4 * off[2] > 0.01
 
 

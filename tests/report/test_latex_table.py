@@ -11,8 +11,8 @@ import pytest
 from dregcli.app.reporting.exports import report_latex
 from dregcli.app.reporting.report import make_report
 from dregcli.names import RunStatus
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import compare
-from dregcli.report.groups import Aggregate
 from dregcli.report.labels import labels
 from dregcli.report.latex_table import latex_table
 from dregcli.report.latex_text import decimals, escaped, mean, plain, rate

@@ -49,6 +49,9 @@ class LinearGaussian(GaussianModel):
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         raise AssertionError
 
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        raise AssertionError
+
     def model_parameters(self) -> dict[str, nn.Parameter]:
         return {}
 

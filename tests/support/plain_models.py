@@ -1,6 +1,6 @@
 """Small models as a user writes them, and the plain twin of the built-in VAE."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -42,7 +42,7 @@ class PlainVae(LatentModel):
     def __init__(self, vae: Vae) -> None:
         super().__init__()
         self.register_buffer("mean", vae.mean)
-        self.encoder, self.decoder = (_sequential(each) for each in (vae.encoder, vae.decoder))
+        self.encoder, self.decoder = (sequential(each) for each in (vae.encoder, vae.decoder))
         self.latent_dim = vae.latent_width
 
     def posterior(self, x: Tensor, draw: Draw) -> None:
@@ -53,7 +53,7 @@ class PlainVae(LatentModel):
         return Independent(Bernoulli(logits=self.decoder(z["z"])), 1)
 
 
-def _sequential(layers: nn.ModuleList) -> nn.Sequential:
+def sequential(layers: Iterable[nn.Module]) -> nn.Sequential:
     every: list[nn.Module] = []
     for layer in layers:
         every += [layer, nn.Tanh()]

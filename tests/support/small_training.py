@@ -9,6 +9,7 @@ from dregcli.engine.checksum import tensors_sha256
 from dregcli.engine.examples import ResidentExamples
 from dregcli.engine.execution import Execution
 from dregcli.engine.models.base import Model
+from dregcli.engine.objectives import Objective
 from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.pixels import AsStored
@@ -31,14 +32,15 @@ def small_trainer(
     kind: type[Trainer] = Trainer,
     *,
     word: str = "dreg",
+    start: Objective | str = "iwae",
     stored: Tensor | None = None,
     model: Model | None = None,
     **changes: Any,
 ) -> Trainer:
-    """A trainer of a model, by default a small VAE, for iwae with an estimator, on stored values as they are."""
+    """A trainer of a model, by default a small VAE, on stored values as they are; ``start`` is its objective."""
     settings: dict[str, Any] = {"k": K, "batch_size": BATCH, "lr": 0.01, "seed": 1, **changes}
     examples = ResidentExamples(binary_examples() if stored is None else stored)
-    return kind(model or small_vae().float(), resolve_pair("iwae", word, K), examples, AsStored(1), **settings)
+    return kind(model or small_vae().float(), resolve_pair(start, word, K), examples, AsStored(1), **settings)
 
 
 def trained_sha256(trainer: Trainer) -> str:

@@ -5,6 +5,7 @@ the other samples. So the expectation over all pairs of rows needs the row weigh
 but only one pass over the rows themselves: each row's weight is first averaged over the other sample.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
@@ -33,11 +34,16 @@ def _numbers(*values: float) -> nn.Parameter:
 
 
 class TwoNumbers(LatentModel):
-    """Nonlinear means and scales, a learned prior of the top, and a connection from the top to x."""
+    """Nonlinear means and scales, a learned prior of the top, and a connection from the top to x.
 
-    def __init__(self, order: str) -> None:
+    Args:
+        order: bottom-up or top-down, q's order of drawing.
+        bend: the function of the other latent that moves means and scales.
+    """
+
+    def __init__(self, order: str, bend: Callable[[Tensor], Tensor] = torch.sin) -> None:
         super().__init__()
-        self.order = order
+        self.order, self.bend = order, bend
         # Near enough to each other that few nodes are enough.
         self.q1 = _numbers(0.2, 0.3, -0.5, 0.15)
         self.q2 = _numbers(0.0, 0.3, -0.45, -0.2)
@@ -49,41 +55,44 @@ class TwoNumbers(LatentModel):
         nothing = x.new_zeros(len(x), 1)
         if self.order == "bottom-up":
             z1 = draw("z1", _gaussian(*conditional(self.q1, nothing)))
-            draw("z2", _gaussian(*conditional(self.q2, z1)))
+            draw("z2", _gaussian(*conditional(self.q2, self.bend(z1))))
         else:
             z2 = draw("z2", _gaussian(*conditional(self.q2, nothing)))
-            draw("z1", _gaussian(*conditional(self.q1, z2)))
+            draw("z1", _gaussian(*conditional(self.q1, self.bend(z2))))
 
     def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
         given("z2", _gaussian(self.top[:1], self.top[1:].exp()))
-        given("z1", _gaussian(*conditional(self.p1, z["z2"])))
-        return Independent(Normal(*seen(self.decoder, z["z1"], z["z2"])), 1)
+        given("z1", _gaussian(*conditional(self.p1, self.bend(z["z2"]))))
+        return Independent(Normal(*self.seen(z["z1"], z["z2"])), 1)
+
+    def seen(self, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and scale of the two values of x."""
+        a, b, c, d, log_noise = self.decoder
+        mean = torch.cat([a * z1 + b * self.bend(z2), c * z2 + d * self.bend(z1)], -1)
+        return mean, log_noise.exp().expand_as(mean)
 
 
 def conditional(numbers: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and scale of a latent given another one."""
+    """Mean and scale of a latent given a function of another one."""
     a, b, c, d = numbers
-    return a + b * torch.sin(given), (c + d * torch.sin(given)).exp()
-
-
-def seen(numbers: Tensor, z1: Tensor, z2: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and scale of the two values of x."""
-    a, b, c, d, log_noise = numbers
-    mean = torch.cat([a * z1 + b * torch.sin(z2), c * z2 + d * torch.sin(z1)], -1)
-    return mean, log_noise.exp().expand_as(mean)
+    return a + b * given, (c + d * given).exp()
 
 
 def _gaussian(loc: Tensor, scale: Tensor) -> Distribution:
     return Independent(Normal(loc, scale), 1)
 
 
+def built(module: nn.Module) -> ProgramModel:
+    return ProgramModel(module, ModelData((2,), DataKind.REAL, 1, X.float(), torch.ones(2)))
+
+
 @cache
 def model(order: str) -> ProgramModel:
-    return ProgramModel(TwoNumbers(order), ModelData((2,), DataKind.REAL, 1, X.float(), torch.ones(2)))
+    return built(TwoNumbers(order))
 
 
 class Normals:
-    """Given normals, (K, B, latents)."""
+    """Given normals, (K, B, Z); the latents' numbers lie next to each other."""
 
     def __init__(self, given: Tensor) -> None:
         self.given, self.k = given, len(given)
@@ -92,8 +101,7 @@ class Normals:
         return self.given[first : first + count]
 
     def of_latent(self, latent: int, width: int) -> "Normals":
-        assert width == 1
-        return Normals(self.given[..., latent : latent + 1])
+        return Normals(self.given[..., latent * width : (latent + 1) * width])
 
     def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
         raise AssertionError
@@ -126,34 +134,31 @@ def nodes(count: int, least: float = 0.0) -> Nodes:
     return Nodes(noise[kept], probability[kept])
 
 
-def written_out(order: str, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log-weights along the path, log q at fixed latents, and log p(z) at fixed latents, all live; (N,) each."""
+def written_out(order: str, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-weights along the path, and log q at fixed latents, both live; (N,) each."""
     module = model(order).module
     assert isinstance(module, TwoNumbers)
     first, second = noise[:, :1], noise[:, 1:]
     nothing = torch.zeros_like(first)
     if order == "bottom-up":
         z1 = _moved(*conditional(module.q1, nothing), first)
-        z2 = _moved(*conditional(module.q2, z1), second)
+        z2 = _moved(*conditional(module.q2, torch.sin(z1)), second)
     else:
         z2 = _moved(*conditional(module.q2, nothing), first)
-        z1 = _moved(*conditional(module.q1, z2), second)
+        z1 = _moved(*conditional(module.q1, torch.sin(z2)), second)
 
     def log_q(z1: Tensor, z2: Tensor) -> Tensor:
-        over, under = (nothing, z1) if order == "bottom-up" else (z2, nothing)
+        over, under = (nothing, torch.sin(z1)) if order == "bottom-up" else (torch.sin(z2), nothing)
         parts = (
             Normal(*conditional(module.q1, over)).log_prob(z1),
             Normal(*conditional(module.q2, under)).log_prob(z2),
         )
         return (parts[0] + parts[1])[:, 0]
 
-    def log_prior(z1: Tensor, z2: Tensor) -> Tensor:
-        top = Normal(module.top[0], module.top[1].exp()).log_prob(z2)
-        return (top + Normal(*conditional(module.p1, z2)).log_prob(z1))[:, 0]
-
-    log_x = Normal(*seen(module.decoder, z1, z2)).log_prob(X).sum(-1)
-    fixed = z1.detach(), z2.detach()
-    return log_x + log_prior(z1, z2) - log_q(z1, z2), log_q(*fixed), log_prior(*fixed)
+    top = Normal(module.top[0], module.top[1].exp()).log_prob(z2)
+    below = Normal(*conditional(module.p1, torch.sin(z2))).log_prob(z1)
+    log_x = Normal(*module.seen(z1, z2)).log_prob(X).sum(-1)
+    return log_x + (top + below)[:, 0] - log_q(z1, z2), log_q(z1.detach(), z2.detach())
 
 
 def _moved(loc: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
@@ -163,24 +168,24 @@ def _moved(loc: Tensor, scale: Tensor, noise: Tensor) -> Tensor:
 def target(order: str, objective: Objective, at: Nodes) -> Named:
     """Derivatives of the objective's expected value, ascent; of rws its own update of phi."""
     named = dict(model(order).module.named_parameters())
-    log_w, log_q, _ = written_out(order, at.noise)
+    log_w, log_q = written_out(order, at.noise)
     of_model, of_posterior = naive_values(objective)
     # Row i is the first sample of column (i, j), and row j the second.
     columns = torch.stack([log_w[:, None].expand(-1, len(log_w)), log_w.expand(len(log_w), -1)]).flatten(1)
     probability = (at.probability[:, None] * at.probability).flatten()
     theta, phi = ([name for name in named if name.startswith("q") is posterior] for posterior in (False, True))
-    by_theta = _by(columns, (probability * of_model(columns)).sum(), log_w, [named[name] for name in theta])
+    by_theta = _by((probability * of_model(columns)).sum(), [named[name] for name in theta])
     if of_posterior is None:
         v = torch.softmax(columns.detach(), 0) * probability
         weight = v.reshape(2, len(log_w), -1)
         weight = weight[0].sum(1) + weight[1].sum(0)
         by_phi = torch.autograd.grad((weight * log_q).sum(), [named[name] for name in phi])
     else:
-        by_phi = _by(columns, (probability * of_posterior(columns)).sum(), log_w, [named[name] for name in phi])
+        by_phi = _by((probability * of_posterior(columns)).sum(), [named[name] for name in phi])
     return dict(zip(theta, by_theta, strict=True)) | dict(zip(phi, by_phi, strict=True))
 
 
-def _by(columns: Tensor, value: Tensor, log_w: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
+def _by(value: Tensor, parameters: list[nn.Parameter]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(value, parameters, retain_graph=True)
 
 
@@ -206,9 +211,9 @@ def averaged(weigh: PairWeigh, log_w: Tensor, probability: Tensor, *, at_once: i
     return like.with_arrays((log_w.new_empty(0, count), *scaled))
 
 
-def rows(order: str, noise: Tensor) -> DenseRows:
+def rows(of: ProgramModel, noise: Tensor) -> DenseRows:
     """The real executor at given noise, (K', N, 2)."""
-    batch = model(order).batch(X.expand(noise.shape[1], -1), Normals(noise))
+    batch = of.batch(X.expand(noise.shape[1], -1), Normals(noise))
     return DenseRows(batch, _no_weights, k_chunk=None)
 
 

@@ -78,7 +78,8 @@ def _asked(objective: str | None, estimators: Sequence[str], faults: list[Fault]
 def _row(pair: Pair, k: int) -> PairRow:
     faults = tuple(map(str, pair.faults(k)))
     promise = None if faults else pair.promise(k)
-    expectation = pair.estimator.expectation(pair.objective) if promise is Promise.BIASED else None
+    shares = pair.estimator.expectation(pair.objective) if promise is Promise.BIASED else None
+    expectation = in_words(shares) if shares else pair.estimator.own_target if promise is Promise.UNBIASED else None
     return PairRow(
         k=k,
         objective=word_of(pair.objective),
@@ -89,7 +90,7 @@ def _row(pair: Pair, k: int) -> PairRow:
         model=pair.formula.model,
         path=pair.formula.path,
         score=pair.formula.score,
-        expectation=in_words(expectation) if expectation else None,
+        expectation=expectation,
         objective_reference=pair.objective.reference,
         estimator_reference=pair.estimator.reference,
         faults=faults,

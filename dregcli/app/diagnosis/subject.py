@@ -20,6 +20,7 @@ from dregcli.app.planning.executing import Shape
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.words import last_objective
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.references import direction_of
@@ -150,9 +151,9 @@ def find_subject(
         run.check_can_keep(kind)
     spec, code = code_of_run(run, spec_of(run), asked.code, listener) if run else (None, None)
     defaults = RunSpec.model_fields
-    objective, estimator = (
-        getattr(spec, field) if spec else str(defaults[field].default) for field in ("objective", "estimator")
-    )
+    objective, estimator = (str(defaults[field].default) for field in ("objective", "estimator"))
+    if spec:
+        objective, estimator = word_of(last_objective(spec)), spec.estimator
     k, *fewer = asked.samples(spec.k if spec else int(defaults["k"].default))
     # The run's estimator may not work with another objective; dreg works with all.
     fallback = estimator if asked.objective is None else str(defaults["estimator"].default)
@@ -295,6 +296,9 @@ def _subject(
     model = build_model(spec, data.model_data, code)
     load_model(model, checkpoint, run)
     model.eval()
+    if asked.estimators and all(map(means_all, asked.estimators)):
+        # The user names no pair: one that the model cannot be trained by, such as one with a path, is left out.
+        pairs = [each for each in pairs if not model.faults(each.pair)] or pairs
     examples = data.examples(Split.TRAIN)
     # Examples are drawn on the CPU, so that every device checks the same ones.
     randomness = Randomness(asked.seed)

@@ -16,6 +16,7 @@ from dregcli.app.diagnosis.variance_report import LogP, VarianceReport, keep_in_
 from dregcli.app.diagnosis.variance_request import VarianceRequest
 from dregcli.app.planning.asked_pairs import ALL, AskedPair, asked_pairs
 from dregcli.app.planning.executing import with_threads
+from dregcli.app.planning.words import last_objective
 from dregcli.commands import command
 from dregcli.engine.device import prepare_process, resolve_device
 from dregcli.engine.diagnostics.references import directions_of, every_pair
@@ -153,7 +154,7 @@ def _of_model(
     started = time.monotonic()
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
         _finish(study, kept, listener)
-    always = _always(request, subject.spec.objective, subject.spec.estimator)
+    always = _always(request, word_of(last_objective(subject.spec)), subject.spec.estimator)
     report = VarianceReport.of(study, settings, _log_p(subject), seconds=time.monotonic() - started, always=always)
     report = keep_in_run(report, subject.run, subject.checkpoint, listener)
     kept.forget()

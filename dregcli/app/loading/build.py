@@ -20,6 +20,7 @@ from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.programs.contract import ModelData
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer
+from dregcli.engine.words import parse_scheduled
 from dregcli.names import ModelName, Split, Task
 from dregcli.posteriors import Family
 from dregcli.specs.models import is_network
@@ -103,15 +104,17 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
 
     For ``code`` see ``build_model``.
     """
+    objective = parse_scheduled(spec.objective)
     return Trainer(
         build_model(spec, data.model_data, code),
-        resolve_pair(spec.objective, spec.estimator, spec.k),
+        resolve_pair(objective.start, spec.estimator, spec.k),
         data.examples(Split.TRAIN),
         data.pixels,
         k=spec.k,
         batch_size=spec.batch_size,
         lr=spec.lr,
         seed=spec.seed,
+        objective=objective,
         optimisation=optimisation_of(spec),
         train_model=spec.parent is None,
         execution=execution_of(spec),

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.loading.stored import spec_of
+from dregcli.app.planning.words import last_objective
 from dregcli.commands import command
 from dregcli.engine.learning import learned_pair
 from dregcli.engine.models.base import Model
@@ -102,12 +103,14 @@ def load_checkpoint(run: Run, which: Which, listener: Listener) -> Checkpoint:
 def trained_pair(run: Run, checkpoint: Checkpoint) -> Pair:
     """Return a run's objective and estimator; learned values of the estimator are taken from a checkpoint.
 
+    An objective that changed has the values of the run's last step.
+
     Raises:
         StoreFormatError: the run's spec is unknown, or the checkpoint lacks a value.
     """
     spec = spec_of(run)
     try:
-        return learned_pair(resolve_pair(spec.objective, spec.estimator, spec.k), checkpoint.optimizer)
+        return learned_pair(resolve_pair(last_objective(spec), spec.estimator, spec.k), checkpoint.optimizer)
     except KeyError as error:
         raise _lacking(error, run, checkpoint) from error
 

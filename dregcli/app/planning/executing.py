@@ -21,7 +21,7 @@ from dregcli.engine.likelihoods import LIKELIHOODS
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
 from dregcli.engine.programs.program_model import ProgramModel
-from dregcli.engine.words import parse_objective
+from dregcli.engine.words import parse_scheduled
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Backward, LikelihoodName, Precision, Task
 from dregcli.specs.execution import AUTO, ExecutionSpec, with_screening
@@ -178,7 +178,7 @@ def _auto_backward(options: RunOptions, shape: Shape | None) -> Backward:
     if options.screen_inflation is not None or options.screen_precision is not None:
         return Backward.SCREENED
     with suppress(SpecError):  # reported with the objective
-        if parse_objective(options.objective).is_linear(options.k):
+        if all(each.is_linear(options.k) for each in parse_scheduled(options.objective).stages()):
             return Backward.DENSE
     if shape is None:
         return Backward.SCREENED

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dregcli.data.dataset import Dataset
 from dregcli.engine.optimisation import Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient, Split
 from dregcli.specs.options import RunOptions
@@ -47,10 +48,20 @@ def optimisation_faults(
         if options.prior_gradient != PriorGradient.SCORE:
             message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
             faults.append(Fault("prior-gradient", message))
+    if (last := _steps_of_schedule(options.objective)) > steps:
+        message = f"'{options.objective}' changes for {counted(last, 'step')}, but the run has only {steps:,}"
+        faults.append(Fault("objective", f"{message}: write @{steps}, or give --steps {last} or more."))
     if options.patience is not None and not eval_every:
         message = "needs validations during training: give --eval-every, such as --eval-every 100."
         faults.append(Fault("patience", message))
     return faults
+
+
+def _steps_of_schedule(word: str) -> int:
+    """Return in how many steps an objective changes; 0 if it does not, or if the word is wrong."""
+    with suppress(SpecError):  # reported with the objective
+        return parse_scheduled(word).steps
+    return 0
 
 
 def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
@@ -61,7 +72,8 @@ def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
             objective, estimator = split_pair(word)
             pair = (objective or options.objective, estimator)
             with suppress(SpecError):  # reported with the words
-                if not resolve_pair(*pair, options.k).can_be_tempered:
+                first = word_of(parse_scheduled(pair[0]).start)
+                if not resolve_pair(first, pair[1], options.k).can_be_tempered:
                     names.append("/".join(pair))
     if not names:
         return []
@@ -121,6 +133,8 @@ def ending_changes(spec: RunSpec, step: int) -> str | None:
         return f"its warm-up takes {counted(spec.warmup_steps, 'step')} (--warmup-steps)"
     if step < spec.kl_warmup:
         return f"its KL warm-up takes {counted(spec.kl_warmup, 'step')} (--kl-warmup)"
+    if step < (last := _steps_of_schedule(spec.objective)):
+        return f"its objective changes for {counted(last, 'step')} (--objective {spec.objective})"
     return _rates_change(spec)
 
 

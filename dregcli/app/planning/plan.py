@@ -15,7 +15,7 @@ from dregcli.app.planning.run_data import RunData
 from dregcli.data.dataset import Dataset
 from dregcli.engine.estimators import Expectation
 from dregcli.engine.pairs import Pair, estimators_of, resolve_pair
-from dregcli.engine.words import word_of
+from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault
 from dregcli.names import Promise
 from dregcli.specs.options import RunOptions
@@ -88,10 +88,17 @@ def warnings_of(spec: RunSpec, dataset: Dataset) -> list[str]:
 
 
 def _bias_warning(spec: RunSpec) -> str | None:
-    """Return the warning for a pair whose expected gradient differs from the gradient of its objective."""
-    pair = resolve_pair(spec.objective, spec.estimator, spec.k)
-    if pair.promise(spec.k) is Promise.UNBIASED:
+    """Return the warning for a pair whose expected gradient differs from the gradient of its objective.
+
+    An objective that changes is judged by its first stage at which the pair is biased.
+    """
+    stages = parse_scheduled(spec.objective).stages()
+    pairs = [resolve_pair(stage, spec.estimator, spec.k) for stage in stages]
+    biased = [pair for pair in pairs if pair.promise(spec.k) is Promise.BIASED]
+    if not biased:
         return None
+    pair = biased[0]
+    where = "" if len(stages) == 1 else f" (at '{word_of(pair.objective)}')"
     others = [Pair(pair.objective, estimator) for estimator in estimators_of(pair.objective)]
     unbiased = [p.estimator for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
     # Show the run's own estimator with the parameters that make it unbiased.
@@ -99,6 +106,6 @@ def _bias_warning(spec: RunSpec) -> str | None:
     expectation = pair.estimator.expectation(pair.objective)
     instead = f": its expected gradient in phi is the gradient of {in_words(expectation)}" if expectation else ""
     return (
-        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}' with k={spec.k}{instead} "
+        f"estimator '{spec.estimator}' is biased for objective '{spec.objective}'{where} with k={spec.k}{instead} "
         f"({pair.estimator.reference}); unbiased: {', '.join(names)}."
     )

@@ -17,9 +17,9 @@ from dregcli.app.planning.words import canonical_words
 from dregcli.data.dataset import Dataset
 from dregcli.defaults import MOST_TRAINING_EVAL_K, VALIDATIONS
 from dregcli.engine.device import resolve_device, threads, using_threads
-from dregcli.engine.pairs import word_faults
+from dregcli.engine.pairs import training_faults
 from dregcli.engine.programs.contract import ModelData
-from dregcli.engine.words import parse_estimator, parse_objective
+from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import Binarisation, DataKind, LikelihoodName, Split
 from dregcli.specs.execution import AUTO
@@ -193,7 +193,7 @@ def _with_width(
 def _faults_of_words_alone(options: RunOptions) -> list[Fault]:
     """Look at objective and estimator without each other: one of the two is a stand-in."""
     faults: list[Fault] = []
-    for word, parse in ((options.objective, parse_objective), (options.estimator, parse_estimator)):
+    for word, parse in ((options.objective, parse_scheduled), (options.estimator, parse_estimator)):
         try:
             if isinstance(word, str):
                 parse(word)
@@ -209,7 +209,7 @@ def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fau
     k = None if faults.is_open("k") else options.k
     if faults.is_open("objective") or faults.is_open("estimator"):
         return (), _faults_of_words_alone(options)
-    of_pair = word_faults(options.objective, options.estimator, k)
+    of_pair = training_faults(options.objective, options.estimator, k)
     # A fault of the objective itself is reported once, with the objective.
     sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
     tracked, of_tracked = tracked_words(options.track_estimators, objective=options.objective, k=sound)

@@ -5,9 +5,10 @@ from contextlib import suppress
 from typing import cast
 
 from dregcli.app.planning.asked_pairs import asked_pairs, means_all, parse_asked
-from dregcli.engine.objectives import Objective
+from dregcli.app.planning.words import first_objective
+from dregcli.engine.objectives import Objective, ScheduledObjective
 from dregcli.engine.pairs import Pair
-from dregcli.engine.words import parse_estimator, parse_objective, word_of
+from dregcli.engine.words import parse_estimator, parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.run import RunSpec
 from dregcli.words import split_list
@@ -32,9 +33,11 @@ def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[l
         return [], [Fault(_FIELD, f"must be words separated by commas, such as stl,dreg, got {given!r}.")]
     items = split_list(given) if isinstance(given, str) else cast("Sequence[object]", given)
     target: Objective | None = None
+    scheduled: ScheduledObjective | None = None
     if isinstance(objective, str):
         with suppress(SpecError):  # reported with the objective
-            target = parse_objective(objective)
+            scheduled = parse_scheduled(objective)
+            target = scheduled.start
     found: dict[Pair, None] = {}
     faults: list[Fault] = []
     for word in items:
@@ -46,6 +49,9 @@ def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[l
         except SpecError as error:
             faults += [Fault(_FIELD, f"{_of_k(fault)}{fault.message}") for fault in error.faults]
             continue
+        if scheduled and scheduled.schedules and "/" in word and pairs and pairs[0].objective == target:
+            message = f"'{word}' is the run's objective at its first step, and this objective changes: "
+            faults.append(Fault(_FIELD, f"{message}write {word.rpartition('/')[2]}, which follows the change."))
         if any(pair in found for pair in pairs) and not means_all(word):
             faults.append(Fault(_FIELD, f"'{word}' is given twice."))
         found |= dict.fromkeys(pairs)
@@ -85,6 +91,6 @@ def _word(pair: Pair, target: Objective | None) -> str:
 
 
 def tracked_pairs(spec: RunSpec) -> list[Pair]:
-    """Return the pairs that a run tracks."""
-    found = asked_pairs(None, spec.track_estimators, default_objective=spec.objective, k=spec.k)
+    """Return the pairs that a run tracks, at its first step; see ``Tracker`` for an objective that changes."""
+    found = asked_pairs(None, spec.track_estimators, default_objective=word_of(first_objective(spec)), k=spec.k)
     return [each.pair for each in found]

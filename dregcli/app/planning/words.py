@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from dregcli.engine.objectives import Objective
 from dregcli.engine.optimisation import parse_optimizer, parse_schedule
-from dregcli.engine.words import parse_estimator, parse_objective, short_word, word_of
+from dregcli.engine.words import parse_estimator, parse_scheduled, short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.parts import shown_word
 from dregcli.specs.binarisation import parse_binarisation
@@ -20,7 +21,7 @@ def canonical_words(options: Mapping[str, Any]) -> dict[str, Any]:
     stay unchanged.
     """
     canonical = dict(options)
-    for key, parse in (("objective", parse_objective), ("estimator", parse_estimator)):
+    for key, parse in (("objective", parse_scheduled), ("estimator", parse_estimator)):
         if isinstance(word := options.get(key), str):
             with suppress(SpecError):
                 canonical[key] = word_of(parse(word))
@@ -56,9 +57,19 @@ def spread_pair(options: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]
 def short_words(spec: RunSpec) -> dict[str, str]:
     """Return a spec's objective and estimator, with only the parameters that differ from their defaults."""
     return {
-        "objective": short_word(parse_objective(spec.objective)),
+        "objective": short_word(parse_scheduled(spec.objective)),
         "estimator": short_word(parse_estimator(spec.estimator)),
     }
+
+
+def first_objective(spec: RunSpec) -> Objective:
+    """Return the objective of a run's first step."""
+    return parse_scheduled(spec.objective).start
+
+
+def last_objective(spec: RunSpec) -> Objective:
+    """Return the objective of a run's last step, which stands for the run where there are no steps."""
+    return parse_scheduled(spec.objective).at(spec.steps - 1)
 
 
 def label_of(spec: RunSpec) -> str:

@@ -1,12 +1,15 @@
 """Convert a report to plain values for ``dreg report --json``."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from dregcli.app.reporting.report import Report
 from dregcli.columns import at_floor
 from dregcli.names import Split
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import Comparison
-from dregcli.report.groups import Aggregate, Group
+from dregcli.report.groups import Group
+from dregcli.report.layers import OfLayer
 
 
 def report_json(report: Report, *, time_to: float | None) -> dict[str, Any]:
@@ -52,6 +55,7 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
                 "khat_share_above_0.7": _plain(found.khat_share),
                 "active_units": _plain(found.active_units),
                 "curve": [{"k": k, **vars(point)} for k, point in found.curve.items()],
+                **_layers(found.layers),
             }
             for key, found in group.evaluations().items()
         ],
@@ -65,6 +69,21 @@ def _group(group: Group, label: str, time_to: float | None) -> dict[str, Any]:
     if bias := group.bias():
         found["bias"] = [{"run": path, **verdict} for path, verdict in bias]
     return found
+
+
+def _layers(found: Mapping[str, OfLayer]) -> dict[str, Any]:
+    """Return the layers of an evaluation, nearest to x first, if the model has several."""
+    layers = [
+        {
+            "name": name,
+            "units": each.units,
+            "kl_prior": _plain(each.kl),
+            "active_units": _plain(each.active_units),
+            "collapsed": each.collapsed,
+        }
+        for name, each in found.items()
+    ]
+    return {"layers": layers} if layers else {}
 
 
 def _by_split(of: Any) -> dict[str, Any]:  # noqa: ANN401 - a method of a group

@@ -8,8 +8,9 @@ from typing import Any, Final
 from dregcli.app.loading.stored import is_with_its_code, spec_of
 from dregcli.app.reporting.renames import stored_renames
 from dregcli.errors import DregError, RunNotFound
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import Comparison
-from dregcli.report.groups import Aggregate, Group, RunRow, group_rows
+from dregcli.report.groups import Group, RunRow, group_rows
 from dregcli.report.labels import Rename
 from dregcli.report.paired import Paired
 from dregcli.report.sections import ReportSection, sections_of

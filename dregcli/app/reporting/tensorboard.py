@@ -1,5 +1,6 @@
 """``dreg runs export --tensorboard``: write runs as event files, one folder for each run."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,13 @@ from dregcli.filesystem import LOCAL, make_folders, write_folder_aside
 from dregcli.names import Split
 from dregcli.report.event_file import RunEvents, check_tensorboard, event_file
 from dregcli.specs.run import spelt_out
+from dregcli.store.layout import entries
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
-_PICTURES: Final = ("samples", "reconstructions", "traversals")
-"""Names of the pictures that ``dreg sample`` keeps."""
+_KINDS: Final = ("samples", "reconstructions", "traversals")
+_PICTURE: Final = re.compile(rf"((?:{'|'.join(_KINDS)})(?:-layers|-layer-\w+)?)(?:-[0-9]+)?\.png", re.ASCII)
+"""Names of the pictures that ``dreg sample`` keeps: of the whole model, and of the layers of a model with several."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ def _events(run: Run, listener: Listener) -> RunEvents:
     info = run.info()
     spec = run.spec(info)
     pictures: dict[str, bytes] = {}
-    for name in _PICTURES:
+    for name in _pictures(run):
         try:
             if (png := run.newest_file("figures", name, ".png")) is not None:
                 pictures[name] = png
@@ -119,6 +122,13 @@ def _events(run: Run, listener: Listener) -> RunEvents:
         created=info.created.timestamp(),
         pictures=pictures,
     )
+
+
+def _pictures(run: Run) -> list[str]:
+    """Return the names of the pictures that a run has, without numbers, by kind."""
+    kept = (_PICTURE.fullmatch(name) for name in entries(run.path / "figures"))
+    names = sorted({found[1] for found in kept if found})
+    return sorted(names, key=lambda name: _KINDS.index(name.partition("-")[0]))
 
 
 def _final(summary: Mapping[str, Any]) -> dict[str, float]:

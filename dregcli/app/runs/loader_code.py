@@ -8,6 +8,8 @@ from dregcli.engine.loaded import LoadedModel
 from dregcli.engine.models.networks import RAW_SCALE_OFFSET
 from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.names import LikelihoodName, ModelName, Task
+from dregcli.posteriors import Family
+from dregcli.specs.models import is_network
 from dregcli.specs.run import RunSpec
 
 LOADER: Final = "load.py"
@@ -58,13 +60,14 @@ _PROGRAM: Final = '{name} = torch.export.load(HERE / "{file}").module()  # {what
 
 
 def loader_code(spec: RunSpec, levels: int) -> str | None:
-    """Return the program for a built-in model of whole images; None for other models.
+    """Return the program for a built-in network of whole images with a diagonal posterior; None for other models.
 
     Args:
         spec: spec of the run.
         levels: see ``ModelData``.
     """
-    if spec.task is not Task.GENERATIVE or spec.model not in (ModelName.VAE, ModelName.LINEAR_GAUSSIAN):
+    usual = is_network(spec.model) and spec.posterior in (None, Family.DIAGONAL)
+    if spec.task is not Task.GENERATIVE or not usual:
         return None
     assert spec.likelihood is not None
     is_linear = spec.model == ModelName.LINEAR_GAUSSIAN

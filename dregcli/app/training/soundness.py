@@ -12,6 +12,7 @@ from dregcli.commands import command
 from dregcli.engine.checks.check import check_module
 from dregcli.engine.checks.first_batch import first_batch
 from dregcli.engine.pairs import resolve_pair
+from dregcli.engine.words import parse_scheduled
 from dregcli.errors import Fault, SpecError
 from dregcli.names import Severity, Split
 
@@ -40,7 +41,8 @@ def require_sound(plan: Plan, listener: Listener) -> None:
     module = make_module(code, data, arguments_of(spec), seed=spec.seed).to(spec.device)
     with contextlib.redirect_stdout(sys.stderr):
         found = check_module(module, data, pixels, numbers=numbers, thorough=False).findings
-    if not resolve_pair(spec.objective, spec.estimator, spec.k).needs_score_identity:
+    pairs = [resolve_pair(stage, spec.estimator, spec.k) for stage in parse_scheduled(spec.objective).stages()]
+    if not any(pair.needs_score_identity for pair in pairs):
         found = [each for each in found if each.key != "support-moves"]
     errors = [each for each in found if each.severity is Severity.ERROR and each.key not in _COMMON]
     if errors:

@@ -30,8 +30,8 @@ The gradient of theta (parameters of the model) is weight * d log w_k/dtheta, wi
 weight for every estimator. The gradient of phi (parameters of the posterior q) is path *
 (d log w_k/dz_k) dz_k/dphi, with q's parameters fixed in the first factor, plus score *
 d log q(z_k|x)/dphi at fixed z_k. Both are summed over the K samples. unbiased: the expected
-gradient is the gradient of the objective. biased: a + b: the expected gradient of phi is the
-gradient of a plus the gradient of b."""
+gradient is the gradient of the objective. unbiased: a: the expected gradient of phi is the gradient
+of a. biased: a + b: it is the gradient of a plus the gradient of b."""
 
 
 def estimators(

@@ -11,6 +11,7 @@ from dregcli.wording import counted, difference, with_error
 if TYPE_CHECKING:
     from dregcli.app.reporting.report import Aggregate, Comparison, Group, Report
     from dregcli.report.arrangement import Arrangement
+    from dregcli.report.layers import OfLayer
     from dregcli.report.sections import ReportSection
     from dregcli.report.tables import Table
 
@@ -138,6 +139,19 @@ def _evaluations(terminal: Terminal, group: "Group") -> None:
         if found.active_units:
             parts.append(f"active units {found.active_units.mean:.3g}")
         terminal.line("; ".join(parts))
+        if found.layers:
+            layers = "; ".join(_layer(name, layer) for name, layer in found.layers.items())
+            terminal.line(f"eval by layer, nearest to x first: {layers}")
+
+
+def _layer(name: str, found: "OfLayer") -> str:
+    """Describe one layer: its KL, its active units, and in how many evaluations it has collapsed."""
+    parts = [f"KL {with_error(found.kl.mean, found.kl.stderr)}"] if found.kl else []
+    if found.active_units:
+        of = f" of {found.units}" if found.units else ""
+        parts.append(f"active units {found.active_units.mean:.3g}{of}")
+    parts += [f"collapsed in {counted(found.collapsed, 'evaluation')}"] if found.collapsed else []
+    return f"{name} {', '.join(parts)}"
 
 
 def _verdicts(terminal: Terminal, group: "Group") -> None:

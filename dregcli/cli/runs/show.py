@@ -12,7 +12,7 @@ from dregcli.cli.render import Terminal, bytes_in_words
 from dregcli.cli.runs.list_ import ago, run_json
 from dregcli.names import RunStatus, Split
 from dregcli.parts import shown_word
-from dregcli.wording import some_of, with_error
+from dregcli.wording import some_of, typed_list, with_error
 
 if TYPE_CHECKING:
     from dregcli.app.runs.show import ShownRun
@@ -180,7 +180,7 @@ def _words(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.6g}"
     if isinstance(value, list):
-        return ",".join(map(str, cast("list[object]", value)))
+        return typed_list(cast("list[object]", value))
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {each}" for name, each in cast("Mapping[str, object]", value).items())
     return str(value)

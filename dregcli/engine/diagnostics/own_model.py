@@ -18,7 +18,7 @@ from dregcli.engine.own.assumptions import require_assumptions
 from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.samples import Samples, draw_samples
 from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_posterior
-from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.pairs import Pair, require_awake, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
 
@@ -146,7 +146,10 @@ def own_pairs(objective: Objective | str, estimators: Sequence[Estimator | str],
         estimators = [estimators]
     if not estimators:
         raise SpecError([Fault("estimators", "there are none: name at least one.")])
-    return [resolve_pair(objective, estimator, k) for estimator in estimators]
+    pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
+    for pair in pairs:
+        require_awake(pair, "make()")
+    return pairs
 
 
 def check_bias(

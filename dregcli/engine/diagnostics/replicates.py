@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.dreams import DreamNoise
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Named
 from dregcli.engine.gradients import Step
@@ -96,7 +97,15 @@ class ModelReplicates:
             width=self._model.latent_width,
             dtype=self._pixels.dtype,
         )
-        step = Step(self._model, self._pixels, noise, self._execution)
+        dreams = DreamNoise(
+            self._randomness,
+            stream,
+            number,
+            batch=len(self._pixels),
+            width=self._model.latent_width,
+            dtype=self._pixels.dtype,
+        )
+        step = Step(self._model, self._pixels, noise, self._execution, dreams=dreams)
         theta, phi = step.each(tuple(pairs), train_model=True)
         gradients = {Network.ENCODER: _flat(phi), Network.DECODER: _flat(theta)}
         bound, _, ess = step.values.mean(dim=1, keepdim=True)
@@ -146,7 +155,16 @@ class ToyReplicates:
             dtype=x.dtype,
             examples=count,
         )
-        step = Step(model, x, noise, Execution())
+        dreams = DreamNoise(
+            self._randomness,
+            stream,
+            number,
+            batch=self.at_once,
+            width=model.latent_width,
+            dtype=x.dtype,
+            examples=count,
+        )
+        step = Step(model, x, noise, Execution(), dreams=dreams)
         theta, phi = step.each(tuple(pairs), train_model=True)
         bound, _, ess = step.values
         # A step's gradients belong to the mean over its batch, so each replicate's gradient is ``count`` times

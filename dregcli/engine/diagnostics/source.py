@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dregcli.engine.diagnostics.references import Comparison, comparison_of
 from dregcli.engine.draws import AddressedDraws
+from dregcli.engine.dreams import DreamNoise, sleep_gradient
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.batch import Batch, Named, Sums
@@ -195,6 +196,14 @@ class ModelSource:
             screening=Stream.DIAGNOSTIC_SCREENING,
             dtype=self._pixels.dtype,
         )
+        self._dreams = DreamNoise(
+            self._randomness,
+            Stream.DIAGNOSTIC_NOISE,
+            step,
+            batch=self._pixels.shape[0],
+            width=self._model.latent_width,
+            dtype=self._pixels.dtype,
+        )
         batch = self._batch.drawn(draws) if self._batch else self._model.batch(self._pixels, draws)
         self._batch = batch
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
@@ -235,10 +244,22 @@ class ModelSource:
         return Draw(found, self._whole(batch, wanted, base) if references else {})
 
     def _whole(self, batch: Batch, pairs: list[Pair], sums: Sums) -> dict[Pair, Parts]:
-        """Turn sums into whole gradients by parameter."""
+        """Turn sums into whole gradients by parameter, with the gradients of dreams.
+
+        Dreams need no weights, so they are equal for a pair and its reference, and no difference has them.
+        """
         every = batch.through_posterior(sums.posterior) or [{} for _ in pairs]
+        asleep: Named = {}
+        if any(pair.objective.dreams for pair in pairs):
+            asleep = sleep_gradient(self._model, self._model.dream(self._pixels, self._dreams))
         return {
-            pair: added(_flat(phi), _flat(model)) for pair, phi, model in zip(pairs, every, sums.model, strict=True)
+            pair: added(
+                {name: part + pair.objective.dreams * asleep[name].flatten() for name, part in _flat(phi).items()}
+                if asleep
+                else _flat(phi),
+                _flat(model),
+            )
+            for pair, phi, model in zip(pairs, every, sums.model, strict=True)
         }
 
     def expand(self, means: Parts) -> dict[str, Tensor]:

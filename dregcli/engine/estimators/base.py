@@ -48,12 +48,14 @@ class Estimator(ABC):
         reference: short reference to its source.
         cites: keys in ``references.bib`` of the works that a user of the estimator cites.
         can_be_tempered: whether its weights are known if the KL part of the log-weights has less weight than 1.
+        own_target: symbol of the target of phi, if it is another than the objective's; otherwise None.
         learned: fields that training changes, by the slopes from ``derivatives``; empty for most estimators.
     """
 
     name: ClassVar[str]
     reference: ClassVar[str]
     cites: ClassVar[tuple[str, ...]]
+    own_target: ClassVar[str | None] = None
     learned: ClassVar[tuple[str, ...]] = ()
     can_be_tempered: ClassVar[bool] = True
 

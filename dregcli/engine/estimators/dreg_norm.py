@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import torch
 
-from dregcli.engine.estimators.base import Coefficients, Estimator, Formula, bracketed
+from dregcli.engine.estimators.base import Coefficients, Estimator, Formula
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.objectives.rws import Rws
@@ -50,13 +50,18 @@ class DregNorm(Estimator):
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
         """Compute (model, dreg's path divided by its sum, 0)."""
         rest = terms.log_w if isinstance(objective, Iwae) else leave_one_out_logsumexp(terms.log_w)
-        return Coefficients(terms.model, normalised(terms.log_w + rest), torch.zeros_like(terms.score))
+        # The sum is that of the objective's own weights, without the share of the dreams.
+        path = (1.0 - objective.dreams) * normalised(terms.log_w + rest)
+        return Coefficients(terms.model, path, torch.zeros_like(terms.score))
 
     def promise(self, objective: Objective, k: int) -> Promise:
-        """Promise no bias with one sample, whose weight is 1; otherwise the division changes the expectation."""
-        return Promise.UNBIASED if k == 1 else Promise.BIASED
+        """Promise no bias with one sample, whose weight is 1; otherwise the division changes the expectation.
+
+        With dreams alone there are no weights.
+        """
+        return Promise.UNBIASED if k == 1 or objective.dreams == 1.0 else Promise.BIASED
 
     def formula(self, objective: Objective) -> Formula:
-        """Return dreg's formula divided by its sum."""
-        dreg = objective.formula.dreg
-        return Formula(objective.formula.model, f"{bracketed(dreg)} / sum({dreg})", "0")
+        """Return dreg's formula divided by its sum over samples; of rws the part that the wake phase has."""
+        path = "v^2 / sum(v^2)" if isinstance(objective, Iwae) else "(1-sleep)*(v - v^2) / sum(v - v^2)"
+        return Formula(objective.formula.model, path, "0")

@@ -1,12 +1,13 @@
 """The score function with a baseline from auxiliary samples."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
 
 from dregcli.engine.estimators.base import Coefficients, Estimator, Formula, IwaeEstimator, ScoreEstimator
+from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.weights import largest, leave_one_out_logsumexp
 from dregcli.names import Promise
@@ -32,6 +33,7 @@ class OvisMc(ScoreEstimator, IwaeEstimator):
     name: ClassVar[str] = "ovis-mc"
     reference: ClassVar[str] = "arXiv 2008.01998"
     cites: ClassVar[tuple[str, ...]] = ("lievin2020ovis",)
+    own_target: ClassVar[str | None] = "L_n"
 
     samples: int = 1
     exclusive: bool = False
@@ -91,9 +93,9 @@ class FirstSamples(IwaeEstimator):
     reference: ClassVar[str] = "arXiv 2008.01998"
     cites: ClassVar[tuple[str, ...]] = ()
 
-    inner: Estimator
-    samples: int
-    exclusive: bool
+    inner: Estimator = field(default_factory=Reparam)
+    samples: int = 1
+    exclusive: bool = False
 
     def smallest_k(self, objective: Objective) -> int:
         """Return what the estimator needs and the samples that are left out."""

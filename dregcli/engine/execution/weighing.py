@@ -142,8 +142,11 @@ class PairWeigh:
             terms = {objective: each.tempered(self.kl_weight) for objective, each in terms.items()}
         first = terms[self.pairs[0].objective]
         found = [pair.weights(terms[pair.objective]) for pair in self.pairs]
-        # Pairs of one objective have the same model weights; if one differs by an error, the first pair's are used.
-        models = {pair.objective: each.model for pair, each in reversed(list(zip(self.pairs, found, strict=True)))}
+        # Pairs of one objective that keep theta have the same model weights; if one differs by an error, the first
+        # pair's are used. The weights of a pair that does not keep theta are used only if no other pair is there.
+        last_first = reversed(list(zip(self.pairs, found, strict=True)))
+        ascending = sorted(last_first, key=lambda each: each[0].estimator.keeps_theta)
+        models = {pair.objective: each.model for pair, each in ascending}
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()

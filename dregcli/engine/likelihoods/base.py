@@ -107,5 +107,9 @@ class Likelihood(nn.Module, ABC):
         """
 
     @abstractmethod
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw x given outputs, shape (K, B, D), without a gradient."""
+
+    @abstractmethod
     def mean(self, outputs: Tensor) -> Tensor:
         """Return E[x | outputs], the mean image, shape (K, B, D), for outputs as in ``log_prob``."""

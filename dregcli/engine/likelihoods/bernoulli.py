@@ -79,6 +79,12 @@ class Bernoulli(Likelihood):
         """
         return torch.logit(mean.clamp(MEAN_CLIP, 1.0 - MEAN_CLIP))
 
+    @torch.no_grad()
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw 0 or 1 for each pixel."""
+        uniform = torch.rand(outputs.shape, generator=generator, device=outputs.device)
+        return (uniform < torch.sigmoid(outputs)).to(outputs.dtype)
+
     def mean(self, outputs: Tensor) -> Tensor:
         """Return the probabilities, shape (K, B, D)."""
         return torch.sigmoid(outputs)

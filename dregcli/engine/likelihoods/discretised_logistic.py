@@ -99,6 +99,15 @@ class DiscretisedLogistic(Likelihood):
         rest = (_INITIAL_SCALE - SCALE_FLOOR / (self.spread * self.levels)).clamp(min=0.01)
         return torch.cat([mean / self.spread, torch.log(torch.expm1(rest))])
 
+    @torch.no_grad()
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw levels: the nearest one to a logistic value, or the first or last one beyond them."""
+        loc, raw = outputs.chunk(2, dim=-1)
+        unit = self.spread * self.levels
+        uniform = torch.rand(loc.shape, generator=generator, device=loc.device).to(loc.dtype)
+        value = unit * loc + (unit * softplus(raw) + SCALE_FLOOR) * torch.logit(uniform)
+        return value.round_().clamp_(0, self.levels) / self.levels
+
     def mean(self, outputs: Tensor) -> Tensor:
         """Return the mean of the discrete distribution, which differs from loc at the edges. Shape (K, B, D)."""
         loc, raw = outputs.chunk(2, dim=-1)

@@ -81,6 +81,13 @@ class Gaussian(Likelihood):
         """Return the bias for loc = mean and scale = spread; shape (2 D,)."""
         return torch.cat([mean / self.spread, torch.full_like(mean, _INITIAL_RAW)])
 
+    @torch.no_grad()
+    def sample(self, outputs: Tensor, generator: torch.Generator) -> Tensor:
+        """Draw real values in the data's own units."""
+        loc, raw = outputs.chunk(2, dim=-1)
+        noise = torch.randn(loc.shape, generator=generator, device=loc.device).to(loc.dtype)
+        return self.spread * (loc + (softplus(raw) + SCALE_FLOOR) * noise)
+
     def mean(self, outputs: Tensor) -> Tensor:
         """Return loc, shape (K, B, D)."""
         return self.spread * outputs.chunk(2, dim=-1)[0]

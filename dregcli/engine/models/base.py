@@ -11,12 +11,14 @@ from torch import Tensor, nn
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.diagonal_gaussian import DiagonalGaussian, Latents
 from dregcli.engine.draws import LatentNoise, Noise
+from dregcli.engine.dreams import DreamNoise, Dreams
 from dregcli.engine.execution.batch import Batch, chunks
 from dregcli.engine.execution.gaussian_batch import GaussianBatch
 from dregcli.engine.hamiltonian import Target, WhitenedLikelihood
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.rows import PLAIN_ROWS, Rows
+from dregcli.engine.words import word_of
 from dregcli.errors import Fault, SpecError
 
 
@@ -70,7 +72,33 @@ class Model(nn.Module, ABC):
 
     def faults(self, pair: Pair) -> list[Fault]:
         """Return the reasons why the model cannot be trained by a pair; empty if it can."""
-        return []
+        if not pair.objective.dreams or (reason := self.no_dreams) is None:
+            return []
+        message = (
+            f"'{word_of(pair.objective)}' trains q on samples of the model, but {reason}. Use rws without sleep."
+        )
+        return [Fault("objective", message)]
+
+    @abstractmethod
+    def dream(self, pixels: Tensor, draws: DreamNoise) -> Dreams:
+        """Return one sample of the model for each example, without gradients.
+
+        Args:
+            pixels: shape (B, D); only a context matters.
+            draws: random numbers of the samples.
+
+        Raises:
+            SpecError: the model cannot be sampled; ``no_dreams`` is the reason.
+        """
+
+    @property
+    def no_dreams(self) -> str | None:
+        """The reason why the model cannot be sampled; None if it can."""
+        return None
+
+    @abstractmethod
+    def log_posterior(self, dreams: Dreams) -> Tensor:
+        """Return log q(z | x) at dreams, shape (B,), nats, with a graph to phi."""
 
     def require_pairs(self, pairs: Iterable[Pair]) -> None:
         """Check that the model can be trained by pairs.
@@ -229,6 +257,17 @@ class GaussianModel(Model):
         """Return q's means, shape (B, Z), float64; no draw is needed."""
         return self.posterior(pixels).loc.double()
 
+    @torch.no_grad()
+    def dream(self, pixels: Tensor, draws: DreamNoise) -> Dreams:
+        """Return a sample of the prior, and one of the likelihood, for each example."""
+        (z,) = self.latent_prior(pixels).rsample(draws.noise(0, 1))
+        return Dreams(self.sampled_pixels(pixels, (z,), draws.generator())[0], {"z": z})
+
+    def log_posterior(self, dreams: Dreams) -> Tensor:
+        """Return log q(z | x) at dreams, shape (B,), nats."""
+        posterior = self.posterior(dreams.pixels)
+        return posterior.log_prob_at((dreams.latents["z"] - posterior.loc) / posterior.scale)[0]
+
     def kl_from_prior(self, pixels: Tensor) -> Tensor:
         """Return KL(q(z | x) || p(z)), or to p(z | c), of the one layer, shape (1, B), float64, nats."""
         return self.posterior(pixels).kl_from(self.latent_prior(pixels)).unsqueeze(0)
@@ -289,6 +328,10 @@ class GaussianModel(Model):
     @abstractmethod
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         """Return E[x | z], whole images of shape (K, B, D); a context c is taken from ``pixels``, (B, D)."""
+
+    @abstractmethod
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        """Draw x given z, whole images of shape (K, B, D); a context c is taken from ``pixels``, (B, D)."""
 
 
 @contextmanager

@@ -74,6 +74,11 @@ class GaussianToy(GaussianModel):
         """Return z itself, the mean of x."""
         return latents[0]
 
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        """Draw x from N(z, I)."""
+        (z,) = latents
+        return z + torch.randn(z.shape, generator=generator, device=z.device).to(z.dtype)
+
     def log_marginal(self, pixels: Tensor) -> Tensor:
         """Return log N(x; theta, 2 I)."""
         return log_marginal(pixels, self.theta.detach())

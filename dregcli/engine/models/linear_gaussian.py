@@ -62,6 +62,12 @@ class LinearGaussian(AmortisedPosterior):
         (z,) = latents
         return self.unit * self._linear(z)
 
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        """Draw x given z, shape (K, B, D)."""
+        mean = self.mean_pixels(pixels, latents)
+        noise = torch.randn(mean.shape, generator=generator, device=mean.device).to(mean.dtype)
+        return mean + self.unit * torch.exp(self.log_noise) * noise
+
     @torch.no_grad()
     def log_marginal(self, pixels: Tensor) -> Tensor:
         """Return the exact log N(x; u b, u^2 (W W^T + s^2 I)), shape (B,), float64, nats.

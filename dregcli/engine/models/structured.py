@@ -1,6 +1,6 @@
 """Structured prediction: one part of an image given the other, by a learned conditional prior (arXiv 1810.04152)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -146,11 +146,19 @@ class StructuredVae(AmortisedModel):
 
     def mean_pixels(self, pixels: Tensor, latents: Latents) -> Tensor:
         """Return the unchanged context, with the likelihood's mean in the target's place, shape (K, B, D)."""
+        return self._completed(pixels, latents, self.likelihood.mean)
+
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        """Return the unchanged context, with a sample in the target's place, shape (K, B, D)."""
+        return self._completed(pixels, latents, lambda outputs: self.likelihood.sample(outputs, generator))
+
+    def _completed(self, pixels: Tensor, latents: Latents, target: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the unchanged context, with a function of the outputs in the target's place, shape (K, B, D)."""
         (z,) = latents
         of_context = self.context_layer(self._decoder_context(pixels))
         outputs, bias = decode(self.decoder, z, PLAIN_ROWS, first_bias=of_context)
         whole = pixels.expand(z.shape[0], *pixels.shape).clone()
-        whole[..., self.parts.target] = self.likelihood.mean(outputs if bias is None else outputs + bias)
+        whole[..., self.parts.target] = target(outputs if bias is None else outputs + bias)
         return whole
 
     def _standardised_context(self, pixels: Tensor) -> Tensor:

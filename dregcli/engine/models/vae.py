@@ -62,3 +62,8 @@ class Vae(AmortisedModel):
         """Return the likelihood's mean, shape (K, B, D)."""
         (z,) = latents
         return self.likelihood.mean(tanh_network(self.decoder, z))
+
+    def sampled_pixels(self, pixels: Tensor, latents: Latents, generator: torch.Generator) -> Tensor:
+        """Draw x given z, shape (K, B, D)."""
+        (z,) = latents
+        return self.likelihood.sample(tanh_network(self.decoder, z), generator)

@@ -14,10 +14,11 @@ from dregcli.engine.objectives.jvi import Jvi
 from dregcli.engine.objectives.miwae import Miwae
 from dregcli.engine.objectives.piwae import Piwae
 from dregcli.engine.objectives.rws import Rws
+from dregcli.engine.objectives.scheduled import ScheduledObjective
 from dregcli.engine.objectives.tvo import Tvo
 from dregcli.engine.objectives.vr_iwae import VrIwae
 
-__all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "Terms"]
+__all__ = ["OBJECTIVES", "FunctionObjective", "Objective", "ObjectiveFormula", "ScheduledObjective", "Terms"]
 
 OBJECTIVES: Final[dict[str, type[Objective]]] = {
     "elbo": Elbo,

@@ -80,6 +80,8 @@ class Objective(ABC):
             phi.
         has_path: whether phi's gradient has a path. For rws it has none: there is only the score.
         can_be_tempered: whether its gradient is known if the KL part of the log-weights has less weight than 1.
+        written_if_set: parameters that a word has only where they differ from their defaults. They were added after
+            runs had been kept, whose words and hashes must stay the same.
     """
 
     name: ClassVar[str]
@@ -89,11 +91,21 @@ class Objective(ABC):
     is_function: ClassVar[bool] = False
     has_path: ClassVar[bool] = True
     can_be_tempered: ClassVar[bool] = True
+    written_if_set: ClassVar[tuple[str, ...]] = ()
 
     @property
     def smallest_k(self) -> int:
         """The smallest number of samples for which the objective is defined."""
         return 1
+
+    @property
+    def dreams(self) -> float:
+        """Share of phi's update that follows samples of the model itself, from 0 to 1.
+
+        The weights of ``terms`` are those of the rest. The step adds this share of the gradient of
+        E_{p(x, z)} log q(z | x), which has no weights.
+        """
+        return 0.0
 
     def faults(self, k: int) -> list[str]:
         """Return the faults of its parameters, alone or with ``k`` samples, except that ``k`` is too small."""

@@ -160,12 +160,8 @@ class Tvo(FunctionObjective):
 
     @classmethod
     def settings(cls, k: int) -> tuple[Self, ...]:
-        """Return the default, and the other rules and schedule."""
-        return (
-            cls(),
-            cls(partitions=2, beta=0.3, rule=TvoRule.RIGHT),
-            cls(partitions=3, beta=0.2, rule=TvoRule.TRAPEZOID, schedule=TvoSchedule.LINEAR),
-        )
+        """Return the default, and the other schedule with the rule that weighs both ends."""
+        return cls(), cls(partitions=3, beta=0.2, rule=TvoRule.TRAPEZOID, schedule=TvoSchedule.LINEAR)
 
 
 def _mean_of_others(log_w: Tensor, power: float) -> Tensor:

@@ -133,23 +133,26 @@ def is_conditional(name: str, prior: Distribution, rows: Rows) -> bool:
     return tuple(prior.batch_shape) == rows
 
 
-def addressed(noise: LatentNoise, examples: int, *, first: int, device: torch.device) -> Draw:
-    """Return a ``Draw`` of one block of samples from the priors, by their address.
+def addressed(
+    noise: LatentNoise, examples: int, *, first: int, device: torch.device, count: int = NOISE_BLOCK
+) -> Draw:
+    """Return a ``Draw`` of samples from the priors, by default of one block, by their address.
 
     Args:
         noise: random numbers of all ``examples``.
         examples: number of examples, B.
         first: index of the first sample, a multiple of the noise block.
         device: device of the samples.
+        count: number of samples, K'.
     """
-    rows = (NOISE_BLOCK, examples)
+    rows = (count, examples)
 
     def draw(latent: int, name: str, prior: Distribution) -> Tensor:
         prior = of_rows(prior, rows)
         batched = 2 if is_conditional(name, prior, rows) else 0
 
         def normals(shape: tuple[int, ...]) -> Tensor:
-            drawn = noise.of_latent(latent, torch.Size(shape).numel()).noise(first, NOISE_BLOCK)
+            drawn = noise.of_latent(latent, torch.Size(shape).numel()).noise(first, count)
             return drawn.reshape(*drawn.shape[:2], *shape)
 
         if (found := through_normals(prior, normals, batched=batched)) is not None:

@@ -4,9 +4,12 @@ The mathematics is in ``dregcli.engine.prior_rule``. With e = T^-1(z; theta) hel
 numbers of z. What zhat depends on besides theta are the values of the latents in its prior, and these are leaves. So
 the samples of all latents move together if a gradient by such a leaf is added to the gradient along that latent's own
 zhat: the lower latents come first.
+
+All gradients along a latent are by its leaf, where q's sample is cut. If q ends in transforms without parameters, z
+is a function of the leaf, and zhat is taken back to the leaf by the inverses.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -14,14 +17,16 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Normal
 
+from dregcli.engine.located import Located
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.prior_rule import PriorRule
-from dregcli.engine.programs.ancestral import through_normals
 from dregcli.engine.programs.densities import JointRun
 from dregcli.engine.programs.families import innermost, scale_or_none, words_of
 from dregcli.engine.programs.latents import Latents
-from dregcli.engine.programs.normals import to_normals
+from dregcli.engine.programs.normals import from_normals, to_normals
 from dregcli.engine.reach import Reach
+
+Map = Callable[[Tensor], Tensor]
 
 
 def same_sample(prior: Distribution, z: Tensor) -> Tensor | None:
@@ -30,19 +35,44 @@ def same_sample(prior: Distribution, z: Tensor) -> Tensor | None:
     Args:
         prior: p of a latent.
         z: its values, (K', B', ...).
+
+    Raises:
+        NotImplementedError, KeyError: a transform has no inverse.
     """
-    unfolded = Unfolded.of(prior)
+    base, forward, back = _unfolded(prior)
     start = z.detach()
-    try:
-        for step in reversed(unfolded.steps):
-            start = cast("Tensor", cast("Any", step.transform).inv(start))
-    except (NotImplementedError, KeyError):
+    for undo in back:
+        start = undo(start)
+    start = start.detach()
+    if (e := to_normals(base, start)) is not None:
+        fixed = e.detach()
+        moved = from_normals(base, lambda _: fixed, batched=0)
+        assert moved is not None
+    elif base.log_prob(start).requires_grad:
         return None
-    e = to_normals(unfolded.base, start)
-    if e is None:
-        return None
-    fixed = e.detach()
-    return through_normals(prior, lambda _: fixed, batched=0)
+    else:
+        moved = start
+    for step in forward:
+        moved = step(moved)
+    return moved
+
+
+def _unfolded(prior: Distribution) -> tuple[Distribution, list[Map], list[Map]]:
+    """Return a base distribution, the maps from its samples to the prior's, and the maps back."""
+    flow = cast("Any", prior)
+    if hasattr(flow, "transform") and hasattr(flow, "base"):
+        # A flow of zuko, whose transform leads from the values to the base's.
+        return flow.base, [flow.transform.inv], [flow.transform]
+    unfolded = Unfolded.of(prior)
+    transforms = [cast("Any", step.transform) for step in unfolded.steps]
+    return unfolded.base, transforms, [each.inv for each in reversed(transforms)]
+
+
+def _at_leaf(posterior: Distribution, located: Located, z: Tensor) -> Tensor:
+    """Return values z where q's sample is cut: before q's last transforms if these have no parameters."""
+    for step in reversed(Unfolded.of(posterior).steps[located.first :]):
+        z = cast("Tensor", cast("Any", step.transform).inv(z))
+    return z
 
 
 @dataclass(frozen=True)
@@ -51,18 +81,17 @@ class LearnedPrior:
 
     Attributes:
         parameters: leaves of theta that its log-density reaches.
-        moves_with: leaves of theta that its samples reach, and the latents that they depend on; None if the gradient
-            cannot go along them.
-        family: the name of its family.
+        moved_by: leaves of theta that its samples reach.
+        upper: latents that its samples depend on.
+        refusal: why the gradient cannot go along its samples; None if it can.
         is_blended: whether the shares of a blend are known: it is a diagonal Gaussian, and q has a known variance.
-        is_discrete: whether its values have no path in q.
     """
 
     parameters: frozenset[Tensor]
-    moves_with: tuple[frozenset[Tensor], tuple[str, ...]] | None
-    family: str
-    is_blended: bool
-    is_discrete: bool
+    moved_by: frozenset[Tensor] = frozenset()
+    upper: tuple[str, ...] = ()
+    refusal: str | None = None
+    is_blended: bool = False
 
 
 @dataclass(frozen=True)
@@ -71,9 +100,11 @@ class LearnedPriors:
 
     Attributes:
         by_latent: each latent's prior, by name.
+        discrete: latents without a path, whose priors follow the score.
     """
 
     by_latent: Mapping[str, LearnedPrior]
+    discrete: tuple[str, ...]
 
     @classmethod
     def found(cls, latents: Latents, run: JointRun) -> "LearnedPriors":
@@ -84,28 +115,21 @@ class LearnedPriors:
             run: the model's program at these latents.
         """
         leaves = {each.leaf: name for name, each in latents.located.items()}
-        return cls({name: _look(name, latents, run, leaves) for name in latents.located})
+        return cls({name: _look(name, latents, run, leaves) for name in latents.located}, latents.discrete)
 
     def moving(self, rule: PriorRule) -> tuple[str, ...]:
         """Return the latents whose prior's samples move with theta; lower ones before those that they depend on."""
-        able = {name: each.moves_with for name, each in self.by_latent.items() if each.moves_with is not None}
-        moving = [name for name, (theta, _) in able.items() if theta]
+        able = {name: each for name, each in self.by_latent.items() if each.refusal is None}
+        moving = [name for name, each in able.items() if each.moved_by]
         if rule.joint:
             while more := [
-                name for name, (_, upper) in able.items() if name not in moving and set(upper) & set(moving)
+                name for name, each in able.items() if name not in moving and set(each.upper) & set(moving)
             ]:
                 moving += more
         ordered: list[str] = []
-        while len(ordered) < len(moving):
-            # The first one that no other depends on: a chain of conditional distributions has no circle.
-            ordered.append(
-                next(
-                    name
-                    for name in moving
-                    if name not in ordered
-                    and not any(name in able[each][1] for each in moving if each not in (*ordered, name))
-                )
-            )
+        while left := [name for name in moving if name not in ordered]:
+            # A chain of conditional distributions has no circle, so that one of them is in no other's prior.
+            ordered.append(next(name for name in left if all(name not in able[each].upper for each in left)))
         return tuple(ordered)
 
     @property
@@ -118,40 +142,87 @@ class LearnedPriors:
         learned = {name: each for name, each in self.by_latent.items() if each.parameters}
         if not learned:
             return "the model's prior has no parameters to learn."
-        if all(each.is_discrete for each in learned.values()):
-            return "the latents with a learned prior have no path."
-        for name, each in learned.items():
-            if each.is_discrete:
-                continue
-            if each.moves_with is None:
-                return (
-                    f"the prior of '{name}' ({each.family}) has no samples that are an invertible function of normal "
-                    "numbers and of its parameters alone."
-                )
+        able = {name: each for name, each in learned.items() if name not in self.discrete}
+        if not able:
+            return f"the prior of {', '.join(map(repr, learned))} is discrete, so that its samples cannot move."
+        for name, each in able.items():
+            if each.refusal:
+                return each.refusal
             if rule.blended and not each.is_blended:
                 return (
-                    f"a blend needs standard deviations of q and of the prior, which must be a diagonal Gaussian; "
-                    f"'{name}' has none."
+                    f"a blend needs a prior of '{name}' that is a diagonal Gaussian, and the standard deviation of "
+                    f"its q; gdreg needs neither."
                 )
         return None
 
 
 def _look(name: str, latents: Latents, run: JointRun, leaves: Mapping[Tensor, str]) -> LearnedPrior:
-    prior, located = run.priors[name], latents.located[name]
-    moves_with = None
-    # z is a function of the leaf if transforms without parameters come last; the leaf itself is needed here.
-    if name in latents.paths and located.z is located.leaf and (zhat := same_sample(prior, located.z)) is not None:
-        reached = Reach.of(zhat).leaves
-        upper = tuple(leaves[each] for each in reached if each in leaves)
-        moves_with = (reached - set(leaves), upper)
-    diagonal = type(innermost(prior)) is Normal or isinstance(innermost(prior), Normal)
+    parameters = Reach.of(run.log_priors[name]).leaves - set(leaves)
+    prior, q, located = run.priors[name], latents.posteriors[name], latents.located[name]
+    if name in latents.discrete:
+        return LearnedPrior(parameters, refusal=f"the posterior of '{name}' has no rsample.")
+    if name not in latents.paths:
+        return LearnedPrior(parameters, refusal=f"the posterior of '{name}' has no parameters to learn.")
+    try:
+        z = same_sample(prior, located.z)
+    except Exception:  # A user's transform without an inverse may fail in any way.
+        z = None
+    reached = frozenset[Tensor]() if z is None else Reach.of(z).leaves
+    # Parameters that do not move the samples would lose their gradient.
+    if z is None or not parameters <= reached or not _equal(z, located.z):
+        return LearnedPrior(
+            parameters,
+            refusal=f"the prior of '{name}' ({words_of(prior)}) is neither a Gaussian nor an invertible transform of "
+            "one, so that its samples do not move with its parameters.",
+        )
+    try:
+        # One row must be able to stand alone, since rows are chosen.
+        leaf = _at_leaf(q, located, z[:1, :1])
+    except Exception:
+        leaf = None
+    if leaf is None or not _equal(leaf, located.leaf[:1, :1]):
+        return LearnedPrior(
+            parameters,
+            refusal=f"samples of '{name}' go through transforms of q ({words_of(q)}) that cannot be undone.",
+        )
     return LearnedPrior(
-        parameters=Reach.of(run.log_priors[name]).leaves - set(leaves),
-        moves_with=moves_with,
-        family=words_of(prior),
-        is_blended=diagonal and scale_or_none(latents.posteriors[name]) is not None,
-        is_discrete=name not in latents.paths,
+        parameters,
+        moved_by=reached - set(leaves),
+        upper=tuple(leaves[each] for each in reached if each in leaves),
+        is_blended=isinstance(innermost(prior), Normal)
+        and located.z is located.leaf
+        and scale_or_none(q) is not None,
     )
+
+
+def _equal(found: Tensor, expected: Tensor) -> bool:
+    """Return whether values are the same up to the rounding of an inverse."""
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Unweighted derivatives of densities by the leaf of each latent with a path, at fixed parameters.
+
+    Attributes:
+        likelihood: those of log p(x | z), by latent, (K', B, ...) each.
+        priors: those of each latent's log p, by the latent whose prior it is.
+        posterior: those of log q(z | x).
+    """
+
+    likelihood: Mapping[str, Tensor]
+    priors: Mapping[str, Mapping[str, Tensor]]
+    posterior: Mapping[str, Tensor]
+
+    def of_log_w(self, name: str) -> Tensor:
+        """Return d log w / d leaf of a latent."""
+        return self.without((), name) - self.posterior[name]
+
+    def without(self, left_out: Collection[str], name: str) -> Tensor:
+        """Return the derivative of log p(x, z) without the priors of some latents."""
+        return sum(
+            (each[name] for prior, each in self.priors.items() if prior not in left_out), self.likelihood[name]
+        )
 
 
 class PriorPath:
@@ -164,7 +235,7 @@ class PriorPath:
         latents: latents of all rows of the samples, with their graphs.
         take: returns the rows of (K', B, ...).
         ones: unit weights of the rows, (K'', B''); a row that is there twice has half of it.
-        dz: d log w / d z of all rows of each latent, unweighted.
+        slopes: derivatives of the densities.
     """
 
     def __init__(
@@ -173,39 +244,31 @@ class PriorPath:
         moving: Sequence[str],
         run: JointRun,
         latents: Latents,
-        take: Callable[[Tensor], Tensor],
+        take: Map,
         ones: Tensor,
-        dz: Mapping[str, Tensor],
+        slopes: Slopes,
     ) -> None:
-        self._rule, self._moving, self._run, self._take, self._ones = rule, tuple(moving), run, take, ones
+        self._rule, self._run, self._take, self._ones = rule, run, take, ones
         self._leaves = {name: latents.located[name].leaf for name in moving}
-        self._values = {name: take(leaf.detach()) for name, leaf in self._leaves.items()}
-        self._g = {name: take(dz[name]) for name in moving}
-        others = [each for name, each in run.log_priors.items() if name not in moving]
-        self._rest = sum(others, run.log_likelihood)
-        self._along = self._slopes()
+        self._values = {name: take(latents.located[name].z.detach()) for name in moving}
+        self._g = {name: take(slopes.of_log_w(name)) for name in moving}
+        self._along = {name: take(slopes.without(moving if rule.joint else (name,), name)) for name in moving}
+        self._moved = {name: self._move(name, latents) for name in moving}
+        self._rest = sum((each for name, each in run.log_priors.items() if name not in moving), run.log_likelihood)
         self._shares = {name: self._share(name, latents) for name in moving} if rule.blended else {}
 
-    def _slopes(self) -> dict[str, Tensor]:
-        """Return A of each moving latent at the rows: d log p(x, z) / d z without the priors that move."""
-        leaves = list(self._leaves.values())
-        if self._rule.joint:
-            found = _gradients(self._rest, leaves, self._ones)
-        else:
-            whole = _gradients(self._run.log_joint, leaves, self._ones)
-            own = [
-                _gradients(self._run.log_priors[name], [leaf], self._ones)[0] for name, leaf in self._leaves.items()
-            ]
-            found = [every - mine for every, mine in zip(whole, own, strict=True)]
-        return {name: self._take(each) for name, each in zip(self._leaves, found, strict=True)}
+    def _move(self, name: str, latents: Latents) -> Tensor:
+        """Return the leaf's numbers as they move with theta and with the latents in the prior."""
+        z = same_sample(self._run.priors[name], self._values[name])
+        assert z is not None
+        return _at_leaf(latents.posteriors[name], latents.located[name], z)
 
     def _share(self, name: str, latents: Latents) -> Tensor:
         """Return the part of a latent's gradient that goes along samples, for each of its numbers at each row."""
         of_q, of_p = (scale_or_none(each) for each in (latents.posteriors[name], self._run.priors[name]))
         assert of_q is not None
         assert of_p is not None
-        leaf = self._leaves[name]
-        ratio = self._take(of_q.detach().expand(leaf.shape)) / of_p.detach()
+        ratio = self._take(of_q.detach().expand(self._leaves[name].shape)) / of_p.detach()
         return ratio.square().clamp(max=1.0)
 
     def gradient(self, theta: Sequence[Tensor], model: Tensor, square: Tensor) -> list[Tensor]:
@@ -216,36 +279,37 @@ class PriorPath:
             model: weights of theta's gradient, (K'', B'').
             square: model - d model / d log w.
         """
-        found = _gradients(self._rest, theta, model)
+        outputs, weights = [self._rest], [model]
         seeds = {
             name: _weighted(model, along) - _weighted(square, self._g[name]) for name, along in self._along.items()
         }
         for name, share in self._shares.items():
             # The factors of a diagonal Gaussian, one for each number of the latent.
-            factors = innermost(self._run.priors[name]).log_prob(self._values[name])
-            found = _added(found, _gradients(factors, theta, _weighted(model, 1.0 - share)))
+            outputs.append(innermost(self._run.priors[name]).log_prob(self._values[name]))
+            weights.append(_weighted(model, 1.0 - share))
             seeds[name] = share * seeds[name]
-        for i, name in enumerate(self._moving):
-            zhat = same_sample(self._run.priors[name], self._values[name])
-            assert zhat is not None
-            upper = self._moving[i + 1 :] if self._rule.joint else ()
-            by = _gradients(zhat, [*theta, *(self._leaves[each] for each in upper)], seeds[name])
-            found = _added(found, by[: len(theta)])
-            for each, more in zip(upper, by[len(theta) :], strict=True):
+        if self._rule.joint:
+            self._add_to_upper(seeds)
+        return differentiated([*outputs, *self._moved.values()], theta, [*weights, *seeds.values()])
+
+    def _add_to_upper(self, seeds: dict[str, Tensor]) -> None:
+        """Add the gradients that upper latents get from the lower ones' samples, which move with them."""
+        names = list(seeds)
+        for i, name in enumerate(names):
+            upper = names[i + 1 :]
+            by_upper = differentiated([self._moved[name]], [self._leaves[each] for each in upper], [seeds[name]])
+            for each, more in zip(upper, by_upper, strict=True):
                 # A row that is there twice has the sum of both in the leaf.
                 seeds[each] = seeds[each] + _weighted(self._ones, self._take(more))
-        return found
 
 
-def _gradients(output: Tensor, inputs: Sequence[Tensor], weights: Tensor) -> list[Tensor]:
-    """Return the gradients of a weighted sum and keep the graph; zeros for what the output does not depend on."""
-    if not inputs or not output.requires_grad:
+def differentiated(outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of a weighted sum and keep the graph; zeros for what no output depends on."""
+    live = [(output, weight) for output, weight in zip(outputs, weights, strict=True) if output.requires_grad]
+    if not inputs or not live:
         return [torch.zeros_like(each) for each in inputs]
-    return list(torch.autograd.grad(output, list(inputs), weights, retain_graph=True, materialize_grads=True))
-
-
-def _added(one: Sequence[Tensor], other: Sequence[Tensor]) -> list[Tensor]:
-    return [mine + more for mine, more in zip(one, other, strict=True)]
+    kept, seeds = zip(*live, strict=True)
+    return list(torch.autograd.grad(kept, list(inputs), seeds, retain_graph=True, materialize_grads=True))
 
 
 def _weighted(weights: Tensor, values: Tensor) -> Tensor:

@@ -128,6 +128,8 @@ class ProgramModel(ProgramValues):
 
     def faults(self, pair: Pair) -> list[Fault]:
         """Return the reasons why the model cannot be trained by a pair: not every latent has a path."""
+        if faults := super().faults(pair):
+            return faults
         if not self.discrete or not pair.uses_path:
             return []
         names = ", ".join(repr(name) for name in self.discrete)

@@ -13,7 +13,7 @@ from dregcli.engine.execution.weighing import RowWeights
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.programs.densities import ModelDensities
 from dregcli.engine.programs.latents import Latents
-from dregcli.engine.programs.prior_path import LearnedPriors, PriorPath
+from dregcli.engine.programs.prior_path import LearnedPriors, PriorPath, Slopes, differentiated
 
 Parameters = Mapping[str, nn.Parameter]
 
@@ -72,6 +72,7 @@ class ProgramRowPass:
     ) -> None:
         self._priors = priors
         self._prior_paths: dict[PriorRule, PriorPath] = {}
+        self._slopes: Slopes | None = None
         self._latents, self._theta, self._phi, self._chosen = latents, theta, phi, chosen
         self._examples = len(x)
         values, log_q = latents.values, latents.log_q
@@ -96,21 +97,28 @@ class ProgramRowPass:
 
     @cached_property
     def _dz(self) -> dict[str, Tensor]:
-        """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted, (K', B, ...).
+        """The derivative d log w / d leaf of each latent with a path, at fixed parameters, unweighted."""
+        if self._slopes:
+            return {name: self._slopes.of_log_w(name) for name in self._latents.paths}
+        by_p, by_q = self._by_leaves(self._log_p), self._by_leaves(self._log_q)
+        return {name: each - by_q[name] for name, each in by_p.items()}
 
-        Only the leaves' gradients are requested; this holds the parameters fixed.
-        """
+    def _density_by_density(self) -> Slopes:
+        """Compute the derivatives of every density, which cost one pass through the likelihood, too."""
+        if self._slopes is None:
+            priors = {name: self._by_leaves(each) for name, each in self._run.log_priors.items()}
+            self._slopes = Slopes(self._by_leaves(self._run.log_likelihood), priors, self._by_leaves(self._log_q))
+        return self._slopes
+
+    def _by_leaves(self, density: Tensor) -> dict[str, Tensor]:
+        """Differentiate a density of the rows; only the leaves' gradients are requested, so parameters are fixed."""
         leaves = {name: each.leaf for name, each in self._latents.paths.items()}
-        found = {name: torch.zeros_like(leaf) for name, leaf in leaves.items()}
-        ones = self._ones
-        for sign, density in ((1.0, self._log_p), (-1.0, self._log_q)):
-            for name, each in zip(leaves, _gradients(density, list(leaves.values()), sign * ones), strict=True):
-                if each is not None:
-                    found[name] = found[name] + each
-        return found
+        return dict(zip(leaves, differentiated([density], list(leaves.values()), [self._ones]), strict=True))
 
     def sums(self, weights: RowWeights) -> Sums:
         """Compute the sums that the weights request for model and path."""
+        if weights.square is not None:
+            self._density_by_density()  # first: the path's derivative is then their sum
         path: Named = {}
         if weights.path is not None:
             path = stacked([self._path(each) for each in self._descent(weights.path)], self._phi)
@@ -140,7 +148,8 @@ class ProgramRowPass:
             assert self._priors is not None
             take = self._chosen.take if self._chosen else _all
             moving = self._priors.moving(rule)
-            self._prior_paths[rule] = PriorPath(rule, moving, self._run, self._latents, take, self._ones, self._dz)
+            slopes = self._density_by_density()
+            self._prior_paths[rule] = PriorPath(rule, moving, self._run, self._latents, take, self._ones, slopes)
         return self._prior_paths[rule]
 
     def _path(self, weights: Tensor) -> Named:

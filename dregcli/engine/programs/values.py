@@ -11,6 +11,7 @@ from torch.distributions import Distribution
 
 from dregcli.defaults import NOISE_BLOCK
 from dregcli.engine.draws import AddressedNoise, LatentNoise, Noise
+from dregcli.engine.dreams import DreamNoise, Dreams
 from dregcli.engine.execution.batch import chunks
 from dregcli.engine.hamiltonian import Target
 from dregcli.engine.models.base import Layer, Model, in_eval_mode
@@ -19,6 +20,7 @@ from dregcli.engine.programs.annealed import JoinedLatents, WhitenedProgram, whi
 from dregcli.engine.programs.batch import ProgramBatch
 from dregcli.engine.programs.contract import Draw, Given, ModelData
 from dregcli.engine.programs.densities import ModelDensities
+from dregcli.engine.programs.dreaming import dreamed, log_q_at
 from dregcli.engine.programs.latents import draw_latents
 from dregcli.engine.programs.moments import drawn_with_distributions, exact_kl, missing_mean, stacked_means
 from dregcli.engine.programs.traversals import Centre, centre, movable, traversal
@@ -113,6 +115,33 @@ class ProgramValues(Model):
         rows = (NOISE_BLOCK, 1)
         draw = addressed(draws, 1, first=first, device=pixels.device)
         return mean_of(ancestral(self.model_program, draw, blank=blank_latents(self._looked.z, rows))[1], rows)
+
+    @torch.no_grad()
+    def dream(self, pixels: Tensor, draws: DreamNoise) -> Dreams:
+        """Return a sample of both programs' model for each example: latents of the priors, then x."""
+        return dreamed(self.model_program, self._looked.z, pixels, draws)
+
+    @property
+    def no_dreams(self) -> str | None:
+        """The reason why the model cannot be sampled."""
+        return self._no_dreams
+
+    @cached_property
+    def _no_dreams(self) -> str | None:
+        with in_eval_mode(self):
+            pixels = self.data.mean.flatten().to(like_of(self.module, self.data.mean)).unsqueeze(0)
+            draws = DreamNoise(
+                Randomness(0, pixels.device), Stream.NOISE, 0, batch=1, width=self.latent_width, dtype=pixels.dtype
+            )
+            try:
+                self.dream(pixels, draws)
+            except SpecError as error:
+                return error.faults[0].message.removesuffix(".")
+        return None
+
+    def log_posterior(self, dreams: Dreams) -> Tensor:
+        """Return log q(z | x) of all latents at dreams, shape (B,), nats."""
+        return log_q_at(self.posterior_program, dreams.pixels.reshape(-1, *self.data.shape), dreams)
 
     def means_at(self, pixels: Tensor, draws: LatentNoise, chosen: Tensor) -> Tensor:
         """Return E[x | z] at one sample of the posterior of each example, (B, D)."""

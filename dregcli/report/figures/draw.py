@@ -10,6 +10,7 @@ from dregcli.report.figures.bounds import bound_figure
 from dregcli.report.figures.final import final_figure
 from dregcli.report.figures.gap import gap_figure
 from dregcli.report.figures.k_curve import k_curve_figure
+from dregcli.report.figures.layers import layers_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import PictureOf, picture_figures
@@ -48,11 +49,13 @@ def draw_all(
         gap_figure(chosen),
         k_curve_figure(chosen),
         active_figure(chosen, latents),
+        layers_figure(chosen),
         tracked_figure(chosen, Network.ENCODER),
         tracked_figure(chosen, Network.DECODER),
         *variance_figures(chosen),
         *bias_figures(chosen),
         *picture_figures(chosen, "samples", picture),
         *picture_figures(chosen, "reconstructions", picture),
+        *picture_figures(chosen, "reconstructions-layers", picture),
     ]
     return [each for each in drawn if each is not None]

@@ -9,12 +9,12 @@ from matplotlib.axes import Axes
 
 from dregcli.describe import described
 from dregcli.names import Split
+from dregcli.report.aggregate import aggregate
 from dregcli.report.drawn import Drawn
 from dregcli.report.figures import style
 from dregcli.report.figures.layout import Below, lay_out, new_figure, panel_grid
 from dregcli.report.figures.members import MOST_PANELS, Chosen, Member
 from dregcli.report.figures.ticks import ticks_at
-from dregcli.report.groups import aggregate
 
 _CAPTION: Final = (
     "Solid: the bound; bars: ± one standard error over seeds, or over examples for a single seed. Dashed, open "

@@ -14,7 +14,7 @@ from dregcli.report.figures.members import MOST_OF_RUNS, Chosen, Member
 from dregcli.report.figures.sheet import Sheet
 from dregcli.report.groups import RunRow
 
-Kind = Literal["samples", "reconstructions"]
+Kind = Literal["samples", "reconstructions", "reconstructions-layers"]
 
 LARGEST: Final = 1600
 """Most pixels of a picture's side; a larger picture is made smaller, because a file would be large."""
@@ -25,11 +25,17 @@ _TOGETHER: Final = 2
 _LEAST: Final = 22.0
 """Width that a grid needs, in multiples of the letters' size."""
 
-_WHAT: Final[dict[Kind, str]] = {"samples": "Samples", "reconstructions": "Reconstructions"}
+_WHAT: Final[dict[Kind, str]] = {
+    "samples": "Samples",
+    "reconstructions": "Reconstructions",
+    "reconstructions-layers": "Reconstructions from each layer",
+}
 
 _CAPTIONS: Final[dict[Kind, str]] = {
     "samples": "Mean images of the decoder for z from the prior, of one run of each group.",
     "reconstructions": "In each pair, the image is left and its reconstruction is right; one run of each group.",
+    "reconstructions-layers": "In each row: the image, its reconstruction from all layers, and images from one layer "
+    "and the layers above, in which the layers below are drawn from their priors; one run of each group.",
 }
 
 

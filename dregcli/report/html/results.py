@@ -6,8 +6,9 @@ from typing import Final
 
 from dregcli.names import Split
 from dregcli.parts import shown_word
+from dregcli.report.aggregate import Aggregate
 from dregcli.report.comparison import Comparison, shown_first
-from dregcli.report.groups import Aggregate, Evaluated, EvaluationKey, Group, bias_to_tested
+from dregcli.report.groups import Evaluated, EvaluationKey, Group, bias_to_tested
 from dregcli.report.groups_table import groups_table, time_notes
 from dregcli.report.html.view import Section
 from dregcli.report.paired import FEWEST_SEEDS
@@ -181,7 +182,7 @@ def evaluations(groups: Sequence[Group], labels: Labels) -> Section:
     table = Table(
         "evaluations: mean ± s.e. over seeds, nats per example", columns, rows, (_ERRORS, *([_KHAT] if khat else []))
     )
-    return Section("evaluations", "Evaluations", tables=(table, *_curves(found)))
+    return Section("evaluations", "Evaluations", tables=(table, *_curves(found), *_layers(found)))
 
 
 def _evaluated(key: EvaluationKey, found: Evaluated) -> list[Cell]:
@@ -211,6 +212,31 @@ def _curves(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
         for label, key, each in curves
     ]
     return [Table("bound by K: mean ± s.e. over seeds, nats per example", columns, tuple(rows))] if curves else []
+
+
+def _layers(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table]:
+    """Return a table of the KL and the active units by layer, if a model has several layers."""
+    settings = (Column("split", numeric=False), *map(Column, ("K", "examples", "step", "eval seed")))
+    names = ("KL(q||prior)", "active units", "units", "seeds in which it has collapsed")
+    columns = (_GROUP, *settings, Column("layer", numeric=False), *map(Column, names))
+    rows = [
+        (
+            Cell(label),
+            Cell(key.split),
+            *map(count, (key.k, key.n, key.checkpoint, key.seed)),
+            Cell(name),
+            mean(layer.kl),
+            in_brief(layer.active_units, ".3g"),
+            NOTHING if layer.units is None else count(layer.units),
+            count(layer.collapsed),
+        )
+        for label, key, each in found
+        for name, layer in each.layers.items()
+    ]
+    title = (
+        "by layer, nearest to x first: mean ± s.e. over seeds, nats per example; the prior is given the layers above"
+    )
+    return [Table(title, columns, tuple(rows))] if rows else []
 
 
 def bias(groups: Sequence[Group], labels: Labels) -> Section:

@@ -8,7 +8,9 @@ import pytest
 
 from dregcli.app.loading.bounds import SplitBounds
 from dregcli.app.loading.restore import load_checkpoint
-from dregcli.app.planning.plan import resolve_plan
+from dregcli.app.planning.optimising import ending_changes
+from dregcli.app.planning.plan import resolve_plan, warnings_of
+from dregcli.app.planning.words import run_name
 from dregcli.app.runs.replay import replay
 from dregcli.app.training import train
 from dregcli.app.training.evaluations import Evaluations
@@ -70,7 +72,15 @@ def _resumed(run: Run, *, end: bool = False, **flags: Any) -> train.TrainResult:
     return train.resume(run, plan, store=RunStore.of(run), argv=["dreg"], listener=Recorder(), end=end)
 
 
-@pytest.mark.parametrize("flags", [EVERYTHING, {"optimizer": "rmsprop:momentum=0.5", "lr_schedule": "step:every=6"}])
+SCHEDULED: dict[str, Any] = {
+    "optimizer": "rmsprop:momentum=0.5",
+    "lr_schedule": "step:every=6",
+    "objective": "vr-iwae:alpha=.9->0@11",
+    "track_estimators": "stl",
+}
+
+
+@pytest.mark.parametrize("flags", [EVERYTHING, SCHEDULED])
 def test_a_run_cut_in_its_middle_is_the_uncut_run(tmp_path, monkeypatch, flags: dict[str, Any]) -> None:
     whole = _train(RunStore(tmp_path / "whole"), **flags)
     run = _stopped(RunStore(tmp_path / "cut"), monkeypatch, 9, **flags)
@@ -115,6 +125,10 @@ def test_intervals_of_evaluations_count_with_patience() -> None:
             ["ema", "grad-clip", "lr-posterior", "lr-schedule", "optimizer", "patience", "warmup-steps"],
         ),
         ({"kl_warmup": 21}, ["kl-warmup"]),
+        ({"objective": "vr-iwae:alpha=.9->0@21"}, ["objective"]),
+        ({"objective": "vr-iwae:alpha=.9->-1@5"}, ["objective"]),
+        ({"objective": "vr-iwae:alpha=2->0@5:linear"}, ["objective"]),
+        ({"objective": "vr-iwae:alpha=.9->0@5", "track_estimators": "vr-iwae:alpha=.9/stl"}, ["track-estimators"]),
         ({"kl_warmup": 5, "objective": "rws"}, ["kl-warmup"]),
         ({"kl_warmup": 5, "track_estimators": "stl,rws/dreg"}, ["kl-warmup"]),
         ({"kl_warmup": 5, "estimator": "dreg-nrm"}, ["estimator"]),
@@ -125,6 +139,20 @@ def test_what_cannot_work_is_refused_at_once(flags: dict[str, Any], faults: list
     with pytest.raises(SpecError) as caught:
         _plan(**flags)
     assert sorted(fault.field for fault in caught.value.faults) == faults
+
+
+def test_an_objective_that_changes_is_one_setting() -> None:
+    """However it is written; and it is judged at both ends: stl has no bias for the ELBO, where this one begins."""
+    spellings = ("vr-iwae:alpha=1->0@12:linear", "vr-iwae:alpha=1.0->-0.0@012:linear")
+    one, other = (_plan(objective=each, estimator="stl").spec for each in spellings)
+    assert as_json(one)["objective"] == "vr-iwae:alpha=1.0->0.0@12:linear"
+    assert group_hash(as_json(one)) == group_hash(as_json(other))
+    assert run_name(one) == "digits-vr-iwae-alpha-1.0--0.0-12-linear-stl-k2"
+    plan = _plan(objective=spellings[0], estimator="stl")
+    (warning,) = warnings_of(plan.spec, plan.data.dataset)
+    assert "(at 'vr-iwae:alpha=0.5')" in warning
+    assert "its objective changes for 12 steps" in str(ending_changes(one, 11))
+    assert ending_changes(one, 12) is None
 
 
 def test_a_line_says_how_parameters_change(tmp_path) -> None:

@@ -95,6 +95,25 @@ class Mixture(Base):
         return self.likelihood(z["z"])
 
 
+class Two(Base):
+    \"\"\"Two layers; the upper one is never used, so that it has collapsed.\"\"\"
+
+    def __init__(self, data):
+        super().__init__(data)
+        self.upper = nn.Linear(3, 3)
+
+    def posterior(self, x, draw):
+        upper = draw("upper", Independent(Normal(torch.zeros(len(x), 2), 1.0), 1))
+        loc, raw = self.encoder(x.flatten(1)).expand(len(upper), -1, -1).chunk(2, -1)
+        draw("lower", Independent(Normal(loc, raw.exp()), 1))
+
+    def model(self, z, given):
+        given("upper", standard_normal(2))
+        loc = self.upper(torch.cat([0.0 * z["upper"], 1.0 + 0.0 * z["upper"][..., :1]], -1))
+        given("lower", Independent(Normal(loc, 1.0), 1))
+        return self.likelihood(z["lower"])
+
+
 class Bits(Base):
     \"\"\"Discrete latents.\"\"\"
 
@@ -191,7 +210,48 @@ def test_annealing_and_active_units_of_other_latents(capsys, store) -> None:
     refused = run(capsys, "eval", bits.path, *words)
     assert refused.code == 2
     assert "the latent 'z' (Bernoulli) is discrete, and chains move along gradients" in refused.err
+    assert "use importance sampling with a large K: --k 5000" in refused.err
     assert _json(capsys, "eval", bits.path, "--n", 4, "--k", 8)["results"][0]["active_units"] in range(4)
+
+
+def test_two_layers_are_evaluated_sampled_diagnosed_and_reported_one_by_one(capsys, store) -> None:
+    two = _run(capsys, "Two", "--eval-every", 10, "--track-estimators", "dreg,stl")
+    columns = ("kl_prior.lower", "kl_prior.upper", "active_units.lower", "active_units.upper")
+    valid = two.metrics("valid")
+    assert all(np.isfinite(valid[column]).all() for column in columns)
+    words = ("--n", 4, "--k", 8)
+    (found,) = _json(capsys, "eval", two.path, *words)["results"]
+    lower, upper = found["layers"]
+    assert (lower["name"], lower["units"], lower["collapsed"], lower["is_kl"]) == ("lower", 3, False, True)
+    assert upper["inactive"] == [0, 1]
+    assert (upper["name"], upper["active_units"], upper["collapsed"]) == ("upper", 0, True)
+    assert upper["kl_prior"]["value"] == 0.0
+    assert lower["kl_prior"]["value"] + upper["kl_prior"]["value"] == pytest.approx(found["kl_prior"]["value"])
+    shown = run(capsys, "eval", two.path, *words)
+    assert "by layer, nearest to x first" in shown.out
+    assert "layer upper has collapsed: its KL is 0 nats per example" in shown.out
+    assert run(capsys, "eval", two.path, *words, "--method", "ais", "--steps", 4, "--chains", 2).code == 0
+    images = _json(capsys, "sample", two.path, "--n", 4, "--scale", 1)
+    kinds = ["samples", "reconstructions", "reconstructions-layers", "samples-layer-upper"]
+    assert [each["kind"] for each in images["images"]] == [
+        *kinds,
+        "traversals-layer-lower",
+        "traversals-layer-upper",
+    ]
+    assert images["left_out"] == {}
+    assert {each["name"] for each in images["latents"]} == {
+        *(f"lower[{i}]" for i in range(3)),
+        *(f"upper[{i}]" for i in range(2)),
+    }
+    assert "must be at most the model's 3, got 4" in run(capsys, "sample", two.path, "--latents", 4).err
+    words = ("--k", 4, "--examples", 2, "--json", "--quiet")
+    assert run(capsys, "bias-check", two.path, "--max-batches", 48, *words).code in (0, 5)
+    few = ("--estimator", "dreg", "--k", "2", "--replicates", 20, "--reference-k", 64)
+    measured = run(capsys, "variance", two.path, *words[2:], *few)
+    assert measured.code == 0, measured.err
+    child = _json(capsys, "finetune-encoder", two.path, "--steps", 2, "--eval-every", 0, "--name", "child-of-two")
+    assert child["theta_sha256"]["before"] == child["theta_sha256"]["after"]
+    assert "eval by layer, nearest to x first: lower KL" in run(capsys, "report", two.path).out
 
 
 def test_bias_check_and_variance(capsys, own) -> None:

@@ -129,10 +129,12 @@ def test_spec_and_pictures(export, root: Path, tmp_path: Path) -> None:
         buffer = io.BytesIO()
         Image.new("RGB", (6, 4), (shade, 0, 0)).save(buffer, "PNG")
         done.add_file("figures", "samples", ".png", buffer.getvalue())
+        for name in ("traversals-layer-z2", "reconstructions-layers", "variance", "samples-of-mine"):
+            done.add_file("figures", name, ".png", buffer.getvalue())
     done.add_file("figures", "bias-check", ".png", buffer.getvalue())
     assert export("x").code == 0
     found = read(tmp_path / "logs" / "x" / "v001")
-    assert found.Tags()["images"] == ["samples"]
+    assert found.Tags()["images"] == ["samples", "reconstructions-layers", "traversals-layer-z2"]
     (image,) = found.Images("samples")
     assert (image.width, image.height, image.step) == (6, 4, 1000)
     assert image.encoded_image_string == buffer.getvalue(), "the newest"

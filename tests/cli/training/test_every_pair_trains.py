@@ -238,7 +238,7 @@ def test_resume_takes_any_spelling_of_the_runs_words_and_no_other(capsys, tmp_pa
             8,
             "estimator 'stl' is biased for objective 'iwae' with k=8: its expected gradient in phi is the "
             "gradient of iwae + rws (arXiv 1703.09194); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, "
-            "vimco-star, ovis.",
+            "vimco-star, ovis, ovis-mc.",
         ),
         (
             "iwae",
@@ -246,7 +246,7 @@ def test_resume_takes_any_spelling_of_the_runs_words_and_no_other(capsys, tmp_pa
             8,
             "estimator 'ovis:gamma=1.0' is biased for objective 'iwae' with k=8: its expected gradient in phi is "
             "the gradient of iwae + rws (arXiv 2008.01998); unbiased: reparam, dreg, dreg-cv, reinforce, vimco, "
-            "vimco-star, ovis:gamma=0.0.",
+            "vimco-star, ovis:gamma=0.0, ovis-mc.",
         ),
         (
             "jvi",

@@ -16,5 +16,5 @@ def test_it_is_the_batch_of_the_first_step() -> None:
     model = Vae(torch.full((9,), 0.5), hidden=(4,), latent_dim=2, generator=torch.Generator())
     trainer = Trainer(model, resolve_pair("iwae", "dreg", 3), examples, pixels, k=3, batch_size=10, lr=0.01, seed=4)
     numbers, found = first_batch(examples, pixels, size=10, seed=4)
-    assert numbers == trainer._batch(0).tolist()
+    assert numbers == trainer._batches.indices(0).tolist()
     assert torch.equal(found, trainer._drawn()[0])

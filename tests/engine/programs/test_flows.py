@@ -13,6 +13,8 @@ from dregcli.engine.programs.contract import Draw, Given, LatentModel, ModelData
 from dregcli.engine.programs.program_model import ProgramModel
 from tests.engine.programs import test_executors, test_gradients
 from tests.engine.programs.test_unbiased import off_each
+from tests.support.one_latent import gaussian_of_two, of, off
+from tests.support.prior_rules import RULES
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import made, pixels_of
 
@@ -77,3 +79,31 @@ def test_samples_are_at_their_address(name: str) -> None:
     later = model.draw(x, drawn(model, k=128, batch=len(x)), first=32, count=20).values["z"]
     assert torch.equal(short, long[:40])
     assert torch.equal(later, long[32:52])
+
+
+class _Prior(nn.Module):
+    """A flow without a context as a learned prior."""
+
+    def __init__(self, flow: Callable[..., nn.Module], **options: Any) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.flow = flow(features=2, transforms=2, hidden_features=(4,), activation=nn.Tanh, **options).double()
+
+    def forward(self) -> Distribution:
+        return self.flow()
+
+
+PRIORS = {"MAF": (lambda: _Prior(zuko.flows.MAF), 2e-3), "NSF": (lambda: _Prior(zuko.flows.NSF, bins=4), 4e-2)}
+"""Priors, and how exact quadrature is with them: their derivatives have corners."""
+
+
+@pytest.mark.parametrize("name", PRIORS)
+def test_a_learned_prior_moves_with_its_parameters(name: str) -> None:
+    build, tolerance = PRIORS[name]
+    rule = RULES["joint"]
+    assert rule is not None
+    model = of(gaussian_of_two, build())
+    assert model.no_prior_path(rule) is None
+    assert off(model, rule) < tolerance
+    assert off(model, rule, square=False) > 10 * tolerance

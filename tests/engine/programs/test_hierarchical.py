@@ -97,7 +97,7 @@ def test_one_layer_is_the_built_in_vae(name: LikelihoodName) -> None:
         assert torch.allclose(log_q, expected, rtol=1e-12)
 
 
-def densities(module: HierarchicalVae, x: Tensor, z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+def densities(module: Any, x: Tensor, z: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     """log q(z | x) and log p(x, z) by the two programs."""
     of_q: list[Tensor] = []
     of_p: list[Tensor] = []
@@ -111,7 +111,34 @@ def densities(module: HierarchicalVae, x: Tensor, z: dict[str, Tensor]) -> tuple
     return sum(of_q, torch.zeros(())), sum(of_p, torch.zeros(())) + p.log_prob(x.reshape(-1, 1, 2, 3))
 
 
-def test_two_layers_are_those_of_burda_and_others() -> None:
+def test_two_layers_are_those_on_paper() -> None:
+    """Both densities and their gradients by each layer, written out with the same parameters."""
+    module: Any = small().module
+    x = torch.rand(3, 6).double().round()
+    z = {name: torch.randn(2, 3, size).double().requires_grad_() for name, size in (("z1", 3), ("z2", 2))}
+
+    def network(layers: Any, inputs: Tensor) -> Tensor:
+        for i, layer in enumerate(layers):
+            inputs = (torch.tanh(inputs) if i else inputs) @ layer.weight.T + layer.bias
+        return inputs
+
+    def log_normal(value: Tensor, outputs: Tensor) -> Tensor:
+        loc, raw = outputs.chunk(2, -1)
+        return torch.distributions.Normal(loc, torch.log1p(torch.exp(raw + 0.25))).log_prob(value).sum(-1)
+
+    q1 = network([*module.encoders[0], module.heads[0].linear], x - module.mean)
+    q2 = network([*module.encoders[1], module.heads[1].linear], z["z1"])
+    log_q = log_normal(z["z1"], q1) + log_normal(z["z2"], q2)
+    logits = network(module.decoders[0], z["z1"])
+    log_p = torch.distributions.Bernoulli(logits=logits).log_prob(x).sum(-1)
+    log_p = log_p + log_normal(z["z1"], network(module.decoders[1], z["z2"])) + standard_normal_log_prob(z["z2"])
+    for mine, expected in zip(densities(module, x, z), (log_q, log_p), strict=True):
+        assert torch.allclose(mine, expected, rtol=1e-12)
+        by = [torch.autograd.grad(each.sum(), list(z.values()), retain_graph=True) for each in (mine, expected)]
+        assert all(torch.allclose(*each, rtol=1e-10, atol=1e-12) for each in zip(*by, strict=True))
+
+
+def test_the_usual_sizes_are_those_of_burda_and_others() -> None:
     """Sizes of every linear layer of arXiv 1509.00519, each with its biases, and nothing else."""
     data = ModelData((1, 28, 28), DataKind.BINARY, 1, torch.full((1, 28, 28), 0.5), torch.ones(1, 28, 28))
     module = HierarchicalVae(data, latent_dim=(100, 50), hidden=((200, 200), (100, 100)))
@@ -157,9 +184,24 @@ def test_a_full_posterior_starts_as_the_diagonal_one() -> None:
     assert factor.tril(-1).any()
 
 
+def test_a_learned_top_prior_starts_as_the_standard_one_and_is_trained() -> None:
+    x, z = torch.rand(3, 6).double().round(), {"z1": torch.randn(2, 3, 3).double()}
+    learned, standard = (_seeded(top_prior=word).module for word in (TopPrior.LEARNED, TopPrior.STANDARD))
+    of_learned, of_standard = (densities(each, x, z)[1] for each in (learned, standard))
+    assert torch.allclose(of_learned, of_standard, rtol=1e-6)
+    of_learned.sum().backward()
+    assert all(each.grad is not None and each.grad.all() for each in learned.prior.values())
+
+
+def test_a_full_posterior_of_one_number() -> None:
+    model = _seeded(latent_dim=(1,), posterior="full")
+    x = pixels_of(model)
+    assert torch.isfinite(model.draw(x, drawn(model, k=3, batch=len(x))).log_q).all()
+
+
 def _seeded(**options: Any) -> ProgramModel:
     torch.manual_seed(2)
-    module = HierarchicalVae(data_of(), latent_dim=(3,), hidden=((4,),), **options).double()
+    module = HierarchicalVae(data_of(), **{"latent_dim": (3,), "hidden": ((4,),), **options}).double()
     return ProgramModel(module, data_of())
 
 

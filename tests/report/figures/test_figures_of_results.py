@@ -387,6 +387,7 @@ def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
         "bias-check-2",
         "samples-1",
         "reconstructions-1",
+        "reconstructions-layers-1",
     ]
     for each in figures:
         assert len(each.render(".svg")) < 300_000, each.name
