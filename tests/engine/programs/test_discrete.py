@@ -2,7 +2,6 @@
 
 import pytest
 
-from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.diagnostics.references import comparison_of, directions_of
 from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.execution import Execution
@@ -10,8 +9,6 @@ from dregcli.engine.gradients import Step
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.randomness import Randomness
 from dregcli.errors import SpecError
-from dregcli.names import Verdict
-from tests.support.enumerated import X, network
 from tests.support.every_pair import checked_pairs
 from tests.support.program_oracle import drawn, naive
 from tests.support.program_zoo import PATHS, SCORES, pixels_of
@@ -108,16 +105,6 @@ def test_where_some_latents_have_a_path_the_references_are_the_usual_ones() -> N
     source = ModelSource(model, pixels_of(model), k=K, randomness=Randomness(0))
     pairs = [resolve_pair("iwae", word, K) for word in ("vimco", "dreg", "reparam")]
     assert [each.reference.estimator.name for each in source.compared(pairs)] == ["reparam", "reparam", "dreg"]
-
-
-def test_a_bias_check_finds_the_bias_of_ovis() -> None:
-    source = ModelSource(network(), X.unsqueeze(0), k=3, randomness=Randomness(0))
-    pairs = [resolve_pair("iwae", word, 3) for word in ("ovis:gamma=1", "vimco-star")]
-    check = BiasCheck(source, source.compared(pairs), false_alarm=1e-6, detect=0.02, max_batches=384)
-    while not check.done:
-        if check.advance():
-            check.look()
-    assert [each.verdict is Verdict.BIASED for each in check.results()] == [True, False]
 
 
 def test_a_pair_with_a_path_would_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
