@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from dregcli.app.common.listener import Listener
 from dregcli.app.planning.run_data import RunData
+from dregcli.columns import LayerColumn
 from dregcli.defaults import ACTIVE_VARIANCE
 from dregcli.engine.evaluation import BatchBounds, evaluate
 from dregcli.engine.models.base import Model
@@ -57,6 +58,16 @@ class SplitBounds:
             return None
         with np.errstate(invalid="ignore"):
             return float(self.bound.std(ddof=1)) / math.sqrt(self.n)
+
+    def row(self) -> dict[str, float]:
+        """Return the numbers by column of the metrics, without the step."""
+        stderr = math.nan if self.stderr is None else self.stderr
+        by_layer = {
+            LayerColumn(quantity, layer).name: value
+            for layer, quantities in self.layers.items()
+            for quantity, value in quantities.items()
+        }
+        return {"bound": self.value, "stderr": stderr, "ess": float(self.ess.mean()), **by_layer}
 
     def summary(self) -> dict[str, Any]:
         """Return plain numbers for results."""

@@ -126,9 +126,7 @@ def replay(
                         listener=listener,
                         k_chunk=chunk,
                     )
-                stderr = math.nan if bounds.stderr is None else bounds.stderr
-                values = {"bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
-                _compare(found, stored, Split.VALID, step, values)
+                _compare(found, stored, Split.VALID, step, bounds.row())
     listener.end()
     return found
 

@@ -20,7 +20,6 @@ from dregcli.app.training.heartbeat import Heartbeat
 from dregcli.app.training.opening import opening_lines
 from dregcli.app.training.origin import Baseline, baseline, theta_moved, theta_sha256
 from dregcli.app.training.result import TrainResult
-from dregcli.columns import LayerColumn
 from dregcli.commands import command
 from dregcli.engine.device import settled_process, using_threads
 from dregcli.engine.models.base import Model
@@ -246,14 +245,8 @@ class Session:
         step = self._trainer.step
         with self._trainer.evaluated():
             bounds = self._evaluations.validate(self._trainer.model, step, last=last)
-        stderr = math.nan if bounds.stderr is None else bounds.stderr
-        row = {"step": float(step), "bound": bounds.value, "stderr": stderr, "ess": float(bounds.ess.mean())}
-        row |= {
-            LayerColumn(quantity, layer).name: value
-            for layer, quantities in bounds.layers.items()
-            for quantity, value in quantities.items()
-        }
-        self._writer.append(Split.VALID, row)
+        row = bounds.row()
+        self._writer.append(Split.VALID, {"step": float(step), **row})
         if not math.isfinite(bounds.value):
             what = "Training diverged: the validation bound is not finite."
             raise Diverged(what, where=f"step {step}", hint="use a smaller --lr")
@@ -261,7 +254,7 @@ class Session:
         if is_best:
             self._best = (step, bounds.value)
         self._worse = 0 if is_best else self._worse + 1
-        return Validation(step, bounds.value, stderr, is_best)
+        return Validation(step, bounds.value, row["stderr"], is_best)
 
     def _stop_if_asked(self, stop: StopRequest) -> None:
         # A resume measures all bounds again, from the checkpoint of the last step.
