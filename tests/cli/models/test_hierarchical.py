@@ -11,7 +11,7 @@ from dregcli.app.planning import architectures
 from dregcli.store.run import Run
 from tests.support.cli import run
 
-TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 8, "--batch-size", 16, "--eval-every", 0, "--log-every", 4)
+TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 8, "--batch-size", 16, "--eval-every", 4, "--log-every", 4)
 SIZES = ("--model", "hierarchical", "--latent-dim", "3,2", "--hidden", "6,5/4", "--final-eval", "none")
 
 
@@ -47,6 +47,11 @@ def test_the_run_has_its_settings_and_its_checkpoint_says_what_it_needs(trained)
     rows = trained.metrics("train")
     assert np.isfinite(rows["bound"]).all()
     assert any("stl" in name for name in rows)
+
+
+def test_a_replay_finds_every_number_of_every_layer_again(capsys, trained) -> None:
+    assert {"kl_prior.z2", "active_units.z1"} <= set(trained.metrics("valid"))
+    assert run(capsys, "runs", "verify", trained.path, "--replay", 8).code == 0
 
 
 def test_evaluation_and_annealing(capsys, trained) -> None:
