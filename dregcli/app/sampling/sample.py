@@ -160,8 +160,7 @@ def sample_run(asked: SampleRequest, *, runs_dir: Path, data_dir: Path, listener
         model = build_model(spec, known, code)
         load_model(model, checkpoint, run)
         model.eval()
-        names = model.coordinates()
-        most = max(sum(column in names for column in layer.columns) for layer in model.layers())
+        most = len(model.coordinates())
         if asked.latents is not None and not model.no_traversals and asked.latents > most:
             message = f"must be at most the model's {most}, got {asked.latents}."
             raise SpecError([Fault("latents", message)], where=str(run.path))

@@ -246,7 +246,7 @@ def test_two_layers_are_evaluated_sampled_diagnosed_and_reported_one_by_one(caps
         *(f"lower[{i}]" for i in range(3)),
         *(f"upper[{i}]" for i in range(2)),
     }
-    assert "must be at most the model's 3, got 4" in run(capsys, "sample", two.path, "--latents", 4).err
+    assert "must be at most the model's 5, got 6" in run(capsys, "sample", two.path, "--latents", 6).err
     words = ("--k", 4, "--examples", 2, "--json", "--quiet")
     assert run(capsys, "bias-check", two.path, "--max-batches", 48, *words).code in (0, 5)
     few = ("--estimator", "dreg", "--k", "2", "--replicates", 20, "--reference-k", 64)
