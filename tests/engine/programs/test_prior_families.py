@@ -1,27 +1,36 @@
 """Learned priors that can move with their parameters: expected gradients by quadrature, and why others cannot."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import (
+    Bernoulli,
     Distribution,
     HalfNormal,
     Independent,
     LogNormal,
     MultivariateNormal,
+    Normal,
     StudentT,
     TransformedDistribution,
     constraints,
 )
 from torch.distributions.transforms import AffineTransform, TanhTransform, Transform
 
+from dregcli.engine.execution.weighing import PairWeigh
+from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.prior_rule import PriorRule
+from dregcli.engine.programs.contract import Draw, Given, LatentModel
 from dregcli.engine.programs.program_model import ProgramModel
+from tests.engine.programs.test_mixed_latents import _GivenBits
 from tests.support.one_latent import gaussian_of_two, of, off
 from tests.support.prior_rules import RULES
 from tests.support.program_zoo import PATHS, SCORES
 from tests.support.sweep import swept
+from tests.support.two_layers import K, averaged, built, nodes, rows
 
 
 def _full(numbers: Tensor) -> Distribution:
@@ -129,6 +138,53 @@ def test_what_has_no_blend_may_still_move(name: str) -> None:
 
 def test_a_prior_beside_a_discrete_latent_moves() -> None:
     assert SCORES["discrete and continuous"]().no_prior_path(_rule("joint")) is None
+
+
+class _BitBelow(LatentModel):
+    """A bit below a number: the bit's prior moves with the number's sample, as a likelihood does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bits: Tensor | None = None
+        self.q = nn.Parameter(torch.tensor([0.2, -0.4, 0.3, 0.6], dtype=torch.float64))
+        self.p = nn.Parameter(torch.tensor([0.1, -0.1, 0.4, 0.7], dtype=torch.float64))
+
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        number = draw("number", gaussian_of_one(self.q, x[:, :1]))
+        draw("bit", Independent(_GivenBits(self.q[2] + self.q[3] * number, self.bits), 1))
+
+    def model(self, z: dict[str, Tensor], given: Given) -> Distribution:
+        number, bit = z["number"], z["bit"]
+        given("number", gaussian_of_one(self.p, number))
+        given("bit", Independent(Bernoulli(logits=self.p[2] + self.p[3] * torch.sin(number)), 1))
+        mean = torch.cat([0.5 * number + bit, 0.4 * torch.sin(number) - bit], -1)
+        return Independent(Normal(mean, torch.full_like(mean, 1.5)), 1)
+
+
+def gaussian_of_one(numbers: Tensor, like: Tensor) -> Distribution:
+    return Independent(Normal(numbers[0].expand_as(like), numbers[1].exp().expand_as(like)), 1)
+
+
+@pytest.mark.parametrize("rule", ["joint", "blend"])
+def test_a_bit_whose_prior_depends_on_a_sample_that_moves(rule: str) -> None:
+    module = _BitBelow()
+    model = built(module)
+    at = nodes(24).noise[::24, :1], nodes(24).probability.reshape(24, 24).sum(1)
+    number = module.q[0] + module.q[1].exp() * at[0]
+    chance = torch.sigmoid(module.q[2] + module.q[3] * number)[:, 0].detach()
+    module.bits = torch.tensor([0.0, 1.0], dtype=torch.float64).repeat_interleave(24).reshape(1, -1, 1)
+    found = rows(model, at[0].repeat(2, 1).unsqueeze(0))
+    probability = torch.cat([1.0 - chance, chance]) * at[1].repeat(2)
+    gradients: list[Tensor] = []
+    for each in (_rule(rule), None):
+        weigh = PairWeigh((resolve_pair("iwae", "dreg", K),), learning=False, mixed=True, rule=each)
+        weights = replace(averaged(weigh, found.log_w[0], probability), path=None, score=None, pathless=None)
+        gradients.append(found.sums(weights).model[0]["p"])
+    along, score = gradients
+    assert float((along - score).norm() / score.norm()) < 1e-6
+    assert float((along - score).norm()) > 0.0
+    assert float(score[:2].abs().min()) > 0.01
+    torch.testing.assert_close(along[2:], score[2:], rtol=1e-12, atol=0.0)
 
 
 class _NoInverse(Transform):
