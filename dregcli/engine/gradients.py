@@ -14,7 +14,7 @@ from dregcli.engine.execution.weighing import PairWeigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
-from dregcli.engine.prior_rule import PriorRule
+from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Fault, SpecError
 
@@ -65,11 +65,10 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    refusal = model.no_prior_path(rule)
-    if not pair.estimator.keeps_theta:
-        refusal = f"'{pair.word}' leaves samples out of theta's gradient."
-    if refusal:
-        raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient score.")])
+    of_pair = None if pair.estimator.keeps_theta else f"'{pair.word}' leaves samples out of theta's gradient."
+    if refusal := of_pair or model.no_prior_path(rule):
+        can = [word for word, each in RULES.items() if each is None or not (of_pair or model.no_prior_path(each))]
+        raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient {' or '.join(can)}.")])
 
 
 class Step:
