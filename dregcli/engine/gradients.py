@@ -1,5 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -104,10 +105,10 @@ class Step:
             self._batch = self._tempered = TemperedBatch(self._batch, kl_weight, k_chunk=execution.k_chunk)
         self._execution = execution
         self._rows: WeighedRows | None = None
-        self._theta: dict[Objective, Named] = {}
+        self._theta: dict[tuple[Objective, PriorRule | None], Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
-        weigh = replace(weigh, kl_weight=self._kl_weight, rule=self._rule)
+        weigh = replace(weigh, kl_weight=self._kl_weight)
         if self._rows is None:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows
@@ -143,10 +144,10 @@ class Step:
             SpecError: the model cannot be trained by the pair.
         """
         self._model.require_pairs([pair])
-        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
+        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
         if train_model:
-            self._theta[pair.objective] = sums.model[0]
+            self._theta[pair.objective, self._rule] = sums.model[0]
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
         learned = zip(pair.estimator.learned, slopes, strict=True)
@@ -159,28 +160,34 @@ class Step:
             learned={name: _slope(gradient, each) for name, each in learned},
         )
 
-    def each(self, pairs: tuple[Pair, ...], *, train_model: bool) -> tuple[Named, Named]:
+    def each(
+        self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
+    ) -> tuple[Named, Named]:
         """Compute gradients of several pairs on the same samples; gradients computed earlier do not change.
 
         Args:
             pairs: pairs to compute.
             train_model: False skips theta's gradients.
+            rules: ways in which theta's gradients treat the prior, None for its score; the step's own way if they
+                are not given.
 
         Returns:
-            Theta's gradients, stacked, one for each distinct objective in the order of the pairs; and phi's
-            gradients, one for each pair.
+            Theta's gradients, stacked: for each rule in turn, one for each distinct objective in the order of the
+            pairs; and phi's gradients, one for each pair.
 
         Raises:
             SpecError: the model cannot be trained by one of the pairs.
         """
         self._model.require_pairs(pairs)
+        treated = (self._rule,) if rules is None else tuple(rules)
         known = frozenset(self._theta)
-        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed)
+        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed, rules=treated)
         rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
-        self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
-        found = [self._theta[each] for each in objectives]
+        wanted = [(objective, rule) for rule in treated for objective in objectives]
+        self._theta |= zip([each for each in wanted if each not in self._theta], sums.model, strict=True)
+        found = [self._theta[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         return model, self._batch.stacked_through_posterior(sums.posterior)
 
