@@ -18,7 +18,10 @@ LINES: Final = ("-", "--", "-.", ":")
 GREY: Final = "#777777"
 
 DECODER_COLOURS: Final = ("#000000", "#8C564B", "#6A51A3")
-"""Colours of the decoder's and the prior's curves, none of which a curve of the encoder has."""
+"""Colours of the decoder's curves, none of which a curve of the encoder has."""
+
+PRIOR_COLOURS: Final = ("#882255", "#999933", "#332288")
+"""Colours of the prior's curves, none of which another curve has."""
 
 POINTS: Final = 100
 """Points of a curve with its band, so few that the SVG of twelve groups is small."""
@@ -46,12 +49,11 @@ def look(i: int) -> Look:
 
 def network_look(network: Network, i: int) -> Look:
     """Return the look of a network's i-th curve, which no curve of another network has."""
-    encoder = network is Network.ENCODER
     # Black, the last of the colours, is the decoder's.
-    colours = COLOURS[:-1] if encoder else DECODER_COLOURS
-    # The markers of the prior are the last ones; it has few curves.
-    markers = MARKERS[::-1] if network is Network.PRIOR else MARKERS
-    return Look(colours[i % len(colours)], markers[i % len(markers)], LINES[(i + (not encoder)) % len(LINES)])
+    of = {Network.ENCODER: COLOURS[:-1], Network.DECODER: DECODER_COLOURS, Network.PRIOR: PRIOR_COLOURS}
+    colours = of[network]
+    line = LINES[(i + (network is not Network.ENCODER)) % len(LINES)]
+    return Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)], line)
 
 
 def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Line2D:
