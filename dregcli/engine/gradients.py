@@ -65,11 +65,22 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    refusal = model.no_prior_path(rule)
-    if not pair.estimator.keeps_theta:
-        refusal = f"'{pair.word}' leaves samples out of theta's gradient."
-    if refusal:
-        raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient score.")])
+    faults = theta_faults(pair)
+    if refusal := model.no_prior_path(rule):
+        faults = [_prior_fault(refusal)]
+    if faults:
+        raise SpecError(faults)
+
+
+def theta_faults(pair: Pair) -> list[Fault]:
+    """Return the reason why theta's gradient by a pair cannot go along samples of any prior; empty if it can."""
+    if pair.estimator.keeps_theta:
+        return []
+    return [_prior_fault(f"'{pair.word}' leaves samples out of theta's gradient.")]
+
+
+def _prior_fault(refusal: str) -> Fault:
+    return Fault("prior-gradient", f"{refusal} Use --prior-gradient score.")
 
 
 class Step:

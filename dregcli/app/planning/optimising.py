@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dregcli.data.dataset import Dataset
+from dregcli.engine.gradients import theta_faults
 from dregcli.engine.optimisation import Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.pairs import resolve_pair
 from dregcli.errors import Fault, SpecError
@@ -44,12 +45,24 @@ def optimisation_faults(
             faults.append(Fault(flag(field), message))
     if options.kl_warmup:
         faults += _kl_faults(options, tracked)
-        if options.prior_gradient != PriorGradient.SCORE:
-            message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
-            faults.append(Fault("prior-gradient", message))
+    if options.prior_gradient != PriorGradient.SCORE:
+        faults += _prior_faults(options)
     if options.patience is not None and not eval_every:
         message = "needs validations during training: give --eval-every, such as --eval-every 100."
         faults.append(Fault("patience", message))
+    return faults
+
+
+def _prior_faults(options: RunOptions) -> list[Fault]:
+    """Return the faults of another gradient of the prior than its score, as far as no model is needed to see them."""
+    faults: list[Fault] = []
+    if options.kl_warmup:
+        message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
+        faults.append(Fault("prior-gradient", message))
+    if isinstance(options.estimator, str):
+        objective, estimator = split_pair(options.estimator)
+        with suppress(SpecError):  # reported with the words
+            faults += theta_faults(resolve_pair(objective or options.objective, estimator, options.k))
     return faults
 
 
