@@ -8,7 +8,7 @@ from rich.constrain import Constrain
 from rich.text import Text
 
 from dregcli.cli.render import Terminal
-from dregcli.names import Network
+from dregcli.names import Network, PriorGradient
 from dregcli.wording import AT_FLOOR
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def _shared(terminal: Terminal, report: "VarianceReport") -> None:
     least = min((each.agreement for each in report.references), default=math.nan)
     settings = report.settings
     by = ", ".join(dict.fromkeys(each.pair.estimator.name for each in report.references if not each.prior))
-    if kinds := [each.prior.value for each in report.references if each.prior]:
+    if kinds := [each.prior for each in report.references if each.prior and each.prior is not PriorGradient.SCORE]:
         by += f" and, for the prior, {kinds[0]}"
     terminal.line(
         f"reference: {by} at K={settings['reference_k']}, {settings['reference_replicates']} replicates; "
