@@ -24,7 +24,7 @@ myst_heading_anchors = 3
 nitpicky = True
 # Internal parts of the checks, which have no page.
 nitpick_ignore_regex = [
-    ("py:class", r"dregcli\.engine\.diagnostics\.(source|bias_statistics)\..*"),
+    ("py:class", r"dregcli\.engine\.diagnostics\.(source|references|bias_statistics)\..*"),
     # Types of other projects, in the attributes of dataclasses; the pages link to no other project.
     ("py:class", r"(torch|pathlib|collections\.abc)\..*"),
 ]

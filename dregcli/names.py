@@ -73,7 +73,11 @@ class Network(StrEnum):
     ENCODER = "encoder"
     """The posterior q. Each estimator has its own gradient."""
     DECODER = "decoder"
-    """The model p. Each objective has its own gradient, which is the same for all estimators."""
+    """The model p, without the parameters of a learned prior. Each objective has its own gradient, which is the same
+    for all estimators."""
+    PRIOR = "prior"
+    """All parameters that log p(z) depends on; a parameter that another network shares counts here with the whole
+    gradient of p. Each objective and each kind of the prior's gradient has its own gradient."""
 
 
 class Split(StrEnum):

@@ -1,5 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -17,6 +18,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Fault, SpecError
+from dregcli.names import PriorGradient
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,22 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    of_pair = None if pair.estimator.keeps_theta else f"'{pair.word}' leaves samples out of theta's gradient."
-    if refusal := of_pair or model.no_prior_path(rule):
-        can = [word for word, each in RULES.items() if each is None or not (of_pair or model.no_prior_path(each))]
-        raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient {' or '.join(can)}.")])
+    refusal = model.no_prior_path(rule)
+    can = [word for word, each in RULES.items() if each is None or not model.no_prior_path(each)]
+    if faults := theta_faults(pair) or ([_prior_fault(refusal, can)] if refusal else []):
+        raise SpecError(faults)
+
+
+def theta_faults(pair: Pair) -> list[Fault]:
+    """Return the reason why theta's gradient by a pair cannot go along samples of any prior; empty if it can."""
+    if pair.estimator.keeps_theta:
+        return []
+    return [_prior_fault(f"'{pair.word}' leaves samples out of theta's gradient.", [PriorGradient.SCORE])]
+
+
+def _prior_fault(refusal: str, can: Sequence[PriorGradient]) -> Fault:
+    """Return the fault of a prior's gradient, with the words of those that are possible."""
+    return Fault("prior-gradient", f"{refusal} Use --prior-gradient {' or '.join(can)}.")
 
 
 class Step:
@@ -107,10 +121,10 @@ class Step:
             self._batch = self._tempered = TemperedBatch(self._batch, kl_weight, k_chunk=execution.k_chunk)
         self._execution = execution
         self._rows: WeighedRows | None = None
-        self._theta: dict[Objective, Named] = {}
+        self._theta: dict[tuple[Objective, PriorRule | None], Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
-        weigh = replace(weigh, kl_weight=self._kl_weight, rule=self._rule)
+        weigh = replace(weigh, kl_weight=self._kl_weight)
         if self._rows is None:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows
@@ -155,10 +169,10 @@ class Step:
             SpecError: the model cannot be trained by the pair.
         """
         self._model.require_pairs([pair])
-        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
+        rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
         if train_model:
-            self._theta[pair.objective] = sums.model[0]
+            self._theta[pair.objective, self._rule] = sums.model[0]
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
         if share := pair.objective.dreams:
@@ -174,28 +188,34 @@ class Step:
             learned={name: _slope(gradient, each) for name, each in learned},
         )
 
-    def each(self, pairs: tuple[Pair, ...], *, train_model: bool) -> tuple[Named, Named]:
+    def each(
+        self, pairs: tuple[Pair, ...], *, train_model: bool, rules: Sequence[PriorRule | None] | None = None
+    ) -> tuple[Named, Named]:
         """Compute gradients of several pairs on the same samples; gradients computed earlier do not change.
 
         Args:
             pairs: pairs to compute.
             train_model: False skips theta's gradients.
+            rules: ways in which theta's gradients treat the prior, None for its score; the step's own way if they
+                are not given.
 
         Returns:
-            Theta's gradients, stacked, one for each distinct objective in the order of the pairs; and phi's
-            gradients, one for each pair.
+            Theta's gradients, stacked: for each rule in turn, one for each distinct objective in the order of the
+            pairs; and phi's gradients, one for each pair.
 
         Raises:
             SpecError: the model cannot be trained by one of the pairs.
         """
         self._model.require_pairs(pairs)
+        treated = (self._rule,) if rules is None else tuple(rules)
         known = frozenset(self._theta)
-        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed)
+        weigh = PairWeigh(pairs, train_model, learning=False, known=known, mixed=self._batch.mixed, rules=treated)
         rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
-        self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
-        found = [self._theta[each] for each in objectives]
+        wanted = [(objective, rule) for rule in treated for objective in objectives]
+        self._theta |= zip([each for each in wanted if each not in self._theta], sums.model, strict=True)
+        found = [self._theta[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
         if any(shares := [pair.objective.dreams for pair in pairs]):

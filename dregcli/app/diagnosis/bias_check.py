@@ -19,9 +19,10 @@ from dregcli.engine.device import prepare_process
 from dregcli.engine.diagnostics.bias_check import BiasCheck
 from dregcli.engine.diagnostics.source import ModelSource
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import word_of
-from dregcli.names import Split
+from dregcli.names import PriorGradient, Split
 
 __all__ = ["BiasRequest", "check_run_for_bias"]
 
@@ -61,8 +62,14 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
     execution = subject.execution
     if warning := precision_warning(execution.screen_precision, subject.spec.device):
         listener.warn(warning)
+    kind = PriorGradient(request.prior_gradient or subject.spec.prior_gradient)
     source = ModelSource(
-        subject.model, subject.pixels, k=subject.k, randomness=randomness, execution=execution_of(execution)
+        subject.model,
+        subject.pixels,
+        k=subject.k,
+        randomness=randomness,
+        execution=execution_of(execution),
+        rule=RULES[kind],
     )
     work = subject.spec.model_copy(
         update={"k": subject.k, "k_chunk": execution.k_chunk, "batch_size": len(subject.pixels)}
@@ -77,6 +84,9 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
         max_batches=request.max_batches,
     )
     settings = _settings(request, subject, pairs, learned, fixed)
+    if kind is not PriorGradient.SCORE:
+        settings["prior_gradient"] = kind.value
+        _note_by_score(pairs, listener)
     started = time.monotonic()
     kept = Unfinished(subject.run, "bias", settings, listener, what="check")
     with memory_explained(work, smaller="--k or --examples"):
@@ -85,6 +95,7 @@ def _checked(request: BiasRequest, subject: Subject, listener: Listener) -> Bias
         subject.run,
         subject.checkpoint,
         source.blocks,
+        tuple(subject.model.prior_parameters()) if source.rule else (),
         check.results(),
         settings,
         time.monotonic() - started,
@@ -111,6 +122,14 @@ def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair]
         else:
             found[asked.pair] = None
     return list(found), learned, fixed
+
+
+def _note_by_score(pairs: list[Pair], listener: Listener) -> None:
+    """Report the pairs whose gradient of the prior stays the score."""
+    left_out = [pair.word for pair in pairs if not pair.estimator.keeps_theta]
+    if left_out:
+        what = "the prior's gradient is the score for estimators that leave samples out of theta's gradient"
+        listener.note(f"{what}: {', '.join(left_out)}")
 
 
 def _settings(

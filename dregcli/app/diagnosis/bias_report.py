@@ -28,6 +28,7 @@ class BiasReport:
         run: the run whose model was checked.
         checkpoint: step of the model's parameters.
         blocks: blocks of parameters, in the order of the model.
+        prior_blocks: the learned prior's blocks among them, if another gradient than its score was checked.
         results: one result for each pair.
         settings: settings that the numbers depend on.
         file: the file of the results.
@@ -38,6 +39,7 @@ class BiasReport:
     run: Run
     checkpoint: int
     blocks: tuple[str, ...]
+    prior_blocks: tuple[str, ...]
     results: list[BiasResult]
     settings: dict[str, Any]
     file: Path
@@ -67,11 +69,17 @@ class BiasReport:
             "run": str(self.run.path),
             "checkpoint": self.checkpoint,
             "settings": self.settings,
+            **_prior(self.prior_blocks),
             "seconds": self.seconds,
             "results": [plain_result(result) for result in self.results],
             "file": str(self.file),
             "figure": str(self.figure) if self.figure else None,
         }
+
+
+def _prior(blocks: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the prior's blocks by their key, which a check of the prior's score does not have."""
+    return {"prior_blocks": list(blocks)} if blocks else {}
 
 
 def pair_label(pair: Pair, settings: Mapping[str, Any]) -> str:
@@ -121,6 +129,7 @@ def keep_report(
     run: Run,
     checkpoint: int,
     blocks: tuple[str, ...],
+    prior_blocks: tuple[str, ...],
     results: list[BiasResult],
     settings: dict[str, Any],
     seconds: float,
@@ -142,6 +151,7 @@ def keep_report(
     attrs = {
         "settings": settings,
         "blocks": list(blocks),
+        **_prior(prior_blocks),
         "tested": [result.comparison.pair.word for result in tested],
         "results": [plain_result(result) for result in results],
         "statistics": [asdict(result.evidence) for result in tested if result.evidence],
@@ -160,4 +170,4 @@ def keep_report(
             figure = run.add_file("figures", drawn.name, ".png", drawn.render(".png"))
         except StoreWriteError as error:  # only a warning, because the verdicts matter more than the figure
             listener.warn(f"the figure could not be kept: {error.what}")
-    return BiasReport(run, checkpoint, blocks, results, settings, file, figure, seconds)
+    return BiasReport(run, checkpoint, blocks, prior_blocks, results, settings, file, figure, seconds)

@@ -25,6 +25,7 @@ class BiasRequest:
         capture: which source changes the run of a model that is trained first keeps; None means names.
         objective: objective for estimators without one; None means the run's objective, or iwae.
         estimators: names, pairs or ``all``; empty means the run's estimator, or dreg.
+        prior_gradient: kind of a learned prior's gradient to check, against the score; None means the run's.
         k: samples per example; None means the run's K, or 64.
         checkpoint: last, best or a step.
         examples: number of training examples, which are drawn by the seed and then fixed.
@@ -49,6 +50,7 @@ class BiasRequest:
     capture: str | None = None
     objective: str | None = None
     estimators: tuple[str, ...] = ()
+    prior_gradient: str | None = None
     k: int | None = None
     checkpoint: str = "last"
     examples: int = DIAGNOSED_EXAMPLES
@@ -64,6 +66,11 @@ class BiasRequest:
     screen_precision: str | None = None
     k_chunk: int | str = AUTO
     code: CodeRequest = AS_TRAINED
+
+    @property
+    def prior_gradients(self) -> tuple[str, ...]:
+        """The kind of a learned prior's gradient that the user asked for, if any."""
+        return () if self.prior_gradient is None else (self.prior_gradient,)
 
     def samples(self, of_run: int) -> tuple[int, ...]:
         """Return the numbers of samples to examine, the largest first; ``of_run`` is the K of the run."""
@@ -94,6 +101,7 @@ class BiasRequest:
             max_seconds=self.max_seconds,
         )
         faults += [Fault(flag(fault.field), fault.message) for fault in numbers]
+        faults += [fault for kind in self.prior_gradients for fault in setting_faults(prior_gradient=kind)]
         return faults + setting_faults(device=self.device, threads=self.threads)
 
     def execution(self, k: int) -> dict[str, Any]:

@@ -24,12 +24,14 @@ from dregcli.app.planning.words import last_objective
 from dregcli.engine.device import resolve_device
 from dregcli.engine.diagnostics.learn import learn_on_frozen
 from dregcli.engine.diagnostics.references import direction_of
+from dregcli.engine.gradients import require_prior_path
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, resolve_pair
+from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import DregError, Fault, SpecError
-from dregcli.names import Split
+from dregcli.names import PriorGradient, Split
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.resolve import read_options
 from dregcli.specs.run import RunSpec
@@ -56,6 +58,8 @@ class SubjectRequest(Protocol):
     def objective(self) -> str | None: ...  # noqa: D102
     @property
     def estimators(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def prior_gradients(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def checkpoint(self) -> str: ...  # noqa: D102
     @property
@@ -185,6 +189,8 @@ def find_subject(
         of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
         found += [Fault(name, f"comes from the run: leave it out, got '{given}'.") for name, given in of_run if given]
     plan = _plan(spec, pairs, asked, data_dir, found)
+    if asked.prior_gradients:
+        _check_prior(asked, plan, code if run else plan.code, [each.pair for each in pairs])
     device = resolve_device(asked.device)
     if run is None:
         plan = _with_a_pair_that_it_takes(plan, pairs)
@@ -260,6 +266,21 @@ def _plan(
     if faults:
         raise SpecError(faults, hint=hint)
     return plan
+
+
+def _check_prior(asked: SubjectRequest, plan: Plan, code: Code | None, pairs: list[Pair]) -> None:
+    """Check the kinds of the prior's gradient that the user asked for, before any model is trained.
+
+    Raises:
+        SpecError: the model's prior does not have them, or a pair does not work with them.
+    """
+    model = build_model(plan.spec, plan.data.model_data, code)
+    if not model.prior_parameters():
+        message = "the model's prior has no parameters to learn: leave --prior-gradient out."
+        raise SpecError([Fault("prior-gradient", message)])
+    for rule in filter(None, (RULES[PriorGradient(each)] for each in asked.prior_gradients)):
+        for pair in pairs:
+            require_prior_path(model, pair, rule)
 
 
 def _to_train(pairs: list[AskedPair], asked: SubjectRequest, data_dir: Path) -> Plan:

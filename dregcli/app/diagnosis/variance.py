@@ -28,7 +28,7 @@ from dregcli.engine.randomness import Randomness
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.filesystem import LOCAL, check_can_write
-from dregcli.names import Split
+from dregcli.names import PriorGradient, Split
 from dregcli.parts import shown_word
 from dregcli.report.figures.variance import always_shown
 
@@ -141,7 +141,11 @@ def _of_model(
     )
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
         pairs, taught = _with_learned(subject, randomness, listener)
+    source = ModelReplicates(subject.model, subject.pixels, randomness, k_chunk=chunk)
+    prior = _prior_gradients(request, source, pairs)
     settings = _settings(request, pairs, taught) | {
+        # A fixed prior has no such setting.
+        **({"prior_gradient": [kind.value for kind in prior]} if prior else {}),
         "k_chunk": chunk,
         "examples": len(subject.pixels),
         "checkpoint": subject.checkpoint,
@@ -150,7 +154,7 @@ def _of_model(
         "device": str(subject.pixels.device),
     }
     kept = Unfinished(subject.run, "variance", settings, listener, what="measurement")
-    study = _study(request, ModelReplicates(subject.model, subject.pixels, randomness, k_chunk=chunk), pairs)
+    study = _study(request, source, pairs, prior)
     started = time.monotonic()
     with memory_explained(work, smaller="--reference-k, --k or --examples"):
         _finish(study, kept, listener)
@@ -197,7 +201,17 @@ def _note_left_out(pairs: list[Pair], ks: tuple[int, ...], listener: Listener) -
         listener.note(f"not defined and left out: {'; '.join(left_out)}")
 
 
-def _study(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> VarianceStudy:
+def _prior_gradients(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> list[PriorGradient]:
+    """Return the kinds of the prior's gradient to measure: those asked for, or all that there are."""
+    if request.prior_gradients:
+        return list(dict.fromkeys(PriorGradient(each) for each in request.prior_gradients))
+    every_sample = all(pair.estimator.keeps_theta for pair in pairs)
+    return [kind for kind in source.prior_gradients if every_sample or kind is PriorGradient.SCORE]
+
+
+def _study(
+    request: VarianceRequest, source: Replicates, pairs: list[Pair], prior: list[PriorGradient] | None = None
+) -> VarianceStudy:
     return VarianceStudy(
         source,
         pairs,
@@ -205,6 +219,7 @@ def _study(request: VarianceRequest, source: Replicates, pairs: list[Pair]) -> V
         replicates=request.count,
         reference_k=request.reference,
         reference_replicates=request.reference_count,
+        prior=prior,
     )
 
 

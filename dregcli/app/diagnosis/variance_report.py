@@ -25,7 +25,7 @@ from dregcli.engine.diagnostics.variance_result import (
 from dregcli.engine.words import word_of
 from dregcli.errors import StoreWriteError
 from dregcli.filesystem import LOCAL, make_folders, write_new
-from dregcli.names import Network
+from dregcli.names import Network, PriorGradient
 from dregcli.parts import shown_word
 from dregcli.report.drawn import SUFFIXES, Drawn
 from dregcli.report.figures.variance import PANELS, Curve, variance_figure
@@ -98,6 +98,11 @@ class VarianceReport:
         """The SNR of pure noise."""
         return snr_floor(self.settings["replicates"])
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether the model's prior is learned, so that it has gradients of its own."""
+        return any(row.of.prior for row in self.rows)
+
     def at_floor(self, row: Row) -> bool:
         """Whether a gradient's SNR is not distinguishable from the SNR of pure noise."""
         return at_floor(row["snr"].value, self.floor)
@@ -106,8 +111,11 @@ class VarianceReport:
         return _plain(row["snr"]) | {"at_floor": self.at_floor(row)}
 
     def label(self, of: GradientOf) -> str:
-        """Return a short name of a gradient."""
-        return pair_label(of.pair, self.settings) if of.pair else shown_word(word_of(of.objective))
+        """Return a short name of a gradient: the objective, and the estimator or the kind of the prior's gradient."""
+        if of.pair:
+            return pair_label(of.pair, self.settings)
+        objective = shown_word(word_of(of.objective))
+        return f"{objective}/{of.prior}" if of.prior else objective
 
     @property
     def title(self) -> str:
@@ -144,6 +152,7 @@ class VarianceReport:
                         "network": each.network.value,
                         "objective": word_of(each.pair.objective),
                         "estimator": word_of(each.pair.estimator),
+                        **_kind(each.prior),
                         "value": _finite(each.agreement),
                     }
                     for each in self.references
@@ -188,7 +197,13 @@ def _whose(of: GradientOf) -> dict[str, Any]:
         "objective": word_of(of.objective),
         "estimator": word_of(of.pair.estimator) if of.pair else None,
         "network": of.network.value,
+        **_kind(of.prior),
     }
+
+
+def _kind(prior: PriorGradient | None) -> dict[str, str]:
+    """Return the kind of the prior's gradient; encoder and decoder have no such key."""
+    return {"prior_gradient": prior.value} if prior else {}
 
 
 def _plain_row(row: Row) -> dict[str, Any]:
@@ -218,12 +233,16 @@ def _plain_slope(found: FittedSlope) -> dict[str, Any]:
 def _summary(report: VarianceReport) -> str:
     """Return the line of ``dreg runs show`` for the result: variances at the largest K."""
     most = max(each.k for each in report.sampled)
-    variances = [
-        f"{report.label(row.of)} {row['variance'].value:.3g}"
-        for row in report.rows
-        if row.k == most and row.of.network is Network.ENCODER
-    ]
-    return f"encoder gradient variance at K={most}: {', '.join(variances)}"
+    variances = {
+        network: [
+            f"{report.label(row.of)} {row['variance'].value:.3g}"
+            for row in report.rows
+            if row.k == most and row.of.network is network
+        ]
+        for network in (Network.ENCODER, Network.PRIOR)
+    }
+    of_prior = f"; of the prior: {', '.join(variances[Network.PRIOR])}" if variances[Network.PRIOR] else ""
+    return f"encoder gradient variance at K={most}: {', '.join(variances[Network.ENCODER])}{of_prior}"
 
 
 def keep_in_run(report: VarianceReport, run: Run, checkpoint: int, listener: Listener) -> VarianceReport:

@@ -34,6 +34,7 @@ class VarianceRequest:
         k: numbers of samples separated by commas; None means the default of a model or of the toy.
         estimators: names, pairs or ``all``.
         objective: objective for estimators without one; None means the run's objective, or iwae.
+        prior_gradients: kinds of the gradient of a learned prior; empty means all that the prior has.
         replicates: number of replicates R at each K; None means the default of a model or of the toy.
         examples: number of training examples, which are drawn by the seed and then fixed.
         seed: seed of examples, pixels and noise; for the toy, seed of all random numbers.
@@ -55,6 +56,7 @@ class VarianceRequest:
     k: str | None = None
     estimators: tuple[str, ...] = ()
     objective: str | None = None
+    prior_gradients: tuple[str, ...] = ()
     replicates: int | None = None
     examples: int = DIAGNOSED_EXAMPLES
     seed: int = 0
@@ -125,6 +127,8 @@ class VarianceRequest:
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
         }
         faults = [*self._parsed[1], *setting_faults(device=self.device, threads=self.threads)]
+        for word in dict.fromkeys(self.prior_gradients):
+            faults += setting_faults(prior_gradient=word)
         faults += [Fault(name, f"{why}, got {getattr(self, name)}.") for name, (is_so, why) in wrong.items() if is_so]
         if self.reference < max(self.ks, default=1):
             most = max(self.ks, default=1)
@@ -134,7 +138,8 @@ class VarianceRequest:
         if self.toy and self.run is not None:
             faults.append(Fault("toy", f"cannot be given with a run: leave --toy or '{self.run}' out."))
         if self.toy:
-            given = (("dataset", self.dataset), ("task", self.task))
+            kinds = ",".join(self.prior_gradients)
+            given = (("dataset", self.dataset), ("task", self.task), ("prior-gradient", kinds))
             faults += [
                 Fault(name, f"does not apply to the toy: leave it out, got '{word}'.") for name, word in given if word
             ]

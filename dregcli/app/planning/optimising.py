@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dregcli.data.dataset import Dataset
+from dregcli.engine.gradients import theta_faults
 from dregcli.engine.optimisation import Optimisation, parse_optimizer, parse_schedule
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.words import parse_scheduled, word_of
@@ -45,9 +46,8 @@ def optimisation_faults(
             faults.append(Fault(flag(field), message))
     if options.kl_warmup:
         faults += _kl_faults(options, tracked)
-        if options.prior_gradient != PriorGradient.SCORE:
-            message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
-            faults.append(Fault("prior-gradient", message))
+    if options.prior_gradient != PriorGradient.SCORE:
+        faults += _prior_faults(options)
     if (last := _steps_of_schedule(options.objective)) > steps:
         message = f"'{options.objective}' changes for {counted(last, 'step')}, but the run has only {steps:,}"
         faults.append(Fault("objective", f"{message}: write @{steps}, or give --steps {last} or more."))
@@ -62,6 +62,20 @@ def _steps_of_schedule(word: str) -> int:
     with suppress(SpecError):  # reported with the objective
         return parse_scheduled(word).steps
     return 0
+
+
+def _prior_faults(options: RunOptions) -> list[Fault]:
+    """Return the faults of another gradient of the prior than its score, as far as no model is needed to see them."""
+    faults: list[Fault] = []
+    if options.kl_warmup:
+        message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
+        faults.append(Fault("prior-gradient", message))
+    if isinstance(options.estimator, str):
+        objective, estimator = split_pair(options.estimator)
+        with suppress(SpecError):  # reported with the words
+            start = parse_scheduled(objective or options.objective).start
+            faults += theta_faults(resolve_pair(start, estimator, options.k))
+    return faults
 
 
 def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:

@@ -27,16 +27,19 @@ Exit code: 0 all pairs are unbiased or identical, 1 some are biased, 5 inconclus
 
 
 _FIELDS = (
-    *("dataset", "task"),
+    *("dataset", "task", "prior_gradient"),
     *("device", "threads", "backward", "screen_inflation", "screen_precision", "k_chunk", "capture"),
 )
 
 
 @with_settings(
     _FIELDS,
-    shown={"screen_precision": DEFAULT_PRECISION},
+    shown={"screen_precision": DEFAULT_PRECISION, "prior_gradient": "the run's, or score"},
     defaults={"backward": "dense"},
-    helps={"backward": "dense or screened: the gradients to check; those to compare with are always dense."},
+    helps={
+        "backward": "dense or screened: the gradients to check; those to compare with are always dense.",
+        "prior_gradient": "score, gdreg or blend: the gradient of a learned prior to check, against score.",
+    },
     more={field: "Only without RUN." for field in ("dataset", "task", "capture")},
 )
 def bias_check(

@@ -58,6 +58,7 @@ def show(terminal: Terminal, report: "BiasReport", *, quiet: bool) -> None:
     for line in [
         *_settings(report),
         *_identical(report),
+        *_of_prior(report),
         *_needed(report),
         *_signed_means(report),
     ]:
@@ -129,6 +130,20 @@ def _signed_means(report: "BiasReport") -> list[str]:
     if not shown:
         return []
     return [f"t of the signed mean over all parameters, in which biases cancel (the reference's): {', '.join(shown)}"]
+
+
+def _of_prior(report: "BiasReport") -> list[str]:
+    """Show the largest t among the blocks of a learned prior, if another gradient than its score was checked."""
+    shown: list[str] = []
+    for result in report.results:
+        tested = result.evidence.t_blocks if result.evidence else {}
+        if mine := {name: tested[name] for name in report.prior_blocks if name in tested}:
+            block = max(mine, key=lambda name: abs(mine[name]))
+            shown.append(f"{report.label(result)} {mine[block]:.1f} ({block})")
+    if not shown:
+        return []
+    kind = report.settings["prior_gradient"]
+    return [f"largest t in a block of the prior, whose gradient by {kind} is compared with score: {', '.join(shown)}"]
 
 
 def _two_digits(value: float) -> str:

@@ -61,6 +61,15 @@ def variance(
         ),
     ] = None,
     objective: Objective = None,
+    prior_gradient: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORD",
+            help="Kind of the gradient of a learned prior to measure: score, gdreg or blend; several are a list, "
+            "score,blend, or several options.",
+            show_default="all that the prior has",
+        ),
+    ] = None,
     toy: Annotated[
         bool, typer.Option("--toy", help="Use the Gaussian toy of arXiv 1802.04537 instead of a model.")
     ] = False,
@@ -103,6 +112,7 @@ def variance(
         k=k,
         estimators=tuple(listed_words(estimator or ())),
         objective=objective,
+        prior_gradients=tuple(listed_words(prior_gradient or ())),
         replicates=replicates,
         examples=examples,
         seed=seed,

@@ -8,7 +8,7 @@ from rich.constrain import Constrain
 from rich.text import Text
 
 from dregcli.cli.render import Terminal
-from dregcli.names import Network
+from dregcli.names import Network, PriorGradient
 from dregcli.wording import AT_FLOOR
 
 if TYPE_CHECKING:
@@ -22,6 +22,11 @@ DSNR: signal along the direction of the expected gradient, divided by the size a
 on other replicates. of noise: the DSNR of pure noise. cosine: with the gradient at K={k}. The decoder's gradient is \
 the same for every estimator of an objective."""
 
+_HOW_TO_READ_PRIOR = """ \
+The prior is learned; its gradient is that of all parameters that log p(z) depends on, and they do not count in the \
+decoder. Its expectation is the same for each kind: score, gdreg and blend are what --prior-gradient of dreg train \
+means."""
+
 _WIDTH = 98
 _NAMES = {"variance": "variance", "snr": "SNR", "dsnr": "DSNR"}
 _COLUMNS = ("gradient", "K", "variance", "SNR", "DSNR", "of noise", "cosine")
@@ -30,7 +35,7 @@ _COLUMNS = ("gradient", "K", "variance", "SNR", "DSNR", "of noise", "cosine")
 def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
     """Show the findings and, unless quiet, how to read them."""
     terminal.line(f"{report.title}, {report.seconds:.0f} s")
-    for network in Network:
+    for network in dict.fromkeys(row.of.network for row in report.rows):
         rows = [
             [report.label(row.of), str(row.k), *_cells(report, row)]
             for row in report.rows
@@ -47,6 +52,8 @@ def show(terminal: Terminal, report: "VarianceReport", *, quiet: bool) -> None:
         terminal.line()
         settings = report.settings
         text = _HOW_TO_READ.format(floor=report.floor, replicates=settings["replicates"], k=settings["reference_k"])
+        if report.has_prior:
+            text += _HOW_TO_READ_PRIOR
         terminal.show(Constrain(Text(text), _WIDTH))
     terminal.line()
     if report.file:
@@ -138,7 +145,9 @@ def _shared(terminal: Terminal, report: "VarianceReport") -> None:
         terminal.line(f"exact log p(x), nats per example: {values}")
     least = min((each.agreement for each in report.references), default=math.nan)
     settings = report.settings
-    by = ", ".join(dict.fromkeys(each.pair.estimator.name for each in report.references))
+    by = ", ".join(dict.fromkeys(each.pair.estimator.name for each in report.references if not each.prior))
+    if kinds := [each.prior for each in report.references if each.prior and each.prior is not PriorGradient.SCORE]:
+        by += f" and, for the prior, {kinds[0]}"
     terminal.line(
         f"reference: {by} at K={settings['reference_k']}, {settings['reference_replicates']} replicates; "
         f"cosine between its halves at least {least:.3f}"

@@ -17,12 +17,13 @@ from dregcli.engine.diagnostics.jackknife import (
     mean_of_groups,
     statistic_of_sets,
 )
-from dregcli.engine.diagnostics.references import Takes, directions_of, every_pair
+from dregcli.engine.diagnostics.references import directions_of
+from dregcli.engine.diagnostics.replicates import Replicates
 from dregcli.engine.diagnostics.variance_result import NAMES, GradientOf, Name
 from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair
 from dregcli.engine.snr import ratios, signal_to_noise
-from dregcli.names import Network, Promise
+from dregcli.names import Network, PriorGradient, Promise
 
 GROUPS: Final = 10
 """Number of groups of replicates, for the jackknife. Directions are learned on the first half, used on the second."""
@@ -38,40 +39,64 @@ def working_pairs(pairs: Sequence[Pair], k: int) -> list[Pair]:
     return [pair for pair in pairs if not pair.faults(k)]
 
 
+_PRIOR_DIRECTIONS = (PriorGradient.BLEND, PriorGradient.GDREG, PriorGradient.SCORE)
+"""Kinds of the prior's gradient that show its direction, those with the least noise first: they all have the same
+expectation."""
+
+
+def prior_direction(possible: Sequence[PriorGradient]) -> list[PriorGradient]:
+    """Return the possible kind that shows the direction of the prior's gradient; empty for a fixed prior."""
+    return [kind for kind in _PRIOR_DIRECTIONS if kind in possible][:1]
+
+
 @dataclass(frozen=True)
 class Plan:
     """The gradients that are drawn at one K.
 
     Attributes:
         pairs: the requested pairs, then the pair of each objective that shows its direction, if it was not requested.
+        prior: the requested kinds of the prior's gradient, then the kind that shows its direction, if it was not
+            requested; empty for a fixed prior.
         sequences: sequences that are reported, by network; in the order in which a draw returns them.
         directions: for each network and sequence, the sequence whose mean gives the direction of measurement.
     """
 
     pairs: list[Pair]
+    prior: list[PriorGradient]
     sequences: dict[Network, list[GradientOf]]
     directions: dict[Network, list[int]]
 
     @classmethod
-    def of(cls, pairs: Sequence[Pair], k: int, takes: Takes = every_pair) -> "Plan":
-        """Plan for the pairs that are defined with k samples."""
+    def of(cls, pairs: Sequence[Pair], k: int, source: Replicates, prior: Sequence[PriorGradient]) -> "Plan":
+        """Plan for the pairs that are defined with k samples, and for kinds of the prior's gradient."""
         asked = working_pairs(pairs, k)
-        shown = {pair.objective: pair for pair in directions_of(asked, k, takes)}
+        shown = {pair.objective: pair for pair in directions_of(asked, k, source.takes)}
         objectives = list(shown)
         drawn = list(dict.fromkeys([*asked, *shown.values()]))
         # An unbiased pair points in the same direction as the one that has the least noise; a biased pair does not.
         along = [shown[pair.objective] if pair.promise(k) is Promise.UNBIASED else pair for pair in asked]
+        shows = prior_direction(source.prior_gradients)
+        kinds = list(dict.fromkeys([*prior, *shows]))
+        first = [kinds.index(each) * len(objectives) for each in shows]
+        sequences = {
+            Network.ENCODER: [GradientOf(Network.ENCODER, pair.objective, pair) for pair in asked],
+            Network.DECODER: [GradientOf(Network.DECODER, each) for each in objectives],
+            Network.PRIOR: [GradientOf(Network.PRIOR, each, prior=kind) for kind in prior for each in objectives],
+        }
+        directions = {
+            Network.ENCODER: [drawn.index(each) for each in along],
+            Network.DECODER: [*range(len(objectives))],
+            Network.PRIOR: [start + i for start in first for _ in prior for i in range(len(objectives))],
+        }
         return cls(
             drawn,
-            {
-                Network.ENCODER: [GradientOf(Network.ENCODER, pair.objective, pair) for pair in asked],
-                Network.DECODER: [GradientOf(Network.DECODER, each, None) for each in objectives],
-            },
-            {Network.ENCODER: [drawn.index(each) for each in along], Network.DECODER: [*range(len(objectives))]},
+            kinds,
+            {network: sequences[network] for network in source.networks},
+            {network: directions[network] for network in source.networks},
         )
 
     def promise(self, of: GradientOf, k: int) -> Promise:
-        """Return a sequence's promise. A decoder's expected gradient is the objective's for every estimator."""
+        """Return a sequence's promise. The expected gradient of theta is the objective's for every estimator."""
         return of.pair.promise(k) if of.pair else Promise.UNBIASED
 
 

@@ -15,8 +15,9 @@ from dregcli.engine.gradients import Step
 from dregcli.engine.models.base import Model
 from dregcli.engine.models.gaussian_toy import GaussianToy, ToyProblem
 from dregcli.engine.pairs import Pair
+from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness, Stream
-from dregcli.names import Network
+from dregcli.names import Network, PriorGradient
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Drawn:
 
     Attributes:
         gradients: for the encoder one sequence per pair, for the decoder one per distinct objective in the order of
-            the pairs; (P, n, D) each.
+            the pairs, and for a learned prior that many for each kind of its gradient in turn; (P, n, D) each.
         bound: the IWAE bound at K, mean over the examples, shape (n,), float64, nats.
         ess: effective sample size, mean over the examples, shape (n,), float64.
     """
@@ -52,17 +53,54 @@ class Replicates(Protocol):
         """The device of the gradients."""
         ...
 
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """The networks that have gradients."""
+        ...
+
+    @property
+    def prior_gradients(self) -> tuple[PriorGradient, ...]:
+        """The kinds of gradients that a learned prior has; empty for a fixed prior."""
+        ...
+
     def takes(self, pair: Pair) -> bool:
         """Return whether there are gradients by a pair."""
         ...
 
-    def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
-        """Return the first ``count`` replicates of draw ``number``; equal numbers give equal replicates."""
+    def draw(
+        self,
+        stream: Stream,
+        number: int,
+        count: int,
+        pairs: Sequence[Pair],
+        k: int,
+        prior: Sequence[PriorGradient] = (),
+    ) -> Drawn:
+        """Return the first ``count`` replicates of draw ``number``; equal numbers give equal replicates.
+
+        Args:
+            stream: stream of the noise.
+            number: number of the draw.
+            count: number of replicates.
+            pairs: pairs to compute.
+            k: samples per example.
+            prior: kinds of the prior's gradients; at least one for a learned prior.
+        """
         ...
+
+
+def prior_gradients_of(model: Model) -> tuple[PriorGradient, ...]:
+    """Return the kinds of gradients that a model's learned prior has; empty for a fixed prior."""
+    if not model.prior_parameters():
+        return ()
+    return tuple(kind for kind, rule in RULES.items() if rule is None or model.no_prior_path(rule) is None)
 
 
 class ModelReplicates:
     """Gradients of a model at fixed examples and pixels, for the mean over the examples.
+
+    The parameters of a learned prior are not the decoder's, even those that the likelihood shares; for a parameter
+    that q and p share, the encoder has q's part of the gradient.
 
     Args:
         model: frozen model.
@@ -76,6 +114,14 @@ class ModelReplicates:
     def __init__(self, model: Model, pixels: Tensor, randomness: Randomness, *, k_chunk: int | None = None) -> None:
         self._model, self._pixels, self._randomness = model, pixels, randomness
         self._execution = Execution(k_chunk=k_chunk)
+        self._of_prior = frozenset(model.prior_parameters())
+        self.prior_gradients = prior_gradients_of(model)
+        there = {
+            Network.ENCODER: True,
+            Network.DECODER: bool(model.model_parameters().keys() - self._of_prior),
+            Network.PRIOR: bool(self._of_prior),
+        }
+        self.networks = tuple(network for network, is_there in there.items() if is_there)
 
     @property
     def device(self) -> torch.device:
@@ -86,7 +132,15 @@ class ModelReplicates:
         """Return whether the model can be trained by a pair."""
         return not self._model.faults(pair)
 
-    def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
+    def draw(
+        self,
+        stream: Stream,
+        number: int,
+        count: int,
+        pairs: Sequence[Pair],
+        k: int,
+        prior: Sequence[PriorGradient] = (),
+    ) -> Drawn:
         """Draw one replicate, by one forward and one backward pass for all pairs."""
         noise = AddressedNoise(
             self._randomness,
@@ -106,10 +160,16 @@ class ModelReplicates:
             dtype=self._pixels.dtype,
         )
         step = Step(self._model, self._pixels, noise, self._execution, dreams=dreams)
-        theta, phi = step.each(tuple(pairs), train_model=True)
-        gradients = {Network.ENCODER: _flat(phi), Network.DECODER: _flat(theta)}
+        theta, phi = step.each(tuple(pairs), train_model=True, rules=[RULES[each] for each in prior] or None)
+        # The likelihood's own gradient is the same for every kind of the prior's gradient, up to rounding.
+        objectives = len({pair.objective for pair in pairs})
+        of = {
+            Network.ENCODER: phi,
+            Network.DECODER: {name: each[:objectives] for name, each in theta.items() if name not in self._of_prior},
+            Network.PRIOR: {name: each for name, each in theta.items() if name in self._of_prior},
+        }
         bound, _, ess = step.values.mean(dim=1, keepdim=True)
-        return Drawn(gradients, bound, ess)
+        return Drawn({network: _flat(of[network]) for network in self.networks}, bound, ess)
 
 
 def _flat(gradients: Named) -> Tensor:
@@ -126,6 +186,8 @@ class ToyReplicates:
     """
 
     at_once = 50
+    networks = (Network.ENCODER, Network.DECODER)
+    prior_gradients: tuple[PriorGradient, ...] = ()
 
     def __init__(self, problem: ToyProblem, randomness: Randomness) -> None:
         self._problem, self._randomness = problem, randomness
@@ -140,8 +202,16 @@ class ToyReplicates:
         """Return True: every sample of the toy has a path."""
         return True
 
-    def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
-        """Draw replicates; each is one example of one batch."""
+    def draw(
+        self,
+        stream: Stream,
+        number: int,
+        count: int,
+        pairs: Sequence[Pair],
+        k: int,
+        prior: Sequence[PriorGradient] = (),
+    ) -> Drawn:
+        """Draw replicates; each is one example of one batch. The prior has no gradient apart from the decoder's."""
         if count not in self._models:
             self._models[count] = self._problem.model.repeated(count)
         model, x = self._models[count], self._problem.x.expand(count, -1)

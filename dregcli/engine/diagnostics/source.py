@@ -11,11 +11,12 @@ from dregcli.engine.diagnostics.references import Comparison, comparison_of
 from dregcli.engine.draws import AddressedDraws
 from dregcli.engine.dreams import DreamNoise, sleep_gradient
 from dregcli.engine.estimators import Coefficients
-from dregcli.engine.execution import Execution
+from dregcli.engine.execution import Execution, WeighedRows
 from dregcli.engine.execution.batch import Batch, Named, Sums
 from dregcli.engine.execution.weighing import RowWeights, Weigh
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair, require_finite
+from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.names import Backward
 
@@ -62,15 +63,19 @@ class StackedWeights:
         score: weights of the score, shape (P, K, B), float64.
         pathless: weights of the score of latents without a path, where other latents have one, shape (P, K, B),
             float64; None if all latents are alike.
+        square: weights model - d model / d log w, shape (P, K, B), float64; None if they are not needed.
     """
 
     model: Tensor
     path: Tensor
     score: Tensor
     pathless: Tensor | None = None
+    square: Tensor | None = None
 
     @classmethod
-    def at(cls, pairs: Sequence[Pair], log_w: Tensor, *, mixed: bool = False) -> "StackedWeights":
+    def at(
+        cls, pairs: Sequence[Pair], log_w: Tensor, *, mixed: bool = False, squares: bool = False
+    ) -> "StackedWeights":
         """Compute the weights of pairs at log-weights of shape (K, B); each objective's terms are computed once.
 
         Raises:
@@ -82,6 +87,9 @@ class StackedWeights:
         stacked = cls(*(torch.stack([getattr(each, name) for each in found]) for name in ("model", "path", "score")))
         if mixed:
             stacked = replace(stacked, pathless=torch.stack([pair.pathless(terms[pair.objective]) for pair in pairs]))
+        if squares:
+            of_model = torch.stack([terms[pair.objective].dmodel for pair in pairs])
+            stacked = replace(stacked, square=stacked.model - of_model)
         if not all(torch.isfinite(each).all() for each in (stacked.model, stacked.path, stacked.score)):
             for pair, each in zip(pairs, found, strict=True):
                 require_finite(pair, (each.model, each.path, each.score))
@@ -92,20 +100,27 @@ class StackedWeights:
         """Build the weights of pairs from an executor's row weights."""
         assert weights.path is not None
         assert weights.score is not None
-        return cls(weights.model, weights.path, weights.score, weights.pathless)
+        return cls(weights.model, weights.path, weights.score, weights.pathless, weights.square)
 
-    def as_rows(self) -> RowWeights:
-        """Return row weights for an executor; nothing is estimated beside the gradients."""
+    def as_rows(self, rules: tuple[PriorRule | None, ...] = ()) -> RowWeights:
+        """Return row weights for an executor; nothing is estimated beside the gradients.
+
+        Args:
+            rules: how each gradient of theta treats the prior; if there are any, all squares are needed.
+        """
         nothing = self.model.new_empty(0, self.model.shape[2])
-        return RowWeights(nothing, self.model, self.path, self.score, self.pathless)
+        return RowWeights(
+            nothing, self.model, self.path, self.score, self.pathless, self.square if rules else None, rules
+        )
 
     def __getitem__(self, rows: list[int]) -> "StackedWeights":
         """Return the weights of some pairs."""
         pathless = None if self.pathless is None else self.pathless[rows]
-        return StackedWeights(self.model[rows], self.path[rows], self.score[rows], pathless)
+        square = None if self.square is None else self.square[rows]
+        return StackedWeights(self.model[rows], self.path[rows], self.score[rows], pathless, square)
 
     def __sub__(self, other: "StackedWeights") -> "StackedWeights":
-        """Return the differences, pair by pair."""
+        """Return the differences, pair by pair, without squares."""
         pathless = self.pathless
         if pathless is not None and other.pathless is not None:
             pathless = pathless - other.pathless
@@ -121,11 +136,17 @@ class StackedWeights:
         return Coefficients(self.model[i], self.path[i], self.score[i])
 
 
-def stacked_weigh(pairs: Sequence[Pair], *, mixed: bool) -> Weigh:
-    """Return the function that computes row weights for pairs, with one gradient of theta and one of phi each."""
+def stacked_weigh(pairs: Sequence[Pair], *, mixed: bool, rules: tuple[PriorRule | None, ...] = ()) -> Weigh:
+    """Return the function that computes row weights for pairs, with one gradient of theta and one of phi each.
+
+    Args:
+        pairs: the pairs.
+        mixed: whether some latents have a path and others have none.
+        rules: how each gradient of theta treats the prior, None for its score; empty if all follow it.
+    """
 
     def weigh(log_w: Tensor, *, values: bool = True) -> RowWeights:
-        return StackedWeights.at(pairs, log_w, mixed=mixed).as_rows()
+        return StackedWeights.at(pairs, log_w, mixed=mixed, squares=any(rules)).as_rows(rules if any(rules) else ())
 
     return weigh
 
@@ -155,6 +176,8 @@ class ModelSource:
         k: samples per example.
         randomness: random numbers of the noise.
         execution: how gradients of the tested pairs are computed. Gradients of the references are always dense.
+        rule: how theta's gradients of the tested pairs treat the prior; None for its score, which the references
+            always have. With a rule, the parameters of the prior are tested.
     """
 
     def __init__(
@@ -165,9 +188,12 @@ class ModelSource:
         k: int,
         randomness: Randomness,
         execution: Execution | None = None,
+        rule: PriorRule | None = None,
     ) -> None:
         self.k = k
         self._model = model
+        self.rule = rule
+        self._of_prior = frozenset(model.prior_parameters())
         self._pixels = pixels
         self._randomness = randomness
         self._execution = execution or Execution()
@@ -209,30 +235,74 @@ class ModelSource:
         wanted = list(dict.fromkeys(comparison.reference for comparison in comparisons))
         if self._execution.backward is not Backward.DENSE:
             return self._across(batch, comparisons, wanted, references=references)
-        rows = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed))
+        ruled = [self._rule_of(each) for each in comparisons]
+        squares = (self.rule,) * len(pairs) if any(ruled) else ()
+        rows = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed, rules=squares))
         weights = StackedWeights.of(rows.weights)
         difference = differences(weights, pairs, comparisons)
         differ = difference.differ()
-        models = [i for i, (model, _, _) in enumerate(differ) if model]
+        models = [i for i, (model, _, _) in enumerate(differ) if model and not ruled[i]]
         sums = rows.sums(replace(difference.as_rows(), model=difference.model[models]))
         found: list[Parts] = []
         for i, (_, path, score) in enumerate(differ):
             parts = {name: each[i].flatten() for name, each in sums.posterior.items()} if path or score else {}
             if i in models:
                 of_model = sums.model[models.index(i)]
-                parts = added(parts, {name: part.flatten() for name, part in of_model.items()})
+                parts = added(parts, _flat(of_model))
             found.append(parts)
+        if any(ruled):
+            by_rule = [i for i, rule in enumerate(ruled) if rule]
+            same = [not differ[i][0] for i in by_rule]
+            of_theta = self._by_rule(rows, weights, pairs, [comparisons[i] for i in by_rule], same)
+            for i, parts in zip(by_rule, of_theta, strict=True):
+                found[i] = added(found[i], parts)
         if not references:
             return Draw(found, {})
         whole = rows.sums(weights[[pairs.index(pair) for pair in wanted]].as_rows())
         return Draw(found, self._whole(batch, wanted, whole))
+
+    def _rule_of(self, comparison: Comparison) -> PriorRule | None:
+        """Return the rule of a comparison's pair; None if its gradient of theta uses only some of the samples."""
+        return self.rule if comparison.pair.estimator.keeps_theta else None
+
+    def _by_rule(
+        self,
+        rows: WeighedRows,
+        weights: StackedWeights,
+        pairs: list[Pair],
+        comparisons: Sequence[Comparison],
+        same: Sequence[bool],
+    ) -> list[Parts]:
+        """Return theta's gradient of each comparison's pair by the rule, minus the reference's by the score.
+
+        Args:
+            rows: the rows of the batch.
+            weights: weights of all pairs, with squares.
+            pairs: the pairs.
+            comparisons: the comparisons.
+            same: whether both pairs of a comparison have the same weights for theta; then only the prior's
+                parameters have a difference, and pairs with the same reference have the same one.
+        """
+        tested = [each.reference if alike else each.pair for each, alike in zip(comparisons, same, strict=True)]
+        ours = list(dict.fromkeys(tested))
+        base = list(dict.fromkeys(each.reference for each in comparisons))
+        asked = weights[[pairs.index(each) for each in (*ours, *base)]]
+        rules = (*[self.rule] * len(ours), *[None] * len(base))
+        sums = rows.sums(replace(asked.as_rows(rules), path=None, score=None, pathless=None))
+        found: list[Parts] = []
+        for pair, each, alike in zip(tested, comparisons, same, strict=True):
+            one, other = sums.model[ours.index(pair)], sums.model[len(ours) + base.index(each.reference)]
+            names = [name for name in one if name in self._of_prior or not alike]
+            found.append({name: (one[name] - other[name]).flatten() for name in names})
+        return found
 
     def _across(
         self, batch: Batch, comparisons: Sequence[Comparison], wanted: list[Pair], *, references: bool
     ) -> Draw:
         """Compute differences between two executors' gradients; no part is equal by construction."""
         dense = replace(self._execution, backward=Backward.DENSE)
-        tested = self._execution.rows(batch, stacked_weigh([each.pair for each in comparisons], mixed=batch.mixed))
+        pairs, rules = [each.pair for each in comparisons], tuple(self._rule_of(each) for each in comparisons)
+        tested = self._execution.rows(batch, stacked_weigh(pairs, mixed=batch.mixed, rules=rules))
         reference = dense.rows(batch, stacked_weigh(wanted, mixed=batch.mixed))
         ours, base = tested.sums(tested.weights), reference.sums(reference.weights)
         found: list[Parts] = []

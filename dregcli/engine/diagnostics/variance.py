@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dregcli.engine.diagnostics.jackknife import Statistic, mean_of_groups
-from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, groups_of, units
+from dregcli.engine.diagnostics.measurement import GROUPS, Measurement, Plan, groups_of, prior_direction, units
 from dregcli.engine.diagnostics.references import directions_of
 from dregcli.engine.diagnostics.replicates import Replicates
 from dregcli.engine.diagnostics.variance_result import GradientOf, Name, Reference, Row, Sampled
@@ -17,7 +17,7 @@ from dregcli.engine.moments import GroupMoments
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Stream
 from dregcli.errors import NotFinite
-from dregcli.names import Network
+from dregcli.names import Network, PriorGradient
 
 FEWEST_REPLICATES: Final = 2 * GROUPS
 """Smallest number of replicates: two per group, since one replicate has no variance."""
@@ -45,6 +45,7 @@ class VarianceStudy:
         replicates: number of replicates at each K, R; at least ``FEWEST_REPLICATES``.
         reference_k: samples per example of the reference gradients.
         reference_replicates: number of reference replicates, on separate noise; at least ``FEWEST_REFERENCE``.
+        prior: kinds of a learned prior's gradient to measure; all that the source has if they are not given.
     """
 
     def __init__(
@@ -56,12 +57,15 @@ class VarianceStudy:
         replicates: int,
         reference_k: int,
         reference_replicates: int,
+        prior: Sequence[PriorGradient] | None = None,
     ) -> None:
         self._source, self._pairs, self._ks = source, list(pairs), list(ks)
         self._replicates, self._group = replicates, groups_of(replicates, GROUPS)
         self._reference_k, self._reference_replicates = reference_k, reference_replicates
         self._references = directions_of(pairs, reference_k, source.takes)
-        self._halves = {network: GroupMoments(_HALVES) for network in Network}
+        self._prior = list(source.prior_gradients if prior is None else prior)
+        self._prior_reference = prior_direction(source.prior_gradients)
+        self._halves = {network: GroupMoments(_HALVES) for network in source.networks}
         self._found: list[Found] = []
         self._referred = False
         self._drawn = 0
@@ -106,7 +110,8 @@ class VarianceStudy:
 
     def _advance_reference(self) -> None:
         end, split = self._reference_replicates, groups_of(self._reference_replicates, _HALVES)
-        for _, half, vectors in self._next(Stream.VARIANCE_REFERENCE, self._references, split):
+        asked = self._references, self._prior_reference
+        for _, half, vectors in self._next(Stream.VARIANCE_REFERENCE, *asked, split):
             for network, each in vectors.items():
                 self._halves[network].add(half, each)
         if self._drawn == end:
@@ -118,7 +123,7 @@ class VarianceStudy:
         self._drawn = 0
         if self.done:
             return
-        self._plan = Plan.of(self._pairs, self.k, self._source.takes)
+        self._plan = self._plan_at(self.k)
         self._numbers = torch.full((2, self._replicates), math.nan, dtype=torch.float64)
         objectives = [pair.objective for pair in self._references]
         self._measured: dict[Network, Measurement] = {}
@@ -127,8 +132,12 @@ class VarianceStudy:
             to = to[[objectives.index(each.objective) for each in sequences]]
             self._measured[network] = Measurement(self._plan.directions[network], to, self._replicates)
 
+    def _plan_at(self, k: int) -> Plan:
+        return Plan.of(self._pairs, k, self._source, self._prior)
+
     def _advance_k(self) -> None:
-        for first, group, vectors in self._next(Stream.VARIANCE_NOISE, self._plan.pairs, self._group):
+        asked = self._plan.pairs, self._plan.prior
+        for first, group, vectors in self._next(Stream.VARIANCE_NOISE, *asked, self._group):
             for network, each in vectors.items():
                 self._measured[network].add(first, group, each)
         if self._drawn < self._replicates:
@@ -138,12 +147,12 @@ class VarianceStudy:
         self._begin()
 
     def _next(
-        self, stream: Stream, pairs: Sequence[Pair], group: Tensor
+        self, stream: Stream, pairs: Sequence[Pair], prior: Sequence[PriorGradient], group: Tensor
     ) -> Iterator[tuple[int, int, dict[Network, Tensor]]]:
         """Yield the next draw's replicates, cut at the ends of groups: first index, group and vectors."""
         first, at_once = self._drawn, self._source.at_once
         count = min(at_once, len(group) - first)
-        drawn = self._source.draw(stream, first // at_once, count, pairs, self.k)
+        drawn = self._source.draw(stream, first // at_once, count, pairs, self.k, prior)
         self._require_finite(drawn.gradients, pairs)
         if stream is Stream.VARIANCE_NOISE:
             self._numbers[:, first : first + count] = torch.stack([drawn.ess, drawn.bound]).cpu()
@@ -166,13 +175,16 @@ class VarianceStudy:
         """Return the results at every finished K: sequence by sequence, each by K."""
         found: dict[GradientOf, list[Row]] = {}
         for k, (statistics, _, _) in zip(self._ks, self._found, strict=False):
-            plan = Plan.of(self._pairs, k, self._source.takes)
+            plan = self._plan_at(k)
             for network, sequences in plan.sequences.items():
                 for of, each in zip(sequences, statistics[network], strict=True):
                     found.setdefault(of, []).append(Row(of, k, plan.promise(of, k), each))
         # In the order of the requested pairs; not all of them are defined at every K.
         order = [GradientOf(Network.ENCODER, pair.objective, pair) for pair in self._pairs]
-        order += [GradientOf(Network.DECODER, pair.objective, None) for pair in self._references]
+        order += [GradientOf(Network.DECODER, pair.objective) for pair in self._references]
+        order += [
+            GradientOf(Network.PRIOR, pair.objective, prior=kind) for pair in self._references for kind in self._prior
+        ]
         return [row for of in order for row in found.get(of, [])]
 
     def sampled(self) -> list[Sampled]:
@@ -192,6 +204,7 @@ class VarianceStudy:
                         self._reference_k,
                         self._reference_replicates,
                         cast("float", agreement),
+                        self._prior_reference[0] if network is Network.PRIOR else None,
                     )
                 )
         return found

@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 from dregcli.engine.diagnostics.jackknife import Slope, Statistic, fit_slope
 from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
-from dregcli.names import Network, Promise
+from dregcli.names import Network, PriorGradient, Promise
 
 Name = Literal["variance", "snr", "power", "dsnr", "dsnr_floor", "cosine", "direction"]
 Sloped = Literal["variance", "snr", "dsnr"]
@@ -26,14 +26,16 @@ class GradientOf:
     """The gradient that a sequence of vectors belongs to.
 
     Attributes:
-        network: encoder or decoder.
+        network: encoder, decoder or prior.
         objective: objective of the gradient.
-        pair: objective and estimator; None for a decoder, whose gradient is the same for all estimators.
+        pair: objective and estimator; None for decoder and prior, whose gradients are the same for all estimators.
+        prior: kind of the prior's gradient; None for encoder and decoder.
     """
 
     network: Network
     objective: Objective
-    pair: Pair | None
+    pair: Pair | None = None
+    prior: PriorGradient | None = None
 
 
 @dataclass(frozen=True)
@@ -86,11 +88,12 @@ class Reference:
     """The gradient that others are compared with.
 
     Attributes:
-        network: encoder or decoder.
+        network: encoder, decoder or prior.
         pair: the objective, and the estimator whose gradients are averaged.
         k: samples per example.
         n: number of replicates.
         agreement: cosine between the means of its two halves; 1 means no noise.
+        prior: kind of the prior's gradient that is averaged; None for encoder and decoder.
     """
 
     network: Network
@@ -98,6 +101,7 @@ class Reference:
     k: int
     n: int
     agreement: float
+    prior: PriorGradient | None = None
 
 
 @dataclass(frozen=True)

@@ -106,22 +106,22 @@ class PairWeigh:
 
     Attributes:
         pairs: at least one pair.
-        train_model: whether to compute theta's gradients, one for each distinct objective.
+        train_model: whether to compute theta's gradients, one for each rule and distinct objective.
         learning: whether to compute the derivatives.
-        known: objectives whose gradient of theta is already known.
+        known: objectives and rules whose gradient of theta is already known.
         kl_weight: weight of the KL part of the log-weights.
         mixed: whether some latents have a path and others have none.
-        rule: how theta's gradients treat the prior; None for its score.
+        rules: ways in which theta's gradients treat the prior, None for its score.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
 
     pairs: tuple[Pair, ...]
     train_model: bool = True
     learning: bool = True
-    known: frozenset[Objective] = frozenset()
+    known: frozenset[tuple[Objective, PriorRule | None]] = frozenset()
     kl_weight: float = 1.0
     mixed: bool = False
-    rule: PriorRule | None = None
+    rules: tuple[PriorRule | None, ...] = (None,)
     at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
@@ -150,8 +150,10 @@ class PairWeigh:
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
-        needed = [each for each in terms if each not in self.known] if self.train_model else []
-        wanted = [models[each] for each in needed]
+        asked = [(each, rule) for rule in self.rules for each in terms] if self.train_model else []
+        needed = [each for each in asked if each not in self.known]
+        wanted = [models[each] for each, _ in needed]
+        rules = tuple(rule for _, rule in needed)
         numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
             torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),
@@ -160,8 +162,8 @@ class PairWeigh:
             _stacked(found, "score") if any(pair.uses_score for pair in self.pairs) else None,
             # A learned parameter changes the weights of the path alone.
             torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
-            torch.stack([models[each] - terms[each].dmodel for each in needed]) if self.rule and needed else None,
-            (self.rule,) * len(needed) if self.rule else (),
+            torch.stack([models[each] - terms[each].dmodel for each, _ in needed]) if any(rules) else None,
+            rules if any(rules) else (),
         )
 
 

@@ -45,10 +45,14 @@ class BiasRow:
 
 
 def computed(settings: Mapping[str, Any]) -> str:
-    """Say how gradients were computed; empty if all rows were used."""
-    if settings["backward"] == Backward.DENSE:
-        return ""
-    return f"{settings['backward']} {settings['screen_precision']} (inflation {settings['screen_inflation']:g})"
+    """Say how gradients were computed; empty if all rows were used, and the score of the prior."""
+    found: list[str] = []
+    if settings["backward"] != Backward.DENSE:
+        precision, inflation = settings["screen_precision"], settings["screen_inflation"]
+        found.append(f"{settings['backward']} {precision} (inflation {inflation:g})")
+    if kind := settings.get("prior_gradient"):  # only if it is not the score
+        found.append(f"prior by {kind}, against score")
+    return ", ".join(found)
 
 
 def titled(run: str, settings: Mapping[str, Any]) -> str:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dregcli.names import Network, Verdict
 from dregcli.parts import shown_word
@@ -27,6 +27,15 @@ def bias_figures(chosen: Chosen) -> list[Drawn]:
         return [attrs for attrs in row.bias if attrs.get("tested") and attrs.get("statistics")]
 
     return _numbered("bias-check", [_bias(row, attrs, chosen.sheet) for row, attrs in _newest(chosen, tested)])
+
+
+class _Of(NamedTuple):
+    """The gradient that a result belongs to."""
+
+    objective: str
+    estimator: str | None
+    network: Network
+    prior: str | None
 
 
 def variance_figures(chosen: Chosen) -> list[Drawn]:
@@ -76,18 +85,17 @@ def _bias(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
 
 def _variance(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
     settings = attrs["settings"]
-    mine: dict[tuple[str, str | None, str], list[Attrs]] = {}
+    mine: dict[_Of, list[Attrs]] = {}
     for each in attrs["results"]:
-        mine.setdefault((each["objective"], each["estimator"], each["network"]), []).append(each)
-    slopes: dict[tuple[str, str | None, str], dict[str, float]] = {}
+        mine.setdefault(_of(each), []).append(each)
+    slopes: dict[_Of, dict[str, float]] = {}
     for each in attrs.get("slopes", []):
         if each["value"] is not None:
-            of = (each["objective"], each["estimator"], each["network"])
-            slopes.setdefault(of, {})[each["statistic"]] = each["value"]
+            slopes.setdefault(_of(each), {})[each["statistic"]] = each["value"]
     curves = [
         Curve(
-            _label(of[0], of[1], settings),
-            Network(of[2]),
+            f"{_label(of.objective, of.estimator, settings)}{f'/{of.prior}' if of.prior else ''}",
+            of.network,
             {name: [_point(each, name) for each in rows] for name in (*PANELS, _FLOOR)},
             slopes.get(of, {}),
         )
@@ -96,6 +104,11 @@ def _variance(row: RunRow, attrs: Attrs, sheet: Sheet) -> Drawn:
     title = f"Gradients of {row.key}, step {attrs['checkpoint']}: {settings['replicates']:,} replicates"
     always = None if attrs.get("asked") else always_shown(row.spec["objective"], row.spec["estimator"])
     return variance_figure(curves, title=title, floor=attrs["floor"], always=always, sheet=sheet)
+
+
+def _of(result: Attrs) -> _Of:
+    prior = result.get("prior_gradient")  # only results of a learned prior have it
+    return _Of(result["objective"], result["estimator"], Network(result["network"]), prior)
 
 
 def _point(result: Attrs, name: str) -> tuple[int, float, float]:

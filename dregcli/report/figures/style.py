@@ -20,6 +20,9 @@ GREY: Final = "#777777"
 DECODER_COLOURS: Final = ("#000000", "#8C564B", "#6A51A3")
 """Colours of the decoder's curves, none of which a curve of the encoder has."""
 
+PRIOR_COLOURS: Final = ("#882255", "#999933", "#332288")
+"""Colours of the prior's curves, none of which another curve has."""
+
 POINTS: Final = 100
 """Points of a curve with its band, so few that the SVG of twelve groups is small."""
 
@@ -45,11 +48,12 @@ def look(i: int) -> Look:
 
 
 def network_look(network: Network, i: int) -> Look:
-    """Return the look of a network's i-th curve, which no curve of the other network has."""
-    encoder = network is Network.ENCODER
+    """Return the look of a network's i-th curve, which no curve of another network has."""
     # Black, the last of the colours, is the decoder's.
-    colours = COLOURS[:-1] if encoder else DECODER_COLOURS
-    return Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)], LINES[(i + (not encoder)) % len(LINES)])
+    of = {Network.ENCODER: COLOURS[:-1], Network.DECODER: DECODER_COLOURS, Network.PRIOR: PRIOR_COLOURS}
+    colours = of[network]
+    line = LINES[(i + (network is not Network.ENCODER)) % len(LINES)]
+    return Look(colours[i % len(colours)], MARKERS[i % len(MARKERS)], line)
 
 
 def draw_band(axes: Axes, found: Band, look: Look, label: str, *, i: int = 0) -> Line2D:

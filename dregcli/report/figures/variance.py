@@ -33,6 +33,9 @@ _CAPTION: Final = (
     "Cosine: with the reference gradient. Bars: one standard error. In brackets: the slope on the two logarithmic "
     "axes. Equal curves are one line."
 )
+_CAPTION_PRIOR: Final = (
+    " Half-filled markers: the gradient of the learned prior's parameters, which do not count in the decoder."
+)
 _EQUAL: Final = 1e-6
 """Largest relative difference of two curves that are drawn as one."""
 
@@ -55,7 +58,7 @@ class Curve:
 
     Attributes:
         label: label of the gradient.
-        network: encoder or decoder.
+        network: encoder, decoder or prior.
         points: K, value and standard error of each point, by statistic.
         slopes: slopes by statistic, where there are any.
     """
@@ -110,6 +113,8 @@ def variance_figure(
     shown = merged if always is None else _some(merged, always)
     left = [word for each in merged if each not in shown for word in each.words]
     caption = _CAPTION
+    if any(curve.network is Network.PRIOR for curve in curves):
+        caption += _CAPTION_PRIOR
     if left:
         caption += f" Not drawn: {len(left)} with more variance at the largest K."
     looks = _looks(shown)
@@ -145,7 +150,7 @@ def always_shown(objective: str, *estimators: str) -> tuple[str, ...]:
 
 
 def _some(curves: Sequence[Curve], always: Sequence[str]) -> list[Curve]:
-    """Return all curves of the decoder, and some of the encoder; see ``variance_figure``."""
+    """Return all curves of decoder and prior, and some of the encoder; see ``variance_figure``."""
     encoder = [curve for curve in curves if curve.network is Network.ENCODER]
     most = max((k for curve in encoder for k, _, _ in curve.points["variance"]), default=0)
 
@@ -175,7 +180,12 @@ def _short(curves: Sequence[Curve]) -> list[Curve]:
 
     def label(curve: Curve) -> str:
         if len(objectives) > 1:
-            return curve.label if curve.network is Network.ENCODER else f"decoder, {curve.label}"
+            return curve.label if curve.network is Network.ENCODER else f"{curve.network}, {curve.label}"
+        if curve.network is Network.PRIOR:
+            # The words are kinds of the prior's gradient, such as iwae/score.
+            same = {word.partition("/")[0] for word in curve.words} <= objectives
+            kinds = _AND.join(word.partition("/")[2] if same else word for word in curve.words)
+            return f"prior, {kinds}"
         if curve.network is Network.DECODER:
             return "decoder" if objectives <= {*curve.words} else f"decoder, {curve.label}"
         return _AND.join(word.partition("/")[2] or word for word in curve.words)
@@ -213,6 +223,9 @@ def _panel(axes: Axes, curves: Sequence[Curve], looks: Sequence[Look], panel: st
         same: dict[str, Any] = {"color": look.colour, "marker": look.marker, "linestyle": look.line}
         if curve.network is Network.DECODER:
             same["markerfacecolor"] = "white"
+        if curve.network is Network.PRIOR:
+            same["fillstyle"] = "bottom"
+            same["markerfacecoloralt"] = "white"
         axes.errorbar(
             x,
             y,

@@ -344,14 +344,15 @@ def test_pairs_that_are_not_defined_at_a_k_are_measured_at_the_others() -> None:
 def test_what_is_not_finite_is_refused() -> None:
     class Broken:
         at_once, device = 1, torch.device("cpu")
+        networks, prior_gradients = (Network.ENCODER, Network.DECODER), ()
 
         def takes(self, pair: Pair) -> bool:
             return True
 
-        def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int) -> Drawn:
+        def draw(self, stream: Stream, number: int, count: int, pairs: Sequence[Pair], k: int, prior=()) -> Drawn:
             gradients = torch.zeros(len(pairs), 1, 2)
             gradients[0, 0, 1] = math.nan
-            return Drawn(dict.fromkeys(Network, gradients), torch.zeros(1), torch.ones(1))
+            return Drawn(dict.fromkeys(self.networks, gradients), torch.zeros(1), torch.ones(1))
 
     study = VarianceStudy(Broken(), PAIRS, (4,), replicates=20, reference_k=64, reference_replicates=2)
     with pytest.raises(NotFinite, match="iwae/dreg"):

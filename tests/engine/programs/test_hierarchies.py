@@ -48,7 +48,7 @@ def weights(order: str, pairs: tuple[Pair, ...] | None = None) -> RowWeights:
     """Row weights of pairs, averaged over the other sample; of all different ones if none are given."""
     pairs = pairs or different()
     log_w = executor(order).log_w[0]
-    return averaged(PairWeigh(pairs, learning=False, rule=RULES["joint"]), log_w, points().probability)
+    return averaged(PairWeigh(pairs, learning=False, rules=(RULES["joint"],)), log_w, points().probability)
 
 
 @cache

@@ -278,6 +278,29 @@ def test_gradients_by_k_are_those_that_dreg_variance_kept() -> None:
     assert [text.get_text() for text in panels["variance"].texts] == ["dreg (-1.00)", "decoder"]
 
 
+def test_each_kind_of_a_learned_priors_gradient_is_a_curve_of_its_own() -> None:
+    found = measured()
+    decoder = [each for each in found["results"] if each["network"] == "decoder"]
+    for times, kind in enumerate(("score", "blend"), start=2):
+        whose = {"network": "prior", "prior_gradient": kind}
+        found["results"] += [
+            each | whose | {"variance": {"value": times / each["k"], "stderr": 0.1}} for each in decoder
+        ]
+    whose = {"network": "prior", "prior_gradient": "blend", "objective": "iwae", "estimator": None}
+    found["slopes"].append({**whose, "statistic": "variance", "value": -1.5})
+    (drawn,) = variance_figures(grouped([run_row(0, variance=[found])])[3])
+    (axes, *_) = drawn.figure.axes
+    assert [text.get_text() for text in axes.texts] == [
+        "dreg (-1.00)",
+        "decoder",
+        "prior, score",
+        "prior, blend (-1.50)",
+    ]
+    assert len({container.lines[0].get_color() for container in axes.containers}) == 4
+    assert "Half-filled markers: the gradient of the learned prior's parameters" in drawn.caption
+    assert "prior iwae/blend at K=16" in drawn.alt
+
+
 def test_of_many_groups_with_results_four_are_drawn() -> None:
     rows = [run_row(0, k=2**i, bias=[check("2026", 5.0)]) for i in range(6)]
     found = bias_figures(grouped(rows)[3])
