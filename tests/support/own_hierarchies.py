@@ -117,10 +117,8 @@ class OwnHierarchy:
         """The gradient of the loss by every parameter."""
         objective, estimator = word.split("/")
         k = len(next(iter(self.numbers.values())))
-        loss, _ = multi_sample_loss(
-            *(self.log_likelihood, Joint(self, dead=dead), k, objective, estimator),
-            **{"check": False, "prior": self.prior, "prior_gradient": prior_gradient, **options},
-        )
+        given: dict[str, Any] = {"check": False, "prior": self.prior, "prior_gradient": prior_gradient, **options}
+        loss, _ = multi_sample_loss(self.log_likelihood, Joint(self, dead=dead), k, objective, estimator, **given)
         named = {name: each for name, each in self.module.named_parameters() if each.requires_grad}
         found = torch.autograd.grad(loss, list(named.values()), materialize_grads=True)
         return dict(zip(named, found, strict=True))
