@@ -86,7 +86,9 @@ class OwnHierarchy:
     def part(self, z: Tensor, name: str) -> Tensor:
         """A latent's part of joint samples."""
         widths = [each.shape[-1] for each in self.numbers.values()]
-        return z.split(widths, -1)[list(self.numbers).index(name)]
+        index = list(self.numbers).index(name)
+        first = sum(widths[:index])
+        return z[..., first : first + widths[index]]
 
     def conditional_stddev(self) -> Tensor:
         """The standard deviation of each number given those before it, at the samples, (K, B, Z)."""

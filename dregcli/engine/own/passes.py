@@ -17,7 +17,7 @@ from dregcli.engine.own.prior import OwnPrior
 from dregcli.engine.own.prior_seeds import Slopes, prior_seeds
 from dregcli.engine.own.row_check import row_faults
 from dregcli.engine.own.rows import RowChoice
-from dregcli.engine.own.samples import RowGradients, Samples, draw_located, require_spared, spread_of
+from dregcli.engine.own.samples import RowGradients, Samples, draw_located, require_inside, require_spared, spread_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
@@ -117,6 +117,8 @@ class SamplesInPasses(Samples):
         """
         if model is None and path is None:
             return RowGradients([], None, None)
+        if square is not None:
+            require_inside(self.log_p)
         parts, inverse = self._parts([each for each in (model, path, square) if each is not None])
         model, path, square = (None if each is None else each * inverse for each in (model, path, square))
         theta: dict[Tensor, Tensor] = {}

@@ -23,9 +23,9 @@ Prior = Distribution | Callable[[Tensor], Factors] | Callable[[Tensor, RowChoice
 """The distribution of z; or a function that returns the factors of p(z) for samples (K, B, ...)."""
 
 _HINT = (
-    "a prior is a torch Distribution of z, or a function such as `lambda z: [(top, z[..., 5:]), (below(z[..., 5:]), "
+    "a prior is a torch Distribution of z, or a function such as "
+    "`lambda z: [(top, z[..., 5:]), (below(z[..., 5:]), z[..., :5])]`"
 )
-_HINT += "z[..., :5])]`"
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ class OwnPrior:
             SpecError: they are no factors, or shapes do not fit.
         """
         pairs = self._pairs(z, rows)
-        return [_factor(i, len(pairs), pair, tuple(z.shape[:2])) for i, pair in enumerate(pairs)]
+        return [_factor(i, len(pairs), pair, (z.shape[0], z.shape[1])) for i, pair in enumerate(pairs)]
 
     def _pairs(self, z: Tensor, rows: RowChoice) -> Sequence[Any]:
         if isinstance(self.given, Distribution):
@@ -105,9 +105,10 @@ class OwnPrior:
                 raise SpecError([Fault("prior", message)], hint=hint)
             return [(self.given, z)]
         function = cast("Any", self.given)
-        found = function(z, rows) if self.takes_rows else function(z)
+        found: object = function(z, rows) if self.takes_rows else function(z)
         if not isinstance(found, list | tuple) or not found:
-            message = f"must return a list of pairs of a distribution and its part of z, got {type(found).__name__}."
+            kind = type(cast("object", found)).__name__
+            message = f"must return a list of pairs of a distribution and its part of z, got {kind}."
             raise SpecError([Fault("prior", message)], hint=_HINT)
         return cast("Sequence[Any]", found)
 

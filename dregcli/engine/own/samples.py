@@ -13,7 +13,7 @@ from dregcli.engine.own.log_joint import Joint, LogJoint
 from dregcli.engine.own.prior import OwnPrior
 from dregcli.engine.own.prior_seeds import Slopes, prior_seeds
 from dregcli.engine.own.rows import RowChoice, density_faults
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, examples_in_words
 from dregcli.engine.posteriors import Unfolded
 from dregcli.engine.programs.prior_path import differentiated, is_equal, undone
 from dregcli.engine.reach import Reach
@@ -104,12 +104,22 @@ class Samples:
             # This check costs a backward pass, so it is made only for batches with samples outside the support.
             theta = list(self.reach_of_p.leaves - {self.leaf})
             require_spared(self._gradients_of_log_p(theta, torch.zeros_like(self.log_p)))
-        along = [] if square is None else self._along_prior(model, square)
+        along = [] if square is None else self.along_prior(model, square)
         return RowGradients([(self.log_p, model.to(self.log_p.dtype)), *along], path, dz)
 
-    def _along_prior(self, model: Tensor, square: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Return what makes theta's gradient go along samples of the prior, which is evaluated again for this."""
+    def along_prior(self, model: Tensor, square: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Return what makes theta's gradient go along samples of the prior, which is evaluated again for this.
+
+        Args:
+            model: weights of rows in theta's gradient, (K, B).
+            square: model - d model / d log w.
+
+        Raises:
+            SpecError: the gradient cannot go along samples of the prior.
+            NotFinite: the gradient of a sample with weight is not finite.
+        """
         assert self.joint.prior is not None
+        require_inside(self.log_p)
         z = forgetting(self.located.z.detach())
         slopes = Slopes(self.by_z(self._slope_of_p), self.by_z(self.slope_of_q()), self.spread)
         with self.replay():
@@ -171,6 +181,23 @@ class Samples:
         """Return log p and log q of other base samples of the same shape."""
         values = self.unfolded.pushed(start)
         return self.joint(values[-1], RowChoice(start.shape[1])), self.unfolded.log_density(values)
+
+
+def require_inside(log_p: Tensor) -> None:
+    """Refuse samples outside the support, where a gradient along the prior's samples would be biased.
+
+    Args:
+        log_p: log p(x, z), (K, B), nats.
+
+    Raises:
+        SpecError: there are such samples.
+    """
+    outside = torch.isneginf(log_p)
+    if outside.any():
+        what = "log p is -inf for some samples, and the prior's gradient would miss the jump of the weights at the "
+        what += "border of the support."
+        hint = "take prior_gradient='score'"
+        raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
 
 
 def require_spared(gradients: Sequence[Tensor]) -> None:

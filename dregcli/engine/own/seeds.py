@@ -58,11 +58,6 @@ def gradient_seeds(
         _refuse_jump(outside, pair)
     # Theta's gradient is skipped for a frozen model: the pass would run through the model only for the leaf.
     has_model = bool(reached.theta) and bool(weights.model.any())
-    if square is not None and has_model and outside.any():
-        what = "log p is -inf for some samples, and the prior's gradient would miss the jump of the weights at the "
-        what += "border of the support."
-        hint = "take prior_gradient='score'"
-        raise SpecError([Fault("log_joint", what)], where=examples_in_words(outside.any(dim=0)), hint=hint)
     rows = draw.row_gradients(
         weights.model * to_descent if has_model else None,
         weights.path * to_descent if has_path else None,

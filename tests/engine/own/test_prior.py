@@ -16,7 +16,8 @@ from torch.distributions import (
 )
 from torch.distributions.transforms import SoftplusTransform, TanhTransform
 
-from dregcli.engine import multi_sample_loss
+from dregcli.engine import gradient_report, multi_sample_loss
+from dregcli.engine.diagnostics.own_model import OwnModelSource
 from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.own import samples
@@ -207,6 +208,42 @@ def test_a_frozen_posterior_leaves_thetas_gradient(k_chunk: int | None) -> None:
     found = torch.cat([each.grad for each in model.parameters[1:] if each.grad is not None])
     torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     assert model.q.grad is None
+
+
+@pytest.mark.parametrize("way", ["gdreg", "blend"])
+def test_the_difference_that_a_bias_check_tests_is_that_of_the_gradients(way: str) -> None:
+    model = TwoLayers()
+    named = dict(zip(("q", "top", "below", "decoder"), model.parameters, strict=True))
+    source = OwnModelSource(
+        lambda: (model.log_likelihood, model.posterior(), model.prior), named, k=2, prior_gradient=way
+    )
+    (compared,) = source.compared([resolve_pair("iwae", "dreg", 2)])
+    torch.default_generator.manual_seed(3)
+    found = source.draw(0, [compared], references=True)
+    reference = found.references[compared.reference]
+    gradient = torch.cat([reference[name] + found.differences[0].get(name, 0.0) for name in named])
+    torch.testing.assert_close(gradient, model.gradient(way), rtol=1e-10, atol=1e-10)
+    torch.testing.assert_close(
+        torch.cat([reference[name] for name in named]), model.gradient("score", estimator="reparam")
+    )
+
+
+def test_a_report_has_the_variance_of_the_priors_gradient() -> None:
+    model = TwoLayers()
+
+    def variance(way: str) -> dict[str, float]:
+        torch.default_generator.manual_seed(3)
+        named = {"top": model.top, "decoder": model.decoder}
+        (report,) = gradient_report(
+            lambda: (model.log_likelihood, model.posterior(), model.prior),
+            *(named, 2, "iwae", "dreg"),
+            **{"batches": 8, "prior_gradient": way},
+        )
+        return {name: each.variance for name, each in report.blocks.items()}
+
+    score, gdreg = variance("score"), variance("gdreg")
+    assert score["decoder"] == pytest.approx(gdreg["decoder"], rel=1e-10)
+    assert score["top"] != pytest.approx(gdreg["top"], rel=1e-3)
 
 
 def test_without_gradients_there_is_the_same_value() -> None:
