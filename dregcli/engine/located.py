@@ -72,7 +72,13 @@ def _cut(live: Tensor, *, has_path: bool) -> Tensor:
     leaf = live.detach()
     if has_path and live.requires_grad:
         # The loss's backward pass reaches the leaf again. The gradient summed there is useless and has K x B rows.
-        leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
+        forgetting(leaf)
+    return leaf
+
+
+def forgetting(leaf: Tensor) -> Tensor:
+    """Make a tensor require grad without a ``grad`` that stays."""
+    leaf.requires_grad_().register_post_accumulate_grad_hook(_forget)
     return leaf
 
 

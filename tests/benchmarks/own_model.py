@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 
 from dregcli.engine import multi_sample_loss
-from dregcli.engine.own.log_joint import RowChoice
+from dregcli.engine.own.rows import RowChoice
 
 BATCH, LATENTS, CHANNELS = 32, 32, 32
 

@@ -14,7 +14,7 @@ from dregcli.engine import multi_sample_loss
 from dregcli.engine.estimators import Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.own import passes
-from dregcli.engine.own.log_joint import RowChoice
+from dregcli.engine.own.rows import RowChoice
 from tests.support.screening import chance
 
 F64 = torch.float64

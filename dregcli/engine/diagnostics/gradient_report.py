@@ -15,6 +15,7 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.weights import effective_sample_size
 from dregcli.errors import Fault, SpecError
+from dregcli.names import PriorGradient
 
 
 @dataclass(frozen=True)
@@ -65,16 +66,19 @@ def gradient_report(
     estimators: Sequence[Estimator | str] = ("reparam", "stl", "dreg"),
     *,
     batches: int = 200,
+    prior_gradient: PriorGradient | str = PriorGradient.SCORE,
 ) -> list[GradientReport]:
     """Measure variance and signal-to-noise ratio of estimators' gradients on your own model, on the same samples.
 
     Args:
-        make: function that builds ``log_joint`` and ``posterior`` again for every batch; see ``check_bias``.
+        make: function that builds ``log_joint`` and ``posterior``, and perhaps the prior, again for every batch; see
+            ``check_bias``.
         parameters: parameters whose gradients are measured, by name.
         k: K, the number of samples per example.
         objective: an objective or its word.
         estimators: estimators or their words.
         batches: number of independent batches, at least 2.
+        prior_gradient: how the prior's parameters get their gradient, as in ``multi_sample_loss``.
 
     Returns:
         One report per estimator, in their order.
@@ -86,7 +90,7 @@ def gradient_report(
     if batches < 2:
         raise SpecError([Fault("batches", f"must be at least 2, got {batches}.")])
     pairs = own_pairs(objective, estimators, k)
-    source = OwnModelSource(make, parameters, k=k)
+    source = OwnModelSource(make, parameters, k=k, prior_gradient=prior_gradient)
     running = [RunningMoments() for _ in pairs]
     ess = 0.0
     for _ in range(batches):

@@ -16,14 +16,19 @@ from dregcli.engine.estimators import Coefficients, Estimator
 from dregcli.engine.objectives import Objective
 from dregcli.engine.own.assumptions import require_assumptions
 from dregcli.engine.own.log_joint import LogJoint
+from dregcli.engine.own.prior import OwnPrior, Prior
 from dregcli.engine.own.samples import Samples, draw_samples
-from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_posterior
+from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_along, require_posterior
 from dregcli.engine.pairs import Pair, require_awake, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
+from dregcli.names import PriorGradient
 
-Make = Callable[[], tuple[LogJoint, Distribution]]
-"""Builds the inputs of ``multi_sample_loss`` again for every batch: ``log_joint`` and the posterior."""
+Built = tuple[LogJoint, Distribution] | tuple[LogJoint, Distribution, Prior]
+"""Inputs of ``multi_sample_loss``: ``log_joint`` and the posterior, and the prior if ``log_joint`` leaves it out."""
+
+Make = Callable[[], Built]
+"""Builds the inputs of ``multi_sample_loss`` again for every batch."""
 
 
 class OwnModelSource:
@@ -33,13 +38,22 @@ class OwnModelSource:
         make: function that builds log_joint and posterior for one batch.
         parameters: leaves that require grad, by name.
         k: samples per example.
+        prior_gradient: how the prior's parameters get their gradient.
     """
 
-    def __init__(self, make: Make, parameters: Mapping[str, Tensor], *, k: int) -> None:
+    def __init__(
+        self,
+        make: Make,
+        parameters: Mapping[str, Tensor],
+        *,
+        k: int,
+        prior_gradient: PriorGradient | str = PriorGradient.SCORE,
+    ) -> None:
         self.k = k
+        self._prior_gradient = prior_gradient
         self.blocks = tuple(parameters)
         self._make = make
-        self._built: tuple[LogJoint, Distribution] | None = None
+        self._built: Built | None = None
         self._parameters = dict(parameters)
         self._is_checked = False
         faults = [
@@ -68,10 +82,13 @@ class OwnModelSource:
 
     def samples(self, pairs: Sequence[Pair]) -> tuple[Samples, Distribution]:
         """Draw one batch's samples, the same for all pairs."""
-        (log_joint, posterior), self._built = self._built or self._make(), None
+        (log_joint, posterior, *others), self._built = self._built or self._make(), None
+        prior = OwnPrior.checked(others[0] if others else None, self._prior_gradient)
         for pair in pairs:
             require_posterior(posterior, pair)
-        samples = draw_samples(log_joint, posterior, pairs, self.k)
+            if prior is not None and prior.rule is not None:
+                require_along(posterior, pair)
+        samples = draw_samples(log_joint, posterior, pairs, self.k, prior)
         if not self._is_checked:
             self._require_reached(samples)
             self._require_uncompiled(samples)
@@ -99,10 +116,33 @@ class OwnModelSource:
             raise SpecError(faults, hint="name the parameters that make() uses; build the modules outside of make()")
 
     def gradients(
-        self, samples: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
+        self,
+        samples: Samples,
+        posterior: Distribution,
+        weights: Coefficients,
+        pair: Pair,
+        *,
+        path: bool,
+        score: bool,
+        by_score: bool = False,
     ) -> Parts:
-        """Compute descent directions by parameter; parameters that the weights do not reach are left out."""
+        """Compute descent directions by parameter; parameters that the weights do not reach are left out.
+
+        Args:
+            samples: the samples.
+            posterior: the posterior that they were drawn from.
+            weights: weights of the gradient, or their difference from those of another pair.
+            pair: the pair.
+            path: False means that the path weights are 0.
+            score: False means that the score weights are 0.
+            by_score: whether the prior's gradient is by its score even if another one is to be measured.
+        """
         seeds = gradient_seeds(samples, posterior, weights, pair, path=path, score=score)
+        if not by_score and self.is_along(samples):
+            terms, own = pair.at(samples.log_w)
+            to_descent = -1.0 / samples.log_p.shape[1]
+            seeds += samples.along_prior(own.model * to_descent, (own.model - terms.dmodel) * to_descent)
+            seeds = [(output, seed) for output, seed in seeds if output.requires_grad]
         if not seeds:
             return {}
         outputs, given = zip(*seeds, strict=True)
@@ -111,6 +151,11 @@ class OwnModelSource:
         found: list[Any] = list(torch.autograd.grad(outputs, wanted, given, retain_graph=True, allow_unused=True))
         named = zip(self._parameters, found, strict=True)
         return {name: part.flatten() for name, part in named if part is not None}
+
+    @staticmethod
+    def is_along(samples: Samples) -> bool:
+        """Return whether theta's gradient goes along samples of the prior."""
+        return samples.joint.prior is not None and samples.joint.prior.rule is not None
 
     def draw(self, step: int, comparisons: Sequence[Comparison], *, references: bool) -> Draw:
         """Compute the gradients of one batch; every batch has new samples."""
@@ -121,14 +166,15 @@ class OwnModelSource:
         found: list[Parts] = []
         for i, (each, (model, path, score)) in enumerate(zip(comparisons, difference.differ(), strict=True)):
             parts: Parts = {}
-            if model or path or score:
+            if model or path or score or self.is_along(samples):
                 one = difference.one(i)
                 parts = self.gradients(samples, posterior, one, each.pair, path=path, score=score)
             found.append(parts)
         whole: dict[Pair, Parts] = {}
         for pair in dict.fromkeys(each.reference for each in comparisons) if references else ():
             one = weights.one(pairs.index(pair))
-            whole[pair] = self.gradients(samples, posterior, one, pair, path=pair.uses_path, score=pair.uses_score)
+            uses = {"path": pair.uses_path, "score": pair.uses_score}
+            whole[pair] = self.gradients(samples, posterior, one, pair, **uses, by_score=True)
         return Draw(found, whole)
 
     def expand(self, means: Parts) -> dict[str, Tensor]:
@@ -163,6 +209,7 @@ def check_bias(
     detect: float = DETECT,
     max_batches: int = MAX_BATCHES,
     max_seconds: float | None = None,
+    prior_gradient: PriorGradient | str = PriorGradient.SCORE,
 ) -> list[BiasResult]:
     """Check estimators for bias on your own model, as ``dreg bias-check`` does.
 
@@ -176,6 +223,7 @@ def check_bias(
             refers to one training step's gradient. With a new minibatch each time, the relative bias refers to the
             mean gradient over the data; this gradient is small once a model is trained, and the check needs far more
             batches.
+            With a third value, the prior, ``log_joint`` returns log p(x | z) alone.
         parameters: parameters whose gradients are checked, by name, e.g. ``dict(model.named_parameters())``.
         k: K, the number of samples per example.
         objective: an objective or its word.
@@ -184,6 +232,8 @@ def check_bias(
         detect: smallest relative bias that the check must be able to detect before it reports 'unbiased'.
         max_batches: largest number of batches; after them, open comparisons are inconclusive.
         max_seconds: largest time in seconds; after it, open comparisons are inconclusive.
+        prior_gradient: how the prior's parameters get their gradient, as in ``multi_sample_loss``; the reference's is
+            always by the score.
 
     Returns:
         One result per estimator, in their order: its ``verdict``, ``p_value``, ``relative_bias``, ``detectable``.
@@ -197,7 +247,7 @@ def check_bias(
     ):
         raise SpecError(faults)
     pairs = own_pairs(objective, estimators, k)
-    source = OwnModelSource(make, parameters, k=k)
+    source = OwnModelSource(make, parameters, k=k, prior_gradient=prior_gradient)
     check = BiasCheck(
         source,
         source.compared(pairs),

@@ -10,6 +10,7 @@ from torch.distributions import Distribution
 
 from dregcli.engine.checks.score_identity import support_moves
 from dregcli.engine.own.log_joint import LogJoint
+from dregcli.engine.own.prior import Prior, prior_faults
 from dregcli.engine.own.row_check import row_faults
 from dregcli.engine.own.samples import Samples
 from dregcli.engine.pairs import Pair
@@ -27,7 +28,8 @@ def require_assumptions(
 ) -> None:
     """Check by trial the assumptions of a gradient.
 
-    Each row (k, b) must depend on its own sample alone, and the score's mean must be 0 if the pair needs that.
+    Each row (k, b) must depend on its own sample alone, the factors of a prior must be those of a density, and the
+    score's mean must be 0 if the pair needs that.
 
     Args:
         draw: samples of the model.
@@ -50,6 +52,11 @@ def require_assumptions(
         if count > 1:
             passed[kind] = count
         return
+    prior = draw.joint.prior
+    if prior is not None:
+        with draw.replay():
+            if faults := prior_faults(prior, draw.located.z):
+                raise SpecError(faults, hint="each factor may depend on other parts of z, and these not on it")
     if faults := row_faults(draw, insist=insist):
         raise SpecError(faults, hint="call .eval() on modules with batch statistics; check=False skips this check")
     if pair.needs_score_identity and torch.is_grad_enabled() and support_moves(draw.unfolded, draw.start, posterior):
@@ -71,11 +78,16 @@ def _kind_of(draw: Samples, posterior: Distribution, pair: Pair) -> int:
     k, batch = draw.log_p.shape
     kinds = (type(posterior), type(draw.unfolded.base), *(type(step.transform) for step in draw.unfolded.steps))
     graphs = (draw.reach_of_p.names, draw.reach_of_q.names)
-    context = tuple(_state_of(value) for value in _values_used(draw.joint.function))
-    return hash((k == 1, batch == 1, kinds, graphs, context, pair.needs_score_identity))
+    used = _values_used(draw.joint.function)
+    prior: object = None
+    if draw.joint.prior is not None:
+        prior = _code_of(draw.joint.prior.given), draw.joint.prior.rule
+        used += _values_used(draw.joint.prior.given)
+    context = tuple(_state_of(value) for value in used)
+    return hash((k == 1, batch == 1, kinds, graphs, prior, context, pair.needs_score_identity))
 
 
-def _unwrapped(log_joint: LogJoint) -> Any:  # noqa: ANN401 - whatever can be called
+def _unwrapped(log_joint: LogJoint | Prior) -> Any:  # noqa: ANN401 - whatever can be called
     """Return the innermost callable, below partial applications, decorators and torch.compile."""
     found: Any = log_joint
     for _ in range(100):
@@ -90,7 +102,7 @@ def _unwrapped(log_joint: LogJoint) -> Any:  # noqa: ANN401 - whatever can be ca
     return found
 
 
-def _code_of(log_joint: LogJoint) -> object:
+def _code_of(log_joint: LogJoint | Prior) -> object:
     """Return the part that stays the same if a function or callable object is created again for every batch."""
     found = _unwrapped(log_joint)
     if isinstance(found, nn.Module):
@@ -107,7 +119,7 @@ def _code_of(log_joint: LogJoint) -> object:
     return found
 
 
-def _values_used(log_joint: LogJoint) -> list[Any]:
+def _values_used(log_joint: LogJoint | Prior) -> list[Any]:
     """Return the values that a function uses beside its argument: its object, its closure and its globals."""
     found = _unwrapped(log_joint)
     values: list[Any] = []

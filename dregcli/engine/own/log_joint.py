@@ -1,45 +1,21 @@
 """A user's log_joint: its two forms, and its values over all rows, in calls of some samples each."""
 
-import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from dregcli.engine.own.prior import OwnPrior
+from dregcli.engine.own.rows import RowChoice, density_faults, required_parameters
 from dregcli.engine.replay import Replay
-from dregcli.errors import Fault, SpecError
-
-
-@dataclass(frozen=True)
-class RowChoice:
-    """The rows that a call of log_joint computes. Call it with a tensor of examples, to take each row's example.
-
-    Attributes:
-        batch: number of examples, B.
-        examples: the example of each chosen row, int64, (R,); None if every example has a row for each sample.
-    """
-
-    batch: int
-    examples: Tensor | None = None
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Return the example of each row, (R, ...), for a tensor (B, ...); without a choice of rows, x itself.
-
-        Raises:
-            SpecError: the tensor's first axis is not the examples.
-        """
-        if not x.ndim or x.shape[0] != self.batch:
-            message = f"rows(x) takes a tensor of shape (B, ...) with B = {self.batch}, got {tuple(x.shape)}."
-            message += " Leave out rows() for what all examples share."
-            raise SpecError([Fault("log_joint", message)])
-        # Indexing by a tensor has a gradient that is summed in one order on every device; index_select has not.
-        return x if self.examples is None else x[self.examples]
-
+from dregcli.errors import SpecError
 
 LogJoint = Callable[[Tensor], Tensor] | Callable[[Tensor, RowChoice], Tensor]
-"""Maps samples (K, B, ...), or rows of them (1, R, ...), to log p(x, z), shape (K, B) or (1, R), nats."""
+"""Maps samples (K, B, ...), or rows of them (1, R, ...), to log p(x, z), shape (K, B) or (1, R), nats.
+
+With a prior beside it, it returns log p(x | z)."""
 
 
 @dataclass(frozen=True)
@@ -49,15 +25,17 @@ class Joint:
     Attributes:
         function: what the user gave.
         takes_rows: whether it has a second parameter, the rows.
+        prior: the prior, if the function returns log p(x | z) alone.
     """
 
     function: LogJoint
     takes_rows: bool
+    prior: OwnPrior | None = None
 
     @classmethod
-    def of(cls, function: LogJoint) -> "Joint":
+    def of(cls, function: LogJoint, prior: OwnPrior | None = None) -> "Joint":
         """Find out by its signature which form the user's function has."""
-        return cls(function, _required_parameters(function) == 2)
+        return cls(function, required_parameters(function) == 2, prior)
 
     def __call__(self, z: Tensor, rows: RowChoice) -> Tensor:
         """Return log p(x, z) of shape (K, B), nats.
@@ -65,11 +43,13 @@ class Joint:
         Raises:
             SpecError: the result has another shape or half precision.
         """
+        # The prior is first, so that its random numbers can be drawn again without the likelihood.
+        log_prior = None if self.prior is None else self.prior.log_p(z, rows)
         function = cast("Any", self.function)
         found = function(z, rows) if self.takes_rows else function(z)
         if faults := density_faults("log_joint", "log_joint(z)", found, z, tuple(z.shape[:2])):
             raise SpecError(faults)
-        return found
+        return found if log_prior is None else found + log_prior
 
     def values(self, z: Tensor, k_chunk: int | None) -> Tensor:
         """Return log p of all rows, (K, B), nats, in calls of ``k_chunk`` samples; detached if there are several."""
@@ -95,34 +75,3 @@ class Joint:
             with torch.enable_grad():
                 leaf = z.detach().requires_grad_(z.is_floating_point())
                 return self.values(leaf, k_chunk).detach(), replay
-
-
-def _required_parameters(function: LogJoint) -> int:
-    """Return the number of positional parameters without a default; 1 if the signature does not say."""
-    target: Any = getattr(function, "_orig_mod", function)  # below torch.compile
-    if isinstance(target, nn.Module):
-        target = target.forward
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
-        return 1
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(each.kind in positional and each.default is inspect.Parameter.empty for each in parameters)
-
-
-def density_faults(field: str, call: str, found: Tensor, z: Tensor, shape: tuple[int, ...]) -> list[Fault]:
-    """Return the reasons why the value of ``call`` cannot be the log-densities of samples z, one per (K, B) entry."""
-    if not isinstance(found, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
-        return [Fault(field, f"{call} must return a tensor, got {type(found).__name__}.")]
-    faults: list[Fault] = []
-    if tuple(found.shape) != shape:
-        message = (
-            f"{call} must have shape (K, B) = {shape} for z of shape {tuple(z.shape)}, got {tuple(found.shape)}."
-        )
-        if tuple(found.shape[:2]) == shape:
-            message += " Sum it over all axes after the first two."
-        faults.append(Fault(field, message))
-    if found.dtype not in (torch.float32, torch.float64):
-        message = f"{call} must be float32 or float64, got {str(found.dtype).removeprefix('torch.')}."
-        faults.append(Fault(field, f"{message} Leave autocast, or call .float(), before log-densities are summed."))
-    return faults

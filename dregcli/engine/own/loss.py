@@ -11,11 +11,13 @@ from dregcli.engine.objectives import Objective
 from dregcli.engine.own.assumptions import require_assumptions
 from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.passes import Passes, draw_in_passes
+from dregcli.engine.own.prior import OwnPrior, Prior
 from dregcli.engine.own.samples import draw_samples
-from dregcli.engine.own.seeds import gradient_seeds, require_posterior
+from dregcli.engine.own.seeds import gradient_seeds, require_along, require_posterior
 from dregcli.engine.pairs import require_awake, require_finite, resolve_pair
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
+from dregcli.names import PriorGradient
 
 _COMPILER: Any = torch.compiler
 """Typed as Any, because ``disable`` has types for use as a decorator only."""
@@ -32,6 +34,8 @@ def multi_sample_loss(
     k_chunk: int | None = None,
     screen: float | None = None,
     generator: torch.Generator | None = None,
+    prior: Prior | None = None,
+    prior_gradient: PriorGradient | str = "score",
 ) -> tuple[Tensor, Tensor]:
     """Compute a loss whose ``backward()`` gives a pair's gradients, for the model and the posterior at once.
 
@@ -84,6 +88,18 @@ def multi_sample_loss(
             None differentiates all rows. Fewer rows are kept if it is larger. ``log_joint`` must then draw no random
             numbers, so dropout must be in eval mode.
         generator: generator of the uniform numbers by which ``screen`` chooses rows; None takes torch's global one.
+        prior: p(z), if ``log_joint`` returns log p(x | z) alone; None if it returns log p(x, z). One torch
+            Distribution of z; or a function of z that returns a list of factors, each a pair of a Distribution and
+            its part of z: ``lambda z: [(top, z[..., 5:]), (below(z[..., 5:]), z[..., :5])]``. A factor may depend on
+            other parts of z. Each number of z is in the part of one factor. With a second parameter without a
+            default the function also gets ``rows``, as ``log_joint`` does.
+        prior_gradient: how the prior's parameters get their gradient; all are unbiased. ``"score"``: by the score at
+            the samples, as if the prior were in ``log_joint``. ``"gdreg"``: along samples of the prior that have the
+            numbers of z (arXiv 2101.11046), which needs a Gaussian or a flow with an inverse. It is less noisy where
+            q is close to the prior, and can be far noisier where q is much narrower. ``"blend"``: a mix of both for
+            each number of z, by the variance of q as a share of the prior's; it needs a diagonal Gaussian prior and
+            ``posterior.stddev`` of shape (B, ...). A posterior class of your own may define a rough ``stddev``, but
+            it must not depend on samples. Gradients of all other parameters are the same with each of the three.
 
     Returns:
         loss: minus the mean over B of the objective's value, nats per example, a scalar to minimise.
@@ -94,9 +110,10 @@ def multi_sample_loss(
             cannot be reparameterised, or whose sample or density is detached from a parameter (checked for whole
             parameters: if one parameter feeds loc and scale, a detached half of it is not found); a log_joint that is
             detached from z; rows that depend on each other; a posterior whose support moves, except with ``reparam``;
-            log p = -inf with a pair that has a path; nothing to train; ``screen`` with a log_joint of one parameter
-            or with random numbers; a second pass with other values than the first one, for example because
-            ``rows(x)`` was forgotten.
+            log p = -inf with a pair that has a path; nothing to train; a prior whose factors do not have each number
+            of z once, or depend on their own part of z; a prior or posterior that ``prior_gradient`` cannot use;
+            ``screen`` with a log_joint of one parameter or with random numbers; a second pass with other values than
+            the first one, for example because ``rows(x)`` was forgotten.
         NotFinite: log-weights, or gradients of a sample with weight, are not finite; the error names the examples.
 
     Reference: Tucker et al., arXiv 1810.04152, for any posterior and any objective by the rule of ``Terms``. The
@@ -116,9 +133,11 @@ def multi_sample_loss(
         # _loss walks autograd graphs and takes gradients, which do not exist while a step is being traced.
         # Keep this a single expression: with several, torch would trace the loss itself.
         return _COMPILER.disable(_loss)(
-            log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator
+            log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator, prior, prior_gradient
         )
-    return _loss(log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator)
+    return _loss(
+        log_joint, posterior, k, objective, estimator, check, k_chunk, screen, generator, prior, prior_gradient
+    )
 
 
 def _loss(
@@ -131,21 +150,30 @@ def _loss(
     k_chunk: int | None,
     screen: float | None,
     generator: torch.Generator | None,
+    prior: Prior | None,
+    prior_gradient: PriorGradient | str,
 ) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
     require_awake(pair, "multi_sample_loss")
     passes = Passes.checked(k_chunk, screen, generator)
     require_posterior(posterior, pair)
+    own_prior = OwnPrior.checked(prior, prior_gradient)
+    along = own_prior is not None and own_prior.rule is not None
+    if along:
+        require_along(posterior, pair)
     if passes.are_needed(k):
-        draw = draw_in_passes(log_joint, posterior, [pair], k, passes)
+        draw = draw_in_passes(log_joint, posterior, [pair], k, passes, own_prior)
     else:
-        draw = draw_samples(log_joint, posterior, [pair], k)
+        draw = draw_samples(log_joint, posterior, [pair], k, own_prior)
     terms, weights = pair.at(draw.log_w)
     require_finite(pair, (weights.model, weights.path, weights.score, terms.value.unsqueeze(0)))
     dtype = draw.log_w.dtype
     loss, bound = -terms.value.mean().to(dtype), log_mean_exp(terms.log_w).to(dtype)
     if torch.is_grad_enabled():
-        seeds = gradient_seeds(draw, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score)
+        square = weights.model - terms.dmodel if along else None
+        seeds = gradient_seeds(
+            draw, posterior, weights, pair, path=pair.uses_path, score=pair.uses_score, square=square
+        )
         loss = _attach(loss, seeds)
     require_assumptions(draw, posterior, pair, check=check, insist=check is True)
     return loss, bound

@@ -12,9 +12,12 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from dregcli.engine.execution.screening import keep_probabilities
-from dregcli.engine.own.log_joint import Joint, LogJoint, RowChoice
+from dregcli.engine.own.log_joint import Joint, LogJoint
+from dregcli.engine.own.prior import OwnPrior
+from dregcli.engine.own.prior_seeds import Slopes, prior_seeds
 from dregcli.engine.own.row_check import row_faults
-from dregcli.engine.own.samples import RowGradients, Samples, draw_located, require_spared
+from dregcli.engine.own.rows import RowChoice
+from dregcli.engine.own.samples import RowGradients, Samples, draw_located, require_inside, require_spared, spread_of
 from dregcli.engine.pairs import Pair
 from dregcli.engine.reach import Reach
 from dregcli.engine.replay import Replay
@@ -104,23 +107,26 @@ class SamplesInPasses(Samples):
         itself = {self.leaf} if z in found.leaves else set[Tensor]()
         return Reach((found.leaves - {z}) | itself, found.names)
 
-    def row_gradients(self, model: Tensor | None, path: Tensor | None) -> RowGradients:
+    def row_gradients(self, model: Tensor | None, path: Tensor | None, square: Tensor | None = None) -> RowGradients:
         """Differentiate log p; theta's gradients are summed here. See ``Samples.row_gradients``.
 
         Raises:
-            SpecError: log_joint has other values than in the first pass.
+            SpecError: log_joint has other values than in the first pass, or the gradient cannot go along samples of
+                the prior.
             NotFinite: log_joint turns a weight of 0 into NaN for a sample outside the support.
         """
         if model is None and path is None:
             return RowGradients([], None, None)
-        parts, inverse = self._parts([each for each in (model, path) if each is not None])
-        model = None if model is None else model * inverse
-        path = None if path is None else path * inverse
+        if square is not None:
+            require_inside(self.log_p)
+        parts, inverse = self._parts([each for each in (model, path, square) if each is not None])
+        model, path, square = (None if each is None else each * inverse for each in (model, path, square))
         theta: dict[Tensor, Tensor] = {}
         of_z = None if path is None else torch.zeros_like(self.located.z)
+        along = None if square is None else _Along(square, self.by_z(self.slope_of_q()))
         with self.replay():
             for part in parts:
-                self._differentiate(part, model, theta, of_z)
+                self._differentiate(part, model, theta, of_z, along)
         if model is not None:
             for leaf in self.reach_of_p.leaves - {self.leaf}:
                 theta.setdefault(leaf, torch.zeros_like(leaf))  # perhaps no row was kept
@@ -146,20 +152,27 @@ class SamplesInPasses(Samples):
         return _chosen(keep, size), torch.where(keep, probability.reciprocal(), 0.0)
 
     def _differentiate(
-        self, part: _Part, model: Tensor | None, theta: dict[Tensor, Tensor], of_z: Tensor | None
+        self,
+        part: _Part,
+        model: Tensor | None,
+        theta: dict[Tensor, Tensor],
+        of_z: Tensor | None,
+        along: "_Along | None",
     ) -> None:
         """Add the gradients of some rows. Their graph lives as long as this call."""
-        z = part.take(self.located.z.detach()).requires_grad_(of_z is not None)
+        z = part.take(self.located.z.detach()).requires_grad_(of_z is not None or along is not None)
         before = Replay(z.device)
         log_p = self._again(part, z)
         reach = Reach.of(log_p)
         # What lies outside of log_joint is on its graph too, for other chunks and for the user's backward pass. But a
         # compiled graph allows one backward pass only.
         keeps = not reach.is_compiled
-        if of_z is not None and log_p.requires_grad:
+        found = torch.zeros_like(z)
+        if z.requires_grad and log_p.requires_grad:
             ones = torch.ones_like(log_p)
             (found,) = torch.autograd.grad(log_p, [z], ones, retain_graph=keeps, materialize_grads=True)
-            part.put(of_z, found)
+            if of_z is not None:
+                part.put(of_z, found)
             if reach.is_compiled and model is not None:
                 with before():
                     log_p = self._again(part, z)
@@ -168,8 +181,27 @@ class SamplesInPasses(Samples):
             weights = part.take(model).to(log_p.dtype)
             with _without_hooks(leaves):
                 every = torch.autograd.grad(log_p, leaves, weights, retain_graph=keeps)
-            for leaf, gradient in zip(leaves, every, strict=True):
-                theta[leaf] = theta[leaf] + gradient if leaf in theta else gradient
+            _add(theta, leaves, every)
+            if along is not None:
+                with before():
+                    self._along_prior_rows(part, found, model, along, theta)
+
+    def _along_prior_rows(
+        self, part: _Part, of_p: Tensor, model: Tensor, along: "_Along", theta: dict[Tensor, Tensor]
+    ) -> None:
+        """Add what makes theta's gradient at some rows go along samples of the prior."""
+        assert self.joint.prior is not None
+        spread = None if self.spread is None else part.rows(self.spread)
+        with torch.enable_grad():
+            z = part.take(self.located.z.detach()).requires_grad_()
+            slopes = Slopes(of_p, part.take(along.slope_of_q), spread)
+            found = prior_seeds(self.joint.prior, z, part.rows, slopes, part.take(model), part.take(along.square))
+        if live := [(output, seed) for output, seed in found if output.requires_grad]:
+            outputs, seeds = zip(*live, strict=True)
+            leaves = list(frozenset[Tensor]().union(*(Reach.of(each).leaves for each in outputs)) - {z})
+            with _without_hooks(leaves):
+                every = torch.autograd.grad(outputs, leaves, seeds, retain_graph=True)
+            _add(theta, leaves, every)
 
     def _again(self, part: _Part, z: Tensor) -> Tensor:
         """Return log p of some rows with its graph, and compare it with the first pass."""
@@ -200,6 +232,24 @@ class SamplesInPasses(Samples):
             return of_z
         (found,) = torch.autograd.grad(self.located.z, self.leaf, of_z, retain_graph=True, materialize_grads=True)
         return found
+
+
+@dataclass(frozen=True)
+class _Along:
+    """What the prior's gradient along its samples needs of all rows.
+
+    Attributes:
+        square: weights model - d model / d log w, (K, B).
+        slope_of_q: d log q / d z at fixed parameters, (K, B, ...).
+    """
+
+    square: Tensor
+    slope_of_q: Tensor
+
+
+def _add(theta: dict[Tensor, Tensor], leaves: Sequence[Tensor], gradients: Sequence[Tensor]) -> None:
+    for leaf, gradient in zip(leaves, gradients, strict=True):
+        theta[leaf] = theta[leaf] + gradient if leaf in theta else gradient
 
 
 _HINT_ROWS = "take each tensor of examples by rows(x) inside log_joint; call .eval() on modules with batch statistics"
@@ -241,7 +291,12 @@ def _without_hooks(leaves: Sequence[Tensor]) -> Generator[None]:
 
 
 def draw_in_passes(
-    log_joint: LogJoint, posterior: Distribution, pairs: Sequence[Pair], k: int, passes: Passes
+    log_joint: LogJoint,
+    posterior: Distribution,
+    pairs: Sequence[Pair],
+    k: int,
+    passes: Passes,
+    prior: OwnPrior | None = None,
 ) -> SamplesInPasses:
     """Draw samples and compute their log-densities; log p in a pass without a graph.
 
@@ -251,20 +306,23 @@ def draw_in_passes(
         pairs: pairs that will use the samples.
         k: samples per example.
         passes: how log_joint is called.
+        prior: the prior, if ``log_joint`` returns log p(x | z) alone.
 
     Raises:
         SpecError: as ``draw_samples``; or log_joint cannot be screened.
         NotFinite: the derivative of a density by z cannot be computed.
     """
-    joint = Joint.of(log_joint)
+    joint = Joint.of(log_joint, prior)
     if passes.screen is not None and not joint.takes_rows:
         message = "has one parameter, z, and screening computes chosen rows only: it needs log_joint(z, rows)."
         hint = "write def log_joint(z, rows), and take the rows' examples inside it: x_rows = rows(x)"
         raise SpecError([Fault("log_joint", message)], hint=hint)
-    unfolded, start, located = draw_located(posterior, pairs, k)
+    along = prior is not None and prior.rule is not None
+    unfolded, start, located = draw_located(posterior, pairs, k, along=along)
     log_p, replay = joint.first_pass(located.z.detach(), passes.k_chunk)
     if passes.screen is not None and replay.is_passed:
         message = "draws random numbers (dropout?), which screening cannot repeat for chosen rows alone."
         hint = "call .eval() on modules with dropout, or leave screen out"
         raise SpecError([Fault("log_joint", message)], hint=hint)
-    return SamplesInPasses(unfolded, start, located, joint, replay, log_p, log_p - located.log_q, passes)
+    spread = spread_of(posterior, prior)
+    return SamplesInPasses(unfolded, start, located, joint, replay, log_p, log_p - located.log_q, spread, passes)

@@ -16,7 +16,14 @@ from dregcli.errors import Fault, NotFinite, SpecError
 
 
 def gradient_seeds(
-    draw: Samples, posterior: Distribution, weights: Coefficients, pair: Pair, *, path: bool, score: bool
+    draw: Samples,
+    posterior: Distribution,
+    weights: Coefficients,
+    pair: Pair,
+    *,
+    path: bool,
+    score: bool,
+    square: Tensor | None = None,
 ) -> list[tuple[Tensor, Tensor]]:
     """Return the start of a backward pass that gives a pair's descent directions for the mean over the batch.
 
@@ -27,6 +34,7 @@ def gradient_seeds(
         pair: the objective and its estimator, for errors.
         path: False means that the path weights are 0.
         score: False means that the score weights are 0.
+        square: weights model - d model / d log w, (K, B), if theta's gradient goes along samples of the prior.
 
     Returns:
         Tensors, each with the gradient by this tensor.
@@ -45,13 +53,15 @@ def gradient_seeds(
     to_descent = -1.0 / draw.log_p.shape[1]
     found: list[tuple[Tensor, Tensor]] = []
     outside = torch.isneginf(draw.log_p)
-    has_path = path and draw.leaf.requires_grad
+    has_path = path and draw.live.requires_grad
     if has_path and outside.any():
         _refuse_jump(outside, pair)
     # Theta's gradient is skipped for a frozen model: the pass would run through the model only for the leaf.
     has_model = bool(reached.theta) and bool(weights.model.any())
     rows = draw.row_gradients(
-        weights.model * to_descent if has_model else None, weights.path * to_descent if has_path else None
+        weights.model * to_descent if has_model else None,
+        weights.path * to_descent if has_path else None,
+        square * to_descent if square is not None and has_model else None,
     )
     found.extend(rows.model)
     if score and reached.phi:
@@ -188,6 +198,23 @@ def require_posterior(posterior: Distribution, pair: Pair) -> None:
         faults.append(Fault("posterior", f"{message} {_score_only(pair.objective)}"))
     if faults:
         raise SpecError(faults)
+
+
+def require_along(posterior: Distribution, pair: Pair) -> None:
+    """Refuse what has no gradient along samples of the prior.
+
+    Raises:
+        SpecError: the posterior has no ``rsample``, or the pair leaves samples out of theta's gradient.
+    """
+    hint = "take prior_gradient='score'"
+    if not posterior.has_rsample:
+        message = "has no rsample (has_rsample is False), so that the prior's gradient cannot go along samples."
+        raise SpecError([Fault("posterior", message)], hint=hint)
+    if not pair.estimator.keeps_theta:
+        message = (
+            f"'{pair.word}' leaves samples out of theta's gradient, which then cannot go along the prior's samples."
+        )
+        raise SpecError([Fault("prior_gradient", message)], hint=hint)
 
 
 def _score_only(objective: Objective) -> str:

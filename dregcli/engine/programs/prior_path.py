@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Normal
 
 from dregcli.engine.located import Located
-from dregcli.engine.posteriors import Unfolded
+from dregcli.engine.posteriors import Step, Unfolded
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.programs.densities import JointRun
 from dregcli.engine.programs.families import innermost, scale_or_none, words_of
@@ -73,7 +73,12 @@ def _unfolded(prior: Distribution) -> tuple[Distribution, list[Map], list[Map]]:
 
 def _at_leaf(posterior: Distribution, located: Located, z: Tensor) -> Tensor:
     """Return values z where q's sample is cut: before q's last transforms if these have no parameters."""
-    for step in reversed(Unfolded.of(posterior).steps[located.first :]):
+    return undone(Unfolded.of(posterior).steps[located.first :], z)
+
+
+def undone(steps: Sequence[Step], z: Tensor) -> Tensor:
+    """Return the values before some transforms of a posterior."""
+    for step in reversed(steps):
         z = cast("Tensor", cast("Any", step.transform).inv(z))
     return z
 
@@ -172,7 +177,7 @@ def _look(name: str, latents: Latents, run: JointRun, leaves: Mapping[Tensor, st
         z = None
     reached = frozenset[Tensor]() if z is None else Reach.of(z).leaves
     # Parameters that do not move the samples would lose their gradient.
-    if z is None or not parameters <= reached or not _equal(z, located.z):
+    if z is None or not parameters <= reached or not is_equal(z, located.z):
         return LearnedPrior(
             parameters,
             refusal=f"the prior of '{name}' ({words_of(prior)}) is neither a Gaussian nor an invertible transform of "
@@ -183,7 +188,7 @@ def _look(name: str, latents: Latents, run: JointRun, leaves: Mapping[Tensor, st
         leaf = _at_leaf(q, located, z[:1, :1])
     except Exception:
         leaf = None
-    if leaf is None or not _equal(leaf, located.leaf[:1, :1]):
+    if leaf is None or not is_equal(leaf, located.leaf[:1, :1]):
         return LearnedPrior(
             parameters,
             refusal=f"samples of '{name}' go through transforms of q ({words_of(q)}) that cannot be undone.",
@@ -198,7 +203,7 @@ def _look(name: str, latents: Latents, run: JointRun, leaves: Mapping[Tensor, st
     )
 
 
-def _equal(found: Tensor, expected: Tensor) -> bool:
+def is_equal(found: Tensor, expected: Tensor) -> bool:
     """Return whether values are the same up to the rounding of an inverse."""
     return found.shape == expected.shape and torch.allclose(found, expected, rtol=1e-3, atol=1e-3)
 
@@ -284,12 +289,12 @@ class PriorPath:
         """
         outputs, weights = [self._rest], [model]
         seeds = {
-            name: _weighted(model, along) - _weighted(square, self._g[name]) for name, along in self._along.items()
+            name: weighted(model, along) - weighted(square, self._g[name]) for name, along in self._along.items()
         }
         for name, share in self._shares.items():
             # The factors of a diagonal Gaussian, one for each number of the latent.
             outputs.append(innermost(self._run.priors[name]).log_prob(self._values[name]))
-            weights.append(_weighted(model, 1.0 - share))
+            weights.append(weighted(model, 1.0 - share))
             seeds[name] = share * seeds[name]
         if self._rule.joint:
             self._add_to_upper(seeds)
@@ -303,7 +308,7 @@ class PriorPath:
             by_upper = differentiated([self._moved[name]], [self._leaves[each] for each in upper], [seeds[name]])
             for each, more in zip(upper, by_upper, strict=True):
                 # A row that is there twice has the sum of both in the leaf.
-                seeds[each] = seeds[each] + _weighted(self._ones, self._take(more))
+                seeds[each] = seeds[each] + weighted(self._ones, self._take(more))
 
 
 def differentiated(outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights: Sequence[Tensor]) -> list[Tensor]:
@@ -315,6 +320,6 @@ def differentiated(outputs: Sequence[Tensor], inputs: Sequence[Tensor], weights:
     return list(torch.autograd.grad(kept, list(inputs), seeds, retain_graph=True, materialize_grads=True))
 
 
-def _weighted(weights: Tensor, values: Tensor) -> Tensor:
+def weighted(weights: Tensor, values: Tensor) -> Tensor:
     """Return weights (K', B') times values (K', B', ...)."""
     return weights.reshape(*weights.shape, *(1,) * (values.ndim - 2)) * values

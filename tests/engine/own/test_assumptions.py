@@ -37,7 +37,7 @@ from torch.distributions.transforms import AffineTransform, SigmoidTransform, Ta
 
 from dregcli.engine import check_bias, gradient_report, multi_sample_loss
 from dregcli.engine.checks.score_identity import support_moves
-from dregcli.engine.own.log_joint import RowChoice
+from dregcli.engine.own.rows import RowChoice
 from dregcli.engine.pairs import resolve_pair
 from dregcli.engine.posteriors import Unfolded
 from dregcli.errors import SpecError
