@@ -94,10 +94,21 @@ def test_a_step_has_the_objective_of_its_number() -> None:
     assert not [name for name in take(_trainer("vr-iwae:alpha=.3"), 1).row() if "alpha" in name]
 
 
-def test_steps_are_recorded_after_the_change() -> None:
+def test_steps_are_recorded_after_the_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recording has one value of the parameter. So it is made with the last value, and used from then on."""
+    seen: list[float] = []
+    computed = Step.gradients
+
+    def gradients(step: Step, pair: Any, **settings: Any) -> Any:
+        seen.append(pair.objective.alpha)
+        return computed(step, pair, **settings)
+
+    monkeypatch.setattr(Step, "gradients", gradients)
     found, expected = _trainer(record=call_again), _trainer()
     found.warm_up()
-    assert vars(found)["_captured"]
+    assert seen[0] == 0.99
+    assert set(seen[1:]) == {0.0}
+    assert vars(found)["_captured_from"] == 6
     a, b = take(found, 12).state(), take(expected, 12).state()
     for name, each in b.model.items():
         torch.testing.assert_close(a.model[name], each, rtol=1e-4, atol=1e-5)
