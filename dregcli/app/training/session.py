@@ -360,7 +360,7 @@ class Session:
         return average | {"final_step": self._final_step, "stopped_early": self._stops_early}
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
-        learned = self._trainer.learned.values()
+        learned = self._trainer.learned.values() | self._trainer.fitted.values
         spec, parent = self._spec, self._spec.parent
         seconds = self._seconds_before + self._seconds
         return {

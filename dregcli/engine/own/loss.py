@@ -13,7 +13,7 @@ from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.passes import Passes, draw_in_passes
 from dregcli.engine.own.samples import draw_samples
 from dregcli.engine.own.seeds import gradient_seeds, require_posterior
-from dregcli.engine.pairs import require_awake, require_finite, resolve_pair
+from dregcli.engine.pairs import require_awake, require_finite, require_fitted, resolve_pair
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
 
@@ -134,6 +134,7 @@ def _loss(
 ) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
     require_awake(pair, "multi_sample_loss")
+    require_fitted(pair)
     passes = Passes.checked(k_chunk, screen, generator)
     require_posterior(posterior, pair)
     if passes.are_needed(k):
