@@ -31,6 +31,7 @@ from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import Split
+from dregcli.parts import shown_word
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.resolve import read_options
 from dregcli.specs.run import RunSpec
@@ -225,7 +226,7 @@ def _fitted(pairs: list[AskedPair], subject: Subject, seed: int, listener: Liste
                 f"fitted to the frozen model at K={subject.k}",
             )
         values = ", ".join(f"{name} {value:.4g}" for name, value in found.fitted_values.items())
-        listener.note(f"{short_word(objective)}, {source}: {values}")
+        listener.note(f"{shown_word(word_of(objective))}, {source}: {values}")
         objectives[objective] = found
     return [
         replace(each, pair=replace(each.pair, objective=objectives.get(each.pair.objective, each.pair.objective)))
