@@ -31,6 +31,8 @@ class TvoSchedule(StrEnum):
     """Evenly in the logarithms."""
     LINEAR = "linear"
     """Evenly."""
+    MOMENTS = "moments"
+    """So that the data's mean log-weight rises by the same amount in every part. Training fits the points."""
 
 
 class ScheduleShape(StrEnum):

@@ -7,6 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
+from dregcli.engine.fitting import fitted_values
 from dregcli.engine.optimisation import Adam
 from dregcli.engine.pairs import Pair
 
@@ -76,7 +77,7 @@ class LearnedParameters:
 
 
 def learned_pair(pair: Pair, tensors: Mapping[str, Tensor]) -> Pair:
-    """Return a pair at the values that a training state holds.
+    """Return a pair at the values that a training state holds: what its estimator learned, and its objective's fit.
 
     Args:
         pair: objective and estimator from the run's spec.
@@ -85,6 +86,9 @@ def learned_pair(pair: Pair, tensors: Mapping[str, Tensor]) -> Pair:
     Raises:
         KeyError: a value is missing.
     """
+    objective = pair.objective
+    if names := objective.fitted_names:
+        pair = replace(pair, objective=objective.with_fitted(fitted_values(names, tensors)))
     return _at(pair, {name: tensors[f"{PREFIX}{name}/{_VALUE}"].item() for name in pair.estimator.learned})
 
 

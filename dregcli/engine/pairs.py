@@ -131,6 +131,16 @@ def require_awake(pair: Pair, where: str) -> None:
         raise SpecError([Fault("objective", message)])
 
 
+def require_fitted(pair: Pair) -> None:
+    """Refuse an objective whose numbers are not fitted where nothing is trained.
+
+    Raises:
+        SpecError: the numbers are not fitted.
+    """
+    if pair.objective.unfitted:
+        raise SpecError([Fault("objective", f"'{word_of(pair.objective)}': {pair.objective.unfitted}")])
+
+
 def _taken_by(objective: Objective) -> str:
     return f"For '{objective.name}' there are: {', '.join(e.name for e in estimators_of(objective))}."
 
@@ -237,6 +247,7 @@ def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: 
         what = f"log_w must have shape (K, B), got {tuple(log_w.shape)}."
         raise SpecError([Fault("log_w", what)])
     pair = resolve_pair(objective, estimator, log_w.shape[0])
+    require_fitted(pair)
     _, exact = pair.at(log_w)
     dtype = torch.promote_types(log_w.dtype, torch.float32)
     arrays = [array.to(dtype) for array in (exact.model, exact.path, exact.score)]

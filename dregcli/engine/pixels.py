@@ -58,9 +58,11 @@ def evaluation_step(split: Split, batch: int, repeat: int = 0) -> int:
     return (repeat << 44) + (_SPLIT_NUMBER[split] << 40) + batch
 
 
-def training_pixels(pixels: Pixels, stored: Tensor, randomness: Randomness, step: int) -> Tensor:
+def training_pixels(
+    pixels: Pixels, stored: Tensor, randomness: Randomness, step: int, stream: Stream = Stream.PIXELS
+) -> Tensor:
     """Return a training batch's pixels; random pixels are drawn again for every step."""
-    return pixels(stored, lambda: randomness.uniform(Stream.PIXELS, step, *stored.shape))
+    return pixels(stored, lambda: randomness.uniform(stream, step, *stored.shape))
 
 
 def evaluation_pixels(pixels: Pixels, stored: Tensor, randomness: Randomness, split: Split, batch: int) -> Tensor:

@@ -50,6 +50,9 @@ class Stream(IntEnum):
     DIAGNOSTIC_DREAMS = 22
     VARIANCE_DREAMS = 23
     VARIANCE_REFERENCE_DREAMS = 24
+    FITTING_EXAMPLES = 25
+    FITTING_PIXELS = 26
+    FITTING_NOISE = 27
 
 
 def address(seed: int, stream: Stream, step: int = 0, block: int = 0) -> int:

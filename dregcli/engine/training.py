@@ -13,9 +13,11 @@ from torch import Tensor
 from dregcli.engine.captured import CapturedStep, Record
 from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
+from dregcli.engine.execution.tempered import TemperedBatch
+from dregcli.engine.fitting import FITTED, FittedNumbers
 from dregcli.engine.gradients import Gradients, Step, require_prior_path
 from dregcli.engine.learning import PREFIX, LearnedParameters
-from dregcli.engine.models.base import Model
+from dregcli.engine.models.base import Model, in_eval_mode
 from dregcli.engine.objectives import ScheduledObjective
 from dregcli.engine.optimisation import RAW, Optimisation, Updates
 from dregcli.engine.pairs import Pair
@@ -36,7 +38,7 @@ MOST_NOISE_BYTES = 2**28
 """Largest noise of a captured step. A step with more is limited by the GPU's arithmetic, and its arrays would stay
 allocated for the whole training."""
 
-_PREFIXES = (PREFIX, TRACKED, RAW)
+_PREFIXES = (PREFIX, FITTED, TRACKED, RAW)
 """Beginnings of the names of tensors that lie beside the optimizer's own in a state."""
 
 
@@ -111,6 +113,7 @@ class Trainer:
         self._batches = TrainingBatches(
             examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed
         )
+        self.fitted = FittedNumbers(self._objective.start, steps_per_epoch=self.steps_per_epoch)
         self._theta = model.model_parameters() if train_model else {}
         self._phi = model.posterior_parameters()
         self._execution = execution or Execution()
@@ -132,7 +135,8 @@ class Trainer:
         self._optimisation = optimisation
         noise_bytes = 4 * k * batch_size * model.latent_width
         plain = model.repeats and self.tracker is None and not pair.estimator.learned
-        plain = plain and optimisation.optimizer.can_be_recorded
+        # A recording would keep the numbers of one fit.
+        plain = plain and optimisation.optimizer.can_be_recorded and not self.fitted.exist
         self._record = record if plain and noise_bytes <= MOST_NOISE_BYTES else None
         self._captured: CapturedStep | None = None
         self._captured_from = self._settled
@@ -149,8 +153,24 @@ class Trainer:
         return max(self._optimisation.kl_warmup, self._objective.steps)
 
     def _pair(self, step: int) -> Pair:
-        """Return the pair of a step: its objective, and the parameters that the estimator has learned."""
-        return replace(self.learned.pair, objective=self._objective.at(step))
+        """Return the pair of a step: its objective, fitted, and the parameters that the estimator has learned."""
+        return replace(self.learned.pair, objective=self.fitted.at(self._objective.at(step)))
+
+    @torch.no_grad()
+    def _fit(self) -> None:
+        """Fit the objective's numbers before the next step, if that is due."""
+        if not self.fitted.are_due(self.step):
+            return
+        self.collect()  # an error of earlier steps must be found while the numbers are still those of these steps
+        kl_weight, k_chunk = self._optimisation.kl_weight(self.step), self._execution.k_chunk
+        found: list[Tensor] = []
+        with in_eval_mode(self.model):
+            for pixels, noise in self._batches.of_fit(self.step):
+                batch = self.model.batch(pixels, noise)
+                if kl_weight != 1.0:
+                    batch = TemperedBatch(batch, kl_weight, k_chunk=k_chunk)
+                found.append(batch.log_weights(k_chunk=k_chunk))
+        self.fitted.fit(self._objective.at(self.step), torch.cat(found, dim=1), self.step)
 
     @property
     def _logged(self) -> int:
@@ -228,11 +248,13 @@ class Trainer:
         """
         stored, reason = self._batches.stored(self.step), None
         try:
+            self._fit()
             self._gradients(self._drawn(stored))
         except RuntimeError as error:
             if not self.model.fused or isinstance(error, torch.OutOfMemoryError):
                 raise
             self.model.unfuse()
+            self._fit()
             self._gradients(self._drawn(stored))
             reason = str(error).strip().partition("\n")[0]
         if self._record:
@@ -252,6 +274,7 @@ class Trainer:
         """
         if self._diverged:
             raise self._diverged
+        self._fit()
         stored = self._batches.stored(self.step)
         self._optimizer.set_step(self.step)
         if self._captured and self.step >= self._captured_from:
@@ -324,6 +347,7 @@ class Trainer:
     def row(self) -> dict[str, float]:
         """Return the window's means and the learned values as ``<estimator>.<name>``, and begin a new window.
 
+        The objective's fitted numbers of the last step are called ``<objective>.<name>``.
         A learning rate, a weight of the KL part or a parameter of the objective that changes has its value in the
         last step; the parameter is called ``<objective>.<name>``.
         """
@@ -339,6 +363,8 @@ class Trainer:
         if self._optimisation.kl_warmup:
             means["kl_weight"] = self._optimisation.kl_weight(self.step - 1)
         means |= self._objective.shown(self.step - 1)
+        name = self._objective.start.name
+        means |= {f"{name}.{each}": value for each, value in self.fitted.values.items()}
         name = self.learned.pair.estimator.name
         found = means | {f"{name}.{each}": value for each, value in self.learned.values().items()}
         return found | (self.tracker.row() if self.tracker else {})
@@ -382,10 +408,10 @@ class Trainer:
         self.collect()
         with self.evaluated():
             model = self._weights()
-        # A parameter called raw, estimator or tracked begins with a dot here, which no parameter's name does.
+        # A parameter whose name is one of the prefixes begins with a dot here, which no parameter's name does.
         own = self._optimizer.tensors()
         optimizer = {f".{name}" if name.startswith(_PREFIXES) else name: each for name, each in own.items()}
-        optimizer |= self.learned.tensors()
+        optimizer |= self.learned.tensors() | self.fitted.tensors()
         if self.averages:
             optimizer |= {RAW + name: each for name, each in self._weights().items()}
         optimizer |= self.tracker.tensors() if self.tracker else {}
@@ -417,6 +443,7 @@ class Trainer:
         own = {name.removeprefix("."): each for name, each in optimizer.items() if not name.startswith(_PREFIXES)}
         self._optimizer.load(own)
         self.learned.load(optimizer)
+        self.fitted.load(optimizer, step)
         if self.tracker:
             self.tracker.load(optimizer)
         self.step = step

@@ -1,14 +1,18 @@
 """The batches of a training: which examples a step sees, their pixels, and its random numbers, all by the step."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import Tensor
 
-from dregcli.engine.draws import AddressedDraws, Noise
+from dregcli.engine.draws import AddressedDraws, AddressedNoise, Noise
 from dregcli.engine.dreams import DreamNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
+
+FIT_EXAMPLES = 1024
+"""Examples that an objective's numbers are fitted to, rounded up to whole batches. It defines a run's numbers."""
 
 
 class DrawnBatch(NamedTuple):
@@ -62,6 +66,18 @@ class TrainingBatches:
         # Rows on the disk are read while this step's work runs.
         self._examples.expect(self.indices(step + 1))
         return found
+
+    def of_fit(self, step: int) -> Iterator[tuple[Tensor, Noise]]:
+        """Yield the pixels (B, D) and the noise of the batches of a fit before a step, all by the step alone."""
+        count = min(-(-FIT_EXAMPLES // self._batch_size), self.steps_per_epoch)
+        order = self.randomness.permutation(Stream.FITTING_EXAMPLES, step, len(self._examples))
+        for i in range(count):
+            stored = self._examples.rows(order[i * self._batch_size :][: self._batch_size])
+            at = step * count + i
+            pixels = training_pixels(self._pixels, stored, self.randomness, at, Stream.FITTING_PIXELS)
+            batch, width = self._batch_size, self._width
+            noise = AddressedNoise(self.randomness, Stream.FITTING_NOISE, at, k=self._k, batch=batch, width=width)
+            yield pixels, noise
 
     def drawn(self, step: int, stored: Tensor | None = None, randomness: Randomness | None = None) -> DrawnBatch:
         """Return a step's pixels and random numbers, from other values and numbers if they are given."""

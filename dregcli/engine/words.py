@@ -15,7 +15,9 @@ from dregcli.words import ParameterSchedule, read_scheduled_word, read_word
 def parameter_kinds(entry: type[Objective] | type[Estimator]) -> dict[str, type]:
     """Return the parameters of an objective or estimator, each with the type of its values."""
     hints = get_type_hints(entry)
-    return {field.name: cast("type", hints[field.name]) for field in fields(cast("Any", entry))}
+    fitted = entry.fitted_fields if issubclass(entry, Objective) else ()
+    names = [field.name for field in fields(cast("Any", entry)) if field.name not in fitted]
+    return {name: cast("type", hints[name]) for name in names}
 
 
 def parse_scheduled(word: str) -> ScheduledObjective:
@@ -84,7 +86,7 @@ def _values(part: Objective | ScheduledObjective | Estimator) -> dict[str, Any]:
     """Return the parameters with their values; the value of one that changes is its schedule."""
     if isinstance(part, ScheduledObjective):
         return _values(part.start) | dict(part.schedules)
-    return {field.name: getattr(part, field.name) for field in fields(cast("Any", part))}
+    return {name: getattr(part, name) for name in parameter_kinds(type(part))}
 
 
 def _text(value: float | StrEnum | Estimator | ParameterSchedule) -> str:

@@ -370,7 +370,7 @@ def test_unknown_names_come_with_the_nearest_one_and_all_at_once() -> None:
         ("tvo:beta=0", "dreg", 4, "beta must be above 0 and below 1, got 0."),
         ("tvo:beta=1", "dreg", 4, "beta must be above 0 and below 1, got 1."),
         ("tvo:beta=nan", "dreg", 4, "beta must be above 0 and below 1, got nan."),
-        ("tvo:schedule=moment", "dreg", 4, "needs one of log, linear, got 'moment'."),
+        ("tvo:schedule=moment", "dreg", 4, "needs one of log, linear, moments, got 'moment'. Did you"),
         ("tvo", "covariance", 1, "'covariance' needs at least 2 samples, got 1."),
         ("iwae", "double", 4, "'double' is defined for objective 'tvo' only."),
         ("iwae", "dreg-alpha:alpha=-0.1", 4, "alpha must be from 0 to 1"),

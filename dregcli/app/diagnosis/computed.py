@@ -101,7 +101,7 @@ def _part(part: Objective | Estimator) -> Part:
     kinds = parameter_kinds(type(part))
     learned = () if isinstance(part, Objective) else part.learned
     parameters: list[Parameter] = []
-    for field in fields(cast("Any", part)):
+    for field in (each for each in fields(cast("Any", part)) if each.name in kinds):
         assert field.default is not MISSING, f"{part.name}:{field.name} must have a default"
         kind = kinds[field.name]
         choices = tuple(map(str, kind)) if issubclass(kind, StrEnum) else ("true", "false") if kind is bool else ()

@@ -22,16 +22,18 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.planning.words import last_objective
 from dregcli.engine.device import resolve_device
-from dregcli.engine.diagnostics.learn import learn_on_frozen
+from dregcli.engine.diagnostics.learn import fit_on_frozen, learn_on_frozen
 from dregcli.engine.diagnostics.references import direction_of
 from dregcli.engine.gradients import require_prior_path
 from dregcli.engine.models.base import Model
+from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair, resolve_pair
 from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import DregError, Fault, SpecError
 from dregcli.names import PriorGradient, Split
+from dregcli.parts import shown_word
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.resolve import read_options
 from dregcli.specs.run import RunSpec
@@ -200,7 +202,42 @@ def find_subject(
     # A check does not use compiled arithmetic, because everything else is compared with its reference gradients.
     spec = plan.spec.model_copy(update={"device": device, "compile": "off"})
     found_subject = _subject(asked, run, checkpoint, spec, RunData(plan.data.dataset, spec), pairs, k, code)
-    return replace(found_subject, pairs=_taken(pairs, found_subject.model, listener))
+    taken = _taken(pairs, found_subject.model, listener)
+    return replace(found_subject, pairs=_fitted(taken, found_subject, asked.seed, listener))
+
+
+def _fitted(pairs: list[AskedPair], subject: Subject, seed: int, listener: Listener) -> list[AskedPair]:
+    """Return the pairs with the numbers of their objectives: those of the run's training, or fitted to this model."""
+    trained, unfitted = (
+        subject.trained.objective,
+        {each.pair.objective for each in pairs if each.pair.objective.unfitted},
+    )
+    if not unfitted:
+        return pairs
+    objectives: dict[Objective, Objective] = {}
+    for objective in sorted(unfitted, key=word_of):
+        if word_of(objective) == word_of(trained):
+            found, source = trained, "as in its training"
+        else:
+            randomness = Randomness(seed, subject.pixels.device)
+            found, source = (
+                fit_on_frozen(
+                    subject.model,
+                    subject.pixels,
+                    objective,
+                    k=subject.k,
+                    randomness=randomness,
+                    k_chunk=subject.execution.k_chunk,
+                ),
+                f"fitted to the frozen model at K={subject.k}",
+            )
+        values = ", ".join(f"{name} {value:.4g}" for name, value in found.fitted_values.items())
+        listener.note(f"{shown_word(word_of(objective))}, {source}: {values}")
+        objectives[objective] = found
+    return [
+        replace(each, pair=replace(each.pair, objective=objectives.get(each.pair.objective, each.pair.objective)))
+        for each in pairs
+    ]
 
 
 def _taken(pairs: list[AskedPair], model: Model, listener: Listener) -> list[AskedPair]:

@@ -81,6 +81,7 @@ def _of_toy(request: VarianceRequest, listener: Listener) -> VarianceReport:
     except SpecError as error:
         found += error.faults
     pairs = [each.pair for each in asked]
+    found += [Fault("objective", pair.objective.unfitted) for pair in pairs if pair.objective.unfitted]
     found += request.reference_faults(directions_of(pairs, request.reference, every_pair))
     if found:
         raise SpecError(list(dict.fromkeys(found)), hint=_HINT)

@@ -52,6 +52,8 @@ def tracked_words(given: object, *, objective: object, k: int | None) -> tuple[l
         if scheduled and scheduled.schedules and "/" in word and pairs and pairs[0].objective == target:
             message = f"'{word}' is the run's objective at its first step, and this objective changes: "
             faults.append(Fault(_FIELD, f"{message}write {word.rpartition('/')[2]}, which follows the change."))
+        if pairs and pairs[0].objective != target and (reason := pairs[0].objective.unfitted):
+            faults.append(Fault(_FIELD, f"'{word}' is not the run's objective: {reason}"))
         if any(pair in found for pair in pairs) and not means_all(word):
             faults.append(Fault(_FIELD, f"'{word}' is given twice."))
         found |= dict.fromkeys(pairs)

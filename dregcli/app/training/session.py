@@ -353,7 +353,7 @@ class Session:
         return average | {"final_step": self._final_step, "stopped_early": self._stops_early}
 
     def _summary(self, status: RunStatus) -> dict[str, Any]:
-        learned = self._trainer.learned.values()
+        learned, fitted = self._trainer.learned.values(), self._trainer.fitted.values
         spec, parent = self._spec, self._spec.parent
         seconds = self._seconds_before + self._seconds
         return {
@@ -377,6 +377,7 @@ class Session:
             "seconds": seconds,
             "steps_per_second": self._trainer.step / seconds if seconds else None,
             **({"learned": learned} if learned else {}),
+            **({"fitted": fitted} if fitted else {}),
             **({"parent": parent.model_dump()} if parent else {}),
         }
 

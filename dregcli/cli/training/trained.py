@@ -12,6 +12,7 @@ from dregcli.specs.execution import gradient_in_words
 from dregcli.specs.run import RunSpec, as_json, spelt_out
 from dregcli.specs.toml import as_toml
 from dregcli.wording import difference, with_error
+from dregcli.words import name_of
 
 if TYPE_CHECKING:
     from dregcli.app.training.train import TrainResult
@@ -40,6 +41,7 @@ _ALWAYS = (
 _WHERE_THERE_IS = (
     "log_p",
     "learned",
+    "fitted",
     "parent",
     "bound_before",
     "gain",
@@ -99,9 +101,13 @@ def show_trained(terminal: Terminal, result: "TrainResult") -> None:
         theta = summary["theta_sha256"]["after"][:16]
         terminal.line(f"from: {spec.parent.run}, step {spec.parent.checkpoint}{fresh}; before: the bound there")
         terminal.line(f"      the whole gain comes from the encoder: the model did not change (SHA-256 {theta})")
-    if "learned" in summary:
-        values = ", ".join(f"{name} {value:.4g}" for name, value in summary["learned"].items())
-        terminal.line(f"learned by {spec.estimator.partition(':')[0]}: {values}")
+    for key, words in (
+        ("learned", f"learned by {name_of(spec.estimator)}"),
+        ("fitted", f"fitted for {name_of(spec.objective)}"),
+    ):
+        if key in summary:
+            values = ", ".join(f"{name} {value:.4g}" for name, value in summary[key].items())
+            terminal.line(f"{words}: {values}")
     if "ema" in summary:
         terminal.line(f"weights: their moving average (--ema {spec.ema:g})")
     if "final_step" in summary:

@@ -1,5 +1,6 @@
-"""The parameters that an estimator learns on a frozen model."""
+"""What is learned on a frozen model: an estimator's parameters, and the numbers of an objective."""
 
+import torch
 from torch import Tensor
 
 from dregcli.engine.draws import AddressedNoise
@@ -7,6 +8,7 @@ from dregcli.engine.execution import Execution
 from dregcli.engine.gradients import Step
 from dregcli.engine.learning import LearnedParameters
 from dregcli.engine.models.base import Model
+from dregcli.engine.objectives import Objective
 from dregcli.engine.pairs import Pair
 from dregcli.engine.randomness import Randomness, Stream
 
@@ -44,3 +46,15 @@ def learn_on_frozen(
         )
         learned.update({name: float(slope) for name, slope in slopes.items()})
     return learned.pair
+
+
+@torch.no_grad()
+def fit_on_frozen(
+    model: Model, pixels: Tensor, objective: Objective, *, k: int, randomness: Randomness, k_chunk: int | None = None
+) -> Objective:
+    """Return an objective with its numbers fitted to the log-weights of a fixed model; see ``learn_on_frozen``."""
+    width = model.latent_width
+    noise = AddressedNoise(
+        randomness, Stream.FITTING_NOISE, 0, k=k, batch=pixels.shape[0], width=width, dtype=pixels.dtype
+    )
+    return objective.fitted(model.batch(pixels, noise).log_weights(k_chunk=k_chunk))

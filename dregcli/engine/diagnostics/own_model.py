@@ -19,7 +19,7 @@ from dregcli.engine.own.log_joint import LogJoint
 from dregcli.engine.own.prior import OwnPrior, Prior
 from dregcli.engine.own.samples import Samples, draw_samples
 from dregcli.engine.own.seeds import gradient_seeds, reached_leaves, require_along, require_posterior
-from dregcli.engine.pairs import Pair, require_awake, resolve_pair
+from dregcli.engine.pairs import Pair, require_awake, require_fitted, resolve_pair
 from dregcli.engine.reach import Reach
 from dregcli.errors import Fault, SpecError
 from dregcli.names import PriorGradient
@@ -195,6 +195,7 @@ def own_pairs(objective: Objective | str, estimators: Sequence[Estimator | str],
     pairs = [resolve_pair(objective, estimator, k) for estimator in estimators]
     for pair in pairs:
         require_awake(pair, "make()")
+        require_fitted(pair)
     return pairs
 
 

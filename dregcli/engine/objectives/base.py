@@ -1,6 +1,7 @@
 """The base class of objectives: a value computed from log-weights, and the weight arrays of its gradient."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -82,6 +83,8 @@ class Objective(ABC):
         can_be_tempered: whether its gradient is known if the KL part of the log-weights has less weight than 1.
         written_if_set: parameters that a word has only where they differ from their defaults. They were added after
             runs had been kept, whose words and hashes must stay the same.
+        fitted_fields: fields that are no parameters of its word. They hold numbers that are fitted to log-weights
+            between the steps of a training: they are state, which is kept in checkpoints.
     """
 
     name: ClassVar[str]
@@ -92,6 +95,7 @@ class Objective(ABC):
     has_path: ClassVar[bool] = True
     can_be_tempered: ClassVar[bool] = True
     written_if_set: ClassVar[tuple[str, ...]] = ()
+    fitted_fields: ClassVar[tuple[str, ...]] = ()
 
     @property
     def smallest_k(self) -> int:
@@ -106,6 +110,33 @@ class Objective(ABC):
         E_{p(x, z)} log q(z | x), which has no weights.
         """
         return 0.0
+
+    @property
+    def fitted_names(self) -> tuple[str, ...]:
+        """The names of the numbers that are fitted to log-weights; most objectives have none."""
+        return ()
+
+    @property
+    def fitted_values(self) -> dict[str, float]:
+        """The numbers that are fitted, by name; empty before the first fit."""
+        return {}
+
+    @property
+    def unfitted(self) -> str | None:
+        """The reason why it has no value yet, with the way out, if its numbers are not fitted; otherwise None."""
+        return None
+
+    def refitted_every(self, steps_per_epoch: int) -> int | None:
+        """Return the number of steps from one fit of a training to the next; None if nothing is fitted."""
+        return None
+
+    def fitted(self, log_w: Tensor) -> Self:
+        """Return the objective with its numbers fitted to log-weights of shape (K, N), in nats."""
+        return self
+
+    def with_fitted(self, values: Mapping[str, float]) -> Self:
+        """Return the objective with other fitted numbers, by the names of ``fitted_names``."""
+        return self
 
     def faults(self, k: int) -> list[str]:
         """Return the faults of its parameters, alone or with ``k`` samples, except that ``k`` is too small."""

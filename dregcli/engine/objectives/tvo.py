@@ -1,8 +1,8 @@
 """The thermodynamic variational objective: a Riemann sum along the path from the posterior q to the model."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Self
 
@@ -11,8 +11,16 @@ from torch import Tensor
 
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.elbo import Elbo
+from dregcli.engine.objectives.tvo_moments import equal_rises
 from dregcli.engine.weights import largest, leave_one_out_logsumexp, leave_one_out_sum, normalised
+from dregcli.errors import Fault, SpecError
 from dregcli.names import TvoRule, TvoSchedule
+
+BETA = 0.02
+"""The default of b_1."""
+
+EPOCHS_OF_A_FIT = 6
+"""Epochs from one fit of the points to the next, as in the code of arXiv 2007.00642."""
 
 
 @dataclass(frozen=True)
@@ -54,33 +62,79 @@ class Tvo(FunctionObjective):
         beta: b_1. With one part there is no point between 0 and 1, and beta has no effect.
         rule: where each part's height is taken: at its left end, at its right end, or the mean of both (trapezoid).
         schedule: how b_1 to b_J are spaced from beta to 1: evenly in their logarithms (log), or evenly (linear).
-            Linear with beta = 1/J cuts the path into equal parts.
+            Linear with beta = 1/J cuts the path into equal parts. Or ``moments``: a training fits the points so that
+            the data's mean of m_b rises by the same amount in every part, before its first step and then every 6
+            epochs. It takes no beta.
+        inner: the fitted points b_1 to b_(J-1) of schedule ``moments``; empty before the first fit.
 
     Reference: Masrani, Le, Wood, arXiv 1907.00031; for the defaults its figure 6 (5 parts, log,
-    with beta = 0.02 at 10 samples).
+    with beta = 0.02 at 10 samples). For moments: Brekelmans et al., arXiv 2007.00642.
     """
 
     name: ClassVar[str] = "tvo"
     reference: ClassVar[str] = "arXiv 1907.00031"
     cites: ClassVar[tuple[str, ...]] = ("masrani2019tvo",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
+    fitted_fields: ClassVar[tuple[str, ...]] = ("inner",)
 
     partitions: int = 5
-    beta: float = 0.02
+    beta: float = BETA
     rule: TvoRule = TvoRule.LEFT
     schedule: TvoSchedule = TvoSchedule.LOG
+    inner: tuple[float, ...] = ()
 
     def faults(self, k: int) -> list[str]:
-        """Check that there is a part, and that beta is inside (0, 1)."""
+        """Check that there is a part, and that beta is inside (0, 1) and has an effect."""
         faults: list[str] = []
         if self.partitions < 1:
             faults.append(f"partitions must be at least 1, got {self.partitions}.")
         if not 0.0 < self.beta < 1.0:
             faults.append(f"beta must be above 0 and below 1, got {self.beta:g}.")
+        elif self.schedule is TvoSchedule.MOMENTS and self.beta != BETA:
+            faults.append(f"beta has no effect with schedule=moments: leave it out, got {self.beta:g}.")
         return faults
 
+    @property
+    def fitted_names(self) -> tuple[str, ...]:
+        """The names b1, b2, ... of the points inside (0, 1), if they are fitted."""
+        if self.schedule is not TvoSchedule.MOMENTS:
+            return ()
+        return tuple(f"b{j}" for j in range(1, self.partitions))
+
+    @property
+    def fitted_values(self) -> dict[str, float]:
+        """The fitted points by name; empty before the first fit."""
+        return dict(zip(self.fitted_names, self.inner, strict=True)) if self.inner else {}
+
+    @property
+    def unfitted(self) -> str | None:
+        """The reason why there are no points yet; None if there are."""
+        if len(self.inner) == len(self.fitted_names):
+            return None
+        return "the points of schedule=moments are fitted during training: use schedule=log or schedule=linear here."
+
+    def refitted_every(self, steps_per_epoch: int) -> int | None:
+        """Return the steps of 6 epochs if the points are fitted."""
+        return EPOCHS_OF_A_FIT * steps_per_epoch if self.fitted_names else None
+
+    def fitted(self, log_w: Tensor) -> Self:
+        """Return the objective with the points between which the mean of m_b over the examples rises equally."""
+        return replace(self, inner=tuple(equal_rises(log_w, self.partitions))) if self.fitted_names else self
+
+    def with_fitted(self, values: Mapping[str, float]) -> Self:
+        """Return the objective with other fitted points, by their names."""
+        return replace(self, inner=tuple(values[name] for name in self.fitted_names))
+
     def powers(self) -> list[float]:
-        """Return b_0 to b_J."""
+        """Return b_0 to b_J.
+
+        Raises:
+            SpecError: the points are not fitted.
+        """
+        if self.unfitted:
+            raise SpecError([Fault("objective", self.unfitted)])
+        if self.schedule is TvoSchedule.MOMENTS:
+            return [0.0, *self.inner, 1.0]
         parts = self.partitions - 1
         if self.schedule is TvoSchedule.LOG:
             inner = [self.beta ** ((parts - j) / parts) for j in range(parts)]

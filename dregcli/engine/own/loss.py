@@ -14,7 +14,7 @@ from dregcli.engine.own.passes import Passes, draw_in_passes
 from dregcli.engine.own.prior import OwnPrior, Prior
 from dregcli.engine.own.samples import draw_samples
 from dregcli.engine.own.seeds import gradient_seeds, require_along, require_posterior
-from dregcli.engine.pairs import require_awake, require_finite, resolve_pair
+from dregcli.engine.pairs import require_awake, require_finite, require_fitted, resolve_pair
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import UsageError
 from dregcli.names import PriorGradient
@@ -155,6 +155,7 @@ def _loss(
 ) -> tuple[Tensor, Tensor]:
     pair = resolve_pair(objective, estimator, k)
     require_awake(pair, "multi_sample_loss")
+    require_fitted(pair)
     passes = Passes.checked(k_chunk, screen, generator)
     require_posterior(posterior, pair)
     own_prior = OwnPrior.checked(prior, prior_gradient)

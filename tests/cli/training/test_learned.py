@@ -89,3 +89,42 @@ def test_a_checkpoint_without_them_is_a_clear_error(capsys, ready, tmp_path) -> 
     others = {name: tensor for name, tensor in kept.optimizer.items() if "estimator/" not in name}
     with pytest.raises(StoreFormatError, match="lacks 'estimator/alpha/value'"):
         trained_pair(found, Checkpoint(kept.step, kept.model, others, kept.state))
+
+
+def test_an_objective_s_fit_is_logged_kept_and_used_by_diagnoses(capsys, tmp_path) -> None:
+    moments = ("--objective", "tvo:partitions=3,schedule=moments")
+    outcome = run(capsys, "train", *SMALL, *moments, "--name", "x", "--json")
+    assert outcome.code == 0, outcome.err
+    fitted = outcome.json["fitted"]
+    assert list(fitted) == ["b1", "b2"]
+    found = _only(tmp_path, "x")
+    assert {name: found.metrics("train")[f"tvo.{name}"][-1] for name in fitted} == fitted
+    assert found.spec()["objective"] == "tvo:partitions=3,beta=0.02,rule=left,schedule=moments"
+    pair = trained_pair(found, found.load_checkpoint("last"))
+    assert pair.objective.fitted_values == fitted
+    values = ", ".join(f"{name} {value:.4g}" for name, value in fitted.items())
+    few = ("--examples", 4, "--max-batches", 100)
+    own = run(capsys, "bias-check", "x", *few)
+    assert f"tvo:partitions=3,schedule=moments, as in its training: {values}" in own.err
+    other = run(capsys, "bias-check", "x", *few, "--objective", "tvo:partitions=4,schedule=moments")
+    assert "tvo:partitions=4,schedule=moments, fitted to the frozen model at K=4: b1 0." in other.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("train", *SMALL, "--objective", "tvo:schedule=moments,beta=0.3"),
+            "beta has no effect with schedule=moments",
+        ),
+        (
+            ("train", *SMALL, "--track-estimators", "tvo:schedule=moments/dreg"),
+            "is not the run's objective: the poin",
+        ),
+        (("variance", "--toy", "--objective", "tvo:schedule=moments"), "use schedule=log or schedule=linear here"),
+    ],
+)
+def test_a_fit_without_its_training_is_refused(capsys, words: tuple[str, ...], said: str) -> None:
+    outcome = run(capsys, *words)
+    assert outcome.code == 2
+    assert said in outcome.err
