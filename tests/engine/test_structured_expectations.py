@@ -51,7 +51,7 @@ def columns(nodes: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _weigh(pair: Pair, rule: PriorRule | None = None) -> PairWeigh:
-    return PairWeigh((pair,), learning=False, rule=rule)
+    return PairWeigh((pair,), learning=False, rules=(rule,))
 
 
 @cache

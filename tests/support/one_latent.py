@@ -57,7 +57,7 @@ def expected_gradient(model: ProgramModel, rule: PriorRule | None, *, square: bo
     """Expected gradient of theta, iwae with two samples; without the weights ``square`` it is wrong."""
     at = nodes(count, 1e-12)
     found = rows(model, at.noise.unsqueeze(0))
-    weigh = PairWeigh((resolve_pair("iwae", "dreg", K),), learning=False, rule=rule)
+    weigh = PairWeigh((resolve_pair("iwae", "dreg", K),), learning=False, rules=(rule,))
     weights = replace(averaged(weigh, found.log_w[0], at.probability), path=None, score=None)
     if not square:
         assert weights.square is not None

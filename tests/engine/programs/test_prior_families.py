@@ -177,7 +177,7 @@ def test_a_bit_whose_prior_depends_on_a_sample_that_moves(rule: str) -> None:
     probability = torch.cat([1.0 - chance, chance]) * at[1].repeat(2)
     gradients: list[Tensor] = []
     for each in (_rule(rule), None):
-        weigh = PairWeigh((resolve_pair("iwae", "dreg", K),), learning=False, mixed=True, rule=each)
+        weigh = PairWeigh((resolve_pair("iwae", "dreg", K),), learning=False, mixed=True, rules=(each,))
         weights = replace(averaged(weigh, found.log_w[0], probability), path=None, score=None, pathless=None)
         gradients.append(found.sums(weights).model[0]["p"])
     along, score = gradients

@@ -180,7 +180,7 @@ def of_the_number(order: str, rule: str, word: str) -> Tensor:
     try:
         batch = model.batch(mixed.X.expand(len(probability), -1), mixed._GivenNormals(normals))
         pair = resolve_pair(*word.split("/"), mixed.K)
-        rows = DenseRows(batch, PairWeigh((pair,), learning=False, mixed=True, rule=RULES[rule]), k_chunk=None)
+        rows = DenseRows(batch, PairWeigh((pair,), learning=False, mixed=True, rules=(RULES[rule],)), k_chunk=None)
         value, *arrays = rows.weights.arrays()
         scaled = [None if each is None else each * -probability * len(probability) for each in arrays]
         return rows.sums(rows.weights.with_arrays((value, *scaled))).model[0]["p"]
