@@ -147,7 +147,9 @@ class ScreenedRows:
     def _chosen(self, weights: RowWeights) -> _Kept:
         """Draw rows by their weights."""
         screening = self._screening
-        wanted = [each for each in (weights.model, weights.path, weights.square) if each is not None]
+        wanted = [
+            each for each in (weights.model, weights.path, weights.square, weights.path_scale) if each is not None
+        ]
         probability = keep_probabilities(wanted, screening.inflation)
         keep = self._draws.keep(probability)
         if screening.repeated and screening.capacity:
