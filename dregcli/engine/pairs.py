@@ -88,7 +88,7 @@ class Pair:
     ) -> tuple[Terms, Coefficients]:
         """Return the objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
 
-        ``kl_weight`` is the weight of the KL part of the log-weights, and ``noise`` says whether the samples are pairs.
+        ``kl_weight`` is the weight of the KL part of the log-weights; ``noise`` says whether the samples are pairs.
 
         Both are computed in float64 for log-weights of any type: v - v^2 subtracted from v leaves v^2 with an error
         of eps * v, which in float32 is larger than v^2 once K is large. The arrays are small beside the decoder's
@@ -225,7 +225,7 @@ def promise(
 ) -> Promise:
     """Return whether the pair's expected gradient equals the gradient of its own target, with ``k`` samples.
 
-    With ``noise="antithetic"`` the samples are the pairs of a diagonal Gaussian, and the pair has its weights for them.
+    With ``noise="antithetic"`` samples are pairs of a diagonal Gaussian, and the weights are those for such pairs.
 
     This is the only source of promises: the trainer's warning, ``dreg estimators``, the documentation's tables and
     the tests read it. It assumes that log p(x, z) and log q(z | x) of your model are differentiable in z wherever z
@@ -237,6 +237,8 @@ def promise(
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
     """
+    if noise not in list(SampleNoise):
+        raise SpecError([Fault("noise", f"must be {' or '.join(SampleNoise)}, got {noise!r}.")])
     return resolve_pair(objective, estimator, k).promise(k, SampleNoise(noise))
 
 

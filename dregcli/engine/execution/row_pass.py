@@ -131,13 +131,11 @@ class GaussianRowPass:
             weights: row weights, (P, K', B').
             scale: other row weights for the posterior's standard deviations.
         """
-        derivatives = self._posterior.path_derivatives(self._noise, self.dz)
-        descent = {name: weights if name == "loc" or scale is None else scale for name in derivatives}
         like = self._batch.posterior.loc
-        return {
-            name: self._selection.sum(descent_weights(descent[name], like), each)
-            for name, each in derivatives.items()
-        }
+        descent = descent_weights(weights, like)
+        of = {"loc": descent, "scale": descent if scale is None else descent_weights(scale, like)}
+        derivatives = self._posterior.path_derivatives(self._noise, self.dz)
+        return {name: self._selection.sum(of[name], each) for name, each in derivatives.items()}
 
     def sums(self, weights: RowWeights) -> Sums:
         """Compute the sums that the weights request for model and path, from one backward pass."""

@@ -27,8 +27,8 @@ class Terms:
             path weight with the same expectation (arXiv 1810.04152, section 3.1; arXiv 2101.11046).
         dmodel: d model_k / d log w_k, from which the gradient along samples of the prior is made (arXiv 2101.11046).
         kl_weight: how much of log p(z) - log q(z | x) the log-weights have; less than 1 only during a KL warm-up.
-        dscore_by_partner: d score_k / d log w_k', where k' is the partner of an antithetic sample; None if samples are
-            independent, or if the derivative is not known.
+        dscore_by_partner: d score_k / d log w_k', where k' is the partner of an antithetic sample; None if samples
+            are independent, or if the derivative is not known.
     """
 
     log_w: Tensor
