@@ -3,8 +3,8 @@
 Samples 0 and 1 are a pair, then 2 and 3, and so on. So a pair never leaves a block of noise or a chunk of samples,
 and the first K samples are whole pairs for every even K.
 
-The two samples of a pair are z = mu + sigma eps and z' = mu - sigma eps = 2 mu - z. Let s_k be a weight of the score,
-s_kk its derivative by log w_k, and s_kk' its derivative by the partner's log w_k'. As a function of z at fixed mu, s_k
+The two samples of a pair are z = mu + sigma eps and z' = mu - sigma eps = 2 mu - z. Let s_k be a score weight, s_kk
+its derivative by log w_k, and s_kk' its derivative by the partner's log w_k'. As a function of z at fixed mu, s_k
 depends on z through its own log-weight and, with the sign -1, through the partner's. So integration by parts gives
 two weights of the path, one for mu and one for sigma; with g = d log w / d z,
 
