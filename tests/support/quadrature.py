@@ -67,9 +67,7 @@ def grid(k: int, nodes: int, noise: SampleNoise = IID) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(noise), torch.from_numpy(probability)
 
 
-def column_gradients(
-    pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID
-) -> Tensor:
+def column_gradients(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
     """The estimate at every column of the grid, shape (3, columns); derivatives of the model by hand."""
     noise, _ = grid(k, nodes, samples)
     sd = math.exp(model.log_sd)
@@ -86,9 +84,7 @@ def column_gradients(
     return torch.stack([theta, mu, log_sd])
 
 
-def expected_gradient(
-    pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID
-) -> Tensor:
+def expected_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
     """The estimator's expected gradient in (theta, mu, log_sd)."""
     return column_gradients(pair, model, k=k, nodes=nodes, samples=samples) @ grid(k, nodes, samples)[1]
 
@@ -99,9 +95,7 @@ def standard_deviation(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> 
     return (columns.square() @ probability - (columns @ probability).square()).sqrt()
 
 
-def target_gradient(
-    pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID
-) -> Tensor:
+def target_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
     """The gradient of a pair's own target: derivatives of expected naive values, and rws's update itself."""
     # All pairs of an objective but ovis-mc's have the same target, which is computed once.
     one = pair if pair.estimator.name == "ovis-mc" else reparam(pair.objective)
