@@ -25,4 +25,4 @@ def with_partners(noise: Tensor) -> Tensor:
 
 def of_partners(values: Tensor) -> Tensor:
     """Return the values of each sample's partner, (K, ...) with an even K."""
-    return values.unflatten(0, (-1, 2)).flip(1).flatten(0, 1)
+    return values.reshape(-1, 2, *values.shape[1:]).flip(1).reshape(values.shape)

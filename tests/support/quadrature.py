@@ -55,9 +55,9 @@ class Gaussian1d:
 
 
 @cache
-def grid(k: int, nodes: int, noise: SampleNoise = IID) -> tuple[Tensor, Tensor]:
+def grid(k: int, nodes: int, samples: SampleNoise = IID) -> tuple[Tensor, Tensor]:
     """Noise (K, nodes^K) and the probability of each column; with pairs of noise and minus the noise, nodes^(K/2)."""
-    if noise is SampleNoise.ANTITHETIC:
+    if samples is SampleNoise.ANTITHETIC:
         half, probability = grid(k // 2, nodes)
         return torch.stack([half, -half], dim=1).flatten(0, 1), probability
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
