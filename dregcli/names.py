@@ -250,6 +250,17 @@ class SampleNoise(StrEnum):
     """Pairs of samples from noise and minus the same noise."""
 
 
+class EvalNoise(StrEnum):
+    """How the noise of the samples of one example depends on each other in an evaluation."""
+
+    IID = "iid"
+    """Independent samples."""
+    ANTITHETIC = "antithetic"
+    """Pairs of samples from noise and minus the same noise."""
+    SOBOL = "sobol"
+    """Randomly shifted Sobol points, mapped by the normal quantile."""
+
+
 class OptimizerName(StrEnum):
     """The optimizers of ``torch.optim`` that take plain gradients, in small letters."""
 
