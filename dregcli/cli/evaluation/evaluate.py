@@ -42,7 +42,7 @@ def evaluate(
     noise: Annotated[
         str,
         typer.Option(
-            help="iid; or antithetic or sobol: samples of an example that depend on each other, for a tighter bound."
+            help="iid; or antithetic or sobol: samples of an example that depend on each other, for another bound."
         ),
     ] = "iid",
     n: Annotated[

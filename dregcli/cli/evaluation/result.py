@@ -175,9 +175,9 @@ def _of_latents(result: "EvalResult") -> list[str]:
     found, lines = result.summary, list[str]()
     if "noise" in found:
         lines.append(
-            f"the samples of an example depend on each other (--noise {found['noise']}): compare this bound with bounds "
-            "of the same noise alone, since it is often tighter than with independent samples; ESS is that of the "
-            "weights alone; k-hat, the jackknife and KL(q||posterior) need independent samples and are left out"
+            f"the samples of an example depend on each other (--noise {found['noise']}): compare this bound with "
+            "bounds of the same noise alone; ESS is that of the weights alone; k-hat, the jackknife and "
+            "KL(q||posterior) need independent samples and are left out"
         )
     if "no_active_units" in found:
         lines.append(f"active units are not counted: {found['no_active_units']}")
