@@ -247,6 +247,26 @@ class PriorGradient(StrEnum):
     """Between both, by the posterior's variance as a share of the prior's."""
 
 
+class SampleNoise(StrEnum):
+    """How the noise of the samples of one example depends on each other."""
+
+    IID = "iid"
+    """Independent samples."""
+    ANTITHETIC = "antithetic"
+    """Pairs of samples from noise and minus the same noise."""
+
+
+class EvalNoise(StrEnum):
+    """How the noise of the samples of one example depends on each other in an evaluation."""
+
+    IID = "iid"
+    """Independent samples."""
+    ANTITHETIC = "antithetic"
+    """Pairs of samples from noise and minus the same noise."""
+    SOBOL = "sobol"
+    """Randomly shifted Sobol points, mapped by the normal quantile."""
+
+
 class OptimizerName(StrEnum):
     """The optimizers of ``torch.optim`` that take plain gradients, in small letters."""
 

@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from dregcli.engine.antithetic import with_partners
 from dregcli.engine.randomness import Randomness, Stream, address
 
 KEPT_BYTES = 2**26
@@ -110,6 +111,7 @@ class AddressedNoise:
         dtype: type of the returned noise; it is drawn in float32.
         examples: number of examples to use, from the first on; all if it is not given.
         latent: number of the latent, for models with several; the first block's address depends on it.
+        antithetic: whether the noise of every second sample is minus the noise before it.
     """
 
     def __init__(
@@ -124,9 +126,11 @@ class AddressedNoise:
         dtype: torch.dtype = torch.float32,
         examples: int | None = None,
         latent: int = 0,
+        antithetic: bool = False,
     ) -> None:
         self.k = k
         self._latent = latent
+        self._antithetic = antithetic
         self._randomness, self._stream, self._step = randomness, stream, step
         self._batch, self._width = batch, width
         self._dtype = dtype
@@ -136,11 +140,14 @@ class AddressedNoise:
 
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise; the numbers do not depend on how the samples are divided into calls."""
-        return self._drawn(self._randomness.normal, first, count)
+        return self._drawn(self._pairs if self._antithetic else self._randomness.normal, first, count)
 
     def uniforms(self, latent: int, width: int, first: int, count: int) -> Tensor:
         """Return uniform numbers of one latent; they do not depend on how the samples are divided into calls."""
         return self._own(latent, width)._drawn(self._randomness.uniform_noise, first, count)
+
+    def _pairs(self, stream: Stream, step: int, **sizes: int) -> Tensor:
+        return with_partners(self._randomness.normal(stream, step, **sizes))
 
     def _drawn(self, draw: Callable[..., Tensor], first: int, count: int) -> Tensor:
         if self._kept is not None and (draw, first, count) in self._kept:
@@ -172,6 +179,7 @@ class AddressedNoise:
                 dtype=self._dtype,
                 examples=self._examples,
                 latent=latent,
+                antithetic=self._antithetic,
             )
         return self._latents[latent, width]
 
@@ -192,6 +200,7 @@ class AddressedDraws(AddressedNoise):
         width: latent dimensions of all layers together, Z.
         screening: stream of the executor's choices.
         dtype: type of the returned noise.
+        antithetic: whether the noise of every second sample is minus the noise before it.
     """
 
     def __init__(
@@ -205,8 +214,10 @@ class AddressedDraws(AddressedNoise):
         width: int,
         screening: Stream,
         dtype: torch.dtype = torch.float32,
+        antithetic: bool = False,
     ) -> None:
-        super().__init__(randomness, stream, step, k=k, batch=batch, width=width, dtype=dtype)
+        sizes = {"k": k, "batch": batch, "width": width}
+        super().__init__(randomness, stream, step, **sizes, dtype=dtype, antithetic=antithetic)
         self._screening = screening
 
     def keep(self, probability: Tensor) -> Tensor:

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from dregcli.defaults import NOISE_BLOCK
-from dregcli.engine.draws import AddressedNoise
+from dregcli.engine.draws import AddressedNoise, Noise
 from dregcli.engine.examples import Examples
 from dregcli.engine.models.base import Model, in_eval_mode
 from dregcli.engine.pixels import EVALUATION_BATCH, Pixels, evaluation_pixels, evaluation_step
+from dregcli.engine.quasi import SobolNoise
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
-from dregcli.names import Split
+from dregcli.names import EvalNoise, Split
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class SeenBatch:
     Attributes:
         number: index of the batch in its split, from 0.
         pixels: shape (B, D).
+        noise: how the samples of one example depend on each other.
     """
 
     model: Model
@@ -30,6 +32,7 @@ class SeenBatch:
     pixels: Tensor
     split: Split
     randomness: Randomness
+    noise: EvalNoise = EvalNoise.IID
 
     @torch.no_grad()
     def weighed(self, *, k: int, k_chunk: int | None, repeat: int = 0) -> tuple[Tensor, Tensor | None]:
@@ -65,14 +68,39 @@ class SeenBatch:
         with in_eval_mode(self.model):
             return self.model.kl_from_prior(self.pixels)
 
-    def _draws(self, k: int, repeat: int) -> AddressedNoise:
+    def _draws(self, k: int, repeat: int) -> Noise:
+        if self.noise is EvalNoise.SOBOL:
+            return SobolNoise(
+                self.randomness,
+                Stream.EVALUATION_NOISE,
+                evaluation_step(self.split, self.number, repeat),
+                k=k,
+                batch=EVALUATION_BATCH,
+                width=self.model.latent_width,
+                examples=len(self.pixels),
+            )
         return evaluation_noise(
-            self.randomness, self.split, self.number, repeat, k=k, model=self.model, examples=len(self.pixels)
+            self.randomness,
+            self.split,
+            self.number,
+            repeat,
+            k=k,
+            model=self.model,
+            examples=len(self.pixels),
+            antithetic=self.noise is EvalNoise.ANTITHETIC,
         )
 
 
 def evaluation_noise(
-    randomness: Randomness, split: Split, batch: int, repeat: int = 0, *, k: int, model: Model, examples: int
+    randomness: Randomness,
+    split: Split,
+    batch: int,
+    repeat: int = 0,
+    *,
+    k: int,
+    model: Model,
+    examples: int,
+    antithetic: bool = False,
 ) -> AddressedNoise:
     """Return the random numbers of one evaluation batch.
 
@@ -84,6 +112,7 @@ def evaluation_noise(
         k: samples per example.
         model: the model that the numbers are for.
         examples: number of examples in the batch.
+        antithetic: whether the samples are pairs.
     """
     return AddressedNoise(
         randomness,
@@ -93,6 +122,7 @@ def evaluation_noise(
         batch=EVALUATION_BATCH,
         width=model.latent_width,
         examples=examples,
+        antithetic=antithetic,
     )
 
 
@@ -105,6 +135,7 @@ def seen_batches(
     seed: int,
     limit: int | None = None,
     first: int = 0,
+    noise: EvalNoise = EvalNoise.IID,
 ) -> Iterator[SeenBatch]:
     """Yield the batches of a split in order.
 
@@ -116,6 +147,7 @@ def seen_batches(
         seed: seed of the evaluation, never the training's seed.
         limit: number of examples to use, from the first on; None uses all.
         first: index of the batch to begin with.
+        noise: how the samples of one example depend on each other.
     """
     # Pixels are drawn on the CPU on every device, so that a run on a GPU is evaluated on the same pixels.
     pixel_randomness, randomness = Randomness(seed), Randomness(seed, examples.device)
@@ -128,7 +160,7 @@ def seen_batches(
         rows = examples.rows(torch.arange(start, stop))
         with torch.no_grad():
             seen = evaluation_pixels(pixels, rows, pixel_randomness, split, number)
-        yield SeenBatch(model, number, seen, split, randomness)
+        yield SeenBatch(model, number, seen, split, randomness, noise)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Gradients of one batch: a pair's row weights, an executor's sums, and the pass through the encoder."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -18,7 +18,7 @@ from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import RULES, PriorRule
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Fault, SpecError
-from dregcli.names import PriorGradient
+from dregcli.names import PriorGradient, SampleNoise
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,22 @@ def _prior_fault(refusal: str, can: Sequence[PriorGradient]) -> Fault:
     return Fault("prior-gradient", f"{refusal} Use --prior-gradient {' or '.join(can)}.")
 
 
+def require_antithetic(model: Model, pairs: Iterable[Pair], k: int, rule: PriorRule | None) -> None:
+    """Check that a model can be trained by pairs with antithetic samples.
+
+    Raises:
+        SpecError: it cannot.
+    """
+    faults = [fault for pair in pairs for fault in pair.faults(k, SampleNoise.ANTITHETIC)]
+    if refusal := model.no_antithetic:
+        faults.append(Fault("noise", f"{refusal} Use --noise iid."))
+    if rule:
+        message = "this estimate of a learned prior's gradient needs independent samples. Use --prior-gradient score."
+        faults.append(Fault("prior-gradient", message))
+    if faults:
+        raise SpecError(list(dict.fromkeys(faults)))
+
+
 class Step:
     """One batch of a model, whose rows are evaluated once for any number of pairs.
 
@@ -96,6 +112,7 @@ class Step:
         kl_weight: weight of log p(z) - log q(z | x) in the log-weights of the objective; the bound has all of it.
         rule: how theta's gradient treats the prior; None for its score. Only with the whole KL part.
         dreams: random numbers of dreams; only objectives with dreams need them.
+        noise: whether the samples of ``draws`` are antithetic pairs.
     """
 
     def __init__(
@@ -108,10 +125,11 @@ class Step:
         kl_weight: float = 1.0,
         rule: PriorRule | None = None,
         dreams: DreamNoise | None = None,
+        noise: SampleNoise = SampleNoise.IID,
     ) -> None:
         if rule:
             assert kl_weight == 1.0, "the rule's formula is that of the whole log-weight"
-        self._rule = rule
+        self._rule, self._noise = rule, noise
         self._model, self._pixels, self._dreams = model, pixels, dreams
         self._asleep: Named | None = None
         self._batch: Batch = model.batch(pixels, draws)
@@ -124,7 +142,7 @@ class Step:
         self._theta: dict[tuple[Objective, PriorRule | None], Named] = {}
 
     def _evaluated(self, weigh: PairWeigh) -> WeighedRows:
-        weigh = replace(weigh, kl_weight=self._kl_weight)
+        weigh = replace(weigh, kl_weight=self._kl_weight, noise=self._noise)
         if self._rows is None:
             self._rows = self._execution.rows(self._batch, weigh)
             return self._rows

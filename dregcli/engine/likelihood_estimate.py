@@ -11,6 +11,7 @@ from dregcli.engine.diagnostics.pareto import pareto_shape
 from dregcli.engine.evaluation import SeenBatch
 from dregcli.engine.objectives.jvi import Jvi
 from dregcli.engine.weights import effective_sample_size, left_out_variance, log_mean_exp
+from dregcli.names import EvalNoise
 
 _JACKKNIFE = Jvi(order=1)
 
@@ -56,6 +57,12 @@ def curve(log_w: Tensor, ks: Sequence[int]) -> Curve:
     return Curve(torch.stack(bounds), torch.stack(jackknives), torch.stack(squares))
 
 
+def _one_bound(log_w: Tensor) -> Curve:
+    """Return the bound of samples that depend on each other: they have no groups, and the jackknife is not known."""
+    bound = log_mean_exp(log_w).unsqueeze(0)
+    return Curve(bound, torch.full_like(bound, math.nan), torch.zeros_like(bound))
+
+
 def _columns(log_w: Tensor, k: int) -> Tensor:
     """Return the whole groups of K draws as columns, (K, groups x B), as functions of log-weights take them."""
     examples = log_w.shape[1]
@@ -88,10 +95,11 @@ class BatchEstimates:
         bound: the IWAE bound, shape (C, R, B) for C values of K.
         jackknife: see ``Curve``, shape (C, R, B).
         squares: see ``Curve``, shape (C, R, B).
-        left_out: variance of the bound at the largest K, see ``left_out_variance``, shape (R, B).
-        rises: see ``rises``, shape (3, R, B); None if K is too small.
+        left_out: variance of the bound at the largest K, see ``left_out_variance``, shape (R, B); None if samples
+            depend on each other.
+        rises: see ``rises``, shape (3, R, B); None if K is too small, or if samples depend on each other.
         ess: effective sample size at the largest K, shape (R, B).
-        khat: see ``pareto_shape``, shape (R, B); None if K is too small.
+        khat: see ``pareto_shape``, shape (R, B); None if K is too small, or if samples depend on each other.
         elbo: the mean log-weight, an estimate of the ELBO, shape (R, B).
         kl_prior: exact KL(q(z | x) || p(z)), shape (B,); for a conditional prior, with p(z | c); None if it
             has no closed form.
@@ -105,7 +113,7 @@ class BatchEstimates:
     bound: Tensor
     jackknife: Tensor
     squares: Tensor
-    left_out: Tensor
+    left_out: Tensor | None
     rises: Tensor | None
     ess: Tensor
     khat: Tensor | None
@@ -130,7 +138,8 @@ def estimate(
 
     Args:
         batch: the examples.
-        ks: samples per example, ascending; the largest number is drawn, and the others use groups of these draws.
+        ks: samples per example, ascending; the largest number is drawn, and the others use groups of these draws. It
+            is one number if the batch's samples depend on each other.
         repeats: number of independent passes, R.
         k_chunk: samples in one pass over rows; None takes all at once.
         keep: receives the log-weights of each pass, (K, B), float64, nats.
@@ -149,19 +158,22 @@ def estimate(
             sampled.append(kl)
         if keep is not None:
             keep(log_w)
+        ess.append(effective_sample_size(log_w))
+        elbo.append(log_w.mean(dim=0))
+        if batch.noise is not EvalNoise.IID:
+            curves.append(_one_bound(log_w))
+            continue
         curves.append(curve(log_w, ks))
         left_out.append(left_out_variance(log_w))
         if (rise := rises(log_w)) is not None:
             risen.append(rise)
-        ess.append(effective_sample_size(log_w))
-        elbo.append(log_w.mean(dim=0))
         if (shape := pareto_shape(log_w)) is not None:
             khat.append(shape)
     return BatchEstimates(
         bound=torch.stack([each.bound for each in curves], dim=1),
         jackknife=torch.stack([each.jackknife for each in curves], dim=1),
         squares=torch.stack([each.squares for each in curves], dim=1),
-        left_out=torch.stack(left_out),
+        left_out=torch.stack(left_out) if left_out else None,
         rises=torch.stack(risen, dim=1) if risen else None,
         ess=torch.stack(ess),
         khat=torch.stack(khat) if khat else None,

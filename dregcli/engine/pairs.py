@@ -1,7 +1,7 @@
 """Pairs of objective and estimator: their promises, their faults and their coefficients."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from dregcli.engine.estimators.vimco import Vimco
 from dregcli.engine.objectives import OBJECTIVES, Objective, Terms
 from dregcli.engine.words import parse_estimator, parse_objective, parse_scheduled, word_of
 from dregcli.errors import Fault, NotFinite, SpecError
-from dregcli.names import Promise
+from dregcli.names import Promise, SampleNoise
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Pair:
         """The formulas of the weights, for display."""
         return self.estimator.formula(self.objective)
 
-    def faults(self, k: int) -> list[Fault]:
-        """Return the reasons why the pair cannot work with ``k`` samples; empty if it can."""
+    def faults(self, k: int, noise: SampleNoise = SampleNoise.IID) -> list[Fault]:
+        """Return the reasons why the pair cannot work with ``k`` samples of this noise; empty if it can."""
         faults = [Fault("objective", message) for message in self.objective.faults(k)]
         faults += [Fault("estimator", message) for message in self.estimator.faults()]
         if refusal := self.estimator.refusal(self.objective):
@@ -63,22 +63,38 @@ class Pair:
             needing = self.objective if self.objective.smallest_k == self.smallest_k else self.estimator
             message = f"'{word_of(needing)}' needs at least {self.smallest_k} samples, got {k}."
             faults.append(Fault("k", f"{message} Use --k {self.smallest_k} or more."))
+        if not faults and noise is SampleNoise.ANTITHETIC and (refusal := self._antithetic_refusal(k)):
+            faults.append(Fault("noise", refusal))
         return faults
 
-    def promise(self, k: int) -> Promise:
+    def _antithetic_refusal(self, k: int) -> str | None:
+        if k % 2:
+            return f"antithetic samples are pairs, but --k is {k}: give an even number, such as --k {k + 1}."
+        if (refusal := self.estimator.antithetic_refusal(self.objective, k)) is None:
+            return None
+        others = [each for each in estimators_of(self.objective) if not each.antithetic_refusal(self.objective, k)]
+        names = ", ".join(each.name for each in others)
+        advice = f"'{self.objective.name}' takes {names} with --noise antithetic" if names else "Use --noise iid"
+        return f"{refusal} {advice}{', or use --noise iid' if names else ''}."
+
+    def promise(self, k: int, noise: SampleNoise = SampleNoise.IID) -> Promise:
         """Return whether the expected gradient equals the objective's with ``k`` samples. See ``promise``."""
+        if noise is SampleNoise.ANTITHETIC and self._antithetic_refusal(k):
+            return Promise.BIASED
         return self.estimator.promise(self.objective, k)
 
-    def at(self, log_w: Tensor, kl_weight: float = 1.0) -> tuple[Terms, Coefficients]:
+    def at(
+        self, log_w: Tensor, kl_weight: float = 1.0, noise: SampleNoise = SampleNoise.IID
+    ) -> tuple[Terms, Coefficients]:
         """Return the objective's terms and the gradient's weights at log-weights of shape (K, B), in nats.
 
-        ``kl_weight`` is the weight of the KL part of the log-weights.
+        ``kl_weight`` is the weight of the KL part of the log-weights; ``noise`` says whether the samples are pairs.
 
         Both are computed in float64 for log-weights of any type: v - v^2 subtracted from v leaves v^2 with an error
         of eps * v, which in float32 is larger than v^2 once K is large. The arrays are small beside the decoder's
         rows, so the cost is too small to measure.
         """
-        terms = self.objective.terms(log_w.detach().double())
+        terms = terms_at(self.objective, log_w.detach().double(), noise)
         terms = terms if kl_weight == 1.0 else terms.tempered(kl_weight)
         return terms, self.weights(terms)
 
@@ -117,6 +133,14 @@ class Pair:
             f"'{self.objective.name}' is not one function of the log-weights, so that there is no score for latents "
             "without rsample."
         )
+
+
+def terms_at(objective: Objective, log_w: Tensor, noise: SampleNoise) -> Terms:
+    """Return an objective's terms at float64 log-weights (K, B), with the derivatives that this noise needs."""
+    terms = objective.terms(log_w)
+    if noise is SampleNoise.IID:
+        return terms
+    return replace(terms, dscore_by_partner=objective.dscore_by_partner(log_w))
 
 
 def require_awake(pair: Pair, where: str) -> None:
@@ -159,7 +183,7 @@ def all_pairs() -> Iterator[Pair]:
             yield Pair(objective, estimator)
 
 
-def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
+def word_faults(objective: str, estimator: str, k: int | None, noise: SampleNoise = SampleNoise.IID) -> list[Fault]:
     """Return all faults of a pair given as words; without ``k``, only the faults that do not depend on K."""
     faults: list[Fault] = []
     parsed: list[Any] = []
@@ -171,17 +195,19 @@ def word_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
     if faults:
         return faults
     pair = Pair(parsed[0], parsed[1])
-    return pair.faults(k if k is not None else max(1, pair.smallest_k))
+    return pair.faults(max(1, pair.smallest_k)) if k is None else pair.faults(k, noise)
 
 
-def training_faults(objective: str, estimator: str, k: int | None) -> list[Fault]:
+def training_faults(
+    objective: str, estimator: str, k: int | None, noise: SampleNoise = SampleNoise.IID
+) -> list[Fault]:
     """Return all faults of the pair of a training, whose objective may change by a schedule; see ``word_faults``."""
     try:
         scheduled = parse_scheduled(objective)
     except SpecError:
-        return word_faults(objective, estimator, k)
+        return word_faults(objective, estimator, k, noise)
     ends = (scheduled.start, scheduled.at(scheduled.steps))
-    found = [fault for end in ends for fault in word_faults(word_of(end), estimator, k)]
+    found = [fault for end in ends for fault in word_faults(word_of(end), estimator, k, noise)]
     return list(dict.fromkeys(found))
 
 
@@ -204,8 +230,12 @@ def resolve_pair(objective: Objective | str, estimator: Estimator | str, k: int)
     return pair
 
 
-def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> Promise:
+def promise(
+    objective: Objective | str, estimator: Estimator | str, k: int, noise: SampleNoise | str = SampleNoise.IID
+) -> Promise:
     """Return whether the pair's expected gradient equals the gradient of its own target, with ``k`` samples.
+
+    With ``noise="antithetic"`` samples are pairs of a diagonal Gaussian, and the weights are those for such pairs.
 
     This is the only source of promises: the trainer's warning, ``dreg estimators``, the documentation's tables and
     the tests read it. It assumes that log p(x, z) and log q(z | x) of your model are differentiable in z wherever z
@@ -217,7 +247,9 @@ def promise(objective: Objective | str, estimator: Estimator | str, k: int) -> P
     Raises:
         SpecError: unknown names, wrong parameters, or a pair or a K that cannot work.
     """
-    return resolve_pair(objective, estimator, k).promise(k)
+    if noise not in list(SampleNoise):
+        raise SpecError([Fault("noise", f"must be {' or '.join(SampleNoise)}, got {noise!r}.")])
+    return resolve_pair(objective, estimator, k).promise(k, SampleNoise(noise))
 
 
 def coefficients(objective: Objective | str, estimator: Estimator | str, log_w: Tensor) -> Coefficients:

@@ -15,7 +15,7 @@ from dregcli.engine.examples import Examples
 from dregcli.engine.execution import Execution
 from dregcli.engine.execution.tempered import TemperedBatch
 from dregcli.engine.fitting import FITTED, FittedNumbers
-from dregcli.engine.gradients import Gradients, Step, require_prior_path
+from dregcli.engine.gradients import Gradients, Step, require_antithetic, require_prior_path
 from dregcli.engine.learning import PREFIX, LearnedParameters
 from dregcli.engine.models.base import Model, in_eval_mode
 from dregcli.engine.objectives import ScheduledObjective
@@ -29,7 +29,7 @@ from dregcli.engine.tracking import TRACKED, Tracker
 from dregcli.engine.training_batches import DrawnBatch, TrainingBatches
 from dregcli.engine.weights import log_mean_exp
 from dregcli.errors import Diverged
-from dregcli.names import Precision, PriorGradient
+from dregcli.names import Precision, PriorGradient, SampleNoise
 
 MOST_PENDING = 64
 """Largest number of steps whose numbers wait on the device before they are fetched."""
@@ -73,13 +73,14 @@ class Trainer:
         train_model: False freezes theta; only the posterior is trained.
         execution: how gradients are computed; dense if it is not given.
         prior_gradient: how the gradient of a learned prior is computed.
+        noise: how the noise of the samples of one example depends on each other.
         tracked: pairs whose gradients are measured on the same samples. This does not change training.
         record: records a step to repeat it, ``captured.record_graph`` on a GPU; if it is given, ``warm_up`` records
             the step, provided that a step can do the same work every time.
 
     Raises:
         SpecError: the model cannot be trained by the pair, or a tracked pair cannot be measured on it, or its prior
-            has no gradient of this kind.
+            has no gradient of this kind, or one of these needs other noise.
     """
 
     def __init__(
@@ -98,6 +99,7 @@ class Trainer:
         train_model: bool = True,
         execution: Execution | None = None,
         prior_gradient: PriorGradient = PriorGradient.SCORE,
+        noise: SampleNoise = SampleNoise.IID,
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
@@ -105,13 +107,16 @@ class Trainer:
         self._rule = RULES[prior_gradient]
         if self._rule:
             require_prior_path(model, pair, self._rule)
+        self._noise = noise
+        if noise is SampleNoise.ANTITHETIC:
+            require_antithetic(model, [pair, *tracked], k, self._rule)
         self.model = model
         self.step = 0
         self.window = Window()
         self.learned = LearnedParameters(pair, lr=lr)
         self._objective = objective or ScheduledObjective(pair.objective)
         self._batches = TrainingBatches(
-            examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed
+            examples, pixels, k=k, batch_size=batch_size, width=model.latent_width, seed=seed, noise=noise
         )
         self.fitted = FittedNumbers(self._objective.start, steps_per_epoch=self.steps_per_epoch)
         self._theta = model.model_parameters() if train_model else {}
@@ -221,6 +226,7 @@ class Trainer:
             kl_weight=kl_weight,
             rule=self._rule,
             dreams=drawn.dreams,
+            noise=self._noise,
         )
         return batch, batch.gradients(self._pair(step), train_model=bool(self._theta))
 

@@ -10,6 +10,7 @@ from dregcli.engine.dreams import DreamNoise
 from dregcli.engine.examples import Examples
 from dregcli.engine.pixels import Pixels, training_pixels
 from dregcli.engine.randomness import Randomness, Stream
+from dregcli.names import SampleNoise
 
 FIT_EXAMPLES = 1024
 """Examples that an objective's numbers are fitted to, rounded up to whole batches. It defines a run's numbers."""
@@ -39,12 +40,24 @@ class TrainingBatches:
         batch_size: examples per step, at most N.
         width: latent dimensions of all layers together, Z.
         seed: random seed of the order, pixels and noise.
+        noise: whether the samples are antithetic pairs.
     """
 
-    def __init__(self, examples: Examples, pixels: Pixels, *, k: int, batch_size: int, width: int, seed: int) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        pixels: Pixels,
+        *,
+        k: int,
+        batch_size: int,
+        width: int,
+        seed: int,
+        noise: SampleNoise = SampleNoise.IID,
+    ) -> None:
         self.randomness = Randomness(seed, examples.device)
         self._examples, self._pixels = examples, pixels
         self._k, self._batch_size, self._width = k, batch_size, width
+        self._antithetic = noise is SampleNoise.ANTITHETIC
         self._epoch: tuple[int, Tensor] | None = None
 
     @property
@@ -87,7 +100,14 @@ class TrainingBatches:
         return DrawnBatch(
             training_pixels(self._pixels, stored, randomness, step),
             AddressedDraws(
-                randomness, Stream.NOISE, step, k=self._k, batch=batch, width=width, screening=Stream.SCREENING
+                randomness,
+                Stream.NOISE,
+                step,
+                k=self._k,
+                batch=batch,
+                width=width,
+                screening=Stream.SCREENING,
+                antithetic=self._antithetic,
             ),
             DreamNoise(randomness, Stream.NOISE, step, batch=batch, width=width),
         )

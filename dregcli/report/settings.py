@@ -49,6 +49,7 @@ MEANINGS: Final = {
     "warmup_steps": "{} is the number of steps in which the learning rate rises",
     "kl_warmup": "{} is the number of steps in which the objective's KL part rises to its whole weight",
     "prior_gradient": "{} says how the gradient of a learned prior is computed",
+    "noise": "{} says whether the samples of a training step are independent or antithetic pairs",
     "grad_clip": "{} is the largest norm of a step's gradient",
     "ema": "{} is the decay of the average of the weights",
     "patience": "{} is the number of validations without a better bound after which a run stops",

@@ -23,6 +23,7 @@ from dregcli.names import (
     PosteriorOrder,
     Precision,
     PriorGradient,
+    SampleNoise,
     ScheduleName,
     Task,
     TopPrior,
@@ -58,6 +59,7 @@ Words = Annotated[tuple[str, ...], Field(strict=False)]
 AnyBackward = Annotated[Backward, Field(strict=False)]
 AnyLikelihood = Annotated[LikelihoodName, Field(strict=False)]
 AnyPriorGradient = Annotated[PriorGradient, Field(strict=False)]
+AnyNoise = Annotated[SampleNoise, Field(strict=False)]
 AnyOrder = Annotated[PosteriorOrder, Field(strict=False)]
 AnyPrecision = Annotated[Precision, Field(strict=False)]
 AnyTopPrior = Annotated[TopPrior, Field(strict=False)]
@@ -186,6 +188,10 @@ class Settings(BaseModel, frozen=True):
         default=PriorGradient.SCORE,
         description=f"{_one_of(PriorGradient)}: how the gradient of a learned prior is computed; a fixed prior has "
         "none.",
+    )
+    noise: Annotated[AnyNoise, Shown(Panel.OBJECTIVE)] = Field(
+        default=SampleNoise.IID,
+        description=f"{_one_of(SampleNoise)}: independent samples, or pairs from noise and minus the same noise.",
     )
     track_estimators: Annotated[
         str | Words,

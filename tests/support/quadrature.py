@@ -15,9 +15,11 @@ from torch import Tensor
 from dregcli.engine.estimators.reparam import Reparam
 from dregcli.engine.objectives import OBJECTIVES, Objective
 from dregcli.engine.pairs import Pair
+from dregcli.names import SampleNoise
 from tests.support.naive_values import naive_targets
 
 X = 0.7
+IID = SampleNoise.IID
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,11 @@ class Gaussian1d:
 
 
 @cache
-def grid(k: int, nodes: int) -> tuple[Tensor, Tensor]:
-    """Noise (K, nodes^K) and the probability of each column, for K independent standard normals."""
+def grid(k: int, nodes: int, samples: SampleNoise = IID) -> tuple[Tensor, Tensor]:
+    """Noise (K, nodes^K) and the probability of each column; with pairs of noise and minus the noise, nodes^(K/2)."""
+    if samples is SampleNoise.ANTITHETIC:
+        half, probability = grid(k // 2, nodes)
+        return torch.stack([half, -half], dim=1).flatten(0, 1), probability
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
     weights = weights / weights.sum()
     noise = np.stack([axis.ravel() for axis in np.meshgrid(*[points] * k, indexing="ij")])
@@ -62,25 +67,26 @@ def grid(k: int, nodes: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(noise), torch.from_numpy(probability)
 
 
-def column_gradients(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
-    """The estimate at every column of the grid, shape (3, nodes^K); derivatives of the model by hand."""
-    noise, _ = grid(k, nodes)
+def column_gradients(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
+    """The estimate at every column of the grid, shape (3, columns); derivatives of the model by hand."""
+    noise, _ = grid(k, nodes, samples)
     sd = math.exp(model.log_sd)
     z = model.mu + sd * noise
     log_w = model.log_w(z, *(p.detach() for p in model.parameters()))
     # d log w / dz with q's parameters held fixed.
     ratio = -(z - model.theta) + noise / sd
     dz = model.slope * (X - model.slope * z) / model.noise**2 + model.kl_weight * ratio
-    _, c = pair.at(log_w, model.kl_weight)
+    _, c = pair.at(log_w, model.kl_weight, samples)
     theta = (c.model * model.kl_weight * (z - model.theta)).sum(dim=0)
     mu = (c.path * dz + c.score * noise / sd).sum(dim=0)
-    log_sd = (c.path * dz * sd * noise + c.score * (noise**2 - 1.0)).sum(dim=0)
+    path_scale = c.path if c.path_scale is None else c.path_scale
+    log_sd = (path_scale * dz * sd * noise + c.score * (noise**2 - 1.0)).sum(dim=0)
     return torch.stack([theta, mu, log_sd])
 
 
-def expected_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+def expected_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
     """The estimator's expected gradient in (theta, mu, log_sd)."""
-    return column_gradients(pair, model, k=k, nodes=nodes) @ grid(k, nodes)[1]
+    return column_gradients(pair, model, k=k, nodes=nodes, samples=samples) @ grid(k, nodes, samples)[1]
 
 
 def standard_deviation(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
@@ -89,17 +95,17 @@ def standard_deviation(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> 
     return (columns.square() @ probability - (columns @ probability).square()).sqrt()
 
 
-def target_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+def target_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise = IID) -> Tensor:
     """The gradient of a pair's own target: derivatives of expected naive values, and rws's update itself."""
     # All pairs of an objective but ovis-mc's have the same target, which is computed once.
     one = pair if pair.estimator.name == "ovis-mc" else reparam(pair.objective)
-    return _target_gradient(one, model, k=k, nodes=nodes)
+    return _target_gradient(one, model, k=k, nodes=nodes, samples=samples)
 
 
 @cache
-def _target_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int) -> Tensor:
+def _target_gradient(pair: Pair, model: Gaussian1d, *, k: int, nodes: int, samples: SampleNoise) -> Tensor:
     theta, mu, log_sd = parameters = model.parameters()
-    noise, probability = grid(k, nodes)
+    noise, probability = grid(k, nodes, samples)
     log_w = model.log_w(mu + log_sd.exp() * noise, *parameters)
     of_model, of_posterior = naive_targets(pair)
     (by_theta,) = torch.autograd.grad((probability * of_model(log_w)).sum(), [theta], retain_graph=True)

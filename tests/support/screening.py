@@ -16,7 +16,7 @@ from dregcli.engine.gradients import Gradients, Step
 from dregcli.engine.models.base import Model
 from dregcli.engine.pairs import Pair
 from dregcli.engine.prior_rule import PriorRule
-from dregcli.names import Precision
+from dregcli.names import Precision, SampleNoise
 from tests.support.exact import off_networks
 
 VALUES = ("bound", "value", "effective sample size")
@@ -127,13 +127,14 @@ def expectation(
     train_model: bool = True,
     outcome: Outcome = Prescribed,
     rule: PriorRule | None = None,
+    samples: SampleNoise = SampleNoise.IID,
 ) -> Expectation:
     """The average over all keep masks, and all choices of examples where there are any, each by its probability."""
     k, b = noise.shape[:2]
     choices = list(every(b)) if execution.precision is Precision.BFLOAT16 else [torch.zeros(b, dtype=torch.bool)]
     rate = torch.full((b,), CORRECTION_RATE if len(choices) > 1 else 0.0, dtype=torch.float64)
     nothing = Prescribed(noise, torch.zeros(k, b, dtype=torch.bool), choices[0])
-    Step(model, pixels, nothing, execution, rule=rule).gradients(pair, train_model=train_model)
+    Step(model, pixels, nothing, execution, rule=rule, noise=samples).gradients(pair, train_model=train_model)
     (probability,) = nothing.probability
     found = Expectation({}, {}, {}, probability)
     total = 0.0
@@ -142,7 +143,8 @@ def expectation(
         if weight == 0.0:
             continue
         draws = outcome(noise, mask, chosen)
-        gradients = Step(model, pixels, draws, execution, rule=rule).gradients(pair, train_model=train_model)
+        step = Step(model, pixels, draws, execution, rule=rule, noise=samples)
+        gradients = step.gradients(pair, train_model=train_model)
         assert torch.equal(draws.probability[0], probability)
         total += weight
         for mean, one in (

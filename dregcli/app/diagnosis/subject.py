@@ -32,7 +32,7 @@ from dregcli.engine.prior_rule import RULES
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.words import short_word, word_of
 from dregcli.errors import DregError, Fault, SpecError
-from dregcli.names import PriorGradient, Split
+from dregcli.names import PriorGradient, SampleNoise, Split
 from dregcli.parts import shown_word
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.resolve import read_options
@@ -190,6 +190,9 @@ def find_subject(
     if run is not None:
         of_run = ((name, getattr(asked, name)) for name in ("dataset", "task", "capture"))
         found += [Fault(name, f"comes from the run: leave it out, got '{given}'.") for name, given in of_run if given]
+    if spec and spec.noise is SampleNoise.ANTITHETIC:
+        message = f"'{asked.run}' was trained with --noise antithetic, but this command draws independent samples: "
+        found.append(Fault("run", f"{message}name a run with independent samples, or none."))
     plan = _plan(spec, pairs, asked, data_dir, found)
     if asked.prior_gradients:
         _check_prior(asked, plan, code if run else plan.code, [each.pair for each in pairs])

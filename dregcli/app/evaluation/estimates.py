@@ -62,7 +62,8 @@ class Estimates:
         ks: numbers of samples, ascending, C of them.
         arrays: arrays by name, float64, log-densities in nats: ``curve_bound``, ``curve_jackknife`` and
             ``curve_squares`` (C, R, n) for R independent draws; ``rises`` (3, R, n) if the largest K is at least 8;
-            ``repeat_ess``, ``left_out_variance``, ``elbo`` and, if the largest K has a tail, ``khat`` (R, n);
+            ``repeat_ess``, ``left_out_variance``, ``elbo`` and, if the largest K has a tail, ``khat`` (R, n); without
+            ``rises``, ``left_out_variance`` and ``khat`` if samples depend on each other;
             the exact ``kl_prior`` (n,), or ``kl_prior_sampled`` (R, n), its mean over the draws; with several layers
             also ``kl_layers`` (R or 1, L, n), whose sum over layers it is; ``means`` of q (Z, n), the exact
             ``model_log_p`` and ``data_log_p`` (n,) if known.
@@ -107,7 +108,7 @@ class Estimates:
             self.arrays["curve_bound"][i],
             self.arrays["curve_squares"][i],
             self.ks[-1] // self.ks[i],
-            self.arrays["left_out_variance"] if is_last else None,
+            self.arrays.get("left_out_variance") if is_last else None,
             self.arrays["repeat_ess"],
         )
 

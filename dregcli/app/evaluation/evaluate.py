@@ -27,9 +27,11 @@ from dregcli.commands import command
 from dregcli.defaults import ANNEALED_EXAMPLES
 from dregcli.engine.annealing import Annealing
 from dregcli.engine.device import prepare_process, resolve_device
+from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
+from dregcli.engine.quasi import MOST_NUMBERS
 from dregcli.errors import Fault, RunNotFound, SpecError, StoreWriteError
-from dregcli.names import EvalMethod, Split
+from dregcli.names import EvalMethod, EvalNoise, Split
 from dregcli.specs.run import RunSpec
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
@@ -71,6 +73,7 @@ class EvalResult:
             asked |= {"method": used["method"]}
             asked |= {} if annealing.steps == usual.steps else {"steps": annealing.steps}
             asked |= {} if annealing.chains == usual.chains else {"chains": annealing.chains}
+        asked |= {"noise": used["noise"]} if "noise" in used else {}
         asked |= {"eval-seed": used["seed"]} if used["seed"] else {}
         asked |= {} if used["checkpoint"] == self.run.checkpoints()[-1] else {"checkpoint": used["checkpoint"]}
         words = [word for name, value in (asked | options).items() for word in (f"--{name}", str(value))]
@@ -167,8 +170,21 @@ def _prepared(run: Run, request: EvalRequest, device: str, data_dir: Path, liste
         message = f"ais is impossible with the model {spec.model}: {why}."
         hint = f"use importance sampling with a large K: --k {_LARGE_K}"
         raise SpecError([Fault("method", message)], where=str(run.path), hint=hint)
+    if request.noise != EvalNoise.IID:
+        _require_normals(build_model(spec, data.model_data, code), request.noise, run)
     few = min(ANNEALED_EXAMPLES, size) if request.method == EvalMethod.AIS else size
     return _Ready(run, spec, data, request.n or few, code)
+
+
+def _require_normals(model: Model, noise: str, run: Run) -> None:
+    """Refuse a model whose latents are not made of one array of normal numbers."""
+    message = ""
+    if model.no_antithetic:
+        message = f"{noise} samples are for the built-in models whose posterior is one diagonal Gaussian: use iid."
+    elif noise == EvalNoise.SOBOL and model.latent_width > MOST_NUMBERS:
+        message = f"there are Sobol points for at most {MOST_NUMBERS:,} latent dimensions: use iid."
+    if message:
+        raise SpecError([Fault("noise", message)], where=str(run.path))
 
 
 def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalResult:
@@ -181,7 +197,9 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         listener.warn(warning)
     spec = spec.model_copy(update={"compile": compiled})
     checkpoint = load_checkpoint(run, parse_checkpoint(request.checkpoint), listener)
-    how = Sampling(Split(request.split), request.ks, request.seed, request.repeats, ready.examples, k_chunk)
+    noise = EvalNoise(request.noise)
+    how = Sampling(Split(request.split), request.ks, request.seed, request.repeats, ready.examples, k_chunk, noise)
+    of_noise = {} if noise is EvalNoise.IID else {"noise": noise.value}
     settings = {
         "method": request.method,
         "split": how.split.value,
@@ -194,6 +212,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "device": spec.device,
         "dreg": __version__,
         **({"keep_weights": True} if request.keep_weights else {}),
+        **of_noise,
         **_code_used(spec),
     }
     of_ais = settings | {"annealing": asdict(request.annealing)}
@@ -215,6 +234,7 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
         "split": how.split.value,
         "seed": how.seed,
         "method": request.method,
+        **of_noise,
         **numbers,
         **({"ais": opinion.as_json()} if opinion else {}),
         **_what_was_modelled(spec),
@@ -233,7 +253,8 @@ def _evaluated(ready: _Ready, request: EvalRequest, listener: Listener) -> EvalR
 
 def _stem(summary: Mapping[str, Any]) -> str:
     """Return the first part of the name of an evaluation's files."""
-    return f"{summary['split']}-k{summary['k']}-seed{summary['seed']}-step{summary['checkpoint']}"
+    noise = f"-{summary['noise']}" if "noise" in summary else ""
+    return f"{summary['split']}-k{summary['k']}{noise}-seed{summary['seed']}-step{summary['checkpoint']}"
 
 
 def _keep(found: EvalResult, spec: RunSpec, how: Mapping[str, Any]) -> Path:

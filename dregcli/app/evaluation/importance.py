@@ -18,7 +18,7 @@ from dregcli.engine.evaluation import SeenBatch, seen_batches
 from dregcli.engine.likelihood_estimate import BatchEstimates, estimate
 from dregcli.engine.models.base import Model
 from dregcli.engine.pixels import EVALUATION_BATCH
-from dregcli.names import Split
+from dregcli.names import EvalNoise, Split
 from dregcli.store.kept_weights import KeptWeights
 
 SAVE_SECONDS = 30.0
@@ -36,6 +36,7 @@ class Sampling:
         repeats: number of independent draws.
         examples: number of examples from the start of the split.
         k_chunk: samples in one pass over rows; None means all at once.
+        noise: how the samples of one example depend on each other.
     """
 
     split: Split
@@ -44,6 +45,7 @@ class Sampling:
     repeats: int
     examples: int
     k_chunk: int | None
+    noise: EvalNoise = EvalNoise.IID
 
 
 @dataclass
@@ -100,6 +102,7 @@ def sample_split(
         seed=how.seed,
         limit=how.examples,
         first=work.done // EVALUATION_BATCH,
+        noise=how.noise,
     )
     with stop_requests() as stop, _closed_after_an_error(weights):
         for batch in batches if work.done < how.examples else ():

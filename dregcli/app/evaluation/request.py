@@ -8,7 +8,7 @@ from dregcli.app.planning.executing import decide_compile
 from dregcli.defaults import ACTIVE_VARIANCE, EVALUATED_KS
 from dregcli.engine.annealing import Annealing, number_faults
 from dregcli.errors import Fault, SpecError
-from dregcli.names import EvalMethod, Split, unknown
+from dregcli.names import EvalMethod, EvalNoise, Split, unknown
 from dregcli.specs.execution import AUTO, ExecutionSpec
 from dregcli.specs.number_lists import parse_ks
 from dregcli.specs.resolve import flag, setting_faults, spec_faults
@@ -22,6 +22,7 @@ class EvalRequest:
         split: train, valid or test.
         k: samples per example, as typed: one number or several with commas.
         seed: seed of the evaluation's pixels and noise.
+        noise: iid, antithetic or sobol.
         repeats: independent draws of all samples.
         n: number of examples from the start of the split; None means all for importance sampling, and
             ``ANNEALED_EXAMPLES`` for AIS.
@@ -41,6 +42,7 @@ class EvalRequest:
     split: str = "test"
     k: str = EVALUATED_KS
     seed: int = 0
+    noise: str = EvalNoise.IID.value
     repeats: int = 1
     n: int | None = None
     active_threshold: float = ACTIVE_VARIANCE
@@ -68,6 +70,10 @@ class EvalRequest:
             faults.append(Fault("split", f"must be one of {', '.join(Split)}, got '{self.split}'."))
         if self.method not in list(EvalMethod):
             faults.append(Fault("method", unknown("method", self.method, EvalMethod)))
+        if self.noise not in list(EvalNoise):
+            faults.append(Fault("noise", unknown("noise", self.noise, EvalNoise)))
+        elif self.noise != EvalNoise.IID and not faults:
+            faults += self._faults_of_dependence()
         wrong = {
             "seed": (not 0 <= self.seed < 2**63, "must be at least 0 and less than 2^63"),
             "repeats": (self.repeats < 1, "must be at least 1"),
@@ -91,6 +97,22 @@ class EvalRequest:
             parse_checkpoint(self.checkpoint)
         except SpecError as error:
             faults.extend(error.faults)
+        return faults
+
+    def _faults_of_dependence(self) -> list[Fault]:
+        """Return what does not go with samples that depend on each other."""
+        faults: list[Fault] = []
+        *others, k = self.ks
+        if others:
+            message = f"gives one bound with --noise {self.noise}, got {self.k}: the bounds of a curve are those of "
+            faults.append(Fault("k", f"{message}independent groups. Give one number."))
+        elif self.noise == EvalNoise.ANTITHETIC and k % 2:
+            message = f"must be even with --noise antithetic, because samples are pairs, got {k}."
+            faults.append(Fault("k", message))
+        if self.method == EvalMethod.AIS:
+            faults.append(Fault("method", "ais is compared with independent samples: leave --noise out."))
+        if self.keep_weights:
+            faults.append(Fault("keep-weights", "keeps weights of independent samples: leave --noise out."))
         return faults
 
     @property

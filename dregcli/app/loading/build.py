@@ -119,6 +119,7 @@ def build_trainer(spec: RunSpec, data: RunData, code: Code | None = None) -> Tra
         train_model=spec.parent is None,
         execution=execution_of(spec),
         prior_gradient=spec.prior_gradient,
+        noise=spec.noise,
         tracked=tracked_pairs(spec),
         record=record_graph if spec.device == "cuda" else None,
     )

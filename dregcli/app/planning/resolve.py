@@ -209,7 +209,7 @@ def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fau
     k = None if faults.is_open("k") else options.k
     if faults.is_open("objective") or faults.is_open("estimator"):
         return (), _faults_of_words_alone(options)
-    of_pair = training_faults(options.objective, options.estimator, k)
+    of_pair = training_faults(options.objective, options.estimator, k, options.noise)
     # A fault of the objective itself is reported once, with the objective.
     sound = k if not any(fault.field in ("objective", "k") for fault in of_pair) else None
     tracked, of_tracked = tracked_words(options.track_estimators, objective=options.objective, k=sound)

@@ -129,7 +129,14 @@ def read_row(run: Run, left_out: list[str]) -> RunRow:
             for result in whole
             if not is_with_its_code(result.attrs, known)
         )
-        return [result.attrs for result in whole if is_with_its_code(result.attrs, known)]
+        left_out.extend(
+            f"{result.path}: bounds of samples that depend on each other (--noise {result.attrs['noise']}) are not "
+            "compared with others"
+            for result in whole
+            if "noise" in result.attrs
+        )
+        own = [result.attrs for result in whole if is_with_its_code(result.attrs, known)]
+        return [attrs for attrs in own if "noise" not in attrs]
 
     metrics: Metrics = {}
     try:

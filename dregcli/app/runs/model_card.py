@@ -48,7 +48,7 @@ def bound_of(run: Run, step: int) -> Bound | None:
     """Return the bound of the weights of a step: of the largest evaluation, or else the final bound of the run."""
     spec = spec_of(run)
     found = [each.attrs for each in run.results("evals") if each.attrs["checkpoint"] == step]
-    evals = [each for each in found if is_with_its_code(each, spec)]
+    evals = [each for each in found if is_with_its_code(each, spec) and "noise" not in each]
     if evals:
         best = max(evals, key=lambda each: (each["split"] == "test", each["n"], each["k"]))
         bound = best["bound"]

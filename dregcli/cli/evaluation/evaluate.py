@@ -39,6 +39,12 @@ def evaluate(
         str, typer.Option("--k", metavar="K[,K...]", help="Samples per example; several values give a curve.")
     ] = EVALUATED_KS,
     repeats: Annotated[int, typer.Option(help="Independent draws of all samples, to measure their spread.")] = 1,
+    noise: Annotated[
+        str,
+        typer.Option(
+            help="iid; or antithetic or sobol: samples of an example that depend on each other, for another bound."
+        ),
+    ] = "iid",
     n: Annotated[
         int | None,
         typer.Option(
@@ -84,6 +90,7 @@ def evaluate(
         k=k,
         seed=eval_seed,
         repeats=repeats,
+        noise=noise,
         n=n,
         active_threshold=active_threshold,
         method=method,

@@ -35,7 +35,8 @@ _FEW_CHAINS = 0.25
 def show(terminal: Terminal, results: Sequence["EvalResult"]) -> None:
     """Show the bounds, their parts, how to read them (unless quiet), and advice about them."""
     first = results[0].summary
-    title = f"IWAE bound at K={first['k']} on {_examples(results)} of {first['split']}, nats per example"
+    of_noise = f" with {first['noise']} samples" if "noise" in first else ""
+    title = f"IWAE bound at K={first['k']}{of_noise} on {_examples(results)} of {first['split']}, nats per example"
     errors, khats = ["bound ± s.e.", "MC s.e.", "examples"], ["k-hat, median", "k-hat above 0.7"]
     columns = ["run", *errors, *khats, "mean ESS", "active units", "step"]
     terminal.table(columns, [_bound(result) for result in results], title=title)
@@ -172,6 +173,12 @@ def _chance(result: "EvalResult") -> list[str]:
 def _of_latents(result: "EvalResult") -> list[str]:
     """Explain what is known of q only by its draws, or not at all."""
     found, lines = result.summary, list[str]()
+    if "noise" in found:
+        lines.append(
+            f"the samples of an example depend on each other (--noise {found['noise']}): compare this bound with "
+            "bounds of the same noise alone; ESS is that of the weights alone; k-hat, the jackknife and "
+            "KL(q||posterior) need independent samples and are left out"
+        )
     if "no_active_units" in found:
         lines.append(f"active units are not counted: {found['no_active_units']}")
     if "kl_prior_sampled" in found:
@@ -185,7 +192,7 @@ def _of_latents(result: "EvalResult") -> list[str]:
 def _no_kl(result: "EvalResult") -> list[str]:
     """Explain why KL(q||posterior) is not shown, and what to type to get it."""
     found = result.summary
-    if found["kl_posterior"] is not None:
+    if found["kl_posterior"] is not None or "noise" in found:
         return []
     command = result.again(k=result.estimates.k_for_kl())
     return [f"KL(q||posterior) is the bound at a large K minus the ELBO; {_still_low(found)}: {command}"]

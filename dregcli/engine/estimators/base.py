@@ -15,11 +15,19 @@ from dregcli.names import Promise
 
 @dataclass(frozen=True)
 class Coefficients:
-    """The weights that the executor applies, each detached and of shape (K, B). See ``Terms``."""
+    """The weights that the executor applies, each detached and of shape (K, B). See ``Terms``.
+
+    Attributes:
+        model: weights of theta's gradient.
+        path: weights of the path.
+        score: weights of the score.
+        path_scale: weights of the path by q's standard deviation, with antithetic samples; None if they are ``path``.
+    """
 
     model: Tensor
     path: Tensor
     score: Tensor
+    path_scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -98,6 +106,14 @@ class Estimator(ABC):
     @abstractmethod
     def promise(self, objective: Objective, k: int) -> Promise:
         """Return whether the expected gradient equals the objective's with ``k`` samples."""
+
+    def antithetic_refusal(self, objective: Objective, k: int) -> str | None:
+        """Return why it is biased with antithetic pairs among ``k`` samples, or None if it is unbiased.
+
+        An expectation that uses the independence of the samples does not hold for them, as that of a baseline from
+        the other samples.
+        """
+        return f"'{self.name}' needs independent samples."
 
     def expectation(self, objective: Objective) -> Expectation | None:
         """Return a biased pair's expected gradient in phi, or None if no formula is known."""

@@ -32,12 +32,22 @@ class Dreg(Estimator):
         return False
 
     def coefficients(self, objective: Objective, terms: Terms) -> Coefficients:
-        """Compute (model, path + dscore, 0)."""
-        return Coefficients(terms.model, terms.path + terms.dscore, torch.zeros_like(terms.score))
+        """Compute (model, path + dscore, 0); with antithetic samples q's mean and deviation have one path each."""
+        path, score = terms.path + terms.dscore, torch.zeros_like(terms.score)
+        if terms.dscore_by_partner is None:
+            return Coefficients(terms.model, path, score)
+        by_partner = terms.dscore_by_partner
+        return Coefficients(terms.model, path - by_partner, score, path_scale=path + by_partner)
 
     def promise(self, objective: Objective, k: int) -> Promise:
         """Promise no bias for every objective, since the rule keeps the expectation."""
         return Promise.UNBIASED
+
+    def antithetic_refusal(self, objective: Objective, k: int) -> str | None:
+        """Refuse objectives whose score weights have no known derivative by the partner."""
+        if objective.has_partners:
+            return None
+        return f"'{self.name}' has no corrected weights for '{objective.name}'."
 
     def formula(self, objective: Objective) -> Formula:
         """Return the objective's formulas after the rule."""

@@ -31,6 +31,10 @@ class Reparam(Estimator):
         """Promise no bias: it is the derivative of the value (for rws, the update itself)."""
         return Promise.UNBIASED
 
+    def antithetic_refusal(self, objective: Objective, k: int) -> str | None:
+        """Refuse objectives without a path: their update is the derivative of no value at fixed noise."""
+        return None if objective.has_path else f"'{objective.name}' needs independent samples."
+
     def formula(self, objective: Objective) -> Formula:
         """Return the objective's own formulas."""
         return Formula(objective.formula.model, objective.formula.path, objective.formula.score)

@@ -40,6 +40,10 @@ class Stl(Estimator):
         """Promise no bias if the dropped score has expectation 0: for objectives linear in the log-weights."""
         return Promise.UNBIASED if objective.is_linear(k) else Promise.BIASED
 
+    def antithetic_refusal(self, objective: Objective, k: int) -> str | None:
+        """Refuse what is biased with independent samples too."""
+        return None if objective.is_linear(k) else f"'{self.name}' is biased for '{objective.name}' with any noise."
+
     def expectation(self, objective: Objective) -> Expectation | None:
         """Return, for IWAE, IWAE's own gradient plus the update of rws."""
         return {"iwae": 1.0, "rws": 1.0} if isinstance(objective, Iwae) else None

@@ -124,15 +124,22 @@ class GaussianRowPass:
         descent = descent_weights(weights, self._batch.posterior.loc)
         return self._selection.sum(descent.unsqueeze(0), values)[0]
 
-    def path_sums(self, weights: Tensor) -> Named:
-        """Compute the path's gradients by the posterior's parameters for row weights (P, K', B'), (P, B, Z) each."""
-        descent = descent_weights(weights, self._batch.posterior.loc)
+    def path_sums(self, weights: Tensor, scale: Tensor | None = None) -> Named:
+        """Compute the path's gradients by the posterior's parameters, (P, B, Z) each.
+
+        Args:
+            weights: row weights, (P, K', B').
+            scale: other row weights for the posterior's standard deviations.
+        """
+        like = self._batch.posterior.loc
+        descent = descent_weights(weights, like)
+        of = {"loc": descent, "scale": descent if scale is None else descent_weights(scale, like)}
         derivatives = self._posterior.path_derivatives(self._noise, self.dz)
-        return {name: self._selection.sum(descent, each) for name, each in derivatives.items()}
+        return {name: self._selection.sum(of[name], each) for name, each in derivatives.items()}
 
     def sums(self, weights: RowWeights) -> Sums:
         """Compute the sums that the weights request for model and path, from one backward pass."""
-        path = {} if weights.path is None else self.path_sums(weights.path)
+        path = {} if weights.path is None else self.path_sums(weights.path, weights.path_scale)
         if weights.square is None:
             return Sums([self.model_gradients(each) for each in weights.model], path)
         found = [

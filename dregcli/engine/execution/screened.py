@@ -147,8 +147,8 @@ class ScreenedRows:
     def _chosen(self, weights: RowWeights) -> _Kept:
         """Draw rows by their weights."""
         screening = self._screening
-        wanted = [each for each in (weights.model, weights.path, weights.square) if each is not None]
-        probability = keep_probabilities(wanted, screening.inflation)
+        arrays = (weights.model, weights.path, weights.square, weights.path_scale)
+        probability = keep_probabilities([each for each in arrays if each is not None], screening.inflation)
         keep = self._draws.keep(probability)
         if screening.repeated and screening.capacity:
             return _Kept.first(keep, probability, screening.capacity)

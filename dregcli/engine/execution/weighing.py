@@ -9,9 +9,10 @@ from torch import Tensor
 
 from dregcli.engine.estimators import Coefficients
 from dregcli.engine.objectives import Objective
-from dregcli.engine.pairs import Pair
+from dregcli.engine.pairs import Pair, terms_at
 from dregcli.engine.prior_rule import PriorRule
 from dregcli.engine.weights import effective_sample_size, log_mean_exp
+from dregcli.names import SampleNoise
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class RowWeights:
         square: weights model - d model / d log w of the gradients of theta that go along samples of the prior,
             (M, K, B); None if all follow the prior's score.
         rules: how each of the M gradients of theta treats the prior, None for its score; empty if all follow it.
+        path_scale: weights of rows in the path by the standard deviation of a Gaussian, where antithetic samples have
+            others for it, (P, K, B); None if they are those of ``path``.
     """
 
     value: Tensor
@@ -37,6 +40,7 @@ class RowWeights:
     pathless: Tensor | None = None
     square: Tensor | None = None
     rules: tuple[PriorRule | None, ...] = ()
+    path_scale: Tensor | None = None
 
     @property
     def has_score(self) -> bool:
@@ -45,14 +49,23 @@ class RowWeights:
 
     def arrays(self) -> tuple[Tensor | None, ...]:
         """Return all arrays; their last axis is the examples."""
-        return self.value, self.model, self.path, self.score, self.pathless, self.square
+        return self.value, self.model, self.path, self.score, self.pathless, self.square, self.path_scale
 
     def with_arrays(self, arrays: Iterable[Tensor | None]) -> Self:
         """Return the same weights with other arrays, in the order of ``arrays``."""
-        value, model, path, score, pathless, square = arrays
+        value, model, path, score, pathless, square, path_scale = arrays
         assert value is not None
         assert model is not None
-        return replace(self, value=value, model=model, path=path, score=score, pathless=pathless, square=square)
+        return replace(
+            self,
+            value=value,
+            model=model,
+            path=path,
+            score=score,
+            pathless=pathless,
+            square=square,
+            path_scale=path_scale,
+        )
 
     def samples(self, first: int, count: int) -> Self:
         """Return weights of ``count`` samples, starting at ``first``; the values still use all samples."""
@@ -65,7 +78,8 @@ class RowWeights:
         def chosen(whole: Tensor | None) -> Tensor | None:
             return None if whole is None else (whole[:, k, b] * inverse).unsqueeze(1)
 
-        return self.with_arrays((self.value, chosen(self.model), chosen(self.path), None, None, chosen(self.square)))
+        value, model, path, _, _, square, path_scale = self.arrays()
+        return self.with_arrays((value, chosen(model), chosen(path), None, None, chosen(square), chosen(path_scale)))
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
@@ -112,6 +126,7 @@ class PairWeigh:
         kl_weight: weight of the KL part of the log-weights.
         mixed: whether some latents have a path and others have none.
         rules: ways in which theta's gradients treat the prior, None for its score.
+        noise: whether the samples are antithetic pairs.
         at_once: approximate number of rows that are weighted together: 2 MiB per array.
     """
 
@@ -122,6 +137,7 @@ class PairWeigh:
     kl_weight: float = 1.0
     mixed: bool = False
     rules: tuple[PriorRule | None, ...] = (None,)
+    noise: SampleNoise = SampleNoise.IID
     at_once: int = 2**18
 
     def __call__(self, log_w: Tensor, *, values: bool = True) -> RowWeights:
@@ -137,7 +153,8 @@ class PairWeigh:
 
     def _weights(self, log_w: Tensor, *, values: bool) -> RowWeights:
         log_w = log_w.double()
-        terms = {objective: objective.terms(log_w) for objective in dict.fromkeys(p.objective for p in self.pairs)}
+        objectives = dict.fromkeys(pair.objective for pair in self.pairs)
+        terms = {objective: terms_at(objective, log_w, self.noise) for objective in objectives}
         if self.kl_weight != 1.0:
             terms = {objective: each.tempered(self.kl_weight) for objective, each in terms.items()}
         first = terms[self.pairs[0].objective]
@@ -164,7 +181,15 @@ class PairWeigh:
             torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
             torch.stack([models[each] - terms[each].dmodel for each, _ in needed]) if any(rules) else None,
             rules if any(rules) else (),
+            _path_scale(found),
         )
+
+
+def _path_scale(found: Sequence[Coefficients]) -> Tensor | None:
+    """Return the weights of the path by the standard deviation; None if no gradient has others for it."""
+    if all(each.path_scale is None for each in found):
+        return None
+    return torch.stack([each.path if each.path_scale is None else each.path_scale for each in found])
 
 
 def _stacked(found: Sequence[Coefficients], name: str) -> Tensor:

@@ -122,6 +122,11 @@ class Model(nn.Module, ABC):
         """Return why theta's gradient cannot go along samples of the prior; None if it can."""
         return "the model's prior has no parameters to learn."
 
+    @property
+    def no_antithetic(self) -> str | None:
+        """The reason why the model cannot be trained with antithetic samples; None if it can."""
+        return "antithetic samples are for the built-in models whose posterior is one diagonal Gaussian."
+
     def weighed(self, pixels: Tensor, draws: Noise, *, k_chunk: int | None) -> tuple[Tensor, Tensor | None]:
         """Return log-weights, and by layer the mean over the draws of log q - log p, which estimates KL(q || prior).
 
@@ -252,6 +257,11 @@ class GaussianModel(Model):
     def batch(self, pixels: Tensor, draws: Noise) -> GaussianBatch:
         """Return a batch whose posterior is computed once."""
         return GaussianBatch(self, pixels, self.posterior(pixels), draws)
+
+    @property
+    def no_antithetic(self) -> None:
+        """None: a pair of samples is symmetric about the mean."""
+        return
 
     def posterior_means(self, pixels: Tensor, draws: Noise) -> Tensor:
         """Return q's means, shape (B, Z), float64; no draw is needed."""

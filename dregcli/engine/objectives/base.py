@@ -28,6 +28,8 @@ class Terms:
             path weight with the same expectation (arXiv 1810.04152, section 3.1; arXiv 2101.11046).
         dmodel: d model_k / d log w_k, from which the gradient along samples of the prior is made (arXiv 2101.11046).
         kl_weight: how much of log p(z) - log q(z | x) the log-weights have; less than 1 only during a KL warm-up.
+        dscore_by_partner: d score_k / d log w_k', where k' is the partner of an antithetic sample; None if samples
+            are independent, or if the derivative is not known.
     """
 
     log_w: Tensor
@@ -38,6 +40,7 @@ class Terms:
     dscore: Tensor
     dmodel: Tensor
     kl_weight: float = 1.0
+    dscore_by_partner: Tensor | None = None
 
     def tempered(self, kl_weight: float) -> "Terms":
         """Return the terms at log-weights log p(x | z) + beta (log p(z) - log q(z | x)), where beta is ``kl_weight``.
@@ -46,7 +49,13 @@ class Terms:
         objective's own dependence on log q, is beta times as large. The path needs no factor: it goes along the
         derivative of the tempered log-weight.
         """
-        return replace(self, score=kl_weight * self.score, dscore=kl_weight * self.dscore, kl_weight=kl_weight)
+        return replace(
+            self,
+            score=kl_weight * self.score,
+            dscore=kl_weight * self.dscore,
+            kl_weight=kl_weight,
+            dscore_by_partner=None if self.dscore_by_partner is None else kl_weight * self.dscore_by_partner,
+        )
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,7 @@ class Objective(ABC):
             phi.
         has_path: whether phi's gradient has a path. For rws it has none: there is only the score.
         can_be_tempered: whether its gradient is known if the KL part of the log-weights has less weight than 1.
+        has_partners: whether ``dscore_by_partner`` is known.
         written_if_set: parameters that a word has only where they differ from their defaults. They were added after
             runs had been kept, whose words and hashes must stay the same.
         fitted_fields: fields that are no parameters of its word. They hold numbers that are fitted to log-weights
@@ -94,6 +104,7 @@ class Objective(ABC):
     is_function: ClassVar[bool] = False
     has_path: ClassVar[bool] = True
     can_be_tempered: ClassVar[bool] = True
+    has_partners: ClassVar[bool] = False
     written_if_set: ClassVar[tuple[str, ...]] = ()
     fitted_fields: ClassVar[tuple[str, ...]] = ()
 
@@ -145,6 +156,16 @@ class Objective(ABC):
     @abstractmethod
     def terms(self, log_w: Tensor) -> Terms:
         """Compute the value and weight arrays at float64 log-weights of shape (K, B)."""
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor | None:
+        """Compute d score_k / d log w_k' for the partner k' of each antithetic sample, shape (K, B), or return None.
+
+        For a function F it is -F_kk', minus the mixed second derivative.
+
+        Args:
+            log_w: float64, shape (K, B) with an even K, nats.
+        """
+        return None
 
     def value(self, log_w: Tensor) -> Tensor:
         """Compute only the value of ``terms``, with less work where possible; shape (B,), nats."""

@@ -23,6 +23,7 @@ class Ciwae(FunctionObjective):
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula(
         "beta/K + (1-beta)*v", "beta/K + (1-beta)*v", "-beta/K - (1-beta)*v", "beta/K + (1-beta)*v^2"
     )
+    has_partners: ClassVar[bool] = True
 
     beta: float = 0.5
 
@@ -35,6 +36,10 @@ class Ciwae(FunctionObjective):
         elbo, iwae = Elbo().terms(log_w), Iwae().terms(log_w)
         first = self.beta * elbo.path + (1.0 - self.beta) * iwae.path
         return terms_of_function(log_w, self._mixed(elbo.value, iwae.value), first, -(1.0 - self.beta) * iwae.dscore)
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute (1 - beta) v_k v_k'."""
+        return (1.0 - self.beta) * Iwae().dscore_by_partner(log_w)
 
     def _mixed(self, elbo: Tensor, iwae: Tensor) -> Tensor:
         # At beta = 0 the ELBO is omitted, not multiplied by 0: it is -inf if one weight is 0.

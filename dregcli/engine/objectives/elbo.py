@@ -21,11 +21,16 @@ class Elbo(FunctionObjective):
     reference: ClassVar[str] = "arXiv 1312.6114, eq. 7"
     cites: ClassVar[tuple[str, ...]] = ("kingma2014vae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("1/K", "1/K", "-1/K", "1/K")
+    has_partners: ClassVar[bool] = True
 
     def terms(self, log_w: Tensor) -> Terms:
         """Compute F_k = 1/K and F_kk = 0, shape (K, B)."""
         first = torch.full_like(log_w, 1.0 / log_w.shape[0])
         return terms_of_function(log_w, log_w.mean(dim=0), first, torch.zeros_like(log_w))
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Return 0: it is linear."""
+        return torch.zeros_like(log_w)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """Compute the mean of the other log-weights and the replacement."""

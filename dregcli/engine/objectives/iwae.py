@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from dregcli.engine.antithetic import of_partners
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.weights import leave_one_out_logsumexp, log_mean_exp, normalised
 
@@ -22,11 +23,17 @@ class Iwae(FunctionObjective):
     reference: ClassVar[str] = "arXiv 1509.00519, eq. 8"
     cites: ClassVar[tuple[str, ...]] = ("burda2016iwae",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v", "-v", "v^2")
+    has_partners: ClassVar[bool] = True
 
     def terms(self, log_w: Tensor) -> Terms:
         """Compute F_k = v_k and F_kk = v_k - v_k^2 with v the normalised weights, shape (K, B)."""
         v = normalised(log_w)
         return terms_of_function(log_w, log_mean_exp(log_w), v, v - v.square())
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute v_k v_k'."""
+        v = normalised(log_w)
+        return v * of_partners(v)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """Compute the log of the mean of the other weights and the replacement."""

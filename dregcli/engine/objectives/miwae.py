@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
+import torch
 from torch import Tensor
 
+from dregcli.engine.antithetic import of_partners
 from dregcli.engine.objectives.base import FunctionObjective, Objective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.iwae import Iwae
-from dregcli.engine.weights import leave_one_out_sum, log_mean_exp
+from dregcli.engine.weights import leave_one_out_sum, log_mean_exp, normalised
 
 
 def divisors(k: int) -> list[int]:
@@ -55,6 +57,7 @@ class Miwae(Grouped, FunctionObjective):
     reference: ClassVar[str] = "arXiv 1802.04537, section 5"
     cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v_m/M", "v_m/M", "-v_m/M", "v_m^2/M")
+    has_partners: ClassVar[bool] = True
 
     def _grouped(self, x: Tensor) -> Tensor:
         """Reshape (K, B) to (K/M, M * B), so that each group is a column with its own softmax over the first axis."""
@@ -73,6 +76,14 @@ class Miwae(Grouped, FunctionObjective):
         first = self._ungrouped(inner.path, batch) / self.groups
         second = -self._ungrouped(inner.dscore, batch) / self.groups
         return terms_of_function(log_w, inner.value.reshape(self.groups, batch).mean(dim=0), first, second)
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute v_k v_k' / M, or 0 for a pair in two groups."""
+        batch = log_w.shape[1]
+        v = self._ungrouped(normalised(self._grouped(log_w)), batch)
+        group = torch.arange(len(v), device=v.device) // (len(v) // self.groups)
+        together = (group == of_partners(group)).unsqueeze(1)
+        return torch.where(together, v * of_partners(v) / self.groups, 0.0)
 
     def replaced(self, log_w: Tensor, replacement: Tensor) -> Tensor:
         """Replace each weight in turn; only the sample's own group changes."""

@@ -21,8 +21,13 @@ class Piwae(Grouped):
     reference: ClassVar[str] = "arXiv 1802.04537, section 5"
     cites: ClassVar[tuple[str, ...]] = ("rainforth2018tighter",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("v", "v_m/M", "-v_m/M", "v_m^2/M")
+    has_partners: ClassVar[bool] = True
 
     def terms(self, log_w: Tensor) -> Terms:
         """Combine MIWAE's terms with IWAE's model weights; the value is the IWAE bound, theta's objective."""
         iwae = Iwae().terms(log_w)
         return replace(Miwae(self.groups).terms(log_w), value=iwae.value, model=iwae.model, dmodel=iwae.dmodel)
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute that of phi's bound."""
+        return Miwae(self.groups).dscore_by_partner(log_w)

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from dregcli.engine.antithetic import of_partners
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.tvo_moments import equal_rises
@@ -76,6 +77,7 @@ class Tvo(FunctionObjective):
     cites: ClassVar[tuple[str, ...]] = ("masrani2019tvo",)
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("g", "g", "-g", "h")
     fitted_fields: ClassVar[tuple[str, ...]] = ("inner",)
+    has_partners: ClassVar[bool] = True
 
     partitions: int = 5
     beta: float = BETA
@@ -182,6 +184,14 @@ class Tvo(FunctionObjective):
             first += point.width * v * h
             second += point.width * point.power * v * ((1.0 - v) * h + (1.0 - v * h))
         return terms_of_function(log_w, value, first, second)
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute sum_j D_j b_j v^j_k v^j_k' (h^j_k + h^j_k')."""
+        total = torch.zeros_like(log_w)
+        for point in self.points(log_w):
+            v, h = point.v, 1.0 + point.tilt
+            total += point.width * point.power * v * of_partners(v) * (h + of_partners(h))
+        return total
 
     def value(self, log_w: Tensor) -> Tensor:
         """Compute the value alone."""

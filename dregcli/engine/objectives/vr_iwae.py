@@ -6,6 +6,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
+from dregcli.engine.antithetic import of_partners
 from dregcli.engine.objectives.base import FunctionObjective, ObjectiveFormula, Terms, terms_of_function
 from dregcli.engine.objectives.elbo import Elbo
 from dregcli.engine.objectives.iwae import Iwae
@@ -26,6 +27,7 @@ class VrIwae(FunctionObjective):
     reference: ClassVar[str] = "arXiv 2210.06226, 1602.02311"
     cites: ClassVar[tuple[str, ...]] = ("daudel2023vriwae", "li2016renyi")
     formula: ClassVar[ObjectiveFormula] = ObjectiveFormula("u", "u", "-u", "alpha*u + (1-alpha)*u^2")
+    has_partners: ClassVar[bool] = True
 
     alpha: float = 0.5
 
@@ -40,6 +42,14 @@ class VrIwae(FunctionObjective):
             return Elbo().terms(log_w)
         u = normalised(power * log_w)
         return terms_of_function(log_w, self._value(log_w), u, power * (u - u.square()))
+
+    def dscore_by_partner(self, log_w: Tensor) -> Tensor:
+        """Compute (1 - alpha) u_k u_k'."""
+        power = 1.0 - self.alpha
+        if power == 0.0:
+            return Elbo().dscore_by_partner(log_w)
+        u = normalised(power * log_w)
+        return power * u * of_partners(u)
 
     def _value(self, log_w: Tensor) -> Tensor:
         power = 1.0 - self.alpha
