@@ -8,6 +8,7 @@ no error can be estimated from one draw of them. Two draws have independent shif
 Reference: Cranley, Patterson, SIAM Journal on Numerical Analysis 13(6), 1976.
 """
 
+import math
 from functools import cached_property
 
 import torch
@@ -19,8 +20,8 @@ from dregcli.engine.randomness import Randomness, Stream
 MOST_NUMBERS = SobolEngine.MAXDIM
 """Largest number of latent dimensions that torch has Sobol points for."""
 
-_SMALLEST = 2.0**-54
-"""Distance of a uniform number from 0 and 1 at least, so that its quantile is finite."""
+_SMALLEST = 2.0**-53
+"""Smallest distance of a uniform number from 0 and 1, so that its quantile is finite in float64."""
 
 
 class SobolNoise:
@@ -51,5 +52,4 @@ class SobolNoise:
     def noise(self, first: int, count: int) -> Tensor:
         """Return the noise of some samples, (count, B, Z), float32."""
         uniform = (self._points[first : first + count] + self._shifts).remainder_(1.0)
-        normal: Tensor = torch.special.ndtri(uniform.clamp_(_SMALLEST, 1.0 - _SMALLEST))
-        return normal.float()
+        return torch.erfinv(2.0 * uniform.clamp_(_SMALLEST, 1.0 - _SMALLEST) - 1.0).mul_(math.sqrt(2.0)).float()

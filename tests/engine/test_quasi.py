@@ -1,5 +1,6 @@
 """Shifted Sobol points as the noise of an evaluation."""
 
+import pytest
 import torch
 
 from dregcli.engine.quasi import SobolNoise
@@ -28,4 +29,12 @@ def test_the_noise_is_by_address() -> None:
     assert torch.equal(_noise(k=8).noise(0, 8), whole[:8])
     assert torch.equal(_noise(examples=7).noise(0, 16), whole[:, :7])
     assert not torch.equal(_noise(step=4).noise(0, 16), whole)
-    assert torch.isfinite(whole).all()
+
+
+@pytest.mark.parametrize("shift", [0.0, 1.0 - 2.0**-53])
+def test_the_ends_of_the_unit_interval_are_finite(monkeypatch: pytest.MonkeyPatch, shift: float) -> None:
+    def ends(*_: object) -> torch.Tensor:
+        return torch.full((500, 2), shift, dtype=torch.float64)
+
+    monkeypatch.setattr(Randomness, "uniform64", ends)
+    assert torch.isfinite(_noise().noise(0, 16)).all()

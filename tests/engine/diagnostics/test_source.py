@@ -155,7 +155,7 @@ def _without_score(batch, noise, weights):
 
 
 class _WithoutPath(GaussianRowPass):
-    def path_sums(self, weights):
+    def path_sums(self, weights, scale=None):
         return super().path_sums(torch.zeros_like(weights))
 
 
