@@ -1,4 +1,8 @@
-"""Runs that many tests begin with are trained once a process and copied for each, who may do to it what it likes."""
+"""What tests of commands have in common.
+
+Runs that many tests begin with are trained once a process and copied for each, who may do to it what it likes.
+Diagnoses draw no figures.
+"""
 
 import shutil
 from collections.abc import Callable
@@ -9,6 +13,18 @@ import pytest
 from dregcli.cli.main import main
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
+from tests.support.no_figures import no_figures
+
+
+@pytest.fixture
+def real_figures() -> None:
+    """Diagnoses draw their figures, in a test that asks for this."""
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if "real_figures" not in request.fixturenames:
+        no_figures(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ QUICK = {
     "train": (*SMALL, "--name", "new"),
     "finetune-encoder": ("r", "--steps", 2),
     "eval": ("r", "--k", 2, "--n", 8),
-    "bias-check": ("r", "--max-batches", 48),
-    "variance": ("r", "--k", 2, "--replicates", 20, "--reference-k", 16, "--estimator", "dreg"),
+    "bias-check": ("r", "--max-batches", 48, "--examples", 2),
+    "variance": ("r", "--k", 2, "--replicates", 20, "--reference-k", 16, "--examples", 2, "--estimator", "dreg"),
     "sample": ("r", "--n", 4, "--steps", 2),
 }
 

@@ -25,10 +25,11 @@ from dregcli.store.runs import RunStore
 from tests.support.forked import Forked
 
 NAME: Final = "x"
+STEPS: Final = 144
 BASE: Final = (
     *("--dataset", "digits", "--device", "cpu", "--name", NAME, "--quiet", "--json"),
     *("--hidden", "24", "--latent-dim", "6", "--k", "16", "--batch-size", "16", "--lr", "3e-3"),
-    *("--steps", "240", "--log-every", "7", "--eval-every", "90", "--checkpoint-every", "25"),
+    *("--steps", str(STEPS), "--log-every", "7", "--eval-every", "54", "--checkpoint-every", "25"),
 )
 VARIANTS: Final[dict[str, tuple[str, ...]]] = {
     "dense": ("--backward", "dense"),
@@ -40,7 +41,7 @@ VARIANTS: Final[dict[str, tuple[str, ...]]] = {
 # One thread: two processes then have a core each, and sums have one order on every machine.
 ENVIRONMENT: Final = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 _PATIENCE, _PAUSE = 120.0, 0.005
-_OPERATIONS = 220
+_OPERATIONS = 130
 """Operations on the disk of a whole run, about."""
 
 _STARTING, _WRITING, _AT_ANY_TIME = "while it starts", "while it writes", "at any time"

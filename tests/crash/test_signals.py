@@ -17,7 +17,7 @@ from dregcli.store import layout
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.store.verify import verify_run
-from tests.crash.harness import ENVIRONMENT, NAME, command, differences, only_run, resume_command, until
+from tests.crash.harness import ENVIRONMENT, NAME, STEPS, command, differences, only_run, resume_command, until
 from tests.support.forked import Forked
 from tests.support.store_faults import temporaries
 
@@ -68,7 +68,7 @@ def test_a_signal_keeps_a_checkpoint_and_the_run_goes_on_bit_for_bit(
     run = only_run(root)
     info = run.info()
     assert info.status is RunStatus.INTERRUPTED
-    assert run.checkpoints()[-1] == info.summary["step"] < 240
+    assert run.checkpoints()[-1] == info.summary["step"] < STEPS
     assert verify_run(run) == []
     resumed = Forked(resume_command(root), tmp_path / "output")
     assert resumed.wait(PATIENCE)

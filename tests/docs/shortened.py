@@ -8,6 +8,7 @@ The rules, all of them:
 - An objective that changes does so within half of the table's steps.
 - The data sets have few examples (``tests.support.data_few``).
 - A check that trains a model first trains it for as many steps as the table has.
+- Figures are composed, but their files are empty.
 """
 
 import re
@@ -15,6 +16,7 @@ import re
 import pytest
 
 from dregcli.app.diagnosis import new_model
+from tests.support.no_figures import no_ink
 from tests.support.quick_training import quick_training
 
 STEPS = 8
@@ -70,6 +72,7 @@ def _belongs(option: str, words: list[str]) -> bool:
 
 
 def shorten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few examples, and few steps where a check trains a model first."""
+    """Few examples, few steps where a check trains a model first, and files of figures without content."""
     quick_training(monkeypatch)
+    no_ink(monkeypatch)
     monkeypatch.setattr(new_model, "TRAINING_STEPS", STEPS)

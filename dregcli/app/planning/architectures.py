@@ -92,7 +92,12 @@ def _settings(options: RunOptions) -> tuple[dict[str, Any], list[Fault]]:
         else:
             settings["posterior"] = rule.word
             if rule.family is Family.FLOW and find_spec("zuko") is None:
-                faults.append(Fault("posterior", f"'{rule.word}' needs zuko, which is not installed: {INSTALL}."))
+                faults.append(
+                    Fault(
+                        "posterior",
+                        f"'{rule.word}' needs zuko, which is not installed: in your clone of dreg, {INSTALL}.",
+                    )
+                )
     return settings, faults
 
 

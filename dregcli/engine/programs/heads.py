@@ -13,7 +13,7 @@ from dregcli.engine.programs.contract import gaussian
 from dregcli.errors import Fault, SpecError
 from dregcli.posteriors import Family, PosteriorRule
 
-INSTALL: Final = "pip install 'dreg[flows]'"
+INSTALL: Final = "pip install -e '.[flows]'"
 
 
 class DiagonalHead(nn.Module):
@@ -85,7 +85,7 @@ class FlowHead(nn.Module):
         try:
             flows: Any = import_module("zuko.flows")
         except ModuleNotFoundError as error:
-            message = f"'{rule.word}' needs zuko, which is not installed: {INSTALL}."
+            message = f"'{rule.word}' needs zuko, which is not installed: in your clone of dreg, {INSTALL}."
             raise SpecError([Fault("posterior", message)]) from error
         kind: Callable[..., nn.Module] = getattr(flows, rule.flow.upper())
         # zuko draws the initial weights from torch's global generator.

@@ -3,7 +3,6 @@
 import json
 import signal
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +13,7 @@ from dregcli.engine.diagnostics.variance import VarianceStudy
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from tests.support.cli import SMALL, Outcome, run
+from tests.support.no_figures import NO_VARIANCE, no_figures
 from tests.support.store_faults import flip
 
 FEW = ("--examples", 4, "--replicates", 20, "--k", "1,4", "--reference-k", 16)
@@ -25,20 +25,9 @@ KEYS = {
 }
 
 
-NO_FIGURE = SimpleNamespace(name="variance", render=str.encode)
-
-
 @pytest.fixture
-def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than all else here."""
-    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, **__: NO_FIGURE)
-
-
-@pytest.fixture
-def trained(capsys, tmp_path: Path) -> Run:
-    assert run(capsys, "train", *SMALL, "--name", "t", "--eval-every", 0).code == 0
-    (found,) = RunStore(tmp_path / "runs").resolve("t")
-    return found
+def trained(ready) -> Run:
+    return ready(*SMALL, "--eval-every", 0, name="t")
 
 
 def _variance(capsys, *arguments: object) -> Outcome:
@@ -58,6 +47,7 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, draws: int) -> None:
     monkeypatch.setattr(VarianceStudy, "advance", acts)
 
 
+@pytest.mark.usefixtures("real_figures")
 def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, monkeypatch, trained: Run) -> None:
     words = ("reparam", "dreg", "dreg-cv", "vimco", "rws/dreg")
     arguments = ("t/v001", *FEW, *(part for word in words for part in ("--estimator", word)), "--json")
@@ -89,7 +79,7 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
     assert png.read_bytes().startswith(b"\x89PNG")
     assert b"<svg" in svg.read_bytes()
     assert pdf.read_bytes().startswith(b"%PDF")
-    monkeypatch.setattr(variance_report, "variance_figure", lambda *_, **__: NO_FIGURE)
+    no_figures(monkeypatch)
     # The reference is 2 draws, then there are 20 at each K.
     for draws in (1, 25):
         with monkeypatch.context() as patch:
@@ -109,7 +99,6 @@ def test_a_run_keeps_what_it_was_told_and_goes_on_where_it_was_stopped(capsys, m
     assert "encoder gradient variance at K=4: iwae/reparam " in shown
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_a_corrupt_partial_is_measured_again(capsys, monkeypatch, trained: Run) -> None:
     arguments = ("t/v001", *FEW, "--estimator", "dreg", "--json")
     with monkeypatch.context() as patch:
@@ -122,7 +111,6 @@ def test_a_corrupt_partial_is_measured_again(capsys, monkeypatch, trained: Run) 
     assert f"warning: the measurement starts over: {path} cannot be continued" in done.err
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(capsys, monkeypatch, tmp_path) -> None:
     text = _variance(capsys, *TOY)
     assert text.code == 0, text.err
@@ -196,7 +184,7 @@ def test_all_that_cannot_be_is_told_at_once(capsys, arguments, faults) -> None:
     assert outcome.err.endswith("every option is shown by: dreg variance --help\n"), outcome.err
 
 
-@pytest.mark.usefixtures("no_figures", "trained")
+@pytest.mark.usefixtures("trained")
 def test_a_reference_is_computed_in_chunks_that_may_be_larger_than_k(capsys, monkeypatch) -> None:
     monkeypatch.setattr(Shape, "chunk", lambda *_, **__: 32)
     whole = ("t", "--k", 4, "--reference-k", 64, "--replicates", 20, "--estimator", "dreg", "--json")
@@ -225,7 +213,6 @@ def test_pairs_are_left_out_only_where_they_are_not_defined(capsys) -> None:
     assert found == [("miwae:groups=8", 8), ("iwae", 4), ("iwae", 8)]
 
 
-@pytest.mark.usefixtures("no_figures")
 def test_without_a_run_the_one_of_bias_check_is_used(capsys, monkeypatch, tmp_path: Path) -> None:
     monkeypatch.setattr(new_model, "TRAINING_STEPS", 3)
     few = ("--examples", 2, "--replicates", 20, "--k", "1", "--reference-k", 16, "--estimator", "dreg")
@@ -265,7 +252,7 @@ def test_the_figure_shows_the_pairs_that_were_asked_for(capsys, monkeypatch, tra
 
     def figure(*_, always, **__) -> object:
         shown.append(always)
-        return NO_FIGURE
+        return NO_VARIANCE
 
     monkeypatch.setattr(variance_report, "variance_figure", figure)
     found = _variance(capsys, "t/v001", *FEW, *options, "--json")
@@ -285,7 +272,7 @@ def test_the_pair_that_trained_is_always_in_the_figure(capsys, monkeypatch, pair
 
     def figure(curves, *, always, **_) -> object:
         seen.append(({curve.label.partition(" (")[0] for curve in curves}, [*always]))
-        return NO_FIGURE
+        return NO_VARIANCE
 
     monkeypatch.setattr(variance_report, "variance_figure", figure)
     few = ("--examples", 4, "--replicates", 20, "--k", "8,16", "--reference-k", 16)

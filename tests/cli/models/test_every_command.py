@@ -12,6 +12,7 @@ from PIL import Image
 from dregcli.app.diagnosis import new_model
 from dregcli.store.run import Run
 from tests.support.cli import run
+from tests.support.no_figures import no_ink
 from tests.support.own_models import write_model
 
 MODEL = """
@@ -380,7 +381,8 @@ def test_a_frozen_network_is_not_trained_and_the_other_is(capsys, store, part: s
         assert "q of my_model.py:Frozen has no parameter that is trained." in child.err
 
 
-def test_reports_repeats_and_archives(capsys, own, tmp_path) -> None:
+def test_reports_repeats_and_archives(capsys, own, tmp_path, monkeypatch) -> None:
+    no_ink(monkeypatch)
     assert run(capsys, "report", own.path, "--html", tmp_path / "report.html").code == 0
     assert "my_model.py:Own" in (tmp_path / "report.html").read_text()
     assert run(capsys, "runs", "verify", own.path, "--replay", 20).code == 0

@@ -1,7 +1,6 @@
 """Every command with the built-in model of several stochastic layers: one small run is trained, and all use it."""
 
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pytest
 from dregcli.app.planning import architectures
 from dregcli.store.run import Run
 from tests.support.cli import run
+from tests.support.no_figures import no_ink
 
 TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 8, "--batch-size", 16, "--eval-every", 4, "--log-every", 4)
 SIZES = ("--model", "hierarchical", "--latent-dim", "3,2", "--hidden", "6,5/4", "--final-eval", "none")
@@ -86,7 +86,8 @@ def test_only_q_is_trained(capsys, trained) -> None:
     assert found["theta_sha256"]["before"] == found["theta_sha256"]["after"]
 
 
-def test_what_is_shown_of_it(capsys, trained) -> None:
+def test_what_is_shown_of_it(capsys, trained, monkeypatch) -> None:
+    no_ink(monkeypatch)
     shown = run(capsys, "runs", "show", trained.path).out
     for line in ("hidden            6,5/4", "latent_dim        3,2", "posterior_order   top-down"):
         assert line in shown
@@ -106,13 +107,11 @@ def test_repeats_continuations_and_archives(capsys, trained) -> None:
     assert "latents z2 (B, 2), z1 (B, 3)" in Path("exported/load.py").read_text()
 
 
-def test_a_study_by_a_file(capsys, trained) -> None:
+def test_its_sizes_in_a_file(capsys, trained) -> None:
     Path("c.toml").write_text('model = "hierarchical"\nlatent-dim = [3, 2]\nhidden = [[6, 5], [4]]\n')
     short = ("--dataset", "digits", "--k", 4, "--steps", 2, "--eval-every", 0, "--final-eval", "none")
-    found = _json(capsys, "train", "--config", "c.toml", *short, "--seeds", "0-1", "--name", "study")
-    assert found
-    assert Run(Path("runs/study/v001")).spec()["hidden"] == [[6, 5], [4]]
-    shutil.rmtree("runs/study")
+    made = Run(Path(_json(capsys, "train", "--config", "c.toml", *short, "--name", "file")["run"]))
+    assert (made.spec()["hidden"], made.spec()["latent_dim"]) == ([[6, 5], [4]], [3, 2])
 
 
 def test_the_vae_with_another_posterior(capsys, trained) -> None:
@@ -174,7 +173,7 @@ REFUSED = {
     ),
     "a missing package": (
         ("--posterior", "flow:maf,layers=2"),
-        "posterior: 'flow:maf,layers=2' needs zuko, which is not installed: pip install 'dreg[flows]'.",
+        "posterior: 'flow:maf,layers=2' needs zuko, which is not installed: in your clone of dreg, pip install -e '.[flows]'.",
     ),
 }
 

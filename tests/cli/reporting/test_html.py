@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 from markupsafe import escape
 
+from dregcli.app.reporting import figures
 from tests.support.cli import run
+from tests.support.no_figures import no_ink
 from tests.support.store_study import add_study
 
 ROOT = Path(__file__).parents[3]
@@ -19,7 +21,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_page_is_written_beside_the_tables(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_page_is_written_beside_the_tables(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    no_ink(monkeypatch)
     outcome = run(capsys, "report", "--html", "page.html", "--time-to", -95)
     assert outcome.code == 0, outcome.err
     assert "paired over seeds" in outcome.out
@@ -33,7 +38,10 @@ def test_the_page_is_written_beside_the_tables(capsys: pytest.CaptureFixture[str
     assert "digits-iwae-stl-k64" not in (tmp_path / "page.html").read_text()
 
 
-def test_the_figures_are_on_the_page(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_figures_are_on_the_page(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(figures, "SUFFIXES", (".svg",))
     outcome = run(capsys, "report", "--html", "new/page.html", "--figures", "pictures", "--json")
     assert outcome.code == 0, outcome.err
     text = (tmp_path / "new/page.html").read_text()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dregcli.app.reporting import figures
 from dregcli.report.figures import gap
 from tests.support.cli import SMALL, run
 from tests.support.report_rows import grouped, run_row
@@ -23,7 +24,8 @@ def store(tmp_path) -> Path:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_report_stands_without_some_bounds(capsys, tmp_path) -> None:
+def test_a_report_stands_without_some_bounds(capsys, monkeypatch, tmp_path) -> None:
+    monkeypatch.setattr(figures, "SUFFIXES", (".svg",))
     files = [tmp_path / name for name in ("page.html", "runs.csv", "table.tex", "pictures")]
     words = [word for pair in zip(("--html", "--csv", "--latex", "--figures"), files, strict=True) for word in pair]
     outcome = run(capsys, "report", *words)

@@ -100,12 +100,14 @@ def test_a_config_may_hold_them(capsys, tmp_path) -> None:
 def test_finetuning_takes_the_parents_way_and_decides_what_depends_on_its_size(capsys, tmp_path) -> None:
     arguments = (*HALF, "--k-chunk", 16, "--track-estimators", "stl")
     assert run(capsys, "train", *MORE, *arguments, "--name", "p").code == 0
-    outcome = run(capsys, "finetune-encoder", "p", "--k", 8, "--objective", "rws", "--name", "f")
+    outcome = run(capsys, "finetune-encoder", "p", "--k", 8, "--objective", "rws", "--eval-every", 0, "--name", "f")
     assert outcome.code == 0, "a chunk of 16 is none of 8, and rws has no stl: " + outcome.err
     spec = _only(tmp_path, "f").spec()
     assert (spec["backward"], spec["screen_precision"], spec["screen_inflation"]) == ("screened", "bfloat16", 0.15)
     assert not {"k_chunk", "track_estimators"} & set(spec)
-    dense = run(capsys, "finetune-encoder", "p", "--backward", "dense", "--k-chunk", 16, "--name", "g")
+    dense = run(
+        capsys, "finetune-encoder", "p", "--backward", "dense", "--k-chunk", 16, "--eval-every", 0, "--name", "g"
+    )
     assert dense.code == 0, dense.err
     spec = _only(tmp_path, "g").spec()
     assert spec["k_chunk"] == 16

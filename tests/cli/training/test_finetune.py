@@ -52,8 +52,10 @@ def _same(a: Tensors, b: Tensors) -> bool:
     return tensors_sha256(a) == tensors_sha256(b)
 
 
-def _finetune(capsys, *arguments: object, of: str = "p", name: str = "f") -> Outcome:
-    return run(capsys, "finetune-encoder", of, "--name", name, *arguments)
+def _finetune(capsys, *arguments: object, of: str = "p", name: str = "f", eval_every: int | None = 0) -> Outcome:
+    """Run the command; it validates and keeps a checkpoint after each of 20 steps if ``eval_every`` is None."""
+    validations = () if eval_every is None else ("--eval-every", eval_every)
+    return run(capsys, "finetune-encoder", of, "--name", name, *validations, *arguments)
 
 
 def _interrupt_at(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
@@ -79,7 +81,7 @@ def _interrupt_in_the_parents_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_only_the_encoder_is_trained_and_everything_is_recorded(capsys, store, parent: Run) -> None:
     arguments = ("--k", 8, "--estimator", "stl", "--steps", 12, "--seed", 4, "--lr", 0.01, "--json")
-    outcome = _finetune(capsys, *arguments)
+    outcome = _finetune(capsys, *arguments, eval_every=None)
     assert outcome.code == 0, outcome.err
     assert outcome.err.count("warning:") == 1, "iwae/stl is biased, and says so once"
     found = _only(store, "f")
@@ -167,7 +169,7 @@ def test_the_report_shows_what_the_encoder_gained_and_other_parents_are_other_gr
 
 
 def test_the_default_name_says_whose_encoder(capsys, store, parent: Run) -> None:
-    assert run(capsys, "finetune-encoder", parent.path, "--objective", "rws", "--k", 3).code == 0
+    assert run(capsys, "finetune-encoder", parent.path, "--objective", "rws", "--k", 3, "--steps", 5).code == 0
     assert _only(store, "p-finetune-rws-dreg-k3").status() is RunStatus.COMPLETED
 
 
@@ -275,7 +277,7 @@ def test_a_theta_that_moves_is_caught(capsys, monkeypatch, store, parent: Run) -
                 trainer.model.decoder[0].bias[0] += 1e-6
 
     monkeypatch.setattr(Trainer, "advance", nudges)
-    outcome = _finetune(capsys, "--checkpoint-every", 5, "--eval-every", 0)
+    outcome = _finetune(capsys, "--checkpoint-every", 5)
     assert outcome.code == 3, outcome.err
     assert "The frozen model changed while q was trained" in outcome.err
     found = _only(store, "f")

@@ -18,7 +18,6 @@ from dregcli.engine.programs.program_model import ProgramModel
 from dregcli.names import DataKind, LikelihoodName, PosteriorOrder, TopPrior
 from dregcli.specs.models import PROGRAMS, settings_of
 from tests.engine.programs import test_executors, test_gradients
-from tests.support.every_pair import checked_pairs
 from tests.support.program_oracle import drawn
 from tests.support.program_zoo import made, pixels_of
 from tests.support.sweep import swept
@@ -71,10 +70,6 @@ def test_chunks_and_kept_rows_give_denses_gradients() -> None:
     for name in ("bottom-up", "top-down, full"):
         pair = test_gradients.pairs("iwae/dreg", k=test_executors.K)[0]
         assert test_executors.off(small(**MODELS[name]), pair) == {}
-
-
-def test_every_pair() -> None:
-    assert test_gradients.off(small(**TOP_DOWN, **LEARNED), list(checked_pairs(4)), 4) == {}
 
 
 @pytest.mark.parametrize("name", LIKELIHOODS)
