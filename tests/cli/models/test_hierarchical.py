@@ -173,7 +173,8 @@ REFUSED = {
     ),
     "a missing package": (
         ("--posterior", "flow:maf,layers=2"),
-        "posterior: 'flow:maf,layers=2' needs zuko, which is not installed: in your clone of dreg, pip install -e '.[flows]'.",
+        "posterior: 'flow:maf,layers=2' needs zuko, which is not installed: in your clone of dreg, pip install -e "
+        "'.[flows]'.",
     ),
 }
 
