@@ -65,7 +65,7 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
     Raises:
         SpecError: it cannot.
     """
-    of_pair = None if pair.estimator.keeps_theta else f"'{pair.word}' leaves samples out of theta's gradient."
+    of_pair = None if pair.keeps_theta else f"'{pair.word}' leaves samples out of theta's gradient."
     if refusal := of_pair or model.no_prior_path(rule):
         can = [word for word, each in RULES.items() if each is None or not (of_pair or model.no_prior_path(each))]
         raise SpecError([Fault("prior-gradient", f"{refusal} Use --prior-gradient {' or '.join(can)}.")])
@@ -157,7 +157,7 @@ class Step:
         self._model.require_pairs([pair])
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed))
         sums = rows.sums(rows.weights)
-        if train_model:
+        if train_model and pair.keeps_theta:
             self._theta[pair.objective] = sums.model[0]
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
@@ -194,8 +194,13 @@ class Step:
         rows = self._evaluated(weigh)
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
-        self._theta |= zip([each for each in objectives if each not in self._theta], sums.model, strict=True)
-        found = [self._theta[each] for each in objectives]
+        computed = zip([each for each in objectives if each not in known], sums.model, strict=True)
+        gradients = {**self._theta, **dict(computed)}
+        # A pair that leaves samples out has another theta than the other pairs of its objective.
+        self._theta |= {
+            each.objective: gradients[each.objective] for each in pairs if train_model and each.keeps_theta
+        }
+        found = [gradients[each] for each in objectives]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
         if any(shares := [pair.objective.dreams for pair in pairs]):

@@ -145,8 +145,10 @@ class PairWeigh:
         # Pairs of one objective that keep theta have the same model weights; if one differs by an error, the first
         # pair's are used. The weights of a pair that does not keep theta are used only if no other pair is there.
         last_first = reversed(list(zip(self.pairs, found, strict=True)))
-        ascending = sorted(last_first, key=lambda each: each[0].estimator.keeps_theta)
+        ascending = sorted(last_first, key=lambda each: each[0].keeps_theta)
         models = {pair.objective: each.model for pair, each in ascending}
+        # The rule needs the objective's own weights, whose derivative by the log-weight is known.
+        keeping = {pair.objective for pair in self.pairs if pair.keeps_theta}
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
@@ -161,7 +163,7 @@ class PairWeigh:
             # A learned parameter changes the weights of the path alone.
             torch.stack([*pathless, *[torch.zeros_like(log_w)] * (len(found) - len(pathless))]) if pathless else None,
             torch.stack([models[each] - terms[each].dmodel for each in needed]) if self.rule and needed else None,
-            (self.rule,) * len(needed) if self.rule else (),
+            tuple(self.rule if each in keeping else None for each in needed) if self.rule else (),
         )
 
 
