@@ -75,7 +75,7 @@ def require_prior_path(model: Model, pair: Pair, rule: PriorRule) -> None:
 
 def theta_faults(pair: Pair) -> list[Fault]:
     """Return the reason why theta's gradient by a pair cannot go along samples of any prior; empty if it can."""
-    if pair.estimator.keeps_theta:
+    if pair.keeps_theta:
         return []
     return [_prior_fault(f"'{pair.word}' leaves samples out of theta's gradient.", [PriorGradient.SCORE])]
 
@@ -189,7 +189,7 @@ class Step:
         self._model.require_pairs([pair])
         rows = self._evaluated(PairWeigh((pair,), train_model, mixed=self._batch.mixed, rules=(self._rule,)))
         sums = rows.sums(rows.weights)
-        if train_model:
+        if train_model and pair.keeps_theta:
             self._theta[pair.objective, self._rule] = sums.model[0]
         # A posterior without parameters to train has no gradient.
         gradient, *slopes = self._batch.through_posterior(sums.posterior) or [{}]
@@ -232,8 +232,12 @@ class Step:
         sums = rows.sums(rows.weights)
         objectives = dict.fromkeys(pair.objective for pair in pairs) if train_model else {}
         wanted = [(objective, rule) for rule in treated for objective in objectives]
-        self._theta |= zip([each for each in wanted if each not in self._theta], sums.model, strict=True)
-        found = [self._theta[each] for each in wanted]
+        computed = zip([each for each in wanted if each not in known], sums.model, strict=True)
+        gradients = {**self._theta, **dict(computed)}
+        # A pair that leaves samples out has another theta than the other pairs of its objective.
+        kept = {pair.objective for pair in pairs if pair.keeps_theta}
+        self._theta |= {each: gradients[each] for each in wanted if each[0] in kept}
+        found = [gradients[each] for each in wanted]
         model = {name: torch.stack([each[name] for each in found]) for name in (found[0] if found else ())}
         posterior = self._batch.stacked_through_posterior(sums.posterior)
         if any(shares := [pair.objective.dreams for pair in pairs]):

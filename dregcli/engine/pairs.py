@@ -44,6 +44,11 @@ class Pair:
         return self.estimator.uses_score(self.objective)
 
     @property
+    def keeps_theta(self) -> bool:
+        """Whether theta's weights are the objective's own, which all such pairs of an objective share."""
+        return self.estimator.keeps_theta
+
+    @property
     def needs_score_identity(self) -> bool:
         """False if the gradient is the derivative of the value at fixed noise, which is right for any support."""
         return self.estimator.needs_score_identity(self.objective)

@@ -15,11 +15,16 @@ from dregcli.engine.estimators.base import Coefficients, Estimator
 from dregcli.engine.estimators.ovis_mc import OvisMc
 from dregcli.engine.estimators.reinforce import Reinforce
 from dregcli.engine.estimators.reparam import Reparam
+from dregcli.engine.execution import Execution
 from dregcli.engine.execution.weighing import PairWeigh
+from dregcli.engine.gradients import Step
 from dregcli.engine.objectives import Objective, Terms
 from dregcli.engine.objectives.iwae import Iwae
 from dregcli.engine.pairs import Pair
 from dregcli.engine.weights import log_mean_exp, normalised
+from tests.support.dense import GivenNoise, dense_gradients
+from tests.support.exact import small_batch, small_vae
+from tests.support.prior_rules import RULES
 from tests.support.quadrature import Gaussian1d, expected_gradient
 
 BITS = torch.tensor(list(itertools.product((0.0, 1.0), repeat=2)), dtype=torch.float64)
@@ -189,6 +194,32 @@ def test_other_pairs_of_the_objective_keep_their_theta() -> None:
     for pairs in ((exclusive, plain), (plain, exclusive)):
         (shared,) = PairWeigh(pairs, learning=False)(log_w).model
         torch.testing.assert_close(shared, normalised(log_w))
+
+
+def test_a_step_does_not_give_its_theta_to_pairs_that_are_measured_later() -> None:
+    """A run that trains with exclusive, and tracks another estimator, shows the other one's theta."""
+    model = small_vae()
+    pixels, noise = small_batch(model, k=4)
+    exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
+    own, every = (dense_gradients(model, pixels, noise, each).model for each in (exclusive, plain))
+    for first in (
+        lambda step: step.gradients(exclusive).model,
+        lambda step: step.each((exclusive,), train_model=True),
+    ):
+        step = Step(model, pixels, GivenNoise(noise), Execution())
+        first(step)
+        found, _ = step.each((exclusive, plain), train_model=True)
+        for name, gradient in every.items():
+            torch.testing.assert_close(found[name][0], gradient)
+            assert not torch.allclose(gradient, own[name])
+
+
+def test_theta_that_leaves_samples_out_follows_the_score_of_the_prior() -> None:
+    """The weights along the prior's samples are known for the objective's own theta alone."""
+    log_w, rule = torch.tensor([[0.3], [-1.0], [0.9]], dtype=torch.float64), RULES["joint"]
+    exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
+    assert PairWeigh((exclusive,), rule=rule)(log_w).rules == (None,)
+    assert PairWeigh((exclusive, plain), rule=rule)(log_w).rules == (rule,)
 
 
 def test_only_a_target_of_its_own_is_announced() -> None:

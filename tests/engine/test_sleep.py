@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.distributions import (
+    Bernoulli,
+    Distribution,
+    Independent,
+    Normal,
+    Transform,
+    TransformedDistribution,
+    constraints,
+)
 
 from dregcli.engine import check_bias, multi_sample_loss
 from dregcli.engine.diagnostics.replicates import ModelReplicates
@@ -259,11 +267,11 @@ def test_a_bias_check_has_dreams_on_both_sides() -> None:
     """Differences have none, since they are equal; the reference, which the bias is measured by, has them."""
     model, pixels, _ = _subjects()["vae"]
     pair = resolve_pair("rws:sleep=0.3", "dreg-norm", 3)
-    comparison = comparison_of(pair)
+    comparison = comparison_of(pair, 3)
 
     def drawn_at(word: str) -> Any:
         source = ModelSource(model, pixels, k=3, randomness=Randomness(0))
-        of = comparison_of(resolve_pair(word, "dreg-norm", 3))
+        of = comparison_of(resolve_pair(word, "dreg-norm", 3), 3)
         return source.draw(2, [of], references=True), of.reference
 
     (found, reference), (awake, plain) = drawn_at("rws:sleep=0.3"), drawn_at("rws")
@@ -327,6 +335,32 @@ def test_what_cannot_dream_is_refused() -> None:
         check_bias(lambda: (log_joint, posterior), {"loc": loc}, 3, "rws:sleep=0.5")
     with pytest.raises(SpecError, match="sleep must be from 0 to 1"):
         resolve_pair("rws:sleep=1.5", "dreg", 3)
+
+
+class _NoInverse(Transform):
+    bijective = True
+    domain = codomain = constraints.real
+
+    def _call(self, x: Tensor) -> Tensor:
+        return x + 0.1 * torch.tanh(x)
+
+    def log_abs_det_jacobian(self, x: Tensor, y: Tensor) -> Tensor:
+        return torch.log1p(0.1 * (1.0 - torch.tanh(x).square()))
+
+
+class _Bent(_Shared):
+    def posterior(self, x: Tensor, draw: Draw) -> None:
+        def bent(name: str, q: Distribution) -> Tensor:
+            return draw(name, TransformedDistribution(q, [_NoInverse()]))
+
+        super().posterior(x, bent)
+
+
+def test_a_density_that_is_only_known_at_own_samples_is_refused() -> None:
+    model = _program(_Bent())
+    with pytest.raises(SpecError, match=r"log q of .* needs transforms with an inverse\. Use rws without sleep\."):
+        model.require_pairs([resolve_pair("rws:sleep=0.5", "dreg", 3)])
+    model.require_pairs([resolve_pair("rws", "dreg", 3)])
 
 
 def test_earlier_runs_keep_their_word() -> None:

@@ -126,7 +126,7 @@ def _with_settings(subject: Subject, randomness: Randomness) -> tuple[list[Pair]
 
 def _note_by_score(pairs: list[Pair], listener: Listener) -> None:
     """Report the pairs whose gradient of the prior stays the score."""
-    left_out = [pair.word for pair in pairs if not pair.estimator.keeps_theta]
+    left_out = [pair.word for pair in pairs if not pair.keeps_theta]
     if left_out:
         what = "the prior's gradient is the score for estimators that leave samples out of theta's gradient"
         listener.note(f"{what}: {', '.join(left_out)}")

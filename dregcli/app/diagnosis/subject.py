@@ -357,9 +357,6 @@ def _subject(
     model = build_model(spec, data.model_data, code)
     load_model(model, checkpoint, run)
     model.eval()
-    if asked.estimators and all(map(means_all, asked.estimators)):
-        # The user names no pair: one that the model cannot be trained by, such as one with a path, is left out.
-        pairs = [each for each in pairs if not model.faults(each.pair)] or pairs
     examples = data.examples(Split.TRAIN)
     # Examples are drawn on the CPU, so that every device checks the same ones.
     randomness = Randomness(asked.seed)

@@ -206,7 +206,7 @@ def _prior_gradients(request: VarianceRequest, source: Replicates, pairs: list[P
     """Return the kinds of the prior's gradient to measure: those asked for, or all that there are."""
     if request.prior_gradients:
         return list(dict.fromkeys(PriorGradient(each) for each in request.prior_gradients))
-    every_sample = all(pair.estimator.keeps_theta for pair in pairs)
+    every_sample = all(pair.keeps_theta for pair in pairs)
     return [kind for kind in source.prior_gradients if every_sample or kind is PriorGradient.SCORE]
 
 

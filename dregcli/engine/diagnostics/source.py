@@ -263,7 +263,7 @@ class ModelSource:
 
     def _rule_of(self, comparison: Comparison) -> PriorRule | None:
         """Return the rule of a comparison's pair; None if its gradient of theta uses only some of the samples."""
-        return self.rule if comparison.pair.estimator.keeps_theta else None
+        return self.rule if comparison.pair.keeps_theta else None
 
     def _by_rule(
         self,

@@ -162,15 +162,17 @@ class PairWeigh:
         # Pairs of one objective that keep theta have the same model weights; if one differs by an error, the first
         # pair's are used. The weights of a pair that does not keep theta are used only if no other pair is there.
         last_first = reversed(list(zip(self.pairs, found, strict=True)))
-        ascending = sorted(last_first, key=lambda each: each[0].estimator.keeps_theta)
+        ascending = sorted(last_first, key=lambda each: each[0].keeps_theta)
         models = {pair.objective: each.model for pair, each in ascending}
+        # The rule needs the objective's own weights, whose derivative by the log-weight is known.
+        keeping = {pair.objective for pair in self.pairs if pair.keeps_theta}
         pathless = [pair.pathless(terms[pair.objective]) for pair in self.pairs] if self.mixed else []
         if self.learning:
             found += self.pairs[0].estimator.derivatives(self.pairs[0].objective, first).values()
         asked = [(each, rule) for rule in self.rules for each in terms] if self.train_model else []
         needed = [each for each in asked if each not in self.known]
         wanted = [models[each] for each, _ in needed]
-        rules = tuple(rule for _, rule in needed)
+        rules = tuple(rule if each in keeping else None for each, rule in needed)
         numbers = [log_mean_exp(log_w), first.value, effective_sample_size(log_w)] if values else []
         return RowWeights(
             torch.stack(numbers) if values else log_w.new_empty(0, log_w.shape[1]),

@@ -93,7 +93,7 @@ class Model(nn.Module, ABC):
 
     @property
     def no_dreams(self) -> str | None:
-        """The reason why the model cannot be sampled; None if it can."""
+        """The reason why q cannot learn from samples of the model; None if it can."""
         return None
 
     @abstractmethod

@@ -210,7 +210,7 @@ def require_along(posterior: Distribution, pair: Pair) -> None:
     if not posterior.has_rsample:
         message = "has no rsample (has_rsample is False), so that the prior's gradient cannot go along samples."
         raise SpecError([Fault("posterior", message)], hint=hint)
-    if not pair.estimator.keeps_theta:
+    if not pair.keeps_theta:
         message = (
             f"'{pair.word}' leaves samples out of theta's gradient, which then cannot go along the prior's samples."
         )

@@ -55,12 +55,21 @@ def log_q_at(posterior: Posterior, x: Tensor, dreams: Dreams) -> Tensor:
         posterior: the posterior's program.
         x: the dreams' pixels in the shape of the data, (B, ...).
         dreams: the dreams.
+
+    Raises:
+        SpecError: log q is not known at values that q has not drawn.
     """
     found: dict[str, Tensor] = {}
 
     def draw(name: str, distribution: Distribution) -> Tensor:
         z = dreams.latents[name]
-        found[name] = distribution.log_prob(z)
+        try:
+            found[name] = distribution.log_prob(z)
+        except (NotImplementedError, KeyError):
+            message = (
+                f"log q of '{name}' ({words_of(distribution)}) at given values needs transforms with an inverse."
+            )
+            raise SpecError([Fault("posterior", message)]) from None
         require_densities("posterior", f"log q of '{name}'", found[name], (_ROWS, len(x)))
         return z
 

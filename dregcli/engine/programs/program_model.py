@@ -18,7 +18,7 @@ from dregcli.engine.programs.densities import ModelDensities, without_validation
 from dregcli.engine.programs.latents import Latents, draw_latents
 from dregcli.engine.programs.trial import trial
 from dregcli.engine.programs.values import ProgramValues
-from dregcli.errors import Fault, SpecError
+from dregcli.errors import Fault
 
 
 class ProgramModel(ProgramValues):
@@ -164,16 +164,3 @@ class ProgramModel(ProgramValues):
 
     def _named(self, leaves: frozenset[Tensor]) -> dict[str, nn.Parameter]:
         return {name: each for name, each in self.module.named_parameters() if each in leaves}
-
-
-def require_programs(module: object) -> None:
-    """Check that an object is a module with the two programs.
-
-    Raises:
-        SpecError: it is not.
-    """
-    kind = type(module).__name__
-    if not isinstance(module, nn.Module):
-        raise SpecError([Fault("model", f"{kind} is no torch.nn.Module.")])
-    if lacking := [name for name in ("posterior", "model") if not callable(getattr(module, name, None))]:
-        raise SpecError([Fault("model", f"{kind} has no method {' and no method '.join(lacking)}.")])

@@ -123,7 +123,7 @@ class ProgramValues(Model):
 
     @property
     def no_dreams(self) -> str | None:
-        """The reason why the model cannot be sampled."""
+        """The reason why the model cannot be sampled, or q has no density at its samples."""
         return self._no_dreams
 
     @cached_property
@@ -134,7 +134,8 @@ class ProgramValues(Model):
                 Randomness(0, pixels.device), Stream.NOISE, 0, batch=1, width=self.latent_width, dtype=pixels.dtype
             )
             try:
-                self.dream(pixels, draws)
+                with torch.no_grad():
+                    self.log_posterior(self.dream(pixels, draws))
             except SpecError as error:
                 return error.faults[0].message.removesuffix(".")
         return None
