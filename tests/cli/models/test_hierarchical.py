@@ -112,6 +112,10 @@ def test_a_study_by_a_file(capsys, trained) -> None:
     found = _json(capsys, "train", "--config", "c.toml", *short, "--seeds", "0-1", "--name", "study")
     assert found
     assert Run(Path("runs/study/v001")).spec()["hidden"] == [[6, 5], [4]]
+    shown = run(capsys, "eval", "runs/study/v001", "--n", 2, "--k", 4).out
+    assert (
+        "the part of z1 is no KL and may be negative, because q draws this layer before the layers above" in shown
+    ), "q of this run draws bottom-up"
     shutil.rmtree("runs/study")
 
 
