@@ -88,5 +88,9 @@ def parse_posterior(word: str) -> PosteriorRule:
 
 def _refusal(word: str, part: str, known: list[str]) -> str:
     near = nearest(part, known)
-    meant = f" Did you mean '{near}'?" if near and near != part else ""
+    if near in list(Flow):
+        near = f"{Family.FLOW}:{near}"
+    elif near == Family.FLOW:
+        near = word.replace(part, near, 1) if ":" in word else f"{near}:{Flow.MAF}"
+    meant = f" Did you mean '{near}'?" if near and near != word else ""
     return f"must be {WORDS}, got '{word}'.{meant}"

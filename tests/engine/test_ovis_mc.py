@@ -218,8 +218,8 @@ def test_theta_that_leaves_samples_out_follows_the_score_of_the_prior() -> None:
     """The weights along the prior's samples are known for the objective's own theta alone."""
     log_w, rule = torch.tensor([[0.3], [-1.0], [0.9]], dtype=torch.float64), RULES["joint"]
     exclusive, plain = Pair(Iwae(), OvisMc(exclusive=True)), Pair(Iwae(), Reparam())
-    assert PairWeigh((exclusive,), rule=rule)(log_w).rules == (None,)
-    assert PairWeigh((exclusive, plain), rule=rule)(log_w).rules == (rule,)
+    assert PairWeigh((exclusive,), rules=(rule,))(log_w).rules == ()
+    assert PairWeigh((exclusive, plain), rules=(rule,))(log_w).rules == (rule,)
 
 
 def test_only_a_target_of_its_own_is_announced() -> None:

@@ -147,9 +147,10 @@ def test_words_of_posteriors(word: str) -> None:
     ("word", "message"),
     [
         ("fulll", "must be diagonal, full, flow:maf or flow:nsf, with flow:maf,layers=2 for two transforms, got"),
-        ("maf", "got 'maf'."),
         ("flow", "got 'flow'."),
-        ("flow:mav", "Did you mean 'maf'?"),
+        ("flow:mav", "Did you mean 'flow:maf'?"),
+        ("maf", "Did you mean 'flow:maf'?"),
+        ("flwo:nsf,layers=2", "Did you mean 'flow:nsf,layers=2'?"),
         ("full:layers=2", "'full' takes no parameters, got 'full:layers=2'."),
         ("flow:maf,layers=0", "from 1 to 100, as in flow:maf,layers=2, got 'flow:maf,layers=0'."),
         ("flow:maf,depth=2", "a flow takes layers=N"),

@@ -100,12 +100,21 @@ def _bias_warning(spec: RunSpec) -> str | None:
     pair = biased[0]
     where = "" if len(stages) == 1 else f" (at '{word_of(pair.objective)}')"
     others = [Pair(pair.objective, estimator) for estimator in estimators_of(pair.objective)]
-    unbiased = [p.estimator for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
-    # Show the run's own estimator with the parameters that make it unbiased.
-    names = [word_of(e) if e.name is pair.estimator.name else e.name for e in unbiased]
+    unbiased = [p for p in others if not p.faults(spec.k) and p.promise(spec.k) is Promise.UNBIASED]
+    # A run without a path may have discrete latents: it cannot take the estimators with one.
+    apart = [] if pair.uses_path else [each for each in unbiased if each.uses_path]
+    advice = _named(pair, [each for each in unbiased if each not in apart])
+    if apart:
+        advice += f"; and if samples have a gradient: {_named(pair, apart)}"
     expectation = pair.estimator.expectation(pair.objective)
     instead = f": its expected gradient in phi is the gradient of {in_words(expectation)}" if expectation else ""
     return (
         f"estimator '{spec.estimator}' is biased for objective '{spec.objective}'{where} with k={spec.k}{instead} "
-        f"({pair.estimator.reference}); unbiased: {', '.join(names)}."
+        f"({pair.estimator.reference}); unbiased: {advice}."
     )
+
+
+def _named(pair: Pair, unbiased: Sequence[Pair]) -> str:
+    """Return the names of estimators; the pair's own estimator has the parameters that make it unbiased."""
+    of_pair = pair.estimator.name
+    return ", ".join(word_of(e) if e.name is of_pair else e.name for e in (each.estimator for each in unbiased))

@@ -140,11 +140,10 @@ def _of_layers(result: "EvalResult") -> list[str]:
                 why = f"it has no active unit, and its part of KL(q||prior) is {value}"
             lines.append(f"layer {found['name']} has collapsed: {why}; it stores almost nothing about an example")
     if parts := [found["name"] for found in layers if not found["is_kl"]]:
-        what, these = ("parts", "these layers") if len(parts) > 1 else ("part", "this layer")
-        lines.append(
-            f"{what} of KL(q||prior) that may be negative, and no KL: {listed(parts)}, because q draws {these} "
-            "before the layers above"
-        )
+        which = f"the part of {listed(parts)} is no KL and may be negative, because q draws this layer"
+        if len(parts) > 1:
+            which = f"the parts of {listed(parts)} are no KLs and may be negative, because q draws these layers"
+        lines.append(f"{which} before the layers above")
     return lines
 
 

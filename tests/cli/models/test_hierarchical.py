@@ -112,6 +112,10 @@ def test_its_sizes_in_a_file(capsys, trained) -> None:
     short = ("--dataset", "digits", "--k", 4, "--steps", 2, "--eval-every", 0, "--final-eval", "none")
     made = Run(Path(_json(capsys, "train", "--config", "c.toml", *short, "--name", "file")["run"]))
     assert (made.spec()["hidden"], made.spec()["latent_dim"]) == ([[6, 5], [4]], [3, 2])
+    shown = run(capsys, "eval", made.path, "--n", 2, "--k", 4).out
+    assert (
+        "the part of z1 is no KL and may be negative, because q draws this layer before the layers above" in shown
+    ), "q of this run draws bottom-up"
 
 
 def test_the_vae_with_another_posterior(capsys, trained) -> None:
