@@ -60,7 +60,7 @@ OF_SETTINGS = {
     "train --lat": ["--latent-dim"],
     "train --objective=v": ["vr-iwae"],
     "train --estimator stl --estimator dreg-": [each for each in ESTIMATORS if each.startswith("dreg-")],
-    "train --track-estimators stl,ovi": ["stl,ovis"],
+    "train --track-estimators stl,ovi": ["stl,ovis", "stl,ovis-mc"],
     "train --dataset fa": ["fashion-mnist", "faces"],
     "train --preset ": [*PRESETS],
     f"train --resume {NAME}": [NAME, f"{NAME}/v001", f"{NAME}/v002"],
