@@ -47,7 +47,8 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
     binarisation: str = "dynamic"
     likelihood: Annotated[LikelihoodName | None, Field(strict=False)] = LikelihoodName.BERNOULLI
     hidden: LayerSizes | SizesOfLayers | None = _VAE["hidden"]
-    latent_dim: Positive | LayerSizes | None = _VAE["latent_dim"]
+    # The usual value is checked too, since it may not fit the hidden layers or the model of a spec without it.
+    latent_dim: Annotated[Positive | LayerSizes | None, Field(validate_default=True)] = _VAE["latent_dim"]
     posterior: str | None = _VAE["posterior"]
     posterior_order: Annotated[PosteriorOrder | None, Field(strict=False)] = PosteriorOrder.BOTTOM_UP
     top_prior: Annotated[TopPrior | None, Field(strict=False)] = TopPrior.STANDARD
@@ -96,8 +97,12 @@ class RunSpec(ExecutionSpec, Settings, frozen=True):
         if latent_dim is None or hidden is None or model is None:
             return latent_dim
         latents, sizes, faults = layer_sizes_of(model, latent_dim, hidden)
-        if faults or (latents, sizes) != (latent_dim, hidden):
-            raise ValueError(faults[0].message if faults else f"must be a list for {model}.")
+        if faults:
+            raise ValueError(faults[0].message)
+        if latents != latent_dim or sizes != hidden:
+            lists = "must be a list" if latents != latent_dim else "needs lists of hidden layers"
+            message = f"{lists}, with one entry for each stochastic layer of {model}."
+            raise ValueError(message)
         return latent_dim
 
     @field_validator("hidden")

@@ -32,6 +32,19 @@ OLD = {
 """Specs as dreg wrote them before there were models of several layers, by the hash that they had."""
 
 
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"model": "hierarchical"}, "must be a list, with one entry for each stochastic layer of hierarchical"),
+        ({"model": "sbn", "latent_dim": [5]}, "needs lists of hidden layers, with one entry for each"),
+        ({"hidden": [[8], [6]]}, "vae has one stochastic layer"),
+    ],
+)
+def test_usual_sizes_that_a_spec_leaves_out_must_fit_what_it_states(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        RunSpec.model_validate(PLAIN | given)
+
+
 @pytest.mark.parametrize("hash_", OLD)
 def test_old_specs_keep_their_hash_and_their_text(hash_: str) -> None:
     old = PLAIN | OLD[hash_]
