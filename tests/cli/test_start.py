@@ -76,6 +76,8 @@ READS = (
     ),
     *(f"runs note {NAME} x", "runs list --estimator dreg", "runs verify", "runs doctor", "runs gc --yes"),
     *(f"runs export {NAME}/v001 x.zip", "runs import x.zip --name y", "runs rm y --yes", "report --time-to -91"),
+    "runs export --tensorboard logs",
+    "report --csv runs.csv --latex table.tex --cite",
 )
 DRAWS = "report --figures figures"
 
@@ -165,7 +167,9 @@ def test_what_reads_runs_and_data_sets_loads_no_torch(answers: dict[str, Answer]
     for line in READS:
         assert answers[line].code in (0, 1), (line, answers[line].err)
         assert not answers[line].err.startswith("error"), line
-        assert not answers[line].packages & {"torch", "torchvision", "matplotlib", "jinja2", "PIL"}, line
+        assert not answers[line].packages & {"torch", "torchvision", "tensorflow", "matplotlib", "jinja2", "PIL"}, (
+            line
+        )
         assert "dregcli.engine" not in answers[line].loaded, line
     assert answers[DRAWS].code == 0, answers[DRAWS].err
     assert not answers[DRAWS].loaded & {"torch", "matplotlib.pyplot", "dregcli.engine"}

@@ -2,9 +2,6 @@
 
 import csv
 import io
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -153,14 +150,3 @@ def test_no_runs_and_an_unknown_name(capsys, tmp_path: Path) -> None:
         assert outcome.code == 13
         assert outcome.out == ""
     assert not (tmp_path / "x.csv").exists()
-
-
-def test_no_torch_is_loaded(study: Path, tmp_path: Path) -> None:
-    words = ["report", "--csv", str(tmp_path / "a"), "--latex", str(tmp_path / "b"), "--cite"]
-    code = (
-        "import sys; from dregcli.cli.main import main\n"
-        f"assert main({words!r}) == 0\n"
-        "assert not {'torch', 'matplotlib', 'jinja2', 'dregcli.engine'} & set(sys.modules)"
-    )
-    environment = {**os.environ, "DREG_RUNS_DIR": str(study)}
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)

@@ -3,9 +3,6 @@
 import io
 import json
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -203,14 +200,3 @@ def test_options_that_do_not_go_together(capsys, export, root: Path, tmp_path: P
 
 def test_an_empty_store(export) -> None:
     assert export().code == 13
-
-
-def test_neither_torch_nor_tensorflow_is_loaded(root: Path, tmp_path: Path) -> None:
-    add_run(root, name="x")
-    code = (
-        "import sys; from dregcli.cli.main import main\n"
-        f"assert main(['runs', 'export', '--tensorboard', {str(tmp_path / 'logs')!r}]) == 0\n"
-        "assert not {'torch', 'tensorflow', 'matplotlib'} & set(sys.modules)"
-    )
-    environment = {**os.environ, "DREG_RUNS_DIR": str(root)}
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, env=environment)
