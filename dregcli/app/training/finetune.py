@@ -18,6 +18,7 @@ from dregcli.app.planning.words import spread_pair
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.train import start
 from dregcli.engine.checksum import tensors_sha256
+from dregcli.engine.words import parse_scheduled, word_of
 from dregcli.errors import Fault, SpecError
 from dregcli.specs.execution import ROUNDING_ONLY
 from dregcli.specs.options import ParentSpec
@@ -106,6 +107,8 @@ def _resolved(
     others |= {"patience", "warmup_steps", "kl_warmup", "lr_posterior", "prior_gradient"}
     inherited = parent.model_dump(exclude={*others, *RUN_ONLY, *ROUNDING_ONLY})
     inherited["lr"] = parent.lr_posterior or parent.lr
+    # A schedule of the objective belongs to the parent's steps, as its warm-ups do: its end is what q is trained for.
+    inherited["objective"] = word_of(parse_scheduled(parent.objective).at(parent.steps))
     options, of_values = merge_options(given, inherited, None)
     try:
         return resolve_plan(options, data_dir, [*faults, *of_values], code)
