@@ -59,7 +59,7 @@ def uses_of(
         yield "tvo schedule", "moments"
     yield "data set", str(spec["dataset"])
     yield "model", str(spec["model"])
-    # A model of one's own has no posterior by word, and a fixed prior has no gradient: their usual values cite nothing.
+    # The usual values cite nothing; specs of other models have neither setting.
     if (posterior := str(spec.get("posterior")).partition(",")[0]).startswith("flow:"):
         yield "posterior", posterior
     if (kind := spec.get("prior_gradient", "score")) != "score":
