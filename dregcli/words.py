@@ -182,7 +182,7 @@ def _value(kind: type, text: str | None) -> Value:
 
 def _value_or_schedule(kind: type, text: str | None) -> Value | ParameterSchedule:
     """Read the value of a parameter, as ``_value`` does; a float may be a schedule."""
-    if kind is float and text and (_ARROW in text or text.endswith("-")):
+    if kind is float and text and (_ARROW in text or "@" in text or text.endswith("-")):
         return _schedule(text)
     return _value(kind, text)
 
@@ -197,7 +197,7 @@ def _schedule(text: str) -> ParameterSchedule:
     start, arrow, end = ends.partition(_ARROW)
     steps, colon, shape = rest.partition(":")
     wanted = f"a number or a schedule such as {_FORM}, got '{text}'."
-    if not arrow:
+    if not arrow and not rest:
         # A shell takes an unquoted > and what follows it as the name of a file for the output.
         message = f"{wanted} Write the word in quotes: a shell reads >."
         raise ValueError(message)

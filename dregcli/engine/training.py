@@ -103,7 +103,8 @@ class Trainer:
         tracked: Sequence[Pair] = (),
         record: Record | None = None,
     ) -> None:
-        model.require_pairs([pair, *tracked])
+        model.require_pairs([pair])
+        model.require_pairs(tracked, option="track-estimators")
         self._rule = RULES[prior_gradient]
         if self._rule:
             require_prior_path(model, pair, self._rule)

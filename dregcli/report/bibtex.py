@@ -20,7 +20,11 @@ _DECLARED_BY_NO_CLASS: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
         ModelName.VAE: ("kingma2014vae", "rezende2014stochastic"),
         ModelName.LINEAR_GAUSSIAN: ("tipping1999ppca",),
         "hierarchical": ("burda2016iwae",),
+        "sbn": ("neal1992connectionist",),
     },
+    "posterior": {"flow:maf": ("papamakarios2017maf",), "flow:nsf": ("durkan2019nsf",)},
+    "prior gradient": {"gdreg": ("bauer2021gdreg",), "blend": ("bauer2021gdreg",)},
+    "tvo schedule": {"moments": ("brekelmans2020all",)},
     "task": {
         Task.GENERATIVE: (),
         Task.STRUCTURED: ("tucker2019dreg",),

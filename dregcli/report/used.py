@@ -55,8 +55,15 @@ def uses_of(
     """
     yield "program", "dreg"
     yield from _of_pair(str(spec["objective"]), str(spec["estimator"]))
+    if "schedule=moments" in str(spec["objective"]):
+        yield "tvo schedule", "moments"
     yield "data set", str(spec["dataset"])
     yield "model", str(spec["model"])
+    # The usual values cite nothing; specs of other models have neither setting.
+    if (posterior := str(spec.get("posterior")).partition(",")[0]).startswith("flow:"):
+        yield "posterior", posterior
+    if (kind := spec.get("prior_gradient", "score")) != "score":
+        yield "prior gradient", str(kind)
     yield "task", str(spec["task"])
     if spec["likelihood"] is not None:
         yield "likelihood", str(spec["likelihood"])

@@ -21,7 +21,7 @@ NAMES = {
     "objective": OBJECTIVES,
     "estimator": ESTIMATORS,
     "data set": DatasetName,
-    "model": (*ModelName, "hierarchical"),
+    "model": (*ModelName, "hierarchical", "sbn"),
     "task": Task,
     "likelihood": LikelihoodName,
     "evaluation": EvalMethod,
@@ -174,6 +174,17 @@ def test_what_runs_used() -> None:
         "model linear-gaussian",
         "objective vr-iwae",
     }
+    deep = {**run().spec, "model": "hierarchical", "posterior": "flow:maf,layers=2", "prior_gradient": "blend"}
+    deep |= {"objective": "tvo:partitions=3,beta=0.02,rule=left,schedule=moments"}
+    assert uses_of(run(spec=deep)) - plain == {
+        "model hierarchical",
+        "objective tvo",
+        "posterior flow:maf",
+        "prior gradient blend",
+        "tvo schedule moments",
+    }
+    usual = {**run().spec, "posterior": "diagonal", "prior_gradient": "score"}
+    assert uses_of(run(spec=usual)) == plain
     tracking = {**run().spec, "track_estimators": ["dreg-alpha:alpha=0.9", "rws/dreg-norm"]}
     assert uses_of(run(spec=tracking)) - plain == {
         "estimator dreg-alpha",

@@ -91,7 +91,8 @@ def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
                     names.append("/".join(pair))
     if not names:
         return []
-    message = f"is not possible with {', '.join(dict.fromkeys(names))}: no gradient is known for a part of the KL."
+    message = f"is not possible with {', '.join(dict.fromkeys(names))}: no gradient is known for a part of the KL. "
+    message += "Leave --kl-warmup out, or use another objective or estimator."
     return [Fault("kl-warmup", message)]
 
 

@@ -134,12 +134,14 @@ def _contents(
         **{PROGRAMS[name]: content for name, content in programs.items()},
     }
     words = {
-        WEIGHTS: "the weights of both networks.",
+        WEIGHTS: "the weights of both networks."
+        if "encoder" in programs
+        else "the weights of both networks; the posterior is no exported program, because it draws its samples.",
         DATA: "mean and spread of the training examples.",
         CONFIG: "the architecture and the kind of data, as JSON.",
         LOADER: "loads the model.",
         PROGRAMS["encoder"]: "the encoder for `torch.export.load`: examples (B, D) to mean and scale of q.",
-        PROGRAMS["decoder"]: "the decoder for `torch.export.load`: latents (B, Z) to the mean of x, (B, D).",
+        PROGRAMS["decoder"]: "the decoder for `torch.export.load`: latents to the mean of x, (B, D).",
     }
     card = model_card(
         run,

@@ -129,7 +129,8 @@ def _signed_means(report: "BiasReport") -> list[str]:
     shown = [f"{report.label(r)} {r.evidence.t_signed_mean:.1f}" for r in report.results if r.evidence]
     if not shown:
         return []
-    return [f"t of the signed mean over all parameters, in which biases cancel (the reference's): {', '.join(shown)}"]
+    what = "t of the signed mean over all parameters, in which biases cancel (the statistic of the reference code)"
+    return [f"{what}: {', '.join(shown)}"]
 
 
 def _of_prior(report: "BiasReport") -> list[str]:
@@ -174,5 +175,5 @@ def _networks(blocks: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
     for network, members in groupby(blocks, lambda block: block.partition(".")[0]):
         names = list(members)
         whole = len(names) == sum(block.partition(".")[0] == network for block in known)
-        found += [f"{network} (all {len(names)} blocks)"] if whole else names
+        found += [f"{network} (all {len(names)} blocks)"] if whole and len(names) > 1 else names
     return found

@@ -104,7 +104,7 @@ def with_digits(value: float, stderr: float) -> str:
 
 
 def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
-    """Show the slopes, and the points that they leave out."""
+    """Show the slopes if there are several K, and the points that cannot be distinguished from noise."""
     labels = list(dict.fromkeys(slope.of for slope in report.slopes))
     rows = [
         [
@@ -113,15 +113,18 @@ def _slopes(terminal: Terminal, report: "VarianceReport") -> None:
         ]
         for of in labels
     ]
-    title = "slopes of log(statistic) against log(K), with 95 % intervals"
-    terminal.table(("gradient", "variance", "SNR", "DSNR"), rows, title=title)
+    has_slopes = len(report.settings["k"]) > 1
+    if has_slopes:
+        title = "slopes of log(statistic) against log(K), with 95 % intervals"
+        terminal.table(("gradient", "variance", "SNR", "DSNR"), rows, title=title)
     left_out = [
         f"{each.of.network.value} {report.label(each.of)} {_NAMES[each.statistic]} at K={_ks(each.left_out)}"
         for each in report.slopes
         if each.left_out
     ]
     if left_out:
-        text = f"not distinguishable from noise, and therefore not used for a slope: {'; '.join(left_out)}"
+        unused = ", and therefore not used for a slope" if has_slopes else ""
+        text = f"not distinguishable from noise{unused}: {'; '.join(left_out)}"
         terminal.show(Constrain(Text(text), _WIDTH))
 
 

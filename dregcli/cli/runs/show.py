@@ -203,5 +203,6 @@ def _environment(content: Mapping[str, Any]) -> Lines:
             ("git", f"{git.get('commit')}{'' if git.get('clean') else ', with changes (see environment.json)'}")
         )
     if cpu:
-        found.append(("machine", f"{content.get('hostname')}: {cpu.get('model')}, {content.get('threads')} threads"))
+        threads = f"{content.get('threads')} thread{'' if content.get('threads') == 1 else 's'}"
+        found.append(("machine", f"{content.get('hostname')}: {cpu.get('model')}, {threads}"))
     return found

@@ -100,14 +100,18 @@ class Model(nn.Module, ABC):
     def log_posterior(self, dreams: Dreams) -> Tensor:
         """Return log q(z | x) at dreams, shape (B,), nats, with a graph to phi."""
 
-    def require_pairs(self, pairs: Iterable[Pair]) -> None:
+    def require_pairs(self, pairs: Iterable[Pair], *, option: str | None = None) -> None:
         """Check that the model can be trained by pairs.
+
+        Args:
+            pairs: the pairs.
+            option: the option that named the pairs, if it is neither ``--objective`` nor ``--estimator``.
 
         Raises:
             SpecError: it cannot, by one of them.
         """
         if faults := [fault for pair in pairs for fault in self.faults(pair)]:
-            raise SpecError(faults)
+            raise SpecError([Fault(option or fault.field, fault.message) for fault in faults])
 
     def shared_parameters(self) -> list[str]:
         """Return the names of the parameters that both log p(x, z) and q depend on."""

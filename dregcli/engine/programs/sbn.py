@@ -94,7 +94,8 @@ def _require(data: ModelData, latent_dim: Sequence[int], hidden: Sequence[Sequen
     faults: list[Fault] = []
     if data.kind is not DataKind.BINARY:
         message = f"a sigmoid belief network needs binary pixels, but these are {data.kind} values."
-        faults.append(Fault("model", f"{message} For intensities in [0, 1], give --binarisation dynamic."))
+        way = "Give --binarisation dynamic." if data.kind is DataKind.INTENSITY else "Use --model vae or conv."
+        faults.append(Fault("model", f"{message} {way}"))
     if not latent_dim:
         faults.append(Fault("latent_dim", "there must be at least one layer of bits."))
     if len(hidden) != len(latent_dim):

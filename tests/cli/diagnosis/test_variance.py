@@ -127,6 +127,10 @@ def test_the_toy_is_printed_and_written_where_it_was_asked_for_over_nothing(caps
     assert any(line.split()[:3] == ["iwae/vimco", "1", "-"] for line in text.out.splitlines())
     assert "not distinguishable from noise, and therefore not used for a slope" in " ".join(text.out.split())
     assert max(map(len, text.out.splitlines())) <= 118
+    one = _variance(capsys, "--toy", "--replicates", 40, "--k", 4, "--reference-k", 16)
+    assert one.code == 0, one.err
+    assert "slope" not in one.out, "one K has no slope"
+    assert "not distinguishable from noise: " in " ".join(one.out.split())
     out = tmp_path / "deep" / "toy"
     found = [_variance(capsys, *TOY, "--out", out, "--json").json for _ in range(2)]
     assert set(found[0]) == KEYS

@@ -31,7 +31,12 @@ def test_layers_are_listed_from_the_pixels_on(capsys) -> None:
     ("words", "message"),
     [
         (("--estimator", "dreg"), "the posterior of 'h1', 'h2', 'h3' has no rsample. Use one of reinforce, vimco"),
-        (("--estimator", "vimco", "--binarisation", "none"), "give --binarisation dynamic"),
+        (
+            ("--estimator", "vimco", "--track-estimators", "dreg"),
+            "track-estimators: 'iwae/dreg' differentiates through",
+        ),
+        (("--estimator", "vimco", "--binarisation", "none"), "Give --binarisation dynamic."),
+        (("--estimator", "vimco", "--dataset", "linear-gaussian"), "Use --model vae or conv."),
         (("--estimator", "vimco", "--latent-dim", "3,2", "--hidden", "4"), "--latent-dim 3,2 has 2, but --hidden 4"),
         (("--estimator", "vimco", "--prior-gradient", "gdreg"), "Use --prior-gradient score"),
     ],

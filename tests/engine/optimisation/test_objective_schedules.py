@@ -55,6 +55,7 @@ def test_a_word_comes_back(word: str) -> None:
         ("vr-iwae:alpha=.9->0@1.5", "@STEPS"),
         ("vr-iwae:alpha=.9->0@0", "at least 1 step"),
         ("vr-iwae:alpha=.9->nan@5", "finite ends"),
+        ("vr-iwae:alpha=.9-0@5", "needs a number or a schedule such as START->END@STEPS"),
         ("vr-iwae:alpha=1->0@5", "1->0@5:linear"),
         ("vr-iwae:alpha=.9->0@5:linar", "Did you mean 'linear'"),
         ("vr-iwae:alpha=.99-", "in quotes"),
