@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import torch
+
 from dregcli.engine.estimators import ESTIMATORS
 from dregcli.engine.objectives import OBJECTIVES
 from dregcli.engine.pairs import Pair
@@ -14,3 +16,15 @@ def checked_pairs(k: int) -> Iterator[Pair]:
             pair = Pair(objective, estimator)
             if not pair.faults(k):
                 yield pair
+
+
+def pairs_of_different_weights(k: int) -> list[Pair]:
+    """Return the first of all checked pairs that have the same weights: an executor sees nothing else of a pair."""
+    log_w = 2.0 * torch.linspace(-4.0, 5.0, 7 * k, dtype=torch.float64).sin().reshape(k, -1)
+    found: dict[tuple[object, ...], Pair] = {}
+    for pair in checked_pairs(k):
+        terms, c = pair.at(log_w)
+        arrays = torch.cat([c.model, c.path, c.score, terms.dmodel]).mul(1e9).round()
+        used = pair.uses_path, pair.uses_score, bool(pair.estimator.learned)
+        found.setdefault((*used, *arrays.flatten().tolist()), pair)
+    return list(found.values())
