@@ -22,6 +22,7 @@ from dregcli.engine.pairs import all_pairs, resolve_pair
 from dregcli.engine.pixels import AsStored
 from dregcli.engine.randomness import Randomness, Stream
 from dregcli.engine.training import Trainer, TrainerState
+from tests.support.every_pair import pairs_of_different_weights
 from tests.support.exact import small_structured, small_vae
 from tests.support.small_training import (
     BATCH,
@@ -91,9 +92,10 @@ def off(found: Trainer, expected: Trainer) -> float:
     return max(float((a - b).norm() / b.norm()) for a, b in pairs)
 
 
+DIFFERENT = pairs_of_different_weights(K, (pair for pair in all_pairs() if not pair.faults(K)))
 TURNS = [
     (pair, way)
-    for i, pair in enumerate(pair for pair in all_pairs() if not pair.faults(K))
+    for i, pair in enumerate(DIFFERENT)
     for way in (WAYS if pair.estimator.learned or pair.word == "iwae/dreg" else [list(WAYS)[i % 7 % 3]])
 ]
 """Each pair in one way of work, in turns of 7, so that no estimator always has the same; a GPU runs all of them."""

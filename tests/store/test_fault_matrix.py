@@ -302,26 +302,29 @@ def test_a_fault_at_any_operation_of_any_act(tmp_path: Path, name: str, fault: s
     _check(tmp_path, ACTS[name], fault)
 
 
-@pytest.mark.parametrize("fault", ["permission", "device", "vanished"])
-def test_other_faults_at_any_operation_of_the_act_that_has_them_all(tmp_path: Path, fault: str) -> None:
-    """To the store they differ from a read-only disk in the error's number alone, and they do not last."""
+def test_other_faults_at_any_operation_of_the_act_that_has_them_all(tmp_path: Path) -> None:
+    """To the store they differ from a read-only disk in the error's number alone, and they do not last.
+
+    Each operation meets one of them, in turns of 3.
+    """
     name = "checkpoint in place of another"
     store = RunStore(tmp_path / "counted", disk := Disk())
     subject = ACTS[name].prepare(store)
     disk.arm(0, KILL)
     ACTS[name].do(store, subject)
     assert set(disk.operations) == {"mkdir", "write", "sync", "rename", "remove", "rmdir"}
-    _check(tmp_path, ACTS[name], fault)
+    _check(tmp_path, ACTS[name], "permission", "device", "vanished")
 
 
-def _check(tmp_path: Path, act: Act, fault: str) -> None:
-    error = FAULTS[fault]
+def _check(tmp_path: Path, act: Act, *faults: str) -> None:
     root = tmp_path / "runs"
     prepared = _Prepared(root, act)
     before = prepared.content
     operations, expected, in_the_end = _operations(prepared, act)
     assert len(operations) >= 4
     for number, operation in enumerate(operations, start=1):
+        fault = faults[number % len(faults)]
+        error = FAULTS[fault]
         store, disk, subject = prepared.again()
         disk.arm(number, error)
         reached = f"{fault} at operation {number}: {operation}"

@@ -86,7 +86,7 @@ def test_any_altered_byte_of_any_file_is_a_fault_of_that_file(rich: Run, tmp_pat
     for path in files:
         whole = path.read_bytes()
         size = len(whole)
-        for position in {0, 1, size // 3, size // 2, 2 * size // 3, size - 2, size - 1}:
+        for position in {0, size // 2, size - 1}:
             flip(path, position)
             _assert_named(run, path, f"byte {position} of {size}")
             path.write_bytes(whole)

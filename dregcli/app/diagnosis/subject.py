@@ -260,10 +260,15 @@ def _taken(pairs: list[AskedPair], model: Model, listener: Listener) -> list[Ask
 
 
 def _with_a_pair_that_it_takes(plan: Plan, pairs: list[AskedPair]) -> Plan:
-    """Return the plan with an estimator that the model can be trained by, if ``all`` left the choice open."""
+    """Return the plan with an estimator that the model can be trained by, if ``all`` left the choice open.
+
+    Raises:
+        SpecError: the model cannot take a pair that was named.
+    """
+    model = build_model(plan.spec, RunData(plan.data.dataset, plan.spec).model_data, plan.code)
+    model.require_pairs([each.pair for each in pairs if not each.by_all])
     if not any(each.by_all for each in pairs):
         return plan
-    model = build_model(plan.spec, RunData(plan.data.dataset, plan.spec).model_data, plan.code)
     spec = plan.spec
     pair = resolve_pair(spec.objective, spec.estimator, spec.k)
     if not model.faults(pair):

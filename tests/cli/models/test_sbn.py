@@ -46,3 +46,12 @@ def test_what_cannot_be_is_refused_before_work(capsys, tmp_path, words: tuple[st
     assert refused.code == 2
     assert message in refused.err
     assert not list(tmp_path.glob("*/v*/checkpoints"))
+
+
+@pytest.mark.parametrize("command", ["bias-check", "variance"])
+def test_a_diagnosis_without_a_run_refuses_a_path_before_it_trains_one(capsys, tmp_path, command: str) -> None:
+    refused = run(capsys, command, "--model", "sbn", "--dataset", "digits", "--k", 4, "--estimator", "dreg")
+    assert refused.code == 2
+    assert "'iwae/dreg' differentiates through samples" in refused.err
+    assert "training" not in refused.err
+    assert not list(tmp_path.glob("*/v*"))

@@ -23,10 +23,10 @@ from dregcli.engine.own import passes
 from dregcli.engine.pairs import Pair
 from dregcli.errors import NotFinite, SpecError
 from tests.support.chosen_rows import F64, LARGE, OWN, Own, conv, expected_gradient, flow, shared
-from tests.support.every_pair import checked_pairs
+from tests.support.every_pair import pairs_of_different_weights
 from tests.support.sweep import swept
 
-PAIRS = list(checked_pairs(3))
+PAIRS = pairs_of_different_weights(3)
 KINDS = [("iwae", "dreg"), ("iwae", "reparam"), ("iwae", "vimco"), ("rws", "dreg-norm")]
 """Pairs with a path alone, with path and score, with a score alone, and with other weights for theta."""
 

@@ -82,6 +82,6 @@ def test_sizes_that_cannot_be_used_are_refused(options: dict[str, Any], words: s
 
 
 def test_other_data_are_refused_with_the_way_out() -> None:
-    for kind in (DataKind.INTENSITY, DataKind.REAL):
-        with pytest.raises(SpecError, match="--binarisation dynamic"):
+    for kind, way in ((DataKind.INTENSITY, "--binarisation dynamic"), (DataKind.REAL, "--model vae or conv")):
+        with pytest.raises(SpecError, match=way):
             SigmoidBeliefNetwork(small_data(kind=kind))
