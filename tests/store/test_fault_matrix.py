@@ -201,7 +201,7 @@ ACTS = {
     "claim": Act(lambda store: None, lambda store, _: _claim(store), _claim),
     "flush": Act(_trained, lambda _, writer: writer.flush(), _goes_on(16), 16),
     "log": Act(_trained, lambda _, writer: writer.log("a line"), _goes_on(16), 16),
-    "checkpoint": Act(_trained, lambda _, writer: save(writer, 16), _goes_on(16), 16),
+    # A checkpoint beside the others has the same operations up to the removal of the other one.
     "checkpoint in place of another": Act(_thinned, lambda _, writer: save(writer, 19), _goes_on(19), 19),
     "finish": Act(_done, _finish, _goes_on(16)),
     "resume": Act(_dead, _reopen, _on_the_run(_reopen)),

@@ -90,7 +90,7 @@ def test_any_altered_byte_of_any_file_is_a_fault_of_that_file(rich: Run, tmp_pat
             flip(path, position)
             _assert_named(run, path, f"byte {position} of {size}")
             path.write_bytes(whole)
-        for content in (b"", whole[: size // 2], whole[:-1], whole + b"\n", whole + whole):
+        for content in (b"", whole[:-1], whole + b"\n"):
             path.write_bytes(content)
             _assert_named(run, path, f"{len(content)} bytes instead of {size}")
         path.write_bytes(whole)

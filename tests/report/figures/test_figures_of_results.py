@@ -21,7 +21,7 @@ from dregcli.report.figures.k_curve import k_curve_figure
 from dregcli.report.figures.members import choose
 from dregcli.report.figures.of_runs import bias_figures, variance_figures
 from dregcli.report.figures.pictures import Picture, picture_figures
-from dregcli.report.figures.sheet import COLUMN_MM, FULL_MM, MM, PAGE, Sheet
+from dregcli.report.figures.sheet import COLUMN_MM, MM, PAGE, Sheet
 from dregcli.report.figures.tracked import tracked_figure
 from dregcli.report.groups import RunRow
 from tests.support.artists import bands, ends, legend, line, overlapping, pixels, touched, unwrapped, xy
@@ -421,12 +421,11 @@ def test_all_kinds_together_have_names_of_their_own_and_stay_small() -> None:
 @pytest.mark.parametrize(
     ("sheet", "long"),
     [
-        (Sheet(COLUMN_MM / MM), True),
-        (Sheet(FULL_MM / MM, section="mnist, structured"), True),
+        (Sheet(COLUMN_MM / MM, section="mnist, structured"), True),
         (PAGE, False),
         (Sheet(COLUMN_MM / MM, font=7.0, caption=False), False),
     ],
-    ids=["column", "full", "page", "bare"],
+    ids=["column", "page", "bare"],
 )
 def test_no_words_overlap_at_any_width(sheet: Sheet, long: bool) -> None:
     for each in drawn_at(every_kind(long), sheet):
