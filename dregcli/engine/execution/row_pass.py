@@ -113,7 +113,8 @@ class GaussianRowPass:
         (z,), (g,) = self._latents, self.dz
         e = (z.detach() - prior.loc) / prior.scale
         own = -e / prior.scale
-        (of_p,) = (slope + each for slope, each in zip(self._posterior.slope_at(self._noise), (g,), strict=True))
+        (of_q,) = self._posterior.slope_at(self._noise)
+        of_p = of_q + g
         share = (self._posterior.scale / prior.scale).square().clamp(max=1.0) if rule.blended else torch.ones_like(e)
         along, less = share * (of_p - own), share * g
         loc = self._weighted(model, along - (1.0 - share) * own) - self._weighted(square, less)
