@@ -234,7 +234,9 @@ def _layers(found: Sequence[tuple[str, EvaluationKey, Evaluated]]) -> list[Table
         for name, layer in each.layers.items()
     ]
     title = (
-        "by layer, nearest to x first: mean ± s.e. over seeds, nats per example; the prior is given the layers above"
+        "by layer, nearest to x first: mean ± s.e. over seeds, nats per example; the prior is given the layers "
+        "above. The parts add up to KL(q||prior); that of a layer which q draws before the layers above it may be "
+        "negative"
     )
     return [Table(title, columns, tuple(rows))] if rows else []
 
