@@ -40,8 +40,8 @@ def test_the_time_of_all_runs_is_shown_beside_the_time_of_this_one(monkeypatch, 
     now[0] = 20.0
     display.update(10)
     if terminal:
-        assert display._bars
-        *_, times = display._bars.make_tasks_table(display._bars.tasks).columns
+        assert display._bars.shown
+        *_, times = display._bars.shown.make_tasks_table(display._bars.shown.tasks).columns
         assert str(next(iter(times.cells))) == "1 h 7 min"
     display.close()
     if not terminal:
@@ -62,8 +62,8 @@ def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole(width: int) -> N
     display.begin("train", 2000, "steps")
     display.expect(4000.0)
     display.update(10, {"bound": -90.123, "steps/s": 12.5})
-    assert display._bars
-    display._bars.refresh()
+    assert display._bars.shown
+    display._bars.shown.refresh()
     display.close()
     shown = out.getvalue()
     assert "…" not in shown

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dregcli.app.models.code import Code
-from dregcli.app.planning.plan import Plan, resolve_plan
-from dregcli.app.planning.run_data import RunData
+from dregcli.app.planning.plan import resolve_plan
 from dregcli.app.planning.words import canonical_words, label_of, run_name, spread_pair
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.training.resuming import FREE
@@ -55,11 +54,6 @@ class StudyPlan:
     dataset: Dataset
     name: str | None
     code: Code | None = None
-
-    def plan(self, combination: Combination) -> Plan:
-        """Return the plan of one run. Call it only when the run starts: each plan copies the data to the device."""
-        data = RunData(self.dataset, combination.spec)
-        return Plan(combination.spec, data, combination.warnings, self.code)
 
 
 @dataclass

@@ -79,6 +79,17 @@ def train(
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help="Train N runs of a study at once, each in a process of its own. --threads auto then gives each run "
+            "its share of the cores: cores // N threads, at least 1.",
+            show_default="1",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -88,7 +99,7 @@ def train(
     from dregcli.app.studies.launch import StudyResult, TrainRequest, launch, print_config
 
     request = TrainRequest(
-        settings, name=name, preset=preset, config=config, resume=resume, end=end, trust_code=trust_code
+        settings, name=name, preset=preset, config=config, resume=resume, end=end, trust_code=trust_code, jobs=jobs
     )
     with Terminal(as_json=as_json, quiet=quiet) as terminal:
         if print_config_:
