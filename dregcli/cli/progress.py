@@ -3,7 +3,6 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -72,7 +71,7 @@ class _Bars:
             description, total=task.total, completed=done, count=task.count(done), values=""
         )
 
-    def update(self, task: _Task, **fields: Any) -> None:
+    def update(self, task: _Task, **fields: float | str | bool) -> None:
         """Change a task's bar, if it has one."""
         if self.shown is not None and task.id is not None:
             self.shown.update(task.id, **fields)
@@ -131,11 +130,13 @@ class ProgressDisplay:
         if is_line and time.monotonic() - task.shown > _LINE_SECONDS:
             task.shown = time.monotonic()
             eta = ""
-            if task.total is not None and done > task.first:
+            expected = (self._of or self)._expected
+            if expected is not None and task is self._tasks[0] and self._of is None:
+                eta = f"  ETA {duration(expected)}"
+            elif task.total is not None and done > task.first:
                 seconds = (task.shown - task.started) * (task.total - done) / (done - task.first)
                 eta = f"  ETA {duration(seconds)}"
-            if (expected := (self._of or self)._expected) is not None:
-                eta += f", all runs {duration(expected)}"
+                eta += "" if expected is None else f", all runs {duration(expected)}"
             self._console.print(f"{task.name}: {task.count(done)}  {text}{eta}", highlight=False)
 
     def expect(self, seconds: float) -> None:

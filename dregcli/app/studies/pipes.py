@@ -2,13 +2,13 @@
 
 import json
 import signal
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from subprocess import PIPE, Popen
 from typing import IO, Final
 
 from dregcli.app.studies.side_by_side import Gone, Message
@@ -35,8 +35,7 @@ class ProcessWorker:
         # Modules are looked for in the working folder only if this process does it.
         safe = [] if sys.path[:1] in ([""], [str(Path.cwd())]) else ["-P"]
         command = [sys.executable, *safe, "-m", _PROGRAM, order.label]
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
         self._tell = tell
         self._printed: deque[str] = deque(maxlen=1)
         with suppress(OSError):  # if it is gone already, it is told as such
