@@ -47,7 +47,6 @@ from tests.crash.harness import differences
 from tests.support.listener import Recorder
 from tests.support.quick_training import each_step, quick_training
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem
-from tests.support.store_runs import is_taken
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -414,26 +413,6 @@ def test_a_run_that_cannot_be_gone_on_with_is_a_failure(tmp_path, monkeypatch) -
     result = trained(tmp_path, seeds="0")
     assert [each.failure is not None for each in result.runs] == [True, False]
     assert result.exit_code == RunStateError.exit_code
-
-
-def test_looking_and_claiming_are_one_turn(tmp_path, monkeypatch) -> None:
-    """Two processes that both look before either claims would train the same runs."""
-    claim, looked = train.claim, study.repeats_in
-    taken: list[tuple[str, bool]] = []
-
-    def claiming(*args: Any, **named: Any) -> Callable[[], Any]:
-        taken.append(("claims", is_taken(tmp_path)))
-        return claim(*args, **named)
-
-    def looking(store: RunStore) -> Any:
-        taken.append(("looks", is_taken(tmp_path)))
-        return looked(store)
-
-    monkeypatch.setattr(train, "claim", claiming)
-    monkeypatch.setattr(study, "repeats_in", looking)
-    each_step(monkeypatch, lambda *_: taken.append(("trains", is_taken(tmp_path))))
-    trained(tmp_path, seeds="0", estimator="dreg", steps=1)
-    assert taken == [("looks", False), ("looks", True), ("claims", True), ("trains", False)]
 
 
 def test_memory_that_does_not_suffice_for_one_leaves_no_run_of_it(tmp_path, monkeypatch) -> None:
