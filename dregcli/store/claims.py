@@ -74,15 +74,14 @@ class Claim:
             what = "Another process took this run over, because this one was not heard of for more than five minutes."
             hint = "run the same command again, to wait for that process"
             raise RunStateError(what, where=str(self._folder), hint=hint) from error
-        self._number += 1
 
     def give_back(self) -> None:
-        """Leave the run to any process, because this one could not make it.
+        """Leave the run to any process, because this one could not make it; after the run was named, do nothing.
 
         Raises:
             StoreWriteError: the disk refuses.
         """
-        with suppress(FileExistsError):  # another process has taken it over already
+        with suppress(FileExistsError):  # the run is named, or another process has taken the claim over
             _add(self._fs, self._folder, Entry(self._number + 1, None, None))
 
 

@@ -242,6 +242,31 @@ def test_a_claim_of_a_dead_process_of_this_host_is_free_at_once(tmp_path: Path, 
     assert made(store).run.label == "x/v001"
 
 
+def test_a_run_that_a_dead_process_made_and_did_not_name_is_found(tmp_path: Path, monkeypatch) -> None:
+    """It was made after this process had looked for runs, and before this process read the claim."""
+    store = RunStore(tmp_path, CountingFileSystem())
+    with monkeypatch.context() as patch:
+        die(patch)
+        assert isinstance(find_or_claim(store, KEY), Claim)
+    run = store.claim("x", spec=as_json(SPEC), environment={}).run
+    looks = iter([{}])
+    monkeypatch.setattr(claiming, "repeats_in", lambda store: next(looks, None) or repeats_in(store))
+    found = make(store)
+    assert isinstance(found, Repeat)
+    assert found.run.path == run.path
+
+
+def test_a_claim_that_names_its_run_is_not_given_back(tmp_path: Path) -> None:
+    store = RunStore(tmp_path, CountingFileSystem())
+    claim = find_or_claim(store, KEY)
+    assert isinstance(claim, Claim)
+    writer = store.claim("x", spec=as_json(SPEC), environment={}, right=claim)
+    claim.give_back()
+    entry = claims.newest(tmp_path, SUBJECT)
+    assert entry
+    assert entry.run == writer.run.key
+
+
 def test_a_claim_that_was_given_back_is_free_though_its_process_lives(tmp_path: Path) -> None:
     store = RunStore(tmp_path, CountingFileSystem())
     claim = find_or_claim(store, KEY)
