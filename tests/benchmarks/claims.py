@@ -3,8 +3,8 @@
     python -m tests.benchmarks.claims --tries 50
     python -m tests.benchmarks.claims --tries 10 --way lock
 
-Real processes of ``dreg train --seeds 0-1`` start at the same moment, in each of which no file can be locked. The way
-``lock`` is the one before claims: a lock of the store's folder around looking and claiming.
+Real processes run ``dreg train --seeds 0-1`` from the same moment on, each try in a new store, and none of them can
+lock a file. The way ``lock`` is the one before claims: a lock of the store's folder around looking and claiming.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
@@ -52,7 +52,7 @@ def _refused(*_: object) -> None:
     raise OSError(errno.ENOLCK, "No locks available")
 
 
-def _process(way: str, root: str, start: Any) -> None:
+def _process(way: str, folder: str, tries: int, start: Any, codes: Any) -> None:
     quiet = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(quiet, stream)
@@ -61,50 +61,61 @@ def _process(way: str, root: str, start: Any) -> None:
         study.find_or_claim = _looked
     from dregcli.cli.main import entry
 
-    sys.argv = ["dreg", *WORDS, "--runs-dir", root]
-    start.wait()
-    entry()
+    for number in range(tries):
+        sys.argv = ["dreg", *WORDS, "--runs-dir", str(_root(folder, number))]
+        start.wait(600)
+        try:
+            entry()
+        except SystemExit as ended:
+            codes.put(ended.code)
 
 
-def _tried(way: str, processes: int, root: Path) -> tuple[int, Sequence[int | None]]:
-    """Return how many runs too many there are after a study, and the exit codes."""
-    context = multiprocessing.get_context("forkserver")
-    start = context.Barrier(processes)
-    started = [context.Process(target=_process, args=(way, str(root), start)) for _ in range(processes)]
-    for each in started:
-        each.start()
-    for each in started:
-        each.join(300)
+def _root(folder: str, number: int) -> Path:
+    return Path(folder) / f"runs-{number}"
+
+
+def _too_many(root: Path) -> int:
     runs = RunStore(root).runs()
     done = sum(each.status() is RunStatus.COMPLETED for each in runs)
     if done < SEEDS:
         what = f"the study is not complete: {[each.status() for each in runs]}"
         raise RuntimeError(what)
-    return len(runs) - SEEDS, [each.exitcode for each in started]
+    return len(runs) - SEEDS
+
+
+def _try(way: str, processes: int, tries: int, folder: str) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch", "dregcli.cli.main", "dregcli.app.training.train"])
+    start, queue = context.Barrier(processes), context.Queue()
+    started = [
+        context.Process(target=_process, args=(way, folder, tries, start, queue), daemon=True)
+        for _ in range(processes)
+    ]
+    began = time.perf_counter()
+    for each in started:
+        each.start()
+    too_many: list[int] = []
+    codes: Counter[object] = Counter()
+    for number in range(tries):
+        codes.update(queue.get(timeout=600) for _ in range(processes))
+        too_many.append(_too_many(_root(folder, number)))
+        seconds = (time.perf_counter() - began) / len(too_many)
+        print(
+            f"{way}: {sum(too_many)} runs too many, in {sum(map(bool, too_many))} of {len(too_many)} tries of "
+            f"{processes} processes ({seconds:.1f} s a try); exit codes {dict(codes)}",
+            flush=True,
+        )
 
 
 def main() -> None:
-    """Try, and print each number."""
+    """Try, and print the tally after each try."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tries", type=int, default=50)
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--way", choices=("claim", "lock"), default="claim")
     asked = parser.parse_args()
-    preloaded = ["torch", "dregcli.cli.main", "dregcli.app.training.train"]
-    multiprocessing.get_context("forkserver").set_forkserver_preload(preloaded)
-    too_many: list[int] = []
-    codes: list[int | None] = []
-    began = time.perf_counter()
-    for _ in range(asked.tries):
-        with tempfile.TemporaryDirectory() as folder:
-            more, ended = _tried(asked.way, asked.processes, Path(folder) / "runs")
-        too_many.append(more)
-        codes += ended
-    seconds = (time.perf_counter() - began) / asked.tries
-    print(
-        f"{asked.way}: {sum(too_many)} runs too many, in {sum(map(bool, too_many))} of {asked.tries} tries of "
-        f"{asked.processes} processes ({seconds:.1f} s a try); exit codes {sorted(set(map(str, codes)))}"
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        _try(asked.way, asked.processes, asked.tries, folder)
 
 
 if __name__ == "__main__":
