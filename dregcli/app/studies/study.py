@@ -16,12 +16,13 @@ from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import ListenerOfMany
 from dregcli.app.planning.run_data import RunData
 from dregcli.app.reporting.report import make_report
+from dregcli.app.studies.claiming import being_made
 from dregcli.app.studies.listening import RunListener, StudyListener
 from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult, StudyRun
 from dregcli.app.studies.pace import Pace, Present
 from dregcli.app.studies.pipes import ProcessWorker
 from dregcli.app.studies.plan import Combination, StudyPlan
-from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.app.studies.side_by_side import Start, carried_out
 from dregcli.app.studies.worker import Order, Outcome, settle
 from dregcli.app.training.evaluations import SPLITS
@@ -142,8 +143,12 @@ class _Study:
     def _free(self, numbers: list[int]) -> list[int]:
         """Return the numbers of the runs that no other process is training now."""
         self._known = repeats_in(self._store)
-        found = {number: self._known.get(key_of(self._plan.combinations[number - 1].spec)) for number in numbers}
-        return [number for number, each in found.items() if not (each and _is_held(each))]
+        keys = {number: key_of(self._plan.combinations[number - 1].spec) for number in numbers}
+        return [number for number, key in keys.items() if not self._is_held(key)]
+
+    def _is_held(self, key: Key) -> bool:
+        found = self._known.get(key)
+        return _is_held(found) if found else being_made(self._store, key) is not None
 
     def _mended(self, ended: StudyRun) -> StudyRun:
         """Return a failed run as done if another process has completed it meanwhile."""
@@ -248,6 +253,9 @@ class _Study:
         """Say what has come of a run, and return it."""
         label, spec = self._label(number), self._plan.combinations[number - 1].spec
         failure = outcome.failure
+        if outcome.maker is not None:
+            self._listener.note(f"{label}: skipped, {outcome.maker} is about to train it")
+            return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
         if failure is None:
             assert outcome.run
             try:

@@ -16,8 +16,9 @@ from dregcli.app.models.code import Code, CodeKind
 from dregcli.app.planning.load_data import data_of
 from dregcli.app.planning.plan import Plan
 from dregcli.app.planning.run_data import RunData
+from dregcli.app.studies.claiming import Held, find_or_claim
 from dregcli.app.studies.outcome import Failure
-from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.app.studies.repeats import Repeat, Standing, key_of
 from dregcli.app.training import train
 from dregcli.app.training.result import TrainResult
 from dregcli.app.training.resuming import resume_plan
@@ -31,8 +32,8 @@ from dregcli.errors import (
     StoreCorrupt,
 )
 from dregcli.specs.run import RunSpec, as_json
+from dregcli.store.claims import Claim
 from dregcli.store.runs import RunStore
-from dregcli.store.turns import turn
 
 _OF_ONE_RUN: Final = (Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError)
 """Errors that end one run but not the study. A full disk ends the study, because all other runs would fail, too."""
@@ -99,11 +100,13 @@ class Outcome:
         run: the run, ``NAME/v001``; None if a failure left none, or left it open which.
         trained: whether this order trained it to its end; otherwise it was done already, or it is another process's.
         failure: why the run has no results.
+        maker: another process, in words, that is about to make the run; None if there is none.
     """
 
     run: str | None = None
     trained: bool = False
     failure: Failure | None = None
+    maker: str | None = None
 
     def document(self) -> dict[str, Any]:
         """Return the outcome as a JSON object."""
@@ -113,7 +116,7 @@ class Outcome:
     def parse(document: Mapping[str, Any]) -> "Outcome":
         """Return the outcome in a JSON object that ``document`` made."""
         failure = document["failure"]
-        return Outcome(document["run"], document["trained"], None if failure is None else Failure(**failure))
+        return Outcome(**{**document, "failure": None if failure is None else Failure(**failure)})
 
 
 def carry_out(order: Order, listener: Listener) -> Outcome:
@@ -149,22 +152,32 @@ def settle(order: Order, *, store: RunStore, data: RunData, listener: Listener) 
         work = _work(order, store, data, listener)
         if isinstance(work, Repeat):
             return Outcome(work.run.key)
+        if isinstance(work, Held):
+            return Outcome(maker=work.maker)
         return Outcome(work().run.key, trained=True)
     except _OF_ONE_RUN as error:
         return Outcome(failure=Failure.of(error))
 
 
-def _work(order: Order, store: RunStore, data: RunData, listener: Listener) -> Repeat | Callable[[], TrainResult]:
-    """Return the function that trains or continues a run, or the existing run if there is nothing to do."""
-    with turn(store):
-        found = repeats_in(store).get(key_of(order.spec))
-        if found is None:
+def _work(
+    order: Order, store: RunStore, data: RunData, listener: Listener
+) -> Repeat | Held | Callable[[], TrainResult]:
+    """Return the function that trains or continues a run, or what there is already if there is nothing to do."""
+    argv = [*order.argv]
+    found = find_or_claim(store, key_of(order.spec))
+    if isinstance(found, Held):
+        return found
+    if isinstance(found, Claim):
+        try:
             plan = Plan(order.spec, data, order.warnings, order.code)
-            return train.claim(plan, name=order.name, store=store, argv=[*order.argv], listener=listener)
+            return train.claim(plan, name=order.name, store=store, argv=argv, listener=listener, right=found)
+        except BaseException:  # also after Ctrl-C: the other processes of the study must not wait for this one
+            found.give_back()
+            raise
     if found.standing is not Standing.CUT:
         return found
     plan = resume_plan(found.run, order.free, order.data_dir, code=order.code)
-    return partial(train.resume, found.run, plan, store=store, argv=[*order.argv], listener=listener)
+    return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
 
 
 def _code_document(code: Code) -> dict[str, Any]:
