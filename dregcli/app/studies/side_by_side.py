@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 from dregcli import errors
 from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.studies.listening import RunListener
+from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.errors import DregError, Interrupted, UsageError, WorkerLost
@@ -16,23 +17,6 @@ from dregcli.wording import counted, some_of
 
 LOOK_SECONDS: Final = 0.2
 """Time between two looks at whether a signal came, in seconds, if no worker says anything."""
-
-Message = Mapping[str, Any]
-"""What a worker says, with one key: ``note``, ``warn``, ``begin``, ``update`` and ``end`` as the methods of a
-``Listener`` with a list of their arguments; ``output`` for a line that it printed; and one of these as its last word:
-
-- ``outcome``: an ``Outcome``;
-- ``error``: an error of the study, with its class, ``what``, ``where`` and ``hint``;
-- ``unexpected``: a traceback.
-"""
-
-
-@dataclass(frozen=True)
-class Gone:
-    """A worker's process has ended; ``how`` says in words how, as in ``was killed by SIGKILL``."""
-
-    how: str
-
 
 class Worker(Protocol):
     """A run of a study in another process."""
@@ -53,7 +37,7 @@ class UnexpectedInWorker(Exception):
 @dataclass
 class _Running:
     worker: Worker
-    listener: RunListener
+    listener: RunListener | None = None
     last: Message | None = None
 
 
@@ -75,7 +59,7 @@ def carried_out(
         orders: the orders by number, in the order in which they are started.
         at_once: the number of workers at the same time.
         start: starts a worker.
-        listener_of: called with the number of an order that is started; returns the run's listener.
+        listener_of: called with the number of an order as soon as its worker says something; returns the run's listener.
         stop: changed by a signal.
         where: the store, for messages.
 
@@ -103,17 +87,19 @@ def carried_out(
                     each.worker.stop()
             while waiting and len(running) < at_once:
                 number = waiting.pop(0)
-                listener = listener_of(number)
-                running[number] = _Running(start(orders[number], partial(tell, number)), listener)
+                running[number] = _Running(start(orders[number], partial(tell, number)))
             try:
                 number, message = told.get(timeout=LOOK_SECONDS)
             except queue.Empty:
                 continue
             if not isinstance(message, Gone):
-                _pass_on(message, running[number], stopping=stopping)
+                each = running[number]
+                each.listener = each.listener or listener_of(number)
+                _pass_on(message, each, each.listener, stopping=stopping)
                 continue
             ended = running.pop(number)
-            ended.listener.close()
+            if ended.listener:
+                ended.listener.close()
             found = _ending(ended.last, message)
             if isinstance(found, Outcome):
                 yield number, found
@@ -134,18 +120,23 @@ def carried_out(
         raise stop.error(kept if stopped else "no run was in progress", where=some_of(stopped) or where, hint=GO_ON)
 
 
-def _pass_on(message: Message, running: _Running, *, stopping: bool) -> None:
+def _pass_on(message: Message, running: _Running, listener: RunListener, *, stopping: bool) -> None:
     """Pass a message on to the run's listener, or keep it if it is the last one."""
     ((kind, content),) = message.items()
     match kind:
+        case "started":
+            listener.close()
+            running.last = None
+            for note in content:
+                listener.note(note)
         case "begin":
             *words, done = content
-            running.listener.begin(*words, done=done)
+            listener.begin(*words, done=done)
         case "note" | "warn" | "update" | "end":
-            getattr(running.listener, kind)(*content)
+            getattr(listener, kind)(*content)
         case "output":
             if not stopping:  # what a process prints that is stopped while it starts says nothing
-                running.listener.note(content)
+                listener.note(content)
         case _:
             running.last = message
 
@@ -163,8 +154,7 @@ def _ending(last: Message | None, gone: Gone) -> Outcome | Exception:
             return error
         case _:
             what = f"The process that trained this run {gone.how}."
-            hint = f"{GO_ON}; if memory ran out, use a smaller --jobs or --k-chunk"
-            return WorkerLost(what, hint=hint)
+            return WorkerLost(what, hint=f"{GO_ON}; {gone.hint}")
 
 
 def _error(kind: str, parts: Mapping[str, Any]) -> DregError:
