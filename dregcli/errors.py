@@ -156,6 +156,12 @@ class WorkerLost(DregError):
     exit_code: ClassVar[int] = 25
 
 
+class ClusterError(DregError):
+    """A cluster does not answer, or it refuses the work."""
+
+    exit_code: ClassVar[int] = 26
+
+
 class Interrupted(DregError):
     """A signal ended the work, and the finished part was kept."""
 

@@ -1,12 +1,14 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
+from dregcli.app.studies.elsewhere import WHERE, faults_of_place
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import name_faults, plan_study
 from dregcli.app.studies.request import Files, TrainRequest
@@ -16,6 +18,7 @@ from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.engine.device import threads, using_threads
 from dregcli.errors import Fault, SpecError, UsageError
+from dregcli.names import Place
 from dregcli.specs.resolve import merge_options
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
@@ -45,11 +48,24 @@ def launch(
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
     _refuse_end_alone(request)
     files = _files(request)
-    if request.is_study(files):
+    elsewhere = WHERE.get(request.on)
+    if elsewhere or request.is_study(files):
         jobs = max(1, request.jobs or 1)
-        with using_threads(max(1, threads() // jobs)):  # --threads auto takes the number that torch has now
+        number = elsewhere.threads(request) if elsewhere else max(1, threads() // jobs)
+        with using_threads(number):  # --threads auto takes the number that torch has now
             study = plan_study(request, files, data_dir)
-        return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener, jobs=jobs)
+        carry_out = partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None
+        awaits = elsewhere is None or elsewhere.awaits
+        return run_study(
+            study,
+            store=store,
+            data_dir=data_dir,
+            argv=argv,
+            listener=listener,
+            jobs=len(study.combinations) if elsewhere else jobs,
+            carry_out=carry_out,
+            awaits=awaits,
+        )
     plan = plan_run(request, files, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
@@ -85,10 +101,10 @@ def _files(request: TrainRequest) -> Files:
     faults: list[Fault] = []
     if request.jobs is not None and request.jobs < 1:
         faults.append(Fault("jobs", f"must be at least 1, got {request.jobs}."))
-    elif (request.jobs or 1) > 1 and not request.is_study(files):
+    elif (request.jobs or 1) > 1 and request.on is Place.LOCAL and not request.is_study(files):
         message = "is about the runs of a study, but this is one run: give --seeds or several --estimator too."
         faults.append(Fault("jobs", message))
-    return replace(files, faults=[*files.faults, *faults])
+    return replace(files, faults=[*files.faults, *faults, *faults_of_place(request)])
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
@@ -125,6 +141,7 @@ def _resume(
 ) -> TrainResult:
     beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
     beside += ["--jobs"] if request.jobs is not None else []
+    beside += [f"--on {request.on}"] if request.on is not Place.LOCAL else []
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
     if beside:
