@@ -62,7 +62,7 @@ def launch(
             data_dir=data_dir,
             argv=argv,
             listener=listener,
-            jobs=len(study.combinations) if elsewhere else jobs,
+            jobs=request.at_once if elsewhere else jobs,
             carry_out=carry_out,
             awaits=awaits,
         )

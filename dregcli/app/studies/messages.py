@@ -1,4 +1,4 @@
-"""What a worker of a study says to the study. Standard library only, so that a node of a cluster need not load torch."""
+"""What a worker of a study says to the study. Standard library only: a node of a cluster need not load torch."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

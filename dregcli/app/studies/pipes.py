@@ -28,7 +28,7 @@ class ProcessWorker:
 
     Args:
         order: the run, as ``Order.document`` returns it.
-        tell: receives the messages, the first one at once and the others from other threads; the last one is ``Gone``.
+        tell: receives the messages, the first at once and the others from other threads; the last one is ``Gone``.
         variables: environment variables that the process gets in addition to those of this process.
     """
 

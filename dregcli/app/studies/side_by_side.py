@@ -1,7 +1,7 @@
 """Carry out the runs of a study in other processes, several at once: start them, pass on what they say, stop them."""
 
 import queue
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol
@@ -11,12 +11,14 @@ from dregcli.app.common.interrupts import StopRequest
 from dregcli.app.studies.listening import RunListener
 from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.outcome import GO_ON, Failure
+from dregcli.app.studies.pipes import ProcessWorker
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.errors import DregError, Interrupted, UsageError, WorkerLost
 from dregcli.wording import counted, some_of
 
 LOOK_SECONDS: Final = 0.2
 """Time between two looks at whether a signal came, in seconds, if no worker says anything."""
+
 
 class Worker(Protocol):
     """A run of a study in another process."""
@@ -28,6 +30,11 @@ class Worker(Protocol):
 
 Start = Callable[[Order, Callable[[Message | Gone], None]], Worker]
 """Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``."""
+
+
+def start_process(order: Order, tell: Callable[[Message | Gone], None]) -> Worker:
+    """Start a worker on this machine; see ``Start``."""
+    return ProcessWorker(order.document(), tell)
 
 
 class UnexpectedInWorker(Exception):
@@ -49,7 +56,7 @@ def carried_out(
     listener_of: Callable[[int], RunListener],
     stop: StopRequest,
     where: str,
-) -> Iterator[tuple[int, Outcome]]:
+) -> Generator[tuple[int, Outcome]]:
     """Carry out orders, and yield the number of each order and its outcome as soon as it has ended.
 
     A worker that is gone without a last word is a failure of its run; the others go on. If a signal comes, or an
@@ -59,7 +66,7 @@ def carried_out(
         orders: the orders by number, in the order in which they are started.
         at_once: the number of workers at the same time.
         start: starts a worker.
-        listener_of: called with the number of an order as soon as its worker says something; returns the run's listener.
+        listener_of: called with the number of an order when its worker begins to speak; returns the run's listener.
         stop: changed by a signal.
         where: the store, for messages.
 
@@ -125,7 +132,7 @@ def _pass_on(message: Message, running: _Running, listener: RunListener, *, stop
     ((kind, content),) = message.items()
     match kind:
         case "started":
-            listener.close()
+            listener.begin_again()
             running.last = None
             for note in content:
                 listener.note(note)

@@ -1,6 +1,6 @@
 """Have the runs of a study trained by a Ray cluster, and wait for them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -32,8 +32,6 @@ class Ray:
         faults: list[Fault] = []
         if find_spec("ray") is None:
             faults.append(Fault("on", "ray needs Ray: in your clone of dreg: pip install -e '.[ray]'"))
-        if request.at_once is not None and request.at_once < 1:
-            faults.append(Fault("at-once", f"must be at least 1, got {request.at_once}."))
         return faults + _faults_of_address(request.ray_address or _USUAL)
 
     def threads(self, request: TrainRequest) -> int:
@@ -48,7 +46,7 @@ class Ray:
         listener: Listener,
         listener_of: Callable[[int], RunListener],
         stop: StopRequest,
-    ) -> Iterator[tuple[int, Outcome]]:
+    ) -> Generator[tuple[int, Outcome]]:
         """See ``Elsewhere``.
 
         Raises:
