@@ -82,9 +82,9 @@ class FakeSlurm:
     def start(self, job: str, restarts: int) -> "subprocess.Popen[bytes]":
         """Start a job as the daemon of a node does; its program is ``self.pid``."""
         (self.home / "pid").unlink(missing_ok=True)
-        array, task = job.split("_")
+        script = self.home / f"script-{job.partition('_')[0]}"
         variables = self.environment | variables_of(job, restarts)
-        assert "#SBATCH --array=0-" in (script := self.home / f"script-{array}").read_text()
+        assert "#SBATCH --array=0-" in script.read_text()
         return subprocess.Popen(["bash", str(script)], env=variables)
 
     @property

@@ -31,13 +31,8 @@ _OF_ONE_HOST: Final = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/run")))
 
 @dataclass(frozen=True)
 class Slurm:
-    """The launcher for SLURM; see ``dregcli.app.studies.elsewhere.Elsewhere``.
+    """The launcher for SLURM; see ``dregcli.app.studies.elsewhere.Elsewhere``."""
 
-    Args:
-        cluster: the name by which submitit knows the kind of the cluster; ``local`` means processes of this host.
-    """
-
-    cluster: str = "slurm"
     options: tuple[str, ...] = ("at_once", "slurm")
     awaits: bool = False
 
@@ -102,7 +97,7 @@ class Slurm:
         printed = StringIO()
         try:
             with redirect_stderr(printed):  # submitit prints what sbatch prints
-                executor = submitit.AutoExecutor(folder=array.jobs, cluster=self.cluster)
+                executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
                 executor.update_parameters(**of_submitit(settings, at_once=at_once, threads=threads))
                 jobs = executor.map_array(run_task, [str(path) for path in paths])
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
