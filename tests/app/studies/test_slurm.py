@@ -1,6 +1,7 @@
 """What a study tells submitit and SLURM, and what it makes of their answers."""
 
 import inspect
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -75,12 +76,16 @@ def test_every_setting_is_one_of_submitits(tmp_path) -> None:
     settings, faults = parse(f"{name}={value}" for name, value in values.items())
     assert faults == []
     executor = submitit.AutoExecutor(folder=tmp_path, cluster="debug")
-    executor.update_parameters(**of_submitit(settings, at_once=3, threads=4))
+    executor.update_parameters(**of_submitit(settings, at_once=3, threads=4, gpu=True))
 
 
 def test_a_job_has_the_cores_of_its_runs_threads_and_the_other_way_round() -> None:
-    assert of_submitit({}, at_once=None, threads=3)["cpus_per_task"] == 3
-    assert of_submitit({"cpus_per_task": 8}, at_once=None, threads=3)["cpus_per_task"] == 8
+    of = partial(of_submitit, at_once=None, threads=3)
+    assert of({}, gpu=False)["cpus_per_task"] == 3
+    assert of({"cpus_per_task": 8}, gpu=False)["cpus_per_task"] == 8
+    assert "gpus_per_node" not in of({}, gpu=False)
+    assert of({}, gpu=True)["gpus_per_node"] == 1
+    assert "gpus_per_node" not in of({"gres": "gpu:a100:1"}, gpu=True)
     request = TrainRequest({}, on=Place.SLURM, slurm=["cpus_per_task=8"])
     assert (Slurm().threads(request), Slurm().threads(TrainRequest({}, on=Place.SLURM))) == (8, 1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dregcli.app.studies.slurm import task
+from dregcli.app.studies.slurm.arrays import read_order
 from dregcli.app.studies.slurm.task import MOST_IDLE, run_task
 from dregcli.errors import ClusterError
 from dregcli.names import RunStatus
@@ -231,6 +232,28 @@ def test_all_that_is_missing_is_told_at_once(capsys, tmp_path, monkeypatch) -> N
         "k: must be at least 1, got 0.",
     ):
         assert told in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "device", "gpus"),
+    [
+        ((), "cpu", 0),
+        (("--slurm", "gpus_per_node=2"), "cuda", 2),
+        (("--device", "cuda"), "cuda", 1),
+        (("--device", "cpu", "--slurm", "gres=gpu:1"), "cpu", 0),
+    ],
+)
+def test_the_device_is_that_of_the_jobs_and_not_of_the_host_that_hands_over(
+    capsys, tmp_path, monkeypatch, cluster, words, device, gpus
+) -> None:
+    """A host on which people log in has no GPU."""
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    outcome = handed_over(capsys, tmp_path / "runs", *words)
+    assert outcome.code == 0, outcome.err
+    assert {read_order(path).spec.device for path in orders(tmp_path / "runs")} == {device}
+    (script,) = cluster.scripts
+    assert (f"--gpus-per-node={gpus}\n" in script) is (gpus > 0)
+    assert ("leaves it idle" in outcome.err) is ("gres=gpu:1" in words)
 
 
 def test_options_of_a_cluster_need_one(capsys) -> None:
