@@ -10,6 +10,7 @@ from dregcli.app.studies.ray.launcher import Ray
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.slurm.launcher import Slurm
 from dregcli.app.studies.worker import Order, Outcome
+from dregcli.engine.device import Device
 from dregcli.errors import Fault
 from dregcli.names import Place
 from dregcli.wording import listed
@@ -34,6 +35,10 @@ class Elsewhere(Protocol):
 
     def threads(self, request: TrainRequest) -> int:
         """Return the number of threads of a run whose ``--threads`` is ``auto``."""
+        ...
+
+    def device(self, request: TrainRequest) -> Device:
+        """Return the device of a run whose ``--device`` is ``auto``; this machine need not have it."""
         ...
 
     def carry_out(

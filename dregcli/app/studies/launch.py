@@ -16,7 +16,7 @@ from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
-from dregcli.engine.device import threads, using_threads
+from dregcli.engine.device import planning_for, threads, using_threads
 from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.names import Place
 from dregcli.specs.resolve import merge_options
@@ -52,7 +52,8 @@ def launch(
     if elsewhere or request.is_study(files):
         jobs = max(1, request.jobs or 1)
         number = elsewhere.threads(request) if elsewhere else max(1, threads() // jobs)
-        with using_threads(number):  # --threads auto takes the number that torch has now
+        device = elsewhere.device(request) if elsewhere else None
+        with using_threads(number), planning_for(device):  # --threads auto takes the number that torch has now
             study = plan_study(request, files, data_dir)
         carry_out = partial(elsewhere.carry_out, request=request, listener=listener) if elsewhere else None
         awaits = elsewhere is None or elsewhere.awaits

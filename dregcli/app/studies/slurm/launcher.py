@@ -20,6 +20,7 @@ from dregcli.app.studies.slurm.settings import asks_for_gpu, of_submitit, parse
 from dregcli.app.studies.slurm.task import run_task
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.commands import command, quoted
+from dregcli.engine.device import Device
 from dregcli.errors import ClusterError, Fault
 from dregcli.filesystem import discard
 from dregcli.store.runs import RunStore
@@ -31,13 +32,8 @@ _OF_ONE_HOST: Final = tuple(map(Path, ("/tmp", "/var/tmp", "/dev/shm", "/run")))
 
 @dataclass(frozen=True)
 class Slurm:
-    """The launcher for SLURM; see ``dregcli.app.studies.elsewhere.Elsewhere``.
+    """The launcher for SLURM; see ``dregcli.app.studies.elsewhere.Elsewhere``."""
 
-    Args:
-        cluster: the name by which submitit knows the kind of the cluster; ``local`` means processes of this host.
-    """
-
-    cluster: str = "slurm"
     options: tuple[str, ...] = ("at_once", "slurm")
     awaits: bool = False
 
@@ -56,6 +52,10 @@ class Slurm:
     def threads(self, request: TrainRequest) -> int:
         """See ``Elsewhere``: a run has as many threads as its job has cores."""
         return parse(request.slurm)[0].get("cpus_per_task", 1)
+
+    def device(self, request: TrainRequest) -> Device:
+        """See ``Elsewhere``: a run is on a GPU if its job has one."""
+        return "cuda" if asks_for_gpu(parse(request.slurm)[0]) else "cpu"
 
     def carry_out(
         self,
@@ -97,11 +97,14 @@ class Slurm:
 
         array, paths = new_array(store, orders)
         threads = max(order.spec.threads or 1 for order in orders)
+        parameters = of_submitit(
+            settings, at_once=at_once, threads=threads, gpu=any(order.spec.device == "cuda" for order in orders)
+        )
         printed = StringIO()
         try:
             with redirect_stderr(printed):  # submitit prints what sbatch prints
-                executor = submitit.AutoExecutor(folder=array.jobs, cluster=self.cluster)
-                executor.update_parameters(**of_submitit(settings, at_once=at_once, threads=threads))
+                executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
+                executor.update_parameters(**parameters)
                 jobs = executor.map_array(run_task, [str(path) for path in paths])
         except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
             discard(store.fs, array.home)
@@ -135,7 +138,7 @@ def _warn(listener: Listener, orders: Sequence[Order], settings: Mapping[str, An
                 f"folder that all hosts share: --{name}-dir FOLDER"
             )
     if asks_for_gpu(settings) and all(order.spec.device == "cpu" for order in orders):
-        listener.warn("the jobs ask for a GPU, but the runs are planned for the CPU: give --device cuda")
+        listener.warn("the jobs ask for a GPU, but --device cpu leaves it idle")
     threads = max(order.spec.threads or 1 for order in orders)
     if threads > settings.get("cpus_per_task", threads):
         cores = counted(settings["cpus_per_task"], "core")

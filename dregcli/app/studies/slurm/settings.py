@@ -101,15 +101,18 @@ def _of_time(found: Mapping[str, Any]) -> list[Fault]:
     return [Fault("slurm", message)]
 
 
-def of_submitit(settings: Mapping[str, Any], *, at_once: int | None, threads: int) -> dict[str, Any]:
+def of_submitit(settings: Mapping[str, Any], *, at_once: int | None, threads: int, gpu: bool) -> dict[str, Any]:
     """Return the parameters of submitit's executor.
 
     Args:
         settings: the settings from ``parse``.
         at_once: the most tasks of the array at the same time; None for as many as the cluster allows.
         threads: the threads of a run; a job gets as many cores unless the settings say otherwise.
+        gpu: whether a run needs a GPU; a job gets one unless the settings say otherwise.
     """
     whole = {"timeout_min": MINUTES, "cpus_per_task": threads, **settings}
+    if gpu and not asks_for_gpu(settings):
+        whole["gpus_per_node"] = 1
     common = {name: value for name, value in whole.items() if name in COMMON}
     own = {f"slurm_{name}": value for name, value in whole.items() if name not in COMMON}
     return {

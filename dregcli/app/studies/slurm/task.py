@@ -147,6 +147,7 @@ def _step(order: "Order") -> int:
 
 
 def _interrupt(_: signal.Signals) -> None:
+    _ignore_signals()
     raise KeyboardInterrupt
 
 
