@@ -1,10 +1,14 @@
 """Workers of a study that begin with torch imported, in place of fresh interpreters; see ``tests.support.forked``."""
 
 import os
+import socket
 from multiprocessing.reduction import DupFd
 from typing import IO, Any
 
 from tests.support.forked import CONTEXT
+
+HOST = "TESTED_HOST"
+"""The environment variable that names the host on which a worker believes to be."""
 
 
 class ForkedPopen:
@@ -42,6 +46,8 @@ class _Worker:
         from dregcli.app.studies import process
 
         os.environ.update(self._environment)
+        if host := self._environment.get(HOST):
+            socket.gethostname = lambda: host
         for number, descriptor in enumerate(self._descriptors):
             os.dup2(descriptor, number)
             os.close(descriptor)

@@ -98,7 +98,8 @@ class Present:
 
     def begin_again(self) -> None:
         """Forget the time and the progress so far: another machine goes on with the run."""
-        self._began, self.first, self._done = self._clock(), 0.0, 0.0
+        self._began = self._clock()
+        self._prepared = self.first = self._done = 0.0
 
     def advance(self, share: float, *, first: float) -> None:
         """Note the share of the run's steps that is done; ``first`` was done before this study began."""

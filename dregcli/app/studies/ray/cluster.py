@@ -10,13 +10,14 @@ import threading
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 from dregcli.app.studies.messages import Gone, Message
 from dregcli.app.studies.ray.task import Box, train
 from dregcli.app.studies.worker import Order
-from dregcli.errors import ClusterError, Terminated
+from dregcli.errors import ClusterError
 from dregcli.filesystem import write_errors
 from dregcli.store import layout
 from dregcli.store.runs import RunStore
@@ -46,8 +47,7 @@ def connected(address: str) -> Generator[Any]:
     Raises:
         ClusterError: there is no cluster, or this machine does not belong to it.
     """
-    import ray
-
+    ray: Any = import_module("ray")
     _knock(os.environ.get("RAY_ADDRESS", address) if address == "auto" else address)
     on_termination = signal.getsignal(signal.SIGTERM)
     with contextlib.redirect_stdout(io.StringIO()):
@@ -113,11 +113,10 @@ class Tasks:
     """
 
     def __init__(self, ray: Any, mark: Path) -> None:  # noqa: ANN401 - a module without types
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
         self._ray, self._mark = ray, mark
         self._study = secrets.token_hex(8)
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        strategies = import_module("ray.util.scheduling_strategies")
+        here = strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         self._box = ray.remote(Box).options(num_cpus=0, scheduling_strategy=here).remote()
         self._train = ray.remote(train)
         self._open: dict[int, tuple[Any, _Open]] = {}
@@ -170,19 +169,16 @@ class Tasks:
                 opened.tell(last)
 
     def _last_words(self, reference: Any, ended: _Open) -> list[Message | Gone]:  # noqa: ANN401 - Ray's own
-        from ray.exceptions import RayTaskError, TaskCancelledError
-
         if ended.how is not None:
             return [Gone(ended.how)]
         try:
             self._ray.get(reference)
-        except TaskCancelledError:
-            stopped = Terminated("Stopped before the run began.")
-            return [_error(stopped), Gone("was cancelled")]
-        except RayTaskError as error:
+        except self._ray.exceptions.TaskCancelledError:
+            return [Gone("was cancelled", _ASK)]
+        except self._ray.exceptions.RayTaskError as error:
             if "No module named 'dregcli'" in str(error):
                 what = "A node of the Ray cluster has no dreg."
-                return [_error(ClusterError(what, hint="install this version of dreg on every node")), Gone("failed")]
+                return [_error(ClusterError(what, hint="install this dreg on every node")), Gone("failed")]
             return [{"unexpected": str(error)}, Gone("failed")]
         except Exception as error:
             return [Gone(f"was lost: {_first_sentence(error)}", _ASK)]
@@ -211,7 +207,7 @@ def needs(order: Order) -> Mapping[str, int]:
     return {"num_cpus": order.spec.threads or 1, "num_gpus": int(order.spec.device.startswith("cuda"))}
 
 
-def _error(error: ClusterError | Terminated) -> Message:
+def _error(error: ClusterError) -> Message:
     parts = {"what": error.what, "where": error.where, "hint": error.hint}
     return {"error": {"kind": type(error).__name__, **parts}}
 

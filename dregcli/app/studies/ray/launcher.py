@@ -13,6 +13,7 @@ from dregcli.app.studies.ray.cluster import Tasks, connected, marked, needs
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.side_by_side import carried_out
 from dregcli.app.studies.worker import Order, Outcome
+from dregcli.engine.device import Device
 from dregcli.errors import Fault
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted
@@ -37,6 +38,10 @@ class Ray:
     def threads(self, request: TrainRequest) -> int:
         """See ``Elsewhere``: a task takes one CPU of the cluster, whichever machine the command is typed on."""
         return 1
+
+    def device(self, request: TrainRequest) -> Device:
+        """See ``Elsewhere``: a task takes a GPU of the cluster only if the command asks for one."""
+        return "cpu"
 
     def carry_out(
         self,

@@ -9,6 +9,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from signal import Signals, raise_signal
 from typing import Any, Final
@@ -73,8 +74,7 @@ def train(order: Mapping[str, Any], number: int, box: Any, mark: str, study: str
         mark: a file in the store; a node that does not see it does not share the store.
         study: what distinguishes the tasks of this study from those of all others in any cluster.
     """
-    import ray
-
+    ray: Any = import_module("ray")
     with stop_requests() as stop:
         start = ray.get(box.begin.remote(number, socket.gethostname()))
         job = Job(ray.get_runtime_context().get_task_id(), None, start, study, JobKind.RAY)
