@@ -197,12 +197,10 @@ class _Study:
         """
         key = key_of(self._plan.combinations[number - 1].spec)
         before = self._known.get(key)
-        if not self._awaits and (before is None or before.standing is not Standing.DONE):
-            held = None if before else being_made(self._store, key)
-            if held:
-                return self._ended_as(number, Outcome(maker=held.maker))
-            return self._skipped(number, before) if before and before.standing is not Standing.CUT else None
-        return self._skipped(number, before) if before and before.standing is Standing.DONE else None
+        if before and (before.standing is Standing.DONE or not (self._awaits or before.standing is Standing.CUT)):
+            return self._skipped(number, before)
+        held = None if before or self._awaits else being_made(self._store, key)
+        return self._ended_as(number, Outcome(maker=held.maker)) if held else None
 
     def _settled_here(self, number: int) -> StudyRun:
         """Settle a run in this process."""
@@ -283,7 +281,7 @@ class _Study:
             return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
         if outcome.queued is not None:
             before = self._known.get(key_of(spec))
-            self._listener.note(f"{label}: {outcome.queued}")
+            self._listener.note(f"{label}: in the queue as {outcome.queued}")
             return StudyRun(
                 spec, before.run if before else None, None, skipped=True, failure=None, queued=outcome.queued
             )

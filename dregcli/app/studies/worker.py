@@ -118,7 +118,8 @@ class Outcome:
     def parse(document: Mapping[str, Any]) -> "Outcome":
         """Return the outcome in a JSON object that ``document`` made."""
         failure = document["failure"]
-        return Outcome(**{**document, "failure": None if failure is None else Failure(**failure)})
+        others = {key: value for key, value in document.items() if key != "failure"}
+        return Outcome(**others, failure=None if failure is None else Failure(**failure))
 
 
 def carry_out(order: Order, listener: Listener) -> Outcome:

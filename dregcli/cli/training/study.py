@@ -50,7 +50,7 @@ def _counts(study: "StudyResult") -> str:
         "done before": len(there) - elsewhere - shared,
         "trained by another process": shared,
         "running in another process": elsewhere,
-        "handed over to the cluster": queued,
+        "in the queue of the cluster": queued,
         "failed": failed,
     }
     parts = [f"{count} {what}" for what, count in counts.items() if count]

@@ -19,10 +19,11 @@ from tests.support.cli import Outcome, run
 from tests.support.fake_slurm import FakeSlurm, LeftBehind, variables_of
 from tests.support.quick_training import each_step
 
-STEPS = 600
+STEPS = 300
 TINY = (
     *("--k", 2, "--batch-size", 16, "--hidden", "8", "--latent-dim", 2, "--final-eval", "test", "--eval-every", 0),
-    *("--seeds", "0-1", "--log-every", 50, "--checkpoint-every", 25, "--steps", STEPS, "--threads", 1),
+    *("--seeds", "0-1", "--log-every", 50, "--checkpoint-every", 10, "--steps", STEPS),
+    *("--threads", 1, "--capture", "none"),
 )
 ON_SLURM = ("--on", "slurm", "--slurm", "partition=gpu", "--slurm", "timeout_min=5", "--at-once", 1)
 
@@ -83,7 +84,7 @@ def test_preempted_and_timed_out_tasks_end_with_the_weights_of_the_local_study(
 ) -> None:
     first = handed_over(capsys, tmp_path / "slurm")
     assert first.code == 0, first.err
-    assert "study: 2 runs: 2 handed over to the cluster" in first.out
+    assert "study: 2 runs: 2 in the queue of the cluster" in first.out
     (script,) = cluster.scripts
     for line in ("array=0-1%1", "partition=gpu", "time=5", "requeue", "cpus-per-task=1", "signal=USR2@90"):
         assert f"#SBATCH --{line}\n" in script
@@ -103,7 +104,7 @@ def test_preempted_and_timed_out_tasks_end_with_the_weights_of_the_local_study(
 
     assert until_done(cluster, "77_0", timing_out) == [143, 0]
     with monkeypatch.context() as patch:
-        stopped_at(patch, 300)
+        stopped_at(patch, 150)
         assert until_done(cluster, "77_1", in_this_process(preempted, "77_1", patch)) == [143, 0]
 
     local = run(capsys, "train", *TINY, "--runs-dir", tmp_path / "local")
@@ -160,8 +161,8 @@ def test_a_cancelled_task_does_not_start_again_and_the_same_command_hands_it_ove
     cluster.say("queue", "77_1\n99_4")
     again = handed_over(capsys, tmp_path / "runs")
     assert again.code == 0, again.err
-    assert "seed 1: job 77_1 of SLURM has this run already" in again.err
-    assert "seed 0: handed over to SLURM as job 78" in again.err
+    assert "seed 1: in the queue as job 77_1 of SLURM" in again.err
+    assert "handed over to SLURM: 1 run, as job 78; logs: " in again.err
     assert "--array" not in cluster.scripts[1], "one run is a job, and no array"
 
 

@@ -79,7 +79,7 @@ class Slurm:
         new: dict[int, Order] = {}
         for number, order in orders.items():
             if job := there.get(key_of(order.spec)):
-                yield number, Outcome(queued=f"job {job} of SLURM has this run already")
+                yield number, Outcome(queued=f"job {job} of SLURM")
             else:
                 new[number] = order
         if not new:
@@ -88,7 +88,7 @@ class Slurm:
         _warn(listener, [*new.values()], settings)
         array, jobs = self._submit(store, [_absolute(order) for order in new.values()], settings, request.at_once)
         for (number, _), job in zip(new.items(), jobs, strict=True):
-            yield number, Outcome(queued=f"handed over to SLURM as job {job}")
+            yield number, Outcome(queued=f"job {job} of SLURM")
         _say_what_to_type(listener, array, jobs, request)
 
     def _submit(
@@ -96,6 +96,7 @@ class Slurm:
     ) -> tuple[Array, list[str]]:
         """Hand an array over, and return the job of each order."""
         import submitit
+        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
         array, paths = new_array(store, orders)
         threads = max(order.spec.threads or 1 for order in orders)
@@ -108,7 +109,7 @@ class Slurm:
                 executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
                 executor.update_parameters(**parameters)
                 jobs = executor.map_array(run_task, [str(path) for path in paths])
-        except (submitit.core.utils.FailedJobError, submitit.core.utils.FailedSubmissionError) as error:
+        except (FailedJobError, FailedSubmissionError) as error:
             discard(store.fs, array.home)
             raise queue.refusal(("sbatch",), str(error)) from error
         except OSError as error:
@@ -151,9 +152,9 @@ def _warn(listener: Listener, orders: Sequence[Order], settings: Mapping[str, An
 
 def _say_what_to_type(listener: Listener, array: Array, jobs: Sequence[str], request: TrainRequest) -> None:
     ids = [*dict.fromkeys(job.partition("_")[0] for job in jobs)]
-    listener.note(f"SLURM has {counted(len(jobs), 'run')} as job {some_of(ids)}; logs: {array.jobs}")
+    listener.note(f"handed over to SLURM: {counted(len(jobs), 'run')}, as job {some_of(ids)}; logs: {array.jobs}")
     words = [request.name] if request.name else []
-    listener.note(f"follow them:   {command('report', *words, '--watch')}")
-    listener.note(f"in the queue:  {quoted('squeue', '--job', ','.join(ids))}")
-    listener.note(f"cancel them:   {quoted('scancel', *ids)}")
+    listener.note(f"follow them, once they train: {command('report', *words, '--watch')}")
+    listener.note(f"see the queue: {quoted('squeue', '--job', ','.join(ids))}")
+    listener.note(f"cancel them: {quoted('scancel', *ids)}")
     listener.note("see the results, or hand over again what was cancelled: type the same command again")
