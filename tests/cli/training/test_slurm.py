@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dregcli.app.runs import watch
 from dregcli.app.studies.slurm import task
 from dregcli.app.studies.slurm.arrays import read_order
 from dregcli.app.studies.slurm.task import MOST_IDLE, run_task
@@ -183,6 +184,24 @@ def test_a_run_without_progress_is_not_started_again_for_ever(capsys, monkeypatc
         asked.append(cluster.taken_from_queue("77_0"))
     assert asked == [True] * MOST_IDLE + [False]
     assert f"no progress in {MOST_IDLE} starts in a row" in capsys.readouterr().out
+
+
+def test_watching_goes_on_while_runs_are_in_the_queue(capsys, tmp_path, monkeypatch, cluster, order) -> None:
+    """Pauses between two tasks of an array are longer than those between two runs of a local study."""
+    looks: list[float] = []
+
+    def wait(seconds: float) -> None:
+        looks.append(seconds)
+        if len(looks) == 30:
+            cluster.say("queue", "99_1")
+
+    cluster.say("queue", "77_1")
+    monkeypatch.setattr(watch.watch, "__kwdefaults__", {**watch.watch.__kwdefaults__, "wait": wait})
+    watched = run(capsys, "report", "--watch", "--runs-dir", tmp_path / "runs")
+    assert "runs wait in the queue of SLURM" in watched.err
+    assert 30 < len(looks) < 40
+    named = run(capsys, "report", "--watch", "--runs-dir", tmp_path)
+    assert "queue" not in named.err
 
 
 def test_what_slurm_refuses_is_told_and_leaves_nothing(capsys, tmp_path, cluster) -> None:

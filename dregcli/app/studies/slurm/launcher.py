@@ -15,8 +15,9 @@ from dregcli.app.studies.listening import RunListener
 from dregcli.app.studies.repeats import key_of
 from dregcli.app.studies.request import TrainRequest
 from dregcli.app.studies.slurm import queue
-from dregcli.app.studies.slurm.arrays import Array, jobs_of, new_array
+from dregcli.app.studies.slurm.arrays import Array, new_array
 from dregcli.app.studies.slurm.settings import asks_for_gpu, of_submitit, parse
+from dregcli.app.studies.slurm.submitted import still_queued, subject
 from dregcli.app.studies.slurm.task import run_task
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.commands import command, quoted
@@ -75,10 +76,10 @@ class Slurm:
             StoreWriteError: the store cannot be written.
         """
         store = RunStore(next(iter(orders.values())).runs_dir)
-        there = _still_there(store)
+        there = still_queued(store.root)
         new: dict[int, Order] = {}
         for number, order in orders.items():
-            if job := there.get(key_of(order.spec)):
+            if job := there.get(subject(*key_of(order.spec))):
                 yield number, Outcome(queued=f"job {job} of SLURM")
             else:
                 new[number] = order
@@ -120,15 +121,6 @@ class Slurm:
         return array, found
 
 
-def _still_there(store: RunStore) -> dict[tuple[str, int], str]:
-    """Return the job of each run that waits for SLURM or runs there, by experiment and seed."""
-    known = jobs_of(store)
-    if not known:
-        return {}
-    queued = queue.in_queue()
-    return {key: job for key, jobs in known.items() for job in jobs if job in queued}
-
-
 def _absolute(order: Order) -> Order:
     return replace(order, runs_dir=order.runs_dir.absolute(), data_dir=order.data_dir.absolute())
 
@@ -154,7 +146,7 @@ def _say_what_to_type(listener: Listener, array: Array, jobs: Sequence[str], req
     ids = [*dict.fromkeys(job.partition("_")[0] for job in jobs)]
     listener.note(f"handed over to SLURM: {counted(len(jobs), 'run')}, as job {some_of(ids)}; logs: {array.jobs}")
     words = [request.name] if request.name else []
-    listener.note(f"follow them, once they train: {command('report', *words, '--watch')}")
+    listener.note(f"follow them: {command('report', *words, '--watch')}")
     listener.note(f"see the queue: {quoted('squeue', '--job', ','.join(ids))}")
     listener.note(f"cancel them: {quoted('scancel', *ids)}")
     listener.note("see the results, or hand over again what was cancelled: type the same command again")
