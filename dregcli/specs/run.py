@@ -266,5 +266,6 @@ def default_run_name(spec: RunSpec) -> str:
     usual = (Task.GENERATIVE, ModelName.VAE)
     parts = [spec.dataset, *(short_name(each) for each in (spec.task, spec.model) if each not in usual)]
     origin = f"{spec.parent.run.split('/')[0]}-finetune" if spec.parent else "-".join(parts)
-    text = f"{origin}-{spec.objective}-{spec.estimator}-k{spec.k}"
+    objective = spec.objective.replace("->", "-to-").replace("@", "-in-")
+    text = f"{origin}-{objective}-{spec.estimator}-k{spec.k}"
     return "".join(c if (c.isascii() and c.isalnum()) or c in "._-" else "-" for c in text)

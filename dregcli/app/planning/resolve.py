@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from dregcli.app.common.out_of_memory import is_of_memory
 from dregcli.app.models.code import Code
 from dregcli.app.models.make import make_model
 from dregcli.app.planning.architectures import Architecture, architecture
@@ -25,7 +26,7 @@ from dregcli.engine.words import parse_estimator, parse_scheduled
 from dregcli.errors import DeviceUnavailable, Fault, SpecError
 from dregcli.names import Binarisation, DataKind, LikelihoodName, PriorGradient, SampleNoise, Split, Task
 from dregcli.specs.execution import AUTO
-from dregcli.specs.models import OF_MODELS
+from dregcli.specs.models import OF_MODELS, short_name
 from dregcli.specs.options import Device, RunOptions
 from dregcli.specs.resolve import flag, spec_faults
 from dregcli.specs.run import RunSpec
@@ -179,6 +180,7 @@ def _program(
     """Return the model of a run if it is no network: what it can do is only known once it is built.
 
     Raises:
+        DeviceUnavailable: memory is too small for the model.
         ModelFailed: the constructor of the model raises an error.
         SpecError: the programs of the model do not fit the contract.
     """
@@ -190,7 +192,14 @@ def _program(
     kind, levels = (DataKind.BINARY, 1) if is_drawn else (dataset.kind, dataset.levels)
     data = ModelData(image, kind, levels, mean, spread)
     settings = {name: value for name, value in _settings(built, observed).items() if name in built.settings}
-    return make_model(code, data, {**settings, **built.code["model_options"]}, seed=0)
+    try:
+        return make_model(code, data, {**settings, **built.code["model_options"]}, seed=0)
+    except (RuntimeError, MemoryError) as error:
+        if not is_of_memory(error):
+            raise
+        smaller = ", ".join(f"--{flag(each)}" for each in ("latent_dim", "hidden") if each in built.settings)
+        what = f"Out of memory: there is no room for {short_name(code.word)} with these sizes."
+        raise DeviceUnavailable(what, hint=f"give smaller sizes: {smaller or '--model-option'}") from error
 
 
 def _prior_gradient(options: RunOptions, model: ProgramModel | None) -> object:
