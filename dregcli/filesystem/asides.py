@@ -208,7 +208,8 @@ def make_folders(fs: FileSystem, path: Path, *, hint: str | None = None) -> None
             try:
                 fs.mkdir(folder)
             except FileExistsError:
-                if not folder.is_dir():
+                # A network disk may have the folder and not show it yet, as if there was nothing.
+                if folder.exists() and not folder.is_dir():
                     raise NotADirectoryError(errno.ENOTDIR, "is a file", str(folder)) from None
             fs.sync(folder.parent)
 

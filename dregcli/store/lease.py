@@ -4,6 +4,15 @@ A lease names a process: host, boot of that host, process id and the process's s
 the same host, a dead process is recognised at once. On another host, only the age of the heartbeat shows it: a writer
 there that sleeps longer than five minutes counts as dead, and a dead one counts as running for up to five minutes.
 
+A heartbeat is compared with the clock of the process that looks, so that this process knows at once whether an old
+heartbeat is old, and never has to watch a store for minutes. The clocks of hosts may therefore differ by two minutes.
+A living writer renews its heartbeat every 30 seconds: it is never taken for dead, even if a network disk shows the
+heartbeat a minute late. A dead one is recognised after three to seven minutes instead of five. Times of files are not
+used, because a copied store has new ones.
+
+A job that SLURM starts again, often on another host, need not wait: the lease names the job and how often it was
+started, and the later start of a job knows that the earlier one has ended.
+
 The first lease comes with the run's folder, whose mkdir is exclusive. Each later lease is a folder ``leases/0002``
 that is built under a temporary name, with its holder inside, and renamed. A rename onto a folder that is not empty
 fails, so exactly one process wins, on any file system; a winner that is killed before it writes ``run.json`` is still
@@ -21,6 +30,7 @@ from typing import Any, Final
 from dregcli.errors import StoreCorrupt
 from dregcli.filesystem import FileSystem, make_folders, write_folder_aside
 from dregcli.store import documents, layout
+from dregcli.store.job import Job, own_job
 
 HEARTBEAT_LIMIT: Final = timedelta(minutes=5)
 
@@ -38,6 +48,7 @@ class Lease:
         boot_id: id of the host's boot, where the system gives one.
         process_start: start of the process, in the system's ticks since boot, where the system gives it.
         heartbeat: time of its last write, UTC.
+        job: its job of SLURM; None outside of SLURM.
     """
 
     generation: int
@@ -46,11 +57,13 @@ class Lease:
     boot_id: str | None
     process_start: int | None
     heartbeat: datetime
+    job: Job | None = None
 
     @property
     def holder(self) -> str:
         """The process in words."""
-        return f"process {self.pid} on {self.host}"
+        job = f" in SLURM job {self.job.name}" if self.job else ""
+        return f"process {self.pid} on {self.host}{job}"
 
     def beaten(self, now: datetime) -> "Lease":
         """Return the same lease with a new heartbeat."""
@@ -69,12 +82,14 @@ class Lease:
             "boot_id": self.boot_id,
             "process_start": self.process_start,
             "heartbeat": self.heartbeat.isoformat(),
+            "job": self.job.document() if self.job else None,
         }
 
     @staticmethod
     def parse(document: dict[str, Any]) -> "Lease":
         """Return the lease in a JSON object; raise KeyError, TypeError or ValueError where it is not valid."""
         boot_id, process_start = document["boot_id"], document["process_start"]
+        job = document.get("job")  # leases of earlier versions have none
         return Lease(
             generation=int(document["generation"]),
             pid=int(document["pid"]),
@@ -82,6 +97,7 @@ class Lease:
             boot_id=None if boot_id is None else str(boot_id),
             process_start=None if process_start is None else int(process_start),
             heartbeat=parse_time(document["heartbeat"]),
+            job=None if job is None else Job.parse(job),
         )
 
 
@@ -97,12 +113,14 @@ def parse_time(text: str) -> datetime:
 def own_lease(generation: int, now: datetime) -> Lease:
     """Return a lease for this process."""
     pid = os.getpid()
-    return Lease(generation, pid, socket.gethostname(), _boot_id(), _process_start(pid), now)
+    return Lease(generation, pid, socket.gethostname(), _boot_id(), _process_start(pid), now, own_job())
 
 
 def is_alive(lease: Lease, now: datetime) -> bool:
-    """Whether the holder still runs, as far as this host can know."""
+    """Whether the holder still runs, as far as this process can know."""
     if lease.host != socket.gethostname():
+        if (job := own_job()) and job.replaces(lease.job):
+            return False
         return now - lease.heartbeat <= HEARTBEAT_LIMIT
     if lease.boot_id != _boot_id():
         return False

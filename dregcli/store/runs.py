@@ -19,6 +19,7 @@ from dregcli.filesystem import (
 )
 from dregcli.names import RunStatus
 from dregcli.store import documents, layout, log, references
+from dregcli.store.claims import Claim
 from dregcli.store.code import MANIFEST_NAME, CapturedCode
 from dregcli.store.code import replace as replace_code
 from dregcli.store.code import write as write_code
@@ -66,6 +67,7 @@ class RunStore:
         spec: Mapping[str, Any],
         environment: Mapping[str, Any],
         code: CapturedCode | None = None,
+        right: Claim | None = None,
     ) -> RunWriter:
         """Start a new version of a name, for this process alone, even if several processes do so at once.
 
@@ -74,12 +76,14 @@ class RunStore:
             spec: the resolved spec, a JSON-able mapping.
             environment: the result of :func:`dregcli.store.capture.capture_environment`.
             code: source code of the model, if it is the user's own.
+            right: the claim of a run that only one process may make; it names the new run.
 
         Returns:
             The writer of the new run.
 
         Raises:
             UsageError: the name is not valid.
+            RunStateError: another process has taken the claim over; no run is made.
             StoreFormatError: the store has another format.
             StoreWriteError: the disk refuses.
         """
@@ -103,7 +107,9 @@ class RunStore:
             # run.json comes last: a run without it was killed in between, and its status is crashed.
             for file, content in {**files, layout.RUN_FILE: write_info(info)}.items():
                 write_aside(self.fs, run.path / file, content)
-        except BaseException:  # also after Ctrl-C: a run without content must not stay
+            if right is not None:
+                right.name_run(run.key)
+        except BaseException:  # also after Ctrl-C: a run without content, or without a right to be, must not stay
             with contextlib.suppress(StoreWriteError):
                 discard(self.fs, run.path)
             raise

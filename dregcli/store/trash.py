@@ -130,7 +130,8 @@ def garbage(runs: list[Run], root: Path, *, older_than: timedelta, now: datetime
         now: the time, UTC.
     """
     found = [entry.path for entry in removed(root) if now - entry.time >= older_than]
-    folders = [root, root / TRASH_FOLDER, *(run.path.parent for run in runs)]
+    claims = [root / layout.CLAIMS_FOLDER / name for name in layout.entries(root / layout.CLAIMS_FOLDER)]
+    folders = [root, root / TRASH_FOLDER, *claims, *(run.path.parent for run in runs)]
     for run in runs:
         if _is_abandoned(run):
             folders += _folders(run.path)

@@ -10,7 +10,7 @@ from pathlib import Path
 from dregcli.errors import DregError, StoreCorrupt
 from dregcli.filesystem import is_temporary
 from dregcli.names import RunStatus
-from dregcli.store import layout, log, metrics
+from dregcli.store import claims, layout, log, metrics
 from dregcli.store.records import RunInfo, read_info
 from dregcli.store.run import Run
 from dregcli.store.verify_folders import (
@@ -23,7 +23,7 @@ from dregcli.store.verify_folders import (
     other_folder,
 )
 
-__all__ = ["Finding", "verify_run", "verify_store_file"]
+__all__ = ["Finding", "verify_run", "verify_store"]
 
 
 def verify_run(run: Run) -> list[Finding]:
@@ -39,9 +39,12 @@ def verify_run(run: Run) -> list[Finding]:
     return found
 
 
-def verify_store_file(root: Path) -> list[Finding]:
-    """Check ``store.json``."""
-    return list(fault_of(root / layout.STORE_FILE, lambda _: layout.check_store(root)))
+def verify_store(root: Path) -> list[Finding]:
+    """Check ``store.json`` and the newest entries of the claims."""
+    found = list(fault_of(root / layout.STORE_FILE, lambda _: layout.check_store(root)))
+    for subject in layout.entries(root / layout.CLAIMS_FOLDER):
+        found += fault_of(claims.folder_of(root, subject), lambda _, of=subject: claims.newest(root, of))
+    return found
 
 
 def _is_live(run: Run) -> bool:

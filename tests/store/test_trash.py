@@ -84,16 +84,19 @@ def test_garbage_is_what_nobody_can_be_building(store: RunStore) -> None:
     live = store.claim("x", spec=SPEC, environment=ENVIRONMENT).run
     dead = store.runs()[0]
     old, new = (NOW - timedelta(hours=age) for age in (2, 0))
-    places = (live.path, dead.path, dead.path / "evals", store.root)
-    (dead.path / "evals").mkdir()
+    claim = store.root / ".claims" / "a-0"
+    places = (live.path, dead.path, dead.path / "evals", store.root, claim)
+    for folder in (dead.path / "evals", claim):
+        folder.mkdir(parents=True)
     for folder in places:
         for name, time in ((".old.tmp", old), (".new.tmp", new)):
             (folder / name).write_bytes(b"x")
             os.utime(folder / name, (time.timestamp(), time.timestamp()))
     found = trash.garbage(store.runs(), store.root, older_than=timedelta(0), now=NOW)
-    assert found == [store.root / ".old.tmp", dead.path / ".old.tmp", dead.path / "evals" / ".old.tmp"]
+    gone = (store.root, claim, dead.path, dead.path / "evals")
+    assert found == [folder / ".old.tmp" for folder in gone]
     trash.empty(FS, found)
-    assert [path.exists() for path in found] == [False] * 3
+    assert not any(path.exists() for path in found)
     assert (live.path / ".old.tmp").exists()
 
 

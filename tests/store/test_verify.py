@@ -15,7 +15,7 @@ from dregcli.store import documents, layout, results, verify
 from dregcli.store.records import RunInfo
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from dregcli.store.verify import Finding, verify_run, verify_store_file
+from dregcli.store.verify import Finding, verify_run, verify_store
 from tests.store.test_fault_matrix import bury
 from tests.support.store_faults import CountingFileSystem, flip
 from tests.support.store_runs import SPEC, claim, save, train
@@ -148,11 +148,11 @@ def test_a_live_run_is_sound_while_it_is_written(tmp_path: Path) -> None:
 
 def test_the_store_file(tmp_path: Path) -> None:
     claim(tmp_path)
-    assert verify_store_file(tmp_path) == []
+    assert verify_store(tmp_path) == []
     path = tmp_path / "store.json"
     for position in range(path.stat().st_size):
         flip(path, position)
-        assert [finding.kind for finding in verify_store_file(tmp_path)] == ["fault"]
+        assert [finding.kind for finding in verify_store(tmp_path)] == ["fault"]
         flip(path, position)
 
 

@@ -1,7 +1,5 @@
 """Small runs for the tests of the store."""
 
-import fcntl
-import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -82,15 +80,3 @@ def killed_run(root: Path, doing: str = "") -> Run:
     """A run whose writer was killed with SIGKILL after ``doing``."""
     dead_process(CLAIMING + doing + DYING, str(root))
     return RunStore(root).resolve("digits")[-1]
-
-
-def is_taken(root: Path) -> bool:
-    """Whether somebody has the store to himself (``store.turns``), as another process would find it."""
-    folder = os.open(root, os.O_RDONLY)
-    try:
-        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(folder)
-    return False

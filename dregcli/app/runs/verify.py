@@ -6,7 +6,7 @@ from pathlib import Path
 from dregcli.app.common.listener import Listener
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from dregcli.store.verify import Finding, verify_run, verify_store_file
+from dregcli.store.verify import Finding, verify_run, verify_store
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def verify_runs(references: list[str], *, runs_dir: Path, listener: Listener) ->
         RunNotFound: no such run.
     """
     store = RunStore(runs_dir)
-    of_store = [] if references else verify_store_file(runs_dir)
+    of_store = [] if references else verify_store(runs_dir)
     if any(finding.kind == "fault" for finding in of_store):
         return Verified([], of_store)  # without a valid store format no run can be read
     runs = store.resolve_all(references)

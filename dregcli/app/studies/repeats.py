@@ -79,16 +79,20 @@ def repeats_in(store: RunStore) -> dict[Key, Repeat]:
     """
     found: dict[Key, Repeat] = {}
     for run in store.runs():
-        try:
-            info = run.info()
-            if not info.started:
-                continue
-            spec = run.spec(info)
-        except DregError:
-            continue
-        if spec_faults(spec):
-            continue
-        key, repeat = (group_hash(spec), spelt_out(spec)["seed"]), Repeat(run, info)
-        if repeat.better_than(found.get(key)):
-            found[key] = repeat
+        if each := repeat_of(run):
+            key, repeat = each
+            if repeat.better_than(found.get(key)):
+                found[key] = repeat
     return found
+
+
+def repeat_of(run: Run) -> tuple[Key, Repeat] | None:
+    """Return what a run is a repeat of, and its state; None if its state or spec cannot be read or is not there."""
+    try:
+        info = run.info()
+        spec = run.spec(info) if info.started else None
+    except DregError:
+        return None
+    if spec is None or spec_faults(spec):
+        return None
+    return (group_hash(spec), spelt_out(spec)["seed"]), Repeat(run, info)

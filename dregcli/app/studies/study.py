@@ -15,6 +15,7 @@ from typing import Final
 from dregcli.app.common.interrupts import stop_requests
 from dregcli.app.common.listener import Listener
 from dregcli.app.reporting.report import make_report
+from dregcli.app.studies.claiming import Held, being_made, find_or_claim
 from dregcli.app.studies.listening import StudyListener
 from dregcli.app.studies.outcome import Failure, StudyResult, StudyRun
 from dregcli.app.studies.pace import Pace
@@ -38,9 +39,9 @@ from dregcli.errors import (
 from dregcli.names import Split
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json, spelt_out
+from dregcli.store.claims import Claim
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
-from dregcli.store.turns import turn
 from dregcli.wording import counted, duration, some_of
 
 POLL_SECONDS: Final = 2.0
@@ -138,8 +139,12 @@ class _Study:
     def _free(self, numbers: list[int]) -> list[int]:
         """Return the numbers of the runs that no other process is training now."""
         self._known = repeats_in(self._store)
-        found = {number: self._known.get(key_of(self._plan.combinations[number - 1].spec)) for number in numbers}
-        return [number for number, each in found.items() if not (each and _is_held(each))]
+        keys = {number: key_of(self._plan.combinations[number - 1].spec) for number in numbers}
+        return [number for number, key in keys.items() if not self._is_held(key)]
+
+    def _is_held(self, key: Key) -> bool:
+        found = self._known.get(key)
+        return _is_held(found) if found else being_made(self._store, key) is not None
 
     def _mended(self, ended: StudyRun) -> StudyRun:
         """Return a failed run as done if another process has completed it meanwhile."""
@@ -183,6 +188,9 @@ class _Study:
         work = self._work(key, combination)
         if isinstance(work, Repeat):
             return self._skipped(label, combination, work)
+        if isinstance(work, Held):
+            self._listener.note(f"{label}: skipped, {work.maker} is about to train it")
+            return StudyRun(combination.spec, None, None, skipped=True, failure=None, shared=True, held=True)
         self._listener.note(f"{label}{self._left()}")
         result = work()
         bound = result.summary["bound"].get(Split.TEST.value)
@@ -198,14 +206,19 @@ class _Study:
         time_left = "less than 1 s" if seconds < 1.0 else f"about {duration(seconds)}"
         return f"; {time_left} left for {counted(self._pace.runs_left, 'run')}"
 
-    def _work(self, key: Key, combination: Combination) -> Repeat | Callable[[], TrainResult]:
-        """Return the function that trains or continues a run, or the existing run if there is nothing to do."""
+    def _work(self, key: Key, combination: Combination) -> Repeat | Held | Callable[[], TrainResult]:
+        """Return the function that trains or continues a run, or what there is already if there is nothing to do."""
         store, argv, listener = self._store, self._argv, self._listener
-        with turn(store):
-            found = repeats_in(store).get(key)
-            if found is None:
+        found = find_or_claim(store, key)
+        if isinstance(found, Held):
+            return found
+        if isinstance(found, Claim):
+            try:
                 plan = self._plan.plan(combination)
-                return train.claim(plan, name=self._plan.name, store=store, argv=argv, listener=listener)
+                return train.claim(plan, name=self._plan.name, store=store, argv=argv, listener=listener, right=found)
+            except BaseException:  # also after Ctrl-C: the other processes of the study must not wait for this one
+                found.give_back()
+                raise
         if found.standing is not Standing.CUT:
             return found
         plan = resume_plan(found.run, combination.free, self._data_dir, code=self._plan.code)

@@ -28,6 +28,7 @@ from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json
 from dregcli.store.capture import capture_environment
 from dregcli.store.checkpoints import Checkpoint
+from dregcli.store.claims import Claim
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 
@@ -54,26 +55,28 @@ def start(plan: Plan, *, name: str | None, store: RunStore, argv: list[str], lis
 
 
 def claim(
-    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener, right: Claim | None = None
 ) -> Callable[[], TrainResult]:
     """Claim a new run like ``start``, and return the function that trains it.
 
-    Call the function at once, because the claimed run already counts as running.
+    Call the function at once, because the claimed run already counts as running. For ``right`` see
+    :meth:`dregcli.store.runs.RunStore.claim`.
     """
-    session, opening = claimed(plan, name=name, store=store, argv=argv, listener=listener)
+    session, opening = claimed(plan, name=name, store=store, argv=argv, listener=listener, right=right)
     return partial(session.train, opening)
 
 
 def claimed(
-    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener
+    plan: Plan, *, name: str | None, store: RunStore, argv: list[str], listener: Listener, right: Claim | None = None
 ) -> tuple[Session, str]:
-    """Claim a new run like ``start``; return the session that trains it, and the first line of its log."""
+    """Claim a new run like ``claim``; return the session that trains it, and the first line of its log."""
     prepare_process()
     require_sound(plan, listener)
     trainer, parent = built(plan, store)
     environment = environment_now(plan.spec, argv)
+    code = captured(plan.code)
     writer = store.claim(
-        name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment, code=captured(plan.code)
+        name or run_name(plan.spec), spec=as_json(plan.spec), environment=environment, code=code, right=right
     )
     return Session(plan, trainer, writer, listener, parent), f"started: {' '.join(redacted_words(argv))}"
 

@@ -18,10 +18,11 @@ import torch
 
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies import study
+from dregcli.app.studies.claiming import being_made, find_or_claim
 from dregcli.app.studies.outcome import UNFINISHED, StudyResult
 from dregcli.app.studies.pace import Pace
 from dregcli.app.studies.plan import StudyPlan, plan_study
-from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training import session, train
@@ -38,7 +39,8 @@ from dregcli.errors import (
 )
 from dregcli.names import Capture, RunStatus
 from dregcli.specs.run import RunSpec, as_json
-from dregcli.store import layout, runs
+from dregcli.store import claims, documents, layout, runs
+from dregcli.store.claims import Claim
 from dregcli.store.lease import own_lease
 from dregcli.store.records import RunInfo, read_info, write_info
 from dregcli.store.run import Run
@@ -47,7 +49,6 @@ from tests.crash.harness import differences
 from tests.support.listener import Recorder
 from tests.support.quick_training import each_step, quick_training
 from tests.support.store_faults import CountingFileSystem, FailingFileSystem
-from tests.support.store_runs import is_taken
 
 NOWHERE = Path("unused")
 SMALL: dict[str, Any] = {
@@ -335,6 +336,28 @@ def test_what_another_process_leaves_is_trained(tmp_path, elsewhere) -> None:
     assert writer.run.status() is RunStatus.COMPLETED
 
 
+def test_a_run_that_another_process_is_about_to_make_is_awaited(tmp_path, elsewhere) -> None:
+    """It has claimed the run, which has no folder yet."""
+    (reparam,) = planned(seeds="0", estimator="reparam").combinations
+    key = key_of(reparam.spec)
+    claim = find_or_claim(RunStore(tmp_path), key)
+    assert isinstance(claim, Claim)
+    waits = elsewhere(claim.give_back)
+    recorder = Recorder()
+    result = trained(tmp_path, recorder, seeds="0")
+    assert result.exit_code == 0
+    assert waits == [study.POLL_SECONDS] * 2
+    assert [(each.skipped, each.failure) for each in result.runs] == [(False, None)] * 2
+    assert any(f"skipped, process {claim_of(tmp_path, key)} is about to" in note for note in recorder.notes)
+
+
+def claim_of(root: Path, key: Key) -> str:
+    """The process id in the first entry of a claim."""
+    folder = claims.folder_of(root, f"{key[0]}-{key[1]}")
+    maker = documents.unseal(folder / "0001" / "claim.json")["maker"]
+    return f"{maker['pid']} on {maker['host']}"
+
+
 def test_a_run_that_is_gone_while_it_is_awaited_is_trained(tmp_path, elsewhere) -> None:
     (reparam,) = planned(seeds="0", estimator="reparam").combinations
     writer = claimed(tmp_path, reparam.spec)
@@ -416,26 +439,6 @@ def test_a_run_that_cannot_be_gone_on_with_is_a_failure(tmp_path, monkeypatch) -
     assert result.exit_code == RunStateError.exit_code
 
 
-def test_looking_and_claiming_are_one_turn(tmp_path, monkeypatch) -> None:
-    """Two processes that both look before either claims would train the same runs."""
-    claim, looked = train.claim, study.repeats_in
-    taken: list[tuple[str, bool]] = []
-
-    def claiming(*args: Any, **named: Any) -> Callable[[], Any]:
-        taken.append(("claims", is_taken(tmp_path)))
-        return claim(*args, **named)
-
-    def looking(store: RunStore) -> Any:
-        taken.append(("looks", is_taken(tmp_path)))
-        return looked(store)
-
-    monkeypatch.setattr(train, "claim", claiming)
-    monkeypatch.setattr(study, "repeats_in", looking)
-    each_step(monkeypatch, lambda *_: taken.append(("trains", is_taken(tmp_path))))
-    trained(tmp_path, seeds="0", estimator="dreg", steps=1)
-    assert taken == [("looks", False), ("looks", True), ("claims", True), ("trains", False)]
-
-
 def test_memory_that_does_not_suffice_for_one_leaves_no_run_of_it(tmp_path, monkeypatch) -> None:
     build = train.build_trainer
 
@@ -448,6 +451,8 @@ def test_memory_that_does_not_suffice_for_one_leaves_no_run_of_it(tmp_path, monk
     result = trained(tmp_path, seeds="0")
     assert labels(result) == [None, "digits-iwae-reparam-k2/v001"]
     assert result.exit_code == DeviceUnavailable.exit_code
+    key = key_of(result.runs[0].spec)
+    assert being_made(RunStore(tmp_path), key) is None, "other processes of the study need not wait for this one"
     assert trained(tmp_path, seeds="0", estimator="dreg").report is None
 
 
