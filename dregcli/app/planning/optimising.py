@@ -70,11 +70,10 @@ def _prior_faults(options: RunOptions) -> list[Fault]:
     if options.kl_warmup:
         message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
         faults.append(Fault("prior-gradient", message))
-    if isinstance(options.estimator, str):
-        objective, estimator = split_pair(options.estimator)
-        with suppress(SpecError):  # reported with the words
-            start = parse_scheduled(objective or options.objective).start
-            faults += theta_faults(resolve_pair(start, estimator, options.k))
+    objective, estimator = split_pair(options.estimator)
+    with suppress(SpecError):  # reported with the words
+        start = parse_scheduled(objective or options.objective).start
+        faults += theta_faults(resolve_pair(start, estimator, options.k))
     return faults
 
 

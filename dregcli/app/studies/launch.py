@@ -14,7 +14,8 @@ from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
-from dregcli.specs.resolve import merge_options
+from dregcli.specs.axes import grid_of
+from dregcli.specs.resolve import merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
@@ -69,7 +70,8 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     files = request.read_files()
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
-        raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
+        hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
+        raise UsageError(what, where="--seeds, a list of values, or --sweep", hint=hint)
     plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
@@ -107,9 +109,11 @@ def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:
 def _resume(
     request: TrainRequest, reference: str, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
 ) -> TrainResult:
-    beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
+    beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
-    beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
+    grid = grid_of([request.flags])
+    if grid.axes or grid.faults:
+        beside.append("several values of an option")
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
@@ -117,8 +121,9 @@ def _resume(
         what = "--steps cannot be given with --end, which takes no more steps."
         raise UsageError(what, where="--steps", hint=command("train", "--resume", reference, "--end"))
     flags, contradiction = spread_pair(request.flags)
-    if contradiction:
-        raise SpecError(contradiction, hint="leave these options out")
+    given = {key: value for key, value in flags.items() if value is not None}
+    if faults := [*contradiction, *setting_faults(**given)]:
+        raise SpecError(faults, hint="correct these options, or leave them out")
     run = find_run_to_resume(store, reference, listener)
     plan = resume_plan(run, flags, data_dir, trust=request.trust_code, listener=listener)
     return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)
