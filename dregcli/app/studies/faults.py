@@ -49,16 +49,23 @@ class Faults:
         deciding = {
             name: texts for name, texts in among.items() if len(texts) < len({each[name] for each in self.names})
         }
-        covered = [
-            i for i, of_one in enumerate(self.names) if all(of_one[name] in texts for name, texts in deciding.items())
-        ]
-        if covered != list(has_it):
+        if self._fitting(deciding) != list(has_it):
             whole = [" with ".join(_words(name, [text]) for name, text in self.names[i].items()) for i in has_it]
             return Fault(f"{some_of(whole, _MOST)}: {fault.field}", fault.message)
+        for name in reversed(list(deciding)):
+            fewer = {each: texts for each, texts in deciding.items() if each != name}
+            if self._fitting(fewer) == list(has_it):
+                deciding = fewer
         if [flag(name) for name in deciding] == [fault.field]:
             return fault  # its message has the value
         who = " with ".join(_words(name, texts) for name, texts in deciding.items())
         return Fault(f"{who}: {fault.field}", fault.message)
+
+    def _fitting(self, deciding: Mapping[str, Sequence[str]]) -> list[int]:
+        """Return the combinations that have one of some values of each of some options."""
+        return [
+            i for i, of_one in enumerate(self.names) if all(of_one[name] in texts for name, texts in deciding.items())
+        ]
 
 
 def _words(name: str, texts: Sequence[str]) -> str:

@@ -8,6 +8,7 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import name_faults, plan_study
+from dregcli.app.studies.preview import Preview, preview_run, preview_study
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
@@ -19,7 +20,7 @@ from dregcli.specs.resolve import merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
-__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "print_config"]
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
 
 
 def launch(
@@ -75,6 +76,29 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
+
+
+def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Preview:
+    """Resolve a request, and say what the store has of its runs already; nothing is trained.
+
+    Args:
+        request: the request.
+        runs_dir: the store.
+        data_dir: the data folder.
+        listener: receives the warnings.
+
+    Raises:
+        UsageError: the request continues a run.
+        Other errors: see ``dregcli.app.studies.plan.plan_study`` and ``dregcli.app.planning.plan.resolve_plan``.
+    """
+    if request.resume is not None:
+        what = "--dry-run shows the runs that a command would begin, but --resume continues a run."
+        raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
+    _refuse_end_alone(request)
+    files, store = request.read_files(), RunStore(runs_dir)
+    if request.is_study(files):
+        return preview_study(plan_study(request, files, data_dir), store, listener)
+    return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
