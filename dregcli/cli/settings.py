@@ -49,7 +49,7 @@ def with_settings(
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def called(**given: Any) -> None:  # noqa: ANN401 - whatever the command line holds
-            texts = {each.name: list(given.pop(each.name) or ()) for each in generated}
+            texts: dict[str, list[str]] = {each.name: list(given.pop(each.name) or ()) for each in generated}
             if not lists and (faults := [fault for name, typed in texts.items() for fault in _several(name, typed)]):
                 raise SpecError(faults, hint="give each of these options once, with one value")
             settings = {name: _read(name, typed) for name, typed in texts.items() if typed}

@@ -81,13 +81,12 @@ def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
     """Return the faults of pairs whose gradient is not known while the KL part has less weight."""
     names: list[str] = []
     for word in (options.estimator, *tracked):
-        if isinstance(word, str):
-            objective, estimator = split_pair(word)
-            pair = (objective or options.objective, estimator)
-            with suppress(SpecError):  # reported with the words
-                first = word_of(parse_scheduled(pair[0]).start)
-                if not resolve_pair(first, pair[1], options.k).can_be_tempered:
-                    names.append("/".join(pair))
+        objective, estimator = split_pair(word)
+        pair = (objective or options.objective, estimator)
+        with suppress(SpecError):  # reported with the words
+            first = word_of(parse_scheduled(pair[0]).start)
+            if not resolve_pair(first, pair[1], options.k).can_be_tempered:
+                names.append("/".join(pair))
     if not names:
         return []
     message = f"is not possible with {', '.join(dict.fromkeys(names))}: no gradient is known for a part of the KL. "

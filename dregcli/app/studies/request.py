@@ -79,7 +79,7 @@ class TrainRequest:
         Args:
             files: the options from ``read_files``.
         """
-        tables = [{}] if files.sweep is None else files.sweep
+        tables: Sequence[Mapping[str, Any]] = [{}] if files.sweep is None else files.sweep
         return [grid_of([self.flags, each, files.config, files.preset]) for each in tables]
 
     def is_study(self, files: Files) -> bool:
