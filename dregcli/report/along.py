@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from dregcli.commands import command
 from dregcli.report.comparison import Comparison, Measure, compare, measured, why_not
 from dregcli.report.groups import Group
 from dregcli.report.labels import named_settings
@@ -150,4 +151,8 @@ def _not_compared(found: Along, labels: Mapping[str, str]) -> list[str]:
             apart = {each.key: why_not(each, measure) for each in others} if measure else {}
         with_ = [labels[group.key] for group in line.groups if group.key not in apart]
         notes += [f"Not compared with {listed(with_)}: {labels[key]}, because {why}." for key, why in apart.items()]
+    if any(" differ in K" in note for note in notes):
+        notes.append(
+            f"Evaluations give all runs a bound at the same K: {command('eval', 'NAME', 'NAME', '--k', 'K')}"
+        )
     return notes

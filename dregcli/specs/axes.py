@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from math import prod
-from typing import Any, Final, cast
+from typing import Any, Final, Literal, cast
 
 from dregcli.errors import Fault
 from dregcli.specs.number_lists import MOST_SEEDS
@@ -184,6 +184,16 @@ def _listed(field: str, entry: str | None, value: object) -> tuple[object, ...] 
     if way.typed is None or not listed or not all(isinstance(each, str) for each in listed):
         return None
     return tuple(way.typed(str(each)) for each in listed)
+
+
+def listable(field: str) -> Literal["values", "texts"] | None:
+    """Say what a list of values of a field holds in a file: values, or texts as they are typed; None for no list."""
+    way = described(field)[1]
+    if way is None or field in ("seed", MODEL_OPTIONS) or (field in NO_EFFECT and field not in DECIDED_BY_PATIENCE):
+        return None
+    if way.has_commas:
+        return "texts" if way.typed else None
+    return "values"
 
 
 def _fault(field: str, entry: str | None, values: tuple[object, ...], layers: Sequence[Layer]) -> Fault | None:

@@ -16,7 +16,7 @@ from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
 from dregcli.specs.axes import grid_of
-from dregcli.specs.resolve import merge_options, setting_faults
+from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
@@ -136,8 +136,8 @@ def _resume(
     beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     grid = grid_of([request.flags])
-    if grid.axes or grid.faults:
-        beside.append("several values of an option")
+    lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]
+    beside += [f"several --{name}" for name in dict.fromkeys(lists)]
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))

@@ -15,7 +15,7 @@ from dregcli.app.loading.build import build_trainer
 from dregcli.names import RunStatus
 from dregcli.specs.run import spelt_out
 from dregcli.store.runs import RunStore
-from tests.support.cli import SMALL, run
+from tests.support.cli import SMALL, run, typed
 from tests.support.forked import Forked
 
 STEP = (*SMALL, "--checkpoint-every", 5, "--eval-every", 10)
@@ -240,7 +240,7 @@ def test_resume_refuses_another_spec(capsys, ready) -> None:
 def _stop(store: Path, number: signal.Signals) -> None:
     """Start the real command, stop it by a signal in the middle of training; keep how it ended beside its run."""
     arguments = [*STEP, "--log-every", 7, "--name", "i", "--steps", 100_000, "--runs-dir", store / "runs"]
-    process = Forked(["train", *map(str, arguments)], store / "output")
+    process = Forked(typed("train", *arguments), store / "output")
     folder = store / "runs/i/v001/checkpoints"
     deadline = time.monotonic() + 60
     while not any(path.name >= "step-00000015" for path in folder.glob("step-*")) and time.monotonic() < deadline:
