@@ -4,7 +4,7 @@ The comparison of a section tests every pair of its groups. Where groups differ 
 estimator, a reader asks for fewer pairs: the estimators at each K, and the numbers of samples for each estimator.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,7 +14,7 @@ from dregcli.report.groups import Group
 from dregcli.report.labels import named_settings
 from dregcli.report.paired import Paired, judged_together
 from dregcli.report.sections import ReportSection
-from dregcli.report.settings import shown_name, shown_value
+from dregcli.report.settings import setting_name, shown_value
 from dregcli.report.tables import Cell, Column, Table, table_of_pairs
 from dregcli.wording import listed
 
@@ -60,7 +60,7 @@ class Along:
     @property
     def name(self) -> str:
         """The name of the setting as a label shows it, such as ``K``."""
-        return shown_name(self.setting, is_short=False) or self.setting.replace("_", "-")
+        return setting_name(self.setting)
 
 
 def along_settings(sections: Sequence[ReportSection], of_models: Collection[str]) -> list[Along]:
@@ -73,7 +73,7 @@ def along_settings(sections: Sequence[ReportSection], of_models: Collection[str]
         of_models: settings that only some models have: they differ together with the model.
     """
     groups = [group for section in sections for group in section.groups]
-    found = [Along(name, tuple(lines)) for name in _axes(groups) if (lines := list(_lines(groups, name, of_models)))]
+    found = [Along(name, tuple(lines)) for name in axes_of(groups) if (lines := lines_along(groups, name, of_models))]
     lines = [line for each in found for line in each.lines]
     if len(lines) == 1 and any(len(lines[0].groups) == len(section.groups) for section in sections):
         keys = {group.key for group in lines[0].groups}
@@ -88,7 +88,7 @@ def along_settings(sections: Sequence[ReportSection], of_models: Collection[str]
     return [Along(each.setting, tuple(map(with_verdicts, each.lines)), tests) for each in found]
 
 
-def _axes(groups: Sequence[Group]) -> list[str]:
+def axes_of(groups: Sequence[Group]) -> list[str]:
     """Return the settings in which groups differ and along which bounds can be compared."""
     differing = [
         name for name in ("objective", "estimator") if len({str(group.experiment[name]) for group in groups}) > 1
@@ -97,7 +97,14 @@ def _axes(groups: Sequence[Group]) -> list[str]:
     return [*differing, *(name for name in names if name not in (*_OF_MEASURES, *_OF_DATA, "parent"))]
 
 
-def _lines(groups: Sequence[Group], setting: str, of_models: Collection[str]) -> Iterator[Line]:
+def lines_along(groups: Sequence[Group], setting: str, of_models: Collection[str] = ()) -> list[Line]:
+    """Return the lines along a setting.
+
+    Args:
+        groups: the groups.
+        setting: a setting of ``axes_of``.
+        of_models: settings that differ together with the model.
+    """
     names, _ = named_settings(groups)
     follow = {setting, *_OF_MEASURES}
     if setting == "model":
@@ -108,10 +115,8 @@ def _lines(groups: Sequence[Group], setting: str, of_models: Collection[str]) ->
         key = repr([group.experiment.get(name) for name in fixed])
         # Of groups that differ in the measure alone, the first stands for them.
         found.setdefault(key, {}).setdefault(shown_value(setting, group.experiment.get(setting)), group)
-    for members in found.values():
-        if len(members) > 1:
-            chosen = tuple(members.values())
-            yield Line(chosen, next(iter(compare(chosen)), None))
+    every = [tuple(members.values()) for members in found.values() if len(members) > 1]
+    return [Line(members, next(iter(compare(members)), None)) for members in every]
 
 
 def along_table(found: Along, labels: Mapping[str, str]) -> Table:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.parts import shown_word
-from dregcli.report.settings import shown_name
+from dregcli.report.settings import setting_name
 from dregcli.wording import counted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def show_preview(terminal: Terminal, preview: "Preview") -> None:
         terminal.result({"runs": [{"number": i, **_json(each)} for i, each in enumerate(runs, start=1)]})
         return
     settings = list(runs[0].combination.settings)
-    names = [shown_name(name, is_short=False) or name.replace("_", "-") for name in settings]
+    names = [setting_name(name) for name in settings]
     columns = ["number", "objective/estimator", *names, "seed", "state", "run"]
     rows = [[str(i), *_row(each, settings)] for i, each in enumerate(runs, start=1)]
     terminal.table(columns, rows, title=f"{counted(len(runs), 'run')}; nothing is trained now (--dry-run)")
