@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 from dregcli.cli.render import Terminal
 from dregcli.parts import shown_word
-from dregcli.report.settings import setting_name
 from dregcli.wording import counted
 
 if TYPE_CHECKING:
@@ -14,6 +13,8 @@ if TYPE_CHECKING:
 
 def show_preview(terminal: Terminal, preview: "Preview") -> None:
     """Show one row for each run: what tells it from the others, and what the store has of it."""
+    from dregcli.report.settings import setting_name
+
     runs = preview.runs
     if terminal.as_json:
         terminal.result({"runs": [{"number": i, **_json(each)} for i, each in enumerate(runs, start=1)]})
