@@ -152,7 +152,9 @@ def size_fault(runs: int) -> list[Fault]:
 
 
 def value_in_words(value: object) -> str:
-    """Return a value as it is typed."""
+    """Return a value as it is typed; ``none`` for a setting that is left open."""
+    if value is None:
+        return "none"
     if isinstance(value, list | tuple):
         return typed_list(cast("Sequence[object]", value))
     return f"{value:g}" if isinstance(value, float) and float(f"{value:g}") == value else str(value)
