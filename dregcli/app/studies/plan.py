@@ -66,11 +66,14 @@ class StudyPlan:
     datasets: Mapping[tuple[str, str], Dataset]
     name: str | None
 
+    def data(self, combination: Combination) -> RunData:
+        """Return the data of one run. They are copied to the device when the run first uses them."""
+        spec = combination.spec
+        return RunData(self.datasets[spec.dataset, spec.split_convention], spec)
+
     def plan(self, combination: Combination) -> Plan:
         """Return the plan of one run. Call it only when the run starts: each plan copies the data to the device."""
-        spec = combination.spec
-        data = RunData(self.datasets[spec.dataset, spec.split_convention], spec)
-        return Plan(spec, data, combination.warnings, combination.code)
+        return Plan(combination.spec, self.data(combination), combination.warnings, combination.code)
 
 
 class _Loader:

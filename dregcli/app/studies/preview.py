@@ -1,5 +1,6 @@
 """What a command would train, and what the store has of it already: nothing is trained, and nothing is written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -8,6 +9,7 @@ from dregcli.app.planning.plan import Plan, warnings_of
 from dregcli.app.planning.words import run_name
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Repeat, Standing, key_of, repeats_in
+from dregcli.data.dataset import Dataset
 from dregcli.store.runs import RunStore
 
 _STATES: Final = {
@@ -64,8 +66,8 @@ def preview_study(plan: StudyPlan, store: RunStore, listener: Listener) -> Previ
     Raises:
         StoreFormatError: the store has another format.
     """
-    plans = [plan.plan(each) for each in plan.combinations]
-    return Preview(_previewed(plan.combinations, plans, plan.name, store, listener), is_study=True)
+    datasets = [plan.data(each).dataset for each in plan.combinations]
+    return Preview(_previewed(plan.combinations, datasets, plan.name, store, listener), is_study=True)
 
 
 def preview_run(plan: Plan, name: str | None, store: RunStore, listener: Listener) -> Preview:
@@ -75,13 +77,21 @@ def preview_run(plan: Plan, name: str | None, store: RunStore, listener: Listene
         StoreFormatError: the store has another format.
     """
     alone = Combination(plan.spec, plan.warnings, {}, plan.code, {})
-    return Preview(_previewed((alone,), [plan], name, store, listener), is_study=False)
+    return Preview(_previewed((alone,), [plan.data.dataset], name, store, listener), is_study=False)
 
 
 def _previewed(
-    combinations: tuple[Combination, ...], plans: list[Plan], name: str | None, store: RunStore, listener: Listener
+    combinations: Sequence[Combination],
+    datasets: Sequence[Dataset],
+    name: str | None,
+    store: RunStore,
+    listener: Listener,
 ) -> tuple[Previewed, ...]:
-    warnings = (warning for plan in plans for warning in (*plan.warnings, *warnings_of(plan.spec, plan.data.dataset)))
+    warnings = (
+        warning
+        for each, dataset in zip(combinations, datasets, strict=True)
+        for warning in (*each.warnings, *warnings_of(each.spec, dataset))
+    )
     for warning in dict.fromkeys(warnings):
         listener.warn(warning)
     known = repeats_in(store)
