@@ -12,6 +12,7 @@ from dregcli.specs.options import SAME_MEANING, RunOptions, described
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import DECIDED_BY_PATIENCE, NO_EFFECT
 from dregcli.wording import typed_list
+from dregcli.words import split_list
 
 MODEL_OPTIONS: Final = "model_options"
 
@@ -174,13 +175,20 @@ def _same_as(field: str) -> tuple[str, ...]:
 
 
 def _listed(field: str, entry: str | None, value: object) -> tuple[object, ...] | None:
-    """Return the values of a list of values; None for one value, which may be a list itself, such as layer sizes."""
+    """Return the values of a list of values; None for one value, which may be a list itself, such as layer sizes.
+
+    The words of a setting may also be one text with commas, as they are typed.
+    """
     listed = tuple(cast("list[object]", value)) if isinstance(value, list) else None
-    if entry is not None or listed is None:
+    if entry is not None:
         return listed
     way = described(field)[1] if field in RunOptions.model_fields else None
     if way is None or field == MODEL_OPTIONS:
         return None
+    if listed is None:
+        is_word = not way.has_commas and RunOptions.model_fields[field].annotation in (str, str | None)
+        words = split_list(value) if is_word and isinstance(value, str) else []
+        return tuple(words) if len(words) > 1 else None
     if not way.has_commas:
         return listed
     if way.typed is None or not listed or not all(isinstance(each, str) for each in listed):

@@ -85,6 +85,9 @@ def test_a_list_that_is_one_value_stays_one() -> None:
     for layer in ({"hidden": [9, 8]}, {"latent_dim": [5, 4]}, {"track_estimators": ["stl", "dreg"]}, {"k": [4]}):
         grid = grid_of([layer if "k" not in layer else {"k": 4}])
         assert (grid.axes, grid.faults) == ((), ())
+    assert grid_of([{"posterior": "flow:maf,layers=2", "seeds": "0,1", "lr": 0.1}]).axes == ()
+    (axis,) = grid_of([{"estimator": "ovis-mc:samples=2,exclusive=true,dreg"}]).axes
+    assert axis.values == ("ovis-mc:samples=2,exclusive=true", "dreg")
     (axis,) = grid_of([{"latent_dim": ["5,4", "3"]}]).axes
     assert axis.values == ((5, 4), 3)
     (axis,) = grid_of([{"model_options": {"width": [3, 4], "depth": 2}}]).axes
