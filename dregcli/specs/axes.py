@@ -186,7 +186,8 @@ def _listed(field: str, entry: str | None, value: object) -> tuple[object, ...] 
     if way is None or field == MODEL_OPTIONS:
         return None
     if listed is None:
-        is_word = not way.has_commas and RunOptions.model_fields[field].annotation in (str, str | None)
+        kind: Any = RunOptions.model_fields[field].annotation
+        is_word = not way.has_commas and kind in (str, str | None)
         words = split_list(value) if is_word and isinstance(value, str) else []
         return tuple(words) if len(words) > 1 else None
     if not way.has_commas:
