@@ -234,14 +234,14 @@ Runs that differ only in these settings are one group of a report, and for a stu
 Every other setting counts, and so does a new setting that nobody adds to this list.
 """
 
-_WITH_PATIENCE: Final = ("eval_every",)
+DECIDED_BY_PATIENCE: Final = ("eval_every",)
 """Settings of ``NO_EFFECT`` that do have an effect on a run with patience."""
 
 
 def numbers_of(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return the values of a spec, with its defaults, that affect the final numbers of its run."""
     whole = spelt_out(spec)
-    counts = () if whole["patience"] is None else _WITH_PATIENCE
+    counts = () if whole["patience"] is None else DECIDED_BY_PATIENCE
     return {key: value for key, value in whole.items() if key in counts or key not in NO_EFFECT}
 
 

@@ -71,11 +71,10 @@ def prior_faults(options: RunOptions) -> list[Fault]:
     if options.kl_warmup:
         message = f"is not possible during a KL warm-up: leave --kl-warmup out, got {options.kl_warmup:,}."
         faults.append(Fault("prior-gradient", message))
-    if isinstance(options.estimator, str):
-        objective, estimator = split_pair(options.estimator)
-        with suppress(SpecError):  # reported with the words
-            start = parse_scheduled(objective or options.objective).start
-            faults += theta_faults(resolve_pair(start, estimator, options.k))
+    objective, estimator = split_pair(options.estimator)
+    with suppress(SpecError):  # reported with the words
+        start = parse_scheduled(objective or options.objective).start
+        faults += theta_faults(resolve_pair(start, estimator, options.k))
     return faults
 
 
@@ -83,13 +82,12 @@ def _kl_faults(options: RunOptions, tracked: Sequence[str]) -> list[Fault]:
     """Return the faults of pairs whose gradient is not known while the KL part has less weight."""
     names: list[str] = []
     for word in (options.estimator, *tracked):
-        if isinstance(word, str):
-            objective, estimator = split_pair(word)
-            pair = (objective or options.objective, estimator)
-            with suppress(SpecError):  # reported with the words
-                first = word_of(parse_scheduled(pair[0]).start)
-                if not resolve_pair(first, pair[1], options.k).can_be_tempered:
-                    names.append("/".join(pair))
+        objective, estimator = split_pair(word)
+        pair = (objective or options.objective, estimator)
+        with suppress(SpecError):  # reported with the words
+            first = word_of(parse_scheduled(pair[0]).start)
+            if not resolve_pair(first, pair[1], options.k).can_be_tempered:
+                names.append("/".join(pair))
     if not names:
         return []
     message = f"is not possible with {', '.join(dict.fromkeys(names))}: no gradient is known for a part of the KL. "

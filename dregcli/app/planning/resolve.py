@@ -220,8 +220,7 @@ def _faults_of_words_alone(options: RunOptions) -> list[Fault]:
     faults: list[Fault] = []
     for word, parse in ((options.objective, parse_scheduled), (options.estimator, parse_estimator)):
         try:
-            if isinstance(word, str):
-                parse(word)
+            parse(word)
         except SpecError as error:
             faults += error.faults
     return faults
@@ -229,8 +228,6 @@ def _faults_of_words_alone(options: RunOptions) -> list[Fault]:
 
 def _words(options: RunOptions, faults: Faults) -> tuple[Sequence[str], list[Fault]]:
     """Return the estimators to track, and every fault of these, of the objective and of the estimator."""
-    if not isinstance(options.estimator, str):
-        return (), [Fault("estimator", f"must be a single estimator, got {', '.join(options.estimator)}.")]
     k = None if faults.is_open("k") else options.k
     if faults.is_open("objective") or faults.is_open("estimator"):
         return (), _faults_of_words_alone(options)

@@ -8,17 +8,19 @@ from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
 from dregcli.app.studies.outcome import StudyResult
 from dregcli.app.studies.plan import name_faults, plan_study
+from dregcli.app.studies.preview import Preview, preview_run, preview_study
 from dregcli.app.studies.request import Files, TrainRequest
 from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
 from dregcli.errors import SpecError, UsageError
-from dregcli.specs.resolve import merge_options
+from dregcli.specs.axes import grid_of
+from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 
-__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "print_config"]
+__all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "print_config"]
 
 
 def launch(
@@ -69,10 +71,34 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
     files = request.read_files()
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
-        raise UsageError(what, where="--seeds, --estimator", hint="give one --seed and one --estimator")
+        hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
+        raise UsageError(what, where="--seeds, a list of values, or --sweep", hint=hint)
     plan = plan_run(request, files, data_dir)
     plan.warn(listener)
     return plan.spec
+
+
+def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: Listener) -> Preview:
+    """Resolve a request, and say what the store has of its runs already; nothing is trained.
+
+    Args:
+        request: the request.
+        runs_dir: the store.
+        data_dir: the data folder.
+        listener: receives the warnings.
+
+    Raises:
+        UsageError: the request continues a run.
+        Other errors: see ``dregcli.app.studies.plan.plan_study`` and ``dregcli.app.planning.plan.resolve_plan``.
+    """
+    if request.resume is not None:
+        what = "--dry-run shows the runs that a command would begin, but --resume continues a run."
+        raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
+    _refuse_end_alone(request)
+    files, store = request.read_files(), RunStore(runs_dir)
+    if request.is_study(files):
+        return preview_study(plan_study(request, files, data_dir), store, listener)
+    return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
@@ -107,9 +133,11 @@ def plan_run(request: TrainRequest, files: Files, data_dir: Path) -> Plan:
 def _resume(
     request: TrainRequest, reference: str, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
 ) -> TrainResult:
-    beside = [f"--{word}" for word in ("name", "preset", "config") if getattr(request, word) is not None]
+    beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
-    beside += ["several --estimator"] if isinstance(request.flags.get("estimator"), list) else []
+    grid = grid_of([request.flags])
+    lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]
+    beside += [f"several --{name}" for name in dict.fromkeys(lists)]
     if beside:
         what = f"{' and '.join(beside)} cannot be given with --resume: a resumed run keeps its name and spec."
         raise UsageError(what, hint=command("train", "--resume", reference))
@@ -117,8 +145,9 @@ def _resume(
         what = "--steps cannot be given with --end, which takes no more steps."
         raise UsageError(what, where="--steps", hint=command("train", "--resume", reference, "--end"))
     flags, contradiction = spread_pair(request.flags)
-    if contradiction:
-        raise SpecError(contradiction, hint="leave these options out")
+    given = {key: value for key, value in flags.items() if value is not None}
+    if faults := [*contradiction, *setting_faults(**given)]:
+        raise SpecError(faults, hint="correct these options, or leave them out")
     run = find_run_to_resume(store, reference, listener)
     plan = resume_plan(run, flags, data_dir, trust=request.trust_code, listener=listener)
     return resume(run, plan, store=RunStore.of(run), argv=argv, listener=listener, end=request.end)

@@ -81,7 +81,8 @@ def run_study(
     study = _Study(plan, store, data_dir, argv, listener)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
-    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None, store.root)
+    labels = tuple(each.label for each in plan.combinations)
+    return StudyResult(runs, make_report(paths, runs_dir=store.root) if paths else None, store.root, labels)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:
@@ -221,7 +222,7 @@ class _Study:
                 raise
         if found.standing is not Standing.CUT:
             return found
-        plan = resume_plan(found.run, combination.free, self._data_dir, code=self._plan.code)
+        plan = resume_plan(found.run, combination.free, self._data_dir, code=combination.code)
         return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
 
     def _skipped(self, label: str, combination: Combination, found: Repeat) -> StudyRun:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from dregcli.app.diagnosis import new_model
 from dregcli.store.run import Run
-from tests.support.cli import run
+from tests.support.cli import run, usual
 from tests.support.no_figures import no_ink
 from tests.support.own_models import write_model
 
@@ -143,7 +143,9 @@ class Categories(Base):
         return self.likelihood(z["category"])
 """
 
-TRAIN = ("--dataset", "digits", "--k", 4, "--steps", 20, "--batch-size", 32, "--eval-every", 0, "--log-every", 10)
+TRAIN = usual(
+    "--dataset", "digits", "--k", 4, "--steps", 20, "--batch-size", 32, "--eval-every", 0, "--log-every", 10
+)
 QUICK = (*TRAIN, "--final-eval", "none", "--quiet", "--json")
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from dregcli.store.run import Run
-from tests.support.cli import run
+from tests.support.cli import run, usual
 
-SMALL = ("--dataset", "digits", "--model", "sbn", "--k", 4, "--steps", 3, "--batch-size", 16)
+SMALL = usual("--dataset", "digits", "--model", "sbn", "--k", 4, "--steps", 3, "--batch-size", 16)
 QUICK = (*SMALL, "--eval-every", 0, "--final-eval", "none", "--quiet", "--json")
 
 

@@ -121,7 +121,7 @@ TRAIN = ("train", *SMALL, "--final-eval", "none", "--prior-gradient")
             ("bias-check", "--task", "structured", "--prior-gradient", "gdreg", "--estimator", OVIS),
             "leaves samples out of theta's gradient. Use --prior-gradient score.",
         ),
-        (("bias-check", "--prior-gradient", "gdreg,blend"), "no gradient of a prior is called 'gdreg,blend'."),
+        (("bias-check", "--prior-gradient", "gdreg,blend"), "prior-gradient: takes one value here"),
         (("finetune-encoder", "s", "--prior-gradient", "gdreg"), "No such option: --prior-gradient"),
         (("eval", "s", "--prior-gradient", "gdreg"), "No such option: --prior-gradient"),
     ],
