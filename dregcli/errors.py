@@ -150,6 +150,12 @@ class ModelFailed(DregError):
     exit_code: ClassVar[int] = 24
 
 
+class WorkerLost(DregError):
+    """The process of a study's run ended without a result: it was killed, or the system had no memory left for it."""
+
+    exit_code: ClassVar[int] = 25
+
+
 class Interrupted(DregError):
     """A signal ended the work, and the finished part was kept."""
 

@@ -15,8 +15,8 @@ from typer.main import get_command
 
 from dregcli import __version__
 from dregcli.app.common.interrupts import on_termination
+from dregcli.app.common.process import prepare_environment
 from dregcli.cli.lazy import CommandGroup
-from dregcli.cli.libraries import quiet_libraries
 from dregcli.cli.streams import ReaderLeft, Streams
 from dregcli.cli.tree import COMMANDS, commands
 from dregcli.commands import forget_folders
@@ -217,7 +217,7 @@ _BETWEEN_COLLECTIONS = 50_000
 
 def entry() -> None:
     """Run the program as the console script ``dreg``."""
-    quiet_libraries()
+    prepare_environment()
     on_termination(_termination)
     # Most objects of a short command belong to modules, which stay. Searching them for garbage adds an eighth.
     gc.set_threshold(_BETWEEN_COLLECTIONS)

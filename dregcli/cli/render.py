@@ -93,6 +93,10 @@ class Terminal:
         """End the innermost task."""
         self._progress.end()
 
+    def beside(self, label: str) -> "Beside":
+        """Return a listener for one of several pieces of work that go on at once; its progress shows its label."""
+        return Beside(self, self._progress.beside(printable(label)))
+
     def __enter__(self) -> Self:
         """Begin the work of the command."""
         return self
@@ -214,3 +218,28 @@ class Terminal:
         if self.as_json:
             content = {"what": error.what, "where": error.where, "next": error.hint, "exit_code": error.exit_code}
             self.result({"error": content})
+
+
+class Beside:
+    """Shows the progress of one of several pieces of work; see ``Terminal.beside``.
+
+    Args:
+        terminal: shows the messages.
+        progress: shows the tasks.
+    """
+
+    def __init__(self, terminal: Terminal, progress: ProgressDisplay) -> None:
+        self._progress = progress
+        self.note, self.warn, self.expect = terminal.note, terminal.warn, terminal.expect
+
+    def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
+        """Begin a task."""
+        self._progress.begin(printable(task), total, unit, done=done)
+
+    def update(self, done: int, values: Mapping[str, float] | None = None) -> None:
+        """Advance the innermost task."""
+        self._progress.update(done, values)
+
+    def end(self) -> None:
+        """End the innermost task."""
+        self._progress.end()

@@ -40,8 +40,8 @@ def test_the_time_of_all_runs_is_shown_beside_the_time_of_this_one(monkeypatch, 
     now[0] = 20.0
     display.update(10)
     if terminal:
-        assert display._bars
-        *_, times = display._bars.make_tasks_table(display._bars.tasks).columns
+        assert display._bars.shown
+        *_, times = display._bars.shown.make_tasks_table(display._bars.shown.tasks).columns
         assert str(next(iter(times.cells))) == "1 h 7 min"
     display.close()
     if not terminal:
@@ -62,8 +62,8 @@ def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole(width: int) -> N
     display.begin("train", 2000, "steps")
     display.expect(4000.0)
     display.update(10, {"bound": -90.123, "steps/s": 12.5})
-    assert display._bars
-    display._bars.refresh()
+    assert display._bars.shown
+    display._bars.shown.refresh()
     display.close()
     shown = out.getvalue()
     assert "…" not in shown
@@ -71,10 +71,38 @@ def test_on_a_narrow_terminal_the_count_and_the_time_stay_whole(width: int) -> N
     assert ("bound -90.12  steps/s 12.50" in shown, "━" in shown) == (width >= 80, width >= 100)
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_work_that_goes_on_at_once_has_one_line_each(monkeypatch, terminal: bool) -> None:
+    now = [0.0]
+    monkeypatch.setattr("dregcli.cli.progress.time.monotonic", lambda: now[0])
+    out = io.StringIO()
+    display = ProgressDisplay(Console(file=out, force_terminal=terminal, width=120), enabled=True)
+    display.begin("4 runs, 2 at once", 4, "runs")
+    pieces = [display.beside(f"run {i}") for i in (1, 2)]
+    for piece in pieces:
+        piece.begin("train", 100, "steps")
+        piece._tasks[-1].started = piece._tasks[-1].shown = 0.0
+    display.expect(4000.0)
+    now[0] = 20.0
+    pieces[1].update(10, {"bound": -90.123})
+    pieces[0].begin("evaluate", 8, "examples")
+    if terminal:
+        assert display._bars.shown
+        shown = [task.description for task in display._bars.shown.tasks if task.visible]
+        assert shown == ["4 runs, 2 at once", "run 2: train", "run 1: evaluate"]
+    pieces[0].end()
+    display.close()
+    assert display._bars.shown is None
+    assert all(piece._tasks == [] for piece in pieces)
+    if not terminal:
+        assert out.getvalue() == "run 2: train: 10/100 steps  bound -90.12  ETA 3 min, all runs 1 h 7 min\n"
+
+
 def test_quiet_shows_nothing() -> None:
     out = io.StringIO()
     display = ProgressDisplay(Console(file=out, force_terminal=True), enabled=False)
     display.begin("train", 10, "steps")
     display.update(1)
+    display.beside("run 1").begin("train", 10, "steps")
     display.close()
     assert out.getvalue() == ""

@@ -13,9 +13,16 @@ from typing import Any, Final
 
 from dregcli.filesystem import LocalFileSystem
 
-_CONTEXT: Final = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(
-    ["torch", "torch._dynamo", "dregcli.cli.main", "dregcli.app.training.train", "tests.support.forked"]
+CONTEXT: Final = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    [
+        "torch",
+        "torch._dynamo",
+        "dregcli.cli.main",
+        "dregcli.app.training.train",
+        "dregcli.app.studies.worker",
+        "tests.support.forked",
+    ]
 )
 OPERATIONS: Final = ("mkdir", "write", "append", "rename", "remove", "rmdir")
 """What changes the disk as another process sees it: a kill at a sync is one after the write before it."""
@@ -36,7 +43,7 @@ class Forked:
         self._streams = [folder / f"{len(list(folder.iterdir()))}.{name}" for name in ("out", "err")]
         for path in self._streams:
             path.touch()
-        self._process: Any = _CONTEXT.Process(target=_command, args=(words, self._streams, killed_at))
+        self._process: Any = CONTEXT.Process(target=_command, args=(words, self._streams, killed_at))
         self._process.start()
 
     @property

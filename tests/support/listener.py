@@ -12,6 +12,7 @@ class Recorder:
     updates: list[tuple[int, Mapping[str, float]]] = field(default_factory=list[tuple[int, Mapping[str, float]]])
     expected: list[float] = field(default_factory=list[float])
     open_tasks: int = 0
+    pieces: "dict[str, Recorder]" = field(default_factory=dict[str, "Recorder"])
 
     def note(self, message: str) -> None:
         self.notes.append(message)
@@ -31,3 +32,7 @@ class Recorder:
 
     def end(self) -> None:
         self.open_tasks -= 1
+
+    def beside(self, label: str) -> "Recorder":
+        """Return a recorder of the tasks of one of several pieces of work."""
+        return self.pieces.setdefault(label, Recorder())

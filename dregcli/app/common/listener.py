@@ -30,3 +30,14 @@ class Listener(Protocol):
     def end(self) -> None:
         """End the innermost task."""
         ...
+
+
+class ListenerOfMany(Listener, Protocol):
+    """A listener of work in which several pieces go on at the same time."""
+
+    def beside(self, label: str) -> Listener:
+        """Return a listener for one of these pieces.
+
+        Its tasks are shown beside those of the other pieces, under its label; its notes and warnings as all others.
+        """
+        ...

@@ -1,8 +1,9 @@
 """Plan and train what ``dreg train`` asks for: a new run, a resumed run, or a study of many runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
-from dregcli.app.common.listener import Listener
+from dregcli.app.common.listener import Listener, ListenerOfMany
 from dregcli.app.loading.named import find_run_to_resume
 from dregcli.app.planning.plan import Plan, resolve_plan
 from dregcli.app.planning.words import spread_pair
@@ -14,7 +15,8 @@ from dregcli.app.studies.study import run_study
 from dregcli.app.training.resuming import resume_plan
 from dregcli.app.training.train import TrainResult, resume, start
 from dregcli.commands import command
-from dregcli.errors import SpecError, UsageError
+from dregcli.engine.device import threads, using_threads
+from dregcli.errors import Fault, SpecError, UsageError
 from dregcli.specs.axes import grid_of
 from dregcli.specs.resolve import flag, merge_options, setting_faults
 from dregcli.specs.run import RunSpec
@@ -24,7 +26,7 @@ __all__ = ["StudyResult", "TrainRequest", "TrainResult", "launch", "preview", "p
 
 
 def launch(
-    request: TrainRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: Listener
+    request: TrainRequest, *, runs_dir: Path, data_dir: Path, argv: list[str], listener: ListenerOfMany
 ) -> TrainResult | StudyResult:
     """Train the requested run or study.
 
@@ -44,10 +46,12 @@ def launch(
     if request.resume is not None:
         return _resume(request, request.resume, store=store, data_dir=data_dir, argv=argv, listener=listener)
     _refuse_end_alone(request)
-    files = request.read_files()
+    files = _files(request)
     if request.is_study(files):
-        study = plan_study(request, files, data_dir)
-        return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener)
+        jobs = max(1, request.jobs or 1)
+        with using_threads(max(1, threads() // jobs)):  # --threads auto takes the number that torch has now
+            study = plan_study(request, files, data_dir)
+        return run_study(study, store=store, data_dir=data_dir, argv=argv, listener=listener, jobs=jobs)
     plan = plan_run(request, files, data_dir)
     return start(plan, name=request.name, store=store, argv=argv, listener=listener)
 
@@ -68,7 +72,7 @@ def print_config(request: TrainRequest, *, data_dir: Path, listener: Listener) -
         what = "A resumed run keeps its spec: --print-config has nothing to resolve."
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
     _refuse_end_alone(request)
-    files = request.read_files()
+    files = _files(request)
     if request.is_study(files):
         what = "--print-config prints one run, but a study has several."
         hint = "give one --seed and one value for each option; or see all runs: --dry-run in place of --print-config"
@@ -95,10 +99,22 @@ def preview(request: TrainRequest, *, runs_dir: Path, data_dir: Path, listener: 
         what = "--dry-run shows the runs that a command would begin, but --resume continues a run."
         raise UsageError(what, where="--resume", hint=command("runs", "show", request.resume))
     _refuse_end_alone(request)
-    files, store = request.read_files(), RunStore(runs_dir)
+    files, store = _files(request), RunStore(runs_dir)
     if request.is_study(files):
         return preview_study(plan_study(request, files, data_dir), store, listener)
     return preview_run(plan_run(request, files, data_dir), request.name, store, listener)
+
+
+def _files(request: TrainRequest) -> Files:
+    """Read the files of a request; the faults of ``--jobs`` are reported together with theirs."""
+    files = request.read_files()
+    faults: list[Fault] = []
+    if request.jobs is not None and request.jobs < 1:
+        faults.append(Fault("jobs", f"must be at least 1, got {request.jobs}."))
+    elif (request.jobs or 1) > 1 and not request.is_study(files):
+        message = "is about the runs of a study, but this is one run: give --seeds, or several values for an option."
+        faults.append(Fault("jobs", message))
+    return replace(files, faults=[*files.faults, *faults])
 
 
 def _refuse_end_alone(request: TrainRequest) -> None:
@@ -134,6 +150,7 @@ def _resume(
     request: TrainRequest, reference: str, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
 ) -> TrainResult:
     beside = [f"--{word}" for word in ("name", "preset", "config", "sweep") if getattr(request, word) is not None]
+    beside += ["--jobs"] if request.jobs is not None else []
     beside += ["--seeds"] if request.options.get("seeds") is not None else []
     grid = grid_of([request.flags])
     lists = [*(flag(axis.name) for axis in grid.axes), *(fault.field for fault in grid.faults)]

@@ -15,6 +15,8 @@ from dregcli.store.run import Run
 UNFINISHED: Final = 5
 """The exit code of a study that is not complete although no run failed: this process itself is writing a run."""
 
+GO_ON: Final = "run the same command again to continue the study"
+
 
 @dataclass(frozen=True)
 class Failure:

@@ -71,10 +71,6 @@ class StudyPlan:
         spec = combination.spec
         return RunData(self.datasets[spec.dataset, spec.split_convention], spec)
 
-    def plan(self, combination: Combination) -> Plan:
-        """Return the plan of one run. Call it only when the run starts: each plan copies the data to the device."""
-        return Plan(combination.spec, self.data(combination), combination.warnings, combination.code)
-
 
 class _Loader:
     """Loads each data set once, and reads the code of each model once.

@@ -43,6 +43,7 @@ class TrainRequest:
         resume: the run to continue, instead of a new one.
         end: whether the run to continue ends at its last checkpoint.
         trust_code: whether the copy of the model's code that the run to continue keeps may be run.
+        jobs: number of runs of a study at once, each in a process of its own; None if not given, which means 1.
     """
 
     options: Mapping[str, Any]
@@ -53,6 +54,7 @@ class TrainRequest:
     resume: str | None = None
     end: bool = False
     trust_code: bool = False
+    jobs: int | None = None
 
     @property
     def flags(self) -> dict[str, Any]:

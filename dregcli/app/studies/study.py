@@ -1,45 +1,35 @@
-"""Train the runs of a study one after the other: completed runs are skipped, interrupted runs continue.
+"""Train the runs of a study, one after the other or several at once.
 
-Processes that run the same study share its runs. Each ends when the whole study is complete.
+Completed runs are skipped, and interrupted runs continue. Processes that run the same study share its runs. Each ends
+when the whole study is complete.
 """
 
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Final
 
 from dregcli.app.common.interrupts import stop_requests
-from dregcli.app.common.listener import Listener
+from dregcli.app.common.listener import ListenerOfMany
 from dregcli.app.reporting.report import make_report
-from dregcli.app.studies.claiming import Held, being_made, find_or_claim
-from dregcli.app.studies.listening import StudyListener
-from dregcli.app.studies.outcome import Failure, StudyResult, StudyRun
-from dregcli.app.studies.pace import Pace
+from dregcli.app.studies.claiming import being_made
+from dregcli.app.studies.listening import RunListener, StudyListener
+from dregcli.app.studies.outcome import GO_ON, Failure, StudyResult, StudyRun
+from dregcli.app.studies.pace import Pace, Present
+from dregcli.app.studies.pipes import ProcessWorker
 from dregcli.app.studies.plan import Combination, StudyPlan
 from dregcli.app.studies.repeats import Key, Repeat, Standing, key_of, repeats_in
-from dregcli.app.training import train
+from dregcli.app.studies.side_by_side import Start, carried_out
+from dregcli.app.studies.worker import Order, Outcome, settle
 from dregcli.app.training.evaluations import SPLITS
-from dregcli.app.training.result import TrainResult
-from dregcli.app.training.resuming import resume_plan
-from dregcli.commands import command
-from dregcli.errors import (
-    CheckpointCorrupt,
-    DeviceUnavailable,
-    Diverged,
-    DregError,
-    Interrupted,
-    NotFinite,
-    RunStateError,
-    StoreCorrupt,
-)
+from dregcli.commands import command, remembered_folders
+from dregcli.errors import DregError, Interrupted, RunStateError
 from dregcli.names import Split
 from dregcli.specs.resolve import flag
 from dregcli.specs.run import RunSpec, as_json, spelt_out
-from dregcli.store.claims import Claim
 from dregcli.store.run import Run
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, duration, some_of
@@ -50,14 +40,16 @@ POLL_SECONDS: Final = 2.0
 _SHOWN: Final = ("log_every", "eval_every", "final_eval")
 """Settings of ``NO_EFFECT`` that a report shows: a run that was done before keeps its own values."""
 
-GO_ON: Final = "run the same command again to continue the study"
-
-_OF_ONE_RUN: Final = (Diverged, NotFinite, DeviceUnavailable, CheckpointCorrupt, StoreCorrupt, RunStateError)
-"""Errors that end one run but not the study. A full disk ends the study, because all other runs would fail, too."""
-
 
 def run_study(
-    plan: StudyPlan, *, store: RunStore, data_dir: Path, argv: list[str], listener: Listener
+    plan: StudyPlan,
+    *,
+    store: RunStore,
+    data_dir: Path,
+    argv: list[str],
+    listener: ListenerOfMany,
+    jobs: int = 1,
+    start: Start = ProcessWorker,
 ) -> StudyResult:
     """Train the missing runs of a study, and report on all runs.
 
@@ -71,14 +63,16 @@ def run_study(
         data_dir: the data folder.
         argv: the command line, kept in each new run.
         listener: receives progress messages.
+        jobs: number of runs at once. Each of several has a process of its own; one alone is trained in this process.
+        start: starts the process of a run.
 
     Raises:
-        Interrupted: a signal came; the current run has a checkpoint, and the same command continues the study.
+        Interrupted: a signal came; each run in progress has a checkpoint, and the same command continues the study.
         StoreFormatError: the store has another format.
         StoreWriteError: the store cannot be written.
         Other errors: see ``dregcli.app.training.train.start``; only errors that concern more than one run.
     """
-    study = _Study(plan, store, data_dir, argv, listener)
+    study = _Study(plan, store, data_dir, argv, listener, jobs, start)
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     labels = tuple(each.label for each in plan.combinations)
@@ -97,12 +91,22 @@ def _with_final_state(ended: StudyRun) -> StudyRun:
 class _Study:
     """A study in progress."""
 
-    def __init__(self, plan: StudyPlan, store: RunStore, data_dir: Path, argv: list[str], listener: Listener) -> None:
+    def __init__(
+        self,
+        plan: StudyPlan,
+        store: RunStore,
+        data_dir: Path,
+        argv: list[str],
+        listener: ListenerOfMany,
+        jobs: int,
+        start: Start,
+    ) -> None:
         self._plan, self._store, self._data_dir, self._argv = plan, store, data_dir, argv
+        self._jobs, self._start = jobs, start
         self._known = repeats_in(store)
         self._done_before = {key for key, found in self._known.items() if found.standing is Standing.DONE}
-        kinds = (_kind(each) for each in plan.combinations if key_of(each.spec) not in self._done_before)
-        self._pace = Pace(kinds)
+        kinds = [_kind(each) for each in plan.combinations if key_of(each.spec) not in self._done_before]
+        self._pace = Pace(kinds, at_once=min(jobs, len(kinds)))
         self._listener = StudyListener(listener, self._pace)
 
     def all_runs(self) -> list[StudyRun]:
@@ -111,10 +115,9 @@ class _Study:
         Raises:
             Interrupted: a signal came.
         """
-        found = {number: self.settle(number) for number in range(1, len(self._plan.combinations) + 1)}
+        found = self._settled(range(1, len(self._plan.combinations) + 1))
         while waiting := [number for number, each in found.items() if each.held]:
-            for number in self._ended(waiting):
-                found[number] = self.settle(number)
+            found |= self._settled(self._ended(waiting))
         if any(each.failure for each in found.values()):
             self._known = repeats_in(self._store)
             found = {number: self._mended(each) for number, each in found.items()}
@@ -154,78 +157,127 @@ class _Study:
             return ended
         return StudyRun(ended.spec, after.run, None, skipped=True, failure=None, shared=True)
 
-    def settle(self, number: int) -> StudyRun:
-        """Make sure that one run exists, or record why it failed, or that another process is training it.
+    def _settled(self, numbers: Iterable[int]) -> dict[int, StudyRun]:
+        """Make sure that runs exist, or record why they failed, or that other processes are training them.
 
         Args:
-            number: position of the run in the study, beginning with 1.
+            numbers: positions of the runs in the study, beginning with 1.
         """
-        of, combination = len(self._plan.combinations), self._plan.combinations[number - 1]
-        label = f"run {number} of {of}: {combination.label}"
-        key = key_of(combination.spec)
-        before = self._known.get(key)
-        if before and before.standing is Standing.DONE:
-            return self._skipped(label, combination, before)
-        self._pace.begin(_kind(combination))
-        trained = False
+        if self._jobs == 1:
+            return {number: self._done(number) or self._settled_here(number) for number in numbers}
+        found = {number: self._done(number) for number in numbers}
+        beside = self._settled_beside([number for number, each in found.items() if each is None])
+        return {number: each or beside[number] for number, each in found.items()}
+
+    def _done(self, number: int) -> StudyRun | None:
+        """Return a run that was completed before it was looked for again; None if there is none."""
+        before = self._known.get(key_of(self._plan.combinations[number - 1].spec))
+        return self._skipped(number, before) if before and before.standing is Standing.DONE else None
+
+    def _settled_here(self, number: int) -> StudyRun:
+        """Settle a run in this process."""
+        order, of = self._order(number), len(self._plan.combinations)
+        present = self._pace.begin(_kind(self._plan.combinations[number - 1]))
+        listener = self._listener.alone(present, lambda: f"{order.label}{self._left()}")
+        outcome = Outcome()
         try:
-            with self._listener.task(label, of, "runs", done=number - 1):
-                found = self._trained(label, key, combination)
-                trained = not found.skipped
-                return found
+            with self._listener.task(order.label, of, "runs", done=number - 1):
+                try:
+                    data = self._plan.data(self._plan.combinations[number - 1])
+                    outcome = settle(order, store=self._store, data=data, listener=listener)
+                finally:
+                    listener.close()
         except Interrupted as error:
             raise type(error)(error.what, where=error.where, hint=GO_ON) from error
-        except _OF_ONE_RUN as error:
-            failure, refused = Failure.of(error), isinstance(error, RunStateError)
         finally:
-            self._pace.end(trained=trained)
-        after = repeats_in(self._store).get(key)
-        if refused and after and after.standing in (Standing.DONE, Standing.RUNNING):
-            return self._skipped(label, combination, after)  # another process was faster
-        self._listener.warn(f"{label}: failed: {failure}")
-        return StudyRun(combination.spec, after.run if after else None, None, skipped=False, failure=failure)
+            self._pace.end(present, trained=outcome.trained)
+        return self._ended_as(number, outcome)
 
-    def _trained(self, label: str, key: Key, combination: Combination) -> StudyRun:
-        work = self._work(key, combination)
-        if isinstance(work, Repeat):
-            return self._skipped(label, combination, work)
-        if isinstance(work, Held):
-            self._listener.note(f"{label}: skipped, {work.maker} is about to train it")
-            return StudyRun(combination.spec, None, None, skipped=True, failure=None, shared=True, held=True)
-        self._listener.note(f"{label}{self._left()}")
-        result = work()
-        bound = result.summary["bound"].get(Split.TEST.value)
-        known = "" if bound is None else f", test bound {bound:.2f} nats"
-        self._listener.note(f"{label}: done{known}, {result.run.path}")
-        return StudyRun(combination.spec, result.run, None, skipped=False, failure=None)
+    def _settled_beside(self, numbers: list[int]) -> dict[int, StudyRun]:
+        """Settle runs in other processes."""
+        found: dict[int, StudyRun] = {}
+        presents: dict[int, Present] = {}
+        of = len(self._plan.combinations)
+        if not numbers:
+            return found
+
+        def listener_of(number: int) -> RunListener:
+            presents[number] = self._pace.begin(_kind(self._plan.combinations[number - 1]))
+            self._listener.note(f"{self._label(number)}{self._left()}")
+            return self._listener.beside(self._label(number), presents[number])
+
+        done = of - len(numbers)
+        at_once = min(self._jobs, len(numbers))
+        with stop_requests() as stop, self._listener.task(f"{of} runs, {at_once} at once", of, "runs", done=done):
+            for number, outcome in carried_out(
+                {number: self._order(number) for number in numbers},
+                at_once=at_once,
+                start=self._start,
+                listener_of=listener_of,
+                stop=stop,
+                where=str(self._store.root),
+            ):
+                self._pace.end(presents[number], trained=outcome.trained)
+                found[number] = self._ended_as(number, outcome)
+                self._listener.update(done + len(found))
+        return found
+
+    def _order(self, number: int) -> Order:
+        combination = self._plan.combinations[number - 1]
+        return Order(
+            self._label(number),
+            combination.spec,
+            combination.warnings,
+            combination.free,
+            self._plan.name,
+            self._store.root,
+            self._data_dir,
+            tuple(self._argv),
+            combination.code,
+            remembered_folders(),
+        )
+
+    def _label(self, number: int) -> str:
+        of = len(self._plan.combinations)
+        return f"run {number} of {of}: {self._plan.combinations[number - 1].label}"
 
     def _left(self) -> str:
-        """Return in words how long this run and all after it take, as soon as a finished run has shown it."""
+        """Return in words how long all runs still take, as soon as a run has shown it."""
         seconds = self._pace.seconds_left()
         if seconds is None:
             return ""
         time_left = "less than 1 s" if seconds < 1.0 else f"about {duration(seconds)}"
         return f"; {time_left} left for {counted(self._pace.runs_left, 'run')}"
 
-    def _work(self, key: Key, combination: Combination) -> Repeat | Held | Callable[[], TrainResult]:
-        """Return the function that trains or continues a run, or what there is already if there is nothing to do."""
-        store, argv, listener = self._store, self._argv, self._listener
-        found = find_or_claim(store, key)
-        if isinstance(found, Held):
-            return found
-        if isinstance(found, Claim):
+    def _ended_as(self, number: int, outcome: Outcome) -> StudyRun:
+        """Say what has come of a run, and return it."""
+        label, spec = self._label(number), self._plan.combinations[number - 1].spec
+        failure = outcome.failure
+        if outcome.maker is not None:
+            self._listener.note(f"{label}: skipped, {outcome.maker} is about to train it")
+            return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
+        if failure is None:
+            assert outcome.run
             try:
-                plan = self._plan.plan(combination)
-                return train.claim(plan, name=self._plan.name, store=store, argv=argv, listener=listener, right=found)
-            except BaseException:  # also after Ctrl-C: the other processes of the study must not wait for this one
-                found.give_back()
-                raise
-        if found.standing is not Standing.CUT:
-            return found
-        plan = resume_plan(found.run, combination.free, self._data_dir, code=combination.code)
-        return partial(train.resume, found.run, plan, store=store, argv=argv, listener=listener)
+                (run,) = self._store.resolve(outcome.run, only_here=True)
+                found = Repeat(run, run.info())
+            except DregError:  # it was removed or damaged meanwhile, so that it is looked for again
+                return StudyRun(spec, None, None, skipped=True, failure=None, shared=True, held=True)
+            if not outcome.trained:
+                return self._skipped(number, found)
+            bound = found.info.summary["bound"].get(Split.TEST.value)
+            known = "" if bound is None else f", test bound {bound:.2f} nats"
+            self._listener.note(f"{label}: done{known}, {run.path}")
+            return StudyRun(spec, run, None, skipped=False, failure=None)
+        after = repeats_in(self._store).get(key_of(spec))
+        refused = failure.exit_code == RunStateError.exit_code
+        if refused and after and after.standing in (Standing.DONE, Standing.RUNNING):
+            return self._skipped(number, after)  # another process was faster
+        self._listener.warn(f"{label}: failed: {failure}")
+        return StudyRun(spec, after.run if after else None, None, skipped=False, failure=failure)
 
-    def _skipped(self, label: str, combination: Combination, found: Repeat) -> StudyRun:
+    def _skipped(self, number: int, found: Repeat) -> StudyRun:
+        label, combination = self._label(number), self._plan.combinations[number - 1]
         failure: Failure | None = None
         shared = key_of(combination.spec) not in self._done_before and found.standing is not Standing.BROKEN
         match found.standing:
@@ -235,6 +287,10 @@ class _Study:
                 return StudyRun(
                     combination.spec, found.run, None, skipped=True, failure=None, shared=True, held=_is_held(found)
                 )
+            case (
+                Standing.CUT
+            ):  # since it was found, the process that was training it has left it: it is looked for again
+                return StudyRun(combination.spec, found.run, None, skipped=True, failure=None, shared=True, held=True)
             case Standing.BROKEN:
                 failure = _failed_before(found, combination.spec)
                 self._listener.warn(f"{label}: skipped: {failure}")

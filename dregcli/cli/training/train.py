@@ -100,6 +100,17 @@ def train(
             rich_help_panel=Panel.OUTPUT.value,
         ),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help="Train N runs of a study at once, each in a process of its own. --threads auto then gives each run "
+            "its share of the cores: cores // N threads, at least 1.",
+            show_default="1",
+            rich_help_panel=Panel.EXECUTION.value,
+        ),
+    ] = None,
     runs_dir: RunsDir = None,
     data_dir: DataDir = None,
     as_json: Json = False,
@@ -122,6 +133,7 @@ these several times.
         resume=resume,
         end=end,
         trust_code=trust_code,
+        jobs=jobs,
     )
     if print_config_ and dry_run:
         what = "--print-config prints the settings of one run, and --dry-run lists the runs of a command."

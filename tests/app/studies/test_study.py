@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dregcli.app.reporting.report import make_report
-from dregcli.app.studies import study
+from dregcli.app.studies import study, worker
 from dregcli.app.studies.claiming import being_made, find_or_claim
 from dregcli.app.studies.outcome import UNFINISHED, StudyResult
 from dregcli.app.studies.pace import Pace
@@ -395,7 +395,7 @@ def test_a_run_that_failed_here_and_was_completed_elsewhere_is_done(tmp_path, mo
 
 def test_the_time_of_all_runs_is_expected_from_the_first_progress_on(tmp_path, monkeypatch) -> None:
     now = itertools.count()
-    monkeypatch.setattr(study, "Pace", lambda kinds: Pace(kinds, lambda: float(next(now))))
+    monkeypatch.setattr(study, "Pace", lambda kinds, at_once: Pace(kinds, clock=lambda: float(next(now))))
     recorder = Recorder()
     trained(tmp_path, recorder, steps=4, log_every=1, eval_every=0)
     begins = [note.partition("; about ") for note in recorder.notes if re.match("run (?!.*: done)", note)]
@@ -411,14 +411,14 @@ def test_the_time_of_all_runs_is_expected_from_the_first_progress_on(tmp_path, m
 def test_a_run_that_another_process_takes_over_first_is_left_to_it(tmp_path, monkeypatch) -> None:
     writer = claimed(tmp_path, planned(seeds="0", estimator="dreg").combinations[0].spec)
     writer.finish(RunStatus.INTERRUPTED, {})
-    planning = study.resume_plan
+    planning = worker.resume_plan
 
     def slower(run: Run, *rest: Any, **more: Any) -> Any:
         plan = planning(run, *rest, **more)
         RunStore(tmp_path).reopen(run)
         return plan
 
-    monkeypatch.setattr(study, "resume_plan", slower)
+    monkeypatch.setattr(worker, "resume_plan", slower)
     recorder = Recorder()
     result = trained(tmp_path, recorder, seeds="0", estimator="dreg")
     assert [(each.skipped, each.failure) for each in result.runs] == [(True, None)]

@@ -1,0 +1,83 @@
+"""Start a worker as a process of its own, and talk to it through pipes; ``process`` is the worker's end."""
+
+import json
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from subprocess import PIPE, Popen
+from typing import IO, Final
+
+from dregcli.app.studies.side_by_side import Gone, Message
+from dregcli.app.studies.worker import Order
+
+_PROGRAM: Final = "dregcli.app.studies.process"
+
+_LAST_SECONDS: Final = 1.0
+"""Time to wait for the last lines of a worker that is gone; what it started may keep its output open for longer."""
+
+
+class ProcessWorker:
+    """A worker in a fresh interpreter.
+
+    It belongs to the process group of this process, so that Ctrl-Z and a second Ctrl-C reach it too. Its first line
+    of input is the order. When its input ends, it stops, so that it does not outlive this process by much.
+
+    Args:
+        order: the run.
+        tell: receives the messages, from other threads; the last one is ``Gone``.
+    """
+
+    def __init__(self, order: Order, tell: Callable[[Message | Gone], None]) -> None:
+        # Modules are looked for in the working folder only if this process does it.
+        safe = [] if sys.path[:1] in ([""], [str(Path.cwd())]) else ["-P"]
+        command = [sys.executable, *safe, "-m", _PROGRAM, order.label]
+        self._process = Popen(command, stdin=PIPE, stdout=PIPE, stderr=PIPE)
+        self._tell = tell
+        self._printed: deque[str] = deque(maxlen=1)
+        with suppress(OSError):  # if it is gone already, it is told as such
+            self._stdin.write(json.dumps(order.document()).encode() + b"\n")
+            self._stdin.flush()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    @property
+    def _stdin(self) -> IO[bytes]:
+        assert self._process.stdin
+        return self._process.stdin
+
+    def stop(self) -> None:
+        """See ``Worker``."""
+        with suppress(OSError):
+            self._stdin.close()
+
+    def _listen(self) -> None:
+        printed = threading.Thread(target=self._pass_on_output, daemon=True)
+        printed.start()
+        assert self._process.stdout
+        with self._process.stdout as lines:
+            for line in lines:
+                with suppress(ValueError):  # a line of which a kill left only a part
+                    self._tell(json.loads(line))
+        code = self._process.wait()
+        self.stop()
+        printed.join(_LAST_SECONDS)
+        self._tell(Gone(_ending(code, self._printed)))
+
+    def _pass_on_output(self) -> None:
+        assert self._process.stderr
+        with self._process.stderr as lines:
+            for line in lines:
+                if text := line.decode("utf-8", "replace").rstrip():
+                    self._printed.append(text)
+                    self._tell({"output": text})
+
+
+def _ending(code: int, printed: deque[str]) -> str:
+    if code < 0:
+        with suppress(ValueError):
+            return f"was killed by {signal.Signals(-code).name}"
+    last = f": {printed[-1]}" if printed else ""
+    return f"ended with exit code {code} and without a result{last}"

@@ -1,0 +1,175 @@
+"""Carry out the runs of a study in other processes, several at once: start them, pass on what they say, stop them."""
+
+import queue
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Protocol
+
+from dregcli import errors
+from dregcli.app.common.interrupts import StopRequest
+from dregcli.app.studies.listening import RunListener
+from dregcli.app.studies.outcome import GO_ON, Failure
+from dregcli.app.studies.worker import Order, Outcome
+from dregcli.errors import DregError, Interrupted, UsageError, WorkerLost
+from dregcli.wording import counted, some_of
+
+LOOK_SECONDS: Final = 0.2
+"""Time between two looks at whether a signal came, in seconds, if no worker says anything."""
+
+Message = Mapping[str, Any]
+"""What a worker says, with one key: ``note``, ``warn``, ``begin``, ``update`` and ``end`` as the methods of a
+``Listener`` with a list of their arguments; ``output`` for a line that it printed; and one of these as its last word:
+
+- ``outcome``: an ``Outcome``;
+- ``error``: an error of the study, with its class, ``what``, ``where`` and ``hint``;
+- ``unexpected``: a traceback.
+"""
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A worker's process has ended; ``how`` says in words how, as in ``was killed by SIGKILL``."""
+
+    how: str
+
+
+class Worker(Protocol):
+    """A run of a study in another process."""
+
+    def stop(self) -> None:
+        """Ask it to write a checkpoint and to end; if it was asked before, do nothing."""
+        ...
+
+
+Start = Callable[[Order, Callable[[Message | Gone], None]], Worker]
+"""Starts a worker, which tells its messages from any thread, in order; the last thing that it tells is ``Gone``."""
+
+
+class UnexpectedInWorker(Exception):
+    """A fault of the program in a worker; the notes of the exception hold the traceback."""
+
+
+@dataclass
+class _Running:
+    worker: Worker
+    listener: RunListener
+    last: Message | None = None
+
+
+def carried_out(
+    orders: Mapping[int, Order],
+    *,
+    at_once: int,
+    start: Start,
+    listener_of: Callable[[int], RunListener],
+    stop: StopRequest,
+    where: str,
+) -> Iterator[tuple[int, Outcome]]:
+    """Carry out orders, and yield the number of each order and its outcome as soon as it has ended.
+
+    A worker that is gone without a last word is a failure of its run; the others go on. If a signal comes, or an
+    error concerns the whole study, the runs in progress are stopped, each with a checkpoint, and no other is started.
+
+    Args:
+        orders: the orders by number, in the order in which they are started.
+        at_once: the number of workers at the same time.
+        start: starts a worker.
+        listener_of: called with the number of an order that is started; returns the run's listener.
+        stop: changed by a signal.
+        where: the store, for messages.
+
+    Raises:
+        Interrupted: a signal came, and not all orders have been carried out.
+        DregError: an error of a worker that concerns the whole study.
+        UnexpectedInWorker: a fault of the program in a worker.
+    """
+    told: queue.SimpleQueue[tuple[int, Message | Gone]] = queue.SimpleQueue()
+
+    def tell(number: int, message: Message | Gone) -> None:
+        told.put((number, message))
+
+    waiting, running = [*orders], dict[int, _Running]()
+    stopped: list[str] = []
+    problem: Exception | None = None
+    left_off = 0
+    try:
+        while waiting or running:
+            stopping = problem is not None or stop.received is not None
+            if stopping:
+                left_off += len(waiting)
+                waiting.clear()
+                for each in running.values():
+                    each.worker.stop()
+            while waiting and len(running) < at_once:
+                number = waiting.pop(0)
+                listener = listener_of(number)
+                running[number] = _Running(start(orders[number], partial(tell, number)), listener)
+            try:
+                number, message = told.get(timeout=LOOK_SECONDS)
+            except queue.Empty:
+                continue
+            if not isinstance(message, Gone):
+                _pass_on(message, running[number], stopping=stopping)
+                continue
+            ended = running.pop(number)
+            ended.listener.close()
+            found = _ending(ended.last, message)
+            if isinstance(found, Outcome):
+                yield number, found
+            elif not isinstance(found, Interrupted | WorkerLost):
+                problem = problem or found
+            elif stopping:
+                stopped += [found.where] if isinstance(found, Interrupted) and found.where else []
+                left_off += 1
+            else:
+                yield number, Outcome(failure=Failure.of(found))
+    finally:
+        for each in running.values():
+            each.worker.stop()
+    if problem is not None:
+        raise problem
+    if stop.received is not None and left_off:
+        kept = f"what the {counted(len(stopped), 'run')} in progress had done is kept"
+        raise stop.error(kept if stopped else "no run was in progress", where=some_of(stopped) or where, hint=GO_ON)
+
+
+def _pass_on(message: Message, running: _Running, *, stopping: bool) -> None:
+    """Pass a message on to the run's listener, or keep it if it is the last one."""
+    ((kind, content),) = message.items()
+    match kind:
+        case "begin":
+            *words, done = content
+            running.listener.begin(*words, done=done)
+        case "note" | "warn" | "update" | "end":
+            getattr(running.listener, kind)(*content)
+        case "output":
+            if not stopping:  # what a process prints that is stopped while it starts says nothing
+                running.listener.note(content)
+        case _:
+            running.last = message
+
+
+def _ending(last: Message | None, gone: Gone) -> Outcome | Exception:
+    """Return what has come of an order, or the error that ended it."""
+    match last:
+        case {"outcome": document}:
+            return Outcome.parse(document)
+        case {"error": {"kind": kind, **parts}}:
+            return _error(kind, parts)
+        case {"unexpected": traceback}:
+            error = UnexpectedInWorker(str(traceback).strip().rpartition("\n")[2])
+            error.add_note(str(traceback))
+            return error
+        case _:
+            what = f"The process that trained this run {gone.how}."
+            hint = f"{GO_ON}; if memory ran out, use a smaller --jobs or --k-chunk"
+            return WorkerLost(what, hint=hint)
+
+
+def _error(kind: str, parts: Mapping[str, Any]) -> DregError:
+    """Return an error of a worker as this process would have raised it."""
+    known = getattr(errors, kind, DregError)
+    if issubclass(known, UsageError):  # a list of faults is one text here
+        known = UsageError
+    return known(parts["what"], where=parts["where"], hint=parts["hint"])
