@@ -3,6 +3,7 @@
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, Task, TaskID, TextColumn, TimeRemainingColumn
@@ -71,7 +72,7 @@ class _Bars:
             description, total=task.total, completed=done, count=task.count(done), values=""
         )
 
-    def update(self, task: _Task, **fields: float | str | bool) -> None:
+    def update(self, task: _Task, **fields: Any) -> None:  # noqa: ANN401 - what rich takes
         """Change a task's bar, if it has one."""
         if self.shown is not None and task.id is not None:
             self.shown.update(task.id, **fields)

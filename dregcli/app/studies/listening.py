@@ -97,6 +97,8 @@ class RunListener:
     def begin(self, task: str, total: int | None, unit: str, *, done: int = 0) -> None:
         """See ``Listener``."""
         self._show_heading()
+        if unit == STEPS:
+            self._present.take_steps()
         self._open.append((unit, total, done))
         self._progress.begin(task, total, unit, done=done)
         self._study.expect()

@@ -77,7 +77,7 @@ class Present:
     def __init__(self, kind: str, clock: Callable[[], float]) -> None:
         self.kind = kind
         self._clock, self._began = clock, clock()
-        self.first = self._done = 0.0
+        self._prepared = self.first = self._done = 0.0
 
     @property
     def elapsed(self) -> float:
@@ -88,7 +88,11 @@ class Present:
     def whole(self) -> float | None:
         """The time in seconds that all its steps take at its pace; None before its first progress."""
         advanced = self._done - self.first
-        return self.elapsed / advanced if advanced > 0 else None
+        return self._prepared + (self.elapsed - self._prepared) / advanced if advanced > 0 else None
+
+    def take_steps(self) -> None:
+        """Begin with the steps: what was before them, such as the start of a process, happens once."""
+        self._prepared = self.elapsed
 
     def advance(self, share: float, *, first: float) -> None:
         """Note the share of the run's steps that is done; ``first`` was done before this study began."""
@@ -97,4 +101,4 @@ class Present:
     def seconds_left(self, usual: float) -> float:
         """Return the time that it still takes; ``usual`` is expected of the whole run before its first progress."""
         whole = self.whole
-        return max(0.0, usual - self.elapsed) if whole is None else whole * (1 - self._done)
+        return max(0.0, usual - self.elapsed) if whole is None else (whole - self._prepared) * (1 - self._done)

@@ -12,7 +12,7 @@ from dregcli.app.studies.listening import RunListener
 from dregcli.app.studies.outcome import GO_ON, Failure
 from dregcli.app.studies.worker import Order, Outcome
 from dregcli.errors import DregError, Interrupted, UsageError, WorkerLost
-from dregcli.wording import counted, some_of
+from dregcli.wording import counted
 
 LOOK_SECONDS: Final = 0.2
 """Time between two looks at whether a signal came, in seconds, if no worker says anything."""
@@ -131,7 +131,7 @@ def carried_out(
         raise problem
     if stop.received is not None and left_off:
         kept = f"what the {counted(len(stopped), 'run')} in progress had done is kept"
-        raise stop.error(kept if stopped else "no run was in progress", where=some_of(stopped) or where, hint=GO_ON)
+        raise stop.error(kept if stopped else "no run was in progress", where="; ".join(stopped) or where, hint=GO_ON)
 
 
 def _pass_on(message: Message, running: _Running, *, stopping: bool) -> None:

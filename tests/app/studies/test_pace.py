@@ -86,3 +86,13 @@ def test_of_several_at_once_each_that_waits_begins_where_the_first_of_the_others
     # Its kind takes 10 seconds: the two that wait go through the free place, before the first one ends.
     assert pace.seconds_left() == 30
     assert Pace(["a"], at_once=0, clock=clock).seconds_left() is None
+
+
+def test_what_comes_before_the_steps_happens_once(clock) -> None:
+    pace = Pace(["a", "a"], clock=clock)
+    present = pace.begin("a")
+    clock.now += 7
+    present.take_steps()
+    clock.now += 10
+    present.advance(0.25, first=0.0)
+    assert pace.seconds_left() == 30 + 47

@@ -186,7 +186,7 @@ def test_a_signal_stops_all_that_are_in_progress_and_starts_no_more(tmp_path, mo
     assert type(raised.value) is error
     assert (workers.started, workers.stopped) == (LABELS[:2], LABELS[:2])
     assert raised.value.what == f"Stopped by {number.name}; what the 2 runs in progress had done is kept."
-    assert raised.value.where == f"{LABELS[0]}, step 7, {LABELS[1]}, step 7"
+    assert raised.value.where == f"{LABELS[0]}, step 7; {LABELS[1]}, step 7"
     assert raised.value.hint == GO_ON
 
 

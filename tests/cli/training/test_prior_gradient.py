@@ -131,7 +131,7 @@ def test_what_cannot_be_is_refused_before_any_run(capsys, tmp_path, arguments, m
     assert refused.code == 2, refused.err
     assert message in refused.err
     assert refused.out == ""
-    assert not [path for path in tmp_path.glob("runs/*") if path.is_dir()], "nothing was claimed or trained"
+    assert not list(tmp_path.glob("runs/[!.]*/")), "nothing was made or trained"
 
 
 def resolved(capsys, *arguments: object) -> str:
