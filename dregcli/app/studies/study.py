@@ -15,7 +15,6 @@ from typing import Final, Protocol
 
 from dregcli.app.common.interrupts import StopRequest, stop_requests
 from dregcli.app.common.listener import ListenerOfMany
-from dregcli.app.planning.run_data import RunData
 from dregcli.app.reporting.report import make_report
 from dregcli.app.studies.claiming import being_made
 from dregcli.app.studies.listening import RunListener, StudyListener
@@ -95,7 +94,8 @@ def run_study(
     runs = tuple(_with_final_state(each) for each in study.all_runs())
     paths = [str(each.run.path) for each in runs if each.run and each.info]
     report = make_report(paths, runs_dir=store.root) if paths else None
-    return StudyResult(runs, report, store.root, handed_over=not awaits)
+    labels = tuple(each.label for each in plan.combinations)
+    return StudyResult(runs, report, store.root, labels, handed_over=not awaits)
 
 
 def _with_final_state(ended: StudyRun) -> StudyRun:
@@ -211,7 +211,7 @@ class _Study:
         try:
             with self._listener.task(order.label, of, "runs", done=number - 1):
                 try:
-                    data = RunData(self._plan.dataset, order.spec)
+                    data = self._plan.data(self._plan.combinations[number - 1])
                     outcome = settle(order, store=self._store, data=data, listener=listener)
                 finally:
                     listener.close()
@@ -256,7 +256,7 @@ class _Study:
             self._store.root,
             self._data_dir,
             tuple(self._argv),
-            self._plan.code,
+            combination.code,
             remembered_folders(),
         )
 

@@ -204,6 +204,29 @@ def test_watching_goes_on_while_runs_are_in_the_queue(capsys, tmp_path, monkeypa
     assert "queue" not in named.err
 
 
+def test_a_dry_run_shows_the_array_and_hands_nothing_over(capsys, tmp_path, cluster) -> None:
+    def dry(*words: object) -> Outcome:
+        return handed_over(capsys, tmp_path / "runs", "--dry-run", *words)
+
+    shown = dry()
+    assert "2 new" in shown.out
+    for told in (
+        "SLURM would get 2 tasks",
+        "partition=gpu",
+        "timeout_min=5",
+        "cpus_per_task=1",
+        "array_parallelism=1",
+    ):
+        assert told in shown.out
+    assert cluster.scripts == []
+    assert orders(tmp_path / "runs") == []
+    assert handed_over(capsys, tmp_path / "runs").code == 0
+    cluster.say("queue", "77_0")
+    queued, new = dry("--json").json["elsewhere"]
+    assert queued == "In SLURM's queue already: 1."
+    assert new.startswith("SLURM would get 1 task ")
+
+
 def test_what_slurm_refuses_is_told_and_leaves_nothing(capsys, tmp_path, cluster) -> None:
     cluster.say("refuse", "sbatch: error: invalid partition specified: gpu")
     refused = handed_over(capsys, tmp_path / "runs")

@@ -24,6 +24,7 @@ from dregcli.commands import command, quoted
 from dregcli.engine.device import Device
 from dregcli.errors import ClusterError, Fault
 from dregcli.filesystem import discard
+from dregcli.specs.run import RunSpec
 from dregcli.store.runs import RunStore
 from dregcli.wording import counted, listed, some_of
 
@@ -60,6 +61,17 @@ class Slurm:
         """See ``Elsewhere``: a run is on a GPU if its job has one."""
         return "cuda" if asks_for_gpu(parse(request.slurm)[0]) else "cpu"
 
+    def foretold(self, specs: Sequence[RunSpec], request: TrainRequest, store: RunStore) -> list[str]:
+        """See ``Elsewhere``."""
+        there = still_queued(store.root)
+        new = [spec for spec in specs if subject(*key_of(spec)) not in there]
+        sentences = [] if len(new) == len(specs) else [f"In SLURM's queue already: {len(specs) - len(new)}."]
+        if new:
+            parameters = _parameters(new, request)
+            shown = [f"{name.removeprefix('slurm_')}={value}" for name, value in parameters.items()]
+            sentences.append(f"SLURM would get {counted(len(new), 'task')} with these settings: {', '.join(shown)}.")
+        return sentences
+
     def carry_out(
         self,
         orders: Mapping[int, Order],
@@ -85,40 +97,41 @@ class Slurm:
                 new[number] = order
         if not new:
             return
-        settings, _ = parse(request.slurm)
-        _warn(listener, [*new.values()], settings)
-        array, jobs = self._submit(store, [_absolute(order) for order in new.values()], settings, request.at_once)
+        _warn(listener, [*new.values()], parse(request.slurm)[0])
+        array, jobs = _submit(store, [_absolute(order) for order in new.values()], request)
         for (number, _), job in zip(new.items(), jobs, strict=True):
             yield number, Outcome(queued=f"job {job} of SLURM")
         _say_what_to_type(listener, array, jobs, request)
 
-    def _submit(
-        self, store: RunStore, orders: Sequence[Order], settings: Mapping[str, Any], at_once: int | None
-    ) -> tuple[Array, list[str]]:
-        """Hand an array over, and return the job of each order."""
-        import submitit
-        from submitit.core.utils import FailedJobError, FailedSubmissionError
 
-        array, paths = new_array(store, orders)
-        threads = max(order.spec.threads or 1 for order in orders)
-        parameters = of_submitit(
-            settings, at_once=at_once, threads=threads, gpu=any(order.spec.device == "cuda" for order in orders)
-        )
-        printed = StringIO()
-        try:
-            with redirect_stderr(printed):  # submitit prints what sbatch prints
-                executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
-                executor.update_parameters(**parameters)
-                jobs = executor.map_array(run_task, [str(path) for path in paths])
-        except (FailedJobError, FailedSubmissionError) as error:
-            discard(store.fs, array.home)
-            raise queue.refusal(("sbatch",), str(error)) from error
-        except OSError as error:
-            what = f"The array cannot be handed over: {error}"
-            raise ClusterError(what, where=str(array.home)) from error
-        found = [job.job_id for job in jobs]
-        array.record(store.fs, orders, found)
-        return array, found
+def _submit(store: RunStore, orders: Sequence[Order], request: TrainRequest) -> tuple[Array, list[str]]:
+    """Hand an array over, and return the job of each order."""
+    import submitit
+    from submitit.core.utils import FailedJobError, FailedSubmissionError
+
+    array, paths = new_array(store, orders)
+    printed = StringIO()
+    try:
+        with redirect_stderr(printed):  # submitit prints what sbatch prints
+            executor = submitit.AutoExecutor(folder=array.jobs, cluster="slurm")
+            executor.update_parameters(**_parameters([order.spec for order in orders], request))
+            jobs = executor.map_array(run_task, [str(path) for path in paths])
+    except (FailedJobError, FailedSubmissionError) as error:
+        discard(store.fs, array.home)
+        raise queue.refusal(("sbatch",), str(error)) from error
+    except OSError as error:
+        what = f"The array cannot be handed over: {error}"
+        raise ClusterError(what, where=str(array.home)) from error
+    found = [job.job_id for job in jobs]
+    array.record(store.fs, orders, found)
+    return array, found
+
+
+def _parameters(specs: Sequence[RunSpec], request: TrainRequest) -> dict[str, Any]:
+    """Return submitit's parameters for the jobs of these runs."""
+    settings, _ = parse(request.slurm)
+    threads, gpu = max(spec.threads or 1 for spec in specs), any(spec.device == "cuda" for spec in specs)
+    return of_submitit(settings, at_once=request.at_once, threads=threads, gpu=gpu)
 
 
 def _absolute(order: Order) -> Order:
